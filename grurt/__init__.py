@@ -1,0 +1,127 @@
+"""grurt runs trained GRU networks on a CPU, one timestep at a time, with the state kept inside."""
+
+from typing import TYPE_CHECKING
+
+from grurt.errors import (
+    ConversionError,
+    DescriptionError,
+    GrurtError,
+    InputShapeError,
+    InputTypeError,
+    InputValueError,
+    ModelError,
+    ModelFileError,
+    SnapshotError,
+    StreamingError,
+    UnsupportedError,
+)
+from grurt.file import load
+from grurt.functions import (
+    Affine,
+    Clip,
+    Elu,
+    Gelu,
+    HardSigmoid,
+    LeakyRelu,
+    LogSoftmax,
+    Relu,
+    ScaledTanh,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+    ThresholdedRelu,
+)
+from grurt.layers import (
+    GRU,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv1d,
+    Embedding,
+    FirstStep,
+    Input,
+    LastStep,
+    LayerNorm,
+    Linear,
+    Mul,
+    Output,
+    PRelu,
+    TokenInput,
+)
+from grurt.model import Model, ReferenceRun, Source
+from grurt.signature import Signature, StatePort, ValuePort
+
+if TYPE_CHECKING:
+    from grurt.stream import Stream
+    from grurt.verify import Verification
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRU",
+    "Activation",
+    "Add",
+    "Affine",
+    "BatchNorm",
+    "Clip",
+    "Concat",
+    "Conv1d",
+    "ConversionError",
+    "DescriptionError",
+    "Elu",
+    "Embedding",
+    "FirstStep",
+    "Gelu",
+    "GrurtError",
+    "HardSigmoid",
+    "Input",
+    "InputShapeError",
+    "InputTypeError",
+    "InputValueError",
+    "LastStep",
+    "LayerNorm",
+    "LeakyRelu",
+    "Linear",
+    "LogSoftmax",
+    "Model",
+    "ModelError",
+    "ModelFileError",
+    "Mul",
+    "Output",
+    "PRelu",
+    "ReferenceRun",
+    "Relu",
+    "ScaledTanh",
+    "Sigmoid",
+    "Signature",
+    "SnapshotError",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Source",
+    "StatePort",
+    "Stream",
+    "StreamingError",
+    "Tanh",
+    "ThresholdedRelu",
+    "TokenInput",
+    "UnsupportedError",
+    "ValuePort",
+    "Verification",
+    "__version__",
+    "load",
+]
+
+_ENGINE = {"Stream": "grurt.stream", "Verification": "grurt.verify"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs the engine, and so numba, when it is first asked for: converters do without."""
+    if name in _ENGINE:
+        from importlib import import_module
+
+        return getattr(import_module(_ENGINE[name]), name)
+    raise AttributeError(f"module 'grurt' has no attribute {name!r}")

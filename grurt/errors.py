@@ -1,0 +1,62 @@
+"""Every exception that grurt raises.
+
+::
+
+    GrurtError
+    ├── ModelError            (ValueError)  a model contradicts itself
+    │   └── StreamingError                  the model is sound, but cannot run one timestep at a time
+    ├── ModelFileError        (ValueError)  a .grurt file is not one, is damaged, or is of a newer version
+    ├── ConversionError       (ValueError)  a foreign file could not be turned into a model
+    │   ├── UnsupportedError                it holds something that grurt does not implement
+    │   └── DescriptionError                the user's description of the layers does not fit the weights
+    ├── InputShapeError       (ValueError)  an array has the wrong shape
+    ├── InputTypeError        (TypeError)   an array has a dtype that cannot be converted safely
+    ├── InputValueError       (ValueError)  an array holds a NaN, an infinity, or a token that does not exist
+    └── SnapshotError         (ValueError)  a snapshot is damaged or belongs to another model
+
+Messages have one form: where, what was expected, what was found, what to do.
+"""
+
+
+class GrurtError(Exception):
+    """Base class of every exception that grurt raises on purpose."""
+
+
+class ModelError(GrurtError, ValueError):
+    """A model contradicts itself: sizes that do not fit, weights that are missing or left over."""
+
+
+class StreamingError(ModelError):
+    """The model is sound, but cannot run one timestep at a time."""
+
+
+class ModelFileError(GrurtError, ValueError):
+    """A ``.grurt`` file is not one, is damaged, or is of a newer format version."""
+
+
+class ConversionError(GrurtError, ValueError):
+    """A foreign file could not be turned into a model."""
+
+
+class UnsupportedError(ConversionError):
+    """A foreign file holds something that grurt does not implement."""
+
+
+class DescriptionError(ConversionError):
+    """A description of the layers is wrong, missing, or does not fit the weights."""
+
+
+class InputShapeError(GrurtError, ValueError):
+    """An input, output or state array has the wrong shape."""
+
+
+class InputTypeError(GrurtError, TypeError):
+    """An array has a dtype that cannot be converted without losing information."""
+
+
+class InputValueError(GrurtError, ValueError):
+    """An input holds a NaN, an infinity, or a token id outside the vocabulary."""
+
+
+class SnapshotError(GrurtError, ValueError):
+    """A snapshot is truncated, altered, of a newer version, or of another model."""

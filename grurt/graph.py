@@ -1,0 +1,194 @@
+"""Checks a model's layers against each other and against the weights, and works out the value that each writes."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from grurt.errors import ModelError
+from grurt.functions import Clip
+from grurt.layers import (
+    GRU,
+    AnyInput,
+    AnyLayer,
+    Conv1d,
+    Embedding,
+    FirstStep,
+    Input,
+    LastStep,
+    Layer,
+    Output,
+    Shape,
+)
+
+MAX_SIZE = 1 << 20
+"""The largest size of a value or state: it bounds what a file without weights can make the engine allocate."""
+
+MAX_LAYERS = 1 << 12
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a model input or a layer writes: ``size`` features (or, for tokens, the vocabulary's size).
+
+    ``per_step`` is True for a sequence, with one vector for each timestep, and False for one vector in all.
+    """
+
+    size: int
+    tokens: bool
+    per_step: bool
+
+
+def connect(inputs: Sequence[AnyInput], layers: Iterable[AnyLayer]) -> tuple[AnyLayer, ...]:
+    """Return the layers with empty ``inputs`` filled in: the layer before, or the first model input."""
+    previous = inputs[0].name if inputs else ""
+    connected = []
+    for layer in layers:
+        connected.append(layer if layer.inputs else msgspec.structs.replace(layer, inputs=(previous,)))
+        previous = layer.name
+    return tuple(connected)
+
+
+def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs: Sequence[Output]) -> dict[str, Value]:
+    """Return every value of the model by name; raise ModelError where inputs, layers and outputs do not fit."""
+    if not inputs or not layers or not outputs:
+        raise ModelError("a model needs at least one input, one layer and one output")
+    if len(layers) > MAX_LAYERS:
+        raise ModelError(f"a model may have {MAX_LAYERS} layers, got {len(layers)}")
+    values: dict[str, Value] = {}
+    for port in inputs:
+        _check_new_name(port.name, values)
+        tokens = not isinstance(port, Input)
+        size = port.size if isinstance(port, Input) else port.vocabulary_size
+        _check_range(f"input {port.name!r}: size", size, 1)
+        values[port.name] = Value(size, tokens, per_step=True)
+    for layer in layers:
+        _check_new_name(layer.name, values)
+        values[layer.name] = _layer_value(layer, values)
+    _check_outputs(outputs, values)
+    return values
+
+
+def check_weights(layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray]) -> None:
+    """Raise ModelError unless the weights are exactly those that the layers need, in shape and finite."""
+    expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise ModelError(f"weights are missing: {', '.join(missing)}")
+    if unused := sorted(weights.keys() - expected.keys()):
+        raise ModelError(f"weights that no layer uses: {', '.join(unused)}")
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
+        if not np.isfinite(weights[name]).all():
+            raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond float32")
+        if name.endswith(".variance") and (weights[name] < 0).any():
+            raise ModelError(f"weight {name}: a variance must not be negative")
+
+
+def unstreamable_reason(layers: Iterable[AnyLayer]) -> str | None:
+    """Return why these layers cannot run one timestep at a time, or None if they can."""
+    for layer in layers:
+        if isinstance(layer, GRU) and layer.direction == "reverse":
+            return f"layer {layer.name!r} is a GRU in reverse direction: its first output depends on the last timestep"
+        if isinstance(layer, FirstStep):
+            return f"layer {layer.name!r} reads the first timestep of the finished sequence"
+    return None
+
+
+def state_shapes(layers: Iterable[AnyLayer]) -> dict[str, Shape]:
+    """Return the shapes of the states that the layers carry, by layer name."""
+    shapes = {layer.name: layer.state_shape() for layer in layers}
+    return {name: shape for name, shape in shapes.items() if shape is not None}
+
+
+def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
+    sources = _sources(layer, values)
+    _check_parameters(layer)
+    size = layer.value_size(tuple(source.size for source in sources))
+    _check_range(f"layer {layer.name!r}: size", size, 1)
+    per_step = sources[0].per_step
+    if any(source.per_step != per_step for source in sources):
+        raise ModelError(f"layer {layer.name!r}: its inputs mix sequences with single vectors")
+    if isinstance(layer, LastStep | FirstStep | GRU | Conv1d) and not per_step:
+        raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
+    return Value(size, tokens=False, per_step=per_step and not isinstance(layer, LastStep | FirstStep))
+
+
+def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
+    fewest = 2 if layer.max_inputs > 1 else 1
+    if not fewest <= len(layer.inputs) <= layer.max_inputs:
+        wanted = "1 input" if fewest == 1 else f"{fewest} to {layer.max_inputs} inputs"
+        raise ModelError(f"layer {layer.name!r}: expected {wanted}, got {len(layer.inputs)}")
+    for name in layer.inputs:
+        if name not in values:
+            raise ModelError(f"layer {layer.name!r}: its input {name!r} is neither a model input nor an earlier layer")
+        if values[name].tokens != isinstance(layer, Embedding):
+            wanted = "tokens" if isinstance(layer, Embedding) else "features"
+            raise ModelError(f"layer {layer.name!r}: expected {wanted}, but {name!r} holds something else")
+        if isinstance(layer, Embedding) and values[name].size != layer.vocabulary_size:
+            raise ModelError(
+                f"layer {layer.name!r}: expected a vocabulary of {layer.vocabulary_size} tokens, "
+                f"but {name!r} has {values[name].size}"
+            )
+    return [values[name] for name in layer.inputs]
+
+
+def _check_parameters(layer: Layer) -> None:
+    """Check the ranges of a layer's numbers, which its fields' types alone do not."""
+    for field in msgspec.structs.fields(layer):
+        number = getattr(layer, field.name)
+        where = f"layer {layer.name!r}: {field.name}"
+        if field.type is int:
+            _check_range(where, number, 1)
+        elif isinstance(number, float):
+            _check_finite(where, number)
+            if field.name in ("epsilon", "clip") and number <= 0:
+                raise ModelError(f"{where} must be positive, got {number}")
+        elif isinstance(number, msgspec.Struct):
+            _check_function(where, number)
+    if isinstance(layer, Conv1d):
+        history = (layer.kernel_size - 1) * layer.dilation
+        _check_range(f"layer {layer.name!r}: length of the state", history * layer.input_size, 0)
+
+
+def _check_function(where: str, function: msgspec.Struct) -> None:
+    for name in function.__struct_fields__:
+        value = getattr(function, name)
+        if isinstance(value, int | float):
+            _check_finite(f"{where}.{name}", value)
+    if isinstance(function, Clip) and function.minimum > function.maximum:
+        raise ModelError(f"{where}: minimum {function.minimum} is above maximum {function.maximum}")
+
+
+def _check_finite(where: str, number: float) -> None:
+    if not math.isfinite(number) or abs(number) > float(np.finfo(np.float32).max):
+        raise ModelError(f"{where} must be a finite float32, got {number}")
+
+
+def _check_range(where: str, number: int, minimum: int) -> None:
+    if not minimum <= number <= MAX_SIZE:
+        raise ModelError(f"{where} must be in [{minimum}, {MAX_SIZE}], got {number}")
+
+
+def _check_new_name(name: str, values: Mapping[str, Value]) -> None:
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"expected a name of 1 to 200 printable characters, got {name!r}")
+    if name in values:
+        raise ModelError(f"the name {name!r} is used twice")
+
+
+def _check_outputs(outputs: Sequence[Output], values: Mapping[str, Value]) -> None:
+    names = set()
+    for output in outputs:
+        if not _NAME.fullmatch(output.name) or output.name in names:
+            raise ModelError(f"output {output.name!r}: expected a name of its own, of 1 to 200 printable characters")
+        names.add(output.name)
+        if output.value not in values:
+            raise ModelError(f"output {output.name!r}: there is no value {output.value!r}")
+        if values[output.value].tokens:
+            raise ModelError(f"output {output.name!r}: the value {output.value!r} holds tokens, not features")

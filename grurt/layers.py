@@ -1,0 +1,306 @@
+"""Layers, as data: what a model is made of.
+
+A layer reads one or more *values* and writes one value, which has the layer's name. A value is a vector of features for
+every timestep of a sequence, or, behind `LastStep` and `FirstStep`, one vector for the whole sequence.
+
+Gate order
+----------
+GRU weights hold the three gates as consecutive blocks of ``hidden_size`` rows. grurt's order is ONNX's:
+
+==================  ==================  ===========================  ==========================
+                    blocks              rows or columns              a bias of ``3 * hidden_size``
+==================  ==================  ===========================  ==========================
+grurt, ONNX ``GRU``  z, r, n             rows of ``(3 * hidden, k)``  z, r, n
+PyTorch ``nn.GRU``  r, z, n             rows of ``(3 * hidden, k)``  r, z, n
+Keras ``GRU``       z, r, n             columns of ``(k, 3 * hidden)``  z, r, n
+==================  ==================  ===========================  ==========================
+
+z is the update gate, r the reset gate, n the candidate state (ONNX and Keras call it h).
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import msgspec
+
+from grurt.errors import ModelError
+from grurt.functions import AnyFunction, ElementwiseFunction, Sigmoid, Tanh, _snake_case
+
+Shape = tuple[int, ...]
+
+
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="features", tag_field="kind"):
+    """A model input of ``size`` float32 features per timestep."""
+
+    name: str
+    size: int
+
+
+class TokenInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tokens", tag_field="kind"):
+    """A model input of one token id per timestep, an integer in ``[0, vocabulary_size)``."""
+
+    name: str
+    vocabulary_size: int
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model output: its public name, and the name of the value that it shows."""
+
+    name: str
+    value: str
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag=_snake_case):
+    """Base class of the layers.
+
+    Parameters
+    ----------
+    name
+        Names the layer, the value that it writes, its state, and (as ``name.parameter``) its weights.
+    inputs
+        Names of the values that it reads: model inputs or earlier layers. Left empty, the layer reads the value of the
+        layer before it, or the model's first input.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+
+    max_inputs: ClassVar[int] = 1
+
+    @property
+    def kind(self) -> str:
+        """The layer's kind as it stands in files, e.g. ``"layer_norm"``."""
+        return str(self.__struct_config__.tag)
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        """Shapes of the layer's weights by parameter name; all of them are required."""
+        return {}
+
+    def state_shape(self) -> Shape | None:
+        """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
+        return None
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        """Features of the value that the layer writes, from those that it reads; ModelError if they do not fit."""
+        return input_sizes[0]
+
+    def _expect_input_size(self, expected: int, found: int) -> None:
+        if found != expected:
+            raise ModelError(f"layer {self.name!r}: expected an input of size {expected}, got {found}")
+
+
+class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
+    """A gated recurrent unit scanning the timesteps in one direction (Cho et al. 2014, arXiv:1406.1078).
+
+    With ``linear_before_reset`` (ONNX; Keras ``reset_after=True``; always in PyTorch)::
+
+        z = f(W_z x + b_z + R_z h + c_z)
+        r = f(W_r x + b_r + R_r h + c_r)
+        n = g(W_n x + b_n + r * (R_n h + c_n))
+        h' = (1 - z) * n + z * h
+
+    and without it ``n = g(W_n x + b_n + R_n (r * h) + c_n)``. f is ``gate_activation``, g ``candidate_activation``.
+    With ``clip``, the arguments of f and g are first limited to ``[-clip, clip]`` (ONNX ``clip``).
+
+    Weights: ``weight_ih (3 * hidden_size, input_size)`` is W, ``weight_hh (3 * hidden_size, hidden_size)`` is R, with
+    ``bias`` also ``bias_ih (3 * hidden_size,)``, b, and ``bias_hh (3 * hidden_size,)``, c; with ``initial_state`` also
+    ``initial_state (hidden_size,)``, the state before the first timestep, which is zero otherwise.
+
+    A bidirectional GRU is two of these, one of them with ``direction="reverse"``, and a `Concat`.
+    """
+
+    input_size: int
+    hidden_size: int
+    direction: Literal["forward", "reverse"] = "forward"
+    linear_before_reset: bool = True
+    bias: bool = True
+    initial_state: bool = False
+    gate_activation: ElementwiseFunction = Sigmoid()
+    candidate_activation: ElementwiseFunction = Tanh()
+    clip: float | None = None
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        rows = 3 * self.hidden_size
+        shapes: dict[str, Shape] = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.initial_state:
+            shapes["initial_state"] = (self.hidden_size,)
+        return shapes
+
+    def state_shape(self) -> Shape:
+        return (self.hidden_size,)
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.input_size, input_sizes[0])
+        return self.hidden_size
+
+
+class Linear(Layer, frozen=True, kw_only=True):
+    """``y = W x + b``: ``weight (output_size, input_size)`` is W and, with ``bias``, ``bias (output_size,)`` is b."""
+
+    input_size: int
+    output_size: int
+    bias: bool = True
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return _with_bias(self.bias, self.output_size, {"weight": (self.output_size, self.input_size)})
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.input_size, input_sizes[0])
+        return self.output_size
+
+
+class Embedding(Layer, frozen=True, kw_only=True):
+    """Row ``token`` of ``weight (vocabulary_size, size)``. Reads a token input."""
+
+    vocabulary_size: int
+    size: int
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return {"weight": (self.vocabulary_size, self.size)}
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        return self.size
+
+
+class LayerNorm(Layer, frozen=True, kw_only=True):
+    """``(x - mean) / sqrt(variance + epsilon) * weight + bias``, over the features of a timestep (Ba et al. 2016).
+
+    The variance is the biased one, as in PyTorch, ONNX and Keras. ``weight (size,)`` and ``bias (size,)`` are optional.
+    """
+
+    size: int
+    epsilon: float = 1e-5
+    weight: bool = True
+    bias: bool = True
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return _with_bias(self.bias, self.size, {"weight": (self.size,)} if self.weight else {})
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.size, input_sizes[0])
+        return self.size
+
+
+class BatchNorm(Layer, frozen=True, kw_only=True):
+    """``(x - mean) / sqrt(variance + epsilon) * weight + bias`` with stored statistics (Ioffe and Szegedy 2015).
+
+    ``mean``, ``variance``, ``weight`` and ``bias`` are all ``(size,)``; the variance is not negative.
+    """
+
+    size: int
+    epsilon: float = 1e-5
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return dict.fromkeys(("mean", "variance", "weight", "bias"), (self.size,))
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.size, input_sizes[0])
+        return self.size
+
+
+class Conv1d(Layer, frozen=True, kw_only=True):
+    """Causal convolution over the timesteps, stride 1.
+
+    ``y_t = b + sum_k W[:, :, k] x_{t - (kernel_size - 1 - k) * dilation}``. Timesteps before the first are zero. The state is the last ``(kernel_size - 1) * dilation`` inputs, oldest first.
+    ``weight (output_size, input_size / groups, kernel_size)`` is laid out as in PyTorch and ONNX, ``bias (output_size,)``.
+    """
+
+    input_size: int
+    output_size: int
+    kernel_size: int
+    dilation: int = 1
+    groups: int = 1
+    bias: bool = True
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        weight = (self.output_size, self.input_size // self.groups, self.kernel_size)
+        return _with_bias(self.bias, self.output_size, {"weight": weight})
+
+    def state_shape(self) -> Shape | None:
+        history = (self.kernel_size - 1) * self.dilation
+        return (history, self.input_size) if history else None
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.input_size, input_sizes[0])
+        if self.input_size % self.groups or self.output_size % self.groups:
+            raise ModelError(
+                f"layer {self.name!r}: groups={self.groups} must divide input_size={self.input_size} "
+                f"and output_size={self.output_size}"
+            )
+        return self.output_size
+
+
+class Add(Layer, frozen=True, kw_only=True):
+    """Element-wise sum of two or more values of one size, added from left to right."""
+
+    max_inputs: ClassVar[int] = 64
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        for size in input_sizes[1:]:
+            self._expect_input_size(input_sizes[0], size)
+        return input_sizes[0]
+
+
+class Mul(Add, frozen=True, kw_only=True):
+    """Element-wise product of two or more values of one size, multiplied from left to right."""
+
+
+class Concat(Layer, frozen=True, kw_only=True):
+    """The features of two or more values, one after the other."""
+
+    max_inputs: ClassVar[int] = 64
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        return sum(input_sizes)
+
+
+class Activation(Layer, frozen=True, kw_only=True):
+    """A function of `grurt.functions`, applied to every timestep."""
+
+    function: AnyFunction
+
+
+class PRelu(Layer, frozen=True, kw_only=True, tag="prelu"):
+    """``x if x >= 0 else weight * x``, with a ``weight (size,)`` learned for each feature."""
+
+    size: int
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return {"weight": (self.size,)}
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.size, input_sizes[0])
+        return self.size
+
+
+class LastStep(Layer, frozen=True, kw_only=True):
+    """The value at the last timestep of a sequence. In a stream: at the latest, the answer so far."""
+
+
+class FirstStep(Layer, frozen=True, kw_only=True):
+    """The value at the first timestep of a sequence: of a reverse GRU, its final state. Cannot stream."""
+
+
+AnyInput = Input | TokenInput
+
+AnyLayer = (
+    GRU
+    | Linear
+    | Embedding
+    | LayerNorm
+    | BatchNorm
+    | Conv1d
+    | Add
+    | Mul
+    | Concat
+    | Activation
+    | PRelu
+    | LastStep
+    | FirstStep
+)
+
+
+def _with_bias(bias: bool, size: int, shapes: dict[str, Shape]) -> dict[str, Shape]:
+    return shapes | {"bias": (size,)} if bias else shapes

@@ -1,0 +1,268 @@
+"""The model: layers and weights, immutable, shared freely between threads and streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from grurt import graph
+from grurt.errors import ModelError
+from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput
+from grurt.signature import Signature, check_signature, default_signature
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from grurt.plan import Plan
+    from grurt.stream import Stream
+    from grurt.verify import Verification
+
+Nonfinite = Literal["refuse", "propagate"]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model came from: kept in its file, and shown by ``grurt inspect``.
+
+    ``format`` is for example ``"onnx"``, ``producer`` what the file says wrote it, ``file`` its name without folders,
+    ``notes`` what the converter changed or repaired.
+    """
+
+    format: str
+    producer: str = ""
+    file: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """Inputs, and the outputs that the source framework gave for them, by port name and in the source's shapes."""
+
+    inputs: Mapping[str, NDArray[np.generic]]
+    outputs: Mapping[str, NDArray[np.generic]]
+    produced_by: str
+    """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
+
+
+class Model:
+    """A GRU network: layers in order, and their weights.
+
+    A model never changes and holds no state of a sequence: threads may share it, and it can have any number of streams.
+
+    Parameters
+    ----------
+    layers
+        The layers in an order in which each reads only earlier ones. A layer with no ``inputs`` reads the one before.
+    weights
+        Arrays by ``"layer.parameter"``, of the shapes that `Layer.weight_shapes` gives. They are converted to float32
+        and copied; the model's own arrays are read-only.
+    inputs
+        The model's inputs; by default one, ``"x"``, of the size that the first layer expects.
+    outputs
+        The model's outputs; by default one, ``"y"``, the value of the last layer.
+    signature
+        The source's own inputs and outputs; by default batch-first, and without states.
+    source
+        Where the model came from.
+    reference_run
+        What `verify` replays.
+
+    Raises
+    ------
+    ModelError
+        If layers, weights and signature do not fit together, or a weight is not finite in float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grurt
+    >>> model = grurt.Model(
+    ...     layers=[grurt.GRU(name="gru", input_size=2, hidden_size=4, bias=False), grurt.LastStep(name="last")],
+    ...     weights={"gru.weight_ih": np.ones((12, 2)), "gru.weight_hh": np.ones((12, 4))},
+    ... )
+    >>> model.run(np.zeros((10, 2), np.float32))
+    array([0., 0., 0., 0.], dtype=float32)
+    """
+
+    inputs: tuple[AnyInput, ...]
+    layers: tuple[AnyLayer, ...]
+    outputs: tuple[Output, ...]
+    weights: Mapping[str, NDArray[np.float32]]
+    signature: Signature
+    source: Source
+    reference_run: ReferenceRun | None
+    values: Mapping[str, graph.Value]
+    """Every value of the model by name, with its size."""
+    state_shapes: Mapping[str, tuple[int, ...]]
+    """Shapes of the states that its layers carry between timesteps, by layer name."""
+
+    def __init__(
+        self,
+        *,
+        layers: Iterable[AnyLayer],
+        weights: Mapping[str, ArrayLike],
+        inputs: Iterable[AnyInput] = (),
+        outputs: Iterable[Output] = (),
+        signature: Signature | None = None,
+        source: Source | None = None,
+        reference_run: ReferenceRun | None = None,
+    ) -> None:
+        layers = tuple(layers)
+        inputs = tuple(inputs) or _default_inputs(layers)
+        layers = graph.connect(inputs, layers)
+        outputs = tuple(outputs) or tuple(Output("y", layer.name) for layer in layers[-1:])
+        values = graph.infer_values(inputs, layers, outputs)
+        states = graph.state_shapes(layers)
+        if signature is None:
+            signature = default_signature(inputs, outputs, values)
+        check_signature(signature, inputs, outputs, values, states)
+        arrays = {name: _frozen_float32(array) for name, array in weights.items()}
+        graph.check_weights(layers, arrays)
+        self.__dict__.update(
+            inputs=inputs,
+            layers=layers,
+            outputs=outputs,
+            weights=MappingProxyType(arrays),
+            signature=signature,
+            source=source or Source(format="grurt"),
+            reference_run=reference_run,
+            values=MappingProxyType(values),
+            state_shapes=MappingProxyType(states),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Model is immutable: {name!r} cannot be set")
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(layer.kind for layer in self.layers)
+        return f"<grurt.Model {kinds}: {self.parameter_count} parameters>"
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(array.size for array in self.weights.values())
+
+    @property
+    def unstreamable_reason(self) -> str | None:
+        """Why the model cannot run one timestep at a time; None if it can."""
+        return graph.unstreamable_reason(self.layers)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
+        digest = hashlib.blake2b(msgspec.json.encode([self.inputs, self.layers, self.outputs]), digest_size=16)
+        for name in sorted(self.weights):
+            digest.update(self.weights[name].tobytes())
+        return digest.digest()
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The model lowered for the kernels: made once, when it is first needed."""
+        from grurt.lowering import lower
+
+        return lower(self)
+
+    def stream(self, *, nonfinite: Nonfinite = "refuse") -> Stream:
+        """Return a new stream, at the model's initial state.
+
+        Parameters
+        ----------
+        nonfinite
+            What a NaN or an infinity in an input does: ``"refuse"`` raises InputValueError and leaves the state as it
+            was, ``"propagate"`` computes with it.
+
+        Raises
+        ------
+        StreamingError
+            If the model needs the whole sequence, for example because a layer runs in reverse.
+        """
+        from grurt.stream import Stream
+
+        return Stream(self, nonfinite=nonfinite)
+
+    def run(
+        self,
+        xs: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        lengths: ArrayLike | None = None,
+        nonfinite: Nonfinite = "refuse",
+    ) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:
+        """Run whole sequences from the model's initial state.
+
+        Parameters
+        ----------
+        xs
+            One sequence ``(n_steps, input_size)`` or a batch ``(batch, n_steps, input_size)``, convertible to float32
+            without loss of range; token ids lack the last axis. Or a mapping by the source's own input names, in the
+            source's shapes and axis order, states included: then the batch and time sizes may be any, and a state
+            that is left out is the model's initial state.
+        lengths
+            Valid timesteps of each sequence of a batch, ``(batch,)``, each in ``[1, n_steps]``. The rest is not read;
+            outputs there are zero.
+        nonfinite
+            What a NaN or an infinity does: see `stream`.
+
+        Returns
+        -------
+        For an array, the output ``([batch,] n_steps, output_size)``, or ``([batch,] output_size)`` where the model
+        reads only the last timestep; with several outputs, a dict of them by name. For a mapping, a dict by the source's own
+        output names, in its shapes and dtypes. The arrays are new and the caller's own.
+
+        Raises
+        ------
+        InputShapeError, InputTypeError, InputValueError
+            If an input does not fit.
+        """
+        from grurt.sequences import run_arrays, run_mapping
+
+        if isinstance(xs, Mapping):
+            return run_mapping(self, xs, lengths=lengths, nonfinite=nonfinite)
+        return run_arrays(self, xs, lengths=lengths, nonfinite=nonfinite)
+
+    def verify(self) -> Verification:
+        """Replay the reference run that the model's file holds, and compare.
+
+        Raises
+        ------
+        ModelError
+            If the model has no reference run.
+        """
+        from grurt.verify import verify
+
+        return verify(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one ``.grurt`` file, atomically: the path holds the old file or the new one, never half.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older file at the path is untouched then.
+        """
+        from grurt.file import save
+
+        save(self, path)
+
+
+def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
+    first = layers[0] if layers else None
+    if isinstance(first, Embedding):
+        return (TokenInput("x", first.vocabulary_size),)
+    size = getattr(first, "input_size", None) or getattr(first, "size", None)
+    if size is None:
+        raise ModelError("the first layer does not say its input size: give the model's inputs")
+    return (Input("x", size),)
+
+
+def _frozen_float32(array: ArrayLike) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
+        frozen = np.array(array, dtype=np.float32, order="C")
+    frozen.flags.writeable = False
+    return frozen
