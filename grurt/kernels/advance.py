@@ -1,0 +1,241 @@
+"""The entry point: walks a plan's operations over the timesteps of one call.
+
+It takes one context, a flat ``int64`` array of addresses and sizes (see `codes`), allocates nothing, raises nothing and
+calls nothing outside the kernels. Inputs are checked before any of the state is touched.
+"""
+
+from grurt.kernels import codes
+from grurt.kernels.conv import conv1d
+from grurt.kernels.dense import dense
+from grurt.kernels.gru import gru
+from grurt.kernels.normalize import layer_norm, log_softmax, softmax
+from grurt.kernels.options import kernel
+from grurt.kernels.rows import add, batch_norm, copy_rows, embedding, function, mul, prelu
+from grurt.kernels.simd import (
+    F32_BYTES,
+    I64_BYTES,
+    LANES,
+    load,
+    load_f32,
+    load_i64,
+    splat,
+    store_i64,
+    sum_lanes,
+)
+
+
+def advance(context, x, y):
+    """Run the plan of a context over some timesteps, and return a status (see `codes`).
+
+    Parameters
+    ----------
+    context
+        The context ``(slots,)``, int64.
+    x, y
+        Where the model has one input, of features, and one output: the input ``(n_steps * size,)`` and the output of the
+        same number of timesteps, float32, contiguous. Both empty: the context's ports say where inputs and outputs are.
+
+    Anything but OK means that nothing was computed and no state has changed.
+    """
+    c = context.ctypes.data
+    if x.size:
+        if x.ctypes.data % F32_BYTES or (x.size > 1 and x.strides[0] != F32_BYTES):
+            return codes.NOT_CONTIGUOUS
+        first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
+        store_i64(c, codes.CONTEXT_PORTS + codes.PORT_ADDRESS, x.ctypes.data)
+        store_i64(c, first_output + codes.PORT_ADDRESS, y.ctypes.data)
+        store_i64(c, codes.CONTEXT_N_STEPS, x.size // load_i64(c, codes.CONTEXT_PORTS + codes.PORT_SIZE))
+    return run(c)
+
+
+@kernel
+def run(c):
+    """Run the plan of the context at address ``c``, in blocks of at most its capacity of timesteps."""
+    status = _check_inputs(c)
+    if status != codes.OK:
+        return status
+    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    capacity = load_i64(c, codes.CONTEXT_CAPACITY)
+    for start in range(0, n_steps, capacity):
+        rows = min(capacity, n_steps - start)
+        _read_inputs(c, start, rows)
+        for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
+            op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
+            _run_operation(c, op, start, rows, start + rows == n_steps)
+        _write_outputs(c, start, rows, start + rows == n_steps)
+        store_i64(c, codes.CONTEXT_STEPS_DONE, load_i64(c, codes.CONTEXT_STEPS_DONE) + rows)
+    return codes.OK
+
+
+@kernel
+def _port(c, index):
+    """Address of a port: inputs come first, then outputs."""
+    return c + I64_BYTES * (codes.CONTEXT_PORTS + codes.PORT_SLOTS * index)
+
+
+@kernel
+def _rows_at(c, offset, stride, row):
+    """Address of a row of the value at an offset in scratch memory."""
+    capacity = load_i64(c, codes.CONTEXT_CAPACITY)
+    return load_i64(c, codes.CONTEXT_SCRATCH) + F32_BYTES * (capacity * offset + stride * row)
+
+
+@kernel
+def _check_inputs(c):
+    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
+        port = _port(c, i)
+        address = load_i64(port, codes.PORT_ADDRESS)
+        size = load_i64(port, codes.PORT_SIZE)
+        fault = -1
+        status = codes.OK
+        if load_i64(port, codes.PORT_IS_TOKENS):
+            fault = _first_token_out_of_range(address, size, n_steps)
+            status = codes.TOKEN_OUT_OF_RANGE
+        elif load_i64(c, codes.CONTEXT_REFUSE_NONFINITE):
+            fault = _first_nonfinite(address, size * n_steps)
+            status = codes.NONFINITE
+        if fault >= 0:
+            store_i64(c, codes.CONTEXT_FAULT_PORT, i)
+            store_i64(c, codes.CONTEXT_FAULT_INDEX, fault)
+            return status
+    return codes.OK
+
+
+@kernel
+def _first_token_out_of_range(tokens, vocabulary_size, count):
+    for i in range(count):
+        if not 0 <= load_i64(tokens, i) < vocabulary_size:
+            return i
+    return -1
+
+
+@kernel
+def _first_nonfinite(x, count):
+    """Index of the first NaN or infinity, or -1: x - x is zero for every other number."""
+    differences = splat(0.0)
+    i = 0
+    while i + LANES <= count:
+        xi = load(x, i)
+        differences = differences + (xi - xi)
+        i += LANES
+    difference = sum_lanes(differences)
+    while i < count:
+        xi = load_f32(x, i)
+        difference += xi - xi
+        i += 1
+    if difference == 0.0:
+        return -1
+    for i in range(count):
+        xi = load_f32(x, i)
+        if xi - xi != 0.0:
+            return i
+    return -1
+
+
+@kernel
+def _read_inputs(c, start, rows):
+    """Copy a block of the feature inputs to scratch memory, where rows are padded to whole vectors."""
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
+        port = _port(c, i)
+        if not load_i64(port, codes.PORT_IS_TOKENS):
+            size = load_i64(port, codes.PORT_SIZE)
+            stride = load_i64(port, codes.PORT_STRIDE)
+            source = load_i64(port, codes.PORT_ADDRESS) + F32_BYTES * size * start
+            copy_rows(source, size, _rows_at(c, load_i64(port, codes.PORT_VALUE), 0, 0), stride, size, rows)
+
+
+@kernel
+def _write_outputs(c, start, rows, last_block):
+    n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
+    for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+        port = _port(c, i)
+        size = load_i64(port, codes.PORT_SIZE)
+        stride = load_i64(port, codes.PORT_STRIDE)
+        value = load_i64(port, codes.PORT_VALUE)
+        target = load_i64(port, codes.PORT_ADDRESS)
+        if load_i64(port, codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+            if last_block:
+                copy_rows(_rows_at(c, value, stride, rows - 1), stride, target, size, size, 1)
+        else:
+            copy_rows(_rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * start, size, size, rows)
+
+
+@kernel
+def _run_operation(c, op, start, rows, last_block):
+    """Run one operation over the rows of a block; one behind LastStep only over the last row of a whole sequence."""
+    row = 0
+    if load_i64(op, codes.OP_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+        if not last_block:
+            return
+        row = rows - 1
+        rows = 1
+    in_stride = load_i64(op, codes.OP_IN_STRIDE)
+    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
+    x = _rows_at(c, load_i64(op, codes.OP_IN), in_stride, row)
+    out = _rows_at(c, load_i64(op, codes.OP_OUT), out_stride, row)
+    weights = load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_WEIGHTS)
+    kind = load_i64(op, codes.OP_KIND)
+    if kind <= codes.GRU_RESET_BEFORE or kind == codes.CONV1D:
+        _run_stateful(c, op, kind, weights, x, out, rows)
+    elif kind == codes.DENSE:
+        in_size = load_i64(op, codes.OP_IN_SIZE)
+        dense(weights, out_stride // LANES, x, in_stride, in_size, out, out_stride, rows)
+    elif kind == codes.ADD or kind == codes.MUL or kind == codes.COPY or kind == codes.COPY_FIRST_ROW:
+        _run_combining(c, op, kind, x, out, row, rows)
+    elif kind == codes.EMBEDDING:
+        tokens = load_i64(_port(c, load_i64(op, codes.OP_INPUT)), codes.PORT_ADDRESS)
+        embedding(weights, tokens + I64_BYTES * (start + row), out, out_stride, rows)
+    else:
+        _run_rowwise(c, op, kind, weights, x, out, rows)
+
+
+@kernel
+def _run_stateful(c, op, kind, weights, x, out, rows):
+    state = load_i64(c, codes.CONTEXT_STATE) + F32_BYTES * load_i64(op, codes.OP_STATE)
+    temp = _rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
+    if kind == codes.CONV1D:
+        conv1d(op, weights, state, x, out, temp, load_i64(c, codes.CONTEXT_STEPS_DONE), rows)
+    else:
+        gru(op, weights, _parameters(c, op), state, x, out, temp, rows)
+
+
+@kernel
+def _run_combining(c, op, kind, x, out, row, rows):
+    in_stride = load_i64(op, codes.OP_IN_STRIDE)
+    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
+    if kind == codes.COPY:
+        size = load_i64(op, codes.OP_IN_SIZE)
+        copy_rows(x, in_stride, out + F32_BYTES * load_i64(op, codes.OP_COLUMN), out_stride, size, rows)
+    elif kind == codes.COPY_FIRST_ROW:
+        copy_rows(x - F32_BYTES * in_stride * row, in_stride, out, out_stride, load_i64(op, codes.OP_IN_SIZE), 1)
+    else:
+        stride = load_i64(op, codes.OP_OTHER_STRIDE)
+        other = _rows_at(c, load_i64(op, codes.OP_OTHER), stride, row)
+        if kind == codes.ADD:
+            add(x, in_stride, other, stride, out, out_stride, rows)
+        else:
+            mul(x, in_stride, other, stride, out, out_stride, rows)
+
+
+@kernel
+def _run_rowwise(c, op, kind, weights, x, out, rows):
+    size = load_i64(op, codes.OP_OUT_SIZE)
+    stride = load_i64(op, codes.OP_OUT_STRIDE)
+    if kind == codes.FUNCTION:
+        function(load_i64(op, codes.OP_FUNCTION), _parameters(c, op), x, out, stride, rows)
+    elif kind == codes.LAYER_NORM:
+        layer_norm(weights, load_f32(_parameters(c, op), 0), x, out, size, stride, rows)
+    elif kind == codes.BATCH_NORM:
+        batch_norm(weights, x, out, stride, rows)
+    elif kind == codes.PRELU:
+        prelu(weights, x, out, stride, rows)
+    elif kind == codes.SOFTMAX:
+        softmax(x, out, size, stride, rows)
+    else:
+        log_softmax(x, out, size, stride, rows)
+
+
+@kernel
+def _parameters(c, op):
+    return load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_PARAMETERS)

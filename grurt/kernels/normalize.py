@@ -1,0 +1,94 @@
+"""Operations that reduce over the features of a row: layer normalisation, softmax, log-softmax.
+
+Reductions run in sixteen lanes, which are added up at the end in one fixed order; the lanes of the last vector that lie
+beyond the features are masked.
+"""
+
+import math
+
+from numba import float32
+
+from grurt.kernels.functions import exp, log
+from grurt.kernels.options import kernel
+from grurt.kernels.simd import (
+    F32_BYTES,
+    LANES,
+    fma,
+    load,
+    max_lanes,
+    select_first,
+    select_less,
+    splat,
+    store,
+    sum_lanes,
+)
+
+_INFINITY = math.inf
+
+
+@kernel
+def layer_norm(weights, epsilon, x, out, size, stride, rows):
+    """``out = (x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias``: weights ``(2, stride)`` are weight and bias.
+
+    In two passes: the variance is a mean of squares of differences, never a difference of squares.
+    """
+    for _ in range(rows):
+        total = splat(0.0)
+        for i in range(0, size, LANES):
+            total = total + select_first(size - i, load(x, i), splat(0.0))
+        mean = splat(sum_lanes(total) / float32(size))
+        squares = splat(0.0)
+        for i in range(0, size, LANES):
+            centred = select_first(size - i, load(x, i) - mean, splat(0.0))
+            squares = fma(centred, centred, squares)
+        variance = sum_lanes(squares) / float32(size)
+        scale = splat(float32(1.0) / math.sqrt(variance + epsilon))
+        for i in range(0, size, LANES):
+            normalised = (load(x, i) - mean) * scale
+            store(out, i, fma(normalised, load(weights, i), load(weights, stride + i)))
+        x += F32_BYTES * stride
+        out += F32_BYTES * stride
+
+
+@kernel
+def softmax(x, out, size, stride, rows):
+    """``out_i = exp(x_i - max) / sum_j exp(x_j - max)``."""
+    for _ in range(rows):
+        top = _largest(x, size)
+        total = splat(0.0)
+        for i in range(0, size, LANES):
+            e = exp(load(x, i) - top)
+            store(out, i, e)
+            total = total + select_first(size - i, e, splat(0.0))
+        share = splat(sum_lanes(total))
+        for i in range(0, size, LANES):
+            store(out, i, load(out, i) / share)
+        x += F32_BYTES * stride
+        out += F32_BYTES * stride
+
+
+@kernel
+def log_softmax(x, out, size, stride, rows):
+    """``out_i = (x_i - max) - log(sum_j exp(x_j - max))``."""
+    for _ in range(rows):
+        top = _largest(x, size)
+        total = splat(0.0)
+        for i in range(0, size, LANES):
+            total = total + select_first(size - i, exp(load(x, i) - top), splat(0.0))
+        sum_of_exp = splat(sum_lanes(total))
+        # A NaN must not pass through log, which reads bits.
+        offset = log(sum_of_exp) + (sum_of_exp - sum_of_exp)
+        for i in range(0, size, LANES):
+            store(out, i, (load(x, i) - top) - offset)
+        x += F32_BYTES * stride
+        out += F32_BYTES * stride
+
+
+@kernel
+def _largest(x, size):
+    """The largest of the features, in every lane; a NaN may be passed over, and shows in the sum then."""
+    largest = splat(-_INFINITY)
+    for i in range(0, size, LANES):
+        xi = select_first(size - i, load(x, i), splat(-_INFINITY))
+        largest = select_less(largest, xi, xi, largest)
+    return splat(max_lanes(largest))

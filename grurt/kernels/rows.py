@@ -1,0 +1,101 @@
+"""Operations on rows of features that need no neighbouring timestep: copies, arithmetic, functions, lookups."""
+
+from grurt.kernels.functions import apply
+from grurt.kernels.options import kernel
+from grurt.kernels.simd import (
+    F32_BYTES,
+    I64_BYTES,
+    LANES,
+    fma,
+    load,
+    load_f32,
+    load_i64,
+    select_less,
+    splat,
+    store,
+    store_f32,
+)
+
+
+@kernel
+def copy(source, target, count):
+    """``target[:count] = source[:count]``, float32 at addresses; whole vectors first, then what is left."""
+    i = 0
+    while i + LANES <= count:
+        store(target, i, load(source, i))
+        i += LANES
+    while i < count:
+        store_f32(target, i, load_f32(source, i))
+        i += 1
+
+
+@kernel
+def copy_rows(source, source_stride, target, target_stride, count, rows):
+    """``target[i, :count] = source[i, :count]`` for each row; strides in float32."""
+    for _ in range(rows):
+        copy(source, target, count)
+        source += F32_BYTES * source_stride
+        target += F32_BYTES * target_stride
+
+
+@kernel
+def add(a, a_stride, b, b_stride, out, out_stride, rows):
+    """``out = a + b``, in whole vectors; out may be a."""
+    for _ in range(rows):
+        for i in range(0, out_stride, LANES):
+            store(out, i, load(a, i) + load(b, i))
+        a += F32_BYTES * a_stride
+        b += F32_BYTES * b_stride
+        out += F32_BYTES * out_stride
+
+
+@kernel
+def mul(a, a_stride, b, b_stride, out, out_stride, rows):
+    """``out = a * b``, in whole vectors; out may be a."""
+    for _ in range(rows):
+        for i in range(0, out_stride, LANES):
+            store(out, i, load(a, i) * load(b, i))
+        a += F32_BYTES * a_stride
+        b += F32_BYTES * b_stride
+        out += F32_BYTES * out_stride
+
+
+@kernel
+def function(code, parameters, x, out, stride, rows):
+    """``out = f(x)``, in whole vectors, for the function ``code`` of `codes` with parameters at an address."""
+    for i in range(0, rows * stride, LANES):
+        store(out, i, apply(code, parameters, load(x, i)))
+
+
+@kernel
+def prelu(weights, x, out, stride, rows):
+    """``out = x if x >= 0 else weight * x``: weights ``(stride,)``."""
+    zero = splat(0.0)
+    for _ in range(rows):
+        for i in range(0, stride, LANES):
+            xi = load(x, i)
+            store(out, i, select_less(xi, zero, load(weights, i) * xi, xi))
+        x += F32_BYTES * stride
+        out += F32_BYTES * stride
+
+
+@kernel
+def batch_norm(weights, x, out, stride, rows):
+    """``out = (x - mean) * scale + bias``: weights ``(3, stride)`` are mean, scale and bias.
+
+    The mean is taken off first, not folded into the bias, because x and mean can be far larger than their difference.
+    """
+    for _ in range(rows):
+        for i in range(0, stride, LANES):
+            centred = load(x, i) - load(weights, i)
+            store(out, i, fma(centred, load(weights, stride + i), load(weights, 2 * stride + i)))
+        x += F32_BYTES * stride
+        out += F32_BYTES * stride
+
+
+@kernel
+def embedding(weights, tokens, out, stride, rows):
+    """``out[i] = weights[tokens[i]]``: weights ``(vocabulary, stride)``, tokens int64 known to be in range."""
+    for i in range(rows):
+        token = load_i64(tokens, i)
+        copy(weights + F32_BYTES * stride * token, out + F32_BYTES * stride * i, stride)

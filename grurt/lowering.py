@@ -1,0 +1,292 @@
+"""Lowers a model to a `Plan`: packs the weights and writes the table of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt import functions as fn
+from grurt import layers as ly
+from grurt.kernels import codes
+from grurt.packing import Floats, pack_conv1d, pack_dense, pack_gru, pack_rows, padded
+from grurt.plan import Plan, PlanPort, PlanState, aligned_zeros
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+
+_CACHE_LINE = 16
+
+_L = TypeVar("_L", bound=ly.Layer)
+
+
+def lower(model: Model) -> Plan:
+    """Lower a model."""
+    return _Lowering(model).plan()
+
+
+def function_code(function: fn.Function) -> tuple[int, float, float]:
+    """Return a function's code in `codes`, and its two parameters."""
+    match function:
+        case fn.Relu():
+            return codes.RELU, 0.0, 0.0
+        case fn.LeakyRelu(negative_slope):
+            return codes.LEAKY_RELU, negative_slope, 0.0
+        case fn.ThresholdedRelu(threshold):
+            return codes.THRESHOLDED_RELU, threshold, 0.0
+        case fn.Elu(alpha):
+            return codes.ELU, alpha, 0.0
+        case fn.Gelu("none"):
+            return codes.GELU, 0.0, 0.0
+        case fn.Gelu():
+            return codes.GELU_TANH, 0.0, 0.0
+        case fn.Sigmoid():
+            return codes.SIGMOID, 0.0, 0.0
+        case fn.HardSigmoid(slope, offset):
+            return codes.HARD_SIGMOID, slope, offset
+        case fn.Tanh():
+            return codes.TANH, 0.0, 0.0
+        case fn.ScaledTanh(alpha, beta):
+            return codes.SCALED_TANH, alpha, beta
+        case fn.Softsign():
+            return codes.SOFTSIGN, 0.0, 0.0
+        case fn.Softplus():
+            return codes.SOFTPLUS, 0.0, 0.0
+        case fn.Affine(scale, offset):
+            return codes.AFFINE, scale, offset
+        case fn.Clip(minimum, maximum):
+            return codes.CLIP, minimum, maximum
+    raise NotImplementedError(f"no kernel for the function {function!r}")
+
+
+class _Lowering:
+    """A plan in the making: one method for each kind of layer."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._operations: list[dict[int, int]] = []
+        self._weights: list[Floats] = []
+        self._weights_size = 0
+        self._row_size = 0
+        self._offsets: dict[str, int] = {}
+        self._states: dict[str, PlanState] = {}
+        self._initial_state: list[Floats] = []
+        self._state_size = 0
+
+    def plan(self) -> Plan:
+        for port in self._model.inputs:
+            if not self._model.values[port.name].tokens:
+                self._offsets[port.name] = self._reserve(self._stride(port.name))
+        for layer in self._model.layers:
+            self._lower(layer)
+        weights = aligned_zeros(self._weights_size)
+        weights[:] = np.concatenate([*self._weights, np.zeros(0, np.float32)])
+        initial_state = np.concatenate([*self._initial_state, np.zeros(0, np.float32)])
+        operations = np.zeros((len(self._operations), codes.OP_SLOTS), np.int64)
+        for row, operation in zip(operations, self._operations, strict=True):
+            row[list(operation)] = list(operation.values())
+        for array in (weights, initial_state, operations):
+            array.flags.writeable = False
+        return Plan(
+            operations=operations,
+            weights=weights,
+            initial_state=initial_state,
+            row_size=self._row_size,
+            inputs=tuple(self._port(port.name, port.name) for port in self._model.inputs),
+            outputs=tuple(self._port(output.name, output.value) for output in self._model.outputs),
+            states=MappingProxyType(self._states),
+        )
+
+    def _port(self, name: str, value: str) -> PlanPort:
+        info = self._model.values[value]
+        return PlanPort(
+            name=name,
+            size=info.size,
+            tokens=info.tokens,
+            offset=self._offsets.get(value, 0),
+            stride=0 if info.tokens else self._stride(value),
+            single=not info.per_step,
+        )
+
+    def _stride(self, value: str) -> int:
+        return padded(self._model.values[value].size)
+
+    def _reserve(self, stride: int) -> int:
+        """Reserve scratch memory for a value, and return its offset."""
+        offset = self._row_size
+        self._row_size += stride
+        return offset
+
+    def _weight(self, layer: ly.Layer, name: str) -> Floats:
+        return self._model.weights[f"{layer.name}.{name}"]
+
+    def _bias(self, layer: ly.Layer, name: str, size: int) -> Floats:
+        """Return a bias, or zeros where the layer has none."""
+        return self._model.weights.get(f"{layer.name}.{name}", np.zeros(size, np.float32))
+
+    def _add_weights(self, packed: NDArray[np.floating[Any]]) -> int:
+        """Add packed weights at the next cache line, and return their offset."""
+        offset = self._weights_size
+        filled = np.zeros(-(-packed.size // _CACHE_LINE) * _CACHE_LINE, np.float32)
+        filled[: packed.size] = packed
+        self._weights.append(filled)
+        self._weights_size += filled.size
+        return offset
+
+    def _add_state(self, name: str, rows: int, size: int, initial: Floats | None, *, is_ring: bool) -> int:
+        """Reserve a layer's state, and return its offset."""
+        stride = padded(size)
+        buffer = np.zeros((rows, stride), np.float32)
+        if initial is not None:
+            buffer[:, :size] = initial
+        self._states[name] = PlanState(self._state_size, rows, size, stride, is_ring)
+        self._initial_state.append(buffer.ravel())
+        self._state_size += buffer.size
+        return self._states[name].offset
+
+    def _add_operation(self, kind: int, layer: ly.Layer, source: str | None, slots: dict[int, int]) -> None:
+        """Add an operation that reads the value ``source`` and writes the value of ``layer``."""
+        operation = {
+            codes.OP_KIND: kind,
+            codes.OP_SINGLE: int(not self._model.values[layer.name].per_step),
+            codes.OP_OUT: self._offsets[layer.name],
+            codes.OP_OUT_STRIDE: self._stride(layer.name),
+            codes.OP_OUT_SIZE: self._model.values[layer.name].size,
+        }
+        if source is not None:
+            operation |= {
+                codes.OP_IN: self._offsets[source],
+                codes.OP_IN_STRIDE: self._stride(source),
+                codes.OP_IN_SIZE: self._model.values[source].size,
+            }
+        self._operations.append(operation | slots)
+
+    def _lower(self, layer: ly.Layer) -> None:
+        source = layer.inputs[0]
+        if isinstance(layer, ly.LastStep):
+            # The kernel runs what is behind it at the last row, or at every row: there is nothing to compute.
+            self._offsets[layer.name] = self._offsets[source]
+            return
+        self._offsets[layer.name] = self._reserve(self._stride(layer.name))
+        kind, slots = _LOWER[type(layer)](self, layer)
+        if kind is not None:
+            self._add_operation(kind, layer, None if kind == codes.EMBEDDING else source, slots)
+
+    def gru(self, layer: ly.GRU) -> tuple[int, dict[int, int]]:
+        rows = 3 * layer.hidden_size
+        weights = pack_gru(
+            self._weight(layer, "weight_ih"),
+            self._weight(layer, "weight_hh"),
+            self._bias(layer, "bias_ih", rows),
+            self._bias(layer, "bias_hh", rows),
+            linear_before_reset=layer.linear_before_reset,
+        )
+        gate, *gate_parameters = function_code(layer.gate_activation)
+        if gate == codes.SIGMOID:
+            gate = codes.GATE_SIGMOID
+        candidate, *candidate_parameters = function_code(layer.candidate_activation)
+        parameters = np.array([*gate_parameters, *candidate_parameters, layer.clip or 0.0])
+        initial = self._weight(layer, "initial_state") if layer.initial_state else None
+        projected = 4 * padded(layer.hidden_size)
+        return codes.GRU if layer.linear_before_reset else codes.GRU_RESET_BEFORE, {
+            codes.OP_WEIGHTS: self._add_weights(weights),
+            codes.OP_PARAMETERS: self._add_weights(parameters),
+            codes.OP_STATE: self._add_state(layer.name, 1, layer.hidden_size, initial, is_ring=False),
+            codes.OP_TEMP: self._reserve(projected),
+            codes.OP_TEMP_STRIDE: projected,
+            codes.OP_GATE: gate,
+            codes.OP_CANDIDATE: candidate,
+            codes.OP_CLIPPED: int(layer.clip is not None),
+            codes.OP_REVERSE: int(layer.direction == "reverse"),
+        }
+
+    def linear(self, layer: ly.Linear) -> tuple[int, dict[int, int]]:
+        packed = pack_dense(self._weight(layer, "weight"), self._bias(layer, "bias", layer.output_size))
+        return codes.DENSE, {codes.OP_WEIGHTS: self._add_weights(packed)}
+
+    def embedding(self, layer: ly.Embedding) -> tuple[int, dict[int, int]]:
+        names = [port.name for port in self._model.inputs]
+        return codes.EMBEDDING, {
+            codes.OP_WEIGHTS: self._add_weights(pack_rows(self._weight(layer, "weight"))),
+            codes.OP_INPUT: names.index(layer.inputs[0]),
+        }
+
+    def layer_norm(self, layer: ly.LayerNorm) -> tuple[int, dict[int, int]]:
+        weight = self._weight(layer, "weight") if layer.weight else np.ones(layer.size, np.float32)
+        return codes.LAYER_NORM, {
+            codes.OP_WEIGHTS: self._add_weights(pack_rows(weight, self._bias(layer, "bias", layer.size))),
+            codes.OP_PARAMETERS: self._add_weights(np.array([layer.epsilon])),
+        }
+
+    def batch_norm(self, layer: ly.BatchNorm) -> tuple[int, dict[int, int]]:
+        variance = self._weight(layer, "variance").astype(np.float64) + layer.epsilon
+        scale = self._weight(layer, "weight") / np.sqrt(variance)
+        packed = pack_rows(self._weight(layer, "mean"), scale, self._weight(layer, "bias"))
+        return codes.BATCH_NORM, {codes.OP_WEIGHTS: self._add_weights(packed)}
+
+    def conv1d(self, layer: ly.Conv1d) -> tuple[int, dict[int, int]]:
+        bias = self._bias(layer, "bias", layer.output_size)
+        history = (layer.kernel_size - 1) * layer.dilation
+        slots = {
+            codes.OP_WEIGHTS: self._add_weights(pack_conv1d(self._weight(layer, "weight"), bias, layer.groups)),
+            codes.OP_TEMP: self._reserve(_CACHE_LINE),
+            codes.OP_TAPS: layer.kernel_size,
+            codes.OP_DILATION: layer.dilation,
+            codes.OP_GROUPS: layer.groups,
+        }
+        if history:
+            slots[codes.OP_STATE] = self._add_state(layer.name, history, layer.input_size, None, is_ring=True)
+        return codes.CONV1D, slots
+
+    def arithmetic(self, layer: ly.Add) -> tuple[None, dict[int, int]]:
+        """Add or Mul: from left to right, the second and later operations reading what the one before wrote."""
+        kind = codes.MUL if isinstance(layer, ly.Mul) else codes.ADD
+        left = layer.inputs[0]
+        for right in layer.inputs[1:]:
+            other = {codes.OP_OTHER: self._offsets[right], codes.OP_OTHER_STRIDE: self._stride(right)}
+            self._add_operation(kind, layer, left, other)
+            left = layer.name
+        return None, {}
+
+    def concat(self, layer: ly.Concat) -> tuple[None, dict[int, int]]:
+        column = 0
+        for source in layer.inputs:
+            self._add_operation(codes.COPY, layer, source, {codes.OP_COLUMN: column})
+            column += self._model.values[source].size
+        return None, {}
+
+    def activation(self, layer: ly.Activation) -> tuple[int, dict[int, int]]:
+        if isinstance(layer.function, fn.Softmax):
+            return codes.SOFTMAX, {}
+        if isinstance(layer.function, fn.LogSoftmax):
+            return codes.LOG_SOFTMAX, {}
+        code, *parameters = function_code(layer.function)
+        return codes.FUNCTION, {
+            codes.OP_FUNCTION: code,
+            codes.OP_PARAMETERS: self._add_weights(np.array(parameters)),
+        }
+
+    def prelu(self, layer: ly.PRelu) -> tuple[int, dict[int, int]]:
+        return codes.PRELU, {codes.OP_WEIGHTS: self._add_weights(pack_rows(self._weight(layer, "weight")))}
+
+    def first_step(self, layer: ly.FirstStep) -> tuple[int, dict[int, int]]:
+        return codes.COPY_FIRST_ROW, {}
+
+
+_LOWER: dict[type[ly.Layer], Callable[[_Lowering, Any], tuple[int | None, dict[int, int]]]] = {
+    ly.GRU: _Lowering.gru,
+    ly.Linear: _Lowering.linear,
+    ly.Embedding: _Lowering.embedding,
+    ly.LayerNorm: _Lowering.layer_norm,
+    ly.BatchNorm: _Lowering.batch_norm,
+    ly.Conv1d: _Lowering.conv1d,
+    ly.Add: _Lowering.arithmetic,
+    ly.Mul: _Lowering.arithmetic,
+    ly.Concat: _Lowering.concat,
+    ly.Activation: _Lowering.activation,
+    ly.PRelu: _Lowering.prelu,
+    ly.FirstStep: _Lowering.first_step,
+}

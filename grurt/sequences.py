@@ -1,0 +1,202 @@
+"""Whole sequences: what `Model.run` does, from plain arrays or in the source framework's own names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grurt import arrays
+from grurt.context import Context
+from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.signature import Port, StatePort, ValuePort
+
+if TYPE_CHECKING:
+    from grurt.model import Model, Nonfinite
+    from grurt.plan import PlanPort
+
+Array = NDArray[Any]
+
+_MAX_SCRATCH = 1 << 32
+"""Scratch memory of a model that cannot be run in blocks, in float32: 16 GiB."""
+
+
+class _Batch:
+    """Sequences of one model, run one after the other: inputs and outputs batch-first, in the plan's order of ports."""
+
+    def __init__(self, model: Model, nonfinite: Nonfinite, batch: int, n_steps: int, lengths: ArrayLike | None) -> None:
+        if nonfinite not in ("refuse", "propagate"):
+            raise InputValueError(f'nonfinite: expected "refuse" or "propagate", got {nonfinite!r}')
+        if n_steps < 1:
+            raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
+        self._plan = model.plan
+        self._context = Context(self._plan, whole_sequence=True, refuse_nonfinite=nonfinite == "refuse")
+        if model.unstreamable_reason is None:
+            self._context.reserve_block(n_steps)
+        else:
+            self._reserve_sequence(n_steps)
+        self._n_steps = n_steps
+        self._lengths = _check_lengths(lengths, batch, n_steps)
+        self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
+        self.final_states = {name: np.empty((batch, *shape), np.float32) for name, shape in model.state_shapes.items()}
+
+    def _reserve_sequence(self, n_steps: int) -> None:
+        if n_steps * self._plan.row_size > _MAX_SCRATCH:
+            raise InputShapeError(
+                f"Model.run: this model needs the whole sequence at once, and {n_steps} timesteps take "
+                f"{n_steps * self._plan.row_size >> 28} GiB: run shorter sequences"
+            )
+        self._context.reserve(n_steps)
+
+    def _zeros(self, port: PlanPort, batch: int) -> NDArray[np.float32]:
+        shape = (batch, port.size) if port.single else (batch, self._n_steps, port.size)
+        return np.zeros(shape, np.float32)
+
+    def run(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> None:
+        """Run every sequence; ``states`` ``(batch, hidden_size)`` replace the initial ones. Fills the attributes."""
+        for row, length in enumerate(self._lengths):
+            self._context.reset()
+            for name, state in states.items():
+                self._context.write_state(name, state[row])
+            outputs = [
+                output[row] if port.single else output[row, :length]
+                for port, output in zip(self._plan.outputs, self.outputs, strict=True)
+            ]
+            try:
+                self._context.run([array[row, :length] for array in inputs], outputs, int(length))
+            except InputValueError as error:
+                raise InputValueError(f"Model.run: sequence {row}: {error}") from None
+            for name, final in self.final_states.items():
+                final[row] = self._context.read_state(name)
+
+
+def _check_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:
+    if lengths is None:
+        return np.full(batch, n_steps, np.int64)
+    array = np.asarray(lengths)
+    if array.dtype.kind not in "iu":
+        raise InputTypeError(f"Model.run: expected integer lengths, got dtype {array.dtype}")
+    arrays.expect_shape("Model.run: lengths", array, (batch,))
+    for row in np.flatnonzero((array < 1) | (array > n_steps)):
+        raise InputValueError(f"Model.run: lengths[{row}]: expected a length in [1, {n_steps}], got {array[row]}")
+    return array.astype(np.int64)
+
+
+def run_arrays(model: Model, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite) -> Any:
+    """Run one sequence, or a batch of them, from one array: see `Model.run`."""
+    plan = model.plan
+    if len(plan.inputs) != 1:
+        names = [port.name for port in plan.inputs]
+        raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
+    port = plan.inputs[0]
+    array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs)
+    sequence: tuple[int | str, ...] = ("n_steps",) if port.tokens else ("n_steps", port.size)
+    is_batch = array.ndim == len(sequence) + 1
+    arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
+    if lengths is not None and not is_batch:
+        raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
+    batched = array if is_batch else array[np.newaxis]
+    batch = _Batch(model, nonfinite, len(batched), batched.shape[1], lengths)
+    batch.run([batched], {})
+    outputs = batch.outputs if is_batch else [output[0] for output in batch.outputs]
+    if len(outputs) == 1:
+        return outputs[0]
+    return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}
+
+
+def run_mapping(
+    model: Model, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None, nonfinite: Nonfinite
+) -> dict[str, Array]:
+    """Run from and to tensors as the model's source has them: see `Model.run`."""
+    ports = {port.name: port for port in model.signature.inputs}
+    if unknown := sorted(xs.keys() - ports.keys()):
+        raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {', '.join(map(repr, unknown))}")
+    tensors = {name: _input_tensor(model, ports[name], value) for name, value in xs.items()}
+    sizes = _common_sizes(ports, tensors)
+    batch_size, n_steps = sizes.get("batch", 1), sizes.get("time", 1)
+    values: dict[str, Array] = {}
+    states: dict[str, Array] = {}
+    for name, tensor in tensors.items():
+        port = ports[name]
+        if isinstance(port, ValuePort):
+            values[port.value] = _batch_first(tensor, port, ("batch", "time", "feature"))
+        else:
+            stacked = _batch_first(tensor, port, ("state", "batch", "feature"))
+            _check_finite(name, stacked, nonfinite)
+            states |= dict(zip(port.states, stacked, strict=True))
+    missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
+    if missing:
+        raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
+    batch = _Batch(model, nonfinite, batch_size, n_steps, lengths)
+    batch.run([values[port.name] for port in model.plan.inputs], states)
+    by_name = {port.name: output for port, output in zip(model.plan.outputs, batch.outputs, strict=True)}
+    return {port.name: _output_tensor(port, by_name, batch.final_states) for port in model.signature.outputs}
+
+
+def _input_tensor(model: Model, port: Port, value: ArrayLike) -> Array:
+    """Convert a source's tensor to the engine's dtype, and check its shape but for batch and time."""
+    where = f"Model.run: input {port.name!r}"
+    if isinstance(port, ValuePort):
+        info = model.values[port.value]
+        tensor: Array = (arrays.tokens if info.tokens else arrays.features)(where, value)
+        fixed = {"feature": info.size}
+    else:
+        tensor = arrays.features(where, value)
+        fixed = {"feature": model.state_shapes[port.states[0]][0], "state": len(port.states)}
+    arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
+    return tensor
+
+
+def _common_sizes(ports: Mapping[str, Port], tensors: Mapping[str, Array]) -> dict[str, int]:
+    """Return the sizes of the batch and time axes, on which all tensors must agree."""
+    sizes: dict[str, int] = {}
+    owners: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        for axis, size in zip(ports[name].axes, tensor.shape, strict=True):
+            if axis in ("batch", "time") and sizes.setdefault(axis, size) != size:
+                raise InputShapeError(
+                    f"Model.run: input {name!r}: expected a {axis} size of {sizes[axis]}, "
+                    f"as {owners[axis]!r} has, got {size}"
+                )
+            owners.setdefault(axis, name)
+    return sizes
+
+
+def _batch_first(tensor: Array, port: Port, order: tuple[str, ...]) -> Array:
+    """Bring a tensor's axes into an order, with an axis of size 1 for each that it lacks, and make it contiguous.
+
+    Tokens have no features, and get no such axis.
+    """
+    present = [axis for axis in order if axis in port.axes]
+    moved = tensor.transpose([port.axes.index(axis) for axis in present])
+    for position, axis in enumerate(order):
+        if axis not in port.axes and axis != "feature":
+            moved = np.expand_dims(moved, position)
+    return np.ascontiguousarray(moved)
+
+
+def _check_finite(name: str, state: Array, nonfinite: Nonfinite) -> None:
+    if nonfinite == "refuse" and not np.isfinite(state).all():
+        raise InputValueError(f"Model.run: state {name!r}: expected finite numbers, got a NaN or an infinity")
+
+
+def _output_tensor(port: Port, values: Mapping[str, Array], states: Mapping[str, Array]) -> Array:
+    """Bring a result into the source's axis order and dtype."""
+    if isinstance(port, StatePort):
+        axes = ["state", "batch", "feature"]
+        tensor = np.stack([states[name] for name in port.states])
+    else:
+        tensor = values[port.value]
+        axes = ["batch", "time", "feature"] if tensor.ndim == 3 else ["batch", "feature"]
+    for axis in [axis for axis in axes if axis not in port.axes]:
+        position = axes.index(axis)
+        if tensor.shape[position] != 1:
+            raise InputShapeError(
+                f"Model.run: output {port.name!r} has no {axis} axis in the source, "
+                f"but the inputs have a {axis} size of {tensor.shape[position]}"
+            )
+        tensor = np.squeeze(tensor, position)
+        del axes[position]
+    return np.ascontiguousarray(tensor.transpose([axes.index(axis) for axis in port.axes]), dtype=port.dtype)

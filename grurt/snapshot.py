@@ -1,0 +1,80 @@
+"""Snapshots: the state of a stream as bytes.
+
+All numbers are little-endian::
+
+    magic         8 bytes   b"GRURTSN\\0"
+    version       uint16    1
+    reserved      6 bytes   zero
+    fingerprint   16 bytes  of the model
+    steps done    uint64    timesteps since the last reset
+    state         float32   of each stateful layer in model order: a GRU's (hidden_size,), a Conv1d's
+                            ((kernel_size - 1) * dilation, input_size), oldest timestep first
+    checksum      16 bytes  BLAKE2b of everything before it
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import SnapshotError
+
+_MAGIC = b"GRURTSN\0"
+_VERSION = 1
+_HEADER = struct.Struct("<8sH6x16sQ")
+_CHECKSUM_SIZE = 16
+
+States = Mapping[str, NDArray[np.float32]]
+
+
+def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
+    """Return a snapshot of some states, in the order of the mapping."""
+    header = _HEADER.pack(_MAGIC, _VERSION, fingerprint, steps_done)
+    content = header + b"".join(state.astype("<f4").tobytes() for state in states.values())
+    return content + _checksum(content)
+
+
+def unpack(
+    snapshot: bytes, fingerprint: bytes, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[int, dict[str, NDArray[np.float32]]]:
+    """Return the number of timesteps and the states of a snapshot, checked to be whole and of the model.
+
+    Raises
+    ------
+    SnapshotError
+        If it is not a snapshot, is truncated or altered, is of a newer version, or belongs to another model.
+    """
+    content, checksum = _split(snapshot)
+    magic, version, owner, steps_done = _HEADER.unpack_from(content)
+    if magic != _MAGIC:
+        raise SnapshotError("restore: expected the bytes that Stream.snapshot returns, got something else")
+    if version > _VERSION:
+        raise SnapshotError(f"restore: the snapshot has format version {version}, newer than {_VERSION}: upgrade grurt")
+    if version != _VERSION or checksum != _checksum(content):
+        raise SnapshotError("restore: the snapshot is damaged: its checksum does not fit")
+    if owner != fingerprint:
+        raise SnapshotError(
+            f"restore: the snapshot belongs to another model: expected fingerprint {fingerprint.hex()}, "
+            f"got {owner.hex()}; load the model that it was taken from"
+        )
+    numbers = np.frombuffer(content, "<f4", offset=_HEADER.size).astype(np.float32)
+    sizes = [int(np.prod(shape)) for shape in shapes.values()]
+    if numbers.size != sum(sizes) or steps_done >= 1 << 63:
+        raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
+    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
+    return steps_done, {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def _split(snapshot: bytes) -> tuple[bytes, bytes]:
+    if not isinstance(snapshot, bytes | bytearray | memoryview):
+        raise SnapshotError(f"restore: expected bytes, got {type(snapshot).__name__}")
+    whole = bytes(snapshot)
+    if len(whole) < _HEADER.size + _CHECKSUM_SIZE or (len(whole) - _HEADER.size - _CHECKSUM_SIZE) % 4:
+        raise SnapshotError(f"restore: the snapshot is truncated: {len(whole)} bytes")
+    return whole[:-_CHECKSUM_SIZE], whole[-_CHECKSUM_SIZE:]
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_CHECKSUM_SIZE).digest()
