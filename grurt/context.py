@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import InputValueError
-from grurt.kernels import codes
+from grurt.kernels import codes, entry
 from grurt.kernels.compiled import entry_point
 from grurt.plan import Plan, PlanState, aligned_zeros
-
-_NO_FLOATS = np.zeros(0, np.float32)
 
 BLOCK_FLOATS = 1 << 15
 """Scratch memory of a block of timesteps, in float32: half of a level-2 cache of 256 KiB."""
@@ -45,6 +43,10 @@ class Context:
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
         self.array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
+        self.array[codes.CONTEXT_NONE] = entry.NONE_ADDRESS
+        if len(plan.inputs) == len(plan.outputs) == 1 and not plan.inputs[0].tokens and entry.array_layout_is_known():
+            self.array[codes.CONTEXT_ARRAY_TYPE] = entry.ARRAY_TYPE_ADDRESS
+            self.array[codes.CONTEXT_FLOAT32] = entry.FLOAT32_ADDRESS
         for index, port in enumerate(plan.inputs + plan.outputs):
             slots = self._port_slots(index)
             slots[codes.PORT_SIZE] = port.size
@@ -90,7 +92,7 @@ class Context:
         for index, array in enumerate([*inputs, *outputs]):
             self._port_slots(index)[codes.PORT_ADDRESS] = array.ctypes.data
         self.array[codes.CONTEXT_N_STEPS] = n_steps
-        status = self.advance(self.array, _NO_FLOATS, _NO_FLOATS)
+        status = self.advance(self.array, None, None)
         if status != codes.OK:
             port = self.array[codes.CONTEXT_FAULT_PORT]
             self.raise_fault(status, inputs[port])

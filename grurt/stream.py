@@ -23,7 +23,6 @@ Outputs = Floats | dict[str, Floats]
 
 _FLOAT32 = np.dtype(np.float32)
 _empty = np.empty
-_ndarray = np.ndarray
 
 
 class Stream:
@@ -60,10 +59,7 @@ class Stream:
         self._context = Context(plan, whole_sequence=False, refuse_nonfinite=nonfinite == "refuse")
         self._advance = self._context.advance
         self._array = self._context.array
-        # The quick path of `step` is for one input of features and one output; no shape equals None.
-        is_plain = len(plan.inputs) == len(plan.outputs) == 1 and not plan.inputs[0].tokens
-        self._input_shape = (plan.inputs[0].size,) if is_plain else None
-        self._output_shape = (plan.outputs[0].size,)
+        self._output_size = plan.outputs[0].size
 
     @property
     def model(self) -> Model:
@@ -100,20 +96,12 @@ class Stream:
             If the input does not fit, or holds a NaN, an infinity or a token that does not exist. The state of the stream
             is then what it was before.
         """
-        if type(x) is _ndarray and x.shape == self._input_shape and x.dtype is _FLOAT32:
-            if out is None:
-                y = _empty(self._output_shape, _FLOAT32)
-            elif (
-                type(out) is _ndarray and out.dtype is _FLOAT32 and out.shape == self._output_shape and out.flags.carray
-            ):
-                y = out
-            else:
-                y = arrays.expect_output("Stream.step", out, self._output_shape)
-            status = self._advance(self._array, x, y)
-            if status == codes.OK:
-                return y
-            if status != codes.NOT_CONTIGUOUS:
-                self._context.raise_fault(status, x)
+        y = _empty(self._output_size, _FLOAT32) if out is None else out
+        status = self._advance(self._array, x, y)
+        if status == codes.OK:
+            return y
+        if status != codes.NOT_PLAIN:
+            self._context.raise_fault(status, x)
         return self._run("Stream.step", x, out, None)
 
     def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:

@@ -1,7 +1,7 @@
-"""The entry point: walks a plan's operations over the timesteps of one call.
+"""Walks a plan's operations over the timesteps of one call.
 
-It takes one context, a flat ``int64`` array of addresses and sizes (see `codes`), allocates nothing, raises nothing and
-calls nothing outside the kernels. Inputs are checked before any of the state is touched.
+`run` takes the address of one context, a flat ``int64`` array of addresses and sizes (see `codes`), allocates nothing,
+raises nothing and calls nothing outside the kernels. Inputs are checked before any of the state is touched.
 """
 
 from grurt.kernels import codes
@@ -24,33 +24,12 @@ from grurt.kernels.simd import (
 )
 
 
-def advance(context, x, y):
-    """Run the plan of a context over some timesteps, and return a status (see `codes`).
-
-    Parameters
-    ----------
-    context
-        The context ``(slots,)``, int64.
-    x, y
-        Where the model has one input, of features, and one output: the input ``(n_steps * size,)`` and the output of the
-        same number of timesteps, float32, contiguous. Both empty: the context's ports say where inputs and outputs are.
-
-    Anything but OK means that nothing was computed and no state has changed.
-    """
-    c = context.ctypes.data
-    if x.size:
-        if x.ctypes.data % F32_BYTES or (x.size > 1 and x.strides[0] != F32_BYTES):
-            return codes.NOT_CONTIGUOUS
-        first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
-        store_i64(c, codes.CONTEXT_PORTS + codes.PORT_ADDRESS, x.ctypes.data)
-        store_i64(c, first_output + codes.PORT_ADDRESS, y.ctypes.data)
-        store_i64(c, codes.CONTEXT_N_STEPS, x.size // load_i64(c, codes.CONTEXT_PORTS + codes.PORT_SIZE))
-    return run(c)
-
-
 @kernel
 def run(c):
-    """Run the plan of the context at address ``c``, in blocks of at most its capacity of timesteps."""
+    """Run the plan of the context at address ``c``, in blocks of at most its capacity of timesteps; return a status.
+
+    Any status but OK means that nothing was computed and no state has changed.
+    """
     status = _check_inputs(c)
     if status != codes.OK:
         return status

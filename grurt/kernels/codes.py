@@ -82,7 +82,10 @@ CONTEXT_FAULT_PORT = 10  # written when a status is not OK: which input,
 CONTEXT_FAULT_INDEX = 11  # and which of its elements
 CONTEXT_N_INPUTS = 12
 CONTEXT_N_OUTPUTS = 13
-CONTEXT_PORTS = 14  # the first port; inputs first, then outputs
+CONTEXT_ARRAY_TYPE = 14  # address of the type of NumPy arrays; 0: no array is taken from Python as it is
+CONTEXT_FLOAT32 = 15  # address of NumPy's float32
+CONTEXT_NONE = 16  # address of None
+CONTEXT_PORTS = 17  # the first port; inputs first, then outputs
 
 # Slots of a port, an input or output of the model.
 PORT_ADDRESS = 0
@@ -95,6 +98,6 @@ PORT_SLOTS = 6
 
 # What an entry point returns.
 OK = 0
-NOT_CONTIGUOUS = 1
+NOT_PLAIN = 1
 NONFINITE = 2
 TOKEN_OUT_OF_RANGE = 3

@@ -7,26 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import float32, int64, njit, types
+from numba import int64, njit
 from numba.core import config
 from numpy.typing import NDArray
 
-from grurt.kernels.advance import advance
 from grurt.kernels.cache import KernelCache
+from grurt.kernels.entry import advance, object_address
 from grurt.kernels.options import OPTIONS
 
-Advance = Callable[[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]], int]
+Advance = Callable[[NDArray[np.int64], Any, Any], int]
 
-# Any layout: the kernel itself looks at the strides, which is quicker than to ask for them in Python.
-_FLOATS = types.Array(float32, 1, "A")
-_SIGNATURE = (types.Array(int64, 1, "C"), _FLOATS, _FLOATS)
+_SIGNATURE = int64(object_address, object_address, object_address)
 
 _lock = threading.Lock()
 _entry_point: Advance | None = None
 
 
 def entry_point() -> Advance:
-    """Return the compiled `advance`, as a callable that does no dispatching and checks only the items' sizes.
+    """Return the compiled `grurt.kernels.entry.advance`: a callable without dispatching, and without any check.
 
     The first call in a process loads it from the cache, or compiles it: then, and only then, two lines on stderr say so.
     """
@@ -49,7 +47,8 @@ def _load() -> Advance:
     dispatcher.compile(_SIGNATURE)
     dispatcher.disable_compile()
     cache.announce_end()
-    return dispatcher.overloads[_SIGNATURE].entry_point  # type: ignore[no-any-return]
+    (compiled,) = dispatcher.overloads.values()
+    return compiled.entry_point  # type: ignore[no-any-return]
 
 
 class _AnnouncingCache(KernelCache):

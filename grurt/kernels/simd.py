@@ -74,6 +74,7 @@ def _element_store(name: str, element: ir.Type, value_type: types.Type, doc: str
 
 
 load_f32 = _element_load("load_f32", _f32, types.float32, "``float32 at address[index]``.")
+load_i32 = _element_load("load_i32", _i32, types.int32, "``int32 at address[index]``.")
 load_i64 = _element_load("load_i64", _i64, types.int64, "``int64 at address[index]``.")
 store_f32 = _element_store("store_f32", _f32, types.float32, "``address[index] = value``.")
 store_i64 = _element_store("store_i64", _i64, types.int64, "``address[index] = value``.")
