@@ -51,7 +51,8 @@ from grurt.layers import (
     PRelu,
     TokenInput,
 )
-from grurt.model import Model, ReferenceRun, Source
+from grurt.model import Model, Source
+from grurt.reference_run import ReferenceRun
 from grurt.signature import Signature, StatePort, ValuePort
 
 if TYPE_CHECKING:

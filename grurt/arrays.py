@@ -11,7 +11,7 @@ from grurt.errors import InputShapeError, InputTypeError, InputValueError
 
 
 def features(where: str, x: ArrayLike) -> NDArray[np.float32]:
-    """Return an array of numbers as contiguous float32: itself if it is that, else a copy.
+    """Return an array of numbers as contiguous, aligned float32: itself if it is that, else a copy.
 
     Real numbers are rounded to float32. Raises InputTypeError for anything else, such as complex numbers and objects.
     """
@@ -19,18 +19,20 @@ def features(where: str, x: ArrayLike) -> NDArray[np.float32]:
     if not np.can_cast(array.dtype, np.float32, "same_kind"):
         raise InputTypeError(f"{where}: expected real numbers, convertible to float32, got dtype {array.dtype}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused where infinities are
-        return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+        return np.require(array, np.float32, ("C", "A"))
 
 
 def tokens(where: str, x: ArrayLike) -> NDArray[np.int64]:
-    """Return an array of token ids as contiguous int64; raise InputTypeError unless they are integers."""
+    """Return an array of token ids as contiguous, aligned int64; raise InputTypeError unless they are integers."""
     array = _array(where, x)
     if array.dtype.kind not in "iu":
         raise InputTypeError(f"{where}: expected token ids of an integer dtype, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, np.int64).reshape(array.shape)
+    return np.require(array, np.int64, ("C", "A"))
 
 
 def _array(where: str, x: ArrayLike) -> NDArray[Any]:
+    if np.ma.is_masked(x):
+        raise InputValueError(f"{where}: expected a number everywhere, got masked elements; fill them first")
     try:
         return np.asarray(x)
     except ValueError as error:

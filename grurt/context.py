@@ -43,7 +43,7 @@ class Context:
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
         self.array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
-        self.array[codes.CONTEXT_NONE] = entry.NONE_ADDRESS
+        self.array[codes.CONTEXT_BY_ADDRESS] = id(entry.BY_ADDRESS)
         if len(plan.inputs) == len(plan.outputs) == 1 and not plan.inputs[0].tokens and entry.array_layout_is_known():
             self.array[codes.CONTEXT_ARRAY_TYPE] = entry.ARRAY_TYPE_ADDRESS
             self.array[codes.CONTEXT_FLOAT32] = entry.FLOAT32_ADDRESS
@@ -92,7 +92,7 @@ class Context:
         for index, array in enumerate([*inputs, *outputs]):
             self._port_slots(index)[codes.PORT_ADDRESS] = array.ctypes.data
         self.array[codes.CONTEXT_N_STEPS] = n_steps
-        status = self.advance(self.array, None, None)
+        status = self.advance(self.array, entry.BY_ADDRESS, entry.BY_ADDRESS)
         if status != codes.OK:
             port = self.array[codes.CONTEXT_FAULT_PORT]
             self.raise_fault(status, inputs[port])

@@ -1,5 +1,221 @@
-"""placeholder"""
+"""The ``.grurt`` file: a safetensors container with the model's description in its header (see docs/format.md)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from grurt.atomic import write_atomically
+from grurt.errors import ModelError, ModelFileError
+from grurt.layers import AnyInput, AnyLayer, Output
+from grurt.model import Model, Source
+from grurt.reference_run import ReferenceRun
+from grurt.signature import Signature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT_VERSION = 1
+
+_WEIGHTS = "weights."
+_REFERENCE_INPUTS = "reference.inputs."
+_REFERENCE_OUTPUTS = "reference.outputs."
+_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
+_MAX_AXES = 8
+
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive, as PyTorch (.pt) and Keras (.keras) write them",
+    b"\x89HDF": "an HDF5 file, as Keras (.h5) writes them",
+    b"\x80\x02": "a pickle, as old PyTorch checkpoints are",
+    b"\x08": "something else, perhaps an ONNX file",
+    b"{": "a JSON text",
+}
+"""How foreign files begin."""
 
 
-def load(path):
-    raise NotImplementedError
+class _Version(msgspec.Struct, frozen=True):
+    version: int
+
+
+class _ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    produced_by: str
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The description of a model, as it stands in a file of version 1."""
+
+    version: int = FORMAT_VERSION
+    inputs: tuple[AnyInput, ...]
+    layers: tuple[AnyLayer, ...]
+    outputs: tuple[Output, ...]
+    signature: Signature
+    source: Source
+    reference_run: _ReferenceRunHeader | None
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    grurt: str | None = None
+
+
+class _Container(msgspec.Struct, frozen=True):
+    """The part of a safetensors header that is not about tensors."""
+
+    metadata: _Metadata = msgspec.field(name="__metadata__", default=_Metadata())
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a ``.grurt`` file, and get the engine ready: when this returns, nothing is left to compile.
+
+    Parameters
+    ----------
+    path
+        A file that `Model.save` wrote. All of it is checked before anything is used; nothing in it is ever run.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not a ``.grurt`` file, is damaged, contradicts itself, or is of a newer format version.
+    OSError
+        If there is no such file, or it cannot be read.
+
+    Examples
+    --------
+    >>> model = grurt.load("activity.grurt")  # doctest: +SKIP
+    >>> stream = model.stream()  # doctest: +SKIP
+    """
+    model = read(path)
+    from grurt.kernels.compiled import ready
+
+    ready()
+    return model
+
+
+def read(path: str | os.PathLike[str]) -> Model:
+    """Read a ``.grurt`` file as `load` does, but leave the engine alone: for tools that do not compute."""
+    try:
+        return _decode(_file_content(Path(path)))
+    except (ModelFileError, ModelError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model to a file, atomically; equal models give equal bytes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an older file at the path is untouched then.
+    """
+    write_atomically(path, _encode(model))
+
+
+def _encode(model: Model) -> bytes:
+    from safetensors.numpy import save as encode_safetensors
+
+    run = model.reference_run
+    header = _Header(
+        inputs=model.inputs,
+        layers=model.layers,
+        outputs=model.outputs,
+        signature=model.signature,
+        source=model.source,
+        reference_run=_ReferenceRunHeader(run.produced_by) if run else None,
+    )
+    tensors: dict[str, NDArray[np.generic]] = {_WEIGHTS + name: array for name, array in model.weights.items()}
+    if run:
+        tensors |= {_REFERENCE_INPUTS + name: array for name, array in run.inputs.items()}
+        tensors |= {_REFERENCE_OUTPUTS + name: array for name, array in run.outputs.items()}
+    return encode_safetensors(tensors, metadata={"grurt": msgspec.json.encode(header).decode()})
+
+
+def _decode(content: bytes) -> Model:
+    entries = _entries(content)
+    header = _header(content)
+    tensors = {name: _array(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
+    weights = _take(tensors, _WEIGHTS)
+    inputs = _take(tensors, _REFERENCE_INPUTS)
+    outputs = _take(tensors, _REFERENCE_OUTPUTS)
+    if tensors:
+        raise ModelFileError(f"tensors that a model does not have: {', '.join(sorted(tensors))}")
+    for name, array in weights.items():
+        if array.dtype != np.float32:
+            raise ModelFileError(f"weight {name}: expected float32, got {array.dtype}")
+    run = ReferenceRun(inputs, outputs, header.reference_run.produced_by) if header.reference_run else None
+    if run is None and (inputs or outputs):
+        raise ModelFileError("the file has tensors of a reference run, but its header describes none")
+    return Model(
+        inputs=header.inputs,
+        layers=header.layers,
+        outputs=header.outputs,
+        weights=weights,
+        signature=header.signature,
+        source=header.source,
+        reference_run=run,
+    )
+
+
+def _file_content(path: Path) -> bytes:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        found = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a folder"
+        raise ModelFileError(f"expected a .grurt file, found {found}")
+    return path.read_bytes()
+
+
+def _entries(content: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Return the container's tensors by name: dtype, shape and data of each, which is checked to be within the file."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        return list(deserialize(content))  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise ModelFileError(_not_a_container(content, error)) from error
+
+
+def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[np.generic]:
+    if dtype not in _DTYPES:
+        raise ModelFileError(f"tensor {name}: expected a dtype of {', '.join(_DTYPES)}, got {dtype}")
+    if len(shape) > _MAX_AXES or not data:
+        raise ModelFileError(f"tensor {name}: expected at most {_MAX_AXES} axes, none of them empty, got shape {shape}")
+    array: NDArray[np.generic] = np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _not_a_container(content: bytes, error: Exception) -> str:
+    if not content:
+        return "expected a .grurt file, found an empty file"
+    for beginning, description in _FOREIGN.items():
+        if content.startswith(beginning):
+            return f"expected a .grurt file, found {description}: use `grurt convert` to make a model of it"
+    return f"expected a .grurt file, found something else or a damaged one ({error})"
+
+
+def _header(content: bytes) -> _Header:
+    length = int.from_bytes(content[:8], "little")
+    try:
+        text = msgspec.json.decode(content[8 : 8 + length], type=_Container).metadata.grurt
+        if text is None:
+            raise ModelFileError(
+                "expected a .grurt file, found another safetensors file: use `grurt convert` to make a model of it"
+            )
+        version = msgspec.json.decode(text, type=_Version).version
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"expected format version {FORMAT_VERSION}, found the newer version {version}: upgrade grurt to read it"
+            )
+        if version != FORMAT_VERSION:
+            raise ModelFileError(f"expected format version {FORMAT_VERSION}, found version {version}")
+        return msgspec.json.decode(text, type=_Header)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ModelFileError(f"the header is damaged: {error}") from error
+
+
+def _take(tensors: dict[str, NDArray[np.generic]], prefix: str) -> dict[str, NDArray[np.generic]]:
+    """Remove the tensors whose names begin with the prefix, and return them by the rest of their names."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}

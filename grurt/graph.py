@@ -1,9 +1,9 @@
 """Checks a model's layers against each other and against the weights, and works out the value that each writes."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -23,13 +23,17 @@ from grurt.layers import (
     Output,
     Shape,
 )
+from grurt.text import check_name
+
+T = TypeVar("T")
 
 MAX_SIZE = 1 << 20
-"""The largest size of a value or state: it bounds what a file without weights can make the engine allocate."""
+"""The largest size of a value or state: it bounds what a small file can make the engine allocate."""
 
 MAX_LAYERS = 1 << 12
 
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+MAX_TOTAL_SIZE = 1 << 24
+"""The largest sum of the sizes of all values and states of a model, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ class Value:
     size: int
     tokens: bool
     per_step: bool
+
+
+def typed(where: str, description: object, type_: type[T]) -> T:
+    """Return a description with the types that its declaration promises, or raise ModelError.
+
+    msgspec checks types when it decodes, but not in a constructor; NumPy scalars become Python's own.
+    """
+    try:
+        return msgspec.convert(msgspec.to_builtins(description, enc_hook=_to_python), type_)
+    except (msgspec.ValidationError, TypeError, UnicodeError) as error:
+        raise ModelError(f"{where}: {error}") from error
 
 
 def connect(inputs: Sequence[AnyInput], layers: Iterable[AnyLayer]) -> tuple[AnyLayer, ...]:
@@ -71,6 +86,9 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
         _check_new_name(layer.name, values)
         values[layer.name] = _layer_value(layer, values)
     _check_outputs(outputs, values)
+    total = sum(value.size for value in values.values()) + sum(map(math.prod, state_shapes(layers).values()))
+    if total > MAX_TOTAL_SIZE:
+        raise ModelError(f"the sizes of all values and states may add up to {MAX_TOTAL_SIZE}, got {total}")
     return values
 
 
@@ -104,6 +122,12 @@ def state_shapes(layers: Iterable[AnyLayer]) -> dict[str, Shape]:
     """Return the shapes of the states that the layers carry, by layer name."""
     shapes = {layer.name: layer.state_shape() for layer in layers}
     return {name: shape for name, shape in shapes.items() if shape is not None}
+
+
+def _to_python(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected plain data, got {type(value).__name__}")
 
 
 def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
@@ -176,8 +200,7 @@ def _check_range(where: str, number: int, minimum: int) -> None:
 
 
 def _check_new_name(name: str, values: Mapping[str, Value]) -> None:
-    if not _NAME.fullmatch(name):
-        raise ModelError(f"expected a name of 1 to 200 printable characters, got {name!r}")
+    check_name(name)
     if name in values:
         raise ModelError(f"the name {name!r} is used twice")
 
@@ -185,8 +208,9 @@ def _check_new_name(name: str, values: Mapping[str, Value]) -> None:
 def _check_outputs(outputs: Sequence[Output], values: Mapping[str, Value]) -> None:
     names = set()
     for output in outputs:
-        if not _NAME.fullmatch(output.name) or output.name in names:
-            raise ModelError(f"output {output.name!r}: expected a name of its own, of 1 to 200 printable characters")
+        check_name(output.name)
+        if output.name in names:
+            raise ModelError(f"two outputs have the name {output.name!r}")
         names.add(output.name)
         if output.value not in values:
             raise ModelError(f"output {output.name!r}: there is no value {output.value!r}")

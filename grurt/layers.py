@@ -203,8 +203,10 @@ class BatchNorm(Layer, frozen=True, kw_only=True):
 class Conv1d(Layer, frozen=True, kw_only=True):
     """Causal convolution over the timesteps, stride 1.
 
-    ``y_t = b + sum_k W[:, :, k] x_{t - (kernel_size - 1 - k) * dilation}``. Timesteps before the first are zero. The state is the last ``(kernel_size - 1) * dilation`` inputs, oldest first.
-    ``weight (output_size, input_size / groups, kernel_size)`` is laid out as in PyTorch and ONNX, ``bias (output_size,)``.
+    ``y_t = b + sum_k W[:, :, k] x_{t - (kernel_size - 1 - k) * dilation}``. Timesteps before the first
+    are zero. The state is the last ``(kernel_size - 1) * dilation`` inputs, oldest first. Weights, laid out as in
+    PyTorch and ONNX: ``weight (output_size, input_size / groups, kernel_size)`` and, if there is
+    one, ``bias (output_size,)``.
     """
 
     input_size: int

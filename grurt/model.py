@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,9 @@ import numpy as np
 from grurt import graph
 from grurt.errors import ModelError
 from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput
+from grurt.reference_run import ReferenceRun, check_reference_run
 from grurt.signature import Signature, check_signature, default_signature
+from grurt.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -32,7 +33,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where a model came from: kept in its file, and shown by ``grurt inspect``.
 
     ``format`` is for example ``"onnx"``, ``producer`` what the file says wrote it, ``file`` its name without folders,
-    ``notes`` what the converter changed or repaired.
+    ``notes`` what the converter changed or repaired. Characters that are not printable are replaced.
     """
 
     format: str
@@ -40,15 +41,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     file: str = ""
     notes: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class ReferenceRun:
-    """Inputs, and the outputs that the source framework gave for them, by port name and in the source's shapes."""
-
-    inputs: Mapping[str, NDArray[np.generic]]
-    outputs: Mapping[str, NDArray[np.generic]]
-    produced_by: str
-    """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
+    def __post_init__(self) -> None:
+        for name in ("format", "producer", "file"):
+            msgspec.structs.force_setattr(self, name, printable(getattr(self, name)))
+        msgspec.structs.force_setattr(self, "notes", tuple(printable(note) for note in self.notes))
 
 
 class Model:
@@ -77,7 +73,7 @@ class Model:
     Raises
     ------
     ModelError
-        If layers, weights and signature do not fit together, or a weight is not finite in float32.
+        If layers, weights, signature and reference run do not fit together, or a weight is not finite in float32.
 
     Examples
     --------
@@ -114,15 +110,19 @@ class Model:
         source: Source | None = None,
         reference_run: ReferenceRun | None = None,
     ) -> None:
-        layers = tuple(layers)
-        inputs = tuple(inputs) or _default_inputs(layers)
+        layers = tuple(graph.typed("layers", tuple(layers), tuple[AnyLayer, ...]))
+        inputs = tuple(graph.typed("inputs", tuple(inputs), tuple[AnyInput, ...])) or _default_inputs(layers)
         layers = graph.connect(inputs, layers)
-        outputs = tuple(outputs) or tuple(Output("y", layer.name) for layer in layers[-1:])
+        outputs = tuple(graph.typed("outputs", tuple(outputs), tuple[Output, ...]))
+        outputs = outputs or tuple(Output("y", layer.name) for layer in layers[-1:])
         values = graph.infer_values(inputs, layers, outputs)
         states = graph.state_shapes(layers)
         if signature is None:
             signature = default_signature(inputs, outputs, values)
+        signature = graph.typed("signature", signature, Signature)
         check_signature(signature, inputs, outputs, values, states)
+        if reference_run is not None:
+            check_reference_run(reference_run, signature, outputs, values, states)
         arrays = {name: _frozen_float32(array) for name, array in weights.items()}
         graph.check_weights(layers, arrays)
         self.__dict__.update(
@@ -131,7 +131,7 @@ class Model:
             outputs=outputs,
             weights=MappingProxyType(arrays),
             signature=signature,
-            source=source or Source(format="grurt"),
+            source=graph.typed("source", source or Source(format="grurt"), Source),
             reference_run=reference_run,
             values=MappingProxyType(values),
             state_shapes=MappingProxyType(states),
@@ -212,8 +212,8 @@ class Model:
         Returns
         -------
         For an array, the output ``([batch,] n_steps, output_size)``, or ``([batch,] output_size)`` where the model
-        reads only the last timestep; with several outputs, a dict of them by name. For a mapping, a dict by the source's own
-        output names, in its shapes and dtypes. The arrays are new and the caller's own.
+        reads only the last timestep; with several outputs, a dict of them by name. For a mapping, a dict by the
+        source's own output names, in its shapes and dtypes. The arrays are new and the caller's own.
 
         Raises
         ------

@@ -50,7 +50,7 @@ def pack_gru(
 
 
 def _interleave_gates(rows: NDArray[np.floating], hidden_size: int) -> NDArray[np.floating]:
-    """From rows ``(3 * hidden_size, ...)`` in blocks z, r, n to rows in panels: 16 of z, 16 of r, 16 of n, and so on."""
+    """From rows ``(3 * hidden_size, ...)`` in blocks z, r, n to rows in panels: 16 of z, of r, of n, and so on."""
     units = padded(hidden_size)
     gates = np.zeros((3, units, *rows.shape[1:]), rows.dtype)
     gates[:, :hidden_size] = rows.reshape(3, hidden_size, *rows.shape[1:])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grurt import arrays
+from grurt.axes import batch_first, source_order
 from grurt.context import Context
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.signature import Port, StatePort, ValuePort
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_MAX_SCRATCH = 1 << 32
-"""Scratch memory of a model that cannot be run in blocks, in float32: 16 GiB."""
+_MAX_SCRATCH = 1 << 29
+"""Scratch memory of a model that cannot be run in blocks, in float32: 2 GiB."""
 
 
 class _Batch:
@@ -84,7 +85,9 @@ def _check_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArr
     return array.astype(np.int64)
 
 
-def run_arrays(model: Model, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite) -> Any:
+def run_arrays(
+    model: Model, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
+) -> Array | dict[str, Array]:
     """Run one sequence, or a batch of them, from one array: see `Model.run`."""
     plan = model.plan
     if len(plan.inputs) != 1:
@@ -121,9 +124,9 @@ def run_mapping(
     for name, tensor in tensors.items():
         port = ports[name]
         if isinstance(port, ValuePort):
-            values[port.value] = _batch_first(tensor, port, ("batch", "time", "feature"))
+            values[port.value] = batch_first(port, tensor)
         else:
-            stacked = _batch_first(tensor, port, ("state", "batch", "feature"))
+            stacked = batch_first(port, tensor)
             _check_finite(name, stacked, nonfinite)
             states |= dict(zip(port.states, stacked, strict=True))
     missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
@@ -141,16 +144,16 @@ def _input_tensor(model: Model, port: Port, value: ArrayLike) -> Array:
     if isinstance(port, ValuePort):
         info = model.values[port.value]
         tensor: Array = (arrays.tokens if info.tokens else arrays.features)(where, value)
-        fixed = {"feature": info.size}
+        fixed = {"feature": info.size, "one": 1}
     else:
         tensor = arrays.features(where, value)
-        fixed = {"feature": model.state_shapes[port.states[0]][0], "state": len(port.states)}
+        fixed = {"feature": model.state_shapes[port.states[0]][0], "state": len(port.states), "one": 1}
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor
 
 
 def _common_sizes(ports: Mapping[str, Port], tensors: Mapping[str, Array]) -> dict[str, int]:
-    """Return the sizes of the batch and time axes, on which all tensors must agree."""
+    """Return the sizes of the batch and time axes, on which all tensors must agree; a lacking axis has size 1."""
     sizes: dict[str, int] = {}
     owners: dict[str, str] = {}
     for name, tensor in tensors.items():
@@ -161,20 +164,14 @@ def _common_sizes(ports: Mapping[str, Port], tensors: Mapping[str, Array]) -> di
                     f"as {owners[axis]!r} has, got {size}"
                 )
             owners.setdefault(axis, name)
+    for name in tensors:
+        for axis in sizes.keys() - set(ports[name].axes) - ({"time"} if isinstance(ports[name], StatePort) else set()):
+            if sizes[axis] != 1:
+                raise InputShapeError(
+                    f"Model.run: input {name!r} has no {axis} axis in the source, "
+                    f"but {owners[axis]!r} has a {axis} size of {sizes[axis]}"
+                )
     return sizes
-
-
-def _batch_first(tensor: Array, port: Port, order: tuple[str, ...]) -> Array:
-    """Bring a tensor's axes into an order, with an axis of size 1 for each that it lacks, and make it contiguous.
-
-    Tokens have no features, and get no such axis.
-    """
-    present = [axis for axis in order if axis in port.axes]
-    moved = tensor.transpose([port.axes.index(axis) for axis in present])
-    for position, axis in enumerate(order):
-        if axis not in port.axes and axis != "feature":
-            moved = np.expand_dims(moved, position)
-    return np.ascontiguousarray(moved)
 
 
 def _check_finite(name: str, state: Array, nonfinite: Nonfinite) -> None:
@@ -185,18 +182,6 @@ def _check_finite(name: str, state: Array, nonfinite: Nonfinite) -> None:
 def _output_tensor(port: Port, values: Mapping[str, Array], states: Mapping[str, Array]) -> Array:
     """Bring a result into the source's axis order and dtype."""
     if isinstance(port, StatePort):
-        axes = ["state", "batch", "feature"]
-        tensor = np.stack([states[name] for name in port.states])
-    else:
-        tensor = values[port.value]
-        axes = ["batch", "time", "feature"] if tensor.ndim == 3 else ["batch", "feature"]
-    for axis in [axis for axis in axes if axis not in port.axes]:
-        position = axes.index(axis)
-        if tensor.shape[position] != 1:
-            raise InputShapeError(
-                f"Model.run: output {port.name!r} has no {axis} axis in the source, "
-                f"but the inputs have a {axis} size of {tensor.shape[position]}"
-            )
-        tensor = np.squeeze(tensor, position)
-        del axes[position]
-    return np.ascontiguousarray(tensor.transpose([axes.index(axis) for axis in port.axes]), dtype=port.dtype)
+        return source_order(port, np.stack([states[name] for name in port.states]), ("state", "batch", "feature"))
+    array = values[port.value]
+    return source_order(port, array, ("batch", "time", "feature") if array.ndim == 3 else ("batch", "feature"))

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from grurt.errors import ModelError
+from grurt.text import check_name
 
 if TYPE_CHECKING:
     from grurt.graph import Value
     from grurt.layers import AnyInput, Output
 
-Axis = Literal["batch", "time", "feature", "state"]
-"""An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``."""
+Axis = Literal["batch", "time", "feature", "state", "one"]
+"""An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``;
+``"one"`` is an axis of size 1 without a meaning, such as the direction axis of a GRU's output."""
 
 DType = Literal["float32", "float64", "float16", "int64", "int32"]
 
@@ -37,7 +39,8 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         The source's dtype: outputs are returned in it, inputs are converted from it.
     axes
         Meaning of the tensor's axes, outermost first, e.g. ``("time", "batch", "feature")``. ``"batch"`` may be absent
-        (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens.
+        (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens, and
+        from a value of size 1 whose feature axis the source squeezed away. ``"one"`` may occur any number of times.
     """
 
     name: str
@@ -110,28 +113,38 @@ def check_signature(
     state_shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
     """Raise ModelError unless the signature fits the model's inputs, outputs and states."""
-    names = [port.name for port in signature.inputs]
-    if len(set(names)) != len(names):
-        raise ModelError("signature: two inputs have the same name")
+    _check_ports("inputs", signature.inputs)
+    _check_ports("outputs", signature.outputs)
     given = sorted(port.value for port in signature.inputs if isinstance(port, ValuePort))
     if given != sorted(port.name for port in inputs):
         raise ModelError(f"signature: expected each model input once, got {given}")
-    by_name = {output.name: values[output.value] for output in outputs}
-    for port in signature.inputs + signature.outputs:
-        if isinstance(port, StatePort):
-            _check_state_port(port, state_shapes)
-        else:
-            source = values if port in signature.inputs else by_name
-            _check_value_port(port, source.get(port.value))
+    states = [name for port in signature.inputs if isinstance(port, StatePort) for name in port.states]
+    if len(set(states)) != len(states):
+        raise ModelError(f"signature: expected each state in one input at most, got {sorted(states)}")
+    shown = {output.name: values[output.value] for output in outputs}
+    for ports, by_name in ((signature.inputs, values), (signature.outputs, shown)):
+        for port in ports:
+            if isinstance(port, StatePort):
+                _check_state_port(port, state_shapes)
+            else:
+                _check_value_port(port, by_name.get(port.value))
+
+
+def _check_ports(where: str, ports: Sequence[Port]) -> None:
+    for port in ports:
+        check_name(port.name)
+    names = [port.name for port in ports]
+    if len(set(names)) != len(names):
+        raise ModelError(f"signature: two {where} have the same name: {sorted(names)}")
 
 
 def _check_value_port(port: ValuePort, value: Value | None) -> None:
     if value is None:
         raise ModelError(f"port {port.name!r}: the model has no such input or output: {port.value!r}")
-    required = {"feature"} - ({"feature"} if value.tokens else set())
-    allowed = required | {"batch"} | ({"time"} if value.per_step else set())
-    axes = set(port.axes)
-    if len(axes) != len(port.axes) or not required <= axes <= allowed:
+    required = set() if value.tokens or value.size == 1 else {"feature"}
+    allowed = {"batch"} | ({"time"} if value.per_step else set()) | (set() if value.tokens else {"feature"})
+    named = [axis for axis in port.axes if axis != "one"]
+    if len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
     if value.tokens != port.dtype.startswith("int"):
         raise ModelError(f"port {port.name!r}: the dtype {port.dtype} does not fit the value {port.value!r}")

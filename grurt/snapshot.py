@@ -1,8 +1,8 @@
-"""Snapshots: the state of a stream as bytes.
+r"""Snapshots: the state of a stream as bytes.
 
 All numbers are little-endian::
 
-    magic         8 bytes   b"GRURTSN\\0"
+    magic         8 bytes   b"GRURTSN\0"
     version       uint16    1
     reserved      6 bytes   zero
     fingerprint   16 bytes  of the model

@@ -80,8 +80,9 @@ class Stream:
         Parameters
         ----------
         x
-            The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are converted
-            to that in a copy. For a model of tokens, one token id. For several inputs, a mapping by their names.
+            The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
+            converted to that in a copy. For a model of tokens, one token id. For several inputs, a mapping by their
+            names.
         out
             Where to write the answer: float32 ``(output_size,)``, C-contiguous. Only for models of one output.
 
@@ -93,15 +94,15 @@ class Stream:
         Raises
         ------
         InputShapeError, InputTypeError, InputValueError
-            If the input does not fit, or holds a NaN, an infinity or a token that does not exist. The state of the stream
-            is then what it was before.
+            If the input does not fit, or holds a NaN, an infinity or a token that does not exist. The state of the
+            stream is then what it was before.
         """
         y = _empty(self._output_size, _FLOAT32) if out is None else out
         status = self._advance(self._array, x, y)
         if status == codes.OK:
             return y
         if status != codes.NOT_PLAIN:
-            self._context.raise_fault(status, x)
+            self._context.raise_fault(status, np.asarray(x))
         return self._run("Stream.step", x, out, None)
 
     def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
@@ -159,7 +160,7 @@ class Stream:
             if len(ports) > 1:
                 raise InputTypeError(f"{where}: expected a mapping with the inputs {names}, got {type(xs).__name__}")
             return [(ports[0], xs)]
-        if sorted(xs) != sorted(names):
+        if xs.keys() != set(names):
             raise InputShapeError(f"{where}: expected the inputs {names}, got {list(xs)}")
         return [(port, xs[port.name]) for port in ports]
 
@@ -167,7 +168,7 @@ class Stream:
     def _convert(where: str, port: PlanPort, x: ArrayLike, leading: tuple[str, ...]) -> NDArray[Any]:
         convert = arrays.tokens if port.tokens else arrays.features
         array = convert(where, x)
-        expected = leading if port.tokens else (*leading, port.size)
+        expected: tuple[int | str, ...] = leading if port.tokens else (*leading, port.size)
         kind = "a token id" if port.tokens else "an input"
         arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, expected)
         return array
@@ -196,6 +197,8 @@ class Stream:
             self._context.write_state(name, value)
 
     def _check_states(self, states: Mapping[str, ArrayLike]) -> dict[str, Floats]:
+        if not isinstance(states, Mapping):
+            raise InputTypeError(f"Stream.state: expected a mapping by layer name, got {type(states).__name__}")
         checked = {}
         for name, value in states.items():
             where = f"Stream.state: {name!r}"

@@ -11,7 +11,6 @@ import hashlib
 import os
 import pickle
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import resources
@@ -23,6 +22,8 @@ import numba
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+
+from grurt.atomic import write_atomically
 
 _DIGEST_SIZE = 32
 
@@ -120,17 +121,8 @@ def _write(path: Path, payload: bytes) -> bool:
     """Write an entry so that no process ever sees half of it; return False if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        write_atomically(path, _digest(payload) + payload)
     except OSError:
-        return False
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_digest(payload) + payload)
-        os.chmod(temporary, 0o644)  # noqa: PTH101, S103
-        os.replace(temporary, path)  # noqa: PTH105
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
         return False
     return True
 

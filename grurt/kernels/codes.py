@@ -1,7 +1,7 @@
-"""The numbers that lowering and kernels agree on: the plan's operations and functions, the context's and tables' slots.
+"""The numbers that lowering and kernels agree on: operations, functions, and the slots of the tables.
 
-Tables are ``int64`` in memory. A value of the model lives in scratch memory as ``capacity`` rows of its *stride*, its size
-rounded up to whole vectors. Its *offset* counts the strides of the values before it, so that it starts at
+Tables are ``int64`` in memory. A value of the model lives in scratch memory as ``capacity`` rows of its *stride*, its
+size rounded up to whole vectors. Its *offset* counts the strides of the values before it, so that it starts at
 ``scratch + capacity * offset``, whatever the capacity. Offsets, strides and sizes are in float32.
 """
 
@@ -84,7 +84,7 @@ CONTEXT_N_INPUTS = 12
 CONTEXT_N_OUTPUTS = 13
 CONTEXT_ARRAY_TYPE = 14  # address of the type of NumPy arrays; 0: no array is taken from Python as it is
 CONTEXT_FLOAT32 = 15  # address of NumPy's float32
-CONTEXT_NONE = 16  # address of None
+CONTEXT_BY_ADDRESS = 16  # address of `entry.BY_ADDRESS`
 CONTEXT_PORTS = 17  # the first port; inputs first, then outputs
 
 # Slots of a port, an input or output of the model.

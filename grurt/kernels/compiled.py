@@ -26,7 +26,7 @@ _entry_point: Advance | None = None
 def entry_point() -> Advance:
     """Return the compiled `grurt.kernels.entry.advance`: a callable without dispatching, and without any check.
 
-    The first call in a process loads it from the cache, or compiles it: then, and only then, two lines on stderr say so.
+    The first call in a process loads it from the cache, or compiles it: only then, two lines on stderr say so.
     """
     global _entry_point
     with _lock:

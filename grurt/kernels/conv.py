@@ -10,8 +10,9 @@ from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_f32, load_i64, 
 def conv1d(op, weights, state, x, out, temp, steps_done, rows):
     """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}`` for the ``rows`` timesteps of a block.
 
-    x ``(rows, in_size)``, out ``(rows, out_size)``. The state is a ring of the last ``(taps - 1) * dilation`` inputs, each
-    ``in_stride`` wide: timestep t stands in slot ``t mod length``, counted from the last reset, ``steps_done`` ago.
+    x ``(rows, in_size)``, out ``(rows, out_size)``. The state is a ring of the last ``(taps - 1) * dilation`` inputs,
+    each ``in_stride`` wide: timestep t stands in slot ``t mod length``, counted from the last reset, ``steps_done``
+    ago.
 
     Packed weights: for each group, for each vector of its outputs, ``[b | W[:, 0, 0] | W[:, 1, 0] | ...]``, tap by tap.
     Every output is a sum in that order. ``temp`` is one vector. All are addresses; nothing may alias.

@@ -1,8 +1,8 @@
 """Products of packed weight matrices with rows of features.
 
-Packed weights of ``y = W x + b`` are *panels* of 48 outputs (three vectors), then panels of 16 for the one or two vectors
-that are left. A panel is its bias, then for each input its weights: ``[b | W[:, 0] | W[:, 1] | ...]``. A vector that
-sticks out beyond the outputs is filled with zeros.
+Packed weights of ``y = W x + b`` are *panels* of 48 outputs (three vectors), then panels of 16 for the one or two
+vectors that are left. A panel is its bias, then for each input its weights: ``[b | W[:, 0] | W[:, 1] | ...]``. A
+vector that sticks out beyond the outputs is filled with zeros.
 
 Every output is a sum in one order, bias first and inputs in order, one fused multiply-add each: the bits do not depend
 on how many rows go through together.

@@ -1,10 +1,10 @@
 """The way from Python into the kernels, with nothing in between.
 
-Numba's conversion of an array argument costs more than a small network's arithmetic, and does not check the dtype. So the
-entry point takes its arguments as bare Python objects, and reads the fields of a NumPy array where NumPy's C ABI puts
-them: ``PyArrayObject_fields`` in numpy/ndarraytypes.h, the same in every NumPy release. What is not exactly the array
-that the kernels want is left to Python, by the status NOT_PLAIN. `array_layout_is_known` tests the layout on an array, and
-where it does not hold, every call takes that way.
+Numba's conversion of an array argument costs more than a small network's arithmetic, and does not check the dtype. So
+the entry point takes its arguments as bare Python objects, and reads the fields of a NumPy array where NumPy's C ABI
+puts them: ``PyArrayObject_fields`` in numpy/ndarraytypes.h, the same in every NumPy release. What is not exactly the
+array that the kernels want is left to Python, by the status NOT_PLAIN. `array_layout_is_known` tests the layout on an
+array, and where it does not hold, every call takes that way.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i32, load_i64, store_i64
 
 
-class ObjectAddress(types.Type):  # type: ignore[misc]
+class ObjectAddress(types.Type):
     """A Python object, as the integer that is its address: borrowed from the caller for the length of the call."""
 
     def __init__(self) -> None:
@@ -63,7 +63,9 @@ _WRITEABLE = 0x501
 
 ARRAY_TYPE_ADDRESS = id(np.ndarray)
 FLOAT32_ADDRESS = id(np.dtype(np.float32))
-NONE_ADDRESS = id(None)
+
+BY_ADDRESS = object()
+"""Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
 
 
 def array_layout_is_known() -> bool:
@@ -97,10 +99,10 @@ def advance(context, x, y):
     x, y
         For one timestep of a model with one input, of features, and one output: these. If they are not plain NumPy
         arrays, float32, contiguous, aligned, of the shapes ``(input_size,)`` and ``(output_size,)``, and y writeable,
-        the status is NOT_PLAIN. None: the context says where inputs and outputs are, and how many timesteps.
+        the status is NOT_PLAIN. `BY_ADDRESS`: the context says where inputs and outputs are, and how many timesteps.
     """
     c = load_i64(address_of(context), _DATA // 8)
-    if address_of(x) == load_i64(c, codes.CONTEXT_NONE):
+    if address_of(x) == load_i64(c, codes.CONTEXT_BY_ADDRESS):
         return run(c)
     first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
     if not (

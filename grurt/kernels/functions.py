@@ -15,6 +15,7 @@ _LN2_LOW = -2.12194440e-4
 # Adding and subtracting 1.5 * 2**23 rounds a float32 to the nearest whole number.
 _ROUND = 12582912.0
 _INFINITY = float("inf")
+_LARGEST = 3.4028234663852886e38
 
 
 @kernel
@@ -28,9 +29,9 @@ def limit(x, low, high):
 def tanh(x):
     """``tanh(x)``, error below 2.5e-7, within [-1, 1].
 
-    ``x P(x^2) / Q(x^2)``, P and Q of degree 4, for |x| up to 8.7, where tanh rounds to 1.
+    ``x P(x^2) / Q(x^2)``, P and Q of degree 4, for |x| up to 9, where the quotient passes 1 and is limited to it.
     """
-    x = limit(x, splat(-8.7), splat(8.7))
+    x = limit(x, splat(-9.0), splat(9.0))
     t = x * x
     p = fma(splat(1.3727837533394904e-08), t, splat(2.0861632947344333e-05))
     p = fma(p, t, splat(0.0035102476831525564))
@@ -119,36 +120,31 @@ def softplus(x):
 
 
 @kernel
-def erf(x):
-    """The error function, error below 3.1e-7, within [-1, 1]: ``x P(x^2) / Q(x^2)``, P and Q of degree 5, up to 4."""
-    x = limit(x, splat(-4.0), splat(4.0))
-    t = x * x
-    p = fma(splat(1.974695578610408e-06), t, splat(0.0002880182000808418))
-    p = fma(p, t, splat(0.004003292415291071))
-    p = fma(p, t, splat(0.05346643179655075))
-    p = fma(p, t, splat(0.19624288380146027))
-    p = fma(p, t, splat(1.128378987312317))
-    q = fma(splat(3.7478210288099945e-05), t, splat(0.0012162434868514538))
-    q = fma(q, t, splat(0.01544376090168953))
-    q = fma(q, t, splat(0.11647368222475052))
-    q = fma(q, t, splat(0.5072469115257263))
-    q = fma(q, t, splat(1.0))
-    result = limit(x * p / q, splat(-1.0), splat(1.0))
-    # gelu multiplies 1 + erf by large numbers: the tails have to be exact.
-    return select_less(magnitude(x), splat(4.0), result, limit(x, splat(-1.0), splat(1.0)))
-
-
-@kernel
 def gelu(x):
-    """``x/2 (1 + erf(x / sqrt(2)))``, error below 2e-7 (1 + |x|)."""
-    return x * splat(0.5) * (splat(1.0) + erf(x * splat(0.7071067811865476)))
+    """``x/2 (1 + erf(x / sqrt(2)))`` as ``max(x, 0) - |x|/2 erfc(|x| / sqrt(2))``, error below 1.5e-7 of max(1, |x|).
+
+    ``erfc(t) = exp(-t^2) P(t) / Q(t)``, P and Q of degrees 4 and 5, for t up to 10, where the exponential is 0.
+    """
+    t = limit(magnitude(x) * splat(0.7071067811865476), splat(0.0), splat(10.0))
+    p = fma(splat(0.03271139785647392), t, splat(0.22881454229354858))
+    p = fma(p, t, splat(0.7307572960853577))
+    p = fma(p, t, splat(1.2376031875610352))
+    p = fma(p, t, splat(1.0))
+    q = fma(splat(0.05797873064875603), t, splat(0.4055900275707245))
+    q = fma(q, t, splat(1.3237874507904053))
+    q = fma(q, t, splat(2.4004740715026855))
+    q = fma(q, t, splat(2.365983009338379))
+    q = fma(q, t, splat(1.0))
+    half_erfc = exp(splat(0.0) - t * t) * p / q * splat(0.5)
+    # Beyond 20 the product is zero; an infinite factor would make it NaN.
+    return select_less(x, splat(0.0), splat(0.0), x) - limit(magnitude(x), splat(0.0), splat(20.0)) * half_erfc
 
 
 @kernel
 def gelu_tanh(x):
-    """``x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``, error below 2e-7 (1 + |x|)."""
-    cubic = fma(x * x * x, splat(0.044715), x)
-    return x * splat(0.5) * (splat(1.0) + tanh(cubic * splat(0.7978845608028654)))
+    """``x/2 (1 + tanh(u)) = x sigmoid(2u)``, ``u = sqrt(2/pi) (x + 0.044715 x^3)``, error below 2e-7 of max(1, |x|)."""
+    u = fma(x * x * x, splat(0.044715), x) * splat(0.7978845608028654)
+    return select_less(x, splat(-_LARGEST), splat(-_LARGEST), x) * sigmoid(u + u)
 
 
 @kernel

@@ -1,11 +1,11 @@
 """The GRU, over the rows of one block of timesteps.
 
-The input's part of all three gates is a `dense` product of the whole block, made first: a block of timesteps reads those
-weights once for four timesteps. What is left is the recurrence, one timestep after the other.
+The input's part of all three gates is a `dense` product of the whole block, made first: a block of timesteps reads
+those weights once for four timesteps. What is left is the recurrence, one timestep after the other.
 
-Packed recurrent weights are panels of 16 hidden units. With ``linear_before_reset`` a panel is
-``[c_n | R[:, 0] | R[:, 1] | ...]`` with the vectors z, r, n of each column side by side, and without it ``[R[:, 0] | ...]``
-with z, r; the n vectors of all units follow. All biases but c_n are part of the projection.
+Packed recurrent weights are panels of 16 hidden units. With ``linear_before_reset`` a panel is ``[c_n | R[:, 0] |
+R[:, 1] | ...]`` with the vectors z, r, n of each column side by side, and without it ``[R[:, 0] | ...]`` with z, r;
+the n vectors of all units follow. All biases but c_n are part of the projection.
 """
 
 from grurt.kernels import codes
@@ -15,7 +15,6 @@ from grurt.kernels.options import kernel
 from grurt.kernels.rows import copy
 from grurt.kernels.simd import (
     F32_BYTES,
-    I64_BYTES,
     LANES,
     fma,
     load,

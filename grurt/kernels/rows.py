@@ -4,7 +4,6 @@ from grurt.kernels.functions import apply
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import (
     F32_BYTES,
-    I64_BYTES,
     LANES,
     fma,
     load,

@@ -1,9 +1,9 @@
 """Sixteen float32 lanes as a Numba type, and the few instructions that the kernels are written in.
 
-A value of type `F32x16` is an LLVM ``<16 x float>``. LLVM maps it to one AVX-512 register, two AVX registers, four NEON
-registers or sixteen scalars, whatever the target has, so a kernel has the same lanes and the same order of operations on
-every CPU. All arithmetic is IEEE single precision, rounded to nearest; no fast-math flag is ever set, so that results
-are the same bits everywhere, and NaN stays NaN.
+A value of type `F32x16` is an LLVM ``<16 x float>``. LLVM maps it to one AVX-512 register, two AVX registers, four
+NEON registers or sixteen scalars, whatever the target has, so a kernel has the same lanes and the same order of
+operations on every CPU. All arithmetic is IEEE single precision, rounded to nearest; no fast-math flag is ever set,
+so that results are the same bits everywhere, and NaN stays NaN.
 
 Memory is addressed by integers: an address (``int64``, bytes) and an index (in elements of the loaded type). Nothing is
 checked; that is the caller's part.
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
@@ -29,7 +30,7 @@ _vector = ir.VectorType(_f32, LANES)
 _int_vector = ir.VectorType(_i32, LANES)
 
 
-class F32x16(types.Type):
+class F32x16(types.Type):  # type: ignore[misc]
     """The Numba type of sixteen float32 lanes."""
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ def _pointer(builder: Any, address: Any, index: Any, element: ir.Type) -> Any:
 def _element_load(name: str, element: ir.Type, result: types.Type, doc: str) -> Any:
     def typer(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.load(_pointer(builder, *args, element))
+            return builder.load(_pointer(builder, args[0], args[1], element))
 
         return result(types.int64, types.int64), codegen
 
@@ -85,7 +86,7 @@ def load(typingctx: Any, address: Any, index: Any) -> Any:
     """Sixteen floats at ``address[index:index + 16]``, of any alignment."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.bitcast(_pointer(builder, *args, _f32), _vector.as_pointer())
+        pointer = builder.bitcast(_pointer(builder, args[0], args[1], _f32), _vector.as_pointer())
         return builder.load(pointer, align=F32_BYTES)
 
     return f32x16(types.int64, types.int64), codegen
@@ -170,7 +171,8 @@ def power_of_two(typingctx: Any, exponent: Any) -> Any:
     """``2 ** exponent`` for whole exponents in [-126, 127]; unspecified outside."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # Adding 1.5 * 2**23 leaves the whole number in the low bits, without a conversion that NaN would make undefined.
+        # Adding 1.5 * 2**23 leaves the whole number in the low bits, without a conversion that NaN would make
+        # undefined.
         shifted = builder.fadd(args[0], ir.Constant(_vector, [12582912.0] * LANES))
         biased = builder.add(builder.bitcast(shifted, _int_vector), ir.Constant(_int_vector, [127] * LANES))
         return builder.bitcast(builder.shl(biased, ir.Constant(_int_vector, [23] * LANES)), _vector)
@@ -188,8 +190,7 @@ def split_exponent(typingctx: Any, value: Any) -> Any:
         origin = ir.Constant(_int_vector, [0x3F2AAAAB] * LANES)
         exponent = builder.ashr(builder.sub(bits, origin), ir.Constant(_int_vector, [23] * LANES))
         mantissa = builder.sub(bits, builder.shl(exponent, ir.Constant(_int_vector, [23] * LANES)))
-        pair = cgutils.pack_array(builder, [builder.sitofp(exponent, _vector), builder.bitcast(mantissa, _vector)])
-        return pair
+        return cgutils.pack_array(builder, [builder.sitofp(exponent, _vector), builder.bitcast(mantissa, _vector)])
 
     return types.UniTuple(f32x16, 2)(f32x16), codegen
 

@@ -1,0 +1,145 @@
+"""What a model consists of and costs, as data: what ``grurt inspect`` shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from grurt.functions import Function
+from grurt.layers import AnyLayer, Embedding, Input, TokenInput
+from grurt.model import Source
+from grurt.signature import Signature
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+
+_SHOWN_ELSEWHERE = {"name", "inputs", "input_size", "output_size", "hidden_size", "size"}
+
+
+@dataclass(frozen=True)
+class InputSummary:
+    """A model input: ``size`` features per timestep, or token ids below ``size``."""
+
+    name: str
+    size: int
+    tokens: bool
+
+
+@dataclass(frozen=True)
+class OutputSummary:
+    """A model output; ``per_step`` tells a sequence of answers from one answer at the end."""
+
+    name: str
+    value: str
+    size: int
+    per_step: bool
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    output_size: int
+    parameters: int
+    bytes: int
+    """What the weights take in the file, in float32."""
+    multiply_adds: int
+    """Per timestep, by matrices; what is done to each feature by itself is not counted."""
+    state_shape: tuple[int, ...] | None
+    note: str
+    """The layer's options that are not the default ones, e.g. ``"direction=reverse, clip=3.0"``."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A whole model; its numbers are the sums of the layers'."""
+
+    inputs: tuple[InputSummary, ...]
+    layers: tuple[LayerSummary, ...]
+    outputs: tuple[OutputSummary, ...]
+    parameters: int
+    bytes: int
+    multiply_adds: int
+    state_bytes: int
+    """What the state of one stream takes, in float32."""
+    streams: bool
+    unstreamable_reason: str | None
+    signature: Signature
+    source: Source
+    reference_run: str | None
+    """What produced the reference run, if the model has one: `verify` replays it."""
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as dicts, lists, strings and numbers, ready for JSON."""
+        described: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return described
+
+
+def summarize(model: Model) -> Summary:
+    """Describe a model; nothing is computed with it."""
+    layers = tuple(_layer(model, layer) for layer in model.layers)
+    return Summary(
+        inputs=tuple(_input(port) for port in model.inputs),
+        layers=layers,
+        outputs=tuple(
+            OutputSummary(port.name, port.value, model.values[port.value].size, model.values[port.value].per_step)
+            for port in model.outputs
+        ),
+        parameters=sum(layer.parameters for layer in layers),
+        bytes=sum(layer.bytes for layer in layers),
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        state_bytes=sum(4 * math.prod(shape) for shape in model.state_shapes.values()),
+        streams=model.unstreamable_reason is None,
+        unstreamable_reason=model.unstreamable_reason,
+        signature=model.signature,
+        source=model.source,
+        reference_run=model.reference_run.produced_by if model.reference_run else None,
+        fingerprint=model.fingerprint.hex(),
+    )
+
+
+def _input(port: Input | TokenInput) -> InputSummary:
+    if isinstance(port, TokenInput):
+        return InputSummary(port.name, port.vocabulary_size, tokens=True)
+    return InputSummary(port.name, port.size, tokens=False)
+
+
+def _layer(model: Model, layer: AnyLayer) -> LayerSummary:
+    shapes = layer.weight_shapes().values()
+    parameters = sum(map(math.prod, shapes))
+    # Each number of a matrix is multiplied once in a timestep, except in an embedding, which looks up one row.
+    matrices = 0 if isinstance(layer, Embedding) else sum(math.prod(shape) for shape in shapes if len(shape) > 1)
+    return LayerSummary(
+        name=layer.name,
+        kind=layer.kind,
+        inputs=layer.inputs,
+        output_size=model.values[layer.name].size,
+        parameters=parameters,
+        bytes=4 * parameters,
+        multiply_adds=matrices,
+        state_shape=layer.state_shape(),
+        note=_note(layer),
+    )
+
+
+def _note(layer: AnyLayer) -> str:
+    return ", ".join(
+        value_text if field.name == "function" else f"{field.name}={value_text}"
+        for field in msgspec.structs.fields(layer)
+        if field.name not in _SHOWN_ELSEWHERE and (value := getattr(layer, field.name)) != field.default
+        for value_text in [_text(value)]
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, Function):
+        return str(value)
+    parameters = ", ".join(f"{name}={getattr(value, name)}" for name in value.__struct_fields__)
+    return f"{value.name}({parameters})" if parameters else value.name

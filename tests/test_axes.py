@@ -1,0 +1,63 @@
+"""A source's axis orders: to batch-first arrays and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grurt.axes import batch_first, source_order
+from grurt.errors import InputShapeError
+from grurt.signature import Axis, StatePort, ValuePort
+
+
+def value_port(*axes: Axis, dtype: str = "float32") -> ValuePort:
+    return ValuePort(name="p", value="v", dtype=dtype, axes=axes)  # type: ignore[arg-type]
+
+
+VALUES: list[tuple[tuple[Axis, ...], tuple[int, ...], tuple[int, ...]]] = [
+    (("batch", "time", "feature"), (2, 3, 4), (2, 3, 4)),
+    (("time", "batch", "feature"), (3, 2, 4), (2, 3, 4)),
+    (("feature", "one", "batch", "time"), (4, 1, 2, 3), (2, 3, 4)),
+    (("time", "feature"), (3, 4), (1, 3, 4)),
+    (("batch", "feature"), (2, 4), (2, 1, 4)),
+    (("feature",), (4,), (1, 1, 4)),
+    (("one", "time", "one", "batch"), (1, 3, 1, 2), (2, 3, 1)),
+]
+
+
+@pytest.mark.parametrize(("axes", "shape", "expected"), VALUES)
+def test_values_come_batch_first_and_go_back(
+    axes: tuple[Axis, ...], shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    tensor = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    port = value_port(*axes)
+    array = batch_first(port, tensor)
+    assert array.shape == expected
+    assert array.flags.c_contiguous
+    np.testing.assert_array_equal(source_order(port, array, ("batch", "time", "feature")), tensor, strict=True)
+
+
+def test_an_axis_moves_with_what_it_holds() -> None:
+    tensor = np.random.default_rng(1).normal(size=(3, 1, 2, 4))
+    array = batch_first(value_port("time", "one", "batch", "feature"), tensor)
+    np.testing.assert_array_equal(array[1, 2], tensor[2, 0, 1])
+
+
+def test_tokens_have_no_features() -> None:
+    port = value_port("time", "batch", dtype="int64")
+    assert batch_first(port, np.zeros((3, 2), np.int64)).shape == (2, 3)
+    assert batch_first(value_port(dtype="int64"), np.int64(3)).shape == (1, 1)
+
+
+def test_states_come_by_state() -> None:
+    tensor = np.random.default_rng(2).normal(size=(2, 3, 4))
+    port = StatePort(name="h", states=("a", "b", "c"), dtype="float16", axes=("batch", "state", "feature"))
+    array = batch_first(port, tensor)
+    np.testing.assert_array_equal(array[1], tensor[:, 1])
+    back = source_order(port, array, ("state", "batch", "feature"))
+    np.testing.assert_array_equal(back, tensor.astype(np.float16), strict=True)
+
+
+def test_an_axis_that_the_source_lacks_must_have_size_1() -> None:
+    with pytest.raises(InputShapeError, match=r"output 'p' has no time axis in the source, but .* a time size of 3"):
+        source_order(value_port("batch", "feature"), np.zeros((2, 3, 4)), ("batch", "time", "feature"))

@@ -1,0 +1,164 @@
+"""The same model and the same inputs give the same bits, however the timesteps are handed in."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import models
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import grurt
+
+Answers = dict[str, Any]
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def assert_same_bits(found: Answers, expected: Answers) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype == np.float32
+        np.testing.assert_array_equal(found[name].view(np.int32), array.view(np.int32), strict=True)
+
+
+def named(model: grurt.Model, answer: Any) -> Answers:
+    return answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
+
+
+def stepped(stream: grurt.Stream, inputs: Answers) -> Answers:
+    """Return the answers of a stream to one timestep after the other."""
+    n_steps = len(next(iter(inputs.values())))
+    answers = [named(stream.model, stream.step({name: xs[t] for name, xs in inputs.items()})) for t in range(n_steps)]
+    return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def run_in_blocks(stream: grurt.Stream, inputs: Answers, cuts: list[int]) -> Answers:
+    """Return the answers of a stream to blocks that end at the cuts; some may be empty."""
+    n_steps = len(next(iter(inputs.values())))
+    edges = [0, *sorted(cut % (n_steps + 1) for cut in cuts), n_steps]
+    blocks = [
+        named(stream.model, stream.run({name: xs[start:end] for name, xs in inputs.items()}))
+        for start, end in pairwise(edges)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(seed=SEEDS, n_steps=st.integers(1, 200), cuts=st.lists(st.integers(0, 1000), max_size=5))
+def test_steps_and_blocks(seed: int, n_steps: int, cuts: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    model = models.random_model(rng, n_layers=6)
+    inputs = models.random_inputs(model.inputs, n_steps, rng)
+    by_step = model.stream()
+    by_block = model.stream()
+    whole = model.stream()
+    by_step.state = by_block.state = whole.state = models.random_states(model, rng)
+    expected = stepped(by_step, inputs)
+    assert_same_bits(run_in_blocks(by_block, inputs, cuts), expected)
+    assert_same_bits(named(model, whole.run(inputs)), expected)
+    assert_same_bits(by_block.state, by_step.state)
+    assert_same_bits(whole.state, by_step.state)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(seed=SEEDS, n_steps=st.integers(1, 200), batch=st.integers(1, 5))
+def test_streams_and_whole_sequences(seed: int, n_steps: int, batch: int) -> None:
+    """A batch with lengths is so many streams; behind LastStep stands their last answer."""
+    rng = np.random.default_rng(seed)
+    model = models.random_model(rng, n_layers=6)
+    lengths = rng.integers(1, n_steps + 1, batch)
+    rows = [models.random_inputs(model.inputs, n_steps, rng) for _ in range(batch)]
+    inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    found = model.run(inputs, lengths=lengths)
+    assert isinstance(found, dict)
+    for row, length in enumerate(lengths):
+        streamed = stepped(model.stream(), {name: xs[:length] for name, xs in rows[row].items()})
+        for output in model.outputs:
+            answers = streamed[output.name]
+            if model.values[output.value].per_step:
+                assert_same_bits({"y": found[output.name][row, :length]}, {"y": answers})
+                assert not found[output.name][row, length:].any()
+            else:
+                assert_same_bits({"y": found[output.name][row]}, {"y": answers[-1]})
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(seed=SEEDS, batch=st.integers(1, 4))
+def test_a_batch_is_its_sequences_also_for_models_that_cannot_stream(seed: int, batch: int) -> None:
+    rng = np.random.default_rng(seed)
+    model = models.random_model(rng, n_layers=6, streams=False)
+    n_steps = int(rng.integers(1, 200))
+    lengths = rng.integers(1, n_steps + 1, batch)
+    rows = [models.random_inputs(model.inputs, n_steps, rng) for _ in range(batch)]
+    found = model.run({name: np.stack([row[name] for row in rows]) for name in rows[0]}, lengths=lengths)
+    assert isinstance(found, dict)
+    for row, length in enumerate(lengths):
+        alone = model.run({name: xs[np.newaxis, :length] for name, xs in rows[row].items()})
+        assert isinstance(alone, dict)
+        for output in model.outputs:
+            answers = found[output.name][row]
+            answers = answers[:length] if model.values[output.value].per_step else answers
+            assert_same_bits({"y": answers}, {"y": alone[output.name][0]})
+
+
+@pytest.mark.parametrize("hidden_size", [1, 3, 8, 15, 16, 17, 31, 64, 100])
+@pytest.mark.parametrize("linear_before_reset", [True, False])
+def test_every_way_to_run_one_gru(hidden_size: int, linear_before_reset: bool) -> None:
+    rng = np.random.default_rng(hidden_size)
+    options: dict[str, Any] = {"linear_before_reset": linear_before_reset}
+    model = models.gru_model(5, hidden_size, rng, n_layers=2, output_size=3, **options)
+    xs = rng.normal(size=(23, 5)).astype(np.float32)
+    expected = {"y": np.stack([model.stream().run(xs[: t + 1])[-1] for t in range(len(xs))])}
+    assert_same_bits(stepped(model.stream(), {"x": xs}), expected)
+    assert_same_bits({"y": model.stream().run(xs)}, expected)
+    assert_same_bits({"y": model.run(xs)}, expected)
+    batch = np.stack([xs[::-1], xs, np.zeros_like(xs)])
+    assert_same_bits({"y": model.run(batch)[1]}, expected)
+    reversed_memory = np.asfortranarray(xs)
+    assert_same_bits({"y": model.stream().run(reversed_memory)}, expected)
+    buffer = np.empty((23, 3), np.float32)
+    assert model.stream().run(xs, out=buffer) is buffer
+    assert_same_bits({"y": buffer}, expected)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(seed=SEEDS, n_steps=st.integers(2, 200))
+def test_snapshots_forks_and_resets(seed: int, n_steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    model = models.random_model(rng, n_layers=6)
+    inputs = models.random_inputs(model.inputs, n_steps, rng)
+    middle = int(rng.integers(n_steps))
+    before = {name: xs[:middle] for name, xs in inputs.items()}
+    after = {name: xs[middle:] for name, xs in inputs.items()}
+    stream = model.stream()
+    stream.run(before)
+    saved = stream.snapshot()
+    fork = stream.fork()
+    by_state = model.stream()
+    by_state.state = stream.state
+    expected = named(model, stream.run(after))
+    assert_same_bits(named(model, fork.run(after)), expected)
+    assert_same_bits(named(model, by_state.run(after)), expected)
+    restored = model.stream()
+    restored.run(after)
+    restored.restore(saved)
+    assert_same_bits(named(model, restored.run(after)), expected)
+    stream.reset()
+    stream.run(before)
+    assert_same_bits(named(model, stream.run(after)), expected)
+    assert stream.snapshot() == fork.snapshot()
+
+
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(seed=SEEDS)
+def test_a_model_from_a_file(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    rng = np.random.default_rng(seed)
+    model = models.random_model(rng, n_layers=6)
+    inputs = models.random_inputs(model.inputs, 8, rng)
+    path = tmp_path_factory.mktemp("model") / "model.grurt"
+    model.save(path)
+    assert_same_bits(named(model, grurt.load(path).stream().run(inputs)), named(model, model.stream().run(inputs)))
