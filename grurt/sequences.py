@@ -165,11 +165,12 @@ def _common_sizes(ports: Mapping[str, Port], tensors: Mapping[str, Array]) -> di
                 )
             owners.setdefault(axis, name)
     for name in tensors:
-        for axis in sizes.keys() - set(ports[name].axes) - ({"time"} if isinstance(ports[name], StatePort) else set()):
-            if sizes[axis] != 1:
+        timeless = isinstance(ports[name], StatePort)
+        for axis, size in sizes.items():
+            if size != 1 and axis not in ports[name].axes and not (timeless and axis == "time"):
                 raise InputShapeError(
                     f"Model.run: input {name!r} has no {axis} axis in the source, "
-                    f"but {owners[axis]!r} has a {axis} size of {sizes[axis]}"
+                    f"but {owners[axis]!r} has a {axis} size of {size}"
                 )
     return sizes
 

@@ -123,9 +123,9 @@ def softplus(x):
 def gelu(x):
     """``x/2 (1 + erf(x / sqrt(2)))`` as ``max(x, 0) - |x|/2 erfc(|x| / sqrt(2))``, error below 1.5e-7 of max(1, |x|).
 
-    ``erfc(t) = exp(-t^2) P(t) / Q(t)``, P and Q of degrees 4 and 5, for t up to 10, where the exponential is 0.
+    ``erfc(t) = exp(-t^2) P(t) / Q(t)``, P and Q of degrees 4 and 5, for t up to 11: from 10.2 on, the exponential is 0.
     """
-    t = limit(magnitude(x) * splat(0.7071067811865476), splat(0.0), splat(10.0))
+    t = limit(magnitude(x) * splat(0.7071067811865476), splat(0.0), splat(11.0))
     p = fma(splat(0.03271139785647392), t, splat(0.22881454229354858))
     p = fma(p, t, splat(0.7307572960853577))
     p = fma(p, t, splat(1.2376031875610352))
