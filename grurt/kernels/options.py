@@ -21,4 +21,4 @@ OPTIONS = {
 
 def kernel(function: F) -> F:
     """Mark a function as part of the kernels: compiled with whatever entry point calls it, when that is compiled."""
-    return njit(**OPTIONS)(function)  # type: ignore[no-any-return]
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)  # type: ignore[no-any-return]

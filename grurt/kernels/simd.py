@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
-from numba.extending import intrinsic, overload, register_model
+from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
 LANES = 16
 F32_BYTES = 4
@@ -225,18 +225,13 @@ max_lanes = _reduction(
 
 
 def _arithmetic(python_operator: Callable[..., Any], instruction: str) -> None:
-    @intrinsic
-    def compute(typingctx: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, instruction)(*args)
+    @type_callable(python_operator)
+    def typer(context: Any) -> Any:
+        return lambda a, b: f32x16 if isinstance(a, F32x16) and isinstance(b, F32x16) else None
 
-        return f32x16(f32x16, f32x16), codegen
-
-    @overload(python_operator, inline="always", strict=False)
-    def operate(a: Any, b: Any) -> Any:
-        if isinstance(a, F32x16) and isinstance(b, F32x16):
-            return lambda a, b: compute(a, b)
-        return None
+    @lower_builtin(python_operator, F32x16, F32x16)
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args)
 
 
 _arithmetic(operator.add, "fadd")
