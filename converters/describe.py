@@ -1,0 +1,90 @@
+"""Reads a description of the layers in any of its forms.
+
+* The compact form, a string: ``"emb(embedding), gru, last, fc:log_softmax"`` (its grammar is in `compact`).
+* A TOML file, for connections other than a chain, with the fields of `Description` and `LayerDescription`::
+
+      ignore = ["ema"]
+
+      [[layers]]
+      module = "proj"
+      functions = ["leaky_relu(0.2)"]
+
+      [[layers]]
+      module = "gru"
+
+      [[layers]]
+      kind = "add"
+      name = "sum"
+      inputs = ["proj", "gru"]
+
+* Python: a `Description`, or a list of `LayerDescription` and of strings in the compact form.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from grurt.errors import DescriptionError
+
+from .compact import parse_description, parse_function
+from .description import Description, LayerDescription, convert_fields
+
+Describable = str | Path | Description | Iterable[LayerDescription | str]
+"""What `describe` reads."""
+
+
+def describe(layers: Describable) -> Description:
+    """Return the description that the argument stands for.
+
+    Parameters
+    ----------
+    layers
+        The compact form; or the path of a TOML file, as a `Path` or a string that ends in ``.toml``; or a list of
+        `LayerDescription` and of strings in the compact form.
+
+    Raises
+    ------
+    DescriptionError
+        If it cannot be read, naming the place.
+
+    Examples
+    --------
+    >>> from grurt.converters import describe
+    >>> [layer.module for layer in describe("gru, last, fc:sigmoid").layers]
+    ['gru', 'last', 'fc']
+    """
+    if isinstance(layers, Description):
+        return layers
+    if isinstance(layers, Path) or (isinstance(layers, str) and layers.endswith(".toml")):
+        return _read_toml(Path(layers))
+    if isinstance(layers, str):
+        return parse_description(layers)
+    parts = [
+        Description(layers=(item,)) if isinstance(item, LayerDescription) else parse_description(item)
+        for item in layers
+    ]
+    return Description(
+        layers=tuple(layer for part in parts for layer in part.layers),
+        ignore=tuple(name for part in parts for name in part.ignore),
+        entry=next((part.entry for part in parts if part.entry is not None), None),
+    )
+
+
+def _read_toml(path: Path) -> Description:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DescriptionError(f"{path.name}: expected a description of the layers in TOML, got {error}") from error
+    layers = document.get("layers")
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and isinstance(layer.get("functions"), list):
+            layer["functions"] = [
+                msgspec.to_builtins(parse_function(item)) if isinstance(item, str) else item
+                for item in layer["functions"]
+            ]
+    description: Description = convert_fields(document, Description, path.name)
+    return description

@@ -1,0 +1,133 @@
+"""Tells what a file is by its content: its name decides nothing."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from enum import Enum
+from pathlib import Path
+
+from grurt.errors import ConversionError, UnsupportedError
+
+_HEAD_BYTES = 512
+_TAR_MAGIC = (257, b"ustar")
+_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""torch's magic number as a pickle, with which its files began before version 1.6."""
+
+
+class FileFormat(Enum):
+    """What `converters.convert` reads."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+    """A checkpoint of ``torch.save``, in the zip format."""
+    LEGACY_TORCH = "legacy torch"
+    """A checkpoint in the format before torch 1.6."""
+    SAFETENSORS = "safetensors"
+
+
+_REFUSED = {
+    "grurt": ("a grurt model already", "load it with grurt.load"),
+    "torchscript": (
+        "a TorchScript program",
+        "save module.state_dict() and describe its layers, or export the module with torch.onnx.export",
+    ),
+    "pt2": (
+        "a program of torch.export (.pt2)",
+        "save module.state_dict() and describe its layers, or export the module with torch.onnx.export",
+    ),
+    "keras": ("a Keras model (.keras)", "grurt does not read Keras files yet"),
+    "hdf5": ("an HDF5 file, as Keras writes them (.h5)", "grurt does not read Keras files yet"),
+    "json": ("a JSON text, such as RTNeural's models", "grurt does not read JSON models yet"),
+    "npz": ("a NumPy archive (.npz)", "save the arrays under their names with safetensors.numpy.save_file"),
+    "tar": ("a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"),
+    "pickle": (
+        "a pickle that torch.save did not write",
+        "unpickling runs code, so grurt does not: save module.state_dict() with torch.save",
+    ),
+    "zip": ("a zip archive that no known framework wrote", "give the model file itself"),
+}
+
+
+def detect_format(path: Path) -> FileFormat:
+    """Return the format of a file.
+
+    Raises
+    ------
+    ConversionError
+        If there is no such file, or it is empty, or nothing known.
+    UnsupportedError
+        If it is known, but not read; the message says what to do.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            found = (
+                "a folder; give the model file in it" if stat.S_ISDIR(mode) else "a pipe or device; write it to a file"
+            )
+            raise ConversionError(f"{path.name}: expected a file, found {found}")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        size = path.stat().st_size
+    except OSError as error:
+        raise ConversionError(
+            f"{path.name}: expected a file that can be read, got: {error.strerror or error}"
+        ) from error
+    if not head:
+        raise ConversionError(f"{path.name}: expected a model, found an empty file; was it written to the end?")
+    known = _format(head, size) or (_zip_format(path) if head.startswith(b"PK\x03\x04") else None)
+    if isinstance(known, FileFormat):
+        return known
+    if known in _REFUSED:
+        what, advice = _REFUSED[known]
+        raise UnsupportedError(f"{path.name}: expected an ONNX file or a PyTorch state dict, found {what}; {advice}")
+    raise ConversionError(
+        f"{path.name}: expected an ONNX file or a PyTorch state dict (.pt, .safetensors), found an unknown format; "
+        "the file is damaged, or not a model"
+    )
+
+
+def _format(head: bytes, size: int) -> FileFormat | str | None:
+    if _is_safetensors(head, size):
+        return "grurt" if b'"__metadata__":{"grurt":' in head else FileFormat.SAFETENSORS
+    if head.startswith(_LEGACY_MAGIC):
+        return FileFormat.LEGACY_TORCH
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if head[_TAR_MAGIC[0] :].startswith(_TAR_MAGIC[1]):
+        return "tar"
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "pickle"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "json"
+    return FileFormat.ONNX if _is_model_proto(head) else None
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    """Tell a safetensors file: the length of its header as 8 bytes, and the header, a JSON object."""
+    return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
+
+
+def _is_model_proto(head: bytes) -> bool:
+    """Tell an ONNX ``ModelProto``, which begins with field 1, ``ir_version``, a small varint."""
+    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80
+
+
+def _zip_format(path: Path) -> FileFormat | str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError) as error:
+        raise ConversionError(
+            f"{path.name}: expected a sound zip archive, as torch.save writes them, found damage: {error}"
+        ) from error
+    files = {name.rpartition("/")[2] for name in names}
+    if "constants.pkl" in files:
+        return "torchscript"
+    if "data.pkl" in files:
+        return FileFormat.TORCH
+    if "model.weights.h5" in files:
+        return "keras"
+    if "archive_format" in files or "model.json" in files:
+        return "pt2"
+    return "npz" if names and all(name.endswith(".npy") for name in names) else "zip"

@@ -1,0 +1,93 @@
+"""Checkpoints in the zip format, which ``torch.save`` writes since torch 1.6.
+
+::
+
+    <root>/data.pkl       the object, with persistent ids in place of storages
+    <root>/data/<key>     the bytes of each storage
+    <root>/byteorder      "little" or "big"; absent in older files, which are little-endian
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from grurt.errors import ConversionError
+
+from .pickles import read_pickle
+from .tensors import ALLOWED, TensorReader, storage_reference
+
+MAX_INFLATED = 64 << 20
+"""Bytes that compressed entries of one archive may unpack to; torch compresses no weights."""
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+class Archive:
+    """A zip file whose sizes are checked before anything is read.
+
+    Uncompressed entries add up to at most the file's size, compressed ones to `MAX_INFLATED`; each is read once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.size = path.stat().st_size
+        self._stored_budget = self.size
+        self._inflated_budget = MAX_INFLATED
+        self._zip = zipfile.ZipFile(path)
+        self.names = frozenset(self._zip.namelist())
+
+    def read(self, name: str) -> bytes:
+        """Return the entry's bytes; ConversionError if there is none, or more than the archive can hold."""
+        if name not in self.names:
+            raise ConversionError(f"checkpoint: expected an entry {name!r}, found none; the file is incomplete")
+        entry = self._zip.getinfo(name)
+        if entry.compress_type == zipfile.ZIP_STORED:
+            self._stored_budget -= max(entry.file_size, entry.compress_size)
+        else:
+            self._inflated_budget -= entry.file_size
+        if min(self._stored_budget, self._inflated_budget) < 0:
+            raise ConversionError(
+                f"checkpoint: expected entries within the file's size, found {name!r} with {entry.file_size} bytes; "
+                "the file is damaged or hostile"
+            )
+        return self._zip.read(entry)
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open a zip file; whatever turns out wrong with it while it is open becomes a ConversionError."""
+    try:
+        archive = Archive(path)
+        try:
+            yield archive
+        finally:
+            archive.close()
+    except ConversionError:
+        raise
+    except (*_ZIP_ERRORS, OSError) as error:
+        raise ConversionError(f"checkpoint: expected a sound zip archive, found damage: {error}") from error
+
+
+def read_checkpoint(archive: Archive) -> tuple[object, TensorReader]:
+    """Return the pickled object, with references in place of tensors, and the reader that resolves them."""
+    pickled = min((name for name in archive.names if f"/{name}".endswith("/data.pkl")), key=len)
+    root = pickled.removesuffix("data.pkl")
+    big = f"{root}byteorder" in archive.names and archive.read(f"{root}byteorder").strip() == b"big"
+    checkpoint, _ = read_pickle(archive.read(pickled), ALLOWED, storage_reference)
+    return checkpoint, TensorReader(lambda key: archive.read(f"{root}data/{key}"), archive.size, ">" if big else "<")

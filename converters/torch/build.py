@@ -1,0 +1,194 @@
+"""Builds a model from a state dict and the description of its layers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+
+from grurt import layers
+from grurt.errors import DescriptionError, ModelError
+from grurt.layers import AnyLayer, Output
+from grurt.model import Model, Source
+
+from ..compact import KEYWORDS
+from ..description import Description, Kind, LayerDescription
+from .layers import CONVERTERS, Module
+from .modules import ROOT, group_by_module, module_kind
+from .suggestion import no_description
+from .tensors import Array
+
+_OPTIONS: Mapping[str, tuple[Kind, ...]] = {
+    "epsilon": ("layer_norm", "batch_norm"),
+    "dilation": ("conv1d",),
+    "groups": ("conv1d",),
+    "initial_state": ("gru",),
+}
+"""The kinds of layer that each option of a `LayerDescription` is for."""
+
+_WEIGHTLESS: Mapping[Kind, Callable[..., AnyLayer]] = {
+    "add": layers.Add,
+    "mul": layers.Mul,
+    "concat": layers.Concat,
+    "last_step": layers.LastStep,
+    "first_step": layers.FirstStep,
+}
+_UNUSED_BUFFER = "num_batches_tracked"
+"""Counts the training's batches: no layer needs it."""
+
+
+def build_model(
+    tensors: Mapping[str, Array], description: Description | None, *, prefix: str = "", source: Source | None = None
+) -> Model:
+    """Return the model of the described layers with the state dict's weights.
+
+    Parameters
+    ----------
+    tensors
+        The state dict.
+    description
+        Its layers; None raises the error that shows how to write one.
+    prefix
+        What was taken off the tensors' names: the description may still have it on its modules' names.
+    source
+        Where the tensors came from.
+
+    Raises
+    ------
+    DescriptionError
+        If the description does not fit the tensors, or leaves some of them over.
+    """
+    if description is None:
+        raise no_description(tensors)
+    builder = _Builder(tensors, prefix, [port.name for port in description.inputs] or ["x"])
+    for layer in description.layers:
+        builder.add(layer)
+    builder.check_all_used(description.ignore)
+    try:
+        return Model(
+            layers=builder.layers,
+            weights=builder.weights,
+            inputs=description.inputs,
+            outputs=[Output(output.name, builder.value(output.value)) for output in description.outputs],
+            source=source,
+        )
+    except ModelError as error:
+        raise DescriptionError(
+            f"layers: expected a description that fits the weights, found one that does not: {error}; "
+            "check which layers there are, and in which order"
+        ) from error
+
+
+class _Builder:
+    """The layers so far, and the names that descriptions know their values by."""
+
+    def __init__(self, tensors: Mapping[str, Array], prefix: str, inputs: list[str]) -> None:
+        self.tensors = tensors
+        self.prefix = prefix
+        self.modules = group_by_module(tensors)
+        self.layers: list[AnyLayer] = []
+        self.weights: dict[str, Array] = {}
+        self.values = {name: name for name in inputs}
+        self.previous = inputs[0]
+        self.used: set[str] = set()
+
+    def add(self, item: LayerDescription) -> None:
+        """Append the layers of one description."""
+        path = item.module.removeprefix(self.prefix)
+        kind = item.kind or self.infer_kind(path)
+        for option, kinds in _OPTIONS.items():
+            if getattr(item, option) is not None and kind not in kinds:
+                raise DescriptionError(
+                    f"layer {path or kind!r}: {option} is an option of {' and '.join(kinds)}, not {kind}"
+                )
+        name = item.name or (
+            path if path in self.modules and path != ROOT else self.free_name(path.strip(ROOT) or kind)
+        )
+        inputs = tuple(self.value(source) for source in item.inputs) or (self.previous,)
+        if kind in CONVERTERS:
+            self.add_module(kind, path, name, inputs, item)
+        elif kind == "final_state":
+            self.add_final_state(name, inputs[0])
+        elif kind != "activation":
+            self.append(_WEIGHTLESS[kind](name=name, inputs=inputs))
+        elif not item.functions:
+            raise DescriptionError(f"layer {name!r}: expected functions, found none; write for example :relu")
+        for position, function in enumerate(item.functions):
+            alone = kind == "activation" and position == 0
+            activation = name if alone else self.free_name(f"{name}.{function.name}")
+            sources = inputs if alone else (self.previous,)
+            self.append(layers.Activation(name=activation, inputs=sources, function=function))
+        self.values[name] = self.previous
+
+    def append(self, layer: AnyLayer) -> None:
+        self.layers.append(layer)
+        self.previous = layer.name
+
+    def infer_kind(self, path: str) -> Kind:
+        if path in self.modules:
+            return module_kind(path, self.modules[path])
+        if path in KEYWORDS:
+            return KEYWORDS[path]
+        raise DescriptionError(
+            f"layer {path!r}: expected a module, found none of that name among {', '.join(self.modules)}"
+        )
+
+    def add_module(self, kind: Kind, path: str, name: str, inputs: tuple[str, ...], item: LayerDescription) -> None:
+        if path not in self.modules:
+            raise DescriptionError(f"layer {path!r}: expected a module, found none among {', '.join(self.modules)}")
+        state = None
+        if item.initial_state is not None:
+            state = self.tensor(item.initial_state.removeprefix(self.prefix))
+        module = Module(path, name, inputs, item, self.modules[path], state)
+        for layer, weights in CONVERTERS[kind](module):
+            self.append(layer)
+            self.weights |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
+        self.used |= {parameter if path == ROOT else f"{path}.{parameter}" for parameter in module.used}
+
+    def tensor(self, name: str) -> Array:
+        if name not in self.tensors:
+            raise DescriptionError(f"initial_state: expected a tensor, found none called {name!r}")
+        self.used.add(name)
+        return self.tensors[name]
+
+    def add_final_state(self, name: str, source: str) -> None:
+        """Append the last hidden state of a GRU: of a reverse one, that is its value at the first timestep."""
+        by_name = {layer.name: layer for layer in self.layers}
+        layer = by_name.get(source)
+        grus = [by_name.get(part) for part in layer.inputs] if isinstance(layer, layers.Concat) else [layer]
+        steps: list[str] = []
+        for gru in grus:
+            if not isinstance(gru, layers.GRU):
+                raise DescriptionError(f"layer {name!r}: expected the final state of a GRU, but {source!r} is none")
+            step = layers.LastStep if gru.direction == "forward" else layers.FirstStep
+            steps.append(f"{name}.{gru.direction}" if len(grus) > 1 else name)
+            self.append(step(name=steps[-1], inputs=(gru.name,)))
+        if len(steps) > 1:
+            self.append(layers.Concat(name=name, inputs=tuple(steps)))
+
+    def value(self, name: str) -> str:
+        """Return the value of the description or model input of that name."""
+        if name.removeprefix(self.prefix) not in self.values:
+            raise DescriptionError(
+                f"expected the name of an earlier layer, found {name!r}; there are {', '.join(self.values)}"
+            )
+        return self.values[name.removeprefix(self.prefix)]
+
+    def free_name(self, base: str) -> str:
+        taken = {layer.name for layer in self.layers} | self.values.keys()
+        numbered = (f"{base}_{number}" for number in itertools.count(2))
+        return next(name for name in itertools.chain([base], numbered) if name not in taken)
+
+    def check_all_used(self, ignore: tuple[str, ...]) -> None:
+        """Raise DescriptionError for tensors that no layer uses, and for an ``ignore`` that names none."""
+        unused = [name for name in self.tensors if name not in self.used and not name.endswith(_UNUSED_BUFFER)]
+        for pattern in ignore:
+            name = pattern.removeprefix(self.prefix)
+            if not any(other == name or other.startswith(f"{name}.") for other in self.tensors):
+                raise DescriptionError(f"ignore({pattern}): expected a tensor or module, found none of that name")
+            unused = [other for other in unused if other != name and not other.startswith(f"{name}.")]
+        if unused:
+            raise DescriptionError(
+                f"layers: expected every tensor in a layer, found {len(unused)} that none uses: "
+                f"{', '.join(unused[:20])}{', ...' if len(unused) > 20 else ''}; describe their layers, "
+                f"or say that they are not needed: ignore({unused[0]})"
+            )

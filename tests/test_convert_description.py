@@ -1,0 +1,188 @@
+"""The description of layers: its compact form, TOML and Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grurt import functions
+from grurt.converters import Description, LayerDescription, describe
+from grurt.errors import DescriptionError
+from grurt.layers import Input, Output
+
+
+def only(text: str) -> LayerDescription:
+    (layer,) = describe(text).layers
+    return layer
+
+
+def test_items_in_order() -> None:
+    found = describe("emb(embedding), encoder.gru ,last,0:relu")
+    assert [layer.module for layer in found.layers] == ["emb", "encoder.gru", "last", "0"]
+    assert [layer.kind for layer in found.layers] == ["embedding", None, None, None]
+    assert found.layers[3].functions == (functions.Relu(),)
+    assert found.ignore == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bn(epsilon=1e-3)", LayerDescription(module="bn", epsilon=1e-3)),
+        ("ln(layer_norm, epsilon=0.5)", LayerDescription(module="ln", kind="layer_norm", epsilon=0.5)),
+        ("conv(dilation=2,groups=4)", LayerDescription(module="conv", dilation=2, groups=4)),
+        ("gru(name=a,initial_state=h0)", LayerDescription(module="gru", name="a", initial_state="h0")),
+        (".", LayerDescription(module=".")),
+        ("(last_step)", LayerDescription(kind="last_step")),
+        (":tanh", LayerDescription(kind="activation", functions=(functions.Tanh(),))),
+        ("(activation):tanh", LayerDescription(kind="activation", functions=(functions.Tanh(),))),
+        ("a:relu:softmax", LayerDescription(module="a", functions=(functions.Relu(), functions.Softmax()))),
+    ],
+)
+def test_layers(text: str, expected: LayerDescription) -> None:
+    assert only(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("relu", functions.Relu()),
+        ("leaky_relu(0.2)", functions.LeakyRelu(0.2)),
+        ("leaky_relu(negative_slope=0.2)", functions.LeakyRelu(0.2)),
+        ("hard_sigmoid(1/6, 0.5)", functions.HardSigmoid(1 / 6, 0.5)),
+        ("clip(minimum=0, maximum=6)", functions.Clip(0, 6)),
+        ("clip(-1, 1)", functions.Clip(-1, 1)),
+        ("gelu(tanh)", functions.Gelu("tanh")),
+        ("log_softmax", functions.LogSoftmax()),
+        ("elu(1e-2)", functions.Elu(0.01)),
+        ("thresholded_relu", functions.ThresholdedRelu()),
+    ],
+)
+def test_functions(text: str, expected: functions.Function) -> None:
+    assert only(f"fc:{text}").functions == (expected,)
+
+
+def test_directives() -> None:
+    found = describe("gru, ignore(ema), fc, ignore(step.count), entry(model)")
+    assert len(found.layers) == 2
+    assert found.ignore == ("ema", "step.count")
+    assert found.entry == "model"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a layer, found the end"),
+        ("gru,", "expected a layer, found the end after 'gru,'; write for example"),
+        ("gru,,fc", "expected a layer, found ',' after 'gru,'"),
+        ("gru fc", "expected a comma, or the end, found 'fc' after 'gru'"),
+        ("gru(", "expected a value, found the end"),
+        ("gru()", r"expected a value, found '\)'"),
+        ("gru(name=)", r"expected a value, found '\)'"),
+        ("gru(gru", "expected a closing parenthesis, found the end"),
+        ("gru=1", "expected a comma, or the end, found '='"),
+        ("fc:", "expected a layer, found the end|expected a function"),
+        ("fc:foo", "expected a function, found 'foo'; there are affine, clip,"),
+        ("fc::relu", "expected a function, found ''"),
+        ("fc:relu(1)", r"relu takes 0 values \(\), got 1"),
+        ("fc:clip(1,2,3)", r"clip takes 2 values \(minimum, maximum\), got 3"),
+        ("fc:leaky_relu(x)", "leaky_relu: Expected `float`, got `str`"),
+        ("fc:leaky_relu(slope=1)", "leaky_relu: Object contains unknown field `slope`"),
+        ("fc:leaky_relu(1/0)", "leaky_relu: Expected `float`, got `str`"),
+        ("fc:hard_sigmoid", "hard_sigmoid: Object missing required field `slope`"),
+        ("fc:gelu(fast)", "gelu: Invalid enum value 'fast'"),
+        ("fc(dense)", "fc: Invalid enum value 'dense'"),
+        ("fc(linear, 2)", "fc: expected option=value, got '2'"),
+        ("fc(units=2)", "fc: Object contains unknown field `units`"),
+        ("conv(groups=1.5)", "conv: Expected `int"),
+        ("fc(name=a, name=b)", "fc: expected name once, got it twice"),
+        ("fc(module=b)", "fc: expected module once, got it twice"),
+        ("ignore", r"expected ignore\(name\)"),
+        ("ignore(a, b)", r"expected ignore\(name\)"),
+        ("entry(name=b)", r"expected entry\(name\)"),
+    ],
+)
+def test_mistakes_in_the_compact_form(text: str, message: str) -> None:
+    with pytest.raises(DescriptionError, match=message):
+        describe(text)
+
+
+TOML = """
+ignore = ["ema"]
+entry = "model"
+
+[[inputs]]
+kind = "features"
+name = "frame"
+size = 4
+
+[[outputs]]
+name = "probability"
+value = "sum"
+
+[[layers]]
+module = "p"
+name = "proj"
+functions = ["leaky_relu(0.2)", {function = "clip", minimum = -1, maximum = 1}]
+
+[[layers]]
+module = "g"
+epsilon = 1e-3
+
+[[layers]]
+kind = "add"
+name = "sum"
+inputs = ["proj", "g"]
+"""
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_toml(as_text: bool, tmp_path: Path) -> None:
+    path = tmp_path / "layers.toml"
+    path.write_text(TOML)
+    assert describe(str(path) if as_text else path) == Description(
+        layers=(
+            LayerDescription(
+                module="p", name="proj", functions=(functions.LeakyRelu(0.2), functions.Clip(minimum=-1, maximum=1))
+            ),
+            LayerDescription(module="g", epsilon=1e-3),
+            LayerDescription(kind="add", name="sum", inputs=("proj", "g")),
+        ),
+        inputs=(Input("frame", 4),),
+        outputs=(Output("probability", "sum"),),
+        ignore=("ema",),
+        entry="model",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layers = [", r"layers\.toml: expected a description of the layers in TOML, got"),
+        ("", r"layers\.toml: Object missing required field `layers`"),
+        ("layers = 3", r"layers\.toml: Expected `array`, got `int`"),
+        ("layers = [3]", r"layers\.toml: Expected `object`, got `int` - at `\$\.layers\[0\]`"),
+        ("[[layers]]\nmodul = 'a'", r"unknown field `modul` - at `\$\.layers\[0\]`"),
+        ("[[layers]]\nmodule = 'a'\nfunctions = ['foo']", "expected a function, found 'foo'"),
+        ("[[layers]]\nmodule = 'a'\nfunctions = [3]", r"Expected `object`, got `int`"),
+        ("[[layer]]\nmodule = 'a'", "unknown field `layer`|missing required field `layers`"),
+    ],
+)
+def test_mistakes_in_toml(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "layers.toml"
+    path.write_text(text)
+    with pytest.raises(DescriptionError, match=message):
+        describe(path)
+
+
+def test_missing_toml_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        DescriptionError, match=r"none\.toml: expected a description of the layers in TOML, got .*No such file"
+    ):
+        describe(tmp_path / "none.toml")
+
+
+def test_python_lists_mix_strings_and_descriptions() -> None:
+    found = describe([LayerDescription(module="emb", kind="embedding"), "gru, last", "fc:sigmoid, ignore(ema)"])
+    assert found == describe("emb(embedding), gru, last, fc:sigmoid, ignore(ema)")
+    assert describe(found) is found

@@ -1,0 +1,220 @@
+"""Hostile checkpoints: a GrurtError, in little time and memory, whatever the file says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import resource
+import struct
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import checkpoints
+import numpy as np
+import pytest
+from checkpoints import DATA, checkpoint, state_dict, tensor, zipped
+
+from grurt.converters import convert, read_state_dict
+from grurt.errors import ConversionError, GrurtError, UnsupportedError
+
+FLOATS = np.arange(4, dtype=np.float32).tobytes()
+MEBIBYTE = 1 << 20
+
+
+def write(tmp_path: Path, content: bytes) -> Path:
+    (tmp_path / "model.pt").write_bytes(content)
+    return tmp_path / "model.pt"
+
+
+def test_the_hand_made_checkpoint_is_sound(tmp_path: Path) -> None:
+    found = read_state_dict(write(tmp_path, checkpoint(state_dict(w=tensor()), {"0": FLOATS})))
+    np.testing.assert_array_equal(found["w"], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "message"),
+    [
+        (tensor(offset=1), "tensor 'w': expected a view inside its storage of 4 elements, found offset 1"),
+        (tensor(size=(5,)), "expected a view inside its storage"),
+        (tensor(size=(2, 2), stride=(4, 1)), "expected a view inside its storage"),
+        (tensor(size=(2, 2), stride=(1,)), "expected a view inside its storage"),
+        (tensor(size=(2,), stride=(1 << 47,)), "expected a view inside its storage"),
+        (tensor(offset=-1), "a size, offset or stride out of range"),
+        (tensor(stride=(-1,)), "a size, offset or stride out of range"),
+        (tensor(size=(1 << 63,)), "a size, offset or stride out of range"),
+        (tensor(size=(1,) * 17, stride=(1,) * 17), "sizes or strides of more than 16 axes"),
+        (tensor(numel=5, size=(5,)), "tensor 'w': expected a storage of 20 bytes, found 16"),
+        (tensor(numel=1 << 40), "expected a storage of 4398046511104 bytes, found 16"),
+        (tensor(numel=-4), "a size, offset or stride out of range"),
+        (tensor(key="1"), "expected an entry 'archive/data/1', found none"),
+        (tensor(key="../../../../etc/passwd"), "expected an entry 'archive/data/../../../../etc/passwd', found none"),
+        (tensor(size=(1 << 40,), stride=(0,)), "expected tensors that fit into the file"),
+        (tensor(size=(1 << 47, 0), stride=(0, 0)), "expected tensors that fit into the file"),
+    ],
+)
+def test_tensors_outside_of_their_storage(opcodes: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=message):
+        read_state_dict(write(tmp_path, checkpoint(state_dict(w=opcodes), {"0": FLOATS})))
+
+
+def test_expanded_tensors_take_no_memory_together(tmp_path: Path) -> None:
+    large = tensor(size=(1 << 23,), stride=(0,))
+    content = checkpoint(state_dict(a=large, b=large, c=large), {"0": FLOATS})
+    with pytest.raises(ConversionError, match="tensor 'c': expected tensors that fit into the file"):
+        read_state_dict(write(tmp_path, content))
+
+
+def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
+    zeros = bytes(65 * MEBIBYTE)
+    files = {"archive/data.pkl": state_dict(w=tensor()), "archive/data/0": zeros}
+    with pytest.raises(ConversionError, match="expected entries within the file's size, found 'archive/data/0'"):
+        read_state_dict(write(tmp_path, zipped(files, zipfile.ZIP_DEFLATED)))
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size, found 'archive/data\.pkl'"):
+        read_state_dict(write(tmp_path, zipped({"archive/data.pkl": zeros}, zipfile.ZIP_DEFLATED)))
+
+
+def test_sound_compressed_checkpoints_are_read(tmp_path: Path) -> None:
+    files = checkpoints.entries(DATA / "sd_zip.pt")
+    assert len(read_state_dict(write(tmp_path, zipped(files, zipfile.ZIP_DEFLATED)))) == 10
+
+
+@pytest.mark.parametrize(("position", "what"), [(20, "compressed"), (24, "uncompressed")])
+def test_sizes_that_the_archive_only_claims(position: int, what: str, tmp_path: Path) -> None:
+    content = bytearray(checkpoint(state_dict(w=tensor()), {"0": FLOATS}))
+    entry = content.index(b"PK\x01\x02")
+    content[entry + position : entry + position + 4] = struct.pack("<I", 1 << 31)
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size|expected a sound zip"):
+        read_state_dict(write(tmp_path, bytes(content)))
+
+
+def test_encrypted_and_unknown_compression(tmp_path: Path) -> None:
+    for position, value in ((8, b"\x01\x00"), (10, b"\x63\x00")):
+        content = bytearray(checkpoint(state_dict(w=tensor()), {"0": FLOATS}))
+        for signature, shift in ((b"PK\x01\x02", 0), (b"PK\x03\x04", -2)):
+            entry = content.index(signature)
+            content[entry + position + shift : entry + position + shift + 2] = value
+        with pytest.raises(ConversionError, match="expected a sound zip archive, found damage"):
+            read_state_dict(write(tmp_path, bytes(content)))
+
+
+def test_modules_that_contain_themselves(tmp_path: Path) -> None:
+    name = checkpoints.text("_modules")
+    cyclic = b"\x80\x02cm\nNet\n)\x81q\x00}" + name + b"}" + checkpoints.text("a") + b"h\x00ssb."
+    with pytest.raises(ConversionError, match="expected at most 65536 modules"):
+        read_state_dict(write(tmp_path, checkpoint(cyclic)))
+
+
+def test_dictionaries_that_contain_themselves(tmp_path: Path) -> None:
+    cyclic = b"\x80\x02}q\x00" + checkpoints.text("a") + b"h\x00s."
+    with pytest.raises(ConversionError, match="found an object of type 'dict' without tensors"):
+        read_state_dict(write(tmp_path, checkpoint(cyclic)))
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "message"),
+    [
+        (b"ctorch._utils\n_rebuild_tensor_v2\n)R", "found damage"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x01))tR", "a tensor without a storage"),
+        (b"ctorch._tensor\n_rebuild_from_type_v2\n(K\x01K\x01)Nt" + b"R", "a tensor subclass that names no function"),
+        (b"ctorch\nSize\n(K\x01tR", "sizes or strides"),
+        (b"ccollections\nOrderedDict\n(K\x01tR", "an OrderedDict of something else than pairs"),
+        (b"K\x01Q", "a persistent id that names no storage"),
+        (b"(X\x07\x00\x00\x00storageK\x01K\x01K\x01K\x01tQ", "a persistent id that names no storage"),
+    ],
+)
+def test_wrong_arguments(opcodes: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=message):
+        read_state_dict(write(tmp_path, checkpoint(state_dict(w=opcodes))))
+
+
+def test_tensor_subclasses_of_unknown_functions_are_no_tensors(tmp_path: Path) -> None:
+    opcodes = b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncos\nPath\n)NtR"
+    with pytest.raises(UnsupportedError, match=r"state dict entry 'w': expected a tensor, found 'os\.system'"):
+        read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
+
+
+def test_storages_that_are_views(tmp_path: Path) -> None:
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + checkpoints.text("0") + checkpoints.text("cpu")
+    opcodes = storage + b"K\x04(X\x01\x00\x00\x00vK\x00K\x04ttQ"
+    with pytest.raises(UnsupportedError, match=r"found one that is a view of another, as torch before 0\.4"):
+        read_state_dict(write(tmp_path, checkpoint(state_dict(w=opcodes))))
+
+
+def test_archive_without_an_object(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="found a zip archive that no known framework wrote"):
+        read_state_dict(write(tmp_path, zipped({"a": b""})))
+
+
+SOURCES = ("sd_zip.pt", "sd_legacy.pt", "sd_views.pt", "full_module.pt", "sd_weightnorm_new.pt", "model.safetensors")
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Return the content with some bytes changed, inserted, removed, repeated, or its end cut off."""
+    result = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        position = rng.randrange(len(result) + 1)
+        count = rng.randrange(1, 9)
+        choice = rng.random()
+        if choice < 0.5:
+            result[position : position + 1] = bytes([rng.choice([0, 255, 127, 128, rng.randrange(256)])])
+        elif choice < 0.65:
+            result[position:position] = rng.randbytes(count)
+        elif choice < 0.8:
+            del result[position : position + count]
+        elif choice < 0.95:
+            result[position:position] = result[: position + count][-4 * count :]
+        else:
+            del result[position:]
+    return bytes(result)
+
+
+def mutants(rng: random.Random, count: int) -> list[bytes]:
+    """Return damaged checkpoints; of the zip format often a sound archive of a damaged pickle, which gets further."""
+    found = []
+    for _ in range(count):
+        path = DATA / rng.choice(SOURCES)
+        content = path.read_bytes()
+        if content.startswith(b"PK") and rng.random() < 0.7:
+            files = checkpoints.entries(path)
+            found.append(zipped({n: mutated(d, rng) if n.endswith(".pkl") else d for n, d in files.items()}))
+        else:
+            found.append(mutated(content, rng))
+    return found
+
+
+def assert_harmless(count: int, seed: int, path: Path) -> None:
+    rng = random.Random(seed)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loaded = set(sys.modules)
+    for content in mutants(rng, count):
+        path.write_bytes(content)
+        started = time.perf_counter()
+        with contextlib.suppress(GrurtError):
+            convert(path, layers="gru, fc", reference=False)
+        assert time.perf_counter() - started < 5
+    assert not {"torch", "antigravity", "turtle"} & (set(sys.modules) - loaded)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 * 1024
+
+
+def test_mutated_files_give_models_or_grurt_errors(tmp_path: Path) -> None:
+    assert_harmless(1500, seed=1, path=tmp_path / "mutant")
+
+
+@pytest.mark.long
+def test_many_mutated_files_give_models_or_grurt_errors(tmp_path: Path) -> None:
+    for seed in range(50):
+        assert_harmless(2000, seed=seed, path=tmp_path / "mutant")
+
+
+def test_archives_of_many_entries_are_read_in_time(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for index in range(20_000):
+            archive.writestr(f"a/{index}", b"")
+    started = time.perf_counter()
+    with pytest.raises(ConversionError, match="found a zip archive that no known framework wrote"):
+        read_state_dict(write(tmp_path, buffer.getvalue()))
+    assert time.perf_counter() - started < 5

@@ -1,0 +1,225 @@
+"""Reading state dicts from checkpoints of every kind."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.utils.prune
+from checkpoints import DATA
+
+from grurt.converters import read_state_dict
+from grurt.errors import ConversionError, UnsupportedError
+
+
+def expected() -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """Return the weights that most of the stored checkpoints hold."""
+    weights = checkpoints.stored("sd_views.npz")
+    return {name: array for name, array in weights.items() if name.startswith(("gru.", "fc."))}
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "file_format"),
+    [
+        ("sd_zip.pt", "", "torch"),
+        ("sd_legacy.pt", "", "torch"),
+        ("sd_dataparallel.pt", "module.", "torch"),
+        ("ckpt_lightning.ckpt", "model.", "torch"),
+        ("full_module.pt", "", "torch"),
+        ("model.safetensors", "", "safetensors"),
+    ],
+)
+def test_stored_checkpoints_hold_the_expected_weights(name: str, prefix: str, file_format: str) -> None:
+    found = read_state_dict(DATA / name)
+    assert (found.prefix, found.format) == (prefix, file_format)
+    assert list(found) == (sorted(expected()) if file_format == "safetensors" else list(expected()))
+    for key, array in expected().items():
+        np.testing.assert_array_equal(found[key], array)
+        assert found[key].dtype == np.float32
+        assert not found[key].flags.writeable
+
+
+def test_views_shared_storages_scalars_and_integers() -> None:
+    found = read_state_dict(DATA / "sd_views.pt")
+    arrays = checkpoints.stored("sd_views.npz")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.bool]
+)
+def test_dtypes(dtype: torch.dtype, legacy: bool, tmp_path: Path) -> None:
+    values = torch.randn(5, 7, generator=torch.Generator().manual_seed(1)).mul(50).to(dtype)
+    torch.save({"w": values}, tmp_path / "w.pt", _use_new_zipfile_serialization=not legacy)
+    found = read_state_dict(tmp_path / "w.pt")["w"]
+    np.testing.assert_array_equal(found, values.float().numpy())
+    assert (found.dtype == np.float32) is dtype.is_floating_point
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
+def test_safetensors_dtypes(dtype: torch.dtype, tmp_path: Path) -> None:
+    values = torch.randn(5, 7, generator=torch.Generator().manual_seed(1)).mul(50).to(dtype)
+    safetensors.torch.save_file({"w": values}, tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(read_state_dict(tmp_path / "w.safetensors")["w"], values.float().numpy())
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_pickle_protocols(protocol: int, tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "w.pt", pickle_protocol=protocol)
+    assert read_state_dict(tmp_path / "w.pt")["weight"].shape == (2, 3)
+
+
+def test_big_endian_storages() -> None:
+    files = checkpoints.entries(DATA / "sd_zip.pt")
+    swapped = {
+        name: np.frombuffer(data, "<f4").astype(">f4").tobytes() if "/data/" in name else data
+        for name, data in files.items()
+    }
+    swapped["sd_zip/byteorder"] = b"big"
+    path = DATA / "sd_zip.pt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "read", lambda self, entry: swapped[getattr(entry, "filename", entry)])
+        found = read_state_dict(path)
+    np.testing.assert_array_equal(found["fc.weight"], expected()["fc.weight"])
+
+
+def save(tmp_path: Path, checkpoint: object) -> Path:
+    torch.save(checkpoint, tmp_path / "checkpoint.pt")
+    return tmp_path / "checkpoint.pt"
+
+
+WEIGHTS = {"fc.weight": torch.ones(2, 3), "fc.bias": torch.zeros(2)}
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net", "anything"])
+def test_wrapped_state_dicts_are_found(key: str, tmp_path: Path) -> None:
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))])
+    optimizer.param_groups[0]["params"][0].sum().backward()
+    optimizer.step()
+    path = save(tmp_path, {key: WEIGHTS, "optimizer": optimizer.state_dict(), "epoch": 3, "args": {"lr": 0.1}})
+    assert list(read_state_dict(path)) == list(WEIGHTS)
+
+
+def test_one_of_several_state_dicts_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path, {"model": WEIGHTS, "nested": {"ema": {"w": torch.ones(3)}}})
+    assert list(read_state_dict(path, entry="nested.ema")) == ["w"]
+    assert list(read_state_dict(path, entry="model")) == list(WEIGHTS)
+    with pytest.raises(
+        ConversionError, match=r"expected one state dict, found 'model', 'nested\.ema'; name one of them"
+    ):
+        read_state_dict(path)
+    with pytest.raises(ConversionError, match="expected a state dict 'other', found 'model'"):
+        read_state_dict(path, entry="other")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "model.module."])
+def test_prefixes_of_wrappers_are_taken_off(prefix: str, tmp_path: Path) -> None:
+    path = save(tmp_path, {prefix + name: tensor for name, tensor in WEIGHTS.items()})
+    found = read_state_dict(path)
+    assert list(found) == list(WEIGHTS)
+    assert found.prefix == prefix.replace("_orig_mod.", "")
+
+
+def test_prefix_of_some_names_only_stays(tmp_path: Path) -> None:
+    path = save(tmp_path, {"model.fc.weight": torch.ones(2, 3), "other": torch.ones(1)})
+    assert list(read_state_dict(path)) == ["model.fc.weight", "other"]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+def test_weight_norm_is_resolved(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    for normalize in (torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm):
+        for dim in (0, 1, None):
+            module = torch.nn.Linear(5, 4)
+            normalize(module, dim=dim)
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.copy_(torch.randn_like(parameter))
+            module(torch.zeros(5))
+            found = read_state_dict(save(tmp_path, module.state_dict()))
+            assert found.keys() == {"weight", "bias"}
+            np.testing.assert_allclose(found["weight"], module.weight.detach().numpy(), atol=2e-7)
+
+
+def test_pruned_weights_are_resolved(tmp_path: Path) -> None:
+    module = torch.nn.Linear(5, 4)
+    torch.nn.utils.prune.l1_unstructured(module, "weight", 0.5)
+    found = read_state_dict(save(tmp_path, module.state_dict()))
+    np.testing.assert_array_equal(found["weight"], module.weight.detach().numpy())
+    assert (found["weight"] == 0).sum() == 10
+
+
+def test_weights_in_whole_and_in_parts_are_left_alone(tmp_path: Path) -> None:
+    path = save(tmp_path, {"w": torch.ones(3, 4), "w_g": torch.ones(3, 1), "w_v": torch.ones(3, 4)})
+    assert read_state_dict(path).keys() == {"w", "w_g", "w_v"}
+
+
+def test_other_parametrizations_are_refused(tmp_path: Path) -> None:
+    module = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(4, 4))
+    with pytest.raises(UnsupportedError, match="expected weight_norm as the only parametrization"):
+        read_state_dict(save(tmp_path, module.state_dict()))
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConversionError, match=r"tensor 'w': expected a magnitude for each row of \(3, 4\), found \(2, 1\)"
+    ):
+        read_state_dict(save(tmp_path, {"w_g": torch.ones(2, 1), "w_v": torch.ones(3, 4)}))
+    with pytest.raises(ConversionError, match=r"tensor 'w': expected a mask of shape \(3, 4\), found \(4,\)"):
+        read_state_dict(save(tmp_path, {"w_orig": torch.ones(3, 4), "w_mask": torch.ones(4)}))
+
+
+def test_quantized_checkpoints_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="found a weight that torch has quantized; convert the float model"):
+        read_state_dict(DATA / "sd_dynquant.pt")
+
+
+def test_tensors_without_names_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="found a list of tensors, which have no names"):
+        read_state_dict(DATA / "list_params.pt")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ({"epoch": 3}, "found an object of type 'dict' without tensors"),
+        (3, "found an object of type 'int'"),
+        ({"w": torch.ones(2), "extra": "text"}, "state dict entry 'extra': expected a tensor, found 'str'"),
+        ({"w": torch.ones(2), "extra": {1: 2}}, "state dict entry 'extra': expected a tensor, found 'dict'"),
+        ({"w": torch.ones(2, dtype=torch.complex64)}, "tensor 'w': expected one of the dtypes float64"),
+        ({"w" * 300: torch.ones(2)}, "expected names of 1 to 200 printable characters"),
+        ({"a.w": torch.ones(2), "a._orig_mod.w": torch.ones(2)}, "expected names that differ by more than '_orig_mod"),
+        ({"w\x1b[2J": torch.ones(2)}, "expected names of 1 to 200 printable characters"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(checkpoint: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=message):
+        read_state_dict(save(tmp_path, checkpoint))
+
+
+def test_legacy_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    magic = (DATA / "sd_legacy.pt").read_bytes()[:15]
+    path.write_bytes(magic + pickle.dumps(1000, 2))
+    with pytest.raises(ConversionError, match="expected torch's magic number, found another pickle"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("end", [1, 20, 100, 1000, 3000, 4600])
+@pytest.mark.parametrize("name", ["sd_legacy.pt", "sd_zip.pt", "model.safetensors"])
+def test_truncated_files_are_refused(name: str, end: int, tmp_path: Path) -> None:
+    path = tmp_path / name
+    content = (DATA / name).read_bytes()
+    path.write_bytes(content[: min(end, len(content) - 1)])
+    with pytest.raises(ConversionError, match=r"damage|incomplete"):
+        read_state_dict(path)
