@@ -12,6 +12,7 @@ from grurt.errors import (
     ModelError,
     ModelFileError,
     SnapshotError,
+    StreamIdError,
     StreamingError,
     UnsupportedError,
 )
@@ -56,6 +57,7 @@ from grurt.reference_run import ReferenceRun
 from grurt.signature import Signature, StatePort, ValuePort
 
 if TYPE_CHECKING:
+    from grurt.pool import StreamPool
     from grurt.stream import Stream
     from grurt.verify import Verification
 
@@ -105,6 +107,8 @@ __all__ = [
     "Source",
     "StatePort",
     "Stream",
+    "StreamIdError",
+    "StreamPool",
     "StreamingError",
     "Tanh",
     "ThresholdedRelu",
@@ -116,7 +120,7 @@ __all__ = [
     "load",
 ]
 
-_ENGINE = {"Stream": "grurt.stream", "Verification": "grurt.verify"}
+_ENGINE = {"Stream": "grurt.stream", "StreamPool": "grurt.pool", "Verification": "grurt.verify"}
 
 
 def __getattr__(name: str) -> object:

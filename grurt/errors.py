@@ -12,6 +12,7 @@
     ├── InputShapeError       (ValueError)  an array has the wrong shape
     ├── InputTypeError        (TypeError)   an array has a dtype that cannot be converted safely
     ├── InputValueError       (ValueError)  an array holds a NaN, an infinity, or a token that does not exist
+    ├── StreamIdError         (KeyError)    a pool has no such stream, or one is named twice
     └── SnapshotError         (ValueError)  a snapshot is damaged or belongs to another model
 
 Messages have one form: where, what was expected, what was found, what to do.
@@ -56,6 +57,13 @@ class InputTypeError(GrurtError, TypeError):
 
 class InputValueError(GrurtError, ValueError):
     """An input holds a NaN, an infinity, or a token id outside the vocabulary."""
+
+
+class StreamIdError(GrurtError, KeyError):
+    """A pool has no stream of an id, has one already, or one is named twice in a call."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class SnapshotError(GrurtError, ValueError):

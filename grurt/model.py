@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from grurt.plan import Plan
+    from grurt.pool import StreamPool
     from grurt.stream import Stream
     from grurt.verify import Verification
 
@@ -186,6 +187,31 @@ class Model:
         from grurt.stream import Stream
 
         return Stream(self, nonfinite=nonfinite)
+
+    def pool(
+        self, streams: int | Iterable[Hashable] = 0, *, threads: int = 1, nonfinite: Nonfinite = "refuse"
+    ) -> StreamPool:
+        """Return a pool of streams, each at the model's initial state, that are advanced together.
+
+        Parameters
+        ----------
+        streams
+            How many streams, with the ids 0, 1, 2 and so on; or the ids themselves, any hashables. More can be added.
+        threads
+            Over how many threads a call is spread. They sleep between calls.
+        nonfinite
+            What a NaN or an infinity does: see `stream`.
+
+        Raises
+        ------
+        StreamingError
+            If the model needs the whole sequence.
+        InputValueError
+            If the number of streams is negative, or that of threads not positive.
+        """
+        from grurt.pool import StreamPool
+
+        return StreamPool(self, streams, threads=threads, nonfinite=nonfinite)
 
     def run(
         self,

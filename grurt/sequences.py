@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from grurt import arrays
 from grurt.axes import batch_first, source_order
-from grurt.context import Context
+from grurt.context import Context, refuses
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.signature import Port, StatePort, ValuePort
+from grurt.states import States
 
 if TYPE_CHECKING:
     from grurt.model import Model, Nonfinite
@@ -28,12 +29,11 @@ class _Batch:
     """Sequences of one model, run one after the other: inputs and outputs batch-first, in the plan's order of ports."""
 
     def __init__(self, model: Model, nonfinite: Nonfinite, batch: int, n_steps: int, lengths: ArrayLike | None) -> None:
-        if nonfinite not in ("refuse", "propagate"):
-            raise InputValueError(f'nonfinite: expected "refuse" or "propagate", got {nonfinite!r}')
         if n_steps < 1:
             raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
         self._plan = model.plan
-        self._context = Context(self._plan, whole_sequence=True, refuse_nonfinite=nonfinite == "refuse")
+        self._states = States(self._plan, 1)
+        self._context = Context(self._plan, self._states, whole_sequence=True, refuse_nonfinite=refuses(nonfinite))
         if model.unstreamable_reason is None:
             self._context.reserve_block(n_steps)
         else:
@@ -58,9 +58,8 @@ class _Batch:
     def run(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> None:
         """Run every sequence; ``states`` ``(batch, hidden_size)`` replace the initial ones. Fills the attributes."""
         for row, length in enumerate(self._lengths):
-            self._context.reset()
-            for name, state in states.items():
-                self._context.write_state(name, state[row])
+            self._states.reset(0)
+            self._states.write_all(0, 0, {name: state[row] for name, state in states.items()})
             outputs = [
                 output[row] if port.single else output[row, :length]
                 for port, output in zip(self._plan.outputs, self.outputs, strict=True)
@@ -70,7 +69,7 @@ class _Batch:
             except InputValueError as error:
                 raise InputValueError(f"Model.run: sequence {row}: {error}") from None
             for name, final in self.final_states.items():
-                final[row] = self._context.read_state(name)
+                final[row] = self._states.read(0, name)
 
 
 def _check_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:

@@ -6,20 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from grurt import arrays, snapshot
-from grurt.context import Context
-from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamingError
+from grurt import snapshot
+from grurt.context import streaming_context
+from grurt.errors import InputTypeError
 from grurt.kernels import codes
+from grurt.ports import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.states import States, check_states
 
 if TYPE_CHECKING:
-    from grurt.model import Model, Nonfinite
-    from grurt.plan import PlanPort
+    from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float32]
-Inputs = ArrayLike | Mapping[str, ArrayLike]
-Outputs = Floats | dict[str, Floats]
+    from grurt.model import Model, Nonfinite
 
 _FLOAT32 = np.dtype(np.float32)
 _empty = np.empty
@@ -49,17 +47,16 @@ class Stream:
     """
 
     def __init__(self, model: Model, *, nonfinite: Nonfinite = "refuse") -> None:
-        if reason := model.unstreamable_reason:
-            raise StreamingError(f"the model cannot stream: {reason}; use Model.run on whole sequences")
-        if nonfinite not in ("refuse", "propagate"):
-            raise InputValueError(f'nonfinite: expected "refuse" or "propagate", got {nonfinite!r}')
         plan = model.plan
         self._model = model
         self._nonfinite: Nonfinite = nonfinite
-        self._context = Context(plan, whole_sequence=False, refuse_nonfinite=nonfinite == "refuse")
+        self._states = States(plan, 1)
+        self._context = streaming_context(model, self._states, nonfinite)
         self._advance = self._context.advance
         self._array = self._context.array
         self._output_size = plan.outputs[0].size
+        self._input = np.zeros(plan.inputs[0].size if plan.is_plain else 0, np.float32)
+        self._output = np.zeros(self._output_size if plan.is_plain else 0, np.float32)
 
     @property
     def model(self) -> Model:
@@ -69,7 +66,7 @@ class Stream:
     @property
     def steps(self) -> int:
         """Timesteps since the last reset."""
-        return self._context.steps_done
+        return int(self._states.steps[0])
 
     def __repr__(self) -> str:
         return f"<grurt.Stream of {self._model!r} after {self.steps} timesteps>"
@@ -102,8 +99,39 @@ class Stream:
         if status == codes.OK:
             return y
         if status != codes.NOT_PLAIN:
-            self._context.raise_fault(status, np.asarray(x))
-        return self._run("Stream.step", x, out, None)
+            self._context.raise_fault(status, [np.asarray(x)])
+        return self._run("Stream.step", x, out, ())
+
+    @property
+    def input(self) -> Floats:
+        """The stream's own input ``(input_size,)``, float32, for `advance`: write the next timestep into it."""
+        return self._input
+
+    @property
+    def output(self) -> Floats:
+        """The stream's own output ``(output_size,)``, float32: `advance` writes the answer into it."""
+        return self._output
+
+    def advance(self) -> None:
+        """Advance by one timestep, from `input` to `output`: the quickest call, for who counts every nanosecond.
+
+        Keep both arrays in variables, write to the one, call, and read the other. For models with one input, of
+        features, and one output.
+
+        Raises
+        ------
+        InputValueError
+            As in `step`.
+        InputTypeError
+            If the model has another number of inputs or outputs, or reads tokens.
+        """
+        status = self._advance(self._array, self._input, self._output)
+        if status != codes.OK:
+            if not self._context.plan.is_plain:
+                raise InputTypeError(
+                    "Stream.advance: expected a model of one input, of features, and one output: use step"
+                )
+            self._context.raise_fault(status, [self._input])
 
     def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
         """Advance by a block of timesteps: the same bits as so many calls of `step`, in less time.
@@ -125,57 +153,20 @@ class Stream:
         InputShapeError, InputTypeError, InputValueError
             As in `step`. All timesteps are checked before the first is run.
         """
-        return self._run("Stream.run", xs, out, "n_steps")
+        return self._run("Stream.run", xs, out, ("n_steps",))
 
-    def _run(self, where: str, xs: Inputs, out: Floats | None, steps_axis: str | None) -> Outputs:
-        """Run from inputs of any kind; without a ``steps_axis`` they are those of one timestep."""
+    def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
-        leading = () if steps_axis is None else (steps_axis,)
-        inputs = [self._convert(where, port, x, leading) for port, x in self._pair_inputs(where, xs)]
-        n_steps = inputs[0].shape[0] if steps_axis else 1
-        for port, array in zip(plan.inputs, inputs, strict=True):
-            if steps_axis and array.shape[0] != n_steps:
-                raise InputShapeError(
-                    f"{where}: expected {n_steps} timesteps of every input, got {array.shape[0]} of {port.name!r}"
-                )
-        lead = (n_steps,) if steps_axis else ()
-        if out is None:
-            outputs = [np.empty((*lead, port.size), np.float32) for port in plan.outputs]
-        elif len(plan.outputs) == 1:
-            outputs = [arrays.expect_output(where, out, (*lead, plan.outputs[0].size))]
-            if steps_axis and any(np.may_share_memory(out, array) for array in inputs):
-                raise InputValueError(f"{where}: expected out not to overlap the input")
-        else:
-            raise InputTypeError(f"{where}: out is for models of one output; this one has {len(plan.outputs)}")
+        inputs, sizes = convert_inputs(where, plan, xs, lead)
+        outputs = make_outputs(where, plan, out, sizes, inputs)
+        n_steps = sizes[0] if lead else 1
         self._context.reserve_block(n_steps)
         self._context.run(inputs, outputs, n_steps)
-        if len(outputs) == 1:
-            return outputs[0]
-        return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}
-
-    def _pair_inputs(self, where: str, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]]:
-        ports = self._context.plan.inputs
-        names = [port.name for port in ports]
-        if not isinstance(xs, Mapping):
-            if len(ports) > 1:
-                raise InputTypeError(f"{where}: expected a mapping with the inputs {names}, got {type(xs).__name__}")
-            return [(ports[0], xs)]
-        if xs.keys() != set(names):
-            raise InputShapeError(f"{where}: expected the inputs {names}, got {list(xs)}")
-        return [(port, xs[port.name]) for port in ports]
-
-    @staticmethod
-    def _convert(where: str, port: PlanPort, x: ArrayLike, leading: tuple[str, ...]) -> NDArray[Any]:
-        convert = arrays.tokens if port.tokens else arrays.features
-        array = convert(where, x)
-        expected: tuple[int | str, ...] = leading if port.tokens else (*leading, port.size)
-        kind = "a token id" if port.tokens else "an input"
-        arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, expected)
-        return array
+        return present(plan, outputs)
 
     def reset(self) -> None:
         """Go back to the model's initial state, before the first timestep."""
-        self._context.reset()
+        self._states.reset(0)
 
     @property
     def state(self) -> dict[str, Floats]:
@@ -189,26 +180,14 @@ class Stream:
         InputShapeError, InputTypeError, InputValueError
             If what is assigned does not fit. No state has changed then.
         """
-        return {name: self._context.read_state(name) for name in self._context.plan.states}
+        return self._states.read_all(0)
 
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
-        for name, value in self._check_states(states).items():
-            self._context.write_state(name, value)
-
-    def _check_states(self, states: Mapping[str, ArrayLike]) -> dict[str, Floats]:
-        if not isinstance(states, Mapping):
-            raise InputTypeError(f"Stream.state: expected a mapping by layer name, got {type(states).__name__}")
-        checked = {}
-        for name, value in states.items():
-            where = f"Stream.state: {name!r}"
-            if name not in self._model.state_shapes:
-                raise InputShapeError(f"{where}: expected one of the states {list(self._model.state_shapes)}")
-            checked[name] = arrays.features(where, value)
-            arrays.expect_shape(where, checked[name], self._model.state_shapes[name])
-            if self._nonfinite == "refuse" and not np.isfinite(checked[name]).all():
-                raise InputValueError(f"{where}: expected finite numbers, got a NaN or an infinity")
-        return checked
+        shapes = self._model.state_shapes
+        refuse = self._nonfinite == "refuse"
+        checked = check_states("Stream.state", shapes, states, refuse_nonfinite=refuse)
+        self._states.write_all(0, self.steps, checked)
 
     def snapshot(self) -> bytes:
         """Return the stream's state as bytes, to be restored later, in another process or on another machine."""
@@ -223,15 +202,13 @@ class Stream:
             If it is damaged, of a newer version, or of another model. The state is then what it was before.
         """
         steps, states = snapshot.unpack(saved, self._model.fingerprint, self._model.state_shapes)
-        self._context.steps_done = steps
-        for name, state in states.items():
-            self._context.write_state(name, state)
+        self._states.write_all(0, steps, states)
 
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
         twin = Stream(self._model, nonfinite=self._nonfinite)
-        twin._context.state[:] = self._context.state
-        twin._context.steps_done = self.steps
+        twin._states.buffer[:] = self._states.buffer
+        twin._states.steps[:] = self._states.steps
         return twin
 
     def __copy__(self) -> Stream:

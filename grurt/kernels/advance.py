@@ -7,7 +7,7 @@ raises nothing and calls nothing outside the kernels. Inputs are checked before 
 from grurt.kernels import codes
 from grurt.kernels.conv import conv1d
 from grurt.kernels.dense import dense
-from grurt.kernels.gru import gru
+from grurt.kernels.gru import gru, gru_streams
 from grurt.kernels.normalize import layer_norm, log_softmax, softmax
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import add, batch_norm, copy_rows, embedding, function, mul, prelu
@@ -26,24 +26,64 @@ from grurt.kernels.simd import (
 
 @kernel
 def run(c):
-    """Run the plan of the context at address ``c``, in blocks of at most its capacity of timesteps; return a status.
+    """Run the plan of the context at address ``c``; return a status.
 
     Any status but OK means that nothing was computed and no state has changed.
     """
-    status = _check_inputs(c)
-    if status != codes.OK:
-        return status
+    phase = load_i64(c, codes.CONTEXT_PHASE)
+    if phase != codes.RUN:
+        status = _check_streams(c)
+        if status == codes.OK:
+            status = _check_inputs(c)
+        if status != codes.OK or phase == codes.CHECK:
+            return status
+    if load_i64(c, codes.CONTEXT_STREAMS):
+        _run_streams(c)
+    else:
+        _run_timesteps(c)
+    return codes.OK
+
+
+@kernel
+def _run_timesteps(c):
+    """Run one stream, in blocks of at most as many timesteps as there are rows."""
     n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
     capacity = load_i64(c, codes.CONTEXT_CAPACITY)
+    steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     for start in range(0, n_steps, capacity):
         rows = min(capacity, n_steps - start)
-        _read_inputs(c, start, rows)
-        for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
-            op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
-            _run_operation(c, op, start, rows, start + rows == n_steps)
-        _write_outputs(c, start, rows, start + rows == n_steps)
-        store_i64(c, codes.CONTEXT_STEPS_DONE, load_i64(c, codes.CONTEXT_STEPS_DONE) + rows)
-    return codes.OK
+        _run_rows(c, start, 1, rows, start + rows == n_steps, 0)
+        store_i64(steps_done, 0, load_i64(steps_done, 0) + rows)
+
+
+@kernel
+def _run_streams(c):
+    """Run many streams, in groups of at most as many as there are rows, timestep by timestep."""
+    n_streams = load_i64(c, codes.CONTEXT_N_STREAMS)
+    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    capacity = load_i64(c, codes.CONTEXT_CAPACITY)
+    steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
+    for start in range(0, n_streams, capacity):
+        rows = min(capacity, n_streams - start)
+        streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
+        for t in range(n_steps):
+            _run_rows(c, start * n_steps + t, n_steps, rows, False, streams)
+            for i in range(rows):
+                stream = load_i64(streams, i)
+                store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)
+
+
+@kernel
+def _run_rows(c, first, step, rows, last_block, streams):
+    """Run all operations over some rows: input and output rows ``first``, ``first + step``, and so on.
+
+    ``streams`` is the address of the rows' streams; 0 where the rows are timesteps of one stream.
+    """
+    _read_inputs(c, first, step, rows)
+    for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
+        op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
+        _run_operation(c, op, first, step, rows, last_block, streams)
+    _write_outputs(c, first, step, rows, last_block)
 
 
 @kernel
@@ -60,8 +100,32 @@ def _rows_at(c, offset, stride, row):
 
 
 @kernel
+def _check_streams(c):
+    """Whether every stream exists, and stands in the call once."""
+    streams = load_i64(c, codes.CONTEXT_STREAMS)
+    if not streams:
+        return codes.OK
+    last_call = load_i64(c, codes.CONTEXT_LAST_CALL)
+    call = load_i64(c, codes.CONTEXT_CALL)
+    for i in range(load_i64(c, codes.CONTEXT_N_STREAMS)):
+        stream = load_i64(streams, i)
+        status = codes.OK
+        if not 0 <= stream < load_i64(c, codes.CONTEXT_N_SLOTS) or load_i64(last_call, stream) < 0:
+            status = codes.NO_SUCH_STREAM
+        elif load_i64(last_call, stream) == call:
+            status = codes.STREAM_TWICE
+        if status != codes.OK:
+            store_i64(c, codes.CONTEXT_FAULT_INDEX, i)
+            return status
+        store_i64(last_call, stream, call)
+    return codes.OK
+
+
+@kernel
 def _check_inputs(c):
-    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    rows = load_i64(c, codes.CONTEXT_N_STEPS)
+    if load_i64(c, codes.CONTEXT_STREAMS):
+        rows *= load_i64(c, codes.CONTEXT_N_STREAMS)
     for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
         port = _port(c, i)
         address = load_i64(port, codes.PORT_ADDRESS)
@@ -69,10 +133,10 @@ def _check_inputs(c):
         fault = -1
         status = codes.OK
         if load_i64(port, codes.PORT_IS_TOKENS):
-            fault = _first_token_out_of_range(address, size, n_steps)
+            fault = _first_token_out_of_range(address, size, rows)
             status = codes.TOKEN_OUT_OF_RANGE
         elif load_i64(c, codes.CONTEXT_REFUSE_NONFINITE):
-            fault = _first_nonfinite(address, size * n_steps)
+            fault = _first_nonfinite(address, size * rows)
             status = codes.NONFINITE
         if fault >= 0:
             store_i64(c, codes.CONTEXT_FAULT_PORT, i)
@@ -113,19 +177,19 @@ def _first_nonfinite(x, count):
 
 
 @kernel
-def _read_inputs(c, start, rows):
-    """Copy a block of the feature inputs to scratch memory, where rows are padded to whole vectors."""
+def _read_inputs(c, first, step, rows):
+    """Copy rows of the feature inputs to scratch memory, where they are padded to whole vectors."""
     for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
         port = _port(c, i)
         if not load_i64(port, codes.PORT_IS_TOKENS):
             size = load_i64(port, codes.PORT_SIZE)
             stride = load_i64(port, codes.PORT_STRIDE)
-            source = load_i64(port, codes.PORT_ADDRESS) + F32_BYTES * size * start
-            copy_rows(source, size, _rows_at(c, load_i64(port, codes.PORT_VALUE), 0, 0), stride, size, rows)
+            source = load_i64(port, codes.PORT_ADDRESS) + F32_BYTES * size * first
+            copy_rows(source, size * step, _rows_at(c, load_i64(port, codes.PORT_VALUE), 0, 0), stride, size, rows)
 
 
 @kernel
-def _write_outputs(c, start, rows, last_block):
+def _write_outputs(c, first, step, rows, last_block):
     n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
     for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
         port = _port(c, i)
@@ -137,11 +201,11 @@ def _write_outputs(c, start, rows, last_block):
             if last_block:
                 copy_rows(_rows_at(c, value, stride, rows - 1), stride, target, size, size, 1)
         else:
-            copy_rows(_rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * start, size, size, rows)
+            copy_rows(_rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * first, size * step, size, rows)
 
 
 @kernel
-def _run_operation(c, op, start, rows, last_block):
+def _run_operation(c, op, first, step, rows, last_block, streams):
     """Run one operation over the rows of a block; one behind LastStep only over the last row of a whole sequence."""
     row = 0
     if load_i64(op, codes.OP_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
@@ -156,7 +220,7 @@ def _run_operation(c, op, start, rows, last_block):
     weights = load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_WEIGHTS)
     kind = load_i64(op, codes.OP_KIND)
     if kind <= codes.GRU_RESET_BEFORE or kind == codes.CONV1D:
-        _run_stateful(c, op, kind, weights, x, out, rows)
+        _run_stateful(c, op, kind, weights, x, out, rows, streams)
     elif kind == codes.DENSE:
         in_size = load_i64(op, codes.OP_IN_SIZE)
         dense(weights, out_stride // LANES, x, in_stride, in_size, out, out_stride, rows)
@@ -164,19 +228,31 @@ def _run_operation(c, op, start, rows, last_block):
         _run_combining(c, op, kind, x, out, row, rows)
     elif kind == codes.EMBEDDING:
         tokens = load_i64(_port(c, load_i64(op, codes.OP_INPUT)), codes.PORT_ADDRESS)
-        embedding(weights, tokens + I64_BYTES * (start + row), out, out_stride, rows)
+        embedding(weights, tokens + I64_BYTES * (first + step * row), step, out, out_stride, rows)
     else:
         _run_rowwise(c, op, kind, weights, x, out, rows)
 
 
 @kernel
-def _run_stateful(c, op, kind, weights, x, out, rows):
-    state = load_i64(c, codes.CONTEXT_STATE) + F32_BYTES * load_i64(op, codes.OP_STATE)
+def _run_stateful(c, op, kind, weights, x, out, rows, streams):
+    states = load_i64(c, codes.CONTEXT_STATES) + F32_BYTES * load_i64(op, codes.OP_STATE)
+    state_size = load_i64(c, codes.CONTEXT_STATE_SIZE)
+    steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     temp = _rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
-    if kind == codes.CONV1D:
-        conv1d(op, weights, state, x, out, temp, load_i64(c, codes.CONTEXT_STEPS_DONE), rows)
+    if kind != codes.CONV1D:
+        if streams:
+            gru_streams(op, weights, _parameters(c, op), states, state_size, streams, x, out, temp, rows)
+        else:
+            gru(op, weights, _parameters(c, op), states, x, out, temp, rows)
+    elif streams:
+        for i in range(rows):
+            stream = load_i64(streams, i)
+            state = states + F32_BYTES * state_size * stream
+            row_x = x + F32_BYTES * load_i64(op, codes.OP_IN_STRIDE) * i
+            row_out = out + F32_BYTES * load_i64(op, codes.OP_OUT_STRIDE) * i
+            conv1d(op, weights, state, row_x, row_out, temp, load_i64(steps_done, stream), 1)
     else:
-        gru(op, weights, _parameters(c, op), state, x, out, temp, rows)
+        conv1d(op, weights, states, x, out, temp, load_i64(steps_done, 0), rows)
 
 
 @kernel

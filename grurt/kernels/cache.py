@@ -28,6 +28,18 @@ from grurt.atomic import write_atomically
 _DIGEST_SIZE = 32
 
 
+def _source_digest() -> str:
+    digest = hashlib.blake2b()
+    for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCE_DIGEST = _source_digest()
+"""Taken when the sources are imported: an upgrade may replace the files while this process runs, or compiles."""
+
+
 def cache_directories() -> list[Path]:
     """Directories that are searched for compiled kernels, and written to, in this order.
 
@@ -81,7 +93,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         versions = (sys.version_info[:3], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
-        key = repr((versions, str(sig), codegen.magic_tuple(), _source_digest()))
+        key = repr((versions, str(sig), codegen.magic_tuple(), _SOURCE_DIGEST))
         return f"{self._name}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"
 
     @property
@@ -97,14 +109,6 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     def flush(self) -> None:
         """Do nothing: entries are never stale."""
-
-
-def _source_digest() -> str:
-    digest = hashlib.blake2b()
-    for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> bytes | None:

@@ -71,11 +71,11 @@ OP_SLOTS = 17
 CONTEXT_OPS = 0  # address of the operations
 CONTEXT_N_OPS = 1
 CONTEXT_WEIGHTS = 2  # address
-CONTEXT_STATE = 3  # address
+CONTEXT_STATES = 3  # address of the states of all streams, each CONTEXT_STATE_SIZE long
 CONTEXT_SCRATCH = 4  # address
 CONTEXT_CAPACITY = 5  # rows of each value in scratch memory
 CONTEXT_N_STEPS = 6  # timesteps of this call
-CONTEXT_STEPS_DONE = 7  # timesteps since the last reset
+CONTEXT_STEPS_DONE = 7  # address of the timesteps of each stream since its last reset
 CONTEXT_WHOLE_SEQUENCE = 8  # 1: values behind LastStep are wanted once, at the end; 0: at every timestep
 CONTEXT_REFUSE_NONFINITE = 9
 CONTEXT_FAULT_PORT = 10  # written when a status is not OK: which input,
@@ -85,7 +85,14 @@ CONTEXT_N_OUTPUTS = 13
 CONTEXT_ARRAY_TYPE = 14  # address of the type of NumPy arrays; 0: no array is taken from Python as it is
 CONTEXT_FLOAT32 = 15  # address of NumPy's float32
 CONTEXT_BY_ADDRESS = 16  # address of `entry.BY_ADDRESS`
-CONTEXT_PORTS = 17  # the first port; inputs first, then outputs
+CONTEXT_STATE_SIZE = 17
+CONTEXT_STREAMS = 18  # address of the streams (int64) whose timestep is a row; 0: rows are timesteps of stream 0
+CONTEXT_N_STREAMS = 19  # how many, where there are any
+CONTEXT_N_SLOTS = 20  # of how many streams there are states
+CONTEXT_LAST_CALL = 21  # address of the number of the last call that each stream was in; negative: there is no stream
+CONTEXT_CALL = 22  # number of this call
+CONTEXT_PHASE = 23
+CONTEXT_PORTS = 24  # the first port; inputs first, then outputs
 
 # Slots of a port, an input or output of the model.
 PORT_ADDRESS = 0
@@ -96,8 +103,15 @@ PORT_STRIDE = 4
 PORT_SINGLE = 5
 PORT_SLOTS = 6
 
+# Phases of a call that several threads share: all inputs are checked before any thread goes on.
+CHECK_AND_RUN = 0
+CHECK = 1
+RUN = 2
+
 # What an entry point returns.
 OK = 0
 NOT_PLAIN = 1
 NONFINITE = 2
 TOKEN_OUT_OF_RANGE = 3
+NO_SUCH_STREAM = 4
+STREAM_TWICE = 5

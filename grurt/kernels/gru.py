@@ -46,11 +46,9 @@ def gru(op, weights, parameters, state, x, out, projected, rows):
     sizes are padded to whole vectors, and nothing may alias.
     """
     out_stride = load_i64(op, codes.OP_OUT_STRIDE)
-    in_size = load_i64(op, codes.OP_IN_SIZE)
     projected_stride = load_i64(op, codes.OP_TEMP_STRIDE)
     vectors = out_stride // LANES
-    dense(weights, 3 * vectors, x, load_i64(op, codes.OP_IN_STRIDE), in_size, projected, projected_stride, rows)
-    recurrent = weights + F32_BYTES * PANEL * vectors * (1 + in_size)
+    recurrent = _project(op, weights, x, projected, rows)
 
     step = 1
     row = 0
@@ -68,6 +66,100 @@ def gru(op, weights, parameters, state, x, out, projected, rows):
         h = h_next
         row += step
     copy(h, state, out_stride)
+
+
+@kernel
+def gru_streams(op, weights, parameters, states, state_size, streams, x, out, projected, rows):
+    """Advance one GRU by one timestep of ``rows`` streams: x ``(rows, in_size)`` -> out ``(rows, hidden_size)``.
+
+    The equations are those of `gru`. The state of row i is ``states[streams[i]]``, ``state_size`` long. Four streams
+    share each read of the recurrent weights.
+    """
+    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
+    projected_stride = load_i64(op, codes.OP_TEMP_STRIDE)
+    vectors = out_stride // LANES
+    recurrent = _project(op, weights, x, projected, rows)
+    if load_i64(op, codes.OP_KIND) == codes.GRU:
+        hidden = projected + F32_BYTES * PANEL * vectors
+        for i in range(rows):
+            state = states + F32_BYTES * state_size * load_i64(streams, i)
+            copy(state, hidden + F32_BYTES * projected_stride * i, out_stride)
+        _recur_rows(op, parameters, recurrent, projected, projected_stride, out, out_stride, rows)
+    else:
+        for i in range(rows):
+            state = states + F32_BYTES * state_size * load_i64(streams, i)
+            p = projected + F32_BYTES * projected_stride * i
+            _timestep_reset_before(op, parameters, recurrent, p, state, out + F32_BYTES * out_stride * i, vectors)
+    for i in range(rows):
+        state = states + F32_BYTES * state_size * load_i64(streams, i)
+        copy(out + F32_BYTES * out_stride * i, state, out_stride)
+
+
+@kernel
+def _project(op, weights, x, projected, rows):
+    """Write the input's part of the gates' sums, and return the address of the recurrent weights."""
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
+    in_size = load_i64(op, codes.OP_IN_SIZE)
+    in_stride = load_i64(op, codes.OP_IN_STRIDE)
+    dense(weights, 3 * vectors, x, in_stride, in_size, projected, load_i64(op, codes.OP_TEMP_STRIDE), rows)
+    return weights + F32_BYTES * PANEL * vectors * (1 + in_size)
+
+
+@kernel
+def _recur_rows(op, parameters, w, p, p_stride, h_next, h_stride, rows):
+    """One timestep of independent rows: panel by panel, four rows to a read of the weights.
+
+    ``p`` holds ``(rows, 4 * hidden_size)``: the projections, and behind them each row's own h.
+    """
+    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
+    h_offset = F32_BYTES * PANEL * vectors
+    for unit in range(vectors):
+        row = 0
+        while row + 4 <= rows:
+            row_p = p + F32_BYTES * p_stride * row
+            row_h = h_next + F32_BYTES * h_stride * row
+            _four_rows(op, parameters, w, row_p, row_p + h_offset, p_stride, row_h, h_stride, unit, hidden_size)
+            row += 4
+        while row < rows:
+            row_p = p + F32_BYTES * p_stride * row
+            row_h = h_next + F32_BYTES * h_stride * row
+            _one_panel(op, parameters, w, row_p, row_p + h_offset, row_h, unit, hidden_size)
+            row += 1
+        w += F32_BYTES * (LANES + PANEL * hidden_size)
+
+
+@kernel
+def _four_rows(op, parameters, w, p, h, p_stride, h_next, h_stride, unit, hidden_size):
+    p1 = p + F32_BYTES * p_stride
+    p2 = p1 + F32_BYTES * p_stride
+    p3 = p2 + F32_BYTES * p_stride
+    z0, r0 = load(p, PANEL * unit), load(p, PANEL * unit + LANES)
+    z1, r1 = load(p1, PANEL * unit), load(p1, PANEL * unit + LANES)
+    z2, r2 = load(p2, PANEL * unit), load(p2, PANEL * unit + LANES)
+    z3, r3 = load(p3, PANEL * unit), load(p3, PANEL * unit + LANES)
+    n0 = n1 = n2 = n3 = load(w, 0)
+    w += F32_BYTES * LANES
+    for k in range(hidden_size):
+        wz, wr, wn = load(w, 0), load(w, LANES), load(w, 2 * LANES)
+        h0 = splat(load_f32(h, k))
+        h1 = splat(load_f32(h, k + p_stride))
+        h2 = splat(load_f32(h, k + 2 * p_stride))
+        h3 = splat(load_f32(h, k + 3 * p_stride))
+        z0, r0, n0 = fma(wz, h0, z0), fma(wr, h0, r0), fma(wn, h0, n0)
+        z1, r1, n1 = fma(wz, h1, z1), fma(wr, h1, r1), fma(wn, h1, n1)
+        z2, r2, n2 = fma(wz, h2, z2), fma(wr, h2, r2), fma(wn, h2, n2)
+        z3, r3, n3 = fma(wz, h3, z3), fma(wr, h3, r3), fma(wn, h3, n3)
+        w += F32_BYTES * PANEL
+    n = PANEL * unit + 2 * LANES
+    _finish(op, parameters, z0, r0, load(p, n), n0, h, h_next, unit)
+    _finish(op, parameters, z1, r1, load(p1, n), n1, h + F32_BYTES * p_stride, h_next + F32_BYTES * h_stride, unit)
+    _finish(
+        op, parameters, z2, r2, load(p2, n), n2, h + 2 * F32_BYTES * p_stride, h_next + 2 * F32_BYTES * h_stride, unit
+    )
+    _finish(
+        op, parameters, z3, r3, load(p3, n), n3, h + 3 * F32_BYTES * p_stride, h_next + 3 * F32_BYTES * h_stride, unit
+    )
 
 
 @kernel

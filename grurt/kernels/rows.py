@@ -93,8 +93,8 @@ def batch_norm(weights, x, out, stride, rows):
 
 
 @kernel
-def embedding(weights, tokens, out, stride, rows):
+def embedding(weights, tokens, tokens_stride, out, stride, rows):
     """``out[i] = weights[tokens[i]]``: weights ``(vocabulary, stride)``, tokens int64 known to be in range."""
     for i in range(rows):
-        token = load_i64(tokens, i)
+        token = load_i64(tokens, tokens_stride * i)
         copy(weights + F32_BYTES * stride * token, out + F32_BYTES * stride * i, stride)

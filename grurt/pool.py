@@ -1,0 +1,277 @@
+"""A pool: many streams of one model, advanced together, several of them to each read of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grurt import snapshot
+from grurt.context import refuses, streaming_context
+from grurt.errors import InputShapeError, InputValueError, StreamIdError
+from grurt.kernels import codes
+from grurt.ports import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.states import States, check_states
+from grurt.workers import Workers
+
+if TYPE_CHECKING:
+    from grurt.model import Model, Nonfinite
+
+Ids = Sequence[Hashable] | NDArray[np.integer[Any]]
+
+_FREE = -1
+
+
+class StreamPool:
+    """Many sequences in progress: made by `Model.pool`.
+
+    Each stream has an id, and is at the model's initial state when it is added. A call of `step` or `run` advances
+    those streams that it names; the answers have the same bits as those of single streams. A pool belongs to one
+    thread at a time, whatever number of threads it uses itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grurt
+    >>> model = grurt.Model(
+    ...     layers=[grurt.GRU(name="gru", input_size=2, hidden_size=3, bias=False)],
+    ...     weights={"gru.weight_ih": np.ones((9, 2)), "gru.weight_hh": np.ones((9, 3))},
+    ... )
+    >>> pool = model.pool(10_000)
+    >>> pool.step([7, 1234], np.zeros((2, 2), np.float32)).shape
+    (2, 3)
+    >>> pool.steps(7), pool.steps(8)
+    (1, 0)
+    >>> callers = model.pool(["alice", "bob"])
+    >>> callers.run(["bob"], np.zeros((1, 50, 2), np.float32)).shape
+    (1, 50, 3)
+    """
+
+    def __init__(
+        self, model: Model, streams: int | Iterable[Hashable], *, threads: int = 1, nonfinite: Nonfinite = "refuse"
+    ) -> None:
+        if threads < 1:
+            raise InputValueError(f"Model.pool: expected at least 1 thread, got {threads}")
+        if isinstance(streams, int) and streams < 0:
+            raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
+        self._model = model
+        self._refuse_nonfinite = refuses(nonfinite)
+        n_slots = streams if isinstance(streams, int) else 0
+        self._states = States(model.plan, n_slots)
+        self._last_call = np.zeros(n_slots, np.int64)
+        self._free: list[int] = []
+        self._calls = 0
+        self._contexts = [streaming_context(model, self._states, nonfinite) for _ in range(threads)]
+        self._workers = Workers(threads - 1)
+        self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, int) else {}
+        self._use_states()
+        if not isinstance(streams, int):
+            for name in streams:
+                self.add(name)
+
+    def _use_states(self) -> None:
+        for context in self._contexts:
+            context.use_states(self._states)
+            context.array[codes.CONTEXT_LAST_CALL] = self._last_call.ctypes.data
+            context.array[codes.CONTEXT_N_SLOTS] = len(self._last_call)
+
+    @property
+    def model(self) -> Model:
+        """The model that the streams run."""
+        return self._model
+
+    def __repr__(self) -> str:
+        return f"<grurt.StreamPool of {len(self)} streams of {self._model!r}>"
+
+    def __len__(self) -> int:
+        """How many streams there are."""
+        return len(self._last_call) - len(self._free)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        """Iterate over the ids of the streams."""
+        if self._slot_of_name is not None:
+            return iter(self._slot_of_name)
+        return iter(np.flatnonzero(self._last_call != _FREE).tolist())
+
+    def __contains__(self, stream_id: object) -> bool:
+        """Whether there is a stream of this id."""
+        if self._slot_of_name is not None:
+            return stream_id in self._slot_of_name
+        if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
+            return False
+        return bool(0 <= stream_id < len(self._last_call) and self._last_call[stream_id] != _FREE)
+
+    def add(self, stream_id: Hashable = None) -> Hashable:
+        """Add a stream at the model's initial state, and return its id.
+
+        Parameters
+        ----------
+        stream_id
+            Any hashable; left out in a pool of numbered streams, which takes the number of a stream that was dropped,
+            or the next.
+
+        Raises
+        ------
+        StreamIdError
+            If there is such a stream already, or the pool numbers its streams itself.
+        """
+        if self._slot_of_name is None:
+            if stream_id is not None:
+                raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
+            return self._take_slot()
+        if stream_id in self._slot_of_name:
+            raise StreamIdError(f"StreamPool.add: there is a stream {stream_id!r} already: drop it first")
+        self._slot_of_name[stream_id] = self._take_slot()
+        return stream_id
+
+    def _take_slot(self) -> int:
+        if not self._free:
+            size = len(self._last_call)
+            larger = max(16, 2 * size)
+            self._states.grow(larger)
+            self._last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
+            self._free = list(range(larger - 1, size - 1, -1))
+            self._use_states()
+        slot = self._free.pop()
+        self._states.reset(slot)
+        self._last_call[slot] = 0
+        return slot
+
+    def drop(self, stream_id: Hashable) -> None:
+        """Remove a stream. Raises StreamIdError if there is none."""
+        slot = self._slot("StreamPool.drop", stream_id)
+        if self._slot_of_name is not None:
+            del self._slot_of_name[stream_id]
+        self._last_call[slot] = _FREE
+        self._free.append(slot)
+
+    def step(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
+        """Advance some streams by one timestep each.
+
+        Parameters
+        ----------
+        ids
+            Which streams, each once, ``(n_streams,)``. In a pool of numbered streams an integer array is quickest.
+        xs
+            Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes and mappings
+            as in `Stream.step`.
+        out
+            Where to write the answers: float32 ``(n_streams, output_size)``, C-contiguous, not overlapping ``xs``.
+
+        Returns
+        -------
+        The answers ``(n_streams, output_size)``, float32: ``out``, or a new array that is the caller's own.
+
+        Raises
+        ------
+        StreamIdError
+            If there is no such stream, or it is named twice.
+        InputShapeError, InputTypeError, InputValueError
+            As in `Stream.step`. In any case, no stream has been advanced.
+        """
+        return self._run("StreamPool.step", ids, xs, out, ())
+
+    def run(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
+        """Advance some streams by a block of timesteps: inputs ``(n_streams, n_steps, input_size)``, answers likewise.
+
+        The parameters, the errors and the bits are those of so many calls of `step`.
+        """
+        return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
+
+    def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
+        plan = self._model.plan
+        slots = self._slots(where, ids)
+        inputs, sizes = convert_inputs(where, plan, xs, (len(slots), *lead))
+        outputs = make_outputs(where, plan, out, sizes, inputs)
+        n_steps = sizes[1] if lead else 1
+        self._calls += 1
+        shares = self._shares(len(slots))
+        first = self._contexts[0]
+        first.bind(inputs, outputs, n_steps)
+        first.bind_streams(slots, self._calls, codes.CHECK_AND_RUN if len(shares) == 1 else codes.CHECK)
+        self._check(where, first.call(), inputs, ids)
+        if len(shares) > 1:
+            jobs = []
+            for context, share in zip(self._contexts, shares, strict=False):
+                context.bind([array[share] for array in inputs], [array[share] for array in outputs], n_steps)
+                context.bind_streams(slots[share], self._calls, codes.RUN)
+                jobs.append(context.call)
+            self._workers.run(jobs)
+        return present(plan, outputs)
+
+    def _shares(self, n_streams: int) -> list[slice]:
+        """Split the streams of a call between the threads, in fours, as the kernels take them."""
+        size = max(4, -(-n_streams // (4 * len(self._contexts))) * 4)
+        return [slice(start, start + size) for start in range(0, max(1, n_streams), size)]
+
+    def _check(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
+        if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
+            index = self._contexts[0].array[codes.CONTEXT_FAULT_INDEX]
+            fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
+            raise StreamIdError(f"{where}: ids[{index}] is {ids[index]!r}: {fault}")
+        if status != codes.OK:
+            self._contexts[0].raise_fault(status, inputs)
+
+    def _slots(self, where: str, ids: Ids) -> NDArray[np.int64]:
+        if self._slot_of_name is not None:
+            return np.array([self._slot(where, stream_id) for stream_id in ids], np.int64)
+        slots = np.asarray(ids)
+        if slots.size and slots.dtype.kind not in "iu":
+            raise StreamIdError(f"{where}: this pool numbers its streams: expected integers, got dtype {slots.dtype}")
+        if slots.ndim != 1:
+            raise InputShapeError(f"{where}: expected ids of shape (n_streams,), got {slots.shape}")
+        return np.ascontiguousarray(slots, np.int64)
+
+    def _slot(self, where: str, stream_id: Hashable) -> int:
+        if stream_id not in self:
+            raise StreamIdError(f"{where}: there is no stream {stream_id!r}")
+        if self._slot_of_name is not None:
+            return self._slot_of_name[stream_id]
+        return int(cast("int", stream_id))
+
+    def reset(self, stream_id: Hashable) -> None:
+        """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
+        self._states.reset(self._slot("StreamPool.reset", stream_id))
+
+    def steps(self, stream_id: Hashable) -> int:
+        """Return a stream's timesteps since its last reset. Raises StreamIdError if there is none."""
+        return int(self._states.steps[self._slot("StreamPool.steps", stream_id)])
+
+    def state(self, stream_id: Hashable) -> dict[str, Floats]:
+        """Return copies of a stream's states, as `Stream.state`. Raises StreamIdError if there is none."""
+        return self._states.read_all(self._slot("StreamPool.state", stream_id))
+
+    def set_state(self, stream_id: Hashable, states: Mapping[str, ArrayLike]) -> None:
+        """Replace those of a stream's states that the mapping names.
+
+        Raises
+        ------
+        StreamIdError, InputShapeError, InputTypeError, InputValueError
+            If there is no such stream, or a state does not fit. No state has changed then.
+        """
+        where = "StreamPool.set_state"
+        slot = self._slot(where, stream_id)
+        checked = check_states(where, self._model.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
+        self._states.write_all(slot, int(self._states.steps[slot]), checked)
+
+    def snapshot(self, stream_id: Hashable) -> bytes:
+        """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
+        slot = self._slot("StreamPool.snapshot", stream_id)
+        return snapshot.pack(self._model.fingerprint, int(self._states.steps[slot]), self._states.read_all(slot))
+
+    def restore(self, stream_id: Hashable, saved: bytes) -> None:
+        """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
+
+        Raises
+        ------
+        StreamIdError, SnapshotError
+            If there is no such stream, or the snapshot does not fit. The state is then what it was before.
+        """
+        slot = self._slot("StreamPool.restore", stream_id)
+        steps, states = snapshot.unpack(saved, self._model.fingerprint, self._model.state_shapes)
+        self._states.write_all(slot, steps, states)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")
