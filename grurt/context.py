@@ -66,6 +66,7 @@ class Context:
         if plan.is_plain and entry.array_layout_is_known():
             self.array[codes.CONTEXT_ARRAY_TYPE] = entry.ARRAY_TYPE_ADDRESS
             self.array[codes.CONTEXT_FLOAT32] = entry.FLOAT32_ADDRESS
+            self.array[codes.CONTEXT_INT64] = entry.INT64_ADDRESS
         for index, port in enumerate(plan.inputs + plan.outputs):
             slots = self._port_slots(index)
             slots[codes.PORT_SIZE] = port.size
@@ -101,28 +102,27 @@ class Context:
 
     def run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> None:
         """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports."""
-        self.bind(inputs, outputs, n_steps)
+        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
         status = self.call()
         if status != codes.OK:
             self.raise_fault(status, inputs)
 
-    def bind(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> None:
-        """Set the arrays and the number of timesteps of the next call. The arrays must outlive it."""
-        for index, array in enumerate([*inputs, *outputs]):
-            self._port_slots(index)[codes.PORT_ADDRESS] = array.ctypes.data
+    def bind(self, addresses: Sequence[int], n_steps: int) -> None:
+        """Set the memory of inputs and outputs, in the plan's order, and the number of timesteps of the next call."""
+        for index, address in enumerate(addresses):
+            self.array[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ADDRESS] = address
         self.array[codes.CONTEXT_N_STEPS] = n_steps
 
-    def bind_streams(self, streams: NDArray[np.int64], call: int, phase: int) -> None:
+    def bind_streams(self, address: int, n_streams: int, call: int, phase: int) -> None:
         """Set the streams of the next call, its number, and its phase (see `codes`)."""
-        self.array[codes.CONTEXT_STREAMS] = streams.ctypes.data
-        self.array[codes.CONTEXT_N_STREAMS] = len(streams)
+        self.array[codes.CONTEXT_STREAMS] = address
+        self.array[codes.CONTEXT_N_STREAMS] = n_streams
         self.array[codes.CONTEXT_CALL] = call
         self.array[codes.CONTEXT_PHASE] = phase
-        self.reserve(min(len(streams), self._block_rows()))
 
     def call(self) -> int:
         """Enter the kernels, and return their status."""
-        return self.advance(self.array, entry.BY_ADDRESS, entry.BY_ADDRESS)
+        return self.advance(self.array, entry.BY_ADDRESS, entry.BY_ADDRESS, entry.BY_ADDRESS)
 
     def raise_fault(self, status: int, inputs: Sequence[NDArray[Any]]) -> NoReturn:
         """Raise the exception for a status of the kernels that found a fault in one of the inputs."""

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -219,7 +219,7 @@ class Model:
         *,
         lengths: ArrayLike | None = None,
         nonfinite: Nonfinite = "refuse",
-    ) -> NDArray[np.generic] | dict[str, NDArray[np.generic]]:
+    ) -> NDArray[np.generic] | Any:
         """Run whole sequences from the model's initial state.
 
         Parameters

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Ids = Sequence[Hashable] | NDArray[np.integer[Any]]
 
+_FLOAT32 = np.dtype(np.float32)
 _FREE = -1
 
 
@@ -62,7 +63,7 @@ class StreamPool:
         self._states = States(model.plan, n_slots)
         self._last_call = np.zeros(n_slots, np.int64)
         self._free: list[int] = []
-        self._calls = 0
+        self._is_plain = isinstance(streams, int) and threads == 1
         self._contexts = [streaming_context(model, self._states, nonfinite) for _ in range(threads)]
         self._workers = Workers(threads - 1)
         self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, int) else {}
@@ -74,6 +75,7 @@ class StreamPool:
     def _use_states(self) -> None:
         for context in self._contexts:
             context.use_states(self._states)
+            context.reserve_block(len(self._last_call))
             context.array[codes.CONTEXT_LAST_CALL] = self._last_call.ctypes.data
             context.array[codes.CONTEXT_N_SLOTS] = len(self._last_call)
 
@@ -171,6 +173,14 @@ class StreamPool:
         InputShapeError, InputTypeError, InputValueError
             As in `Stream.step`. In any case, no stream has been advanced.
         """
+        if self._is_plain:
+            y = np.empty((len(ids), self._model.plan.outputs[0].size), _FLOAT32) if out is None else out
+            context = self._contexts[0]
+            status = context.advance(context.array, xs, y, ids)
+            if status == codes.OK:
+                return y
+            if status != codes.NOT_PLAIN:
+                self._raise_fault("StreamPool.step", status, [np.asarray(xs)], ids)
         return self._run("StreamPool.step", ids, xs, out, ())
 
     def run(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
@@ -182,31 +192,33 @@ class StreamPool:
 
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._model.plan
+        first = self._contexts[0]
         slots = self._slots(where, ids)
         inputs, sizes = convert_inputs(where, plan, xs, (len(slots), *lead))
         outputs = make_outputs(where, plan, out, sizes, inputs)
         n_steps = sizes[1] if lead else 1
-        self._calls += 1
         shares = self._shares(len(slots))
-        first = self._contexts[0]
-        first.bind(inputs, outputs, n_steps)
-        first.bind_streams(slots, self._calls, codes.CHECK_AND_RUN if len(shares) == 1 else codes.CHECK)
-        self._check(where, first.call(), inputs, ids)
+        call = int(first.array[codes.CONTEXT_CALL]) + 1
+        arrays = [*inputs, *outputs]
+        addresses = [array.ctypes.data for array in arrays]
+        streams = slots.ctypes.data
+        first.bind(addresses, n_steps)
+        first.bind_streams(streams, len(slots), call, codes.CHECK_AND_RUN if len(shares) == 1 else codes.CHECK)
+        self._raise_fault(where, first.call(), inputs, ids)
         if len(shares) > 1:
-            jobs = []
-            for context, share in zip(self._contexts, shares, strict=False):
-                context.bind([array[share] for array in inputs], [array[share] for array in outputs], n_steps)
-                context.bind_streams(slots[share], self._calls, codes.RUN)
-                jobs.append(context.call)
-            self._workers.run(jobs)
+            strides = [array.strides[0] for array in arrays]
+            for context, (begin, end) in zip(self._contexts, shares, strict=False):
+                context.bind([a + begin * stride for a, stride in zip(addresses, strides, strict=True)], n_steps)
+                context.bind_streams(streams + 8 * begin, end - begin, call, codes.RUN)
+            self._workers.run([context.call for context in self._contexts[: len(shares)]])
         return present(plan, outputs)
 
-    def _shares(self, n_streams: int) -> list[slice]:
+    def _shares(self, n_streams: int) -> list[tuple[int, int]]:
         """Split the streams of a call between the threads, in fours, as the kernels take them."""
         size = max(4, -(-n_streams // (4 * len(self._contexts))) * 4)
-        return [slice(start, start + size) for start in range(0, max(1, n_streams), size)]
+        return [(start, min(start + size, n_streams)) for start in range(0, max(1, n_streams), size)]
 
-    def _check(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
+    def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
         if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
             index = self._contexts[0].array[codes.CONTEXT_FAULT_INDEX]
             fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"

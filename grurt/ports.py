@@ -14,7 +14,8 @@ from grurt.plan import Plan, PlanPort
 
 Floats = NDArray[np.float32]
 Inputs = ArrayLike | Mapping[str, ArrayLike]
-Outputs = Floats | dict[str, Floats]
+Outputs = Floats | Any
+"""A model's only output, or a dict of several by name. ``Any`` spares those who know which a cast at every call."""
 
 Lead = tuple[int | str, ...]
 """Axes of an input before its features: a number, or a name where any size will do if all inputs have the same."""

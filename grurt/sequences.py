@@ -165,11 +165,11 @@ def _common_sizes(ports: Mapping[str, Port], tensors: Mapping[str, Array]) -> di
             owners.setdefault(axis, name)
     for name in tensors:
         timeless = isinstance(ports[name], StatePort)
-        for axis, size in sizes.items():
-            if size != 1 and axis not in ports[name].axes and not (timeless and axis == "time"):
+        for lacking, size in sizes.items():
+            if size != 1 and lacking not in ports[name].axes and not (timeless and lacking == "time"):
                 raise InputShapeError(
-                    f"Model.run: input {name!r} has no {axis} axis in the source, "
-                    f"but {owners[axis]!r} has a {axis} size of {size}"
+                    f"Model.run: input {name!r} has no {lacking} axis in the source, "
+                    f"but {owners[lacking]!r} has a {lacking} size of {size}"
                 )
     return sizes
 

@@ -11,6 +11,7 @@ from grurt import snapshot
 from grurt.context import streaming_context
 from grurt.errors import InputTypeError
 from grurt.kernels import codes
+from grurt.kernels.entry import BY_ADDRESS
 from grurt.ports import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.states import States, check_states
 
@@ -95,7 +96,7 @@ class Stream:
             stream is then what it was before.
         """
         y = _empty(self._output_size, _FLOAT32) if out is None else out
-        status = self._advance(self._array, x, y)
+        status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
         if status != codes.NOT_PLAIN:
@@ -125,7 +126,7 @@ class Stream:
         InputTypeError
             If the model has another number of inputs or outputs, or reads tokens.
         """
-        status = self._advance(self._array, self._input, self._output)
+        status = self._advance(self._array, self._input, self._output, BY_ADDRESS)
         if status != codes.OK:
             if not self._context.plan.is_plain:
                 raise InputTypeError(

@@ -92,7 +92,8 @@ CONTEXT_N_SLOTS = 20  # of how many streams there are states
 CONTEXT_LAST_CALL = 21  # address of the number of the last call that each stream was in; negative: there is no stream
 CONTEXT_CALL = 22  # number of this call
 CONTEXT_PHASE = 23
-CONTEXT_PORTS = 24  # the first port; inputs first, then outputs
+CONTEXT_INT64 = 24  # address of NumPy's int64
+CONTEXT_PORTS = 25  # the first port; inputs first, then outputs
 
 # Slots of a port, an input or output of the model.
 PORT_ADDRESS = 0

@@ -15,9 +15,9 @@ from grurt.kernels.cache import KernelCache
 from grurt.kernels.entry import advance, object_address
 from grurt.kernels.options import OPTIONS
 
-Advance = Callable[[NDArray[np.int64], Any, Any], int]
+Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
 
-_SIGNATURE = int64(object_address, object_address, object_address)
+_SIGNATURE = int64(object_address, object_address, object_address, object_address)
 
 _lock = threading.Lock()
 _entry_point: Advance | None = None

@@ -19,7 +19,7 @@ from numba.extending import NativeValue, intrinsic, register_model, unbox
 from grurt.kernels import codes
 from grurt.kernels.advance import run
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import load_i32, load_i64, store_i64
+from grurt.kernels.simd import F32_BYTES, load_i32, load_i64, store_i64
 
 
 class ObjectAddress(types.Type):
@@ -63,6 +63,7 @@ _WRITEABLE = 0x501
 
 ARRAY_TYPE_ADDRESS = id(np.ndarray)
 FLOAT32_ADDRESS = id(np.dtype(np.float32))
+INT64_ADDRESS = id(np.dtype(np.int64))
 
 BY_ADDRESS = object()
 """Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
@@ -89,7 +90,7 @@ def array_layout_is_known() -> bool:
     )
 
 
-def advance(context, x, y):
+def advance(context, x, y, streams):
     """Run some timesteps; return a status (see `codes`).
 
     Parameters
@@ -97,32 +98,83 @@ def advance(context, x, y):
     context
         The context array: see `codes`. It is not checked.
     x, y
-        For one timestep of a model with one input, of features, and one output: these. If they are not plain NumPy
-        arrays, float32, contiguous, aligned, of the shapes ``(input_size,)`` and ``(output_size,)``, and y writeable,
-        the status is NOT_PLAIN. `BY_ADDRESS`: the context says where inputs and outputs are, and how many timesteps.
+        For a model with one input, of features, and one output: these. If they are not plain NumPy arrays, float32,
+        contiguous, aligned, of the shapes below, and y writeable, the status is NOT_PLAIN. `BY_ADDRESS`: the context
+        says where inputs and outputs are, how many timesteps, and which streams.
+    streams
+        `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. Otherwise a plain
+        array of streams, int64 ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and
+        ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
     """
     c = load_i64(address_of(context), _DATA // 8)
-    if address_of(x) == load_i64(c, codes.CONTEXT_BY_ADDRESS):
+    by_address = load_i64(c, codes.CONTEXT_BY_ADDRESS)
+    if address_of(x) == by_address:
         return run(c)
+    if address_of(streams) == by_address:
+        n_dimensions = 1
+        store_i64(c, codes.CONTEXT_N_STEPS, 1)
+    else:
+        if not _is_array(c, address_of(streams), codes.CONTEXT_INT64, 1, _READABLE):
+            return codes.NOT_PLAIN
+        n_dimensions = _bind_streams(c, address_of(streams), address_of(x))
     first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
     if not (
-        _is_vector(c, address_of(x), load_i64(c, codes.CONTEXT_PORTS + codes.PORT_SIZE), _READABLE)
-        and _is_vector(c, address_of(y), load_i64(c, first_output + codes.PORT_SIZE), _WRITEABLE)
+        _is_port(c, codes.CONTEXT_PORTS, address_of(x), n_dimensions, _READABLE)
+        and _is_port(c, first_output, address_of(y), n_dimensions, _WRITEABLE)
     ):
         return codes.NOT_PLAIN
-    store_i64(c, codes.CONTEXT_PORTS + codes.PORT_ADDRESS, load_i64(address_of(x), _DATA // 8))
-    store_i64(c, first_output + codes.PORT_ADDRESS, load_i64(address_of(y), _DATA // 8))
-    store_i64(c, codes.CONTEXT_N_STEPS, 1)
+    if n_dimensions > 1 and _overlap(c, codes.CONTEXT_PORTS, first_output):
+        return codes.NOT_PLAIN
     return run(c)
 
 
 @kernel
-def _is_vector(c, array, size, flags):
-    """Whether an object is a float32 array ``(size,)`` with these flags; False wherever the context says no type."""
+def _is_array(c, array, dtype_slot, n_dimensions, flags):
+    """Whether an object is an array of a dtype and some dimensions; False wherever the context knows no array type."""
     return (
         load_i64(array, _TYPE // 8) == load_i64(c, codes.CONTEXT_ARRAY_TYPE)
-        and load_i32(array, _N_DIMENSIONS // 4) == 1
-        and load_i64(load_i64(array, _DIMENSIONS // 8), 0) == size
-        and load_i64(array, _DTYPE // 8) == load_i64(c, codes.CONTEXT_FLOAT32)
+        and load_i64(array, _DTYPE // 8) == load_i64(c, dtype_slot)
+        and load_i32(array, _N_DIMENSIONS // 4) == n_dimensions
         and (load_i32(array, _FLAGS // 4) & flags) == flags
     )
+
+
+@kernel
+def _bind_streams(c, streams, x):
+    """Set the streams, the timesteps and the number of the call, and return how many dimensions x has to have."""
+    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, _DATA // 8))
+    store_i64(c, codes.CONTEXT_N_STREAMS, load_i64(load_i64(streams, _DIMENSIONS // 8), 0))
+    store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
+    store_i64(c, codes.CONTEXT_PHASE, codes.CHECK_AND_RUN)
+    store_i64(c, codes.CONTEXT_N_STEPS, 1)
+    if not _is_array(c, x, codes.CONTEXT_FLOAT32, 3, _READABLE):
+        return 2
+    store_i64(c, codes.CONTEXT_N_STEPS, load_i64(load_i64(x, _DIMENSIONS // 8), 1))
+    return 3
+
+
+@kernel
+def _is_port(c, port, array, n_dimensions, flags):
+    """Whether an object is an array of a port's shape; if so, set the port's address."""
+    if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_dimensions, flags):
+        return False
+    shape = load_i64(array, _DIMENSIONS // 8)
+    if n_dimensions > 1 and load_i64(shape, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
+        return False
+    if n_dimensions > 2 and load_i64(shape, 1) != load_i64(c, codes.CONTEXT_N_STEPS):
+        return False
+    if load_i64(shape, n_dimensions - 1) != load_i64(c, port + codes.PORT_SIZE):
+        return False
+    store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, _DATA // 8))
+    return True
+
+
+@kernel
+def _overlap(c, a, b):
+    """Whether the arrays of two ports share memory."""
+    rows = load_i64(c, codes.CONTEXT_N_STREAMS) * load_i64(c, codes.CONTEXT_N_STEPS)
+    a_begin = load_i64(c, a + codes.PORT_ADDRESS)
+    b_begin = load_i64(c, b + codes.PORT_ADDRESS)
+    a_end = a_begin + F32_BYTES * rows * load_i64(c, a + codes.PORT_SIZE)
+    b_end = b_begin + F32_BYTES * rows * load_i64(c, b + codes.PORT_SIZE)
+    return a_begin < b_end and b_begin < a_end

@@ -1,0 +1,92 @@
+"""``grurt convert``: a foreign file to a ``.grurt`` file."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grurt.cli.exits import DIFFERS
+from grurt.cli.report import json_number
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+    from grurt.verify import Verification
+
+EXAMPLE = """\b
+Examples:
+    grurt convert model.onnx -o model.grurt
+    grurt convert weights.pt --layers "gru, last, fc:sigmoid" -o model.grurt
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("source", metavar="SRC", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The .grurt file to write. An older file there is replaced in one step, or not at all.",
+)
+@click.option(
+    "--layers",
+    metavar="LAYERS",
+    help="The layers of a PyTorch state dict, in order, e.g. 'gru, last, fc:sigmoid'; or the path of a .toml file.",
+)
+@click.option("--repair", is_flag=True, help="Correct known mistakes of exporters, and note it in the model.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, repair: bool, as_json: bool) -> None:
+    """Convert a trained network to a .grurt file.
+
+    SRC is an ONNX file or a PyTorch state dict (.pt, .pth, .ckpt, .safetensors). Where onnxruntime is installed, an
+    ONNX file is run on a test input, and the answers are compared and kept in the model for `grurt verify`. A state
+    dict holds weights without an architecture, so --layers must give it: without it, the error lists the tensors
+    and shows a description that would fit.
+    """
+    if output.exists() and output.samefile(source):
+        raise click.UsageError(f"the output would overwrite the source: {output}")
+    from grurt.converters import convert as convert_file
+
+    model = convert_file(source, layers=layers, repair=repair)
+    model.save(output)
+    verification = model.verify() if model.reference_run is not None else None
+    click.echo(_as_json(output, model, verification) if as_json else _as_text(output, model, verification))
+    if verification is not None and not verification.ok:
+        ctx.exit(DIFFERS)
+
+
+def _as_text(output: Path, model: "Model", verification: "Verification | None") -> str:
+    kinds = ", ".join(layer.kind for layer in model.layers)
+    compared = (
+        "not compared with its source"
+        if verification is None
+        else f"largest error against {verification.produced_by}: {verification.max_error:.1e}"
+        + ("" if verification.ok else f", which is above the tolerance of {verification.tolerance:.0e}")
+    )
+    lines = [
+        f"wrote {output}, {output.stat().st_size:,} bytes: {kinds}; {model.parameter_count:,} parameters",
+        compared,
+        f"whole sequences only: {model.unstreamable_reason}" if model.unstreamable_reason else "streams",
+        *(f"note: {note}" for note in model.source.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _as_json(output: Path, model: "Model", verification: "Verification | None") -> str:
+    return json.dumps(
+        {
+            "output": str(output),
+            "bytes": output.stat().st_size,
+            "layers": [{"name": layer.name, "kind": layer.kind} for layer in model.layers],
+            "parameters": model.parameter_count,
+            "compared_with": verification.produced_by if verification else None,
+            "max_error": json_number(verification.max_error) if verification else None,
+            "ok": verification.ok if verification else None,
+            "streams": model.unstreamable_reason is None,
+            "unstreamable_reason": model.unstreamable_reason,
+            "notes": list(model.source.notes),
+        }
+    )

@@ -1,0 +1,104 @@
+"""``grurt inspect``: what a model consists of, and what a step of it costs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grurt.cli.report import table
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+    from grurt.signature import Port
+    from grurt.summary import InputSummary, LayerSummary, OutputSummary, Summary
+
+FOREIGN_SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
+
+EXAMPLE = """\b
+Example:
+    grurt inspect model.grurt
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--layers",
+    metavar="LAYERS",
+    help="For a PyTorch state dict: its layers, as `grurt convert` takes them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def inspect(model_path: Path, layers: str | None, as_json: bool) -> None:
+    """Show a model's layers, sizes and costs.
+
+    MODEL is a .grurt file, or one that `grurt convert` reads: then it is converted in memory.
+    """
+    from grurt.summary import summarize
+
+    summary = summarize(_open(model_path, layers))
+    click.echo(json.dumps(summary.to_dict()) if as_json else _as_text(summary))
+
+
+def _open(path: Path, layers: str | None) -> "Model":
+    if layers is None and path.suffix.lower() not in FOREIGN_SUFFIXES:
+        from grurt.file import read
+
+        return read(path)
+    from grurt.converters import convert
+
+    model: Model = convert(path, layers=layers, reference=False)
+    return model
+
+
+def _as_text(summary: "Summary") -> str:
+    source = summary.source
+    origin = " ".join(part for part in (source.format, source.file) if part)
+    header = ["layer", "kind", "reads", "size", "state", "parameters", "bytes", "multiply-adds", "options"]
+    numbers = [f"{number:,}" for number in (summary.parameters, summary.bytes, summary.multiply_adds)]
+    total = ["total", "", "", "", "", *numbers, ""]
+    lines = [
+        f"from {origin}" + (f", written by {source.producer}" if source.producer else ""),
+        *(f"note: {note}" for note in source.notes),
+        "",
+        table(header, [*map(_row, summary.layers), total], align="<<<>>>>><"),
+        "",
+        *(f"input {port.name}: {_input(port)}" for port in summary.inputs),
+        *(f"output {port.name}: {_output(port)}" for port in summary.outputs),
+        *(f"source's input {_port(port)}" for port in summary.signature.inputs),
+        *(f"source's output {_port(port)}" for port in summary.signature.outputs),
+        f"state of a stream: {summary.state_bytes:,} bytes",
+        f"reference run: {summary.reference_run or 'none'}",
+        "streams" if summary.streams else f"whole sequences only: {summary.unstreamable_reason}",
+    ]
+    return "\n".join(lines)
+
+
+def _row(layer: "LayerSummary") -> list[str]:
+    return [
+        layer.name,
+        layer.kind,
+        ", ".join(layer.inputs),
+        str(layer.output_size),
+        " x ".join(map(str, layer.state_shape)) if layer.state_shape else "",
+        f"{layer.parameters:,}",
+        f"{layer.bytes:,}",
+        f"{layer.multiply_adds:,}",
+        layer.note,
+    ]
+
+
+def _input(port: "InputSummary") -> str:
+    return f"a token of {port.size}" if port.tokens else _numbers(port.size)
+
+
+def _output(port: "OutputSummary") -> str:
+    return f"{_numbers(port.size)}, {'after every timestep' if port.per_step else 'once a sequence'}"
+
+
+def _numbers(count: int) -> str:
+    return "1 number" if count == 1 else f"{count} numbers"
+
+
+def _port(port: "Port") -> str:
+    return f"{port.name}: {port.dtype} ({', '.join(port.axes)})"

@@ -1,0 +1,226 @@
+"""Timesteps out of CSV, JSON lines and .npy, one at a time as they arrive."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import numpy as np
+
+from grurt.cli.layout import Layout
+
+Format = Literal["csv", "jsonl", "npy"]
+
+FORMATS: tuple[Format, ...] = ("csv", "jsonl", "npy")
+
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class LineError(click.ClickException):
+    """A line, or an element of an array, that is not a timestep of the model."""
+
+
+def format_of_name(name: str) -> Format | None:
+    """Return the format that a file name's suffix stands for."""
+    return _SUFFIXES.get(Path(name).suffix.lower())
+
+
+def format_of_start(start: bytes) -> Format:
+    """Return the format of data that starts so; CSV where nothing speaks for another."""
+    if start.startswith(b"\x93"):
+        return "npy"
+    return "jsonl" if start.lstrip()[:1] in (b"[", b"{") else "csv"
+
+
+class TimestepReader:
+    """Reads timesteps from an open file.
+
+    Parameters
+    ----------
+    file
+        Open for reading bytes, and for peeking.
+    name
+        What messages call it.
+    layout
+        The model's inputs.
+    file_format
+        The format; None finds out from the first bytes.
+    delimiter
+        Stands between the fields of a CSV line.
+    columns
+        The fields of a CSV line that are the model's, in the model's order: names of the header, or numbers from 1.
+        Empty for all.
+    """
+
+    def __init__(
+        self,
+        file: io.BufferedReader,
+        name: str,
+        layout: Layout,
+        *,
+        file_format: Format | None = None,
+        delimiter: str = ",",
+        columns: tuple[str, ...] = (),
+    ) -> None:
+        self._file = file
+        self._name = name
+        self._layout = layout
+        self._delimiter = delimiter
+        self._columns = columns
+        self.format: Format = file_format or format_of_start(self._file.peek(1))
+        self.has_header = False
+        self.where = name
+        """The place of the latest timestep, for messages."""
+
+    def __iter__(self) -> Iterator[Any]:
+        rows = {"csv": self._csv_rows, "jsonl": self._json_rows, "npy": self._npy_rows}[self.format]
+        try:
+            for row in rows():
+                yield self._layout.split(row)
+        except UnicodeDecodeError as error:
+            raise LineError(
+                f"{self._name}: expected text in UTF-8, got the byte 0x{error.object[error.start]:02x}"
+            ) from None
+
+    def _csv_rows(self) -> Iterator[list[float]]:
+        reader = csv.reader(self._open_text(newline=""), delimiter=self._delimiter, skipinitialspace=True)
+        picked: list[int] | None = None
+        try:
+            for fields in reader:
+                self.where = f"{self._name}, line {reader.line_num}"
+                if not any(field.strip() for field in fields):
+                    continue
+                if picked is None:
+                    self.has_header = all(isinstance(_parsed(field), str) for field in fields)
+                    picked = self._pick(fields)
+                    if self.has_header:
+                        self._check_width(fields, picked)
+                        continue
+                yield self._csv_row(fields, picked)
+        except csv.Error as error:
+            raise LineError(f"{self._name}, line {reader.line_num}: {error}") from None
+
+    def _pick(self, first: list[str]) -> list[int]:
+        """Return the indices of the model's fields, from the first line."""
+        if not self._columns:
+            return list(range(self._layout.width))
+        names = [field.strip() for field in first] if self.has_header else []
+        picked = []
+        for column in self._columns:
+            if column in names:
+                picked.append(names.index(column))
+            elif column.isdecimal() and 1 <= int(column) <= len(first):
+                picked.append(int(column) - 1)
+            else:
+                found = f"the columns {', '.join(names)}" if names else f"{len(first)} columns without names"
+                raise LineError(f"{self.where}: expected a column {column!r}, got {found}; see --columns")
+        if len(picked) != self._layout.width:
+            raise LineError(f"--columns: the model takes {self._layout.width} columns, got {len(picked)}")
+        return picked
+
+    def _check_width(self, fields: list[str], picked: list[int]) -> None:
+        fits = len(fields) > max(picked) if self._columns else len(fields) == len(picked)
+        if not fits:
+            raise LineError(
+                f"{self.where}: expected {max(picked) + 1} fields ({self._describe()}) separated by "
+                f"{self._delimiter!r}, got {len(fields)}: {_short(self._delimiter.join(fields))}; "
+                "choose with --columns or --delimiter"
+            )
+
+    def _csv_row(self, fields: list[str], picked: list[int]) -> list[float]:
+        self._check_width(fields, picked)
+        tokens = self._layout.field_is_token
+        return [
+            self._number(_parsed(fields[index]), f"column {index + 1}", token=token)
+            for index, token in zip(picked, tokens, strict=True)
+        ]
+
+    def _json_rows(self) -> Iterator[list[float]]:
+        for number, line in enumerate(self._open_text(newline=None), 1):
+            self.where = f"{self._name}, line {number}"
+            if line.strip():
+                yield self._json_row(line)
+
+    def _json_row(self, line: str) -> list[float]:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise LineError(f"{self.where}: expected JSON, got {_short(line.strip())}: {error}") from None
+        if isinstance(value, dict):
+            names = [part.name for part in self._layout.parts]
+            if sorted(value) != sorted(names):
+                raise LineError(f"{self.where}: expected the keys {', '.join(names)}, got {', '.join(value) or 'none'}")
+            parts = [(part.name, part.size, value[part.name]) for part in self._layout.parts]
+        else:
+            parts = [("", self._layout.width, value)]
+        row: list[float] = []
+        for name, size, numbers in parts:
+            items = numbers if isinstance(numbers, list) else [numbers]
+            if len(items) != size:
+                label = f"{name!r}: " if name else ""
+                raise LineError(f"{self.where}: {label}expected {size} numbers ({self._describe()}), got {len(items)}")
+            row += items
+        tokens = self._layout.field_is_token
+        return [
+            self._number(item, f"number {index}", token=token)
+            for index, (item, token) in enumerate(zip(row, tokens, strict=True), 1)
+        ]
+
+    def _npy_rows(self) -> Iterator[list[float]]:
+        content = self._file.read()
+        if not content.startswith(b"\x93NUMPY"):
+            raise LineError(f"{self._name}: expected an .npy array, got something else; see --format")
+        try:
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise LineError(f"{self._name}: the .npy array is damaged: {error}") from None
+        width = self._layout.width
+        if array.dtype.kind not in "fiu":
+            raise LineError(f"{self._name}: expected an array of numbers, got one of {array.dtype}")
+        if array.ndim == 1 and width == 1:
+            array = array[:, np.newaxis]
+        if array.ndim != 2 or array.shape[1] != width:
+            raise LineError(f"{self._name}: expected an array of shape (n_steps, {width}), got {array.shape}")
+        tokens = self._layout.field_is_token
+        for index, values in enumerate(array.tolist()):
+            self.where = f"{self._name}, row {index}"
+            yield [
+                self._number(value, f"column {column}", token=token)
+                for column, (value, token) in enumerate(zip(values, tokens, strict=True))
+            ]
+
+    def _number(self, item: object, place: str, *, token: bool) -> float:
+        """Return a field as a number; LineError if it is none, or not one that the model can take."""
+        if isinstance(item, bool) or not isinstance(item, int | float) or (token and item != item // 1):
+            wanted = "a token id" if token else "a number"
+            raise LineError(f"{self.where}: {place}: expected {wanted}, got {_short(item)}")
+        if not token and abs(item) > _FLOAT32_MAX and item not in (math.inf, -math.inf):
+            raise LineError(f"{self.where}: {place}: expected a float32, got {_short(item)}, which is beyond its range")
+        return item
+
+    def _describe(self) -> str:
+        return ", ".join(part.name if part.size == 1 else f"{part.name} of {part.size}" for part in self._layout.parts)
+
+    def _open_text(self, newline: str | None) -> io.TextIOWrapper:
+        self._text = io.TextIOWrapper(self._file, encoding="utf-8-sig", newline=newline)
+        return self._text  # kept, because a TextIOWrapper closes its file when it is collected
+
+
+def _parsed(field: str) -> int | float | str:
+    """Return the number that a field holds, or the field if it holds none."""
+    for kind in (int, float):
+        try:
+            return kind(field) if "_" not in field else field
+        except ValueError:
+            pass
+    return field
+
+
+def _short(item: object) -> str:
+    text = repr(item)
+    return text if len(text) <= 60 else f"{text[:57]}..."

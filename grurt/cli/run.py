@@ -1,0 +1,220 @@
+"""``grurt run``: timesteps in, answers out, as they arrive."""
+
+import io
+import json
+import os
+import stat
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
+
+import click
+import numpy as np
+
+from grurt.cli.layout import input_layout, output_layout
+from grurt.cli.readers import FORMATS, Format, LineError, TimestepReader, format_of_name
+from grurt.cli.writers import make_writer
+from grurt.errors import InputValueError
+from grurt.model import Model, Nonfinite
+
+EXAMPLE = """\b
+Example: follow a sensor, and keep the answers
+    sensor | grurt run activity.grurt | tee answers.csv
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "input_path",
+    metavar="[INPUT]",
+    default="-",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+)
+@click.option(
+    "-o",
+    "--output",
+    "output_path",
+    metavar="OUT",
+    default="-",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="File to write to; its suffix chooses the format. Default: stdout.",
+)
+@click.option(
+    "--format",
+    "input_format",
+    type=click.Choice(FORMATS),
+    help="Format of the input. Default: by the suffix, or by the first bytes.",
+)
+@click.option(
+    "--to",
+    "output_format",
+    type=click.Choice(FORMATS),
+    help="Format of the output. Default: by the suffix, or as the input (CSV for .npy).",
+)
+@click.option(
+    "--columns",
+    metavar="A,B,...",
+    help="The columns of a CSV input that the model reads, in its order: names of the header, or numbers from 1.",
+)
+@click.option(
+    "--delimiter",
+    metavar="CHAR",
+    default=",",
+    help="Stands between the fields of a CSV line; 'tab' for a tabulator. Default: a comma.",
+)
+@click.option(
+    "--float-format",
+    metavar="SPEC",
+    help="Format of numbers in text, e.g. '.4f'. Default: the digits that give the same float32 again.",
+)
+@click.option("--last", is_flag=True, help="Give only the answer after the last timestep.")
+@click.option(
+    "--nonfinite",
+    type=click.Choice(get_args(Nonfinite)),
+    default="refuse",
+    help="What to do with a NaN or an infinity. Default: refuse.",
+)
+def run(
+    model_path: Path,
+    input_path: str,
+    output_path: str,
+    input_format: Format | None,
+    output_format: Format | None,
+    columns: str | None,
+    delimiter: str,
+    float_format: str | None,
+    last: bool,
+    nonfinite: Nonfinite,
+) -> None:
+    """Stream timesteps through a model.
+
+    Each timestep of INPUT, or of stdin, is answered as soon as it has arrived. A timestep is a line of CSV (a
+    header line may come first), a line of JSON (an array; with several inputs an object of them), or a row of an
+    .npy array. For a model that reads tokens it is one integer. A model that cannot stream answers when the input
+    has ended.
+    """
+    delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
+    _check_paths(input_path, output_path, output_format)
+    _check_text_options(delimiter, float_format)
+    from grurt.file import load
+
+    model = load(model_path)
+    with _open_input(input_path) as source, _open_output(output_path) as target:
+        live = not _is_regular_file(source)
+        reader = TimestepReader(
+            source,
+            "stdin" if input_path == "-" else input_path,
+            input_layout(model),
+            file_format=input_format or format_of_name(input_path),
+            delimiter=delimiter,
+            columns=tuple(column.strip() for column in columns.split(",")) if columns else (),
+        )
+        written_format = output_format or format_of_name(output_path) or _text_format(reader.format)
+        answers = _answers(model, reader, nonfinite)
+        if last:
+            answers = iter(deque(answers, maxlen=1))
+        first = list(islice(answers, 1))  # only now is it known whether the input has a header
+        writer = make_writer(
+            target,
+            output_layout(model),
+            written_format,
+            float_format=float_format,
+            delimiter=delimiter,
+            header=reader.has_header,
+        )
+        for answer in chain(first, answers):
+            writer.write(answer)
+            if live:
+                target.flush()
+        writer.close()
+
+
+def _answers(model: Model, reader: TimestepReader, nonfinite: Nonfinite) -> Iterator[Any]:
+    if model.unstreamable_reason is not None:
+        yield from _whole_sequence_answers(model, reader, nonfinite)
+        return
+    stream = model.stream(nonfinite=nonfinite)
+    for timestep in reader:
+        try:
+            answer = stream.step(timestep)
+        except InputValueError as error:
+            raise LineError(f"{reader.where}: {error}") from error
+        yield answer
+
+
+def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Nonfinite) -> Iterator[Any]:
+    per_step = {model.values[output.value].per_step for output in model.outputs}
+    if len(model.inputs) > 1 or len(per_step) > 1:
+        raise click.UsageError(
+            "the model needs whole sequences, and has several inputs, or outputs of different lengths: "
+            "call Model.run in Python"
+        )
+    click.echo(f"note: answers come when the input has ended: {model.unstreamable_reason}", err=True)
+    timesteps = list(reader)
+    if not timesteps:
+        return
+    result = model.run(np.array(timesteps), nonfinite=nonfinite)
+    if per_step == {False}:
+        yield result
+    elif isinstance(result, dict):
+        for index in range(len(timesteps)):
+            yield {name: array[index] for name, array in result.items()}
+    else:
+        yield from result
+
+
+def _check_paths(input_path: str, output_path: str, output_format: Format | None) -> None:
+    if output_path == "-":
+        if output_format == "npy" and sys.stdout.isatty():
+            raise click.UsageError("an .npy array is no text for a terminal: give -o OUT, or --to csv")
+    elif input_path != "-" and Path(output_path).exists() and Path(output_path).samefile(input_path):
+        raise click.UsageError(f"the output would overwrite the input: {output_path}")
+
+
+def _check_text_options(delimiter: str, float_format: str | None) -> None:
+    if len(delimiter) != 1 or delimiter.isalnum() or delimiter in '.+-"\r\n':
+        raise click.BadParameter(
+            f"expected one character that no number contains, or 'tab', got {delimiter!r}", param_hint="--delimiter"
+        )
+    if float_format is None:
+        return
+    try:
+        json.loads(format(12345.678, float_format))
+    except ValueError:
+        raise click.BadParameter(
+            f"expected a format that gives a plain number, such as '.4f', got {float_format!r}",
+            param_hint="--float-format",
+        ) from None
+
+
+def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
+    if path != "-":
+        return Path(path).open("rb")
+    if sys.stdin.isatty():
+        click.echo("reading timesteps from the terminal, one a line; Ctrl-D ends", err=True)
+    stdin = sys.stdin.buffer
+    if isinstance(stdin, io.BufferedReader):
+        return nullcontext(stdin)
+    return io.BufferedReader(io.BytesIO(stdin.read()))
+
+
+def _open_output(path: str) -> AbstractContextManager[BinaryIO]:
+    if path != "-":
+        return Path(path).open("wb")
+    return nullcontext(sys.stdout.buffer)
+
+
+def _text_format(read: Format) -> Format:
+    return "csv" if read == "npy" else read
+
+
+def _is_regular_file(file: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except OSError:  # not a file of the operating system at all
+        return True

@@ -1,0 +1,92 @@
+"""``grurt verify``: a model's answers beside its source's."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grurt.cli.exits import DIFFERS
+from grurt.cli.report import json_number
+from grurt.errors import ConversionError
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+    from grurt.reference_run import ReferenceRun
+    from grurt.verify import Verification
+
+EXAMPLE = """\b
+Examples:
+    grurt verify model.grurt
+    grurt verify model.grurt --against model.onnx
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--against",
+    metavar="SRC",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The file that the model was converted from: onnxruntime (or torch) answers a test input with it.",
+)
+@click.option("--layers", metavar="LAYERS", help="If SRC is a PyTorch state dict: its layers, as for `grurt convert`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: str | None, as_json: bool) -> None:
+    """Compare a model's answers with its source's.
+
+    The model file holds a test input, and what the source framework answered to it. The model answers it again, as a
+    whole sequence and streamed one timestep at a time. The exit code is 1 if the answers differ.
+    """
+    from grurt.file import load
+    from grurt.verify import replay
+
+    model = load(model_path)
+    verification = model.verify() if against is None else replay(model, _source_answers(model, against, layers))
+    click.echo(_as_json(verification) if as_json else _as_text(verification))
+    if not verification.ok:
+        ctx.exit(DIFFERS)
+
+
+def _source_answers(model: "Model", path: Path, layers: str | None) -> "ReferenceRun":
+    """Return what the source framework answers to a test input with the file that the model was converted from."""
+    from grurt.converters import convert
+
+    source: Model = convert(path, layers=layers, repair=True)
+    if source.reference_run is None:
+        raise ConversionError(f"{path}: its framework gave no answers; {'; '.join(source.source.notes)}")
+    if source.signature != model.signature:
+        raise ConversionError(
+            f"{path}: expected the inputs and outputs {_ports(model)}, found {_ports(source)}: "
+            "is this the file that the model was converted from?"
+        )
+    return source.reference_run
+
+
+def _ports(model: "Model") -> str:
+    return ", ".join(port.name for port in model.signature.inputs + model.signature.outputs)
+
+
+def _as_text(verification: "Verification") -> str:
+    lines = [f"largest error against {verification.produced_by}, at most {verification.tolerance:.0e} is allowed:"]
+    lines += [f"  {name}: {error:.1e}" for name, error in verification.errors.items()]
+    if verification.streamed:
+        same = "the same bits as" if verification.same_bits else "NOT the same bits as"
+        lines.append(f"streamed one timestep at a time: {same} in one piece")
+    lines.append("ok" if verification.ok else "the answers DIFFER")
+    return "\n".join(lines)
+
+
+def _as_json(verification: "Verification") -> str:
+    return json.dumps(
+        {
+            "compared_with": verification.produced_by,
+            "errors": {name: json_number(error) for name, error in verification.errors.items()},
+            "max_error": json_number(verification.max_error),
+            "tolerance": verification.tolerance,
+            "streamed": verification.streamed,
+            "same_bits": verification.same_bits,
+            "ok": verification.ok,
+        }
+    )

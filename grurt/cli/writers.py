@@ -1,0 +1,113 @@
+"""Answers into CSV, JSON lines and .npy, one at a time as they are given."""
+
+import json
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.cli.layout import Layout
+from grurt.cli.readers import Format
+
+
+class AnswerWriter(Protocol):
+    """Writes what `Stream.step` returned."""
+
+    def write(self, answer: Any) -> None:
+        """Write the answer of one timestep."""
+
+    def close(self) -> None:
+        """Write what is left to write; the file stays open."""
+
+
+class Numbers:
+    """Writes numbers as text.
+
+    Without a format, in the fewest digits that give the same float32 again; with one, as `format` understands it.
+    """
+
+    def __init__(self, float_format: str | None = None) -> None:
+        self._format = float_format
+
+    def texts(self, values: NDArray[np.float32]) -> list[str]:
+        """Return the text of each number of an array ``(size,)``."""
+        if self._format is None:
+            return [str(value) for value in values]
+        return [format(float(value), self._format) for value in values]
+
+
+class CsvWriter:
+    """A line for each answer, the outputs side by side; before them a header line, where one is wanted."""
+
+    def __init__(self, file: BinaryIO, layout: Layout, numbers: Numbers, *, delimiter: str, header: bool) -> None:
+        self._file = file
+        self._layout = layout
+        self._numbers = numbers
+        self._delimiter = delimiter
+        if header:
+            self._line(layout.field_names)
+
+    def write(self, answer: Any) -> None:
+        self._line(self._numbers.texts(self._layout.join(answer)))
+
+    def close(self) -> None:
+        """Every line has been written already."""
+
+    def _line(self, fields: list[str]) -> None:
+        self._file.write((self._delimiter.join(fields) + "\n").encode())
+
+
+class JsonLinesWriter:
+    """A line for each answer: an array, or with several outputs an object of arrays.
+
+    NaN and infinities stand as Python's ``json`` writes and reads them.
+    """
+
+    def __init__(self, file: BinaryIO, layout: Layout, numbers: Numbers) -> None:
+        self._file = file
+        self._layout = layout
+        self._numbers = numbers
+
+    def write(self, answer: Any) -> None:
+        arrays = {name: self._array(np.ravel(value)) for name, value in self._layout.by_name(answer).items()}
+        if len(arrays) == 1:
+            (line,) = arrays.values()
+        else:
+            line = "{" + ", ".join(f"{json.dumps(name)}: {array}" for name, array in arrays.items()) + "}"
+        self._file.write(f"{line}\n".encode())
+
+    def close(self) -> None:
+        """Every line has been written already."""
+
+    def _array(self, values: NDArray[np.float32]) -> str:
+        if np.isfinite(values).all():
+            return f"[{', '.join(self._numbers.texts(values))}]"
+        return json.dumps(values.tolist())
+
+
+class NpyWriter:
+    """One float32 array ``(n_steps, width)``, written when the last answer is known."""
+
+    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+        self._file = file
+        self._layout = layout
+        self._rows: list[NDArray[np.float32]] = []
+
+    def write(self, answer: Any) -> None:
+        self._rows.append(self._layout.join(answer))
+
+    def close(self) -> None:
+        rows = np.array(self._rows, np.float32).reshape(-1, self._layout.width)
+        np.save(self._file, rows, allow_pickle=False)
+
+
+def make_writer(
+    file: BinaryIO, layout: Layout, file_format: Format, *, float_format: str | None, delimiter: str, header: bool
+) -> AnswerWriter:
+    """Return a writer of a format to a file that is open for writing bytes."""
+    numbers = Numbers(float_format)
+    if file_format == "npy":
+        return NpyWriter(file, layout)
+    if file_format == "jsonl":
+        return JsonLinesWriter(file, layout, numbers)
+    return CsvWriter(file, layout, numbers, delimiter=delimiter, header=header)

@@ -1,0 +1,110 @@
+"""The command `grurt` as a whole: its help, its errors and its exit codes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commandline import COMMAND, fail, invoke, start, succeed
+
+import grurt
+from grurt.demo import MODEL_PATH
+
+COMMANDS = ("convert", "demo", "inspect", "run", "verify")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_the_commands_and_the_exit_codes(option: str) -> None:
+    text = succeed(option)
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\w", text, re.MULTILINE)
+    assert [int(code) for code in re.findall(r"^ +(\d+)  \w", text, re.MULTILINE)] == [0, 1, 2, 130, 141]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example(command: str) -> None:
+    text = succeed(command, "--help")
+    assert re.search(rf"Example.*\n +.*grurt {command}", text)
+
+
+def test_version() -> None:
+    assert succeed("--version") == f"grurt {grurt.__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = invoke()
+    assert result.exit_code == 2
+    assert "Usage: grurt" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sing"], r"error: No such command 'sing'\."),
+        (["--loud"], r"error: No such option '?--loud'?\."),
+        (["run"], r"error: Missing argument 'MODEL'\."),
+        (["run", "missing.grurt"], r"error: Invalid value for 'MODEL': File 'missing.grurt' does not exist\."),
+        (["run", "."], r"error: Invalid value for 'MODEL': File '\.' is a directory\."),
+        (["demo", "--slow"], r"error: No such option '?--slow'?\."),
+    ],
+)
+def test_wrong_usage_is_one_line_after_the_usage(arguments: list[str], message: str) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.match(r"Usage: grurt .*\nTry 'grurt.* --help' for help\.\n\nerror: .*\n$", result.stderr)
+    assert re.match(message, result.stderr.splitlines()[-1])
+
+
+def test_an_error_of_grurt_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.grurt"
+    path.write_bytes(b"no model at all")
+    result = invoke("run", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.fullmatch(rf"error: {path}: expected a \.grurt file, found .*\n", result.stderr)
+
+
+def test_an_error_of_the_operating_system_names_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there"
+    message = fail("run", MODEL_PATH, "-o", folder / "answers.csv", stdin="")
+    assert message == f"error: {folder}/answers.csv: No such file or directory"
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "model.grurt"
+    path.write_bytes(b"no model at all")
+    result = subprocess.run([*COMMAND, "--debug", "run", path], capture_output=True, text=True, check=False)
+    assert "Traceback" in result.stderr
+    assert "ModelFileError" in result.stderr.splitlines()[-1]
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom grurt.cli.app import grurt\n"
+        "try:\n    grurt(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numba', 'llvmlite', 'onnx', 'onnxruntime', 'torch', 'rich', 'safetensors', 'grurt.converters'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stderr == "[]\n"
+
+
+def test_without_the_extra_the_command_says_how_to_install_it() -> None:
+    script = (
+        "import sys, importlib.util\nfind = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name in ('click', 'rich') else find(name, *a)\n"
+        "from grurt.__main__ import main\nmain()"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: the command line needs click and rich, which the library does without. Install it with:\n"
+        '    pip install "grurt[cli]"\n'
+    )
+
+
+def test_the_installed_command_is_the_module() -> None:
+    process = start("--version")
+    assert process.communicate() == (f"grurt {grurt.__version__}\n".encode(), b"")

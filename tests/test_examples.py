@@ -1,0 +1,92 @@
+"""The examples run as they stand, and say what they should."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import grurt
+from grurt.demo import load_recordings
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str, *arguments: object) -> str:
+    """Run an example elsewhere than in its folder, and return what it printed."""
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=os.sep).stdout
+
+
+def test_stream_sensor() -> None:
+    text = run("stream_sensor.py")
+    activities = re.findall(r"^a recording of (\w+):$", text, re.MULTILINE)
+    answers = re.findall(r"^  after 10\.0 s: (\w+) +(\d\.\d\d)$", text, re.MULTILINE)
+    assert activities == ["standing", "running", "walking", "badminton"]
+    assert [answer for answer, _ in answers] == activities
+
+
+def test_snapshot_restore() -> None:
+    text = run("snapshot_restore.py")
+    assert re.search(r"^saved the state after 50 samples: \d+ bytes$", text, re.MULTILINE)
+    assert "the same bits as without the interruption: True" in text
+    assert re.search(r"^refused: .*truncated", text, re.MULTILINE)
+    assert "the stream itself is still at sample 50" in text
+
+
+def test_from_onnx() -> None:
+    text = run("from_onnx.py")
+    differences = re.findall(r"largest difference (\S+)", text)
+    assert len(differences) == 2
+    assert all(float(difference) < 2e-6 for difference in differences)
+
+
+def write_data(folder: Path) -> None:
+    """Write the recordings as the files of the data set."""
+    recordings = load_recordings()
+    lines = [
+        ":".join(",".join(str(value) for value in channel) for channel in samples.T) + f":{recordings.classes[label]}"
+        for samples, label in zip(recordings.samples, recordings.labels, strict=True)
+    ]
+    for split in ("TRAIN", "TEST"):
+        (folder / f"BasicMotions_{split}.ts").write_text("\n".join(["@problemName BasicMotions", "@data", *lines]))
+
+
+def test_train_activity_reads_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module("train_activity")
+    write_data(tmp_path)
+    samples, labels = example.read_recordings(tmp_path, "TRAIN")
+    np.testing.assert_array_equal(samples, load_recordings().samples)
+    np.testing.assert_array_equal(labels, load_recordings().labels)
+    with zipfile.ZipFile(tmp_path / "aeon.whl", "w") as wheel:
+        wheel.write(tmp_path / "BasicMotions_TEST.ts", f"{example.FOLDER}/BasicMotions_TEST.ts")
+    np.testing.assert_array_equal(example.read_recordings(tmp_path / "aeon.whl", "TEST")[0], samples)
+
+    first, second = (example.train(torch.from_numpy(samples), torch.from_numpy(labels), epochs=40) for _ in range(2))
+    answers = first(torch.from_numpy(samples)).argmax(dim=-1)[:, -1].numpy()
+    assert (answers == labels).mean() > 0.6
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name])
+
+
+@pytest.mark.long
+def test_train_activity(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    text = run("train_activity.py", "--data", tmp_path, "--output", tmp_path / "build", "--epochs", 3)
+    assert len(re.findall(r"^test accuracy after +\d+ s: [\d.]+%$", text, re.MULTILINE)) == 5
+    with np.load(tmp_path / "build" / "recordings.npz") as arrays:
+        np.testing.assert_array_equal(arrays["samples"], load_recordings().samples)
+    model = grurt.load(tmp_path / "build" / "activity.grurt")
+    assert model.verify().ok
+    assert (tmp_path / "build" / "activity.pt").exists()
+    assert str(tmp_path).encode() not in (tmp_path / "build" / "activity.onnx").read_bytes()
+    assert str(EXAMPLES).encode() not in (tmp_path / "build" / "activity.onnx").read_bytes()
