@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter_ns
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,7 @@ class Player:
             samples = self.recordings.samples[recording]
             stream.reset()
             for step, sample in enumerate(samples):
-                probabilities = cast("NDArray[np.float32]", stream.step(sample))
+                probabilities = stream.step(sample)
                 verdict = self._verdict(recording, probabilities) if step == len(samples) - 1 else None
                 if verdict:
                     self.verdicts.append(verdict)
