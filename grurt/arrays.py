@@ -23,10 +23,15 @@ def features(where: str, x: ArrayLike) -> NDArray[np.float32]:
 
 
 def tokens(where: str, x: ArrayLike) -> NDArray[np.int64]:
-    """Return an array of token ids as contiguous, aligned int64; raise InputTypeError unless they are integers."""
+    """Return an array of token ids as `integers` does."""
+    return integers(where, x, "token ids of an integer dtype")
+
+
+def integers(where: str, x: ArrayLike, expected: str) -> NDArray[np.int64]:
+    """Return an array as contiguous, aligned int64; raise InputTypeError with what was ``expected`` if it is not."""
     array = _array(where, x)
     if array.dtype.kind not in "iu":
-        raise InputTypeError(f"{where}: expected token ids of an integer dtype, got dtype {array.dtype}")
+        raise InputTypeError(f"{where}: expected {expected}, got dtype {array.dtype}")
     return np.require(array, np.int64, ("C", "A"))
 
 

@@ -17,8 +17,8 @@ from grurt.states import States
 if TYPE_CHECKING:
     from grurt.model import Model
 
-BLOCK_FLOATS = 1 << 15
-"""Scratch memory of a block of timesteps, in float32: half of a level-2 cache of 256 KiB."""
+BLOCK_FLOATS = 1 << 18
+"""Scratch memory of a block of rows, in float32: 1 MiB, about half of today's level-2 caches."""
 
 
 def refuses(nonfinite: str) -> bool:
@@ -113,12 +113,18 @@ class Context:
             self.array[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ADDRESS] = address
         self.array[codes.CONTEXT_N_STEPS] = n_steps
 
-    def bind_streams(self, address: int, n_streams: int, call: int, phase: int) -> None:
-        """Set the streams of the next call, its number, and its phase (see `codes`)."""
+    def bound(self) -> tuple[list[int], int, int, int]:
+        """Return the memory of inputs and outputs, that of the streams, their number, and that of timesteps."""
+        ports = self.array[codes.CONTEXT_PORTS :: codes.PORT_SLOTS].tolist()
+        slots = (codes.CONTEXT_STREAMS, codes.CONTEXT_N_STREAMS, codes.CONTEXT_N_STEPS)
+        streams, n_streams, n_steps = (int(self.array[slot]) for slot in slots)
+        return ports, streams, n_streams, n_steps
+
+    def bind_streams(self, address: int, n_streams: int) -> None:
+        """Set the streams of the next call, int64 at an address."""
         self.array[codes.CONTEXT_STREAMS] = address
         self.array[codes.CONTEXT_N_STREAMS] = n_streams
-        self.array[codes.CONTEXT_CALL] = call
-        self.array[codes.CONTEXT_PHASE] = phase
+        self.array[codes.CONTEXT_CALL] += 1
 
     def call(self) -> int:
         """Enter the kernels, and return their status."""

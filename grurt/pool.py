@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Ids = Sequence[Hashable] | NDArray[np.integer[Any]]
 
 _FLOAT32 = np.dtype(np.float32)
+_INT64_BYTES = 8
 _FREE = -1
 
 
@@ -63,8 +64,16 @@ class StreamPool:
         self._states = States(model.plan, n_slots)
         self._last_call = np.zeros(n_slots, np.int64)
         self._free: list[int] = []
-        self._is_plain = isinstance(streams, int) and threads == 1
-        self._contexts = [streaming_context(model, self._states, nonfinite) for _ in range(threads)]
+        self._output_size = model.plan.outputs[0].size
+        self._port_bytes = [
+            _INT64_BYTES if port.tokens else 4 * port.size for port in model.plan.inputs + model.plan.outputs
+        ]
+        # One context checks a call and, without helpers, runs it; with helpers, each thread has one of its own to run.
+        self._front = streaming_context(model, self._states, nonfinite)
+        self._shares = [streaming_context(model, self._states, nonfinite) for _ in range(threads if threads > 1 else 0)]
+        self._front.array[codes.CONTEXT_PHASE] = codes.CHECK if self._shares else codes.CHECK_AND_RUN
+        for context in self._shares:
+            context.array[codes.CONTEXT_PHASE] = codes.RUN
         self._workers = Workers(threads - 1)
         self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, int) else {}
         self._use_states()
@@ -73,7 +82,7 @@ class StreamPool:
                 self.add(name)
 
     def _use_states(self) -> None:
-        for context in self._contexts:
+        for context in (self._front, *self._shares):
             context.use_states(self._states)
             context.reserve_block(len(self._last_call))
             context.array[codes.CONTEXT_LAST_CALL] = self._last_call.ctypes.data
@@ -173,14 +182,9 @@ class StreamPool:
         InputShapeError, InputTypeError, InputValueError
             As in `Stream.step`. In any case, no stream has been advanced.
         """
-        if self._is_plain:
-            y = np.empty((len(ids), self._model.plan.outputs[0].size), _FLOAT32) if out is None else out
-            context = self._contexts[0]
-            status = context.advance(context.array, xs, y, ids)
-            if status == codes.OK:
-                return y
-            if status != codes.NOT_PLAIN:
-                self._raise_fault("StreamPool.step", status, [np.asarray(xs)], ids)
+        y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
+        if self._run_plain("StreamPool.step", ids, xs, y):
+            return y
         return self._run("StreamPool.step", ids, xs, out, ())
 
     def run(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
@@ -188,43 +192,54 @@ class StreamPool:
 
         The parameters, the errors and the bits are those of so many calls of `step`.
         """
+        if out is not None and self._run_plain("StreamPool.run", ids, xs, out):
+            return out
         return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
+
+    def _run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
+        """Run if the kernels can take these objects as they are; return whether they did."""
+        status = self._front.advance(self._front.array, xs, y, ids)
+        if status == codes.NOT_PLAIN:
+            return False
+        if status != codes.OK:
+            self._raise_fault(where, status, [np.asarray(xs)], ids)
+        if self._shares:
+            self._run_shares()
+        return True
 
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._model.plan
-        first = self._contexts[0]
         slots = self._slots(where, ids)
         inputs, sizes = convert_inputs(where, plan, xs, (len(slots), *lead))
         outputs = make_outputs(where, plan, out, sizes, inputs)
-        n_steps = sizes[1] if lead else 1
-        shares = self._shares(len(slots))
-        call = int(first.array[codes.CONTEXT_CALL]) + 1
-        arrays = [*inputs, *outputs]
-        addresses = [array.ctypes.data for array in arrays]
-        streams = slots.ctypes.data
-        first.bind(addresses, n_steps)
-        first.bind_streams(streams, len(slots), call, codes.CHECK_AND_RUN if len(shares) == 1 else codes.CHECK)
-        self._raise_fault(where, first.call(), inputs, ids)
-        if len(shares) > 1:
-            strides = [array.strides[0] for array in arrays]
-            for context, (begin, end) in zip(self._contexts, shares, strict=False):
-                context.bind([a + begin * stride for a, stride in zip(addresses, strides, strict=True)], n_steps)
-                context.bind_streams(streams + 8 * begin, end - begin, call, codes.RUN)
-            self._workers.run([context.call for context in self._contexts[: len(shares)]])
+        self._front.bind([array.ctypes.data for array in (*inputs, *outputs)], sizes[1] if lead else 1)
+        self._front.bind_streams(slots.ctypes.data, len(slots))
+        status = self._front.call()
+        if status != codes.OK:
+            self._raise_fault(where, status, inputs, ids)
+        if self._shares:
+            self._run_shares()
         return present(plan, outputs)
 
-    def _shares(self, n_streams: int) -> list[tuple[int, int]]:
-        """Split the streams of a call between the threads, in fours, as the kernels take them."""
-        size = max(4, -(-n_streams // (4 * len(self._contexts))) * 4)
-        return [(start, min(start + size, n_streams)) for start in range(0, max(1, n_streams), size)]
+    def _run_shares(self) -> None:
+        """Spread the call that the front context has checked over the threads, in fours, as the kernels take streams."""
+        addresses, streams, n_streams, n_steps = self._front.bound()
+        row_bytes = [n_steps * size for size in self._port_bytes]
+        size = max(4, -(-n_streams // (4 * len(self._shares))) * 4)
+        starts = range(0, n_streams, size)
+        for context, start in zip(self._shares, starts, strict=False):
+            context.bind([a + start * row for a, row in zip(addresses, row_bytes, strict=True)], n_steps)
+            context.bind_streams(streams + _INT64_BYTES * start, min(size, n_streams - start))
+        if starts:
+            self._workers.run([context.call for context in self._shares[: len(starts)]])
 
     def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
         if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
-            index = self._contexts[0].array[codes.CONTEXT_FAULT_INDEX]
+            index = self._front.array[codes.CONTEXT_FAULT_INDEX]
             fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
             raise StreamIdError(f"{where}: ids[{index}] is {ids[index]!r}: {fault}")
         if status != codes.OK:
-            self._contexts[0].raise_fault(status, inputs)
+            self._front.raise_fault(status, inputs)
 
     def _slots(self, where: str, ids: Ids) -> NDArray[np.int64]:
         if self._slot_of_name is not None:

@@ -75,13 +75,11 @@ class _Batch:
 def _check_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:
     if lengths is None:
         return np.full(batch, n_steps, np.int64)
-    array = np.asarray(lengths)
-    if array.dtype.kind not in "iu":
-        raise InputTypeError(f"Model.run: expected integer lengths, got dtype {array.dtype}")
+    array = arrays.integers("Model.run", lengths, "integer lengths")
     arrays.expect_shape("Model.run: lengths", array, (batch,))
     for row in np.flatnonzero((array < 1) | (array > n_steps)):
         raise InputValueError(f"Model.run: lengths[{row}]: expected a length in [1, {n_steps}], got {array[row]}")
-    return array.astype(np.int64)
+    return array
 
 
 def run_arrays(

@@ -145,7 +145,6 @@ def _bind_streams(c, streams, x):
     store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, _DATA // 8))
     store_i64(c, codes.CONTEXT_N_STREAMS, load_i64(load_i64(streams, _DIMENSIONS // 8), 0))
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
-    store_i64(c, codes.CONTEXT_PHASE, codes.CHECK_AND_RUN)
     store_i64(c, codes.CONTEXT_N_STEPS, 1)
     if not _is_array(c, x, codes.CONTEXT_FLOAT32, 3, _READABLE):
         return 2
