@@ -182,9 +182,10 @@ class StreamPool:
         InputShapeError, InputTypeError, InputValueError
             As in `Stream.step`. In any case, no stream has been advanced.
         """
-        y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
-        if self._run_plain("StreamPool.step", ids, xs, y):
-            return y
+        if type(ids) is np.ndarray:
+            y = np.empty((*ids.shape[:1], self._output_size), _FLOAT32) if out is None else out
+            if self._run_plain("StreamPool.step", ids, xs, y):
+                return y
         return self._run("StreamPool.step", ids, xs, out, ())
 
     def run(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
@@ -222,7 +223,7 @@ class StreamPool:
         return present(plan, outputs)
 
     def _run_shares(self) -> None:
-        """Spread the call that the front context has checked over the threads, in fours, as the kernels take streams."""
+        """Spread the call that the front context has checked over the threads, in fours, as kernels take them."""
         addresses, streams, n_streams, n_steps = self._front.bound()
         row_bytes = [n_steps * size for size in self._port_bytes]
         size = max(4, -(-n_streams // (4 * len(self._shares))) * 4)

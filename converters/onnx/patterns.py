@@ -1,0 +1,65 @@
+"""Operators that exporters spell out in several nodes, put together again.
+
+A pattern replaces the last of its nodes; those before it are then read by nobody, and fall out of the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .cells import find_cell
+from .graph import Array, Graph, Node
+from .matching import AnyOf, Matcher, Template, Var, op
+
+_X = Var("x")
+
+
+def _halved_product(factor: Template) -> AnyOf:
+    """Return templates of ``x * 0.5 * factor``, multiplied in any order."""
+    return AnyOf(
+        (
+            op("Mul", op("Mul", _X, 0.5), factor),
+            op("Mul", op("Mul", _X, factor), 0.5),
+            op("Mul", _X, op("Mul", factor, 0.5)),
+        )
+    )
+
+
+_ERF = op("Erf", AnyOf((op("Div", _X, math.sqrt(2)), op("Mul", _X, math.sqrt(0.5)))))
+_CUBE = AnyOf((op("Pow", _X, 3.0), op("Mul", op("Mul", _X, _X), _X)))
+_TANH = op("Tanh", op("Mul", op("Add", _X, op("Mul", _CUBE, 0.044715)), math.sqrt(2 / math.pi)))
+
+_FUNCTIONS: tuple[tuple[Template, str, Mapping[str, str]], ...] = (
+    (_halved_product(op("Add", _ERF, 1.0)), "Gelu", {"approximate": "none"}),
+    (_halved_product(op("Add", _TANH, 1.0)), "Gelu", {"approximate": "tanh"}),
+    (op("Div", _X, op("Add", op("Abs", _X), 1.0)), "Softsign", {}),
+    (op("Where", op("Greater", _X, 20.0), _X, op("Softplus", _X)), "Softplus", {}),
+)
+"""Functions of one tensor. PyTorch's softplus is linear above 20, where the difference is below 2.1e-9."""
+
+_LAST = frozenset({"Mul", "Div", "Where"})
+
+
+def recompose(graph: Graph) -> Graph:
+    """Return the graph with functions and GRU cells as one operator each."""
+    matcher = Matcher(graph)
+    nodes: list[Node] = []
+    constants: dict[str, Array] = dict(graph.constants)
+    for node in graph.nodes:
+        cell = find_cell(node, matcher) if node.op == "Add" else None
+        if cell is not None:
+            nodes.extend(cell.nodes)
+            constants.update(cell.constants)
+        else:
+            nodes.append(_function(node, matcher) if node.op in _LAST else node)
+    return replace(graph, nodes=tuple(nodes), constants=constants)
+
+
+def _function(node: Node, matcher: Matcher) -> Node:
+    for template, name, attributes in _FUNCTIONS:
+        bindings = next(matcher.match(template, node.outputs[0]), None) if node.outputs else None
+        if bindings is not None:
+            return Node(node.name, name, (bindings["x"],), node.outputs[:1], attributes, node.module)
+    return node

@@ -1,0 +1,144 @@
+"""Reads an ONNX file: from bytes to a `Graph`, with every size checked before it is used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
+
+from grurt.errors import ConversionError, UnsupportedError
+
+from .graph import Attribute, Declaration, Graph, Node
+from .tensors import MAX_RANK, ExternalData, dtype_of, read_tensor, text
+
+OLDEST_OPSET = 7
+MAX_NODES = 200_000
+
+_OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
+_PARAMETER = re.compile(r"([\w.]{1,100})\.(weight|bias)")
+_STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def parse_model(data: bytes) -> ModelProto:
+    """Return the protobuf message in the bytes of a file; ConversionError if there is none."""
+    try:
+        return onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ConversionError("expected an ONNX model, got bytes that are none: the file is damaged") from error
+
+
+def read_graph(proto: ModelProto, folder: Path | None) -> Graph:
+    """Return the graph of a model, with all its weights.
+
+    Parameters
+    ----------
+    proto
+        The parsed file.
+    folder
+        Where its external data files lie; None if it has none.
+    """
+    if not proto.graph.node:
+        raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
+    if len(proto.graph.node) > MAX_NODES:
+        raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
+    external = ExternalData(folder)
+    constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
+    if proto.graph.sparse_initializer:
+        raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
+    return Graph(
+        nodes=tuple(_node(node, external) for node in proto.graph.node),
+        constants=constants,
+        inputs=tuple(_declaration(port) for port in proto.graph.input if port.name not in constants),
+        outputs=tuple(_declaration(port) for port in proto.graph.output),
+        opset=_opset(proto),
+        producer=_printable(proto.producer_name),
+        producer_version=_printable(proto.producer_version),
+    )
+
+
+def _opset(proto: ModelProto) -> int:
+    versions = [entry.version for entry in proto.opset_import if entry.domain in _STANDARD_DOMAINS]
+    if not versions:
+        raise ConversionError("the file does not say which version of the ONNX operators it uses: it is damaged")
+    newest = int(onnx.defs.onnx_opset_version())
+    version = int(max(versions))
+    if not OLDEST_OPSET <= version <= newest:
+        raise UnsupportedError(
+            f"the file uses version {version} of the ONNX operators; versions {OLDEST_OPSET} to {newest} are "
+            "supported: export again with one of them, or update the package onnx"
+        )
+    return version
+
+
+def _node(proto: NodeProto, external: ExternalData) -> Node:
+    inputs, outputs = tuple(map(text, proto.input)), tuple(map(text, proto.output))
+    op = text(proto.op_type)
+    if text(proto.domain) not in _STANDARD_DOMAINS:
+        op = f"{proto.domain}.{op}"
+    node = Node(text(proto.name), op, inputs, outputs, {}, _module(proto))
+    node.attributes = {text(entry.name): _attribute(entry, node, external) for entry in proto.attribute}
+    return node
+
+
+def _attribute(proto: AttributeProto, node: Node, external: ExternalData) -> Attribute:
+    match proto.type:
+        case AttributeProto.FLOAT:
+            return float(proto.f)
+        case AttributeProto.INT:
+            return int(proto.i)
+        case AttributeProto.STRING:
+            return _decoded(proto.s)
+        case AttributeProto.TENSOR:
+            return read_tensor(proto.t, external)
+        case AttributeProto.FLOATS:
+            return tuple(float(value) for value in proto.floats)
+        case AttributeProto.INTS:
+            return tuple(int(value) for value in proto.ints)
+        case AttributeProto.STRINGS:
+            return tuple(_decoded(value) for value in proto.strings)
+        case AttributeProto.GRAPH | AttributeProto.GRAPHS:
+            return None
+        case _:
+            raise node.unsupported(f"its attribute {proto.name[:50]!r} is of a kind that is not supported")
+
+
+def _declaration(proto: ValueInfoProto) -> Declaration:
+    where = f"{text(proto.name)[:100]!r} in the graph's inputs and outputs"
+    if not proto.name:
+        raise ConversionError("an input or output of the graph has no name: the file is damaged")
+    tensor = proto.type.tensor_type
+    if not proto.type.HasField("tensor_type"):
+        raise UnsupportedError(f"{where}: expected a tensor, got a sequence, map or optional value")
+    shape = None
+    if tensor.HasField("shape"):
+        if len(tensor.shape.dim) > MAX_RANK:
+            raise ConversionError(f"{where}: expected at most {MAX_RANK} axes, got {len(tensor.shape.dim)}")
+        shape = tuple(
+            dim.dim_value if dim.HasField("dim_value") else text(dim.dim_param) or None for dim in tensor.shape.dim
+        )
+    return Declaration(proto.name, dtype_of(tensor.elem_type, where).name, shape)
+
+
+def _module(proto: NodeProto) -> str:
+    """Return the module path that PyTorch's exporters leave in names or metadata; the rest of these is not kept."""
+    if proto.name.startswith("/"):  # the TorchScript exporter: /encoder/gru/GRU_1
+        return ".".join(part for part in proto.name.split("/")[1:-1] if not _OPERATOR.fullmatch(part))
+    scopes = next(
+        (text(entry.value) for entry in proto.metadata_props if entry.key == "pkg.torch.onnx.name_scopes"), ""
+    )
+    names = re.findall(r"'([\w.]*)'", scopes[:1000])  # the dynamo exporter: ['', 'encoder', 'encoder.gru', 'gru']
+    if len(names) > 1:
+        return str(names[-2])
+    parameters = (_PARAMETER.fullmatch(name) for name in proto.input)
+    return next((match[1] for match in parameters if match), "")
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _printable(value: str) -> str:
+    return "".join(character for character in text(value)[:100] if character.isprintable()).strip()

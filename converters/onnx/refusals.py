@@ -1,0 +1,71 @@
+"""Why operators are refused, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from grurt.errors import UnsupportedError
+
+from .graph import Graph, Node
+
+_FLOAT_MODEL = (
+    "the model was quantized, and grurt reads models of floating-point weights",
+    "convert the model from before the quantization",
+)
+_KERAS = "convert the .keras or .h5 file itself: the ONNX files that Keras and tf2onnx write hold no GRU"
+_OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
+
+_REASONS: dict[str, tuple[str, str]] = {
+    "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
+    "RNN": ("grurt runs GRU networks; the plain RNN is not supported", "train the model with a GRU"),
+    "If": ("a branch that depends on the inputs is not supported", "export without data-dependent control flow"),
+    "Loop": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
+    "Scan": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
+    "Erf": ("erf is supported as a part of GELU only", "export GELU with opset 20 or later, or as torch.nn.GELU"),
+    "DynamicQuantizeLinear": _FLOAT_MODEL,
+    "QuantizeLinear": _FLOAT_MODEL,
+    "DequantizeLinear": _FLOAT_MODEL,
+    "MatMulInteger": _FLOAT_MODEL,
+    "QLinearMatMul": _FLOAT_MODEL,
+    "TopK": ("it sorts sequences, as packed sequences do", "export the model without packed sequences"),
+    "ReduceMean": _OTHER_AXES,
+    "ReduceMax": _OTHER_AXES,
+    "ReduceSum": _OTHER_AXES,
+    "GlobalAveragePool": _OTHER_AXES,
+    "MaxPool": _OTHER_AXES,
+    "AveragePool": _OTHER_AXES,
+    "CumSum": _OTHER_AXES,
+    "GroupNormalization": _OTHER_AXES,
+    "InstanceNormalization": _OTHER_AXES,
+}
+
+
+def reason_against(op: str) -> tuple[str, str]:
+    """Return what to say about an operator that has no handler: what was found, and what to do."""
+    known = (
+        "the operator is not supported",
+        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations",
+    )
+    return _REASONS.get(op, known)
+
+
+def refuse_graph(graph: Graph, nodes: Iterable[Node]) -> None:
+    """Raise UnsupportedError for what is refused as a whole: graphs of loops, of other recurrent layers, of no GRU."""
+    ops = {node.op: node for node in nodes}
+    for op in ("LSTM", "RNN", "DynamicQuantizeLinear", "MatMulInteger"):
+        if op in ops:
+            raise ops[op].unsupported(*_REASONS[op])
+    if "GRU" in ops:
+        return
+    keras = "keras" in graph.producer.lower() or graph.producer.startswith("tf2onnx")
+    for op in ("Loop", "Scan"):
+        if op in ops:
+            found, advice = _REASONS[op]
+            raise ops[op].unsupported(found, _KERAS if keras else advice)
+    if keras:
+        raise UnsupportedError(f"the graph was written by {graph.producer} and holds no GRU; {_KERAS}")
+    raise UnsupportedError(
+        "the graph holds no GRU operator; if the recurrent layer was unrolled into single operations, export again "
+        "with torch.onnx.export(dynamo=False), or with onnxscript 0.7.1 or later; if it comes from Keras, convert the "
+        ".keras file"
+    )

@@ -1,0 +1,90 @@
+"""What stands for a tensor while a graph is interpreted: rows of layer values, and the meaning of the axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .axes import Axis, Dim, Role, dim_size
+from .graph import Array, Node
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer value, or a selection of it.
+
+    Parameters
+    ----------
+    value
+        Name of the model input or layer that writes it.
+    final
+        Whether this is the state of a GRU after its scan rather than its outputs.
+    picked
+        Positions picked on axes of the value, which the row does not have any more.
+    """
+
+    value: str
+    final: bool = False
+    picked: tuple[tuple[Axis, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that depends on the model's inputs.
+
+    Parameters
+    ----------
+    rows
+        The values that it holds: one, or several along the axis ``stack``.
+    dims
+        For each dimension the axes that it merges.
+    stack
+        The axis along which the rows are stacked; None if there is one row.
+    dropped
+        Axes of size 1 that were squeezed away.
+    integer
+        Whether it holds integers: tokens.
+    padding
+        Timesteps of zeros before the first one, which only a Conv can read.
+    """
+
+    rows: tuple[Row, ...]
+    dims: tuple[Dim, ...]
+    stack: Axis | None = None
+    dropped: Dim = ()
+    integer: bool = False
+    padding: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape, for the sizes of this interpretation."""
+        return tuple(dim_size(dim) for dim in self.dims)
+
+    def with_row(self, row: Row) -> Tensor:
+        """Return the same tensor, of one row, with another value."""
+        return replace(self, rows=(row,))
+
+    def with_dim(self, index: int, dim: Dim | None) -> Tensor:
+        """Return the tensor with another dimension in one place, or, for None, without it."""
+        middle = () if dim is None else (dim,)
+        return replace(self, dims=(*self.dims[:index], *middle, *self.dims[index + 1 :]))
+
+    def picking(self, axis: Axis, position: int) -> tuple[Row, ...]:
+        """Return the rows at one position of an axis."""
+        if self.stack is not None and axis.root is self.stack.root:
+            return (self.rows[position],)
+        return tuple(replace(row, picked=(*row.picked, (axis, position))) for row in self.rows)
+
+
+Value = Array | Tensor
+"""A tensor of the graph: known numbers, or something that depends on the model's inputs."""
+
+Arguments = tuple[Value | None, ...]
+"""What a node reads; None where an optional input is left out."""
+
+
+def stacked(rows: tuple[Row, ...], node: Node) -> tuple[Axis | None, Dim]:
+    """Return the axis and the dimension that rows are stacked along: nothing for a single row."""
+    if len(rows) == 1:
+        return None, ()
+    axis = Axis(len(rows), f"the axis along which {node} stacks its values", Role.STATE)
+    return axis, (axis,)
