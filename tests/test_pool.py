@@ -10,13 +10,14 @@ import threading
 import time
 from typing import Any
 
+import models
 import numpy as np
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grurt
-from tests import models, reference
 
 
 def bits(outputs: Any) -> dict[str, bytes]:

@@ -59,6 +59,7 @@ class Builder:
         self.vocabulary_sizes: dict[str, int] = {}
         self.value_inputs: set[str] = set()
         self._taken = set(taken)
+        self._numbers: Counter[str] = Counter()
         self._remaining = elements
         self._single: set[str] = set()
         self._timeless: set[str] = set()
@@ -72,10 +73,10 @@ class Builder:
 
     def unique(self, base: str) -> str:
         """Return a name that nothing has yet: ``base``, or ``base_1`` and so on."""
-        name, number = base, 0
+        name = base
         while name in self._taken:
-            number += 1
-            name = f"{base}_{number}"
+            self._numbers[base] += 1
+            name = f"{base}_{self._numbers[base]}"
         self._taken.add(name)
         return name
 

@@ -106,8 +106,8 @@ class ExternalData:
         length = _natural_number(entries.get("length", str(n_bytes)), where)
         if length != n_bytes or start + length > len(content):
             raise ConversionError(
-                f"{where}: expected {n_bytes} bytes at offset {start} of {location!r}, got {length} bytes of a file of "
-                f"{len(content)}: the model and its data file do not belong together"
+                f"{where}: expected {n_bytes} bytes of {location!r}, got {length} at offset {start} of {len(content)}: "
+                "the model and its data file do not belong together"
             )
         return memoryview(content)[start : start + length]
 
