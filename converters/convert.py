@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from grurt.errors import ConversionError, DescriptionError
+from grurt.errors import ConversionError, DescriptionError, ModelError
 from grurt.model import Model, Source
 from grurt.reference_run import ReferenceRun
 
@@ -57,6 +57,8 @@ def convert(
             model = _convert_state_dict(path, found, layers, reference)
     except ConversionError as error:
         raise type(error)(f"{path.name}: {error}") from error
+    except ModelError as error:
+        raise ConversionError(f"{path.name}: {error}") from error
     if reference:
         check_reference(model)
     return model

@@ -235,3 +235,10 @@ def test_public_names() -> None:
     assert grurt.converters.__all__ == sorted(grurt.converters.__all__)
     assert all(hasattr(grurt.converters, name) for name in grurt.converters.__all__)
     assert isinstance(convert(ONNX, reference=False), grurt.Model)
+
+
+def test_weights_that_are_not_finite(tmp_path: Path) -> None:
+    weights = {"fc.weight": np.full((2, 3), np.nan, np.float32), "fc.bias": np.zeros(2, np.float32)}
+    safetensors.numpy.save_file(weights, tmp_path / "bad.safetensors")
+    with pytest.raises(ConversionError, match=r"^bad\.safetensors: weight fc\.weight: expected finite numbers"):
+        convert(tmp_path / "bad.safetensors", layers="fc")

@@ -2,12 +2,15 @@
 
 The steps, a file each::
 
+    repair                  what faulty exporters wrote        -> what was meant
     reading, tensors        the file's bytes, checked          -> graph.Graph
-    patterns                operators spelled out in pieces    -> one node
+    patterns, cells         operators spelled out in pieces    -> one node, found by `matching`
+    refusals                what no layer can stand for        -> UnsupportedError
     folding                 nodes on constants                 -> numbers
     axes, values            what stands for a tensor
-    movement                nodes that only move data          -> axes that move
-    dense, elementwise, recurrent, normalization, convolution  -> layers
+    movement, selection     nodes that only move data          -> axes that move
+    combining               states stacked, features joined
+    dense, elementwise, recurrent, normalization, convolution: -> layers
     interpret, builder      all nodes, in order                -> layers and weights
     ports                   inputs, outputs and states         -> grurt.Model
     reference               what onnxruntime gives             -> grurt.ReferenceRun

@@ -13,7 +13,7 @@ from onnx import ModelProto
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.model import Model, Source
 
-from ..reference import with_reference
+from ..reference import attach_reference
 from .graph import Graph, Node, live_order
 from .interpret import interpret, is_weight
 from .patterns import recompose
@@ -80,12 +80,7 @@ def convert_onnx_proto(
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))
     model = _convert_graph(graph, source)
-    if not reference:
-        return model
-    try:
-        return with_reference(model, reference_run(model, mended or proto, folder))
-    except ConversionError as error:
-        return _with_note(model, f"no reference run: {error}")
+    return attach_reference(model, lambda: reference_run(model, mended or proto, folder)) if reference else model
 
 
 def _convert_graph(graph: Graph, source: Source) -> Model:
@@ -135,14 +130,3 @@ def _check_all_weights_used(graph: Graph, nodes: list[Node]) -> None:
 def _precision_notes(graph: Graph) -> list[str]:
     names = {array.dtype.name for array in graph.constants.values() if is_weight(array)} - {"float32"}
     return [f"weights of {name} were converted to float32" for name in sorted(names)]
-
-
-def _with_note(model: Model, note: str) -> Model:
-    return Model(
-        layers=model.layers,
-        weights=model.weights,
-        inputs=model.inputs,
-        outputs=model.outputs,
-        signature=model.signature,
-        source=msgspec.structs.replace(model.source, notes=(*model.source.notes, note)),
-    )

@@ -11,8 +11,9 @@ from grurt.layers import Add, Linear, Mul
 
 from .axes import Axis, Role
 from .builder import Builder
+from .combining import align
 from .graph import Array, Node
-from .movement import align, tensor_input
+from .movement import tensor_input
 from .parameters import constant, optional, required
 from .values import Arguments, Row, Tensor, Value
 

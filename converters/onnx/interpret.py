@@ -9,7 +9,7 @@ import numpy as np
 
 from grurt.errors import UnsupportedError
 
-from . import convolution, dense, elementwise, movement, normalization, recurrent
+from . import combining, convolution, dense, elementwise, movement, normalization, recurrent, selection
 from .axes import Axis
 from .builder import Builder
 from .folding import Folder
@@ -128,14 +128,14 @@ _HANDLERS: dict[str, Handler] = {
     "BatchNormalization": normalization.batch_normalization,
     "Cast": movement.cast,
     "Clip": elementwise.clip,
-    "Concat": movement.concat,
+    "Concat": combining.concat,
     "Conv": convolution.conv,
     "Div": dense.divide,
     "Dropout": movement.identity,
     "Expand": movement.expand,
     "Flatten": movement.flatten,
     "GRU": recurrent.gru,
-    "Gather": movement.gather,
+    "Gather": selection.gather,
     "Gelu": elementwise.gelu,
     "Gemm": dense.gemm,
     "Identity": movement.identity,
@@ -147,8 +147,8 @@ _HANDLERS: dict[str, Handler] = {
     "Pad": convolution.pad,
     "Reshape": movement.reshape,
     "Shape": movement.shape,
-    "Slice": movement.slice_,
-    "Split": movement.split,
+    "Slice": selection.slice_,
+    "Split": selection.split,
     "Squeeze": movement.squeeze,
     "Sub": dense.subtract,
     "Sum": dense.add,

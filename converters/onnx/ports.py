@@ -12,9 +12,9 @@ from grurt.signature import DType, Port, Signature, StatePort, ValuePort
 
 from .axes import Axis, Role
 from .builder import StateSource
+from .combining import settled
 from .graph import Declaration, Graph, Node
 from .interpret import Interpretation
-from .movement import settled
 from .values import Tensor
 
 _DTYPES: Mapping[str, DType] = {

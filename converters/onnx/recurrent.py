@@ -15,10 +15,11 @@ from grurt.layers import GRU
 
 from .axes import Axis, Dim, Role
 from .builder import Builder, StateSource
+from .combining import rows_along
 from .dense import require_features, without_repeats
 from .elementwise import gru_activations
 from .graph import Array, Node
-from .movement import rows_along, tensor_input
+from .movement import tensor_input
 from .parameters import constant, optional, required
 from .values import Arguments, Row, Tensor, Value, stacked
 

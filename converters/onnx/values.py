@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from .axes import Axis, Dim, Role, dim_size
 from .graph import Array, Node
 
+MAX_STACK = 4096
+"""The most values that one tensor may stack."""
+
 
 @dataclass(frozen=True)
 class Row:

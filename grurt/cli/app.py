@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 
 import grurt as package
+from grurt.cli.bench import bench
 from grurt.cli.convert import convert
 from grurt.cli.demo import demo
 from grurt.cli.exits import BROKEN_PIPE, INTERRUPTED, USAGE
@@ -91,5 +92,5 @@ def grurt(debug: bool) -> None:
     """Run trained GRU networks one timestep at a time."""
 
 
-for command in (convert, inspect, verify, run, demo):
+for command in (convert, inspect, verify, run, bench, demo):
     grurt.add_command(command)

@@ -43,13 +43,13 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
     from grurt.verify import replay
 
     model = load(model_path)
-    verification = model.verify() if against is None else replay(model, _source_answers(model, against, layers))
+    verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))
     click.echo(_as_json(verification) if as_json else _as_text(verification))
     if not verification.ok:
         ctx.exit(DIFFERS)
 
 
-def _source_answers(model: "Model", path: Path, layers: str | None) -> "ReferenceRun":
+def source_answers(model: "Model", path: Path, layers: str | None) -> "ReferenceRun":
     """Return what the source framework answers to a test input with the file that the model was converted from."""
     from grurt.converters import convert
 

@@ -1,0 +1,120 @@
+"""Operators that select a part of a tensor: states of a stack, one timestep, the embedding of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from grurt.layers import Embedding
+
+from . import parameters
+from .axes import Axis, Dim, Role
+from .builder import Builder
+from .graph import Array, Node
+from .movement import tensor_input, without
+from .parameters import axis_index, constant, required
+from .values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
+
+
+def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Slice: of states, of one timestep, or of everything."""
+    tensor = tensor_input(node, args)
+    dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
+        tensor = _select(node, tensor, index, kept)
+    return (tensor,)
+
+
+def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Split: several slices of one axis."""
+    tensor = tensor_input(node, args)
+    index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    parts, start = [], 0
+    for size in parameters.split_sizes(node, args, tensor.shape[index]):
+        parts.append(_select(node, tensor, index, range(start, start + size)))
+        start += size
+    return tuple(parts)
+
+
+def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Gather: an embedding where tokens select rows of a constant, else a selection at constant positions."""
+    data, indices = required(node, args, 0), required(node, args, 1)
+    if isinstance(data, np.ndarray):
+        return (_embedding(node, data, tensor_input(node, args, 1), build),)
+    positions = constant(node, indices, "indices")
+    index = axis_index(node, node.integer("axis", 0), len(data.dims))
+    size = data.shape[index]
+    if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
+        raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
+    kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
+    tensor = _select(node, data, index, kept)
+    return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
+
+
+def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int]) -> Tensor:
+    """Return the tensor at some positions of a dimension."""
+    dim = tensor.dims[index]
+    size = tensor.shape[index]
+    if len(kept) == size and all(position == i for i, position in enumerate(kept[:MAX_STACK])):
+        return tensor
+    if isinstance(kept, range) and _starts_with_stack(tensor, dim):
+        return _select_direction(node, tensor, index, kept)
+    axis = _selectable(node, tensor, dim, len(kept))
+    rows = tuple(row for position in kept for row in tensor.picking(axis, position))
+    stack, new_dim = stacked(rows, node)
+    if tensor.stack is not None and axis.root is not tensor.stack.root:
+        stack, new_dim = tensor.stack, ()
+    return replace(tensor.with_dim(index, new_dim), rows=rows, stack=stack)
+
+
+def _starts_with_stack(tensor: Tensor, dim: Dim) -> bool:
+    return len(dim) == 2 and dim[0] is tensor.stack and dim[1].role is Role.FEATURE
+
+
+def _select_direction(node: Node, tensor: Tensor, index: int, kept: range) -> Tensor:
+    """Select whole rows from a dimension that merges them with their features: one direction of a bidirectional GRU."""
+    _, feature = tensor.dims[index]
+    first, last = kept.start // feature.size, (kept.stop - 1) // feature.size
+    if kept != range(first * feature.size, (last + 1) * feature.size) or not kept:
+        raise node.unsupported(f"it selects {len(kept)} of {tensor.shape[index]} features of a timestep")
+    rows = tensor.rows[first : last + 1]
+    stack, new_dim = stacked(rows, node)
+    return replace(tensor.with_dim(index, (*new_dim, feature)), rows=rows, stack=stack)
+
+
+def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
+    if not 0 < count <= MAX_STACK:
+        raise node.unsupported(f"it selects {count} positions of a tensor of shape {tensor.shape}")
+    if len(dim) != 1:
+        raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
+    axis = dim[0]
+    if axis.role is Role.FEATURE:
+        raise node.unsupported(
+            f"it selects from the features of a timestep ({axis.where})", "a layer must read all features of a value"
+        )
+    if axis.role is Role.BATCH:
+        raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
+    other_stack = tensor.stack is not None and axis.root is not tensor.stack.root
+    if count > 1 and (axis.role is Role.TIME or other_stack or axis.dynamic):
+        raise node.unsupported(
+            f"it selects {count} of {axis.size} positions of {axis.where}",
+            "whole sequences must be kept, in order, or one timestep",
+        )
+    return axis
+
+
+def _embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:
+    if axis_index(node, node.integer("axis", 0), table.ndim) != 0 or table.ndim != 2 or table.dtype.kind != "f":
+        raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
+    if not tokens.integer or tokens.stack is not None or tokens.rows[0].picked:
+        raise node.unsupported("the tokens of an embedding must be an input of the model")
+    source = tokens.rows[0].value
+    size = build.vocabulary_sizes.setdefault(source, table.shape[0])
+    if size != table.shape[0]:
+        raise node.unsupported(f"the input {source!r} is looked up in tables of {size} and of {table.shape[0]} tokens")
+    layer = Embedding(name=build.name(node, "embedding"), inputs=(source,), vocabulary_size=size, size=table.shape[1])
+    name = build.add(layer, {"weight": table})
+    feature = Axis(table.shape[1], f"the feature axis of {name!r}", Role.FEATURE)
+    return replace(tokens, rows=(Row(name),), dims=(*tokens.dims, (feature,)), integer=False)

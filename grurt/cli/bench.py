@@ -1,0 +1,148 @@
+"""``grurt bench``: how long a timestep takes on this machine, and how long its source's engine takes."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grurt.cli.exits import DIFFERS
+from grurt.cli.report import table
+
+if TYPE_CHECKING:
+    from grurt.cli.timing import Call, Tail
+    from grurt.model import Model
+
+EXAMPLE = """\b
+Examples:
+    grurt bench model.grurt --sample-rate 100
+    grurt bench model.grurt --against model.onnx
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one call, in microseconds a timestep."""
+
+    title: str
+    microseconds: float
+    tail: "Tail | None"
+    times_real_time: float | None
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--against",
+    metavar="SRC",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The ONNX file that the model was converted from: onnxruntime runs it beside, on one thread.",
+)
+@click.option(
+    "--sample-rate",
+    metavar="HZ",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Timesteps a second of the real thing: shows how many times faster the model is.",
+)
+@click.option(
+    "--seconds",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="How long to measure, roughly.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    model_path: Path,
+    against: Path | None,
+    sample_rate: float | None,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Time a model's timesteps on random inputs, on one thread.
+
+    Medians of calls in a loop, as a program would make them; and of single calls the percentiles p50, p99, p99.9, and
+    the slowest. With --against, the answers are compared first: the exit code is 1 if they differ.
+    """
+    from grurt.file import load
+
+    model = load(model_path)
+    if against is not None and not _same_answers(model, against):
+        click.echo(f"error: the answers differ from those of {against}: see `grurt verify`", err=True)
+        ctx.exit(DIFFERS)
+    rows = _measure(_calls(model, against), seconds, sample_rate)
+    click.echo(_as_json(rows, sample_rate) if as_json else _as_text(rows, sample_rate))
+
+
+def _same_answers(model: "Model", source: Path) -> bool:
+    from grurt.cli.verify import source_answers
+    from grurt.verify import replay
+
+    return replay(model, source_answers(model, source, layers=None)).ok
+
+
+def _calls(model: "Model", source: Path | None) -> "list[Call]":
+    from grurt.cli import calls
+
+    session = None if source is None else calls.open_session(source)
+    sizes = calls.source_sizes(model, session)
+    chosen = [calls.sequence_call(model, sizes)]
+    if session is not None:
+        chosen.append(calls.source_sequence_call(model, session, sizes))
+    if model.unstreamable_reason:
+        return chosen
+    step = None if session is None else calls.source_step_call(model, session, sizes)
+    if session is not None and step is None:
+        click.echo(f"{source}: takes no single timesteps with states, so whole sequences are compared", err=True)
+    return [*calls.stream_calls(model), *([step] if step else []), *chosen]
+
+
+def _measure(calls: "list[Call]", seconds: float, sample_rate: float | None) -> list[Row]:
+    from grurt.cli.timing import time_calls, time_single
+
+    singles = [call.title for call in calls if call.single]
+    medians = time_calls(calls, seconds / 2)
+    return [
+        Row(
+            call.title,
+            microseconds,
+            time_single(call, seconds / 2 / len(singles)) if call.single else None,
+            1e6 / (microseconds * sample_rate) if sample_rate else None,
+        )
+        for call, microseconds in zip(calls, medians, strict=True)
+    ]
+
+
+def _as_text(rows: list[Row], sample_rate: float | None) -> str:
+    header = ["us a timestep", "median", "p50", "p99", "p99.9", "max"]
+    lines = []
+    for row in rows:
+        tail = [row.tail.p50, row.tail.p99, row.tail.p999, row.tail.max] if row.tail else []
+        cells = [row.title, *(_number(time) for time in (row.microseconds, *tail)), *[""] * (4 - len(tail))]
+        lines.append(cells + ([f"{row.times_real_time:,.0f}"] if row.times_real_time else []))
+    if sample_rate:
+        header.append(f"x real time at {sample_rate:g} Hz")
+    return "\n".join([table(header, lines, align="<" + ">" * (len(header) - 1)), *_comparison(rows)])
+
+
+def _comparison(rows: list[Row]) -> list[str]:
+    """Return a line for each call of onnxruntime: how many times faster the like call of the model is."""
+    ours = {row.title: row.microseconds for row in rows}
+    lines = []
+    for row in rows:
+        if row.title.startswith("onnxruntime"):
+            like = row.title.replace("onnxruntime run", "grurt Model.run")
+            name = like if like in ours else "grurt step"
+            lines.append(f"{name}: {row.microseconds / ours[name]:.3g} times as fast as {row.title}")
+    return ["", *lines] if lines else []
+
+
+def _number(microseconds: float) -> str:
+    return f"{microseconds:.2f}" if microseconds < 100 else f"{microseconds:.0f}"
+
+
+def _as_json(rows: list[Row], sample_rate: float | None) -> str:
+    return json.dumps({"sample_rate": sample_rate, "rows": [asdict(row) for row in rows]})

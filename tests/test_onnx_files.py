@@ -1,0 +1,162 @@
+"""ONNX files that exporters wrote convert to models with the stored answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_graphs
+import pytest
+import reference
+from onnx_graphs import DATA, TOLERANCE
+
+import grurt
+from grurt.converters.onnx import convert_onnx
+from grurt.errors import UnsupportedError
+
+REFUSED = {
+    "a_h0_bf.decomp.op18.onnx": "holds no GRU operator; if the recurrent layer was unrolled",
+    "c_eachstep_bf.oss062.onnx": "linear_before_reset=0, which no PyTorch GRU computes.*repair=True",
+    "c_eachstep_state2.ts.op18.qdyn.onnx": r"\(DynamicQuantizeLinear\): the model was quantized",
+    "gru_op_bi_lbr1.onnx": "2 values stacked along an axis of their own",
+    "gru_op_seqlens.onnx": "sequence_lens, the lengths of padded sequences, is not supported",
+    "i_packed_sorted.ts.op18.onnx": "sequence_lens, the lengths of padded sequences, is not supported",
+    "m_dualpath_step.dyn.op18.onnx": "serves as the batch axis here and as the time axis elsewhere",
+    "m_seq2seq.dyn.op18.onnx": "initial state is computed by other layers, as in an encoder-decoder",
+}
+CONVERTED = sorted(path.name for path in DATA.glob("*.onnx") if path.name not in REFUSED)
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_answers_are_those_stored(name: str) -> None:
+    model = convert_onnx(DATA / name, reference=False)
+    inputs, expected = onnx_graphs.stored(name)
+    found = model.run(inputs)
+    assert isinstance(found, dict)
+    assert found.keys() == expected.keys()
+    for port, array in expected.items():
+        np.testing.assert_allclose(found[port], array, rtol=0, atol=TOLERANCE, strict=True)
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_answers_are_those_of_onnxruntime(name: str) -> None:
+    model = convert_onnx(DATA / name)
+    if model.reference_run is None:
+        pytest.fail(f"no reference run: {model.source.notes}")
+    verification = model.verify()
+    assert verification.max_error < TOLERANCE
+    assert verification.same_bits
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_sizes_of_the_export_do_not_matter(name: str) -> None:
+    model = convert_onnx(DATA / name, reference=False)
+    sizes = {"batch": 3, "time": 7, "one": 1}
+    random = np.random.default_rng(0)
+    inputs = {}
+    for port in model.signature.inputs:
+        if isinstance(port, grurt.StatePort):
+            own = {"state": len(port.states), "feature": model.state_shapes[port.states[0]][0]}
+        else:
+            own = {"feature": model.values[port.value].size}
+        shape = [(sizes | own)[axis] for axis in port.axes]
+        tokens = port.dtype.startswith("int")
+        inputs[port.name] = (
+            random.integers(11, size=shape) if tokens else random.uniform(-1, 1, shape).astype(np.float32)
+        )
+    found = model.run(inputs)
+    assert isinstance(found, dict)
+    for row in range(3):
+        one = {
+            port.name: inputs[port.name].take(row, port.axes.index("batch"))
+            for port in model.signature.inputs
+            if "batch" in port.axes
+        }
+        check_against_reference(model, one, found, row)
+
+
+def check_against_reference(
+    model: grurt.Model, inputs: dict[str, onnx_graphs.Array], found: dict[str, onnx_graphs.Array], row: int
+) -> None:
+    """Compare one sequence of a batch with the float64 reference."""
+    values, states = {}, {}
+    for port in model.signature.inputs:
+        axes = [axis for axis in port.axes if axis != "batch"]
+        if isinstance(port, grurt.StatePort):
+            stack = inputs[port.name] if "state" in axes else inputs[port.name][None]
+            states |= dict(zip(port.states, stack, strict=True))
+        else:
+            array = inputs[port.name]
+            values[port.value] = array if "time" in axes else array[None]
+    outputs, finals = reference.run(model, values, states)
+    for port in model.signature.outputs:
+        array = found[port.name].take(row, port.axes.index("batch"))
+        if isinstance(port, grurt.StatePort):
+            expected = np.stack([finals[name] for name in port.states])
+        else:
+            expected = outputs[port.value]
+        np.testing.assert_allclose(array.reshape(expected.shape), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=REFUSED[name]):
+        convert_onnx(DATA / name)
+
+
+def test_faulty_export_is_repaired_on_request() -> None:
+    name = "c_eachstep_bf.oss062.onnx"
+    model = convert_onnx(DATA / name, repair=True)
+    assert model.source.notes == ("linear_before_reset=0, written by a faulty PyTorch exporter, was repaired to 1",)
+    inputs, expected = onnx_graphs.stored(name)
+    found = model.run(inputs)
+    assert isinstance(found, dict)
+    np.testing.assert_allclose(found["y"], expected["y"], rtol=0, atol=TOLERANCE, strict=True)
+    assert model.verify().max_error < TOLERANCE
+
+
+def test_repair_leaves_sound_files_alone() -> None:
+    assert convert_onnx(DATA / "c_eachstep_bf.ts.da.op20.onnx", repair=True).source.notes == ()
+
+
+def test_source_says_where_the_model_comes_from_and_no_more() -> None:
+    source = convert_onnx(DATA / "h_nsnet2.dyn.op18.onnx").source
+    assert source == grurt.Source(format="onnx", producer="pytorch 2.13.0+cpu", file="h_nsnet2.dyn.op18.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("c_eachstep_state2.ts.op18.onnx", ["gru", "gru_1", "fc"]),
+        ("b_lasthidden.dyn.op20.onnx", ["gru", "gru_1", "gru_1_last", "fc"]),
+        ("e_charlm.ts.da.op23.onnx", ["emb", "gru", "fc", "log_softmax"]),
+        ("h_nsnet2.dyn.op18.onnx", ["fc1", "relu", "gru1", "gru2", "fc2", "relu_1", "fc3", "relu_2", "fc4", "sigmoid"]),
+        ("d_bi.ts.da.op18.onnx", ["gru", "gru_reverse", "gru_concat", "fc"]),
+        ("l_residual.ts.op17.onnx", ["p", "leaky_relu", "g1", "add", "g2", "add_1", "gelu", "fc"]),
+        ("f_cell.dyn.op23.onnx", ["cell", "fc"]),
+    ],
+)
+def test_layers_have_the_names_of_the_modules(name: str, layers: list[str]) -> None:
+    assert [layer.name for layer in convert_onnx(DATA / name, reference=False).layers] == layers
+
+
+def test_ports_are_the_files_own() -> None:
+    signature = convert_onnx(DATA / "c_eachstep_state2.dyn.db.op18.onnx", reference=False).signature
+    assert signature.inputs == (
+        grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch", "time", "feature")),
+        grurt.StatePort(name="h0", states=("gru", "gru_1"), dtype="float32", axes=("state", "batch", "feature")),
+    )
+    assert signature.outputs == (
+        grurt.ValuePort(name="y", value="y", dtype="float32", axes=("batch", "time", "feature")),
+        grurt.StatePort(name="hn", states=("gru", "gru_1"), dtype="float32", axes=("state", "batch", "feature")),
+    )
+
+
+def test_time_first_is_seen_where_the_gru_scans_it() -> None:
+    signature = convert_onnx(DATA / "a_h0_tf.dyn.op18.onnx", reference=False).signature
+    assert signature.inputs[0].axes == ("time", "batch", "feature")
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        convert_onnx(tmp_path / "none.onnx")

@@ -1,0 +1,250 @@
+"""What is not supported is refused by name, with the reason and what to do; nothing is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_graphs
+import pytest
+from onnx import NodeProto, TensorProto
+from onnx_graphs import HIDDEN, INPUT, after_gru, convert, gru_weights, node, proto, random
+
+from grurt.errors import ConversionError, UnsupportedError
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([node("ReduceMean", ["s"], ["y"], name="pool")], r"node 'pool' \(ReduceMean\): it computes across timesteps"),
+        ([node("Exp", ["s"], ["y"])], r"node 'y' \(Exp\): the operator is not supported; supported are GRU, linear"),
+        ([node("Erf", ["s"], ["y"])], "erf is supported as a part of GELU only"),
+        ([node("Cast", ["s"], ["y"], to=TensorProto.INT64)], "it casts features to int64"),
+        ([node("MatMul", ["s", "s"], ["y"])], "only a value times a constant matrix is supported"),
+        ([node("Gemm", ["h", "M"], ["y"], transA=1)], r"it transposes the value that it multiplies \(transA=1\)"),
+        ([node("Gemm", ["h", "M", "h"], ["y"], beta=2.0)], "it adds a value times beta=2.0"),
+        ([node("Gather", ["s", "one"], ["y"], axis=2)], "it selects from the features of a timestep"),
+        ([node("Gather", ["s", "one"], ["y"], axis=1)], "it selects from the batch"),
+        ([node("Gather", ["s", "one"], ["y"], axis=0)], "it picks position 1 of 1009.*only the last or first timestep"),
+        ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
+        ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
+        ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of 1009 positions of axis 0 of input 'x'"),
+        (
+            [node("MatMul", ["s", "M"], ["m"]), node("Reshape", ["m", "heads"], ["y"])],
+            "splits the feature axis of 'linear'.*attention heads or groups",
+        ),
+        ([node("Reshape", ["s", "merge"], ["y"])], "output 'y': one of its axes merges 2 axes"),
+        ([node("Expand", ["h", "wide"], ["y"])], r"it repeats a value of shape .* to \(4, 1, 1\)"),
+        ([node("Squeeze", ["s", "two"], ["y"])], r"it squeezes the axes \(2,\) of the shape .* not of size 1"),
+        ([node("Add", ["s", "h"], ["y"])], "it combines values of the shapes .* whose axes are not the same"),
+        ([node("Add", ["s", "big"], ["y"])], "a constant may be one number, or one for each feature"),
+        ([node("Add", ["s", "whole"], ["y"])], "it combines features with a constant of the type int64"),
+        (
+            [node("Softmax", ["s"], ["y"], axis=0)],
+            "axis 0 of input 'x' serves as the feature axis here and as the time",
+        ),
+        ([node("LayerNormalization", ["s", "M"], ["y"], axis=1)], "it normalizes several axes"),
+        ([node("Relu", ["s"], ["y"], alpha=0.5)], r"\(Relu\): its attribute 'alpha' is not understood"),
+        ([node("Dropout", ["s", "half", "true"], ["y"])], "exported in training mode; call model.eval"),
+        ([node("Clip", ["s", "h"], ["y"])], "its min must be a constant, but depends on the model's inputs"),
+        ([node("Elu", ["M"], ["m"]), node("MatMul", ["s", "m"], ["y"])], "grurt does not evaluate this operator"),
+    ],
+)
+def test_operators(nodes: Sequence[NodeProto], message: str) -> None:
+    weights = {
+        "M": random(HIDDEN, 4),
+        "two": np.array([2]),
+        "far": np.array([5000]),
+        "heads": np.array([0, 0, 2, 2]),
+        "merge": np.array([-1, HIDDEN]),
+        "wide": np.array([4, 1, 1]),
+        "big": random(4, 1, HIDDEN),
+        "whole": np.array([1, 2, 3, 4, 5]),
+        "half": np.array(0.5, np.float32),
+        "true": np.array(True),
+    }
+    read = {name for one in nodes for name in one.input}
+    used = {name: array for name, array in weights.items() if name in read}
+    with pytest.raises(UnsupportedError, match=message):
+        convert(after_gru(nodes, used))
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        ("LSTM", r"node 'cell' \(LSTM\): grurt runs GRU networks; LSTM is not supported; train the model with a GRU"),
+        ("RNN", r"node 'cell' \(RNN\): grurt runs GRU networks; the plain RNN is not supported"),
+    ],
+)
+def test_other_recurrent_layers(op: str, message: str) -> None:
+    gates = {"LSTM": 4, "RNN": 1}[op]
+    weights = {"W": random(1, gates * HIDDEN, INPUT), "R": random(1, gates * HIDDEN, HIDDEN)}
+    cell = node(op, ["x", "W", "R"], ["y"], hidden_size=HIDDEN, name="cell")
+    with pytest.raises(UnsupportedError, match=message):
+        convert(proto([cell], {"x": (4, 2, INPUT)}, ["y"], weights))
+
+
+@pytest.mark.parametrize("producer", ["tf2onnx", "keras2onnx"])
+def test_keras_exports_are_sent_back_to_the_keras_file(producer: str) -> None:
+    linear = [node("MatMul", ["x", "M"], ["y"])]
+    graph = proto(linear, {"x": (4, INPUT)}, ["y"], {"M": random(INPUT, 4)}, producer=producer)
+    with pytest.raises(UnsupportedError, match=f"written by {producer} and holds no GRU; convert the .keras"):
+        convert(graph)
+
+
+def test_a_graph_without_any_gru() -> None:
+    with pytest.raises(UnsupportedError, match="the graph holds no GRU operator"):
+        convert(proto([node("MatMul", ["x", "M"], ["y"])], {"x": (4, INPUT)}, ["y"], {"M": random(INPUT, 4)}))
+
+
+def gru(inputs: Sequence[str], outputs: Sequence[str] = ("Y", "Y_h"), **attributes: object) -> NodeProto:
+    return node("GRU", inputs, outputs, hidden_size=HIDDEN, name="gru", **attributes)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error", "message"),
+    [
+        ({"direction": "sideways"}, ConversionError, "its direction is none of forward, reverse, bidirectional"),
+        ({"activations": ["Sigmoid", "Sine"]}, UnsupportedError, "the activation 'Sine'; supported are Relu"),
+        ({"activations": ["Sigmoid"]}, ConversionError, "expected 2 activations for each of 1 directions, got 1"),
+        ({"output_sequence": 1}, UnsupportedError, "its attribute 'output_sequence' is not understood"),
+        ({"clip": 1}, ConversionError, "expected a number as its attribute 'clip'"),
+    ],
+)
+def test_gru_attributes(attributes: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        convert(proto([gru(["x", "W", "R", "B"], **attributes)], {"x": ("t", "b", INPUT)}, ["Y"], gru_weights()))
+
+
+def test_gru_weights_of_a_wrong_shape() -> None:
+    weights = {**gru_weights(), "B": random(1, 3 * HIDDEN)}
+    with pytest.raises(ConversionError, match=r"expected B of shape \(1, 30\), got float32 \(1, 15\)"):
+        convert(proto([gru(["x", "W", "R", "B"])], {"x": ("t", "b", INPUT)}, ["Y"], weights))
+
+
+def test_gru_weights_that_depend_on_an_input() -> None:
+    weights = {name: gru_weights()[name] for name in ("R", "B")}
+    inputs = {"x": ("t", "b", INPUT), "W": (1, 3 * HIDDEN, INPUT)}
+    with pytest.raises(UnsupportedError, match="its weights W must be a constant, but depends on the model's inputs"):
+        convert(proto([gru(["x", "W", "R", "B"])], inputs, ["Y"], weights))
+
+
+def test_linear_before_reset_that_pytorch_cannot_mean() -> None:
+    graph = proto([gru(["x", "W", "R", "B"])], {"x": ("t", "b", INPUT)}, ["Y"], gru_weights(), producer="pytorch")
+    with pytest.raises(UnsupportedError, match="gives wrong answers in every runtime; export again with onnxscript"):
+        convert(graph)
+    assert convert(graph, repair=True).layers[0].linear_before_reset  # type: ignore[union-attr]
+
+
+def test_one_state_for_two_grus() -> None:
+    second = gru_weights(size=HIDDEN, prefix="2")
+    nodes = [
+        gru(["x", "W", "R", "B", "", "h"]),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("GRU", ["s", "2W", "2R", "2B", "", "h"], ["y"], hidden_size=HIDDEN),
+    ]
+    weights = {**gru_weights(), **second, "one": np.array([1])}
+    inputs = {"x": ("t", "b", INPUT), "h": (1, "b", HIDDEN)}
+    with pytest.raises(UnsupportedError, match="input 'h': it holds 1 states, and the GRUs read those at"):
+        convert(proto(nodes, inputs, ["y"], weights))
+
+
+def test_states_of_which_one_is_left_over() -> None:
+    nodes = [node("Slice", ["h", "zero", "one", "zero"], ["first"]), gru(["x", "W", "R", "B", "", "first"])]
+    weights = {**gru_weights(), "zero": np.array([0]), "one": np.array([1])}
+    inputs = {"x": ("t", "b", INPUT), "h": (2, "b", HIDDEN)}
+    with pytest.raises(UnsupportedError, match=r"input 'h': it holds 2 states, and the GRUs read those at \[0\]"):
+        convert(proto(nodes, inputs, ["Y"], weights))
+
+
+def test_a_state_that_other_layers_read() -> None:
+    nodes = [gru(["x", "W", "R", "B", "", "h"]), node("Relu", ["h"], ["y"])]
+    inputs = {"x": ("t", "b", INPUT), "h": (1, "b", HIDDEN)}
+    with pytest.raises(UnsupportedError, match="input 'h': it is the state of 'gru', and other layers read it too"):
+        convert(proto(nodes, inputs, ["Y", "y"], gru_weights()))
+
+
+def test_an_input_that_nothing_reads() -> None:
+    inputs = {"x": ("t", "b", INPUT), "unused": ("b",)}
+    with pytest.raises(UnsupportedError, match="input 'unused': no layer reads it"):
+        convert(proto([gru(["x", "W", "R", "B"])], inputs, ["Y"], gru_weights()))
+
+
+def test_weights_that_nothing_reads() -> None:
+    weights = {**gru_weights(), "lost.weight": random(4, 4), "shape": np.array([1, 2])}
+    with pytest.raises(ConversionError, match=r"holds 1 weights that nothing reads: 'lost\.weight'"):
+        convert(proto([gru(["x", "W", "R", "B"])], {"x": ("t", "b", INPUT)}, ["Y"], weights))
+
+
+def test_an_output_that_is_constant() -> None:
+    nodes = [gru(["x", "W", "R", "B"]), node("Identity", ["M"], ["m"])]
+    with pytest.raises(UnsupportedError, match="output 'm': it is a constant"):
+        convert(proto(nodes, {"x": ("t", "b", INPUT)}, ["Y", "m"], {**gru_weights(), "M": random(4, 4)}))
+
+
+def test_something_that_depends_on_the_number_of_timesteps() -> None:
+    nodes = [
+        node("Shape", ["x"], ["sizes"]),
+        node("Gather", ["sizes", "m"], ["n"]),
+        node("Cast", ["n"], ["length"], to=TensorProto.FLOAT),
+        node("Div", ["s", "length"], ["y"]),
+    ]
+    with pytest.raises(UnsupportedError, match="depends on how many timesteps or sequences there are"):
+        convert(after_gru(nodes, {"m": np.array(0)}))
+
+
+def test_look_ahead() -> None:
+    nodes = [
+        node("Conv", ["x", "K"], ["c"], pads=[1, 1]),
+        node("Transpose", ["c"], ["p"], perm=[2, 0, 1]),
+        node("GRU", ["p", "W", "R", "B"], ["y"], hidden_size=HIDDEN),
+    ]
+    weights = {**gru_weights(size=4), "K": random(4, INPUT, 3)}
+    with pytest.raises(UnsupportedError, match=r"expected padding by 2 .* got 1 and 1; a convolution that looks ahead"):
+        convert(proto(nodes, {"x": ("b", INPUT, "t")}, ["y"], weights))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [(TensorProto.STRING, "the element type STRING is not supported"), (TensorProto.BOOL, "the type bool is not")],
+)
+def test_types_of_inputs(dtype: int, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        convert(proto([gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), dtypes={"x": dtype}))
+
+
+def test_an_input_of_unknown_shape() -> None:
+    graph = proto([gru(["x", "W", "R", "B"])], {"x": ("t", "b", INPUT)}, ["Y"], gru_weights())
+    graph.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(UnsupportedError, match="input 'x': the file does not say its shape"):
+        convert(graph)
+
+
+@pytest.mark.parametrize(
+    ("opset", "message"), [(6, "version 6 of the ONNX operators"), (900, "update the package onnx")]
+)
+def test_versions_of_the_operators(opset: int, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        convert(proto([gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), opset=opset))
+
+
+def test_operators_of_other_domains() -> None:
+    graph = after_gru([node("FusedGemm", ["s"], ["y"], domain="com.microsoft")])
+    with pytest.raises(UnsupportedError, match=r"\(com.microsoft.FusedGemm\): the operator is not supported"):
+        convert(graph)
+
+
+def test_a_test_input_that_would_be_too_large() -> None:
+    model = convert(after_gru([node("Relu", ["s"], ["y"])], shape=(10_000_000, 1, INPUT)), reference=True)
+    assert model.reference_run is None
+    assert model.source.notes == (
+        "no reference run: the file fixes the input 'x' to the shape (10000000, 1, 3), too large for a test",
+    )
+
+
+def test_a_graph_that_onnxruntime_cannot_run_converts_with_a_note() -> None:
+    graph = proto([gru(["x", "W", "R", "B"], layout=1)], {"x": (2, 4, INPUT)}, ["Y"], gru_weights())
+    (note,) = convert(graph, reference=True).source.notes
+    assert note.startswith("no reference run: onnxruntime cannot run the file:")
+    assert "/" not in note
+    assert onnx_graphs.kinds(convert(graph)) == ["gru"]
