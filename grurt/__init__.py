@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from grurt.errors import (
+    ConcurrentUseError,
     ConversionError,
     DescriptionError,
     GrurtError,
@@ -71,6 +72,7 @@ __all__ = [
     "BatchNorm",
     "Clip",
     "Concat",
+    "ConcurrentUseError",
     "Conv1d",
     "ConversionError",
     "DescriptionError",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.errors import InputValueError, StreamingError
+from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
 from grurt.kernels import codes, entry
 from grurt.kernels.compiled import entry_point
 from grurt.plan import Plan, aligned_zeros
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 BLOCK_FLOATS = 1 << 18
 """Scratch memory of a block of rows, in float32: 1 MiB, about half of today's level-2 caches."""
+MAX_BLOCK_ROWS = 64
+"""Rows of a block: enough that reading the weights once for all of them costs little."""
+
+_BUSY = (
+    "another thread is using this stream or pool: expected one thread at a time; give each thread a stream of its own"
+)
 
 
 def refuses(nonfinite: str) -> bool:
@@ -82,23 +88,26 @@ class Context:
         return self.array[start : start + codes.PORT_SLOTS]
 
     def use_states(self, states: States) -> None:
-        """Advance these states from now on; they must outlive the context's use."""
+        """Advance these states from now on."""
+        self._states = (states.buffer, states.steps)  # what there are addresses of must stay alive
         self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
         self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
 
     def reserve(self, rows: int) -> None:
         """Make room in scratch memory for blocks of at least ``rows`` timesteps."""
+        self.expect_idle()
         if rows > self.array[codes.CONTEXT_CAPACITY]:
-            self._scratch = aligned_zeros(rows * self.plan.row_size)
-            self.array[codes.CONTEXT_SCRATCH] = self._scratch.ctypes.data
+            scratch = aligned_zeros(rows * self.plan.row_size)
+            self.array[codes.CONTEXT_SCRATCH] = scratch.ctypes.data
             self.array[codes.CONTEXT_CAPACITY] = rows
+            self._scratch = scratch
 
     def reserve_block(self, n_steps: int) -> None:
         """Make room for a run of ``n_steps`` timesteps, in blocks whose scratch memory stays in the cache."""
         self.reserve(min(n_steps, self._block_rows()))
 
     def _block_rows(self) -> int:
-        return int(max(4, min(64, BLOCK_FLOATS // max(1, self.plan.row_size)))) // 4 * 4
+        return int(max(4, min(MAX_BLOCK_ROWS, BLOCK_FLOATS // max(1, self.plan.row_size)))) // 4 * 4
 
     def run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> None:
         """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports."""
@@ -126,12 +135,19 @@ class Context:
         self.array[codes.CONTEXT_N_STREAMS] = n_streams
         self.array[codes.CONTEXT_CALL] += 1
 
+    def expect_idle(self) -> None:
+        """Raise ConcurrentUseError if another thread is inside the kernels with this context."""
+        if self.array[codes.CONTEXT_BUSY]:
+            raise ConcurrentUseError(_BUSY)
+
     def call(self) -> int:
         """Enter the kernels, and return their status."""
         return self.advance(self.array, entry.BY_ADDRESS, entry.BY_ADDRESS, entry.BY_ADDRESS)
 
     def raise_fault(self, status: int, inputs: Sequence[NDArray[Any]]) -> NoReturn:
-        """Raise the exception for a status of the kernels that found a fault in one of the inputs."""
+        """Raise the exception for a status of the kernels other than OK and NOT_PLAIN."""
+        if status == codes.BUSY:
+            raise ConcurrentUseError(_BUSY)
         number = int(self.array[codes.CONTEXT_FAULT_PORT])
         port, array = self.plan.inputs[number], inputs[number]
         index = int(self.array[codes.CONTEXT_FAULT_INDEX])

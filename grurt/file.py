@@ -92,6 +92,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     from grurt.kernels.compiled import ready
 
     ready()
+    model.plan  # noqa: B018 - lowers the model, which may refuse it
     return model
 
 

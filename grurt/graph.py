@@ -23,6 +23,7 @@ from grurt.layers import (
     Output,
     Shape,
 )
+from grurt.plan import padded
 from grurt.text import check_name
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ MAX_SIZE = 1 << 20
 MAX_LAYERS = 1 << 12
 
 MAX_TOTAL_SIZE = 1 << 24
-"""The largest sum of the sizes of all values and states of a model, for the same reason."""
+"""The largest sum of the padded sizes of all values and states of a model, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
         _check_new_name(layer.name, values)
         values[layer.name] = _layer_value(layer, values)
     _check_outputs(outputs, values)
-    total = sum(value.size for value in values.values()) + sum(map(math.prod, state_shapes(layers).values()))
+    total = sum(padded(value.size) for value in values.values())
+    total += sum(math.prod(shape[:-1]) * padded(shape[-1]) for shape in state_shapes(layers).values())
     if total > MAX_TOTAL_SIZE:
         raise ModelError(f"the sizes of all values and states may add up to {MAX_TOTAL_SIZE}, got {total}")
     return values
@@ -171,8 +173,8 @@ def _check_parameters(layer: Layer) -> None:
             _check_range(where, number, 1)
         elif isinstance(number, float):
             _check_finite(where, number)
-            if field.name in ("epsilon", "clip") and number <= 0:
-                raise ModelError(f"{where} must be positive, got {number}")
+            if field.name in ("epsilon", "clip") and np.float32(number) <= 0:
+                raise ModelError(f"{where} must be positive in float32, got {number}")
         elif isinstance(number, msgspec.Struct):
             _check_function(where, number)
     if isinstance(layer, Conv1d):

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from grurt import functions as fn
 from grurt import layers as ly
+from grurt.errors import ModelError
 from grurt.kernels import codes
-from grurt.packing import Floats, pack_conv1d, pack_dense, pack_gru, pack_rows, padded
-from grurt.plan import Plan, PlanPort, PlanState, aligned_zeros
+from grurt.packing import Floats, pack_conv1d, pack_dense, pack_gru, pack_rows
+from grurt.plan import LANES, Plan, PlanPort, PlanState, aligned_zeros, padded
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -171,7 +172,10 @@ class _Lowering:
             self._offsets[layer.name] = self._offsets[source]
             return
         self._offsets[layer.name] = self._reserve(self._stride(layer.name))
-        kind, slots = _LOWER[type(layer)](self, layer)
+        try:
+            kind, slots = _LOWER[type(layer)](self, layer)
+        except ModelError as error:
+            raise ModelError(f"layer {layer.name!r}: {error}") from None
         if kind is not None:
             self._add_operation(kind, layer, None if kind == codes.EMBEDDING else source, slots)
 
@@ -232,7 +236,7 @@ class _Lowering:
         history = (layer.kernel_size - 1) * layer.dilation
         slots = {
             codes.OP_WEIGHTS: self._add_weights(pack_conv1d(self._weight(layer, "weight"), bias, layer.groups)),
-            codes.OP_TEMP: self._reserve(_CACHE_LINE),
+            codes.OP_TEMP: self._reserve(LANES),
             codes.OP_TAPS: layer.kernel_size,
             codes.OP_DILATION: layer.dilation,
             codes.OP_GROUPS: layer.groups,

@@ -4,23 +4,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import ModelError
+from grurt.plan import LANES, padded
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-
-LANES = 16
-
-
-def padded(size: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    return -(-size // LANES) * LANES
 
 
 def pack_dense(weight: NDArray[np.floating], bias: NDArray[np.floating]) -> Floats:
     """Pack ``weight (outputs, inputs)`` and ``bias (outputs,)`` for `grurt.kernels.dense`."""
     outputs, inputs = weight.shape
     columns = np.zeros((1 + inputs, padded(outputs)), np.float32)
-    columns[0, :outputs] = bias
+    columns[0, :outputs] = _to_float32(bias)
     columns[1:, :outputs] = weight.T
     whole = columns.shape[1] // (3 * LANES) * (3 * LANES)
     panels = columns[:, :whole].reshape(1 + inputs, -1, 3 * LANES)
@@ -73,9 +67,15 @@ def pack_conv1d(weight: Floats, bias: Floats, groups: int) -> Floats:
 def pack_rows(*rows: NDArray[np.floating]) -> Floats:
     """Pack vectors ``(size,)`` or matrices ``(n, size)``, each row padded to whole vectors, one after the other."""
     matrix = np.concatenate([np.atleast_2d(row) for row in rows])
-    with np.errstate(over="ignore"):
-        packed = np.zeros((len(matrix), padded(matrix.shape[1])), np.float32)
-        packed[:, : matrix.shape[1]] = matrix
-    if not np.isfinite(packed).all():
-        raise ModelError("the weights of a normalisation are too large for float32")
+    packed = np.zeros((len(matrix), padded(matrix.shape[1])), np.float32)
+    packed[:, : matrix.shape[1]] = _to_float32(matrix)
     return packed.ravel()
+
+
+def _to_float32(array: NDArray[np.floating]) -> Floats:
+    """Round sums and quotients of weights to float32; raise ModelError if one of them is too large."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise ModelError("weights that belong together (two biases, a scale and a variance) are too large for float32")
+    return rounded

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+LANES = 16
+"""Numbers in a vector. Values and states are padded to whole vectors."""
+
+
+def padded(size: int) -> int:
+    """Return a size rounded up to whole vectors."""
+    return -(-size // LANES) * LANES
+
 
 @dataclass(frozen=True)
 class PlanPort:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from grurt import snapshot
-from grurt.context import refuses, streaming_context
-from grurt.errors import InputShapeError, InputValueError, StreamIdError
+from grurt import arrays, snapshot
+from grurt.context import MAX_BLOCK_ROWS, refuses, streaming_context
+from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
 from grurt.kernels import codes
 from grurt.ports import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.states import States, check_states
@@ -19,10 +20,13 @@ from grurt.workers import Workers
 if TYPE_CHECKING:
     from grurt.model import Model, Nonfinite
 
-Ids = Sequence[Hashable] | NDArray[np.integer[Any]]
+Ids = Sequence[Hashable] | NDArray[np.integer[Any]] | Any
 
 _FLOAT32 = np.dtype(np.float32)
+_FLOAT32_BYTES = 4
 _INT64_BYTES = 8
+_NEXT = object()
+_NO_IDS = np.zeros(0, np.int64)
 _FREE = -1
 
 
@@ -52,21 +56,27 @@ class StreamPool:
     """
 
     def __init__(
-        self, model: Model, streams: int | Iterable[Hashable], *, threads: int = 1, nonfinite: Nonfinite = "refuse"
+        self,
+        model: Model,
+        streams: SupportsIndex | Iterable[Hashable],
+        *,
+        threads: int = 1,
+        nonfinite: Nonfinite = "refuse",
     ) -> None:
         if threads < 1:
             raise InputValueError(f"Model.pool: expected at least 1 thread, got {threads}")
-        if isinstance(streams, int) and streams < 0:
+        n_slots = operator.index(streams) if isinstance(streams, SupportsIndex) else 0
+        if n_slots < 0:
             raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
         self._model = model
         self._refuse_nonfinite = refuses(nonfinite)
-        n_slots = streams if isinstance(streams, int) else 0
         self._states = States(model.plan, n_slots)
         self._last_call = np.zeros(n_slots, np.int64)
         self._free: list[int] = []
         self._output_size = model.plan.outputs[0].size
         self._port_bytes = [
-            _INT64_BYTES if port.tokens else 4 * port.size for port in model.plan.inputs + model.plan.outputs
+            _INT64_BYTES if port.tokens else _FLOAT32_BYTES * port.size
+            for port in model.plan.inputs + model.plan.outputs
         ]
         # One context checks a call and, without helpers, runs it; with helpers, each thread has one of its own to run.
         self._front = streaming_context(model, self._states, nonfinite)
@@ -74,19 +84,23 @@ class StreamPool:
         self._front.array[codes.CONTEXT_PHASE] = codes.CHECK if self._shares else codes.CHECK_AND_RUN
         for context in self._shares:
             context.array[codes.CONTEXT_PHASE] = codes.RUN
+        for context in (self._front, *self._shares):
+            context.reserve_block(MAX_BLOCK_ROWS)
         self._workers = Workers(threads - 1)
-        self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, int) else {}
+        self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, SupportsIndex) else {}
         self._use_states()
-        if not isinstance(streams, int):
+        if not isinstance(streams, SupportsIndex):
             for name in streams:
                 self.add(name)
 
     def _use_states(self) -> None:
+        n_slots = len(self._last_call)
+        self._own_streams = np.zeros(max(1, n_slots), np.int64)
+        self._front.array[codes.CONTEXT_OWN_STREAMS] = self._own_streams.ctypes.data
         for context in (self._front, *self._shares):
             context.use_states(self._states)
-            context.reserve_block(len(self._last_call))
             context.array[codes.CONTEXT_LAST_CALL] = self._last_call.ctypes.data
-            context.array[codes.CONTEXT_N_SLOTS] = len(self._last_call)
+            context.array[codes.CONTEXT_N_SLOTS] = n_slots
 
     @property
     def model(self) -> Model:
@@ -109,12 +123,12 @@ class StreamPool:
     def __contains__(self, stream_id: object) -> bool:
         """Whether there is a stream of this id."""
         if self._slot_of_name is not None:
-            return stream_id in self._slot_of_name
+            return isinstance(stream_id, Hashable) and stream_id in self._slot_of_name
         if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
             return False
         return bool(0 <= stream_id < len(self._last_call) and self._last_call[stream_id] != _FREE)
 
-    def add(self, stream_id: Hashable = None) -> Hashable:
+    def add(self, stream_id: Hashable = _NEXT) -> Hashable:
         """Add a stream at the model's initial state, and return its id.
 
         Parameters
@@ -129,9 +143,11 @@ class StreamPool:
             If there is such a stream already, or the pool numbers its streams itself.
         """
         if self._slot_of_name is None:
-            if stream_id is not None:
+            if stream_id is not _NEXT:
                 raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
             return self._take_slot()
+        if stream_id is _NEXT:
+            raise StreamIdError("StreamPool.add: this pool names its streams: expected an id, got none")
         if stream_id in self._slot_of_name:
             raise StreamIdError(f"StreamPool.add: there is a stream {stream_id!r} already: drop it first")
         self._slot_of_name[stream_id] = self._take_slot()
@@ -141,8 +157,11 @@ class StreamPool:
         if not self._free:
             size = len(self._last_call)
             larger = max(16, 2 * size)
-            self._states.grow(larger)
+            for context in (self._front, *self._shares):
+                context.expect_idle()
+            states = self._states.grown(larger)
             self._last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
+            self._states = states
             self._free = list(range(larger - 1, size - 1, -1))
             self._use_states()
         slot = self._free.pop()
@@ -182,8 +201,8 @@ class StreamPool:
         InputShapeError, InputTypeError, InputValueError
             As in `Stream.step`. In any case, no stream has been advanced.
         """
-        if type(ids) is np.ndarray:
-            y = np.empty((*ids.shape[:1], self._output_size), _FLOAT32) if out is None else out
+        if self._takes_plain(ids, xs, 2):
+            y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
             if self._run_plain("StreamPool.step", ids, xs, y):
                 return y
         return self._run("StreamPool.step", ids, xs, out, ())
@@ -193,9 +212,19 @@ class StreamPool:
 
         The parameters, the errors and the bits are those of so many calls of `step`.
         """
-        if out is not None and self._run_plain("StreamPool.run", ids, xs, out):
+        if out is not None and self._takes_plain(ids, xs, 3) and self._run_plain("StreamPool.run", ids, xs, out):
             return out
         return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
+
+    def _takes_plain(self, ids: Ids, xs: Any, n_dimensions: int) -> bool:
+        """Whether the kernels may be offered a call as it is: arrays, and ids that are numbers of streams."""
+        return (
+            self._slot_of_name is None
+            and type(ids) is np.ndarray
+            and ids.ndim == 1
+            and type(xs) is np.ndarray
+            and xs.ndim == n_dimensions
+        )
 
     def _run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
         """Run if the kernels can take these objects as they are; return whether they did."""
@@ -224,6 +253,8 @@ class StreamPool:
 
     def _run_shares(self) -> None:
         """Spread the call that the front context has checked over the threads, in fours, as kernels take them."""
+        for context in self._shares:
+            context.expect_idle()
         addresses, streams, n_streams, n_steps = self._front.bound()
         row_bytes = [n_steps * size for size in self._port_bytes]
         size = max(4, -(-n_streams // (4 * len(self._shares))) * 4)
@@ -242,15 +273,18 @@ class StreamPool:
         if status != codes.OK:
             self._front.raise_fault(status, inputs)
 
-    def _slots(self, where: str, ids: Ids) -> NDArray[np.int64]:
+    def _slots(self, where: str, ids: Any) -> NDArray[np.int64]:
+        if not isinstance(ids, Sequence | np.ndarray):
+            raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
         if self._slot_of_name is not None:
             return np.array([self._slot(where, stream_id) for stream_id in ids], np.int64)
-        slots = np.asarray(ids)
-        if slots.size and slots.dtype.kind not in "iu":
-            raise StreamIdError(f"{where}: this pool numbers its streams: expected integers, got dtype {slots.dtype}")
+        try:
+            slots = arrays.integers(where, ids, "integers, as this pool numbers its streams") if len(ids) else _NO_IDS
+        except InputTypeError as error:
+            raise StreamIdError(str(error)) from None
         if slots.ndim != 1:
             raise InputShapeError(f"{where}: expected ids of shape (n_streams,), got {slots.shape}")
-        return np.ascontiguousarray(slots, np.int64)
+        return slots
 
     def _slot(self, where: str, stream_id: Hashable) -> int:
         if stream_id not in self:
@@ -298,7 +332,9 @@ class StreamPool:
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
         slot = self._slot("StreamPool.restore", stream_id)
-        steps, states = snapshot.unpack(saved, self._model.fingerprint, self._model.state_shapes)
+        steps, states = snapshot.unpack(
+            saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._refuse_nonfinite
+        )
         self._states.write_all(slot, steps, states)
 
     def __reduce__(self) -> NoReturn:

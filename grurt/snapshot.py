@@ -37,14 +37,15 @@ def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
 
 
 def unpack(
-    snapshot: bytes, fingerprint: bytes, shapes: Mapping[str, tuple[int, ...]]
+    snapshot: bytes, fingerprint: bytes, shapes: Mapping[str, tuple[int, ...]], *, refuse_nonfinite: bool
 ) -> tuple[int, dict[str, NDArray[np.float32]]]:
     """Return the number of timesteps and the states of a snapshot, checked to be whole and of the model.
 
     Raises
     ------
     SnapshotError
-        If it is not a snapshot, is truncated or altered, is of a newer version, or belongs to another model.
+        If it is not a snapshot, is truncated or altered, is of a newer version, belongs to another model, or holds NaN
+        or infinity where that is to be refused.
     """
     content, checksum = _split(snapshot)
     magic, version, owner, steps_done = _HEADER.unpack_from(content)
@@ -61,8 +62,12 @@ def unpack(
         )
     numbers = np.frombuffer(content, "<f4", offset=_HEADER.size).astype(np.float32)
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
-    if numbers.size != sum(sizes) or steps_done >= 1 << 63:
+    if numbers.size != sum(sizes) or steps_done >= 1 << 62:
         raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
+    if refuse_nonfinite and not np.isfinite(numbers).all():
+        raise SnapshotError(
+            'restore: the snapshot holds a NaN or an infinity, which only a stream with nonfinite="propagate" takes'
+        )
     parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
     return steps_done, {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 

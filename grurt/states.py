@@ -33,12 +33,12 @@ class States:
         self.buffer[slot] = self.plan.initial_state
         self.steps[slot] = 0
 
-    def grow(self, n_slots: int) -> None:
-        """Make room for more streams; their numbers do not change."""
+    def grown(self, n_slots: int) -> States:
+        """Return a copy with room for more streams; their numbers do not change."""
         larger = States(self.plan, n_slots)
         larger.buffer[: len(self.buffer)] = self.buffer
         larger.steps[: len(self.steps)] = self.steps
-        self.buffer, self.steps = larger.buffer, larger.steps
+        return larger
 
     def read(self, slot: int, name: str) -> Floats:
         """Return a copy of a layer's state, ``(size,)``, or ``(rows, size)`` with the oldest first."""

@@ -127,12 +127,13 @@ class Stream:
             If the model has another number of inputs or outputs, or reads tokens.
         """
         status = self._advance(self._array, self._input, self._output, BY_ADDRESS)
-        if status != codes.OK:
-            if not self._context.plan.is_plain:
-                raise InputTypeError(
-                    "Stream.advance: expected a model of one input, of features, and one output: use step"
-                )
+        if status == codes.OK:
+            return
+        if not self._context.plan.is_plain:
+            raise InputTypeError("Stream.advance: expected a model of one input, of features, and one output: use step")
+        if status != codes.NOT_PLAIN:
             self._context.raise_fault(status, [self._input])
+        self._run("Stream.advance", self._input, self._output, ())
 
     def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
         """Advance by a block of timesteps: the same bits as so many calls of `step`, in less time.
@@ -202,7 +203,9 @@ class Stream:
         SnapshotError
             If it is damaged, of a newer version, or of another model. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(saved, self._model.fingerprint, self._model.state_shapes)
+        steps, states = snapshot.unpack(
+            saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._nonfinite == "refuse"
+        )
         self._states.write_all(0, steps, states)
 
     def fork(self) -> Stream:

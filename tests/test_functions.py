@@ -35,7 +35,7 @@ CASES: dict[str, tuple[int, tuple[float, float], Truth, float, float]] = {
     "hard_sigmoid": (codes.HARD_SIGMOID, (0.25, 0.5), lambda x: torch.clamp(0.25 * x + 0.5, 0, 1), 6e-8, 0),
     "scaled_tanh": (codes.SCALED_TANH, (1.5, 0.75), lambda x: 1.5 * torch.tanh(0.75 * x), 4.5e-7, 4.5e-7),
     "softsign": (codes.SOFTSIGN, (0, 0), F.softsign, 1e-45, 2e-7),
-    "softplus": (codes.SOFTPLUS, (0, 0), F.softplus, 1e-38, 5e-7),
+    "softplus": (codes.SOFTPLUS, (0, 0), F.softplus, 1.3e-38, 5e-7),
     "affine": (codes.AFFINE, (0.5, 0.25), lambda x: 0.5 * x + 0.25, 0, 6e-8),
     "clip": (codes.CLIP, (-0.5, 2.0), lambda x: torch.clamp(x, -0.5, 2.0), 0, 0),
 }

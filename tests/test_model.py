@@ -119,9 +119,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "epsilon 0": (
         lambda: model(grurt.LayerNorm(name="n", size=3, epsilon=0.0)),
-        "'n': epsilon must be positive, got 0.0",
+        "'n': epsilon must be positive in float32, got 0.0",
     ),
-    "negative clip": (lambda: model(gru(clip=-1.0)), "layer 'gru': clip must be positive, got -1.0"),
+    "negative clip": (lambda: model(gru(clip=-1.0)), "layer 'gru': clip must be positive in float32, got -1.0"),
     "infinite clip": (lambda: model(gru(clip=float("inf"))), "layer 'gru': clip must be a finite float32, got inf"),
     "function parameter": (
         lambda: model(gru(candidate_activation=grurt.Affine(1e39, 0.0))),

@@ -137,8 +137,13 @@ BAD_CALLS: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "unknown": ([1, 9], np.zeros((2, 3)), grurt.StreamIdError, r"step: ids\[1\] is 9: there is no such stream"),
     "dropped": ([0, 4], np.zeros((2, 3)), grurt.StreamIdError, r"ids\[1\] is 4: there is no such stream"),
     "negative": ([-1], np.zeros((1, 3)), grurt.StreamIdError, r"ids\[0\] is -1: there is no such stream"),
-    "names": (["a"], np.zeros((1, 3)), grurt.StreamIdError, "this pool numbers its streams: expected integers"),
-    "floats": ([1.0], np.zeros((1, 3)), grurt.StreamIdError, "expected integers, got dtype float64"),
+    "names": (
+        ["a"],
+        np.zeros((1, 3)),
+        grurt.StreamIdError,
+        "expected integers, as this pool numbers its streams, got dtype <U1",
+    ),
+    "floats": ([1.0], np.zeros((1, 3)), grurt.StreamIdError, "expected integers, .* got dtype float64"),
     "matrix": ([[1]], np.zeros((1, 3)), grurt.InputShapeError, r"expected ids of shape \(n_streams,\), got \(1, 1\)"),
     "rows": ([1, 2], np.zeros((3, 3)), grurt.InputShapeError, r"an input 'x': expected shape \(2, 3\), got \(3, 3\)"),
     "nan": ([1, 2], np.full((2, 3), [[0], [np.nan]]), grurt.InputValueError, r"input 'x' at \[1, 0\]: expected finite"),
@@ -237,3 +242,97 @@ sys.exit(os.waitpid(child, 0)[1])
 def test_a_forked_process_has_threads_of_its_own() -> None:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_array_ids_of_named_streams_are_names(model: grurt.Model, rng: np.random.Generator) -> None:
+    xs = rng.normal(size=(2, 3)).astype(np.float32)
+    for names in ([1, 0], [100, 200]):
+        by_list, by_array = model.pool(names), model.pool(names)
+        by_list.step(names[::-1], xs)
+        by_array.step(np.array(names[::-1]), xs)
+        assert [by_list.snapshot(name) for name in names] == [by_array.snapshot(name) for name in names]
+
+
+def test_step_and_run_take_their_own_shapes_only(model: grurt.Model) -> None:
+    pool, ids = model.pool(2), np.arange(2)
+    with pytest.raises(grurt.InputShapeError, match=r"step: an input 'x': expected shape \(2, 3\), got \(2, 5, 3\)"):
+        pool.step(ids, np.zeros((2, 5, 3), np.float32), np.zeros((2, 5, 17), np.float32))
+    with pytest.raises(
+        grurt.InputShapeError, match=r"run: an input 'x': expected shape \(2, n_steps, 3\), got \(2, 3\)"
+    ):
+        pool.run(ids, np.zeros((2, 3), np.float32), np.zeros((2, 17), np.float32))
+    assert pool.steps(0) == 0
+
+
+def test_a_busy_stream_turns_a_second_thread_away(rng: np.random.Generator) -> None:
+    model = models.gru_model(64, 256, rng)
+    stream = model.stream()
+    xs = rng.normal(size=(40_000, 64)).astype(np.float32)
+    expected = model.stream().run(xs[:1])
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(stream.run(xs)))
+    thread.start()
+    errors = []
+    while thread.is_alive():
+        try:
+            stream.run(xs[:8])
+        except grurt.ConcurrentUseError as error:
+            errors.append(str(error))
+        time.sleep(0.001)
+    thread.join()
+    assert errors
+    assert errors[0].startswith("another thread is using this stream or pool: expected one thread at a time")
+    assert answers[0].shape == (40_000, 256)
+    stream.reset()
+    assert bits(stream.run(xs[:1])) == bits(expected)
+
+
+INTERRUPTED = """
+import signal, sys, threading
+import numpy as np
+import models
+from grurt.errors import GrurtError
+rng = np.random.default_rng(0)
+model = models.gru_model(32, 128, rng)
+pool = model.pool(64, threads=2)
+xs = rng.normal(size=(64, 400, 32)).astype(np.float32)
+interrupted = 0
+for _ in range(6):
+    timer = threading.Timer(0.01, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    try:
+        pool.run(range(64), xs)
+    except KeyboardInterrupt:
+        interrupted += 1
+    timer.join()
+    steps = {pool.steps(i) for i in range(64)}
+    for i in range(64):
+        pool.reset(i)
+pool.run(range(64), xs[:, :5])
+single = model.stream()
+assert np.array_equal(pool.step(range(64), xs[:, 5])[63], single.run(xs[63, :6])[-1])
+sys.exit(0 if interrupted else 3)
+"""
+
+
+def test_an_interrupted_call_leaves_no_thread_at_work() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=os.path.dirname(__file__), timeout=120, check=False
+    )
+    assert result.returncode == 0
+
+
+def test_more_ids_than_streams_and_other_odd_ids(model: grurt.Model) -> None:
+    pool, named = model.pool(np.int64(2)), model.pool(["a"])
+    with pytest.raises(grurt.StreamIdError, match=r"ids\[2\] is 0: the stream is named twice"):
+        pool.step([0, 1, 0, 1, 0], np.zeros((5, 3), np.float32))
+    with pytest.raises(grurt.StreamIdError, match="expected a sequence of ids, got NoneType"):
+        named.step(None, np.zeros((1, 3)))
+    with pytest.raises(grurt.StreamIdError, match=r"there is no stream \['a'\]"):
+        named.step([["a"]], np.zeros((1, 3)))
+    with pytest.raises(grurt.StreamIdError, match="this pool names its streams: expected an id, got none"):
+        named.add()
+    loose = model.pool(1, nonfinite="propagate")
+    loose.step([0], np.full((1, 3), np.nan))
+    with pytest.raises(grurt.SnapshotError, match="holds a NaN or an infinity"):
+        pool.restore(0, loose.snapshot(0))

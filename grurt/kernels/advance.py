@@ -10,7 +10,7 @@ from grurt.kernels.dense import dense
 from grurt.kernels.gru import gru, gru_streams
 from grurt.kernels.normalize import layer_norm, log_softmax, softmax
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import add, batch_norm, copy_rows, embedding, function, mul, prelu
+from grurt.kernels.rows import add, batch_norm, copy_rows, embedding, function, mul, prelu, read_rows
 from grurt.kernels.simd import (
     F32_BYTES,
     I64_BYTES,
@@ -101,11 +101,12 @@ def _rows_at(c, offset, stride, row):
 
 @kernel
 def _check_streams(c):
-    """Whether every stream exists, and stands in the call once."""
+    """Whether every stream exists, and stands in the call once; if so, the call goes on with a copy of them."""
     streams = load_i64(c, codes.CONTEXT_STREAMS)
     if not streams:
         return codes.OK
     last_call = load_i64(c, codes.CONTEXT_LAST_CALL)
+    own = load_i64(c, codes.CONTEXT_OWN_STREAMS)
     call = load_i64(c, codes.CONTEXT_CALL)
     for i in range(load_i64(c, codes.CONTEXT_N_STREAMS)):
         stream = load_i64(streams, i)
@@ -118,6 +119,8 @@ def _check_streams(c):
             store_i64(c, codes.CONTEXT_FAULT_INDEX, i)
             return status
         store_i64(last_call, stream, call)
+        store_i64(own, i, stream)
+    store_i64(c, codes.CONTEXT_STREAMS, own)
     return codes.OK
 
 
@@ -185,7 +188,7 @@ def _read_inputs(c, first, step, rows):
             size = load_i64(port, codes.PORT_SIZE)
             stride = load_i64(port, codes.PORT_STRIDE)
             source = load_i64(port, codes.PORT_ADDRESS) + F32_BYTES * size * first
-            copy_rows(source, size * step, _rows_at(c, load_i64(port, codes.PORT_VALUE), 0, 0), stride, size, rows)
+            read_rows(source, size * step, _rows_at(c, load_i64(port, codes.PORT_VALUE), 0, 0), stride, size, rows)
 
 
 @kernel
@@ -227,8 +230,17 @@ def _run_operation(c, op, first, step, rows, last_block, streams):
     elif kind == codes.ADD or kind == codes.MUL or kind == codes.COPY or kind == codes.COPY_FIRST_ROW:
         _run_combining(c, op, kind, x, out, row, rows)
     elif kind == codes.EMBEDDING:
-        tokens = load_i64(_port(c, load_i64(op, codes.OP_INPUT)), codes.PORT_ADDRESS)
-        embedding(weights, tokens + I64_BYTES * (first + step * row), step, out, out_stride, rows)
+        port = _port(c, load_i64(op, codes.OP_INPUT))
+        tokens = load_i64(port, codes.PORT_ADDRESS)
+        embedding(
+            weights,
+            load_i64(port, codes.PORT_SIZE),
+            tokens + I64_BYTES * (first + step * row),
+            step,
+            out,
+            out_stride,
+            rows,
+        )
     else:
         _run_rowwise(c, op, kind, weights, x, out, rows)
 

@@ -4,7 +4,8 @@ Numba's own cache raises where no directory can be written, ties an entry to the
 and does not see a change in a function that is called from another file. Here an entry's name is a digest of all that
 the machine code depends on: every kernel source, the versions of Python, Numba and llvmlite, and the target CPU. So it
 can be filled when an image is built and read from a read-only file system; CPUs and versions that share a directory do
-not disturb each other; and a cache that cannot be read or written costs time, never an exception.
+not disturb each other; and a cache that cannot be read or written costs time, never an exception. Entries are machine
+code: their digests protect against damage, not against people who may write to the directory.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import Any
 
 import llvmlite
 import numba
+from numba.core import config
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -79,10 +81,10 @@ class KernelCache(_Cache):  # type: ignore[misc]
         for directory in cache_directories():
             payload = _read(directory / self._file_name(sig, target_context.codegen()))
             if payload is not None:
-                # What was written by this very digest can only fail to load if it was tampered with.
-                compiled = CompileResult._rebuild(target_context, *pickle.loads(payload))  # noqa: S301
-                self.hit = True
-                return compiled
+                with suppress(Exception):  # an entry that cannot be loaded is compiled anew
+                    compiled = CompileResult._rebuild(target_context, *pickle.loads(payload))  # noqa: S301
+                    self.hit = True
+                    return compiled
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -93,7 +95,14 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         versions = (sys.version_info[:3], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
-        key = repr((versions, str(sig), codegen.magic_tuple(), _SOURCE_DIGEST))
+        # The kernels hold the size of an object's header as a constant; the optimisation level is the environment's.
+        build = (
+            sys.abiflags if hasattr(sys, "abiflags") else "",
+            object.__basicsize__,
+            config.OPT,
+            config.DEBUGINFO_DEFAULT,
+        )
+        key = repr((versions, build, str(sig), codegen.magic_tuple(), _SOURCE_DIGEST))
         return f"{self._name}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"
 
     @property

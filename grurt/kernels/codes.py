@@ -5,7 +5,7 @@ size rounded up to whole vectors. Its *offset* counts the strides of the values 
 ``scratch + capacity * offset``, whatever the capacity. Offsets, strides and sizes are in float32.
 """
 
-# Element-wise functions; the two parameters of each are described in `grurt.lowering`.
+# Element-wise functions; `grurt.lowering.function_code` gives the two parameters of each.
 GATE_SIGMOID = 0
 TANH = 1
 SIGMOID = 2
@@ -93,7 +93,11 @@ CONTEXT_LAST_CALL = 21  # address of the number of the last call that each strea
 CONTEXT_CALL = 22  # number of this call
 CONTEXT_PHASE = 23
 CONTEXT_INT64 = 24  # address of NumPy's int64
-CONTEXT_PORTS = 25  # the first port; inputs first, then outputs
+CONTEXT_OWN_STREAMS = (
+    25  # address of room for CONTEXT_N_SLOTS streams: what is checked is copied, and run from the copy
+)
+CONTEXT_BUSY = 26  # 1 while a thread is inside
+CONTEXT_PORTS = 27  # the first port; inputs first, then outputs
 
 # Slots of a port, an input or output of the model.
 PORT_ADDRESS = 0
@@ -116,3 +120,4 @@ NONFINITE = 2
 TOKEN_OUT_OF_RANGE = 3
 NO_SUCH_STREAM = 4
 STREAM_TWICE = 5
+BUSY = 6

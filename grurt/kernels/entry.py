@@ -8,6 +8,7 @@ array, and where it does not hold, every call takes that way.
 """
 
 import ctypes
+import functools
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ BY_ADDRESS = object()
 """Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
 
 
+@functools.cache
 def array_layout_is_known() -> bool:
     """Return whether the fields of an array object are where this module looks for them."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:
@@ -105,22 +107,35 @@ def advance(context, x, y, streams):
         `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. Otherwise a plain
         array of streams, int64 ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and
         ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
+
+    A second thread in the same context is turned away with the status BUSY. That is a plain flag, not a lock: it
+    catches a mistake, it does not make it safe.
     """
     c = load_i64(address_of(context), _DATA // 8)
+    if load_i64(c, codes.CONTEXT_BUSY):
+        return codes.BUSY
+    store_i64(c, codes.CONTEXT_BUSY, 1)
+    status = _bind_and_run(c, address_of(x), address_of(y), address_of(streams))
+    store_i64(c, codes.CONTEXT_BUSY, 0)
+    return status
+
+
+@kernel
+def _bind_and_run(c, x, y, streams):
     by_address = load_i64(c, codes.CONTEXT_BY_ADDRESS)
-    if address_of(x) == by_address:
+    if x == by_address:
         return run(c)
-    if address_of(streams) == by_address:
+    if streams == by_address:
         n_dimensions = 1
         store_i64(c, codes.CONTEXT_N_STEPS, 1)
     else:
-        if not _is_array(c, address_of(streams), codes.CONTEXT_INT64, 1, _READABLE):
+        if not _is_array(c, streams, codes.CONTEXT_INT64, 1, _READABLE):
             return codes.NOT_PLAIN
-        n_dimensions = _bind_streams(c, address_of(streams), address_of(x))
+        n_dimensions = _bind_streams(c, streams, x)
     first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
     if not (
-        _is_port(c, codes.CONTEXT_PORTS, address_of(x), n_dimensions, _READABLE)
-        and _is_port(c, first_output, address_of(y), n_dimensions, _WRITEABLE)
+        _is_port(c, codes.CONTEXT_PORTS, x, n_dimensions, _READABLE)
+        and _is_port(c, first_output, y, n_dimensions, _WRITEABLE)
     ):
         return codes.NOT_PLAIN
     if n_dimensions > 1 and _overlap(c, codes.CONTEXT_PORTS, first_output):

@@ -12,7 +12,7 @@ from grurt.kernels import codes
 from grurt.kernels.dense import PANEL, dense
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import copy
+from grurt.kernels.rows import copy, flush
 from grurt.kernels.simd import (
     F32_BYTES,
     LANES,
@@ -20,14 +20,9 @@ from grurt.kernels.simd import (
     load,
     load_f32,
     load_i64,
-    magnitude,
-    select_less,
     splat,
     store,
 )
-
-_TINY = 1e-30
-"""Hidden units nearer to zero are set to zero: a state that decays would reach denormal numbers, which are slow."""
 
 
 @kernel
@@ -72,8 +67,8 @@ def gru(op, weights, parameters, state, x, out, projected, rows):
 def gru_streams(op, weights, parameters, states, state_size, streams, x, out, projected, rows):
     """Advance one GRU by one timestep of ``rows`` streams: x ``(rows, in_size)`` -> out ``(rows, hidden_size)``.
 
-    The equations are those of `gru`. The state of row i is ``states[streams[i]]``, ``state_size`` long. Four streams
-    share each read of the recurrent weights.
+    The equations are those of `gru`. The state of row i is ``states[streams[i]]``, ``state_size`` long. With
+    linear_before_reset, four streams share each read of the recurrent weights.
     """
     out_stride = load_i64(op, codes.OP_OUT_STRIDE)
     projected_stride = load_i64(op, codes.OP_TEMP_STRIDE)
@@ -225,9 +220,9 @@ def _finish(op, parameters, z, r, n_projected, n_recurrent, h, h_next, unit):
 
 @kernel
 def _blend(z, n, h, h_next, unit):
-    """``h' = (1 - z) * n + z * h``, as ``n + z * (h - n)``."""
+    """``h' = (1 - z) * n + z * h``, as ``n + z * (h - n)``; a state that decays ends at zero."""
     new = fma(z, load(h, LANES * unit) - n, n)
-    store(h_next, LANES * unit, select_less(magnitude(new), splat(_TINY), splat(0.0), new))
+    store(h_next, LANES * unit, flush(new))
 
 
 @kernel

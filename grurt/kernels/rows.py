@@ -9,6 +9,7 @@ from grurt.kernels.simd import (
     load,
     load_f32,
     load_i64,
+    magnitude,
     select_less,
     splat,
     store,
@@ -26,6 +27,23 @@ def copy(source, target, count):
     while i < count:
         store_f32(target, i, load_f32(source, i))
         i += 1
+
+
+@kernel
+def flush(x):
+    """Zero where |x| is below 1e-30: on the way to denormal numbers, which are slow; NaN stays NaN."""
+    return select_less(magnitude(x), splat(1e-30), splat(0.0), x)
+
+
+@kernel
+def read_rows(source, source_stride, target, target_stride, count, rows):
+    """Copy rows of an input, as `copy_rows` does, flushed; all of ``target_stride`` is written."""
+    for _ in range(rows):
+        copy(source, target, count)
+        for i in range(0, target_stride, LANES):
+            store(target, i, flush(load(target, i)))
+        source += F32_BYTES * source_stride
+        target += F32_BYTES * target_stride
 
 
 @kernel
@@ -93,8 +111,9 @@ def batch_norm(weights, x, out, stride, rows):
 
 
 @kernel
-def embedding(weights, tokens, tokens_stride, out, stride, rows):
-    """``out[i] = weights[tokens[i]]``: weights ``(vocabulary, stride)``, tokens int64 known to be in range."""
+def embedding(weights, vocabulary_size, tokens, tokens_stride, out, stride, rows):
+    """``out[i] = weights[tokens[i]]``: weights ``(vocabulary, stride)``, tokens int64."""
     for i in range(rows):
-        token = load_i64(tokens, tokens_stride * i)
+        # In range when it was checked, but the caller's memory may have changed since.
+        token = min(max(load_i64(tokens, tokens_stride * i), 0), vocabulary_size - 1)
         copy(weights + F32_BYTES * stride * token, out + F32_BYTES * stride * i, stride)
