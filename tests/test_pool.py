@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import models
@@ -316,9 +317,7 @@ sys.exit(0 if interrupted else 3)
 
 
 def test_an_interrupted_call_leaves_no_thread_at_work() -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], cwd=os.path.dirname(__file__), timeout=120, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=Path(__file__).parent, timeout=120, check=False)
     assert result.returncode == 0
 
 

@@ -1,5 +1,7 @@
 """Operations on rows of features that need no neighbouring timestep: copies, arithmetic, functions, lookups."""
 
+from numba import float32
+
 from grurt.kernels.functions import apply
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import (
@@ -15,6 +17,8 @@ from grurt.kernels.simd import (
     store,
     store_f32,
 )
+
+_TINY = 1e-30
 
 
 @kernel
@@ -32,16 +36,22 @@ def copy(source, target, count):
 @kernel
 def flush(x):
     """Zero where |x| is below 1e-30: on the way to denormal numbers, which are slow; NaN stays NaN."""
-    return select_less(magnitude(x), splat(1e-30), splat(0.0), x)
+    return select_less(magnitude(x), splat(_TINY), splat(0.0), x)
 
 
 @kernel
 def read_rows(source, source_stride, target, target_stride, count, rows):
-    """Copy rows of an input, as `copy_rows` does, flushed; all of ``target_stride`` is written."""
+    """``target[i, :count] = flush(source[i, :count])`` for each row; strides in float32."""
     for _ in range(rows):
-        copy(source, target, count)
-        for i in range(0, target_stride, LANES):
-            store(target, i, flush(load(target, i)))
+        i = 0
+        while i + LANES <= count:
+            store(target, i, flush(load(source, i)))
+            i += LANES
+        while i < count:
+            # One by one: a vector load right behind stores of single numbers would wait for them.
+            number = load_f32(source, i)
+            store_f32(target, i, float32(0.0) if abs(number) < float32(_TINY) else number)
+            i += 1
         source += F32_BYTES * source_stride
         target += F32_BYTES * target_stride
 
