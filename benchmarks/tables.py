@@ -1,54 +1,188 @@
-"""Write the tables of benchmark results into the README, between markers: ``python benchmarks/tables.py``."""
+"""Markdown tables of results, and the places in a text where they belong."""
 
-import json
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import click
+from benchmarks.results import by_contender
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+Results = Mapping[str, Any]
+Size = tuple[int, int]
 
 
-def step_latency_table(results: dict[str, Any]) -> str:
-    """Return the Markdown table of `benchmarks/results/step_latency.json`."""
-    rows = results["rows"]
-    names = list(rows[0]["microseconds"])
-    head = ["us a step", *(f"{row['input_size']},{row['hidden_size']}" for row in rows)]
-    lines = [head, ["---", *["---:"] * len(rows)]]
-    lines += [[name, *(_figure(row["microseconds"][name]) for row in rows)] for name in names]
-    lines.append(["*faster than `run` by*", *(f"*{_ratio(row):.3g}*" for row in rows)])
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+def render(text: str, results: Mapping[str, Results]) -> str:
+    """Return a text with each table between its markers, where it has them; the rest is unchanged.
+
+    Markers are such as ``<!-- streams: begin -->`` and ``<!-- streams: end -->``. What belongs to a suite without
+    results stays as it stands.
+    """
+    for name, (suite, table) in TABLES.items():
+        if suite in results and _marker(name, "begin") in text:
+            text = _between_markers(text, name, f"{table(results[suite])}\n\n{note(results[suite])}")
+    return text
+
+
+def _marker(name: str, end: str) -> str:
+    return f"<!-- {name}: {end} -->"
+
+
+def _between_markers(text: str, name: str, content: str) -> str:
+    head, rest = text.split(_marker(name, "begin"))
+    _, tail = rest.split(_marker(name, "end"))
+    return f"{head}{_marker(name, 'begin')}\n{content}\n{_marker(name, 'end')}{tail}"
+
+
+def note(results: Results) -> str:
+    """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
-    note = (
-        f"Column heads are input size, hidden size. {made['cpu']}, one thread; {made['date']}, grurt {made['grurt']}, "
-        f"onnxruntime {made['onnxruntime']}, Python {made['python']}; `{made['command']}`."
-    )
-    return f"{table}\n\n{note}"
+    versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
+    sentences = [
+        f"{made['cpu']}, {', '.join(made['caches'])}; one thread, one core",
+        f"{made['date']}; Python {made['python']}, {versions}",
+        f"`{results['command']}`: medians over {results['processes']} processes{_spread(results)}",
+    ]
+    if results["missing"]:
+        sentences.append(f"not installed, and so left out: {', '.join(results['missing'])}")
+    return f"<sub>{'. '.join(sentences)}.</sub>"
 
 
-def _figure(microseconds: float) -> str:
-    return f"{microseconds:.2f}" if microseconds < 10 else f"{microseconds:.3g}"
+def _spread(results: Results) -> str:
+    ranges = [record["range"] for record in results["records"] if "range" in record]
+    if not ranges or results["processes"] < 2:
+        return ""
+    widths = sorted((high - low) / low for low, high in ranges)
+    return f", which differ by {widths[len(widths) // 2]:.0%} (half of the figures) to {widths[-1]:.0%}"
 
 
-def _ratio(row: dict[str, Any]) -> float:
-    return float(row["microseconds"]["onnxruntime run"] / row["microseconds"]["grurt step"])
+def step_table(results: Results) -> str:
+    """Return the table of single timesteps: microseconds by contender and size."""
+    figures = by_contender(results)
+    ours = figures["grurt step"]
+    ratios = [
+        [f"*grurt step is faster than {peer} by*", *_ratios(ours, figures[peer])]
+        for peer in ("onnxruntime run", "LiteRT")
+        if peer in figures
+    ]
+    return _by_size("us a timestep", figures, ratios)
 
 
-def between_markers(text: str, name: str, content: str) -> str:
-    """Return the text with what stands between the markers of a table replaced."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, rest = text.split(begin)
-    return f"{head}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+def sequence_table(results: Results) -> str:
+    """Return the table of whole sequences: microseconds a timestep."""
+    figures = by_contender(results)
+    ratios = [
+        [f"*{ours} is faster than {peer} by*", *_ratios(figures[ours], figures[peer])]
+        for ours, peer in (("grurt Model.run", "onnxruntime run"),)
+        if peer in figures
+    ]
+    return _by_size("us a timestep", figures, ratios)
 
 
-@click.command(help=__doc__)
-def main() -> None:
-    """Write every table whose results are there."""
-    readme = ROOT / "README.md"
-    results = json.loads((RESULTS / "step_latency.json").read_text())
-    readme.write_text(between_markers(readme.read_text(), "step-latency", step_latency_table(results)))
+def streams_table(results: Results) -> str:
+    """Return the table of streams in lock-step: microseconds a timestep of all of them."""
+    figures = by_contender(results)
+    name = "grurt StreamPool.step"
+    extra = []
+    if "onnxruntime run" in figures:
+        extra.append(["*grurt is faster than onnxruntime run by*", *_ratios(figures[name], figures["onnxruntime run"])])
+    peak = by_contender(results, "fraction_of_peak")[name]
+    extra.append(["*grurt's share of the arithmetic peak*", *(f"*{share:.0%}*" for share in peak.values())])
+    return _by_size(f"us a timestep of {results['settings']['n_streams']} streams", figures, extra)
 
 
-if __name__ == "__main__":
-    main()
+def kernel_table(results: Results) -> str:
+    """Return the table of the kernel: its time, what Python adds, and what the core allows at best."""
+    records = results["records"]
+    rows: list[tuple[str, str, Callable[[float], str]]] = [
+        ("kernel, us", "microseconds", _microseconds),
+        ("Python adds to `step`, us", "python_microseconds", "{:.2f}".format),
+        ("Python adds to `step` with `out=`, us", "python_out_microseconds", "{:.2f}".format),
+        ("Python adds to `advance`, us", "python_advance_microseconds", "{:.2f}".format),
+        ("packed weights, KiB", "weight_bytes", lambda count: f"{count / 1024:,.0f}"),
+        ("kernel reads weights, GB/s", "gigabytes_per_second", "{:.0f}".format),
+        ("reading alone, the same bytes, GB/s", "read_gigabytes_per_second", "{:.0f}".format),
+        ("*share of that*", "fraction_of_bandwidth", "*{:.0%}*".format),
+        ("kernel, GFLOP/s", "gigaflops", "{:.0f}".format),
+        ("multiply-adds alone, GFLOP/s", "peak_gigaflops", "{:.0f}".format),
+    ]
+    lines = [
+        [title, *("" if _is_lost_in_noise(key, record) else show(record[key]) for record in records)]
+        for title, key, show in rows
+    ]
+    return _table(["", *(_head(record["size"]) for record in records)], lines)
+
+
+def _is_lost_in_noise(key: str, record: Mapping[str, Any]) -> bool:
+    """Whether a figure is a difference of times far greater than itself."""
+    return key.startswith("python") and bool(record["microseconds"] > 5)
+
+
+def tail_table(results: Results) -> str:
+    """Return the tables of single steps' distribution, one for each size."""
+    tables = []
+    for size in dict.fromkeys(tuple(record["size"]) for record in results["records"]):
+        records = [record for record in results["records"] if tuple(record["size"]) == size]
+        lines = [
+            [
+                record["contender"],
+                *(_microseconds(record[key]) for key in ("p50", "p99", "p99.9", "max")),
+                f"{record['p99.9'] / record['p50']:.1f}",
+            ]
+            for record in records
+        ]
+        head = [f"us a timestep at {_head(size)}", "p50", "p99", "p99.9", "max", "p99.9 / p50"]
+        tables.append(_table(head, lines))
+    return "\n\n".join(tables)
+
+
+def silence_table(results: Results) -> str:
+    """Return the table of steps after silence: the time of a step, and how many usual steps that is."""
+    figures = by_contender(results)
+    ratios = by_contender(results, "ratio")
+    sizes = list(next(iter(figures.values())))
+    head = ["us a timestep after silence", *(column for size in sizes for column in (_head(size), "times usual"))]
+    lines = [
+        [name, *(cell for size in sizes for cell in (_microseconds(times[size]), f"{ratios[name][size]:.2f}"))]
+        for name, times in figures.items()
+    ]
+    return _table(head, lines)
+
+
+TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
+    "step-latency": ("step", step_table),
+    "sequences": ("sequence", sequence_table),
+    "streams": ("streams", streams_table),
+    "kernel": ("kernel", kernel_table),
+    "tail": ("tail", tail_table),
+    "silence": ("silence", silence_table),
+}
+"""By the name of the markers: the suite, and what makes a table of its results."""
+
+
+def _by_size(title: str, figures: Mapping[str, Mapping[Size, float]], extra: Sequence[Sequence[str]]) -> str:
+    sizes = list(next(iter(figures.values())))
+    best = {size: min(times[size] for times in figures.values()) for size in sizes}
+    lines = [
+        [name, *(_emphasised(_microseconds(times[size]), times[size] == best[size]) for size in sizes)]
+        for name, times in figures.items()
+    ]
+    return _table([title, *map(_head, sizes)], [*lines, *extra])
+
+
+def _emphasised(cell: str, is_best: bool) -> str:
+    return f"**{cell}**" if is_best else cell
+
+
+def _ratios(ours: Mapping[Size, float], theirs: Mapping[Size, float]) -> list[str]:
+    return [f"*{theirs[size] / ours[size]:#.3g}*" for size in ours]
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
+
+
+def _head(size: Sequence[int]) -> str:
+    return f"{size[0]},{size[1]}"
+
+
+def _microseconds(time: float) -> str:
+    return f"{time:.2f}" if time < 10 else f"{time:.1f}" if time < 100 else f"{time:.0f}"

@@ -1,0 +1,24 @@
+"""The suites, in the order in which they run and are shown."""
+
+from benchmarks.contenders import Workload, contenders
+from benchmarks.suites import comparison, kernel, silence, tail
+from benchmarks.suites.base import Settings, Suite
+
+__all__ = ["SUITES", "Settings", "Suite"]
+
+
+def _names(workload: Workload) -> list[str]:
+    return [contender.name for contender in contenders(workload)]
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("step", comparison.measure_step, lambda: _names(Workload.STEP)),
+        Suite("sequence", comparison.measure_sequence, lambda: _names(Workload.SEQUENCE)),
+        Suite("streams", comparison.measure_streams, lambda: _names(Workload.STREAMS)),
+        Suite("kernel", kernel.measure, lambda: [kernel.KERNEL]),
+        Suite("tail", tail.measure, lambda: _names(Workload.STEP), apart=True),
+        Suite("silence", silence.measure, lambda: _names(Workload.STEP), apart=True),
+    )
+}
