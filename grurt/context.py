@@ -118,6 +118,7 @@ class Context:
 
     def bind(self, addresses: Sequence[int], n_steps: int) -> None:
         """Set the memory of inputs and outputs, in the plan's order, and the number of timesteps of the next call."""
+        self.expect_idle()
         for index, address in enumerate(addresses):
             self.array[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ADDRESS] = address
         self.array[codes.CONTEXT_N_STEPS] = n_steps

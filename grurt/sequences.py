@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,15 @@ _MAX_SCRATCH = 1 << 29
 class _Batch:
     """Sequences of one model, run one after the other: inputs and outputs batch-first, in the plan's order of ports."""
 
-    def __init__(self, model: Model, nonfinite: Nonfinite, batch: int, n_steps: int, lengths: ArrayLike | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        nonfinite: Nonfinite,
+        batch: int,
+        n_steps: int,
+        lengths: ArrayLike | None,
+        wanted_states: Iterable[str] = (),
+    ) -> None:
         if n_steps < 1:
             raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
         self._plan = model.plan
@@ -41,7 +49,7 @@ class _Batch:
         self._n_steps = n_steps
         self._lengths = _check_lengths(lengths, batch, n_steps)
         self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
-        self.final_states = {name: np.empty((batch, *shape), np.float32) for name, shape in model.state_shapes.items()}
+        self.final_states = {name: np.empty((batch, *model.state_shapes[name]), np.float32) for name in wanted_states}
 
     def _reserve_sequence(self, n_steps: int) -> None:
         if n_steps * self._plan.row_size > _MAX_SCRATCH:
@@ -129,7 +137,8 @@ def run_mapping(
     missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
     if missing:
         raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
-    batch = _Batch(model, nonfinite, batch_size, n_steps, lengths)
+    wanted = [name for port in model.signature.outputs if isinstance(port, StatePort) for name in port.states]
+    batch = _Batch(model, nonfinite, batch_size, n_steps, lengths, wanted)
     batch.run([values[port.name] for port in model.plan.inputs], states)
     by_name = {port.name: output for port, output in zip(model.plan.outputs, batch.outputs, strict=True)}
     return {port.name: _output_tensor(port, by_name, batch.final_states) for port in model.signature.outputs}

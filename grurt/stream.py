@@ -56,8 +56,11 @@ class Stream:
         self._advance = self._context.advance
         self._array = self._context.array
         self._output_size = plan.outputs[0].size
+        self._reads_tokens = len(plan.inputs) == len(plan.outputs) == 1 and plan.inputs[0].tokens
+        self._token = np.zeros(1, np.int64)
         self._input = np.zeros(plan.inputs[0].size if plan.is_plain else 0, np.float32)
-        self._output = np.zeros(self._output_size if plan.is_plain else 0, np.float32)
+        self._output = np.zeros(self._output_size, np.float32)
+        self._token_addresses = (self._token.ctypes.data, self._output.ctypes.data)
 
     @property
     def model(self) -> Model:
@@ -101,7 +104,20 @@ class Stream:
             return y
         if status != codes.NOT_PLAIN:
             self._context.raise_fault(status, [np.asarray(x)])
+        if type(x) is int and self._reads_tokens and out is None:
+            return self._step_token(x)
         return self._run("Stream.step", x, out, ())
+
+    def _step_token(self, token: int) -> Floats:
+        """Step a model of one input, of tokens, and one output: through memory whose addresses are known."""
+        if not 0 <= token < self._context.plan.inputs[0].size:
+            return self._run("Stream.step", token, None, ())  # which says what is wrong
+        self._token[0] = token
+        self._context.bind(self._token_addresses, 1)
+        status = self._context.call()
+        if status != codes.OK:
+            self._context.raise_fault(status, [self._token])
+        return self._output.copy()
 
     @property
     def input(self) -> Floats:

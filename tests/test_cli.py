@@ -13,7 +13,7 @@ from commandline import COMMAND, fail, invoke, start, succeed
 import grurt
 from grurt.demo import MODEL_PATH
 
-COMMANDS = ("convert", "demo", "inspect", "run", "verify")
+COMMANDS = ("bench", "convert", "demo", "inspect", "run", "verify")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

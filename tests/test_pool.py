@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grurt
+from grurt.kernels import codes
 
 
 def bits(outputs: Any) -> dict[str, bytes]:
@@ -273,6 +274,9 @@ def test_a_busy_stream_turns_a_second_thread_away(rng: np.random.Generator) -> N
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(stream.run(xs)))
     thread.start()
+    deadline = time.monotonic() + 10
+    while not stream._context.array[codes.CONTEXT_BUSY] and time.monotonic() < deadline:
+        time.sleep(0.001)
     errors = []
     while thread.is_alive():
         try:
