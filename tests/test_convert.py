@@ -240,5 +240,5 @@ def test_public_names() -> None:
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     weights = {"fc.weight": np.full((2, 3), np.nan, np.float32), "fc.bias": np.zeros(2, np.float32)}
     safetensors.numpy.save_file(weights, tmp_path / "bad.safetensors")
-    with pytest.raises(ConversionError, match=r"^bad\.safetensors: weight fc\.weight: expected finite numbers"):
+    with pytest.raises(ConversionError, match=r"^bad\.safetensors: module 'fc': expected finite numbers in 'weight'"):
         convert(tmp_path / "bad.safetensors", layers="fc")
