@@ -6,6 +6,7 @@ from grurt.errors import (
     ConcurrentUseError,
     ConversionError,
     DescriptionError,
+    EngineError,
     GrurtError,
     InputShapeError,
     InputTypeError,
@@ -43,7 +44,9 @@ from grurt.layers import (
     Concat,
     Conv1d,
     Embedding,
+    FeatureMask,
     FirstStep,
+    Flatten,
     Input,
     LastStep,
     LayerNorm,
@@ -51,11 +54,14 @@ from grurt.layers import (
     Mul,
     Output,
     PRelu,
+    Slice,
     TokenInput,
+    TokenMask,
+    Unflatten,
 )
 from grurt.model import Model, Source
 from grurt.reference_run import ReferenceRun
-from grurt.signature import Signature, StatePort, ValuePort
+from grurt.signature import LengthsPort, Signature, StatePort, ValuePort
 
 if TYPE_CHECKING:
     from grurt.pool import StreamPool
@@ -78,7 +84,10 @@ __all__ = [
     "DescriptionError",
     "Elu",
     "Embedding",
+    "EngineError",
+    "FeatureMask",
     "FirstStep",
+    "Flatten",
     "Gelu",
     "GrurtError",
     "HardSigmoid",
@@ -89,6 +98,7 @@ __all__ = [
     "LastStep",
     "LayerNorm",
     "LeakyRelu",
+    "LengthsPort",
     "Linear",
     "LogSoftmax",
     "Model",
@@ -102,6 +112,7 @@ __all__ = [
     "ScaledTanh",
     "Sigmoid",
     "Signature",
+    "Slice",
     "SnapshotError",
     "Softmax",
     "Softplus",
@@ -115,6 +126,8 @@ __all__ = [
     "Tanh",
     "ThresholdedRelu",
     "TokenInput",
+    "TokenMask",
+    "Unflatten",
     "UnsupportedError",
     "ValuePort",
     "Verification",

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.engine import entry_point
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
-from grurt.kernels import codes, entry
-from grurt.kernels.compiled import entry_point
+from grurt.kernels import codes, fields
 from grurt.plan import Plan, aligned_zeros
 from grurt.states import States
 
 if TYPE_CHECKING:
     from grurt.model import Model
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
 BLOCK_FLOATS = 1 << 18
 """Scratch memory of a block of rows, in float32: 1 MiB, about half of today's level-2 caches."""
 MAX_BLOCK_ROWS = 64
 """Rows of a block: enough that reading the weights once for all of them costs little."""
+MAX_STEPS = 256
+"""Timesteps of a call into the kernels at first: Ctrl-C is noticed between two calls, so longer runs take several."""
+SHORT_CALL = 0.02
+"""Seconds. After a call that took less, the next one has twice as many timesteps."""
 
 _BUSY = (
     "another thread is using this stream or pool: expected one thread at a time; give each thread a stream of its own"
 )
+_BUSY_SLOT = codes.CONTEXT_BUSY
 
 
 def refuses(nonfinite: str) -> bool:
@@ -60,6 +69,8 @@ class Context:
         self.plan = plan
         self.advance = entry_point()
         self.array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * (len(plan.inputs) + len(plan.outputs)), np.int64)
+        self.slots = self.array.data
+        """The same numbers: Python reads and writes one of them three times as fast."""
         self.array[codes.CONTEXT_OPS] = plan.operations.ctypes.data
         self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
         self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
@@ -68,11 +79,11 @@ class Context:
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
         self.array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
-        self.array[codes.CONTEXT_BY_ADDRESS] = id(entry.BY_ADDRESS)
-        if plan.is_plain and entry.array_layout_is_known():
-            self.array[codes.CONTEXT_ARRAY_TYPE] = entry.ARRAY_TYPE_ADDRESS
-            self.array[codes.CONTEXT_FLOAT32] = entry.FLOAT32_ADDRESS
-            self.array[codes.CONTEXT_INT64] = entry.INT64_ADDRESS
+        self.array[codes.CONTEXT_BY_ADDRESS] = id(fields.BY_ADDRESS)
+        if plan.is_plain and fields.array_layout_is_known():
+            self.array[codes.CONTEXT_ARRAY_TYPE] = fields.ARRAY_TYPE_ADDRESS
+            self.array[codes.CONTEXT_FLOAT32] = fields.FLOAT32_ADDRESS
+            self.array[codes.CONTEXT_INT64] = fields.INT64_ADDRESS
         for index, port in enumerate(plan.inputs + plan.outputs):
             slots = self._port_slots(index)
             slots[codes.PORT_SIZE] = port.size
@@ -95,7 +106,6 @@ class Context:
 
     def reserve(self, rows: int) -> None:
         """Make room in scratch memory for blocks of at least ``rows`` timesteps."""
-        self.expect_idle()
         if rows > self.array[codes.CONTEXT_CAPACITY]:
             scratch = aligned_zeros(rows * self.plan.row_size)
             self.array[codes.CONTEXT_SCRATCH] = scratch.ctypes.data
@@ -110,18 +120,55 @@ class Context:
         return int(max(4, min(MAX_BLOCK_ROWS, BLOCK_FLOATS // max(1, self.plan.row_size)))) // 4 * 4
 
     def run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> None:
-        """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports."""
-        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
-        status = self.call()
+        """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports.
+
+        Raises ConcurrentUseError, or InputValueError for what an input holds. An exception from a signal ends the run
+        between two calls into the kernels: the states are then those after some of the timesteps.
+        """
+        status = self.exclusively(self._run, inputs, outputs, n_steps)
         if status != codes.OK:
             self.raise_fault(status, inputs)
 
+    def _run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> int:
+        self.reserve_block(n_steps)
+        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
+        if n_steps <= MAX_STEPS or n_steps <= self.slots[codes.CONTEXT_CAPACITY]:
+            return self.call()
+        try:
+            self.slots[codes.CONTEXT_PHASE] = codes.CHECK
+            status = self.call()
+            self.slots[codes.CONTEXT_PHASE] = codes.RUN
+            if status == codes.OK:
+                self._run_in_calls(inputs, outputs, n_steps)
+        finally:
+            self.slots[codes.CONTEXT_PHASE] = codes.CHECK_AND_RUN
+        return status
+
+    def _run_in_calls(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int
+    ) -> None:
+        """Run timesteps that are checked, so many at a time that a call is short, and few that its costs count."""
+        start, size = 0, MAX_STEPS
+        while start < n_steps:
+            stop = min(start + size, n_steps)
+            part = [array[start:stop] for array in inputs]
+            for port, output in zip(self.plan.outputs, outputs, strict=True):
+                single = port.single and self.slots[codes.CONTEXT_WHOLE_SEQUENCE]
+                part.append(output if single else output[start:stop])
+            self.bind([array.ctypes.data for array in part], stop - start)
+            begun = time.perf_counter()
+            self.call()
+            if time.perf_counter() - begun < SHORT_CALL:
+                size *= 2
+            start = stop
+
     def bind(self, addresses: Sequence[int], n_steps: int) -> None:
         """Set the memory of inputs and outputs, in the plan's order, and the number of timesteps of the next call."""
-        self.expect_idle()
-        for index, address in enumerate(addresses):
-            self.array[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ADDRESS] = address
-        self.array[codes.CONTEXT_N_STEPS] = n_steps
+        slots, slot = self.slots, codes.CONTEXT_PORTS + codes.PORT_ADDRESS
+        for address in addresses:
+            slots[slot] = address
+            slot += codes.PORT_SLOTS
+        slots[codes.CONTEXT_N_STEPS] = n_steps
 
     def bound(self) -> tuple[list[int], int, int, int]:
         """Return the memory of inputs and outputs, that of the streams, their number, and that of timesteps."""
@@ -136,14 +183,25 @@ class Context:
         self.array[codes.CONTEXT_N_STREAMS] = n_streams
         self.array[codes.CONTEXT_CALL] += 1
 
-    def expect_idle(self) -> None:
-        """Raise ConcurrentUseError if another thread is inside the kernels with this context."""
-        if self.array[codes.CONTEXT_BUSY]:
+    def exclusively(self, work: Callable[[*Arguments], T], *args: *Arguments) -> T:
+        """Return what ``work`` does, during which every other thread gets a ConcurrentUseError.
+
+        Raises ConcurrentUseError if another thread is inside already: nothing has been done then.
+        """
+        slots = self.slots
+        # Nothing is called between the look, the change and the try: so neither another thread of Python nor an
+        # exception from a signal can come between them.
+        if slots[_BUSY_SLOT]:
             raise ConcurrentUseError(_BUSY)
+        slots[_BUSY_SLOT] = codes.CLAIMED
+        try:
+            return work(*args)
+        finally:
+            slots[_BUSY_SLOT] = codes.IDLE
 
     def call(self) -> int:
         """Enter the kernels, and return their status."""
-        return self.advance(self.array, entry.BY_ADDRESS, entry.BY_ADDRESS, entry.BY_ADDRESS)
+        return self.advance(self.array, fields.BY_ADDRESS, fields.BY_ADDRESS, fields.BY_ADDRESS)
 
     def raise_fault(self, status: int, inputs: Sequence[NDArray[Any]]) -> NoReturn:
         """Raise the exception for a status of the kernels other than OK and NOT_PLAIN."""

@@ -12,6 +12,7 @@
     ├── InputShapeError       (ValueError)  an array has the wrong shape
     ├── InputTypeError        (TypeError)   an array has a dtype that cannot be converted safely
     ├── InputValueError       (ValueError)  an array holds a NaN, an infinity, or a token that does not exist
+    ├── EngineError           (RuntimeError)  the kernels that were asked for are not there, or cannot be built
     ├── ConcurrentUseError    (RuntimeError)  a second thread is using a stream
     ├── StreamIdError         (KeyError)    a pool has no such stream, or one is named twice
     └── SnapshotError         (ValueError)  a snapshot is damaged or belongs to another model
@@ -58,6 +59,10 @@ class InputTypeError(GrurtError, TypeError):
 
 class InputValueError(GrurtError, ValueError):
     """An input holds a NaN, an infinity, or a token id outside the vocabulary."""
+
+
+class EngineError(GrurtError, RuntimeError):
+    """The kernels that were asked for are not there, or cannot be built."""
 
 
 class ConcurrentUseError(GrurtError, RuntimeError):

@@ -89,10 +89,11 @@ def load(path: str | os.PathLike[str]) -> Model:
     >>> stream = model.stream()  # doctest: +SKIP
     """
     model = read(path)
-    from grurt.kernels.compiled import ready
+    from grurt.engine import ready
 
     ready()
-    model.plan  # noqa: B018 - lowers the model, which may refuse it
+    for stage in model.stages:
+        stage.plan  # noqa: B018 - lowers the model, which may refuse it
     return model
 
 

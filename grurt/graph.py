@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -24,6 +24,7 @@ from grurt.layers import (
     Shape,
 )
 from grurt.plan import padded
+from grurt.stages import find_stages
 from grurt.text import check_name
 
 T = TypeVar("T")
@@ -41,12 +42,15 @@ MAX_TOTAL_SIZE = 1 << 24
 class Value:
     """What a model input or a layer writes: ``size`` features (or, for tokens, the vocabulary's size).
 
-    ``per_step`` is True for a sequence, with one vector for each timestep, and False for one vector in all.
+    ``per_step`` is True for a sequence, with one vector for each timestep, and False for one vector in all. A grid has
+    ``positions`` vectors of that size where others have one. ``stage`` is the number of its stage, see `Model.stages`.
     """
 
     size: int
     tokens: bool
     per_step: bool
+    positions: int = 1
+    stage: int = 0
 
 
 def typed(where: str, description: object, type_: type[T]) -> T:
@@ -86,9 +90,14 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
     for layer in layers:
         _check_new_name(layer.name, values)
         values[layer.name] = _layer_value(layer, values)
+    for name, stage in find_stages(layers, values).items():
+        values[name] = replace(values[name], stage=stage)
+    _check_handed_over(layers, values)
     _check_outputs(outputs, values)
-    total = sum(padded(value.size) for value in values.values())
-    total += sum(math.prod(shape[:-1]) * padded(shape[-1]) for shape in state_shapes(layers).values())
+    total = sum(value.positions * padded(value.size) for value in values.values())
+    total += sum(math.prod(shape[:-1]) * padded(shape[-1]) for shape in state_shapes(layers, values).values())
+    grids = (values[layer.name] for layer in layers if isinstance(layer, GRU) and values[layer.name].positions > 1)
+    total += sum(5 * grid.positions * padded(grid.size) for grid in grids)  # the sums of their gates, with few weights
     if total > MAX_TOTAL_SIZE:
         raise ModelError(f"the sizes of all values and states may add up to {MAX_TOTAL_SIZE}, got {total}")
     return values
@@ -110,19 +119,23 @@ def check_weights(layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray])
             raise ModelError(f"weight {name}: a variance must not be negative")
 
 
-def unstreamable_reason(layers: Iterable[AnyLayer]) -> str | None:
+def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
     """Return why these layers cannot run one timestep at a time, or None if they can."""
     for layer in layers:
-        if isinstance(layer, GRU) and layer.direction == "reverse":
+        for name in layer.inputs:
+            if values[name].stage < values[layer.name].stage:
+                return f"layer {layer.name!r} begins at the end of another sequence, {name!r}: Model.stages stream"
+    for layer in layers:
+        if isinstance(layer, GRU) and layer.direction == "reverse" and layer.scan == "time":
             return f"layer {layer.name!r} is a GRU in reverse direction: its first output depends on the last timestep"
         if isinstance(layer, FirstStep):
             return f"layer {layer.name!r} reads the first timestep of the finished sequence"
     return None
 
 
-def state_shapes(layers: Iterable[AnyLayer]) -> dict[str, Shape]:
+def state_shapes(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dict[str, Shape]:
     """Return the shapes of the states that the layers carry, by layer name."""
-    shapes = {layer.name: layer.state_shape() for layer in layers}
+    shapes = {layer.name: layer.state_shape(values[layer.name].positions) for layer in layers}
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
@@ -135,26 +148,44 @@ def _to_python(value: object) -> object:
 def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
     sources = _sources(layer, values)
     _check_parameters(layer)
-    size = layer.value_size(tuple(source.size for source in sources))
-    _check_range(f"layer {layer.name!r}: size", size, 1)
-    per_step = sources[0].per_step
-    if any(source.per_step != per_step for source in sources):
-        raise ModelError(f"layer {layer.name!r}: its inputs mix sequences with single vectors")
-    if isinstance(layer, LastStep | FirstStep | GRU | Conv1d) and not per_step:
+    positions, size = layer.value_shape(tuple((source.positions, source.size) for source in sources))
+    _check_range(f"layer {layer.name!r}: size", positions * size, 1)
+    if isinstance(layer, Conv1d) and positions > 1:
+        raise ModelError(
+            f"layer {layer.name!r}: a Conv1d reads single vectors, got {positions} positions: Flatten first, "
+            f"and repeat the weights in groups"
+        )
+    if isinstance(layer, LastStep | FirstStep | GRU | Conv1d) and not sources[0].per_step:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
-    return Value(size, tokens=False, per_step=per_step and not isinstance(layer, LastStep | FirstStep))
+    if isinstance(layer, GRU) and layer.initial_state == "value" and sources[-1].per_step:
+        raise ModelError(
+            f"layer {layer.name!r}: expected an initial state behind LastStep or FirstStep, "
+            f"got the sequence {layer.inputs[-1]!r}"
+        )
+    per_step = any(source.per_step for source in sources) and not isinstance(layer, LastStep | FirstStep)
+    return Value(size, tokens=False, per_step=per_step, positions=positions)
+
+
+def _check_handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> None:
+    for layer in layers:
+        for name in layer.inputs:
+            if values[name].stage < values[layer.name].stage and values[name].positions > 1:
+                raise ModelError(
+                    f"layer {layer.name!r}: expected a vector from the end of another sequence, "
+                    f"but {name!r} is a grid: Flatten it first"
+                )
 
 
 def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
-    fewest = 2 if layer.max_inputs > 1 else 1
-    if not fewest <= len(layer.inputs) <= layer.max_inputs:
-        wanted = "1 input" if fewest == 1 else f"{fewest} to {layer.max_inputs} inputs"
+    fewest, most = layer.input_counts()
+    if not fewest <= len(layer.inputs) <= most:
+        wanted = f"{fewest} to {most} inputs" if fewest < most else "1 input" if most == 1 else f"{most} inputs"
         raise ModelError(f"layer {layer.name!r}: expected {wanted}, got {len(layer.inputs)}")
     for name in layer.inputs:
         if name not in values:
             raise ModelError(f"layer {layer.name!r}: its input {name!r} is neither a model input nor an earlier layer")
-        if values[name].tokens != isinstance(layer, Embedding):
-            wanted = "tokens" if isinstance(layer, Embedding) else "features"
+        if values[name].tokens != layer.reads_tokens:
+            wanted = "tokens" if layer.reads_tokens else "features"
             raise ModelError(f"layer {layer.name!r}: expected {wanted}, but {name!r} holds something else")
         if isinstance(layer, Embedding) and values[name].size != layer.vocabulary_size:
             raise ModelError(
@@ -170,7 +201,7 @@ def _check_parameters(layer: Layer) -> None:
         number = getattr(layer, field.name)
         where = f"layer {layer.name!r}: {field.name}"
         if field.type is int:
-            _check_range(where, number, 1)
+            _check_range(where, number, 0 if field.name in ("start", "token") else 1)
         elif isinstance(number, float):
             _check_finite(where, number)
             if field.name in ("epsilon", "clip") and np.float32(number) <= 0:
@@ -218,3 +249,8 @@ def _check_outputs(outputs: Sequence[Output], values: Mapping[str, Value]) -> No
             raise ModelError(f"output {output.name!r}: there is no value {output.value!r}")
         if values[output.value].tokens:
             raise ModelError(f"output {output.name!r}: the value {output.value!r} holds tokens, not features")
+        if (positions := values[output.value].positions) > 1:
+            raise ModelError(
+                f"output {output.name!r}: expected a value of single vectors, but {output.value!r} is a grid of "
+                f"{positions} positions: Flatten it first"
+            )

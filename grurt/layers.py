@@ -3,6 +3,20 @@
 A layer reads one or more *values* and writes one value, which has the layer's name. A value is a vector of features for
 every timestep of a sequence, or, behind `LastStep` and `FirstStep`, one vector for the whole sequence.
 
+Grids
+-----
+Behind `Unflatten`, a value is a *grid*: at every timestep not one vector but ``positions`` of them, for example the
+frequencies of a spectrum. Layers apply to every position with the same weights; a `GRU` scans either the timesteps,
+with a state for each position, or the positions inside each timestep. `Flatten` joins the positions into one vector
+again. Model inputs and outputs are vectors.
+
+Sequences
+---------
+Values that a layer reads together belong to one sequence, and have one number of timesteps. A second sequence may
+begin where the first one ended: a GRU with ``initial_state="value"`` reads its initial state from a value behind
+`LastStep` or `FirstStep` of the other sequence, and any layer may read such a vector beside its own sequence: it is the
+same vector at every timestep then. The model has *stages* in that case, see `Model.stages`.
+
 Gate order
 ----------
 GRU weights hold the three gates as consecutive blocks of ``hidden_size`` rows. grurt's order is ONNX's:
@@ -66,6 +80,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     inputs: tuple[str, ...] = ()
 
     max_inputs: ClassVar[int] = 1
+    reads_tokens: ClassVar[bool] = False
 
     @property
     def kind(self) -> str:
@@ -76,9 +91,21 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Shapes of the layer's weights by parameter name; all of them are required."""
         return {}
 
-    def state_shape(self) -> Shape | None:
+    def state_shape(self, positions: int = 1) -> Shape | None:
         """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
         return None
+
+    def input_counts(self) -> tuple[int, int]:
+        """Fewest and most values that the layer reads."""
+        return (2 if self.max_inputs > 1 else 1), self.max_inputs
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        """Positions and size of the value that the layer writes, from those that it reads; ModelError if they clash."""
+        positions = inputs[0][0]
+        for found, _ in inputs[1:]:
+            if found != positions:
+                raise ModelError(f"layer {self.name!r}: expected an input of {positions} positions, got {found}")
+        return positions, self.value_size(tuple(size for _, size in inputs))
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         """Features of the value that the layer writes, from those that it reads; ModelError if they do not fit."""
@@ -103,10 +130,24 @@ class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
     With ``clip``, the arguments of f and g are first limited to ``[-clip, clip]`` (ONNX ``clip``).
 
     Weights: ``weight_ih (3 * hidden_size, input_size)`` is W, ``weight_hh (3 * hidden_size, hidden_size)`` is R, with
-    ``bias`` also ``bias_ih (3 * hidden_size,)``, b, and ``bias_hh (3 * hidden_size,)``, c; with ``initial_state`` also
-    ``initial_state (hidden_size,)``, the state before the first timestep, which is zero otherwise.
+    ``bias`` also ``bias_ih (3 * hidden_size,)``, b, and ``bias_hh (3 * hidden_size,)``, c; with a learned initial state
+    also ``initial_state (hidden_size,)``.
 
     A bidirectional GRU is two of these, one of them with ``direction="reverse"``, and a `Concat`.
+
+    Parameters
+    ----------
+    initial_state
+        The state before the first timestep: ``"zeros"``; ``"learned"``, the weight; or ``"value"``, the last value that
+        the layer reads, of ``hidden_size`` features: a vector behind `LastStep` or `FirstStep` of another sequence, as
+        a decoder is handed the state of an encoder.
+    masked
+        Whether the layer reads a mask behind its input, a value of size 1. Where it is 0 the timestep is skipped: the
+        state stays as it is, and is what the layer writes (Keras ``mask``). `FeatureMask` and `TokenMask` write masks.
+    scan
+        On a grid: ``"time"``, with a state for each position ``(positions, hidden_size)`` and the same weights for all;
+        or ``"positions"``: in every timestep from the initial state, over the positions from the first to the last, or
+        in reverse. Then nothing is carried from one timestep to the next, and either direction can stream.
     """
 
     input_size: int
@@ -114,7 +155,9 @@ class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
     direction: Literal["forward", "reverse"] = "forward"
     linear_before_reset: bool = True
     bias: bool = True
-    initial_state: bool = False
+    initial_state: Literal["zeros", "learned", "value"] = "zeros"
+    masked: bool = False
+    scan: Literal["time", "positions"] = "time"
     gate_activation: ElementwiseFunction = Sigmoid()
     candidate_activation: ElementwiseFunction = Tanh()
     clip: float | None = None
@@ -124,15 +167,35 @@ class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
         shapes: dict[str, Shape] = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if self.initial_state:
+        if self.initial_state == "learned":
             shapes["initial_state"] = (self.hidden_size,)
         return shapes
 
-    def state_shape(self) -> Shape:
-        return (self.hidden_size,)
+    def state_shape(self, positions: int = 1) -> Shape | None:
+        if self.scan == "positions":
+            return None
+        return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
+
+    def input_counts(self) -> tuple[int, int]:
+        count = 1 + self.masked + (self.initial_state == "value")
+        return count, count
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        if self.initial_state == "value" and (inputs[0][0] > 1 or self.scan == "positions"):
+            raise ModelError(
+                f"layer {self.name!r}: initial_state='value' is for a GRU that scans the time of single vectors, "
+                f"got scan={self.scan!r} over {inputs[0][0]} positions: hand the state to such a GRU as a state port"
+            )
+        return super().value_shape(inputs)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         self._expect_input_size(self.input_size, input_sizes[0])
+        if self.masked and input_sizes[1] != 1:
+            raise ModelError(f"layer {self.name!r}: expected a mask of size 1, got {input_sizes[1]}")
+        if self.initial_state == "value" and input_sizes[-1] != self.hidden_size:
+            raise ModelError(
+                f"layer {self.name!r}: expected an initial state of size {self.hidden_size}, got {input_sizes[-1]}"
+            )
         return self.hidden_size
 
 
@@ -153,6 +216,8 @@ class Linear(Layer, frozen=True, kw_only=True):
 
 class Embedding(Layer, frozen=True, kw_only=True):
     """Row ``token`` of ``weight (vocabulary_size, size)``. Reads a token input."""
+
+    reads_tokens: ClassVar[bool] = True
 
     vocabulary_size: int
     size: int
@@ -220,7 +285,12 @@ class Conv1d(Layer, frozen=True, kw_only=True):
         weight = (self.output_size, self.input_size // self.groups, self.kernel_size)
         return _with_bias(self.bias, self.output_size, {"weight": weight})
 
-    def state_shape(self) -> Shape | None:
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every feature has a group and an output of its own."""
+        return self.groups == self.input_size == self.output_size
+
+    def state_shape(self, positions: int = 1) -> Shape | None:
         history = (self.kernel_size - 1) * self.dilation
         return (history, self.input_size) if history else None
 
@@ -256,6 +326,70 @@ class Concat(Layer, frozen=True, kw_only=True):
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         return sum(input_sizes)
+
+
+class Slice(Layer, frozen=True, kw_only=True):
+    """Features ``start`` to ``stop - 1`` of a value (ONNX ``Slice``, ``Split``; PyTorch ``narrow``, ``chunk``)."""
+
+    start: int
+    stop: int
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        if not self.start < self.stop <= input_sizes[0]:
+            raise ModelError(
+                f"layer {self.name!r}: expected start < stop <= {input_sizes[0]}, the size of its input, "
+                f"got start={self.start}, stop={self.stop}"
+            )
+        return self.stop - self.start
+
+
+class Unflatten(Layer, frozen=True, kw_only=True):
+    """Split a vector of ``positions * size`` features into a grid: ``positions`` vectors, one after the other."""
+
+    positions: int
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        positions, size = inputs[0]
+        if positions != 1:
+            raise ModelError(f"layer {self.name!r}: expected single vectors, got {positions} positions: Flatten first")
+        if size % self.positions:
+            raise ModelError(f"layer {self.name!r}: positions={self.positions} must divide the input's size, {size}")
+        return self.positions, size // self.positions
+
+
+class Flatten(Layer, frozen=True, kw_only=True):
+    """Join the positions of a grid into one vector, one after the other: what `Unflatten` split."""
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        positions, size = inputs[0]
+        return 1, positions * size
+
+
+class FeatureMask(Layer, frozen=True, kw_only=True):
+    """0 where all features of a timestep equal ``mask_value``, otherwise 1: a mask for a `GRU` (Keras ``Masking``)."""
+
+    mask_value: float = 0.0
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        return 1
+
+
+class TokenMask(Layer, frozen=True, kw_only=True):
+    """0 where the token is ``token``, otherwise 1: a mask for a `GRU` (Keras ``Embedding`` with ``mask_zero``).
+
+    Reads a token input.
+    """
+
+    reads_tokens: ClassVar[bool] = True
+
+    token: int = 0
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        if self.token >= input_sizes[0]:
+            raise ModelError(
+                f"layer {self.name!r}: expected a token of the vocabulary of {input_sizes[0]}, got {self.token}"
+            )
+        return 1
 
 
 class Activation(Layer, frozen=True, kw_only=True):
@@ -297,6 +431,11 @@ AnyLayer = (
     | Add
     | Mul
     | Concat
+    | Slice
+    | Unflatten
+    | Flatten
+    | FeatureMask
+    | TokenMask
     | Activation
     | PRelu
     | LastStep

@@ -13,8 +13,8 @@ from grurt import functions as fn
 from grurt import layers as ly
 from grurt.errors import ModelError
 from grurt.kernels import codes
-from grurt.packing import Floats, pack_conv1d, pack_dense, pack_gru, pack_rows
-from grurt.plan import LANES, Plan, PlanPort, PlanState, aligned_zeros, padded
+from grurt.packing import Floats, Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
+from grurt.plan import LANES, Plan, PlanPort, PlanState, aligned_zeros, padded, record_size
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -80,7 +80,7 @@ class _Lowering:
     def plan(self) -> Plan:
         for port in self._model.inputs:
             if not self._model.values[port.name].tokens:
-                self._offsets[port.name] = self._reserve(self._stride(port.name))
+                self._offsets[port.name] = self._reserve(self._step(port.name))
         for layer in self._model.layers:
             self._lower(layer)
         weights = aligned_zeros(self._weights_size)
@@ -115,14 +115,21 @@ class _Lowering:
     def _stride(self, value: str) -> int:
         return padded(self._model.values[value].size)
 
-    def _reserve(self, stride: int) -> int:
+    def _step(self, value: str) -> int:
+        """Return what a timestep of a value takes: the strides of all its positions."""
+        return self._model.values[value].positions * self._stride(value)
+
+    def _reserve(self, step: int) -> int:
         """Reserve scratch memory for a value, and return its offset."""
         offset = self._row_size
-        self._row_size += stride
+        self._row_size += step
         return offset
 
     def _weight(self, layer: ly.Layer, name: str) -> Floats:
         return self._model.weights[f"{layer.name}.{name}"]
+
+    def _matrix(self, layer: ly.Layer, name: str) -> Matrix:
+        return Matrix(self._weight(layer, name), self._model.weights.get(f"{layer.name}.{name}_scale"))
 
     def _bias(self, layer: ly.Layer, name: str, size: int) -> Floats:
         """Return a bias, or zeros where the layer has none."""
@@ -155,35 +162,46 @@ class _Lowering:
             codes.OP_SINGLE: int(not self._model.values[layer.name].per_step),
             codes.OP_OUT: self._offsets[layer.name],
             codes.OP_OUT_STRIDE: self._stride(layer.name),
+            codes.OP_OUT_STEP: self._step(layer.name),
             codes.OP_OUT_SIZE: self._model.values[layer.name].size,
+            codes.OP_POSITIONS: self._model.values[layer.name].positions,
         }
         if source is not None:
             operation |= {
                 codes.OP_IN: self._offsets[source],
                 codes.OP_IN_STRIDE: self._stride(source),
+                codes.OP_IN_STEP: self._step(source),
                 codes.OP_IN_SIZE: self._model.values[source].size,
             }
         self._operations.append(operation | slots)
 
     def _lower(self, layer: ly.Layer) -> None:
         source = layer.inputs[0]
-        if isinstance(layer, ly.LastStep):
-            # The kernel runs what is behind it at the last row, or at every row: there is nothing to compute.
+        # What is behind LastStep the kernel runs at the last row, or at every row: there is nothing to compute.
+        if isinstance(layer, ly.LastStep) or self._is_same_memory(layer):
             self._offsets[layer.name] = self._offsets[source]
             return
-        self._offsets[layer.name] = self._reserve(self._stride(layer.name))
+        self._offsets[layer.name] = self._reserve(self._step(layer.name))
         try:
             kind, slots = _LOWER[type(layer)](self, layer)
         except ModelError as error:
             raise ModelError(f"layer {layer.name!r}: {error}") from None
         if kind is not None:
-            self._add_operation(kind, layer, None if kind == codes.EMBEDDING else source, slots)
+            self._add_operation(kind, layer, None if layer.reads_tokens else source, slots)
+
+    def _is_same_memory(self, layer: ly.Layer) -> bool:
+        """Return whether a vector and a grid lie in memory alike: no position ends in the middle of a SIMD vector."""
+        if not isinstance(layer, ly.Flatten | ly.Unflatten):
+            return False
+        ends = (self._model.values[name] for name in (layer.name, layer.inputs[0]))
+        return all(value.positions == 1 or value.size % LANES == 0 for value in ends)
 
     def gru(self, layer: ly.GRU) -> tuple[int, dict[int, int]]:
         rows = 3 * layer.hidden_size
+        weight_ih, weight_hh = self._matrix(layer, "weight_ih"), self._matrix(layer, "weight_hh")
         weights = pack_gru(
-            self._weight(layer, "weight_ih"),
-            self._weight(layer, "weight_hh"),
+            weight_ih,
+            weight_hh,
             self._bias(layer, "bias_ih", rows),
             self._bias(layer, "bias_hh", rows),
             linear_before_reset=layer.linear_before_reset,
@@ -193,29 +211,50 @@ class _Lowering:
             gate = codes.GATE_SIGMOID
         candidate, *candidate_parameters = function_code(layer.candidate_activation)
         parameters = np.array([*gate_parameters, *candidate_parameters, layer.clip or 0.0])
-        initial = self._weight(layer, "initial_state") if layer.initial_state else None
-        projected = 4 * padded(layer.hidden_size)
-        return codes.GRU if layer.linear_before_reset else codes.GRU_RESET_BEFORE, {
+        initial = self._bias(layer, "initial_state", layer.hidden_size)
+        units = padded(layer.hidden_size)
+        row = (4 if layer.linear_before_reset else 5) * units
+        positions = self._model.values[layer.name].positions
+        scans_positions = layer.scan == "positions"
+        slots = {} if scans_positions else {codes.OP_STATE: self._add_gru_state(layer, positions, initial)}
+        if weight_ih.format == codes.INT8:
+            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_size(layer.input_size)}
+            row += record_size(layer.input_size) + record_size(layer.hidden_size)
+        if layer.masked:
+            slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self._offsets[layer.inputs[1]]}
+        if scans_positions:
+            slots |= {codes.OP_SCANS_POSITIONS: 1, codes.OP_INITIAL: self._add_weights(pack_rows(initial))}
+        return codes.GRU if layer.linear_before_reset else codes.GRU_RESET_BEFORE, slots | {
             codes.OP_WEIGHTS: self._add_weights(weights),
             codes.OP_PARAMETERS: self._add_weights(parameters),
-            codes.OP_STATE: self._add_state(layer.name, 1, layer.hidden_size, initial, is_ring=False),
-            codes.OP_TEMP: self._reserve(projected),
-            codes.OP_TEMP_STRIDE: projected,
+            codes.OP_TEMP: self._reserve(positions * row),
+            codes.OP_TEMP_STRIDE: row,
+            codes.OP_FORMAT: weight_ih.format,
             codes.OP_GATE: gate,
             codes.OP_CANDIDATE: candidate,
             codes.OP_CLIPPED: int(layer.clip is not None),
             codes.OP_REVERSE: int(layer.direction == "reverse"),
         }
 
+    def _add_gru_state(self, layer: ly.GRU, positions: int, initial: Floats) -> int:
+        return self._add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)
+
     def linear(self, layer: ly.Linear) -> tuple[int, dict[int, int]]:
-        packed = pack_dense(self._weight(layer, "weight"), self._bias(layer, "bias", layer.output_size))
-        return codes.DENSE, {codes.OP_WEIGHTS: self._add_weights(packed)}
+        weight = self._matrix(layer, "weight")
+        packed = pack_dense(weight, self._bias(layer, "bias", layer.output_size))
+        slots = {codes.OP_WEIGHTS: self._add_weights(packed), codes.OP_FORMAT: weight.format}
+        if weight.format == codes.INT8:
+            stride = record_size(layer.input_size)
+            positions = self._model.values[layer.name].positions
+            slots |= {codes.OP_TEMP: self._reserve(positions * stride), codes.OP_TEMP_STRIDE: stride}
+        return codes.DENSE, slots
 
     def embedding(self, layer: ly.Embedding) -> tuple[int, dict[int, int]]:
-        names = [port.name for port in self._model.inputs]
+        weight = self._matrix(layer, "weight")
         return codes.EMBEDDING, {
-            codes.OP_WEIGHTS: self._add_weights(pack_rows(self._weight(layer, "weight"))),
-            codes.OP_INPUT: names.index(layer.inputs[0]),
+            codes.OP_WEIGHTS: self._add_weights(pack_embedding(weight)),
+            codes.OP_FORMAT: weight.format,
+            codes.OP_INPUT: self._input_index(layer),
         }
 
     def layer_norm(self, layer: ly.LayerNorm) -> tuple[int, dict[int, int]]:
@@ -232,18 +271,28 @@ class _Lowering:
         return codes.BATCH_NORM, {codes.OP_WEIGHTS: self._add_weights(packed)}
 
     def conv1d(self, layer: ly.Conv1d) -> tuple[int, dict[int, int]]:
-        bias = self._bias(layer, "bias", layer.output_size)
+        weight, bias = self._matrix(layer, "weight"), self._bias(layer, "bias", layer.output_size)
+        slots = {codes.OP_TAPS: layer.kernel_size, codes.OP_DILATION: layer.dilation, codes.OP_GROUPS: layer.groups}
         history = (layer.kernel_size - 1) * layer.dilation
-        slots = {
-            codes.OP_WEIGHTS: self._add_weights(pack_conv1d(self._weight(layer, "weight"), bias, layer.groups)),
-            codes.OP_TEMP: self._reserve(LANES),
-            codes.OP_TAPS: layer.kernel_size,
-            codes.OP_DILATION: layer.dilation,
-            codes.OP_GROUPS: layer.groups,
-        }
         if history:
             slots[codes.OP_STATE] = self._add_state(layer.name, history, layer.input_size, None, is_ring=True)
-        return codes.CONV1D, slots
+        if layer.is_depthwise:
+            packed = pack_rows(bias, weight.values[:, 0].T)
+            return codes.DEPTHWISE_CONV1D, slots | {codes.OP_WEIGHTS: self._add_weights(packed)}
+        features = layer.kernel_size * layer.input_size // layer.groups
+        outputs = padded(layer.output_size // layer.groups)
+        row = padded(features) + outputs
+        if weight.format == codes.INT8:
+            slots[codes.OP_RECORD] = row
+            row += record_size(features)
+        return codes.CONV1D, slots | {
+            codes.OP_WEIGHTS: self._add_weights(pack_conv1d(weight, bias, layer.groups)),
+            codes.OP_FORMAT: weight.format,
+            codes.OP_TEMP: self._reserve(row),
+            codes.OP_TEMP_STRIDE: row,
+            codes.OP_GROUP_STRIDE: outputs,
+            codes.OP_GROUP_OUT: padded(features),
+        }
 
     def arithmetic(self, layer: ly.Add) -> tuple[None, dict[int, int]]:
         """Add or Mul: from left to right, the second and later operations reading what the one before wrote."""
@@ -261,6 +310,26 @@ class _Lowering:
             self._add_operation(codes.COPY, layer, source, {codes.OP_COLUMN: column})
             column += self._model.values[source].size
         return None, {}
+
+    def slice(self, layer: ly.Slice) -> tuple[int, dict[int, int]]:
+        return codes.COPY, {codes.OP_IN_SIZE: layer.stop - layer.start, codes.OP_SOURCE_COLUMN: layer.start}
+
+    def unflatten(self, layer: ly.Unflatten) -> tuple[int, dict[int, int]]:
+        size = self._model.values[layer.name].size
+        return codes.COPY_POSITIONS, {codes.OP_IN_SIZE: size, codes.OP_IN_STRIDE: size}
+
+    def flatten(self, layer: ly.Flatten) -> tuple[int, dict[int, int]]:
+        grid = self._model.values[layer.inputs[0]]
+        return codes.COPY_POSITIONS, {codes.OP_OUT_STRIDE: grid.size, codes.OP_POSITIONS: grid.positions}
+
+    def feature_mask(self, layer: ly.FeatureMask) -> tuple[int, dict[int, int]]:
+        return codes.FEATURE_MASK, {codes.OP_PARAMETERS: self._add_weights(np.array([layer.mask_value]))}
+
+    def token_mask(self, layer: ly.TokenMask) -> tuple[int, dict[int, int]]:
+        return codes.TOKEN_MASK, {codes.OP_INPUT: self._input_index(layer), codes.OP_TOKEN: layer.token}
+
+    def _input_index(self, layer: ly.Layer) -> int:
+        return [port.name for port in self._model.inputs].index(layer.inputs[0])
 
     def activation(self, layer: ly.Activation) -> tuple[int, dict[int, int]]:
         if isinstance(layer.function, fn.Softmax):
@@ -290,6 +359,11 @@ _LOWER: dict[type[ly.Layer], Callable[[_Lowering, Any], tuple[int | None, dict[i
     ly.Add: _Lowering.arithmetic,
     ly.Mul: _Lowering.arithmetic,
     ly.Concat: _Lowering.concat,
+    ly.Slice: _Lowering.slice,
+    ly.Unflatten: _Lowering.unflatten,
+    ly.Flatten: _Lowering.flatten,
+    ly.FeatureMask: _Lowering.feature_mask,
+    ly.TokenMask: _Lowering.token_mask,
     ly.Activation: _Lowering.activation,
     ly.PRelu: _Lowering.prelu,
     ly.FirstStep: _Lowering.first_step,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from grurt import graph
-from grurt.errors import ModelError
+from grurt import graph, stages
+from grurt.errors import ModelError, StreamingError
 from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput
 from grurt.reference_run import ReferenceRun, check_reference_run
 from grurt.signature import Signature, check_signature, default_signature
@@ -117,11 +117,12 @@ class Model:
         outputs = tuple(graph.typed("outputs", tuple(outputs), tuple[Output, ...]))
         outputs = outputs or tuple(Output("y", layer.name) for layer in layers[-1:])
         values = graph.infer_values(inputs, layers, outputs)
-        states = graph.state_shapes(layers)
+        states = graph.state_shapes(layers, values)
         if signature is None:
             signature = default_signature(inputs, outputs, values)
         signature = graph.typed("signature", signature, Signature)
         check_signature(signature, inputs, outputs, values, states)
+        stages.check_handed_states(signature, layers)
         if reference_run is not None:
             check_reference_run(reference_run, signature, outputs, values, states)
         arrays = {name: _frozen_float32(array) for name, array in weights.items()}
@@ -153,7 +154,7 @@ class Model:
     @property
     def unstreamable_reason(self) -> str | None:
         """Why the model cannot run one timestep at a time; None if it can."""
-        return graph.unstreamable_reason(self.layers)
+        return graph.unstreamable_reason(self.layers, self.values)
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -164,8 +165,52 @@ class Model:
         return digest.digest()
 
     @cached_property
+    def stages(self) -> tuple[Model, ...]:
+        """The models that run one after the other: the model itself, unless one sequence begins where another ended.
+
+        Those of an encoder and a decoder, for example. Each is a model of its own, and can stream by itself, if its
+        layers can. A vector that a later stage reads is an output, of the value's name unless the model has one for it.
+        Where it is a GRU's initial state, it is to be set as the state of that GRU; where a layer reads it beside its
+        sequence, it is one more input, to be given at every timestep. `run` does all that.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import grurt
+        >>> sizes = {"input_size": 2, "hidden_size": 3, "bias": False}
+        >>> layers = [
+        ...     grurt.GRU(name="encoder", inputs=("source",), **sizes),
+        ...     grurt.LastStep(name="summary"),
+        ...     grurt.GRU(name="decoder", inputs=("target", "summary"), initial_state="value", **sizes),
+        ... ]
+        >>> weights = {
+        ...     f"{layer.name}.{name}": np.ones(shape)
+        ...     for layer in layers
+        ...     for name, shape in layer.weight_shapes().items()
+        ... }
+        >>> inputs = [grurt.Input("source", 2), grurt.Input("target", 2)]
+        >>> model = grurt.Model(layers=layers, weights=weights, inputs=inputs)
+        >>> encoder, decoder = model.stages
+        >>> source, target = np.ones((4, 2), np.float32), np.ones((7, 2), np.float32)
+        >>> stream = decoder.stream()
+        >>> stream.state = {"decoder": encoder.run(source)}
+        >>> whole = model.run({"source": source[np.newaxis], "target": target[np.newaxis]})
+        >>> bool((stream.run(target) == whole["y"][0]).all())
+        True
+        """
+        return stages.split(self)
+
+    @cached_property
     def plan(self) -> Plan:
-        """The model lowered for the kernels: made once, when it is first needed."""
+        """The model lowered for the kernels: made once, when it is first needed.
+
+        Raises
+        ------
+        StreamingError
+            If the model has several stages: each has a plan of its own.
+        """
+        if len(self.stages) > 1:
+            raise StreamingError(f"the model cannot stream: {self.unstreamable_reason} one by one")
         from grurt.lowering import lower
 
         return lower(self)
@@ -228,10 +273,11 @@ class Model:
             One sequence ``(n_steps, input_size)`` or a batch ``(batch, n_steps, input_size)``, convertible to float32
             without loss of range; token ids lack the last axis. Or a mapping by the source's own input names, in the
             source's shapes and axis order, states included: then the batch and time sizes may be any, and a state
-            that is left out is the model's initial state.
+            that is left out is the model's initial state. The inputs of one stage of the model (see `stages`) have the
+            same number of timesteps; those of different stages may differ.
         lengths
             Valid timesteps of each sequence of a batch, ``(batch,)``, each in ``[1, n_steps]``. The rest is not read;
-            outputs there are zero.
+            outputs there are zero. They are those of the first stage; later ones run whole sequences.
         nonfinite
             What a NaN or an infinity does: see `stream`.
 

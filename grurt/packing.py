@@ -1,67 +1,114 @@
-"""Weights in the order in which the kernels read them. The layouts are described in the kernels that read them."""
+"""Weights in the order in which the kernels read them. The layouts are described in the kernels that read them.
+
+What is packed is bytes, handed around as a flat float32 array that holds them.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import ModelError
+from grurt.kernels import codes
 from grurt.plan import LANES, padded
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
 
 
-def pack_dense(weight: NDArray[np.floating], bias: NDArray[np.floating]) -> Floats:
+_FORMATS = {
+    np.dtype(np.float32): codes.FLOAT32,
+    np.dtype(np.float16): codes.FLOAT16,
+    np.dtype(np.int8): codes.INT8,
+}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight matrix: float32 or float16 ``values (outputs, inputs)``, or int8 with a ``scale (outputs,)``."""
+
+    values: NDArray[np.float32 | np.float16 | np.int8]
+    scale: Floats | None = None
+
+    def rows(self, order: NDArray[np.intp]) -> "Matrix":
+        """Return the rows of these numbers, zeros where the number is negative."""
+        return Matrix(_take(self.values, order), None if self.scale is None else _take(self.scale, order))
+
+    @property
+    def format(self) -> int:
+        """The format's number in `grurt.kernels.codes`."""
+        return _FORMATS[self.values.dtype]
+
+    @property
+    def inputs(self) -> int:
+        """How many features the matrix is multiplied with."""
+        return int(self.values.shape[1])
+
+
+def pack_dense(weight: Matrix, bias: NDArray[np.floating]) -> Floats:
     """Pack ``weight (outputs, inputs)`` and ``bias (outputs,)`` for `grurt.kernels.dense`."""
-    outputs, inputs = weight.shape
-    columns = np.zeros((1 + inputs, padded(outputs)), np.float32)
-    columns[0, :outputs] = _to_float32(bias)
-    columns[1:, :outputs] = weight.T
-    whole = columns.shape[1] // (3 * LANES) * (3 * LANES)
-    panels = columns[:, :whole].reshape(1 + inputs, -1, 3 * LANES)
-    vectors = columns[:, whole:].reshape(1 + inputs, -1, LANES)
-    return np.concatenate([panels.transpose(1, 0, 2).ravel(), vectors.transpose(1, 0, 2).ravel()])
+    outputs = len(weight.values)
+    order = np.full(padded(outputs), -1)
+    order[:outputs] = np.arange(outputs)
+    return _floats(_pack_dense(weight, _to_float32(bias), order))
+
+
+def _pack_dense(weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> list[Bytes]:
+    whole = len(order) // (3 * LANES) * (3 * LANES)
+    return [
+        _panels(weight, order[:whole].reshape(-1, 3 * LANES), bias),
+        _panels(weight, order[whole:].reshape(-1, LANES), bias),
+    ]
 
 
 def pack_gru(
-    weight_ih: Floats, weight_hh: Floats, bias_ih: Floats, bias_hh: Floats, *, linear_before_reset: bool
+    weight_ih: Matrix, weight_hh: Matrix, bias_ih: Floats, bias_hh: Floats, *, linear_before_reset: bool
 ) -> Floats:
     """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.gru`: the projection, then the recurrence."""
-    hidden_size = weight_hh.shape[1]
+    hidden_size = weight_hh.inputs
     bias = bias_ih.astype(np.float64) + bias_hh
     if linear_before_reset:
         bias[2 * hidden_size :] = bias_ih[2 * hidden_size :]
-    projection = pack_dense(_interleave_gates(weight_ih, hidden_size), _interleave_gates(bias, hidden_size))
-    gates = _interleave_gates(weight_hh, hidden_size).reshape(-1, 3, LANES, hidden_size)  # (panel, gate, unit, k)
-    columns = gates.transpose(0, 3, 1, 2)  # (panel, k, gate, unit)
+    units = _gate_rows(hidden_size)
+    projection = _pack_dense(weight_ih, _to_float32(bias), units.ravel())
     if linear_before_reset:
-        candidate_bias = np.zeros(padded(hidden_size), np.float32)
-        candidate_bias[:hidden_size] = bias_hh[2 * hidden_size :]
-        panels = columns.reshape(len(columns), -1)
-        recurrence = np.concatenate([candidate_bias.reshape(-1, LANES), panels], axis=1).ravel()
+        candidate_bias = _take(bias_hh, units[:, 2]).view(np.uint8)
+        recurrence = [np.concatenate([candidate_bias, _panels(weight_hh, units.reshape(len(units), -1))], axis=1)]
     else:
-        recurrence = np.concatenate([columns[:, :, :2].ravel(), columns[:, :, 2].ravel()])
-    return np.concatenate([projection, recurrence])
+        recurrence = [_panels(weight_hh, units[:, :2].reshape(len(units), -1)), _panels(weight_hh, units[:, 2])]
+    return _floats([*projection, *recurrence])
 
 
-def _interleave_gates(rows: NDArray[np.floating], hidden_size: int) -> NDArray[np.floating]:
-    """From rows ``(3 * hidden_size, ...)`` in blocks z, r, n to rows in panels: 16 of z, of r, of n, and so on."""
-    units = padded(hidden_size)
-    gates = np.zeros((3, units, *rows.shape[1:]), rows.dtype)
-    gates[:, :hidden_size] = rows.reshape(3, hidden_size, *rows.shape[1:])
-    panels = gates.reshape(3, units // LANES, LANES, *rows.shape[1:])
-    return np.swapaxes(panels, 0, 1).reshape(3 * units, *rows.shape[1:])
+def _gate_rows(hidden_size: int) -> NDArray[np.intp]:
+    """Rows ``(panel, gate, unit)`` of the matrix whose blocks are z, r, n; -1 beyond the hidden size."""
+    units = np.arange(padded(hidden_size)).reshape(-1, 1, LANES)
+    rows = units + hidden_size * np.arange(3).reshape(1, 3, 1)
+    return np.where(units < hidden_size, rows, -1)
 
 
-def pack_conv1d(weight: Floats, bias: Floats, groups: int) -> Floats:
+def pack_conv1d(weight: Matrix, bias: Floats, groups: int) -> Floats:
     """Pack ``weight (outputs, inputs / groups, taps)`` and ``bias (outputs,)`` for `grurt.kernels.conv`."""
-    outputs, inputs, taps = weight.shape
-    per_group = outputs // groups
-    columns = np.zeros((groups, 1 + taps * inputs, padded(per_group)), np.float32)
-    columns[:, 0, :per_group] = bias.reshape(groups, per_group)
-    taps_first = weight.transpose(2, 1, 0).reshape(taps * inputs, groups, per_group)
-    columns[:, 1:, :per_group] = taps_first.transpose(1, 0, 2)
-    vectors = columns.reshape(groups, 1 + taps * inputs, -1, LANES)
-    return vectors.transpose(0, 2, 1, 3).ravel()
+    tap_by_tap = weight.values.transpose(0, 2, 1).reshape(len(bias), -1)
+    per_group = len(bias) // groups
+    parts = []
+    for group in range(groups):
+        order = np.full(padded(per_group), -1)
+        order[:per_group] = np.arange(group * per_group, (group + 1) * per_group)
+        parts += _pack_dense(Matrix(tap_by_tap, weight.scale), bias, order)
+    return _floats(parts)
+
+
+def pack_embedding(weight: Matrix) -> Floats:
+    """Pack ``weight (vocabulary, size)`` for `grurt.kernels.rows.embedding`."""
+    vocabulary_size, size = weight.values.shape
+    rows = np.zeros((vocabulary_size, padded(size)), weight.values.dtype)
+    rows[:, :size] = weight.values
+    if weight.scale is None:
+        return _floats([_flat(rows)])
+    scales = np.zeros(padded(vocabulary_size), np.float32)
+    scales[:vocabulary_size] = weight.scale
+    return _floats([scales.view(np.uint8), _flat(rows)])
 
 
 def pack_rows(*rows: NDArray[np.floating]) -> Floats:
@@ -70,6 +117,48 @@ def pack_rows(*rows: NDArray[np.floating]) -> Floats:
     packed = np.zeros((len(matrix), padded(matrix.shape[1])), np.float32)
     packed[:, : matrix.shape[1]] = _to_float32(matrix)
     return packed.ravel()
+
+
+def _panels(weight: Matrix, order: NDArray[np.intp], bias: Floats | None = None) -> Bytes:
+    """Pack panels, ``(panels, bytes)``: each of the rows ``order (panels, outputs)``, behind their biases if any."""
+    chosen = weight.rows(order)
+    parts = [] if bias is None else [_take(bias, order).view(np.uint8)]
+    values = chosen.values
+    if chosen.scale is None:
+        parts.append(_flat(values.transpose(0, 2, 1)))
+    else:
+        correction = -128 * values.sum(axis=2, dtype=np.int32)
+        parts += [_flat(chosen.scale), _flat(correction), _flat(_groups_of_four(values))]
+    return np.concatenate(parts, axis=1)
+
+
+def _groups_of_four(values: NDArray[np.int8]) -> NDArray[np.int8]:
+    """From ``(panels, outputs, inputs)`` to ``(panels, inputs / 4, outputs, 4)``, filled with zeros."""
+    panels, outputs, inputs = values.shape
+    groups = -(-inputs // 4)
+    filled = np.zeros((panels, outputs, 4 * groups), np.int8)
+    filled[:, :, :inputs] = values
+    return filled.reshape(panels, outputs, groups, 4).transpose(0, 2, 1, 3)
+
+
+def _take(rows: NDArray, order: NDArray[np.intp]) -> NDArray:
+    """Rows of an array, zeros where the number is negative."""
+    taken = rows[order]
+    taken[order < 0] = 0
+    return taken
+
+
+def _flat(array: NDArray) -> Bytes:
+    """Bytes ``(panels, bytes)`` of an array ``(panels, ...)``."""
+    return np.ascontiguousarray(array).reshape(len(array), int(np.prod(array.shape[1:]))).view(np.uint8)
+
+
+def _floats(parts: list[Bytes]) -> Floats:
+    """Return bytes, filled up to whole vectors, as float32."""
+    joined = np.concatenate([part.ravel() for part in parts])
+    filled = np.zeros(-(-joined.size // (4 * LANES)) * 4 * LANES, np.uint8)
+    filled[: joined.size] = joined
+    return filled.view(np.float32)
 
 
 def _to_float32(array: NDArray[np.floating]) -> Floats:

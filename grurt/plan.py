@@ -15,6 +15,11 @@ def padded(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
+def record_size(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in float32."""
+    return LANES + padded(-(-size // 4))
+
+
 @dataclass(frozen=True)
 class PlanPort:
     """A model input or output: its size, whether it is tokens, and where its value lies in scratch memory."""

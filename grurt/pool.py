@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast
 
 import numpy as np
@@ -35,7 +35,7 @@ class StreamPool:
 
     Each stream has an id, and is at the model's initial state when it is added. A call of `step` or `run` advances
     those streams that it names; the answers have the same bits as those of single streams. A pool belongs to one
-    thread at a time, whatever number of threads it uses itself.
+    thread at a time, whatever number of threads it uses itself: a second one gets a ConcurrentUseError.
 
     Examples
     --------
@@ -123,7 +123,10 @@ class StreamPool:
     def __contains__(self, stream_id: object) -> bool:
         """Whether there is a stream of this id."""
         if self._slot_of_name is not None:
-            return isinstance(stream_id, Hashable) and stream_id in self._slot_of_name
+            try:
+                return stream_id in self._slot_of_name
+            except TypeError:  # a list, or a tuple that holds one
+                return False
         if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
             return False
         return bool(0 <= stream_id < len(self._last_call) and self._last_call[stream_id] != _FREE)
@@ -142,6 +145,9 @@ class StreamPool:
         StreamIdError
             If there is such a stream already, or the pool numbers its streams itself.
         """
+        return self._front.exclusively(self._add, stream_id)
+
+    def _add(self, stream_id: Hashable) -> Hashable:
         if self._slot_of_name is None:
             if stream_id is not _NEXT:
                 raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
@@ -157,8 +163,6 @@ class StreamPool:
         if not self._free:
             size = len(self._last_call)
             larger = max(16, 2 * size)
-            for context in (self._front, *self._shares):
-                context.expect_idle()
             states = self._states.grown(larger)
             self._last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
             self._states = states
@@ -171,6 +175,9 @@ class StreamPool:
 
     def drop(self, stream_id: Hashable) -> None:
         """Remove a stream. Raises StreamIdError if there is none."""
+        self._front.exclusively(self._drop, stream_id)
+
+    def _drop(self, stream_id: Hashable) -> None:
         slot = self._slot("StreamPool.drop", stream_id)
         if self._slot_of_name is not None:
             del self._slot_of_name[stream_id]
@@ -228,13 +235,15 @@ class StreamPool:
 
     def _run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
         """Run if the kernels can take these objects as they are; return whether they did."""
-        status = self._front.advance(self._front.array, xs, y, ids)
+        front = self._front
+        if self._shares:
+            status = front.exclusively(self._spread, front.advance, front.array, xs, y, ids)
+        else:
+            status = front.advance(front.array, xs, y, ids)
         if status == codes.NOT_PLAIN:
             return False
         if status != codes.OK:
             self._raise_fault(where, status, [np.asarray(xs)], ids)
-        if self._shares:
-            self._run_shares()
         return True
 
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
@@ -242,19 +251,26 @@ class StreamPool:
         slots = self._slots(where, ids)
         inputs, sizes = convert_inputs(where, plan, xs, (len(slots), *lead))
         outputs = make_outputs(where, plan, out, sizes, inputs)
-        self._front.bind([array.ctypes.data for array in (*inputs, *outputs)], sizes[1] if lead else 1)
-        self._front.bind_streams(slots.ctypes.data, len(slots))
-        status = self._front.call()
+        addresses = [array.ctypes.data for array in (*inputs, *outputs)]
+        status = self._front.exclusively(self._spread, self._call, addresses, slots, sizes[1] if lead else 1)
         if status != codes.OK:
             self._raise_fault(where, status, inputs, ids)
-        if self._shares:
-            self._run_shares()
         return present(plan, outputs)
+
+    def _call(self, addresses: list[int], slots: NDArray[np.int64], n_steps: int) -> int:
+        self._front.bind(addresses, n_steps)
+        self._front.bind_streams(slots.ctypes.data, len(slots))
+        return self._front.call()
+
+    def _spread(self, call: Callable[..., int], *args: Any) -> int:
+        """Make a call of the front context; if it is sound, and only was checked, let the threads run it."""
+        status = call(*args)
+        if status == codes.OK and self._shares:
+            self._run_shares()
+        return status
 
     def _run_shares(self) -> None:
         """Spread the call that the front context has checked over the threads, in fours, as kernels take them."""
-        for context in self._shares:
-            context.expect_idle()
         addresses, streams, n_streams, n_steps = self._front.bound()
         row_bytes = [n_steps * size for size in self._port_bytes]
         size = max(4, -(-n_streams // (4 * len(self._shares))) * 4)
@@ -295,7 +311,7 @@ class StreamPool:
 
     def reset(self, stream_id: Hashable) -> None:
         """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
-        self._states.reset(self._slot("StreamPool.reset", stream_id))
+        self._front.exclusively(self._states.reset, self._slot("StreamPool.reset", stream_id))
 
     def steps(self, stream_id: Hashable) -> int:
         """Return a stream's timesteps since its last reset. Raises StreamIdError if there is none."""
@@ -303,7 +319,7 @@ class StreamPool:
 
     def state(self, stream_id: Hashable) -> dict[str, Floats]:
         """Return copies of a stream's states, as `Stream.state`. Raises StreamIdError if there is none."""
-        return self._states.read_all(self._slot("StreamPool.state", stream_id))
+        return self._front.exclusively(self._states.read_all, self._slot("StreamPool.state", stream_id))
 
     def set_state(self, stream_id: Hashable, states: Mapping[str, ArrayLike]) -> None:
         """Replace those of a stream's states that the mapping names.
@@ -316,12 +332,12 @@ class StreamPool:
         where = "StreamPool.set_state"
         slot = self._slot(where, stream_id)
         checked = check_states(where, self._model.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
-        self._states.write_all(slot, int(self._states.steps[slot]), checked)
+        self._front.exclusively(self._states.write_all, slot, None, checked)
 
     def snapshot(self, stream_id: Hashable) -> bytes:
         """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
         slot = self._slot("StreamPool.snapshot", stream_id)
-        return snapshot.pack(self._model.fingerprint, int(self._states.steps[slot]), self._states.read_all(slot))
+        return snapshot.pack(self._model.fingerprint, *self._front.exclusively(self._states.read_whole, slot))
 
     def restore(self, stream_id: Hashable, saved: bytes) -> None:
         """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
@@ -335,7 +351,7 @@ class StreamPool:
         steps, states = snapshot.unpack(
             saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._refuse_nonfinite
         )
-        self._states.write_all(slot, steps, states)
+        self._front.exclusively(self._states.write_all, slot, steps, states)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.errors import ModelError
-from grurt.signature import Port, Signature, StatePort, ValuePort
+from grurt.axes import feature_size, fixed_sizes, shared_sizes
+from grurt.errors import InputShapeError, ModelError
+from grurt.signature import AnyPort, Axis, Signature, ValuePort
 from grurt.text import printable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def check_reference_run(
     if unknown := sorted((run.inputs.keys() - given.keys()) | (run.outputs.keys() - answered.keys())):
         raise ModelError(f"reference run: the signature has no such inputs or outputs: {', '.join(unknown)}")
     shown = {output.name: values[output.value] for output in outputs}
-    lengths: dict[str, int] = {}
+    lengths: dict[tuple[Axis, int], int] = {}
     for name, array in run.inputs.items():
         _check_array(f"reference run: input {name!r}", array, given[name], values, state_shapes, lengths)
     for name, array in run.outputs.items():
@@ -69,32 +70,39 @@ def check_reference_run(
 def _check_array(
     where: str,
     array: NDArray[np.generic],
-    port: Port,
+    port: AnyPort,
     values: Mapping[str, Value],
     state_shapes: Mapping[str, tuple[int, ...]],
-    lengths: dict[str, int],
+    lengths: dict[tuple[Axis, int], int],
 ) -> None:
-    """Check one array. ``lengths`` are the sizes of the batch and time axes: the first array to have one fixes it."""
+    """Check one array.
+
+    ``lengths`` are the sizes of the batch axis, and of each stage's time axis: the first array to have one fixes it.
+    """
     if array.dtype != np.dtype(port.dtype):
         raise ModelError(f"{where}: expected dtype {port.dtype}, got {array.dtype}")
     if array.ndim != len(port.axes):
         raise ModelError(f"{where}: expected the axes {port.axes}, got shape {array.shape}")
-    sizes = {"feature": _feature_size(port, values, state_shapes), "one": 1}
-    if isinstance(port, StatePort):
-        sizes["state"] = len(port.states)
-    for axis, length in zip(port.axes, array.shape, strict=True):
-        expected = sizes[axis] if axis in sizes else lengths.setdefault(axis, length)
-        if length != expected or length == 0:
-            raise ModelError(f"{where}: expected {expected or 'at least 1'} along its {axis} axis, got {length}")
+    fixed = fixed_sizes(port, feature_size(port, values, state_shapes))
+    for name, length in zip(port.axes, array.shape, strict=True):
+        if length != fixed.get(name, length) or length == 0:
+            raise ModelError(f"{where}: expected {fixed.get(name, 'at least 1')} along its {name} axis, got {length}")
+    for axis, length in _shared_sizes(where, port, array.shape).items():
+        stage = values[port.value].stage if isinstance(port, ValuePort) and axis == "time" else 0
+        if length != lengths.setdefault((axis, stage), length):
+            raise ModelError(f"{where}: expected {lengths[axis, stage]} along its {axis} axis, got {length}")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ModelError(f"{where}: expected finite numbers, got a NaN or an infinity")
-    elif array.min() < 0 or array.max() >= values[port.value].size:  # type: ignore[union-attr]
-        raise ModelError(f"{where}: expected tokens in [0, {values[port.value].size}), got others")  # type: ignore[union-attr]
+    elif isinstance(port, ValuePort) and (array.min() < 0 or array.max() >= values[port.value].size):
+        raise ModelError(f"{where}: expected tokens in [0, {values[port.value].size}), got others")
 
 
-def _feature_size(port: Port, values: Mapping[str, Value], state_shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return state_shapes[port.states[0]][0] if isinstance(port, StatePort) else values[port.value].size
+def _shared_sizes(where: str, port: AnyPort, shape: tuple[int, ...]) -> Mapping[Axis, int]:
+    try:
+        return shared_sizes(port, shape)
+    except InputShapeError as error:
+        raise ModelError(f"{where}: {error}") from error
 
 
 def _frozen(arrays: Arrays) -> Arrays:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grurt import arrays
-from grurt.axes import batch_first, source_order
+from grurt.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
 from grurt.context import Context, refuses
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
-from grurt.signature import Port, StatePort, ValuePort
+from grurt.padding import fill_padding
+from grurt.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
+from grurt.stages import handed_states
 from grurt.states import States
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class _Batch:
         else:
             self._reserve_sequence(n_steps)
         self._n_steps = n_steps
-        self._lengths = _check_lengths(lengths, batch, n_steps)
+        self.lengths = _check_lengths(lengths, batch, n_steps)
         self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
         self.final_states = {name: np.empty((batch, *model.state_shapes[name]), np.float32) for name in wanted_states}
 
@@ -65,7 +67,7 @@ class _Batch:
 
     def run(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> None:
         """Run every sequence; ``states`` ``(batch, hidden_size)`` replace the initial ones. Fills the attributes."""
-        for row, length in enumerate(self._lengths):
+        for row, length in enumerate(self.lengths):
             self._states.reset(0)
             self._states.write_all(0, 0, {name: state[row] for name, state in states.items()})
             outputs = [
@@ -94,10 +96,10 @@ def run_arrays(
     model: Model, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
 ) -> Array | dict[str, Array]:
     """Run one sequence, or a batch of them, from one array: see `Model.run`."""
-    plan = model.plan
-    if len(plan.inputs) != 1:
-        names = [port.name for port in plan.inputs]
+    if len(model.inputs) != 1:
+        names = [port.name for port in model.inputs]
         raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
+    plan = model.plan
     port = plan.inputs[0]
     array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs)
     sequence: tuple[int | str, ...] = ("n_steps",) if port.tokens else ("n_steps", port.size)
@@ -122,14 +124,15 @@ def run_mapping(
     if unknown := sorted(xs.keys() - ports.keys()):
         raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {', '.join(map(repr, unknown))}")
     tensors = {name: _input_tensor(model, ports[name], value) for name, value in xs.items()}
-    sizes = _common_sizes(ports, tensors)
-    batch_size, n_steps = sizes.get("batch", 1), sizes.get("time", 1)
+    sizes = _common_sizes(model, tensors)
     values: dict[str, Array] = {}
     states: dict[str, Array] = {}
     for name, tensor in tensors.items():
         port = ports[name]
         if isinstance(port, ValuePort):
             values[port.value] = batch_first(port, tensor)
+        elif isinstance(port, LengthsPort):
+            lengths = _only_lengths(name, lengths, batch_first(port, tensor))
         else:
             stacked = batch_first(port, tensor)
             _check_finite(name, stacked, nonfinite)
@@ -138,42 +141,96 @@ def run_mapping(
     if missing:
         raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
     wanted = [name for port in model.signature.outputs if isinstance(port, StatePort) for name in port.states]
-    batch = _Batch(model, nonfinite, batch_size, n_steps, lengths, wanted)
-    batch.run([values[port.name] for port in model.plan.inputs], states)
-    by_name = {port.name: output for port, output in zip(model.plan.outputs, batch.outputs, strict=True)}
-    return {port.name: _output_tensor(port, by_name, batch.final_states) for port in model.signature.outputs}
+    if lengths is None and model.signature.lengths:
+        lengths = model.signature.lengths
+    by_name, final_states = _run_stages(model, sizes, values, states, lengths, wanted, nonfinite)
+    return {port.name: _output_tensor(port, by_name, final_states) for port in model.signature.outputs}
 
 
-def _input_tensor(model: Model, port: Port, value: ArrayLike) -> Array:
+def _run_stages(
+    model: Model,
+    sizes: Mapping[str, int],
+    inputs: Mapping[str, Array],
+    states: Mapping[str, Array],
+    lengths: ArrayLike | None,
+    wanted_states: Sequence[str],
+    nonfinite: Nonfinite,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Run one stage after the other; return outputs by name, and final states by layer."""
+    known = dict(inputs)
+    final_states: dict[str, Array] = {}
+    handed = handed_states(model.layers)
+    for number, stage in enumerate(model.stages):
+        n_steps = sizes.get(_time(number), 1)
+        wanted = [name for name in wanted_states if name in stage.state_shapes]
+        batch = _Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
+        initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
+        initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
+        sequences = [
+            known[port.name] if model.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
+            for port in stage.inputs
+        ]
+        batch.run(sequences, initial)
+        if number == 0 and model.signature.takes_lengths:
+            given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
+            answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
+            fill_padding(stage, given, batch.lengths, answers, nonfinite)
+        known |= {output.value: array for output, array in zip(stage.outputs, batch.outputs, strict=True)}
+        final_states |= batch.final_states
+    return {output.name: known[output.value] for output in model.outputs}, final_states
+
+
+def _time(stage: int) -> str:
+    return f"time of stage {stage}" if stage else "time"
+
+
+def _only_lengths(name: str, given: ArrayLike | None, lengths: Array) -> Array:
+    if given is not None:
+        raise InputShapeError(f"Model.run: expected lengths once, got the argument and the input {name!r}")
+    return lengths
+
+
+def _input_tensor(model: Model, port: AnyPort, value: ArrayLike) -> Array:
     """Convert a source's tensor to the engine's dtype, and check its shape but for batch and time."""
     where = f"Model.run: input {port.name!r}"
-    if isinstance(port, ValuePort):
-        info = model.values[port.value]
-        tensor: Array = (arrays.tokens if info.tokens else arrays.features)(where, value)
-        fixed = {"feature": info.size, "one": 1}
+    if isinstance(port, LengthsPort):
+        tensor: Array = arrays.integers(where, value, "integer lengths")
     else:
-        tensor = arrays.features(where, value)
-        fixed = {"feature": model.state_shapes[port.states[0]][0], "state": len(port.states), "one": 1}
+        tokens = isinstance(port, ValuePort) and model.values[port.value].tokens
+        tensor = (arrays.tokens if tokens else arrays.features)(where, value)
+    fixed = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor
 
 
-def _common_sizes(ports: Mapping[str, Port], tensors: Mapping[str, Array]) -> dict[str, int]:
-    """Return the sizes of the batch and time axes, on which all tensors must agree; a lacking axis has size 1."""
+def _common_sizes(model: Model, tensors: Mapping[str, Array]) -> dict[str, int]:
+    """Return the sizes of the batch and time axes, on which all tensors must agree; a lacking axis has size 1.
+
+    Each stage of the model has a time of its own.
+    """
+    ports = {port.name: port for port in model.signature.inputs}
+    times = {
+        name: _time(model.values[port.value].stage) if isinstance(port, ValuePort) else None
+        for name, port in ports.items()
+    }
+    shared = {
+        name: {times[name] or axis if axis == "time" else axis: size for axis, size in found.items()}
+        for name, tensor in tensors.items()
+        for found in [shared_sizes(ports[name], tensor.shape)]
+    }
     sizes: dict[str, int] = {}
     owners: dict[str, str] = {}
-    for name, tensor in tensors.items():
-        for axis, size in zip(ports[name].axes, tensor.shape, strict=True):
-            if axis in ("batch", "time") and sizes.setdefault(axis, size) != size:
+    for name, own in shared.items():
+        for axis, size in own.items():
+            if sizes.setdefault(axis, size) != size:
                 raise InputShapeError(
                     f"Model.run: input {name!r}: expected a {axis} size of {sizes[axis]}, "
                     f"as {owners[axis]!r} has, got {size}"
                 )
             owners.setdefault(axis, name)
-    for name in tensors:
-        timeless = isinstance(ports[name], StatePort)
+    for name, own in shared.items():
         for lacking, size in sizes.items():
-            if size != 1 and lacking not in ports[name].axes and not (timeless and lacking == "time"):
+            if size != 1 and lacking not in own and lacking in ("batch", times[name]):
                 raise InputShapeError(
                     f"Model.run: input {name!r} has no {lacking} axis in the source, "
                     f"but {owners[lacking]!r} has a {lacking} size of {size}"

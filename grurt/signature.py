@@ -7,6 +7,7 @@ called like the source: by names, in the source's shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from grurt.graph import Value
     from grurt.layers import AnyInput, Output
 
-Axis = Literal["batch", "time", "feature", "state", "one"]
+Axis = Literal["batch", "time", "feature", "state", "position", "batch_position", "one"]
 """An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``;
-``"one"`` is an axis of size 1 without a meaning, such as the direction axis of a GRU's output."""
+``"position"`` over parts of a vector that the source keeps apart, such as the directions of a GRU's output or the
+frequencies of a spectrum; ``"batch_position"`` is the batch axis merged with that, the batch outermost; ``"one"`` is an
+axis of size 1 without a meaning."""
 
 DType = Literal["float32", "float64", "float16", "int64", "int32"]
+
+MAX_POSITIONS = 1 << 20
 
 
 class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="value", tag_field="port"):
@@ -41,12 +46,16 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meaning of the tensor's axes, outermost first, e.g. ``("time", "batch", "feature")``. ``"batch"`` may be absent
         (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens, and
         from a value of size 1 whose feature axis the source squeezed away. ``"one"`` may occur any number of times.
+    positions
+        Into how many parts of equal size the value falls along the ``"position"`` axis: the value holds them one after
+        the other.
     """
 
     name: str
     value: str
     dtype: DType
     axes: tuple[Axis, ...]
+    positions: int = 1
 
 
 class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="state", tag_field="port"):
@@ -62,22 +71,66 @@ class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         The source's dtype.
     axes
         Meaning of the tensor's axes, e.g. ``("state", "batch", "feature")``.
+    positions
+        How many vectors each state has: those of a GRU that scans the time at every position of a grid.
+    groups
+        How many states lie side by side along the ``"feature"`` axis, at each place of the ``"state"`` axis: those of
+        the groups of a grouped GRU.
     """
 
     name: str
     states: tuple[str, ...]
     dtype: DType
     axes: tuple[Axis, ...]
+    positions: int = 1
+    groups: int = 1
+
+
+class LengthsPort(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="lengths", tag_field="port"
+):
+    """An input of the source with the valid timesteps of each sequence (ONNX ``sequence_lens``, PyTorch ``lengths``).
+
+    Behind its end, a sequence's GRUs give zeros, and the layers after them what they make of zeros.
+
+    Parameters
+    ----------
+    name
+        The source's name of the tensor.
+    dtype
+        The source's dtype: ``"int64"`` or ``"int32"``.
+    axes
+        ``("batch",)``, or with axes of size 1 beside it.
+    """
+
+    name: str
+    dtype: DType
+    axes: tuple[Axis, ...]
 
 
 Port = ValuePort | StatePort
+AnyPort = Port | LengthsPort
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The source's inputs and outputs, in the source's order."""
+    """The source's inputs and outputs, in the source's order.
 
-    inputs: tuple[Port, ...]
+    Parameters
+    ----------
+    inputs, outputs
+        The ports. At most one of the inputs is a `LengthsPort`.
+    lengths
+        The valid timesteps of each sequence, where the source fixes them as constants: it takes no other batch then.
+    """
+
+    inputs: tuple[AnyPort, ...]
     outputs: tuple[Port, ...]
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether the source knows the lengths of padded sequences."""
+        return bool(self.lengths) or any(isinstance(port, LengthsPort) for port in self.inputs)
 
 
 def default_signature(inputs: Sequence[AnyInput], outputs: Sequence[Output], values: Mapping[str, Value]) -> Signature:
@@ -126,11 +179,23 @@ def check_signature(
         for port in ports:
             if isinstance(port, StatePort):
                 _check_state_port(port, state_shapes)
-            else:
+            elif isinstance(port, ValuePort):
                 _check_value_port(port, by_name.get(port.value))
+    _check_lengths(signature)
 
 
-def _check_ports(where: str, ports: Sequence[Port]) -> None:
+def _check_lengths(signature: Signature) -> None:
+    ports = [port for port in signature.inputs if isinstance(port, LengthsPort)]
+    if len(ports) > 1 or (ports and signature.lengths):
+        raise ModelError("signature: expected the lengths of sequences once at most, as an input or as constants")
+    for port in ports:
+        if [axis for axis in port.axes if axis != "one"] != ["batch"] or not port.dtype.startswith("int"):
+            raise ModelError(f"port {port.name!r}: expected lengths of integers along a batch axis, got {port.axes}")
+    if any(length < 1 for length in signature.lengths):
+        raise ModelError(f"signature: expected lengths of at least 1, got {signature.lengths[:20]}")
+
+
+def _check_ports(where: str, ports: Sequence[AnyPort]) -> None:
     for port in ports:
         check_name(port.name)
     names = [port.name for port in ports]
@@ -141,8 +206,10 @@ def _check_ports(where: str, ports: Sequence[Port]) -> None:
 def _check_value_port(port: ValuePort, value: Value | None) -> None:
     if value is None:
         raise ModelError(f"port {port.name!r}: the model has no such input or output: {port.value!r}")
-    required = set() if value.tokens or value.size == 1 else {"feature"}
-    allowed = {"batch"} | ({"time"} if value.per_step else set()) | (set() if value.tokens else {"feature"})
+    _check_positions(port, value.size)
+    features = set() if value.tokens else {"feature", "position", "batch_position"}
+    required = set() if value.tokens or value.size == port.positions else {"feature"}
+    allowed = {"batch"} | ({"time"} if value.per_step else set()) | features
     named = [axis for axis in port.axes if axis != "one"]
     if len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
@@ -152,11 +219,28 @@ def _check_value_port(port: ValuePort, value: Value | None) -> None:
 
 def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...]]) -> None:
     shapes = {state_shapes.get(name) for name in port.states}
-    if len(shapes) != 1 or None in shapes or any(len(shape or ()) != 1 for shape in shapes):
+    shape = shapes.pop() if len(shapes) == 1 else None
+    if shape is None or not _is_gru_state(shape, port.positions):
         raise ModelError(f"port {port.name!r}: expected GRU layers of one hidden size, got {port.states}")
-    axes = set(port.axes)
-    required = {"feature"} if len(port.states) == 1 else {"feature", "state"}
-    if len(axes) != len(port.axes) or not required <= axes <= {"feature", "state", "batch"}:
+    _check_positions(port, math.prod(shape))
+    named = [axis for axis in port.axes if axis != "one"]
+    required = {"feature"} if len(port.states) == port.groups else {"feature", "state"}
+    allowed = {"feature", "state", "batch", "position", "batch_position"}
+    fits = port.groups >= 1 and len(port.states) % port.groups == 0
+    if not fits or len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit {len(port.states)} states")
     if port.dtype.startswith("int"):
         raise ModelError(f"port {port.name!r}: a state is of floating point, got {port.dtype}")
+
+
+def _is_gru_state(shape: tuple[int, ...], positions: int) -> bool:
+    return shape == (shape[-1],) if positions == 1 else shape == (positions, shape[-1])
+
+
+def _check_positions(port: ValuePort | StatePort, size: int) -> None:
+    """Check that a port has an axis of positions just where its value or state falls into several."""
+    axes = [axis for axis in port.axes if axis in ("position", "batch_position")]
+    if not 1 <= port.positions <= MAX_POSITIONS or size % port.positions or len(axes) != (port.positions > 1):
+        raise ModelError(f"port {port.name!r}: {port.positions} positions do not fit its axes {port.axes}, or its size")
+    if "batch_position" in axes and "batch" in port.axes:
+        raise ModelError(f"port {port.name!r}: the axes {port.axes} hold the batch twice")

@@ -41,10 +41,12 @@ class States:
         return larger
 
     def read(self, slot: int, name: str) -> Floats:
-        """Return a copy of a layer's state, ``(size,)``, or ``(rows, size)`` with the oldest first."""
+        """Return a copy of a layer's state: ``(size,)``, or ``(rows, size)`` by position, or with the oldest first."""
         place = self.plan.states[name]
         rows = self._rows(slot, name)
-        return np.roll(rows, -int(self.steps[slot]), axis=0) if place.is_ring else rows[0].copy()
+        if place.is_ring:
+            return np.roll(rows, -int(self.steps[slot]), axis=0)
+        return rows.copy() if place.rows > 1 else rows[0].copy()
 
     def write(self, slot: int, name: str, value: Floats) -> None:
         """Replace a layer's state: the counterpart of `read`."""
@@ -55,11 +57,21 @@ class States:
         """Return copies of the states of all layers."""
         return {name: self.read(slot, name) for name in self.plan.states}
 
-    def write_all(self, slot: int, steps: int, values: Mapping[str, Floats]) -> None:
-        """Replace the number of timesteps, and the states that the mapping names."""
-        self.steps[slot] = steps
+    def read_whole(self, slot: int) -> tuple[int, dict[str, Floats]]:
+        """Return the number of timesteps, and copies of the states of all layers."""
+        return int(self.steps[slot]), self.read_all(slot)
+
+    def write_all(self, slot: int, steps: int | None, values: Mapping[str, Floats]) -> None:
+        """Replace the number of timesteps, unless it is None, and the states that the mapping names."""
+        if steps is not None:
+            self.steps[slot] = steps
         for name, value in values.items():
             self.write(slot, name, value)
+
+    def copy_from(self, other: States) -> None:
+        """Take on the states of as many streams of the same plan."""
+        self.buffer[:] = other.buffer
+        self.steps[:] = other.steps
 
     def _rows(self, slot: int, name: str) -> Floats:
         place = self.plan.states[name]

@@ -11,7 +11,7 @@ from grurt import snapshot
 from grurt.context import streaming_context
 from grurt.errors import InputTypeError
 from grurt.kernels import codes
-from grurt.kernels.entry import BY_ADDRESS
+from grurt.kernels.fields import BY_ADDRESS
 from grurt.ports import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.states import States, check_states
 
@@ -27,8 +27,9 @@ _empty = np.empty
 class Stream:
     """One sequence in progress: made by `Model.stream`, at the model's initial state.
 
-    A stream belongs to one thread at a time. Any number of streams may run the same model in as many threads: while a
-    kernel runs, the GIL is released.
+    A stream belongs to one thread at a time: a second one that calls it meanwhile gets a ConcurrentUseError, and has
+    changed nothing. Any number of streams may run the same model in as many threads: while a kernel runs, the GIL is
+    released.
 
     Examples
     --------
@@ -58,6 +59,7 @@ class Stream:
         self._output_size = plan.outputs[0].size
         self._reads_tokens = len(plan.inputs) == len(plan.outputs) == 1 and plan.inputs[0].tokens
         self._token = np.zeros(1, np.int64)
+        self._token_slot = self._token.data
         self._input = np.zeros(plan.inputs[0].size if plan.is_plain else 0, np.float32)
         self._output = np.zeros(self._output_size, np.float32)
         self._token_addresses = (self._token.ctypes.data, self._output.ctypes.data)
@@ -112,7 +114,10 @@ class Stream:
         """Step a model of one input, of tokens, and one output: through memory whose addresses are known."""
         if not 0 <= token < self._context.plan.inputs[0].size:
             return self._run("Stream.step", token, None, ())  # which says what is wrong
-        self._token[0] = token
+        return self._context.exclusively(self._answer_token, token)
+
+    def _answer_token(self, token: int) -> Floats:
+        self._token_slot[0] = token
         self._context.bind(self._token_addresses, 1)
         status = self._context.call()
         if status != codes.OK:
@@ -177,39 +182,37 @@ class Stream:
         plan = self._context.plan
         inputs, sizes = convert_inputs(where, plan, xs, lead)
         outputs = make_outputs(where, plan, out, sizes, inputs)
-        n_steps = sizes[0] if lead else 1
-        self._context.reserve_block(n_steps)
-        self._context.run(inputs, outputs, n_steps)
+        self._context.run(inputs, outputs, sizes[0] if lead else 1)
         return present(plan, outputs)
 
     def reset(self) -> None:
         """Go back to the model's initial state, before the first timestep."""
-        self._states.reset(0)
+        self._context.exclusively(self._states.reset, 0)
 
     @property
     def state(self) -> dict[str, Floats]:
         """The state of each layer that has one, by layer name: copies, float32.
 
-        A GRU's is ``(hidden_size,)``, a Conv1d's ``((kernel_size - 1) * dilation, input_size)``, oldest timestep first.
-        Assigning a mapping replaces the states that it names.
+        A GRU's is ``(hidden_size,)``, or ``(positions, hidden_size)`` on a grid; a Conv1d's is ``((kernel_size - 1) *
+        dilation, input_size)``, oldest timestep first. Assigning a mapping replaces the states that it names.
 
         Raises
         ------
         InputShapeError, InputTypeError, InputValueError
             If what is assigned does not fit. No state has changed then.
         """
-        return self._states.read_all(0)
+        return self._context.exclusively(self._states.read_all, 0)
 
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
         shapes = self._model.state_shapes
         refuse = self._nonfinite == "refuse"
         checked = check_states("Stream.state", shapes, states, refuse_nonfinite=refuse)
-        self._states.write_all(0, self.steps, checked)
+        self._context.exclusively(self._states.write_all, 0, None, checked)
 
     def snapshot(self) -> bytes:
         """Return the stream's state as bytes, to be restored later, in another process or on another machine."""
-        return snapshot.pack(self._model.fingerprint, self.steps, self.state)
+        return snapshot.pack(self._model.fingerprint, *self._context.exclusively(self._states.read_whole, 0))
 
     def restore(self, saved: bytes) -> None:
         """Go to the state that a `snapshot` holds, of this stream or of another one of the same model.
@@ -222,13 +225,12 @@ class Stream:
         steps, states = snapshot.unpack(
             saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._nonfinite == "refuse"
         )
-        self._states.write_all(0, steps, states)
+        self._context.exclusively(self._states.write_all, 0, steps, states)
 
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
         twin = Stream(self._model, nonfinite=self._nonfinite)
-        twin._states.buffer[:] = self._states.buffer
-        twin._states.steps[:] = self._states.steps
+        self._context.exclusively(twin._states.copy_from, self._states)
         return twin
 
     def __copy__(self) -> Stream:

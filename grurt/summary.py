@@ -46,6 +46,8 @@ class LayerSummary:
     kind: str
     inputs: tuple[str, ...]
     output_size: int
+    positions: int
+    """How many vectors of that size there are at each timestep: 1 but for grids."""
     parameters: int
     bytes: int
     """What the weights take in the file, in float32."""
@@ -114,17 +116,18 @@ def _input(port: Input | TokenInput) -> InputSummary:
 def _layer(model: Model, layer: AnyLayer) -> LayerSummary:
     shapes = layer.weight_shapes().values()
     parameters = sum(map(math.prod, shapes))
-    # Each number of a matrix is multiplied once in a timestep, except in an embedding, which looks up one row.
+    # Each number of a matrix is multiplied once at a position of a timestep; an embedding only looks up one row.
     matrices = 0 if isinstance(layer, Embedding) else sum(math.prod(shape) for shape in shapes if len(shape) > 1)
     return LayerSummary(
         name=layer.name,
         kind=layer.kind,
         inputs=layer.inputs,
         output_size=model.values[layer.name].size,
+        positions=model.values[layer.name].positions,
         parameters=parameters,
         bytes=4 * parameters,
-        multiply_adds=matrices,
-        state_shape=layer.state_shape(),
+        multiply_adds=matrices * model.values[layer.name].positions,
+        state_shape=model.state_shapes.get(layer.name),
         note=_note(layer),
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from grurt.axes import batch_first
 from grurt.errors import ModelError
-from grurt.signature import StatePort
+from grurt.signature import LengthsPort, StatePort
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -105,8 +105,12 @@ def _streams_alike(model: Model, run: ReferenceRun, found: Mapping[str, Array]) 
     """Return whether streams, one for each sequence of the batch, give the bits that were found for the whole."""
     inputs: dict[str, Array] = {}
     states: dict[str, Array] = {}
+    lengths = np.asarray(model.signature.lengths or np.iinfo(np.int64).max)
     for port in model.signature.inputs:
         if port.name not in run.inputs:
+            continue
+        if isinstance(port, LengthsPort):
+            lengths = batch_first(port, run.inputs[port.name])
             continue
         if isinstance(port, StatePort):
             states |= dict(zip(port.states, batch_first(port, run.inputs[port.name]), strict=True))
@@ -116,7 +120,7 @@ def _streams_alike(model: Model, run: ReferenceRun, found: Mapping[str, Array]) 
     return all(
         _stream_alike(
             model,
-            {name: array[row] for name, array in inputs.items()},
+            {name: array[row, : np.broadcast_to(lengths, batch)[row]] for name, array in inputs.items()},
             {name: array[row] for name, array in states.items()},
             {port.name: batch_first(port, found[port.name]) for port in model.signature.outputs},
             row,
@@ -137,7 +141,7 @@ def _stream_alike(
             whole = found[port.name][:, row]
             streamed = np.stack([stream.state[name] for name in port.states])
         else:
-            whole = found[port.name][row]
+            whole = found[port.name][row, :n_steps]
             steps = [answer[port.value] if isinstance(answer, dict) else answer for answer in answers]
             streamed = np.stack(steps[-len(whole) :])
         if streamed.astype(port.dtype).tobytes() != whole.tobytes():

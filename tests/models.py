@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 import grurt
@@ -108,7 +109,7 @@ def gru_model(
 
     ``options`` are those of `grurt.GRU`; an initial state is learned unless they say otherwise.
     """
-    options = {"initial_state": True} | options
+    options = {"initial_state": "learned"} | options
     layers: list[AnyLayer] = [
         grurt.GRU(name=f"gru{i}", input_size=hidden_size if i else input_size, hidden_size=hidden_size, **options)
         for i in range(n_layers)
@@ -147,11 +148,15 @@ class _RandomGraph:
             vocabulary_size=self.inputs[1].vocabulary_size,
             size=self._size(),
         )
-        self.layers: list[AnyLayer] = [embedding]
-        self.sizes = {"features": self.inputs[0].size, "embedding": embedding.size}
+        mask = grurt.TokenMask(name="mask", inputs=("tokens",))
+        self.layers: list[AnyLayer] = [embedding, mask]
+        self.sizes = {"features": self.inputs[0].size, "embedding": embedding.size, "mask": 1}
 
     def model(self, n_layers: int) -> grurt.Model:
         for i in range(n_layers):
+            if self.rng.integers(8) == 0:
+                self._add_grid(f"layer{i}")
+                continue
             layer = self._layer(f"layer{i}")
             self.layers.append(layer)
             self.sizes[layer.name] = layer.value_size(tuple(self.sizes[name] for name in layer.inputs))
@@ -182,6 +187,19 @@ class _RandomGraph:
         equal = [name for name, size in self.sizes.items() if size == self.sizes[first]]
         return (first, *(self._pick(equal) for _ in range(int(self.rng.integers(1, 3)))))
 
+    def _add_grid(self, name: str) -> None:
+        """Add a GRU on a grid, between the layers that split a vector and join it again."""
+        (source,) = self._some(1)
+        positions = self._pick([p for p in (1, 2, 3, 4, 7) if self.sizes[source] % p == 0])
+        gru = self._gru(f"{name} gru", (f"{name} grid",), self.sizes[source] // positions)
+        scan = self._pick(("time", "positions"))
+        self.layers += [
+            grurt.Unflatten(name=f"{name} grid", inputs=(source,), positions=positions),
+            msgspec.structs.replace(gru, inputs=gru.inputs[:1], masked=False, scan=scan),
+            grurt.Flatten(name=name),
+        ]
+        self.sizes[name] = positions * gru.hidden_size
+
     def _layer(self, name: str) -> AnyLayer:
         kind = self._pick(
             (
@@ -195,6 +213,8 @@ class _RandomGraph:
                 "add",
                 "mul",
                 "concat",
+                "slice",
+                "feature_mask",
                 "activation",
                 "prelu",
             )
@@ -224,21 +244,28 @@ class _RandomGraph:
                 return grurt.Mul(name=name, inputs=self._same_size()[:2])
             case "concat":
                 return grurt.Concat(name=name, inputs=self._some(int(self.rng.integers(2, 4))))
+            case "slice":
+                start = int(self.rng.integers(size))
+                return grurt.Slice(name=name, inputs=inputs, start=start, stop=int(self.rng.integers(start, size)) + 1)
+            case "feature_mask":
+                return grurt.FeatureMask(name=name, inputs=inputs)
             case "activation":
                 return grurt.Activation(name=name, inputs=inputs, function=self._pick(ALL_FUNCTIONS))
             case _:
                 return grurt.PRelu(name=name, inputs=inputs, size=size)
 
     def _gru(self, name: str, inputs: tuple[str, ...], size: int) -> grurt.GRU:
+        masked = self._coin()
         return grurt.GRU(
             name=name,
-            inputs=inputs,
+            inputs=(*inputs, "mask") if masked else inputs,
+            masked=masked,
             input_size=size,
             hidden_size=self._size(),
             direction="forward" if self.streams or self._coin() else "reverse",
             linear_before_reset=self._coin(),
             bias=self._coin(),
-            initial_state=self._coin(),
+            initial_state=self._pick(("zeros", "learned")),
             gate_activation=functions.Sigmoid() if self._coin() else self._pick(GATE_FUNCTIONS),
             candidate_activation=functions.Tanh() if self._coin() else self._pick(_BOUNDED),
             clip=None if self._coin() else 0.8,

@@ -1,7 +1,8 @@
 """What a model computes, in slow float64 NumPy: the truth that the engine is compared with.
 
 Every layer stands here in the un-rearranged form of its paper or ONNX operator, one timestep at a time, and shares no
-code with the engine. A value is ``(n_steps, size)`` for a sequence and ``(size,)`` for one vector.
+code with the engine. A value is ``(n_steps, size)`` for a sequence, ``(n_steps, positions, size)`` for one of grids,
+and without the first axis for one vector or grid.
 """
 
 from __future__ import annotations
@@ -53,21 +54,59 @@ def _evaluate(
     }
     final: States = {}
     for layer in model.layers:
+        sources = _side_by_side(model, layer, [values[name] for name in layer.inputs])
         weights = {name: model.weights[f"{layer.name}.{name}"].astype(np.float64) for name in layer.weight_shapes()}
-        sources = [values[name] for name in layer.inputs]
-        shape = layer.state_shape()
-        if type(layer) in pick:
+        shape = model.state_shapes.get(layer.name)
+        if isinstance(layer, layers.Flatten) and model.values[layer.inputs[0]].positions == 1:
+            values[layer.name] = sources[0]
+        elif type(layer) in pick:
             values[layer.name] = pick[type(layer)](sources[0])
         elif shape is None:
             values[layer.name] = _LAYERS[type(layer)](layer, weights, *sources)
         else:
-            start = np.asarray(states.get(layer.name, weights.get("initial_state", np.zeros(shape))), np.float64)
+            initial = weights.get("initial_state", np.zeros(shape))
+            if isinstance(layer, layers.GRU) and layer.initial_state == "value":
+                initial = sources.pop()
+            start = np.asarray(states.get(layer.name, np.broadcast_to(initial, shape)), np.float64)
             assert start.shape == shape
-            values[layer.name], final[layer.name] = _RECURRENT[type(layer)](layer, weights, sources[0], start)
+            values[layer.name], final[layer.name] = _RECURRENT[type(layer)](layer, weights, *sources, start)
     return {output.name: values[output.value] for output in model.outputs}, final
 
 
-def gru(layer: layers.GRU, weights: Mapping[str, Array], xs: Array, h: Array) -> tuple[Array, Array]:
+def _side_by_side(model: Model, layer: AnyLayer, sources: list[Array]) -> list[Array]:
+    """Repeat the vectors of other sequences at every timestep of the layer's own; but not a GRU's initial state."""
+    if not model.values[layer.name].per_step:
+        return sources
+    n_steps = len(sources[[model.values[name].per_step for name in layer.inputs].index(True)])
+    return [
+        source
+        if model.values[name].per_step or isinstance(layer, layers.GRU)
+        else np.broadcast_to(source, (n_steps, *source.shape))
+        for name, source in zip(layer.inputs, sources, strict=True)
+    ]
+
+
+def gru(layer: layers.GRU, weights: Mapping[str, Array], xs: Array, *mask_and_state: Array) -> tuple[Array, Array]:
+    """A GRU over time: of a grid, every position by itself."""
+    *masks, start = mask_and_state
+    if xs.ndim == 2:
+        return sequence_gru(layer, weights, xs, start, *masks)
+    scanned = [
+        sequence_gru(layer, weights, xs[:, p], start[p], *(mask[:, p] for mask in masks)) for p in range(xs.shape[1])
+    ]
+    return np.stack([ys for ys, _ in scanned], axis=1), np.stack([h for _, h in scanned])
+
+
+def gru_over_positions(layer: layers.GRU, weights: Mapping[str, Array], xs: Array, *masks: Array) -> Array:
+    start = weights.get("initial_state", np.zeros(layer.hidden_size))
+    if xs.ndim == 2:
+        return gru_over_positions(layer, weights, xs[:, None], *(mask[:, None] for mask in masks))[:, 0]
+    return np.stack([sequence_gru(layer, weights, x, start, *(mask[t] for mask in masks))[0] for t, x in enumerate(xs)])
+
+
+def sequence_gru(
+    layer: layers.GRU, weights: Mapping[str, Array], xs: Array, h: Array, mask: Array | None = None
+) -> tuple[Array, Array]:
     """Cho et al. 2014; ONNX GRU: direction, linear_before_reset, activations, clip (of the activations' arguments)."""
     rows = 3 * layer.hidden_size
     w_z, w_r, w_n = np.split(weights["weight_ih"], 3)
@@ -85,6 +124,9 @@ def gru(layer: layers.GRU, weights: Mapping[str, Array], xs: Array, h: Array) ->
     ys = np.empty((len(xs), layer.hidden_size))
     order = range(len(xs)) if layer.direction == "forward" else range(len(xs) - 1, -1, -1)
     for t in order:
+        if mask is not None and mask[t] == 0:
+            ys[t] = h
+            continue
         x = xs[t]
         z = f(w_z @ x + b_z + r_z @ h + c_z)
         r = f(w_r @ x + b_r + r_r @ h + c_r)
@@ -141,6 +183,26 @@ def mul(layer: layers.Mul, weights: Mapping[str, Array], *sources: Array) -> Arr
 
 def concat(layer: layers.Concat, weights: Mapping[str, Array], *sources: Array) -> Array:
     return np.concatenate(sources, axis=-1)
+
+
+def slice_(layer: layers.Slice, weights: Mapping[str, Array], x: Array) -> Array:
+    return x[..., layer.start : layer.stop]
+
+
+def unflatten(layer: layers.Unflatten, weights: Mapping[str, Array], x: Array) -> Array:
+    return x.reshape(*x.shape[:-1], layer.positions, -1) if layer.positions > 1 else x
+
+
+def flatten(layer: layers.Flatten, weights: Mapping[str, Array], x: Array) -> Array:
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def feature_mask(layer: layers.FeatureMask, weights: Mapping[str, Array], x: Array) -> Array:
+    return np.any(x != np.float32(layer.mask_value), axis=-1, keepdims=True).astype(np.float64)
+
+
+def token_mask(layer: layers.TokenMask, weights: Mapping[str, Array], tokens: Array) -> Array:
+    return (tokens != layer.token).astype(np.float64)[:, None]
 
 
 def activation(layer: layers.Activation, weights: Mapping[str, Array], x: Array) -> Array:
@@ -200,6 +262,12 @@ _LAYERS: dict[type[AnyLayer], Callable[..., Array]] = {
     layers.Add: add,
     layers.Mul: mul,
     layers.Concat: concat,
+    layers.Slice: slice_,
+    layers.Unflatten: unflatten,
+    layers.Flatten: flatten,
+    layers.FeatureMask: feature_mask,
+    layers.TokenMask: token_mask,
+    layers.GRU: gru_over_positions,
     layers.Activation: activation,
     layers.PRelu: prelu,
 }

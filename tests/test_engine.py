@@ -274,7 +274,7 @@ def test_a_state_that_decays_holds_no_denormal_numbers(hidden_size: int, linear_
         input_size=2,
         hidden_size=hidden_size,
         bias=False,
-        initial_state=True,
+        initial_state="learned",
         linear_before_reset=linear_before_reset,
     )
     model = models.layer_model(gru, rng=np.random.default_rng(57))

@@ -32,7 +32,7 @@ def small_model(seed: int = 3) -> grurt.Model:
     rng = np.random.default_rng(seed)
     layers = (
         grurt.Embedding(name="embed", vocabulary_size=5, size=3),
-        grurt.GRU(name="gru.0", input_size=3, hidden_size=2, initial_state=True, clip=2.5),
+        grurt.GRU(name="gru.0", input_size=3, hidden_size=2, initial_state="learned", clip=2.5),
         grurt.Activation(name="täuschend", function=grurt.HardSigmoid(0.2, 0.5)),
     )
     signature = grurt.Signature(

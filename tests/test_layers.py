@@ -66,7 +66,7 @@ def test_gru_of_any_size(input_size: int, hidden_size: int, linear_before_reset:
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("linear_before_reset", [True, False])
-@pytest.mark.parametrize("options", [{"bias": False}, {"initial_state": False}, {"clip": 0.4}], ids=str)
+@pytest.mark.parametrize("options", [{"bias": False}, {"initial_state": "zeros"}, {"clip": 0.4}], ids=str)
 def test_gru_options(direction: str, linear_before_reset: bool, options: dict[str, Any]) -> None:
     rng = seeded(options)
     options = options | {"direction": direction, "linear_before_reset": linear_before_reset}
@@ -219,6 +219,14 @@ def test_concat_of_unequal_sizes(size: int) -> None:
     assert_agrees(models.layer_model(concat, head, rng=rng, inputs=inputs), rng)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_slice(size: int) -> None:
+    rng = seeded(size)
+    for start, stop in {(0, size), (size // 2, size), (size // 3, size // 3 + 1)}:
+        layer = grurt.Slice(name="y", start=start, stop=stop)
+        assert_agrees(models.layer_model(layer, rng=rng, inputs=[grurt.Input("x", size)]), rng)
+
+
 @pytest.mark.parametrize("hidden_size", SIZES)
 @pytest.mark.parametrize("last_step", [True, False])
 def test_stacked_grus_with_a_head(hidden_size: int, last_step: bool) -> None:
@@ -229,7 +237,7 @@ def test_stacked_grus_with_a_head(hidden_size: int, last_step: bool) -> None:
 @pytest.mark.parametrize("hidden_size", SIZES)
 def test_bidirectional_gru_with_the_final_states(hidden_size: int) -> None:
     rng = seeded(hidden_size)
-    options = {"input_size": 5, "hidden_size": hidden_size, "initial_state": True, "inputs": ("x",)}
+    options = {"input_size": 5, "hidden_size": hidden_size, "initial_state": "learned", "inputs": ("x",)}
     layers: list[AnyLayer] = [
         grurt.GRU(name="forward", **options),
         grurt.GRU(name="backward", direction="reverse", **options),

@@ -65,6 +65,12 @@ def state_port(**options: Any) -> grurt.StatePort:
     return grurt.StatePort(**({"name": "h0", "states": ("a", "b"), "dtype": "float32", "axes": axes} | options))
 
 
+def handed_over() -> tuple[Any, ...]:
+    """Return the layers of an encoder and a decoder, which read ``x`` and ``z``."""
+    decoder = gru("decoder", initial_state="value", inputs=("z", "last"))
+    return gru("encoder"), grurt.LastStep(name="last"), decoder
+
+
 X = grurt.Input("x", SIZE)
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
@@ -90,6 +96,15 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
             inputs=[grurt.Input("x", graph.MAX_SIZE)],
         ),
         "the sizes of all values and states may add up to 16777216, got 17825792",
+    ),
+    "too much memory for a grid": (
+        lambda: model(
+            grurt.Unflatten(name="g", positions=1 << 18),
+            grurt.GRU(name="gru", input_size=1, hidden_size=1),
+            inputs=[grurt.Input("x", 1 << 18)],
+            outputs=[grurt.Output("y", "x")],
+        ),
+        "the sizes of all values and states may add up to 16777216, got 33816576",
     ),
     "a wrong type": (lambda: model(linear(bias=1)), "layers: Expected `bool`, got `int` - at `$[0].bias`"),
     "a wrong word": (
@@ -168,7 +183,133 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "sequences and vectors": (
         lambda: model(linear(), grurt.LastStep(name="last"), grurt.Add(name="add", inputs=("fc", "last"))),
-        "layer 'add': its inputs mix sequences with single vectors",
+        "layer 'add': it reads a vector that is known only at the end of its own sequence",
+    ),
+    "slice to nowhere": (
+        lambda: model(linear(), grurt.Slice(name="s", start=2, stop=5)),
+        "layer 's': expected start < stop <= 4, the size of its input, got start=2, stop=5",
+    ),
+    "empty slice": (
+        lambda: model(linear(), grurt.Slice(name="s", start=2, stop=2)),
+        "layer 's': expected start < stop <= 4, the size of its input, got start=2, stop=2",
+    ),
+    "negative start": (
+        lambda: model(linear(), grurt.Slice(name="s", start=-1, stop=2)),
+        "layer 's': start must be in [0, 1048576], got -1",
+    ),
+    "positions that do not divide": (
+        lambda: model(linear(), grurt.Unflatten(name="g", positions=3)),
+        "layer 'g': positions=3 must divide the input's size, 4",
+    ),
+    "a grid of grids": (
+        lambda: model(linear(), grurt.Unflatten(name="g", positions=2), grurt.Unflatten(name="h", positions=2)),
+        "layer 'h': expected single vectors, got 2 positions: Flatten first",
+    ),
+    "grids of different positions": (
+        lambda: model(
+            linear(),
+            grurt.Unflatten(name="g", positions=2),
+            grurt.Unflatten(name="h", positions=4, inputs=("fc",)),
+            grurt.Add(name="add", inputs=("g", "h")),
+        ),
+        "layer 'add': expected an input of 2 positions, got 4",
+    ),
+    "a grid as output": (
+        lambda: model(linear(), grurt.Unflatten(name="g", positions=2)),
+        "output 'y': expected a value of single vectors, but 'g' is a grid of 2 positions: Flatten it first",
+    ),
+    "convolution of a grid": (
+        lambda: model(
+            linear(),
+            grurt.Unflatten(name="g", positions=2),
+            grurt.Conv1d(name="c", input_size=2, output_size=2, kernel_size=2),
+        ),
+        "layer 'c': a Conv1d reads single vectors, got 2 positions: Flatten first",
+    ),
+    "mask of many features": (
+        lambda: model(linear(), gru(masked=True, inputs=("fc", "fc"))),
+        "layer 'gru': expected a mask of size 1, got 4",
+    ),
+    "no mask": (lambda: model(linear(), gru(masked=True)), "layer 'gru': expected 2 inputs, got 1"),
+    "masked token beyond the vocabulary": (
+        lambda: model(grurt.TokenMask(name="m", token=4), inputs=[grurt.TokenInput("x", 4)]),
+        "layer 'm': expected a token of the vocabulary of 4, got 4",
+    ),
+    "a sequence as initial state": (
+        lambda: model(linear(), gru(initial_state="value", inputs=("x", "fc"))),
+        "layer 'gru': expected an initial state behind LastStep or FirstStep, got the sequence 'fc'",
+    ),
+    "size of an initial state": (
+        lambda: model(
+            linear(output_size=3),
+            grurt.LastStep(name="last"),
+            gru(initial_state="value", inputs=("z", "last")),
+            inputs=[X, grurt.Input("z", SIZE)],
+        ),
+        "layer 'gru': expected an initial state of size 4, got 3",
+    ),
+    "a state for a scan of positions": (
+        lambda: model(
+            linear(),
+            grurt.LastStep(name="last"),
+            gru(initial_state="value", scan="positions", inputs=("z", "last")),
+            inputs=[X, grurt.Input("z", SIZE)],
+        ),
+        "initial_state='value' is for a GRU that scans the time of single vectors, got scan='positions' over 1 pos",
+    ),
+    "a state from the end of the same sequence": (
+        lambda: model(linear(), grurt.LastStep(name="last"), gru(initial_state="value", inputs=("x", "last"))),
+        "layer 'gru': it reads a vector that is known only at the end of its own sequence",
+    ),
+    "ends of sequences of different stages": (
+        lambda: model(
+            *handed_over(),
+            grurt.LastStep(name="end"),
+            grurt.Concat(name="both", inputs=("last", "end")),
+            inputs=[X, grurt.Input("z", SIZE)],
+        ),
+        "layer 'both': it joins the ends of sequences that run one after the other",
+    ),
+    "too many stages": (
+        lambda: model(
+            *(
+                layer
+                for i in range(18)
+                for layer in (
+                    grurt.Add(name=f"sum{i}", inputs=(f"x{i}", f"last{i - 1}" if i else "x0")),
+                    grurt.LastStep(name=f"last{i}"),
+                )
+            ),
+            inputs=[grurt.Input(f"x{i}", SIZE) for i in range(18)],
+        ),
+        "layer 'sum17': expected at most 16 sequences one after the other",
+    ),
+    "a grid handed over": (
+        lambda: model(
+            linear(),
+            grurt.Unflatten(name="g", positions=2),
+            grurt.LastStep(name="last"),
+            grurt.Unflatten(name="h", positions=2, inputs=("z",)),
+            grurt.Add(name="add", inputs=("h", "last")),
+            grurt.Flatten(name="f"),
+            inputs=[X, grurt.Input("z", SIZE)],
+        ),
+        "layer 'add': expected a vector from the end of another sequence, but 'last' is a grid: Flatten it first",
+    ),
+    "a state port of a GRU that is handed its state": (
+        lambda: model(
+            *handed_over(),
+            inputs=[X, grurt.Input("z", SIZE)],
+            signature=grurt.Signature(
+                (
+                    value_port(name="x", dtype="float32", axes=("time", "feature")),
+                    value_port(name="z", value="z", dtype="float32", axes=("time", "feature")),
+                    state_port(states=("decoder",), axes=("feature",)),
+                ),
+                (answer_port(axes=("time", "feature")),),
+            ),
+        ),
+        "port 'h0': the GRU 'decoder' takes its initial state from 'last', not an input",
     ),
     "a gru of a vector": (
         lambda: model(linear(), grurt.LastStep(name="last"), gru()),
@@ -400,7 +541,7 @@ def test_a_source_holds_only_printable_text() -> None:
 
 def test_the_fingerprint_says_what_a_model_computes() -> None:
     rng = np.random.default_rng(2)
-    layers = (gru(initial_state=True), linear())
+    layers = (gru(initial_state="learned"), linear())
     weights = models.random_weights(layers, rng)
     built = grurt.Model(layers=layers, weights=weights)
     assert len(built.fingerprint) == 16

@@ -49,7 +49,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def model(rng: np.random.Generator) -> grurt.Model:
     conv = grurt.Conv1d(name="conv", input_size=3, output_size=5, kernel_size=3, dilation=2)
-    gru = grurt.GRU(name="gru", input_size=5, hidden_size=17, initial_state=True)
+    gru = grurt.GRU(name="gru", input_size=5, hidden_size=17, initial_state="learned")
     return models.layer_model(conv, gru, rng=rng)
 
 

@@ -83,7 +83,7 @@ def test_gru_activations_and_clip_are_those_of_onnx(
     check_gru_against_onnx("forward", **gru)
 
 
-@pytest.mark.parametrize("options", [{"clip": 0.3}, {"bias": False}, {"initial_state": False}, {}], ids=str)
+@pytest.mark.parametrize("options", [{"clip": 0.3}, {"bias": False}, {"initial_state": "zeros"}, {}], ids=str)
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("linear_before_reset", [False, True])
 def test_gru_variants_are_those_of_onnx(direction: str, linear_before_reset: bool, options: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def onnx_gru(gru: grurt.GRU, weights: Any, xs: Array) -> tuple[Array, Array]:
     tensors = {"W": weights["gru0.weight_ih"], "R": weights["gru0.weight_hh"]}
     if gru.bias:
         tensors["B"] = np.concatenate([weights["gru0.bias_ih"], weights["gru0.bias_hh"]])
-    if gru.initial_state:
+    if gru.initial_state == "learned":
         tensors["h"] = weights["gru0.initial_state"][None]
     names = [name if name in tensors else "" for name in ("W", "R", "B", "", "h")]
     (f, f_alpha, f_beta), (g, g_alpha, g_beta) = (

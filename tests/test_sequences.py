@@ -21,8 +21,8 @@ BATCH, STEPS = 4, 7
 def layers(*extra: Any) -> tuple[Any, ...]:
     """Return two GRUs, ``extra``, and a Linear head."""
     return (
-        grurt.GRU(name="gru0", input_size=INPUT, hidden_size=HIDDEN, initial_state=True),
-        grurt.GRU(name="gru1", input_size=HIDDEN, hidden_size=HIDDEN, initial_state=True),
+        grurt.GRU(name="gru0", input_size=INPUT, hidden_size=HIDDEN, initial_state="learned"),
+        grurt.GRU(name="gru1", input_size=HIDDEN, hidden_size=HIDDEN, initial_state="learned"),
         *extra,
         grurt.Linear(name="head", input_size=HIDDEN, output_size=OUTPUT),
     )

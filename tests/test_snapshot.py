@@ -32,7 +32,7 @@ def rng() -> np.random.Generator:
 def model(rng: np.random.Generator) -> grurt.Model:
     return models.layer_model(
         grurt.Conv1d(name="conv", input_size=2, output_size=3, kernel_size=3, dilation=2),
-        grurt.GRU(name="gru", input_size=3, hidden_size=5, initial_state=True),
+        grurt.GRU(name="gru", input_size=3, hidden_size=5, initial_state="learned"),
         rng=rng,
     )
 

@@ -50,7 +50,7 @@ def hearing_model(rng: np.random.Generator) -> grurt.Model:
         grurt.Embedding(name="embed", inputs=("token",), vocabulary_size=7, size=4),
         grurt.Conv1d(name="conv", inputs=("sound",), input_size=5, output_size=6, kernel_size=3, dilation=2),
         grurt.Concat(name="both", inputs=("embed", "conv")),
-        grurt.GRU(name="gru", input_size=10, hidden_size=17, initial_state=True),
+        grurt.GRU(name="gru", input_size=10, hidden_size=17, initial_state="learned"),
         grurt.LastStep(name="last"),
         grurt.Linear(name="head", input_size=17, output_size=3),
         inputs=(grurt.Input("sound", 5), grurt.TokenInput("token", 7)),

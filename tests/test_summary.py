@@ -18,7 +18,7 @@ def whole_model() -> grurt.Model:
     return models.layer_model(
         grurt.Embedding(name="embed", vocabulary_size=30, size=6),
         grurt.Conv1d(name="conv", input_size=6, output_size=8, kernel_size=3, dilation=2, groups=2),
-        grurt.GRU(name="gru", input_size=8, hidden_size=5, initial_state=True),
+        grurt.GRU(name="gru", input_size=8, hidden_size=5, initial_state="learned"),
         grurt.LastStep(name="last"),
         grurt.Linear(name="fc", input_size=5, output_size=4),
         rng=rng,

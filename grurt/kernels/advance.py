@@ -5,12 +5,25 @@ raises nothing and calls nothing outside the kernels. Inputs are checked before 
 """
 
 from grurt.kernels import codes
-from grurt.kernels.conv import conv1d
+from grurt.kernels.conv import conv1d, depthwise_conv1d
 from grurt.kernels.dense import dense
-from grurt.kernels.gru import gru, gru_streams
+from grurt.kernels.gru import gru, gru_grid, gru_positions, gru_streams
 from grurt.kernels.normalize import layer_norm, log_softmax, softmax
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import add, batch_norm, copy_rows, embedding, function, mul, prelu, read_rows
+from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
+from grurt.kernels.rows import (
+    add,
+    batch_norm,
+    copy_positions,
+    copy_rows,
+    embedding,
+    feature_mask,
+    function,
+    mul,
+    prelu,
+    read_rows,
+    token_mask,
+)
 from grurt.kernels.simd import (
     F32_BYTES,
     I64_BYTES,
@@ -80,6 +93,7 @@ def _run_rows(c, first, step, rows, last_block, streams):
     ``streams`` is the address of the rows' streams; 0 where the rows are timesteps of one stream.
     """
     _read_inputs(c, first, step, rows)
+    store_i64(c, codes.CONTEXT_BACKWARD, 1 - load_i64(c, codes.CONTEXT_BACKWARD))
     for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
         op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
         _run_operation(c, op, first, step, rows, last_block, streams)
@@ -87,9 +101,9 @@ def _run_rows(c, first, step, rows, last_block, streams):
 
 
 @kernel
-def _port(c, index):
-    """Address of a port: inputs come first, then outputs."""
-    return c + I64_BYTES * (codes.CONTEXT_PORTS + codes.PORT_SLOTS * index)
+def _port(index):
+    """Slot of the context where a port begins: inputs come first, then outputs."""
+    return codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
 
 
 @kernel
@@ -130,12 +144,12 @@ def _check_inputs(c):
     if load_i64(c, codes.CONTEXT_STREAMS):
         rows *= load_i64(c, codes.CONTEXT_N_STREAMS)
     for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
-        port = _port(c, i)
-        address = load_i64(port, codes.PORT_ADDRESS)
-        size = load_i64(port, codes.PORT_SIZE)
+        port = _port(i)
+        address = load_i64(c, port + codes.PORT_ADDRESS)
+        size = load_i64(c, port + codes.PORT_SIZE)
         fault = -1
         status = codes.OK
-        if load_i64(port, codes.PORT_IS_TOKENS):
+        if load_i64(c, port + codes.PORT_IS_TOKENS):
             fault = _first_token_out_of_range(address, size, rows)
             status = codes.TOKEN_OUT_OF_RANGE
         elif load_i64(c, codes.CONTEXT_REFUSE_NONFINITE):
@@ -183,24 +197,24 @@ def _first_nonfinite(x, count):
 def _read_inputs(c, first, step, rows):
     """Copy rows of the feature inputs to scratch memory, where they are padded to whole vectors."""
     for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
-        port = _port(c, i)
-        if not load_i64(port, codes.PORT_IS_TOKENS):
-            size = load_i64(port, codes.PORT_SIZE)
-            stride = load_i64(port, codes.PORT_STRIDE)
-            source = load_i64(port, codes.PORT_ADDRESS) + F32_BYTES * size * first
-            read_rows(source, size * step, _rows_at(c, load_i64(port, codes.PORT_VALUE), 0, 0), stride, size, rows)
+        port = _port(i)
+        if not load_i64(c, port + codes.PORT_IS_TOKENS):
+            size = load_i64(c, port + codes.PORT_SIZE)
+            stride = load_i64(c, port + codes.PORT_STRIDE)
+            source = load_i64(c, port + codes.PORT_ADDRESS) + F32_BYTES * size * first
+            read_rows(source, size * step, _rows_at(c, load_i64(c, port + codes.PORT_VALUE), 0, 0), stride, size, rows)
 
 
 @kernel
 def _write_outputs(c, first, step, rows, last_block):
     n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
     for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
-        port = _port(c, i)
-        size = load_i64(port, codes.PORT_SIZE)
-        stride = load_i64(port, codes.PORT_STRIDE)
-        value = load_i64(port, codes.PORT_VALUE)
-        target = load_i64(port, codes.PORT_ADDRESS)
-        if load_i64(port, codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+        port = _port(i)
+        size = load_i64(c, port + codes.PORT_SIZE)
+        stride = load_i64(c, port + codes.PORT_STRIDE)
+        value = load_i64(c, port + codes.PORT_VALUE)
+        target = load_i64(c, port + codes.PORT_ADDRESS)
+        if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
             if last_block:
                 copy_rows(_rows_at(c, value, stride, rows - 1), stride, target, size, size, 1)
         else:
@@ -218,67 +232,105 @@ def _run_operation(c, op, first, step, rows, last_block, streams):
         rows = 1
     in_stride = load_i64(op, codes.OP_IN_STRIDE)
     out_stride = load_i64(op, codes.OP_OUT_STRIDE)
-    x = _rows_at(c, load_i64(op, codes.OP_IN), in_stride, row)
-    out = _rows_at(c, load_i64(op, codes.OP_OUT), out_stride, row)
+    in_step = load_i64(op, codes.OP_IN_STEP)
+    out_step = load_i64(op, codes.OP_OUT_STEP)
+    x = _rows_at(c, load_i64(op, codes.OP_IN), in_step, row)
+    out = _rows_at(c, load_i64(op, codes.OP_OUT), out_step, row)
     weights = load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_WEIGHTS)
+    positions = load_i64(op, codes.OP_POSITIONS)
     kind = load_i64(op, codes.OP_KIND)
-    if kind <= codes.GRU_RESET_BEFORE or kind == codes.CONV1D:
-        _run_stateful(c, op, kind, weights, x, out, rows, streams)
+    if kind <= codes.GRU_RESET_BEFORE:
+        _run_gru(c, op, weights, x, out, rows, streams)
+    elif kind == codes.CONV1D or kind == codes.DEPTHWISE_CONV1D:
+        _run_conv1d(c, op, kind, weights, x, out, rows, streams)
     elif kind == codes.DENSE:
-        in_size = load_i64(op, codes.OP_IN_SIZE)
-        dense(weights, out_stride // LANES, x, in_stride, in_size, out, out_stride, rows)
+        _run_dense(c, op, weights, x, out, rows * positions)
     elif kind == codes.ADD or kind == codes.MUL or kind == codes.COPY or kind == codes.COPY_FIRST_ROW:
-        _run_combining(c, op, kind, x, out, row, rows)
-    elif kind == codes.EMBEDDING:
-        port = _port(c, load_i64(op, codes.OP_INPUT))
-        tokens = load_i64(port, codes.PORT_ADDRESS)
-        embedding(
-            weights,
-            load_i64(port, codes.PORT_SIZE),
-            tokens + I64_BYTES * (first + step * row),
-            step,
-            out,
-            out_stride,
-            rows,
-        )
+        _run_combining(c, op, kind, x, out, row, rows * positions)
+    elif kind == codes.COPY_POSITIONS:
+        in_size = load_i64(op, codes.OP_IN_SIZE)
+        copy_positions(x, in_step, in_stride, out, out_step, out_stride, in_size, positions, rows)
+    elif kind == codes.EMBEDDING or kind == codes.TOKEN_MASK:
+        port = _port(load_i64(op, codes.OP_INPUT))
+        tokens = load_i64(c, port + codes.PORT_ADDRESS) + I64_BYTES * (first + step * row)
+        if kind == codes.EMBEDDING:
+            weights_format = load_i64(op, codes.OP_FORMAT)
+            embedding(weights_format, weights, load_i64(c, port + codes.PORT_SIZE), tokens, step, out, out_stride, rows)
+        else:
+            token_mask(load_i64(op, codes.OP_TOKEN), tokens, step, out, out_stride, rows)
     else:
-        _run_rowwise(c, op, kind, weights, x, out, rows)
+        _run_rowwise(c, op, kind, weights, x, out, rows * positions)
 
 
 @kernel
-def _run_stateful(c, op, kind, weights, x, out, rows, streams):
-    states = load_i64(c, codes.CONTEXT_STATES) + F32_BYTES * load_i64(op, codes.OP_STATE)
+def _run_dense(c, op, weights, x, out, rows):
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    in_size = load_i64(op, codes.OP_IN_SIZE)
+    x_stride = F32_BYTES * load_i64(op, codes.OP_IN_STRIDE)
+    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
+    if weights_format == codes.INT8:
+        records = _rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
+        stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
+        quantize_rows(x, x_stride, in_size, LEAST_INPUT, records, stride, rows)
+        x = records
+        x_stride = stride
+    dense(weights_format, weights, out_stride // LANES, x, x_stride, in_size, out, F32_BYTES * out_stride, rows)
+
+
+@kernel
+def _run_gru(c, op, weights, x, out, rows, streams):
+    states = _states(c, op)
+    parameters = _parameters(c, op)
+    temp = _rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
+    backward = load_i64(c, codes.CONTEXT_BACKWARD)
+    mask = 0
+    if load_i64(op, codes.OP_MASKED):
+        mask = _rows_at(c, load_i64(op, codes.OP_MASK), 0, 0)
+    if load_i64(op, codes.OP_SCANS_POSITIONS):
+        initial = load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_INITIAL)
+        gru_positions(op, weights, parameters, initial, mask, x, out, temp, rows)
+    elif streams:
+        state_size = load_i64(c, codes.CONTEXT_STATE_SIZE)
+        gru_streams(op, weights, parameters, states, state_size, streams, mask, x, out, temp, rows, backward)
+    elif load_i64(op, codes.OP_POSITIONS) > 1:
+        gru_grid(op, weights, parameters, states, mask, x, out, temp, rows)
+    else:
+        gru(op, weights, parameters, states, mask, x, out, temp, rows, backward)
+
+
+@kernel
+def _run_conv1d(c, op, kind, weights, x, out, rows, streams):
+    states = _states(c, op)
     state_size = load_i64(c, codes.CONTEXT_STATE_SIZE)
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
-    temp = _rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
-    if kind != codes.CONV1D:
-        if streams:
-            gru_streams(op, weights, _parameters(c, op), states, state_size, streams, x, out, temp, rows)
-        else:
-            gru(op, weights, _parameters(c, op), states, x, out, temp, rows)
-    elif streams:
-        for i in range(rows):
-            stream = load_i64(streams, i)
-            state = states + F32_BYTES * state_size * stream
-            row_x = x + F32_BYTES * load_i64(op, codes.OP_IN_STRIDE) * i
-            row_out = out + F32_BYTES * load_i64(op, codes.OP_OUT_STRIDE) * i
-            conv1d(op, weights, state, row_x, row_out, temp, load_i64(steps_done, stream), 1)
+    if kind == codes.CONV1D:
+        temp = _rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
+        conv1d(op, weights, states, state_size, streams, steps_done, x, out, temp, rows)
     else:
-        conv1d(op, weights, states, x, out, temp, load_i64(steps_done, 0), rows)
+        depthwise_conv1d(op, weights, states, state_size, streams, steps_done, x, out, rows)
+
+
+@kernel
+def _states(c, op):
+    """Address of the operation's state in that of the first stream."""
+    return load_i64(c, codes.CONTEXT_STATES) + F32_BYTES * load_i64(op, codes.OP_STATE)
 
 
 @kernel
 def _run_combining(c, op, kind, x, out, row, rows):
+    """Combine rows, those of all positions, from the timestep ``row`` on."""
     in_stride = load_i64(op, codes.OP_IN_STRIDE)
     out_stride = load_i64(op, codes.OP_OUT_STRIDE)
     if kind == codes.COPY:
-        size = load_i64(op, codes.OP_IN_SIZE)
-        copy_rows(x, in_stride, out + F32_BYTES * load_i64(op, codes.OP_COLUMN), out_stride, size, rows)
+        source = x + F32_BYTES * load_i64(op, codes.OP_SOURCE_COLUMN)
+        target = out + F32_BYTES * load_i64(op, codes.OP_COLUMN)
+        copy_rows(source, in_stride, target, out_stride, load_i64(op, codes.OP_IN_SIZE), rows)
     elif kind == codes.COPY_FIRST_ROW:
-        copy_rows(x - F32_BYTES * in_stride * row, in_stride, out, out_stride, load_i64(op, codes.OP_IN_SIZE), 1)
+        first = x - F32_BYTES * load_i64(op, codes.OP_IN_STEP) * row
+        copy_rows(first, in_stride, out, out_stride, load_i64(op, codes.OP_IN_SIZE), rows)
     else:
         stride = load_i64(op, codes.OP_OTHER_STRIDE)
-        other = _rows_at(c, load_i64(op, codes.OP_OTHER), stride, row)
+        other = _rows_at(c, load_i64(op, codes.OP_OTHER), stride * load_i64(op, codes.OP_POSITIONS), row)
         if kind == codes.ADD:
             add(x, in_stride, other, stride, out, out_stride, rows)
         else:
@@ -299,6 +351,9 @@ def _run_rowwise(c, op, kind, weights, x, out, rows):
         prelu(weights, x, out, stride, rows)
     elif kind == codes.SOFTMAX:
         softmax(x, out, size, stride, rows)
+    elif kind == codes.FEATURE_MASK:
+        value = load_f32(_parameters(c, op), 0)
+        feature_mask(value, x, load_i64(op, codes.OP_IN_STRIDE), load_i64(op, codes.OP_IN_SIZE), out, stride, rows)
     else:
         log_softmax(x, out, size, stride, rows)
 

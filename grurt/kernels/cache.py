@@ -9,12 +9,9 @@ code: their digests protect against damage, not against people who may write to 
 """
 
 import hashlib
-import os
 import pickle
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,42 +23,9 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from grurt.atomic import write_atomically
+from grurt.kernels.places import SOURCE_DIGEST, cache_directories
 
 _DIGEST_SIZE = 32
-
-
-def _source_digest() -> str:
-    digest = hashlib.blake2b()
-    for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
-_SOURCE_DIGEST = _source_digest()
-"""Taken when the sources are imported: an upgrade may replace the files while this process runs, or compiles."""
-
-
-def cache_directories() -> list[Path]:
-    """Directories that are searched for compiled kernels, and written to, in this order.
-
-    ``GRURT_CACHE_DIR``, where it is set, and nothing else. Otherwise beside the kernel sources, and then the user's
-    cache directory.
-    """
-    if chosen := os.environ.get("GRURT_CACHE_DIR"):
-        return [Path(chosen)]
-    return [Path(__file__).parent / "__pycache__", *_user_cache_directory()]
-
-
-def _user_cache_directory() -> Iterator[Path]:
-    with suppress(RuntimeError):  # no home directory
-        if sys.platform == "win32":
-            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        yield Path(base) / "grurt"
 
 
 class KernelCache(_Cache):  # type: ignore[misc]
@@ -71,19 +35,21 @@ class KernelCache(_Cache):  # type: ignore[misc]
         self._name = name
         self.hit = False
         """Whether the last `load_overload` found an entry."""
-        self.saved_in: Path | None = None
-        """The directory that the last `save_overload` wrote to; None if none could be written."""
+        self.path: Path | None = None
+        """Where the entry is that was found or written last; None if no directory can be written."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function for a signature, or None."""
         target_context.refresh()
         self.hit = False
         for directory in cache_directories():
-            payload = _read(directory / self._file_name(sig, target_context.codegen()))
+            path = directory / self._file_name(sig, target_context.codegen())
+            payload = _read(path)
             if payload is not None:
                 with suppress(Exception):  # an entry that cannot be loaded is compiled anew
                     compiled = CompileResult._rebuild(target_context, *pickle.loads(payload))  # noqa: S301
                     self.hit = True
+                    self.path = path
                     return compiled
         return None
 
@@ -91,7 +57,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
         """Write a compiled function to the first directory that takes it."""
         payload = dumps(data._reduce())
         name = self._file_name(sig, data.codegen)
-        self.saved_in = next((d for d in cache_directories() if _write(d / name, payload)), None)
+        paths = [directory / name for directory in cache_directories()]
+        self.path = next((path for path in paths if _write(path, payload)), None)
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         versions = (sys.version_info[:3], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
@@ -102,7 +69,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
             config.OPT,
             config.DEBUGINFO_DEFAULT,
         )
-        key = repr((versions, build, str(sig), codegen.magic_tuple(), _SOURCE_DIGEST))
+        key = repr((versions, build, str(sig), codegen.magic_tuple(), SOURCE_DIGEST))
         return f"{self._name}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"
 
     @property

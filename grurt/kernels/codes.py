@@ -1,8 +1,9 @@
 """The numbers that lowering and kernels agree on: operations, functions, and the slots of the tables.
 
 Tables are ``int64`` in memory. A value of the model lives in scratch memory as ``capacity`` rows of its *stride*, its
-size rounded up to whole vectors. Its *offset* counts the strides of the values before it, so that it starts at
-``scratch + capacity * offset``, whatever the capacity. Offsets, strides and sizes are in float32.
+size rounded up to whole vectors; a grid has as many rows in each timestep as it has positions. A *step* is what a
+timestep takes: all its rows. A value's *offset* counts the steps of the values before it, so that it starts at
+``scratch + capacity * offset``, whatever the capacity. Offsets, strides, steps and sizes are in float32.
 """
 
 # Element-wise functions; `grurt.lowering.function_code` gives the two parameters of each.
@@ -38,6 +39,10 @@ FUNCTION = 11
 PRELU = 12
 SOFTMAX = 13
 LOG_SOFTMAX = 14
+COPY_POSITIONS = 15  # a vector to a grid, or back
+FEATURE_MASK = 16
+TOKEN_MASK = 17
+DEPTHWISE_CONV1D = 18
 
 # Slots of an operation. Those that share a number belong to different operations.
 OP_KIND = 0
@@ -56,16 +61,35 @@ OP_TEMP_STRIDE = 12
 OP_OTHER = 13  # second operand of ADD and MUL
 OP_OTHER_STRIDE = 14
 OP_COLUMN = 13  # COPY: first output feature
-OP_INPUT = 13  # EMBEDDING: index of the model input
+OP_SOURCE_COLUMN = 14  # COPY: first input feature
+OP_INPUT = 13  # EMBEDDING, TOKEN_MASK: index of the model input
+OP_TOKEN = 14  # TOKEN_MASK
 OP_FUNCTION = 13  # FUNCTION
 OP_GATE = 13  # GRU: function of z and r
 OP_CANDIDATE = 14  # GRU: function of n
 OP_CLIPPED = 15  # GRU
 OP_REVERSE = 16  # GRU
+OP_MASKED = 17  # GRU: whether there is a mask,
+OP_MASK = 18  # and its offset
+OP_SCANS_POSITIONS = 19  # GRU: not the timesteps,
+OP_INITIAL = 20  # and in each from this state, an offset in the weights
 OP_TAPS = 13  # CONV1D
 OP_DILATION = 14  # CONV1D
 OP_GROUPS = 15  # CONV1D
-OP_SLOTS = 17
+OP_GROUP_STRIDE = 16  # CONV1D: outputs of a group, in whole vectors,
+OP_GROUP_OUT = 17  # and where in a row of OP_TEMP they are
+OP_POSITIONS = 21  # rows of a timestep
+OP_IN_STEP = 22
+OP_OUT_STEP = 23
+OP_FORMAT = 24  # of the weights: EMBEDDING, DENSE, CONV1D, GRU
+OP_RECORD = 25  # GRU, CONV1D with INT8: where in a row of OP_TEMP the record of the input is,
+OP_HIDDEN_RECORD = 26  # and that of the state
+OP_SLOTS = 27
+
+# Formats of packed weights.
+FLOAT32 = 0
+FLOAT16 = 1
+INT8 = 2
 
 # Slots of a context.
 CONTEXT_OPS = 0  # address of the operations
@@ -73,7 +97,7 @@ CONTEXT_N_OPS = 1
 CONTEXT_WEIGHTS = 2  # address
 CONTEXT_STATES = 3  # address of the states of all streams, each CONTEXT_STATE_SIZE long
 CONTEXT_SCRATCH = 4  # address
-CONTEXT_CAPACITY = 5  # rows of each value in scratch memory
+CONTEXT_CAPACITY = 5  # timesteps of each value in scratch memory
 CONTEXT_N_STEPS = 6  # timesteps of this call
 CONTEXT_STEPS_DONE = 7  # address of the timesteps of each stream since its last reset
 CONTEXT_WHOLE_SEQUENCE = 8  # 1: values behind LastStep are wanted once, at the end; 0: at every timestep
@@ -96,8 +120,15 @@ CONTEXT_INT64 = 24  # address of NumPy's int64
 CONTEXT_OWN_STREAMS = (
     25  # address of room for CONTEXT_N_SLOTS streams: what is checked is copied, and run from the copy
 )
-CONTEXT_BUSY = 26  # 1 while a thread is inside
-CONTEXT_PORTS = 27  # the first port; inputs first, then outputs
+CONTEXT_BUSY = 26  # one of the three below
+CONTEXT_BACKWARD = 27  # whether weights are read from the last to the first; changes with each block
+CONTEXT_PORTS = 28  # the first port; inputs first, then outputs
+
+# Who works with a context: nobody, a thread inside the kernels, a thread in Python.
+IDLE = 0
+ENTERED = 1
+CLAIMED = 2
+BUSY_BITS = 3
 
 # Slots of a port, an input or output of the model.
 PORT_ADDRESS = 0

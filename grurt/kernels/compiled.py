@@ -4,23 +4,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import int64, njit
+from numba import njit
 from numba.core import config
 from numpy.typing import NDArray
 
 from grurt.kernels.cache import KernelCache
-from grurt.kernels.entry import advance, object_address
+from grurt.kernels.entry import SIGNATURE, advance
 from grurt.kernels.options import OPTIONS
 
 Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
 
-_SIGNATURE = int64(object_address, object_address, object_address, object_address)
-
 _lock = threading.Lock()
 _entry_point: Advance | None = None
+_path: Path | None = None
 
 
 def entry_point() -> Advance:
@@ -35,18 +36,21 @@ def entry_point() -> Advance:
     return _entry_point
 
 
-def ready() -> None:
-    """Make sure that the kernels are compiled and loaded: nothing is ever compiled after that."""
+def cached_in() -> Path | None:
+    """Return the file that the next process loads the kernels from; None if none can be written."""
     entry_point()
+    return _path
 
 
 def _load() -> Advance:
+    global _path
     dispatcher: Any = njit(**OPTIONS)(advance)
     cache = _AnnouncingCache("advance")
     dispatcher._cache = cache
-    dispatcher.compile(_SIGNATURE)
+    dispatcher.compile(SIGNATURE)
     dispatcher.disable_compile()
     cache.announce_end()
+    _path = cache.path
     (compiled,) = dispatcher.overloads.values()
     return compiled.entry_point  # type: ignore[no-any-return]
 
@@ -61,11 +65,18 @@ class _AnnouncingCache(KernelCache):
         if not self.hit:
             self._started = time.perf_counter()
             cpu = config.CPU_NAME or target_context.codegen()._get_host_cpu_name()
-            print(f"grurt: compiling the kernels for this CPU ({cpu}), once ...", file=sys.stderr, flush=True)
+            _say(f"compiling the kernels for this CPU ({cpu}), once ...")
         return compiled
 
     def announce_end(self) -> None:
         if self._started is not None:
             seconds = time.perf_counter() - self._started
-            kept = f"kept in {self.saved_in}" if self.saved_in else "not kept: no cache directory can be written"
-            print(f"grurt: kernels compiled in {seconds:.1f} s, {kept}", file=sys.stderr, flush=True)
+            kept = f"kept in {self.path.parent}" if self.path else "not kept: no cache directory can be written"
+            _say(f"kernels compiled in {seconds:.1f} s, {kept}")
+
+
+def _say(message: str) -> None:
+    """Write a line to stderr, where there is one: a service without it starts as well."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"grurt: {message}", file=sys.stderr, flush=True)

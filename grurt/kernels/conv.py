@@ -1,63 +1,121 @@
-"""Causal one-dimensional convolution over timesteps, with the inputs of the past in the state."""
+"""Causal one-dimensional convolution over timesteps, with the inputs of the past in the state.
+
+The state is a ring of the last ``length = (taps - 1) * dilation`` inputs, each ``in_stride`` wide: timestep t, counted
+from the last reset, stands in slot ``t mod length``.
+"""
 
 from grurt.kernels import codes
+from grurt.kernels.dense import dense, dense_bytes
 from grurt.kernels.options import kernel
+from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.rows import copy
-from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_f32, load_i64, splat, store
+from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_i64, store
 
 
 @kernel
-def conv1d(op, weights, state, x, out, temp, steps_done, rows):
-    """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}`` for the ``rows`` timesteps of a block.
+def conv1d(op, weights, states, state_size, streams, steps_done, x, out, temp, rows):
+    """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}``: x ``(rows, in_size)``, out ``(rows, out_size)``.
 
-    x ``(rows, in_size)``, out ``(rows, out_size)``. The state is a ring of the last ``(taps - 1) * dilation`` inputs,
-    each ``in_stride`` wide: timestep t stands in slot ``t mod length``, counted from the last reset, ``steps_done``
-    ago.
+    Rows are the timesteps of stream 0, or, where ``streams`` is not 0, the next timestep of each stream that it lists.
+    ``states`` holds the states of all streams, each ``state_size`` long, and ``steps_done`` their timesteps.
 
-    Packed weights: for each group, for each vector of its outputs, ``[b | W[:, 0, 0] | W[:, 1, 0] | ...]``, tap by tap.
-    Every output is a sum in that order. ``temp`` is one vector. All are addresses; nothing may alias.
+    The features that an output depends on are gathered, tap by tap, into a row of ``temp``, behind which are the
+    outputs of a group and, with INT8, the record of the features. Packed weights are those of a `dense` layer for each
+    group. All are addresses; nothing may alias.
     """
-    in_stride = load_i64(op, codes.OP_IN_STRIDE)
-    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
-    taps = load_i64(op, codes.OP_TAPS)
-    dilation = load_i64(op, codes.OP_DILATION)
-    length = (taps - 1) * dilation
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    vectors = load_i64(op, codes.OP_GROUP_STRIDE) // LANES
+    size = load_i64(op, codes.OP_TAPS) * (load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS))
+    stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
+    group_out = temp + F32_BYTES * load_i64(op, codes.OP_GROUP_OUT)
+    for group in range(load_i64(op, codes.OP_GROUPS)):
+        for row in range(rows):
+            _gather(op, states, state_size, streams, steps_done, x, row, group, temp + stride * row)
+        features = temp
+        if weights_format == codes.INT8:
+            features = temp + F32_BYTES * load_i64(op, codes.OP_RECORD)
+            quantize_rows(temp, stride, size, LEAST_INPUT, features, stride, rows)
+        dense(weights_format, weights, vectors, features, stride, size, group_out, stride, rows)
+        # Not written to their place at once: a group's last vector may reach into the next group's outputs.
+        _scatter(op, group_out, stride, group, out, rows)
+        weights += dense_bytes(weights_format, vectors, size)
+    _remember(op, states, state_size, streams, steps_done, x, rows)
+
+
+@kernel
+def depthwise_conv1d(op, weights, states, state_size, streams, steps_done, x, out, rows):
+    """`conv1d` with a group for each feature: weights ``(1 + taps, stride)``, the biases and then tap by tap."""
+    stride = load_i64(op, codes.OP_IN_STRIDE)
     for row in range(rows):
-        _timestep(op, weights, state, x, out + F32_BYTES * out_stride * row, temp, steps_done, row)
-    for row in range(max(0, rows - length), rows):
-        slot = (steps_done + row) % length
-        copy(x + F32_BYTES * in_stride * row, state + F32_BYTES * in_stride * slot, in_stride)
+        row_out = out + F32_BYTES * stride * row
+        copy(weights, row_out, stride)
+        for tap in range(load_i64(op, codes.OP_TAPS)):
+            source = _tap(op, states, state_size, streams, steps_done, x, row, tap)
+            w = weights + F32_BYTES * stride * (1 + tap)
+            for i in range(0, stride, LANES):
+                store(row_out, i, fma(load(w, i), load(source, i), load(row_out, i)))
+    _remember(op, states, state_size, streams, steps_done, x, rows)
 
 
 @kernel
-def _timestep(op, weights, state, x, out, temp, steps_done, row):
-    groups = load_i64(op, codes.OP_GROUPS)
-    taps = load_i64(op, codes.OP_TAPS)
-    in_size = load_i64(op, codes.OP_IN_SIZE) // groups
-    out_size = load_i64(op, codes.OP_OUT_SIZE) // groups
-    w = weights
-    for group in range(groups):
-        for first in range(0, out_size, LANES):
-            total = load(w, 0)
-            w += F32_BYTES * LANES
-            for tap in range(taps):
-                source = _tap(op, state, x, steps_done, row, tap) + F32_BYTES * group * in_size
-                for k in range(in_size):
-                    total = fma(load(w, 0), splat(load_f32(source, k)), total)
-                    w += F32_BYTES * LANES
-            # The group's last vector may reach into the next group's outputs: only its own lanes are copied.
-            store(temp, 0, total)
-            copy(temp, out + F32_BYTES * (group * out_size + first), min(LANES, out_size - first))
+def _gather(op, states, state_size, streams, steps_done, x, row, group, target):
+    """Copy one group's features of all taps of a row, one tap after the other."""
+    size = load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS)
+    for tap in range(load_i64(op, codes.OP_TAPS)):
+        source = _tap(op, states, state_size, streams, steps_done, x, row, tap)
+        copy(source + F32_BYTES * size * group, target, size)
+        target += F32_BYTES * size
 
 
 @kernel
-def _tap(op, state, x, steps_done, row, tap):
-    """Address of the input that a tap reads at a row of the block: an earlier row, or a slot of the ring."""
+def _scatter(op, group_out, stride, group, out, rows):
+    """Copy one group's outputs of all rows to their features."""
+    size = load_i64(op, codes.OP_OUT_SIZE) // load_i64(op, codes.OP_GROUPS)
+    out += F32_BYTES * size * group
+    for _ in range(rows):
+        copy(group_out, out, size)
+        group_out += stride
+        out += F32_BYTES * load_i64(op, codes.OP_OUT_STRIDE)
+
+
+@kernel
+def _tap(op, states, state_size, streams, steps_done, x, row, tap):
+    """Address of the input that a tap reads at a row: an earlier timestep of the block, or a slot of the ring."""
     in_stride = load_i64(op, codes.OP_IN_STRIDE)
-    dilation = load_i64(op, codes.OP_DILATION)
-    length = (load_i64(op, codes.OP_TAPS) - 1) * dilation
-    source_row = row + tap * dilation - length
-    if source_row >= 0:
-        return x + F32_BYTES * in_stride * source_row
-    slot = (steps_done + source_row + length) % length
-    return state + F32_BYTES * in_stride * slot
+    length = _ring_length(op)
+    earlier = length - tap * load_i64(op, codes.OP_DILATION)
+    if earlier == 0 or (not streams and row >= earlier):
+        return x + F32_BYTES * in_stride * (row - earlier)
+    stream = 0
+    timestep = row - earlier
+    if streams:
+        stream = load_i64(streams, row)
+        timestep = -earlier
+    slot = (load_i64(steps_done, stream) + timestep + length) % length
+    return states + F32_BYTES * (state_size * stream + in_stride * slot)
+
+
+@kernel
+def _remember(op, states, state_size, streams, steps_done, x, rows):
+    """Copy the newest inputs into the rings."""
+    in_stride = load_i64(op, codes.OP_IN_STRIDE)
+    length = _ring_length(op)
+    first = 0
+    if not streams:
+        first = max(0, rows - length)
+    if length == 0:
+        first = rows
+    for row in range(first, rows):
+        stream = 0
+        timestep = row
+        if streams:
+            stream = load_i64(streams, row)
+            timestep = 0
+        slot = (load_i64(steps_done, stream) + timestep) % length
+        target = states + F32_BYTES * (state_size * stream + in_stride * slot)
+        copy(x + F32_BYTES * in_stride * row, target, in_stride)
+
+
+@kernel
+def _ring_length(op):
+    return (load_i64(op, codes.OP_TAPS) - 1) * load_i64(op, codes.OP_DILATION)

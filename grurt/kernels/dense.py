@@ -1,89 +1,71 @@
 """Products of packed weight matrices with rows of features.
 
 Packed weights of ``y = W x + b`` are *panels* of 48 outputs (three vectors), then panels of 16 for the one or two
-vectors that are left. A panel is its bias, then for each input its weights: ``[b | W[:, 0] | W[:, 1] | ...]``. A
-vector that sticks out beyond the outputs is filled with zeros.
+vectors that are left. A panel is its biases, then its weights, as `grurt.kernels.products` has them. A vector that
+sticks out beyond the outputs is filled with zeros.
 
-Every output is a sum in one order, bias first and inputs in order, one fused multiply-add each: the bits do not depend
-on how many rows go through together.
+The bits of an output do not depend on how many rows go through together.
 """
 
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_f32, splat, store
+from grurt.kernels.products import VECTOR_BYTES, block_product, weights_bytes
+from grurt.kernels.simd import LANES, load, store
 
 PANEL = 3 * LANES
 
+_row_times_panel = block_product(1, 1, 3)
+_four_rows_times_panel = block_product(4, 1, 3)
+_row_times_vector = block_product(1, 1, 1)
+_four_rows_times_vector = block_product(4, 1, 1)
+
 
 @kernel
-def dense(weights, vectors, x, x_stride, in_size, out, out_stride, rows):
+def dense_bytes(weights_format, vectors, in_size):
+    """Bytes of the packed weights and biases of ``vectors`` vectors of outputs."""
+    panel = 3 * VECTOR_BYTES + weights_bytes(weights_format, in_size, 3)
+    vector = VECTOR_BYTES + weights_bytes(weights_format, in_size, 1)
+    return vectors // 3 * panel + vectors % 3 * vector
+
+
+@kernel
+def dense(weights_format, weights, vectors, x, x_stride, in_size, out, out_stride, rows):
     """``out[i] = W x[i] + b`` for each row: x ``(rows, in_size)``, out ``(rows, 16 * vectors)``, which may not alias.
 
-    ``weights``, ``x`` and ``out`` are addresses, strides are in float32. Whole vectors of ``out`` are written.
+    ``weights``, ``x`` and ``out`` are addresses, strides are in bytes; for INT8, x holds records. Whole vectors of
+    ``out`` are written.
     """
     for _ in range(vectors // 3):
-        _panel_rows(weights, x, x_stride, in_size, out, out_stride, rows)
-        weights += F32_BYTES * PANEL * (1 + in_size)
-        out += F32_BYTES * PANEL
+        _panel(weights_format, weights, x, x_stride, in_size, out, out_stride, rows)
+        weights += 3 * VECTOR_BYTES + weights_bytes(weights_format, in_size, 3)
+        out += 3 * VECTOR_BYTES
     for _ in range(vectors % 3):
-        _vector_rows(weights, x, x_stride, in_size, out, out_stride, rows)
-        weights += F32_BYTES * LANES * (1 + in_size)
-        out += F32_BYTES * LANES
+        _vector(weights_format, weights, x, x_stride, in_size, out, out_stride, rows)
+        weights += VECTOR_BYTES + weights_bytes(weights_format, in_size, 1)
+        out += VECTOR_BYTES
 
 
 @kernel
-def _panel_rows(weights, x, x_stride, in_size, out, out_stride, rows):
+def _panel(weights_format, weights, x, x_stride, in_size, out, out_stride, rows):
     """48 outputs of every row, four rows to a read of the weights."""
+    a, b, c = load(weights, 0), load(weights, LANES), load(weights, 2 * LANES)
+    weights += 3 * VECTOR_BYTES
     row = 0
     while row + 4 <= rows:
-        _panel_four_rows(weights, x, x_stride, in_size, out, out_stride)
-        x += 4 * F32_BYTES * x_stride
-        out += 4 * F32_BYTES * out_stride
+        sums = (a, b, c, a, b, c, a, b, c, a, b, c)
+        sums = _four_rows_times_panel(weights_format, weights, 0, x, x_stride, in_size, sums)
+        _store_panel(out, sums[0], sums[1], sums[2])
+        _store_panel(out + out_stride, sums[3], sums[4], sums[5])
+        _store_panel(out + 2 * out_stride, sums[6], sums[7], sums[8])
+        _store_panel(out + 3 * out_stride, sums[9], sums[10], sums[11])
+        x += 4 * x_stride
+        out += 4 * out_stride
         row += 4
     while row < rows:
-        _panel_row(weights, x, in_size, out)
-        x += F32_BYTES * x_stride
-        out += F32_BYTES * out_stride
+        one = _row_times_panel(weights_format, weights, 0, x, 0, in_size, (a, b, c))
+        _store_panel(out, one[0], one[1], one[2])
+        x += x_stride
+        out += out_stride
         row += 1
-
-
-@kernel
-def _panel_row(weights, x, in_size, out):
-    a = load(weights, 0)
-    b = load(weights, LANES)
-    c = load(weights, 2 * LANES)
-    for k in range(in_size):
-        weights += F32_BYTES * PANEL
-        xk = splat(load_f32(x, k))
-        a = fma(load(weights, 0), xk, a)
-        b = fma(load(weights, LANES), xk, b)
-        c = fma(load(weights, 2 * LANES), xk, c)
-    store(out, 0, a)
-    store(out, LANES, b)
-    store(out, 2 * LANES, c)
-
-
-@kernel
-def _panel_four_rows(weights, x, x_stride, in_size, out, out_stride):
-    a0 = a1 = a2 = a3 = load(weights, 0)
-    b0 = b1 = b2 = b3 = load(weights, LANES)
-    c0 = c1 = c2 = c3 = load(weights, 2 * LANES)
-    for k in range(in_size):
-        weights += F32_BYTES * PANEL
-        wa = load(weights, 0)
-        wb = load(weights, LANES)
-        wc = load(weights, 2 * LANES)
-        x0 = splat(load_f32(x, k))
-        x1 = splat(load_f32(x, k + x_stride))
-        x2 = splat(load_f32(x, k + 2 * x_stride))
-        x3 = splat(load_f32(x, k + 3 * x_stride))
-        a0, b0, c0 = fma(wa, x0, a0), fma(wb, x0, b0), fma(wc, x0, c0)
-        a1, b1, c1 = fma(wa, x1, a1), fma(wb, x1, b1), fma(wc, x1, c1)
-        a2, b2, c2 = fma(wa, x2, a2), fma(wb, x2, b2), fma(wc, x2, c2)
-        a3, b3, c3 = fma(wa, x3, a3), fma(wb, x3, b3), fma(wc, x3, c3)
-    _store_panel(out, a0, b0, c0)
-    _store_panel(out + F32_BYTES * out_stride, a1, b1, c1)
-    _store_panel(out + 2 * F32_BYTES * out_stride, a2, b2, c2)
-    _store_panel(out + 3 * F32_BYTES * out_stride, a3, b3, c3)
 
 
 @kernel
@@ -94,34 +76,23 @@ def _store_panel(out, a, b, c):
 
 
 @kernel
-def _vector_rows(weights, x, x_stride, in_size, out, out_stride, rows):
+def _vector(weights_format, weights, x, x_stride, in_size, out, out_stride, rows):
     """16 outputs of every row, four rows to a read of the weights."""
+    bias = load(weights, 0)
+    weights += VECTOR_BYTES
     row = 0
     while row + 4 <= rows:
-        _vector_four_rows(weights, x, x_stride, in_size, out, out_stride)
-        x += 4 * F32_BYTES * x_stride
-        out += 4 * F32_BYTES * out_stride
+        sums = _four_rows_times_vector(weights_format, weights, 0, x, x_stride, in_size, (bias, bias, bias, bias))
+        store(out, 0, sums[0])
+        store(out + out_stride, 0, sums[1])
+        store(out + 2 * out_stride, 0, sums[2])
+        store(out + 3 * out_stride, 0, sums[3])
+        x += 4 * x_stride
+        out += 4 * out_stride
         row += 4
     while row < rows:
-        a = load(weights, 0)
-        for k in range(in_size):
-            a = fma(load(weights, LANES * (1 + k)), splat(load_f32(x, k)), a)
-        store(out, 0, a)
-        x += F32_BYTES * x_stride
-        out += F32_BYTES * out_stride
+        (total,) = _row_times_vector(weights_format, weights, 0, x, 0, in_size, (bias,))
+        store(out, 0, total)
+        x += x_stride
+        out += out_stride
         row += 1
-
-
-@kernel
-def _vector_four_rows(weights, x, x_stride, in_size, out, out_stride):
-    a0 = a1 = a2 = a3 = load(weights, 0)
-    for k in range(in_size):
-        w = load(weights, LANES * (1 + k))
-        a0 = fma(w, splat(load_f32(x, k)), a0)
-        a1 = fma(w, splat(load_f32(x, k + x_stride)), a1)
-        a2 = fma(w, splat(load_f32(x, k + 2 * x_stride)), a2)
-        a3 = fma(w, splat(load_f32(x, k + 3 * x_stride)), a3)
-    store(out, 0, a0)
-    store(out, out_stride, a1)
-    store(out, 2 * out_stride, a2)
-    store(out, 3 * out_stride, a3)

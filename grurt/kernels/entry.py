@@ -2,16 +2,12 @@
 
 Numba's conversion of an array argument costs more than a small network's arithmetic, and does not check the dtype. So
 the entry point takes its arguments as bare Python objects, and reads the fields of a NumPy array where NumPy's C ABI
-puts them: ``PyArrayObject_fields`` in numpy/ndarraytypes.h, the same in every NumPy release. What is not exactly the
-array that the kernels want is left to Python, by the status NOT_PLAIN. `array_layout_is_known` tests the layout on an
-array, and where it does not hold, every call takes that way.
+puts them (see `fields`). What is not exactly the array that the kernels want is left to Python, by the status
+NOT_PLAIN.
 """
 
-import ctypes
-import functools
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
@@ -19,8 +15,9 @@ from numba.extending import NativeValue, intrinsic, register_model, unbox
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
+from grurt.kernels.fields import DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import F32_BYTES, load_i32, load_i64, store_i64
+from grurt.kernels.simd import F32_BYTES, I64_BYTES, load_i32, load_i64, store_i64
 
 
 class ObjectAddress(types.Type):
@@ -50,46 +47,44 @@ def address_of(typingctx: Any, python_object: Any) -> Any:
     return types.int64(object_address), lambda context, builder, signature, args: args[0]
 
 
-# Byte offsets in an array object. The header ends with the type; its size differs between builds of CPython.
-_HEADER = object.__basicsize__
-_TYPE = _HEADER - 8
-_DATA = _HEADER
-_N_DIMENSIONS = _HEADER + 8
-_DIMENSIONS = _HEADER + 16
-_DTYPE = _HEADER + 40
-_FLAGS = _HEADER + 48
-# NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED, and with NPY_ARRAY_WRITEABLE.
-_READABLE = 0x101
-_WRITEABLE = 0x501
+class ContextArray(types.Type):
+    """The array of a context, as the integer that is its data's address, with what CONTEXT_BUSY was in the lowest bits.
 
-ARRAY_TYPE_ADDRESS = id(np.ndarray)
-FLOAT32_ADDRESS = id(np.dtype(np.float32))
-INT64_ADDRESS = id(np.dtype(np.int64))
+    Converting it marks the context as busy. Arguments are converted before the GIL is released: so no other thread can
+    come between the look at the flag and its change, without any lock or atomic instruction.
+    """
 
-BY_ADDRESS = object()
-"""Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
+    def __init__(self) -> None:
+        super().__init__(name="ContextArray")
 
 
-@functools.cache
-def array_layout_is_known() -> bool:
-    """Return whether the fields of an array object are where this module looks for them."""
-    if ctypes.sizeof(ctypes.c_void_p) != 8:
-        return False
-    array = np.zeros((3, 5), np.float32)
-    array.flags.writeable = False
+context_array = ContextArray()
 
-    def field(offset: int, kind: type[Any]) -> Any:
-        return kind.from_address(id(array) + offset).value
 
-    return (
-        np.ndarray.__basicsize__ > _FLAGS
-        and field(_TYPE, ctypes.c_int64) == ARRAY_TYPE_ADDRESS
-        and field(_DATA, ctypes.c_int64) == array.ctypes.data
-        and field(_N_DIMENSIONS, ctypes.c_int32) == 2
-        and field(_DTYPE, ctypes.c_int64) == FLOAT32_ADDRESS
-        and field(_FLAGS, ctypes.c_int32) & _WRITEABLE == _READABLE
-        and (ctypes.c_int64 * 2).from_address(field(_DIMENSIONS, ctypes.c_int64))[:] == [3, 5]
-    )
+@register_model(ContextArray)
+class _ContextArrayModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: ContextArray) -> None:
+        super().__init__(dmm, fe_type, ir.IntType(64))
+
+
+@unbox(ContextArray)
+def _unbox_context_array(typ: ContextArray, obj: Any, c: Any) -> NativeValue:
+    i64 = ir.IntType(64)
+    array = c.builder.ptrtoint(obj, i64)
+    data_field = c.builder.inttoptr(c.builder.add(array, ir.Constant(i64, DATA)), i64.as_pointer())
+    data = c.builder.load(data_field)
+    flag_address = c.builder.add(data, ir.Constant(i64, I64_BYTES * codes.CONTEXT_BUSY))
+    flag = c.builder.inttoptr(flag_address, i64.as_pointer())
+    was = c.builder.load(flag)
+    with c.builder.if_then(c.builder.icmp_unsigned("==", was, ir.Constant(i64, codes.IDLE))):
+        c.builder.store(ir.Constant(i64, codes.ENTERED), flag)
+    return NativeValue(c.builder.or_(data, was))
+
+
+@intrinsic
+def entered_address(typingctx: Any, context: Any) -> Any:
+    """The address of a context's data, plus what its flag was."""
+    return types.int64(context_array), lambda context, builder, signature, args: args[0]
 
 
 def advance(context, x, y, streams):
@@ -108,16 +103,24 @@ def advance(context, x, y, streams):
         array of streams, int64 ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and
         ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
 
-    A second thread in the same context is turned away with the status BUSY. That is a plain flag, not a lock: it
-    catches a mistake, it does not make it safe.
+    A second thread in the same context is turned away with the status BUSY, before it touches anything: see
+    `ContextArray`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or only checks.
     """
-    c = load_i64(address_of(context), _DATA // 8)
-    if load_i64(c, codes.CONTEXT_BUSY):
-        return codes.BUSY
-    store_i64(c, codes.CONTEXT_BUSY, 1)
-    status = _bind_and_run(c, address_of(x), address_of(y), address_of(streams))
-    store_i64(c, codes.CONTEXT_BUSY, 0)
+    entered = entered_address(context)
+    was = entered & codes.BUSY_BITS
+    c = entered - was
+    x_address = address_of(x)
+    if was != codes.IDLE:
+        by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
+        if was == codes.ENTERED or not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.CHECK):
+            return codes.BUSY
+    status = _bind_and_run(c, x_address, address_of(y), address_of(streams))
+    store_i64(c, codes.CONTEXT_BUSY, was)
     return status
+
+
+SIGNATURE = types.int64(context_array, object_address, object_address, object_address)
+"""Numba's types of the result and the arguments of `advance`."""
 
 
 @kernel
@@ -129,13 +132,13 @@ def _bind_and_run(c, x, y, streams):
         n_dimensions = 1
         store_i64(c, codes.CONTEXT_N_STEPS, 1)
     else:
-        if not _is_array(c, streams, codes.CONTEXT_INT64, 1, _READABLE):
+        if not _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
             return codes.NOT_PLAIN
         n_dimensions = _bind_streams(c, streams, x)
     first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
     if not (
-        _is_port(c, codes.CONTEXT_PORTS, x, n_dimensions, _READABLE)
-        and _is_port(c, first_output, y, n_dimensions, _WRITEABLE)
+        _is_port(c, codes.CONTEXT_PORTS, x, n_dimensions, READABLE)
+        and _is_port(c, first_output, y, n_dimensions, WRITEABLE)
     ):
         return codes.NOT_PLAIN
     if n_dimensions > 1 and _overlap(c, codes.CONTEXT_PORTS, first_output):
@@ -147,23 +150,23 @@ def _bind_and_run(c, x, y, streams):
 def _is_array(c, array, dtype_slot, n_dimensions, flags):
     """Whether an object is an array of a dtype and some dimensions; False wherever the context knows no array type."""
     return (
-        load_i64(array, _TYPE // 8) == load_i64(c, codes.CONTEXT_ARRAY_TYPE)
-        and load_i64(array, _DTYPE // 8) == load_i64(c, dtype_slot)
-        and load_i32(array, _N_DIMENSIONS // 4) == n_dimensions
-        and (load_i32(array, _FLAGS // 4) & flags) == flags
+        load_i64(array, TYPE // 8) == load_i64(c, codes.CONTEXT_ARRAY_TYPE)
+        and load_i64(array, DTYPE // 8) == load_i64(c, dtype_slot)
+        and load_i32(array, N_DIMENSIONS // 4) == n_dimensions
+        and (load_i32(array, FLAGS // 4) & flags) == flags
     )
 
 
 @kernel
 def _bind_streams(c, streams, x):
     """Set the streams, the timesteps and the number of the call, and return how many dimensions x has to have."""
-    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, _DATA // 8))
-    store_i64(c, codes.CONTEXT_N_STREAMS, load_i64(load_i64(streams, _DIMENSIONS // 8), 0))
+    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
+    store_i64(c, codes.CONTEXT_N_STREAMS, load_i64(load_i64(streams, DIMENSIONS // 8), 0))
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     store_i64(c, codes.CONTEXT_N_STEPS, 1)
-    if not _is_array(c, x, codes.CONTEXT_FLOAT32, 3, _READABLE):
+    if not _is_array(c, x, codes.CONTEXT_FLOAT32, 3, READABLE):
         return 2
-    store_i64(c, codes.CONTEXT_N_STEPS, load_i64(load_i64(x, _DIMENSIONS // 8), 1))
+    store_i64(c, codes.CONTEXT_N_STEPS, load_i64(load_i64(x, DIMENSIONS // 8), 1))
     return 3
 
 
@@ -172,14 +175,14 @@ def _is_port(c, port, array, n_dimensions, flags):
     """Whether an object is an array of a port's shape; if so, set the port's address."""
     if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_dimensions, flags):
         return False
-    shape = load_i64(array, _DIMENSIONS // 8)
+    shape = load_i64(array, DIMENSIONS // 8)
     if n_dimensions > 1 and load_i64(shape, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
         return False
     if n_dimensions > 2 and load_i64(shape, 1) != load_i64(c, codes.CONTEXT_N_STEPS):
         return False
     if load_i64(shape, n_dimensions - 1) != load_i64(c, port + codes.PORT_SIZE):
         return False
-    store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, _DATA // 8))
+    store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, DATA // 8))
     return True
 
 

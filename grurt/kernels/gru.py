@@ -1,32 +1,38 @@
 """The GRU, over the rows of one block of timesteps.
 
 The input's part of all three gates is a `dense` product of the whole block, made first: a block of timesteps reads
-those weights once for four timesteps. What is left is the recurrence, one timestep after the other.
+those weights once for four timesteps. What is left is the recurrence, one timestep after the other. A single timestep
+makes both at once, 32 hidden units at a time.
 
-Packed recurrent weights are panels of 16 hidden units. With ``linear_before_reset`` a panel is ``[c_n | R[:, 0] |
-R[:, 1] | ...]`` with the vectors z, r, n of each column side by side, and without it ``[R[:, 0] | ...]`` with z, r;
-the n vectors of all units follow. All biases but c_n are part of the projection.
+Panels are read forwards and backwards in turn: of weights that a cache cannot hold, those that were read last, and are
+still there, are read first.
+
+Packed recurrent weights are panels of 16 hidden units: with ``linear_before_reset`` c_n and then the weights of z, r
+and n, as `grurt.kernels.products` has them; without it the weights of z and r, and behind those of all units the
+weights of n. All biases but c_n are part of the projection.
+
+A row of working memory holds the projections of z, r and n, panel by panel, the row's own h, without
+``linear_before_reset`` also r * h, and with INT8 two records: of x, and of h or r * h.
 """
 
 from grurt.kernels import codes
-from grurt.kernels.dense import PANEL, dense
+from grurt.kernels.dense import PANEL, dense, dense_bytes
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import copy, flush
-from grurt.kernels.simd import (
-    F32_BYTES,
-    LANES,
-    fma,
-    load,
-    load_f32,
-    load_i64,
-    splat,
-    store,
-)
+from grurt.kernels.products import VECTOR_BYTES, block_product, weights_bytes
+from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
+from grurt.kernels.rows import copy, copy_rows, flush
+from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_f32, load_i64, splat, store
+
+_one_panel = block_product(1, 1, 3)
+_two_panels = block_product(1, 2, 3)
+_four_rows_of_panel = block_product(4, 1, 3)
+_two_vectors = block_product(1, 1, 2)
+_one_vector = block_product(1, 1, 1)
 
 
 @kernel
-def gru(op, weights, parameters, state, x, out, projected, rows):
+def gru(op, weights, parameters, state, mask, x, out, projected, rows, backward):
     """Advance one GRU by ``rows`` timesteps: x ``(rows, in_size)`` -> out ``(rows, hidden_size)``.
 
     ::
@@ -37,177 +43,315 @@ def gru(op, weights, parameters, state, x, out, projected, rows):
         n = g(P_n + R_n (r * h))                 otherwise
         h' = n + z * (h - n)
 
-    Reads and writes ``state (hidden_size,)``; writes ``projected (rows, 4 * hidden_size)``. All are addresses; hidden
-    sizes are padded to whole vectors, and nothing may alias.
+    Reads and writes ``state (hidden_size,)``; writes ``projected``, the rows' working memory. All are addresses; hidden
+    sizes are padded to whole vectors, and nothing may alias. Where the first number of a row of ``mask`` is 0, h' = h;
+    at the address 0 there is no mask. ``backward`` is the order of panels in the first timestep.
     """
+    if rows == 1 and load_i64(op, codes.OP_KIND) == codes.GRU and not mask:
+        _single_timestep(op, weights, parameters, state, x, out, projected, backward)
+        copy(out, state, load_i64(op, codes.OP_OUT_STRIDE))
+    else:
+        recurrent = _project(op, weights, x, projected, rows)
+        h = _scan(op, parameters, recurrent, state, mask, projected, out, rows)
+        copy(h, state, load_i64(op, codes.OP_OUT_STRIDE))
+
+
+@kernel
+def _single_timestep(op, weights, parameters, h, x, h_next, p, backward):
+    """One timestep, its projection made panel by panel."""
+    in_size = load_i64(op, codes.OP_IN_SIZE)
+    panel_stride = dense_bytes(load_i64(op, codes.OP_FORMAT), 3, in_size)
+    recurrent = weights + panel_stride * (load_i64(op, codes.OP_OUT_STRIDE) // LANES)
+    features, _ = _input_features(op, x, p, 1)
+    hidden = _hidden_features(op, h, p)
+    _timestep(op, parameters, weights, panel_stride, features, in_size, recurrent, hidden, h, h_next, backward)
+
+
+@kernel
+def _scan(op, parameters, recurrent, h, mask, projected, out, rows):
+    """Advance from the state at h over rows that are one sequence, and return the address of the last state."""
     out_stride = load_i64(op, codes.OP_OUT_STRIDE)
     projected_stride = load_i64(op, codes.OP_TEMP_STRIDE)
-    vectors = out_stride // LANES
-    recurrent = _project(op, weights, x, projected, rows)
-
     step = 1
     row = 0
     if load_i64(op, codes.OP_REVERSE):
         step = -1
         row = rows - 1
-    h = state
-    for _ in range(rows):
+    for i in range(rows):
         p = projected + F32_BYTES * projected_stride * row
         h_next = out + F32_BYTES * out_stride * row
-        if load_i64(op, codes.OP_KIND) == codes.GRU:
-            _timestep(op, parameters, recurrent, p, h, h_next, vectors)
+        if _is_skipped(mask, row):
+            copy(h, h_next, out_stride)
+        elif load_i64(op, codes.OP_KIND) == codes.GRU:
+            features = _hidden_features(op, h, p)
+            _timestep(op, parameters, p, F32_BYTES * PANEL, 0, 0, recurrent, features, h, h_next, i & 1)
         else:
-            _timestep_reset_before(op, parameters, recurrent, p, h, h_next, vectors)
+            _timestep_reset_before(op, parameters, recurrent, p, h, h_next)
         h = h_next
         row += step
-    copy(h, state, out_stride)
+    return h
 
 
 @kernel
-def gru_streams(op, weights, parameters, states, state_size, streams, x, out, projected, rows):
-    """Advance one GRU by one timestep of ``rows`` streams: x ``(rows, in_size)`` -> out ``(rows, hidden_size)``.
+def gru_streams(op, weights, parameters, states, state_size, streams, mask, x, out, projected, rows, backward):
+    """Advance one GRU by one timestep of ``rows`` streams: x ``(rows, positions, in_size)`` -> out.
 
-    The equations are those of `gru`. The state of row i is ``states[streams[i]]``, ``state_size`` long. With
-    linear_before_reset, four streams share each read of the recurrent weights.
+    The equations are those of `gru`. The states of row i, one for each position, are ``states[streams[i]]``,
+    ``state_size`` long. With linear_before_reset, four streams or positions share each read of the recurrent weights.
     """
-    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
-    projected_stride = load_i64(op, codes.OP_TEMP_STRIDE)
-    vectors = out_stride // LANES
-    recurrent = _project(op, weights, x, projected, rows)
-    if load_i64(op, codes.OP_KIND) == codes.GRU:
-        hidden = projected + F32_BYTES * PANEL * vectors
-        for i in range(rows):
-            state = states + F32_BYTES * state_size * load_i64(streams, i)
-            copy(state, hidden + F32_BYTES * projected_stride * i, out_stride)
-        _recur_rows(op, parameters, recurrent, projected, projected_stride, out, out_stride, rows)
-    else:
-        for i in range(rows):
-            state = states + F32_BYTES * state_size * load_i64(streams, i)
-            p = projected + F32_BYTES * projected_stride * i
-            _timestep_reset_before(op, parameters, recurrent, p, state, out + F32_BYTES * out_stride * i, vectors)
+    recurrent = _project(op, weights, x, projected, rows * load_i64(op, codes.OP_POSITIONS))
+    _advance_streams(op, parameters, recurrent, states, state_size, streams, mask, projected, out, rows, backward)
+
+
+@kernel
+def gru_grid(op, weights, parameters, state, mask, x, out, projected, rows):
+    """Advance one GRU by ``rows`` timesteps of a grid: x ``(rows, positions, in_size)`` -> out.
+
+    The equations are those of `gru`, with a state for each position: ``state (positions, hidden_size)``.
+    """
+    positions = load_i64(op, codes.OP_POSITIONS)
+    recurrent = _project(op, weights, x, projected, rows * positions)
     for i in range(rows):
-        state = states + F32_BYTES * state_size * load_i64(streams, i)
-        copy(out + F32_BYTES * out_stride * i, state, out_stride)
+        first = positions * i
+        if load_i64(op, codes.OP_REVERSE):
+            first = positions * (rows - 1 - i)
+        p = projected + F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE) * first
+        h_next = out + F32_BYTES * load_i64(op, codes.OP_OUT_STRIDE) * first
+        _advance_streams(op, parameters, recurrent, state, 0, 0, _mask_row(mask, first), p, h_next, 1, i & 1)
+
+
+@kernel
+def _advance_streams(op, parameters, recurrent, states, state_size, streams, mask, projected, out, n_streams, backward):
+    """One timestep of every position of streams; of the first stream alone where ``streams`` is 0."""
+    stride = load_i64(op, codes.OP_OUT_STRIDE)
+    p_stride = load_i64(op, codes.OP_TEMP_STRIDE)
+    positions = load_i64(op, codes.OP_POSITIONS)
+    rows = n_streams * positions
+    hidden = projected + F32_BYTES * PANEL * (stride // LANES)
+    for i in range(n_streams):
+        state = _state(states, state_size, streams, i)
+        copy_rows(state, stride, hidden + F32_BYTES * p_stride * positions * i, p_stride, stride, positions)
+    _recur_rows(op, parameters, recurrent, projected, p_stride, mask, LANES, out, stride, rows, backward)
+    for i in range(n_streams):
+        state = _state(states, state_size, streams, i)
+        copy(out + F32_BYTES * stride * positions * i, state, stride * positions)
+
+
+@kernel
+def _state(states, state_size, streams, i):
+    """Address of the state of the stream in row i."""
+    if streams:
+        return states + F32_BYTES * state_size * load_i64(streams, i)
+    return states
+
+
+@kernel
+def gru_positions(op, weights, parameters, initial, mask, x, out, projected, rows):
+    """Scan the positions of each of ``rows`` timesteps: x ``(rows, positions, in_size)`` -> out.
+
+    The equations are those of `gru`; every timestep begins at the state ``initial``. Timesteps are independent: with
+    linear_before_reset, four share each read of the recurrent weights.
+    """
+    stride = load_i64(op, codes.OP_OUT_STRIDE)
+    p_stride = load_i64(op, codes.OP_TEMP_STRIDE)
+    positions = load_i64(op, codes.OP_POSITIONS)
+    recurrent = _project(op, weights, x, projected, rows * positions)
+    if rows < 4:
+        for i in range(rows):
+            p = projected + F32_BYTES * p_stride * positions * i
+            row_out = out + F32_BYTES * stride * positions * i
+            _scan(op, parameters, recurrent, initial, _mask_row(mask, positions * i), p, row_out, positions)
+        return
+    step = 1
+    position = 0
+    if load_i64(op, codes.OP_REVERSE):
+        step = -1
+        position = positions - 1
+    h = initial
+    h_stride = 0
+    for i in range(positions):
+        p = projected + F32_BYTES * p_stride * position
+        h_next = out + F32_BYTES * stride * position
+        copy_rows(h, h_stride, p + F32_BYTES * PANEL * (stride // LANES), p_stride * positions, stride, rows)
+        position_mask = _mask_row(mask, position)
+        _recur_rows(
+            op,
+            parameters,
+            recurrent,
+            p,
+            p_stride * positions,
+            position_mask,
+            LANES * positions,
+            h_next,
+            stride * positions,
+            rows,
+            i & 1,
+        )
+        h = h_next
+        h_stride = stride * positions
+        position += step
+
+
+@kernel
+def _is_skipped(mask, row):
+    return mask != 0 and load_f32(mask, LANES * row) == 0.0
+
+
+@kernel
+def _mask_row(mask, row):
+    """Address of a row of the mask; 0 where there is none."""
+    if mask:
+        return mask + F32_BYTES * LANES * row
+    return mask
 
 
 @kernel
 def _project(op, weights, x, projected, rows):
     """Write the input's part of the gates' sums, and return the address of the recurrent weights."""
-    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    vectors = 3 * (load_i64(op, codes.OP_OUT_STRIDE) // LANES)
     in_size = load_i64(op, codes.OP_IN_SIZE)
-    in_stride = load_i64(op, codes.OP_IN_STRIDE)
-    dense(weights, 3 * vectors, x, in_stride, in_size, projected, load_i64(op, codes.OP_TEMP_STRIDE), rows)
-    return weights + F32_BYTES * PANEL * vectors * (1 + in_size)
+    p_stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
+    features, features_stride = _input_features(op, x, projected, rows)
+    dense(weights_format, weights, vectors, features, features_stride, in_size, projected, p_stride, rows)
+    return weights + dense_bytes(weights_format, vectors, in_size)
 
 
 @kernel
-def _recur_rows(op, parameters, w, p, p_stride, h_next, h_stride, rows):
-    """One timestep of independent rows: panel by panel, four rows to a read of the weights.
+def _input_features(op, x, p, rows):
+    """``(address, stride)`` of the rows of x as products read them: as they are, or as the records of rows at p."""
+    x_stride = F32_BYTES * load_i64(op, codes.OP_IN_STRIDE)
+    if load_i64(op, codes.OP_FORMAT) != codes.INT8:
+        return x, x_stride
+    p_stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
+    records = p + F32_BYTES * load_i64(op, codes.OP_RECORD)
+    quantize_rows(x, x_stride, load_i64(op, codes.OP_IN_SIZE), LEAST_INPUT, records, p_stride, rows)
+    return records, p_stride
 
-    ``p`` holds ``(rows, 4 * hidden_size)``: the projections, and behind them each row's own h.
-    """
-    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
+
+@kernel
+def _hidden_features(op, h, p):
+    """Address of a state as products read it: as it is, or as the second record of the row at p."""
+    if load_i64(op, codes.OP_FORMAT) != codes.INT8:
+        return h
+    record = p + F32_BYTES * load_i64(op, codes.OP_HIDDEN_RECORD)
+    quantize_rows(h, 0, load_i64(op, codes.OP_OUT_SIZE), LEAST_STATE, record, 0, 1)
+    return record
+
+
+@kernel
+def _recur_rows(op, parameters, w, p, p_stride, mask, mask_stride, h_next, h_stride, rows, backward):
+    """One timestep of independent rows at p; those that the mask skips keep their state. Strides are in float32."""
+    own_h = 3 * load_i64(op, codes.OP_OUT_STRIDE)
+    if load_i64(op, codes.OP_KIND) == codes.GRU:
+        _recur_in_panels(op, parameters, w, p, F32_BYTES * p_stride, h_next, F32_BYTES * h_stride, rows, backward)
+    else:
+        for i in range(rows):
+            row_p = p + F32_BYTES * p_stride * i
+            row_h_next = h_next + F32_BYTES * h_stride * i
+            _timestep_reset_before(op, parameters, w, row_p, row_p + F32_BYTES * own_h, row_h_next)
+    if mask:
+        for i in range(rows):
+            if load_f32(mask, mask_stride * i) == 0.0:
+                row_h = p + F32_BYTES * (p_stride * i + own_h)
+                copy(row_h, h_next + F32_BYTES * h_stride * i, load_i64(op, codes.OP_OUT_STRIDE))
+
+
+@kernel
+def _recur_in_panels(op, parameters, w, p, p_stride, h_next, h_stride, rows, backward):
+    """The rows of `_recur_rows` with linear_before_reset: panel by panel, four rows to a read of the weights."""
     vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
-    h_offset = F32_BYTES * PANEL * vectors
-    for unit in range(vectors):
+    panel_stride = VECTOR_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE), 3)
+    own_h = PANEL * F32_BYTES * vectors
+    features = own_h
+    for i in range(rows):
+        features = _hidden_features(op, p + p_stride * i + own_h, p + p_stride * i) - p - p_stride * i
+    for i in range(vectors):
+        unit = vectors - 1 - i if backward else i
+        panel = w + panel_stride * unit
         row = 0
         while row + 4 <= rows:
-            row_p = p + F32_BYTES * p_stride * row
-            row_h = h_next + F32_BYTES * h_stride * row
-            _four_rows(op, parameters, w, row_p, row_p + h_offset, p_stride, row_h, h_stride, unit, hidden_size)
+            row_p = p + p_stride * row
+            _four_rows(op, parameters, panel, row_p, row_p + features, p_stride, h_next + h_stride * row, h_stride, unit)
             row += 4
         while row < rows:
-            row_p = p + F32_BYTES * p_stride * row
-            row_h = h_next + F32_BYTES * h_stride * row
-            _one_panel(op, parameters, w, row_p, row_p + h_offset, row_h, unit, hidden_size)
+            row_p = p + p_stride * row
+            start = row_p + PANEL * F32_BYTES * unit
+            row_h_next = h_next + h_stride * row
+            _unit(op, parameters, start, 0, 0, 0, panel, row_p + features, row_p + own_h, row_h_next, unit)
             row += 1
-        w += F32_BYTES * (LANES + PANEL * hidden_size)
 
 
 @kernel
-def _four_rows(op, parameters, w, p, h, p_stride, h_next, h_stride, unit, hidden_size):
-    p1 = p + F32_BYTES * p_stride
-    p2 = p1 + F32_BYTES * p_stride
-    p3 = p2 + F32_BYTES * p_stride
-    z0, r0 = load(p, PANEL * unit), load(p, PANEL * unit + LANES)
-    z1, r1 = load(p1, PANEL * unit), load(p1, PANEL * unit + LANES)
-    z2, r2 = load(p2, PANEL * unit), load(p2, PANEL * unit + LANES)
-    z3, r3 = load(p3, PANEL * unit), load(p3, PANEL * unit + LANES)
-    n0 = n1 = n2 = n3 = load(w, 0)
-    w += F32_BYTES * LANES
-    for k in range(hidden_size):
-        wz, wr, wn = load(w, 0), load(w, LANES), load(w, 2 * LANES)
-        h0 = splat(load_f32(h, k))
-        h1 = splat(load_f32(h, k + p_stride))
-        h2 = splat(load_f32(h, k + 2 * p_stride))
-        h3 = splat(load_f32(h, k + 3 * p_stride))
-        z0, r0, n0 = fma(wz, h0, z0), fma(wr, h0, r0), fma(wn, h0, n0)
-        z1, r1, n1 = fma(wz, h1, z1), fma(wr, h1, r1), fma(wn, h1, n1)
-        z2, r2, n2 = fma(wz, h2, z2), fma(wr, h2, r2), fma(wn, h2, n2)
-        z3, r3, n3 = fma(wz, h3, z3), fma(wr, h3, r3), fma(wn, h3, n3)
-        w += F32_BYTES * PANEL
-    n = PANEL * unit + 2 * LANES
-    _finish(op, parameters, z0, r0, load(p, n), n0, h, h_next, unit)
-    _finish(op, parameters, z1, r1, load(p1, n), n1, h + F32_BYTES * p_stride, h_next + F32_BYTES * h_stride, unit)
-    _finish(
-        op, parameters, z2, r2, load(p2, n), n2, h + 2 * F32_BYTES * p_stride, h_next + 2 * F32_BYTES * h_stride, unit
-    )
-    _finish(
-        op, parameters, z3, r3, load(p3, n), n3, h + 3 * F32_BYTES * p_stride, h_next + 3 * F32_BYTES * h_stride, unit
-    )
-
-
-@kernel
-def _timestep(op, parameters, recurrent, p, h, h_next, vectors):
-    """One timestep, two panels of hidden units at a time: six independent sums hide the latency of the additions."""
+def _four_rows(op, parameters, w, p, features, p_stride, h_next, h_stride, unit):
+    """One panel of four rows."""
+    h = p + F32_BYTES * 3 * load_i64(op, codes.OP_OUT_STRIDE)
+    p += F32_BYTES * PANEL * unit
+    q, s, t = p + p_stride, p + 2 * p_stride, p + 3 * p_stride
+    c = load(w, 0)
+    sums = (load(p, 0), load(p, LANES), c, load(q, 0), load(q, LANES), c)
+    sums = sums + (load(s, 0), load(s, LANES), c, load(t, 0), load(t, LANES), c)
     hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    panel_bytes = F32_BYTES * (LANES + PANEL * hidden_size)
-    unit = 0
-    while unit + 2 <= vectors:
-        _two_panels(op, parameters, recurrent, recurrent + panel_bytes, p, h, h_next, unit, hidden_size)
-        recurrent += 2 * panel_bytes
-        unit += 2
-    if unit < vectors:
-        _one_panel(op, parameters, recurrent, p, h, h_next, unit, hidden_size)
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    sums = _four_rows_of_panel(weights_format, w + VECTOR_BYTES, 0, features, p_stride, hidden_size, sums)
+    _finish(op, parameters, sums[0], sums[1], load(p, 2 * LANES), sums[2], h, h_next, unit)
+    h, h_next = h + p_stride, h_next + h_stride
+    _finish(op, parameters, sums[3], sums[4], load(q, 2 * LANES), sums[5], h, h_next, unit)
+    h, h_next = h + p_stride, h_next + h_stride
+    _finish(op, parameters, sums[6], sums[7], load(s, 2 * LANES), sums[8], h, h_next, unit)
+    h, h_next = h + p_stride, h_next + h_stride
+    _finish(op, parameters, sums[9], sums[10], load(t, 2 * LANES), sums[11], h, h_next, unit)
 
 
 @kernel
-def _one_panel(op, parameters, w, p, h, h_next, unit, hidden_size):
-    z = load(p, PANEL * unit)
-    r = load(p, PANEL * unit + LANES)
-    n = load(w, 0)
-    w += F32_BYTES * LANES
-    for k in range(hidden_size):
-        hk = splat(load_f32(h, k))
-        z = fma(load(w, 0), hk, z)
-        r = fma(load(w, LANES), hk, r)
-        n = fma(load(w, 2 * LANES), hk, n)
-        w += F32_BYTES * PANEL
-    _finish(op, parameters, z, r, load(p, PANEL * unit + 2 * LANES), n, h, h_next, unit)
+def _timestep(op, parameters, start, start_stride, x, in_size, recurrent, features, h, h_next, backward):
+    """One timestep of one row, two panels at a time: independent sums hide the latency of additions.
+
+    ``start`` is the address of the vectors z, r, n that a panel's sums start from; behind them, unless in_size is 0,
+    are the weights of the input features x. ``features`` are those of h.
+    """
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
+    panel_stride = VECTOR_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE), 3)
+    turns = (vectors + 1) // 2
+    for i in range(turns):
+        unit = 2 * (turns - 1 - i if backward else i)
+        s = start + start_stride * unit
+        w = recurrent + panel_stride * unit
+        if unit + 1 < vectors:
+            _two_units(op, parameters, s, start_stride, x, in_size, w, panel_stride, features, h, h_next, unit)
+        else:
+            _unit(op, parameters, s, start_stride, x, in_size, w, features, h, h_next, unit)
 
 
 @kernel
-def _two_panels(op, parameters, w, v, p, h, h_next, unit, hidden_size):
-    z0 = load(p, PANEL * unit)
-    r0 = load(p, PANEL * unit + LANES)
-    n0 = load(w, 0)
-    z1 = load(p, PANEL * unit + PANEL)
-    r1 = load(p, PANEL * unit + PANEL + LANES)
-    n1 = load(v, 0)
-    w += F32_BYTES * LANES
-    v += F32_BYTES * LANES
-    for k in range(hidden_size):
-        hk = splat(load_f32(h, k))
-        z0 = fma(load(w, 0), hk, z0)
-        r0 = fma(load(w, LANES), hk, r0)
-        n0 = fma(load(w, 2 * LANES), hk, n0)
-        z1 = fma(load(v, 0), hk, z1)
-        r1 = fma(load(v, LANES), hk, r1)
-        n1 = fma(load(v, 2 * LANES), hk, n1)
-        w += F32_BYTES * PANEL
-        v += F32_BYTES * PANEL
-    _finish(op, parameters, z0, r0, load(p, PANEL * unit + 2 * LANES), n0, h, h_next, unit)
-    _finish(op, parameters, z1, r1, load(p, PANEL * unit + PANEL + 2 * LANES), n1, h, h_next, unit + 1)
+def _unit(op, parameters, start, start_stride, x, in_size, w, features, h, h_next, unit):
+    """One panel, 16 hidden units, of `_timestep`."""
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
+    sums = (load(start, 0), load(start, LANES), load(start, 2 * LANES))
+    if in_size:
+        sums = _one_panel(weights_format, start + 3 * VECTOR_BYTES, start_stride, x, 0, in_size, sums)
+    z, r, projected = sums
+    z, r, n = _one_panel(weights_format, w + VECTOR_BYTES, 0, features, 0, hidden_size, (z, r, load(w, 0)))
+    _finish(op, parameters, z, r, projected, n, h, h_next, unit)
+
+
+@kernel
+def _two_units(op, parameters, start, start_stride, x, in_size, w, w_stride, features, h, h_next, unit):
+    """Two panels of `_timestep`."""
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
+    second = start + start_stride
+    sums = (load(start, 0), load(start, LANES), load(start, 2 * LANES))
+    sums = sums + (load(second, 0), load(second, LANES), load(second, 2 * LANES))
+    if in_size:
+        sums = _two_panels(weights_format, start + 3 * VECTOR_BYTES, start_stride, x, 0, in_size, sums)
+    z0, r0, projected0, z1, r1, projected1 = sums
+    sums = (z0, r0, load(w, 0), z1, r1, load(w + w_stride, 0))
+    sums = _two_panels(weights_format, w + VECTOR_BYTES, w_stride, features, 0, hidden_size, sums)
+    z0, r0, n0, z1, r1, n1 = sums
+    _finish(op, parameters, z0, r0, projected0, n0, h, h_next, unit)
+    _finish(op, parameters, z1, r1, projected1, n1, h, h_next, unit + 1)
 
 
 @kernel
@@ -226,26 +370,25 @@ def _blend(z, n, h, h_next, unit):
 
 
 @kernel
-def _timestep_reset_before(op, parameters, recurrent, p, h, h_next, vectors):
+def _timestep_reset_before(op, parameters, w, p, h, h_next):
     """One timestep without linear_before_reset: n needs r of every unit before its own sums begin."""
+    weights_format = load_i64(op, codes.OP_FORMAT)
     hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    reset_h = p + F32_BYTES * PANEL * vectors
-    w = recurrent
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
+    reset_h = p + F32_BYTES * (PANEL + LANES) * vectors
+    features = _hidden_features(op, h, p)
     for unit in range(vectors):
-        z = load(p, PANEL * unit)
-        r = load(p, PANEL * unit + LANES)
-        for k in range(hidden_size):
-            hk = splat(load_f32(h, k))
-            z = fma(load(w, 0), hk, z)
-            r = fma(load(w, LANES), hk, r)
-            w += F32_BYTES * 2 * LANES
+        sums = (load(p, PANEL * unit), load(p, PANEL * unit + LANES))
+        z, r = _two_vectors(weights_format, w, 0, features, 0, hidden_size, sums)
+        w += weights_bytes(weights_format, hidden_size, 2)
         store(p, PANEL * unit, _gate(op, parameters, z))
         store(reset_h, LANES * unit, _gate(op, parameters, r) * load(h, LANES * unit))
+    features = _hidden_features(op, reset_h, p)
     for unit in range(vectors):
-        n = load(p, PANEL * unit + 2 * LANES)
-        for k in range(hidden_size):
-            n = fma(load(w, 0), splat(load_f32(reset_h, k)), n)
-            w += F32_BYTES * LANES
+        (n,) = _one_vector(
+            weights_format, w, 0, features, 0, hidden_size, (load(p, PANEL * unit + 2 * LANES),)
+        )
+        w += weights_bytes(weights_format, hidden_size, 1)
         _blend(load(p, PANEL * unit), _candidate(op, parameters, n), h, h_next, unit)
 
 

@@ -2,7 +2,9 @@
 
 from numba import float32
 
+from grurt.kernels import codes
 from grurt.kernels.functions import apply
+from grurt.kernels.narrow import load_float16, load_int8
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import (
     F32_BYTES,
@@ -66,6 +68,38 @@ def copy_rows(source, source_stride, target, target_stride, count, rows):
 
 
 @kernel
+def copy_positions(source, source_step, source_stride, target, target_step, target_stride, count, positions, rows):
+    """Copy ``count`` numbers at each position of each row: positions are a stride apart, rows a step."""
+    for _ in range(rows):
+        copy_rows(source, source_stride, target, target_stride, count, positions)
+        source += F32_BYTES * source_step
+        target += F32_BYTES * target_step
+
+
+@kernel
+def feature_mask(value, x, x_stride, size, out, out_stride, rows):
+    """``out[i, 0] = 0 if all(x[i, :size] == value) else 1``."""
+    for _ in range(rows):
+        used = float32(0.0)
+        for k in range(size):
+            if load_f32(x, k) != value:
+                used = float32(1.0)
+        store_f32(out, 0, used)
+        x += F32_BYTES * x_stride
+        out += F32_BYTES * out_stride
+
+
+@kernel
+def token_mask(token, tokens, tokens_stride, out, out_stride, rows):
+    """``out[i, 0] = 0 if tokens[i] == token else 1``: tokens int64."""
+    for i in range(rows):
+        used = float32(1.0)
+        if load_i64(tokens, tokens_stride * i) == token:
+            used = float32(0.0)
+        store_f32(out, out_stride * i, used)
+
+
+@kernel
 def add(a, a_stride, b, b_stride, out, out_stride, rows):
     """``out = a + b``, in whole vectors; out may be a."""
     for _ in range(rows):
@@ -121,9 +155,24 @@ def batch_norm(weights, x, out, stride, rows):
 
 
 @kernel
-def embedding(weights, vocabulary_size, tokens, tokens_stride, out, stride, rows):
-    """``out[i] = weights[tokens[i]]``: weights ``(vocabulary, stride)``, tokens int64."""
+def embedding(weights_format, weights, vocabulary_size, tokens, tokens_stride, out, stride, rows):
+    """``out[i] = weights[tokens[i]]``: tokens int64, weights ``(vocabulary, stride)``.
+
+    With INT8, the scales of the rows stand before them, ``(vocabulary,)`` float32, filled up to whole vectors.
+    """
+    scales = weights
+    if weights_format == codes.INT8:
+        weights += F32_BYTES * ((vocabulary_size + LANES - 1) // LANES * LANES)
     for i in range(rows):
         # In range when it was checked, but the caller's memory may have changed since.
         token = min(max(load_i64(tokens, tokens_stride * i), 0), vocabulary_size - 1)
-        copy(weights + F32_BYTES * stride * token, out + F32_BYTES * stride * i, stride)
+        target = out + F32_BYTES * stride * i
+        if weights_format == codes.FLOAT32:
+            copy(weights + F32_BYTES * stride * token, target, stride)
+        elif weights_format == codes.FLOAT16:
+            for k in range(0, stride, LANES):
+                store(target, k, load_float16(weights + 2 * (stride * token + k)))
+        else:
+            scale = splat(load_f32(scales, token))
+            for k in range(0, stride, LANES):
+                store(target, k, load_int8(weights + stride * token + k) * scale)

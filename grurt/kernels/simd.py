@@ -141,6 +141,18 @@ def magnitude(typingctx: Any, a: Any) -> Any:
 
 
 @intrinsic
+def larger_magnitude(typingctx: Any, a: Any, b: Any) -> Any:
+    """``max(|a|, |b|)``; a NaN in a or b is larger than everything."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Without its sign, a float's bits are an integer of the same order, NaN above infinity.
+        a, b = (builder.and_(builder.bitcast(x, _int_vector), ir.Constant(_int_vector, [0x7FFFFFFF] * LANES)) for x in args)
+        return builder.bitcast(builder.select(builder.icmp_signed("<", a, b), b, a), _vector)
+
+    return f32x16(f32x16, f32x16), codegen
+
+
+@intrinsic
 def select_less(typingctx: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Any:
     """``then if a < b else otherwise``, lane by lane; a NaN in a or b takes ``otherwise``."""
 
@@ -221,6 +233,13 @@ max_lanes = _reduction(
     "max_lanes",
     lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), b, a),
     "Largest lane.",
+)
+largest_magnitude = _reduction(
+    "largest_magnitude",
+    lambda builder, a, b: builder.select(
+        builder.icmp_signed("<", builder.bitcast(a, _int_vector), builder.bitcast(b, _int_vector)), b, a
+    ),
+    "Largest lane of what `larger_magnitude` has given; NaN if there is one.",
 )
 
 

@@ -1,0 +1,52 @@
+"""Where NumPy's C ABI puts the fields of an array, and the objects that the entry point knows by their addresses.
+
+``PyArrayObject_fields`` in numpy/ndarraytypes.h is the same in every NumPy release. `array_layout_is_known` tests that
+on an array; where it does not hold, the entry point takes no array as it is.
+"""
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+
+# Byte offsets in an array object. The header ends with the type; its size differs between builds of CPython.
+HEADER = object.__basicsize__
+TYPE = HEADER - 8
+DATA = HEADER
+N_DIMENSIONS = HEADER + 8
+DIMENSIONS = HEADER + 16
+DTYPE = HEADER + 40
+FLAGS = HEADER + 48
+# NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED, and with NPY_ARRAY_WRITEABLE.
+READABLE = 0x101
+WRITEABLE = 0x501
+
+ARRAY_TYPE_ADDRESS = id(np.ndarray)
+FLOAT32_ADDRESS = id(np.dtype(np.float32))
+INT64_ADDRESS = id(np.dtype(np.int64))
+
+BY_ADDRESS = object()
+"""Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
+
+
+@functools.cache
+def array_layout_is_known() -> bool:
+    """Return whether the fields of an array object are where this module says."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    array = np.zeros((3, 5), np.float32)
+    array.flags.writeable = False
+
+    def field(offset: int, kind: type[Any]) -> Any:
+        return kind.from_address(id(array) + offset).value
+
+    return (
+        np.ndarray.__basicsize__ > FLAGS
+        and field(TYPE, ctypes.c_int64) == ARRAY_TYPE_ADDRESS
+        and field(DATA, ctypes.c_int64) == array.ctypes.data
+        and field(N_DIMENSIONS, ctypes.c_int32) == 2
+        and field(DTYPE, ctypes.c_int64) == FLOAT32_ADDRESS
+        and field(FLAGS, ctypes.c_int32) & WRITEABLE == READABLE
+        and (ctypes.c_int64 * 2).from_address(field(DIMENSIONS, ctypes.c_int64))[:] == [3, 5]
+    )

@@ -1,0 +1,60 @@
+"""Where compiled kernels lie on a machine, and the digest of the sources that they were compiled from."""
+
+import hashlib
+import marshal
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+
+def source_digest() -> str:
+    """Return the digest of all kernel sources; where they are no files, of the modules in their archive."""
+    digest = hashlib.blake2b()
+    sources = [(file.stem, file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py"))]
+    for name, content in sources or _archived_modules():
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
+
+
+def _archived_modules() -> Iterator[tuple[str, bytes]]:
+    """Yield the modules of this package by name, as their importer has them: source, or only bytecode."""
+    package = import_module(__package__ or "")
+    modules = {"__init__": package.__name__}
+    modules |= {module.name: f"{package.__name__}.{module.name}" for module in iter_modules(package.__path__)}
+    for name, module in sorted(modules.items()):
+        spec = find_spec(module)
+        loader: Any = spec and spec.loader
+        source = loader.get_source(module)
+        yield name, marshal.dumps(loader.get_code(module)) if source is None else source.encode()
+
+
+SOURCE_DIGEST = source_digest()
+"""Taken when the sources are imported: an upgrade may replace the files while this process runs, or compiles."""
+
+
+def cache_directories() -> list[Path]:
+    """Directories that are searched for compiled kernels, and written to, in this order.
+
+    ``GRURT_CACHE_DIR``, where it is set, and nothing else. Otherwise beside the kernel sources, and then the user's
+    cache directory.
+    """
+    if chosen := os.environ.get("GRURT_CACHE_DIR"):
+        return [Path(chosen)]
+    return [Path(__file__).parent / "__pycache__", *_user_cache_directory()]
+
+
+def _user_cache_directory() -> Iterator[Path]:
+    with suppress(RuntimeError):  # no home directory
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        yield Path(base) / "grurt"

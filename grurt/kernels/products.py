@@ -1,0 +1,274 @@
+"""Products of packed weights with rows of features: the loops that the engine spends its time in.
+
+A *block* is some rows of features times some vectors of outputs, with all their sums in registers: a loop over the
+inputs loads a weight once for all rows, and a feature once for all vectors. How many of each is fixed when the kernels
+are compiled; `block_product` writes the loop, in LLVM's language, for every format of weights:
+
+=======  ==============================================================================================================
+format   the weights of a panel of ``v`` vectors of outputs and n inputs
+=======  ==============================================================================================================
+FLOAT32  for each input ``v`` vectors
+FLOAT16  the same in half the memory, converted (exactly) as they are read
+INT8     ``v`` vectors of scales, ``v`` vectors of corrections (int32), and for every four inputs ``v`` times the bytes
+         ``(16 outputs, 4 inputs)``
+=======  ==============================================================================================================
+
+Every sum has one order: in floating point one fused multiply-add for each input, the inputs in order. Sums of bytes are
+exact integers, the same on every CPU, and join the floating-point sum with one fused multiply-add.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from grurt.kernels import codes, targets
+from grurt.kernels.narrow import read_float16
+from grurt.kernels.options import kernel
+from grurt.kernels.simd import F32_BYTES, LANES, f32x16
+
+VECTOR_BYTES = F32_BYTES * LANES
+
+RECORD_HEADER = VECTOR_BYTES
+"""Bytes before the quantized features of a row, see `grurt.kernels.quantize`: they begin with the scale."""
+
+_f32 = ir.FloatType()
+_i16 = ir.IntType(16)
+_i32 = ir.IntType(32)
+_i64 = ir.IntType(64)
+_floats = ir.VectorType(_f32, LANES)
+_ints = ir.VectorType(_i32, LANES)
+_shorts = ir.VectorType(_i16, 2 * LANES)
+_products = ir.VectorType(_i32, 2 * LANES)
+
+
+@kernel
+def weights_bytes(weights_format, inputs, vectors):
+    """Bytes of the weights of a panel."""
+    if weights_format == codes.INT8:
+        return VECTOR_BYTES * vectors * (2 + (inputs + 3) // 4)
+    if weights_format == codes.FLOAT16:
+        return VECTOR_BYTES // 2 * vectors * inputs
+    return VECTOR_BYTES * vectors * inputs
+
+
+def block_product(rows: int, panels: int, vectors: int) -> Any:
+    """Return the kernel for blocks of ``rows`` rows times ``panels`` panels of ``vectors`` vectors."""
+    add_float32 = _accumulator(_Block(rows, panels, vectors), _add_float32)
+    add_float16 = _accumulator(_Block(rows, panels, vectors), _add_float16)
+    add_int8 = _accumulator(_Block(rows, panels, vectors), _add_int8)
+
+    @kernel
+    def add_product(weights_format, weights, panel_stride, x, x_stride, inputs, sums):
+        """``sums[row, output] + W[output, :] x[row, :]``: ``sums`` is a tuple of vectors, row by row, panel by panel.
+
+        ``weights`` is the address of the first panel's weights. ``x`` is the address of the first row's features, or,
+        for INT8, of their record. Strides are in bytes.
+        """
+        if weights_format == codes.INT8:
+            return add_int8(weights, panel_stride, x, x_stride, inputs, sums)
+        if weights_format == codes.FLOAT16:
+            return add_float16(weights, panel_stride, x, x_stride, inputs, sums)
+        return add_float32(weights, panel_stride, x, x_stride, inputs, sums)
+
+    return add_product
+
+
+class _Block:
+    """The shape of a block; while its code is written, where its panels and rows are."""
+
+    def __init__(self, rows: int, panels: int, vectors: int) -> None:
+        self.n_rows = rows
+        self.n_panels = panels
+        self.vectors = vectors
+        self.outputs = panels * vectors
+
+
+def _accumulator(block: _Block, write: Callable[..., list[Any]]) -> Any:
+    """Return the intrinsic that adds a product to sums, with the loop that ``write`` writes."""
+    sums_type = types.UniTuple(f32x16, block.n_rows * block.outputs)
+
+    @intrinsic
+    def accumulate(
+        typingctx: Any, weights: Any, panel_stride: Any, x: Any, x_stride: Any, inputs: Any, sums: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            weights, panel_stride, x, x_stride, inputs, sums = args
+            panels = [_at(builder, weights, panel_stride, i) for i in range(block.n_panels)]
+            rows = [_at(builder, x, x_stride, i) for i in range(block.n_rows)]
+            written = write(builder, block, panels, rows, inputs, cgutils.unpack_tuple(builder, sums))
+            return cgutils.pack_array(builder, written)
+
+        return sums_type(*[types.int64] * 5, sums_type), codegen
+
+    return accumulate
+
+
+def _add_float32(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
+    return _add_floats(builder, block, panels, rows, inputs, start, _load_float32, VECTOR_BYTES)
+
+
+def _add_float16(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
+    return _add_floats(builder, block, panels, rows, inputs, start, read_float16, VECTOR_BYTES // 2)
+
+
+def _add_floats(
+    builder: Any,
+    block: _Block,
+    panels: list[Any],
+    rows: list[Any],
+    inputs: Any,
+    start: list[Any],
+    load_weights: Callable[..., Any],
+    vector_bytes: int,
+) -> list[Any]:
+    """``sum = fma(W[:, k], x[k], sum)`` for every k in order."""
+    sums = [cgutils.alloca_once_value(builder, value) for value in start]
+
+    def turn(k: Any) -> None:
+        column = [
+            load_weights(builder, _at(builder, _at(builder, panel, k, block.vectors * vector_bytes), i, vector_bytes))
+            for panel in panels
+            for i in range(block.vectors)
+        ]
+        for row, address in enumerate(rows):
+            xk = _splat(builder, _load(builder, _at(builder, address, k, F32_BYTES), _f32))
+            for i, w in enumerate(column):
+                total = sums[row * block.outputs + i]
+                builder.store(_fma(builder, w, xk, builder.load(total)), total)
+
+    # A block of rows is limited by arithmetic, in whose way counting and branching would be; one row by memory.
+    _repeat(builder, inputs, 2 if len(rows) > 1 else 1, turn)
+    return [builder.load(total) for total in sums]
+
+
+def _add_int8(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
+    """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero."""
+    capabilities = targets.capabilities()
+    header = [
+        (
+            _load(builder, _at(builder, panel, i, VECTOR_BYTES), _floats),
+            _load(builder, _at(builder, panel, block.vectors + i, VECTOR_BYTES), _ints),
+        )
+        for panel in panels
+        for i in range(block.vectors)
+    ]
+    sums = [cgutils.alloca_once_value(builder, correction) for _ in rows for _, correction in header]
+
+    def turn(group: Any) -> None:
+        column = [
+            _load(builder, _at(builder, _at(builder, panel, group, block.vectors * VECTOR_BYTES), 2 * block.vectors + i, VECTOR_BYTES), _ints)
+            for panel in panels
+            for i in range(block.vectors)
+        ]
+        for row, address in enumerate(rows):
+            features = _at(builder, _at(builder, address, 1, RECORD_HEADER), group, 4)
+            q = _splat(builder, _load(builder, features, _i32))
+            for i, w in enumerate(column):
+                total = sums[row * block.outputs + i]
+                builder.store(_add_dot(builder, capabilities, builder.load(total), q, w), total)
+
+    groups = builder.ashr(builder.add(inputs, ir.Constant(_i64, 3)), ir.Constant(_i64, 2))
+    _repeat(builder, groups, 1, turn)
+    results = []
+    for row, address in enumerate(rows):
+        row_scale = _splat(builder, _load(builder, address, _f32))
+        for i, (scale, _) in enumerate(header):
+            index = row * block.outputs + i
+            total = builder.sitofp(builder.load(sums[index]), _floats)
+            results.append(_fma(builder, total, builder.fmul(scale, row_scale), start[index]))
+    return results
+
+
+def _repeat(builder: Any, count: Any, unrolled: int, turn: Callable[[Any], None]) -> None:
+    """Write a loop of ``turn(0), turn(1), ...``, some turns at a time."""
+    whole = builder.sdiv(count, ir.Constant(_i64, unrolled))
+    with cgutils.for_range(builder, whole) as loop:
+        for i in range(unrolled):
+            turn(builder.add(builder.mul(loop.index, ir.Constant(_i64, unrolled)), ir.Constant(_i64, i)))
+    if unrolled > 1:
+        done = builder.mul(whole, ir.Constant(_i64, unrolled))
+        with cgutils.for_range(builder, builder.sub(count, done)) as loop:
+            turn(builder.add(done, loop.index))
+
+
+def _at(builder: Any, address: Any, *factors: Any) -> Any:
+    """``address`` plus the product of the factors, which are numbers or values."""
+    offset = ir.Constant(_i64, 1)
+    for factor in factors:
+        offset = builder.mul(offset, ir.Constant(_i64, factor) if isinstance(factor, int) else factor)
+    return builder.add(address, offset)
+
+
+def _load(builder: Any, address: Any, kind: Any) -> Any:
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1 if kind is _i32 else 4)
+
+
+def _load_float32(builder: Any, address: Any) -> Any:
+    return _load(builder, address, _floats)
+
+
+def _splat(builder: Any, number: Any) -> Any:
+    undefined = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(_i32, 0))
+    return builder.shuffle_vector(first, undefined, _all(0))
+
+
+def _all(number: int, kind: Any = _ints) -> Any:
+    return ir.Constant(kind, [number] * kind.count)
+
+
+def _call(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return _call(builder, "llvm.fma.v16f32", _floats, [a, b, c])
+
+
+def _add_dot(builder: Any, capabilities: frozenset[str], total: Any, q: Any, w: Any) -> Any:
+    """``total + sum of q[i] w[i]`` over the four bytes of each lane, q without sign, w with; nothing saturates."""
+    if targets.VNNI_512 in capabilities:
+        return _call(builder, "llvm.x86.avx512.vpdpbusd.512", _ints, [total, q, w])
+    if targets.VNNI_256 in capabilities:
+        return _in_parts(builder, 8, "llvm.x86.avx512.vpdpbusd.256", total, q, w)
+    # Even and odd bytes as 16-bit numbers, whose products LLVM adds up in pairs.
+    w16, q16 = builder.bitcast(w, _shorts), builder.bitcast(q, _shorts)
+    eight = _all(8, _shorts)
+    even = _pair_sums(
+        builder,
+        builder.ashr(builder.shl(w16, eight), eight),
+        builder.and_(q16, _all(255, _shorts)),
+    )
+    odd = _pair_sums(builder, builder.ashr(w16, eight), builder.lshr(q16, eight))
+    return builder.add(total, builder.add(even, odd))
+
+
+def _in_parts(builder: Any, lanes: int, name: str, *vectors: Any) -> Any:
+    """Call a function of narrower vectors on one part of the lanes after the other, and join the results."""
+    part_type = ir.VectorType(_i32, lanes)
+    undefined = ir.Constant(_ints, ir.Undefined)
+    whole = undefined
+    for first in range(0, LANES, lanes):
+        chosen = ir.Constant(part_type, list(range(first, first + lanes)))
+        parts = [builder.shuffle_vector(vector, undefined, chosen) for vector in vectors]
+        result = _call(builder, name, part_type, parts)
+        for i in range(lanes):
+            number = builder.extract_element(result, ir.Constant(_i32, i))
+            whole = builder.insert_element(whole, number, ir.Constant(_i32, first + i))
+    return whole
+
+
+def _pair_sums(builder: Any, a: Any, b: Any) -> Any:
+    """``a[2 i] b[2 i] + a[2 i + 1] b[2 i + 1]`` as int32, exactly."""
+    products = builder.mul(builder.sext(a, _products), builder.sext(b, _products))
+    undefined = ir.Constant(_products, ir.Undefined)
+    even, odd = (
+        builder.shuffle_vector(products, undefined, ir.Constant(_ints, list(range(first, 2 * LANES, 2))))
+        for first in (0, 1)
+    )
+    return builder.add(even, odd)

@@ -1,0 +1,37 @@
+"""Features as bytes, for products with int8 weights.
+
+A *record* holds the features of one row: their scale (float32), and, `RECORD_HEADER` bytes behind it, one byte for
+each: ``128 + round(x / scale)``. The scale makes the largest of them 127, so nothing is ever cut off: what is rounded
+away is at most half a 127th of the largest.
+"""
+
+from numba import float32
+
+from grurt.kernels.narrow import store_bytes
+from grurt.kernels.options import kernel
+from grurt.kernels.products import RECORD_HEADER
+from grurt.kernels.simd import F32_BYTES, LANES, largest_magnitude, larger_magnitude, load, select_first, splat, store_f32
+
+LEAST_INPUT = 1e-30
+"""Bound of features that may be of any size; not zero, because it is divided by."""
+LEAST_STATE = 1.0
+"""Bound of a GRU's state, which is within [-1, 1] unless it was set beyond or the candidate's function goes beyond."""
+
+
+@kernel
+def quantize_rows(x, x_stride, size, least, records, record_stride, rows):
+    """Write the record of each row of x ``(rows, size)``. Strides are in bytes.
+
+    The scale is ``max(least, |x[0]|, |x[1]|, ...) / 127``; a NaN makes it NaN, and with it every product.
+    """
+    for _ in range(rows):
+        largest = splat(least)
+        for i in range(0, size, LANES):
+            largest = larger_magnitude(select_first(size - i, load(x, i), splat(least)), largest)
+        bound = largest_magnitude(largest)
+        store_f32(records, 0, bound * float32(1 / 127))
+        factor = splat(float32(127.0) / bound)
+        for i in range(0, size, LANES):
+            store_bytes(records + RECORD_HEADER + i, load(x, i) * factor)
+        x += x_stride
+        records += record_stride

@@ -1,0 +1,59 @@
+"""What the CPU that code is written for can do, where that decides which code is written.
+
+LLVM chooses instructions for nearly everything. Two things it must be told: that there is an instruction for dot
+products of bytes, and that there is one which converts float16; without that it would call a function that is not there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import llvmlite.binding as llvm
+from numba.core import config
+
+CONVERTS_FLOAT16 = "f16c"
+VNNI_512 = "avx512vnni"
+VNNI_256 = "avxvnni"
+DOT_PRODUCT = "dotprod"
+"""The capabilities, by LLVM's names of the features; `DOT_PRODUCT` is AArch64's."""
+
+_WITH_FLOAT16 = (
+    "ivybridge haswell broadwell skylake skylake-avx512 x86-64-v3 x86-64-v4 znver1 znver2 znver3"
+)
+_WITH_VNNI = (
+    "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake "
+    "sapphirerapids emeraldrapids graniterapids znver4 znver5"
+)
+_BY_NAME = {name: frozenset({CONVERTS_FLOAT16}) for name in _WITH_FLOAT16.split()} | {
+    name: frozenset({CONVERTS_FLOAT16, VNNI_512}) for name in _WITH_VNNI.split()
+}
+
+_chosen: ContextVar[frozenset[str] | None] = ContextVar("capabilities", default=None)
+
+
+@contextmanager
+def compiling_for(capabilities: frozenset[str]) -> Iterator[None]:
+    """Write the code of kernels that are compiled meanwhile for a CPU with these capabilities."""
+    token = _chosen.set(capabilities)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def by_name(cpu: str) -> frozenset[str]:
+    """Return the capabilities of a CPU by LLVM's name of it: none if it is not known, which is always right."""
+    return _BY_NAME.get(cpu, frozenset())
+
+
+def capabilities() -> frozenset[str]:
+    """Return the capabilities of the CPU that is compiled for: Numba's settings, or this machine's."""
+    if (chosen := _chosen.get()) is not None:
+        return chosen
+    if config.CPU_FEATURES:
+        return frozenset(name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+"))
+    if config.CPU_NAME:
+        return by_name(config.CPU_NAME)
+    found = frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    is_arm = llvm.get_process_triple().startswith(("aarch64", "arm64"))
+    return found | {CONVERTS_FLOAT16} if is_arm else found
