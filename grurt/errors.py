@@ -9,6 +9,7 @@
     ├── ConversionError       (ValueError)  a foreign file could not be turned into a model
     │   ├── UnsupportedError                it holds something that grurt does not implement
     │   └── DescriptionError                the user's description of the layers does not fit the weights
+    ├── QuantizationError     (ValueError)  a model cannot be quantized as was asked
     ├── InputShapeError       (ValueError)  an array has the wrong shape
     ├── InputTypeError        (TypeError)   an array has a dtype that cannot be converted safely
     ├── InputValueError       (ValueError)  an array holds a NaN, an infinity, or a token that does not exist
@@ -47,6 +48,10 @@ class UnsupportedError(ConversionError):
 
 class DescriptionError(ConversionError):
     """A description of the layers is wrong, missing, or does not fit the weights."""
+
+
+class QuantizationError(GrurtError, ValueError):
+    """A model cannot be quantized as was asked, or loses more by it than was allowed."""
 
 
 class InputShapeError(GrurtError, ValueError):

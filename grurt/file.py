@@ -12,6 +12,7 @@ import numpy as np
 
 from grurt.atomic import write_atomically
 from grurt.errors import ModelError, ModelFileError
+from grurt.graph import weight_dtypes
 from grurt.layers import AnyInput, AnyLayer, Output
 from grurt.model import Model, Source
 from grurt.reference_run import ReferenceRun
@@ -25,7 +26,7 @@ FORMAT_VERSION = 1
 _WEIGHTS = "weights."
 _REFERENCE_INPUTS = "reference.inputs."
 _REFERENCE_OUTPUTS = "reference.outputs."
-_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
+_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1"}
 _MAX_AXES = 8
 
 _FOREIGN = {
@@ -144,9 +145,10 @@ def _decode(content: bytes) -> Model:
     outputs = _take(tensors, _REFERENCE_OUTPUTS)
     if tensors:
         raise ModelFileError(f"tensors that a model does not have: {', '.join(sorted(tensors))}")
+    dtypes = weight_dtypes(header.layers)
     for name, array in weights.items():
-        if array.dtype != np.float32:
-            raise ModelFileError(f"weight {name}: expected float32, got {array.dtype}")
+        if array.dtype != (expected := dtypes.get(name, "float32")):
+            raise ModelFileError(f"weight {name}: expected {expected}, got {array.dtype}")
     run = ReferenceRun(inputs, outputs, header.reference_run.produced_by) if header.reference_run else None
     if run is None and (inputs or outputs):
         raise ModelFileError("the file has tensors of a reference run, but its header describes none")

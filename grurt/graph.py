@@ -20,8 +20,10 @@ from grurt.layers import (
     Input,
     LastStep,
     Layer,
+    MatrixLayer,
     Output,
     Shape,
+    WeightFormat,
 )
 from grurt.plan import padded
 from grurt.stages import find_stages
@@ -33,6 +35,9 @@ MAX_SIZE = 1 << 20
 """The largest size of a value or state: it bounds what a small file can make the engine allocate."""
 
 MAX_LAYERS = 1 << 12
+
+MAX_INT8_INPUTS = 1 << 17
+"""The most features that a product with int8 weights may have: more could overflow a sum of 32 bits."""
 
 MAX_TOTAL_SIZE = 1 << 24
 """The largest sum of the padded sizes of all values and states of a model, for the same reason."""
@@ -103,20 +108,31 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
     return values
 
 
+def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, WeightFormat]:
+    """Return the dtypes of the weights that are not float32, by name."""
+    return {f"{layer.name}.{name}": dtype for layer in layers for name, dtype in layer.weight_dtypes().items()}
+
+
 def check_weights(layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray]) -> None:
-    """Raise ModelError unless the weights are exactly those that the layers need, in shape and finite."""
+    """Raise ModelError unless the weights are exactly those that the layers need, in shape, dtype and range."""
     expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
+    dtypes = weight_dtypes(layers)
     if missing := sorted(expected.keys() - weights.keys()):
         raise ModelError(f"weights are missing: {', '.join(missing)}")
     if unused := sorted(weights.keys() - expected.keys()):
         raise ModelError(f"weights that no layer uses: {', '.join(unused)}")
     for name, shape in expected.items():
+        dtype = dtypes.get(name, "float32")
+        if weights[name].dtype != dtype:
+            raise ModelError(f"weight {name}: expected {dtype}, got {weights[name].dtype}")
         if weights[name].shape != shape:
             raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
         if not np.isfinite(weights[name]).all():
-            raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond float32")
+            raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond {dtype}")
         if name.endswith(".variance") and (weights[name] < 0).any():
             raise ModelError(f"weight {name}: a variance must not be negative")
+        if name.removesuffix("_scale") in dtypes and name not in dtypes and (weights[name] <= 0).any():
+            raise ModelError(f"weight {name}: a scale must be positive")
 
 
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
@@ -208,9 +224,20 @@ def _check_parameters(layer: Layer) -> None:
                 raise ModelError(f"{where} must be positive in float32, got {number}")
         elif isinstance(number, msgspec.Struct):
             _check_function(where, number)
+    if isinstance(layer, MatrixLayer) and layer.weight_format != "float32":
+        _check_quantized(layer)
     if isinstance(layer, Conv1d):
         history = (layer.kernel_size - 1) * layer.dilation
         _check_range(f"layer {layer.name!r}: length of the state", history * layer.input_size, 0)
+
+
+def _check_quantized(layer: MatrixLayer) -> None:
+    if isinstance(layer, Conv1d) and layer.is_depthwise:
+        raise ModelError(f"layer {layer.name!r}: a depthwise Conv1d keeps float32 weights, got {layer.weight_format}")
+    shapes = layer.weight_shapes()
+    inputs = max(math.prod(shapes[name][1:]) for name in layer.matrices)
+    if layer.weight_format == "int8" and inputs > MAX_INT8_INPUTS and not isinstance(layer, Embedding):
+        raise ModelError(f"layer {layer.name!r}: int8 weights may have {MAX_INT8_INPUTS} inputs, got {inputs}")
 
 
 def _check_function(where: str, function: msgspec.Struct) -> None:

@@ -42,6 +42,8 @@ from grurt.functions import AnyFunction, ElementwiseFunction, Sigmoid, Tanh, _sn
 
 Shape = tuple[int, ...]
 
+WeightFormat = Literal["float32", "float16", "int8"]
+
 
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="features", tag_field="kind"):
     """A model input of ``size`` float32 features per timestep."""
@@ -91,6 +93,10 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Shapes of the layer's weights by parameter name; all of them are required."""
         return {}
 
+    def weight_dtypes(self) -> Mapping[str, WeightFormat]:
+        """The dtypes of those weights that are not float32, by parameter name."""
+        return {}
+
     def state_shape(self, positions: int = 1) -> Shape | None:
         """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
         return None
@@ -116,7 +122,32 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ModelError(f"layer {self.name!r}: expected an input of size {expected}, got {found}")
 
 
-class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
+class MatrixLayer(Layer, frozen=True, kw_only=True):
+    """Base class of the layers whose weight matrices may be quantized.
+
+    Parameters
+    ----------
+    weight_format
+        How the matrices are kept, in files and in memory. ``"float32"``; ``"float16"``, half as large, computed with
+        in float32; or ``"int8"``, a quarter as large. With int8, a matrix ``W`` has the dtype int8 and comes with
+        ``W_scale (rows,)``, float32 and positive: it stands for ``W * W_scale[:, None]``. A product with it rounds the
+        features of each timestep to int8 too, scaled by the largest of them. Biases stay float32.
+    """
+
+    weight_format: WeightFormat = "float32"
+
+    matrices: ClassVar[tuple[str, ...]] = ("weight",)
+
+    def weight_dtypes(self) -> Mapping[str, WeightFormat]:
+        return {} if self.weight_format == "float32" else dict.fromkeys(self.matrices, self.weight_format)
+
+    def _with_scales(self, shapes: dict[str, Shape]) -> dict[str, Shape]:
+        if self.weight_format == "int8":
+            shapes |= {f"{name}_scale": shapes[name][:1] for name in self.matrices}
+        return shapes
+
+
+class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
     """A gated recurrent unit scanning the timesteps in one direction (Cho et al. 2014, arXiv:1406.1078).
 
     With ``linear_before_reset`` (ONNX; Keras ``reset_after=True``; always in PyTorch)::
@@ -150,6 +181,8 @@ class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
         in reverse. Then nothing is carried from one timestep to the next, and either direction can stream.
     """
 
+    matrices: ClassVar[tuple[str, ...]] = ("weight_ih", "weight_hh")
+
     input_size: int
     hidden_size: int
     direction: Literal["forward", "reverse"] = "forward"
@@ -169,7 +202,7 @@ class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if self.initial_state == "learned":
             shapes["initial_state"] = (self.hidden_size,)
-        return shapes
+        return self._with_scales(shapes)
 
     def state_shape(self, positions: int = 1) -> Shape | None:
         if self.scan == "positions":
@@ -199,7 +232,7 @@ class GRU(Layer, frozen=True, kw_only=True, tag="gru"):
         return self.hidden_size
 
 
-class Linear(Layer, frozen=True, kw_only=True):
+class Linear(MatrixLayer, frozen=True, kw_only=True):
     """``y = W x + b``: ``weight (output_size, input_size)`` is W and, with ``bias``, ``bias (output_size,)`` is b."""
 
     input_size: int
@@ -207,14 +240,15 @@ class Linear(Layer, frozen=True, kw_only=True):
     bias: bool = True
 
     def weight_shapes(self) -> Mapping[str, Shape]:
-        return _with_bias(self.bias, self.output_size, {"weight": (self.output_size, self.input_size)})
+        shapes = _with_bias(self.bias, self.output_size, {"weight": (self.output_size, self.input_size)})
+        return self._with_scales(shapes)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         self._expect_input_size(self.input_size, input_sizes[0])
         return self.output_size
 
 
-class Embedding(Layer, frozen=True, kw_only=True):
+class Embedding(MatrixLayer, frozen=True, kw_only=True):
     """Row ``token`` of ``weight (vocabulary_size, size)``. Reads a token input."""
 
     reads_tokens: ClassVar[bool] = True
@@ -223,7 +257,7 @@ class Embedding(Layer, frozen=True, kw_only=True):
     size: int
 
     def weight_shapes(self) -> Mapping[str, Shape]:
-        return {"weight": (self.vocabulary_size, self.size)}
+        return self._with_scales({"weight": (self.vocabulary_size, self.size)})
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         return self.size
@@ -265,7 +299,7 @@ class BatchNorm(Layer, frozen=True, kw_only=True):
         return self.size
 
 
-class Conv1d(Layer, frozen=True, kw_only=True):
+class Conv1d(MatrixLayer, frozen=True, kw_only=True):
     """Causal convolution over the timesteps, stride 1.
 
     ``y_t = b + sum_k W[:, :, k] x_{t - (kernel_size - 1 - k) * dilation}``. Timesteps before the first
@@ -283,7 +317,7 @@ class Conv1d(Layer, frozen=True, kw_only=True):
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         weight = (self.output_size, self.input_size // self.groups, self.kernel_size)
-        return _with_bias(self.bias, self.output_size, {"weight": weight})
+        return self._with_scales(_with_bias(self.bias, self.output_size, {"weight": weight}))
 
     @property
     def is_depthwise(self) -> bool:

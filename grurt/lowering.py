@@ -277,7 +277,7 @@ class _Lowering:
         if history:
             slots[codes.OP_STATE] = self._add_state(layer.name, history, layer.input_size, None, is_ring=True)
         if layer.is_depthwise:
-            packed = pack_rows(bias, weight.values[:, 0].T)
+            packed = pack_rows(bias, self._weight(layer, "weight")[:, 0].T)
             return codes.DEPTHWISE_CONV1D, slots | {codes.OP_WEIGHTS: self._add_weights(packed)}
         features = layer.kernel_size * layer.input_size // layer.groups
         outputs = padded(layer.output_size // layer.groups)

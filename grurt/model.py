@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import numpy as np
 
 from grurt import graph, stages
 from grurt.errors import ModelError, StreamingError
-from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput
+from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput, WeightFormat
 from grurt.reference_run import ReferenceRun, check_reference_run
 from grurt.signature import Signature, check_signature, default_signature
 from grurt.text import printable
@@ -59,7 +59,8 @@ class Model:
         The layers in an order in which each reads only earlier ones. A layer with no ``inputs`` reads the one before.
     weights
         Arrays by ``"layer.parameter"``, of the shapes that `Layer.weight_shapes` gives. They are converted to float32
-        and copied; the model's own arrays are read-only.
+        (or to float16, if the layer's ``weight_format`` says so; int8 must be int8 already) and copied; the model's
+        own arrays are read-only.
     inputs
         The model's inputs; by default one, ``"x"``, of the size that the first layer expects.
     outputs
@@ -91,7 +92,7 @@ class Model:
     inputs: tuple[AnyInput, ...]
     layers: tuple[AnyLayer, ...]
     outputs: tuple[Output, ...]
-    weights: Mapping[str, NDArray[np.float32]]
+    weights: Mapping[str, NDArray[Any]]
     signature: Signature
     source: Source
     reference_run: ReferenceRun | None
@@ -125,7 +126,8 @@ class Model:
         stages.check_handed_states(signature, layers)
         if reference_run is not None:
             check_reference_run(reference_run, signature, outputs, values, states)
-        arrays = {name: _frozen_float32(array) for name, array in weights.items()}
+        dtypes = graph.weight_dtypes(layers)
+        arrays = {name: _frozen(array, dtypes.get(name, "float32")) for name, array in weights.items()}
         graph.check_weights(layers, arrays)
         self.__dict__.update(
             inputs=inputs,
@@ -310,6 +312,42 @@ class Model:
 
         return verify(self)
 
+    def quantize(self, weights: Literal["int8", "float16"], *, keep: Collection[str] = ()) -> Model:
+        """Return the model with its weight matrices in fewer bits.
+
+        ``"float16"`` halves the memory, and loses next to nothing. ``"int8"`` quarters it, and makes products of
+        integers out of most of the arithmetic: see docs/quantization.md for what that gains and costs.
+
+        Parameters
+        ----------
+        weights
+            The dtype of the new model's weight matrices. Biases, normalizations and depthwise convolutions stay
+            float32.
+        keep
+            Names of layers that stay as they are.
+
+        Raises
+        ------
+        QuantizationError
+            If ``keep`` names no layer of the model, the model is quantized already, there is nothing to quantize, or a
+            weight is beyond the range of float16.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import grurt
+        >>> model = grurt.Model(
+        ...     layers=[grurt.GRU(name="gru", input_size=2, hidden_size=4, bias=False)],
+        ...     weights={"gru.weight_ih": np.ones((12, 2)), "gru.weight_hh": np.ones((12, 4))},
+        ... )
+        >>> small = model.quantize("int8")
+        >>> small.weights["gru.weight_hh"].dtype, small.weights["gru.weight_hh_scale"].shape
+        (dtype('int8'), (12,))
+        """
+        from grurt.quantization import quantize
+
+        return quantize(self, weights, keep=keep)
+
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.grurt`` file, atomically: the path holds the old file or the new one, never half.
 
@@ -333,8 +371,9 @@ def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
     return (Input("x", size),)
 
 
-def _frozen_float32(array: ArrayLike) -> NDArray[np.float32]:
+def _frozen(array: ArrayLike, dtype: WeightFormat) -> NDArray[Any]:
+    """Return a read-only copy in a floating-point dtype; int8 has to be int8, which is checked by name."""
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
-        frozen = np.array(array, dtype=np.float32, order="C")
+        frozen = np.array(array, dtype=None if dtype == "int8" else dtype, order="C")
     frozen.flags.writeable = False
     return frozen

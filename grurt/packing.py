@@ -4,6 +4,7 @@ What is packed is bytes, handed around as a flat float32 array that holds them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from grurt.plan import LANES, padded
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Numbers = NDArray[np.float32 | np.float16 | np.int8]
 
 
 _FORMATS = {
@@ -28,7 +30,7 @@ _FORMATS = {
 class Matrix:
     """A weight matrix: float32 or float16 ``values (outputs, inputs)``, or int8 with a ``scale (outputs,)``."""
 
-    values: NDArray[np.float32 | np.float16 | np.int8]
+    values: Numbers
     scale: Floats | None = None
 
     def rows(self, order: NDArray[np.intp]) -> "Matrix":
@@ -132,7 +134,7 @@ def _panels(weight: Matrix, order: NDArray[np.intp], bias: Floats | None = None)
     return np.concatenate(parts, axis=1)
 
 
-def _groups_of_four(values: NDArray[np.int8]) -> NDArray[np.int8]:
+def _groups_of_four(values: Numbers) -> NDArray[np.int8]:
     """From ``(panels, outputs, inputs)`` to ``(panels, inputs / 4, outputs, 4)``, filled with zeros."""
     panels, outputs, inputs = values.shape
     groups = -(-inputs // 4)
@@ -141,14 +143,14 @@ def _groups_of_four(values: NDArray[np.int8]) -> NDArray[np.int8]:
     return filled.reshape(panels, outputs, groups, 4).transpose(0, 2, 1, 3)
 
 
-def _take(rows: NDArray, order: NDArray[np.intp]) -> NDArray:
+def _take(rows: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
     """Rows of an array, zeros where the number is negative."""
     taken = rows[order]
     taken[order < 0] = 0
     return taken
 
 
-def _flat(array: NDArray) -> Bytes:
+def _flat(array: NDArray[Any]) -> Bytes:
     """Bytes ``(panels, bytes)`` of an array ``(panels, ...)``."""
     return np.ascontiguousarray(array).reshape(len(array), int(np.prod(array.shape[1:]))).view(np.uint8)
 

@@ -125,7 +125,7 @@ def _layer(model: Model, layer: AnyLayer) -> LayerSummary:
         output_size=model.values[layer.name].size,
         positions=model.values[layer.name].positions,
         parameters=parameters,
-        bytes=4 * parameters,
+        bytes=sum(model.weights[f"{layer.name}.{name}"].nbytes for name in layer.weight_shapes()),
         multiply_adds=matrices * model.values[layer.name].positions,
         state_shape=model.state_shapes.get(layer.name),
         note=_note(layer),

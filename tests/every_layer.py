@@ -28,7 +28,12 @@ def all_models() -> dict[str, grurt.Model]:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         found[f"random {seed}"] = models.random_model(rng, n_layers=10, streams=seed % 4 != 0)
-    return found
+    return found | {
+        f"{name} {weights}": model.quantize(weights)
+        for name, model in found.items()
+        for weights in ("float16", "int8")
+        if any(models.can_be_quantized(layer) for layer in model.layers)
+    }
 
 
 def functions_model() -> grurt.Model:

@@ -10,7 +10,7 @@ import numpy as np
 
 import grurt
 from grurt import functions
-from grurt.layers import AnyInput, AnyLayer
+from grurt.layers import AnyInput, AnyLayer, MatrixLayer
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -119,6 +119,11 @@ def gru_model(
     if output_size is not None:
         layers.append(grurt.Linear(name="head", input_size=hidden_size, output_size=output_size))
     return layer_model(*layers, rng=rng)
+
+
+def can_be_quantized(layer: AnyLayer) -> bool:
+    """Return whether a layer has matrices that may be of fewer bits."""
+    return isinstance(layer, MatrixLayer) and not (isinstance(layer, grurt.Conv1d) and layer.is_depthwise)
 
 
 def random_model(

@@ -25,6 +25,15 @@ def assert_same_bits(found: Answers, expected: Answers) -> None:
         np.testing.assert_array_equal(found[name].view(np.int32), array.view(np.int32), strict=True)
 
 
+def random_model(rng: np.random.Generator, **options: Any) -> grurt.Model:
+    """Return a random model with weights of a random format."""
+    model = models.random_model(rng, n_layers=6, **options)
+    weights = rng.choice(["float32", "float16", "int8"])
+    if weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):
+        return model
+    return model.quantize(weights)
+
+
 def named(model: grurt.Model, answer: Any) -> Answers:
     return answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
 
@@ -51,7 +60,7 @@ def run_in_blocks(stream: grurt.Stream, inputs: Answers, cuts: list[int]) -> Ans
 @given(seed=SEEDS, n_steps=st.integers(1, 200), cuts=st.lists(st.integers(0, 1000), max_size=5))
 def test_steps_and_blocks(seed: int, n_steps: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=6)
+    model = random_model(rng)
     inputs = models.random_inputs(model.inputs, n_steps, rng)
     by_step = model.stream()
     by_block = model.stream()
@@ -69,7 +78,7 @@ def test_steps_and_blocks(seed: int, n_steps: int, cuts: list[int]) -> None:
 def test_streams_and_whole_sequences(seed: int, n_steps: int, batch: int) -> None:
     """A batch with lengths is so many streams; behind LastStep stands their last answer."""
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=6)
+    model = random_model(rng)
     lengths = rng.integers(1, n_steps + 1, batch)
     rows = [models.random_inputs(model.inputs, n_steps, rng) for _ in range(batch)]
     inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -90,7 +99,7 @@ def test_streams_and_whole_sequences(seed: int, n_steps: int, batch: int) -> Non
 @given(seed=SEEDS, batch=st.integers(1, 4))
 def test_a_batch_is_its_sequences_also_for_models_that_cannot_stream(seed: int, batch: int) -> None:
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=6, streams=False)
+    model = random_model(rng, streams=False)
     n_steps = int(rng.integers(1, 200))
     lengths = rng.integers(1, n_steps + 1, batch)
     rows = [models.random_inputs(model.inputs, n_steps, rng) for _ in range(batch)]
@@ -129,7 +138,7 @@ def test_every_way_to_run_one_gru(hidden_size: int, linear_before_reset: bool) -
 @given(seed=SEEDS, n_steps=st.integers(2, 200))
 def test_snapshots_forks_and_resets(seed: int, n_steps: int) -> None:
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=6)
+    model = random_model(rng)
     inputs = models.random_inputs(model.inputs, n_steps, rng)
     middle = int(rng.integers(n_steps))
     before = {name: xs[:middle] for name, xs in inputs.items()}
@@ -157,7 +166,7 @@ def test_snapshots_forks_and_resets(seed: int, n_steps: int) -> None:
 @given(seed=SEEDS)
 def test_a_model_from_a_file(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=6)
+    model = random_model(rng)
     inputs = models.random_inputs(model.inputs, 8, rng)
     path = tmp_path_factory.mktemp("model") / "model.grurt"
     model.save(path)

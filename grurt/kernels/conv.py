@@ -14,10 +14,11 @@ from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_i64, store
 
 @kernel
 def conv1d(op, weights, states, state_size, streams, steps_done, x, out, temp, rows):
-    """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}``: x ``(rows, in_size)``, out ``(rows, out_size)``.
+    """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}``.
 
-    Rows are the timesteps of stream 0, or, where ``streams`` is not 0, the next timestep of each stream that it lists.
-    ``states`` holds the states of all streams, each ``state_size`` long, and ``steps_done`` their timesteps.
+    x is ``(rows, in_size)``, out ``(rows, out_size)``. Rows are the timesteps of stream 0, or, where ``streams`` is not
+    0, the next timestep of each stream that it lists. ``states`` holds the states of all streams, each ``state_size``
+    long, and ``steps_done`` their timesteps.
 
     The features that an output depends on are gathered, tap by tap, into a row of ``temp``, behind which are the
     outputs of a group and, with INT8, the record of the features. Packed weights are those of a `dense` layer for each

@@ -264,15 +264,18 @@ def _recur_in_panels(op, parameters, w, p, p_stride, h_next, h_stride, rows, bac
     panel_stride = VECTOR_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE), 3)
     own_h = PANEL * F32_BYTES * vectors
     features = own_h
-    for i in range(rows):
-        features = _hidden_features(op, p + p_stride * i + own_h, p + p_stride * i) - p - p_stride * i
+    if load_i64(op, codes.OP_FORMAT) == codes.INT8:
+        features = F32_BYTES * load_i64(op, codes.OP_HIDDEN_RECORD)
+        size = load_i64(op, codes.OP_OUT_SIZE)
+        quantize_rows(p + own_h, p_stride, size, LEAST_STATE, p + features, p_stride, rows)
     for i in range(vectors):
         unit = vectors - 1 - i if backward else i
         panel = w + panel_stride * unit
         row = 0
         while row + 4 <= rows:
             row_p = p + p_stride * row
-            _four_rows(op, parameters, panel, row_p, row_p + features, p_stride, h_next + h_stride * row, h_stride, unit)
+            row_h_next = h_next + h_stride * row
+            _four_rows(op, parameters, panel, row_p, row_p + features, p_stride, row_h_next, h_stride, unit)
             row += 4
         while row < rows:
             row_p = p + p_stride * row
@@ -289,11 +292,13 @@ def _four_rows(op, parameters, w, p, features, p_stride, h_next, h_stride, unit)
     p += F32_BYTES * PANEL * unit
     q, s, t = p + p_stride, p + 2 * p_stride, p + 3 * p_stride
     c = load(w, 0)
-    sums = (load(p, 0), load(p, LANES), c, load(q, 0), load(q, LANES), c)
-    sums = sums + (load(s, 0), load(s, LANES), c, load(t, 0), load(t, LANES), c)
+    first_two = (load(p, 0), load(p, LANES), c, load(q, 0), load(q, LANES), c)
+    last_two = (load(s, 0), load(s, LANES), c, load(t, 0), load(t, LANES), c)
     hidden_size = load_i64(op, codes.OP_OUT_SIZE)
     weights_format = load_i64(op, codes.OP_FORMAT)
-    sums = _four_rows_of_panel(weights_format, w + VECTOR_BYTES, 0, features, p_stride, hidden_size, sums)
+    sums = _four_rows_of_panel(
+        weights_format, w + VECTOR_BYTES, 0, features, p_stride, hidden_size, (*first_two, *last_two)
+    )
     _finish(op, parameters, sums[0], sums[1], load(p, 2 * LANES), sums[2], h, h_next, unit)
     h, h_next = h + p_stride, h_next + h_stride
     _finish(op, parameters, sums[3], sums[4], load(q, 2 * LANES), sums[5], h, h_next, unit)
@@ -342,8 +347,14 @@ def _two_units(op, parameters, start, start_stride, x, in_size, w, w_stride, fea
     weights_format = load_i64(op, codes.OP_FORMAT)
     hidden_size = load_i64(op, codes.OP_OUT_SIZE)
     second = start + start_stride
-    sums = (load(start, 0), load(start, LANES), load(start, 2 * LANES))
-    sums = sums + (load(second, 0), load(second, LANES), load(second, 2 * LANES))
+    sums = (
+        load(start, 0),
+        load(start, LANES),
+        load(start, 2 * LANES),
+        load(second, 0),
+        load(second, LANES),
+        load(second, 2 * LANES),
+    )
     if in_size:
         sums = _two_panels(weights_format, start + 3 * VECTOR_BYTES, start_stride, x, 0, in_size, sums)
     z0, r0, projected0, z1, r1, projected1 = sums
@@ -385,9 +396,7 @@ def _timestep_reset_before(op, parameters, w, p, h, h_next):
         store(reset_h, LANES * unit, _gate(op, parameters, r) * load(h, LANES * unit))
     features = _hidden_features(op, reset_h, p)
     for unit in range(vectors):
-        (n,) = _one_vector(
-            weights_format, w, 0, features, 0, hidden_size, (load(p, PANEL * unit + 2 * LANES),)
-        )
+        (n,) = _one_vector(weights_format, w, 0, features, 0, hidden_size, (load(p, PANEL * unit + 2 * LANES),))
         w += weights_bytes(weights_format, hidden_size, 1)
         _blend(load(p, PANEL * unit), _candidate(op, parameters, n), h, h_next, unit)
 

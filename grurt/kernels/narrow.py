@@ -44,7 +44,7 @@ def store_bytes(typingctx: Any, address: Any, value: Any) -> Any:
     """Write ``128 + value`` as sixteen bytes, rounded to even, for values in [-128, 127]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # Adding 1.5 * 2**23 leaves the whole number in the low bits, without a conversion that NaN would make undefined.
+        # Adding 1.5 * 2**23 leaves the whole number in the low bits: a conversion would be undefined for NaN.
         shifted = builder.fadd(args[1], ir.Constant(_floats, [12582912.0 + 128.0] * LANES))
         narrow = builder.trunc(builder.bitcast(shifted, _ints), _bytes)
         builder.store(narrow, builder.inttoptr(args[0], _bytes.as_pointer()), align=1)

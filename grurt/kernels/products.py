@@ -159,9 +159,10 @@ def _add_int8(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, 
     sums = [cgutils.alloca_once_value(builder, correction) for _ in rows for _, correction in header]
 
     def turn(group: Any) -> None:
+        starts = [_at(builder, panel, group, block.vectors * VECTOR_BYTES) for panel in panels]
         column = [
-            _load(builder, _at(builder, _at(builder, panel, group, block.vectors * VECTOR_BYTES), 2 * block.vectors + i, VECTOR_BYTES), _ints)
-            for panel in panels
+            _load(builder, _at(builder, start, 2 * block.vectors + i, VECTOR_BYTES), _ints)
+            for start in starts
             for i in range(block.vectors)
         ]
         for row, address in enumerate(rows):
@@ -227,7 +228,7 @@ def _call(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return _call(builder, "llvm.fma.v16f32", _floats, [a, b, c])
+    return _call(builder, f"llvm.fma.v{LANES}f32", _floats, [a, b, c])
 
 
 def _add_dot(builder: Any, capabilities: frozenset[str], total: Any, q: Any, w: Any) -> Any:

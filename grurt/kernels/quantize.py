@@ -10,7 +10,7 @@ from numba import float32
 from grurt.kernels.narrow import store_bytes
 from grurt.kernels.options import kernel
 from grurt.kernels.products import RECORD_HEADER
-from grurt.kernels.simd import F32_BYTES, LANES, largest_magnitude, larger_magnitude, load, select_first, splat, store_f32
+from grurt.kernels.simd import LANES, larger_magnitude, largest_magnitude, load, select_first, splat, store_f32
 
 LEAST_INPUT = 1e-30
 """Bound of features that may be of any size; not zero, because it is divided by."""
@@ -22,14 +22,16 @@ LEAST_STATE = 1.0
 def quantize_rows(x, x_stride, size, least, records, record_stride, rows):
     """Write the record of each row of x ``(rows, size)``. Strides are in bytes.
 
-    The scale is ``max(least, |x[0]|, |x[1]|, ...) / 127``; a NaN makes it NaN, and with it every product.
+    The scale is ``max(least, |x[0]|, |x[1]|, ...) / 127``; a NaN or an infinity makes it NaN, and with it
+    every product.
     """
     for _ in range(rows):
         largest = splat(least)
         for i in range(0, size, LANES):
             largest = larger_magnitude(select_first(size - i, load(x, i), splat(least)), largest)
         bound = largest_magnitude(largest)
-        store_f32(records, 0, bound * float32(1 / 127))
+        # The difference is 0, or NaN: bytes that stand for an infinity could be anything.
+        store_f32(records, 0, bound * float32(1 / 127) + (bound - bound))
         factor = splat(float32(127.0) / bound)
         for i in range(0, size, LANES):
             store_bytes(records + RECORD_HEADER + i, load(x, i) * factor)

@@ -19,7 +19,8 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
-LANES = 16
+from grurt.lanes import LANES
+
 F32_BYTES = 4
 I64_BYTES = 8
 
@@ -124,7 +125,9 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         # llvmlite's declare_intrinsic does not know vector types: the intrinsic is declared by name.
         function_type = ir.FunctionType(_vector, [_vector] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.fma.v16f32"), args)
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, function_type, f"llvm.fma.v{LANES}f32"), args
+        )
 
     return f32x16(f32x16, f32x16, f32x16), codegen
 
@@ -135,7 +138,9 @@ def magnitude(typingctx: Any, a: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function_type = ir.FunctionType(_vector, [_vector])
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.fabs.v16f32"), args)
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, function_type, f"llvm.fabs.v{LANES}f32"), args
+        )
 
     return f32x16(f32x16), codegen
 
@@ -146,7 +151,8 @@ def larger_magnitude(typingctx: Any, a: Any, b: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         # Without its sign, a float's bits are an integer of the same order, NaN above infinity.
-        a, b = (builder.and_(builder.bitcast(x, _int_vector), ir.Constant(_int_vector, [0x7FFFFFFF] * LANES)) for x in args)
+        unsigned = ir.Constant(_int_vector, [0x7FFFFFFF] * LANES)
+        a, b = (builder.and_(builder.bitcast(x, _int_vector), unsigned) for x in args)
         return builder.bitcast(builder.select(builder.icmp_signed("<", a, b), b, a), _vector)
 
     return f32x16(f32x16, f32x16), codegen

@@ -1,7 +1,7 @@
 """What the CPU that code is written for can do, where that decides which code is written.
 
-LLVM chooses instructions for nearly everything. Two things it must be told: that there is an instruction for dot
-products of bytes, and that there is one which converts float16; without that it would call a function that is not there.
+LLVM chooses instructions for nearly everything. Two things are asked for by name: dot products of bytes, and the
+conversion of float16, for which LLVM would call a function that is not there if there were no instruction.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,7 @@ VNNI_256 = "avxvnni"
 DOT_PRODUCT = "dotprod"
 """The capabilities, by LLVM's names of the features; `DOT_PRODUCT` is AArch64's."""
 
-_WITH_FLOAT16 = (
-    "ivybridge haswell broadwell skylake skylake-avx512 x86-64-v3 x86-64-v4 znver1 znver2 znver3"
-)
+_WITH_FLOAT16 = "ivybridge haswell broadwell skylake skylake-avx512 x86-64-v3 x86-64-v4 znver1 znver2 znver3"
 _WITH_VNNI = (
     "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake "
     "sapphirerapids emeraldrapids graniterapids znver4 znver5"

@@ -1,0 +1,94 @@
+"""Makes a model with quantized weights out of one with float32 weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import QuantizationError
+from grurt.layers import Conv1d, MatrixLayer
+from grurt.model import Model
+from grurt.quantization.rounding import to_float16, to_int8
+from grurt.reference_run import ReferenceRun
+
+if TYPE_CHECKING:
+    from grurt.layers import AnyLayer
+
+
+def quantize(model: Model, weights: Literal["int8", "float16"], *, keep: Collection[str] = ()) -> Model:
+    """Return a model with the matrices of all layers but those of ``keep`` in fewer bits: see `Model.quantize`.
+
+    If the model has a reference run, the new one has a run with the same inputs and its own answers to them, so that
+    `verify` shows whether it computes elsewhere what it computes here.
+    """
+    if weights not in ("int8", "float16"):
+        raise QuantizationError(f'weights: expected "int8" or "float16", got {weights!r}')
+    chosen = {layer.name for layer in _quantizable(model)} - set(keep)
+    if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
+        raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
+    if any(layer.weight_format != "float32" for layer in _matrix_layers(model)):
+        raise QuantizationError("the model is quantized already: quantize the float32 model that it was made from")
+    if not chosen:
+        raise QuantizationError("no layer is left to be quantized: GRU, Linear, Embedding and Conv1d layers can be")
+    arrays: dict[str, NDArray[Any]] = dict(model.weights)
+    for layer in _quantizable(model):
+        if layer.name in chosen:
+            for matrix in layer.matrices:
+                arrays |= _rounded(f"{layer.name}.{matrix}", arrays[f"{layer.name}.{matrix}"], weights)
+    layers = [
+        msgspec.structs.replace(layer, weight_format=weights) if layer.name in chosen else layer
+        for layer in model.layers
+    ]
+    return _with_own_reference_run(model, _rebuilt(model, layers, arrays), weights)
+
+
+def _matrix_layers(model: Model) -> Iterator[MatrixLayer]:
+    return (layer for layer in model.layers if isinstance(layer, MatrixLayer))
+
+
+def _quantizable(model: Model) -> Iterator[MatrixLayer]:
+    return (layer for layer in _matrix_layers(model) if not (isinstance(layer, Conv1d) and layer.is_depthwise))
+
+
+def _names(model: Model) -> str:
+    return "its layers are " + ", ".join(layer.name for layer in model.layers)
+
+
+def _rounded(name: str, matrix: NDArray[np.float32], weights: str) -> dict[str, NDArray[Any]]:
+    if weights == "float16":
+        return {name: to_float16(name, matrix)}
+    rounded, scale = to_int8(matrix)
+    return {name: rounded, f"{name}_scale": scale}
+
+
+def _rebuilt(
+    model: Model, layers: list[AnyLayer], arrays: dict[str, NDArray[Any]], run: ReferenceRun | None = None
+) -> Model:
+    return Model(
+        inputs=model.inputs,
+        layers=layers,
+        outputs=model.outputs,
+        weights=arrays,
+        signature=model.signature,
+        source=model.source,
+        reference_run=run,
+    )
+
+
+def _with_own_reference_run(model: Model, quantized: Model, weights: str) -> Model:
+    from grurt.sequences import run_mapping
+
+    source_run = model.reference_run
+    if source_run is None:
+        return quantized
+    answers = run_mapping(quantized, source_run.inputs, lengths=None, nonfinite="refuse")
+    run = ReferenceRun(
+        source_run.inputs,
+        {name: answers[name] for name in source_run.outputs},
+        produced_by=f"grurt, with {weights} weights",
+    )
+    return _rebuilt(quantized, list(quantized.layers), dict(quantized.weights), run)
