@@ -183,6 +183,22 @@ class Context:
         self.array[codes.CONTEXT_N_STREAMS] = n_streams
         self.array[codes.CONTEXT_CALL] += 1
 
+    def use_streams(self, n_streams: int) -> None:
+        """Advance stream 0, 1, ... of the states from now on, side by side."""
+        self._streams = (np.arange(n_streams), np.zeros(n_streams, np.int64), np.zeros(n_streams, np.int64))
+        _, last_call, checked = self._streams
+        self.array[codes.CONTEXT_LAST_CALL] = last_call.ctypes.data
+        self.array[codes.CONTEXT_OWN_STREAMS] = checked.ctypes.data
+        self.array[codes.CONTEXT_N_SLOTS] = n_streams
+
+    def run_streams(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_streams: int, n_steps: int
+    ) -> int:
+        """Run ``n_steps`` timesteps of the first streams, ``(n_streams, n_steps, ...)``; return the kernels' status."""
+        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
+        self.bind_streams(self._streams[0].ctypes.data, n_streams)
+        return self.call()
+
     def exclusively(self, work: Callable[[*Arguments], T], *args: *Arguments) -> T:
         """Return what ``work`` does, during which every other thread gets a ConcurrentUseError.
 

@@ -22,8 +22,11 @@ from grurt.text import printable
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from grurt.context import Context
     from grurt.plan import Plan
     from grurt.pool import StreamPool
+    from grurt.quantization.recordings import Data
+    from grurt.states import States
     from grurt.stream import Stream
     from grurt.verify import Verification
 
@@ -217,6 +220,11 @@ class Model:
 
         return lower(self)
 
+    @cached_property
+    def spare_contexts(self) -> list[tuple[Context, States]]:
+        """What earlier calls of `run` worked in, for later ones: taken out while in use, so threads never share one."""
+        return []
+
     def stream(self, *, nonfinite: Nonfinite = "refuse") -> Stream:
         """Return a new stream, at the model's initial state.
 
@@ -312,7 +320,9 @@ class Model:
 
         return verify(self)
 
-    def quantize(self, weights: Literal["int8", "float16"], *, keep: Collection[str] = ()) -> Model:
+    def quantize(
+        self, weights: Literal["int8", "float16"], *, keep: Collection[str] = (), calibration: Data | None = None
+    ) -> Model:
         """Return the model with its weight matrices in fewer bits.
 
         ``"float16"`` halves the memory, and loses next to nothing. ``"int8"`` quarters it, and makes products of
@@ -325,12 +335,18 @@ class Model:
             float32.
         keep
             Names of layers that stay as they are.
+        calibration
+            Inputs like those that the model will get: one sequence ``(n_steps, size)`` or a batch ``(batch, n_steps,
+            size)``, without the last axis for tokens; for several inputs a mapping of those by name; or a list of such.
+            int8 weights of GRU and Linear layers are rounded so that their products with such inputs come out best. And
+            a layer whose inputs differ much in scale, or lie far from zero, gets a BatchNorm before it that maps them
+            to [-1, 1]; its weights undo that.
 
         Raises
         ------
         QuantizationError
-            If ``keep`` names no layer of the model, the model is quantized already, there is nothing to quantize, or a
-            weight is beyond the range of float16.
+            If ``keep`` names no layer of the model, the model is quantized already, there is nothing to quantize, a
+            weight is beyond the range of float16, or ``calibration`` does not fit the model's inputs.
 
         Examples
         --------
@@ -346,7 +362,7 @@ class Model:
         """
         from grurt.quantization import quantize
 
-        return quantize(self, weights, keep=keep)
+        return quantize(self, weights, keep=keep, calibration=calibration)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.grurt`` file, atomically: the path holds the old file or the new one, never half.

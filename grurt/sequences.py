@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,87 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from grurt import arrays
 from grurt.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
-from grurt.context import Context, refuses
+from grurt.batch import Batch
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.padding import fill_padding
 from grurt.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
 from grurt.stages import handed_states
-from grurt.states import States
 
 if TYPE_CHECKING:
     from grurt.model import Model, Nonfinite
-    from grurt.plan import PlanPort
 
 Array = NDArray[Any]
-
-_MAX_SCRATCH = 1 << 29
-"""Scratch memory of a model that cannot be run in blocks, in float32: 2 GiB."""
-
-
-class _Batch:
-    """Sequences of one model, run one after the other: inputs and outputs batch-first, in the plan's order of ports."""
-
-    def __init__(
-        self,
-        model: Model,
-        nonfinite: Nonfinite,
-        batch: int,
-        n_steps: int,
-        lengths: ArrayLike | None,
-        wanted_states: Iterable[str] = (),
-    ) -> None:
-        if n_steps < 1:
-            raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
-        self._plan = model.plan
-        self._states = States(self._plan, 1)
-        self._context = Context(self._plan, self._states, whole_sequence=True, refuse_nonfinite=refuses(nonfinite))
-        if model.unstreamable_reason is None:
-            self._context.reserve_block(n_steps)
-        else:
-            self._reserve_sequence(n_steps)
-        self._n_steps = n_steps
-        self.lengths = _check_lengths(lengths, batch, n_steps)
-        self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
-        self.final_states = {name: np.empty((batch, *model.state_shapes[name]), np.float32) for name in wanted_states}
-
-    def _reserve_sequence(self, n_steps: int) -> None:
-        if n_steps * self._plan.row_size > _MAX_SCRATCH:
-            raise InputShapeError(
-                f"Model.run: this model needs the whole sequence at once, and {n_steps} timesteps take "
-                f"{n_steps * self._plan.row_size >> 28} GiB: run shorter sequences"
-            )
-        self._context.reserve(n_steps)
-
-    def _zeros(self, port: PlanPort, batch: int) -> NDArray[np.float32]:
-        shape = (batch, port.size) if port.single else (batch, self._n_steps, port.size)
-        return np.zeros(shape, np.float32)
-
-    def run(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> None:
-        """Run every sequence; ``states`` ``(batch, hidden_size)`` replace the initial ones. Fills the attributes."""
-        for row, length in enumerate(self.lengths):
-            self._states.reset(0)
-            self._states.write_all(0, 0, {name: state[row] for name, state in states.items()})
-            outputs = [
-                output[row] if port.single else output[row, :length]
-                for port, output in zip(self._plan.outputs, self.outputs, strict=True)
-            ]
-            try:
-                self._context.run([array[row, :length] for array in inputs], outputs, int(length))
-            except InputValueError as error:
-                raise InputValueError(f"Model.run: sequence {row}: {error}") from None
-            for name, final in self.final_states.items():
-                final[row] = self._states.read(0, name)
-
-
-def _check_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:
-    if lengths is None:
-        return np.full(batch, n_steps, np.int64)
-    array = arrays.integers("Model.run", lengths, "integer lengths")
-    arrays.expect_shape("Model.run: lengths", array, (batch,))
-    for row in np.flatnonzero((array < 1) | (array > n_steps)):
-        raise InputValueError(f"Model.run: lengths[{row}]: expected a length in [1, {n_steps}], got {array[row]}")
-    return array
-
 
 def run_arrays(
     model: Model, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
@@ -108,7 +37,7 @@ def run_arrays(
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
     batched = array if is_batch else array[np.newaxis]
-    batch = _Batch(model, nonfinite, len(batched), batched.shape[1], lengths)
+    batch = Batch(model, nonfinite, len(batched), batched.shape[1], lengths)
     batch.run([batched], {})
     outputs = batch.outputs if is_batch else [output[0] for output in batch.outputs]
     if len(outputs) == 1:
@@ -163,7 +92,7 @@ def _run_stages(
     for number, stage in enumerate(model.stages):
         n_steps = sizes.get(_time(number), 1)
         wanted = [name for name in wanted_states if name in stage.state_shapes]
-        batch = _Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
+        batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
         sequences = [

@@ -74,7 +74,7 @@ def test_steps_and_blocks(seed: int, n_steps: int, cuts: list[int]) -> None:
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
-@given(seed=SEEDS, n_steps=st.integers(1, 200), batch=st.integers(1, 5))
+@given(seed=SEEDS, n_steps=st.integers(1, 200), batch=st.integers(1, 9))
 def test_streams_and_whole_sequences(seed: int, n_steps: int, batch: int) -> None:
     """A batch with lengths is so many streams; behind LastStep stands their last answer."""
     rng = np.random.default_rng(seed)

@@ -80,24 +80,25 @@ def _run_streams(c):
         rows = min(capacity, n_streams - start)
         streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
         for t in range(n_steps):
-            _run_rows(c, start * n_steps + t, n_steps, rows, False, streams)
+            _run_rows(c, start * n_steps + t, n_steps, rows, t == n_steps - 1, streams)
             for i in range(rows):
                 stream = load_i64(streams, i)
                 store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)
 
 
 @kernel
-def _run_rows(c, first, step, rows, last_block, streams):
+def _run_rows(c, first, step, rows, ends_sequence, streams):
     """Run all operations over some rows: input and output rows ``first``, ``first + step``, and so on.
 
-    ``streams`` is the address of the rows' streams; 0 where the rows are timesteps of one stream.
+    ``streams`` is the address of the rows' streams; 0 where the rows are timesteps of one stream. ``ends_sequence``
+    says that the last row, or every stream's row, is the last timestep of the call.
     """
     _read_inputs(c, first, step, rows)
     store_i64(c, codes.CONTEXT_BACKWARD, 1 - load_i64(c, codes.CONTEXT_BACKWARD))
     for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
         op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
-        _run_operation(c, op, first, step, rows, last_block, streams)
-    _write_outputs(c, first, step, rows, last_block)
+        _run_operation(c, op, first, step, rows, ends_sequence, streams)
+    _write_outputs(c, first, step, rows, ends_sequence, streams)
 
 
 @kernel
@@ -206,7 +207,7 @@ def _read_inputs(c, first, step, rows):
 
 
 @kernel
-def _write_outputs(c, first, step, rows, last_block):
+def _write_outputs(c, first, step, rows, ends_sequence, streams):
     n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
     for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
         port = _port(i)
@@ -215,21 +216,25 @@ def _write_outputs(c, first, step, rows, last_block):
         value = load_i64(c, port + codes.PORT_VALUE)
         target = load_i64(c, port + codes.PORT_ADDRESS)
         if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
-            if last_block:
+            if ends_sequence and streams:
+                row = first // step
+                copy_rows(_rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * row, size, size, rows)
+            elif ends_sequence:
                 copy_rows(_rows_at(c, value, stride, rows - 1), stride, target, size, size, 1)
         else:
             copy_rows(_rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * first, size * step, size, rows)
 
 
 @kernel
-def _run_operation(c, op, first, step, rows, last_block, streams):
-    """Run one operation over the rows of a block; one behind LastStep only over the last row of a whole sequence."""
+def _run_operation(c, op, first, step, rows, ends_sequence, streams):
+    """Run one operation over the rows of a block; one behind LastStep only at the end of a whole sequence."""
     row = 0
     if load_i64(op, codes.OP_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
-        if not last_block:
+        if not ends_sequence:
             return
-        row = rows - 1
-        rows = 1
+        if not streams:
+            row = rows - 1
+            rows = 1
     in_stride = load_i64(op, codes.OP_IN_STRIDE)
     out_stride = load_i64(op, codes.OP_OUT_STRIDE)
     in_step = load_i64(op, codes.OP_IN_STEP)

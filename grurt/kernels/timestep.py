@@ -32,7 +32,7 @@ def operate(c, op):
 @kernel
 def end(c):
     """Write the outputs, and count the timestep."""
-    _write_outputs(c, 0, 1, 1, False)
+    _write_outputs(c, 0, 1, 1, False, 0)
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     store_i64(steps_done, 0, load_i64(steps_done, 0) + 1)
     return codes.OK
