@@ -55,56 +55,72 @@ def weights_bytes(weights_format, inputs, vectors):
     return VECTOR_BYTES * vectors * inputs
 
 
-def block_product(rows: int, panels: int, vectors: int) -> Any:
-    """Return the kernel for blocks of ``rows`` rows times ``panels`` panels of ``vectors`` vectors."""
-    add_float32 = _accumulator(_Block(rows, panels, vectors), _add_float32)
-    add_float16 = _accumulator(_Block(rows, panels, vectors), _add_float16)
-    add_int8 = _accumulator(_Block(rows, panels, vectors), _add_int8)
+class _Block:
+    """The shape of a block."""
 
-    @kernel
-    def add_product(weights_format, weights, panel_stride, x, x_stride, inputs, sums):
+    def __init__(self, rows: int, panels: int, vectors: int) -> None:
+        self.rows = rows
+        self.panels = panels
+        self.vectors = vectors
+        self.outputs = panels * vectors
+
+
+def block_product(rows: int, panels: int, vectors: int) -> Any:
+    """Return the instruction for blocks of ``rows`` rows times ``panels`` panels of ``vectors`` vectors.
+
+    It is an intrinsic and not a kernel, so that the sums stay in registers on the way in and out.
+    """
+    block = _Block(rows, panels, vectors)
+    sums_type = types.UniTuple(f32x16, rows * panels * vectors)
+
+    @intrinsic
+    def add_product(
+        typingctx: Any,
+        weights_format: Any,
+        weights: Any,
+        panel_stride: Any,
+        x: Any,
+        x_stride: Any,
+        inputs: Any,
+        sums: Any,
+    ) -> Any:
         """``sums[row, output] + W[output, :] x[row, :]``: ``sums`` is a tuple of vectors, row by row, panel by panel.
 
         ``weights`` is the address of the first panel's weights. ``x`` is the address of the first row's features, or,
         for INT8, of their record. Strides are in bytes.
         """
-        if weights_format == codes.INT8:
-            return add_int8(weights, panel_stride, x, x_stride, inputs, sums)
-        if weights_format == codes.FLOAT16:
-            return add_float16(weights, panel_stride, x, x_stride, inputs, sums)
-        return add_float32(weights, panel_stride, x, x_stride, inputs, sums)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return cgutils.pack_array(builder, _product(builder, block, *args))
+
+        return sums_type(*[types.int64] * 6, sums_type), codegen
 
     return add_product
 
 
-class _Block:
-    """The shape of a block; while its code is written, where its panels and rows are."""
-
-    def __init__(self, rows: int, panels: int, vectors: int) -> None:
-        self.n_rows = rows
-        self.n_panels = panels
-        self.vectors = vectors
-        self.outputs = panels * vectors
-
-
-def _accumulator(block: _Block, write: Callable[..., list[Any]]) -> Any:
-    """Return the intrinsic that adds a product to sums, with the loop that ``write`` writes."""
-    sums_type = types.UniTuple(f32x16, block.n_rows * block.outputs)
-
-    @intrinsic
-    def accumulate(
-        typingctx: Any, weights: Any, panel_stride: Any, x: Any, x_stride: Any, inputs: Any, sums: Any
-    ) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            weights, panel_stride, x, x_stride, inputs, sums = args
-            panels = [_at(builder, weights, panel_stride, i) for i in range(block.n_panels)]
-            rows = [_at(builder, x, x_stride, i) for i in range(block.n_rows)]
-            written = write(builder, block, panels, rows, inputs, cgutils.unpack_tuple(builder, sums))
-            return cgutils.pack_array(builder, written)
-
-        return sums_type(*[types.int64] * 5, sums_type), codegen
-
-    return accumulate
+def _product(
+    builder: Any, block: _Block, weights_format: Any, weights: Any, panel_stride: Any, x: Any, x_stride: Any, *rest: Any
+) -> list[Any]:
+    """Write a loop for each format of weights, one of which is taken; return the sums."""
+    inputs, sums = rest
+    start = cgutils.unpack_tuple(builder, sums)
+    panels = [_at(builder, weights, panel_stride, i) for i in range(block.panels)]
+    rows = [_at(builder, x, x_stride, i) for i in range(block.rows)]
+    results = [cgutils.alloca_once(builder, _floats) for _ in start]
+    after = builder.append_basic_block("product")
+    unknown = builder.append_basic_block("unknown_format")
+    switch = builder.switch(weights_format, unknown)
+    for code, write in _LOOPS.items():
+        case = builder.append_basic_block("format")
+        switch.add_case(ir.Constant(_i64, code), case)
+        builder.position_at_end(case)
+        for total, result in zip(write(builder, block, panels, rows, inputs, start), results, strict=True):
+            builder.store(total, result)
+        builder.branch(after)
+    builder.position_at_end(unknown)
+    builder.unreachable()
+    builder.position_at_end(after)
+    return [builder.load(result) for result in results]
 
 
 def _add_float32(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
@@ -182,6 +198,13 @@ def _add_int8(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, 
             total = builder.sitofp(builder.load(sums[index]), _floats)
             results.append(_fma(builder, total, builder.fmul(scale, row_scale), start[index]))
     return results
+
+
+_LOOPS: dict[int, Callable[..., list[Any]]] = {
+    codes.FLOAT32: _add_float32,
+    codes.FLOAT16: _add_float16,
+    codes.INT8: _add_int8,
+}
 
 
 def _repeat(builder: Any, count: Any, unrolled: int, turn: Callable[[Any], None]) -> None:
