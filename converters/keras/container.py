@@ -1,0 +1,74 @@
+"""Reads the files that Keras writes: a zip archive of JSON and HDF5, or HDF5 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grurt.errors import ConversionError, DescriptionError
+
+from ..torch.archive import open_archive
+from .config import Version, parse_json
+from .hdf5 import Hdf5
+from .weights import Store
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """What a file holds: the model as JSON describes it, the version of Keras, and the weights."""
+
+    description: Mapping[str, Any]
+    version: Version
+    producer: str
+    store: Store
+    elements: int
+    """How many numbers the file has room for."""
+
+
+def read_archive(path: Path) -> KerasFile:
+    """Read a ``.keras`` file, of Keras 3 or of Keras 2.13 and later."""
+    with open_archive(path) as archive:
+        metadata = parse_json(archive.read("metadata.json"), "metadata.json")
+        description = parse_json(archive.read("config.json"), "config.json")
+        data = archive.read("model.weights.h5")
+    version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
+    if not isinstance(version, str):
+        raise ConversionError("metadata.json: expected a keras_version, found none; the file is damaged")
+    return _file(description, version, Hdf5(data), len(data))
+
+
+def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
+    """Read an ``.h5`` file: a whole model, or weights, whose ``architecture`` is in a file of its own.
+
+    Raises
+    ------
+    DescriptionError
+        If the file holds weights only, and there is no architecture; or if there is one that is not needed.
+    """
+    data = path.read_bytes()
+    file = Hdf5(data)
+    found, version = file.text("", "model_config"), file.text("", "keras_version")
+    if found is not None:
+        if architecture is not None:
+            raise DescriptionError("layers: the file holds the whole model; leave the architecture out")
+        return _file(parse_json(found, "model_config"), version or "1.0", file, len(data))
+    if architecture is None:
+        raise DescriptionError(
+            "layers: expected the architecture of these weights, found none in the file; save it as JSON with "
+            "Path('model.json').write_text(model.to_json()), and give that as layers='model.json'; or save the whole "
+            "model as .keras"
+        )
+    try:
+        description = parse_json(architecture.read_bytes(), architecture.name)
+    except OSError as error:
+        raise DescriptionError(f"{architecture.name}: expected a file that can be read, got {error}") from error
+    version = version or (description.get("keras_version") if isinstance(description, Mapping) else None)
+    return _file(description, version or "3.0", file, len(data))  # only the JSON of Keras 3 has no version
+
+
+def _file(description: Any, version: str, file: Hdf5, size: int) -> KerasFile:
+    if not isinstance(description, Mapping):
+        raise ConversionError("the configuration: expected a model, found something else; the file is damaged")
+    return KerasFile(description, Version.parse(version), f"Keras {version[:50]}", Store(file), size)

@@ -1,0 +1,102 @@
+"""Keras files to models: the steps, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from grurt.model import Model, Source
+from grurt.signature import Signature, StatePort
+
+from ..reference import attach_reference
+from .builder import Builder
+from .config import Config
+from .container import KerasFile, read_archive, read_hdf5
+from .interpret import convert_layer, convert_model, model_inputs
+from .ports import input_ports, output_ports, shown
+from .reference import reference_run
+from .topology import read_topology
+from .values import make_layer
+
+
+def convert_keras(path: str | Path, *, architecture: str | Path | None = None, reference: bool = False) -> Model:
+    """Convert a GRU network that Keras saved, of Keras 1, 2 or 3. Neither Keras nor TensorFlow is needed.
+
+    Parameters
+    ----------
+    path
+        A ``.keras`` file; an ``.h5`` file of a whole model; or a file of weights (``.weights.h5``, ``.h5``).
+    architecture
+        For a file of weights: the JSON file with what ``model.to_json()`` gave.
+    reference
+        Run the model with Keras 3 and PyTorch, where both are installed, and keep the answers as the model's reference
+        run. Keras then reads the file as well, in its safe mode, in which it runs no code from it. Without Keras,
+        ``source.notes`` say that there is no reference run.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ConversionError
+        If it is damaged, or holds weights that no layer reads.
+    UnsupportedError
+        If it holds something that grurt does not implement: the message names the layer and the argument.
+    DescriptionError
+        If it holds weights only, and there is no architecture; or the other way round.
+
+    Examples
+    --------
+    >>> from grurt.converters.keras import convert_keras
+    >>> convert_keras("tests/data/keras/k3_two_layers.keras")
+    <grurt.Model linear, activation, gru, gru, last_step, batch_norm, linear, activation: 797 parameters>
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    found = read_archive(path) if is_archive else read_hdf5(path, Path(architecture) if architecture else None)
+    model = _build(found, path.name)
+    return (
+        attach_reference(model, lambda: reference_run(model, path, found.version, architecture)) if reference else model
+    )
+
+
+def _build(file: KerasFile, name: str) -> Model:
+    root = make_layer(file.description, file.store.weights, file.version)
+    build = Builder(convert_layer, elements=file.elements)
+    tensors = convert_model(root, model_inputs(root, build), build, prefix="")
+    names = [source.layer for source in read_topology(root).outputs]
+    ports = output_ports(root, names, tensors, build)
+    outputs, signature = shown(ports)
+    file.store.check_all_used()
+    inputs, given = input_ports(root, build)
+    states = [state for port in (*given, *ports) if isinstance(port, StatePort) for state in port.states]
+    build.prune([*(output.value for output in outputs), *states])
+    notes = (*build.notes, *_precision_notes(file.description))
+    return Model(
+        layers=build.layers.values(),
+        weights=build.weights,
+        inputs=inputs,
+        outputs=outputs,
+        signature=Signature(tuple(given), signature.outputs),
+        source=Source(format="keras", producer=file.producer, file=name, notes=notes),
+    )
+
+
+def _precision_notes(description: Mapping[str, Any]) -> Iterator[str]:
+    """Say so if layers computed in another precision than float32."""
+    policies = {Config("", values).policy() for values in _configs(description)} - {"float32"}
+    for policy in sorted(name for name in policies if "float" in name):
+        yield f"layers of the dtype policy {policy} were converted to float32"
+
+
+def _configs(value: Any) -> Iterator[Mapping[str, Any]]:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            if "dtype" in item and "name" in item and "keras_history" not in item:
+                yield item
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item

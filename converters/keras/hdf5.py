@@ -1,0 +1,174 @@
+"""Reads the HDF5 files that Keras writes, without libhdf5: groups, arrays of numbers, and attributes that are text.
+
+libhdf5 is not made for files of strangers: of files with a few bytes changed, one in five hundred crashes it, or keeps
+it busy for ever. What Keras uses of the format is small, and the same since Keras 1: the layouts of HDF5 1.6, with
+arrays in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import UnsupportedError
+
+from .hdf5_bytes import FileBytes, Message, damaged, group_entries, not_of_keras, read_messages, root_address
+from .hdf5_types import Attribute, read_attribute, read_layout, read_space, read_texts, read_type
+
+Array = NDArray[Any]
+
+MAX_OBJECTS = 1 << 16
+MAX_DEPTH = 64
+
+_SPACE, _LINK_INFO, _TYPE, _EXTERNAL, _LINK, _LAYOUT, _FILTERS = 0x01, 0x02, 0x03, 0x07, 0x06, 0x08, 0x0B
+_ATTRIBUTE, _SYMBOL_TABLE, _ATTRIBUTE_INFO = 0x0C, 0x11, 0x15
+
+
+class Hdf5:
+    """The groups and datasets of a file, by path; the root is ``""``.
+
+    Nothing in it leads out of the file: links, virtual datasets and external storage are refused.
+
+    Parameters
+    ----------
+    data
+        The bytes of the file.
+
+    Raises
+    ------
+    ConversionError
+        If the file is damaged.
+    UnsupportedError
+        If it uses parts of the format that Keras does not.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._file = FileBytes(data)
+        self._messages: dict[str, list[Message]] = {}
+        self._groups: dict[str, tuple[str, ...]] = {}
+        self._budget = len(data)
+        self._arrays: dict[str, Array] = {}
+        self._walk()
+
+    @property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """The names in each group."""
+        return MappingProxyType(self._groups)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The paths of the datasets."""
+        return tuple(path for path in self._messages if path not in self._groups)
+
+    def array(self, path: str) -> Array:
+        """Return a dataset: floating point as float32, integers as they are. All of them together must fit the file.
+
+        Raises
+        ------
+        ConversionError
+            If there is none, or its bytes are not those that its shape needs.
+        UnsupportedError
+            If it does not hold numbers.
+        """
+        if path not in self._arrays:
+            self._arrays[path] = self._read(path)
+        return self._arrays[path]
+
+    def _read(self, path: str) -> Array:
+        messages = self._by_kind(path)
+        if path in self._groups or not {_SPACE, _TYPE, _LAYOUT} <= messages.keys():
+            raise damaged(f"no dataset {path[:200]!r}")
+        if _FILTERS in messages or _EXTERNAL in messages:
+            raise not_of_keras(f"a dataset {path[:200]!r} that is compressed, or kept in another file")
+        shape = read_space(self._file, messages[_SPACE].start).shape
+        dtype = self.dtype(path)
+        if shape is None or 0 in shape or not dtype:
+            raise UnsupportedError(
+                f"HDF5: dataset {path[:200]!r}: expected an array of numbers, found something else; save the model in "
+                "float32"
+            )
+        start, size = read_layout(self._file, messages[_LAYOUT].start)
+        item = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+        needed = item * int(np.prod([1, *shape], dtype=object))
+        self._budget -= needed
+        if size < needed or self._budget < 0:
+            raise damaged(f"a dataset {path[:200]!r} of {size} bytes for the shape {shape} of {dtype}")
+        return _decode(self._file.at(start, needed), dtype).reshape(shape)
+
+    def dtype(self, path: str) -> str:
+        """Return NumPy's name of a dataset's type, or ``"bfloat16"``, or ``""`` if it holds no numbers."""
+        found = read_type(self._file, self._by_kind(path)[_TYPE].start).name if _TYPE in self._by_kind(path) else ""
+        if found == "opaque":
+            return "bfloat16"
+        return "" if found in ("text", "texts") else found
+
+    def text(self, path: str, name: str) -> str | None:
+        """Return an attribute that is a text, or None if there is none of that name."""
+        attribute = self._attribute(path, name)
+        return None if attribute is None else next(read_texts(self._file, attribute), "")
+
+    def texts(self, path: str, name: str) -> list[str] | None:
+        """Return an attribute that is a list of texts, or None if there is none of that name.
+
+        Keras splits lists that are too long for one attribute: ``name0``, ``name1`` and so on.
+        """
+        whole = self._attribute(path, name)
+        if whole is not None:
+            return list(read_texts(self._file, whole))
+        found: list[str] = []
+        index = 0
+        while (part := self._attribute(path, f"{name}{index}")) is not None:
+            found += read_texts(self._file, part)
+            index += 1
+        return found if index else None
+
+    def _walk(self) -> None:
+        root = root_address(self._file)
+        stack, seen = [("", root)], {root}
+        while stack:
+            path, address = stack.pop()
+            self._messages[path] = read_messages(self._file, address)
+            tables = [message for message in self._messages[path] if message.kind == _SYMBOL_TABLE]
+            if not tables:
+                self._check_dataset(path)
+                continue
+            start = tables[0].start
+            entries = dict(group_entries(self._file, self._file.number(start, 8), self._file.number(start + 8, 8)))
+            self._groups[path] = tuple(entries)
+            for name, child in entries.items():
+                if not name or child in seen or len(seen) >= MAX_OBJECTS or path.count("/") >= MAX_DEPTH:
+                    raise damaged(f"a tree that is too large, or comes back to itself, at {path[:100]}/{name[:100]}")
+                seen.add(child)
+                stack.append((f"{path}/{name}" if path else name, child))
+
+    def _check_dataset(self, path: str) -> None:
+        kinds = self._by_kind(path).keys()
+        if kinds & {_LINK_INFO, _LINK} or not path:
+            raise not_of_keras(f"a group {path[:200]!r} of HDF5's newer layout")
+
+    def _by_kind(self, path: str) -> dict[int, Message]:
+        return {message.kind: message for message in self._messages.get(path, ())}
+
+    def _attribute(self, path: str, name: str) -> Attribute | None:
+        for message in self._messages.get(path, ()):
+            if message.kind == _ATTRIBUTE_INFO:
+                raise not_of_keras(f"attributes of {path[:200]!r} in HDF5's newer layout")
+            if message.kind == _ATTRIBUTE:
+                attribute = read_attribute(self._file, message.start, message.size)
+                if attribute.name == name:
+                    return attribute
+        return None
+
+
+def _decode(data: bytes, dtype: str) -> Array:
+    if dtype == "bfloat16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    array = np.frombuffer(data, dtype)
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
+        return array.astype(np.float32)

@@ -1,0 +1,149 @@
+"""Goes through a model's calls in order, and converts each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from grurt.errors import ConversionError, UnsupportedError
+
+from . import convolution, merging, operations, pointwise, recurrent, reshaping, wrappers
+from .activations import LAYERS as ACTIVATIONS
+from .builder import Builder
+from .refusals import reason_against
+from .topology import MODELS, Call, Reference, read_topology, references
+from .values import Arguments, Kind, Layer, Tensor, make_layer
+from .weights import object_keys
+
+Handler = Callable[[Layer, Arguments, Builder], tuple[Tensor, ...]]
+
+_VANISHING = (
+    "Dropout",
+    "SpatialDropout1D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+    "Identity",
+)
+_MERGING = ("Add", "Subtract", "Multiply", "Average", "Concatenate")
+
+HANDLERS: Mapping[str, Handler] = {
+    "GRU": recurrent.gru,
+    "CuDNNGRU": recurrent.cudnn_gru,
+    "RNN": recurrent.rnn,
+    "Bidirectional": wrappers.bidirectional,
+    "TimeDistributed": wrappers.time_distributed,
+    "Dense": pointwise.dense,
+    "TimeDistributedDense": pointwise.dense,
+    "Embedding": pointwise.embedding,
+    "Masking": pointwise.masking,
+    "BatchNormalization": pointwise.batch_normalization,
+    "LayerNormalization": pointwise.layer_normalization,
+    "PReLU": pointwise.prelu,
+    "Activation": pointwise.activation,
+    "Conv1D": convolution.conv1d,
+    "Merge": merging.merge_of_keras_1,
+    "Reshape": reshaping.reshape,
+    "Flatten": reshaping.flatten,
+    **dict.fromkeys(ACTIVATIONS, pointwise.activation),
+    **dict.fromkeys(_VANISHING, pointwise.vanish),
+    **dict.fromkeys(_MERGING, merging.merge),
+}
+
+
+def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """Convert one call of a layer, and return its tensors.
+
+    Raises
+    ------
+    UnsupportedError
+        If the layer, or one of its arguments, has nothing in grurt that does the same.
+    """
+    build.count_call()
+    if layer.is_operation or operations.is_unmarked(layer, args):
+        return operations.convert(layer, args, build)
+    if layer.kind in MODELS:
+        return convert_model(layer, args.tensors(layer), build, prefix=f"{layer.name}.")
+    handler = HANDLERS.get(layer.kind)
+    if handler is None:
+        raise UnsupportedError(f"{layer.where}: {reason_against(layer.kind)}")
+    return handler(layer, args, build)
+
+
+def convert_model(model: Layer, inputs: Sequence[Tensor], build: Builder, *, prefix: str) -> tuple[Tensor, ...]:
+    """Convert all calls of a model that is called with these tensors, and return what it returns."""
+    topology = read_topology(model)
+    if len(inputs) != len(topology.inputs):
+        raise model.invalid(f"expected {len(topology.inputs)} inputs, found {len(inputs)}")
+    keys = object_keys(
+        str(item.get("class_name")) if ".ops." not in str(item.get("module")) else ""
+        for name, item in topology.layers.items()
+    )
+    results: dict[tuple[str, int], tuple[Tensor, ...]] = {
+        (source.layer, source.call): (tensor,) for source, tensor in zip(topology.inputs, inputs, strict=True)
+    }
+    key_of = dict(zip(topology.layers, keys, strict=True))
+    for call in _in_order(model, topology.calls, results):
+        described = topology.layers[call.layer]
+        weights = model.weights.layer(key_of[call.layer], call.layer)
+        layer = make_layer(described, weights, model.version, prefix, model.depth + 1)
+        positional = tuple(_tensors(model, value, results) for value in call.positional)
+        named = {name: _tensors(model, value, results) for name, value in call.named.items()}
+        results[call.layer, call.number] = convert_layer(layer, Arguments(positional, named), build)
+    return tuple(_tensors(model, source, results) for source in topology.outputs)
+
+
+def model_inputs(model: Layer, build: Builder) -> tuple[Tensor, ...]:
+    """Return tensors for the inputs of the whole model."""
+    topology = read_topology(model)
+    tensors = []
+    for source in topology.inputs:
+        described = topology.layers.get(source.layer)
+        if described is None or described.get("class_name") != "InputLayer":
+            raise model.invalid(f"expected an InputLayer {source.layer[:100]!r}, found none")
+        first = list(topology.layers.values())[1] if source.layer == "" else described
+        shape, dtype = reshaping.input_shape(model, first, source.layer or "x")
+        tensors.append(build.add_input(model, source.layer or "x", shape, dtype))
+    return tuple(tensors)
+
+
+def _in_order(model: Layer, calls: Sequence[Call], results: Mapping[tuple[str, int], object]) -> Any:
+    """Yield the calls, each after those that give its arguments."""
+    waiting = list(calls)
+    while waiting:
+        blocked = []
+        for call in waiting:
+            if all((source.layer, source.call) in results for source in references([call.positional, call.named])):
+                yield call
+            else:
+                blocked.append(call)
+        if len(blocked) == len(waiting):
+            raise model.invalid(f"expected inputs for the layer {blocked[0].layer[:100]!r}, found none that gives them")
+        waiting = blocked
+
+
+def _tensors(model: Layer, value: Any, results: Mapping[tuple[str, int], tuple[Tensor, ...]]) -> Any:
+    """Return an argument with tensors in place of references."""
+    if isinstance(value, list):
+        return [_tensors(model, item, results) for item in value]
+    if not isinstance(value, Reference):
+        return value
+    found = results.get((value.layer, value.call), ())
+    if value.index >= len(found):
+        raise ConversionError(
+            f"{model.where}: expected a tensor {value.index} of the layer {value.layer[:100]!r}, found none; "
+            "the file is damaged"
+        )
+    return found[value.index]
+
+
+def check_sequence(model: Layer, tensor: Tensor) -> Tensor:
+    """Raise UnsupportedError for an output whose timesteps are in reverse order."""
+    if tensor.kind is Kind.SEQUENCE and tensor.backwards:
+        raise model.unsupported(
+            "an output whose timesteps go backwards, as go_backwards=True with return_sequences=True makes it",
+            "wrap the layer in Bidirectional, or reverse its output with another layer that goes backwards",
+        )
+    return replace(tensor)

@@ -1,0 +1,101 @@
+"""Layers that join several tensors at each timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from grurt import layers
+from grurt.functions import Affine, Clip
+
+from .builder import Builder, same_time
+from .values import Arguments, Kind, Layer, Tensor
+
+_VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
+_KERAS_1_MODES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "concat": "Concatenate"}
+
+
+def merge(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``Add``, ``Subtract``, ``Multiply``, ``Average`` and ``Concatenate``."""
+    args.check_named(layer)
+    layer.config.policy()
+    kind = layer.kind
+    tensors = [build.value(layer, tensor, *_VECTORS) for tensor in args.tensors(layer)]
+    if kind == "Concatenate":
+        rank = 3 if tensors[0].kind is Kind.SEQUENCE else 2
+        layer.config.require("axis", (-1, rank - 1), "only features can be joined")
+    layer.config.check_all_read()
+    return (join(layer, kind, tensors, build),)
+
+
+def merge_of_keras_1(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``Merge`` of Keras 1, in a functional model."""
+    config = layer.config
+    mode = config.get("mode", "sum")
+    if not isinstance(mode, str) or mode not in _KERAS_1_MODES or config.get("layers"):
+        raise layer.unsupported(f"mode={str(mode)[:100]!r}", f"supported are {', '.join(_KERAS_1_MODES)} of tensors")
+    tensors = [build.value(layer, tensor, *_VECTORS) for tensor in args.tensors(layer)]
+    if mode == "concat":
+        rank = 3 if tensors[0].kind is Kind.SEQUENCE else 2
+        config.require("concat_axis", (-1, rank - 1), "only features can be joined")
+    config.skip(
+        "concat_axis", "dot_axes", "mode_type", "output_shape_type", "output_mask_type", "arguments", "node_indices"
+    )
+    config.skip("tensor_indices", "output_shape", "output_mask")
+    config.check_all_read()
+    return (join(layer, _KERAS_1_MODES[mode], tensors, build),)
+
+
+def join(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> Tensor:
+    """Return the tensor that a merging layer of this kind makes; values of one feature are repeated to fit."""
+    if len({tensor.kind for tensor in tensors}) > 1:
+        raise layer.unsupported("sequences and single vectors together", "merge tensors of the same axes")
+    same_time(layer, tensors)
+    if len(tensors) == 1:
+        return tensors[0]
+    mask = _joined_mask(layer, kind, tensors, build)
+    if kind == "Concatenate":
+        value = build.add(layers.Concat(name=build.unique(layer.name), inputs=tuple(t.value for t in tensors)))
+        return Tensor(value, sum(tensor.size for tensor in tensors), tensors[0].kind, tensors[0].backwards, mask)
+    size = max(tensor.size for tensor in tensors)
+    if any(tensor.size not in (1, size) for tensor in tensors):
+        raise layer.invalid(f"expected tensors of one size, found {[tensor.size for tensor in tensors]}")
+    values = [build.widened(tensor.value, size, tensor.size) for tensor in tensors]
+    if kind == "Subtract":
+        if len(values) != 2:
+            raise layer.invalid(f"expected two tensors, found {len(values)}")
+        values[1] = build.function(values[1], Affine(-1.0, 0.0))
+    made = layers.Mul if kind == "Multiply" else layers.Add
+    value = build.add(made(name=build.unique(layer.name), inputs=tuple(values)))
+    if kind == "Average":
+        value = build.function(value, Affine(1 / len(values), 0.0))
+    return Tensor(value, size, tensors[0].kind, tensors[0].backwards, mask)
+
+
+def _joined_mask(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> str | None:
+    """Return the mask of the result: in Keras 3 a timestep is skipped where all tensors skip it, before where any does.
+
+    ``Add`` and its kin of Keras 3 have no mask unless all tensors do; so has ``Concatenate``, by the same rule.
+    """
+    present = tuple(dict.fromkeys(tensor.mask for tensor in tensors if tensor.mask is not None))
+    unmasked = any(tensor.mask is None for tensor in tensors)
+    if not present or (unmasked and layer.version.major >= 3):
+        return None
+    if len(present) == 1:
+        return present[0]
+    return (
+        either_mask(layer, present, build)
+        if layer.version.major >= 3
+        else build.add(layers.Mul(name=build.unique(f"{layer.name}.mask"), inputs=present))
+    )
+
+
+def either_mask(layer: Layer, masks: tuple[str, ...], build: Builder) -> str:
+    """Return the mask that skips a timestep only where all of the masks do."""
+    if len(masks) == 1:
+        return masks[0]
+    total = build.add(layers.Add(name=build.unique(f"{layer.name}.mask"), inputs=masks))
+    return build.function(total, Clip(0.0, 1.0))
+
+
+MODES: Mapping[object, str] = {"concat": "Concatenate", "sum": "Add", "ave": "Average", "mul": "Multiply"}
+"""Bidirectional's ``merge_mode`` as layers."""

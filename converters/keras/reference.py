@@ -1,0 +1,117 @@
+"""Runs a Keras model with Keras itself, where it is installed, so that a conversion can be compared with its source."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grurt.errors import ConversionError
+from grurt.layers import TokenInput
+from grurt.model import Model
+from grurt.reference_run import ReferenceRun
+from grurt.signature import StatePort, ValuePort
+
+from ..sampling import BATCH, SEED, STEPS
+from .config import Version
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_PRODUCTS = 1 << 33
+"""How many multiplications a run may take: some seconds."""
+
+_BACKENDS = ("torch", "tensorflow", "jax")
+
+
+def reference_run(model: Model, path: Path, version: Version, architecture: str | Path | None) -> ReferenceRun:
+    """Return what Keras 3 answers to a seeded batch: 2 sequences of 24 timesteps, or what sizes the file fixes.
+
+    Keras reads the file in its safe mode. By then it is known to hold nothing but layers of Keras's own.
+
+    Parameters
+    ----------
+    model
+        The converted model.
+    path
+        Its file.
+    version
+        The version of Keras that wrote it.
+    architecture
+        The JSON file with the architecture, for a file of weights.
+
+    Raises
+    ------
+    ConversionError
+        With the reason why there is none: Keras is not installed, or is another version.
+    """
+    if version.major < 3:
+        raise ConversionError(f"Keras 3 does not compute as Keras {version.major}, which wrote the file")
+    if architecture is not None:
+        raise ConversionError("the file holds weights only")
+    if any("float16" in note for note in model.source.notes):
+        raise ConversionError("it computes in 16 bits, and grurt in float32")
+    if importlib.util.find_spec("keras") is None:
+        raise ConversionError("keras is not installed")
+    keras = _import_keras()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+            inputs = _inputs(model, [port.shape for port in loaded.inputs])
+            answers = loaded(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values())), training=False)
+            arrays = [keras.ops.convert_to_numpy(answer) for answer in keras.tree.flatten(answers)]
+    except ConversionError:
+        raise
+    except Exception as error:  # Keras's exceptions have no base class of their own
+        reason = " ".join(str(error).split())[:200]
+        raise ConversionError(f"Keras cannot run the file: {reason}") from error
+    ports = model.signature.outputs
+    outputs = {port.name: np.asarray(array, port.dtype) for port, array in zip(ports, arrays, strict=True)}
+    return ReferenceRun(inputs, outputs, f"keras {keras.__version__} with {keras.backend.backend()}")
+
+
+def _import_keras() -> Any:
+    """Import Keras; it needs a backend, and takes TensorFlow unless the environment says otherwise."""
+    if "keras" in sys.modules or "KERAS_BACKEND" in os.environ:
+        import keras
+    else:
+        installed = [name for name in _BACKENDS if importlib.util.find_spec(name) is not None]
+        if not installed:
+            raise ConversionError("keras is installed without a backend: PyTorch, TensorFlow or JAX")
+        os.environ["KERAS_BACKEND"] = installed[0]
+        try:
+            import keras
+        finally:
+            del os.environ["KERAS_BACKEND"]
+    if not keras.__version__.startswith("3."):
+        raise ConversionError(f"the keras that is installed is {keras.__version__}, not Keras 3")
+    return keras
+
+
+def _inputs(model: Model, shapes: Sequence[tuple[int | None, ...]]) -> dict[str, NDArray[np.generic]]:
+    """Return an input for each port of the model, of the sizes that Keras has for it, where they are fixed."""
+    tokens = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
+    batch = next((shape[0] for shape in shapes if shape[0] is not None), BATCH)
+    random = np.random.default_rng(SEED)
+    inputs: dict[str, NDArray[np.generic]] = {}
+    for port, shape in zip(model.signature.inputs, shapes, strict=True):
+        sizes = (batch, *(STEPS if size is None else size for size in shape[1:]))
+        steps = batch * (sizes[1] if isinstance(port, ValuePort) else 1)
+        if steps * model.parameter_count > MAX_PRODUCTS:
+            raise ConversionError(f"the file fixes its inputs to {steps} timesteps, too many for a test")
+        if isinstance(port, StatePort):
+            inputs[port.name] = random.uniform(-0.9, 0.9, sizes).astype(port.dtype)
+        elif isinstance(port, ValuePort) and port.value in tokens:
+            found = random.integers(tokens[port.value], size=sizes)
+            found[:, 0] = tokens[port.value] - 1  # a mask at the first timestep is where grurt and Keras differ
+            inputs[port.name] = found.astype(port.dtype)
+        elif isinstance(port, ValuePort):
+            inputs[port.name] = random.standard_normal(sizes).astype(port.dtype)
+    return inputs

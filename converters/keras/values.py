@@ -1,0 +1,148 @@
+"""What stands for a tensor, a layer and its arguments while a Keras model is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from grurt.errors import ConversionError, UnsupportedError
+
+from .config import Config, Version
+from .weights import Weights
+
+MAX_NESTING = 16
+
+NOWHERE, EVERYWHERE = "\0nowhere", "\0everywhere"
+"""Stand for the values of masks that are false, or true, at every timestep."""
+
+
+class Kind(Enum):
+    """What the axes of a tensor are."""
+
+    SEQUENCE = "a sequence"
+    """``(batch, time, features)``."""
+    SINGLE = "a single vector"
+    """``(batch, features)``."""
+    FLAT = "an input of two axes"
+    """``(batch, n)``, an input that nothing has read yet: tokens, a state, or numbers."""
+    MASK = "a mask"
+    """``(batch, time)``, truth values."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the Keras model, which stands for a value of the grurt model.
+
+    ``backwards`` says that it holds the timesteps from the last to the first, as ``go_backwards`` makes them. ``mask``
+    names the value that is 0 at timesteps to skip. ``state_of`` names the GRU whose final state this is; ``value`` is
+    empty then, until someone needs the state as a value.
+    """
+
+    value: str
+    size: int
+    kind: Kind
+    backwards: bool = False
+    mask: str | None = None
+    state_of: str | None = None
+
+    def with_value(self, value: str, size: int | None = None) -> Tensor:
+        """Return the tensor that a layer makes of this one at each timestep by itself."""
+        return replace(self, value=value, size=self.size if size is None else size, state_of=None)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer to be converted: its class, name, configuration and weights.
+
+    ``name`` is what it is called in the grurt model, and in errors; layers inside of others carry both names.
+    """
+
+    kind: str
+    module: str
+    name: str
+    config: Config
+    weights: Weights
+    version: Version
+    depth: int = 0
+
+    @property
+    def where(self) -> str:
+        return self.config.where
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether this is a function of ``keras.ops`` in a functional model, and no layer."""
+        return ".ops." in self.module
+
+    def inner(self, described: object, part: str, name: str = "") -> Layer:
+        """Return a layer that this one holds: described by ``class_name`` and ``config``, its weights at ``part``."""
+        return make_layer(described, self.weights.child(part), self.version, f"{self.name}.", self.depth + 1, name)
+
+    def unsupported(self, found: str, advice: str) -> UnsupportedError:
+        return self.config.unsupported(found, advice)
+
+    def invalid(self, message: str) -> ConversionError:
+        return ConversionError(f"{self.where}: {message}; the file is damaged, or its weights are of another model")
+
+
+def make_layer(
+    described: object, weights: Weights, version: Version, prefix: str = "", depth: int = 0, name: str = ""
+) -> Layer:
+    """Return a layer from its description in JSON."""
+    if not isinstance(described, Mapping) or not isinstance(described.get("class_name"), str):
+        raise ConversionError(
+            f"layer {prefix}...: expected a description with a class_name, found {str(described)[:100]}; "
+            "the file is damaged"
+        )
+    if depth > MAX_NESTING:
+        raise UnsupportedError(f"layer {prefix[:100]}...: found layers inside of more than {MAX_NESTING} others")
+    kind = str(described["class_name"])[:100]
+    values = described.get("config")
+    if kind == "Sequential" and isinstance(values, list):  # of Keras 1 and early Keras 2
+        values = {"layers": values}
+    own = (values.get("name") if isinstance(values, Mapping) else None) or described.get("name")
+    full = f"{prefix}{name or own or kind}"
+    where = f"layer {full[:200]!r} ({kind})"
+    registered = described.get("registered_name")
+    if isinstance(registered, str) and ">" in registered:
+        raise UnsupportedError(
+            f"{where}: found a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted"
+        )
+    return Layer(kind, str(described.get("module") or ""), full, Config(where, values), weights, version, depth)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a layer is called with: tensors and other values, and those given by name."""
+
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+    def tensors(self, layer: Layer) -> list[Tensor]:
+        """Return the tensors, also from a list of them, as merging layers take it."""
+        found = [item for value in self.positional for item in (value if isinstance(value, list) else [value])]
+        if not found or not all(isinstance(item, Tensor) for item in found):
+            raise layer.unsupported("arguments that are no tensors", "only tensors can be given to a layer")
+        return found
+
+    def only(self, layer: Layer) -> Tensor:
+        """Return the only tensor."""
+        tensors = self.tensors(layer)
+        if len(tensors) != 1:
+            raise layer.unsupported(f"{len(tensors)} inputs", "the layer takes one")
+        return tensors[0]
+
+    def check_named(self, layer: Layer, *known: str) -> None:
+        """Raise UnsupportedError for an argument by name that is set, and that the layer does not read."""
+        for name, value in self.named.items():
+            if name not in (*known, "training", "mask") and value is not None:
+                raise layer.unsupported(f"the call argument {name[:100]!r}", "call the layer without it")
+        if self.named.get("training"):
+            raise layer.unsupported("a call with training=True", "build the model for inference")
+
+
+def on(*values: Any, **named: Any) -> Arguments:
+    """Return the arguments of a call."""
+    return Arguments(values, named)

@@ -1,0 +1,187 @@
+"""Finds the weights of each layer in a file: under class names and counters, or under layer names.
+
+======================================  ====================================================================
+``.keras``, ``.weights.h5``             objects: ``layers/<class name and counter>/.../vars/<number>``
+``.h5`` of a whole model, Keras 1 to 3  lists: ``model_weights/<layer name>``, whose attribute ``weight_names``
+                                        gives the datasets and their order
+``.h5`` of weights, Keras 1 and 2       the same, without ``model_weights``
+======================================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+
+from grurt.errors import ConversionError, UnsupportedError
+
+from .hdf5 import Array, Hdf5
+
+_NOT_OF_LAYERS = ("optimizer/", "optimizer_weights/", "_trainer/", "metrics/", "model_weights/optimizer_weights/")
+_SEEDS = "/seed_generator/"
+
+
+class Weights(ABC):
+    """The weights of one layer, or of a part of it."""
+
+    @abstractmethod
+    def layer(self, key: str, name: str) -> Weights:
+        """Return the weights of a layer of this model: ``key`` is its class name and counter, ``name`` its own."""
+
+    @abstractmethod
+    def child(self, name: str) -> Weights:
+        """Return the weights of a part of this layer, which has to be asked for in Keras's order of the parts."""
+
+    @abstractmethod
+    def take(self, where: str, *names: str) -> list[Array]:
+        """Return the arrays of these names, which are just all that the layer has; ConversionError if it has others."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many arrays there are to take."""
+
+
+class ObjectWeights(Weights):
+    """Weights under the path of the object that owns them."""
+
+    def __init__(self, file: Hdf5, path: str, used: set[str]) -> None:
+        self._file = file
+        self._path = path
+        self._used = used
+
+    def layer(self, key: str, name: str) -> Weights:
+        return self._below(f"layers/{key}")
+
+    def child(self, name: str) -> Weights:
+        return self._below(name)
+
+    def count(self) -> int:
+        return len(self._file.groups.get(f"{self._path}/vars", ()))
+
+    def take(self, where: str, *names: str) -> list[Array]:
+        if self.count() != len(names):
+            raise _wrong_count(where, names, self.count())
+        paths = [f"{self._path}/vars/{index}" for index in range(len(names))]
+        self._used.update(paths)
+        return [self._file.array(path) for path in paths]
+
+    def _below(self, name: str) -> ObjectWeights:
+        return ObjectWeights(self._file, f"{self._path}/{name}".lstrip("/"), self._used)
+
+
+class ListedWeights(Weights):
+    """Weights in a list, in the order in which the parts of the layer have them."""
+
+    def __init__(self, file: Hdf5, names: list[str], paths: list[str], used: set[str]) -> None:
+        self._file = file
+        self._remaining = list(zip(names, paths, strict=True))
+        self._used = used
+
+    def layer(self, key: str, name: str) -> Weights:
+        own = [(listed, path) for listed, path in self._remaining if name in listed.split("/")]
+        return ListedWeights(self._file, [listed for listed, _ in own], [path for _, path in own], self._used)
+
+    def child(self, name: str) -> Weights:
+        return self
+
+    def count(self) -> int:
+        return len(self._remaining)
+
+    def take(self, where: str, *names: str) -> list[Array]:
+        if self.count() < len(names):
+            raise _wrong_count(where, names, self.count())
+        taken, self._remaining = self._remaining[: len(names)], self._remaining[len(names) :]
+        self._used.update(path for _, path in taken)
+        return [self._file.array(path) for _, path in taken]
+
+
+class ListedModel(Weights):
+    """The lists of all layers of a model."""
+
+    def __init__(self, file: Hdf5, path: str, used: set[str]) -> None:
+        self._file = file
+        self._path = path
+        self._used = used
+
+    def layer(self, key: str, name: str) -> Weights:
+        group = f"{self._path}/{name}".lstrip("/")
+        names = self._file.texts(group, "weight_names") or []
+        return ListedWeights(self._file, names, [f"{group}/{listed}" for listed in names], self._used)
+
+    def child(self, name: str) -> Weights:
+        return self
+
+    def count(self) -> int:
+        return 0
+
+    def take(self, where: str, *names: str) -> list[Array]:
+        raise _wrong_count(where, names, 0)
+
+
+class Store:
+    """The weights of a whole model, and which of them were taken."""
+
+    def __init__(self, file: Hdf5) -> None:
+        self._file = file
+        self._used: set[str] = set()
+        listed = next((path for path in ("model_weights", "") if file.texts(path, "layer_names") is not None), None)
+        self.weights: Weights
+        if listed is not None:
+            self.weights = ListedModel(file, listed, self._used)
+        elif "layers" in file.groups:
+            self.weights = ObjectWeights(file, "", self._used)
+        elif "_layer_checkpoint_dependencies" in file.groups:
+            raise UnsupportedError(
+                "the weights: found the layout of Keras 2.12 and before; load the model with Keras 2.13 or later, and "
+                "save it again"
+            )
+        else:
+            raise ConversionError(
+                f"the weights: expected the layers of a Keras model, found {', '.join(file.groups['']) or 'nothing'}; "
+                "give a file that Keras saved"
+            )
+
+    @property
+    def is_keras_3(self) -> bool:
+        """Whether the objects have names, which only Keras 3 writes."""
+        return any(path.endswith("vars") and self._file.text(path, "name") is not None for path in self._file.groups)
+
+    def check_all_used(self) -> None:
+        """Raise ConversionError for weights that no layer took. Those of the training, and seeds, do not count."""
+        unused = [
+            path
+            for path in sorted(self._file.datasets)
+            if path not in self._used and not path.startswith(_NOT_OF_LAYERS) and _SEEDS not in path
+        ]
+        if unused:
+            raise ConversionError(
+                f"the file holds {len(unused)} weights that no layer reads: {', '.join(unused[:5])[:500]}; they belong "
+                "to another model, or to a layer that has more weights than its configuration says"
+            )
+
+
+def object_keys(classes: Iterable[str]) -> list[str]:
+    """Return the keys under which Keras stores layers of these classes: the class in snake case, and a counter."""
+    counts: Counter[str] = Counter()
+    keys = []
+    for name in classes:
+        key = _snake_case(name)
+        keys.append(f"{key}_{counts[key]}" if counts[key] else key)
+        counts[key] += 1
+    return keys
+
+
+def _snake_case(name: str) -> str:
+    """Return a class name as Keras's ``to_snake_case`` does: ``TimeDistributed``, ``CuDNNGRU`` -> ``cu_dnngru``."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _wrong_count(where: str, names: tuple[str, ...], found: int) -> ConversionError:
+    return ConversionError(
+        f"{where}: expected {len(names)} weights ({', '.join(names)}), found {found}; the weights do not belong to "
+        "this configuration"
+    )

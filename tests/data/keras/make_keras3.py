@@ -1,0 +1,400 @@
+"""Writes the files of Keras 3 in this folder, with random weights, inputs and the answers of Keras.
+
+Run it with Keras 3.15 and a backend: ``KERAS_BACKEND=torch python tests/data/keras/make_keras3.py [folder]``. Every
+``.keras`` file gets an ``.npz`` of its name with the inputs (``in_<name of the input>``) and outputs (``out_0``, ...).
+Most archives are compressed afterwards, which Keras does not do, to keep this folder small.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import Input, Model, Sequential
+from keras import layers as L  # noqa: N812
+
+STEPS, FEATURES, BATCH = 6, 3, 2
+NETWORKS: dict[str, Callable[[], Any]] = {}
+
+
+def network(function: Callable[[], Any]) -> Callable[[], Any]:
+    NETWORKS[f"k3_{function.__name__}"] = function
+    return function
+
+
+def sequence() -> Any:
+    return Input((STEPS, FEATURES), name="x")
+
+
+def tokens() -> Any:
+    return Input((None,), dtype="int32", name="tokens")
+
+
+@network
+def two_layers() -> Any:
+    return Sequential(
+        [
+            sequence(),
+            L.Dense(8, activation="relu"),
+            L.GRU(8, return_sequences=True, dropout=0.2, recurrent_dropout=0.1),
+            L.Dropout(0.3),
+            L.SpatialDropout1D(0.3),
+            L.GaussianNoise(0.1),
+            L.GRU(6, unroll=True),
+            L.BatchNormalization(),
+            L.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@network
+def residual() -> Any:
+    x = sequence()
+    d = L.Dense(4, name="d")(x)
+    g1 = L.GRU(4, return_sequences=True, name="g1")(d)
+    joined = L.Concatenate(name="joined")([L.Add(name="sum")([d, g1]), x])
+    g2 = L.GRU(4, return_sequences=True, reset_after=False, name="g2")(joined)
+    mean = L.Average()([g1, g2])
+    gated = L.Multiply()([mean, L.Dense(1, activation="sigmoid")(x)])
+    return Model(x, [L.Dense(2, name="o")(L.Subtract()([gated, d])), g2])
+
+
+@network
+def embedding_masked() -> Any:
+    t = tokens()
+    e = L.Embedding(7, 4, mask_zero=True)(t)
+    g = L.GRU(5, return_sequences=True)(e)
+    return Model(t, L.Dense(3, name="answer")(L.GRU(4, name="last")(g)))
+
+
+@network
+def embedding_masked_sequential() -> Any:
+    return Sequential([tokens(), L.Embedding(7, 4, mask_zero=True), L.GRU(5, return_sequences=True), L.Dense(2)])
+
+
+@network
+def masking() -> Any:
+    x = sequence()
+    m = L.Masking(mask_value=0.5)(x)
+    return Model(x, L.GRU(4, return_sequences=True)(L.Dense(4, activation="tanh")(m)))
+
+
+@network
+def masking_bidirectional() -> Any:
+    x = sequence()
+    b = L.Bidirectional(L.GRU(3, return_sequences=True))(L.Masking()(x))
+    return Model(x, [b, L.Bidirectional(L.GRU(2), merge_mode="sum")(b)])
+
+
+@network
+def masked_merge() -> Any:
+    x = sequence()
+    m = L.Masking()(x)
+    a = L.GRU(4, return_sequences=True)(m)
+    b = L.GRU(4, return_sequences=True, zero_output_for_mask=True)(L.Masking(mask_value=0.5)(x))
+    c = L.GRU(4, go_backwards=True)(m)
+    return Model(x, [L.GRU(3, return_sequences=True)(L.Add()([a, b])), c])
+
+
+@network
+def masked_backwards() -> Any:
+    x = sequence()
+    b = L.GRU(4, return_sequences=True, go_backwards=True)(L.Masking()(x))
+    return Model(x, L.GRU(4, return_sequences=True, go_backwards=True)(b))
+
+
+@network
+def masked_conv() -> Any:
+    x = sequence()
+    m = L.Conv1D(4, 3, padding="causal", dilation_rate=2, activation="elu")(L.Masking()(x))
+    return Model(x, L.GRU(4, return_sequences=True)(m))
+
+
+@network
+def grouped_conv() -> Any:
+    return Sequential(
+        [
+            Input((None, 4), name="x"),
+            L.Conv1D(8, 2, padding="causal", groups=2, use_bias=False),
+            L.LeakyReLU(negative_slope=0.1),
+            L.Conv1D(4, 1, padding="valid"),
+            L.GRU(4, return_sequences=True),
+            L.PReLU(shared_axes=[1]),
+            L.Dense(3),
+            L.ReLU(max_value=6.0),
+        ]
+    )
+
+
+@network
+def backwards_twice() -> Any:
+    x = sequence()
+    g = L.GRU(4, go_backwards=True, return_sequences=True)(x)
+    return Model(x, [L.GRU(3, go_backwards=True, return_sequences=True)(L.Dense(4)(g)), L.GRU(2)(g)])
+
+
+@network
+def backwards_last() -> Any:
+    return Sequential([sequence(), L.GRU(4, go_backwards=True), L.Dense(2)])
+
+
+def _merged(mode: str | None, *, sequences: bool) -> Callable[[], Any]:
+    def build() -> Any:
+        x = sequence()
+        return Model(x, L.Bidirectional(L.GRU(3, return_sequences=sequences), merge_mode=mode)(x))
+
+    return build
+
+
+for mode in ("concat", "sum", "ave", "mul", None):
+    NETWORKS[f"k3_bi_{mode}"] = _merged(mode, sequences=True)
+    NETWORKS[f"k3_bi_{mode}_last"] = _merged(mode, sequences=False)
+
+
+@network
+def bi_explicit() -> Any:
+    x = sequence()
+    back = L.GRU(2, return_sequences=True, go_backwards=True, reset_after=False, activation="relu")
+    return Model(x, L.Bidirectional(L.GRU(3, return_sequences=True), backward_layer=back)(x))
+
+
+@network
+def bi_states() -> Any:
+    x = sequence()
+    forward, backward = Input((3,), name="h_forward"), Input((3,), name="h_backward")
+    layer = L.Bidirectional(L.GRU(3, return_sequences=True, return_state=True))
+    return Model([x, forward, backward], layer(x, initial_state=[forward, backward]))
+
+
+@network
+def state_in_and_out() -> Any:
+    x, h = sequence(), Input((4,), name="h")
+    y, state = L.GRU(4, return_sequences=True, return_state=True, name="gru")(x, initial_state=h)
+    return Model([x, h], [L.Dense(2, name="y")(y), state])
+
+
+@network
+def state_of_its_own() -> Any:
+    x = sequence()
+    y, state = L.GRU(4, return_state=True)(x)
+    return Model(x, [L.Dense(2)(L.Concatenate()([y, state])), state])
+
+
+@network
+def only_state() -> Any:
+    x = sequence()
+    return Model(x, L.GRU(4, return_state=True)(x)[1])
+
+
+@network
+def cells() -> Any:
+    x, h1, h2 = sequence(), Input((4,), name="h1"), Input((5,), name="h2")
+    stack = L.RNN(
+        [L.GRUCell(4, reset_after=False), L.GRUCell(5, use_bias=False, activation="softsign")],
+        return_sequences=True,
+        return_state=True,
+    )
+    return Model([x, h1, h2], stack(x, initial_state=[h1, h2]))
+
+
+@network
+def one_cell_masked() -> Any:
+    return Sequential([sequence(), L.Masking(), L.RNN(L.GRUCell(4), return_sequences=True), L.Dense(2)])
+
+
+@network
+def time_distributed() -> Any:
+    inner = Sequential([Input((4,)), L.Dense(5, activation="gelu"), L.LayerNormalization()], name="inner")
+    return Sequential(
+        [
+            sequence(),
+            L.TimeDistributed(L.Dense(4, activation="softplus")),
+            L.GRU(4, return_sequences=True),
+            L.TimeDistributed(inner),
+            L.TimeDistributed(L.BatchNormalization(scale=False)),
+            L.TimeDistributed(L.Activation("silu")),
+        ]
+    )
+
+
+@network
+def norms() -> Any:
+    return Sequential(
+        [
+            sequence(),
+            L.LayerNormalization(center=False, epsilon=1e-4),
+            L.GRU(4, return_sequences=True),
+            L.LayerNormalization(scale=False),
+            L.BatchNormalization(center=False, epsilon=1e-2),
+            L.GRU(4, use_bias=False),
+            L.LayerNormalization(),
+        ]
+    )
+
+
+@network
+def nested() -> Any:
+    a, b = Input((None, 4)), Input((None, 4))
+    shared = L.Dense(4, activation="tanh", name="shared")
+    inner = Model(
+        [a, b], [shared(L.Add()([a, b])), L.GRU(3, name="gru", return_sequences=True)(shared(a))], name="inner"
+    )
+    x = sequence()
+    d, g = L.Dense(4)(x), L.GRU(4, return_sequences=True, name="gru")(x)
+    one, two = inner([d, g])
+    head = Sequential([L.Dense(3), L.GRU(2)], name="head")
+    return Model(x, [head(one), head(one), two])
+
+
+@network
+def functions() -> Any:
+    x = sequence()
+    g = L.GRU(6, return_sequences=True)(x)
+    y = (2.0 * g[..., :4] + 1.0) / 3.0 - g[:, :, 2:]
+    return Model(x, [y[:, -1], 1.0 - y[:, 0], y * g[..., 1:5]])
+
+
+ACTIVATIONS = [
+    "linear", "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "sigmoid", "tanh", "hard_tanh",
+    "hard_sigmoid", "softsign", "softplus", "softmax", "log_softmax", "log_sigmoid", "silu", "hard_silu", "mish",
+]  # fmt: skip
+
+
+@network
+def activations() -> Any:
+    x = sequence()
+    g = L.GRU(4, return_sequences=True, activation="leaky_relu", recurrent_activation="hard_sigmoid")(x)
+    parts = [L.Dense(2, activation=name)(g) for name in ACTIVATIONS]
+    parts += [
+        L.Activation(L.ReLU(negative_slope=0.3))(g),
+        L.ReLU(threshold=0.2)(g),
+        L.ELU(alpha=0.5)(g),
+        L.Softmax()(g),
+    ]
+    return Model(x, L.Concatenate()(parts))
+
+
+@network
+def gate_layers() -> Any:
+    gru = L.GRU(3, activation=L.ELU(alpha=0.7), recurrent_activation=L.ReLU(max_value=1.0), return_sequences=True)
+    return Sequential([sequence(), gru, L.GRU(3, activation=None, recurrent_activation="softsign")])
+
+
+@network
+def encoder_decoder() -> Any:
+    source, target = Input((None, 3), name="source"), Input((None, 2), name="target")
+    _, state = L.GRU(4, return_state=True, name="encoder")(source)
+    y = L.GRU(4, return_sequences=True, name="decoder")(target, initial_state=state)
+    return Model([source, target], L.Dense(2, name="y")(y))
+
+
+@network
+def masked_states() -> Any:
+    x, h = sequence(), Input((4,), name="h")
+    m = L.Masking()(x)
+    return Model([x, h], L.GRU(3)(L.GRU(4, return_sequences=True)(m, initial_state=h)))
+
+
+@network
+def scalars() -> Any:
+    x = Input((STEPS,), name="x")
+    return Model(x, L.GRU(4)(L.Reshape((STEPS, 1))(x)))
+
+
+@network
+def half() -> Any:
+    return Sequential([sequence(), L.Dense(3, dtype="mixed_float16"), L.GRU(3, dtype="mixed_bfloat16")])
+
+
+@network
+def float64() -> Any:
+    return Sequential(
+        [Input((None, 3), dtype="float64", name="x"), L.GRU(3, dtype="float64"), L.Dense(2, dtype="float64")]
+    )
+
+
+@network
+def bfloat16() -> Any:
+    return Sequential([sequence(), L.GRU(3), L.Dense(3, dtype="bfloat16")])
+
+
+STORED = ("k3_two_layers", "k3_residual")
+"""Archives that stay as Keras wrote them."""
+
+
+def compress(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def randomize(model: Any, random: np.random.Generator) -> None:
+    for variable in model.weights:
+        values = random.normal(0, 0.5, variable.shape)
+        if "variance" in variable.path or "gamma" in variable.path:
+            values = np.abs(values) + 0.5
+        if "seed" not in variable.path:
+            variable.assign(keras.ops.cast(values, variable.dtype))
+
+
+def sample(port: Any, random: np.random.Generator) -> np.ndarray:
+    shape = [BATCH, *(size or STEPS for size in port.shape[1:])]
+    if "int" in port.dtype:
+        return random.integers(0, 7, shape).astype(np.int32)
+    values = random.normal(size=shape).astype(port.dtype)
+    if len(shape) == 3:
+        values[0, -2:] = values[1, 0] = 0.0
+        values[0, 1] = values[1, 3] = 0.5
+    return np.tanh(values) if len(shape) == 2 else values
+
+
+def answers(model: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    found = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+    return [
+        np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(item, "float32"))) for item in keras.tree.flatten(found)
+    ]
+
+
+def write(name: str, folder: Path) -> Any:
+    keras.utils.clear_session()
+    model = NETWORKS[name]()
+    random = np.random.default_rng(list(NETWORKS).index(name))
+    randomize(model, random)
+    inputs = [sample(port, random) for port in model.inputs]
+    outputs = answers(model, inputs)
+    model.save(folder / f"{name}.keras")
+    if name not in STORED:
+        compress(folder / f"{name}.keras")
+    named = {f"in_{port.name}": array for port, array in zip(model.inputs, inputs, strict=True)}
+    np.savez_compressed(folder / f"{name}.npz", **named, **{f"out_{i}": array for i, array in enumerate(outputs)})
+    return model
+
+
+def write_all(folder: Path) -> None:
+    warnings.simplefilter("ignore")
+    for name in NETWORKS:
+        model = write(name, folder)
+        if name in (
+            "k3_residual",
+            "k3_nested",
+            "k3_bi_explicit",
+            "k3_time_distributed",
+            "k3_cells",
+            "k3_embedding_masked",
+        ):
+            model.save(folder / f"{name}.h5")
+        if name == "k3_residual":
+            model.save_weights(folder / f"{name}.weights.h5")
+            (folder / f"{name}.json").write_text(model.to_json())
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

@@ -1,0 +1,307 @@
+"""Hostile Keras files: a GrurtError, in little time and memory, whatever the file says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import resource
+import struct
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras_files
+import pytest
+from keras_files import DATA, archive, edited, entries
+
+from grurt.converters import convert
+from grurt.converters.keras.hdf5 import Hdf5
+from grurt.errors import ConversionError, GrurtError, UnsupportedError
+
+MEBIBYTE = 1 << 20
+WEIGHTS = entries(DATA / "k3_two_layers.keras")["model.weights.h5"]
+INPUT = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 6]}}
+KERNEL = "layers/dense/vars/0"
+
+
+def patched(position: int, content: bytes, data: bytes = WEIGHTS) -> bytes:
+    return data[:position] + content + data[position + len(content) :]
+
+
+def first_message(kind: int) -> int:
+    """Return where the data of the dataset's first header message of a kind start."""
+    return next(message.start for message in Hdf5(WEIGHTS)._messages[KERNEL] if message.kind == kind)
+
+
+def test_the_file_is_sound() -> None:
+    assert Hdf5(WEIGHTS).array(KERNEL).shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda: WEIGHTS[:-1000], "HDF5: expected a sound file, found something of"),
+        (lambda: b"\x89HDF\r\n\x1a\n", "found something of 1 bytes at 8, outside of the file's 8"),
+        (lambda: b"PK" + WEIGHTS[2:], "found no HDF5 signature at 0"),
+        (lambda: patched(8, b"\x02"), "found a superblock of version 2"),
+        (lambda: patched(13, b"\x04"), "found addresses that are not 8 bytes long"),
+        (lambda: patched(24, b"\x01"), "found a base address"),
+        (lambda: patched(64, b"\xff" * 8), "found something of 1 bytes at 18446744073709551615"),
+        (lambda: patched(WEIGHTS.index(b"TREE"), b"BUSH"), "found no B-tree at"),
+        (lambda: patched(WEIGHTS.index(b"TREE") + 4, b"\x01"), "a B-tree at .* that is not of a group"),
+        (lambda: patched(WEIGHTS.index(b"TREE") + 5, b"\x01"), "found no B-tree at"),
+        (lambda: patched(WEIGHTS.index(b"HEAP"), b"HOPE"), "found no local heap at"),
+        (lambda: patched(WEIGHTS.index(b"SNOD"), b"DONS"), "found no symbol table node at"),
+        (lambda: patched(WEIGHTS.index(b"SNOD") + 8 + 16, b"\x02"), r"found '\w+', a link to somewhere else"),
+        (lambda: patched(WEIGHTS.index(b"SNOD") + 8, b"\xff\xff"), "found a name without an end at"),
+    ],
+)
+def test_structures_that_are_damaged(data: Callable[[], bytes], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=message):
+        Hdf5(data())
+
+
+def test_a_group_that_holds_itself() -> None:
+    root = WEIGHTS[64:72]
+    entry = WEIGHTS.index(b"SNOD") + 8 + 8
+    with pytest.raises(ConversionError, match="found a tree that is too large, or comes back to itself, at"):
+        Hdf5(patched(entry, root))
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset", "content", "message"),
+    [
+        (0x01, 8, struct.pack("<Q", 1 << 40), r"a dataset 'layers/dense/vars/0' of 96 bytes for the shape"),
+        (0x01, 0, b"\x07", "found a dataspace of version 7"),
+        (0x01, 1, b"\x40", "found a dataspace of version 1 with 64 axes"),
+        (0x03, 0, b"\x16", "expected an array of numbers, found something else"),
+        (0x08, 1, b"\x02", "found a dataset that is split into chunks, compressed or virtual"),
+        (0x08, 0, b"\x04", "found a dataset that is split into chunks, compressed or virtual"),
+        (0x08, 2, b"\xff" * 8, "a dataset 'layers/dense/vars/0' of 0 bytes"),
+        (0x08, 2, struct.pack("<Q", 1 << 40), "found something of 96 bytes at 1099511627776"),
+    ],
+)
+def test_datasets_that_are_damaged(kind: int, offset: int, content: bytes, message: str) -> None:
+    file = Hdf5(patched(first_message(kind) + offset, content))
+    with pytest.raises(ConversionError, match=message):
+        file.array(KERNEL)
+
+
+def test_datasets_together_fit_the_file() -> None:
+    layout = first_message(0x08)
+    big = patched(layout + 2, struct.pack("<QQ", 0, len(WEIGHTS)))
+    big = patched(first_message(0x01) + 8, struct.pack("<QQ", len(WEIGHTS) // 4, 1), big)
+    file = Hdf5(big)
+    assert file.array(KERNEL).shape == (len(WEIGHTS) // 4, 1)
+    assert file.array(KERNEL).shape == (len(WEIGHTS) // 4, 1)
+    with pytest.raises(ConversionError, match="a dataset 'layers/dense/vars/1' of 32 bytes"):
+        file.array("layers/dense/vars/1")
+
+
+def test_datasets_that_are_not_there() -> None:
+    with pytest.raises(ConversionError, match="found no dataset 'layers/nothing'"):
+        Hdf5(WEIGHTS).array("layers/nothing")
+    with pytest.raises(ConversionError, match="found no dataset 'layers'"):
+        Hdf5(WEIGHTS).array("layers")
+
+
+def test_texts_that_are_damaged() -> None:
+    data = (DATA / "k2_conv.h5").read_bytes()
+    heap = data.index(b"GCOL")
+    with pytest.raises(ConversionError, match="found no global heap at"):
+        Hdf5(patched(heap, b"XXXX", data)).text("", "backend")
+    with pytest.raises(ConversionError, match="found no object 2 in the global heap at"):
+        Hdf5(patched(heap + 16, b"\x00\x00", data)).text("", "backend")
+
+
+def test_archives_without_a_part(tmp_path: Path) -> None:
+    files = entries(DATA / "k3_two_layers.keras")
+    del files["config.json"]
+    with pytest.raises(ConversionError, match=r"expected an entry 'config\.json', found none"):
+        convert(archive(tmp_path, files))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", b"{", r"config\.json: expected a configuration in JSON, found damage"),
+        ("config.json", b"[" * 100_000, r"config\.json: expected a configuration in JSON, found damage"),
+        ("config.json", b"[]", "the configuration: expected a model, found something else"),
+        ("metadata.json", b"{}", r"metadata\.json: expected a keras_version, found none"),
+        (
+            "metadata.json",
+            b'{"keras_version": "4.0"}',
+            r"expected a model of Keras 1, 2 or 3, found the version '4\.0'",
+        ),
+        ("model.weights.h5", b"", "found something of 8 bytes at 0, outside of the file's 0"),
+    ],
+)
+def test_parts_that_are_damaged(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    files = entries(DATA / "k3_two_layers.keras") | {name: content}
+    with pytest.raises(ConversionError, match=message):
+        convert(archive(tmp_path, files))
+
+
+def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as written:
+        for name, content in entries(DATA / "k3_two_layers.keras").items():
+            written.writestr(name, content + bytes(65 * MEBIBYTE) if name == "config.json" else content)
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size, found 'config\.json'"):
+        convert(tmp_path / "bomb.keras")
+
+
+def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
+    def repeat(config: dict[str, Any]) -> None:
+        gru = keras_files.layer_of(config, "g1")
+        gru["inbound_nodes"] *= 20_000
+
+    with pytest.raises(UnsupportedError, match="found a layer that is called too often"):
+        convert(edited(tmp_path, "k3_residual", repeat))
+
+
+def test_models_that_are_called_very_often(tmp_path: Path) -> None:
+    def repeat(config: dict[str, Any]) -> None:
+        dense = keras_files.layer_of(config, "sum")
+        dense["class_name"] = "Dropout"
+        dense["inbound_nodes"] = [{"args": [dense["inbound_nodes"][0]["args"][0][0]], "kwargs": {}}] * 20_000
+
+    with pytest.raises(UnsupportedError, match="found a model of more than 16384 calls of layers"):
+        convert(edited(tmp_path, "k3_residual", repeat))
+
+
+def test_layers_nested_very_deeply(tmp_path: Path) -> None:
+    def nest(config: dict[str, Any]) -> None:
+        inner = keras_files.layer_of(config, "dense_1")
+        for _ in range(50):
+            held = {"class_name": inner["class_name"], "config": inner["config"]}
+            inner |= {"class_name": "Sequential", "config": {"name": "model", "layers": [INPUT, held]}}
+
+    with pytest.raises(UnsupportedError, match="found layers inside of more than 16 others"):
+        convert(edited(tmp_path, "k3_two_layers", nest))
+
+
+SOURCES = (
+    "k3_residual.keras",
+    "k3_nested.keras",
+    "k3_embedding_masked.keras",
+    "k3_bi_explicit.keras",
+    "k3_cells.keras",
+    "k3_functions.keras",
+    "k3_time_distributed.keras",
+    "k3_grouped_conv.keras",
+    "k3_encoder_decoder.keras",
+    "k2_masked.h5",
+    "k2_nested.h5",
+    "k2_cudnn.h5",
+    "k2_masked.weights_only.h5",
+    "k3_cells.h5",
+    "k1_gru.h5",
+)
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    3,
+    1 << 62,
+    0.5,
+    1e308,
+    "",
+    "gru",
+    "concat",
+    [],
+    [0],
+    {},
+    "x" * 300,
+)
+
+
+def mutated_json(content: bytes, rng: random.Random) -> bytes:
+    """Return a JSON text with some of its values replaced, removed, or exchanged."""
+    document = json.loads(content)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        places: list[tuple[Any, Any]] = []
+        stack = [document]
+        while stack:
+            node = stack.pop()
+            keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node)))
+            places += [(node, key) for key in keys]
+            stack += [node[key] for key in keys if isinstance(node[key], dict | list)]
+        if not places:
+            break
+        node, key = rng.choice(places)
+        other, source = rng.choice(places)
+        choice = rng.random()
+        if choice < 0.4:
+            node[key] = rng.choice(VALUES)
+        elif choice < 0.8:
+            node[key] = json.loads(json.dumps(other[source]))
+        else:
+            del node[key]
+    return json.dumps(document).encode()
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Return the content with some bytes changed, inserted, removed, repeated, or its end cut off."""
+    result = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        position = rng.randrange(len(result) + 1)
+        count = rng.randrange(1, 9)
+        choice = rng.random()
+        if choice < 0.6:
+            result[position : position + 1] = bytes([rng.choice([0, 255, 127, 128, 1, rng.randrange(256)])])
+        elif choice < 0.7:
+            result[position:position] = rng.randbytes(count)
+        elif choice < 0.8:
+            del result[position : position + count]
+        elif choice < 0.9:
+            other = rng.randrange(len(result) + 1)
+            numbers = [b"\xff" * 8, bytes(8), struct.pack("<Q", 1 << rng.randrange(63)), result[other : other + 8]]
+            result[position : position + 8] = rng.choice(numbers)
+        elif choice < 0.97:
+            result[position:position] = result[: position + count][-4 * count :]
+        else:
+            del result[position:]
+    return bytes(result)
+
+
+def mutant(rng: random.Random, path: Path) -> None:
+    """Write a damaged Keras file: often a sound archive of one damaged part, which gets further."""
+    source = DATA / rng.choice(SOURCES)
+    content = source.read_bytes()
+    if source.suffix == ".keras" and rng.random() < 0.8:
+        files = entries(source)
+        if rng.random() < 0.5:
+            files["config.json"] = mutated_json(files["config.json"], rng)
+        else:
+            files["model.weights.h5"] = mutated(files["model.weights.h5"], rng)
+        archive(path.parent, files).rename(path)
+    else:
+        path.write_bytes(mutated(content, rng))
+
+
+def assert_harmless(count: int, seed: int, path: Path) -> None:
+    rng = random.Random(seed)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for index in range(count):
+        mutant(rng, path)
+        started = time.process_time()
+        with contextlib.suppress(GrurtError):
+            convert(path, layers=str(DATA / "k2_masked.json") if index % 4 == 0 else None, reference=False)
+        assert time.process_time() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 * 1024
+
+
+def test_mutated_files_give_models_or_grurt_errors(tmp_path: Path) -> None:
+    assert_harmless(600, seed=1, path=tmp_path / "mutant")
+
+
+@pytest.mark.long
+def test_many_mutated_files_give_models_or_grurt_errors(tmp_path: Path) -> None:
+    for seed in range(50):
+        assert_harmless(2000, seed=seed, path=tmp_path / "mutant")
