@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from grurt.kernels.cache import KernelCache
 from grurt.kernels.entry import SIGNATURE, advance
 from grurt.kernels.options import OPTIONS
+from grurt.kernels.whole_program import whole_program
 
 Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
 
@@ -47,7 +48,8 @@ def _load() -> Advance:
     dispatcher: Any = njit(**OPTIONS)(advance)
     cache = _AnnouncingCache("advance")
     dispatcher._cache = cache
-    dispatcher.compile(SIGNATURE)
+    with whole_program(dispatcher.targetctx, advance.__qualname__):
+        dispatcher.compile(SIGNATURE)
     dispatcher.disable_compile()
     cache.announce_end()
     _path = cache.path
