@@ -170,13 +170,6 @@ class Context:
             slot += codes.PORT_SLOTS
         slots[codes.CONTEXT_N_STEPS] = n_steps
 
-    def bound(self) -> tuple[list[int], int, int, int]:
-        """Return the memory of inputs and outputs, that of the streams, their number, and that of timesteps."""
-        ports = self.array[codes.CONTEXT_PORTS + codes.PORT_ADDRESS :: codes.PORT_SLOTS].tolist()
-        slots = (codes.CONTEXT_STREAMS, codes.CONTEXT_N_STREAMS, codes.CONTEXT_N_STEPS)
-        streams, n_streams, n_steps = (int(self.array[slot]) for slot in slots)
-        return ports, streams, n_streams, n_steps
-
     def bind_streams(self, address: int, n_streams: int) -> None:
         """Set the streams of the next call, int64 at an address."""
         self.array[codes.CONTEXT_STREAMS] = address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,16 +15,15 @@ from grurt.errors import InputShapeError, InputTypeError, InputValueError, Strea
 from grurt.kernels import codes
 from grurt.ports import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.states import States, check_states
-from grurt.workers import Workers
+from grurt.team import Team
 
 if TYPE_CHECKING:
     from grurt.model import Model, Nonfinite
 
 Ids = Sequence[Hashable] | NDArray[np.integer[Any]] | Any
+T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
-_FLOAT32_BYTES = 4
-_INT64_BYTES = 8
 _NEXT = object()
 _NO_IDS = np.zeros(0, np.int64)
 _FREE = -1
@@ -74,19 +73,11 @@ class StreamPool:
         self._last_call = np.zeros(n_slots, np.int64)
         self._free: list[int] = []
         self._output_size = model.plan.outputs[0].size
-        self._port_bytes = [
-            _INT64_BYTES if port.tokens else _FLOAT32_BYTES * port.size
-            for port in model.plan.inputs + model.plan.outputs
-        ]
-        # One context checks a call and, without helpers, runs it; with helpers, each thread has one of its own to run.
         self._front = streaming_context(model, self._states, nonfinite)
-        self._shares = [streaming_context(model, self._states, nonfinite) for _ in range(threads if threads > 1 else 0)]
-        self._front.array[codes.CONTEXT_PHASE] = codes.CHECK if self._shares else codes.CHECK_AND_RUN
-        for context in self._shares:
-            context.array[codes.CONTEXT_PHASE] = codes.RUN
-        for context in (self._front, *self._shares):
+        self._members = [streaming_context(model, self._states, nonfinite) for _ in range(threads - 1)]
+        for context in (self._front, *self._members):
             context.reserve_block(MAX_BLOCK_ROWS)
-        self._workers = Workers(threads - 1)
+        self._team = Team(self._front, self._members) if self._members else None
         self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, SupportsIndex) else {}
         self._use_states()
         if not isinstance(streams, SupportsIndex):
@@ -97,7 +88,7 @@ class StreamPool:
         n_slots = len(self._last_call)
         self._own_streams = np.zeros(max(1, n_slots), np.int64)
         self._front.array[codes.CONTEXT_OWN_STREAMS] = self._own_streams.ctypes.data
-        for context in (self._front, *self._shares):
+        for context in (self._front, *self._members):
             context.use_states(self._states)
             context.array[codes.CONTEXT_LAST_CALL] = self._last_call.ctypes.data
             context.array[codes.CONTEXT_N_SLOTS] = n_slots
@@ -175,10 +166,9 @@ class StreamPool:
 
     def drop(self, stream_id: Hashable) -> None:
         """Remove a stream. Raises StreamIdError if there is none."""
-        self._front.exclusively(self._drop, stream_id)
+        self._at(lambda slot: self._drop(slot, stream_id), "StreamPool.drop", stream_id)
 
-    def _drop(self, stream_id: Hashable) -> None:
-        slot = self._slot("StreamPool.drop", stream_id)
+    def _drop(self, slot: int, stream_id: Hashable) -> None:
         if self._slot_of_name is not None:
             del self._slot_of_name[stream_id]
         self._last_call[slot] = _FREE
@@ -236,50 +226,35 @@ class StreamPool:
     def _run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
         """Run if the kernels can take these objects as they are; return whether they did."""
         front = self._front
-        if self._shares:
-            status = front.exclusively(self._spread, front.advance, front.array, xs, y, ids)
-        else:
+        if self._team is None:
             status = front.advance(front.array, xs, y, ids)
+        else:
+            status = front.exclusively(self._lead, self._team, xs, y, ids)
         if status == codes.NOT_PLAIN:
             return False
         if status != codes.OK:
             self._raise_fault(where, status, [np.asarray(xs)], ids)
         return True
 
+    def _lead(self, team: Team, xs: Any, y: Any, ids: Ids) -> int:
+        return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=None)
+
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
+        if not isinstance(ids, Sequence) and (not isinstance(ids, np.ndarray) or ids.ndim == 0):
+            raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
         plan = self._model.plan
-        slots = self._slots(where, ids)
-        inputs, sizes = convert_inputs(where, plan, xs, (len(slots), *lead))
+        inputs, sizes = convert_inputs(where, plan, xs, (len(ids), *lead))
         outputs = make_outputs(where, plan, out, sizes, inputs)
-        addresses = [array.ctypes.data for array in (*inputs, *outputs)]
-        status = self._front.exclusively(self._spread, self._call, addresses, slots, sizes[1] if lead else 1)
+        status = self._front.exclusively(self._run_bound, where, ids, (*inputs, *outputs), sizes[1] if lead else 1)
         if status != codes.OK:
             self._raise_fault(where, status, inputs, ids)
         return present(plan, outputs)
 
-    def _call(self, addresses: list[int], slots: NDArray[np.int64], n_steps: int) -> int:
-        self._front.bind(addresses, n_steps)
+    def _run_bound(self, where: str, ids: Ids, memory: Sequence[NDArray[Any]], n_steps: int) -> int:
+        slots = self._slots(where, ids)
+        self._front.bind([array.ctypes.data for array in memory], n_steps)
         self._front.bind_streams(slots.ctypes.data, len(slots))
-        return self._front.call()
-
-    def _spread(self, call: Callable[..., int], *args: Any) -> int:
-        """Make a call of the front context; if it is sound, and only was checked, let the threads run it."""
-        status = call(*args)
-        if status == codes.OK and self._shares:
-            self._run_shares()
-        return status
-
-    def _run_shares(self) -> None:
-        """Spread the call that the front context has checked over the threads, in fours, as kernels take them."""
-        addresses, streams, n_streams, n_steps = self._front.bound()
-        row_bytes = [n_steps * size for size in self._port_bytes]
-        size = max(4, -(-n_streams // (4 * len(self._shares))) * 4)
-        starts = range(0, n_streams, size)
-        for context, start in zip(self._shares, starts, strict=False):
-            context.bind([a + start * row for a, row in zip(addresses, row_bytes, strict=True)], n_steps)
-            context.bind_streams(streams + _INT64_BYTES * start, min(size, n_streams - start))
-        if starts:
-            self._workers.run([context.call for context in self._shares[: len(starts)]])
+        return self._front.call() if self._team is None else self._team.lead(self._front.call, memory=memory)
 
     def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
         if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
@@ -290,8 +265,6 @@ class StreamPool:
             self._front.raise_fault(status, inputs)
 
     def _slots(self, where: str, ids: Any) -> NDArray[np.int64]:
-        if not isinstance(ids, Sequence | np.ndarray):
-            raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
         if self._slot_of_name is not None:
             return np.array([self._slot(where, stream_id) for stream_id in ids], np.int64)
         try:
@@ -309,9 +282,13 @@ class StreamPool:
             return self._slot_of_name[stream_id]
         return int(cast("int", stream_id))
 
+    def _at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
+        """Return what ``work`` does with a stream's slot; from the look-up on, the pool belongs to this thread."""
+        return self._front.exclusively(lambda: work(self._slot(where, stream_id)))
+
     def reset(self, stream_id: Hashable) -> None:
         """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
-        self._front.exclusively(self._states.reset, self._slot("StreamPool.reset", stream_id))
+        self._at(lambda slot: self._states.reset(slot), "StreamPool.reset", stream_id)
 
     def steps(self, stream_id: Hashable) -> int:
         """Return a stream's timesteps since its last reset. Raises StreamIdError if there is none."""
@@ -319,7 +296,7 @@ class StreamPool:
 
     def state(self, stream_id: Hashable) -> dict[str, Floats]:
         """Return copies of a stream's states, as `Stream.state`. Raises StreamIdError if there is none."""
-        return self._front.exclusively(self._states.read_all, self._slot("StreamPool.state", stream_id))
+        return self._at(lambda slot: self._states.read_all(slot), "StreamPool.state", stream_id)
 
     def set_state(self, stream_id: Hashable, states: Mapping[str, ArrayLike]) -> None:
         """Replace those of a stream's states that the mapping names.
@@ -330,14 +307,13 @@ class StreamPool:
             If there is no such stream, or a state does not fit. No state has changed then.
         """
         where = "StreamPool.set_state"
-        slot = self._slot(where, stream_id)
         checked = check_states(where, self._model.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
-        self._front.exclusively(self._states.write_all, slot, None, checked)
+        self._at(lambda slot: self._states.write_all(slot, None, checked), where, stream_id)
 
     def snapshot(self, stream_id: Hashable) -> bytes:
         """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
-        slot = self._slot("StreamPool.snapshot", stream_id)
-        return snapshot.pack(self._model.fingerprint, *self._front.exclusively(self._states.read_whole, slot))
+        whole = self._at(lambda slot: self._states.read_whole(slot), "StreamPool.snapshot", stream_id)
+        return snapshot.pack(self._model.fingerprint, *whole)
 
     def restore(self, stream_id: Hashable, saved: bytes) -> None:
         """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
@@ -347,11 +323,10 @@ class StreamPool:
         StreamIdError, SnapshotError
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
-        slot = self._slot("StreamPool.restore", stream_id)
         steps, states = snapshot.unpack(
             saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._refuse_nonfinite
         )
-        self._front.exclusively(self._states.write_all, slot, steps, states)
+        self._at(lambda slot: self._states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")

@@ -27,7 +27,6 @@ from grurt.kernels.rows import (
 from grurt.kernels.simd import (
     F32_BYTES,
     I64_BYTES,
-    LANES,
     load,
     load_f32,
     load_i64,
@@ -35,6 +34,8 @@ from grurt.kernels.simd import (
     store_i64,
     sum_lanes,
 )
+from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
+from grurt.lanes import LANES
 
 
 @kernel
@@ -44,16 +45,45 @@ def run(c):
     Any status but OK means that nothing was computed and no state has changed.
     """
     phase = load_i64(c, codes.CONTEXT_PHASE)
-    if phase != codes.RUN:
+    if phase == codes.FOLLOW:
+        return _follow(c)
+    if phase != codes.RUN and phase != codes.LEAD_ON:
         status = _check_streams(c)
         if status == codes.OK:
             status = _check_inputs(c)
         if status != codes.OK or phase == codes.CHECK:
             return status
+    if phase == codes.LEAD or phase == codes.LEAD_ON:
+        return _lead(c, phase)
     if load_i64(c, codes.CONTEXT_STREAMS):
         _run_streams(c)
     else:
         _run_timesteps(c)
+    return codes.OK
+
+
+@kernel
+def _lead(c, phase):
+    """Run many streams with a team; return a status that says whether members have to be woken, or waited for."""
+    team = load_i64(c, codes.CONTEXT_TEAM)
+    if phase == codes.LEAD:
+        open_call(team)
+        timesteps = load_i64(c, codes.CONTEXT_N_STREAMS) * load_i64(c, codes.CONTEXT_N_STEPS)
+        if timesteps >= load_i64(c, codes.CONTEXT_WORTH_WAKING) and call_sleepers(team):
+            return codes.MEMBERS_SLEEP
+    _run_taken_streams(c, team)
+    return codes.OK if close_call(team) else codes.MEMBERS_WORK
+
+
+@kernel
+def _follow(c):
+    """Run streams of a team's calls, until there has been no call for a while."""
+    member = load_i64(c, codes.CONTEXT_MEMBER)
+    works = join_call(member)
+    while works:
+        copy_call(c, load_i64(c, codes.CONTEXT_LEADER))
+        _run_taken_streams(c, load_i64(c, codes.CONTEXT_TEAM))
+        works = watch(member)
     return codes.OK
 
 
@@ -71,19 +101,35 @@ def _run_timesteps(c):
 
 @kernel
 def _run_streams(c):
-    """Run many streams, in groups of at most as many as there are rows, timestep by timestep."""
+    """Run many streams, in groups of at most as many as there are rows."""
     n_streams = load_i64(c, codes.CONTEXT_N_STREAMS)
-    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
     capacity = load_i64(c, codes.CONTEXT_CAPACITY)
-    steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     for start in range(0, n_streams, capacity):
-        rows = min(capacity, n_streams - start)
-        streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
-        for t in range(n_steps):
-            _run_rows(c, start * n_steps + t, n_steps, rows, t == n_steps - 1, streams)
-            for i in range(rows):
-                stream = load_i64(streams, i)
-                store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)
+        _run_group(c, start, min(capacity, n_streams - start))
+
+
+@kernel
+def _run_taken_streams(c, team):
+    """Run groups of streams until those of the call have all been taken."""
+    n_streams = load_i64(c, codes.CONTEXT_N_STREAMS)
+    capacity = load_i64(c, codes.CONTEXT_CAPACITY)
+    start, rows = take(team, n_streams, capacity)
+    while rows:
+        _run_group(c, start, rows)
+        start, rows = take(team, n_streams, capacity)
+
+
+@kernel
+def _run_group(c, start, rows):
+    """Run as many streams as there are rows, from the call's number ``start`` on, timestep by timestep."""
+    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
+    steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
+    for t in range(n_steps):
+        _run_rows(c, start * n_steps + t, n_steps, rows, t == n_steps - 1, streams)
+        for i in range(rows):
+            stream = load_i64(streams, i)
+            store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)
 
 
 @kernel

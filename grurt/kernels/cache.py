@@ -22,10 +22,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from grurt.atomic import write_atomically
-from grurt.kernels.places import SOURCE_DIGEST, cache_directories
-
-_DIGEST_SIZE = 32
+from grurt.kernels.places import SOURCE_DIGEST, cache_directories, read_entry, write_entry
 
 
 class KernelCache(_Cache):  # type: ignore[misc]
@@ -44,7 +41,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
         self.hit = False
         for directory in cache_directories():
             path = directory / self._file_name(sig, target_context.codegen())
-            payload = _read(path)
+            payload = read_entry(path)
             if payload is not None:
                 with suppress(Exception):  # an entry that cannot be loaded is compiled anew
                     compiled = CompileResult._rebuild(target_context, *pickle.loads(payload))  # noqa: S301
@@ -58,7 +55,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
         payload = dumps(data._reduce())
         name = self._file_name(sig, data.codegen)
         paths = [directory / name for directory in cache_directories()]
-        self.path = next((path for path in paths if _write(path, payload)), None)
+        self.path = next((path for path in paths if write_entry(path, payload)), None)
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         versions = (sys.version_info[:3], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
@@ -85,27 +82,3 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     def flush(self) -> None:
         """Do nothing: entries are never stale."""
-
-
-def _read(path: Path) -> bytes | None:
-    """Return the payload of an entry; None if there is none, or if a single bit of it is wrong."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    payload = content[_DIGEST_SIZE:]
-    return payload if content[:_DIGEST_SIZE] == _digest(payload) else None
-
-
-def _write(path: Path, payload: bytes) -> bool:
-    """Write an entry so that no process ever sees half of it; return False if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _digest(payload) + payload)
-    except OSError:
-        return False
-    return True
-
-
-def _digest(payload: bytes) -> bytes:
-    return hashlib.blake2b(payload, digest_size=_DIGEST_SIZE).digest()

@@ -122,7 +122,11 @@ CONTEXT_OWN_STREAMS = (
 )
 CONTEXT_BUSY = 26  # one of the three below
 CONTEXT_BACKWARD = 27  # whether weights are read from the last to the first; changes with each block
-CONTEXT_PORTS = 28  # the first port; inputs first, then outputs
+CONTEXT_TEAM = 28  # address of the team that this thread leads or is a member of; 0: it works alone
+CONTEXT_LEADER = 29  # address of the leader's context
+CONTEXT_MEMBER = 30  # address of the state of this member
+CONTEXT_WORTH_WAKING = 31  # timesteps of all streams from which on members that sleep are woken
+CONTEXT_PORTS = 32  # the first port; inputs first, then outputs
 
 # Who works with a context: nobody, a thread inside the kernels, a thread in Python.
 IDLE = 0
@@ -139,10 +143,29 @@ PORT_STRIDE = 4
 PORT_SINGLE = 5
 PORT_SLOTS = 6
 
-# Phases of a call that several threads share: all inputs are checked before any thread goes on.
+# Phases of a call.
 CHECK_AND_RUN = 0
 CHECK = 1
 RUN = 2
+LEAD = 3  # check, and run with a team
+LEAD_ON = 4  # go on, when the members have been woken, or where some still work
+FOLLOW = 5  # be a member of a team: run whatever there is to run
+
+# Slots of a team. What is written by different threads stands 64 bytes apart.
+TEAM_N_MEMBERS = 0
+TEAM_NEXT = 8  # the first stream of the call that nobody has taken; TEAM_CLOSED when the call is over
+TEAM_MEMBERS = 16  # the first member's state
+TEAM_MEMBER_SLOTS = 8
+
+# States of a member.
+ASLEEP = 0
+CALLED = 1
+WORKING = 2
+WATCHING = 3
+
+TEAM_CLOSED = 1 << 62
+TEAM_LOOKS = 2_000
+"""How often a thread looks whether another has done something, before it sleeps: some 50 us."""
 
 # What an entry point returns.
 OK = 0
@@ -152,3 +175,5 @@ TOKEN_OUT_OF_RANGE = 3
 NO_SUCH_STREAM = 4
 STREAM_TWICE = 5
 BUSY = 6
+MEMBERS_SLEEP = 7
+MEMBERS_WORK = 8

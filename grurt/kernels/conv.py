@@ -9,7 +9,8 @@ from grurt.kernels.dense import dense, dense_bytes
 from grurt.kernels.options import kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.rows import copy
-from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_i64, store
+from grurt.kernels.simd import F32_BYTES, fma, load, load_i64, store
+from grurt.lanes import LANES
 
 
 @kernel

@@ -9,7 +9,8 @@ The bits of an output do not depend on how many rows go through together.
 
 from grurt.kernels.options import kernel
 from grurt.kernels.products import VECTOR_BYTES, block_product, weights_bytes
-from grurt.kernels.simd import LANES, load, store
+from grurt.kernels.simd import load, store
+from grurt.lanes import LANES
 
 PANEL = 3 * LANES
 

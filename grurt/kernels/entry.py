@@ -104,7 +104,7 @@ def advance(context, x, y, streams):
         ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
 
     A second thread in the same context is turned away with the status BUSY, before it touches anything: see
-    `ContextArray`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or only checks.
+    `ContextArray`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or leads a team.
     """
     entered = entered_address(context)
     was = entered & codes.BUSY_BITS
@@ -112,7 +112,7 @@ def advance(context, x, y, streams):
     x_address = address_of(x)
     if was != codes.IDLE:
         by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
-        if was == codes.ENTERED or not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.CHECK):
+        if was == codes.ENTERED or not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.LEAD):
             return codes.BUSY
     status = _bind_and_run(c, x_address, address_of(y), address_of(streams))
     store_i64(c, codes.CONTEXT_BUSY, was)

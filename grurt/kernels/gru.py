@@ -22,7 +22,8 @@ from grurt.kernels.options import kernel
 from grurt.kernels.products import VECTOR_BYTES, block_product, weights_bytes
 from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
 from grurt.kernels.rows import copy, copy_rows, flush
-from grurt.kernels.simd import F32_BYTES, LANES, fma, load, load_f32, load_i64, splat, store
+from grurt.kernels.simd import F32_BYTES, fma, load, load_f32, load_i64, splat, store
+from grurt.lanes import LANES
 
 _one_panel = block_product(1, 1, 3)
 _two_panels = block_product(1, 2, 3)

@@ -7,7 +7,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from grurt.kernels import targets
-from grurt.kernels.simd import LANES, f32x16
+from grurt.kernels.simd import f32x16
+from grurt.lanes import LANES
 
 _i8 = ir.IntType(8)
 _i16 = ir.IntType(16)

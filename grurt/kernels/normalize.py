@@ -12,7 +12,6 @@ from grurt.kernels.functions import exp, log
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import (
     F32_BYTES,
-    LANES,
     fma,
     load,
     max_lanes,
@@ -22,6 +21,7 @@ from grurt.kernels.simd import (
     store,
     sum_lanes,
 )
+from grurt.lanes import LANES
 
 _INFINITY = math.inf
 

@@ -1,16 +1,16 @@
 """Where compiled kernels lie on a machine, and the digest of the sources that they were compiled from."""
 
 import hashlib
-import marshal
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
+
+from grurt.atomic import write_atomically
+
+_DIGEST_SIZE = 32
 
 
 def source_digest() -> str:
@@ -24,6 +24,12 @@ def source_digest() -> str:
 
 def _archived_modules() -> Iterator[tuple[str, bytes]]:
     """Yield the modules of this package by name, as their importer has them: source, or only bytecode."""
+    # Imported here, because a start from a library of kernels has no time for them.
+    import marshal
+    from importlib import import_module
+    from importlib.util import find_spec
+    from pkgutil import iter_modules
+
     package = import_module(__package__ or "")
     modules = {"__init__": package.__name__}
     modules |= {module.name: f"{package.__name__}.{module.name}" for module in iter_modules(package.__path__)}
@@ -58,3 +64,27 @@ def _user_cache_directory() -> Iterator[Path]:
         else:
             base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         yield Path(base) / "grurt"
+
+
+def read_entry(path: Path) -> bytes | None:
+    """Return the payload of an entry; None if there is none, or if a single bit of it is wrong."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    payload = content[_DIGEST_SIZE:]
+    return payload if content[:_DIGEST_SIZE] == _digest(payload) else None
+
+
+def write_entry(path: Path, payload: bytes) -> bool:
+    """Write an entry so that no process ever sees half of it; return False if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _digest(payload) + payload)
+    except OSError:
+        return False
+    return True
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=_DIGEST_SIZE).digest()

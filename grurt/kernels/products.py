@@ -28,7 +28,8 @@ from numba.extending import intrinsic
 from grurt.kernels import codes, targets
 from grurt.kernels.narrow import read_float16
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import F32_BYTES, LANES, f32x16
+from grurt.kernels.simd import F32_BYTES, f32x16
+from grurt.lanes import LANES
 
 VECTOR_BYTES = F32_BYTES * LANES
 

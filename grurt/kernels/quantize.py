@@ -10,7 +10,8 @@ from numba import float32
 from grurt.kernels.narrow import store_bytes
 from grurt.kernels.options import kernel
 from grurt.kernels.products import RECORD_HEADER
-from grurt.kernels.simd import LANES, larger_magnitude, largest_magnitude, load, select_first, splat, store_f32
+from grurt.kernels.simd import larger_magnitude, largest_magnitude, load, select_first, splat, store_f32
+from grurt.lanes import LANES
 
 LEAST_INPUT = 1e-30
 """Bound of features that may be of any size; not zero, because it is divided by."""

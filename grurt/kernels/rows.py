@@ -8,7 +8,6 @@ from grurt.kernels.narrow import load_float16, load_int8
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import (
     F32_BYTES,
-    LANES,
     fma,
     load,
     load_f32,
@@ -19,6 +18,7 @@ from grurt.kernels.simd import (
     store,
     store_f32,
 )
+from grurt.lanes import LANES
 
 _TINY = 1e-30
 

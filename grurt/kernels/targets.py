@@ -1,7 +1,8 @@
 """What the CPU that code is written for can do, where that decides which code is written.
 
-LLVM chooses instructions for nearly everything. Two things are asked for by name: dot products of bytes, and the
-conversion of float16, for which LLVM would call a function that is not there if there were no instruction.
+LLVM chooses instructions for nearly everything. Three things are asked for by name: dot products of bytes, the pause of
+a thread that watches, and the conversion of float16, for which LLVM would call a function that is not there if there
+were no instruction.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextvars import ContextVar
 import llvmlite.binding as llvm
 from numba.core import config
 
+SSE2 = "sse2"
 CONVERTS_FLOAT16 = "f16c"
 VNNI_512 = "avx512vnni"
 VNNI_256 = "avxvnni"
@@ -22,8 +24,8 @@ _WITH_VNNI = (
     "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake "
     "sapphirerapids emeraldrapids graniterapids znver4 znver5"
 )
-_BY_NAME = {name: frozenset({CONVERTS_FLOAT16}) for name in _WITH_FLOAT16.split()} | {
-    name: frozenset({CONVERTS_FLOAT16, VNNI_512}) for name in _WITH_VNNI.split()
+_BY_NAME = {name: frozenset({SSE2, CONVERTS_FLOAT16}) for name in _WITH_FLOAT16.split()} | {
+    name: frozenset({SSE2, CONVERTS_FLOAT16, VNNI_512}) for name in _WITH_VNNI.split()
 }
 
 _chosen: ContextVar[frozenset[str] | None] = ContextVar("capabilities", default=None)
