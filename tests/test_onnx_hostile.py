@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random as python_random
 import shutil
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -33,6 +35,24 @@ WHOLE = [
     "l_residual.ts.op17.onnx",
 ]
 EXTERNAL = "c_eachstep_bf.dyn.db.op18.onnx"
+
+
+def fuzzed(tmp_path: Path, first: int, count: int) -> str:
+    """Mutate files in a process of its own, of limited memory, which may open nothing outside of a folder."""
+    fuzzer = Path(__file__).with_name("onnx_fuzz.py")
+    arguments = [sys.executable, str(fuzzer), str(first), str(count), str(DATA), str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_mutated_files(tmp_path: Path) -> None:
+    assert "ConversionError" in fuzzed(tmp_path, 0, 500)
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_mutated_files(tmp_path: Path) -> None:
+    assert "ConversionError" in fuzzed(tmp_path, 0, 100_000)
 
 
 @settings(max_examples=150, deadline=None)

@@ -107,6 +107,65 @@ def test_gru_batch_first_layout() -> None:
     np.testing.assert_array_equal(found["Y_h"], expected["Y_h"].swapaxes(0, 1))
 
 
+@pytest.mark.parametrize("layout", [0, 1])
+def test_a_node_alone_with_both_directions(layout: int) -> None:
+    """Y and Y_h as the operator writes them; onnxruntime knows layout 0 only: layout 1 is compared with that."""
+    weights = gru_weights(2)
+    shapes = {"x": ("t", "b", INPUT), "h": (2, "b", HIDDEN)}
+    if layout:
+        shapes = {"x": ("b", "t", INPUT), "h": ("b", 2, HIDDEN)}
+    names = ["x", "W", "R", "B", "", "h"]
+    both = node("GRU", names, ["Y", "Y_h"], hidden_size=HIDDEN, direction="bidirectional", layout=layout)
+    graph = proto([both], shapes, ["Y", "Y_h"], weights)
+    x, h = random(6, 2, INPUT), random(2, 2, HIDDEN)
+    expected = run(converted(proto([node("GRU", names, ["Y", "Y_h"], hidden_size=HIDDEN, direction="bidirectional")],
+                                   {"x": ("t", "b", INPUT), "h": (2, "b", HIDDEN)}, ["Y", "Y_h"], weights)),
+                   x=x, h=h)  # fmt: skip
+    assert expected["Y"].shape == (6, 2, 2, HIDDEN)
+    if layout:
+        found = run(onnx_graphs.convert(graph), x=x.swapaxes(0, 1), h=h.swapaxes(0, 1))
+        np.testing.assert_array_equal(found["Y"], expected["Y"].transpose(2, 0, 1, 3))
+        np.testing.assert_array_equal(found["Y_h"], expected["Y_h"].swapaxes(0, 1))
+
+
+def run(model: grurt.Model, **inputs: onnx_graphs.Array) -> dict[str, onnx_graphs.Array]:
+    found = model.run(inputs)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("linear_before_reset", [0, 1])
+def test_lengths_as_an_input(direction: str, linear_before_reset: int) -> None:
+    directions = 2 if direction == "bidirectional" else 1
+    attributes = {"hidden_size": HIDDEN, "direction": direction, "linear_before_reset": linear_before_reset}
+    nodes = [node("GRU", ["x", "W", "R", "B", "lens", "h"], ["Y", "Y_h"], **attributes)]
+    inputs = {"x": ("t", "b", INPUT), "lens": ("b",), "h": (directions, "b", HIDDEN)}
+    graph = proto(nodes, inputs, ["Y", "Y_h"], gru_weights(directions), dtypes={"lens": TensorProto.INT32})
+    model = converted(graph)
+    assert model.signature.inputs[1] == grurt.LengthsPort(name="lens", dtype="int32", axes=("batch",))
+    x, h = random(6, 3, INPUT), random(directions, 3, HIDDEN)
+    found = run(model, x=x, lens=np.array([2, 6, 1], np.int32), h=h)
+    assert not found["Y"][2:, :, 0].any()
+    for row, length in enumerate([2, 6, 1]):
+        alone = run(model, x=x[:length, row : row + 1], lens=np.array([length], np.int32), h=h[:, row : row + 1])
+        np.testing.assert_array_equal(found["Y"][:length, :, row], alone["Y"][:, :, 0])
+        np.testing.assert_array_equal(found["Y_h"][:, row], alone["Y_h"][:, 0])
+
+
+@pytest.mark.parametrize(("lengths", "kept"), [([4, 2], (4, 2)), ([3, 3], (3, 3)), ([4, 4], ())])
+def test_lengths_as_constants(lengths: list[int], kept: tuple[int, ...]) -> None:
+    nodes = [
+        node("GRU", ["x", "W", "R", "B", "lens"], ["Y", "Y_h"], hidden_size=HIDDEN),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("MatMul", ["s", "M"], ["m"]),
+        node("Add", ["m", "c"], ["y"]),
+    ]
+    weights = {**gru_weights(), **LINEAR, "lens": np.array(lengths, np.int32), "one": np.array([1])}
+    model = converted(proto(nodes, {"x": (4, 2, INPUT)}, ["y", "Y_h"], weights))
+    assert model.signature.lengths == kept
+
+
 def with_initial_state(state: onnx_graphs.Array) -> grurt.Model:
     nodes = [
         node("GRU", ["x", "W", "R", "B", "", "h0"], ["Y"], hidden_size=HIDDEN),

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphs
 import pytest
-from onnx import NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 from onnx_graphs import HIDDEN, INPUT, after_gru, convert, gru_weights, node, proto, random
 
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, GrurtError, UnsupportedError
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,6 @@ from grurt.errors import ConversionError, UnsupportedError
         ([node("MatMul", ["s", "s"], ["y"])], "only a value times a constant matrix is supported"),
         ([node("Gemm", ["h", "M"], ["y"], transA=1)], r"it transposes the value that it multiplies \(transA=1\)"),
         ([node("Gemm", ["h", "M", "h"], ["y"], beta=2.0)], "it adds a value times beta=2.0"),
-        ([node("Gather", ["s", "one"], ["y"], axis=2)], "it selects from the features of a timestep"),
         ([node("Gather", ["s", "one"], ["y"], axis=1)], "it selects from the batch"),
         ([node("Gather", ["s", "one"], ["y"], axis=0)], "it picks position 1 of 1009.*only the last or first timestep"),
         ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
@@ -34,9 +33,14 @@ from grurt.errors import ConversionError, UnsupportedError
             "splits the feature axis of 'linear'.*attention heads or groups",
         ),
         ([node("Reshape", ["s", "merge"], ["y"])], "output 'y': one of its axes merges 2 axes"),
-        ([node("Expand", ["h", "wide"], ["y"])], r"it repeats a value of shape .* to \(4, 1, 1\)"),
+        ([node("Expand", ["h", "wide"], ["y"])], "output 'y': it repeats one vector at every timestep; export"),
+        ([node("Tile", ["s", "twice"], ["y"])], r"it repeats a value of shape .* \(1, 2, 1\) times"),
         ([node("Squeeze", ["s", "two"], ["y"])], r"it squeezes the axes \(2,\) of the shape .* not of size 1"),
-        ([node("Add", ["s", "h"], ["y"])], "it combines values of the shapes .* whose axes are not the same"),
+        (
+            [node("Transpose", ["s"], ["f"], perm=[2, 0, 1]), node("Add", ["s", "f"], ["y"])],
+            "axis 0 of input 'x' of size 1009 meets the feature axis of 'gru' of size 5; values that are combined",
+        ),
+        ([node("TopK", ["s", "two"], ["y", "i"])], "it sorts something else than lengths of sequences"),
         ([node("Add", ["s", "big"], ["y"])], "a constant may be one number, or one for each feature"),
         ([node("Add", ["s", "whole"], ["y"])], "it combines features with a constant of the type int64"),
         (
@@ -58,6 +62,7 @@ def test_operators(nodes: Sequence[NodeProto], message: str) -> None:
         "heads": np.array([0, 0, 2, 2]),
         "merge": np.array([-1, HIDDEN]),
         "wide": np.array([4, 1, 1]),
+        "twice": np.array([1, 2, 1]),
         "big": random(4, 1, HIDDEN),
         "whole": np.array([1, 2, 3, 4, 5]),
         "half": np.array(0.5, np.float32),
@@ -145,7 +150,7 @@ def test_one_state_for_two_grus() -> None:
     ]
     weights = {**gru_weights(), **second, "one": np.array([1])}
     inputs = {"x": ("t", "b", INPUT), "h": (1, "b", HIDDEN)}
-    with pytest.raises(UnsupportedError, match="input 'h': it holds 1 states, and the GRUs read those at"):
+    with pytest.raises(UnsupportedError, match=r"input 'h': it holds 1 states of 5 features, and GRUs read those from"):
         convert(proto(nodes, inputs, ["y"], weights))
 
 
@@ -153,8 +158,79 @@ def test_states_of_which_one_is_left_over() -> None:
     nodes = [node("Slice", ["h", "zero", "one", "zero"], ["first"]), gru(["x", "W", "R", "B", "", "first"])]
     weights = {**gru_weights(), "zero": np.array([0]), "one": np.array([1])}
     inputs = {"x": ("t", "b", INPUT), "h": (2, "b", HIDDEN)}
-    with pytest.raises(UnsupportedError, match=r"input 'h': it holds 2 states, and the GRUs read those at \[0\]"):
+    with pytest.raises(UnsupportedError, match=r"input 'h': it holds 2 states of 5 features, .* from \[\(0, 0\)\]"):
         convert(proto(nodes, inputs, ["Y"], weights))
+
+
+def test_a_state_added_to_its_own_sequence() -> None:
+    with pytest.raises(GrurtError, match="it reads a vector that is known only at the end of its own sequence"):
+        convert(after_gru([node("Add", ["s", "h"], ["y"])]))
+
+
+def lengths_as_input(*nodes: NodeProto, outputs: Sequence[str] = ("Y",), **weights: onnx_graphs.Array) -> ModelProto:
+    inputs = {"x": ("t", "b", INPUT), "lens": ("b",)}
+    all_weights = {**gru_weights(), **weights}
+    return proto(list(nodes), inputs, outputs, all_weights, dtypes={"lens": TensorProto.INT32})
+
+
+def test_lengths_of_one_gru_only() -> None:
+    second = node("GRU", ["s", "2W", "2R", "2B"], ["y"], hidden_size=HIDDEN, name="second")
+    nodes = [gru(["x", "W", "R", "B", "lens"]), node("Squeeze", ["Y", "one"], ["s"]), second]
+    weights = {**gru_weights(size=HIDDEN, prefix="2"), "one": np.array([1])}
+    with pytest.raises(UnsupportedError, match=r"node 'second' .*: its sequence_lens are not those of the GRUs before"):
+        convert(lengths_as_input(*nodes, outputs=["y"], **weights))
+
+
+def test_the_last_timestep_of_padded_sequences() -> None:
+    nodes = [gru(["x", "W", "R", "B", "lens"]), node("Gather", ["Y", "last"], ["y"], axis=0)]
+    with pytest.raises(UnsupportedError, match=r"it picks the last timestep of .* padded with zeros; read the state"):
+        convert(lengths_as_input(*nodes, outputs=["y"], last=np.array(-1)))
+
+
+def test_a_convolution_behind_padded_sequences() -> None:
+    nodes = [
+        gru(["x", "W", "R", "B", "lens"]),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("Transpose", ["s"], ["c"], perm=[1, 2, 0]),
+        node("Conv", ["c", "K"], ["y"], pads=[2, 0]),
+    ]
+    with pytest.raises(UnsupportedError, match="layer 'conv': a convolution behind a GRU with sequence_lens"):
+        convert(lengths_as_input(*nodes, outputs=["y"], K=random(2, HIDDEN, 3), one=np.array([1])))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([4, 0], ConversionError, r"its sequence_lens are not all in \[1, 4\]"),
+        ([5, 1], ConversionError, r"its sequence_lens are not all in \[1, 4\]"),
+        ([1, 2, 3], UnsupportedError, r"constants of the shape \(3,\), for a batch of 2"),
+    ],
+)
+def test_constant_lengths(lengths: list[int], error: type[Exception], message: str) -> None:
+    weights = {**gru_weights(), "lens": np.array(lengths, np.int32)}
+    with pytest.raises(error, match=message):
+        convert(proto([gru(["x", "W", "R", "B", "lens"])], {"x": (4, 2, INPUT)}, ["Y"], weights))
+
+
+def test_a_cell_whose_recurrent_weights_were_left_out() -> None:
+    nodes = [
+        node("Gemm", ["x", "Wi"], ["i"]),
+        node("Split", ["i"], ["ir", "iz", "in"], axis=1, num_outputs=3),
+        node("Split", ["g"], ["hr", "hz", "hn"], axis=1, num_outputs=3),
+        node("Add", ["ir", "hr"], ["ar"]),
+        node("Sigmoid", ["ar"], ["r"]),
+        node("Add", ["iz", "hz"], ["az"]),
+        node("Sigmoid", ["az"], ["z"]),
+        node("Mul", ["r", "hn"], ["rn"]),
+        node("Add", ["in", "rn"], ["an"]),
+        node("Tanh", ["an"], ["n"]),
+        node("Sub", ["h", "n"], ["d"]),
+        node("Mul", ["d", "z"], ["zd"]),
+        node("Add", ["zd", "n"], ["y"], name="end"),
+    ]
+    weights = {"Wi": random(INPUT, 3 * HIDDEN), "g": random(2, 3 * HIDDEN), "h": np.zeros((2, HIDDEN), np.float32)}
+    with pytest.raises(UnsupportedError, match=r"node 'end' .* state is a constant.* give the state as an input"):
+        convert(proto(nodes, {"x": (2, INPUT)}, ["y"], weights))
 
 
 def test_a_state_that_other_layers_read() -> None:

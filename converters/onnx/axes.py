@@ -25,6 +25,7 @@ class Role(Enum):
     TIME = "time"
     FEATURE = "feature"
     STATE = "state"
+    POSITION = "position"
 
 
 class Axis:
@@ -40,13 +41,28 @@ class Axis:
         Its meaning, where that is known at once.
     dynamic
         Whether the file leaves the size open.
+    part_of
+        The axis that this is a part of, or another order of: the two have one meaning.
+    order
+        What sorted its elements, where that is not their own order: axes in different orders are never the same.
     """
 
-    def __init__(self, size: int, where: str, role: Role | None = None, *, dynamic: bool = False) -> None:
+    def __init__(
+        self,
+        size: int,
+        where: str,
+        role: Role | None = None,
+        *,
+        dynamic: bool = False,
+        part_of: Axis | None = None,
+        order: object = None,
+    ) -> None:
         self.size = size
         self.where = where
         self.dynamic = dynamic
         self._role = role
+        self.order = order
+        self._part_of = part_of
         self._same_as: Axis | None = None
 
     def __repr__(self) -> str:
@@ -63,27 +79,40 @@ class Axis:
     @property
     def role(self) -> Role | None:
         """The axis's meaning; None as long as no operator has told it."""
-        return self.root._role
+        root = self.root
+        return root._role or (root._part_of.role if root._part_of is not None else None)
 
     def require(self, role: Role, node: Node) -> None:
         """Learn the axis's meaning; UnsupportedError if it was found to mean something else."""
         root = self.root
-        if root._role not in (None, role):
+        if (known := self.role) not in (None, role):
             raise node.unsupported(
-                f"{self.where} serves as the {role.value} axis here and as the {root._role.value} axis elsewhere",
+                f"{self.where} serves as the {role.value} axis here and as the {known.value} axis elsewhere",
                 "each GRU must scan the same time axis, and layers must work on the features of one timestep",
             )
         root._role = role
+        if root._part_of is not None:
+            root._part_of.require(role, node)
 
     def unify(self, other: Axis, node: Node) -> None:
         """Learn that two axes are the same."""
         mine, others = self.root, other.root
         if mine is others:
             return
-        if mine.size != others.size and not (mine.dynamic and others.dynamic):
-            raise node.unsupported(f"{self.where} of size {mine.size} meets {other.where} of size {others.size}")
-        if others._role is not None:
-            mine.require(others._role, node)
+        if mine.order is not others.order:
+            raise node.unsupported(
+                f"{self.where} meets {other.where} in another order", "sort both, or none, before they are combined"
+            )
+        if mine.size != others.size and not (mine.dynamic or others.dynamic):
+            raise node.unsupported(
+                f"{self.where} of size {mine.size} meets {other.where} of size {others.size}",
+                "values that are combined must have the same axes",
+            )
+        if others.role is not None:
+            mine.require(others.role, node)
+        elif mine.role is not None:
+            others.require(mine.role, node)
+        mine._part_of = mine._part_of or others._part_of
         others._same_as = mine
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -19,8 +20,10 @@ from grurt.layers import (
     BatchNorm,
     Concat,
     FirstStep,
+    Flatten,
     LastStep,
-    Linear,
+    Slice,
+    Unflatten,
 )
 
 from .axes import Axis, Role
@@ -34,11 +37,39 @@ _EXACT_ONE = 1e-30
 
 @dataclass(frozen=True)
 class StateSource:
-    """Where the initial state of a GRU comes from: a graph input, and the position on its state axis if it has one."""
+    """Where the initial state of a GRU comes from.
+
+    A graph input, the position on its state axis if it has one, and the first of the features that belong to the GRU.
+    """
 
     input: str
     position: int
     axis: Axis | None
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over the timesteps that was unrolled: a GRU layer, and which axis it scans which way."""
+
+    gru: str
+    source: str
+    weights: tuple[int, ...]
+    time: Axis
+    direction: Literal["forward", "reverse"]
+
+    @property
+    def last(self) -> int:
+        """The position of the last timestep that the loop reaches."""
+        return self.time.size - 1 if self.direction == "forward" else 0
+
+    def before(self, position: int) -> int:
+        """Return the position before another in the loop's order."""
+        return position - 1 if self.direction == "forward" else position + 1
+
+
+Lengths = str | tuple[int, ...]
+"""The lengths of padded sequences: the graph input that gives them, or constants; empty if sequences are not padded."""
 
 
 class Builder:
@@ -50,21 +81,36 @@ class Builder:
         Names that layers must not have: those of the graph's inputs.
     elements
         How many numbers the weights may hold in all.
+    unrolled
+        Whether the graph holds the timesteps of a loop: then the same layer on the same value is added once.
+    grid
+        Whether GRUs scan other axes than time: then values may be grids of positions.
     """
 
-    def __init__(self, taken: Iterable[str], elements: int) -> None:
+    def __init__(self, taken: Iterable[str], elements: int, *, unrolled: bool = False, grid: bool = False) -> None:
         self.layers: dict[str, AnyLayer] = {}
         self.weights: dict[str, Array] = {}
         self.state_sources: dict[str, StateSource] = {}
         self.vocabulary_sizes: dict[str, int] = {}
         self.value_inputs: set[str] = set()
+        self.unrolled = unrolled
+        self.grid = grid
+        self.positions: dict[str, int] = {}
+        self.merged_batches: set[Axis] = set()
+        self.loops: dict[str, Loop] = {}
+        self.projected: set[str] = set()
+        self.lengths: Lengths = ()
+        self._gru_nodes = 0
         self._taken = set(taken)
         self._numbers: Counter[str] = Counter()
         self._remaining = elements
         self._single: set[str] = set()
         self._timeless: set[str] = set()
-        self._shifts: dict[str, Array] = {}
+        self.shifts: dict[str, Array] = {}
         self._steps: dict[tuple[str, type], str] = {}
+        self._forms: dict[tuple[str, int], str] = {}
+        self._slices: dict[tuple[str, int, int], str] = {}
+        self._alike: dict[AnyLayer, str] = {}
 
     def name(self, node: Node, kind: str) -> str:
         """Return a new layer name: that of the node's PyTorch module, else the layer's kind."""
@@ -82,6 +128,8 @@ class Builder:
 
     def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
         """Add a layer and return its name, which is also that of its value."""
+        if self.unrolled and (same := self._same(layer, weights or {})) is not None:
+            return same
         for parameter, array in (weights or {}).items():
             self._remaining -= array.size
             if self._remaining < 0:
@@ -89,16 +137,60 @@ class Builder:
             self.weights[f"{layer.name}.{parameter}"] = array
         for source in layer.inputs:
             self._note_input(source)
-        if isinstance(layer, LastStep | FirstStep) or any(source in self._single for source in layer.inputs):
+        if isinstance(layer, LastStep | FirstStep) or all(source in self._single for source in layer.inputs):
             self._single.add(layer.name)
+        positions = {self.positions.get(source, 1) for source in layer.inputs}
+        if not isinstance(layer, Flatten | Unflatten) and max(positions) > 1:
+            self.positions[layer.name] = max(positions)
         self.layers[layer.name] = layer
         return layer.name
+
+    def _same(self, layer: AnyLayer, weights: Mapping[str, Array]) -> str | None:
+        """Return the name of the layer that computes the same from the same value; None if there is none so far."""
+        name = self._alike.setdefault(msgspec.structs.replace(layer, name=""), layer.name)
+        known = {parameter: self.weights.get(f"{name}.{parameter}") for parameter in weights}
+        alike = all(array is not None and np.array_equal(array, weights[key]) for key, array in known.items())
+        return name if name != layer.name and alike else None
 
     def add_gru(self, layer: GRU, weights: Mapping[str, Array], *, timeless: bool) -> str:
         """Add a GRU. ``timeless``: the graph has no time axis, it is a single timestep."""
         if timeless:
             self._timeless.add(layer.name)
         return self.add(layer, weights)
+
+    def note_lengths(self, node: Node, lengths: Lengths) -> None:
+        """Take note of what a GRU knows of the lengths of its sequences: the same for all GRUs of a graph."""
+        if self._gru_nodes and lengths != self.lengths:
+            raise node.unsupported(
+                "its sequence_lens are not those of the GRUs before it",
+                "give the same lengths of padded sequences to every GRU, or to none",
+            )
+        self._gru_nodes += 1
+        self.lengths = lengths
+
+    def with_positions(self, value: str, positions: int) -> str:
+        """Return a value as a grid of so many positions, or, for 1, as one vector; made once."""
+        found = self.positions.get(value, 1)
+        if found == positions:
+            return value
+        if found > 1:
+            layer = self.layers.get(value)
+            vector = layer.inputs[0] if isinstance(layer, Unflatten) else self._once(value, 1)
+            return self.with_positions(vector, positions)
+        return self._once(value, positions)
+
+    def _once(self, value: str, positions: int) -> str:
+        if (value, positions) not in self._forms:
+            name = self.unique(f"{value}_{'flat' if positions == 1 else 'grid'}")
+            one = positions == 1
+            layer = (
+                Flatten(name=name, inputs=(value,))
+                if one
+                else Unflatten(name=name, inputs=(value,), positions=positions)
+            )
+            self._forms[value, positions] = self.add(layer)
+            self.positions[name] = positions
+        return self._forms[value, positions]
 
     def is_single(self, value: str) -> bool:
         """Say whether a value is one vector for the whole sequence."""
@@ -108,6 +200,10 @@ class Builder:
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
         layer = self.layers.get(value)
+        if row.final and isinstance(layer, GRU) and layer.scan == "positions":
+            raise node.unsupported(
+                f"it reads the state of {value!r} at the end of a scan over positions", "only its outputs can be read"
+            )
         if row.final and isinstance(layer, GRU) and value not in self._timeless:
             value = self.step(value, last=layer.direction == "forward")
         for axis, position in row.picked:
@@ -117,7 +213,16 @@ class Builder:
                     f"it picks position {position} of {axis.size} on {axis.where}",
                     "only the last or first timestep can be picked",
                 )
+            if self.lengths and position == axis.size - 1:
+                raise node.unsupported(
+                    f"it picks the last timestep of {axis.where}, where shorter sequences are padded with zeros",
+                    "read the state at the end of each sequence, Y_h of the GRU, instead",
+                )
             value = self.step(value, last=position == axis.size - 1)
+        if row.part is not None:
+            axis, start, stop = row.part
+            axis.require(Role.FEATURE, node)
+            value = self.slice(value, start, stop)
         self._note_input(value)
         return value
 
@@ -129,6 +234,13 @@ class Builder:
             self._steps[value, kind] = self.add(kind(name=name, inputs=(value,)))
         return self._steps[value, kind]
 
+    def slice(self, value: str, start: int, stop: int) -> str:
+        """Return some of a value's features, made once."""
+        if (value, start, stop) not in self._slices:
+            layer = Slice(name=self.unique(f"{value}_{start}_{stop}"), inputs=(value,), start=start, stop=stop)
+            self._slices[value, start, stop] = self.add(layer)
+        return self._slices[value, start, stop]
+
     def single(self, tensor: Tensor, node: Node) -> Tensor:
         """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
         if tensor.integer:
@@ -137,9 +249,8 @@ class Builder:
             return tensor.with_row(Row(self.take(tensor.rows[0], node)))
         for index, dim in enumerate(tensor.dims):
             if dim and dim[0] is tensor.stack and len(dim) == 2 and dim[1].role is Role.FEATURE:
-                values = tuple(self.take(row, node) for row in tensor.rows)
-                name = self.add(Concat(name=self.unique(f"{self._stem(values)}_concat"), inputs=values))
-                feature = Axis(len(values) * dim[1].size, f"the feature axis of {name!r}", Role.FEATURE)
+                name = self.joined(tuple(self.take(row, node) for row in tensor.rows))
+                feature = Axis(len(tensor.rows) * dim[1].size, f"the feature axis of {name!r}", Role.FEATURE)
                 merged = replace(tensor, rows=(Row(name),), stack=None)
                 return merged.with_dim(index, (feature,))
         selected = tensor.rows[0].picked
@@ -153,6 +264,10 @@ class Builder:
             f"it works on {len(tensor.rows)} values stacked along an axis of their own",
             "pick one of them, or merge them into the features",
         )
+
+    def joined(self, values: tuple[str, ...]) -> str:
+        """Return the values concatenated."""
+        return self.add(Concat(name=self.unique(f"{self._stem(values)}_concat"), inputs=values))
 
     def scale_and_shift(self, node: Node, value: str, scale: Array, shift: Array) -> str:
         """Add ``scale * x + shift``, with numbers ``()`` or ``(size,)`` each."""
@@ -170,28 +285,6 @@ class Builder:
         layer = BatchNorm(name=self.name(node, "scale"), inputs=(value,), size=size, epsilon=_EXACT_ONE)
         return self._note_shift(self.add(layer, weights), scale, shift)
 
-    def fuse_biases(self, shown: Iterable[str]) -> dict[str, str]:
-        """Make offsets that follow a Linear layer its bias; return the new names of the values that vanish.
-
-        ``shown`` are the values that the model's outputs show.
-        """
-        readers = Counter(source for layer in self.layers.values() for source in layer.inputs)
-        readers.update(shown)
-        renamed: dict[str, str] = {}
-        for name, bias in self._shifts.items():
-            linear = self.layers.get(self.layers[name].inputs[0])
-            if not isinstance(linear, Linear) or linear.bias or readers[linear.name] != 1:
-                continue
-            self.layers[linear.name] = msgspec.structs.replace(linear, bias=True)
-            self.weights[f"{linear.name}.bias"] = np.broadcast_to(bias, (linear.output_size,))
-            renamed[name] = linear.name
-            for parameter in self.layers.pop(name).weight_shapes():
-                del self.weights[f"{name}.{parameter}"]
-        for name, layer in self.layers.items():
-            inputs = tuple(renamed.get(source, source) for source in layer.inputs)
-            self.layers[name] = msgspec.structs.replace(layer, inputs=inputs)
-        return renamed
-
     def prune(self, wanted: Iterable[str]) -> None:
         """Remove the layers that none of the wanted values needs."""
         needed = set(wanted)
@@ -204,7 +297,7 @@ class Builder:
 
     def _note_shift(self, name: str, scale: Array, shift: Array) -> str:
         if np.all(scale == 1):
-            self._shifts[name] = shift
+            self.shifts[name] = shift
         return name
 
     def _note_input(self, value: str) -> None:

@@ -1,129 +1,163 @@
-"""``torch.nn.GRUCell``, which exporters spell out in fifteen nodes, as a GRU operator over a single timestep."""
+"""GRU cells that are spelled out in single operators, as exporters write ``torch.nn.GRUCell``, found again.
+
+Each becomes a `CELL` node. A graph with one copy of a cell computes a single timestep. Where copies with the same
+weights hand their state on, a loop over the timesteps was unrolled, and `steps` makes one GRU of them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from .gates import Gates, constant_gates, find_gates, origin, same_data, thirds_of
 from .graph import Array, Node
-from .matching import Bindings, Matcher, Var, op
+from .matching import AnyOf, Bindings, Matcher, Var, op
 
-_CANDIDATE = op("Tanh", op("Add", Var("i_n"), op("Mul", Var("h_n"), op("Sigmoid", op("Add", Var("i_r"), Var("h_r"))))))
+CELL = "grurt.GRUCell"
+"""A cell at one timestep. Inputs: x, W, R, B, h; output: the new h. Weights as those of GRU."""
+
+_RESET = op("Sigmoid", op("Add", Var("i_r"), Var("h_r")))
 _UPDATE = op("Sigmoid", op("Add", Var("i_z"), Var("h_z")))
-_STATE = op("Add", op("Mul", op("Sub", Var("h"), _CANDIDATE), _UPDATE), _CANDIDATE)
-"""``n + z * (h - n)``: PyTorch's ``(1 - z) * n + z * h``. i_* and h_* are products of the input and of the state."""
+_CANDIDATE = op("Tanh", op("Add", Var("i_n"), op("Mul", Var("h_n"), _RESET)))
+_STATE = AnyOf(
+    (
+        op("Add", op("Mul", op("Sub", Var("h"), _CANDIDATE), _UPDATE), _CANDIDATE),
+        op("Add", op("Mul", op("Sub", 1.0, _UPDATE), _CANDIDATE), op("Mul", _UPDATE, Var("h"))),
+    )
+)
+"""``n + z * (h - n)``, as PyTorch's kernels have it, or ``(1 - z) * n + z * h``, as its documentation writes it.
+
+i_* and h_* are products of the input and of the state.
+"""
+
+_FOLDED_TOLERANCE = 1e-4
+"""How exactly gates that an exporter computed beforehand must be those of the weights: float32, in another order."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The nodes and constants that stand for a cell."""
+    """A cell: its last node, what its gates are computed from, and the tensor that holds its state."""
 
-    nodes: tuple[Node, ...]
-    constants: Mapping[str, Array]
+    node: Node
+    of_input: Gates
+    of_state: Gates
+    state: str
+    projected: bool
+    """Whether the input's gates are computed elsewhere, for all timesteps at once; ``of_input`` is an identity then."""
 
 
 @dataclass(frozen=True)
-class _Gates:
-    """What three gates are computed from: ``weight (3 * hidden, size)`` and ``bias (3 * hidden,)``, rows r, z, n."""
+class _Candidate:
+    node: Node
+    of_input: Gates
+    of_state: Gates | Array
+    state: str
+    projected: bool
 
-    source: str
-    weight: Array
-    bias: Array | None
+
+def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
+    """Return the cells of a graph by the identity of their last node, the one that writes the new state."""
+    candidates = [found for node in nodes if node.op == "Add" and (found := _candidate(node, matcher)) is not None]
+    by_state: dict[str, Gates] = {
+        origin(each.state, matcher): each.of_state for each in candidates if isinstance(each.of_state, Gates)
+    }
+    cells = {}
+    for each in candidates:
+        gates = each.of_state
+        if not isinstance(gates, Gates):
+            recurrent = by_state.get(each.node.outputs[0])
+            if recurrent is None or not _gives(recurrent, matcher.constant(each.state), gates):
+                raise each.node.unsupported(
+                    "it ends a GRU cell whose state is a constant, and the exporter left out the recurrent weights",
+                    "give the state as an input of the model and its new value as an output, and export again",
+                )
+            gates = recurrent
+        cells[id(each.node)] = Cell(each.node, each.of_input, gates, each.state, each.projected)
+    return cells
 
 
-def find_cell(node: Node, matcher: Matcher) -> Cell | None:
-    """Return the GRU that ends in this node: the one that writes a cell's new state. None if there is none."""
+def is_unrolled(cells: Collection[Cell], matcher: Matcher) -> bool:
+    """Say whether cells hand their state on to others with the same weights."""
+    weights = {cell.node.outputs[0]: cell.of_state.key for cell in cells}
+    return any(weights.get(origin(cell.state, matcher)) == cell.of_state.key for cell in cells)
+
+
+def _candidate(node: Node, matcher: Matcher) -> _Candidate | None:
     if not node.outputs:
         return None
     for bindings in matcher.match(_STATE, node.outputs[0]):
-        gates = _cell_gates(bindings, matcher)
-        if gates is not None:
-            return _as_gru(node, *gates)
+        found = _with_gates(node, bindings, matcher)
+        if found is not None:
+            return found
     return None
 
 
-def _cell_gates(bindings: Bindings, matcher: Matcher) -> tuple[_Gates, _Gates] | None:
-    of_input = _gates(tuple(bindings[f"i_{gate}"] for gate in "rzn"), matcher)
-    of_state = _gates(tuple(bindings[f"h_{gate}"] for gate in "rzn"), matcher)
-    if of_input is None or of_state is None or of_state.source != bindings["h"]:
+def _with_gates(node: Node, bindings: Bindings, matcher: Matcher) -> _Candidate | None:
+    names_x, names_h = (tuple(bindings[f"{side}_{gate}"] for gate in "rzn") for side in "ih")
+    of_state: Gates | Array | None = find_gates(names_h, matcher)
+    if isinstance(of_state, Gates):
+        hidden_size = of_state.weight.shape[1]
+        if not same_data(of_state.source, bindings["h"], matcher) or of_state.weight.shape[0] != 3 * hidden_size:
+            return None
+    else:
+        of_state = constant_gates(names_h, matcher)
+        if of_state is None or of_state.shape[1] % 3:
+            return None
+        hidden_size = of_state.shape[1] // 3
+    of_input = find_gates(names_x, matcher)
+    projected = of_input is None and thirds_of(names_x, matcher)
+    if projected:
+        of_input = Gates(projected, np.eye(3 * hidden_size, dtype=np.float32), None, None)
+    if of_input is None or of_input.weight.shape[0] != 3 * hidden_size:
         return None
-    rows, hidden_size = of_state.weight.shape
-    return (of_input, of_state) if rows == 3 * hidden_size and of_input.weight.shape[0] == rows else None
+    return _Candidate(node, of_input, of_state, bindings["h"], bool(projected))
 
 
-def _gates(names: tuple[str, ...], matcher: Matcher) -> _Gates | None:
-    """Return the linear layer whose output a Split gives in three equal parts, if these are their names."""
-    split = matcher.producers.get(names[0])
-    if split is None or split.op != "Split" or split.outputs != names:
-        return None
-    axis, count = split.attributes.get("axis"), split.attributes.get("num_outputs", 3)
-    if not _has_only(split, {"axis", "split", "num_outputs"}) or axis not in (1, -1) or count != 3:
-        return None
-    sizes = split.attributes.get("split")
-    if len(split.inputs) > 1 and split.inputs[1]:
-        sizes = matcher.integers(split.inputs[1])
-    if isinstance(sizes, tuple) and len(set(sizes)) != 1:
-        return None
-    return _linear(split.inputs[0], matcher)
+def _gives(gates: Gates, state: Array | None, expected: Array) -> bool:
+    """Say whether a constant state gives these gates."""
+    if state is None or state.shape[-1:] != gates.weight.shape[1:]:
+        return False
+    found = state.reshape(-1, state.shape[-1]) @ gates.weight.T + (0 if gates.bias is None else gates.bias)
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=_FOLDED_TOLERANCE)
 
 
-def _linear(name: str, matcher: Matcher) -> _Gates | None:
-    node = matcher.producers.get(name)
-    if node is None:
-        return None
-    if node.op == "Add" and len(node.inputs) == 2:
-        return _with_bias(node, matcher)
-    weight = matcher.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if weight is None or weight.ndim != 2 or node.op not in ("Gemm", "MatMul"):
-        return None
-    if node.op == "MatMul" and _has_only(node, set()):
-        return _Gates(node.inputs[0], weight.T, None)
-    plain = all(node.attributes.get(key, 1.0) == 1.0 for key in ("alpha", "beta"))
-    if not plain or node.attributes.get("transA") or not _has_only(node, {"alpha", "beta", "transA", "transB"}):
-        return None
-    bias = matcher.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    if len(node.inputs) > 2 and node.inputs[2] and bias is None:
-        return None
-    return _checked(_Gates(node.inputs[0], weight if node.attributes.get("transB") else weight.T, bias))
+class CellWriter:
+    """Writes cells as nodes that `interpret` knows; cells with the same weights share their constants.
 
+    Parameters
+    ----------
+    unrolled
+        Whether they are the timesteps of a loop.
+    """
 
-def _has_only(node: Node, understood: set[str]) -> bool:
-    return set(node.attributes) <= understood
+    def __init__(self, *, unrolled: bool) -> None:
+        self.constants: dict[str, Array] = {}
+        self._unrolled = unrolled
+        self._names: dict[object, str] = {}
 
+    def write(self, cell: Cell) -> Node:
+        """Return the node that stands for a cell."""
+        node = cell.node
+        inputs = (cell.of_input.source, *self._weights(cell), cell.state)
+        attributes = {"projected": int(cell.projected), "unrolled": int(self._unrolled)}
+        return Node(node.name, CELL, inputs, node.outputs[:1], attributes, node.module)
 
-def _with_bias(node: Node, matcher: Matcher) -> _Gates | None:
-    for product, offset in (node.inputs, node.inputs[::-1]):
-        bias = matcher.constant(offset)
-        gates = None if bias is None else _linear(product, matcher)
-        if gates is not None and gates.bias is None:
-            return _checked(_Gates(gates.source, gates.weight, bias))
-    return None
-
-
-def _checked(gates: _Gates) -> _Gates | None:
-    return gates if gates.bias is None or gates.bias.shape == gates.weight.shape[:1] else None
-
-
-def _as_gru(node: Node, of_input: _Gates, of_state: _Gates) -> Cell:
-    new_state = node.outputs[0]
-    hidden_size = of_state.weight.shape[1]
-    name = {part: f"{new_state}/{part}" for part in ("x", "h", "W", "R", "B", "Y_h")}
-    constants = {name["W"]: _zrn(of_input.weight)[None], name["R"]: _zrn(of_state.weight)[None]}
-    has_bias = of_input.bias is not None or of_state.bias is not None
-    if has_bias:
-        biases = (np.zeros(3 * hidden_size, np.float32) if g.bias is None else g.bias for g in (of_input, of_state))
-        constants[name["B"]] = np.concatenate([_zrn(bias) for bias in biases])[None]
-    inputs = (name["x"], name["W"], name["R"], name["B"] if has_bias else "", "", name["h"])
-    attributes = {"hidden_size": hidden_size, "linear_before_reset": 1}
-    nodes = (
-        Node(node.name, "Unsqueeze", (of_input.source,), (name["x"],), {"axes": (0,)}),
-        Node(node.name, "Unsqueeze", (of_state.source,), (name["h"],), {"axes": (0,)}),
-        Node(node.name, "GRU", inputs, ("", name["Y_h"]), attributes, node.module),
-        Node(node.name, "Squeeze", (name["Y_h"],), (new_state,), {"axes": (0,)}),
-    )
-    return Cell(nodes, constants)
+    def _weights(self, cell: Cell) -> tuple[str, str, str]:
+        hidden_size = cell.of_state.weight.shape[1]
+        sides = (cell.of_input, cell.of_state)
+        key = (hidden_size, *(gates.key for gates in sides))
+        if key not in self._names:
+            self._names[key] = stem = f"{cell.node.outputs[0]}/weights"
+            self.constants[f"{stem}/W"] = _zrn(cell.of_input.weight)[None]
+            self.constants[f"{stem}/R"] = _zrn(cell.of_state.weight)[None]
+            if any(gates.bias is not None for gates in sides):
+                zeros = np.zeros(3 * hidden_size, np.float32)
+                biases = [_zrn(zeros if gates.bias is None else gates.bias) for gates in sides]
+                self.constants[f"{stem}/B"] = np.concatenate(biases)[None]
+        stem = self._names[key]
+        return f"{stem}/W", f"{stem}/R", f"{stem}/B" if f"{stem}/B" in self.constants else ""
 
 
 def _zrn(array: Array) -> Array:

@@ -23,9 +23,45 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (tensors[0],)
     if any(len(tensor.dims) != len(tensors[0].dims) for tensor in tensors):
         raise node.invalid("its inputs have different numbers of axes")
+    sequence = _whole_sequence(tensors, index)
+    if sequence is not None:
+        return (sequence,)
+    if len({None if tensor.at is None else (tensor.at[0].root, tensor.at[1]) for tensor in tensors}) > 1:
+        tensors = [tensor.settled() for tensor in tensors]
     if index < len(tensors[0].dims) - 1 and all(_stackable(tensor, index) for tensor in tensors):
         return (_stack(node, tensors, index),)
+    if index == len(tensors[0].dims) - 1 and _are_states_of_groups(tensors):
+        return (_side_by_side(node, tensors, build),)
     return (_concat_features(node, tensors, index, build),)
+
+
+def _are_states_of_groups(tensors: list[Tensor]) -> bool:
+    """Say whether these are the final states of as many GRUs, of one size."""
+    alone = all(len(tensor.rows) == 1 and tensor.rows[0].final and not tensor.rows[0].picked for tensor in tensors)
+    return alone and len({tensor.shape for tensor in tensors}) == 1 and all(len(t.dims[-1]) == 1 for t in tensors)
+
+
+def _side_by_side(node: Node, tensors: list[Tensor], build: Builder) -> Tensor:
+    """Return states joined along their features, as rows: they may be joined, or be the states that a model returns."""
+    first = tensors[0]
+    rows = tuple(tensor.rows[0] for tensor in tensors)
+    for other in tensors[1:]:
+        for position in range(len(first.dims) - 1):
+            first = first.with_dim(position, _common(node, first, other, position, build))
+    stack, dim = stacked(rows, node)
+    return replace(first.with_dim(len(first.dims) - 1, (*dim, *first.dims[-1])), rows=rows, stack=stack)
+
+
+def _whole_sequence(tensors: list[Tensor], index: int) -> Tensor | None:
+    """Return the value whose timesteps, all of them in order, are put together again; None if they are not that."""
+    first = tensors[0]
+    if first.at is None or any(tensor.at is None or tensor.dims[index] for tensor in tensors):
+        return None
+    axis = first.at[0]
+    found = [(tensor.rows, tensor.at[0].root, tensor.at[1]) for tensor in tensors if tensor.at is not None]
+    if found != [(first.rows, axis.root, position) for position in range(axis.size)]:
+        return None
+    return replace(first, at=None).with_dim(index, (axis,))
 
 
 def align(node: Node, tensors: list[Tensor], build: Builder, skip: int | None = None) -> list[Tensor]:
@@ -41,7 +77,7 @@ def align(node: Node, tensors: list[Tensor], build: Builder, skip: int | None = 
     for other in tensors[1:]:
         for index in range(len(first.dims)):
             if index != skip:
-                first = first.with_dim(index, _common(node, first, other, index))
+                first = first.with_dim(index, _common(node, first, other, index, build))
     return [first, *tensors[1:]]
 
 
@@ -66,11 +102,14 @@ def rows_along(tensor: Tensor, index: int) -> tuple[Row, ...]:
     return tuple(row for position in range(dim[0].size) for row in tensor.picking(dim[0], position))
 
 
-def _common(node: Node, first: Tensor, other: Tensor, index: int) -> Dim:
+def _common(node: Node, first: Tensor, other: Tensor, index: int, build: Builder) -> Dim:
     """Return the axes of a dimension that two tensors share, found to be the same."""
     mine, others = first.dims[index], other.dims[index]
     if len(mine) != len(others):
         if first.shape[index] == other.shape[index] == 1:
+            return mine or others
+        short = other if mine else first
+        if any(axis.role is Role.TIME for axis in mine or others) and build.is_single(short.rows[0].value):
             return mine or others
         raise node.unsupported(
             f"it combines values of the shapes {first.shape} and {other.shape}, whose axes are not the same",

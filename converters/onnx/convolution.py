@@ -13,7 +13,7 @@ from .builder import Builder
 from .dense import require_features
 from .graph import Node
 from .movement import tensor_input
-from .parameters import constant, integers, optional, required
+from .parameters import constant, integers, optional, required, slice_ranges
 from .values import Arguments, Row, Tensor, Value
 
 
@@ -57,7 +57,7 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.unsupported("its stride is not 1", "a stream gives one output for each input")
     if (node.integers("kernel_shape") or (kernel_size,))[0] != kernel_size or group < 1 or dilation < 1:
         raise node.invalid("its attributes do not fit its weights")
-    _check_causal(node, padding, (kernel_size - 1) * dilation)
+    surplus = _surplus(node, padding, (kernel_size - 1) * dilation)
     require_features(node, tensor, 1, inputs_per_group * group)
     for axis in tensor.dims[2]:
         axis.require(Role.TIME, node)
@@ -76,23 +76,47 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     )
     name = build.add(layer, weights)
     feature = Axis(output_size, f"the feature axis of {name!r}", Role.FEATURE)
-    return (tensor.with_row(Row(name)).with_dim(1, (feature,)),)
+    result = tensor.with_row(Row(name)).with_dim(1, (feature,))
+    if not surplus:
+        return (result,)
+    (time,) = tensor.dims[2] or (Axis(1, f"the timestep of {name!r}", Role.TIME),)
+    longer = Axis(time.size + surplus, f"{time.where}, padded", Role.TIME, part_of=time)
+    return (replace(result.with_dim(2, (longer,)), surplus=surplus, uncut=(time,)),)
 
 
-def _check_causal(node: Node, padding: int, history: int) -> None:
+def without_surplus(node: Node, args: Arguments, tensor: Tensor) -> Tensor:
+    """Return what a Slice leaves of a Conv that padded on both sides: the timesteps that no later ones changed."""
+    ((index, kept),) = slice_ranges(node, args, tensor.shape, [False] * len(tensor.dims)).items() or ((0, range(0)),)
+    length = tensor.shape[index] - tensor.surplus
+    if tensor.dims[index][:1] != tensor.dims[2][:1] or kept != range(length):
+        raise node.unsupported(
+            f"it keeps {kept} of a convolution that looks {tensor.surplus} timesteps ahead",
+            "cut the last timesteps off, as many as the convolution pads, or pad on the left only",
+        )
+    return replace(tensor.with_dim(index, tensor.uncut), surplus=0, uncut=())
+
+
+def _surplus(node: Node, padding: int, history: int) -> int:
+    """Return how many timesteps a Conv writes behind the last one of its input; refuse one that looks ahead."""
     automatic = node.text("auto_pad", "NOTSET")
     before, after = (*node.integers("pads"), 0, 0)[:2]
     if automatic == "SAME_UPPER" and history == 0:
         automatic = "NOTSET"
-    if automatic not in ("NOTSET", "VALID") or after != 0 or padding + before != history:
+    if automatic not in ("NOTSET", "VALID") or not 0 <= after <= history or padding + before != history:
         raise node.unsupported(
             f"expected padding by {history} timesteps before the first and none after the last, got {padding + before} "
             f"and {after}",
             "a convolution that looks ahead, or shortens the sequence, cannot run in a stream: pad on the left only",
         )
+    return after
 
 
 def refuse_padding(node: Node, args: Arguments) -> None:
-    """Raise UnsupportedError if a node other than Conv reads a padded tensor."""
+    """Raise UnsupportedError if a node reads a sequence that is padded before or behind."""
     if any(isinstance(value, Tensor) and value.padding for value in args):
         raise node.unsupported("it reads a padded sequence", "only a Conv may follow a Pad")
+    if any(isinstance(value, Tensor) and value.surplus for value in args):
+        raise node.unsupported(
+            "it reads a convolution that looks ahead, because it pads behind the last timestep",
+            "cut the padding off the end of its output first, or pad on the left only",
+        )

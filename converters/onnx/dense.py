@@ -22,7 +22,8 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """MatMul with a constant matrix (input size, output size) on the right: a Linear layer without bias."""
     if not isinstance(required(node, args, 1), np.ndarray) or not isinstance(required(node, args, 0), Tensor):
         raise node.unsupported(
-            "it multiplies two values, or a value from the left", "only a value times a constant matrix is supported"
+            "it multiplies two values with each other, as attention does, or a value from the left",
+            "only a value times a constant matrix is supported",
         )
     matrix = constant(node, args[1], "matrix")
     while matrix.ndim > 2 and matrix.shape[0] == 1:

@@ -10,9 +10,9 @@ import numpy as np
 from grurt.errors import ConversionError, UnsupportedError
 
 from . import parameters
+from .elements import dtype_of
 from .graph import Array, Node
 from .parameters import constant, optional, required
-from .tensors import dtype_of
 from .values import Arguments
 
 Fold = Callable[[Node, Arguments], tuple[Array, ...]]

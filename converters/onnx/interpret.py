@@ -9,11 +9,25 @@ import numpy as np
 
 from grurt.errors import UnsupportedError
 
-from . import combining, convolution, dense, elementwise, movement, normalization, recurrent, selection
-from .axes import Axis
+from . import (
+    combining,
+    convolution,
+    dense,
+    elementwise,
+    grids,
+    lengths,
+    movement,
+    normalization,
+    recurrent,
+    selection,
+    steps,
+)
+from .axes import Axis, Role
 from .builder import Builder
+from .cells import CELL
 from .folding import Folder
 from .graph import Array, Declaration, Graph, Node
+from .grids import TimeAxis
 from .refusals import reason_against
 from .values import Arguments, Row, Tensor, Value
 
@@ -36,7 +50,9 @@ class Interpretation:
     outputs: Mapping[str, Tensor]
 
 
-def interpret(graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int]) -> Interpretation:
+def interpret(
+    graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int], time_axis: TimeAxis | None = None
+) -> Interpretation:
     """Return the layers that a graph computes with.
 
     Parameters
@@ -47,6 +63,8 @@ def interpret(graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int])
         Its live nodes, each after those that it reads.
     open_sizes
         Gives a number for each size that the file leaves open, by its name.
+    time_axis
+        For graphs whose GRUs scan different axes, the one that is time; see `grids`.
 
     Raises
     ------
@@ -54,9 +72,17 @@ def interpret(graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int])
         If the graph contradicts itself, or holds something that is not supported.
     """
     held = sum(array.size for array in graph.constants.values())
-    build = Builder([port.name for port in graph.inputs], 4 * held + SPARE_ELEMENTS)
+    unrolled = any(node.op == CELL and node.attributes.get("unrolled") for node in nodes)
+    build = Builder(
+        [port.name for port in graph.inputs], 4 * held + SPARE_ELEMENTS, unrolled=unrolled, grid=time_axis is not None
+    )
     folder = Folder(4 * held + SPARE_ELEMENTS)
     inputs = {port.name: _input(port, open_sizes) for port in graph.inputs}
+    if time_axis is not None:
+        name, index = time_axis
+        inputs[name].dims[index][0].require(Role.TIME, Node("", "input", (), (name,)))
+        if index > 0:
+            inputs[name].dims[0][0].require(Role.BATCH, Node("", "input", (), (name,)))
     values: dict[str, Value] = {**graph.constants, **inputs}
     handlers = _handlers(graph.opset)
     for node in nodes:
@@ -79,10 +105,34 @@ def _evaluate(
             raise node.unsupported(*reason_against(node.op))
         if node.op not in _READ_PADDING:
             convolution.refuse_padding(node, args)
+        if node.op not in _MANY_POSITIONS and (node.op not in _AT_ONE_POSITION or not _at_one_position(args)):
+            args = tuple(value.settled() if isinstance(value, Tensor) else value for value in args)
+        if build.grid and node.op not in _MOVEMENT:
+            args = _formed(node, args, build)
         results = handlers[node.op](node, args, build)
     if unread := node.unread():
         raise node.unsupported(f"its attribute {unread[0][:50]!r} is not understood")
     return results
+
+
+def _formed(node: Node, args: Arguments, build: Builder) -> Arguments:
+    """Return the values that a node reads, on a grid, as grids or vectors, whichever their axes tell."""
+    for value in args[:1]:
+        if isinstance(value, Tensor) and value.dims and _reads_last_axis(node, len(value.dims)):
+            grids.learn_positions(node, value, len(value.dims) - 1)
+    return tuple(grids.formed(node, value, build) if isinstance(value, Tensor) else value for value in args)
+
+
+def _reads_last_axis(node: Node, rank: int) -> bool:
+    """Say whether the last axis of a node's input holds features."""
+    norm = node.op == "LayerNormalization" and node.attributes.get("axis", -1) in (-1, rank - 1)
+    return norm or node.op in ("MatMul", "Gemm")
+
+
+def _at_one_position(args: Arguments) -> bool:
+    """Say whether all values that a node reads are at the same position of the same axis."""
+    places = [value.at for value in args if isinstance(value, Tensor)]
+    return len({None if at is None else (at[0].root, at[1]) for at in places}) == 1
 
 
 def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
@@ -106,7 +156,7 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
 def _output(port: Declaration, value: Value) -> Tensor:
     if isinstance(value, np.ndarray):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is a constant, which does not depend on any input")
-    if value.padding or value.integer:
+    if value.padding or value.surplus or value.integer:
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
     return value
 
@@ -121,9 +171,26 @@ def _handlers(opset: int) -> dict[str, Handler]:
     return {**_HANDLERS, "Softmax": softmax, "LogSoftmax": softmax}
 
 
-_READ_PADDING = frozenset({"Conv", "Pad", "Identity", "Transpose"})
+_READ_PADDING = frozenset({"Conv", "Pad", "Identity", "Transpose", "Slice", "Shape"})
+
+_AT_ONE_POSITION = frozenset(
+    {"Add", "BatchNormalization", "Cast", "Clip", "Div", "Dropout", "Flatten", "Gather", "Gelu", "Gemm", "Identity"}
+    | {"LayerNormalization", "LogSoftmax", "MatMul", "Mul", "Neg", "PRelu", "Reshape", "Shape", "Slice", "Softmax"}
+    | {"Split", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze", *elementwise.OPERATORS}
+)
+"""Operators that do to all timesteps of an unrolled loop what they do to one."""
+
+_MANY_POSITIONS = frozenset({CELL, "Concat"})
+"""Operators that see for themselves which timesteps they read."""
+
+_MOVEMENT = frozenset(
+    {"Cast", "Expand", "Flatten", "GRU", "Gather", "Tile", "Identity", "Reshape", "Shape", "Slice", "Split", "Squeeze"}
+    | {"Transpose", "Unsqueeze"}
+)
+"""Operators that move axes only, and GRU, which sees for itself which of them it scans."""
 
 _HANDLERS: dict[str, Handler] = {
+    CELL: steps.cell,
     "Add": dense.add,
     "BatchNormalization": normalization.batch_normalization,
     "Cast": movement.cast,
@@ -147,11 +214,14 @@ _HANDLERS: dict[str, Handler] = {
     "Pad": convolution.pad,
     "Reshape": movement.reshape,
     "Shape": movement.shape,
+    "ScatterElements": lengths.scatter_elements,
     "Slice": selection.slice_,
     "Split": selection.split,
     "Squeeze": movement.squeeze,
     "Sub": dense.subtract,
     "Sum": dense.add,
+    "Tile": movement.tile,
+    "TopK": lengths.top_k,
     "Transpose": movement.transpose,
     "Unsqueeze": movement.unsqueeze,
     **dict.fromkeys(elementwise.OPERATORS, elementwise.simple),

@@ -94,6 +94,9 @@ class Matcher:
 
     def _array(self, tensor: str) -> Array | None:
         node = self.producers.get(tensor)
+        while node is not None and node.op == "Identity" and node.inputs:
+            tensor = node.inputs[0]
+            node = self.producers.get(tensor)
         if node is not None and node.op == "Constant":
             value = node.attributes.get("value")
             return value if isinstance(value, np.ndarray) else None

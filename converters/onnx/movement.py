@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from . import parameters
-from .axes import regroup
+from .axes import Axis, Role, regroup
 from .builder import Builder
+from .elements import dtype_of
 from .folding import shape_slice
 from .graph import Node
 from .parameters import constant, optional, required
-from .tensors import dtype_of
 from .values import Arguments, Tensor, Value
 
 _TOKENS = (np.dtype(np.int32), np.dtype(np.int64))
@@ -86,14 +87,39 @@ def flatten(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 
 def expand(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Expand, where it repeats nothing."""
+    """Expand, where it repeats nothing, or a vector over timesteps."""
     tensor = tensor_input(node, args)
     target = parameters.integers(node, optional(args, 1), "shape")
-    shape = tensor.shape
-    repeats = zip(target[::-1], shape[::-1], strict=False)
-    if len(target) > len(shape) or any(size not in (1, own) for size, own in repeats):
-        raise node.unsupported(f"it repeats a value of shape {shape} to {target}")
-    return (tensor,)
+    rank = max(len(target), len(tensor.dims))
+    wanted = (1,) * (rank - len(target)) + target
+    tensor = replace(tensor, dims=((),) * (rank - len(tensor.dims)) + tensor.dims)
+    repeats = [size if own == 1 else 1 for size, own in zip(wanted, tensor.shape, strict=True)]
+    if any(size not in (1, own) and own != 1 for size, own in zip(wanted, tensor.shape, strict=True)):
+        raise node.invalid(f"it expands a value of shape {tensor.shape} to {target}")
+    return (_repeated(node, tensor, repeats),)
+
+
+def tile(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Tile, where it repeats nothing, or a vector over timesteps."""
+    tensor = tensor_input(node, args)
+    repeats = parameters.integers(node, optional(args, 1), "repeats")
+    if len(repeats) != len(tensor.dims):
+        raise node.invalid(f"expected a number of repeats for each of {len(tensor.dims)} axes, got {len(repeats)}")
+    return (_repeated(node, tensor, repeats),)
+
+
+def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int]) -> Tensor:
+    """Return the tensor repeated along one axis that means nothing: a time axis, along which the vector is the same."""
+    places = [index for index, count in enumerate(repeats) if count != 1]
+    if not places:
+        return tensor
+    if len(places) > 1 or tensor.dims[places[0]] or repeats[places[0]] < 1:
+        raise node.unsupported(
+            f"it repeats a value of shape {tensor.shape} {tuple(repeats)} times",
+            "a vector can be repeated along the time axis of another value",
+        )
+    time = Axis(repeats[places[0]], f"the axis along which {node} repeats a vector", Role.TIME, dynamic=True)
+    return tensor.with_dim(places[0], (time,))
 
 
 def without(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:

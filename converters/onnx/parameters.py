@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .elements import MAX_RANK
 from .graph import Array, Node
-from .tensors import MAX_RANK
 from .values import Arguments, Value
 
 _OPEN_END = 2**31 - 1

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .cells import find_cell
-from .graph import Array, Graph, Node
+from .cells import CellWriter, find_cells, is_unrolled
+from .graph import Graph, Node
 from .matching import AnyOf, Matcher, Template, Var, op
 
 _X = Var("x")
@@ -45,16 +45,15 @@ _LAST = frozenset({"Mul", "Div", "Where"})
 def recompose(graph: Graph) -> Graph:
     """Return the graph with functions and GRU cells as one operator each."""
     matcher = Matcher(graph)
+    cells = find_cells(graph.nodes, matcher)
+    writer = CellWriter(unrolled=is_unrolled(cells.values(), matcher))
     nodes: list[Node] = []
-    constants: dict[str, Array] = dict(graph.constants)
     for node in graph.nodes:
-        cell = find_cell(node, matcher) if node.op == "Add" else None
-        if cell is not None:
-            nodes.extend(cell.nodes)
-            constants.update(cell.constants)
+        if id(node) in cells:
+            nodes.append(writer.write(cells[id(node)]))
         else:
             nodes.append(_function(node, matcher) if node.op in _LAST else node)
-    return replace(graph, nodes=tuple(nodes), constants=constants)
+    return replace(graph, nodes=tuple(nodes), constants={**graph.constants, **writer.constants})
 
 
 def _function(node: Node, matcher: Matcher) -> Node:

@@ -11,8 +11,9 @@ from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
 
 from grurt.errors import ConversionError, UnsupportedError
 
+from .elements import MAX_RANK, dtype_of
 from .graph import Attribute, Declaration, Graph, Node
-from .tensors import MAX_RANK, ExternalData, dtype_of, read_tensor, text
+from .tensors import ExternalData, read_tensor, text
 
 OLDEST_OPSET = 7
 MAX_NODES = 200_000

@@ -6,6 +6,7 @@ Source: operator ``GRU`` of the ONNX specification. Its rows are in grurt's own 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -13,17 +14,40 @@ import numpy as np
 
 from grurt.layers import GRU
 
+from . import grids
 from .axes import Axis, Dim, Role
 from .builder import Builder, StateSource
 from .combining import rows_along
 from .dense import require_features, without_repeats
 from .elementwise import gru_activations
 from .graph import Array, Node
+from .lengths import lengths_of_sequences
 from .movement import tensor_input
 from .parameters import constant, optional, required
 from .values import Arguments, Row, Tensor, Value, stacked
 
+
+@dataclass(frozen=True)
+class Initial:
+    """Where the initial state of a GRU comes from; zeros if from nowhere.
+
+    Parameters
+    ----------
+    constant
+        A learned state that is not zero.
+    source
+        An input of the model.
+    value
+        A value that other layers compute before the GRU begins, as an encoder does for its decoder.
+    """
+
+    constant: Array | None = None
+    source: StateSource | None = None
+    value: str | None = None
+
+
 Direction = Literal["forward", "reverse"]
+Scan = Literal["time", "positions"]
 
 _DIRECTIONS: dict[str, tuple[Direction, ...]] = {
     "forward": ("forward",),
@@ -37,75 +61,120 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     directions = _DIRECTIONS.get(node.text("direction", "forward"))
     if directions is None:
         raise node.invalid("its direction is none of forward, reverse, bidirectional")
-    if optional(args, 4) is not None:
-        raise node.unsupported(
-            "sequence_lens, the lengths of padded sequences, is not supported",
-            "export the model without packed sequences; grurt's own run takes lengths",
-        )
     batch_first = bool(node.integer("layout", 0))
     source = build.single(tensor_input(node, args), node)
     if len(source.dims) != 3:
         raise node.invalid(f"expected an input of 3 axes, got the shape {source.shape}")
+    if build.is_single(source.rows[0].value) and source.rows[0].value in build.layers:
+        raise node.unsupported(
+            f"it reads one vector, {source.rows[0].value!r}, at every timestep",
+            "give it as the GRU's initial state, or join it with a sequence",
+        )
     time, batch = (source.dims[1], source.dims[0]) if batch_first else source.dims[:2]
-    _learn_scan_axes(node, time, batch)
-    layers = list(_layers(node, args, directions, source, build))
-    require_features(node, source, 2, layers[0][0].input_size)
-    states = _initial_states(node, optional(args, 5), layers[0][0], len(directions), batch_first)
+    scan = _learn_scan_axes(node, time, batch, build)
+    source = grids.formed(node, source, build) if build.grid else source
+    build.note_lengths(node, lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch))
+    w, r, b = gru_weights(node, args, len(directions))
+    require_features(node, source, 2, w.shape[2])
+    initials = _initial_states(node, optional(args, 5), r.shape[2], len(directions), batch_first, build)
+    if scan == "positions" and any(initial.source or initial.value for initial in initials):
+        raise node.unsupported(
+            "it scans positions inside each timestep, from a state that is an input or computed",
+            "such a GRU must begin with zeros or constants",
+        )
+    layers = _layers(node, w, directions, source, b, build, scan)
     names = []
-    for (layer, weights), (initial, state_source) in zip(layers, states, strict=True):
-        name = _add(layer, weights, initial, build, timeless=not time)
-        if state_source is not None:
-            build.state_sources[name] = state_source
-        names.append(name)
-    return _results(node, names, layers[0][0].hidden_size, time, batch, batch_first)
+    for index, (layer, initial) in enumerate(zip(layers, initials, strict=True)):
+        weights = (w[index], r[index], None if b is None else b[index])
+        names.append(add_gru(node, layer, weights, initial, build, timeless=not time))
+    return _results(node, names, r.shape[2], source, batch_first)
 
 
-def _add(layer: GRU, weights: dict[str, Array], initial: Array | None, build: Builder, *, timeless: bool) -> str:
-    if initial is None:
-        return build.add_gru(layer, weights, timeless=timeless)
-    learned = msgspec.structs.replace(layer, initial_state=True)
-    return build.add_gru(learned, weights | {"initial_state": initial}, timeless=timeless)
+def add_gru(
+    node: Node,
+    layer: GRU,
+    arrays: tuple[Array, Array, Array | None],
+    initial: Initial,
+    build: Builder,
+    *,
+    timeless: bool,
+) -> str:
+    """Add a GRU layer with its W, R and B, and return its name.
+
+    ``timeless``: the graph has no time axis, it is a single timestep.
+    """
+    w, r, b = arrays
+    weights = {"weight_ih": w, "weight_hh": r}
+    if b is not None:
+        weights["bias_ih"], weights["bias_hh"] = np.split(b, 2)
+    if initial.constant is not None:
+        layer = msgspec.structs.replace(layer, initial_state="learned")
+        weights["initial_state"] = initial.constant
+    elif initial.value is not None:
+        if timeless:
+            raise node.unsupported(
+                "its state is computed by other layers in the same timestep",
+                "a GRU's state must be that of the timestep before: an input of the model",
+            )
+        layer = msgspec.structs.replace(layer, inputs=(*layer.inputs, initial.value), initial_state="value")
+    name = build.add_gru(layer, weights, timeless=timeless)
+    if initial.source is not None:
+        build.state_sources[name] = initial.source
+    return name
 
 
-def _learn_scan_axes(node: Node, time: Dim, batch: Dim) -> None:
-    if len(time) > 1 or len(batch) > 1:
+def _learn_scan_axes(node: Node, time: Dim, batch: Dim, build: Builder) -> Scan:
+    """Learn what the axes of a GRU's input mean, and return which one it scans."""
+    if len(time) > 1 or (len(batch) > 1 and not build.grid):
         merged = " and ".join(axis.where for axis in (time if len(time) > 1 else batch))
         raise node.unsupported(f"it scans sequences that are made of several axes ({merged})")
+    if build.grid:
+        return _learn_grid_axes(node, time, batch)
     for axis in time:
         axis.require(Role.TIME, node)
     for axis in batch:
         axis.require(Role.BATCH, node)
+    return "time"
+
+
+def _learn_grid_axes(node: Node, time: Dim, batch: Dim) -> Scan:
+    over_time = not time or time[0].role is Role.TIME
+    for axis in time if not over_time else ():
+        axis.require(Role.POSITION, node)
+    for axis in batch:
+        if axis.role is None and axis.size > 1:
+            axis.require(Role.POSITION if over_time else Role.BATCH, node)
+        allowed = {Role.BATCH, Role.POSITION if over_time else Role.TIME, None}
+        if axis.role not in allowed:
+            raise node.unsupported(f"{axis.where} serves as the batch of a GRU, and as {axis.role} elsewhere")
+    return "time" if over_time else "positions"
 
 
 def _layers(
-    node: Node, args: Arguments, directions: tuple[Direction, ...], source: Tensor, build: Builder
-) -> Iterator[tuple[GRU, dict[str, Array]]]:
-    w, r, b = _weights(node, args, len(directions))
+    node: Node, w: Array, directions: tuple[Direction, ...], source: Tensor, b: Array | None, build: Builder, scan: Scan
+) -> Iterator[GRU]:
     name = build.name(node, "gru")
     clip = node.number("clip", 0.0)
     linear_before_reset = bool(node.integer("linear_before_reset", 0))
     for index, (direction, functions) in enumerate(
         zip(directions, gru_activations(node, len(directions)), strict=True)
     ):
-        weights = {"weight_ih": w[index], "weight_hh": r[index]}
-        if b is not None:
-            weights["bias_ih"], weights["bias_hh"] = np.split(b[index], 2)
-        layer = GRU(
+        yield GRU(
             name=name if index == 0 else build.unique(f"{name}_reverse"),
             inputs=(source.rows[0].value,),
             input_size=w.shape[2],
-            hidden_size=r.shape[2],
+            hidden_size=w.shape[1] // 3,
             direction=direction,
             linear_before_reset=linear_before_reset,
             bias=b is not None,
             gate_activation=functions[0],
             candidate_activation=functions[1],
             clip=clip if node.has("clip") else None,
+            scan=scan,
         )
-        yield layer, weights
 
 
-def _weights(node: Node, args: Arguments, directions: int) -> tuple[Array, Array, Array | None]:
+def gru_weights(node: Node, args: Arguments, directions: int) -> tuple[Array, Array, Array | None]:
     """Return W (directions, 3 * hidden, input), R (directions, 3 * hidden, hidden), B (directions, 6 * hidden)."""
     w = constant(node, required(node, args, 1), "weights W")
     r = constant(node, required(node, args, 2), "weights R")
@@ -126,19 +195,19 @@ def _weights(node: Node, args: Arguments, directions: int) -> tuple[Array, Array
 
 
 def _initial_states(
-    node: Node, value: Value | None, layer: GRU, directions: int, batch_first: bool
-) -> Iterator[tuple[Array | None, StateSource | None]]:
-    """Yield for each direction the learned initial state, if it is not zero, or the graph input that gives it."""
+    node: Node, value: Value | None, hidden_size: int, directions: int, batch_first: bool, build: Builder
+) -> list[Initial]:
+    """Return for each direction where its initial state comes from."""
     if value is None:
-        yield from [(None, None)] * directions
-    elif isinstance(value, np.ndarray):
+        return [Initial()] * directions
+    if isinstance(value, np.ndarray):
         array = value.swapaxes(0, 1) if batch_first and value.ndim == 3 else value
-        yield from ((state, None) for state in _constant_states(node, array, layer.hidden_size, directions))
-    else:
-        yield from ((None, source) for source in _given_states(node, value, directions, batch_first))
+        return [Initial(constant=state) for state in constant_states(node, array, hidden_size, directions)]
+    return list(_given_states(node, value, directions, batch_first, build))
 
 
-def _constant_states(node: Node, array: Array, hidden_size: int, directions: int) -> Iterator[Array | None]:
+def constant_states(node: Node, array: Array, hidden_size: int, directions: int) -> Iterator[Array | None]:
+    """Yield the initial state of each direction ``(hidden_size,)`` from a constant; None if it is zero."""
     if array.ndim != 3 or (array.shape[0], array.shape[2]) != (directions, hidden_size) or array.shape[1] < 1:
         expected = f"({directions}, batch, {hidden_size})"
         raise node.invalid(f"expected an initial state of shape {expected}, got {array.shape}")
@@ -152,7 +221,7 @@ def _constant_states(node: Node, array: Array, hidden_size: int, directions: int
         yield state if state.any() else None
 
 
-def _given_states(node: Node, tensor: Tensor, directions: int, batch_first: bool) -> Iterator[StateSource]:
+def _given_states(node: Node, tensor: Tensor, directions: int, batch_first: bool, build: Builder) -> Iterator[Initial]:
     if len(tensor.dims) != 3:
         raise node.invalid(f"expected an initial state of 3 axes, got the shape {tensor.shape}")
     position, batch = (1, 0) if batch_first else (0, 1)
@@ -160,34 +229,40 @@ def _given_states(node: Node, tensor: Tensor, directions: int, batch_first: bool
     if len(rows) != directions or len(tensor.dims[batch]) > 1 or len(tensor.dims[2]) > 1:
         raise node.unsupported(f"its initial state, of shape {tensor.shape}, is made of merged axes or too many states")
     for axis in tensor.dims[batch]:
-        axis.require(Role.BATCH, node)
+        if not build.grid:
+            axis.require(Role.BATCH, node)
+        elif axis.role is None:
+            build.merged_batches.add(axis.root)
     for axis in tensor.dims[2]:
         axis.require(Role.FEATURE, node)
     for row in rows:
-        yield _state_source(node, row)
+        yield given_state(node, row, build)
 
 
-def _state_source(node: Node, row: Row) -> StateSource:
-    if row.final or len(row.picked) > 1:
-        raise node.unsupported(
-            "its initial state is computed by other layers, as in an encoder-decoder",
-            "supported are zeros, constants, and inputs of the model",
-        )
+def given_state(node: Node, row: Row, build: Builder) -> Initial:
+    """Return the initial state that a row gives: an input of the model, or what other layers compute beforehand."""
+    if row.value in build.layers:
+        value = build.take(row, node)
+        return Initial(value=value if build.is_single(value) else build.step(value, last=True))
+    if len(row.picked) > 1:
+        raise node.unsupported("its initial state is selected along several axes of an input")
+    start = 0 if row.part is None else row.part[1]
     if not row.picked:
-        return StateSource(row.value, 0, None)
+        return Initial(source=StateSource(row.value, 0, None, start))
     axis, position = row.picked[0]
     axis.require(Role.STATE, node)
-    return StateSource(row.value, position, axis)
+    return Initial(source=StateSource(row.value, position, axis, start))
 
 
 def _results(
-    node: Node, names: list[str], hidden_size: int, time: Dim, batch: Dim, batch_first: bool
+    node: Node, names: list[str], hidden_size: int, source: Tensor, batch_first: bool
 ) -> tuple[Tensor, Tensor]:
+    time, batch = (source.dims[1], source.dims[0]) if batch_first else source.dims[:2]
     stack, direction = stacked(tuple(Row(name) for name in names), node)
     feature = (Axis(hidden_size, f"the feature axis of {names[0]!r}", Role.FEATURE),)
     every = (batch, time, direction, feature) if batch_first else (time, direction, batch, feature)
     last = (batch, direction, feature) if batch_first else (direction, batch, feature)
     return (
-        Tensor(tuple(Row(name) for name in names), every, stack),
-        Tensor(tuple(Row(name, final=True) for name in names), last, stack),
+        Tensor(tuple(Row(name) for name in names), every, stack, source.dropped),
+        Tensor(tuple(Row(name, final=True) for name in names), last, stack, source.dropped),
     )

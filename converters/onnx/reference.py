@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from grurt.axes import feature_size, fixed_sizes
 from grurt.errors import ConversionError
 from grurt.layers import TokenInput
 from grurt.model import Model
 from grurt.reference_run import ReferenceRun
-from grurt.signature import Port, StatePort
+from grurt.signature import AnyPort, Axis, LengthsPort, StatePort
 
 from ..sampling import SEED
 from .tensors import ExternalData, read_tensor
@@ -77,35 +78,48 @@ def _random_inputs(model: Model, proto: ModelProto) -> dict[str, Array]:
         port.name: [dim.dim_value if dim.HasField("dim_value") else None for dim in port.type.tensor_type.shape.dim]
         for port in proto.graph.input
     }
-    lengths: dict[str, int] = {}
-    for port in model.signature.inputs:
-        lengths |= {axis: size for axis, size in zip(port.axes, declared[port.name], strict=True) if size}
-    lengths = {"batch": BATCH, "time": STEPS, **lengths, "one": 1}
-    steps = lengths["batch"] * lengths["time"]
+    sizes = _sizes(model, declared)
+    steps = sizes["batch"] * sizes["time"]
     if steps * model.parameter_count > MAX_PRODUCTS:
         raise ConversionError(f"the file fixes its inputs to {steps} timesteps, too many for a test")
     random = np.random.default_rng(SEED)
-    vocabularies = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
     inputs = {}
     for port in model.signature.inputs:
-        shape = _shape(model, port, lengths)
+        own = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
+        own["batch_position"] = sizes["batch"] * own.get("position", 1)
+        given = zip(port.axes, declared[port.name], strict=True)
+        shape = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
         if math.prod(shape) > MAX_ELEMENTS:
             raise ConversionError(f"the file fixes the input {port.name!r} to the shape {shape}, too large for a test")
-        if isinstance(port, StatePort):
-            inputs[port.name] = random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-        elif port.value in vocabularies:
-            inputs[port.name] = random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
-        else:
-            inputs[port.name] = random.standard_normal(shape).astype(port.dtype)
+        inputs[port.name] = _random_input(model, port, shape, sizes["time"], random)
     return inputs
 
 
-def _shape(model: Model, port: Port, lengths: Mapping[str, int]) -> tuple[int, ...]:
+def _random_input(
+    model: Model, port: AnyPort, shape: tuple[int, ...], n_steps: int, random: np.random.Generator
+) -> Array:
+    if isinstance(port, LengthsPort):
+        lengths = np.sort(random.integers(1, n_steps, size=shape, endpoint=True))[::-1].copy()
+        lengths[lengths == lengths.max()] = n_steps
+        return lengths.astype(port.dtype)
     if isinstance(port, StatePort):
-        own = {"feature": model.state_shapes[port.states[0]][0], "state": len(port.states)}
-    else:
-        own = {"feature": model.values[port.value].size}
-    return tuple(own[axis] if axis in own else lengths[axis] for axis in port.axes)
+        return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
+    vocabularies = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
+    if port.value in vocabularies:
+        return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
+    return random.standard_normal(shape).astype(port.dtype)
+
+
+def _sizes(model: Model, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
+    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and `STEPS`."""
+    sizes: dict[Axis, int] = {"batch": BATCH, "time": STEPS}
+    for port in model.signature.inputs:
+        for axis, size in zip(port.axes, declared[port.name], strict=True):
+            if size and axis in ("batch", "time"):
+                sizes[axis] = size
+            elif size and axis == "batch_position" and not isinstance(port, LengthsPort):
+                sizes["batch"] = size // port.positions
+    return sizes
 
 
 def _with_weights_inside(proto: ModelProto, folder: Path | None) -> ModelProto:

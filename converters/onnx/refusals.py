@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from grurt.errors import UnsupportedError
 
+from .cells import CELL
 from .graph import Graph, Node
 
 _FLOAT_MODEL = (
@@ -27,7 +28,6 @@ _REASONS: dict[str, tuple[str, str]] = {
     "DequantizeLinear": _FLOAT_MODEL,
     "MatMulInteger": _FLOAT_MODEL,
     "QLinearMatMul": _FLOAT_MODEL,
-    "TopK": ("it sorts sequences, as packed sequences do", "export the model without packed sequences"),
     "ReduceMean": _OTHER_AXES,
     "ReduceMax": _OTHER_AXES,
     "ReduceSum": _OTHER_AXES,
@@ -55,7 +55,7 @@ def refuse_graph(graph: Graph, nodes: Iterable[Node]) -> None:
     for op in ("LSTM", "RNN", "DynamicQuantizeLinear", "MatMulInteger"):
         if op in ops:
             raise ops[op].unsupported(*_REASONS[op])
-    if "GRU" in ops:
+    if "GRU" in ops or CELL in ops:
         return
     keras = "keras" in graph.producer.lower() or graph.producer.startswith("tf2onnx")
     for op in ("Loop", "Scan"):

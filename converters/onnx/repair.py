@@ -7,10 +7,12 @@ the linear transformation before the reset gate. Such a file gives wrong answers
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from onnx import ModelProto, NodeProto, helper
+from typing import TYPE_CHECKING
 
 from .graph import Graph, Node
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 NOTE = "linear_before_reset=0, written by a faulty PyTorch exporter, was repaired to 1"
 
@@ -30,6 +32,8 @@ def repaired(proto: ModelProto) -> ModelProto | None:
     """Return a copy of the model with its faulty GRUs set right; None if it has none."""
     if proto.producer_name != "pytorch" or not any(map(_is_faulty, proto.graph.node)):
         return None
+    from onnx import ModelProto, helper
+
     copy = ModelProto()
     copy.CopyFrom(proto)
     for node in filter(_is_faulty, copy.graph.node):

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from grurt.layers import Embedding
+from grurt.layers import Concat, Embedding
 
-from . import parameters
+from . import convolution, parameters
 from .axes import Axis, Dim, Role
 from .builder import Builder
 from .graph import Array, Node
+from .lengths import reordered
 from .movement import tensor_input, without
 from .parameters import axis_index, constant, required
 from .values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
@@ -21,9 +22,11 @@ from .values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
 def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Slice: of states, of one timestep, or of everything."""
     tensor = tensor_input(node, args)
+    if tensor.surplus:
+        return (convolution.without_surplus(node, args, tensor),)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        tensor = _select(node, tensor, index, kept)
+        tensor = _select(node, tensor, index, kept, build)
     return (tensor,)
 
 
@@ -33,7 +36,7 @@ def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
     parts, start = [], 0
     for size in parameters.split_sizes(node, args, tensor.shape[index]):
-        parts.append(_select(node, tensor, index, range(start, start + size)))
+        parts.append(_select(node, tensor, index, range(start, start + size), build))
         start += size
     return tuple(parts)
 
@@ -43,25 +46,33 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     data, indices = required(node, args, 0), required(node, args, 1)
     if isinstance(data, np.ndarray):
         return (_embedding(node, data, tensor_input(node, args, 1), build),)
+    if isinstance(indices, Tensor) and indices.order is not None:
+        index = axis_index(node, node.integer("axis", 0), len(data.dims))
+        return (reordered(node, data, index, indices.order),)
     positions = constant(node, indices, "indices")
     index = axis_index(node, node.integer("axis", 0), len(data.dims))
     size = data.shape[index]
     if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
         raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
-    tensor = _select(node, data, index, kept)
+    tensor = _select(node, data, index, kept, build)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
 
 
-def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int]) -> Tensor:
+def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
     """Return the tensor at some positions of a dimension."""
     dim = tensor.dims[index]
     size = tensor.shape[index]
     if len(kept) == size and all(position == i for i, position in enumerate(kept[:MAX_STACK])):
         return tensor
     if isinstance(kept, range) and _starts_with_stack(tensor, dim):
-        return _select_direction(node, tensor, index, kept)
+        return _select_direction(node, tensor, index, kept, build)
+    if _are_features(tensor, index, len(kept)):
+        return _select_features(node, tensor, index, kept, build)
     axis = _selectable(node, tensor, dim, len(kept))
+    if build.unrolled and len(kept) == 1 and tensor.stack is None and tensor.at is None:
+        return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    tensor = tensor.settled()
     rows = tuple(row for position in kept for row in tensor.picking(axis, position))
     stack, new_dim = stacked(rows, node)
     if tensor.stack is not None and axis.root is not tensor.stack.root:
@@ -73,15 +84,53 @@ def _starts_with_stack(tensor: Tensor, dim: Dim) -> bool:
     return len(dim) == 2 and dim[0] is tensor.stack and dim[1].role is Role.FEATURE
 
 
-def _select_direction(node: Node, tensor: Tensor, index: int, kept: range) -> Tensor:
-    """Select whole rows from a dimension that merges them with their features: one direction of a bidirectional GRU."""
+def _select_direction(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
+    """Select from a dimension that merges rows with their features: whole rows, as one direction, or some features."""
     _, feature = tensor.dims[index]
     first, last = kept.start // feature.size, (kept.stop - 1) // feature.size
     if kept != range(first * feature.size, (last + 1) * feature.size) or not kept:
-        raise node.unsupported(f"it selects {len(kept)} of {tensor.shape[index]} features of a timestep")
+        return _select_features(node, build.single(tensor, node), index, kept, build)
     rows = tensor.rows[first : last + 1]
     stack, new_dim = stacked(rows, node)
     return replace(tensor.with_dim(index, (*new_dim, feature)), rows=rows, stack=stack)
+
+
+def _are_features(tensor: Tensor, index: int, count: int) -> bool:
+    """Say whether a selection is one of features.
+
+    Where no operator has told yet what the axis means, it is if it is the last one, and whole axes remain besides.
+    """
+    dim = tensor.dims[index]
+    if len(dim) != 1 or (tensor.stack is not None and dim[0].root is tensor.stack.root):
+        return False
+    unknown = dim[0].role is None and not dim[0].dynamic and not tensor.rows[0].final
+    last = index == len(tensor.dims) - 1 and (count > 1 or index > 1)
+    return dim[0].role is Role.FEATURE or (unknown and last and not tensor.integer)
+
+
+def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
+    """Return the tensor with some of its features: as a part of its rows, or, where they do not adjoin, joined."""
+    if not 0 < len(kept) <= MAX_STACK:
+        raise node.unsupported(f"it selects {len(kept)} positions of a tensor of shape {tensor.shape}")
+    axis = tensor.dims[index][0]
+    breaks = [place for place in range(1, len(kept)) if kept[place] != kept[place - 1] + 1]
+    runs = [(kept[start], kept[stop - 1] + 1) for start, stop in zip([0, *breaks], [*breaks, len(kept)], strict=True)]
+    if len(runs) == 1:
+        part = Axis(len(kept), f"a part of {axis.where}", part_of=axis)
+        rows = tuple(_part(row, axis, *runs[0]) for row in tensor.rows)
+        return replace(tensor.with_dim(index, (part,)), rows=rows)
+    if len(runs) > Concat.max_inputs:
+        raise node.unsupported(f"it selects {len(runs)} separate parts of {axis.where}", "select features that adjoin")
+    parts = [[_part(row, axis, *run) for run in runs] for row in tensor.rows]
+    joined = tuple(Row(build.joined(tuple(build.take(part, node) for part in each))) for each in parts)
+    feature = Axis(len(kept), f"the feature axis of {joined[0].value!r}", Role.FEATURE)
+    return replace(tensor.with_dim(index, (feature,)), rows=joined)
+
+
+def _part(row: Row, axis: Axis, start: int, stop: int) -> Row:
+    """Return a part of a row, also of one that is a part already."""
+    whole, offset = (row.part[0], row.part[1]) if row.part is not None else (axis, 0)
+    return replace(row, part=(whole, offset + start, offset + stop))
 
 
 def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
@@ -90,10 +139,6 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
     if len(dim) != 1:
         raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
     axis = dim[0]
-    if axis.role is Role.FEATURE:
-        raise node.unsupported(
-            f"it selects from the features of a timestep ({axis.where})", "a layer must read all features of a value"
-        )
     if axis.role is Role.BATCH:
         raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
     other_stack = tensor.stack is not None and axis.root is not tensor.stack.root
@@ -108,7 +153,7 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
 def _embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:
     if axis_index(node, node.integer("axis", 0), table.ndim) != 0 or table.ndim != 2 or table.dtype.kind != "f":
         raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
-    if not tokens.integer or tokens.stack is not None or tokens.rows[0].picked:
+    if not tokens.integer or tokens.order or tokens.stack is not None or tokens.rows[0].picked:
         raise node.unsupported("the tokens of an embedding must be an input of the model")
     source = tokens.rows[0].value
     size = build.vocabulary_sizes.setdefault(source, table.shape[0])

@@ -13,37 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError
+
+from .elements import MAX_RANK, STORED, Element, dtype_of
 
 Array = NDArray[Any]
 
-MAX_RANK = 16
-
-_BFLOAT16 = TensorProto.BFLOAT16
-_DTYPES: dict[int, np.dtype[Any]] = {
-    TensorProto.FLOAT: np.dtype("<f4"),
-    TensorProto.DOUBLE: np.dtype("<f8"),
-    TensorProto.FLOAT16: np.dtype("<f2"),
-    _BFLOAT16: np.dtype("<u2"),
-    TensorProto.INT64: np.dtype("<i8"),
-    TensorProto.INT32: np.dtype("<i4"),
-    TensorProto.INT16: np.dtype("<i2"),
-    TensorProto.INT8: np.dtype("<i1"),
-    TensorProto.UINT8: np.dtype("<u1"),
-    TensorProto.BOOL: np.dtype("?"),
-}
-_BITS_IN_INT32 = (TensorProto.FLOAT16, _BFLOAT16)
-
-
-def dtype_of(data_type: int, where: str) -> np.dtype[Any]:
-    """Return the NumPy dtype of an ONNX element type; bfloat16 is widened to float32. Raise UnsupportedError else."""
-    if data_type not in _DTYPES:
-        known = {number: name for name, number in TensorProto.DataType.items()}
-        raise UnsupportedError(
-            f"{where}: the element type {known.get(data_type, data_type)} is not supported; "
-            "convert the model before it was quantized, with floating-point weights"
-        )
-    return np.dtype(np.float32) if data_type == _BFLOAT16 else _DTYPES[data_type]
+_BITS_IN_INT32 = (Element.FLOAT16, Element.BFLOAT16)
 
 
 def read_tensor(proto: TensorProto, external: ExternalData) -> Array:
@@ -61,7 +37,7 @@ def read_tensor(proto: TensorProto, external: ExternalData) -> Array:
     shape = tuple(proto.dims)
     if len(shape) > MAX_RANK or any(size < 0 for size in shape):
         raise ConversionError(f"{where}: expected at most {MAX_RANK} axes, none of negative size, got {shape[:20]}")
-    dtype = _DTYPES[proto.data_type]
+    dtype = STORED[proto.data_type]
     if proto.data_location == TensorProto.EXTERNAL:
         flat = np.frombuffer(external.read(proto, math.prod(shape) * dtype.itemsize), dtype)
     elif proto.HasField("raw_data"):
@@ -72,7 +48,7 @@ def read_tensor(proto: TensorProto, external: ExternalData) -> Array:
         raise ConversionError(
             f"{where}: its shape {shape} needs {math.prod(shape)} elements, the file holds {flat.size}: it is damaged"
         )
-    array = _widened(flat) if proto.data_type == _BFLOAT16 else flat.astype(dtype.newbyteorder("="), copy=False)
+    array = _widened(flat) if proto.data_type == Element.BFLOAT16 else flat.astype(dtype.newbyteorder("="), copy=False)
     return array.reshape(shape)
 
 

@@ -23,11 +23,22 @@ class Row:
         Whether this is the state of a GRU after its scan rather than its outputs.
     picked
         Positions picked on axes of the value, which the row does not have any more.
+    part
+        Which of the value's features these are, and on which axis; None if all of them.
     """
 
     value: str
     final: bool = False
     picked: tuple[tuple[Axis, int], ...] = ()
+    part: tuple[Axis, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """Positions that bring an axis into another order: sorted, or back into its own."""
+
+    before: Axis
+    after: Axis
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,15 @@ class Tensor:
         Whether it holds integers: tokens.
     padding
         Timesteps of zeros before the first one, which only a Conv can read.
+    surplus
+        Timesteps behind the last one, which a Conv that pads on both sides writes and a Slice must cut off.
+    uncut
+        The axis of the timesteps without those.
+    order
+        What a Gather with these numbers does to an axis, where they are the result of sorting.
+    at
+        In an unrolled loop: the axis of the row's value that this is one position of, and the position. What a layer
+        makes of one timestep it makes of all, so layers are added for the whole value, and the position stays.
     """
 
     rows: tuple[Row, ...]
@@ -56,6 +76,10 @@ class Tensor:
     dropped: Dim = ()
     integer: bool = False
     padding: int = 0
+    surplus: int = 0
+    uncut: Dim = ()
+    order: Order | None = None
+    at: tuple[Axis, int] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,6 +94,13 @@ class Tensor:
         """Return the tensor with another dimension in one place, or, for None, without it."""
         middle = () if dim is None else (dim,)
         return replace(self, dims=(*self.dims[:index], *middle, *self.dims[index + 1 :]))
+
+    def settled(self) -> Tensor:
+        """Return the same tensor, with the position that it is at picked from its rows."""
+        if self.at is None:
+            return self
+        rows = tuple(replace(row, picked=(*row.picked, self.at)) for row in self.rows)
+        return replace(self, rows=rows, at=None)
 
     def picking(self, axis: Axis, position: int) -> tuple[Row, ...]:
         """Return the rows at one position of an axis."""

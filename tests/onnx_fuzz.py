@@ -1,0 +1,179 @@
+"""Mutates ONNX files and converts what comes out, in a process of limited memory that may open no other file.
+
+Run as a program, with the first seed, the number of files, and the folder of sound ones; prints what became of them.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+from collections import Counter
+from pathlib import Path
+
+import onnx
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+
+import grurt
+from grurt.converters.onnx import convert_onnx, convert_onnx_bytes
+from grurt.errors import GrurtError
+
+MEMORY = 3 << 30
+"""Bytes of address space: what Python, NumPy and the package onnx take, and one GiB more."""
+
+NUMBERS = [0, 1, -1, 2, 3, 7, 255, 2**31, 2**62, -(2**63), 2**63 - 1]
+OPERATORS = ["Expand", "Tile", "Range", "Gather", "Concat", "Reshape", "Split", "GRU", "Shape", "Slice", "Transpose"]
+OPERATORS += ["Squeeze", "Unsqueeze", "MatMul", "Gemm", "Add", "Mul", "Conv", "Pad", "TopK", "ScatterElements", "Cast"]
+OPERATORS += ["LayerNormalization", "BatchNormalization", "Softmax", "Identity", "grurt.GRUCell", "Loop", "LSTM"]
+ATTRIBUTES = ["axis", "axes", "layout", "split", "to", "perm", "num_outputs", "direction", "hidden_size", "clip"]
+ATTRIBUTES += ["activations", "activation_alpha", "pads", "dilations", "group", "transB", "alpha", "keepdims"]
+
+
+def mutated(data: bytes, source: random.Random) -> bytes:
+    """Return a file with a few bytes or a few parts of the graph changed."""
+    if source.random() < 0.4:
+        return _other_bytes(data, source)
+    model = onnx.load_model_from_string(data)
+    for _ in range(source.randrange(1, 4)):
+        source.choice(_MUTATIONS)(model, source)
+    return model.SerializeToString()
+
+
+def _other_bytes(data: bytes, source: random.Random) -> bytes:
+    changed = bytearray(data)
+    if source.random() < 0.15:
+        del changed[source.randrange(len(changed)) :]
+        return bytes(changed)
+    for _ in range(source.choice([1, 1, 2, 5, 50])):
+        changed[source.randrange(len(changed))] = source.randrange(256)
+    if source.random() < 0.2:
+        start = source.randrange(len(changed))
+        changed[start:start] = changed[start : start + source.randrange(64)]
+    return bytes(changed)
+
+
+def _node(model: ModelProto, source: random.Random) -> NodeProto:
+    return source.choice(model.graph.node) if model.graph.node else model.graph.node.add()
+
+
+def _input(model: ModelProto, source: random.Random) -> None:
+    node = _node(model, source)
+    names = [name for other in model.graph.node for name in (*other.input, *other.output)] + [""]
+    if node.input:
+        node.input[source.randrange(len(node.input))] = source.choice(names)
+
+
+def _operator(model: ModelProto, source: random.Random) -> None:
+    _node(model, source).op_type = source.choice(OPERATORS)
+
+
+def _attribute(model: ModelProto, source: random.Random) -> None:
+    node = _node(model, source)
+    value = source.choice([NUMBERS[:3], source.choice(NUMBERS), "reverse", ["Tanh", "Sigmoid"], 0.5, float("nan")])
+    if node.attribute and source.random() < 0.3:
+        del node.attribute[source.randrange(len(node.attribute))]
+    else:
+        node.attribute.append(helper.make_attribute(source.choice(ATTRIBUTES), value))
+
+
+def _constant(model: ModelProto, source: random.Random) -> None:
+    tensors = list(model.graph.initializer)
+    tensors += [a.t for node in model.graph.node for a in node.attribute if a.type == AttributeProto.TENSOR]
+    if not tensors:
+        return
+    tensor = source.choice(tensors)
+    if tensor.data_type == TensorProto.INT64:
+        values = [source.choice(NUMBERS) for _ in range(source.choice([0, 1, 1, 2, 3]))]
+        tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.INT64, [len(values)], values))
+    elif tensor.dims and source.random() < 0.5:
+        tensor.dims[source.randrange(len(tensor.dims))] = source.choice(NUMBERS)
+    else:
+        tensor.data_type = source.choice([0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 14, 16, 99])
+
+
+def _removal(model: ModelProto, source: random.Random) -> None:
+    parts = source.choice([model.graph.node, model.graph.initializer, model.graph.input, model.graph.output])
+    if parts:
+        del parts[source.randrange(len(parts))]
+
+
+def _copy(model: ModelProto, source: random.Random) -> None:
+    parts = source.choice([model.graph.node, model.graph.initializer, model.graph.input])
+    if parts:
+        parts.append(source.choice(parts))
+
+
+def _size(model: ModelProto, source: random.Random) -> None:
+    ports = [*model.graph.input, *model.graph.output]
+    shape = source.choice(ports).type.tensor_type.shape if ports else None
+    if shape is not None and shape.dim:
+        dim = shape.dim[source.randrange(len(shape.dim))]
+        if source.random() < 0.3:
+            dim.dim_param = source.choice(["", "batch", "time"])
+        else:
+            dim.dim_value = source.choice(NUMBERS)
+
+
+def _location(model: ModelProto, source: random.Random) -> None:
+    """Let a tensor's data lie in another file."""
+    if model.graph.initializer:
+        tensor = source.choice(model.graph.initializer)
+        tensor.data_location = TensorProto.EXTERNAL
+        places = ["/etc/passwd", "../secret", "secret/../../x", "/dev/zero", "/proc/self/mem", "", "\0", "x" * 5000]
+        entry = tensor.external_data.add()
+        entry.key, entry.value = "location", source.choice(places)
+
+
+_MUTATIONS = (_input, _operator, _attribute, _attribute, _constant, _constant, _removal, _copy, _size, _location)
+
+
+def convert(data: bytes, folder: Path, source: random.Random) -> str:
+    """Convert a file, from memory or from the folder, and return the name of the exception, if any."""
+    try:
+        if source.random() < 0.1:
+            (folder / "mutated.onnx").write_bytes(data)
+            convert_onnx(folder / "mutated.onnx", reference=False)
+        else:
+            convert_onnx_bytes(data, source=grurt.Source(format="onnx"))
+    except GrurtError as error:
+        if not str(error):
+            raise
+        return type(error).__name__
+    return "converted"
+
+
+def watch(folder: Path) -> None:
+    """End the process with an error when it opens a file that is not in the folder."""
+    inside = str(folder.resolve())
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        allowed = ("/usr/", sys.prefix, sys.base_prefix, *sys.path)
+        if event == "open" and isinstance(arguments[0], str):
+            path = str(Path(arguments[0]).absolute())
+            if not path.startswith(inside) and not (path.endswith((".py", ".pyc", ".so")) and path.startswith(allowed)):
+                raise SystemExit(f"opened {path}")
+
+    sys.addaudithook(hook)
+
+
+def main(first: int, count: int, samples: Path, folder: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    paths = [path for path in sorted(samples.glob("*.onnx")) if not path.with_name(f"{path.name}.data").exists()]
+    files = [path.read_bytes() for path in paths]
+    convert(files[0], folder, random.Random(0))
+    watch(folder)
+    results: Counter[str] = Counter()
+    for seed in range(first, first + count):
+        source = random.Random(seed)
+        data = mutated(source.choice(files), source)
+        try:
+            results[convert(data, folder, source)] += 1
+        except BaseException:
+            (folder / f"failed-{seed}.onnx").write_bytes(data)
+            print(f"seed {seed}", file=sys.stderr)
+            raise
+    print(*(f"{name}: {results[name]}" for name in sorted(results)), sep=", ")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))

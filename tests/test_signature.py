@@ -1,0 +1,104 @@
+"""Ports that do not fit the model, and runs with lengths: see also `test_model` and `test_axes`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import grurt
+from grurt.errors import InputShapeError, InputValueError, ModelError
+from grurt.signature import Port
+
+X = grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch", "time", "feature"))
+Y = grurt.ValuePort(name="y", value="y", dtype="float32", axes=("batch", "time", "feature"))
+LENGTHS = grurt.LengthsPort(name="lens", dtype="int64", axes=("batch",))
+
+
+def model(signature: grurt.Signature) -> grurt.Model:
+    random = np.random.default_rng(0)
+    layers = [
+        grurt.GRU(name="gru", input_size=2, hidden_size=4, bias=False),
+        grurt.Linear(name="fc", input_size=4, output_size=6),
+    ]
+    shapes = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
+    return grurt.Model(
+        layers=layers,
+        weights={name: random.uniform(-1, 1, shape) for name, shape in shapes.items()},
+        outputs=[grurt.Output("y", "fc")],
+        signature=signature,
+    )
+
+
+def state(**options: object) -> grurt.StatePort:
+    given = {"name": "h", "states": ("gru",), "dtype": "float32", "axes": ("batch", "feature")} | options
+    return grurt.StatePort(**given)  # type: ignore[arg-type]
+
+
+def value(**options: object) -> grurt.ValuePort:
+    return grurt.ValuePort(**({"name": "y", "value": "y", "dtype": "float32", "axes": Y.axes} | options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("port", "message"),
+    [
+        (value(positions=2), "port 'y': 2 positions do not fit its axes"),
+        (value(positions=4, axes=("batch", "time", "position", "feature")), "port 'y': 4 positions do not fit"),
+        (value(axes=("batch", "time", "position", "feature")), "port 'y': 1 positions do not fit"),
+        (value(positions=2, axes=("batch", "batch_position", "time", "feature")), "hold the batch twice"),
+        (state(positions=2, axes=("batch", "position", "feature")), "expected GRU layers of one hidden size"),
+        (state(groups=2), r"port 'h': the axes .* do not fit 1 states"),
+    ],
+)
+def test_ports_that_do_not_fit(port: Port, message: str) -> None:
+    outputs = (port,) if port.name == "y" else (Y, port)
+    with pytest.raises(ModelError, match=message):
+        model(grurt.Signature((X,), outputs))
+
+
+@pytest.mark.parametrize(
+    ("signature", "message"),
+    [
+        (grurt.Signature((X, LENGTHS), (Y,), (3, 2)), "expected the lengths of sequences once at most"),
+        (grurt.Signature((X,), (Y,), (3, 0)), r"signature: expected lengths of at least 1, got \(3, 0\)"),
+        (
+            grurt.Signature((X, grurt.LengthsPort(name="lens", dtype="int64", axes=("time",))), (Y,)),
+            "port 'lens': expected lengths of integers along a batch axis",
+        ),
+        (
+            grurt.Signature((X, grurt.LengthsPort(name="lens", dtype="float32", axes=("batch",))), (Y,)),
+            "port 'lens': expected lengths of integers",
+        ),
+    ],
+)
+def test_lengths_that_do_not_fit(signature: grurt.Signature, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        model(signature)
+
+
+def test_behind_the_ends_layers_read_zeros() -> None:
+    padded = model(grurt.Signature((X, LENGTHS), (Y,)))
+    x = np.random.default_rng(1).normal(size=(2, 5, 2)).astype(np.float32)
+    x[0, 3:] = np.nan  # is not read
+    found = padded.run({"x": x, "lens": [3, 5]})
+    assert isinstance(found, dict)
+    np.testing.assert_array_equal(found["y"][0, 3:], np.tile(padded.weights["fc.bias"], (2, 1)))
+    np.testing.assert_array_equal(found["y"][0, :3], padded.run(x[0, :3]))
+    np.testing.assert_array_equal(found["y"][1], padded.run(x[1]))
+
+
+def test_lengths_are_given_once() -> None:
+    padded = model(grurt.Signature((X, LENGTHS), (Y,)))
+    with pytest.raises(InputShapeError, match="expected lengths once, got the argument and the input 'lens'"):
+        padded.run({"x": np.zeros((2, 5, 2)), "lens": [3, 5]}, lengths=[3, 5])
+    with pytest.raises(InputValueError, match=r"lengths\[0\]: expected a length in \[1, 5\], got 6"):
+        padded.run({"x": np.zeros((2, 5, 2)), "lens": [6, 5]})
+
+
+def test_lengths_that_the_source_fixes() -> None:
+    padded = model(grurt.Signature((X,), (Y,), (2, 4)))
+    x = np.random.default_rng(1).normal(size=(2, 4, 2)).astype(np.float32)
+    found = padded.run({"x": x})
+    assert isinstance(found, dict)
+    np.testing.assert_array_equal(found["y"][0, :2], padded.run(x[0, :2]))
+    with pytest.raises(InputShapeError, match=r"lengths: expected shape \(3,\), got \(2,\)"):
+        padded.run({"x": np.zeros((3, 4, 2))})

@@ -1,0 +1,337 @@
+"""Networks of several GRUs, loops and axes, as people write them with PyTorch, for an exporter to export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_networks import Net, Network
+
+NETWORKS: dict[str, Network] = {}
+
+X, Y = (2, 5, 4), (2, 3, 3)
+
+
+def add(name: str, forward: Callable[..., Any], *inputs: Any, **modules: nn.Module) -> None:
+    """Add a network; inputs are shapes, or tensors of tokens."""
+    tensors = tuple(each if isinstance(each, Tensor) else torch.randn(each) for each in inputs)
+    NETWORKS[name] = Network(Net(forward, **modules).eval(), tensors, {})
+
+
+def gru(size: int = 4, hidden_size: int = 8, **options: Any) -> nn.GRU:
+    return nn.GRU(size, hidden_size, batch_first=True, **options)
+
+
+torch.manual_seed(1)
+
+# Loops over the timesteps, which exporters unroll.
+
+
+def loop(net: Any, x: Tensor) -> Tensor:
+    a, b, outputs = torch.zeros(len(x), 8), torch.zeros(len(x), 8), []
+    for t in range(x.shape[1]):
+        a = net.first(torch.relu(net.fc(x[:, t])), a)
+        b = net.second(a, b)
+        outputs.append(torch.sigmoid(net.out(b + a)))
+    return torch.stack(outputs, 1)
+
+
+def loop_with_states(net: Any, x: Tensor, h: Tensor) -> Any:
+    (a, b), outputs = h, []
+    for step in x.unbind(0):
+        a = net.first(step, a)
+        b = net.second(a, b)
+        outputs.append(b.unsqueeze(0))
+    return torch.cat(outputs, 0), torch.stack([a, b])
+
+
+def loop_of_last(net: Any, x: Tensor) -> Tensor:
+    h = torch.zeros(len(x), 8)
+    for t in range(x.shape[1]):
+        h = net.first(x[:, t], h)
+    return net.out(h)
+
+
+def loops_of_both_directions(net: Any, x: Tensor) -> Tensor:
+    n_steps = x.shape[1]
+    a, b, forward, backward = torch.zeros(len(x), 8), torch.zeros(len(x), 8), [], []
+    for t in range(n_steps):
+        a = net.first(x[:, t], a)
+        forward.append(a)
+        b = net.other(x[:, n_steps - 1 - t], b)
+        backward.insert(0, b)
+    return torch.cat([torch.stack(forward, 1), torch.stack(backward, 1)], -1)
+
+
+class HandMade(nn.Module):
+    """A cell as text books write it, with a Linear for each gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_input = nn.ModuleList(nn.Linear(4, 8) for _ in range(3))
+        self.of_state = nn.ModuleList(nn.Linear(8, 8, bias=index == 2) for index in range(3))
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        r, z = (torch.sigmoid(self.of_state[i](h) + self.of_input[i](x)) for i in range(2))
+        n = torch.tanh(self.of_input[2](x) + r * self.of_state[2](h))
+        return (1 - z) * n + z * h
+
+
+def hand_made_loop(net: Any, x: Tensor) -> Tensor:
+    h, outputs = torch.zeros(len(x), 8), []
+    for t in range(x.shape[1]):
+        h = net.cell(x[:, t], h)
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
+CELLS = {"first": nn.GRUCell(4, 8), "second": nn.GRUCell(8, 8, bias=False)}
+add("loop", loop, X, fc=nn.Linear(4, 4), out=nn.Linear(8, 3), **CELLS)
+add("loop_with_states", loop_with_states, (5, 2, 4), (2, 2, 8), **CELLS)
+add("loop_of_last", loop_of_last, X, first=nn.GRUCell(4, 8), out=nn.Linear(8, 3))
+add("loops_of_both_directions", loops_of_both_directions, X, first=nn.GRUCell(4, 8), other=nn.GRUCell(4, 8))
+add("hand_made_cell", lambda net, x, h: net.cell(x, h), (2, 4), (2, 8), cell=HandMade())
+add("hand_made_loop", hand_made_loop, X, cell=HandMade())
+
+# Groups, and parts of the features.
+
+
+def grouped(net: Any, x: Tensor, h: Tensor) -> Any:
+    (p, q), (of_a, of_b) = x.chunk(2, -1), h.chunk(2, -1)
+    (y, of_a), (z, of_b) = net.a(p, of_a.contiguous()), net.b(q, of_b.contiguous())
+    return torch.cat([y, z], -1), torch.cat([of_a, of_b], -1)
+
+
+def shuffled(net: Any, x: Tensor) -> Tensor:
+    wide = torch.tanh(net.fc(x))
+    a, b = net.a(wide[..., :4])[0], net.b(wide[..., 4:])[0]
+    return net.out(torch.cat([a[..., :4], b[..., :4], a[..., 4:], b[..., 4:]], -1))
+
+
+def states_of_layers(net: Any, x: Tensor, h: Tensor) -> Any:
+    y, of_a = net.a(x, h[:2])
+    z, of_b = net.b(y, h[2:])
+    return z, torch.cat([of_a, of_b])
+
+
+add("grouped", grouped, (2, 5, 8), (1, 2, 16), a=gru(), b=gru())
+add("shuffled", shuffled, X, fc=nn.Linear(4, 8), a=gru(), b=gru(), out=nn.Linear(16, 3))
+add(
+    "some_features",
+    lambda net, x: net.out(torch.cat([net.a(x[..., :3])[0], x[..., 2:]], -1)),
+    X,
+    a=gru(3),
+    out=nn.Linear(10, 3),
+)
+add("one_feature", lambda net, x: net.a(x[..., 2:3])[0], X, a=gru(1))
+add("gated_halves", lambda net, x: (lambda p, q: p * torch.sigmoid(q))(*net.a(x)[0].chunk(2, -1)), X, a=gru())
+add("directions_added", lambda net, x: (lambda y: y[..., :8] + y[..., 8:])(net.a(x)[0]), X, a=gru(bidirectional=True))
+add("states_of_layers", states_of_layers, X, (3, 2, 8), a=gru(num_layers=2), b=gru(8))
+
+# A second sequence that begins where the first one ended.
+
+
+def decoder(state: Callable[[Any, Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda net, x, y: net.out(net.d(y, state(net, net.e(x)[1]))[0])
+
+
+def with_context(net: Any, x: Tensor, y: Tensor) -> Tensor:
+    _, h = net.e(x)
+    context = h[-1].unsqueeze(1)
+    z, _ = net.d(torch.cat([y, context.expand(-1, y.shape[1], -1)], -1), h)
+    return net.out(torch.cat([z + context, context.repeat(1, y.shape[1], 1)], -1))
+
+
+add("handed_over", decoder(lambda net, h: h), X, Y, e=gru(num_layers=2), d=gru(3, num_layers=2), out=nn.Linear(8, 3))
+add(
+    "bridge",
+    decoder(lambda net, h: torch.tanh(net.fc(h))),
+    X,
+    Y,
+    e=gru(),
+    fc=nn.Linear(8, 6),
+    d=gru(3, 6),
+    out=nn.Linear(6, 3),
+)
+add(
+    "bridge_of_directions",
+    decoder(lambda net, h: net.fc(torch.cat([h[0], h[1]], -1)).unsqueeze(0)),
+    X,
+    Y,
+    e=gru(bidirectional=True),
+    fc=nn.Linear(16, 6),
+    d=gru(3, 6),
+    out=nn.Linear(6, 3),
+)
+add(
+    "token_decoder",
+    lambda net, x, y: net.out(net.d(net.emb(y), net.e(x)[1])[0]).log_softmax(-1),
+    X,
+    torch.randint(0, 11, (2, 3)),
+    e=gru(),
+    emb=nn.Embedding(11, 3),
+    d=gru(3),
+    out=nn.Linear(8, 11),
+)
+add("context", with_context, X, Y, e=gru(), d=gru(11), out=nn.Linear(16, 3))
+add(
+    "state_of_a_vector",
+    lambda net, z, y: net.d(y, torch.tanh(net.fc(z)).unsqueeze(0))[0],
+    (2, 7),
+    Y,
+    fc=nn.Linear(7, 8),
+    d=gru(3),
+)
+
+# Dual paths: one GRU scans the frequencies of a timestep, another one the timesteps of a frequency.
+
+
+class DualPath(nn.Module):
+    """A block over (batch, time, frequency, features)."""
+
+    def __init__(self, *, bidirectional: bool = True, norm: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.intra = gru(4, 6, bidirectional=bidirectional)
+        self.intra_out = nn.Linear(12 if bidirectional else 6, 4)
+        self.inter, self.inter_out = gru(4, 6), nn.Linear(6, 4)
+        self.norm = nn.LayerNorm(norm) if norm else nn.Identity()
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        batch, time, frequencies, features = x.shape
+        y = self.intra(x.reshape(batch * time, frequencies, features))[0]
+        x = x + self.norm(self.intra_out(y).reshape(x.shape))
+        y, h = self.inter(x.transpose(1, 2).reshape(batch * frequencies, time, features), h)
+        y = self.inter_out(y).reshape(batch, frequencies, time, features).transpose(1, 2)
+        return x + self.norm(y), h
+
+
+def channels_first(net: Any, x: Tensor, h: Tensor) -> Any:
+    y, h = net.block(x.permute(0, 2, 3, 1), h)
+    return y.permute(0, 3, 1, 2), h
+
+
+GRID = (2, 3, 5, 4)
+add("dual_path", lambda net, x: net.block(x)[0], GRID, block=DualPath())
+add("dual_path_step", channels_first, (1, 4, 1, 5), (1, 5, 6), block=DualPath())
+add("dual_path_states", channels_first, (2, 4, 3, 5), (1, 10, 6), block=DualPath(norm=(4,)))
+add("dual_path_norm", lambda net, x: net.block(x)[0], GRID, block=DualPath(bidirectional=False, norm=(5, 4)))
+add(
+    "dual_paths",
+    lambda net, x: net.out(net.b(net.a(torch.relu(net.fc(x)))[0])[0].reshape(len(x), x.shape[1], -1)),
+    (2, 3, 5, 2),
+    fc=nn.Linear(2, 4),
+    a=DualPath(),
+    b=DualPath(norm=(4,)),
+    out=nn.Linear(20, 3),
+)
+add(
+    "one_gru_for_every_channel",
+    lambda net, x: net.out(net.g(x.reshape(-1, x.shape[2], 1))[0]).reshape(x.shape),
+    (2, 3, 7),
+    g=gru(1, 6),
+    out=nn.Linear(6, 1),
+)
+
+# What surrounds a GRU.
+
+
+def causal(net: Any, x: Tensor) -> Tensor:
+    y = net.conv(net.pad(x.transpose(1, 2)))
+    z = torch.relu(net.norm(net.wide(y)[..., : y.shape[-1]]))
+    return net.g(net.last(z)[:, :, :-2].transpose(1, 2))[0]
+
+
+add(
+    "causal_convolutions",
+    causal,
+    (2, 9, 4),
+    pad=nn.ConstantPad1d((2, 0), 0.0),
+    conv=nn.Conv1d(4, 4, 3),
+    wide=nn.Conv1d(4, 4, 3, padding=4, dilation=2),
+    norm=nn.BatchNorm1d(4),
+    last=nn.Conv1d(4, 4, 3, padding=2),
+    g=gru(),
+)
+add(
+    "modules_used_twice",
+    lambda net, x: net.g(net.fc(net.g(net.fc(x))[0]))[0],
+    (2, 5, 8),
+    fc=nn.Linear(8, 8),
+    g=gru(8),
+)
+add(
+    "weight_norms",
+    lambda net, x: net.fc(net.g(x)[0]),
+    X,
+    fc=nn.utils.parametrizations.weight_norm(nn.Linear(8, 3)),
+    g=nn.utils.parametrizations.weight_norm(gru(), "weight_hh_l0"),
+)
+add(
+    "several_heads",
+    lambda net, x: (lambda y, h: (net.a(y).softmax(-1), torch.sigmoid(net.b(y)), net.a(h[-1]), h))(*net.g(x)),
+    X,
+    g=gru(),
+    a=nn.Linear(8, 3),
+    b=nn.Linear(8, 2),
+)
+
+REFUSED: dict[str, tuple[Network, str]] = {}
+
+
+def refuse(name: str, message: str, forward: Callable[..., Any], *inputs: Any, **modules: nn.Module) -> None:
+    add(name, forward, *inputs, **modules)
+    REFUSED[name] = (NETWORKS.pop(name), message)
+
+
+def attention(net: Any, x: Tensor) -> Tensor:
+    y = net.g(x)[0]
+    return (y @ y.transpose(1, 2)).softmax(-1) @ y
+
+
+def feeding_itself(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    outputs = []
+    for _ in range(3):
+        h = net.cell(x, h)
+        x = torch.tanh(h)
+        outputs.append(x)
+    return torch.stack(outputs, 1)
+
+
+refuse("attention", "it multiplies two values with each other, as attention does", attention, X, g=gru())
+refuse("mean_over_time", "it computes across timesteps or sequences", lambda n, x: n.g(x)[0].mean(1), X, g=gru())
+refuse("max_over_time", "it computes across timesteps or sequences", lambda n, x: n.g(x)[0].amax(1), X, g=gru())
+refuse(
+    "cell_that_reads_itself",
+    "it is the state of 'cell', and other layers read it too",
+    lambda net, h: net.cell(h, h),
+    (2, 8),
+    cell=nn.GRUCell(8, 8),
+)
+refuse("generator", "its state is computed by other layers", feeding_itself, (2, 8), (2, 8), cell=nn.GRUCell(8, 8))
+refuse(
+    "one_vector_repeated",
+    "it reads one vector, 'e_last', at every timestep; give it as the GRU's initial state",
+    lambda net, x: net.d(net.e(x)[1][-1].unsqueeze(1).repeat(1, x.shape[1], 1))[0],
+    X,
+    e=gru(),
+    d=gru(8),
+)
+refuse(
+    "convolution_that_looks_ahead",
+    r"it reads a convolution that looks ahead|expected padding by 2",
+    lambda net, x: net.g(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
+    X,
+    conv=nn.Conv1d(4, 4, 3, padding=1),
+    g=gru(),
+)
+refuse(
+    "convolution_cut_in_the_middle",
+    "it keeps .* of a convolution that looks 2 timesteps ahead; cut the last timesteps off",
+    lambda net, x: net.g(net.conv(x.transpose(1, 2))[:, :, 1:-1].transpose(1, 2))[0],
+    X,
+    conv=nn.Conv1d(4, 4, 3, padding=2),
+    g=gru(),
+)
+refuse("softsort", "it sorts something else than lengths", lambda n, x: n.g(x)[0].topk(3, -1)[0], X, g=gru())
