@@ -7,7 +7,8 @@
     layer       = [module] ["(" [kind] {"," option "=" value} ")"] {":" function}
     function    = name ["(" [option "="] value {"," [option "="] value} ")"]
 
-``module`` is the module's name in the checkpoint, ``kind`` and ``option`` are those of `LayerDescription`, and
+``module`` is the module's name in the checkpoint, ``kind`` and ``option`` are those of `LayerDescription`; the name of
+a parameter, as in ``enc(gru, weight_ih=enc_w)``, is an option too, and stands for one of its ``arrays``.
 ``function`` is one of `grurt.functions`, its values in the order of its parameters or by name; 1/6 is a value. ``last``
 is short for ``(last_step)`` and ``final`` for ``(final_state)``, unless the checkpoint has a module of that name;
 ``:relu`` alone is an activation. Words hold no spaces and none of ``, : ( ) =``; TOML can name the modules that do.
@@ -28,6 +29,7 @@ KEYWORDS: Mapping[str, Kind] = {"last": "last_step", "final": "final_state"}
 
 _TOKEN = re.compile(r"\s*([,:()=]|[^\s,:()=]+)\s*")
 _FRACTION = re.compile(r"(-?\d+(?:\.\d*)?)/(\d+(?:\.\d*)?)")
+_PARAMETERS = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight", "bias", "running_mean", "running_var"}
 _FUNCTIONS: dict[str, type[Function]] = {
     str(function.__struct_config__.tag): function for function in get_args(AnyFunction)
 }
@@ -119,16 +121,17 @@ class _Parser:
 
     def layer(self, module: str, arguments: list[tuple[str, str]]) -> LayerDescription:
         fields: dict[str, Any] = {"module": module}
+        arrays: dict[str, str] = {}
         for position, (option, value) in enumerate(arguments):
             if not option and position > 0:
                 raise DescriptionError(
                     f"layers {self.text!r}: {module or 'a layer'}: expected option=value, got {value!r}"
                 )
-            if (option or "kind") in fields:
+            if (option or "kind") in fields.keys() | arrays.keys():
                 raise DescriptionError(
                     f"layers {self.text!r}: {module}: expected {option or 'kind'} once, got it twice"
                 )
-            fields[option or "kind"] = value
+            (arrays if option in _PARAMETERS else fields)[option or "kind"] = value
         functions = []
         while self.accept(":"):
             functions.append(self.function())
@@ -136,7 +139,7 @@ class _Parser:
             fields["kind"] = "activation"
         where = f"layers {self.text!r}: {module or fields.get('kind')}"
         description: LayerDescription = convert_fields(
-            {**fields, "functions": tuple(functions)}, LayerDescription, where
+            {**fields, "arrays": arrays, "functions": tuple(functions)}, LayerDescription, where
         )
         return description
 

@@ -82,9 +82,14 @@ def _read_toml(path: Path) -> Description:
     layers = document.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, dict) and isinstance(layer.get("functions"), list):
-            layer["functions"] = [
-                msgspec.to_builtins(parse_function(item)) if isinstance(item, str) else item
-                for item in layer["functions"]
-            ]
+            layer["functions"] = [_function(item) for item in layer["functions"]]
+        for name in ("gate_activation", "candidate_activation"):
+            if isinstance(layer, dict) and name in layer:
+                layer[name] = _function(layer[name])
     description: Description = convert_fields(document, Description, path.name)
     return description
+
+
+def _function(item: object) -> object:
+    """Return a function in the compact form as its fields; whatever else stands there, as it is."""
+    return msgspec.to_builtins(parse_function(item)) if isinstance(item, str) else item

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from grurt.errors import DescriptionError
-from grurt.functions import AnyFunction
+from grurt.functions import AnyFunction, ElementwiseFunction
 from grurt.layers import AnyInput, Output
 
 Kind = Literal[
@@ -52,6 +52,17 @@ class LayerDescription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         left only.
     initial_state
         Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions.
+    arrays
+        Where the weights are not those of one module: the arrays' names by the names of PyTorch's parameters, such as
+        ``{"weight_ih": "enc_w", ...}``; several joined by ``+``, in the order of ``gates``, where each gate has one.
+    gates, layout, reset, update
+        Of hand-written networks: the order of the gates' blocks, such as ``"zrn"``; whether a matrix is multiplied as
+        ``W @ x`` (``"rows"``) or ``x @ W`` (``"columns"``); whether the reset gate is applied ``"after"`` the product
+        or ``"before"``; whether the update gate at 1 means to ``"keep"`` the state or to ``"replace"`` it. By default
+        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said.
+        `arrays.conventions` has the equations.
+    gate_activation, candidate_activation
+        Of a GRU, sigmoid and tanh by default.
     """
 
     module: str = ""
@@ -63,6 +74,13 @@ class LayerDescription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     dilation: int | None = None
     groups: int | None = None
     initial_state: str | None = None
+    arrays: dict[str, str] = {}
+    gates: Literal["zrn", "znr", "rzn", "rnz", "nzr", "nrz"] | None = None
+    layout: Literal["rows", "columns"] | None = None
+    reset: Literal["after", "before"] | None = None
+    update: Literal["keep", "replace"] | None = None
+    gate_activation: ElementwiseFunction | None = None
+    candidate_activation: ElementwiseFunction | None = None
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -24,22 +24,22 @@ class FileFormat(Enum):
     LEGACY_TORCH = "legacy torch"
     """A checkpoint in the format before torch 1.6."""
     SAFETENSORS = "safetensors"
+    TORCHSCRIPT = "torchscript"
+    """A program of ``torch.jit.save``: its weights are read, its code is not."""
+    PT2 = "pt2"
+    """A program of ``torch.export.save``: graph and weights."""
+    JSON = "json"
+    """RTNeural's list of layers, or a state dict."""
+    NPZ = "npz"
+    """Arrays by name, of ``numpy.savez``."""
+    KERAS = "keras"
+    """A Keras model: a zip archive of JSON and HDF5."""
+    HDF5 = "hdf5"
+    """A Keras model, or weights of one, in HDF5 alone."""
 
 
 _REFUSED = {
     "grurt": ("a grurt model already", "load it with grurt.load"),
-    "torchscript": (
-        "a TorchScript program",
-        "save module.state_dict() and describe its layers, or export the module with torch.onnx.export",
-    ),
-    "pt2": (
-        "a program of torch.export (.pt2)",
-        "save module.state_dict() and describe its layers, or export the module with torch.onnx.export",
-    ),
-    "keras": ("a Keras model (.keras)", "grurt does not read Keras files yet"),
-    "hdf5": ("an HDF5 file, as Keras writes them (.h5)", "grurt does not read Keras files yet"),
-    "json": ("a JSON text, such as RTNeural's models", "grurt does not read JSON models yet"),
-    "npz": ("a NumPy archive (.npz)", "save the arrays under their names with safetensors.numpy.save_file"),
     "tar": ("a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"),
     "pickle": (
         "a pickle that torch.save did not write",
@@ -80,10 +80,10 @@ def detect_format(path: Path) -> FileFormat:
         return known
     if known in _REFUSED:
         what, advice = _REFUSED[known]
-        raise UnsupportedError(f"{path.name}: expected an ONNX file or a PyTorch state dict, found {what}; {advice}")
+        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, found {what}; {advice}")
     raise ConversionError(
-        f"{path.name}: expected an ONNX file or a PyTorch state dict (.pt, .safetensors), found an unknown format; "
-        "the file is damaged, or not a model"
+        f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
+        "found an unknown format; the file is damaged, or not a model"
     )
 
 
@@ -93,13 +93,13 @@ def _format(head: bytes, size: int) -> FileFormat | str | None:
     if head.startswith(_LEGACY_MAGIC):
         return FileFormat.LEGACY_TORCH
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "hdf5"
+        return FileFormat.HDF5
     if head[_TAR_MAGIC[0] :].startswith(_TAR_MAGIC[1]):
         return "tar"
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pickle"
     if head.lstrip()[:1] in (b"{", b"["):
-        return "json"
+        return FileFormat.JSON
     return FileFormat.ONNX if _is_model_proto(head) else None
 
 
@@ -123,11 +123,11 @@ def _zip_format(path: Path) -> FileFormat | str:
         ) from error
     files = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in files:
-        return "torchscript"
+        return FileFormat.TORCHSCRIPT
     if "data.pkl" in files:
         return FileFormat.TORCH
     if "model.weights.h5" in files:
-        return "keras"
-    if "archive_format" in files or "model.json" in files:
-        return "pt2"
-    return "npz" if names and all(name.endswith(".npy") for name in names) else "zip"
+        return FileFormat.KERAS
+    if {"archive_format", "model.json", "serialized_exported_program.json"} & files:
+        return FileFormat.PT2
+    return FileFormat.NPZ if names and all(name.endswith(".npy") for name in names) else "zip"

@@ -11,9 +11,6 @@ from grurt.model import Model, Source
 from grurt.reference_run import ReferenceRun
 from grurt.signature import Signature
 
-MISTAKE = 1e-4
-"""An error above this is no rounding, not even of a deep network, but a mistake: a gate order, an epsilon."""
-
 
 def with_reference(
     model: Model, run: ReferenceRun | None, *, signature: Signature | None = None, source: Source | None = None
@@ -35,8 +32,13 @@ def attach_reference(model: Model, run: Callable[[], ReferenceRun]) -> Model:
     try:
         return with_reference(model, run())
     except ConversionError as error:
-        notes = (*model.source.notes, f"no reference run: {error}")
-        return with_reference(model, None, source=msgspec.structs.replace(model.source, notes=notes))
+        return with_note(model, f"no reference run: {error}")
+
+
+def with_note(model: Model, note: str) -> Model:
+    """Return the model with one more remark on where it came from."""
+    source = msgspec.structs.replace(model.source, notes=(*model.source.notes, note))
+    return with_reference(model, model.reference_run, source=source)
 
 
 def check_reference(model: Model) -> None:
@@ -50,7 +52,7 @@ def check_reference(model: Model) -> None:
     if model.reference_run is None:
         return
     found = model.verify()
-    if not found.max_error <= max(found.tolerance, MISTAKE):
+    if not found.max_error <= found.tolerance:
         raise ConversionError(
             f"{model.source.file or 'model'}: expected the answers of {found.produced_by}, found others, by up to "
             f"{found.max_error:.2g}; please report this, it is a fault of the converter"

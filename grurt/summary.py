@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from grurt.functions import Function
 from grurt.layers import AnyLayer, Embedding, Input, TokenInput
@@ -142,7 +143,9 @@ def _note(layer: AnyLayer) -> str:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, float):
+        return str(np.float32(value))  # in the fewest digits: kernels compute with float32
     if not isinstance(value, Function):
         return str(value)
-    parameters = ", ".join(f"{name}={getattr(value, name)}" for name in value.__struct_fields__)
+    parameters = ", ".join(f"{name}={_text(getattr(value, name))}" for name in value.__struct_fields__)
     return f"{value.name}({parameters})" if parameters else value.name

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from grurt.errors import ConversionError
 
@@ -39,14 +40,14 @@ _ZIP_ERRORS = (
 class Archive:
     """A zip file whose sizes are checked before anything is read.
 
-    Uncompressed entries add up to at most the file's size, compressed ones to `MAX_INFLATED`; each is read once.
+    Uncompressed entries add up to at most the file's size, compressed ones to ``max_inflated``; each is read once.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.size = path.stat().st_size
+    def __init__(self, file: Path | BinaryIO, max_inflated: int = MAX_INFLATED) -> None:
+        self.size = file.stat().st_size if isinstance(file, Path) else file.seek(0, 2)
         self._stored_budget = self.size
-        self._inflated_budget = MAX_INFLATED
-        self._zip = zipfile.ZipFile(path)
+        self._inflated_budget = max_inflated
+        self._zip = zipfile.ZipFile(file)
         self.names = frozenset(self._zip.namelist())
 
     def read(self, name: str) -> bytes:
@@ -65,15 +66,19 @@ class Archive:
             )
         return self._zip.read(entry)
 
+    def entry_size(self, name: str) -> int:
+        """Return how many bytes the entry says that it holds; zero if there is none."""
+        return self._zip.getinfo(name).file_size if name in self.names else 0
+
     def close(self) -> None:
         self._zip.close()
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
+def open_archive(file: Path | BinaryIO, max_inflated: int = MAX_INFLATED) -> Iterator[Archive]:
     """Open a zip file; whatever turns out wrong with it while it is open becomes a ConversionError."""
     try:
-        archive = Archive(path)
+        archive = Archive(file, max_inflated)
         try:
             yield archive
         finally:

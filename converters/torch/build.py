@@ -10,6 +10,8 @@ from grurt.errors import DescriptionError, ModelError
 from grurt.layers import AnyLayer, Output
 from grurt.model import Model, Source
 
+from ..arrays.conventions import as_pytorch
+from ..arrays.gathering import gather
 from ..compact import KEYWORDS
 from ..description import Description, Kind, LayerDescription
 from .layers import CONVERTERS, Module
@@ -22,6 +24,12 @@ _OPTIONS: Mapping[str, tuple[Kind, ...]] = {
     "dilation": ("conv1d",),
     "groups": ("conv1d",),
     "initial_state": ("gru",),
+    "gates": ("gru",),
+    "layout": ("gru", "linear", "conv1d", "embedding"),
+    "reset": ("gru",),
+    "update": ("gru",),
+    "gate_activation": ("gru",),
+    "candidate_activation": ("gru",),
 }
 """The kinds of layer that each option of a `LayerDescription` is for."""
 
@@ -94,7 +102,7 @@ class _Builder:
     def add(self, item: LayerDescription) -> None:
         """Append the layers of one description."""
         path = item.module.removeprefix(self.prefix)
-        kind = item.kind or self.infer_kind(path)
+        kind = item.kind or self.infer_kind(path, item)
         for option, kinds in _OPTIONS.items():
             if getattr(item, option) is not None and kind not in kinds:
                 raise DescriptionError(
@@ -123,7 +131,12 @@ class _Builder:
         self.layers.append(layer)
         self.previous = layer.name
 
-    def infer_kind(self, path: str) -> Kind:
+    def infer_kind(self, path: str, item: LayerDescription) -> Kind:
+        if item.arrays:
+            raise DescriptionError(
+                f"layer {path!r}: expected its kind beside the names of its arrays, found none; "
+                f"write for example {path or 'fc'}(linear, weight=..., bias=...)"
+            )
         if path in self.modules:
             return module_kind(path, self.modules[path])
         if path in KEYWORDS:
@@ -133,16 +146,21 @@ class _Builder:
         )
 
     def add_module(self, kind: Kind, path: str, name: str, inputs: tuple[str, ...], item: LayerDescription) -> None:
-        if path not in self.modules:
+        if path not in self.modules and not item.arrays:
             raise DescriptionError(f"layer {path!r}: expected a module, found none among {', '.join(self.modules)}")
+        where = f"layer {path or name!r}"
+        given, used = (
+            gather(kind, item, self.tensors, self.prefix, where) if item.arrays else (self.modules[path], set())
+        )
         state = None
         if item.initial_state is not None:
             state = self.tensor(item.initial_state.removeprefix(self.prefix))
-        module = Module(path, name, inputs, item, self.modules[path], state)
+        module = Module(path or name, name, inputs, item, as_pytorch(kind, given, item, where), state)
         for layer, weights in CONVERTERS[kind](module):
             self.append(layer)
             self.weights |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
-        self.used |= {parameter if path == ROOT else f"{path}.{parameter}" for parameter in module.used}
+        own = set() if item.arrays else module.used
+        self.used |= used | {parameter if path == ROOT else f"{path}.{parameter}" for parameter in own}
 
     def tensor(self, name: str) -> Array:
         if name not in self.tensors:

@@ -125,7 +125,7 @@ def _reference_run(module: nn.Module, model: Model) -> ReferenceRun:
             sample = torch.from_numpy(sample_input(model.inputs[0]))
             sample = sample if port.axes[0] == "batch" else sample.transpose(0, 1)
             inputs[port.name] = sample.to(torch.int64 if port.dtype == "int64" else parameter.dtype)
-        else:
+        elif isinstance(port, StatePort):
             size = model.state_shapes[port.states[0]][0]
             generator = torch.Generator().manual_seed(len(port.states))
             inputs[port.name] = (

@@ -43,13 +43,43 @@ def rzn_from_zrn(blocks: Tensor) -> Tensor:
 
 
 def _gru(layer: layers.GRU, weights: Weights, x: Tensor) -> Tensor:
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if layer.bias else ("weight_ih", "weight_hh")
-    blocks = [rzn_from_zrn(weights[name]) for name in names]
-    state = weights.get("initial_state", torch.zeros(layer.hidden_size)).expand(1, len(x), -1).contiguous()
+    state = weights.get("initial_state", torch.zeros(layer.hidden_size)).expand(len(x), -1)
     backward = layer.direction == "reverse"
     given = x.flip(1) if backward else x
-    hidden: Tensor = torch.gru(given, state, blocks, layer.bias, 1, 0.0, False, False, True)[0]
+    plain = layer.linear_before_reset and layer.clip is None
+    plain = plain and (layer.gate_activation, layer.candidate_activation) == (functions.Sigmoid(), functions.Tanh())
+    hidden = _torch_gru(layer, weights, given, state) if plain else _gru_by_equations(layer, weights, given, state)
     return hidden.flip(1) if backward else hidden
+
+
+def _torch_gru(layer: layers.GRU, weights: Weights, x: Tensor, state: Tensor) -> Tensor:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if layer.bias else ("weight_ih", "weight_hh")
+    blocks = [rzn_from_zrn(weights[name]) for name in names]
+    hidden: Tensor = torch.gru(x, state[None].contiguous(), blocks, layer.bias, 1, 0.0, False, False, True)[0]
+    return hidden
+
+
+def _gru_by_equations(layer: layers.GRU, weights: Weights, x: Tensor, h: Tensor) -> Tensor:
+    """Compute the equations of `grurt.layers.GRU`, of which torch has one variant only."""
+
+    def activate(function: AnyFunction, argument: Tensor) -> Tensor:
+        limited = argument if layer.clip is None else argument.clamp(-layer.clip, layer.clip)
+        return _FUNCTIONS[type(function)](function, limited)
+
+    size = layer.hidden_size
+    recurrent, offset = weights["weight_hh"], weights.get("bias_hh")
+    states = []
+    for given in nnf.linear(x, weights["weight_ih"], weights.get("bias_ih")).unbind(1):
+        kept = nnf.linear(h, recurrent, offset)
+        z, r = activate(layer.gate_activation, given[:, : 2 * size] + kept[:, : 2 * size]).chunk(2, dim=1)
+        if layer.linear_before_reset:
+            memory = r * kept[:, 2 * size :]
+        else:
+            memory = nnf.linear(r * h, recurrent[2 * size :], None if offset is None else offset[2 * size :])
+        n = activate(layer.candidate_activation, given[:, 2 * size :] + memory)
+        h = (1 - z) * n + z * h
+        states.append(h)
+    return torch.stack(states, dim=1)
 
 
 def _linear(layer: layers.Linear, weights: Weights, x: Tensor) -> Tensor:

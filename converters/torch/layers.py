@@ -9,7 +9,7 @@ import numpy as np
 
 from grurt import layers
 from grurt.errors import ConversionError, DescriptionError
-from grurt.functions import LeakyRelu
+from grurt.functions import LeakyRelu, Sigmoid, Tanh
 from grurt.layers import AnyLayer
 
 from ..description import Kind, LayerDescription
@@ -107,14 +107,18 @@ def _gru_layer(module: Module, name: str, inputs: tuple[str, ...], suffix: str, 
             raise DescriptionError(
                 f"module {module.path!r}: expected 3 * {hidden_size} rows in {parameter}{suffix}, found {array.shape}"
             )
+    options = module.options
     layer = layers.GRU(
         name=name,
         inputs=inputs,
         input_size=blocks["weight_ih"].shape[1],
         hidden_size=hidden_size,
         direction="reverse" if suffix.endswith("_reverse") else "forward",
+        linear_before_reset=options.reset != "before",
         bias=bias,
-        initial_state=state is not None,
+        gate_activation=options.gate_activation or Sigmoid(),
+        candidate_activation=options.candidate_activation or Tanh(),
+        initial_state="zeros" if state is None else "learned",
     )
     weights = {parameter: zrn_from_rzn(array) for parameter, array in blocks.items()}
     return layer, weights if state is None else weights | {"initial_state": state}

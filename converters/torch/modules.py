@@ -61,9 +61,12 @@ def module_kind(module: str, parameters: Mapping[str, Array]) -> Kind:
 
 
 def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> Kind:
-    weight = next((parameters[name] for name in ("weight_hh_l0", "weight_hh") if name in parameters), None)
-    if weight is None or weight.ndim != 2 or weight.shape[1] == 0:
-        raise DescriptionError(f"module {module!r}: expected the weight_hh of a GRU, found {listing(parameters, '; ')}")
+    suffix = "" if "weight_ih" in parameters else "_l0"
+    weight, given = parameters.get(f"weight_hh{suffix}"), parameters[f"weight_ih{suffix}"]
+    if weight is None or weight.ndim != 2 or weight.shape[1] == 0 or given.ndim != 2:
+        raise DescriptionError(
+            f"module {module!r}: expected the weight_ih and weight_hh of a GRU, found {listing(parameters, '; ')}"
+        )
     if "weight_hr_l0" in parameters:
         raise UnsupportedError(f"module {module!r}: expected a GRU, found an LSTM with a projection; train a GRU")
     gates, rest = divmod(weight.shape[0], weight.shape[1])

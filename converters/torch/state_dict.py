@@ -24,6 +24,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _QUANTIZED = ("torch.ScriptObject", "torch._utils._rebuild_qtensor")
 _WRAPPER_PREFIXES = ("module.", "model.")
 _COMPILED = "_orig_mod."
+_SCRIPTED = "__torch__."
 _SAFETENSORS_DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -50,7 +51,7 @@ class StateDict(Mapping[str, Array]):
     tensors: Mapping[str, Array]
     prefix: str
     format: str
-    """``"torch"`` or ``"safetensors"``."""
+    """``"torch"``, ``"safetensors"``, ``"json"`` or ``"npz"``."""
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -90,15 +91,16 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
     """
     path = Path(path)
     found = detect_format(path)
-    if found is FileFormat.ONNX:
-        raise ConversionError(f"{path.name}: expected a state dict, found an ONNX file; convert it with convert(path)")
+    if found in (FileFormat.ONNX, FileFormat.PT2):
+        what = "an ONNX file" if found is FileFormat.ONNX else "a program of torch.export"
+        raise ConversionError(f"{path.name}: expected a state dict, found {what}; convert it with convert(path)")
     return read_detected(path, found, entry)
 
 
 def read_detected(path: Path, file_format: FileFormat, entry: str | None) -> StateDict:
     """Read a state dict from a file of a format that `detect_format` has found."""
     if file_format is FileFormat.SAFETENSORS:
-        return _finish(_read_safetensors(path), "safetensors")
+        return finish_state_dict(_read_safetensors(path), "safetensors")
     if file_format is FileFormat.LEGACY_TORCH:
         return _from_checkpoint(*legacy.read_checkpoint(path.read_bytes()), entry)
     with archive.open_archive(path) as zipped:
@@ -129,7 +131,7 @@ def _from_checkpoint(checkpoint: object, reader: TensorReader, entry: str | None
         if not isinstance(value, TensorReference):
             raise _not_a_tensor(name, value)
         tensors[name] = reader.array(name, value)
-    return _finish(tensors, "torch")
+    return finish_state_dict(tensors, "torch")
 
 
 def _state_dicts(checkpoint: object) -> Iterator[tuple[str, dict[str, object]]]:
@@ -141,7 +143,7 @@ def _state_dicts(checkpoint: object) -> Iterator[tuple[str, dict[str, object]]]:
         if id(value) in seen or len(path) > MAX_NAME:
             continue
         seen.add(id(value))
-        if isinstance(value, Opaque) and isinstance(value.state, dict) and "_modules" in value.state:
+        if isinstance(value, Opaque) and isinstance(value.state, dict) and _is_module(value):
             yield path, dict(_module_tensors(value))
         elif any(isinstance(item, TensorReference) or _is_quantized(item) for _, item in _items(value)):
             yield path, dict(_items(value))
@@ -158,6 +160,9 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
         state = dict(_items(module.state)) if isinstance(module, Opaque) else {}
         tensors = _items(state.get("_parameters")) + _items(state.get("_buffers"))
         children = _items(state.get("_modules"))
+        if isinstance(module, Opaque) and module.name.startswith(_SCRIPTED):
+            tensors = [(name, value) for name, value in state.items() if isinstance(value, TensorReference)]
+            children = [(name, value) for name, value in state.items() if isinstance(value, Opaque)]
         found += 1 + len(tensors) + len(children)
         if found > MAX_TENSORS or len(prefix) > MAX_NAME:
             raise ConversionError(
@@ -166,6 +171,11 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
             )
         yield from ((prefix + name, value) for name, value in tensors if value is not None)
         stack += [(f"{prefix}{name}.", child) for name, child in reversed(children)]
+
+
+def _is_module(value: Opaque) -> bool:
+    """Say whether a stub stands for a module: pickled whole, or of TorchScript, whose attributes are its state."""
+    return value.name.startswith(_SCRIPTED) or (isinstance(value.state, dict) and "_modules" in value.state)
 
 
 def _items(value: object) -> list[tuple[str, object]]:
@@ -205,8 +215,8 @@ def _no_entry(checkpoint: object, entry: str | None, found: Mapping[str, object]
     )
 
 
-def _finish(tensors: dict[str, Array], file_format: str) -> StateDict:
-    """Check the names, take off what wrappers put before them, and put weights together."""
+def finish_state_dict(tensors: dict[str, Array], file_format: str) -> StateDict:
+    """Return the tensors as a state dict: names checked, prefixes of wrappers taken off, weights put together."""
     if len(tensors) > MAX_TENSORS:
         raise ConversionError(f"checkpoint: expected at most {MAX_TENSORS} tensors, found {len(tensors)}")
     for name in tensors:

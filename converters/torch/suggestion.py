@@ -30,10 +30,21 @@ def no_description(tensors: Mapping[str, Array]) -> DescriptionError:
     found = listing(tensors, "\n  ")
     return DescriptionError(
         "layers: expected a description, found none: a state dict holds weights, not how layers are connected.\n"
-        f"Its {len(tensors)} tensors:\n  {found}\n"
-        f'A description that would fit: --layers "{suggestion(tensors)}"\n'
+        f"Its {len(tensors)} tensors:\n  {found}\n{_advice(tensors)}\n"
         'Put the layers in the order in which they run, and say what no weight shows: activations, as in "fc:sigmoid"; '
         '"last" where only the last timestep goes on.'
+    )
+
+
+def _advice(tensors: Mapping[str, Array]) -> str:
+    """Return a description that would fit; or, for tensors that are not named as PyTorch does, how to write one."""
+    text = suggestion(tensors)
+    if any(not item.startswith("ignore(") for item in text.split(", ")):
+        return f'A description that would fit: --layers "{text}"'
+    return (
+        "These are not the names of PyTorch's modules. Say which array is what, and how it is laid out: "
+        '--layers "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=before, update=keep), '
+        'fc(linear, weight=V, bias=c)"'
     )
 
 
@@ -65,7 +76,9 @@ def _suggest(module: str, parameters: Mapping[str, Array], kind: Kind) -> _Sugge
 
 def _suggest_ambiguous(module: str, parameters: Mapping[str, Array]) -> _Suggested:
     """Suggest an embedding for a matrix of more rows than columns, as vocabularies have, and else a linear layer."""
-    shape = parameters["weight"].shape if "weight" in parameters else ()
+    if "weight" not in parameters:
+        return _Suggested(module, None, None)
+    shape = parameters["weight"].shape
     if len(shape) != 2:
         return _Suggested(f"{module}(prelu)", None, None)
     if shape[0] > shape[1]:

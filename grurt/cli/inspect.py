@@ -1,19 +1,24 @@
 """``grurt inspect``: what a model consists of, and what a step of it costs."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from grurt.cli.export import sizes_text
+from grurt.cli.picture import draw
 from grurt.cli.report import table
 
 if TYPE_CHECKING:
     from grurt.model import Model
-    from grurt.signature import Port
+    from grurt.native.export import Export
+    from grurt.signature import AnyPort
     from grurt.summary import InputSummary, LayerSummary, OutputSummary, Summary
 
-FOREIGN_SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
+FOREIGN_SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".pt2", ".npz", ".json", ".keras", ".h5", ".hdf5")
 
 EXAMPLE = """\b
 Example:
@@ -26,18 +31,44 @@ Example:
 @click.option(
     "--layers",
     metavar="LAYERS",
-    help="For a PyTorch state dict: its layers, as `grurt convert` takes them.",
+    help="For weights without an architecture: their layers, as `grurt convert` takes them.",
 )
+@click.option("--target", metavar="TARGET", help="Also show what it takes there, as `grurt export` would compile it.")
+@click.option("--cpu", metavar="CPU", help="One of the target's CPUs.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def inspect(model_path: Path, layers: str | None, as_json: bool) -> None:
-    """Show a model's layers, sizes and costs.
+def inspect(model_path: Path, layers: str | None, target: str | None, cpu: str | None, as_json: bool) -> None:
+    """Show a model's layers as a picture, their sizes and costs.
 
     MODEL is a .grurt file, or one that `grurt convert` reads: then it is converted in memory.
     """
     from grurt.summary import summarize
 
-    summary = summarize(_open(model_path, layers))
-    click.echo(json.dumps(summary.to_dict()) if as_json else _as_text(summary))
+    model = _open(model_path, layers)
+    summary = summarize(model)
+    exported = _export(model, target, cpu) if target else None
+    if as_json:
+        sizes = {"exported": exported.sizes()} if exported else {}
+        click.echo(json.dumps(summary.to_dict() | sizes))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(_as_text(summary, draw(summary, width=width, ascii_only=not _prints_boxes())))
+    if exported:
+        click.echo(sizes_text(exported))
+
+
+def _export(model: "Model", target: str, cpu: str | None) -> "Export":
+    from grurt.native.export import export
+
+    return export(model, target, cpu=cpu)
+
+
+def _prints_boxes() -> bool:
+    """Say whether stdout can show the characters of the picture."""
+    try:
+        "─●→".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _open(path: Path, layers: str | None) -> "Model":
@@ -51,7 +82,7 @@ def _open(path: Path, layers: str | None) -> "Model":
     return model
 
 
-def _as_text(summary: "Summary") -> str:
+def _as_text(summary: "Summary", picture: list[str]) -> str:
     source = summary.source
     origin = " ".join(part for part in (source.format, source.file) if part)
     header = ["layer", "kind", "reads", "size", "state", "parameters", "bytes", "multiply-adds", "options"]
@@ -60,6 +91,8 @@ def _as_text(summary: "Summary") -> str:
     lines = [
         f"from {origin}" + (f", written by {source.producer}" if source.producer else ""),
         *(f"note: {note}" for note in source.notes),
+        "",
+        *picture,
         "",
         table(header, [*map(_row, summary.layers), total], align="<<<>>>>><"),
         "",
@@ -100,5 +133,5 @@ def _numbers(count: int) -> str:
     return "1 number" if count == 1 else f"{count} numbers"
 
 
-def _port(port: "Port") -> str:
+def _port(port: "AnyPort") -> str:
     return f"{port.name}: {port.dtype} ({', '.join(port.axes)})"

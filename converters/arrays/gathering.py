@@ -1,0 +1,74 @@
+"""The arrays that a described layer names, one or several for each of PyTorch's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import DescriptionError
+
+from ..description import Kind, LayerDescription
+
+Array = NDArray[Any]
+
+PARAMETERS: Mapping[Kind, tuple[str, ...]] = {
+    "gru": ("weight_ih", "weight_hh", "bias_ih", "bias_hh"),
+    "linear": ("weight", "bias"),
+    "embedding": ("weight",),
+    "layer_norm": ("weight", "bias"),
+    "batch_norm": ("weight", "bias", "running_mean", "running_var"),
+    "conv1d": ("weight", "bias"),
+    "prelu": ("weight",),
+}
+"""The parameters of a module of each kind, as PyTorch names them."""
+
+
+def gather(
+    kind: Kind, item: LayerDescription, tensors: Mapping[str, Array], prefix: str, where: str
+) -> tuple[dict[str, Array], set[str]]:
+    """Return the layer's arrays by parameter name, and the names of those used.
+
+    ``weight_ih="W_z+W_r+W_n"`` puts three arrays, one for each gate, side by side along their outputs.
+
+    Raises
+    ------
+    DescriptionError
+        If a parameter or array does not exist, or arrays do not fit side by side.
+    """
+    found: dict[str, Array] = {}
+    used: set[str] = set()
+    for parameter, names in item.arrays.items():
+        if parameter not in PARAMETERS[kind]:
+            raise DescriptionError(
+                f"{where}: expected the parameters {', '.join(PARAMETERS[kind])} of {kind}, found {parameter!r}"
+            )
+        parts = [name.removeprefix(prefix) for name in ([names] if names in tensors else names.split("+"))]
+        for name in parts:
+            if name not in tensors:
+                raise DescriptionError(
+                    f"{where}: expected an array, found none called {name!r} for {parameter}; "
+                    f"there are {', '.join(list(tensors)[:40])}"
+                )
+        used.update(parts)
+        found[parameter] = _side_by_side(parameter, [tensors[name] for name in parts], item, where)
+    return found, used
+
+
+def _side_by_side(parameter: str, parts: list[Array], item: LayerDescription, where: str) -> Array:
+    if len(parts) == 1:
+        return parts[0]
+    if item.layout is None and parts[0].ndim > 1:
+        raise DescriptionError(
+            f"{where}: expected the layout of the matrices in {parameter}, found none; "
+            "say layout=rows if it computes W @ x, layout=columns if x @ W"
+        )
+    try:
+        return np.concatenate(parts, axis=-1 if item.layout == "columns" else 0)
+    except ValueError as error:
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise DescriptionError(
+            f"{where}: expected arrays that fit side by side in {parameter}, found {shapes}"
+        ) from error

@@ -1,0 +1,106 @@
+"""Reads NumPy's archives, and takes arrays in memory, as tensors by name."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import ArrayLike, NDArray
+
+from grurt.errors import ConversionError, UnsupportedError
+
+from ..torch.archive import MAX_INFLATED, open_archive
+
+Array = NDArray[Any]
+
+_MAX_HEADER = 10_000
+_MAX_AXES = 16
+_COMPRESSION = 16
+"""How many times smaller ``numpy.savez_compressed`` may have made an archive; weights hardly shrink at all."""
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Return the arrays of an archive of ``numpy.savez``: floating point as float32, integers as they are.
+
+    Nothing is unpickled, and every size is checked before memory is taken.
+
+    Raises
+    ------
+    ConversionError
+        If the archive is damaged.
+    UnsupportedError
+        If an array holds no numbers.
+    """
+    with open_archive(path, MAX_INFLATED + _COMPRESSION * path.stat().st_size) as archive:
+        names = sorted(archive.names, key=str)
+        return {name.removesuffix(".npy"): _array(name.removesuffix(".npy"), archive.read(name)) for name in names}
+
+
+def read_arrays(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    """Return arrays in memory as `read_npz` returns those of a file."""
+    found = {}
+    for name, value in arrays.items():
+        if not isinstance(name, str):
+            raise ConversionError(f"arrays: expected names that are strings, found {name!r}")
+        try:
+            array = np.array(value)
+        except ValueError as error:
+            raise ConversionError(
+                f"array {name!r}: expected an array, found {type(value).__name__}: {error}"
+            ) from error
+        found[name] = _numbers(name, array)
+    return found
+
+
+def _array(name: str, data: bytes) -> Array:
+    try:
+        shape, fortran_order, dtype, begin = _header(data)
+    except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError) as error:
+        raise ConversionError(f"array {name!r}: expected a sound .npy entry, found damage: {error}") from error
+    if dtype.hasobject:
+        raise UnsupportedError(
+            f"array {name!r}: expected numbers, found Python objects, which are pickled; unpickling runs code, so "
+            "grurt does not: save plain arrays, one under each name"
+        )
+    size, left = math.prod(shape) * dtype.itemsize, len(data) - begin
+    if len(shape) > _MAX_AXES or size != left:
+        raise ConversionError(
+            f"array {name!r}: expected {size} bytes for its shape {shape}, found {left}; the file is damaged"
+        )
+    flat = np.frombuffer(data, dtype, offset=begin) if size else np.zeros(0, dtype)
+    return _numbers(name, flat.reshape(shape, order="F" if fortran_order else "C"))
+
+
+def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, order, dtype and where the numbers begin.
+
+    Source: ``numpy.lib.format``. Its own reader mends the headers of Python 2, with a tokenizer that fails in ways of
+    its own on damaged ones.
+    """
+    if data[:6] != npy.MAGIC_PREFIX or data[6:8] not in (b"\x01\x00", b"\x02\x00", b"\x03\x00"):
+        raise ValueError("no magic string, or an unknown version")
+    begin = 10 if data[6] == 1 else 12
+    length = int.from_bytes(data[8:begin], "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"a header of {length} bytes")
+    fields = ast.literal_eval(data[begin : begin + length].decode("latin1").strip())
+    shape, dtype = fields["shape"], npy.descr_to_dtype(fields["descr"])
+    if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError(f"the shape {shape}")
+    return shape, bool(fields["fortran_order"]), dtype, begin + length
+
+
+def _numbers(name: str, array: Array) -> Array:
+    if array.dtype.kind not in "fiub":
+        raise UnsupportedError(
+            f"array {name!r}: expected real numbers, found the dtype {array.dtype}; save it as float32"
+        )
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):  # what overflows becomes infinite; the model refuses it by name
+        return array.astype(np.float32)

@@ -1,0 +1,111 @@
+"""Makes ONNX nodes and constants while a program is translated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..onnx.graph import Array, Attribute, Node
+from .program import Call, Program, Ref
+
+Size = int | Ref
+
+
+class Emitter:
+    """The nodes and constants so far.
+
+    Parameters
+    ----------
+    program
+        What is translated.
+    constants
+        Its weights, buffers and constants by the names of the tensors that stand for them.
+    """
+
+    def __init__(self, program: Program, constants: Mapping[str, Array]) -> None:
+        self.nodes: list[Node] = []
+        self.constants = dict(constants)
+        self._shapes = program.shapes
+        self._count = 0
+        self._call = Call("", "", {}, ())
+
+    def begin(self, call: Call) -> None:
+        """Say which call the nodes that follow come from."""
+        self._call = call
+
+    def emit(self, op: str, *inputs: str, into: str | Sequence[str] | None = None, **attributes: Attribute) -> str:
+        """Add a node, and return the name of its first output: new ones, unless ``into`` gives names."""
+        outputs = (self.fresh(),) if into is None else (into,) if isinstance(into, str) else tuple(into)
+        self.nodes.append(Node(self._call.name, op, inputs, outputs, attributes, self._call.module))
+        return outputs[0]
+
+    def fresh(self) -> str:
+        """Return a name that no tensor of a program has."""
+        self._count += 1
+        return f"{self._call.name}/{self._count}"
+
+    def constant(self, value: Any, dtype: type = np.float32) -> str:
+        """Return the name of a new constant."""
+        name = self.fresh()
+        self.constants[name] = np.asarray(value, dtype)
+        return name
+
+    def tensor(self, name: str) -> str:
+        """Return the name of a tensor argument; empty for None."""
+        value = self._call.get(name)
+        return value.name if isinstance(value, Ref) else ""
+
+    def required(self, name: str) -> str:
+        """Return the name of a tensor argument that has to be there."""
+        tensor = self.tensor(name)
+        if not tensor:
+            raise self._call.unsupported(f"its argument {name!r} is no tensor", "export the model with torch 2.13")
+        return tensor
+
+    def operand(self, name: str) -> str:
+        """Return the name of an argument that is a tensor or a number."""
+        value = self._call.get(name)
+        if isinstance(value, bool | int | float):
+            return self.constant(value)
+        return self.required(name)
+
+    def array(self, name: str) -> Array:
+        """Return a constant by its name."""
+        if name not in self.constants:
+            raise self._call.unsupported(
+                f"its weights {name[:80]!r} are computed", "save the weights themselves, without a parametrization"
+            )
+        return self.constants[name]
+
+    def shape(self, name: str) -> tuple[int | str | None, ...]:
+        """Return the declared shape of a tensor: numbers, and names or None for sizes left open."""
+        return self._shapes[name]
+
+    def rank(self, name: str) -> int:
+        return len(self._shapes[name])
+
+    def axis(self, name: str, axis: int) -> int:
+        """Return an axis of a tensor as a number that is not negative."""
+        rank = self.rank(name)
+        if not -rank <= axis < max(rank, 1):
+            raise self._call.unsupported(f"the axis {axis} is none of the {rank} of its input", "the file is damaged")
+        return axis % max(rank, 1)
+
+    def size(self, name: str, axis: int) -> Size:
+        """Return the size of an axis: a number, or where that is open, the tensor that holds it."""
+        size = self._shapes[name][axis]
+        if isinstance(size, int):
+            return size
+        return Ref(self.emit("Gather", self.emit("Shape", name), self.constant(axis, np.int64), axis=0))
+
+    def sizes(self, sizes: Sequence[Size]) -> str:
+        """Return the name of a list of sizes, as the shape inputs of ONNX operators take them."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.constant(sizes, np.int64)
+        parts = [
+            self.emit("Unsqueeze", size.name, axes=(0,)) if isinstance(size, Ref) else self.constant([size], np.int64)
+            for size in sizes
+        ]
+        return self.emit("Concat", *parts, axis=0)

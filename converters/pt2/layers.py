@@ -1,0 +1,121 @@
+"""Layers with weights: linear, embedding, normalization, convolution."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..onnx.graph import Array
+from ..torch.weight_norm import normalized_weight
+from .emitter import Emitter
+from .program import Call
+
+_EVALUATION = ("it normalizes with the batch's own statistics", "call model.eval() before the export")
+
+
+def linear(call: Call, em: Emitter) -> None:
+    """Translate linear: ``x W' + b``, weights ``(outputs, inputs)``."""
+    bias = [name] if (name := em.tensor("bias")) else []
+    em.emit("Gemm", em.required("input"), em.required("weight"), *bias, into=call.outputs[0], transB=1)
+
+
+def addmm(call: Call, em: Emitter) -> None:
+    """Translate addmm: ``b + x W``, as linear is decomposed."""
+    if call.get("beta", 1) != 1 or call.get("alpha", 1) != 1:
+        raise call.unsupported("it has an alpha or beta", "write the factors as products of their own")
+    em.emit("Gemm", em.required("mat1"), em.required("mat2"), em.required("self"), into=call.outputs[0])
+
+
+def matmul(call: Call, em: Emitter) -> None:
+    """Translate products with a matrix on the right, which a batched one repeats: as decompositions write it."""
+    other = em.required("mat2" if "mat2" in call.arguments else "other")
+    weight = em.constants.get(other)
+    if weight is not None and weight.ndim > 2 and not any(weight.strides[:-2]):
+        other = em.constant(weight[(0,) * (weight.ndim - 2)])
+    em.emit("MatMul", em.required("self"), other, into=call.outputs[0])
+
+
+def embedding(call: Call, em: Emitter) -> None:
+    """Translate embedding: rows of a table by token."""
+    em.emit("Gather", em.required("weight"), em.required("indices"), into=call.outputs[0], axis=0)
+
+
+def weight_norm(call: Call, em: Emitter) -> None:
+    """Compute a weight from its parts, as its author could have done before the export."""
+    direction, magnitude = em.array(em.required("v")), em.array(em.required("g"))
+    em.constants[call.outputs[0]] = normalized_weight(call.name, magnitude, direction)
+
+
+def layer_norm(call: Call, em: Emitter) -> None:
+    """Translate layer normalization over the last axes."""
+    shape = call.arguments["normalized_shape"]
+    weight = em.tensor("weight") or em.constant(np.ones(shape))
+    bias = [name] if (name := em.tensor("bias")) else []
+    em.emit(
+        "LayerNormalization",
+        *(em.required("input"), weight, *bias),
+        into=call.outputs[0],
+        axis=-len(shape),
+        epsilon=float(call.get("eps", 1e-5)),
+    )
+
+
+def batch_norm(call: Call, em: Emitter) -> None:
+    """Translate batch normalization with stored statistics."""
+    if call.get("training"):
+        raise call.unsupported(*_EVALUATION)
+    mean, variance = em.tensor("running_mean"), em.tensor("running_var")
+    if not mean or not variance:
+        raise call.unsupported(*_EVALUATION)
+    size = em.array(mean).shape
+    weight, bias = (
+        em.tensor(name) or em.constant(neutral)
+        for name, neutral in (("weight", np.ones(size)), ("bias", np.zeros(size)))
+    )
+    em.emit(
+        "BatchNormalization",
+        *(em.required("input"), weight, bias, mean, variance),
+        into=call.outputs[0],
+        epsilon=float(call.arguments["eps"]),
+    )
+
+
+def conv1d(call: Call, em: Emitter) -> None:
+    """Translate convolutions, whose padding torch gives for both sides alike."""
+    if call.get("transposed"):
+        raise call.unsupported("it is a transposed convolution", "a stream gives one output for each input")
+    weight = em.required("weight")
+    bias = [name] if (name := em.tensor("bias")) else []
+    axes = _weight_axes(em, weight)
+    padding = call.get("padding", [0])
+    pads = {"auto_pad": "SAME_UPPER" if padding == "same" else "VALID"}
+    explicit = {} if isinstance(padding, str) else {"pads": tuple(_repeated(padding, axes)) * 2}
+    em.emit(
+        "Conv",
+        *(em.required("input"), weight, *bias),
+        into=call.outputs[0],
+        strides=_repeated(call.get("stride", [1]), axes),
+        dilations=_repeated(call.get("dilation", [1]), axes),
+        group=call.get("groups", 1),
+        **(explicit or pads),
+    )
+
+
+def _weight_axes(em: Emitter, weight: str) -> int:
+    known: Array | None = em.constants.get(weight)
+    return max((em.rank(weight) if known is None else known.ndim) - 2, 1)
+
+
+def _repeated(values: list[int], axes: int) -> tuple[int, ...]:
+    return tuple(values) * axes if len(values) == 1 else tuple(values)
+
+
+def pad(call: Call, em: Emitter) -> None:
+    """Translate padding, which torch lists from the last axis on, before and after in turn."""
+    x, pads = em.required("self"), call.arguments["pad"]
+    rank = em.rank(x)
+    before, after = [0] * rank, [0] * rank
+    for index in range(min(len(pads) // 2, rank)):
+        before[rank - 1 - index], after[rank - 1 - index] = pads[2 * index], pads[2 * index + 1]
+    mode = call.get("mode", "constant")
+    inputs = [x, em.constant(before + after, np.int64), em.constant(call.get("value") or 0.0)]
+    em.emit("Pad", *inputs, into=call.outputs[0], mode=mode)

@@ -1,0 +1,105 @@
+"""Runs an exported program with torch, operator by operator, where torch is installed.
+
+``torch.export.load`` is not asked: it unpickles, and evaluates texts of the file. Here only operators run that the
+importer itself understands, on arrays that it has checked.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from grurt.errors import ConversionError
+from grurt.layers import TokenInput
+from grurt.model import Model
+from grurt.reference_run import ReferenceRun
+from grurt.signature import StatePort, ValuePort
+
+from ..sampling import BATCH, SEED, STEPS
+from . import movement
+from .convert import read_constants
+from .program import Call, Program, Ref
+from .translate import HANDLERS, base_name
+
+_DTYPES = {4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32, 8: torch.float64}
+_SKIPPED = {name for name, handler in HANDLERS.items() if handler is movement.nothing}
+_IGNORED = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"}
+"""Arguments of creating and converting operators that name the machine."""
+
+
+def reference_run(model: Model, path: Path) -> ReferenceRun:
+    """Return what torch computes for the program on random inputs and states, always the same.
+
+    Raises
+    ------
+    ConversionError
+        With the reason why there is none.
+    """
+    program, constants = read_constants(path)
+    inputs = _inputs(model, program)
+    values: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in constants.items()}
+    values |= {name: torch.from_numpy(array) for name, array in inputs.items()}
+    try:
+        with torch.no_grad():
+            for call in program.calls:
+                _run(call, values)
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+        raise ConversionError(f"torch cannot run the program: {str(error)[:200]}") from error
+    outputs = {
+        port.name: values[declared.name].numpy()
+        for port, declared in zip(model.signature.outputs, program.outputs, strict=True)
+    }
+    if not all(np.isfinite(output).all() for output in outputs.values()):
+        raise ConversionError("torch gave answers that are not finite")
+    return ReferenceRun(inputs, outputs, f"torch {torch.__version__}")
+
+
+def _inputs(model: Model, program: Program) -> dict[str, np.ndarray[Any, Any]]:
+    random = np.random.default_rng(SEED)
+    shapes = {port.name: port.shape or () for port in program.inputs}
+    vocabularies = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
+    inputs: dict[str, np.ndarray[Any, Any]] = {}
+    for port in model.signature.inputs:
+        open_sizes = {"batch": BATCH, "time": STEPS}
+        shape = [
+            size if isinstance(size, int) else open_sizes.get(axis, 1)
+            for size, axis in zip(shapes[port.name], port.axes, strict=True)
+        ]
+        if isinstance(port, StatePort):
+            inputs[port.name] = random.uniform(-0.9, 0.9, shape).astype(port.dtype)
+        elif isinstance(port, ValuePort) and port.value in vocabularies:
+            inputs[port.name] = random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
+        else:
+            inputs[port.name] = random.standard_normal(shape).astype(port.dtype)
+    return inputs
+
+
+def _run(call: Call, values: dict[str, Any]) -> None:
+    if base_name(call) in _SKIPPED:
+        return
+    arguments = {name: _value(value, values) for name, value in call.arguments.items() if name not in _IGNORED}
+    if call.target.startswith("_operator."):
+        result = getattr(operator, call.op.removeprefix("_operator."))(*arguments.values())
+    else:
+        if arguments.get("dtype") is not None:
+            arguments["dtype"] = _DTYPES[arguments["dtype"]]
+        result = _operator(call)(**arguments)
+    results = result if isinstance(result, tuple | list) else (result,)
+    values.update(zip(call.outputs, results, strict=False))
+
+
+def _operator(call: Call) -> Callable[..., Any]:
+    _, name, overload = call.target.removeprefix("torch.ops.").split(".")
+    found: Callable[..., Any] = getattr(getattr(torch.ops.aten, name), overload)
+    return found
+
+
+def _value(value: object, values: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_value(item, values) for item in value]
+    return values[value.name] if isinstance(value, Ref) else value

@@ -1,0 +1,99 @@
+"""RTNeural's list of layers to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from grurt import layers
+from grurt.errors import ConversionError, UnsupportedError
+from grurt.functions import Affine
+from grurt.layers import AnyLayer, Input, Output
+from grurt.model import Model, Source
+
+from .layers import Entry, convert_entry, last_integer
+from .reading import Array
+
+MAX_LAYERS = 1024
+_MAX_GAIN = 200
+"""In decibels."""
+
+_REMARKS = {"metadata", "samplerate", "sample_rate", "input_batch", "output_batch", "name", "date", "author"}
+_SWITCHES = {"in_skip", "in_gain", "out_gain"}
+
+
+def is_model(document: object) -> bool:
+    """Say whether a JSON document is a list of layers, rather than a state dict."""
+    return isinstance(document, dict) and "in_shape" in document and isinstance(document.get("layers"), list)
+
+
+def convert_rtneural(document: Mapping[str, Any], source: Source) -> Model:
+    """Return the model of a list of layers, as RTNeural's loader and AIDA-X understand it.
+
+    ``in_skip: 1`` adds the input to the output, and ``out_gain`` is in decibels, as in the files for AIDA-X. A GRU that
+    Keras was told to return no sequences from, as its shape shows, is followed by a `LastStep`.
+
+    Raises
+    ------
+    ConversionError
+        If a weight is missing, or of another shape than the layers' sizes say.
+    UnsupportedError
+        If there is a layer or field that RTNeural or grurt does not compute.
+    """
+    if unknown := sorted(document.keys() - {"in_shape", "layers"} - _REMARKS - _SWITCHES):
+        raise UnsupportedError(
+            f"RTNeural: expected in_shape and layers, found the field {unknown[0][:50]!r} too; delete it if it changes "
+            "nothing"
+        )
+    if len(document["layers"]) > MAX_LAYERS:
+        raise UnsupportedError(f"RTNeural: expected at most {MAX_LAYERS} layers, found {len(document['layers'])}")
+    found: list[AnyLayer] = []
+    arrays: dict[str, Array] = {}
+    input_size = size = last_integer(document["in_shape"], "in_shape")
+    axes = _axes(document["in_shape"])
+    for index, fields in enumerate(document["layers"]):
+        entry = _entry(fields, index, size)
+        for layer, weights in convert_entry(entry):
+            found.append(layer)
+            arrays |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
+        size = entry.size
+        if entry.kind == "gru" and (axes, _axes(fields["shape"])) == (3, 2):
+            found.append(layers.LastStep(name=f"{entry.name}.last"))
+            axes = 2
+    found += _around(document, found)
+    return Model(
+        layers=found,
+        weights=arrays,
+        inputs=[Input("x", input_size)],
+        outputs=[Output("y", found[-1].name if found else "x")],
+        source=source,
+    )
+
+
+def _entry(fields: object, index: int, input_size: int) -> Entry:
+    if not isinstance(fields, dict):
+        raise ConversionError(f"layers[{index}]: expected an object, found {type(fields).__name__}")
+    kind = str(fields.get("type"))[:40]
+    return Entry(fields, f"{index}.{kind}" if kind.isprintable() else str(index), input_size)
+
+
+def _axes(shape: object) -> int:
+    return len(shape) if isinstance(shape, list) else 1
+
+
+def _around(document: Mapping[str, Any], found: list[AnyLayer]) -> list[AnyLayer]:
+    """Return the layers behind the network: a gain, and the input added to it."""
+    skip, gains = document.get("in_skip", 0), [document.get(name, 0) for name in ("in_gain", "out_gain")]
+    known = all(isinstance(gain, float | int) and abs(gain) <= _MAX_GAIN for gain in gains)
+    if skip not in (0, 1) or not known or gains[0] != 0:
+        raise UnsupportedError(
+            f"RTNeural: expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, found {skip}, {gains[0]} and "
+            f"{gains[1]}; programs differ in what they make of these: apply the gain to the input yourself"
+        )
+    behind: list[AnyLayer] = []
+    if gains[1] != 0:
+        behind.append(layers.Activation(name="out_gain", function=Affine(scale=10 ** (gains[1] / 20))))
+    if skip:
+        last = (behind or found)[-1].name if behind or found else "x"
+        behind.append(layers.Add(name="in_skip", inputs=("x", last)))
+    return behind

@@ -1,0 +1,61 @@
+"""PyTorch state dicts that were saved as JSON: names and nested lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grurt.errors import ConversionError
+
+from ..torch.state_dict import StateDict, finish_state_dict
+from .reading import Array, numbers
+
+_MAX_DEPTH = 8
+
+
+def read_state_dict_json(document: object, entry: str | None) -> StateDict:
+    """Return the state dict in a JSON document, wherever in it that stands.
+
+    Parameters
+    ----------
+    document
+        What `read_json` returned: an object of arrays by name, or one that holds it, as GuitarML's files do under
+        ``"state_dict"``.
+    entry
+        Which one, where there are several: the keys that lead to it, joined by dots.
+
+    Raises
+    ------
+    ConversionError
+        If there is none, or several and ``entry`` does not name one; or something in it is no array.
+    """
+    found = dict(_state_dicts("", document, _MAX_DEPTH))
+    if entry is None and len(found) == 1:
+        entry = next(iter(found))
+    if entry not in found:
+        listed = ", ".join(repr(name) for name in list(found)[:20]) or "none"
+        wanted = "a state dict" if entry is None else f"a state dict {entry!r}"
+        raise ConversionError(
+            f"JSON: expected RTNeural's list of layers or {wanted}, arrays by name, found {listed}; "
+            "write it from {name: tensor.tolist() for name, tensor in module.state_dict().items()}"
+        )
+    return finish_state_dict(found[entry], "json")
+
+
+def _state_dicts(path: str, value: object, depth: int) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Find the objects that hold arrays, by the keys that lead to them, joined by dots."""
+    if not isinstance(value, dict) or depth == 0:
+        return
+    if any(isinstance(item, list) for item in value.values()):
+        yield path, {name: _array(name, item) for name, item in value.items()}
+        return
+    for name, item in value.items():
+        yield from _state_dicts(f"{path}.{name}" if path else name, item, depth - 1)
+
+
+def _array(name: str, value: object) -> Array:
+    array = numbers(value)
+    if array is None:
+        raise ConversionError(
+            f"entry {name[:200]!r}: expected nested lists of numbers, found lists of different lengths, or no numbers"
+        )
+    return array
