@@ -12,33 +12,39 @@ from numpy.typing import NDArray
 from grurt.errors import QuantizationError
 from grurt.layers import Conv1d, MatrixLayer
 from grurt.model import Model
-from grurt.quantization.rounding import to_float16, to_int8
+from grurt.quantization.calibrate import Samples, collect, rescaled
+from grurt.quantization.recordings import Data, Recordings, recordings
+from grurt.quantization.rounding import Doubles, to_float16, to_int8
 from grurt.reference_run import ReferenceRun
 
 if TYPE_CHECKING:
     from grurt.layers import AnyLayer
 
+Weights = Literal["int8", "float16"]
 
-def quantize(model: Model, weights: Literal["int8", "float16"], *, keep: Collection[str] = ()) -> Model:
+
+def quantize(
+    model: Model, weights: Weights, *, keep: Collection[str] = (), calibration: Data | Recordings | None = None
+) -> Model:
     """Return a model with the matrices of all layers but those of ``keep`` in fewer bits: see `Model.quantize`.
 
     If the model has a reference run, the new one has a run with the same inputs and its own answers to them, so that
     `verify` shows whether it computes elsewhere what it computes here.
     """
-    if weights not in ("int8", "float16"):
-        raise QuantizationError(f'weights: expected "int8" or "float16", got {weights!r}')
-    chosen = {layer.name for layer in _quantizable(model)} - set(keep)
-    if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
-        raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
-    if any(layer.weight_format != "float32" for layer in _matrix_layers(model)):
-        raise QuantizationError("the model is quantized already: quantize the float32 model that it was made from")
+    check_arguments(model, weights, keep)
+    chosen = {layer.name for layer in quantizable(model)} - set(keep)
     if not chosen:
         raise QuantizationError("no layer is left to be quantized: GRU, Linear, Embedding and Conv1d layers can be")
+    samples: dict[str, Samples] = {}
+    if calibration is not None and weights == "int8":
+        samples = collect(model, recordings(model, calibration), chosen)
+        model, samples = rescaled(model, samples)
     arrays: dict[str, NDArray[Any]] = dict(model.weights)
-    for layer in _quantizable(model):
+    for layer in quantizable(model):
         if layer.name in chosen:
             for matrix in layer.matrices:
-                arrays |= _rounded(f"{layer.name}.{matrix}", arrays[f"{layer.name}.{matrix}"], weights)
+                moments = samples[layer.name].second_moments(matrix) if layer.name in samples else None
+                arrays |= _rounded(f"{layer.name}.{matrix}", arrays[f"{layer.name}.{matrix}"], weights, moments)
     layers = [
         msgspec.structs.replace(layer, weight_format=weights) if layer.name in chosen else layer
         for layer in model.layers
@@ -46,22 +52,35 @@ def quantize(model: Model, weights: Literal["int8", "float16"], *, keep: Collect
     return _with_own_reference_run(model, _rebuilt(model, layers, arrays), weights)
 
 
+def check_arguments(model: Model, weights: str, keep: Collection[str]) -> None:
+    """Raise QuantizationError unless the model can be quantized so."""
+    if weights not in ("int8", "float16"):
+        raise QuantizationError(f'weights: expected "int8" or "float16", got {weights!r}')
+    if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
+        raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
+    if any(layer.weight_format != "float32" for layer in _matrix_layers(model)):
+        raise QuantizationError("the model is quantized already: quantize the float32 model that it was made from")
+
+
+def quantizable(model: Model) -> Iterator[MatrixLayer]:
+    """Return the layers whose matrices can be quantized, in order."""
+    return (layer for layer in _matrix_layers(model) if not (isinstance(layer, Conv1d) and layer.is_depthwise))
+
+
 def _matrix_layers(model: Model) -> Iterator[MatrixLayer]:
     return (layer for layer in model.layers if isinstance(layer, MatrixLayer))
-
-
-def _quantizable(model: Model) -> Iterator[MatrixLayer]:
-    return (layer for layer in _matrix_layers(model) if not (isinstance(layer, Conv1d) and layer.is_depthwise))
 
 
 def _names(model: Model) -> str:
     return "its layers are " + ", ".join(layer.name for layer in model.layers)
 
 
-def _rounded(name: str, matrix: NDArray[np.float32], weights: str) -> dict[str, NDArray[Any]]:
+def _rounded(
+    name: str, matrix: NDArray[np.float32], weights: Weights, second_moments: Doubles | None
+) -> dict[str, NDArray[Any]]:
     if weights == "float16":
         return {name: to_float16(name, matrix)}
-    rounded, scale = to_int8(matrix)
+    rounded, scale = to_int8(matrix, second_moments)
     return {name: rounded, f"{name}_scale": scale}
 
 

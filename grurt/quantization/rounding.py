@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from grurt.errors import QuantizationError
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 LARGEST_INT8 = 127
 """Weights go from -127 to 127: -128 would have no counterpart."""
@@ -17,19 +18,55 @@ def to_float16(name: str, matrix: Floats) -> NDArray[np.float16]:
         rounded = matrix.astype(np.float16)
     if not np.isfinite(rounded).all():
         raise QuantizationError(
-            f"weight {name}: {np.abs(matrix).max():.3g} is beyond float16, whose largest number is 65504: keep the layer"
+            f"weight {name}: {np.abs(matrix).max():.3g} is beyond float16, whose largest number is 65504: "
+            "keep the layer"
         )
     return rounded
 
 
-def to_int8(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
+def to_int8(matrix: Floats, second_moments: Doubles | None = None) -> tuple[NDArray[np.int8], Floats]:
     """Round each row to int8, and return it with its scale ``(rows,)``: the largest weight of a row becomes 127.
 
-    ``matrix`` is ``(rows, ...)``; ``rounded * scale`` is off by half a scale at most.
+    ``matrix`` is ``(rows, ...)``; ``rounded * scale`` is off by half a scale at most. With ``second_moments``
+    ``(columns, columns)`` of what a matrix ``(rows, columns)`` is multiplied with, weights are not rounded one by one,
+    but so that the products come out best.
     """
-    rows = matrix.reshape(len(matrix), -1)
+    rows = matrix.reshape(len(matrix), -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)
     # A row of zeros keeps a scale that is positive, and so does one of denormal numbers.
     scale = np.maximum(largest / LARGEST_INT8, np.finfo(np.float32).tiny).astype(np.float32)
-    rounded = np.rint(rows.astype(np.float64) / scale[:, np.newaxis]).clip(-LARGEST_INT8, LARGEST_INT8)
+    steps = rows / scale[:, np.newaxis].astype(np.float64)
+    rounded = _rounded(steps) if second_moments is None else _rounded_together(steps, second_moments)
     return rounded.astype(np.int8).reshape(matrix.shape), scale
+
+
+def round_features(x: Doubles) -> Doubles:
+    """Return features ``(n, size)`` as products with int8 weights see them: each row rounded with its own scale."""
+    scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), 1e-30) / LARGEST_INT8
+    rounded: Doubles = np.rint(x / scale) * scale
+    return rounded
+
+
+def _rounded(steps: Doubles) -> Doubles:
+    return np.rint(steps).clip(-LARGEST_INT8, LARGEST_INT8)
+
+
+def _rounded_together(steps: Doubles, second_moments: Doubles) -> Doubles:
+    """Round a column at a time, and let the columns that are left make good what was rounded away (GPTQ).
+
+    Frantar et al. 2022, arXiv:2210.17323, algorithm 1 without its blocks; columns in the order of their energy.
+    """
+    energy = np.diag(second_moments)
+    if not energy.any():
+        return _rounded(steps)
+    order = np.argsort(-energy, kind="stable")
+    # One hundredth of the mean energy on the diagonal makes features that always come together harmless.
+    damped = second_moments[np.ix_(order, order)] + 0.01 * energy.mean() * np.eye(len(energy))
+    # The upper triangular U with U^T U = inverse(damped), from a Cholesky decomposition that begins at the last row.
+    upper = np.linalg.inv(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1])
+    left, rounded = steps[:, order], np.empty_like(steps)
+    for column, row in enumerate(upper):
+        rounded[:, order[column]] = _rounded(left[:, column])
+        error = (left[:, column] - rounded[:, order[column]]) / row[column]
+        left[:, column + 1 :] -= np.outer(error, row[column + 1 :])
+    return rounded

@@ -1,0 +1,284 @@
+"""``grurt quantize``: a model with weights of fewer bits, and what it loses."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from grurt.cli.exits import DIFFERS
+from grurt.cli.report import json_number, table
+from grurt.errors import QuantizationError
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+    from grurt.quantization import Difference, LayerLoss, Limit, Loss
+    from grurt.quantization.recordings import Recordings
+
+EXAMPLE = """\b
+Examples:
+    grurt quantize model.grurt --calibration recordings.npy
+    grurt quantize model.grurt -o small.grurt --calibration recordings.npy --max-loss 40dB --report loss.html
+"""
+
+_COSTLIEST = 3
+"""How many layers a refusal names."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made, and what it loses."""
+
+    model: "Model"
+    quantized: "Model"
+    weights: str
+    kept: tuple[str, ...]
+    loss: "Loss"
+    layers: "tuple[LayerLoss, ...]"
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Bytes of all weights, before and after."""
+        before, after = (sum(array.nbytes for array in m.weights.values()) for m in (self.model, self.quantized))
+        return before, after
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The .grurt file to write, in one step or not at all. Without it the loss is only shown.",
+)
+@click.option("--weights", type=click.Choice(["int8", "float16"]), default="int8", show_default=True)
+@click.option(
+    "--calibration",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Inputs like those of the real thing, to round for and to measure with; may be repeated. An .npy array "
+    "(n_steps, size) or (batch, n_steps, size), without the last axis for tokens; or an .npz file of such arrays by "
+    "the names of the inputs. Without it the loss is measured on random numbers from a fixed seed: standard normal "
+    "features, uniform tokens.",
+)
+@click.option("--keep", metavar="LAYER", multiple=True, help="A layer to keep in float32; may be repeated.")
+@click.option(
+    "--max-loss",
+    metavar="LIMIT",
+    help="Fail and write nothing if an output loses more: 40dB for an error at least 40 dB below the signal, 0.01 for "
+    "a largest absolute error of 0.01.",
+)
+@click.option("--auto-keep", is_flag=True, help="Keep just those layers in float32 that --max-loss needs.")
+@click.option(
+    "--report",
+    metavar="PAGE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the losses: a page (.html) or a picture (.svg, .png). Needs the extra `report`.",
+)
+@click.option(
+    "--steps",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Timesteps of the long stream on which the error is followed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def quantize(
+    ctx: click.Context,
+    model_path: Path,
+    output: Path | None,
+    weights: Literal["int8", "float16"],
+    calibration: tuple[Path, ...],
+    keep: tuple[str, ...],
+    max_loss: str | None,
+    auto_keep: bool,
+    report: Path | None,
+    steps: int,
+    as_json: bool,
+) -> None:
+    """Make a model's weights smaller, and show what that costs.
+
+    int8 quarters the memory and computes with integers, float16 halves it. Shown are, for every output, the error in
+    decibels below the signal (more is better), the largest and the mean error, and how often the arg-max is the same;
+    what each layer costs if only it is quantized; and how the error moves over time. With --calibration, int8 weights
+    are rounded for those data. The exit code is 1 if more is lost than --max-loss allows.
+    """
+    if auto_keep and max_loss is None:
+        raise click.UsageError("--auto-keep needs --max-loss, which says how much may be lost")
+    _check_places(output, report, (model_path, *calibration))
+    if report is not None:
+        from grurt.quantization.chart import check_report
+
+        check_report(report)
+    from grurt.cli.calibration import read_calibration
+    from grurt.file import load
+    from grurt.quantization import Limit
+
+    model = load(model_path)
+    limit = Limit.parse(max_loss) if max_loss is not None else Limit()
+    data = read_calibration(model, calibration) if calibration else None
+    with _progress() as progress:
+        result = _quantize(
+            model, weights, data, tuple(dict.fromkeys(keep)), limit if auto_keep else None, steps, progress
+        )
+    within = limit.allows(result.loss.outputs)
+    if report is not None:
+        from grurt.quantization.chart import write_report
+
+        write_report(report, f"{model_path.name} with {weights} weights", result.loss, result.layers)
+    if output is not None and within:
+        result.quantized.save(output)
+    written = output if within else None
+    click.echo(_as_json(result, written, ok=within) if as_json else _as_text(result, written))
+    if not within:
+        click.echo(f"error: {_refusal(result, limit, auto_keep=auto_keep)}", err=True)
+        ctx.exit(DIFFERS)
+
+
+def _check_places(output: Path | None, report: Path | None, read: tuple[Path, ...]) -> None:
+    """Raise UsageError if the files cannot be written there, before the work rather than after it."""
+    written = [path for path in (output, report) if path is not None]
+    for path in written:
+        if not path.absolute().parent.is_dir():
+            raise click.UsageError(f"{path}: there is no folder {path.parent}")
+        if path.exists() and any(path.samefile(other) for other in read):
+            raise click.UsageError(f"{path} would be overwritten, which is read: choose another name for the output")
+    if len({path.resolve() for path in written}) < len(written):
+        raise click.UsageError(f"{output} would be both the model and the report: choose another name for one of them")
+
+
+def _quantize(
+    model: "Model",
+    weights: Literal["int8", "float16"],
+    data: "Recordings | None",
+    keep: tuple[str, ...],
+    limit: "Limit | None",
+    steps: int,
+    progress: Callable[[str], None],
+) -> Result:
+    """Quantize and measure; with a limit, keep the layers that it needs."""
+    from grurt.quantization import layer_losses, layers_to_keep, loss
+    from grurt.quantization import quantize as quantized_model
+
+    options: dict[str, Any] = {"keep": keep, "calibrate": data is not None, "progress": progress}
+    layers = layer_losses(model, weights, data, **options)
+    if limit is not None:
+        # What can fail here is a limit that is too strict, and the result will show that.
+        with suppress(QuantizationError):
+            keep = layers_to_keep(model, weights, limit, data, costs=layers, **options)
+    quantized = quantized_model(model, weights, keep=keep, calibration=data)
+    progress("a long stream")
+    return Result(model, quantized, weights, keep, loss(model, quantized, data, steps=steps), layers)
+
+
+def _progress() -> AbstractContextManager[Callable[[str], None]]:
+    """Return what shows on a terminal what is being measured, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda what: None)
+    from grurt.cli.status import status
+
+    return status()
+
+
+def _refusal(result: Result, limit: "Limit", *, auto_keep: bool) -> str:
+    costliest = ", ".join(f"{layer.name} ({layer.decibels:.1f} dB alone)" for layer in result.layers[:_COSTLIEST])
+    worst = result.loss.worst
+    advice = "keep them with --keep, or use --auto-keep"
+    if auto_keep:
+        other = ", or use --weights float16" if result.weights == "int8" else ""
+        advice = f"not even one can be quantized to {result.weights} within the limit; allow a greater loss{other}"
+    return (
+        f"output {worst.name!r}: expected a loss within {limit}, got {worst.decibels:.1f} dB and a largest error of "
+        f"{max(output.largest for output in result.loss.outputs):.2g}; nothing was written. The layers that cost most "
+        f"are {costliest}: {advice}"
+    )
+
+
+def _as_text(result: Result, written: Path | None) -> str:
+    before, after = result.bytes
+    outcome = f"wrote {written}, {written.stat().st_size:,} bytes" if written else "nothing was written"
+    lines = [
+        f"{outcome}: {result.weights}, weights of {after:,} bytes in place of {before:,}",
+        *([f"kept in float32: {', '.join(result.kept)}"] if result.kept else []),
+        *(f"rescaled: {name}" for name in _added(result)),
+        f"measured on {result.loss.data}",
+        "",
+        _output_table(result.loss.outputs),
+        "",
+        _layer_table(result.layers),
+    ]
+    if result.loss.spans:
+        lines += ["", _span_table(result.loss)]
+    return "\n".join(lines)
+
+
+def _added(result: Result) -> list[str]:
+    """Return the layers before which the inputs are mapped to [-1, 1]: those that read a layer that was added."""
+    old = {layer.name for layer in result.model.layers}
+    new = {layer.name for layer in result.quantized.layers} - old
+    return [f"the inputs of {each.name}" for each in result.quantized.layers if set(each.inputs) & new]
+
+
+def _output_table(outputs: "tuple[Difference, ...]") -> str:
+    from grurt.quantization.chart import cells
+
+    header = ["output", "dB", "largest", "mean", "same arg-max"]
+    return table(header, [[output.name, *cells(output)] for output in outputs], align="<>>>>")
+
+
+def _layer_table(layers: "tuple[LayerLoss, ...]") -> str:
+    header = ["layer, if only it is quantized", "kind", "its own dB", *(f"{y.name} dB" for y in layers[0].outputs)]
+    rows = [
+        [layer.name, layer.kind, f"{layer.own.decibels:.1f}", *(f"{y.decibels:.1f}" for y in layer.outputs)]
+        for layer in layers
+    ]
+    return table(header, rows, align="<<>" + ">" * len(layers[0].outputs))
+
+
+def _span_table(loss: "Loss") -> str:
+    header = ["timesteps of a long stream", *(f"{output.name} dB" for output in loss.outputs)]
+    rows = [
+        [f"{span.first:,} to {span.last:,}", *(f"{output.decibels:.1f}" for output in span.outputs)]
+        for span in loss.spans
+    ]
+    return table(header, rows, align="<" + ">" * len(loss.outputs))
+
+
+def _as_json(result: Result, written: Path | None, *, ok: bool) -> str:
+    before, after = result.bytes
+    return json.dumps(
+        {
+            "output": str(written) if written else None,
+            "weights": result.weights,
+            "kept": list(result.kept),
+            "bytes_before": before,
+            "bytes_after": after,
+            "data": result.loss.data,
+            "outputs": [_described(output) for output in result.loss.outputs],
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "own": _described(layer.own),
+                    "outputs": [_described(output) for output in layer.outputs],
+                }
+                for layer in result.layers
+            ],
+            "spans": [
+                {"first": span.first, "last": span.last, "outputs": [_described(output) for output in span.outputs]}
+                for span in result.loss.spans
+            ],
+            "ok": ok,
+        }
+    )
+
+
+def _described(difference: "Difference") -> dict[str, Any]:
+    return {key: json_number(value) if isinstance(value, float) else value for key, value in asdict(difference).items()}

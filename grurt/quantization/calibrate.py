@@ -1,0 +1,158 @@
+"""What calibration data is used for: the inputs of matrices are rescaled, and their weights rounded together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.layers import GRU, BatchNorm, Linear
+from grurt.model import Model
+from grurt.quantization.observe import answers, exposed, unused_name
+from grurt.quantization.rounding import round_features
+
+if TYPE_CHECKING:
+    from grurt.layers import AnyLayer
+    from grurt.quantization.recordings import Recordings
+
+Doubles = NDArray[np.float64]
+
+LEAST_GAIN = 6.0
+"""Decibels by which a layer's products must get better for its inputs to be rescaled, which takes an operation more."""
+
+LEAST_ROWS = 100
+"""Samples from which on their range is one that can be relied on."""
+
+MAX_ROWS = 4096
+"""Timesteps that statistics are made of; of longer data, as many that lie evenly."""
+
+_NO_VARIANCE = {"variance": 1.0, "bias": 0.0}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Vectors that a layer's matrices were multiplied with, ``(n, size)``, by the matrix's name."""
+
+    by_matrix: dict[str, Doubles]
+
+    def second_moments(self, matrix: str) -> Doubles:
+        """Return ``(size, size)``: the mean of x x^T."""
+        x = self.by_matrix[matrix]
+        moments: Doubles = x.T @ x / len(x)
+        return moments
+
+
+def collect(model: Model, data: Recordings, layers: Collection[str]) -> dict[str, Samples]:
+    """Run the float32 model, and return the samples of those of the layers that are a GRU or Linear."""
+    chosen = [layer for layer in model.layers if layer.name in layers and isinstance(layer, GRU | Linear)]
+    names = {layer.name for layer in model.layers}
+    wanted = {layer.inputs[0] for layer in chosen} | {layer.name for layer in chosen if isinstance(layer, GRU)}
+    probe = exposed(model, sorted(wanted & names)) if wanted & names else None
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
+    for sequence in data.sequences:
+        written = {**sequence, **(answers(probe, sequence) if probe else {})}
+        for name in wanted:
+            parts[name].append(_sampled(written[name], len(written[name]) / data.steps))
+    found = {}
+    for layer in chosen:
+        matrices = {layer.matrices[0]: _rows(parts[layer.inputs[0]], layer.input_size)}
+        if isinstance(layer, GRU):
+            matrices["weight_hh"] = _rows(parts[layer.name], layer.hidden_size)
+        found[layer.name] = Samples(matrices)
+    return found
+
+
+def rescaled(model: Model, samples: dict[str, Samples]) -> tuple[Model, dict[str, Samples]]:
+    """Return the same function, with a `BatchNorm` before layers whose inputs differ in scale or are far from zero.
+
+    int8 rounds all features of a timestep with one scale. Where one of them is a pressure of 1013 and another an
+    acceleration of 0.1, nothing would be left of the second. The BatchNorm maps each feature to [-1, 1] of what was
+    seen, and the matrix and bias of the layer behind it undo that exactly but for rounding. Returned with the model are
+    the samples as they are then.
+    """
+    layers: list[AnyLayer] = []
+    weights: dict[str, NDArray[Any]] = dict(model.weights)
+    samples = dict(samples)
+    for layer in model.layers:
+        own = samples.get(layer.name)
+        if own is None or not isinstance(layer, GRU | Linear):
+            layers.append(layer)
+            continue
+        matrix = layer.matrices[0]
+        x = own.by_matrix[matrix]
+        mean, spread = _range(x)
+        weight = weights[f"{layer.name}.{matrix}"].astype(np.float64)
+        if len(x) < LEAST_ROWS or _gain(weight, x, mean, spread) < LEAST_GAIN:
+            layers.append(layer)
+            continue
+        norm = BatchNorm(
+            name=unused_name(model, f"{layer.name}_range"),
+            inputs=layer.inputs[:1],
+            size=layer.input_size,
+            epsilon=1e-30,
+        )
+        layers += [norm, msgspec.structs.replace(layer, inputs=(norm.name, *layer.inputs[1:]), bias=True)]
+        weights |= {f"{norm.name}.mean": mean, f"{norm.name}.weight": 1 / spread}
+        weights |= {f"{norm.name}.{name}": np.full(layer.input_size, number) for name, number in _NO_VARIANCE.items()}
+        weights |= _absorbed(layer, weights, mean, spread)
+        samples[layer.name] = Samples(own.by_matrix | {matrix: (x - mean) / spread})
+    changed = Model(
+        inputs=model.inputs,
+        layers=layers,
+        outputs=model.outputs,
+        weights=weights,
+        signature=model.signature,
+        source=model.source,
+        reference_run=model.reference_run,
+    )
+    return changed, samples
+
+
+def _sampled(written: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Return timesteps that lie evenly: all, or this share of `MAX_ROWS` and one more."""
+    count = min(len(written), int(share * MAX_ROWS) + 1)
+    chosen: NDArray[np.float32] = written[np.linspace(0, len(written) - 1, count).astype(int)]
+    return chosen
+
+
+def _rows(parts: list[NDArray[np.float32]], size: int) -> Doubles:
+    """Join samples; the positions of a grid are samples each."""
+    return np.concatenate(parts).reshape(-1, size).astype(np.float64)
+
+
+def _range(x: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the centre of each feature's values, and half their span: 1 where a feature is constant."""
+    lowest, highest = x.min(axis=0), x.max(axis=0)
+    spread = (highest - lowest) / 2
+    # In float32, as they will be applied: the matrix has to undo just that.
+    centre = ((highest + lowest) / 2).astype(np.float32).astype(np.float64)
+    return centre, np.where(spread > 1e-6 * np.abs(centre) + 1e-20, spread, 1.0).astype(np.float32).astype(np.float64)
+
+
+def _gain(weight: Doubles, x: Doubles, mean: Doubles, spread: Doubles) -> float:
+    """Return the decibels by which rounding the features costs the products less if they are mapped to [-1, 1]."""
+    mapped = (x - mean) / spread
+    before = float((((x - round_features(x)) @ weight.T) ** 2).sum())
+    after = float((((mapped - round_features(mapped)) * spread @ weight.T) ** 2).sum())
+    return 10 * float(np.log10((before + 1e-300) / (after + 1e-300)))
+
+
+def _absorbed(
+    layer: GRU | Linear, weights: dict[str, NDArray[Any]], mean: Doubles, spread: Doubles
+) -> dict[str, NDArray[Any]]:
+    """Return the weights of a layer that undo ``(x - mean) / spread`` before it."""
+    name, matrix = layer.name, layer.matrices[0]
+    bias = "bias_ih" if isinstance(layer, GRU) else "bias"
+    weight = weights[f"{name}.{matrix}"].astype(np.float64)
+    none = np.zeros(len(weight))
+    changed = {
+        f"{name}.{matrix}": weight * spread,
+        f"{name}.{bias}": weights.get(f"{name}.{bias}", none) + weight @ mean,
+    }
+    if isinstance(layer, GRU) and not layer.bias:
+        changed[f"{name}.bias_hh"] = none
+    return changed

@@ -1,0 +1,123 @@
+"""Recordings of a model's inputs, to calibrate and to measure with: the user's own, or made at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt import arrays
+from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
+from grurt.layers import AnyInput, TokenInput
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+
+Array = NDArray[Any]
+
+Recording = Mapping[str, Array]
+"""One sequence for every model input, by its name: features ``(n_steps, size)`` float32, or tokens ``(n_steps,)``."""
+
+Data = Array | Mapping[str, Array] | Sequence[Array | Mapping[str, Array]]
+"""What users give: one sequence ``(n_steps, size)`` or a batch ``(batch, n_steps, size)``, without the last axis for
+tokens; for several inputs a mapping of those by name; or a list of such."""
+
+SEED = 5
+SEQUENCES = 8
+STEPS = 200
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Sequences that a model is run on, each from its initial state."""
+
+    sequences: tuple[Recording, ...]
+    origin: str
+    """Where they come from, as a report says it."""
+
+    @property
+    def steps(self) -> int:
+        """Timesteps in all, of the first input."""
+        return sum(len(next(iter(sequence.values()))) for sequence in self.sequences)
+
+    def joined(self, n_steps: int) -> Recording:
+        """Return one long sequence: these, end to end, again from the first one when they are through."""
+        names = self.sequences[0].keys()
+        shortest = min(sum(len(sequence[name]) for sequence in self.sequences) for name in names)
+        repeated = self.sequences * -(-n_steps // shortest)
+        return {name: np.concatenate([sequence[name] for sequence in repeated])[:n_steps] for name in names}
+
+
+def random_recordings(model: Model) -> Recordings:
+    """Return eight sequences of 200 timesteps from a fixed seed: standard normal features, uniform tokens."""
+    rng = np.random.default_rng(SEED)
+    sequences = tuple({port.name: _random(port, rng) for port in model.inputs} for _ in range(SEQUENCES))
+    return Recordings(
+        sequences, f"{SEQUENCES} random sequences of {STEPS} timesteps: standard normal features, uniform tokens"
+    )
+
+
+def _random(port: AnyInput, rng: np.random.Generator) -> Array:
+    if isinstance(port, TokenInput):
+        return rng.integers(port.vocabulary_size, size=STEPS)
+    return rng.standard_normal((STEPS, port.size), np.float32)
+
+
+def recordings(model: Model, data: Data | Recordings, where: str = "calibration") -> Recordings:
+    """Return what a user gave as recordings for a model; messages begin with ``where``.
+
+    Raises
+    ------
+    QuantizationError
+        If an array has not the shape or the dtype of the input, holds a NaN, an infinity or a token that does not
+        exist, or there is nothing at all.
+    """
+    if isinstance(data, Recordings):
+        return data
+    parts = [data] if isinstance(data, np.ndarray | Mapping) else list(data)
+    sequences = tuple(sequence for part in parts for sequence in _sequences(model, part, where))
+    if not sequences:
+        raise QuantizationError(f"{where}: expected at least one sequence, got none")
+    found = Recordings(sequences, "")
+    return Recordings(sequences, f"{len(sequences)} sequences given, {found.steps:,} timesteps in all")
+
+
+def _sequences(model: Model, part: Array | Mapping[str, Array], where: str) -> Iterator[Recording]:
+    names = [port.name for port in model.inputs]
+    if not isinstance(part, Mapping):
+        if len(names) != 1:
+            raise QuantizationError(f"{where}: expected a mapping with the inputs {names}, got an array")
+        part = {names[0]: part}
+    if sorted(part) != sorted(names):
+        raise QuantizationError(f"{where}: expected the inputs {names}, got {list(part)}")
+    batches = {port.name: _batch(port, part[port.name], f"{where}: input {port.name!r}") for port in model.inputs}
+    if len({len(batch) for batch in batches.values()}) > 1:
+        found = ", ".join(f"{len(batch)} of {name!r}" for name, batch in batches.items())
+        raise QuantizationError(f"{where}: expected as many sequences of every input, got {found}")
+    for row in zip(*batches.values(), strict=True):
+        yield dict(zip(batches, row, strict=True))
+
+
+def _batch(port: AnyInput, array: Array, where: str) -> Array:
+    """Return an input's array as a batch of sequences, checked."""
+    tokens = isinstance(port, TokenInput)
+    try:
+        checked: Array = (arrays.tokens if tokens else arrays.features)(where, array)
+    except (InputShapeError, InputTypeError, InputValueError) as error:
+        raise QuantizationError(str(error)) from error
+    sequence: tuple[int | str, ...] = ("n_steps",) if isinstance(port, TokenInput) else ("n_steps", port.size)
+    batch = checked[np.newaxis] if checked.ndim == len(sequence) else checked
+    if batch.ndim != len(sequence) + 1 or batch.shape[2:] != sequence[1:]:
+        shapes = f"{arrays.shape_text(sequence)} or {arrays.shape_text(('batch', *sequence))}"
+        raise QuantizationError(f"{where}: expected shape {shapes}, got {checked.shape}")
+    if batch.size == 0:
+        raise QuantizationError(f"{where}: expected at least one timestep, got shape {checked.shape}")
+    if isinstance(port, TokenInput):
+        if batch.min() < 0 or batch.max() >= port.vocabulary_size:
+            raise QuantizationError(f"{where}: expected tokens in [0, {port.vocabulary_size}), got others")
+    elif not np.isfinite(batch).all():
+        raise QuantizationError(f"{where}: expected finite numbers, got a NaN or an infinity")
+    return batch
