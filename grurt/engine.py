@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -28,12 +29,14 @@ def entry_point() -> Advance:
     Raises
     ------
     EngineError
-        If what was chosen is not there.
+        If what was chosen is not there, or the GIL is off, under which a stream makes sure that no other thread uses it.
     """
     global _entry_point
     with _lock:
         if _entry_point is None:
-            _entry_point = _load(os.environ.get("GRURT_ENGINE", ""))
+            loaded = _load(os.environ.get("GRURT_ENGINE", ""))
+            _expect_gil()  # now, because an import may have put it on
+            _entry_point = loaded
     return _entry_point
 
 
@@ -55,11 +58,27 @@ def _load(chosen: str) -> Advance:
                 "GRURT_ENGINE=native: no library of kernels fits this grurt and this CPU: "
                 "build one with `grurt compile`, and name it in GRURT_NATIVE"
             )
+    return _just_in_time()
+
+
+def _just_in_time() -> Advance:
     try:
-        from grurt.kernels.compiled import entry_point as just_in_time
+        from numba.core import config
+
+        from grurt.kernels.compiled import entry_point as compiled
     except ModuleNotFoundError as error:
         raise EngineError(
             f"no library of kernels fits this grurt and this CPU, and {error.name}, which compiles them, is not "
             f'installed: `pip install "grurt[jit]"`'
         ) from error
-    return just_in_time()
+    if config.DISABLE_JIT:
+        raise EngineError(
+            "no library of kernels fits this grurt and this CPU, and NUMBA_DISABLE_JIT forbids Numba to compile them: "
+            "unset it"
+        )
+    return compiled()
+
+
+def _expect_gil() -> None:
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise EngineError("expected a Python with its GIL, found it off: set PYTHON_GIL=1, or use another build")

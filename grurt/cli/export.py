@@ -1,0 +1,64 @@
+"""``grurt export``: a model as an object file, for programs that are not Python."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from grurt.native.export import Export
+
+EXAMPLE = """\b
+Examples:
+    grurt export model.grurt -o out --target x86_64-linux-gnu && cc out/main.c out/model.o -o model
+    grurt export model.grurt -o out --target thumbv7em-none-eabihf --cpu cortex-m4 --name wakeword
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write into; it is made where there is none.",
+)
+@click.option(
+    "--target",
+    metavar="TARGET",
+    required=True,
+    help="x86_64-linux-gnu, aarch64-linux-gnu, riscv64-linux-gnu, thumbv7em-none-eabihf (Cortex-M4), riscv32, wasm32.",
+)
+@click.option("--cpu", metavar="CPU", help="One of the target's CPUs; an unknown one is answered with their names.")
+@click.option(
+    "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
+)
+def export(model_path: Path, output: Path, target: str, cpu: str | None, name: str) -> None:
+    """Compile a model into an object file, for programs in C and what can call C.
+
+    Writes the object (code, and the weights as read-only data), a C header, and an example. The code holds what this
+    model needs and no more; it allocates nothing, calls nothing, and needs neither Python nor any library.
+    """
+    from grurt.file import read
+    from grurt.native.export import export as export_model
+
+    exported = export_model(read(model_path), target, cpu=cpu, name=name)
+    exported.write(output)
+    object_name = f"{name}.o"
+    click.echo(f"wrote {', '.join(str(output / file) for file in exported.files)}")
+    click.echo(sizes_text(exported))
+    if exported.target.startswith("wasm32"):
+        click.echo(f"link: {exported.compiler} {output / object_name} -o {output / name}.wasm")
+    else:
+        click.echo(f"compile: {exported.compiler} {output / 'main.c'} {output / object_name} -o {name}")
+
+
+def sizes_text(exported: "Export") -> str:
+    """Return what a model takes on its target."""
+    flash = exported.code_bytes + exported.data_bytes
+    return (
+        f"{exported.target}: {flash:,} bytes of flash ({exported.code_bytes:,} code, {exported.data_bytes:,} weights), "
+        f"{exported.state_bytes:,} bytes of RAM for each stream"
+    )

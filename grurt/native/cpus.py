@@ -1,0 +1,84 @@
+"""The CPUs that kernels are compiled for, and which of them this machine is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+_V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
+_V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A CPU to compile for.
+
+    Parameters
+    ----------
+    name
+        As ``grurt compile --cpu`` takes it.
+    machine
+        ``x86_64`` or ``aarch64``, as Linux calls it.
+    llvm_name, llvm_features
+        What LLVM is told.
+    flags
+        What Linux must say of a CPU in ``/proc/cpuinfo`` before code for this one may run there.
+    capabilities
+        What the kernels' source is told: see `grurt.kernels.targets`.
+    """
+
+    name: str
+    machine: str
+    llvm_name: str
+    llvm_features: str = ""
+    flags: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        """The name of its entry point in a library."""
+        return "advance_" + self.name.replace("-", "_").replace(".", "_")
+
+
+CPUS = (
+    # The levels of the x86-64 psABI. For the clock of level 4's first CPUs, LLVM would split its vectors.
+    Cpu(
+        "x86-64-v4-vnni",
+        "x86_64",
+        "x86-64-v4",
+        "-prefer-256-bit,+avx512vnni",
+        (*_V4, "avx512_vnni"),
+        ("avx512vnni", "f16c", "sse2"),
+    ),
+    Cpu("x86-64-v4", "x86_64", "x86-64-v4", "-prefer-256-bit", _V4, ("f16c", "sse2")),
+    Cpu("x86-64-v3", "x86_64", "x86-64-v3", "", _V3, ("f16c", "sse2")),
+    Cpu("x86-64-v2", "x86_64", "x86-64-v2", "", _V2, ("sse2",)),
+    Cpu("armv8-a", "aarch64", "generic", "", ("fp", "asimd"), ("f16c",)),
+)
+"""The best of each machine first."""
+
+
+def machine() -> str:
+    """Return what this process runs on, as `Cpu.machine` has it; where it is not POSIX, no library is for it."""
+    return os.uname().machine if os.name == "posix" else "unknown"
+
+
+def host_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what Linux says that the CPU has and programs may use; nothing where it cannot be known."""
+    try:
+        with cpuinfo.open() as lines:
+            for line in lines:  # the kernel writes one block for each core: the first is enough
+                key, _, value = line.partition(":")
+                if key.strip() in ("flags", "Features"):
+                    return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def runs_here(machine_name: str, flags: Collection[str]) -> bool:
+    """Return whether code for a machine that needs some flags may run in this process."""
+    return machine_name == machine() and host_flags().issuperset(flags)

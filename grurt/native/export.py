@@ -1,0 +1,145 @@
+"""Exports a model for programs that are not Python: what ``grurt export`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llvmlite import binding as llvm
+
+import grurt
+from grurt.atomic import write_atomically
+from grurt.errors import EngineError, StreamingError
+from grurt.native import c_source, intermediate
+from grurt.native.machine import emit, link
+from grurt.native.program import program_module, state_bytes
+from grurt.native.targets import find_target
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+
+_INLINED = tuple(f"_ZN5grurt7kernels{len(name)}{name}" for name in ("advance", "timestep", "gru", "conv"))
+"""What the names of functions begin with that take an operation's table: it is constant only where they are inlined."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model compiled for a platform.
+
+    Parameters
+    ----------
+    name
+        What the names of its functions begin with.
+    target
+        The platform and the CPU.
+    files
+        Contents by name: an object file, a C header, an example program.
+    code_bytes, data_bytes
+        Machine code, and read-only data: mostly weights. Both go to flash.
+    state_bytes
+        Memory of one stream.
+    compiler
+        A command that compiles C for the platform.
+    """
+
+    name: str
+    target: str
+    files: dict[str, bytes]
+    code_bytes: int
+    data_bytes: int
+    state_bytes: int
+    compiler: str
+
+    def sizes(self) -> dict[str, str | int]:
+        """Return the target and the sizes, ready for JSON."""
+        names = ("target", "code_bytes", "data_bytes", "state_bytes")
+        return {name: getattr(self, name) for name in names}
+
+    def write(self, folder: Path) -> None:
+        """Write the files, each atomically; raise OSError if one cannot be written."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            write_atomically(folder / name, content)
+
+
+def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "model") -> Export:
+    """Compile a model for a platform.
+
+    Parameters
+    ----------
+    model
+        A model that can run one timestep at a time.
+    platform
+        A name of `grurt.native.targets.PLATFORMS`.
+    cpu
+        One of the platform's CPUs; by default the first.
+    name
+        What the names of functions and files begin with: an identifier of C.
+
+    Raises
+    ------
+    EngineError
+        If there is no such platform or CPU, the name is none that C has, or Numba is missing.
+    StreamingError
+        If the model needs the whole sequence.
+    """
+    found, cpu = find_target(platform, cpu)
+    if reason := model.unstreamable_reason:
+        raise StreamingError(f"the model cannot be exported: {reason}")
+    if c_source.identifier(name) != name:
+        raise EngineError(f"grurt export: expected a name that C can have, got {name!r}: use for example --name model")
+    target = found.cpus[cpu]
+    kernels = intermediate.kernels("timestep", lanes=target.lanes)
+    plan = intermediate.lowered(model, target.lanes)
+    module = link(target, kernels.modules, program_module(name, plan, kernels))
+    functions = {f"{name}_step", f"{name}_reset"}
+    compiled = emit(target, module, functions, inlined=lambda symbol: symbol.startswith(_INLINED))
+    code, data = _sizes(compiled)
+    size = state_bytes(plan)
+    file = model.source.file or "a model"
+    origin = f"{file}, compiled by grurt {grurt.__version__} for {platform} ({cpu})"
+    files = {
+        f"{name}.o": compiled,
+        f"{name}.h": c_source.header(name, plan, size, origin).encode(),
+        "main.c": c_source.example(name, plan).encode(),
+    }
+    return Export(name, f"{platform} ({cpu})", files, code, data, size, found.compiler)
+
+
+def _sizes(content: bytes) -> tuple[int, int]:
+    """Return the bytes of code and of read-only data in an object file."""
+    if content.startswith(b"\0asm"):
+        return _sizes_of_wasm(content)
+    code = data = 0
+    for section in llvm.ObjectFileRef.from_data(content).sections():
+        name = section.name() or b""
+        if section.is_text():
+            code += section.size()
+        elif name.startswith((b".rodata", b".srodata", b".data.rel.ro")):
+            data += section.size()
+    return code, data
+
+
+def _sizes_of_wasm(content: bytes) -> tuple[int, int]:
+    sizes = {10: 0, 11: 0}  # the ids of the sections of code and of data
+    position = 8
+    while position < len(content):
+        section = content[position]
+        size, position = _leb128(content, position + 1)
+        position += size
+        if section in sizes:
+            sizes[section] += size
+    return sizes[10], sizes[11]
+
+
+def _leb128(content: bytes, position: int) -> tuple[int, int]:
+    """Return an unsigned number of variable length, and the position behind it."""
+    number = shift = 0
+    while True:
+        byte = content[position]
+        number |= (byte & 0x7F) << shift
+        position += 1
+        shift += 7
+        if byte < 0x80:
+            return number, position

@@ -1,0 +1,207 @@
+"""The kernels in LLVM's intermediate language, the same for every target.
+
+Numba optimises for the CPU that it runs on, and takes its options from the environment. So it compiles in a process of
+its own, whose environment is always the same, and leaves all optimisation to `machine`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import EngineError
+from grurt.kernels.places import SOURCE_DIGEST, cache_directories, read_entry, write_entry
+from grurt.lanes import LANES
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+    from grurt.plan import Plan
+
+Part = Literal["entry", "timestep"]
+"""`grurt.kernels.entry.advance`, which Python calls, or all of `grurt.kernels.timestep`."""
+
+_ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "PYTHONHASHSEED": "0"}
+
+# The number of lanes must be known before anything else of grurt is imported.
+_START = """
+import sys, types
+lanes = types.ModuleType("grurt.lanes")
+lanes.LANES = int(sys.argv[1])
+sys.modules["grurt.lanes"] = lanes
+from grurt.native.intermediate import main
+main(*sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels as LLVM's text.
+
+    Parameters
+    ----------
+    modules
+        One for each entry point. What several of them call is in each.
+    symbols
+        The functions of the entry points, by their names in the source. Numba has them return an error code, always
+        zero, and take two addresses before their own arguments: of the result, and of an exception, never written.
+    """
+
+    modules: tuple[str, ...]
+    symbols: dict[str, str]
+
+
+def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) -> Kernels:
+    """Return kernels in LLVM's language, not optimised: kept where compiled kernels are kept, or compiled now.
+
+    Parameters
+    ----------
+    part
+        Which.
+    capabilities
+        What the CPU can do of what `grurt.kernels.targets` asks for.
+    lanes
+        Of the kernels' vectors.
+
+    Raises
+    ------
+    EngineError
+        If Numba is not installed, or cannot compile the kernels.
+    """
+    arguments = (part, *sorted(capabilities))
+    key = repr((_versions(), SOURCE_DIGEST, lanes, arguments)).encode()
+    name = f"{part}-{hashlib.blake2b(key, digest_size=16).hexdigest()}.ir"
+    for directory in cache_directories():
+        if (kept := read_entry(directory / name)) is not None:
+            return msgspec.msgpack.decode(zlib.decompress(kept), type=Kernels)
+    encoded = _run("kernels", *arguments, lanes=lanes, features=capabilities)
+    any(write_entry(directory / name, zlib.compress(encoded)) for directory in cache_directories())
+    return msgspec.msgpack.decode(encoded, type=Kernels)
+
+
+def _versions() -> list[str]:
+    """Return what the text depends on besides the sources."""
+    try:
+        return [sys.version, *map(metadata.version, ("numba", "llvmlite"))]
+    except metadata.PackageNotFoundError as error:
+        raise EngineError(_missing(f"{error.name} is not installed")) from error
+
+
+def _missing(reason: str) -> str:
+    return (
+        f"compiling the kernels ahead of time: expected Numba to compile them, got {reason!r}; "
+        f'`pip install "grurt[jit]"` installs it'
+    )
+
+
+def lowered(model: Model, lanes: int) -> Plan:
+    """Return a model lowered for vectors of so many lanes."""
+    if lanes == LANES:
+        return model.plan
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.grurt"
+        model.save(path)
+        encoded = _run("plan", str(path), lanes=lanes)
+    fields, arrays = msgspec.msgpack.decode(encoded, type=tuple[dict[str, Any], dict[str, _Array]])
+    return _plan(fields, {name: array.decode() for name, array in arrays.items()})
+
+
+class _Array(msgspec.Struct):
+    dtype: str
+    shape: tuple[int, ...]
+    content: bytes
+
+    def decode(self) -> NDArray[Any]:
+        return np.frombuffer(self.content, self.dtype).reshape(self.shape)
+
+
+def _plan(fields: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Plan:
+    from grurt.plan import Plan, PlanPort
+
+    ports = {key: tuple(PlanPort(**port) for port in fields.pop(key)) for key in ("inputs", "outputs")}
+    values: dict[str, Any] = {**fields, **arrays, **ports, "states": {}}
+    return Plan(**values)
+
+
+def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) -> bytes:
+    """Run `main` in a process of its own, in which vectors have so many lanes."""
+    # Numba also makes machine code, which is never run, but must be one that its CPU has.
+    cpu = {"NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in features)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    result = subprocess.run(  # noqa: S603 - this interpreter, and this module
+        [sys.executable, "-c", _START, str(lanes), *arguments],
+        env=inherited | _ENVIRONMENT | cpu | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        check=False,
+    )
+    if result.returncode:
+        raise EngineError(_missing(result.stderr.decode().strip().rpartition("\n")[2]))
+    return result.stdout
+
+
+def _lower(path: str) -> Any:
+    from grurt.file import read
+    from grurt.lowering import lower
+
+    plan = lower(read(path))
+    arrays, fields = {}, {}
+    for field in dataclasses.fields(plan):
+        value = getattr(plan, field.name)
+        if isinstance(value, np.ndarray):
+            arrays[field.name] = _Array(value.dtype.str, value.shape, value.tobytes())
+        elif field.name != "states":
+            fields[field.name] = value
+    return fields, arrays
+
+
+def _compile(part: str, capabilities: Collection[str]) -> Kernels:
+    from numba import int64
+    from numba.core.compiler import Flags, compile_extra
+    from numba.core.registry import cpu_target
+
+    from grurt.kernels.targets import compiling_for
+
+    flags = Flags()
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    modules, symbols = [], {}
+    with compiling_for(frozenset(capabilities)):
+        for function, arguments in _functions(part):
+            context = cpu_target.target_context
+            result = compile_extra(cpu_target.typing_context, context, function, arguments, int64, flags, {})
+            modules.append(result.library.get_llvm_str())
+            symbols[function.__name__] = result.fndesc.llvm_func_name
+    return Kernels(tuple(modules), symbols)
+
+
+def _functions(part: str) -> list[tuple[Any, tuple[Any, ...]]]:
+    from numba import int64
+
+    if part == "entry":
+        from grurt.kernels import entry
+
+        return [(entry.advance, entry.SIGNATURE.args)]
+    from grurt.kernels import timestep
+
+    compiled: list[Any] = [timestep.check, timestep.begin, timestep.end, timestep.operate]
+    return [(function.py_func, (int64,) * function.py_func.__code__.co_argcount) for function in compiled]
+
+
+def main(job: str, *arguments: str) -> None:
+    """Do the work of the other process, and write the result to stdout."""
+    result = _lower(*arguments) if job == "plan" else _compile(arguments[0], arguments[1:])
+    sys.stdout.buffer.write(msgspec.msgpack.encode(result))

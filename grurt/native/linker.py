@@ -1,0 +1,55 @@
+"""Makes a shared library of object files with whatever linker there is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from grurt.errors import EngineError
+from grurt.native.cpus import machine as this_machine
+
+
+def link_library(objects: Mapping[str, bytes], machine: str) -> bytes:
+    """Return the shared library of some object files; what they leave undefined, the process defines that loads it.
+
+    Parameters
+    ----------
+    objects
+        Contents of object files by name.
+    machine
+        What they are for, as `Cpu.machine` has it.
+
+    Raises
+    ------
+    EngineError
+        If there is no linker, or it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}.o" for name in objects]
+        for path, content in zip(paths, objects.values(), strict=True):
+            path.write_bytes(content)
+        library = Path(folder) / "library.so"
+        command = [*_linker(machine), "-shared", "-nostdlib", "-s", "-o", str(library), *map(str, paths)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+        if result.returncode:
+            raise EngineError(f"linking the kernels: {' '.join(command)} failed: {result.stderr.strip()}")
+        return library.read_bytes()
+
+
+def _linker(machine: str) -> list[str]:
+    """Return the command of a linker for a machine: a C compiler, a bare linker, or the one of PyPI's ziglang."""
+    prefix = "" if machine == this_machine() else f"{machine}-linux-gnu-"
+    for name in ("cc", "gcc", "clang", "ld"):
+        if found := shutil.which(prefix + name):
+            return [found]
+    if find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc", f"--target={machine}-linux-gnu"]
+    raise EngineError(
+        f"linking the kernels for {machine}: expected {prefix}gcc, {prefix}ld or the package ziglang, found none; "
+        f"`pip install ziglang` brings a linker for every machine"
+    )
