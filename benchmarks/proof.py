@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from benchmarks.contenders import Contender, Prepared, Workload
+from benchmarks.contenders import Contender, Prepared, Weights, Workload
 from benchmarks.network import Doubles, Floats, Network, timestep
 from benchmarks.timing import looped
 
 TOLERANCE = 1e-5
 """Allowed difference to float64. Rounding to float32 gives 1e-6 at most here, computing in bfloat16 more than 1e-3."""
+
+TOLERANCES: dict[Weights, float] = {"float32": TOLERANCE, "float16": 1e-3, "int8": 0.05}
+"""By format of the weights: rounding those to float16 or int8 is meant, and a mistake costs more."""
 
 STEPS = {Workload.STEP: 100, Workload.SEQUENCE: 1, Workload.STREAMS: 20}
 """How many answers are compared: of steps, with the state carried from each to the next."""
@@ -46,7 +49,7 @@ def prove(contender: Contender, prepared: Prepared, network: Network) -> float:
         else:
             expected = h = timestep(network, xs, h)
         difference = float(np.abs(prepared.last_answer() - expected.reshape(-1)).max())
-        if not difference <= TOLERANCE:
+        if not difference <= TOLERANCES[contender.weights]:
             raise DisagreementError(f"{contender.name} at {network.size}: differs from float64 by {difference:.1e}")
         largest = max(largest, difference)
     return largest

@@ -17,7 +17,7 @@ def render(text: str, results: Mapping[str, Results]) -> str:
     """
     for name, (suite, table) in TABLES.items():
         if suite in results and _marker(name, "begin") in text:
-            text = _between_markers(text, name, f"{table(results[suite])}\n\n{note(results[suite])}")
+            text = between_markers(text, name, f"{table(results[suite])}\n\n{note(results[suite])}")
     return text
 
 
@@ -25,7 +25,8 @@ def _marker(name: str, end: str) -> str:
     return f"<!-- {name}: {end} -->"
 
 
-def _between_markers(text: str, name: str, content: str) -> str:
+def between_markers(text: str, name: str, content: str) -> str:
+    """Return a text with other content between two markers, which it must have."""
     head, rest = text.split(_marker(name, "begin"))
     _, tail = rest.split(_marker(name, "end"))
     return f"{head}{_marker(name, 'begin')}\n{content}\n{_marker(name, 'end')}{tail}"
@@ -107,12 +108,33 @@ def kernel_table(results: Results) -> str:
         [title, *("" if _is_lost_in_noise(key, record) else show(record[key]) for record in records)]
         for title, key, show in rows
     ]
-    return _table(["", *(_head(record["size"]) for record in records)], lines)
+    return markdown_table(["", *(_head(record["size"]) for record in records)], lines)
 
 
 def _is_lost_in_noise(key: str, record: Mapping[str, Any]) -> bool:
     """Whether a figure is a difference of times far greater than itself."""
     return key.startswith("python") and bool(record["microseconds"] > 5)
+
+
+def quantized_table(results: Results) -> str:
+    """Return the table of weights in fewer bits: microseconds, ratios, and the error of the int8 answers."""
+    figures = by_contender(results)
+    ratios = [
+        [f"*{ours} is faster than {peer} by*", *_ratios(figures[ours], figures[peer])]
+        for ours, peer in QUANTIZED_LEADS
+        if ours in figures and peer in figures
+    ]
+    errors = by_contender(results, "error")
+    lost = [
+        [f"largest error of {name}", *(f"{error:.0e}" for error in errors[name].values())]
+        for name in ("grurt float16 step", "grurt int8 step", "LiteRT int8")
+        if name in errors
+    ]
+    steps = {name: times for name, times in figures.items() if "Pool" not in name}
+    pools = {name: times for name, times in figures.items() if "Pool" in name}
+    n_streams = results["settings"]["n_streams"]
+    together = _by_size(f"us a timestep of {n_streams} streams", pools, []) if pools else ""
+    return "\n\n".join([_by_size("us a timestep", steps, [*ratios, *lost]), together]).strip()
 
 
 def tail_table(results: Results) -> str:
@@ -129,7 +151,7 @@ def tail_table(results: Results) -> str:
             for record in records
         ]
         head = [f"us a timestep at {_head(size)}", "p50", "p99", "p99.9", "max", "p99.9 / p50"]
-        tables.append(_table(head, lines))
+        tables.append(markdown_table(head, lines))
     return "\n\n".join(tables)
 
 
@@ -143,16 +165,34 @@ def silence_table(results: Results) -> str:
         [name, *(cell for size in sizes for cell in (_microseconds(times[size]), f"{ratios[name][size]:.2f}"))]
         for name, times in figures.items()
     ]
-    return _table(head, lines)
+    return markdown_table(head, lines)
 
+
+def startup_table(results: Results) -> str:
+    """Return the table of starts: milliseconds to the first answer, and memory."""
+    lines = [
+        [record["contender"], f"{record['milliseconds']:.0f}", f"{record['megabytes']:.0f}"]
+        for record in results["records"]
+    ]
+    return markdown_table(["from the start of a process to its first answer", "ms", "MB in memory"], lines)
+
+
+QUANTIZED_LEADS = (
+    ("grurt int8 step", "onnxruntime run"),
+    ("grurt int8 step", "LiteRT int8"),
+    ("grurt int8 step", "grurt step"),
+    ("grurt float16 step", "grurt step"),
+)
 
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "step-latency": ("step", step_table),
     "sequences": ("sequence", sequence_table),
     "streams": ("streams", streams_table),
+    "quantized": ("quantized", quantized_table),
     "kernel": ("kernel", kernel_table),
     "tail": ("tail", tail_table),
     "silence": ("silence", silence_table),
+    "startup": ("startup", startup_table),
 }
 """By the name of the markers: the suite, and what makes a table of its results."""
 
@@ -164,7 +204,7 @@ def _by_size(title: str, figures: Mapping[str, Mapping[Size, float]], extra: Seq
         [name, *(_emphasised(_microseconds(times[size]), times[size] == best[size]) for size in sizes)]
         for name, times in figures.items()
     ]
-    return _table([title, *map(_head, sizes)], [*lines, *extra])
+    return markdown_table([title, *map(_head, sizes)], [*lines, *extra])
 
 
 def _emphasised(cell: str, is_best: bool) -> str:
@@ -175,7 +215,8 @@ def _ratios(ours: Mapping[Size, float], theirs: Mapping[Size, float]) -> list[st
     return [f"*{theirs[size] / ours[size]:#.3g}*" for size in ours]
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, all columns but the first aligned to the right."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
 

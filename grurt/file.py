@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -37,6 +38,19 @@ _FOREIGN = {
     b"{": "a JSON text",
 }
 """How foreign files begin."""
+
+
+_BEGINNING = b'{"__metadata__":{"grurt":'
+"""How the header of a ``.grurt`` file begins."""
+
+
+class _Extent(msgspec.Struct, frozen=True):
+    """Where the data of a tensor lies; metadata has none."""
+
+    data_offsets: tuple[int, int] = (0, 0)
+
+
+_Extents = dict[str, _Extent]
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -178,7 +192,7 @@ def _entries(content: bytes) -> list[tuple[str, dict[str, Any]]]:
     try:
         return list(deserialize(content))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise ModelFileError(_not_a_container(content, error)) from error
+        raise ModelFileError(_not_a_container(content)) from error
 
 
 def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[np.generic]:
@@ -190,13 +204,25 @@ def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _not_a_container(content: bytes, error: Exception) -> str:
+def _not_a_container(content: bytes) -> str:
     if not content:
         return "expected a .grurt file, found an empty file"
     for beginning, description in _FOREIGN.items():
         if content.startswith(beginning):
             return f"expected a .grurt file, found {description}: use `grurt convert` to make a model of it"
-    return f"expected a .grurt file, found something else or a damaged one ({error})"
+    if content[8:].startswith(_BEGINNING):
+        return _damage(content)
+    return "expected a .grurt file, found something else"
+
+
+def _damage(content: bytes) -> str:
+    """Say what is wrong with a container that begins as one of grurt's, but that safetensors does not take."""
+    size = 8 + int.from_bytes(content[:8], "little")
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        size += max(entry.data_offsets[1] for entry in msgspec.json.decode(content[8:size], type=_Extents).values())
+    if len(content) < size:
+        return f"the file is truncated: expected {size} bytes, found {len(content)}"
+    return "the file is damaged: its header does not fit the data behind it"
 
 
 def _header(content: bytes) -> _Header:

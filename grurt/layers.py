@@ -94,7 +94,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {}
 
     def weight_dtypes(self) -> Mapping[str, WeightFormat]:
-        """The dtypes of those weights that are not float32, by parameter name."""
+        """Return the dtypes of those weights that are not float32, by parameter name."""
         return {}
 
     def state_shape(self, positions: int = 1) -> Shape | None:

@@ -13,8 +13,9 @@ from grurt import functions as fn
 from grurt import layers as ly
 from grurt.errors import ModelError
 from grurt.kernels import codes
+from grurt.lanes import LANES
 from grurt.packing import Floats, Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
-from grurt.plan import LANES, Plan, PlanPort, PlanState, aligned_zeros, padded, record_size
+from grurt.plan import Plan, PlanPort, PlanState, aligned_zeros, padded, record_size
 
 if TYPE_CHECKING:
     from grurt.model import Model

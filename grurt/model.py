@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from grurt import graph, stages
 from grurt.errors import ModelError, StreamingError
+from grurt.fingerprint import fingerprint
 from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput, WeightFormat
 from grurt.reference_run import ReferenceRun, check_reference_run
 from grurt.signature import Signature, check_signature, default_signature
@@ -164,10 +164,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> bytes:
         """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
-        digest = hashlib.blake2b(msgspec.json.encode([self.inputs, self.layers, self.outputs]), digest_size=16)
-        for name in sorted(self.weights):
-            digest.update(self.weights[name].tobytes())
-        return digest.digest()
+        return fingerprint((*self.inputs, *self.layers, *self.outputs), self.weights)
 
     @cached_property
     def stages(self) -> tuple[Model, ...]:

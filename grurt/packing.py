@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from grurt.errors import ModelError
 from grurt.kernels import codes
-from grurt.plan import LANES, padded
+from grurt.lanes import LANES
+from grurt.plan import padded
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LANES = 16
-"""Numbers in a vector. Values and states are padded to whole vectors."""
+from grurt.lanes import LANES
 
 
 def padded(size: int) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+
 def run_arrays(
     model: Model, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
 ) -> Array | dict[str, Array]:

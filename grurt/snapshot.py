@@ -23,7 +23,8 @@ from grurt.errors import SnapshotError
 
 _MAGIC = b"GRURTSN\0"
 _VERSION = 1
-_HEADER = struct.Struct("<8sH6x16sQ")
+_HEADER = struct.Struct("<8sH6s16sQ")
+_RESERVED = bytes(6)
 _CHECKSUM_SIZE = 16
 
 States = Mapping[str, NDArray[np.float32]]
@@ -31,7 +32,7 @@ States = Mapping[str, NDArray[np.float32]]
 
 def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
     """Return a snapshot of some states, in the order of the mapping."""
-    header = _HEADER.pack(_MAGIC, _VERSION, fingerprint, steps_done)
+    header = _HEADER.pack(_MAGIC, _VERSION, _RESERVED, fingerprint, steps_done)
     content = header + b"".join(state.astype("<f4").tobytes() for state in states.values())
     return content + _checksum(content)
 
@@ -48,12 +49,12 @@ def unpack(
         or infinity where that is to be refused.
     """
     content, checksum = _split(snapshot)
-    magic, version, owner, steps_done = _HEADER.unpack_from(content)
+    magic, version, reserved, owner, steps_done = _HEADER.unpack_from(content)
     if magic != _MAGIC:
         raise SnapshotError("restore: expected the bytes that Stream.snapshot returns, got something else")
     if version > _VERSION:
         raise SnapshotError(f"restore: the snapshot has format version {version}, newer than {_VERSION}: upgrade grurt")
-    if version != _VERSION or checksum != _checksum(content):
+    if version != _VERSION or reserved != _RESERVED or checksum != _checksum(content):
         raise SnapshotError("restore: the snapshot is damaged: its checksum does not fit")
     if owner != fingerprint:
         raise SnapshotError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grurt.axes import batch_first, source_order
+from grurt.axes import batch_first, fixed_sizes, shared_sizes, source_order
 from grurt.errors import InputShapeError
-from grurt.signature import Axis, StatePort, ValuePort
+from grurt.signature import Axis, LengthsPort, StatePort, ValuePort
 
 
 def value_port(*axes: Axis, dtype: str = "float32") -> ValuePort:
@@ -61,3 +61,50 @@ def test_states_come_by_state() -> None:
 def test_an_axis_that_the_source_lacks_must_have_size_1() -> None:
     with pytest.raises(InputShapeError, match=r"output 'p' has no time axis in the source, but .* a time size of 3"):
         source_order(value_port("batch", "feature"), np.zeros((2, 3, 4)), ("batch", "time", "feature"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        (("batch", "feature", "time", "position"), (2, 4, 3, 5)),
+        (("time", "position", "batch", "feature"), (3, 5, 2, 4)),
+        (("batch_position", "time", "feature"), (10, 3, 4)),
+    ],
+)
+def test_positions_lie_one_after_the_other(axes: tuple[Axis, ...], shape: tuple[int, ...]) -> None:
+    tensor = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    port = ValuePort(name="p", value="v", dtype="float32", axes=axes, positions=5)
+    array = batch_first(port, tensor)
+    assert array.shape == (2, 3, 20)
+    np.testing.assert_array_equal(source_order(port, array, ("batch", "time", "feature")), tensor, strict=True)
+    assert fixed_sizes(port, 20)["feature"] == 4
+    assert shared_sizes(port, shape) == {"batch": 2, "time": 3}
+
+
+def test_states_of_groups_lie_side_by_side() -> None:
+    tensor = np.random.default_rng(4).normal(size=(2, 3, 8)).astype(np.float32)
+    axes: tuple[Axis, ...] = ("state", "batch", "feature")
+    port = StatePort(name="h", states=("a", "b", "c", "d"), dtype="float32", axes=axes, groups=2)
+    array = batch_first(port, tensor)
+    np.testing.assert_array_equal(array[1], tensor[0, :, 4:])
+    np.testing.assert_array_equal(array[2], tensor[1, :, :4])
+    np.testing.assert_array_equal(source_order(port, array, axes), tensor, strict=True)
+    assert fixed_sizes(port, 4) == {"feature": 8, "state": 2, "position": 1, "one": 1}
+
+
+def test_states_of_positions() -> None:
+    tensor = np.random.default_rng(5).normal(size=(1, 10, 6)).astype(np.float32)
+    axes: tuple[Axis, ...] = ("state", "batch_position", "feature")
+    port = StatePort(name="h", states=("a",), dtype="float32", axes=axes, positions=5)
+    array = batch_first(port, tensor)
+    assert array.shape == (1, 2, 5, 6)
+    np.testing.assert_array_equal(source_order(port, array, ("state", "batch", "feature")), tensor, strict=True)
+    with pytest.raises(InputShapeError, match=r"input 'h': expected a multiple of 5 along the axis .* got 9"):
+        shared_sizes(port, (1, 9, 6))
+
+
+def test_lengths_have_a_batch() -> None:
+    port = LengthsPort(name="lens", dtype="int32", axes=("one", "batch"))
+    assert batch_first(port, np.array([[3, 1]], np.int32)).tolist() == [3, 1]
+    assert shared_sizes(port, (1, 2)) == {"batch": 2}
+    assert fixed_sizes(port, 1) == {"one": 1}

@@ -13,7 +13,7 @@ from typing import Any
 import every_layer
 import pytest
 
-from grurt.kernels import cache
+from grurt.kernels import cache, places
 
 QUESTION = (
     "from numba.core import event\n"
@@ -48,7 +48,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with the kernels in it, copied from where this process has them."""
     directory = tmp_path_factory.mktemp("kernels")
     every_layer.functions_model().stream()  # they are compiled by now
-    for place in cache.cache_directories():
+    for place in places.cache_directories():
         for entry in place.glob("*.kernel"):
             shutil.copy(entry, directory)
     ask(directory)
@@ -115,8 +115,8 @@ def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path / "made" / "when needed"))
     kernels = cache.KernelCache("advance")
     kernels.save_overload("signature", Compiled())
-    assert kernels.saved_in == tmp_path / "made" / "when needed"
-    (path,) = kernels.saved_in.iterdir()
+    (path,) = (tmp_path / "made" / "when needed").iterdir()
+    assert kernels.path == path
     return path
 
 
@@ -138,7 +138,7 @@ def test_an_entry_belongs_to_sources_versions_and_cpu(monkeypatch: pytest.Monkey
     assert not is_found(monkeypatch, "another signature")
     assert not is_found(monkeypatch, codegen=SimpleNamespace(magic_tuple=lambda: ("triple", "cpu", "others")))
     for name, other in (
-        ("_SOURCE_DIGEST", "other"),
+        ("SOURCE_DIGEST", "other"),
         ("numba", SimpleNamespace(__version__="0")),
         ("llvmlite", SimpleNamespace(__version__="0")),
     ):
@@ -148,17 +148,17 @@ def test_an_entry_belongs_to_sources_versions_and_cpu(monkeypatch: pytest.Monkey
 
 
 def test_the_digest_is_of_every_kernel_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sources = Path(shutil.copytree(Path(cache.__file__).parent, tmp_path / "kernels"))
-    monkeypatch.setattr(cache.resources, "files", lambda package: sources)
-    assert cache._source_digest() == cache._SOURCE_DIGEST
+    sources = Path(shutil.copytree(Path(places.__file__).parent, tmp_path / "kernels"))
+    monkeypatch.setattr(places, "__file__", str(sources / "places.py"))
+    assert places.source_digest() == places.SOURCE_DIGEST
     names = {path.name for path in sources.glob("*.py")}
     assert {"simd.py", "gru.py", "entry.py"} < names
     for name in names:
         content = (sources / name).read_bytes()
         (sources / name).write_bytes(content + b"#")
-        assert cache._source_digest() != cache._SOURCE_DIGEST
+        assert places.source_digest() != places.SOURCE_DIGEST
         (sources / name).write_bytes(content)
-    assert cache._source_digest() == cache._SOURCE_DIGEST
+    assert places.source_digest() == places.SOURCE_DIGEST
 
 
 def test_every_damage_is_noticed(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
@@ -185,7 +185,7 @@ def test_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path:
         monkeypatch.setenv("GRURT_CACHE_DIR", str(directory))
         kernels = cache.KernelCache("advance")
         kernels.save_overload("signature", Compiled())
-        assert kernels.saved_in is None
+        assert kernels.path is None
         assert not is_found(monkeypatch)
     assert [path.name for path in taken.iterdir()] == [saved.name]
 
@@ -195,10 +195,10 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
         path.with_name("half").write_bytes(content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "write_atomically", write_half)
+    monkeypatch.setattr(places, "write_atomically", write_half)
     kernels = cache.KernelCache("advance")
     kernels.save_overload("other signature", Compiled())
-    assert kernels.saved_in is None
+    assert kernels.path is None
 
 
 def test_beside_the_sources_or_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -206,12 +206,13 @@ def test_beside_the_sources_or_in_the_users_cache(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     beside = tmp_path / "kernels" / "__pycache__"
-    monkeypatch.setattr(cache, "__file__", str(beside.parent / "cache.py"))
-    assert cache.cache_directories() == [beside, tmp_path / "user" / "grurt"]
+    monkeypatch.setattr(places, "__file__", str(beside.parent / "cache.py"))
+    assert places.cache_directories() == [beside, tmp_path / "user" / "grurt"]
     beside.parent.touch()  # a file: nothing can be written below it
     kernels = cache.KernelCache("advance")
     kernels.save_overload("signature", Compiled())
-    assert kernels.saved_in == tmp_path / "user" / "grurt"
+    assert kernels.path is not None
+    assert kernels.path.parent == tmp_path / "user" / "grurt"
     assert is_found(monkeypatch)
 
 
@@ -234,7 +235,7 @@ def test_the_users_cache_directory(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(Path, "home", lambda: Path("home"))
-    assert cache.cache_directories()[1:] == [Path(expected)]
+    assert places.cache_directories()[1:] == [Path(expected)]
 
 
 def test_no_home_directory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +246,7 @@ def test_no_home_directory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(Path, "home", no_home)
-    assert cache.cache_directories() == [Path(cache.__file__).parent / "__pycache__"]
+    assert places.cache_directories() == [Path(places.__file__).parent / "__pycache__"]
 
 
 def test_numbas_dispatcher_may_ask_for_all_of_its_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from commandline import COMMAND, fail, invoke, start, succeed
 import grurt
 from grurt.demo import MODEL_PATH
 
-COMMANDS = ("bench", "convert", "demo", "inspect", "run", "verify")
+COMMANDS = ("bench", "compile", "convert", "demo", "inspect", "run", "verify", "warmup")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
@@ -21,7 +21,7 @@ def test_help_lists_the_commands_and_the_exit_codes(option: str) -> None:
     text = succeed(option)
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w", text, re.MULTILINE)
-    assert [int(code) for code in re.findall(r"^ +(\d+)  \w", text, re.MULTILINE)] == [0, 1, 2, 130, 141]
+    assert [int(code) for code in re.findall(r"^ +(\d+)  \w", text, re.MULTILINE)] == [0, 1, 2, 70, 130, 141]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -78,6 +78,20 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = subprocess.run([*COMMAND, "--debug", "run", path], capture_output=True, text=True, check=False)
     assert "Traceback" in result.stderr
     assert "ModelFileError" in result.stderr.splitlines()[-1]
+
+
+def test_a_fault_of_grurt_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("grurt.file.load", fail)
+    result = invoke("verify", MODEL_PATH)
+    assert (result.exit_code, result.stdout) == (70, "")
+    assert result.stderr == (
+        "error: this is a fault of grurt: ZeroDivisionError: division by zero; "
+        "please report it with what `grurt --debug ...` shows\n"
+    )
+    assert isinstance(invoke("--debug", "verify", MODEL_PATH).exception, ZeroDivisionError)
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

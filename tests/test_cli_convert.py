@@ -106,7 +106,7 @@ def test_convert_fails_where_the_answers_differ(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("grurt.converters.convert", lambda path, **options: wrong)
     result = invoke("convert", ONNX, "-o", tmp_path / "model.grurt")
     assert result.exit_code == 1
-    assert "which is above the tolerance of 1e-05" in result.stdout
+    assert "which is above the tolerance of 1e-04" in result.stdout
 
 
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_convert_never_overwrites_its_source(tmp_path: Path) -> None:
         ([MODEL_PATH, "-o", "model.grurt"], r"error: .*activity\.grurt: .*found a grurt model already"),
         (
             [__file__, "-o", "model.grurt"],
-            r"error: .*test_cli_convert\.py: expected an ONNX file or a PyTorch state dict",
+            r"error: test_cli_convert\.py: expected a model that grurt reads \(\.onnx, \.pt, \.pt2",
         ),
     ],
 )
@@ -173,10 +173,13 @@ def test_a_state_dict_without_layers_is_answered_with_its_tensors(tmp_path: Path
 def test_inspect() -> None:
     lines = succeed("inspect", MODEL_PATH).splitlines()
     assert re.fullmatch(r"from onnx activity\.onnx, written by pytorch 2\.13\.0\S*", lines[0])
-    assert re.fullmatch(r"layer +kind +reads +size +state +parameters +bytes +multiply-adds +options", lines[2])
-    assert re.fullmatch(r"gru +gru +norm +32 +32 +3,840 +15,360 +3,648", lines[4])
-    assert re.fullmatch(r"total +3,996 +15,984 +3,776", lines[7])
-    assert lines[9:12] == [
+    assert lines[2] == "○  samples        6 numbers"
+    assert lines[4].startswith("●  gru            gru 6 → 32, 3,840 weights, keeps 32 numbers")
+    table = lines[lines.index("") + 1 :][lines[2:].index("") + 1 :]
+    assert re.fullmatch(r"layer +kind +reads +size +state +parameters +bytes +multiply-adds +options", table[0])
+    assert re.fullmatch(r"gru +gru +norm +32 +32 +3,840 +15,360 +3,648", table[2])
+    assert re.fullmatch(r"total +3,996 +15,984 +3,776", table[5])
+    assert table[7:10] == [
         "input samples: 6 numbers",
         "output probabilities: 4 numbers, after every timestep",
         "source's input samples: float32 (batch, time, feature)",
@@ -236,7 +239,7 @@ def test_inspect_needs_no_numba(path: Path) -> None:
 
 def test_verify_by_the_reference_run_of_the_file() -> None:
     assert re.fullmatch(
-        r"largest error against onnxruntime \d\S+, at most 1e-05 is allowed:\n"
+        r"largest error against onnxruntime \d\S+, at most 1e-04 is allowed:\n"
         r"  probabilities: \d\.\de-0[78]\n"
         r"streamed one timestep at a time: the same bits as in one piece\nok\n",
         succeed("verify", MODEL_PATH),
@@ -274,7 +277,7 @@ def test_verify_as_json() -> None:
         "compared_with": result["compared_with"],
         "errors": {"probabilities": error},
         "max_error": error,
-        "tolerance": 1e-5,
+        "tolerance": 1e-4,
         "streamed": True,
         "same_bits": True,
         "ok": True,

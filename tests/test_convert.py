@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import checkpoints
 import numpy as np
 import pytest
+import reference
 import safetensors.numpy
 from checkpoints import DATA
 
@@ -35,6 +35,9 @@ ONNX = DATA / "c_eachstep_bf.onnx"
         (DATA / "full_module.pt", FileFormat.TORCH),
         (DATA / "sd_legacy.pt", FileFormat.LEGACY_TORCH),
         (DATA / "model.safetensors", FileFormat.SAFETENSORS),
+        (DATA / "jit_trace.pt", FileFormat.TORCHSCRIPT),
+        (DATA / "export.pt2", FileFormat.PT2),
+        (DATA / "io.npz", FileFormat.NPZ),
         (ONNX, FileFormat.ONNX),
     ],
     ids=lambda value: value.name,
@@ -63,25 +66,9 @@ def tar() -> bytes:
     return buffer.getvalue()
 
 
-def npz() -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, a=np.ones(3))
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ((DATA / "jit_trace.pt").read_bytes(), r"found a TorchScript program; save module\.state_dict\(\)"),
-        (
-            (DATA / "export.pt2").read_bytes(),
-            r"found a program of torch\.export \(\.pt2\); save module\.state_dict\(\)",
-        ),
-        (checkpoints.zipped({"config.json": b"{}", "model.weights.h5": b""}), r"found a Keras model \(\.keras\)"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), r"found an HDF5 file, as Keras writes them \(\.h5\)"),
-        (json.dumps({"in_shape": [None, 1], "layers": []}).encode(), "found a JSON text, such as RTNeural's models"),
-        (b" \n[1]", "found a JSON text"),
-        (npz(), r"found a NumPy archive \(\.npz\); save the arrays under their names with safetensors"),
         (tar(), r"found a tar archive, as torch wrote them before version 0\.1\.10"),
         (pickle.dumps({"w": 1}, 2), r"found a pickle that torch\.save did not write; unpickling runs code"),
         (pickle.dumps({"w": 1}, 5), r"found a pickle that torch\.save did not write"),
@@ -91,8 +78,18 @@ def npz() -> bytes:
 def test_known_formats_are_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(content)
-    with pytest.raises(UnsupportedError, match=rf"^model\.bin: expected an ONNX file or .*, {message}"):
+    with pytest.raises(UnsupportedError, match=rf"^model\.bin: expected a model that grurt reads, {message}"):
         convert(path, layers="gru")
+
+
+def test_the_weights_of_a_torchscript_program() -> None:
+    model = convert(DATA / "jit_trace.pt", "gru, fc", reference=False)
+    arrays = checkpoints.stored("io.npz")
+    for x, y in zip(arrays["x"], arrays["y"], strict=True):
+        np.testing.assert_allclose(reference.run(model, {"x": x})[0]["y"], y, atol=2e-6, rtol=0)
+    assert model.source.notes == (
+        "only the weights of the TorchScript program were read: its layers are those of the description",
+    )
 
 
 def test_a_grurt_file_is_a_model_already(tmp_path: Path) -> None:
@@ -183,7 +180,7 @@ def test_a_missing_reference_run_is_noted() -> None:
     def missing() -> ReferenceRun:
         raise ConversionError("torch is not installed")
 
-    model = attach_reference(convert(DATA / "c_eachstep_bf.pt", layers="gru, fc"), missing)
+    model = attach_reference(convert(DATA / "c_eachstep_bf.pt", layers="gru, fc", reference=False), missing)
     assert model.reference_run is None
     assert model.source.notes == ("no reference run: torch is not installed",)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-import grurt
+import grurt.demo
 from grurt.demo import load_recordings
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -40,6 +40,21 @@ def test_snapshot_restore() -> None:
     assert "the same bits as without the interruption: True" in text
     assert re.search(r"^refused: .*truncated", text, re.MULTILINE)
     assert "the stream itself is still at sample 50" in text
+
+
+def test_asyncio_streams() -> None:
+    """The answers are those of the recordings one after the other: streams in one loop do not disturb each other."""
+    text = run("asyncio_streams.py")
+    model, recordings = grurt.demo.load_model(), load_recordings()
+    right = [
+        model.run(xs)[-1].argmax() == label for xs, label in zip(recordings.samples, recordings.labels, strict=True)
+    ]
+    found = re.search(
+        r"^200 streams of 100 samples in one event loop: [\d.]+ s, (\d+) answers right$", text, re.MULTILINE
+    )
+    assert found is not None
+    assert int(found[1]) == sum(right[index % len(right)] for index in range(200))
+    assert re.search(r"^a history of 4000 samples in a thread: the last answer is \w+$", text, re.MULTILINE)
 
 
 def test_from_onnx() -> None:

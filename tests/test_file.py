@@ -147,9 +147,9 @@ def container(header: str, data: bytes = b"") -> bytes:
 
 DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda c: b"", "expected a .grurt file, found an empty file"),
-    "truncated": (lambda c: c[:-1], "expected a .grurt file, found something else or a damaged one"),
-    "a short header": (lambda c: c[:100], "expected a .grurt file, found something else or a damaged one"),
-    "bytes at the end": (lambda c: c + b"\0", "expected a .grurt file, found something else or a damaged one"),
+    "truncated": (lambda c: c[:-1], "the file is truncated: expected "),
+    "a short header": (lambda c: c[:100], "the file is truncated: expected "),
+    "bytes at the end": (lambda c: c + b"\0", "the file is damaged: its header does not fit the data behind it"),
     "zip": (
         lambda c: b"PK\x03\x04" + c,
         "a zip archive, as PyTorch (.pt) and Keras (.keras) write them: use `grurt conv",

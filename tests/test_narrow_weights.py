@@ -141,6 +141,13 @@ def test_more_inputs_than_a_sum_can_hold_are_refused() -> None:
         grurt.Model(layers=[layer], weights={})
 
 
+def test_a_depthwise_convolution_stays_float32() -> None:
+    sizes: Any = {"input_size": 4, "output_size": 4, "kernel_size": 3, "groups": 4}
+    layer = grurt.Conv1d(name="conv", weight_format="int8", **sizes)
+    with pytest.raises(ModelError, match="layer 'conv': a depthwise Conv1d keeps float32 weights, got int8"):
+        grurt.Model(layers=[layer], weights={})
+
+
 @pytest.mark.parametrize("value", [1.5, -40.0, 1e20])
 @pytest.mark.parametrize("linear_before_reset", [True, False])
 def test_a_state_beyond_one_is_scaled_not_cut_off(value: float, linear_before_reset: bool) -> None:

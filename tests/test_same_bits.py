@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import models
@@ -160,6 +164,68 @@ def test_snapshots_forks_and_resets(seed: int, n_steps: int) -> None:
     stream.run(before)
     assert_same_bits(named(model, stream.run(after)), expected)
     assert stream.snapshot() == fork.snapshot()
+
+
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(seed=SEEDS, n_streams=st.integers(1, 12), threads=st.sampled_from([1, 2]))
+def test_pools_and_threads(seed: int, n_streams: int, threads: int) -> None:
+    """Sequences that a pool advances in any interleaving, and streams in threads of their own, answer as if alone."""
+    rng = np.random.default_rng(seed)
+    model = models.random_model(rng, n_layers=6)
+    lengths = rng.integers(1, 40, n_streams)
+    rows = [models.random_inputs(model.inputs, int(length), rng) for length in lengths]
+    expected = [stepped(model.stream(), row) for row in rows]
+    pool = model.pool(n_streams, threads=threads)
+    done = np.zeros(n_streams, np.int64)
+    found: list[list[Answers]] = [[] for _ in rows]
+    while (left := np.flatnonzero(done < lengths)).size:
+        ids = rng.permutation(left)[: rng.integers(1, left.size + 1)]
+        n_steps = int(rng.integers(1, (lengths - done)[ids].min() + 1))
+        block = {name: np.stack([rows[i][name][done[i] : done[i] + n_steps] for i in ids]) for name in rows[0]}
+        answers = named(model, pool.run(ids, block))
+        for row, i in enumerate(ids):
+            found[i].append({name: array[row] for name, array in answers.items()})
+        done[ids] += n_steps
+    for i, blocks in enumerate(found):
+        assert_same_bits({name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}, expected[i])
+    with ThreadPoolExecutor(4) as executor:
+        for answers, alone in zip(executor.map(lambda row: stepped(model.stream(), row), rows), expected, strict=True):
+            assert_same_bits(answers, alone)
+
+
+CONTINUE = """
+import sys
+import numpy as np
+import grurt
+folder = sys.argv[1]
+for number in range(int(sys.argv[2])):
+    stream = grurt.load(f"{folder}/{number}.grurt").stream()
+    stream.restore(open(f"{folder}/{number}.snapshot", "rb").read())
+    answers = stream.run(dict(np.load(f"{folder}/{number}.npz")))
+    answers = answers if isinstance(answers, dict) else {"y": answers}
+    np.savez(f"{folder}/{number}.answers.npz", **answers)
+"""
+
+
+def test_snapshots_in_another_process(tmp_path: Path) -> None:
+    """Twenty random models: saved, loaded elsewhere, and their streams continued there."""
+    expected = []
+    for number in range(20):
+        rng = np.random.default_rng(900 + number)
+        model = models.random_model(rng, n_layers=6)
+        inputs = models.random_inputs(model.inputs, 60, rng)
+        middle = int(rng.integers(60))
+        stream = model.stream()
+        stream.run({name: xs[:middle] for name, xs in inputs.items()})
+        model.save(tmp_path / f"{number}.grurt")
+        (tmp_path / f"{number}.snapshot").write_bytes(stream.snapshot())
+        rest = {name: xs[middle:] for name, xs in inputs.items()}
+        np.savez(tmp_path / f"{number}.npz", **rest)
+        answers = stream.run(rest)
+        expected.append(answers if isinstance(answers, dict) else {"y": answers})
+    subprocess.run([sys.executable, "-c", CONTINUE, tmp_path, "20"], check=True)
+    for number, answers in enumerate(expected):
+        assert_same_bits(dict(np.load(tmp_path / f"{number}.answers.npz")), answers)
 
 
 @settings(deadline=None, max_examples=20, derandomize=True)

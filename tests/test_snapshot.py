@@ -183,6 +183,67 @@ def test_a_change_of_any_byte_is_refused(model: grurt.Model, xs: Any, mask: int)
         assert_refused(stream, bytes(altered), message)
 
 
+def mutated(saved: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Return a snapshot with one to three changes of any kind; half of them with a checksum that fits again."""
+    content = bytearray(saved)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(len(content) or 1))
+        match int(rng.integers(7)):
+            case 0:
+                content[at : at + 1] = bytes([int(rng.integers(256))])
+            case 1:
+                del content[at : at + int(rng.integers(1, 9))]
+            case 2:
+                content[at:at] = rng.bytes(int(rng.integers(1, 9)))
+            case 3:
+                del content[at:]
+            case 4:
+                content[at : at + 8] = other[at : at + 8]
+            case 5:
+                content[32:40] = rng.bytes(8)  # the number of timesteps
+            case _:
+                content[at : at + 4] = np.float32(rng.choice([np.nan, np.inf, -np.inf, 3e38, 1e-45])).tobytes()
+    if rng.integers(2):
+        return with_checksum(bytes(content[:-CHECKSUM_SIZE]))
+    return bytes(content)
+
+
+def restore_mutations(model: grurt.Model, xs: Any, count: int) -> tuple[int, int]:
+    """Restore damaged snapshots; return how many were refused and taken. What is taken must be usable."""
+    rng = np.random.default_rng(32)
+    stream, strict, loose = model.stream(), model.stream(), model.stream(nonfinite="propagate")
+    stream.run(xs[:6])
+    saved = stream.snapshot()
+    other = models.gru_model(4, 6, rng).stream().snapshot()
+    n_refused = n_taken = 0
+    for i in range(count):
+        bytes_ = mutated(saved, other, rng)
+        target = loose if i % 2 else strict
+        before = target.steps
+        try:
+            target.restore(bytes_)
+        except SnapshotError as error:
+            n_refused += str(error).startswith("restore: ") and target.steps == before
+        else:
+            assert bytes_[: HEADER.size - 8] == saved[: HEADER.size - 8]
+            assert target.step(xs[0]).shape == (5,)
+            n_taken += 1
+    strict.restore(saved)
+    assert strict.run(xs[6:]).tobytes() == stream.run(xs[6:]).tobytes()
+    return n_refused, n_taken
+
+
+def test_thousands_of_mutations_are_refused_or_sound(model: grurt.Model, xs: Any) -> None:
+    n_refused, n_taken = restore_mutations(model, xs, 5_000)
+    assert n_refused + n_taken == 5_000
+    assert n_taken > 200  # those whose checksum was made to fit, and whose header is still that of the model
+
+
+@pytest.mark.long
+def test_a_million_mutations_are_refused_or_sound(model: grurt.Model, xs: Any) -> None:
+    assert sum(restore_mutations(model, xs, 1_000_000)) == 1_000_000
+
+
 def test_a_truncated_snapshot_is_refused(model: grurt.Model, xs: Any) -> None:
     stream = model.stream()
     stream.run(xs[:6])

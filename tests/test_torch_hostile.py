@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import random
-import resource
 import struct
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -17,8 +13,8 @@ import numpy as np
 import pytest
 from checkpoints import DATA, checkpoint, state_dict, tensor, zipped
 
-from grurt.converters import convert, read_state_dict
-from grurt.errors import ConversionError, GrurtError, UnsupportedError
+from grurt.converters import read_state_dict
+from grurt.errors import ConversionError, UnsupportedError
 
 FLOATS = np.arange(4, dtype=np.float32).tobytes()
 MEBIBYTE = 1 << 20
@@ -146,67 +142,6 @@ def test_storages_that_are_views(tmp_path: Path) -> None:
 def test_archive_without_an_object(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="found a zip archive that no known framework wrote"):
         read_state_dict(write(tmp_path, zipped({"a": b""})))
-
-
-SOURCES = ("sd_zip.pt", "sd_legacy.pt", "sd_views.pt", "full_module.pt", "sd_weightnorm_new.pt", "model.safetensors")
-
-
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return the content with some bytes changed, inserted, removed, repeated, or its end cut off."""
-    result = bytearray(content)
-    for _ in range(rng.choice([1, 1, 2, 4, 16])):
-        position = rng.randrange(len(result) + 1)
-        count = rng.randrange(1, 9)
-        choice = rng.random()
-        if choice < 0.5:
-            result[position : position + 1] = bytes([rng.choice([0, 255, 127, 128, rng.randrange(256)])])
-        elif choice < 0.65:
-            result[position:position] = rng.randbytes(count)
-        elif choice < 0.8:
-            del result[position : position + count]
-        elif choice < 0.95:
-            result[position:position] = result[: position + count][-4 * count :]
-        else:
-            del result[position:]
-    return bytes(result)
-
-
-def mutants(rng: random.Random, count: int) -> list[bytes]:
-    """Return damaged checkpoints; of the zip format often a sound archive of a damaged pickle, which gets further."""
-    found = []
-    for _ in range(count):
-        path = DATA / rng.choice(SOURCES)
-        content = path.read_bytes()
-        if content.startswith(b"PK") and rng.random() < 0.7:
-            files = checkpoints.entries(path)
-            found.append(zipped({n: mutated(d, rng) if n.endswith(".pkl") else d for n, d in files.items()}))
-        else:
-            found.append(mutated(content, rng))
-    return found
-
-
-def assert_harmless(count: int, seed: int, path: Path) -> None:
-    rng = random.Random(seed)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    loaded = set(sys.modules)
-    for content in mutants(rng, count):
-        path.write_bytes(content)
-        started = time.perf_counter()
-        with contextlib.suppress(GrurtError):
-            convert(path, layers="gru, fc", reference=False)
-        assert time.perf_counter() - started < 5
-    assert not {"torch", "antigravity", "turtle"} & (set(sys.modules) - loaded)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 * 1024
-
-
-def test_mutated_files_give_models_or_grurt_errors(tmp_path: Path) -> None:
-    assert_harmless(1500, seed=1, path=tmp_path / "mutant")
-
-
-@pytest.mark.long
-def test_many_mutated_files_give_models_or_grurt_errors(tmp_path: Path) -> None:
-    for seed in range(50):
-        assert_harmless(2000, seed=seed, path=tmp_path / "mutant")
 
 
 def test_archives_of_many_entries_are_read_in_time(tmp_path: Path) -> None:

@@ -350,7 +350,7 @@ def test_modules_that_are_refused(module: nn.Module, error: type[Exception], mes
         ({"weight_ih_l0": torch.ones(11, 3)}, "expected 3 \\* 4 rows in weight_ih_l0, found"),
         ({"bias_ih_l0": torch.ones(11)}, "expected 3 \\* 4 rows in bias_ih_l0, found"),
         ({"weight_hh_l0": torch.ones(10, 4)}, r"expected weight_hh of shape \(3 \* hidden, hidden\), found \(10, 4\)"),
-        ({"weight_hh_l0": torch.ones(12)}, "expected the weight_hh of a GRU"),
+        ({"weight_hh_l0": torch.ones(12)}, "expected the weight_ih and weight_hh of a GRU"),
         ({"weight_hh_l0": torch.full((12, 4), float("nan"))}, "expected finite numbers in 'weight_hh_l0'"),
         ({"bias_ih_l0": torch.full((12,), 1e300, dtype=torch.float64)}, "expected finite numbers in 'bias_ih_l0'"),
         (

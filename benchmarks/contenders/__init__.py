@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
 
-from benchmarks.contenders.base import Contender, Prepared, Workload
+from benchmarks.contenders.base import Contender, Prepared, Weights, Workload
 
-__all__ = ["ENGINES", "Contender", "Engine", "Prepared", "Workload", "contenders", "missing", "versions"]
+__all__ = ["ENGINES", "Contender", "Engine", "Prepared", "Weights", "Workload", "contenders", "missing", "versions"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def contenders(workload: Workload, only: Collection[str] = ()) -> list[Contender
     workload
         What they do.
     only
-        Their names; empty for all. No other engines are imported than theirs.
+        Their names; empty for all that compute with float32 weights. No other engines are imported than theirs.
     """
     engines = [engine for engine in ENGINES if engine.is_installed and (not only or engine.has_any_of(only))]
     modules = [import_module(f"{__name__}.{engine.module}") for engine in engines]
@@ -60,7 +60,7 @@ def contenders(workload: Workload, only: Collection[str] = ()) -> list[Contender
         contender
         for module in modules
         for contender in module.CONTENDERS
-        if contender.workload is workload and (not only or contender.name in only)
+        if contender.workload is workload and (contender.name in only if only else contender.weights == "float32")
     ]
 
 

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.network import Floats, Network
+
+Weights = Literal["float32", "float16", "int8"]
 
 
 class Workload(StrEnum):
@@ -60,8 +62,11 @@ class Contender:
         What it does.
     prepare
         Sets it up from the network and an input array, which it uses unless the engine insists on one of its own.
+    weights
+        The format of the weights that it computes with.
     """
 
     name: str
     workload: Workload
     prepare: Callable[[Network, Floats], Prepared]
+    weights: Weights = "float32"

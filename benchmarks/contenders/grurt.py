@@ -3,13 +3,13 @@
 import numpy as np
 
 import grurt
-from benchmarks.contenders.base import Contender, Prepared, Workload
+from benchmarks.contenders.base import Contender, Prepared, Weights, Workload
 from benchmarks.network import Floats, Network
 
 
-def model_of(network: Network) -> grurt.Model:
+def model_of(network: Network, weights: Weights = "float32") -> grurt.Model:
     """Return the network as a grurt model, whose gate order is the same."""
-    return grurt.Model(
+    model = grurt.Model(
         layers=[grurt.GRU(name="gru", input_size=network.input_size, hidden_size=network.hidden_size)],
         weights={
             "gru.weight_ih": network.w,
@@ -18,6 +18,7 @@ def model_of(network: Network) -> grurt.Model:
             "gru.bias_hh": network.c,
         },
     )
+    return model if weights == "float32" else model.quantize(weights)
 
 
 def step(stream: grurt.Stream, x: Floats) -> Prepared:
@@ -52,9 +53,9 @@ def stream_run(network: Network, x: Floats) -> Prepared:
     return Prepared("reset(); run(x, y)", "y", {"reset": stream.reset, "run": stream.run, "x": x, "y": y}, x)
 
 
-def pool_step(network: Network, x: Floats) -> Prepared:
+def pool_step(network: Network, x: Floats, weights: Weights = "float32") -> Prepared:
     """Call `StreamPool.step` for all streams of a pool, on one thread."""
-    pool = model_of(network).pool(len(x), threads=1)
+    pool = model_of(network, weights).pool(len(x), threads=1)
     return Prepared("y = step(ids, x)", "y", {"step": pool.step, "ids": np.arange(len(x)), "x": x, "y": None}, x)
 
 
@@ -65,4 +66,28 @@ CONTENDERS = (
     Contender("grurt Model.run", Workload.SEQUENCE, model_run),
     Contender("grurt Stream.run, out=", Workload.SEQUENCE, stream_run),
     Contender("grurt StreamPool.step", Workload.STREAMS, pool_step),
+    Contender(
+        "grurt float16 step",
+        Workload.STEP,
+        lambda network, x: step(model_of(network, "float16").stream(), x),
+        weights="float16",
+    ),
+    Contender(
+        "grurt int8 step",
+        Workload.STEP,
+        lambda network, x: step(model_of(network, "int8").stream(), x),
+        weights="int8",
+    ),
+    Contender(
+        "grurt float16 StreamPool.step",
+        Workload.STREAMS,
+        lambda network, x: pool_step(network, x, "float16"),
+        weights="float16",
+    ),
+    Contender(
+        "grurt int8 StreamPool.step",
+        Workload.STREAMS,
+        lambda network, x: pool_step(network, x, "int8"),
+        weights="int8",
+    ),
 )

@@ -11,15 +11,20 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from benchmarks.contenders.base import Weights
 from benchmarks.network import Network
 
 _OPERATORS = schema.BuiltinOperator
 _OPTIONS = schema.BuiltinOptions
 
 
-def timestep_model(network: Network, batch: int) -> bytes:
-    """Return a model of one timestep: ``x (batch, input)`` and ``h (batch, hidden)`` to ``hn``, as h."""
-    graph = _Graph(batch)
+def timestep_model(network: Network, batch: int, weights: Weights = "float32") -> bytes:
+    """Return a model of one timestep: ``x (batch, input)`` and ``h (batch, hidden)`` to ``hn``, as h.
+
+    With int8 weights, it is what TensorFlow's converter calls dynamic range quantization: one scale for each output,
+    and features that are rounded as they come.
+    """
+    graph = _Graph(batch, weights)
     size = network.hidden_size
     x, h = graph.tensor(network.input_size), graph.tensor(size)
     x_z, x_r, x_n = graph.split_in_three(graph.dense(x, network.w, network.b), size)
@@ -33,8 +38,9 @@ def timestep_model(network: Network, batch: int) -> bytes:
 class _Graph:
     """A model of one subgraph, whose tensors are float32 ``(batch, size)``; methods return indices of new tensors."""
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, weights: Weights) -> None:
         self._batch = batch
+        self._weights = weights
         self._model = schema.ModelT()
         self._model.version = 3
         self._model.buffers = [schema.BufferT()]
@@ -50,15 +56,30 @@ class _Graph:
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         self._model.buffers.append(buffer)
-        types = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32}
+        types = {
+            "float32": schema.TensorType.FLOAT32,
+            "int32": schema.TensorType.INT32,
+            "int8": schema.TensorType.INT8,
+        }
         return self._add_tensor(array.shape, types[array.dtype.name], len(self._model.buffers) - 1)
 
     def dense(self, x: int, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> int:
         y = self.tensor(len(weights))
-        inputs = [x, self.constant(weights), self.constant(bias)]
+        matrix = self.int8_matrix(weights) if self._weights == "int8" else self.constant(weights)
+        inputs = [x, matrix, self.constant(bias)]
         options = schema.FullyConnectedOptionsT()
+        options.asymmetricQuantizeInputs = self._weights == "int8"
         self._add_operator(_OPERATORS.FULLY_CONNECTED, inputs, [y], _OPTIONS.FullyConnectedOptions, options)
         return y
+
+    def int8_matrix(self, weights: NDArray[np.float32]) -> int:
+        scale = np.abs(weights).max(axis=1) / np.float32(127)
+        index = self.constant(np.rint(weights / scale[:, np.newaxis]).astype(np.int8))
+        quantization = schema.QuantizationParametersT()
+        quantization.scale, quantization.zeroPoint = scale, np.zeros(len(scale), np.int64)
+        quantization.quantizedDimension = 0
+        self._graph.tensors[index].quantization = quantization
+        return index
 
     def split_in_three(self, x: int, size: int) -> list[int]:
         parts = [self.tensor(size) for _ in range(3)]

@@ -1,5 +1,7 @@
 """Median times of all contenders: of a step, of whole sequences, of many streams in lock-step."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from benchmarks.contenders import Prepared, Workload, contenders
@@ -15,19 +17,25 @@ _PEAK = "arithmetic peak"
 
 def measure_step(settings: Settings) -> list[Record]:
     """Measure microseconds of a timestep of one stream."""
-    return [record for size in settings.sizes for record in _measure(Workload.STEP, size, settings, timesteps=1)]
+    return [record for size in settings.sizes for record in measure(Workload.STEP, size, settings, 1, settings.only)]
 
 
 def measure_sequence(settings: Settings) -> list[Record]:
     """Measure microseconds a timestep of one whole sequence of ``n_steps``."""
     n_steps = settings.n_steps
-    return [record for size in settings.sizes for record in _measure(Workload.SEQUENCE, size, settings, n_steps)]
+    return [
+        record
+        for size in settings.sizes
+        for record in measure(Workload.SEQUENCE, size, settings, n_steps, settings.only)
+    ]
 
 
 def measure_streams(settings: Settings) -> list[Record]:
     """Measure microseconds of a timestep of ``n_streams`` in lock-step."""
     return [
-        record for size in settings.sizes for record in _measure(Workload.STREAMS, size, settings, settings.n_streams)
+        record
+        for size in settings.sizes
+        for record in measure(Workload.STREAMS, size, settings, settings.n_streams, settings.only)
     ]
 
 
@@ -41,11 +49,14 @@ def input_array(workload: Workload, input_size: int, settings: Settings) -> Floa
     return np.zeros(shape, np.float32)
 
 
-def _measure(workload: Workload, size: tuple[int, int], settings: Settings, timesteps: int) -> list[Record]:
+def measure(
+    workload: Workload, size: tuple[int, int], settings: Settings, timesteps: int, only: Collection[str]
+) -> list[Record]:
+    """Measure contenders of a workload at one size, float32 ones unless they are named."""
     network = random_network(*size)
     prepared: dict[str, Prepared] = {}
     errors: dict[str, float] = {}
-    for contender in contenders(workload, settings.only):
+    for contender in contenders(workload, only):
         x = input_array(workload, network.input_size, settings)
         prepared[contender.name] = contender.prepare(network, x)
         errors[contender.name] = prove(contender, prepared[contender.name], network)

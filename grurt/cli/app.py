@@ -8,12 +8,16 @@ import click
 
 import grurt as package
 from grurt.cli.bench import bench
+from grurt.cli.compile import compile  # noqa: A004 - the command's name
 from grurt.cli.convert import convert
 from grurt.cli.demo import demo
-from grurt.cli.exits import BROKEN_PIPE, INTERRUPTED, USAGE
+from grurt.cli.exits import BROKEN_PIPE, INTERNAL, INTERRUPTED, USAGE
+from grurt.cli.export import export
 from grurt.cli.inspect import inspect
+from grurt.cli.quantize import quantize
 from grurt.cli.run import run
 from grurt.cli.verify import verify
+from grurt.cli.warmup import warmup
 from grurt.errors import GrurtError
 
 EPILOG = """\b
@@ -27,8 +31,9 @@ Convert a network, look at it, check it, and stream data through it:
 Results go to stdout, everything else to stderr.
 Exit codes:
     0  done
-    1  the model's answers differ from its source's (convert, verify)
+    1  the model's answers differ from its source's (convert, verify), or by more than allowed (quantize)
     2  wrong usage, or a file or line that cannot be used
+   70  a fault of grurt itself
   130  interrupted (Ctrl-C)
   141  the reader of the output has gone (as in `grurt run ... | head`)
 """
@@ -41,6 +46,8 @@ class CommandGroup(click.Group):
         """Run the command line and exit."""
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.Abort:  # how click reports Ctrl-C outside a command
+            code = INTERRUPTED
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = USAGE
@@ -72,6 +79,17 @@ class CommandGroup(click.Group):
                 raise
             click.echo(f"error: {_message(error)}", err=True)
             ctx.exit(USAGE)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(
+                f"error: this is a fault of grurt: {type(error).__name__}: {error}; "
+                "please report it with what `grurt --debug ...` shows",
+                err=True,
+            )
+            ctx.exit(INTERNAL)
 
 
 def _message(error: Exception) -> str:
@@ -92,5 +110,5 @@ def grurt(debug: bool) -> None:
     """Run trained GRU networks one timestep at a time."""
 
 
-for command in (convert, inspect, verify, run, bench, demo):
+for command in (convert, inspect, verify, quantize, run, bench, warmup, compile, export, demo):
     grurt.add_command(command)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.axes import feature_size, fixed_sizes
 from grurt.cli.timing import Call
 from grurt.errors import ConversionError
 from grurt.layers import TokenInput
-from grurt.signature import Port, StatePort, ValuePort
+from grurt.signature import AnyPort, LengthsPort, StatePort, ValuePort
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -43,13 +44,10 @@ class Sizes:
     time: int
     fixes_time: bool
 
-    def of(self, port: Port, model: Model) -> tuple[int, ...]:
+    def of(self, port: AnyPort, model: Model) -> tuple[int, ...]:
         """Return the shape of a port's tensor."""
-        own = {"batch": self.batch, "time": self.time, "one": 1}
-        if isinstance(port, StatePort):
-            own |= {"feature": model.state_shapes[port.states[0]][0], "state": len(port.states)}
-        else:
-            own |= {"feature": model.values[port.value].size}
+        own = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
+        own |= {"batch": self.batch, "time": self.time, "batch_position": self.batch * own.get("position", 1)}
         return tuple(own[axis] for axis in port.axes)
 
 
@@ -140,6 +138,8 @@ def random_feed(model: Model, sizes: Sizes) -> dict[str, Array]:
         shape = sizes.of(port, model)
         if isinstance(port, ValuePort):
             feed[port.name] = _random(model, port.value, shape).astype(port.dtype)
+        elif isinstance(port, LengthsPort):
+            feed[port.name] = np.full(shape, sizes.time, port.dtype)
         else:
             feed[port.name] = np.zeros(shape, port.dtype)
     return feed

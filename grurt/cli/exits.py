@@ -6,6 +6,9 @@ DIFFERS = 1
 USAGE = 2
 """Wrong usage, or a file or a line that cannot be used."""
 
+INTERNAL = 70
+"""A fault of grurt itself: EX_SOFTWARE of sysexits.h."""
+
 INTERRUPTED = 128 + 2
 """Ctrl-C: what a shell reports of a program that SIGINT ended."""
 
