@@ -28,8 +28,8 @@ class Stream:
     """One sequence in progress: made by `Model.stream`, at the model's initial state.
 
     A stream belongs to one thread at a time: a second one that calls it meanwhile gets a ConcurrentUseError, and has
-    changed nothing. Any number of streams may run the same model in as many threads: while a kernel runs, the GIL is
-    released.
+    changed nothing. Any number of streams may run the same model in as many threads: calls that take longer than
+    some 5 us release the GIL.
 
     Examples
     --------

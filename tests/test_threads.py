@@ -152,7 +152,7 @@ class Intruder(str):
 NAMED_CALLS: dict[str, Callable[[grurt.StreamPool, str], object]] = {
     "step": lambda pool, name: pool.step([name], XS[:1]),
     "run": lambda pool, name: pool.run([name], XS[np.newaxis]),
-    "add": lambda pool, name: pool.add(name + "!"),
+    "add": lambda pool, name: pool.add(type(name)("third")),
     "drop": lambda pool, name: pool.drop(name),
     "reset": lambda pool, name: pool.reset(name),
     "state": lambda pool, name: pool.state(name),
@@ -312,6 +312,34 @@ def test_the_gil_is_free_while_a_kernel_runs() -> None:
     stop.set()
     other.join()
     assert during > 100
+
+
+def test_a_step_of_a_small_model_keeps_the_gil(model: grurt.Model) -> None:
+    """Another thread that wants the GIL does not get it between two steps, and the steps do not wait for it."""
+    stream = model.stream()
+    x = np.zeros(3, np.float32)
+    out = stream.step(x)
+    turns = 0
+    go = threading.Event()
+
+    def count() -> None:
+        nonlocal turns
+        go.wait()
+        turns += 1
+
+    other = threading.Thread(target=count)
+    other.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100)  # seconds: only who lets go of the GIL loses it
+    try:
+        go.set()
+        for _ in range(100):
+            stream.step(x, out)
+        assert turns == 0
+    finally:
+        sys.setswitchinterval(interval)
+    other.join()
+    assert turns == 1
 
 
 def answer_from_snapshot(path: str, saved: bytes, xs: Array) -> bytes:

@@ -126,7 +126,11 @@ CONTEXT_TEAM = 28  # address of the team that this thread leads or is a member o
 CONTEXT_LEADER = 29  # address of the leader's context
 CONTEXT_MEMBER = 30  # address of the state of this member
 CONTEXT_WORTH_WAKING = 31  # timesteps of all streams from which on members that sleep are woken
-CONTEXT_PORTS = 32  # the first port; inputs first, then outputs
+CONTEXT_STEP_WORK = 32  # multiplications of a timestep
+CONTEXT_PORTS = 33  # the first port; inputs first, then outputs
+
+SHORT_WORK = 200_000
+"""Multiplications that take some 5 us: calls of fewer keep the GIL."""
 
 # Who works with a context: nobody, a thread inside the kernels, a thread in Python.
 IDLE = 0

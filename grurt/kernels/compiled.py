@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from grurt.kernels.cache import KernelCache
 from grurt.kernels.entry import SIGNATURE, advance
+from grurt.kernels.fastcall import just_in_time
 from grurt.kernels.options import OPTIONS
 from grurt.kernels.whole_program import whole_program
 
@@ -45,7 +46,7 @@ def cached_in() -> Path | None:
 
 def _load() -> Advance:
     global _path
-    dispatcher: Any = njit(**OPTIONS)(advance)
+    dispatcher: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(advance)
     cache = _AnnouncingCache("advance")
     dispatcher._cache = cache
     with whole_program(dispatcher.targetctx, advance.__qualname__):
@@ -54,7 +55,8 @@ def _load() -> Advance:
     cache.announce_end()
     _path = cache.path
     (compiled,) = dispatcher.overloads.values()
-    return compiled.entry_point  # type: ignore[no-any-return]
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return just_in_time(dispatcher.targetctx.codegen(), address, advance.__name__)
 
 
 class _AnnouncingCache(KernelCache):

@@ -9,7 +9,7 @@ NOT_PLAIN.
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import NativeValue, intrinsic, register_model, unbox
 
@@ -18,6 +18,8 @@ from grurt.kernels.advance import run
 from grurt.kernels.fields import DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import F32_BYTES, I64_BYTES, load_i32, load_i64, store_i64
+
+_pointer = ir.IntType(8).as_pointer()
 
 
 class ObjectAddress(types.Type):
@@ -50,8 +52,8 @@ def address_of(typingctx: Any, python_object: Any) -> Any:
 class ContextArray(types.Type):
     """The array of a context, as the integer that is its data's address, with what CONTEXT_BUSY was in the lowest bits.
 
-    Converting it marks the context as busy. Arguments are converted before the GIL is released: so no other thread can
-    come between the look at the flag and its change, without any lock or atomic instruction.
+    Converting it marks the context as busy. Arguments are converted with the GIL held: so no other thread can come
+    between the look at the flag and its change, without any lock or atomic instruction.
     """
 
     def __init__(self) -> None:
@@ -87,6 +89,30 @@ def entered_address(typingctx: Any, context: Any) -> Any:
     return types.int64(context_array), lambda context, builder, signature, args: args[0]
 
 
+@intrinsic
+def release_gil(typingctx: Any) -> Any:
+    """Let other threads run; the result is for `acquire_gil`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        save = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_pointer, []), "PyEval_SaveThread")
+        return builder.ptrtoint(builder.call(save, []), ir.IntType(64))
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def acquire_gil(typingctx: Any, thread_state: Any) -> Any:
+    """Wait until this thread may run Python again."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function_type = ir.FunctionType(ir.VoidType(), [_pointer])
+        restore = cgutils.get_or_insert_function(builder.module, function_type, "PyEval_RestoreThread")
+        builder.call(restore, [builder.inttoptr(args[0], _pointer)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def advance(context, x, y, streams):
     """Run some timesteps; return a status (see `codes`).
 
@@ -103,6 +129,8 @@ def advance(context, x, y, streams):
         array of streams, int64 ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and
         ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
 
+    It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds.
+
     A second thread in the same context is turned away with the status BUSY, before it touches anything: see
     `ContextArray`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or leads a team.
     """
@@ -114,7 +142,15 @@ def advance(context, x, y, streams):
         by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
         if was == codes.ENTERED or not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.LEAD):
             return codes.BUSY
-    status = _bind_and_run(c, x_address, address_of(y), address_of(streams))
+    status = codes.OK
+    if x_address != load_i64(c, codes.CONTEXT_BY_ADDRESS):
+        status = _bind(c, x_address, address_of(y), address_of(streams))
+    if status == codes.OK:
+        releases = not _is_short(c)
+        thread_state = release_gil() if releases else 0
+        status = run(c)
+        if releases:
+            acquire_gil(thread_state)
     store_i64(c, codes.CONTEXT_BUSY, was)
     return status
 
@@ -124,11 +160,20 @@ SIGNATURE = types.int64(context_array, object_address, object_address, object_ad
 
 
 @kernel
-def _bind_and_run(c, x, y, streams):
-    by_address = load_i64(c, codes.CONTEXT_BY_ADDRESS)
-    if x == by_address:
-        return run(c)
-    if streams == by_address:
+def _is_short(c):
+    """Whether a call takes less time than handing the GIL over and back would, where another thread wants it."""
+    if load_i64(c, codes.CONTEXT_TEAM):
+        return False
+    timesteps = load_i64(c, codes.CONTEXT_N_STEPS)
+    if load_i64(c, codes.CONTEXT_STREAMS):
+        timesteps *= load_i64(c, codes.CONTEXT_N_STREAMS)
+    return timesteps * load_i64(c, codes.CONTEXT_STEP_WORK) < codes.SHORT_WORK
+
+
+@kernel
+def _bind(c, x, y, streams):
+    """Take a call's inputs, outputs and streams from NumPy arrays; return NOT_PLAIN if that is not what they are."""
+    if streams == load_i64(c, codes.CONTEXT_BY_ADDRESS):
         n_dimensions = 1
         store_i64(c, codes.CONTEXT_N_STEPS, 1)
     else:
@@ -143,7 +188,7 @@ def _bind_and_run(c, x, y, streams):
         return codes.NOT_PLAIN
     if n_dimensions > 1 and _overlap(c, codes.CONTEXT_PORTS, first_output):
         return codes.NOT_PLAIN
-    return run(c)
+    return codes.OK
 
 
 @kernel

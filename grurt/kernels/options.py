@@ -10,8 +10,6 @@ F = TypeVar("F", bound=Callable[..., object])
 OPTIONS = {
     # A division by zero is IEEE's infinity or NaN: Python's exception would need Python.
     "error_model": "numpy",
-    # Other threads run while a kernel does.
-    "nogil": True,
     # Reassociating or assuming finite numbers would change the bits and hide NaN.
     "fastmath": False,
     # Addresses are checked before a kernel is entered, not inside.

@@ -24,8 +24,11 @@ _WITH_VNNI = (
     "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake "
     "sapphirerapids emeraldrapids graniterapids znver4 znver5"
 )
-_BY_NAME = {name: frozenset({SSE2, CONVERTS_FLOAT16}) for name in _WITH_FLOAT16.split()} | {
-    name: frozenset({SSE2, CONVERTS_FLOAT16, VNNI_512}) for name in _WITH_VNNI.split()
+_WITH_VNNI_256 = "alderlake raptorlake meteorlake arrowlake lunarlake gracemont sierraforest grandridge"
+_BY_NAME = {
+    name: frozenset({SSE2, CONVERTS_FLOAT16, *dot_products})
+    for names, dot_products in ((_WITH_FLOAT16, ()), (_WITH_VNNI, (VNNI_512,)), (_WITH_VNNI_256, (VNNI_256,)))
+    for name in names.split()
 }
 
 _chosen: ContextVar[frozenset[str] | None] = ContextVar("capabilities", default=None)
