@@ -68,7 +68,7 @@ def _pack_dense(weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> list[B
 def pack_gru(
     weight_ih: Matrix, weight_hh: Matrix, bias_ih: Floats, bias_hh: Floats, *, linear_before_reset: bool
 ) -> Floats:
-    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.gru`: the projection, then the recurrence."""
+    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.cell`: the projection, then the recurrence."""
     hidden_size = weight_hh.inputs
     bias = bias_ih.astype(np.float64) + bias_hh
     if linear_before_reset:

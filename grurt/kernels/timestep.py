@@ -4,35 +4,36 @@ Called one after the other, with the operations in between, they do what `advanc
 """
 
 from grurt.kernels import codes
-from grurt.kernels.advance import _check_inputs, _read_inputs, _run_operation, _write_outputs
+from grurt.kernels.operations import run_operation
 from grurt.kernels.options import kernel
+from grurt.kernels.ports import check_inputs, read_inputs, write_outputs
 from grurt.kernels.simd import load_i64, store_i64
 
 
 @kernel
 def check(c):
     """Return whether the inputs are what the plan can compute with, as a status of `codes`."""
-    return _check_inputs(c)
+    return check_inputs(c)
 
 
 @kernel
 def begin(c):
     """Read the inputs."""
-    _read_inputs(c, 0, 1, 1)
+    read_inputs(c, 0, 1, 1)
     return codes.OK
 
 
 @kernel
 def operate(c, op):
     """Run one operation, whose table is at the address ``op``."""
-    _run_operation(c, op, 0, 1, 1, False, 0)
+    run_operation(c, op, 0, 1, 1, False, 0)
     return codes.OK
 
 
 @kernel
 def end(c):
     """Write the outputs, and count the timestep."""
-    _write_outputs(c, 0, 1, 1, False, 0)
+    write_outputs(c, 0, 1, 1, False, 0)
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     store_i64(steps_done, 0, load_i64(steps_done, 0) + 1)
     return codes.OK
