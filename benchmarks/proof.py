@@ -9,8 +9,8 @@ from benchmarks.timing import looped
 TOLERANCE = 1e-5
 """Allowed difference to float64. Rounding to float32 gives 1e-6 at most here, computing in bfloat16 more than 1e-3."""
 
-TOLERANCES: dict[Weights, float] = {"float32": TOLERANCE, "float16": 1e-3, "int8": 0.05}
-"""By format of the weights: rounding those to float16 or int8 is meant, and a mistake costs more."""
+TOLERANCES: dict[Weights, float] = {"float32": TOLERANCE, "float16": 1e-3, "int8": 0.05, "int4": 0.2}
+"""By format of the weights: rounding those is meant, and a mistake costs more."""
 
 STEPS = {Workload.STEP: 100, Workload.SEQUENCE: 1, Workload.STREAMS: 20}
 """How many answers are compared: of steps, with the state carried from each to the next."""

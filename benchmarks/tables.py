@@ -117,7 +117,7 @@ def _is_lost_in_noise(key: str, record: Mapping[str, Any]) -> bool:
 
 
 def quantized_table(results: Results) -> str:
-    """Return the table of weights in fewer bits: microseconds, ratios, and the error of the int8 answers."""
+    """Return the table of weights in fewer bits: microseconds, ratios, and the errors of the answers."""
     figures = by_contender(results)
     ratios = [
         [f"*{ours} is faster than {peer} by*", *_ratios(figures[ours], figures[peer])]
@@ -127,7 +127,7 @@ def quantized_table(results: Results) -> str:
     errors = by_contender(results, "error")
     lost = [
         [f"largest error of {name}", *(f"{error:.0e}" for error in errors[name].values())]
-        for name in ("grurt float16 step", "grurt int8 step", "LiteRT int8")
+        for name in ("grurt float16 step", "grurt int8 step", "grurt int4 step", "LiteRT int8")
         if name in errors
     ]
     steps = {name: times for name, times in figures.items() if "Pool" not in name}
@@ -181,6 +181,7 @@ QUANTIZED_LEADS = (
     ("grurt int8 step", "onnxruntime run"),
     ("grurt int8 step", "LiteRT int8"),
     ("grurt int8 step", "grurt step"),
+    ("grurt int4 step", "grurt int8 step"),
     ("grurt float16 step", "grurt step"),
 )
 
@@ -191,6 +192,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "quantized": ("quantized", quantized_table),
     "kernel": ("kernel", kernel_table),
     "tail": ("tail", tail_table),
+    "busy": ("busy", tail_table),
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),
 }

@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 _WEIGHTS = "weights."
 _REFERENCE_INPUTS = "reference.inputs."
 _REFERENCE_OUTPUTS = "reference.outputs."
-_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1"}
+_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
 _MAX_AXES = 8
 
 _FOREIGN = {
@@ -218,7 +218,7 @@ def _not_a_container(content: bytes) -> str:
 def _damage(content: bytes) -> str:
     """Say what is wrong with a container that begins as one of grurt's, but that safetensors does not take."""
     size = 8 + int.from_bytes(content[:8], "little")
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):  # a DecodeError is a ValueError; or there is no tensor
         size += max(entry.data_offsets[1] for entry in msgspec.json.decode(content[8:size], type=_Extents).values())
     if len(content) < size:
         return f"the file is truncated: expected {size} bytes, found {len(content)}"

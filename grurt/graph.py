@@ -23,7 +23,7 @@ from grurt.layers import (
     MatrixLayer,
     Output,
     Shape,
-    WeightFormat,
+    float32_shapes,
 )
 from grurt.plan import padded
 from grurt.stages import find_stages
@@ -108,7 +108,7 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
     return values
 
 
-def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, WeightFormat]:
+def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, str]:
     """Return the dtypes of the weights that are not float32, by name."""
     return {f"{layer.name}.{name}": dtype for layer in layers for name, dtype in layer.weight_dtypes().items()}
 
@@ -234,10 +234,14 @@ def _check_parameters(layer: Layer) -> None:
 def _check_quantized(layer: MatrixLayer) -> None:
     if isinstance(layer, Conv1d) and layer.is_depthwise:
         raise ModelError(f"layer {layer.name!r}: a depthwise Conv1d keeps float32 weights, got {layer.weight_format}")
-    shapes = layer.weight_shapes()
+    if layer.weight_format == "int4" and not isinstance(layer, GRU):
+        raise ModelError(f"layer {layer.name!r}: expected int8 or another format, got int4, which only GRU layers have")
+    shapes = float32_shapes(layer)
     inputs = max(math.prod(shapes[name][1:]) for name in layer.matrices)
-    if layer.weight_format == "int8" and inputs > MAX_INT8_INPUTS and not isinstance(layer, Embedding):
-        raise ModelError(f"layer {layer.name!r}: int8 weights may have {MAX_INT8_INPUTS} inputs, got {inputs}")
+    if layer.weight_format != "float16" and inputs > MAX_INT8_INPUTS and not isinstance(layer, Embedding):
+        raise ModelError(
+            f"layer {layer.name!r}: {layer.weight_format} weights may have {MAX_INT8_INPUTS} inputs, got {inputs}"
+        )
 
 
 def _check_function(where: str, function: msgspec.Struct) -> None:

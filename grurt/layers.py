@@ -39,10 +39,11 @@ import msgspec
 
 from grurt.errors import ModelError
 from grurt.functions import AnyFunction, ElementwiseFunction, Sigmoid, Tanh, _snake_case
+from grurt.nibbles import packed_shape
 
 Shape = tuple[int, ...]
 
-WeightFormat = Literal["float32", "float16", "int8"]
+WeightFormat = Literal["float32", "float16", "int8", "int4"]
 
 
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="features", tag_field="kind"):
@@ -93,7 +94,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Shapes of the layer's weights by parameter name; all of them are required."""
         return {}
 
-    def weight_dtypes(self) -> Mapping[str, WeightFormat]:
+    def weight_dtypes(self) -> Mapping[str, str]:
         """Return the dtypes of those weights that are not float32, by parameter name."""
         return {}
 
@@ -131,20 +132,32 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
         How the matrices are kept, in files and in memory. ``"float32"``; ``"float16"``, half as large, computed with
         in float32; or ``"int8"``, a quarter as large. With int8, a matrix ``W`` has the dtype int8 and comes with
         ``W_scale (rows,)``, float32 and positive: it stands for ``W * W_scale[:, None]``. A product with it rounds the
-        features of each timestep to int8 too, scaled by the largest of them. Biases stay float32.
+        features of each timestep to int8 too, scaled by the largest of them. Biases stay float32. A `GRU` may also be
+        ``"int4"``: the same with weights from -8 to 7, two to a byte as `grurt.nibbles` packs them.
     """
 
     weight_format: WeightFormat = "float32"
 
     matrices: ClassVar[tuple[str, ...]] = ("weight",)
 
-    def weight_dtypes(self) -> Mapping[str, WeightFormat]:
-        return {} if self.weight_format == "float32" else dict.fromkeys(self.matrices, self.weight_format)
+    def weight_dtypes(self) -> Mapping[str, str]:
+        if self.weight_format == "float32":
+            return {}
+        return dict.fromkeys(self.matrices, "uint8" if self.weight_format == "int4" else self.weight_format)
 
-    def _with_scales(self, shapes: dict[str, Shape]) -> dict[str, Shape]:
-        if self.weight_format == "int8":
+    def _in_format(self, shapes: dict[str, Shape]) -> dict[str, Shape]:
+        """Return the shapes of float32 weights as they are in the layer's format, the scales among them."""
+        if self.weight_format in ("int8", "int4"):
             shapes |= {f"{name}_scale": shapes[name][:1] for name in self.matrices}
+        if self.weight_format == "int4":
+            shapes |= {name: packed_shape(shapes[name]) for name in self.matrices}
         return shapes
+
+
+def float32_shapes(layer: Layer) -> Mapping[str, Shape]:
+    """Return the shapes that the layer's weights have in float32, whatever they are kept in."""
+    plain = msgspec.structs.replace(layer, weight_format="float32") if isinstance(layer, MatrixLayer) else layer
+    return plain.weight_shapes()
 
 
 class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
@@ -202,7 +215,7 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if self.initial_state == "learned":
             shapes["initial_state"] = (self.hidden_size,)
-        return self._with_scales(shapes)
+        return self._in_format(shapes)
 
     def state_shape(self, positions: int = 1) -> Shape | None:
         if self.scan == "positions":
@@ -241,7 +254,7 @@ class Linear(MatrixLayer, frozen=True, kw_only=True):
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         shapes = _with_bias(self.bias, self.output_size, {"weight": (self.output_size, self.input_size)})
-        return self._with_scales(shapes)
+        return self._in_format(shapes)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         self._expect_input_size(self.input_size, input_sizes[0])
@@ -257,7 +270,7 @@ class Embedding(MatrixLayer, frozen=True, kw_only=True):
     size: int
 
     def weight_shapes(self) -> Mapping[str, Shape]:
-        return self._with_scales({"weight": (self.vocabulary_size, self.size)})
+        return self._in_format({"weight": (self.vocabulary_size, self.size)})
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         return self.size
@@ -317,7 +330,7 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         weight = (self.output_size, self.input_size // self.groups, self.kernel_size)
-        return self._with_scales(_with_bias(self.bias, self.output_size, {"weight": weight}))
+        return self._in_format(_with_bias(self.bias, self.output_size, {"weight": weight}))
 
     @property
     def is_depthwise(self) -> bool:

@@ -14,6 +14,7 @@ from grurt import layers as ly
 from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.lanes import LANES
+from grurt.nibbles import unpack_nibbles
 from grurt.packing import Floats, Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
 from grurt.plan import Plan, PlanPort, PlanState, aligned_zeros, padded, record_size
 
@@ -129,8 +130,13 @@ class _Lowering:
     def _weight(self, layer: ly.Layer, name: str) -> Floats:
         return self._model.weights[f"{layer.name}.{name}"]
 
-    def _matrix(self, layer: ly.Layer, name: str) -> Matrix:
-        return Matrix(self._weight(layer, name), self._model.weights.get(f"{layer.name}.{name}_scale"))
+    def _matrix(self, layer: ly.MatrixLayer, name: str, inputs: int = 0) -> Matrix:
+        """Return a matrix; the number of its inputs is needed for int4, which is unpacked."""
+        values = self._model.weights[f"{layer.name}.{name}"]
+        scale = self._model.weights.get(f"{layer.name}.{name}_scale")
+        if layer.weight_format == "int4":
+            return Matrix(unpack_nibbles(values, inputs), scale, is_int4=True)
+        return Matrix(values, scale)
 
     def _bias(self, layer: ly.Layer, name: str, size: int) -> Floats:
         """Return a bias, or zeros where the layer has none."""
@@ -199,7 +205,8 @@ class _Lowering:
 
     def gru(self, layer: ly.GRU) -> tuple[int, dict[int, int]]:
         rows = 3 * layer.hidden_size
-        weight_ih, weight_hh = self._matrix(layer, "weight_ih"), self._matrix(layer, "weight_hh")
+        weight_ih = self._matrix(layer, "weight_ih", layer.input_size)
+        weight_hh = self._matrix(layer, "weight_hh", layer.hidden_size)
         weights = pack_gru(
             weight_ih,
             weight_hh,
@@ -218,7 +225,7 @@ class _Lowering:
         positions = self._model.values[layer.name].positions
         scans_positions = layer.scan == "positions"
         slots = {} if scans_positions else {codes.OP_STATE: self._add_gru_state(layer, positions, initial)}
-        if weight_ih.format == codes.INT8:
+        if weight_ih.format in (codes.INT8, codes.INT4):
             slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_size(layer.input_size)}
             row += record_size(layer.input_size) + record_size(layer.hidden_size)
         if layer.masked:

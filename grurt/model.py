@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from grurt import graph, stages
 from grurt.errors import ModelError, StreamingError
 from grurt.fingerprint import fingerprint
-from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput, WeightFormat
+from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput, float32_shapes
 from grurt.reference_run import ReferenceRun, check_reference_run
 from grurt.signature import Signature, check_signature, default_signature
 from grurt.text import printable
@@ -62,8 +63,8 @@ class Model:
         The layers in an order in which each reads only earlier ones. A layer with no ``inputs`` reads the one before.
     weights
         Arrays by ``"layer.parameter"``, of the shapes that `Layer.weight_shapes` gives. They are converted to float32
-        (or to float16, if the layer's ``weight_format`` says so; int8 must be int8 already) and copied; the model's
-        own arrays are read-only.
+        (or to float16, if the layer's ``weight_format`` says so; integers must be integers already) and copied; the
+        model's own arrays are read-only.
     inputs
         The model's inputs; by default one, ``"x"``, of the size that the first layer expects.
     outputs
@@ -153,8 +154,8 @@ class Model:
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers the weights hold."""
-        return sum(array.size for array in self.weights.values())
+        """How many numbers the weights stand for: those of the float32 model, whatever they are kept in."""
+        return sum(math.prod(shape) for layer in self.layers for shape in float32_shapes(layer).values())
 
     @property
     def unstreamable_reason(self) -> str | None:
@@ -318,26 +319,31 @@ class Model:
         return verify(self)
 
     def quantize(
-        self, weights: Literal["int8", "float16"], *, keep: Collection[str] = (), calibration: Data | None = None
+        self,
+        weights: Literal["int8", "int4", "float16"],
+        *,
+        keep: Collection[str] = (),
+        calibration: Data | None = None,
     ) -> Model:
         """Return the model with its weight matrices in fewer bits.
 
         ``"float16"`` halves the memory, and loses next to nothing. ``"int8"`` quarters it, and makes products of
-        integers out of most of the arithmetic: see docs/quantization.md for what that gains and costs.
+        integers out of most of the arithmetic. ``"int4"`` is int8 with GRUs half as large again, and loses ten times as
+        much. See docs/quantization.md for what they gain and cost.
 
         Parameters
         ----------
         weights
-            The dtype of the new model's weight matrices. Biases, normalizations and depthwise convolutions stay
-            float32.
+            What the new model's weight matrices are kept in; with int4, those of GRUs, and the others in int8. Biases,
+            normalizations and depthwise convolutions stay float32.
         keep
             Names of layers that stay as they are.
         calibration
             Inputs like those that the model will get: one sequence ``(n_steps, size)`` or a batch ``(batch, n_steps,
             size)``, without the last axis for tokens; for several inputs a mapping of those by name; or a list of such.
-            int8 weights of GRU and Linear layers are rounded so that their products with such inputs come out best. And
-            a layer whose inputs differ much in scale, or lie far from zero, gets a BatchNorm before it that maps them
-            to [-1, 1]; its weights undo that.
+            Integer weights of GRU and Linear layers are rounded so that their products with such inputs come out best.
+            And a layer whose inputs differ much in scale, or lie far from zero, gets a BatchNorm before it that maps
+            them to [-1, 1]; its weights undo that.
 
         Raises
         ------
@@ -384,9 +390,9 @@ def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
     return (Input("x", size),)
 
 
-def _frozen(array: ArrayLike, dtype: WeightFormat) -> NDArray[Any]:
-    """Return a read-only copy in a floating-point dtype; int8 has to be int8, which is checked by name."""
+def _frozen(array: ArrayLike, dtype: str) -> NDArray[Any]:
+    """Return a read-only copy in a floating-point dtype; integers have to be integers, which is checked by name."""
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
-        frozen = np.array(array, dtype=None if dtype == "int8" else dtype, order="C")
+        frozen = np.array(array, dtype=dtype if dtype.startswith("float") else None, order="C")
     frozen.flags.writeable = False
     return frozen

@@ -29,19 +29,24 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight matrix: float32 or float16 ``values (outputs, inputs)``, or int8 with a ``scale (outputs,)``."""
+    """A weight matrix: float32 or float16 ``values (outputs, inputs)``, or int8 with a ``scale (outputs,)``.
+
+    With ``is_int4`` the values are int8 from -8 to 7.
+    """
 
     values: Numbers
     scale: Floats | None = None
+    is_int4: bool = False
 
     def rows(self, order: NDArray[np.intp]) -> "Matrix":
         """Return the rows of these numbers, zeros where the number is negative."""
-        return Matrix(_take(self.values, order), None if self.scale is None else _take(self.scale, order))
+        scale = None if self.scale is None else _take(self.scale, order)
+        return Matrix(_take(self.values, order), scale, self.is_int4)
 
     @property
     def format(self) -> int:
         """The format's number in `grurt.kernels.codes`."""
-        return _FORMATS[self.values.dtype]
+        return codes.INT4 if self.is_int4 else _FORMATS[self.values.dtype]
 
     @property
     def inputs(self) -> int:
@@ -129,19 +134,24 @@ def _panels(weight: Matrix, order: NDArray[np.intp], bias: Floats | None = None)
     values = chosen.values
     if chosen.scale is None:
         parts.append(_flat(values.transpose(0, 2, 1)))
+    elif weight.is_int4:
+        correction = -128 * 16 * values.sum(axis=2, dtype=np.int32)
+        groups = _groups(values, 8).view(np.uint8)
+        halves = groups[..., :4] & 15 | groups[..., 4:] << 4
+        parts += [_flat(chosen.scale / np.float32(16)), _flat(correction), _flat(halves)]
     else:
         correction = -128 * values.sum(axis=2, dtype=np.int32)
-        parts += [_flat(chosen.scale), _flat(correction), _flat(_groups_of_four(values))]
+        parts += [_flat(chosen.scale), _flat(correction), _flat(_groups(values, 4))]
     return np.concatenate(parts, axis=1)
 
 
-def _groups_of_four(values: Numbers) -> NDArray[np.int8]:
-    """From ``(panels, outputs, inputs)`` to ``(panels, inputs / 4, outputs, 4)``, filled with zeros."""
+def _groups(values: Numbers, size: int) -> NDArray[np.int8]:
+    """From ``(panels, outputs, inputs)`` to ``(panels, inputs / size, outputs, size)``, filled with zeros."""
     panels, outputs, inputs = values.shape
-    groups = -(-inputs // 4)
-    filled = np.zeros((panels, outputs, 4 * groups), np.int8)
+    groups = -(-inputs // size)
+    filled = np.zeros((panels, outputs, size * groups), np.int8)
     filled[:, :, :inputs] = values
-    return filled.reshape(panels, outputs, groups, 4).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(filled.reshape(panels, outputs, groups, size).transpose(0, 2, 1, 3))
 
 
 def _take(rows: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from grurt.functions import Function
-from grurt.layers import AnyLayer, Embedding, Input, TokenInput
+from grurt.layers import AnyLayer, Embedding, Input, TokenInput, float32_shapes
 from grurt.model import Source
 from grurt.signature import Signature
 
@@ -115,7 +115,7 @@ def _input(port: Input | TokenInput) -> InputSummary:
 
 
 def _layer(model: Model, layer: AnyLayer) -> LayerSummary:
-    shapes = layer.weight_shapes().values()
+    shapes = float32_shapes(layer).values()
     parameters = sum(map(math.prod, shapes))
     # Each number of a matrix is multiplied once at a position of a timestep; an embedding only looks up one row.
     matrices = 0 if isinstance(layer, Embedding) else sum(math.prod(shape) for shape in shapes if len(shape) > 1)

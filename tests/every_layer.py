@@ -28,12 +28,13 @@ def all_models() -> dict[str, grurt.Model]:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         found[f"random {seed}"] = models.random_model(rng, n_layers=10, streams=seed % 4 != 0)
-    return found | {
+    quantized = {
         f"{name} {weights}": model.quantize(weights)
         for name, model in found.items()
-        for weights in ("float16", "int8")
+        for weights in ("float16", "int8", "int4")
         if any(models.can_be_quantized(layer) for layer in model.layers)
     }
+    return {**found, **quantized, "extremes": extreme_model()}
 
 
 def functions_model() -> grurt.Model:
@@ -65,6 +66,35 @@ def gates_model() -> grurt.Model:
     return models.layer_model(*grus, everything, inputs=(grurt.Input("x", 5),), rng=np.random.default_rng(42))
 
 
+def extreme_model() -> grurt.Model:
+    """Return a model of int8 weights that are all 127 or -127, whose inputs are huge, and whose state is far beyond 1.
+
+    Its sums are the largest that there are: a path that saturates or wraps anywhere shows here.
+    """
+    rng = np.random.default_rng(44)
+    layers = [
+        grurt.Linear(name="loud", input_size=3, output_size=37),
+        grurt.GRU(
+            name="gru",
+            input_size=37,
+            hidden_size=21,
+            candidate_activation=grurt.Relu(),
+            initial_state="learned",
+            weight_format="int8",
+        ),
+        grurt.GRU(name="reset", input_size=21, hidden_size=35, linear_before_reset=False, weight_format="int8"),
+        grurt.Linear(name="head", input_size=35, output_size=13, weight_format="int8"),
+    ]
+    weights = models.random_weights(layers, rng)
+    for layer in layers[1:]:
+        for name in (f"{layer.name}.{matrix}" for matrix in layer.matrices):
+            weights[name] = np.where(rng.random(weights[name].shape) < 0.9, 127, -127).astype(np.int8)
+            weights[f"{name}_scale"][:] = 1e-4
+    weights["loud.weight"] *= np.float32(1e20)
+    weights["gru.initial_state"] = np.linspace(-300, 300, 21, dtype=np.float32)
+    return grurt.Model(layers=layers, weights=weights, inputs=[grurt.Input("x", 3)])
+
+
 def answers() -> dict[str, Any]:
     """Return what every model answers to a sequence, by the names of model and output."""
     found: dict[str, Any] = {}
@@ -72,7 +102,19 @@ def answers() -> dict[str, Any]:
         inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(43))
         outputs = model.run({input_name: xs[np.newaxis] for input_name, xs in inputs.items()})
         found |= {f"{name}, {output_name}": answer for output_name, answer in outputs.items()}
-    return found
+    return found | nonfinite_answers()
+
+
+def nonfinite_answers() -> dict[str, Any]:
+    """Return where a GRU of every format answers NaN to a NaN or an infinity: its payload may differ."""
+    model = models.gru_model(5, 19, np.random.default_rng(45), n_layers=2, output_size=3)
+    xs = np.random.default_rng(46).standard_normal((3, 8, 5)).astype(np.float32)
+    xs[:, 4, 2] = np.nan, np.inf, -np.inf
+    return {
+        f"NaN {weights} {row}": np.isnan(each.stream(nonfinite="propagate").run(xs[row]))
+        for weights, each in {w: model.quantize(w) for w in ("float16", "int8", "int4")}.items()
+        for row in range(3)
+    }
 
 
 if __name__ == "__main__":

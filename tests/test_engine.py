@@ -103,6 +103,8 @@ def test_a_cache_that_cannot_be_written_is_no_error_and_is_said_once(haswell: El
         ("x86-64-v3", ("avx2", "fma")),
         ("znver3", ("avx2", "fma")),
         ("skylake-avx512", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd")),
+        ("alderlake", ("avx2", "fma", "avxvnni")),
+        ("znver4", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512cd", "avx512vnni")),
     ],
 )
 def test_code_for_many_cpus_gives_the_same_bits(cpu: str, features: tuple[str, ...], tmp_path: Path) -> None:

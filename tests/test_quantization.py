@@ -114,8 +114,8 @@ def test_what_is_quantized_and_what_is_kept(model: grurt.Model) -> None:
 
 
 def test_refusals(model: grurt.Model) -> None:
-    with pytest.raises(QuantizationError, match='weights: expected "int8" or "float16", got \'int4\''):
-        model.quantize("int4")  # type: ignore[arg-type]
+    with pytest.raises(QuantizationError, match='weights: expected "int8", "int4" or "float16", got \'int2\''):
+        model.quantize("int2")  # type: ignore[arg-type]
     with pytest.raises(QuantizationError, match="keep: the model has no layer 'gru7': its layers are gru0, gru1, head"):
         model.quantize("int8", keep=["gru7"])
     with pytest.raises(QuantizationError, match="no layer is left to be quantized"):
@@ -214,7 +214,7 @@ def test_constant_features_survive_rescaling() -> None:
 def test_any_graph_stays_near_its_float32_model(seed: int, calibrate: bool) -> None:
     model = models.random_model(np.random.default_rng(seed), streams=seed % 2 == 0, max_size=23)
     data = models.random_inputs(model.inputs, 60, np.random.default_rng(seed + 100))
-    for weights, least in (("float16", 45), ("int8", 15)):
+    for weights, least in (("float16", 45), ("int8", 15), ("int4", 0)):
         small = model.quantize(weights, calibration=data if calibrate else None)  # type: ignore[arg-type]
         batch = {name: xs[np.newaxis] for name, xs in data.items()}
         expected, found = model.run(batch), small.run(batch)
@@ -240,7 +240,7 @@ def test_states_beyond_one_are_restored_and_used(weights: Any) -> None:
     assert decibels(*answers) > 25
 
 
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", [*FORMATS, "int4"])
 def test_nonfinite_inputs(model: grurt.Model, weights: Any) -> None:
     small = model.quantize(weights)
     with pytest.raises(grurt.InputValueError, match="expected finite numbers, got nan"):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.network import Floats, Network
 
-Weights = Literal["float32", "float16", "int8"]
+Weights = Literal["float32", "float16", "int8", "int4"]
 
 
 class Workload(StrEnum):

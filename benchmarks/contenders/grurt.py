@@ -79,6 +79,12 @@ CONTENDERS = (
         weights="int8",
     ),
     Contender(
+        "grurt int4 step",
+        Workload.STEP,
+        lambda network, x: step(model_of(network, "int4").stream(), x),
+        weights="int4",
+    ),
+    Contender(
         "grurt float16 StreamPool.step",
         Workload.STREAMS,
         lambda network, x: pool_step(network, x, "float16"),

@@ -1,9 +1,10 @@
 """What quantized models get right on real data: the demo's recordings, and the words of g2p-en."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def demo_table() -> str:
     model, recordings = load_model(), load_recordings()
     known, samples, labels = recordings.samples[::2], recordings.samples[1::2], recordings.labels[1::2]
     rows = []
-    for name, quantized in _variants(model, lambda: model.quantize("int8", calibration=known)):
+    for name, quantized in _variants(model, known):
         answers = quantized.run(samples).argmax(axis=-1)
         rate = int(recordings.sample_rate)
         right = [f"{(answers[:, rate * second - 1] == labels).mean():.0%}" for second in SECONDS]
@@ -48,13 +49,10 @@ def phoneme_table() -> str | None:
     expected = {word: speller.predict(word) for word in words}
     letters = [np.array([*(spell.GRAPHEMES.index(letter) for letter in word), 2]) for word in words[::2]]
     spoken = [np.array([spell.START, *expected[word]]) for word in words[::2]]
-    pairs = zip(
-        _variants(encoder, lambda: encoder.quantize("int8", calibration=letters)),
-        _variants(decoder, lambda: decoder.quantize("int8", calibration=spoken)),
-        strict=True,
-    )
     rows = []
-    for (name, small_encoder), (_, small_decoder) in pairs:
+    for (name, small_encoder), (_, small_decoder) in zip(
+        _variants(encoder, letters), _variants(decoder, spoken), strict=True
+    ):
         found = spell.Speller(small_encoder, small_decoder)
         tested = words[1::2]
         same = sum(found.predict(word) == expected[word] for word in tested)
@@ -65,12 +63,14 @@ def phoneme_table() -> str | None:
     return markdown_table(["g2p-en", "bytes", "words spelt as by float32", "phonemes in their places"], rows)
 
 
-def _variants(model: grurt.Model, calibrated: Callable[[], grurt.Model]) -> list[tuple[str, grurt.Model]]:
+def _variants(model: grurt.Model, known: Any) -> list[tuple[str, grurt.Model]]:
     return [
         ("float32", model),
         ("float16", model.quantize("float16")),
         ("int8", model.quantize("int8")),
-        ("int8, calibrated", calibrated()),
+        ("int8, calibrated", model.quantize("int8", calibration=known)),
+        ("int4", model.quantize("int4")),
+        ("int4, calibrated", model.quantize("int4", calibration=known)),
     ]
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 import grurt
 from benchmarks.quantization.cases import cases
@@ -17,18 +18,22 @@ from benchmarks.quantization.simulation import (
 )
 from benchmarks.tables import markdown_table
 from grurt.quantization import loss
-from grurt.quantization.rounding import to_int8
+from grurt.quantization.rounding import LARGEST_INT4, to_int4, to_int8, to_integers
 
 
 def error_feedback(matrix: Doubles, seen: Doubles) -> Doubles:
     """Round as `Model.quantize` does with calibration data (Frantar et al. 2022, arXiv:2210.17323)."""
-    rounded, scale = to_int8(matrix.astype(np.float32), seen.T @ seen / len(seen))
-    return rounded * scale[:, np.newaxis].astype(np.float64)
+    return _of_integers(to_int8(matrix.astype(np.float32), seen.T @ seen / len(seen)))
 
 
-def least_squares_of_weights(matrix: Doubles, seen: Doubles) -> Doubles:
+def _of_integers(rounded: tuple[NDArray[np.int8], NDArray[np.float32]]) -> Doubles:
+    integers, scale = rounded
+    return integers * scale[:, np.newaxis].astype(np.float64)
+
+
+def least_squares_of_weights(matrix: Doubles, seen: Doubles, bits: int = 8) -> Doubles:
     """Of 26 bounds of a row, from half its largest weight on, take the one with the least squared error."""
-    return _best_bound(matrix, np.eye(matrix.shape[1]))
+    return _best_bound(matrix, np.eye(matrix.shape[1]), bits)
 
 
 def least_squares_of_products(matrix: Doubles, seen: Doubles) -> Doubles:
@@ -36,8 +41,9 @@ def least_squares_of_products(matrix: Doubles, seen: Doubles) -> Doubles:
     return _best_bound(matrix, seen.T @ seen / len(seen))
 
 
-def _best_bound(matrix: Doubles, moments: Doubles) -> Doubles:
-    candidates = np.stack([clipped(matrix, row_scale(matrix) * part) for part in np.linspace(0.5, 1, 26)])
+def _best_bound(matrix: Doubles, moments: Doubles, bits: int = 8) -> Doubles:
+    scale = row_scale(matrix, bits)
+    candidates = np.stack([clipped(matrix, scale * part, bits) for part in np.linspace(0.5, 1, 26)])
     errors = np.einsum("kri,ij,krj->kr", candidates - matrix, moments, candidates - matrix)
     best: Doubles = candidates[errors.argmin(axis=0), np.arange(len(matrix))]
     return best
@@ -65,8 +71,19 @@ def centre_and_spread(x: Doubles) -> tuple[Doubles, Doubles]:
     return (highest + lowest) / 2, (highest - lowest) / 2
 
 
+def int4_together(matrix: Doubles, seen: Doubles) -> Doubles:
+    """Round to int4 without cutting rows off."""
+    return _of_integers(to_integers(matrix.astype(np.float32), LARGEST_INT4, 1.0, seen.T @ seen / len(seen)))
+
+
+def int4_both(matrix: Doubles, seen: Doubles) -> Doubles:
+    """Round as `Model.quantize` does GRUs to int4."""
+    return _of_integers(to_int4(matrix.astype(np.float32), seen.T @ seen / len(seen)))
+
+
 int4 = partial(largest_of_rows, bits=4)
 int4_blocks = partial(blocks, bits=4)
+int4_cut_off = partial(least_squares_of_weights, bits=4)
 
 PLAIN = Recipe("plain: the largest weight of a row becomes 127")
 
@@ -88,8 +105,13 @@ LIMITS = (
     Recipe("features in float, weights in int8", x_bits=None, h_bits=None),
     Recipe("input's product in float, the state's in int8", None, x_bits=None),
     Recipe("state's product in float, the input's in int8", round_r=None, h_bits=None),
-    Recipe("int4 weights, a scale a row", int4, int4),
-    Recipe("int4 weights, a scale for every 32", int4_blocks, int4_blocks),
+)
+INT4 = (
+    Recipe("the largest weight of a row becomes 7", int4, int4),
+    Recipe("a scale for every 32 weights", int4_blocks, int4_blocks),
+    Recipe("rows cut off where the squared error of the weights is least", int4_cut_off, int4_cut_off),
+    Recipe("weights rounded together", int4_together, int4_together),
+    Recipe('together, and rows cut off: `quantize("int4", calibration=...)`', int4_both, int4_both),
 )
 
 
@@ -101,7 +123,7 @@ def recipes_table() -> str:
     lines = [[PLAIN.name, *(f"{plain[case.name]:.1f} dB" for case in columns)]]
     gains = [f"**{_calibrated(case) - plain[case.name]:+.1f}**" for case in columns]
     lines.append(["**`quantize(..., calibration=...)`**", *gains])
-    for title, recipes in (("kept", KEPT), ("not kept", DROPPED), ("what limits", LIMITS)):
+    for title, recipes in (("kept", KEPT), ("not kept", DROPPED), ("what limits", LIMITS), ("int4", INT4)):
         lines.append([f"*{title}*", *([""] * len(columns))])
         lines += [[recipe.name, *(_gain(case, recipe, plain[case.name]) for case in columns)] for recipe in recipes]
     return markdown_table(head, lines)

@@ -20,6 +20,7 @@ SUITES = {
         Suite("quantized", quantized.measure_quantized, quantized.names),
         Suite("kernel", kernel.measure, lambda: [kernel.KERNEL]),
         Suite("tail", tail.measure, lambda: _names(Workload.STEP), apart=True),
+        Suite("busy", tail.measure_beside_load, lambda: _names(Workload.STEP), apart=True),
         Suite("startup", startup.measure, startup.names),
         Suite("silence", silence.measure, lambda: _names(Workload.STEP), apart=True),
     )

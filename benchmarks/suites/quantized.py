@@ -9,6 +9,7 @@ STEPS = (
     "grurt step",
     "grurt float16 step",
     "grurt int8 step",
+    "grurt int4 step",
     "onnxruntime run",
     "LiteRT",
     "LiteRT int8",

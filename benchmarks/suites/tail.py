@@ -3,6 +3,7 @@
 import numpy as np
 
 from benchmarks.contenders import Workload, contenders
+from benchmarks.load import other_cores_busy
 from benchmarks.network import random_network
 from benchmarks.proof import prove
 from benchmarks.results import HISTOGRAM_EDGES, Record
@@ -26,6 +27,12 @@ def measure(settings: Settings) -> list[Record]:
             times = single_times(prepared, settings.n_steps) / 1000
             records.append({"size": size, "contender": contender.name} | _distribution(times))
     return records
+
+
+def measure_beside_load(settings: Settings) -> list[Record]:
+    """Time as `measure` does, while all other cores are busy."""
+    with other_cores_busy():
+        return measure(settings)
 
 
 def _distribution(microseconds: np.ndarray) -> Record:

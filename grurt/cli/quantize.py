@@ -56,7 +56,7 @@ class Result:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The .grurt file to write, in one step or not at all. Without it the loss is only shown.",
 )
-@click.option("--weights", type=click.Choice(["int8", "float16"]), default="int8", show_default=True)
+@click.option("--weights", type=click.Choice(["int8", "int4", "float16"]), default="int8", show_default=True)
 @click.option(
     "--calibration",
     metavar="FILE",
@@ -72,7 +72,7 @@ class Result:
     "--max-loss",
     metavar="LIMIT",
     help="Fail and write nothing if an output loses more: 40dB for an error at least 40 dB below the signal, 0.01 for "
-    "a largest absolute error of 0.01.",
+    "a largest absolute error of 0.01. It is judged on the recordings, not on the long stream.",
 )
 @click.option("--auto-keep", is_flag=True, help="Keep just those layers in float32 that --max-loss needs.")
 @click.option(
@@ -94,7 +94,7 @@ def quantize(
     ctx: click.Context,
     model_path: Path,
     output: Path | None,
-    weights: Literal["int8", "float16"],
+    weights: Literal["int8", "int4", "float16"],
     calibration: tuple[Path, ...],
     keep: tuple[str, ...],
     max_loss: str | None,
@@ -105,9 +105,10 @@ def quantize(
 ) -> None:
     """Make a model's weights smaller, and show what that costs.
 
-    int8 quarters the memory and computes with integers, float16 halves it. Shown are, for every output, the error in
+    int8 quarters the memory and computes with integers; int4 is int8 with GRUs half as large again; float16 halves the
+    memory. Shown are, for every output, the error in
     decibels below the signal (more is better), the largest and the mean error, and how often the arg-max is the same;
-    what each layer costs if only it is quantized; and how the error moves over time. With --calibration, int8 weights
+    what each layer costs if only it is quantized; and how the error moves over time. With --calibration, integers
     are rounded for those data. The exit code is 1 if more is lost than --max-loss allows.
     """
     if auto_keep and max_loss is None:
@@ -156,7 +157,7 @@ def _check_places(output: Path | None, report: Path | None, read: tuple[Path, ..
 
 def _quantize(
     model: "Model",
-    weights: Literal["int8", "float16"],
+    weights: Literal["int8", "int4", "float16"],
     data: "Recordings | None",
     keep: tuple[str, ...],
     limit: "Limit | None",
@@ -192,7 +193,7 @@ def _refusal(result: Result, limit: "Limit", *, auto_keep: bool) -> str:
     worst = result.loss.worst
     advice = "keep them with --keep, or use --auto-keep"
     if auto_keep:
-        other = ", or use --weights float16" if result.weights == "int8" else ""
+        other = "" if result.weights == "float16" else ", or use --weights float16"
         advice = f"not even one can be quantized to {result.weights} within the limit; allow a greater loss{other}"
     return (
         f"output {worst.name!r}: expected a loss within {limit}, got {worst.decibels:.1f} dB and a largest error of "

@@ -8,14 +8,14 @@ and n, as `grurt.kernels.products` has them; without it the weights of z and r, 
 weights of n. All biases but c_n are part of the projection.
 
 A row of working memory holds the projections of z, r and n, panel by panel, the row's own h, without
-``linear_before_reset`` also r * h, and with INT8 two records: of x, and of h or r * h.
+``linear_before_reset`` also r * h, and with INT8 or INT4 two records: of x, and of h or r * h.
 """
 
 from grurt.kernels import codes
 from grurt.kernels.dense import PANEL, dense_bytes
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
 from grurt.kernels.options import kernel
-from grurt.kernels.products import VECTOR_BYTES, block_product, weights_bytes
+from grurt.kernels.products import VECTOR_BYTES, block_product, reads_records, weights_bytes
 from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
 from grurt.kernels.rows import copy, flush
 from grurt.kernels.simd import F32_BYTES, fma, load, load_f32, load_i64, splat, store
@@ -43,7 +43,7 @@ def single_timestep(op, weights, parameters, h, x, h_next, p, backward):
 def input_features(op, x, p, rows):
     """``(address, stride)`` of the rows of x as products read them: as they are, or as the records of rows at p."""
     x_stride = F32_BYTES * load_i64(op, codes.OP_IN_STRIDE)
-    if load_i64(op, codes.OP_FORMAT) != codes.INT8:
+    if not reads_records(load_i64(op, codes.OP_FORMAT)):
         return x, x_stride
     p_stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
     records = p + F32_BYTES * load_i64(op, codes.OP_RECORD)
@@ -54,7 +54,7 @@ def input_features(op, x, p, rows):
 @kernel
 def hidden_features(op, h, p):
     """Address of a state as products read it: as it is, or as the second record of the row at p."""
-    if load_i64(op, codes.OP_FORMAT) != codes.INT8:
+    if not reads_records(load_i64(op, codes.OP_FORMAT)):
         return h
     record = p + F32_BYTES * load_i64(op, codes.OP_HIDDEN_RECORD)
     quantize_rows(h, 0, load_i64(op, codes.OP_OUT_SIZE), LEAST_STATE, record, 0, 1)
@@ -86,7 +86,7 @@ def _recur_in_panels(op, parameters, w, p, p_stride, h_next, h_stride, rows, bac
     panel_stride = VECTOR_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE), 3)
     own_h = PANEL * F32_BYTES * vectors
     features = own_h
-    if load_i64(op, codes.OP_FORMAT) == codes.INT8:
+    if reads_records(load_i64(op, codes.OP_FORMAT)):
         features = F32_BYTES * load_i64(op, codes.OP_HIDDEN_RECORD)
         size = load_i64(op, codes.OP_OUT_SIZE)
         quantize_rows(p + own_h, p_stride, size, LEAST_STATE, p + features, p_stride, rows)

@@ -82,7 +82,7 @@ OP_POSITIONS = 21  # rows of a timestep
 OP_IN_STEP = 22
 OP_OUT_STEP = 23
 OP_FORMAT = 24  # of the weights: EMBEDDING, DENSE, CONV1D, GRU
-OP_RECORD = 25  # GRU, CONV1D with INT8: where in a row of OP_TEMP the record of the input is,
+OP_RECORD = 25  # GRU, CONV1D with INT8 or INT4: where in a row of OP_TEMP the record of the input is,
 OP_HIDDEN_RECORD = 26  # and that of the state
 OP_SLOTS = 27
 
@@ -90,6 +90,7 @@ OP_SLOTS = 27
 FLOAT32 = 0
 FLOAT16 = 1
 INT8 = 2
+INT4 = 3  # GRU only
 
 # Slots of a context.
 CONTEXT_OPS = 0  # address of the operations

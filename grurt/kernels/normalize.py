@@ -1,7 +1,6 @@
 """Operations that reduce over the features of a row: layer normalisation, softmax, log-softmax.
 
-Reductions run in sixteen lanes, which are added up at the end in one fixed order; the lanes of the last vector that lie
-beyond the features are masked.
+The lanes of the last vector that lie beyond the features are masked.
 """
 
 import math
@@ -19,8 +18,8 @@ from grurt.kernels.simd import (
     select_less,
     splat,
     store,
-    sum_lanes,
 )
+from grurt.kernels.sums import add_features, add_squares, no_features, total
 from grurt.lanes import LANES
 
 _INFINITY = math.inf
@@ -33,15 +32,14 @@ def layer_norm(weights, epsilon, x, out, size, stride, rows):
     In two passes: the variance is a mean of squares of differences, never a difference of squares.
     """
     for _ in range(rows):
-        total = splat(0.0)
+        sums = no_features()
         for i in range(0, size, LANES):
-            total = total + select_first(size - i, load(x, i), splat(0.0))
-        mean = splat(sum_lanes(total) / float32(size))
-        squares = splat(0.0)
+            sums = add_features(sums, select_first(size - i, load(x, i), splat(0.0)))
+        mean = splat(total(sums, size) / float32(size))
+        squares = no_features()
         for i in range(0, size, LANES):
-            centred = select_first(size - i, load(x, i) - mean, splat(0.0))
-            squares = fma(centred, centred, squares)
-        variance = sum_lanes(squares) / float32(size)
+            squares = add_squares(squares, select_first(size - i, load(x, i) - mean, splat(0.0)))
+        variance = total(squares, size) / float32(size)
         scale = splat(float32(1.0) / math.sqrt(variance + epsilon))
         for i in range(0, size, LANES):
             normalised = (load(x, i) - mean) * scale
@@ -55,12 +53,12 @@ def softmax(x, out, size, stride, rows):
     """``out_i = exp(x_i - max) / sum_j exp(x_j - max)``."""
     for _ in range(rows):
         top = _largest(x, size)
-        total = splat(0.0)
+        sums = no_features()
         for i in range(0, size, LANES):
             e = exp(load(x, i) - top)
             store(out, i, e)
-            total = total + select_first(size - i, e, splat(0.0))
-        share = splat(sum_lanes(total))
+            sums = add_features(sums, select_first(size - i, e, splat(0.0)))
+        share = splat(total(sums, size))
         for i in range(0, size, LANES):
             store(out, i, load(out, i) / share)
         x += F32_BYTES * stride
@@ -72,10 +70,10 @@ def log_softmax(x, out, size, stride, rows):
     """``out_i = (x_i - max) - log(sum_j exp(x_j - max))``."""
     for _ in range(rows):
         top = _largest(x, size)
-        total = splat(0.0)
+        sums = no_features()
         for i in range(0, size, LANES):
-            total = total + select_first(size - i, exp(load(x, i) - top), splat(0.0))
-        sum_of_exp = splat(sum_lanes(total))
+            sums = add_features(sums, select_first(size - i, exp(load(x, i) - top), splat(0.0)))
+        sum_of_exp = splat(total(sums, size))
         # A NaN must not pass through log, which reads bits.
         offset = log(sum_of_exp) + (sum_of_exp - sum_of_exp)
         for i in range(0, size, LANES):

@@ -11,6 +11,8 @@ FLOAT32  for each input ``v`` vectors
 FLOAT16  the same in half the memory, converted (exactly) as they are read
 INT8     ``v`` vectors of scales, ``v`` vectors of corrections (int32), and for every four inputs ``v`` times the bytes
          ``(16 outputs, 4 inputs)``
+INT4     the same for every eight inputs, in bytes ``(16 outputs, 4)`` of two weights each: that of the input ``j`` of
+         the eight in the lower half, that of ``4 + j`` in the upper one
 =======  ==============================================================================================================
 
 Every sum has one order: in floating point one fused multiply-add for each input, the inputs in order. Sums of bytes are
@@ -47,8 +49,16 @@ _products = ir.VectorType(_i32, 2 * LANES)
 
 
 @kernel
+def reads_records(weights_format):
+    """Whether the features are read as bytes, from the records of `grurt.kernels.quantize`."""
+    return weights_format >= codes.INT8
+
+
+@kernel
 def weights_bytes(weights_format, inputs, vectors):
     """Bytes of the weights of a panel."""
+    if weights_format == codes.INT4:
+        return VECTOR_BYTES * vectors * (2 + (inputs + 7) // 8)
     if weights_format == codes.INT8:
         return VECTOR_BYTES * vectors * (2 + (inputs + 3) // 4)
     if weights_format == codes.FLOAT16:
@@ -88,7 +98,7 @@ def block_product(rows: int, panels: int, vectors: int) -> Any:
         """``sums[row, output] + W[output, :] x[row, :]``: ``sums`` is a tuple of vectors, row by row, panel by panel.
 
         ``weights`` is the address of the first panel's weights. ``x`` is the address of the first row's features, or,
-        for INT8, of their record. Strides are in bytes.
+        for INT8 and INT4, of their record. Strides are in bytes.
         """
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -163,7 +173,37 @@ def _add_floats(
 
 
 def _add_int8(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
-    """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero."""
+    return _add_bytes(builder, block, panels, rows, inputs, start, _whole_bytes, 1)
+
+
+def _add_int4(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
+    return _add_bytes(builder, block, panels, rows, inputs, start, _halves_of_bytes, 2)
+
+
+def _whole_bytes(builder: Any, loaded: Any) -> list[Any]:
+    return [loaded]
+
+
+def _halves_of_bytes(builder: Any, loaded: Any) -> list[Any]:
+    """Return the lower and the upper halves, each as a byte of 16 times its value: shifting keeps the sign."""
+    upper = _all(-0x0F0F0F10)
+    return [builder.and_(builder.shl(loaded, _all(4)), upper), builder.and_(loaded, upper)]
+
+
+def _add_bytes(
+    builder: Any,
+    block: _Block,
+    panels: list[Any],
+    rows: list[Any],
+    inputs: Any,
+    start: list[Any],
+    unpack: Callable[..., list[Any]],
+    parts: int,
+) -> list[Any]:
+    """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero.
+
+    ``unpack`` makes vectors of four inputs' weights, ``parts`` of them, of a vector as it lies in memory.
+    """
     capabilities = targets.capabilities()
     header = [
         (
@@ -178,18 +218,19 @@ def _add_int8(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, 
     def turn(group: Any) -> None:
         starts = [_at(builder, panel, group, block.vectors * VECTOR_BYTES) for panel in panels]
         column = [
-            _load(builder, _at(builder, start, 2 * block.vectors + i, VECTOR_BYTES), _ints)
+            unpack(builder, _load(builder, _at(builder, start, 2 * block.vectors + i, VECTOR_BYTES), _ints))
             for start in starts
             for i in range(block.vectors)
         ]
         for row, address in enumerate(rows):
-            features = _at(builder, _at(builder, address, 1, RECORD_HEADER), group, 4)
-            q = _splat(builder, _load(builder, features, _i32))
-            for i, w in enumerate(column):
-                total = sums[row * block.outputs + i]
-                builder.store(_add_dot(builder, capabilities, builder.load(total), q, w), total)
+            features = _at(builder, _at(builder, address, 1, RECORD_HEADER), group, 4 * parts)
+            for part in range(parts):
+                q = _splat(builder, _load(builder, _at(builder, features, part, 4), _i32))
+                for i, w in enumerate(column):
+                    total = sums[row * block.outputs + i]
+                    builder.store(_add_dot(builder, capabilities, builder.load(total), q, w[part]), total)
 
-    groups = builder.ashr(builder.add(inputs, ir.Constant(_i64, 3)), ir.Constant(_i64, 2))
+    groups = builder.sdiv(builder.add(inputs, ir.Constant(_i64, 4 * parts - 1)), ir.Constant(_i64, 4 * parts))
     _repeat(builder, groups, 1, turn)
     results = []
     for row, address in enumerate(rows):
@@ -205,6 +246,7 @@ _LOOPS: dict[int, Callable[..., list[Any]]] = {
     codes.FLOAT32: _add_float32,
     codes.FLOAT16: _add_float16,
     codes.INT8: _add_int8,
+    codes.INT4: _add_int4,
 }
 
 

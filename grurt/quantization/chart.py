@@ -101,7 +101,7 @@ def _draw_layers(axes: Axes, layers: Sequence[LayerLoss]) -> None:
         axes.barh(places, [_drawable(value) for value in values], height=0.38, color=colour, label=label)
     axes.set_yticks([-index for index in range(len(layers))], [_plain(layer.name) for layer in layers])
     axes.set_xlabel("dB from signal to error, if only this layer is quantized")
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small")
 
 
 def _draw_spans(axes: Axes, loss: Loss) -> None:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import QuantizationError
-from grurt.layers import Conv1d, MatrixLayer
+from grurt.layers import GRU, Conv1d, MatrixLayer, WeightFormat
 from grurt.model import Model
+from grurt.nibbles import pack_nibbles
 from grurt.quantization.calibrate import Samples, collect, rescaled
 from grurt.quantization.recordings import Data, Recordings, recordings
-from grurt.quantization.rounding import Doubles, to_float16, to_int8
+from grurt.quantization.rounding import Doubles, to_float16, to_int4, to_int8
 from grurt.reference_run import ReferenceRun
 
 if TYPE_CHECKING:
     from grurt.layers import AnyLayer
 
-Weights = Literal["int8", "float16"]
+Weights = Literal["int8", "int4", "float16"]
 
 
 def quantize(
@@ -36,17 +37,20 @@ def quantize(
     if not chosen:
         raise QuantizationError("no layer is left to be quantized: GRU, Linear, Embedding and Conv1d layers can be")
     samples: dict[str, Samples] = {}
-    if calibration is not None and weights == "int8":
+    if calibration is not None and weights != "float16":
         samples = collect(model, recordings(model, calibration), chosen)
         model, samples = rescaled(model, samples)
     arrays: dict[str, NDArray[Any]] = dict(model.weights)
+    formats: dict[str, WeightFormat] = {}
     for layer in quantizable(model):
         if layer.name in chosen:
+            formats[layer.name] = "int8" if weights == "int4" and not isinstance(layer, GRU) else weights
             for matrix in layer.matrices:
+                name = f"{layer.name}.{matrix}"
                 moments = samples[layer.name].second_moments(matrix) if layer.name in samples else None
-                arrays |= _rounded(f"{layer.name}.{matrix}", arrays[f"{layer.name}.{matrix}"], weights, moments)
+                arrays |= _rounded(name, arrays[name], formats[layer.name], moments)
     layers = [
-        msgspec.structs.replace(layer, weight_format=weights) if layer.name in chosen else layer
+        msgspec.structs.replace(layer, weight_format=formats[layer.name]) if layer.name in formats else layer
         for layer in model.layers
     ]
     return _with_own_reference_run(model, _rebuilt(model, layers, arrays), weights)
@@ -54,8 +58,8 @@ def quantize(
 
 def check_arguments(model: Model, weights: str, keep: Collection[str]) -> None:
     """Raise QuantizationError unless the model can be quantized so."""
-    if weights not in ("int8", "float16"):
-        raise QuantizationError(f'weights: expected "int8" or "float16", got {weights!r}')
+    if weights not in get_args(Weights):
+        raise QuantizationError(f'weights: expected "int8", "int4" or "float16", got {weights!r}')
     if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
         raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
     if any(layer.weight_format != "float32" for layer in _matrix_layers(model)):
@@ -76,10 +80,13 @@ def _names(model: Model) -> str:
 
 
 def _rounded(
-    name: str, matrix: NDArray[np.float32], weights: Weights, second_moments: Doubles | None
+    name: str, matrix: NDArray[np.float32], weight_format: WeightFormat, second_moments: Doubles | None
 ) -> dict[str, NDArray[Any]]:
-    if weights == "float16":
+    if weight_format == "float16":
         return {name: to_float16(name, matrix)}
+    if weight_format == "int4":
+        halves, scale = to_int4(matrix, second_moments)
+        return {name: pack_nibbles(halves), f"{name}_scale": scale}
     rounded, scale = to_int8(matrix, second_moments)
     return {name: rounded, f"{name}_scale": scale}
 

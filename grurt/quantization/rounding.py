@@ -11,6 +11,11 @@ Doubles = NDArray[np.float64]
 LARGEST_INT8 = 127
 """Weights go from -127 to 127: -128 would have no counterpart."""
 
+LARGEST_INT4 = 7
+
+BOUNDS = (1.0, 0.9, 0.8, 0.7, 0.6)
+"""Parts of a row's largest weight at which the row may be cut off, for int4: the others then get finer steps."""
+
 
 def to_float16(name: str, matrix: Floats) -> NDArray[np.float16]:
     """Round to float16, ties to even; raise QuantizationError if a weight is beyond its range."""
@@ -31,12 +36,32 @@ def to_int8(matrix: Floats, second_moments: Doubles | None = None) -> tuple[NDAr
     ``(columns, columns)`` of what a matrix ``(rows, columns)`` is multiplied with, weights are not rounded one by one,
     but so that the products come out best.
     """
+    return to_integers(matrix, LARGEST_INT8, 1.0, second_moments)
+
+
+def to_int4(matrix: Floats, second_moments: Doubles | None = None) -> tuple[NDArray[np.int8], Floats]:
+    """Round each row to numbers from -7 to 7, as `to_int8` does.
+
+    With ``second_moments`` each row is also cut off where its products come out best.
+    """
+    if second_moments is None:
+        return to_integers(matrix, LARGEST_INT4, 1.0, None)
+    candidates = [to_integers(matrix, LARGEST_INT4, bound, second_moments) for bound in BOUNDS]
+    errors = [values * each[:, np.newaxis] - matrix.astype(np.float64) for values, each in candidates]
+    best = np.argmin([(error @ second_moments * error).sum(axis=1) for error in errors], axis=0)
+    rounded, scale = (np.stack(of_all)[best, np.arange(len(matrix))] for of_all in zip(*candidates, strict=True))
+    return rounded, scale
+
+
+def to_integers(
+    matrix: Floats, largest: int, bound: float, second_moments: Doubles | None
+) -> tuple[NDArray[np.int8], Floats]:
+    """Round each row so that ``bound`` times its largest weight becomes ``largest``."""
     rows = matrix.reshape(len(matrix), -1).astype(np.float64)
-    largest = np.abs(rows).max(axis=1)
     # A row of zeros keeps a scale that is positive, and so does one of denormal numbers.
-    scale = np.maximum(largest / LARGEST_INT8, np.finfo(np.float32).tiny).astype(np.float32)
+    scale = np.maximum(bound * np.abs(rows).max(axis=1) / largest, np.finfo(np.float32).tiny).astype(np.float32)
     steps = rows / scale[:, np.newaxis].astype(np.float64)
-    rounded = _rounded(steps) if second_moments is None else _rounded_together(steps, second_moments)
+    rounded = _rounded(steps, largest) if second_moments is None else _rounded_together(steps, largest, second_moments)
     return rounded.astype(np.int8).reshape(matrix.shape), scale
 
 
@@ -47,18 +72,18 @@ def round_features(x: Doubles) -> Doubles:
     return rounded
 
 
-def _rounded(steps: Doubles) -> Doubles:
-    return np.rint(steps).clip(-LARGEST_INT8, LARGEST_INT8)
+def _rounded(steps: Doubles, largest: int) -> Doubles:
+    return np.rint(steps).clip(-largest, largest)
 
 
-def _rounded_together(steps: Doubles, second_moments: Doubles) -> Doubles:
+def _rounded_together(steps: Doubles, largest: int, second_moments: Doubles) -> Doubles:
     """Round a column at a time, and let the columns that are left make good what was rounded away (GPTQ).
 
     Frantar et al. 2022, arXiv:2210.17323, algorithm 1 without its blocks; columns in the order of their energy.
     """
     energy = np.diag(second_moments)
     if not energy.any():
-        return _rounded(steps)
+        return _rounded(steps, largest)
     order = np.argsort(-energy, kind="stable")
     # One hundredth of the mean energy on the diagonal makes features that always come together harmless.
     damped = second_moments[np.ix_(order, order)] + 0.01 * energy.mean() * np.eye(len(energy))
@@ -66,7 +91,7 @@ def _rounded_together(steps: Doubles, second_moments: Doubles) -> Doubles:
     upper = np.linalg.inv(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1])
     left, rounded = steps[:, order], np.empty_like(steps)
     for column, row in enumerate(upper):
-        rounded[:, order[column]] = _rounded(left[:, column])
+        rounded[:, order[column]] = _rounded(left[:, column], largest)
         error = (left[:, column] - rounded[:, order[column]]) / row[column]
         left[:, column + 1 :] -= np.outer(error, row[column + 1 :])
     return rounded
