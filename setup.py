@@ -18,39 +18,59 @@ DEPENDENCIES = ["msgspec>=0.19", "numpy>=2.0", "safetensors>=0.5"]
 JIT = ["numba>=0.61"]
 
 
+def machine() -> str:
+    """Return the machine that all the CPUs are of; empty if there are none."""
+    if not CPUS:
+        return ""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from grurt.native.cpus import CPUS as KNOWN
+
+    machines = {cpu.name: cpu.machine for cpu in KNOWN}
+    found = {machines.get(name) for name in CPUS}
+    if len(found) != 1 or None in found:
+        chosen = " ".join(CPUS)
+        raise SystemExit(
+            f"GRURT_WHEEL_CPUS: expected names of CPUs of one machine, out of {', '.join(machines)}; got {chosen!r}"
+        )
+    return str(found.pop())
+
+
+MACHINE = machine()
+
+
 class BuildWithKernels(build_py):
     """Copies the modules, and compiles the kernels beside them."""
 
     def run(self) -> None:
         super().run()
-        if CPUS and not self.editable_mode:
-            sys.path.insert(0, str(Path(__file__).parent))
+        if self.editable_mode:
+            return
+        library = Path(self.build_lib, "grurt", "native", "kernels.grurt.so")
+        library.unlink(missing_ok=True)  # of another build in the same folder
+        if MACHINE:
             from grurt.native.build import build_library
 
-            build_library(Path(self.build_lib, "grurt", "native", "kernels.grurt.so"), CPUS)
+            build_library(library, CPUS)
 
 
 class PlatformDistribution(Distribution):
     """What is installed where a machine's own libraries are."""
 
     def has_ext_modules(self) -> bool:
-        return bool(CPUS)
+        return bool(MACHINE)
 
 
 class PlatformWheel(bdist_wheel):
     """A wheel for one machine and every Python: the library needs no C library, and only CPython's stable ABI."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        if not CPUS:
+        if not MACHINE:
             return super().get_tag()
-        from grurt.native.cpus import CPUS as KNOWN
-
-        (machine,) = {cpu.machine for cpu in KNOWN if cpu.name in CPUS}
-        return "py3", "none", f"manylinux_2_17_{machine}.musllinux_1_1_{machine}"
+        return "py3", "none", f"manylinux_2_17_{MACHINE}.musllinux_1_1_{MACHINE}"
 
 
 setup(
     distclass=PlatformDistribution,
     cmdclass={"build_py": BuildWithKernels, "bdist_wheel": PlatformWheel},
-    install_requires=DEPENDENCIES + ([] if CPUS else JIT),
+    install_requires=DEPENDENCIES + ([] if MACHINE else JIT),
 )

@@ -18,6 +18,7 @@ Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
 
 _lock = threading.Lock()
 _entry_point: Advance | None = None
+_is_library = False
 
 
 def entry_point() -> Advance:
@@ -29,7 +30,7 @@ def entry_point() -> Advance:
     Raises
     ------
     EngineError
-        If what was chosen is not there, or the GIL is off, under which a stream makes sure that no other thread uses it.
+        If what was chosen is not there, or the GIL is off, under which a stream sees to it that one thread uses it.
     """
     global _entry_point
     with _lock:
@@ -45,18 +46,27 @@ def ready() -> None:
     entry_point()
 
 
+def is_library() -> bool:
+    """Return whether the kernels come from a library, and not from Numba."""
+    entry_point()
+    return _is_library
+
+
 def _load(chosen: str) -> Advance:
+    global _is_library
     if chosen not in ("", "native", "jit"):
         raise EngineError(f'GRURT_ENGINE: expected "native" or "jit", got {chosen!r}')
     if chosen != "jit":
         from grurt.native import library
 
         if (native := library.entry_point()) is not None:
+            _is_library = True
             return native
         if chosen == "native":
+            passed_by = "; ".join(library.passed_by()) or "none was found"
             raise EngineError(
-                "GRURT_ENGINE=native: no library of kernels fits this grurt and this CPU: "
-                "build one with `grurt compile`, and name it in GRURT_NATIVE"
+                f"GRURT_ENGINE=native: no library of kernels fits this grurt and this CPU ({passed_by}): "
+                f"build one with `grurt compile`, and name it in GRURT_NATIVE"
             )
     return _just_in_time()
 

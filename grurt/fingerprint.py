@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from grurt.digests import blake2b
 
 _SIZE = 16
 
@@ -20,7 +21,7 @@ def fingerprint(description: Iterable[msgspec.Struct], weights: Mapping[str, NDA
     snapshots of today stay readable.
     """
     described = msgspec.json.encode([_without_defaults(part) for part in description])
-    digest = hashlib.blake2b(described, digest_size=_SIZE)
+    digest = blake2b(described, digest_size=_SIZE)
     for name in sorted(weights):
         digest.update(weights[name].tobytes())
     return digest.digest()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import c_programs
 import commandline
 import every_layer
-import models
 import msgspec
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ import grurt
 from grurt.demo import load_model
 from grurt.errors import EngineError, StreamingError
 from grurt.kernels import codes
-from grurt.native import c_source, cpus, intermediate, linker
+from grurt.model import Source
+from grurt.native import c_source, intermediate, linker
 from grurt.native.export import Export, export
 from grurt.native.targets import PLATFORMS
 
@@ -69,59 +72,74 @@ def numbers(printed: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("platform", "cpu", "compiler", "emulator"),
+    ("platform", "cpu"),
     [
-        ("x86_64-linux-gnu", None, "cc", None),
-        ("x86_64-linux-gnu", "x86-64-v2", "cc", None),
-        ("aarch64-linux-gnu", None, "aarch64-linux-gnu-gcc", "qemu-aarch64"),
-        ("riscv64-linux-gnu", None, "riscv64-linux-gnu-gcc", "qemu-riscv64"),
+        ("x86_64-linux-gnu", None),
+        ("x86_64-linux-gnu", "x86-64-v2"),
+        ("aarch64-linux-gnu", None),
+        ("riscv64-linux-gnu", None),
     ],
 )
-def test_the_example_program_prints_the_same_bits(
-    platform: str, cpu: str | None, compiler: str, emulator: str | None, tmp_path: Path
-) -> None:
-    command = [tool(compiler), *(["-static"] if emulator else []), "-Wall", "-Werror", "-std=c99", "-pedantic"]
-    runner = [tool(emulator)] if emulator else []
-    if not emulator:
-        skip_unless_x86_64_can_run(cpu or "x86-64-v3")
+def test_the_example_program_prints_the_same_bits(platform: str, cpu: str | None, tmp_path: Path) -> None:
+    tools = c_programs.toolchain(platform, cpu)
     exported(platform, cpu).write(tmp_path)
-    run(*command, tmp_path / "main.c", tmp_path / "activity.o", "-o", tmp_path / "program")
-    assert numbers(run(*runner, tmp_path / "program")).tobytes() == expected().tobytes()
+    assert numbers(tools.run(tmp_path, "main.c", "activity.o")).tobytes() == expected().tobytes()
 
 
-def skip_unless_x86_64_can_run(name: str) -> None:
-    (cpu,) = (cpu for cpu in cpus.CPUS if cpu.name == name)
-    if not cpus.runs_here(cpu.machine, cpu.flags):
-        pytest.skip(f"this CPU is not an {name}")
+PAGE = (ROOT / "docs" / "microcontroller.md").read_text()
+
+
+def typed(beginning: str, folder: Path) -> str:
+    """Run the commands of docs/microcontroller.md that begin so, in a folder, and return what they print."""
+    (commands,) = re.findall(rf"```sh\n({re.escape(beginning)}.*?)```", PAGE, re.DOTALL)
+    for name in ("examples", "grurt"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    finished = subprocess.run(
+        ["sh", "-ec", commands],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
 
 
 def test_a_cortex_m4_prints_the_same_bits(tmp_path: Path) -> None:
-    """The commands are those of docs/microcontroller.md, and so are the first numbers."""
+    """Commands, numbers and roughly the sizes are those of docs/microcontroller.md."""
     for name in ("arm-none-eabi-gcc", "qemu-system-arm"):
         tool(name)
-    page = (ROOT / "docs" / "microcontroller.md").read_text()
-    (commands,) = re.findall(r"```sh\n(arm-none-eabi-gcc .*?)```", page, re.DOTALL)
-    exported("thumbv7em-none-eabihf").write(tmp_path / "out")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    finished = subprocess.run(commands, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert finished.returncode == 0, finished.stderr
-    assert numbers(finished.stdout).tobytes() == expected().tobytes()
-    assert [line.strip() for line in finished.stdout.splitlines()[:2]] == re.findall(
-        r"^    (0\..*)$", page, re.MULTILINE
+    sizes = typed("grurt export grurt/demo/activity.grurt -o out --target thumbv7em-none-eabihf", tmp_path)
+    found = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:bytes|code|weights)", sizes)]
+    (said,) = re.findall(
+        r"([\d.]+) kB of flash \(([\d.]+) kB code, ([\d.]+) kB\s+weights\) and (\d+) bytes of RAM", PAGE
     )
+    flash, code, weights, ram = map(float, said)
+    assert found == pytest.approx([1000 * flash, 1000 * code, 1000 * weights, ram], rel=0.1)
+    printed = typed("arm-none-eabi-gcc ", tmp_path)
+    assert numbers(printed).tobytes() == expected().tobytes()
+    assert [line.strip() for line in printed.splitlines()[:2]] == re.findall(r"^    (0\..*)$", PAGE, re.MULTILINE)
 
 
 def test_webassembly_answers_the_same_within_rounding(tmp_path: Path) -> None:
-    node = tool("node")
+    """The commands are those of docs/microcontroller.md."""
+    tool("node")
     if find_spec("ziglang") is None:
         pytest.skip("ziglang, which links WebAssembly, is not installed")
-    found = exported("wasm32")
-    found.write(tmp_path)
-    link = [sys.executable, "-m", "ziglang", *found.compiler.split()]
-    run(*link, tmp_path / "activity.o", "-o", tmp_path / "activity.wasm")
-    script = ROOT / "examples" / "wasm" / "step.mjs"
-    printed = run(node, script, tmp_path / "activity.wasm", "activity", str(found.state_bytes), "6", "4")
+    *_, printed = typed("grurt export grurt/demo/activity.grurt -o out --target wasm32", tmp_path).rpartition(
+        "activity.wasm\n"
+    )
     assert np.abs(numbers(printed) - expected()).max() < 1e-6
+
+
+def test_the_table_of_targets() -> None:
+    for name, platform in PLATFORMS.items():
+        (cpus, size) = re.findall(rf"\| `{name}` \| (.*?) \| ([\d.]+) kB \|", PAGE)[0]
+        assert set(re.findall(r"`([\w-]+)`", cpus)) == set(platform.cpus)
+        assert exported(name).code_bytes / 1000 == pytest.approx(float(size), rel=0.2)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -168,29 +186,8 @@ class Program:
         return self._state.tobytes()
 
 
-STREAMING = {name: model for name, model in every_layer.all_models().items() if model.unstreamable_reason is None}
-SHORT = ("gates", "functions", "random 1", "random 2")
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in STREAMING]
-)
-def test_every_layer_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    skip_unless_x86_64_can_run("x86-64-v3")
-    model = STREAMING[name]
-    program, stream = Program(model, tmp_path), model.stream()
-    inputs = models.random_inputs(model.inputs, 20, np.random.default_rng(5))
-    for t in range(20):
-        x = {port: xs[t] for port, xs in inputs.items()}
-        answer = stream.step(x)
-        answers = answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
-        status, found = program.step(x)
-        assert status == codes.OK
-        assert {port: y.tobytes() for port, y in found.items()} == {port: y.tobytes() for port, y in answers.items()}
-
-
 def test_bad_input_leaves_no_trace(tmp_path: Path) -> None:
-    skip_unless_x86_64_can_run("x86-64-v3")
+    c_programs.toolchain("x86_64-linux-gnu")
     program = Program(load_model(), tmp_path)
     good = {"samples": made_up(1, 6)}
     program.step(good)
@@ -201,13 +198,112 @@ def test_bad_input_leaves_no_trace(tmp_path: Path) -> None:
     assert program.step(good)[0] == codes.OK
 
 
-def test_the_header_names_ports_as_c_can() -> None:
-    assert [c_source.identifier(name) for name in ("x", "3d", "a.b", "int", "")] == ["x", "_3d", "a_b", "_int", "_"]
+NAMES = {
+    "x": "x",
+    "a.b/c": "a_b_c",
+    "3d": "x3d",
+    "": "x",
+    "état": "tat",
+    "__FILE__": "FILE__",
+    "int": "int_",
+    "class": "class_",
+    "state": "state_",
+    "printf": "printf_",
+    "INT8_MAX": "INT8_MAX_",
+    "int64_t": "int64_t_",
+    "linux": "linux_",
+}
+
+
+def test_names_as_c_can_have_them() -> None:
+    assert {name: c_source.identifier(name) for name in NAMES} == NAMES
+
+
+def named(*names: str) -> grurt.Model:
+    """Return a model that adds one to each of its inputs, which have these names, as have its outputs."""
+    layers = [
+        grurt.Activation(name=f"layer{i}", inputs=(name,), function=grurt.functions.Affine(1.0, 1.0))
+        for i, name in enumerate(names)
+    ]
+    return grurt.Model(
+        layers=layers,
+        inputs=[grurt.Input(name, 1) for name in names],
+        outputs=[grurt.Output(f"{name}/out", layer.name) for name, layer in zip(names, layers, strict=True)],
+        weights={},
+        source=Source(format="onnx", file="*/ #error \n\\"),
+    )
+
+
+@pytest.mark.parametrize("compiler", ["cc", "c++"])
+def test_programs_with_hostile_names_compile_and_run(compiler: str, tmp_path: Path) -> None:
+    c_programs.toolchain("x86_64-linux-gnu")
+    names = [*filter(None, NAMES), "model_step", "a", "A", "a_", "t", "status", "y", "NULL", "true"]
+    export(named(*names), "x86_64-linux-gnu").write(tmp_path)
+    language = ["-x", "c++", "-std=c++17"] if compiler == "c++" else ["-std=c99"]
+    program = tmp_path / "program"
+    run(
+        *(tool(compiler), "-Wall", "-Wextra", "-Werror", "-pedantic", *language, tmp_path / "main.c"),
+        *("-x", "none", tmp_path / "model.o", "-o", program),
+    )
+    printed = numbers(run(program))
+    expected = np.array([made_up(t, 1) + 1 for t in range(10)])
+    assert np.array_equal(printed, np.repeat(expected, len(names), axis=1))
+
+
+def test_the_header() -> None:
     header = exported("x86_64-linux-gnu").files["activity.h"].decode()
     assert "int activity_step(activity_state *state, const float *samples, float *probabilities);" in header
     assert "#define ACTIVITY_SAMPLES_SIZE 6 /* input, float */" in header
+    assert "A state belongs to one thread at a time." in header
     (words,) = re.findall(r"int64_t opaque\[(\d+)\];", header)
     assert 8 * int(words) == exported("x86_64-linux-gnu").state_bytes
+
+
+def test_the_same_bytes_every_time() -> None:
+    program = (
+        "import zlib; from grurt.demo import load_model; from grurt.native.export import export\n"
+        "files = export(load_model(), 'thumbv7em-none-eabihf', name='activity').files\n"
+        "print({name: zlib.crc32(content) for name, content in files.items()})"
+    )
+    files = exported("thumbv7em-none-eabihf").files
+    assert run(sys.executable, "-c", program) == f"{ {name: zlib.crc32(content) for name, content in files.items()} }\n"
+
+
+def test_a_folder_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = exported("x86_64-linux-gnu")
+    made: list[Path] = []
+
+    def write_two(path: Path, content: bytes) -> None:
+        if len(made) == 2:
+            raise OSError("No space left on device")
+        path.write_bytes(content)
+        made.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grurt.native.export.write_atomically", write_two)
+        with pytest.raises(OSError, match="No space left"):
+            found.write(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    found.write(tmp_path / "out")
+    (tmp_path / "out" / "mine.c").write_text("kept")
+    (tmp_path / "out" / "activity.h").write_text("old")
+    monkeypatch.chdir(tmp_path / "out")
+    found.write(Path())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*found.files, "mine.c"])
+    assert (tmp_path / "out" / "activity.h").read_bytes() == found.files["activity.h"]
+
+
+def test_flash_and_ram_are_those_of_the_object(tmp_path: Path) -> None:
+    """What `grurt inspect --target` shows, and what the tools of the platform measure."""
+    found = exported("thumbv7em-none-eabihf")
+    found.write(tmp_path)
+    text, data, bss = map(int, run(tool("arm-none-eabi-size"), tmp_path / "activity.o").splitlines()[1].split()[:3])
+    assert text == found.code_bytes + found.data_bytes
+    assert (data, bss) == (0, 0)
+    (tmp_path / "size.c").write_text('#include "activity.h"\nactivity_state state;\n')
+    run(tool("arm-none-eabi-gcc"), "-mcpu=cortex-m4", "-c", tmp_path / "size.c", "-o", tmp_path / "size.o")
+    *_, bss = run("arm-none-eabi-size", tmp_path / "size.o").splitlines()[1].split()[:3]
+    assert int(bss) == found.state_bytes
 
 
 @pytest.mark.parametrize(
@@ -231,7 +327,13 @@ def test_a_model_that_cannot_stream() -> None:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = exported("thumbv7em-none-eabihf")
-    monkeypatch.setattr("grurt.native.export.export", lambda *arguments, **options: found)
+    weights = []
+
+    def stand_in(model: grurt.Model, *arguments: object, **options: object) -> Export:
+        weights.append(model.weights["gru.weight_hh"].dtype)
+        return found
+
+    monkeypatch.setattr("grurt.native.export.export", stand_in)
     command = ("export", DEMO, "-o", tmp_path / "out", "--target", "thumbv7em-none-eabihf", "--name", "activity")
     printed = commandline.succeed(*command)
     flash = found.code_bytes + found.data_bytes
@@ -239,6 +341,28 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{found.state_bytes:,} bytes of RAM for each stream" in printed
     assert "compile: arm-none-eabi-gcc -mcpu=cortex-m4" in printed
     assert (tmp_path / "out" / "activity.o").read_bytes() == found.files["activity.o"]
+    commandline.succeed(*command, "--weights", "int8")
+    assert weights == [np.float32, np.int8]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compile",),
+        ("export", DEMO, "-o", "out", "--target", "wasm32"),
+        ("inspect", DEMO, "--target", "wasm32"),
+    ],
+)
+def test_commands_that_compile_say_that_they_need_numba(
+    arguments: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    message = commandline.fail(*arguments)
+    assert re.match(
+        rf"error: grurt {arguments[0]}.*: expected Numba to .*, but numba cannot be imported; `pip", message
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_inspect_shows_what_a_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +384,7 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], li
 def test_kernels_are_kept_for_the_next_export(
     no_cache: Callable[[], list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = intermediate.Kernels(("text",), {"advance": "symbol"})
+    made = intermediate.Kernels(("text",), {"advance": "symbol"}, frozenset({"symbol"}))
     monkeypatch.setattr(intermediate, "_run", lambda *arguments, **options: msgspec.msgpack.encode(made))
     assert intermediate.kernels("entry") == made
     assert len(no_cache()) == 1

@@ -1,17 +1,19 @@
 """``grurt export``: a model as an object file, for programs that are not Python."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
 if TYPE_CHECKING:
     from grurt.native.export import Export
 
+Weights = Literal["int8", "int4", "float16"]
+
 EXAMPLE = """\b
 Examples:
     grurt export model.grurt -o out --target x86_64-linux-gnu && cc out/main.c out/model.o -o model
-    grurt export model.grurt -o out --target thumbv7em-none-eabihf --cpu cortex-m4 --name wakeword
+    grurt export model.grurt -o out --target thumbv7em-none-eabihf --weights int8 --name wakeword
 """
 
 
@@ -33,18 +35,29 @@ Examples:
 )
 @click.option("--cpu", metavar="CPU", help="One of the target's CPUs; an unknown one is answered with their names.")
 @click.option(
+    "--weights",
+    type=click.Choice(get_args(Weights)),
+    help="Quantize the model first, as `grurt quantize` does without recordings.",
+)
+@click.option(
     "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
 )
-def export(model_path: Path, output: Path, target: str, cpu: str | None, name: str) -> None:
+def export(model_path: Path, output: Path, target: str, cpu: str | None, weights: Weights | None, name: str) -> None:
     """Compile a model into an object file, for programs in C and what can call C.
 
     Writes the object (code, and the weights as read-only data), a C header, and an example. The code holds what this
     model needs and no more; it allocates nothing, calls nothing, and needs neither Python nor any library.
     """
     from grurt.file import read
+    from grurt.native.requirements import expect_numba
+
+    expect_numba("grurt export")
     from grurt.native.export import export as export_model
 
-    exported = export_model(read(model_path), target, cpu=cpu, name=name)
+    model = read(model_path)
+    if weights:
+        model = model.quantize(weights)
+    exported = export_model(model, target, cpu=cpu, name=name)
     exported.write(output)
     object_name = f"{name}.o"
     click.echo(f"wrote {', '.join(str(output / file) for file in exported.files)}")

@@ -1,6 +1,5 @@
 """Where compiled kernels lie on a machine, and the digest of the sources that they were compiled from."""
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from grurt.atomic import write_atomically
+from grurt.digests import blake2b
 
 _DIGEST_SIZE = 32
 
 
 def source_digest() -> str:
     """Return the digest of all kernel sources; where they are no files, of the modules in their archive."""
-    digest = hashlib.blake2b()
+    digest = blake2b()
     sources = [(file.stem, file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py"))]
     for name, content in sources or _archived_modules():
         digest.update(name.encode() + b"\0" + content)
@@ -87,4 +87,4 @@ def write_entry(path: Path, payload: bytes) -> bool:
 
 
 def _digest(payload: bytes) -> bytes:
-    return hashlib.blake2b(payload, digest_size=_DIGEST_SIZE).digest()
+    return blake2b(payload, digest_size=_DIGEST_SIZE).digest()

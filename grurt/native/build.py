@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,9 +12,9 @@ import grurt
 from grurt.atomic import write_atomically
 from grurt.errors import EngineError
 from grurt.native.cpus import CPUS, Cpu, host_flags, machine, runs_here
-from grurt.native.extension import entry_module, extension_module
+from grurt.native.extension import extension_module
 from grurt.native.intermediate import Kernels, kernels
-from grurt.native.library import END, MARK, CpuDescription, Description
+from grurt.native.library import MODULE, CpuDescription, Description, sealed
 from grurt.native.linker import link_library
 from grurt.native.machine import Fma, Target, emit, link
 
@@ -30,7 +29,7 @@ def build_library(path: Path, names: Sequence[str] = ("native",)) -> Description
     path
         The file to write, atomically.
     names
-        What to compile for: names of `CPUS`, or ``native``, the best of them that this CPU is, tuned for it.
+        What to compile for: names of `CPUS`, or ``native``, the best of them that this CPU is.
 
     Returns
     -------
@@ -48,24 +47,24 @@ def build_library(path: Path, names: Sequence[str] = ("native",)) -> Description
     objects: dict[str, bytes] = {}
     for cpu in cpus:
         entry = compiled[cpu.capabilities] = compiled.get(cpu.capabilities) or kernels("entry", cpu.capabilities)
-        module = link(_target(cpu), entry.modules, entry_module(entry.symbols["advance"], cpu.symbol))
+        module = link(_target(cpu), entry.modules)
+        module.get_function(entry.symbols["advance"]).name = cpu.symbol
         objects[cpu.symbol] = emit(_target(cpu), module, {cpu.symbol}, hidden=True)
     description = Description(
         version=grurt.__version__,
         machine=cpus[0].machine,
         cpus=tuple(CpuDescription(cpu.name, cpu.symbol, cpu.flags) for cpu in cpus),
     )
-    objects["extension"] = _extension(cpus, description)
-    write_atomically(path, link_library(objects, description.machine))
+    objects["extension"] = _extension(cpus)
+    write_atomically(path, sealed(link_library(objects, description.machine), description))
     return description
 
 
-def _extension(cpus: Sequence[Cpu], description: Description) -> bytes:
+def _extension(cpus: Sequence[Cpu]) -> bytes:
     """Return the object that is run before the CPU is chosen: for any CPU of the machine."""
-    target = Target(_TRIPLES[description.machine])
-    mark = MARK + msgspec.json.encode(description) + END
-    module = link(target, [], extension_module([cpu.symbol for cpu in cpus], mark))
-    return emit(target, module, {"PyInit_kernels", "grurt_description"})
+    target = Target(_TRIPLES[cpus[0].machine])
+    module = link(target, [], extension_module([cpu.symbol for cpu in cpus]))
+    return emit(target, module, {f"PyInit_{MODULE}"})
 
 
 def _target(cpu: Cpu) -> Target:
@@ -87,9 +86,9 @@ def _chosen(names: Sequence[str]) -> list[Cpu]:
 
 
 def _native() -> Cpu:
-    """Return the best CPU that this one is, tuned for it."""
+    """Return the best CPU that this one is, under the name native."""
     for cpu in CPUS:
         if runs_here(cpu.machine, cpu.flags):
-            return replace(cpu, name="native")
+            return msgspec.structs.replace(cpu, name="native")
     found = " ".join(sorted(host_flags())) or "nothing known of it"
     raise EngineError(f"grurt compile: this CPU ({machine()}: {found}) is none of {', '.join(c.name for c in CPUS)}")

@@ -8,31 +8,26 @@ from dataclasses import dataclass
 from grurt.kernels import codes
 from grurt.plan import Plan, PlanPort
 
-_KEYWORDS = frozenset(
-    (
-        *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern"),
-        *("float", "for", "goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short"),
-        *(
-            "signed",
-            "sizeof",
-            "static",
-            "struct",
-            "switch",
-            "typedef",
-            "union",
-            "unsigned",
-            "void",
-            "volatile",
-            "while",
-        ),
-    )
-)
+_KEYWORDS = """
+    alignas alignof asm auto bool break case catch char class const constexpr continue decltype default delete do double
+    else enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept
+    nullptr operator private protected public register restrict return short signed sizeof static static_assert struct
+    switch template this thread_local throw true try typedef typeid typename typeof union unsigned using virtual void
+    volatile wchar_t while and bitand bitor compl not or xor
+"""
+"""Of C and C++: the header is for both."""
+_USED_IN_EXAMPLE = "main printf state status t i"
+_MACROS = "linux unix NULL EOF BUFSIZ"
+_RESERVED = frozenset(f"{_KEYWORDS} {_USED_IN_EXAMPLE} {_MACROS}".split())
+_OF_STDINT = re.compile(r"u?int\w*_(t|max|min|c)|size_max|wchar_\w+|wint_\w+|ptrdiff_\w+|sig_atomic_\w+", re.IGNORECASE)
 
 
 def identifier(name: str) -> str:
-    """Return a name as C can have it."""
-    found = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"_{found}" if found[:1].isdigit() or found in _KEYWORDS or not found else found
+    """Return a name as C and C++ can have it, and the headers that are included do not."""
+    found = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_")
+    if found in _RESERVED or _OF_STDINT.fullmatch(found):
+        return f"{found}_"
+    return found if found and not found[0].isdigit() else f"x{found}"
 
 
 @dataclass(frozen=True)
@@ -59,21 +54,24 @@ class Parameter:
         return f"{const}{self.type} *{self.name}"
 
 
-def parameters(plan: Plan) -> list[Parameter]:
-    """Return the parameters of a model's step, with different names."""
+def parameters(name: str, plan: Plan) -> list[Parameter]:
+    """Return the parameters of ``name_step``, with names that differ also where all letters are capitals."""
     found: list[Parameter] = []
+    taken = {f"{name}_{what}".upper() for what in ("step", "reset", "state")}
     for index, port in enumerate(plan.inputs + plan.outputs):
-        name = identifier(port.name)
-        while name == "state" or name in [parameter.name for parameter in found]:
-            name += "_"
-        found.append(Parameter(name, port, index < len(plan.inputs)))
+        parameter = identifier(port.name)
+        while parameter.upper() in taken:
+            parameter += "_"
+        taken.add(parameter.upper())
+        found.append(Parameter(parameter, port, index < len(plan.inputs)))
     return found
 
 
 def header(name: str, plan: Plan, state_bytes: int, origin: str) -> str:
-    """Return the text of the header."""
+    """Return the text of the header; ``origin`` may be any text."""
     prefix = name.upper()
-    ports = parameters(plan)
+    origin = re.sub(r"[^\w .,:()+-]", "_", origin, flags=re.ASCII)
+    ports = parameters(name, plan)
     sizes = [f"#define {prefix}_{each.name.upper()}_SIZE {each.count} /* {_meaning(each)} */" for each in ports]
     arguments = ", ".join([f"{name}_state *state", *(each.declaration() for each in ports)])
     return f"""\
@@ -125,8 +123,8 @@ def _meaning(parameter: Parameter) -> str:
 def example(name: str, plan: Plan) -> str:
     """Return a program that prints what a model answers to a few timesteps of made-up input."""
     prefix = name.upper()
-    ports = parameters(plan)
-    arrays = [f"static {each.type} {each.name}[{prefix}_{each.name.upper()}_SIZE];" for each in ports]
+    ports = parameters(name, plan)
+    arrays = [f"    static {each.type} {each.name}[{prefix}_{each.name.upper()}_SIZE];" for each in ports]
     fill = [_loop(prefix, each, f"{each.name}[i] = {_made_up(each)};") for each in ports if each.is_input]
     show = [_loop(prefix, each, f'printf("%.9g ", (double){each.name}[i]);') for each in ports if not each.is_input]
     arguments = ", ".join(["&state", *(each.name for each in ports)])
@@ -137,11 +135,11 @@ def example(name: str, plan: Plan) -> str:
 
 #include "{name}.h"
 
-static {name}_state state;
-{newline.join(arrays)}
-
 int main(void)
 {{
+    static {name}_state state;
+{newline.join(arrays)}
+
     {name}_reset(&state);
     for (int t = 0; t < 10; t++) {{
 {newline.join(fill)}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 _V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
 _V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 
-@dataclass(frozen=True)
-class Cpu:
+class Cpu(msgspec.Struct, frozen=True):
     """A CPU to compile for.
 
     Parameters
@@ -54,6 +55,7 @@ CPUS = (
         ("avx512vnni", "f16c", "sse2"),
     ),
     Cpu("x86-64-v4", "x86_64", "x86-64-v4", "-prefer-256-bit", _V4, ("f16c", "sse2")),
+    Cpu("x86-64-v3-vnni", "x86_64", "x86-64-v3", "+avxvnni", (*_V3, "avx_vnni"), ("avxvnni", "f16c", "sse2")),
     Cpu("x86-64-v3", "x86_64", "x86-64-v3", "", _V3, ("f16c", "sse2")),
     Cpu("x86-64-v2", "x86_64", "x86-64-v2", "", _V2, ("sse2",)),
     Cpu("armv8-a", "aarch64", "generic", "", ("fp", "asimd"), ("f16c",)),
@@ -66,6 +68,7 @@ def machine() -> str:
     return os.uname().machine if os.name == "posix" else "unknown"
 
 
+@functools.cache
 def host_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """Return what Linux says that the CPU has and programs may use; nothing where it cannot be known."""
     try:

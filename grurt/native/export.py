@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,9 @@ from grurt.native.targets import find_target
 if TYPE_CHECKING:
     from grurt.model import Model
 
-_INLINED = tuple(f"_ZN5grurt7kernels{len(name)}{name}" for name in ("advance", "timestep", "gru", "conv"))
-"""What the names of functions begin with that take an operation's table: it is constant only where they are inlined."""
+
+_READ_ONLY = (b".rodata", b".srodata", b".data.rel.ro", b".eh_frame", b".ARM.exidx")
+"""How the names of sections begin that are not code, and go to flash."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,23 @@ class Export:
         return {name: getattr(self, name) for name in names}
 
     def write(self, folder: Path) -> None:
-        """Write the files, each atomically; raise OSError if one cannot be written."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in self.files.items():
-            write_atomically(folder / name, content)
+        """Write the files; raise OSError, with nothing written, if that cannot be done.
+
+        Each file is replaced as a whole, and none before all are on the disk.
+        """
+        is_new = not folder.is_dir()
+        if is_new:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent if is_new else folder, prefix=".export.") as place:
+            made = Path(place, "files")
+            made.mkdir()
+            for name, content in self.files.items():
+                write_atomically(made / name, content)
+            if is_new:
+                made.rename(folder)
+                return
+            for name in self.files:
+                (made / name).replace(folder / name)
 
 
 def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "model") -> Export:
@@ -80,7 +95,7 @@ def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "
     Raises
     ------
     EngineError
-        If there is no such platform or CPU, the name is none that C has, or Numba is missing.
+        If there is no such platform or CPU, the name is none that C can have, or Numba is missing.
     StreamingError
         If the model needs the whole sequence.
     """
@@ -94,7 +109,7 @@ def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "
     plan = intermediate.lowered(model, target.lanes)
     module = link(target, kernels.modules, program_module(name, plan, kernels))
     functions = {f"{name}_step", f"{name}_reset"}
-    compiled = emit(target, module, functions, inlined=lambda symbol: symbol.startswith(_INLINED))
+    compiled = emit(target, module, functions, inlined=kernels.table_readers)
     code, data = _sizes(compiled)
     size = state_bytes(plan)
     file = model.source.file or "a model"
@@ -108,7 +123,7 @@ def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "
 
 
 def _sizes(content: bytes) -> tuple[int, int]:
-    """Return the bytes of code and of read-only data in an object file."""
+    """Return the bytes of code and of read-only data in an object file, with what unwinds the stack."""
     if content.startswith(b"\0asm"):
         return _sizes_of_wasm(content)
     code = data = 0
@@ -116,7 +131,7 @@ def _sizes(content: bytes) -> tuple[int, int]:
         name = section.name() or b""
         if section.is_text():
             code += section.size()
-        elif name.startswith((b".rodata", b".srodata", b".data.rel.ro")):
+        elif name.startswith(_READ_ONLY):
             data += section.size()
     return code, data
 

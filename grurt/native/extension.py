@@ -22,7 +22,7 @@ _null = ir.Constant(_pointer, None)
 
 
 def extension_module(entries: Sequence[str]) -> ir.Module:
-    """Return the module that Python loads: a function for each entry point, which another object defines, of its name."""
+    """Return the module that Python loads: a function for each entry point of another object, and of its name."""
     module = ir.Module(MODULE)
     methods = [_method(module, name) for name in entries]
     method_type = methods[0].type

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from grurt.errors import EngineError
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories, read_entry, write_entry
 from grurt.lanes import LANES
+from grurt.native.requirements import expect_numba
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -35,6 +37,9 @@ Part = Literal["entry", "timestep"]
 """`grurt.kernels.entry.advance`, which Python calls, or all of `grurt.kernels.timestep`."""
 
 _ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "PYTHONHASHSEED": "0"}
+
+_FORMAT = 3
+"""Of what is kept: a number that changes with `Kernels`."""
 
 # The number of lanes must be known before anything else of grurt is imported.
 _START = """
@@ -58,10 +63,13 @@ class Kernels:
     symbols
         The functions of the entry points, by their names in the source. Numba has them return an error code, always
         zero, and take two addresses before their own arguments: of the result, and of an exception, never written.
+    table_readers
+        The functions that take a context or an operation: tables that are constant where there is one model only.
     """
 
     modules: tuple[str, ...]
     symbols: dict[str, str]
+    table_readers: frozenset[str]
 
 
 def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) -> Kernels:
@@ -82,7 +90,7 @@ def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) 
         If Numba is not installed, or cannot compile the kernels.
     """
     arguments = (part, *sorted(capabilities))
-    key = repr((_versions(), SOURCE_DIGEST, lanes, arguments)).encode()
+    key = repr((_versions(), SOURCE_DIGEST, _FORMAT, lanes, arguments)).encode()
     name = f"{part}-{hashlib.blake2b(key, digest_size=16).hexdigest()}.ir"
     for directory in cache_directories():
         if (kept := read_entry(directory / name)) is not None:
@@ -94,17 +102,8 @@ def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) 
 
 def _versions() -> list[str]:
     """Return what the text depends on besides the sources."""
-    try:
-        return [sys.version, *map(metadata.version, ("numba", "llvmlite"))]
-    except metadata.PackageNotFoundError as error:
-        raise EngineError(_missing(f"{error.name} is not installed")) from error
-
-
-def _missing(reason: str) -> str:
-    return (
-        f"compiling the kernels ahead of time: expected Numba to compile them, got {reason!r}; "
-        f'`pip install "grurt[jit]"` installs it'
-    )
+    expect_numba("compiling the kernels ahead of time")
+    return [sys.version, *map(metadata.version, ("numba", "llvmlite"))]
 
 
 def lowered(model: Model, lanes: int) -> Plan:
@@ -148,7 +147,8 @@ def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) ->
         check=False,
     )
     if result.returncode:
-        raise EngineError(_missing(result.stderr.decode().strip().rpartition("\n")[2]))
+        reason = result.stderr.decode().strip().rpartition("\n")[2]
+        raise EngineError(f"compiling the kernels ahead of time: Numba failed: {reason}")
     return result.stdout
 
 
@@ -173,19 +173,32 @@ def _compile(part: str, capabilities: Collection[str]) -> Kernels:
     from numba.core.registry import cpu_target
 
     from grurt.kernels.targets import compiling_for
+    from grurt.kernels.whole_program import whole_program
 
     flags = Flags()
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
     modules, symbols = [], {}
-    with compiling_for(frozenset(capabilities)):
+    context = cpu_target.target_context
+    no_machine_code = whole_program(context, entry_point="")
+    with compiling_for(frozenset(capabilities)), no_machine_code:
         for function, arguments in _functions(part):
-            context = cpu_target.target_context
             result = compile_extra(cpu_target.typing_context, context, function, arguments, int64, flags, {})
+            result.library.finalize()
             modules.append(result.library.get_llvm_str())
             symbols[function.__name__] = result.fndesc.llvm_func_name
-    return Kernels(tuple(modules), symbols)
+    return Kernels(tuple(modules), symbols, frozenset(symbols.values()).union(_table_readers()))
+
+
+def _table_readers() -> Iterator[str]:
+    """Yield the symbols of the compiled kernels that have a parameter named as the kernels name their tables."""
+    from numba.core.dispatcher import Dispatcher
+
+    for name, module in sys.modules.items():
+        for value in vars(module).values() if name.startswith("grurt.kernels.") else ():
+            if isinstance(value, Dispatcher) and {"c", "op"}.intersection(signature(value.py_func).parameters):
+                yield from (compiled.fndesc.llvm_func_name for compiled in value.overloads.values())
 
 
 def _functions(part: str) -> list[tuple[Any, tuple[Any, ...]]]:

@@ -1,18 +1,21 @@
 """Finds a library of kernels that fits this process, and loads it: without Numba, llvmlite or a C compiler.
 
-A library is looked at before it is loaded: it says in its own bytes which sources it was built from and what a CPU must
-have to run it, so that no instruction of a library that does not fit is ever executed.
+A library is looked at before it is loaded: its last bytes say which sources it was built from and what a CPU must have
+to run it, and hold a digest of it all. So no instruction of a library that is damaged or does not fit is ever executed.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 
 import msgspec
 
+from grurt.digests import blake2b
 from grurt.errors import EngineError
 from grurt.kernels.fields import HEADER
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories
@@ -22,10 +25,11 @@ MODULE = "kernels"
 """The name by which Python knows the module in a library: its first function is ``PyInit_kernels``."""
 SUFFIX = ".grurt.so"
 MARK = b"\0grurt kernels\0"
-"""What stands before the description in a library, and `END` behind it."""
-END = b"\0"
+"""The end of a library; before it stand the description and the digest of all that comes before: see `sealed`."""
 INTERFACE = 1
 """Of the functions in a library: a number that changes with what they take."""
+
+_DIGEST_SIZE = 32
 
 
 class CpuDescription(msgspec.Struct, frozen=True):
@@ -56,7 +60,8 @@ def entry_point() -> Callable[..., int] | None:
     """Return the entry point of a library for this process, or None if there is none.
 
     The environment variable ``GRURT_NATIVE`` names a library, or a folder of some; without it, libraries are looked for
-    beside this file, and where compiled kernels are kept.
+    beside this file, and where compiled kernels are kept. A library that is found in a folder is passed by if it does
+    not fit, or if others than this user and the owner of the package may have written it.
 
     Raises
     ------
@@ -69,17 +74,48 @@ def entry_point() -> Callable[..., int] | None:
             return load(Path(chosen))
         except (OSError, ImportError) as error:
             raise EngineError(f"GRURT_NATIVE={chosen}: cannot be loaded: {error}") from error
-    for path in _candidates(chosen):
-        try:
-            return load(path)
-        except (EngineError, OSError, ImportError):
-            continue
+    for path in _candidates():
+        with suppress(EngineError, OSError, ImportError):
+            return _load_found(path)
     return None
 
 
-def _candidates(chosen: str | None) -> list[Path]:
+def passed_by() -> list[str]:
+    """Return, of each library that is found in a folder and not used, why."""
+    reasons = []
+    for path in _candidates():
+        try:
+            _load_found(path)
+        except (EngineError, OSError, ImportError) as error:
+            reasons.append(str(error))
+    return reasons
+
+
+def _candidates() -> list[Path]:
+    chosen = os.environ.get("GRURT_NATIVE")
     folders = [Path(chosen)] if chosen else [Path(__file__).parent, *cache_directories()]
     return [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
+
+
+def _load_found(path: Path) -> Callable[..., int]:
+    if not _is_from_trusted_users(path):
+        raise EngineError(f"{path}: somebody else may have put it there: see docs/native.md")
+    return load(path)
+
+
+def _is_from_trusted_users(path: Path) -> bool:
+    """Return whether only root, this user, and the owner of this package can have put a file where it is.
+
+    The package's owner can have any code run in this process anyway.
+    """
+    if os.name != "posix":
+        return True
+    trusted = {0, os.geteuid(), Path(__file__).stat().st_uid}
+    file = path.resolve()
+    found = [place.stat() for place in (file, file.parent, path.parent)]
+    # In a folder with the sticky bit, like /tmp, everybody can write, but not replace another's file.
+    open_to_all = [status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH for status in found]
+    return trusted.issuperset(status.st_uid for status in found) and not any(open_to_all)
 
 
 def load(path: Path) -> Callable[..., int]:
@@ -101,16 +137,28 @@ def load(path: Path) -> Callable[..., int]:
     return entry
 
 
+def sealed(library: bytes, description: Description) -> bytes:
+    """Return what is written of a linked library: the loader of programs does not look at what follows its sections."""
+    content = library + b"\0" + msgspec.json.encode(description)
+    return content + _digest(content) + MARK
+
+
 def read_description(path: Path) -> Description:
-    """Return what a library says of itself; raise EngineError if it is not one."""
-    content = path.read_bytes()
-    begin = content.find(MARK) + len(MARK)
+    """Return what a library says of itself; raise EngineError if it is not one, or is damaged."""
+    content, _, rest = path.read_bytes().rpartition(MARK)
+    content, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     try:
-        if begin < len(MARK):
-            raise ValueError("not marked as one")
-        return msgspec.json.decode(content[begin : content.index(END, begin)], type=Description)
+        if rest or not content:
+            raise ValueError("its end is not there")
+        if digest != _digest(content):
+            raise ValueError("it is damaged")
+        return msgspec.json.decode(content.rpartition(b"\0")[2], type=Description)
     except ValueError as error:  # msgspec's DecodeError is one
         raise EngineError(f"{path}: expected a library of kernels, as `grurt compile` writes it: {error}") from error
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=_DIGEST_SIZE).digest()
 
 
 def _fitting(path: Path, description: Description) -> CpuDescription:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,8 +57,8 @@ def link(target: Target, texts: Iterable[str], *others: ir.Module) -> Any:
 
 
 def _freestanding(text: str) -> str:
-    """Forbid LLVM to make calls of the C library out of loops that fill or copy memory."""
-    return _DEFINITION.sub(r'\1 "no-builtins"\2', text)
+    """Call nothing of the C library: not sqrtf, nor what LLVM would make of loops that fill or copy memory."""
+    return _DEFINITION.sub(r'\1 "no-builtins"\2', text.replace("@sqrtf(", "@llvm.sqrt.f32("))
 
 
 def emit(
@@ -67,7 +67,7 @@ def emit(
     exported: Collection[str],
     *,
     hidden: bool = False,
-    inlined: Callable[[str], bool] = lambda name: False,
+    inlined: Collection[str] = (),
 ) -> bytes:
     """Optimise a module, and return it as an object file.
 
@@ -82,7 +82,7 @@ def emit(
     hidden
         Whether that is in the same library only.
     inlined
-        Which functions become part of their callers, whatever that costs.
+        Names of functions that become part of their callers, whatever that costs.
     """
     for value in (*module.functions, *module.global_variables):
         if value.is_declaration:
@@ -91,7 +91,7 @@ def emit(
             value.linkage = "internal"
         elif hidden:
             value.visibility = "hidden"
-        if value.is_function and inlined(value.name):
+        if value.is_function and value.name in inlined:
             value.add_function_attribute("alwaysinline")
     module.verify()
     machine = target.machine()
