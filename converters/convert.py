@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from grurt.reference_run import ReferenceRun
 from .describe import Describable, describe
 from .description import Description
 from .detect import FileFormat, detect_format
+from .installed import is_installed
 from .reference import attach_reference, check_reference, with_note
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _convert_file(path: Path, found: FileFormat, layers: Describable | None, rep
 
 
 def _convert_onnx(path: Path, layers: Describable | None, repair: bool, reference: bool) -> Model:
-    if importlib.util.find_spec("onnx") is None:
+    if not is_installed("onnx"):
         raise ConversionError("expected the package onnx to be installed, found none; run: pip install 'grurt[onnx]'")
     from .onnx import convert_onnx
 
@@ -160,7 +160,7 @@ def _convert_weights(state_dict: StateDict, description: Description | None, fil
     from .torch.build import build_model
 
     source = Source(format=state_dict.format, file=file)
-    model = build_model(state_dict, description, prefix=state_dict.prefix, source=source)
+    model = build_model(state_dict, description, source, prefix=state_dict.prefix)
     return attach_reference(model, lambda: _torch_reference_run(model)) if reference else model
 
 
@@ -170,7 +170,7 @@ def _refuse_description(layers: Describable | None, what: str) -> None:
 
 
 def _pt2_reference_run(model: Model, path: Path) -> ReferenceRun:
-    if importlib.util.find_spec("torch") is None:
+    if not is_installed("torch"):
         raise ConversionError("torch is not installed")
     from .pt2.reference import reference_run
 
@@ -178,7 +178,7 @@ def _pt2_reference_run(model: Model, path: Path) -> ReferenceRun:
 
 
 def _torch_reference_run(model: Model) -> ReferenceRun:
-    if importlib.util.find_spec("torch") is None:
+    if not is_installed("torch"):
         raise ConversionError("torch is not installed")
     from .torch.evaluation import reference_run
 

@@ -51,7 +51,8 @@ class LayerDescription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Of a convolution, 1 by default. It is taken as causal: padded with ``(kernel_size - 1) * dilation`` zeros on the
         left only.
     initial_state
-        Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions.
+        Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions; or of an
+        earlier description that gives the state of its one layer, as an encoder does.
     arrays
         Where the weights are not those of one module: the arrays' names by the names of PyTorch's parameters, such as
         ``{"weight_ih": "enc_w", ...}``; several joined by ``+``, in the order of ``gates``, where each gate has one.

@@ -11,8 +11,8 @@ from grurt.errors import ConversionError, UnsupportedError
 
 _HEAD_BYTES = 512
 _TAR_MAGIC = (257, b"ustar")
-_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""torch's magic number as a pickle, with which its files began before version 1.6."""
+_LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""torch's magic number as a pickle, with which its files began before version 1.6: behind the protocol, and a frame."""
 
 
 class FileFormat(Enum):
@@ -90,7 +90,7 @@ def detect_format(path: Path) -> FileFormat:
 def _format(head: bytes, size: int) -> FileFormat | str | None:
     if _is_safetensors(head, size):
         return "grurt" if b'"__metadata__":{"grurt":' in head else FileFormat.SAFETENSORS
-    if head.startswith(_LEGACY_MAGIC):
+    if head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]:
         return FileFormat.LEGACY_TORCH
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return FileFormat.HDF5

@@ -72,6 +72,8 @@ def batch_first(port: AnyPort, tensor: Array) -> Array:
         return np.ascontiguousarray(tensor.reshape(-1))
     if isinstance(port, StatePort):
         return _separate_states(port, _arranged(port, tensor, _STATES))
+    if port.backwards:
+        tensor = np.flip(tensor, port.axes.index("time"))
     if port.dtype.startswith("int"):
         return np.ascontiguousarray(_arranged(port, tensor, _TOKENS))
     values = _arranged(port, tensor, _VALUE)
@@ -99,6 +101,8 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     if isinstance(port, StatePort):
         array = _joined_states(port, array)
     else:
+        if port.backwards:
+            array = np.flip(array, axes.index("time"))
         array = array.reshape(*array.shape[:-1], port.positions, array.shape[-1] // port.positions)
     axes = (*axes[:-1], "position", "feature")
     wanted: list[Axis] = []

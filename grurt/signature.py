@@ -49,6 +49,8 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     positions
         Into how many parts of equal size the value falls along the ``"position"`` axis: the value holds them one after
         the other.
+    backwards
+        Whether the tensor holds the timesteps from the last to the first, as Keras's ``go_backwards`` makes them.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     dtype: DType
     axes: tuple[Axis, ...]
     positions: int = 1
+    backwards: bool = False
 
 
 class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="state", tag_field="port"):
@@ -191,6 +194,9 @@ def _check_lengths(signature: Signature) -> None:
     for port in ports:
         if [axis for axis in port.axes if axis != "one"] != ["batch"] or not port.dtype.startswith("int"):
             raise ModelError(f"port {port.name!r}: expected lengths of integers along a batch axis, got {port.axes}")
+    backwards = [port.name for port in signature.inputs + signature.outputs if getattr(port, "backwards", False)]
+    if backwards and signature.takes_lengths:
+        raise ModelError(f"port {backwards[0]!r}: expected timesteps in order where sequences have lengths")
     if any(length < 1 for length in signature.lengths):
         raise ModelError(f"signature: expected lengths of at least 1, got {signature.lengths[:20]}")
 
@@ -213,6 +219,8 @@ def _check_value_port(port: ValuePort, value: Value | None) -> None:
     named = [axis for axis in port.axes if axis != "one"]
     if len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
+    if port.backwards and "time" not in port.axes:
+        raise ModelError(f"port {port.name!r}: expected a time axis that goes backwards, got the axes {port.axes}")
     if value.tokens != port.dtype.startswith("int"):
         raise ModelError(f"port {port.name!r}: the dtype {port.dtype} does not fit the value {port.value!r}")
 

@@ -5,7 +5,9 @@ Run as a program, with a format, the first seed, the number of files and a folde
 
 from __future__ import annotations
 
+import copy
 import encodings.cp437  # noqa: F401 - which zipfile asks for when it meets a name that is not UTF-8
+import importlib
 import io
 import json
 import os
@@ -15,6 +17,7 @@ import struct
 import sys
 import time
 import unicodedata  # noqa: F401 - which the parser asks for when it meets a name that is not ASCII
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,9 +92,9 @@ def mutated_json(content: bytes, rng: random.Random) -> bytes:
         other, source = rng.choice(places)
         choice = rng.random()
         if choice < 0.4:
-            node[key] = rng.choice(VALUES)
+            node[key] = copy.deepcopy(rng.choice(VALUES))
         elif choice < 0.8:
-            node[key] = json.loads(json.dumps(other[source]))
+            node[key] = copy.deepcopy(other[source])
         else:
             del node[key]
     return json.dumps(document).encode()
@@ -149,6 +152,9 @@ def npz_files() -> Sequence[bytes]:
 
 ARRAYS = "gru(gru, weight_ih=W, weight_hh=R, gates=zrn, reset=after, update=keep), ignore(n)"
 
+READERS = ("arrays", "keras", "onnx.convert", "pt2", "rtneural", "torch")
+"""Modules that `convert` imports when it meets such a file."""
+
 TARGETS: Mapping[str, Target] = {
     "pt": Target(stored("torch/sd_[zvw]*.pt", "torch/full_module.pt", "torch/ckpt_lightning.ckpt"), (".pkl",)),
     "legacy": Target(stored("torch/sd_legacy.pt")),
@@ -187,6 +193,8 @@ def watch(folder: Path) -> None:
 
 
 def main(name: str, first: int, count: int, folder: Path) -> None:
+    for reader in READERS:
+        importlib.import_module(f"grurt.converters.{reader}")
     target = TARGETS[name]
     os.chdir(folder)
     path = Path(f"mutant.{name}")
@@ -200,6 +208,7 @@ def main(name: str, first: int, count: int, folder: Path) -> None:
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
     watch(folder)
+    warnings.simplefilter("error")
     for seed in range(first, first + count):
         rng = random.Random(seed)
         content = mutant(target, rng)

@@ -24,9 +24,11 @@ MEMORY = 3 << 30
 NUMBERS = [0, 1, -1, 2, 3, 7, 255, 2**31, 2**62, -(2**63), 2**63 - 1]
 OPERATORS = ["Expand", "Tile", "Range", "Gather", "Concat", "Reshape", "Split", "GRU", "Shape", "Slice", "Transpose"]
 OPERATORS += ["Squeeze", "Unsqueeze", "MatMul", "Gemm", "Add", "Mul", "Conv", "Pad", "TopK", "ScatterElements", "Cast"]
+OPERATORS += ["ReduceMean", "ReduceSum", "Einsum", "Pow", "Log", "Abs", "Celu", "Selu", "HardSwish", "Mish", "Flatten"]
 OPERATORS += ["LayerNormalization", "BatchNormalization", "Softmax", "Identity", "grurt.GRUCell", "Loop", "LSTM"]
 ATTRIBUTES = ["axis", "axes", "layout", "split", "to", "perm", "num_outputs", "direction", "hidden_size", "clip"]
 ATTRIBUTES += ["activations", "activation_alpha", "pads", "dilations", "group", "transB", "alpha", "keepdims"]
+ATTRIBUTES += ["equation", "gamma", "steps", "starts", "ends", "linear_before_reset", "projected", "epsilon"]
 
 
 def mutated(data: bytes, source: random.Random) -> bytes:
@@ -69,7 +71,9 @@ def _operator(model: ModelProto, source: random.Random) -> None:
 
 def _attribute(model: ModelProto, source: random.Random) -> None:
     node = _node(model, source)
-    value = source.choice([NUMBERS[:3], source.choice(NUMBERS), "reverse", ["Tanh", "Sigmoid"], 0.5, float("nan")])
+    value = source.choice(
+        [NUMBERS[:3], source.choice(NUMBERS), "reverse", "abi,io->abo", ["Tanh", "Sigmoid"], 0.5, float("nan")]
+    )
     if node.attribute and source.random() < 0.3:
         del node.attribute[source.randrange(len(node.attribute))]
     else:
@@ -124,7 +128,45 @@ def _location(model: ModelProto, source: random.Random) -> None:
         entry.key, entry.value = "location", source.choice(places)
 
 
-_MUTATIONS = (_input, _operator, _attribute, _attribute, _constant, _constant, _removal, _copy, _size, _location)
+def _axes(model: ModelProto, source: random.Random) -> None:
+    """Change which axis an operator works on, or where it moves axes: most such graphs are sound."""
+    node = _node(model, source)
+    for attribute in node.attribute:
+        if attribute.name == "perm":
+            source.shuffle(order := list(attribute.ints))
+            attribute.ints[:] = order
+        elif attribute.name == "axis":
+            attribute.i = source.randrange(-2, 4)
+
+
+def _shape(model: ModelProto, source: random.Random) -> None:
+    """Change a constant of integers a little: a shape, a position, axes."""
+    constants = [a.t for node in model.graph.node for a in node.attribute if a.type == AttributeProto.TENSOR]
+    integers = [tensor for tensor in constants if tensor.data_type == TensorProto.INT64 and tensor.raw_data]
+    if integers:
+        tensor = source.choice(integers)
+        place, step = source.randrange(len(tensor.raw_data)), source.choice([-2, -1, 1])
+        place -= place % 8
+        changed = bytearray(tensor.raw_data)
+        changed[place] = (changed[place] + step) % 256
+        tensor.raw_data = bytes(changed)
+
+
+_MUTATIONS = (
+    _axes,
+    _axes,
+    _shape,
+    _input,
+    _operator,
+    _attribute,
+    _attribute,
+    _constant,
+    _constant,
+    _removal,
+    _copy,
+    _size,
+    _location,
+)
 
 
 def convert(data: bytes, folder: Path, source: random.Random) -> str:

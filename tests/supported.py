@@ -1,4 +1,4 @@
-"""Generates docs/supported.md: what becomes of the small model files under tests/data.
+"""Generates docs/supported.md: what becomes of the model files under tests/data.
 
 Usage:
     python tests/supported.py
@@ -6,106 +6,98 @@ Usage:
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import checkpoints
-import onnx_graphs
-
-import grurt
-from grurt.converters import convert
-from grurt.errors import GrurtError
+from collection import Outcome, checkpoints, collection, keras_files
 
 PAGE = Path(__file__).parent.parent / "docs" / "supported.md"
+
+TOLERANCE = 2e-6
 
 HEADER = """\
 # What becomes of each file
 
-The small model files that the tests carry, converted, and run on the inputs whose answers their frameworks gave. This
-page is written by `python tests/supported.py`, and a test checks that it is current.
+The model files that the tests carry, converted, and run on the inputs whose answers their frameworks gave: {converted}
+files convert and agree, {refused} are refused with the reason. Files of one network that differ in the version of the
+operators, in axes of open size or in the way they were saved share a line.
 
-| file | written by | holds | largest difference, or the refusal |
-| --- | --- | --- | --- |
+This page is written by `python tests/supported.py`, and a test checks that it is current. What kinds of network there
+are besides, as PyTorch's exporters write them, is in `tests/torch_networks.py`, `tests/torch_topologies.py` and
+`tests/torch_variants.py`. RTNeural's JSON and plain arrays are compared with equations in float64, in
+`tests/test_rtneural.py` and `tests/test_arrays.py`.
 """
 
-TORCH: dict[str, tuple[str | None, str]] = {
-    "sd_zip.pt": ("gru, fc", "io.npz"),
-    "sd_legacy.pt": ("gru, fc", "io.npz"),
-    "sd_dataparallel.pt": ("gru, fc", "io.npz"),
-    "sd_bf16.pt": ("gru, fc", "io.npz"),
-    "ckpt_lightning.ckpt": ("gru, fc", "io.npz"),
-    "full_module.pt": ("gru, fc", "io.npz"),
-    "model.safetensors": ("gru, fc", "io.npz"),
-    "jit_trace.pt": ("gru, fc", "io.npz"),
-    "export.pt2": (None, "io.npz"),
-    "sd_weightnorm_new.pt": ("gru, fc", "sd_weightnorm_new_io.npz"),
-    "list_params.pt": ("gru, fc", "io.npz"),
-    "sd_dynquant.pt": ("gru, fc", "io.npz"),
-    "b_lasthidden.pt": ("gru, last, fc", "b_lasthidden.npz"),
-    "d_bi.pt": ("gru, fc", "d_bi.npz"),
-    "h_nsnet2.pt": ("fc1:relu, gru1, gru2, fc2:relu, fc3:relu, fc4:sigmoid", "h_nsnet2.npz"),
-    "j_conv_causal.pt": ("conv:tanh, gru, fc", "j_conv_causal.npz"),
-    "k_norms.pt": ("bn, gru, ln, fc", "k_norms.npz"),
+TABLE = """\
+| file | files | holds | largest difference, or the refusal |
+| --- | ---: | --- | --- |
+"""
+
+SECTIONS = {
+    "pytorch": "ONNX files of PyTorch",
+    "gru_operator": "The GRU operator of ONNX alone",
+    "onnxruntime": "ONNX files that onnxruntime changed",
+    "keras3": "Keras 3",
+    "keras2": "Keras 2",
+    "keras": "Keras, more kinds",
+    "torch": "PyTorch checkpoints and programs",
 }
-"""Files, the description of their layers, and where the answers are."""
+"""The titles of the tables, by the beginning of the folder's name."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """What became of one file."""
-
-    file: str
-    source: str
-    holds: str
-    result: str
-
-    def __str__(self) -> str:
-        cells = (f"`{self.file}`", self.source, self.holds, self.result)
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+def pattern(file: str) -> str:
+    """Return what stands for a file and others of its kind."""
+    folder, _, name = file.partition("/")
+    first, *others = name.split(".")
+    if folder.startswith("pytorch"):
+        return f"{first}.{others[0]}*.onnx"
+    if folder == "keras3":
+        return f"*.{name.partition('.')[2]}" if name.endswith(".onnx") else f"{first}.*"
+    return f"{first}.*" if folder == "keras" else name
 
 
-def rows() -> Iterator[Row]:
-    """Convert every file, and compare."""
-    for path in sorted(onnx_graphs.DATA.glob("*.onnx")):
-        if ".decomp." in path.name:  # of other weights than those whose answers are stored
-            continue
-        yield _row(path, None, *onnx_graphs.stored(path.name))
-    for name, (layers, answers) in TORCH.items():
-        arrays = checkpoints.stored(answers)
-        x, y = (arrays["x"], arrays["y"]) if "x" in arrays else (arrays["in_x"], arrays["out_y"])
-        yield _row(checkpoints.DATA / name, layers, {"x": x}, {"y": y})
-
-
-def _row(path: Path, layers: str | None, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> Row:
-    file = f"{path.parent.name}/{path.name}"
-    try:
-        model = convert(path, layers, reference=False)
-    except GrurtError as error:
-        return Row(file, "", "", f"refused: {str(error).removeprefix(path.name + ': ')}")
-    source = model.source.producer or model.source.format
-    holds = ", ".join(dict.fromkeys(layer.kind for layer in model.layers))
-    return Row(file, source, holds, f"{_difference(model, inputs, expected):.1e}")
-
-
-def _difference(model: grurt.Model, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
-    names = [port.name for port in model.signature.inputs]
-    given = inputs if set(names) <= inputs.keys() else dict(zip(names, inputs.values(), strict=True))
-    found = model.run(given)
-    pairs = [(found[name], array) for name, array in expected.items()] if expected.keys() == found.keys() else []
-    pairs = pairs or list(zip(found.values(), expected.values(), strict=False))
-    return max(float(np.abs(array - answer).max()) for array, answer in pairs)
-
-
-def page() -> str:
+def page(outcomes: Iterable[Outcome]) -> str:
     """Return the page."""
-    return HEADER + "\n".join(map(str, rows())) + "\n"
+    everything = list(outcomes)
+    sections: dict[str, dict[tuple[str, str], list[Outcome]]] = {}
+    for outcome in everything:
+        folder = outcome.file.partition("/")[0]
+        title = next(SECTIONS[start] for start in SECTIONS if folder == start or folder.startswith(f"{start}_"))
+        kinds = ", ".join(dict.fromkeys(layer.kind for layer in outcome.model.layers)) if outcome.model else ""
+        sections.setdefault(title, {}).setdefault((pattern(outcome.file), kinds), []).append(outcome)
+    converted = sum(outcome.model is not None for outcome in everything)
+    text = HEADER.format(converted=converted, refused=len(everything) - converted)
+    for title in SECTIONS.values():
+        text += f"\n## {title}\n\n{TABLE}"
+        text += "".join(_line(*key, group) for key, group in sections.get(title, {}).items())
+    return text
+
+
+def _line(name: str, kinds: str, group: list[Outcome]) -> str:
+    cells = (f"`{name}`", str(len(group)), kinds, _result(group))
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+
+def _result(group: list[Outcome]) -> str:
+    if group[0].model is None:
+        return "refused: " + re.sub(r"\(/|\bnode '[^']*'", "node", group[0].refusal)
+    differences = [outcome.difference for outcome in group if outcome.difference is not None]
+    if not differences:
+        return "converted; there are no answers to compare with"
+    worst = max(differences)
+    return "below 2e-6" if worst < TOLERANCE else f"{worst:.0e}, rounded to 16 bits by the source"
+
+
+def outcomes(folder: Path) -> list[Outcome]:
+    """Convert all files; the collection is unpacked to a folder."""
+    return [*collection(folder), *checkpoints(), *keras_files()]
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        PAGE.write_text(page(outcomes(Path(name))), encoding="utf-8")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +109,25 @@ def test_convert_fails_where_the_answers_differ(tmp_path: Path, monkeypatch: pyt
     result = invoke("convert", ONNX, "-o", tmp_path / "model.grurt")
     assert result.exit_code == 1
     assert "which is above the tolerance of 1e-04" in result.stdout
+
+
+def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = STATE_DICT.parent.parent
+    for name, source in {
+        "model.onnx": ONNX,
+        "model.keras": data / "keras" / "k3_two_layers.keras",
+        "weights.pt": data / "torch" / "b_lasthidden.pt",
+        "model.weights.h5": data / "keras" / "k3_residual.weights.h5",
+        "model.json": data / "keras" / "k3_residual.json",
+    }.items():
+        shutil.copy(source, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^ +grurt (convert .*)$", succeed("convert", "--help"), re.MULTILINE)
+    assert len(lines) == 4
+    for line in lines:
+        assert "wrote model.grurt" in succeed(*shlex.split(line))
+    (line,) = re.findall(r"^ +grurt (inspect .*)$", succeed("inspect", "--help"), re.MULTILINE)
+    assert succeed(*shlex.split(line)).startswith("from keras model.weights.h5")
 
 
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +323,6 @@ def test_verify_says_why_the_source_gave_no_answers(monkeypatch: pytest.MonkeyPa
 
 
 def test_results_are_plain_text_on_a_terminal_too() -> None:
-    text = Terminal("inspect", MODEL_PATH).read_to_end()
+    text = Terminal("verify", MODEL_PATH).read_to_end()
     assert "\x1b" not in text
-    assert text.replace("\r\n", "\n") == succeed("inspect", MODEL_PATH)
+    assert text.replace("\r\n", "\n") == succeed("verify", MODEL_PATH)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import models
 import numpy as np
+from commandline import Terminal, succeed
 
 import grurt
 from grurt.cli.picture import draw
@@ -48,9 +52,9 @@ def test_branches_and_merges() -> None:
         "○      x      4 numbers",
         "●      p      linear 4, 20 weights",
         "├─╮",
-        "│ ●    there  gru 4, 120 weights, keeps 4 numbers",
+        "│ ●    there  gru 4, 120 weights, a state of 4 numbers",
         "├─│─╮",
-        "│ │ ●  back   gru 4, 120 weights, keeps 4 numbers, direction=reverse",
+        "│ │ ●  back   gru 4, 120 weights, a state of 4 numbers, direction=reverse",
         "│ ├─╯",
         "│ ●    both   concat 4 → 8",
         "│ ●    q      linear 8 → 4, 36 weights",
@@ -63,7 +67,7 @@ def test_branches_and_merges() -> None:
 def test_ascii() -> None:
     lines = draw(summarize(branches()), ascii_only=True)
     assert all(line.isascii() for line in lines)
-    assert lines[2:4] == ["+-+", "| *    there  gru 4, 120 weights, keeps 4 numbers"]
+    assert lines[2:4] == ["+-+", "| *    there  gru 4, 120 weights, a state of 4 numbers"]
 
 
 def test_narrow_terminals() -> None:
@@ -71,3 +75,23 @@ def test_narrow_terminals() -> None:
     assert max(map(len, lines)) == 24
     assert lines[3] == "│ ●    there  gru 4, 12…"
     assert draw(summarize(chain()), width=1)[0] == "…"
+
+
+def test_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    """The picture is cut, and the table leaves out what the picture shows; nothing of that where nobody looks."""
+    layers = [
+        grurt.GRU(name=name, inputs=("x",), input_size=40, hidden_size=40, clip=3.5, masked=False)
+        for name in ("a_layer_with_a_long_name", "another_one", "one_more")
+    ]
+    merged = grurt.Add(name="sum", inputs=tuple(layer.name for layer in layers))
+    inputs = [grurt.Input("x", 40)]
+    models.layer_model(*layers, merged, rng=np.random.default_rng(1), inputs=inputs).save(tmp_path / "model.grurt")
+    shown = Terminal("inspect", tmp_path / "model.grurt").read_to_end()
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) == 80
+    assert re.search(
+        r"^layer +kind +size +state +parameters +bytes +multiply-adds$", shown.replace("\r", ""), re.MULTILINE
+    )
+    piped = succeed("inspect", tmp_path / "model.grurt")
+    assert "multiply-adds  options\n" in piped
+    assert max(map(len, piped.splitlines())) > 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import pickle
@@ -20,6 +21,7 @@ from checkpoints import DATA
 
 from grurt.converters import convert, convert_onnx, read_state_dict
 from grurt.converters.detect import FileFormat, detect_format
+from grurt.converters.installed import is_installed
 from grurt.converters.reference import attach_reference, check_reference, with_reference
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.reference_run import ReferenceRun
@@ -196,13 +198,35 @@ def run_without(packages: str, code: str) -> str:
     return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True).stdout
 
 
-def test_state_dicts_need_no_framework_and_no_engine() -> None:
+def test_a_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keras_models").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.util.find_spec("keras_models") is not None
+    assert not is_installed("keras_models")
+    assert not is_installed("no_such_package")
+    assert is_installed("numpy")
+
+
+@pytest.mark.parametrize(
+    ("source", "layers"),
+    [
+        ("torch/sd_zip.pt", "gru, fc"),
+        ("torch/sd_legacy.pt", "gru, fc"),
+        ("torch/jit_trace.pt", "gru, fc"),
+        ("torch/model.safetensors", "gru, fc"),
+        ("torch/export.pt2", None),
+        ("keras/k3_two_layers.keras", None),
+        ("keras/k2_nested.h5", None),
+    ],
+)
+def test_files_need_no_framework_and_no_engine(source: str, layers: str | None) -> None:
+    frameworks = "torch onnx onnxruntime numba llvmlite scipy keras tensorflow h5py"
     code = (
         "from grurt.converters import convert\n"
-        f"model = convert({str(DATA / 'sd_zip.pt')!r}, layers='gru, fc', reference=False)\n"
-        "print(model.source.notes, sorted({'numba', 'llvmlite', 'torch', 'onnx', 'scipy'} & set(sys.modules)))"
+        f"model = convert({str(DATA.parent / source)!r}, layers={layers!r}, reference=False)\n"
+        f"print(model.parameter_count > 0, sorted(set({frameworks!r}.split()) & set(sys.modules)))"
     )
-    assert run_without("torch onnx onnxruntime numba", code) == "() []\n"
+    assert run_without(frameworks, code) == "True []\n"
 
 
 def test_without_torch_the_model_has_no_reference_run() -> None:

@@ -19,7 +19,7 @@ from grurt.layers import GRU
 TOLERANCE = 2e-6
 HALF_TOLERANCE = 1e-2  # Keras rounded every result to 16 bits
 HALF = ("k3_half", "k3_bfloat16")
-REFUSED = ("k3_backwards", "k3_masked_backwards")
+REFUSED = ("k3_masked_backwards",)
 SPECIAL = ("k3_stateful",)
 
 FILES = [
@@ -68,6 +68,17 @@ def test_a_stateful_model_is_a_stream() -> None:
     stream = load(DATA / "k3_stateful.keras").stream()
     np.testing.assert_allclose(stream.run(x), first, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(stream.run(x), second, rtol=0, atol=TOLERANCE)
+
+
+def test_outputs_that_go_backwards_do_so_where_the_source_is_imitated() -> None:
+    model = load(DATA / "k3_backwards.keras")
+    inputs, (expected,) = answers(DATA / "k3_backwards.keras")
+    assert model.signature.outputs[0].backwards  # type: ignore[union-attr]
+    assert model.source.notes == (
+        "Model.run of a mapping gives the output 'dense' from the last timestep to the first, as Keras does",
+    )
+    assert model.unstreamable_reason is not None
+    np.testing.assert_allclose(model.run(inputs["x"]), expected[:, ::-1], rtol=0, atol=TOLERANCE)
 
 
 def test_names_shapes_and_states_are_those_of_keras() -> None:

@@ -288,16 +288,28 @@ def test_models_that_are_refused(name: str, change: Change, message: str, tmp_pa
     refused(tmp_path, name, change, message)
 
 
-def test_outputs_that_go_backwards_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="found an output whose timesteps go backwards"):
-        convert(DATA / "k3_backwards.keras")
-
-
 def test_masks_that_keras_leaves_in_order_are_refused() -> None:
     with pytest.raises(
         UnsupportedError, match="found a masked sequence that go_backwards=True has reversed, with a mask"
     ):
         convert(DATA / "k3_masked_backwards.keras")
+
+
+def test_products_of_masked_sequences_in_reverse_order(tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        last = layer_of(config, "gru_1")
+        last.update(class_name="Multiply", config={"name": "gru_1"})
+        (node,) = last["inbound_nodes"]
+        node["args"] = [[node["args"][0]] * 2]
+
+    refused(
+        tmp_path, "k3_masked_backwards", change, "'gru_1' .Multiply.: found a masked sequence that go_backwards=True"
+    )
+
+
+def test_masked_sequences_that_early_keras_3_merged(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"found masked sequences that Keras before 3\.4 merges without regard"):
+        convert(edited(tmp_path, "k3_masked_merge", lambda config: None, version="3.3.3"))
 
 
 def test_sequences_in_both_orders_are_not_merged(tmp_path: Path) -> None:

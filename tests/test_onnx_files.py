@@ -21,7 +21,8 @@ REFUSED = {
 }
 CONVERTED = sorted(path.name for path in DATA.glob("*.onnx") if path.name not in REFUSED)
 SEVERAL_AXES = {"gru_op_bi_lbr1.onnx", "gru_op_seqlens.onnx", "i_packed_sorted.ts.op18.onnx"}
-SEVERAL_AXES |= {"m_dualpath_step.dyn.op18.onnx", "m_seq2seq.dyn.op18.onnx"}
+SEVERAL_AXES |= {"m_dualpath_step.dyn.op18.onnx", "m_dualpath_step.ts.op18.onnx", "n_complex_mask.ts.op18.onnx"}
+SEVERAL_AXES |= {"m_seq2seq.dyn.op18.onnx", "m_seq2seq.ts.op18.onnx"}
 """Files with lengths, positions or stages: `test_onnx_topologies` runs such models in other sizes."""
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch_topologies
+import torch_variants
 from onnx_graphs import TOLERANCE
 from test_onnx_exports import check, exported
 from torch_networks import Network
-from torch_topologies import NETWORKS, REFUSED
 
 import grurt
 from grurt.converters.onnx import convert_onnx_bytes
 from grurt.errors import GrurtError
 
+NETWORKS = torch_topologies.NETWORKS | torch_variants.NETWORKS
+REFUSED = torch_topologies.REFUSED | torch_variants.REFUSED
+
 FROZEN = {"token_decoder"}
 """Whose second input holds tokens."""
 
-QUICK_DYNAMO = ["loop", "grouped", "context", "dual_path_states"]
+QUICK_DYNAMO = ["loop", "grouped", "context", "dual_path_states", "complex_mask"]
 
 
 def converted(data: bytes) -> grurt.Model:
@@ -49,6 +53,11 @@ def check_everything(name: str, *, dynamo: bool, opset: int) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torchscript_exporter(name: str) -> None:
     check_everything(name, dynamo=False, opset=18)
+
+
+@pytest.mark.parametrize("name", torch_variants.SMALLEST_OPSETS)
+def test_operators_of_earlier_versions(name: str) -> None:
+    check_everything(name, dynamo=False, opset=torch_variants.SMALLEST_OPSETS[name])
 
 
 @pytest.mark.parametrize("name", QUICK_DYNAMO)

@@ -1,12 +1,10 @@
-"""Programs of torch.export: networks exported just now, against what torch gives; and what is refused."""
+"""Programs of torch.export: networks exported just now, against what torch gives."""
 
 from __future__ import annotations
 
 import io
-import json
 import warnings
-import zipfile
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +13,49 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import DATA, entries, zipped
+from programs import TOLERANCE, X, check, exported, network_of, resized
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_networks import NETWORKS, Net, Network
+from torch_networks import NETWORKS, Network
+from torch_topologies import NETWORKS as TOPOLOGIES
+from torch_topologies import REFUSED as REFUSED_TOPOLOGIES
 
-import grurt
 from grurt.converters import convert
-from grurt.errors import ConversionError, DescriptionError, UnsupportedError
+from grurt.errors import UnsupportedError
 
-TOLERANCE = 2e-6
 AUTO = torch.export.Dim.AUTO
 
 
-def exported(network: Network, path: Path, *, decompose: bool = False, **options: Any) -> None:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns about itself
-        program = torch.export.export(network.module, network.inputs, **options)
-        torch.export.save(program.run_decompositions() if decompose else program, path)
+QUICK = (
+    "softmax",
+    "prelu",
+    "dropout",
+    "one_step_with_state",
+    "unbatched_with_states",
+    "time_first_last",
+    "last_state_too",
+)
+QUICK += ("linear_of_states", "steps_as_rows", "bidirectional_states", "states_of_a_list", "states_apart", "batch_norm")
+QUICK += (
+    "learned_state",
+    "skip",
+    "layer_norms",
+    "convolution",
+    "univariate",
+    "two_inputs",
+    "two_outputs",
+    "cells_stacked",
+)
+QUICK += ("loop", "hand_made_cell", "grouped", "bridge_of_directions", "token_decoder", "context", "dual_path_states")
+QUICK += ("causal_convolutions", "modules_used_twice", "several_heads", "attention", "generator", "mean_over_time")
 
 
-def check(model: grurt.Model, network: Network, inputs: tuple[Tensor, ...]) -> None:
-    with torch.no_grad():
-        answers = network.module(*inputs)
-    found = model.run({port.name: array.numpy() for port, array in zip(model.signature.inputs, inputs, strict=True)})
-    for array, expected in zip(found.values(), answers if isinstance(answers, tuple) else (answers,), strict=True):
-        np.testing.assert_allclose(array, expected.numpy(), rtol=0, atol=TOLERANCE, strict=True)
+def some_quick(names: Iterable[str]) -> list[Any]:
+    """Return the names as parameters, of which all but some are left to long runs."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in names]
 
 
-def resized(model: grurt.Model, network: Network, **sizes: int) -> tuple[Tensor, ...]:
-    return tuple(
-        torch.randn([sizes.get(axis, size) for axis, size in zip(port.axes, array.shape, strict=True)])
-        for port, array in zip(model.signature.inputs, network.inputs, strict=True)
-    )
-
-
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_quick(NETWORKS))
 def test_networks_of_every_kind(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
     exported(network, tmp_path / "program.pt2")
@@ -60,6 +66,45 @@ def test_networks_of_every_kind(name: str, tmp_path: Path) -> None:
     check(model, network, resized(model, network, batch=3, time=7))
 
 
+@pytest.mark.parametrize("name", some_quick(TOPOLOGIES))
+def test_networks_of_several_grus(name: str, tmp_path: Path) -> None:
+    network = TOPOLOGIES[name]
+    exported(network, tmp_path / "program.pt2")
+    model = convert(tmp_path / "program.pt2")
+    assert model.reference_run is not None, model.source.notes
+    check(model, network, network.inputs)
+
+
+@pytest.mark.parametrize("name", some_quick(REFUSED_TOPOLOGIES))
+def test_networks_that_no_stream_computes(name: str, tmp_path: Path) -> None:
+    exported(REFUSED_TOPOLOGIES[name][0], tmp_path / "program.pt2")
+    with pytest.raises(UnsupportedError, match=rf"the operator is not supported|{REFUSED_TOPOLOGIES[name][1]}"):
+        convert(tmp_path / "program.pt2", reference=False)
+
+
+@pytest.mark.parametrize("name", ["softmax", "convolution", "several_heads"])
+def test_strict_exports(name: str, tmp_path: Path) -> None:
+    network = (NETWORKS | TOPOLOGIES)[name]
+    exported(network, tmp_path / "program.pt2", strict=True)
+    check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
+
+
+DECOMPOSED = ("softmax", "dropout", "states_flattened", "bidirectional_states", "bidirectional_last_states")
+DECOMPOSED += ("layer_norms", "batch_norm", "convolution", "cells", "cells_stacked")
+DECOMPOSED += ("loop", "grouped", "context", "token_decoder")
+
+
+@pytest.mark.parametrize("name", some_quick(DECOMPOSED))
+def test_decomposed_programs(name: str, tmp_path: Path) -> None:
+    """Whose GRUs are copies of a cell for each timestep, and become GRUs again, for sequences of any length."""
+    network = (NETWORKS | TOPOLOGIES)[name]
+    exported(network, tmp_path / "program.pt2", decompose=True)
+    model = convert(tmp_path / "program.pt2", reference=False)
+    check(model, network, network.inputs)
+    if name in NETWORKS and model.signature.inputs[0].axes[0] == "batch":
+        check(model, network, resized(model, network, batch=3, time=7))
+
+
 @pytest.mark.parametrize("name", ["softmax", "two_outputs", "layer_norms", "learned_state"])
 def test_open_sizes(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
@@ -67,13 +112,6 @@ def test_open_sizes(name: str, tmp_path: Path) -> None:
     exported(network, tmp_path / "program.pt2", dynamic_shapes={"inputs": (axes,)})
     model = convert(tmp_path / "program.pt2")
     check(model, network, resized(model, network, batch=3, time=7))
-
-
-def network_of(forward: Callable[..., Any], *inputs: Tensor, **modules: nn.Module) -> Network:
-    return Network(Net(forward, **modules).eval(), inputs, {})
-
-
-X = torch.randn(2, 5, 4)
 
 
 class Tied(nn.Module):
@@ -126,12 +164,6 @@ def test_weight_normalization_of_a_gru(tmp_path: Path) -> None:
     check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
-def test_a_decomposed_cell_is_recognised(tmp_path: Path) -> None:
-    network = NETWORKS["cells"]
-    exported(network, tmp_path / "program.pt2", decompose=True)
-    check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_other_dtypes(dtype: torch.dtype, tmp_path: Path) -> None:
     network = network_of(lambda net, x: net.fc(net.gru(x)[0]), X, gru=nn.GRU(4, 8), fc=nn.Linear(8, 3))
@@ -177,102 +209,3 @@ def test_the_old_layout(tmp_path: Path) -> None:
         (tmp_path / "old.pt2").write_bytes(old_layout(DATA / "export.pt2"))
     model, same = (convert(path, reference=False) for path in (tmp_path / "old.pt2", DATA / "export.pt2"))
     assert model.fingerprint == same.fingerprint
-
-
-REFUSED: dict[str, tuple[Network, str]] = {
-    "lstm": (
-        network_of(lambda net, x: net.rnn(x)[0], X, rnn=nn.LSTM(4, 8)),
-        r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
-    ),
-    "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, found none; if it was"),
-    "looks_ahead": (
-        network_of(
-            lambda net, x: net.gru(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
-            X,
-            conv=nn.Conv1d(4, 4, 3, padding=1),
-            gru=nn.GRU(4, 8, batch_first=True),
-        ),
-        "expected padding by 2 timesteps before the first and none after the last, got 1 and 1",
-    ),
-    "mean": (
-        network_of(lambda net, x: net.gru(x)[0].mean(1), X, gru=nn.GRU(4, 8, batch_first=True)),
-        r"\(torch\.ops\.aten\.mean\.dim\): the operator is not supported; supported are GRU, linear",
-    ),
-    "training": (
-        Network(nn.Sequential(nn.Dropout(0.5), nn.GRU(4, 8)).train(), (X,), {}),
-        r"call model\.eval\(\) before the export|packed sequences, or in training mode",
-    ),
-    "in_place": (
-        network_of(
-            lambda net, x: (lambda y: y.transpose(1, 2).relu_().transpose(1, 2) + y)(net.gru(x)[0]),
-            X,
-            gru=nn.GRU(4, 8, batch_first=True),
-        ),
-        "in place, which others see too; use the form without inplace=True",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_programs_that_are_refused(name: str, tmp_path: Path) -> None:
-    network, message = REFUSED[name]
-    exported(network, tmp_path / "program.pt2")
-    with pytest.raises(UnsupportedError, match=message):
-        convert(tmp_path / "program.pt2")
-
-
-def test_a_decomposed_gru_is_refused_with_advice(tmp_path: Path) -> None:
-    network = NETWORKS["softmax"]
-    exported(network, tmp_path / "program.pt2", decompose=True)
-    with pytest.raises(UnsupportedError, match=r"expected a GRU, found none; .* before run_decompositions\(\)"):
-        convert(tmp_path / "program.pt2")
-
-
-def test_a_program_needs_no_description() -> None:
-    with pytest.raises(DescriptionError, match=r"a program of torch\.export holds the architecture itself"):
-        convert(DATA / "export.pt2", "gru, fc")
-
-
-def changed(change: Callable[[Any], None], entry: str = "models/model.json") -> bytes:
-    files = entries(DATA / "export.pt2")
-    name = next(name for name in files if name.endswith(entry))
-    document = json.loads(files[name])
-    change(document)
-    return zipped(files | {name: json.dumps(document).encode()})
-
-
-def weight(document: Any) -> Any:
-    return next(iter(document["config"].values()))
-
-
-WEIGHTS = "data/weights/model_weights_config.json"
-
-
-@pytest.mark.parametrize(
-    ("change", "entry", "message"),
-    [
-        (lambda d: d["schema_version"].update(major=99), "models/model.json", "expected version 5 to 9 of torch's"),
-        (lambda d: d.pop("graph_module"), "models/model.json", r"torch's export schema, found damage \(KeyError"),
-        (lambda d: d["graph_module"]["graph"]["nodes"][0].pop("inputs"), "models/model.json", "found damage"),
-        (lambda d: d["graph_module"]["graph"]["nodes"][-1].update(inputs=[]), "models/model.json", "is no tensor"),
-        (lambda d: weight(d).update(path_name="weight_99"), WEIGHTS, "expected an entry '.*weight_99', found none"),
-        (lambda d: weight(d).update(use_pickle=True), WEIGHTS, "expected the bytes of a plain tensor, found a pickled"),
-        (lambda d: weight(d).pop("tensor_meta"), WEIGHTS, "expected its place, size and strides; the file is damaged"),
-        (lambda d: weight(d)["tensor_meta"].update(dtype=11), WEIGHTS, "expected one of the dtypes .*'number 11'"),
-        (lambda d: weight(d)["tensor_meta"].update(storage_offset={"as_int": -1}), WEIGHTS, "that are not negative"),
-        (lambda d: weight(d)["tensor_meta"].update(storage_offset={"as_int": 99}), WEIGHTS, "inside its storage"),
-        (lambda d: d["config"].popitem(), WEIGHTS, "expected the weight '.*' in the archive, found none"),
-        (lambda d: d.update(config=3), WEIGHTS, "expected the weights' places in 'model_weights_config"),
-    ],
-)  # fmt: skip
-def test_damaged_programs(change: Callable[[Any], None], entry: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "program.pt2").write_bytes(changed(change, entry))
-    with pytest.raises(ConversionError, match=message):
-        convert(tmp_path / "program.pt2", reference=False)
-
-
-def test_an_archive_without_a_program(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "empty.pt2", "w") as archive:
-        archive.writestr("a/archive_format", "pt2")
-    with pytest.raises(UnsupportedError, match="expected one program in models/, found 0; write it with torch"):
-        convert(tmp_path / "empty.pt2")

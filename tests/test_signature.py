@@ -47,6 +47,7 @@ def value(**options: object) -> grurt.ValuePort:
         (value(positions=2, axes=("batch", "batch_position", "time", "feature")), "hold the batch twice"),
         (state(positions=2, axes=("batch", "position", "feature")), "expected GRU layers of one hidden size"),
         (state(groups=2), r"port 'h': the axes .* do not fit 1 states"),
+        (value(backwards=True, axes=("batch", "feature")), "port 'y': expected a time axis that goes backwards"),
     ],
 )
 def test_ports_that_do_not_fit(port: Port, message: str) -> None:
@@ -68,6 +69,7 @@ def test_ports_that_do_not_fit(port: Port, message: str) -> None:
             grurt.Signature((X, grurt.LengthsPort(name="lens", dtype="float32", axes=("batch",))), (Y,)),
             "port 'lens': expected lengths of integers",
         ),
+        (grurt.Signature((X, LENGTHS), (value(backwards=True),)), "port 'y': expected timesteps in order"),
     ],
 )
 def test_lengths_that_do_not_fit(signature: grurt.Signature, message: str) -> None:

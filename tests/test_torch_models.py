@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,36 @@ def test_learned_initial_state(layers: int, bidirectional: bool, tmp_path: Path)
     np.testing.assert_allclose(model.run(xs.numpy()), expected, atol=TOLERANCE, rtol=0)
 
 
+class EncoderDecoder(nn.Module):
+    """As in docs/conversion.md."""
+
+    def __init__(self, layers: int = 1) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.GRU(4, 5, batch_first=True), nn.GRU(3, 5, layers, batch_first=True)
+        self.fc = nn.Linear(5, 2)
+
+    def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.fc(self.decoder(target, self.encoder(source)[1])[0])
+        return result
+
+
+def test_a_state_that_is_handed_over(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "conversion.md").read_text(encoding="utf-8")
+    (text,) = (block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "encoder" in block)
+    (tmp_path / "layers.toml").write_text(text)
+    module = randomize(EncoderDecoder(), 1)
+    model = convert(save(tmp_path, module.state_dict()), layers=tmp_path / "layers.toml")
+    source, target = torch.randn(2, 7, 4), torch.randn(2, 6, 3)
+    with torch.no_grad():
+        expected = module(source, target).numpy()
+    found = model.run({"source": source.numpy(), "target": target.numpy()})
+    assert isinstance(found, dict)
+    np.testing.assert_allclose(found["y"], expected, atol=TOLERANCE, rtol=0)
+    assert model.reference_run is not None
+    with pytest.raises(DescriptionError, match="expected a GRU of one layer and direction to begin with a value, 'h'"):
+        convert(save(tmp_path, EncoderDecoder(2).state_dict()), layers=tmp_path / "layers.toml")
+
+
 def test_gru_cell(tmp_path: Path) -> None:
     cell = randomize(nn.GRUCell(3, 5), 1)
     model = convert(
@@ -305,7 +336,7 @@ def test_gate_blocks_change_places() -> None:
         ("gru, last, last, fc", "expected a sequence, got a single vector"),
         ("gru, (add), fc", "expected 2 to 64 inputs, got 1"),
         ("gru, (activation), fc", "layer 'activation': expected functions, found none"),
-        ("gru(initial_state=h0), fc", "initial_state: expected a tensor, found none called 'h0'"),
+        ("gru(initial_state=h0), fc", "initial_state: expected a tensor or an earlier layer, found none called 'h0'"),
         ("gru(initial_state=fc.weight), fc", "gru.initial_state: expected shape|expected the initial states"),
         (
             [LayerDescription(module="gru", inputs=("y",))],
@@ -387,6 +418,22 @@ def test_missing_description_shows_the_tensors_and_one_that_fits(name: str, sugg
     assert f'A description that would fit: --layers "{suggestion}"\n' in message
     assert "(24, 8)\n" in message
     assert from_stored(name, suggestion).parameter_count > 0
+
+
+def test_suggestion_for_a_gru_that_is_none(tmp_path: Path) -> None:
+    weights = {"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2), "g.weight_ih": torch.tensor(1.0)}
+    with pytest.raises(DescriptionError, match='--layers "fc, g"'):
+        convert(save(tmp_path, weights | {"g.weight_hh": torch.ones(6, 2)}), reference=False)
+
+
+def test_what_weights_do_not_show_is_noted(tmp_path: Path) -> None:
+    modules = nn.ModuleDict({"conv": nn.Conv1d(3, 4, 2), "ln": nn.LayerNorm(4), "gru": nn.GRU(4, 5)})
+    path = save(tmp_path, modules.state_dict())
+    assert convert(path, layers="conv, ln, gru", reference=False).source.notes == (
+        "conv: taken as causal, padded with zeros on the left only",
+        "ln: taken as a LayerNorm; the weights of a GroupNorm or InstanceNorm look alike",
+    )
+    assert len(convert(path, layers="conv, ln(layer_norm), gru", reference=False).source.notes) == 1
 
 
 def test_suggestion_leaves_out_what_is_no_layer() -> None:

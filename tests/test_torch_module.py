@@ -80,6 +80,10 @@ CHAINS = {
         nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.LayerNorm(4, eps=0.1), nn.Identity(), nn.GRU(4, 5, 2)),
         torch.randn(6, 2, 3),
     ),
+    "a module in two places": (
+        nn.Sequential(shared := nn.Linear(3, 3), nn.Tanh(), shared, nn.GRU(3, 5, batch_first=True)),
+        torch.randn(2, 6, 3),
+    ),
     "nested, batch first": (
         nn.Sequential(nn.Sequential(nn.Linear(3, 4, bias=False), nn.GELU("tanh")), nn.GRU(4, 5, batch_first=True)),
         torch.randn(2, 6, 3),

@@ -170,6 +170,13 @@ def test_other_parametrizations_are_refused(tmp_path: Path) -> None:
         read_state_dict(save(tmp_path, module.state_dict()))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch calls this spectral_norm old
+def test_spectral_normalization_is_refused(tmp_path: Path) -> None:
+    module = torch.nn.utils.spectral_norm(torch.nn.Linear(3, 4))
+    with pytest.raises(UnsupportedError, match=r"found spectral_norm; call torch\.nn\.utils\.remove_spectral_norm"):
+        read_state_dict(save(tmp_path, module.state_dict()))
+
+
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConversionError, match=r"tensor 'w': expected a magnitude for each row of \(3, 4\), found \(2, 1\)"
@@ -184,9 +191,36 @@ def test_quantized_checkpoints_are_refused() -> None:
         read_state_dict(DATA / "sd_dynquant.pt")
 
 
-def test_tensors_without_names_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="found a list of tensors, which have no names"):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # torch's quantization warns of itself
+@pytest.mark.parametrize("scripted", [False, True])
+def test_quantized_modules_are_refused(scripted: bool, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.GRU(4, 5))
+    quantized = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear, torch.nn.GRU})
+    path = tmp_path / "model.pt"
+    torch.jit.script(quantized).save(path) if scripted else torch.save(quantized, path)
+    with pytest.raises(UnsupportedError, match=r"module '.+': expected floating point, found a weight that torch has"):
+        read_state_dict(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+def test_frozen_programs_are_refused(tmp_path: Path) -> None:
+    torch.jit.freeze(torch.jit.script(torch.nn.Linear(3, 4).eval())).save(tmp_path / "model.pt")
+    with pytest.raises(ConversionError, match="found one without, such as a TorchScript program that was frozen"):
+        read_state_dict(tmp_path / "model.pt")
+
+
+def test_tensors_without_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="found a list of tensors, without names"):
         read_state_dict(DATA / "list_params.pt")
+    with pytest.raises(UnsupportedError, match="found a tensor, without names"):
+        read_state_dict(save(tmp_path, torch.ones(3)))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_legacy_files_of_every_protocol(protocol: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"w": torch.ones(3)}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    np.testing.assert_array_equal(read_state_dict(path)["w"], [1, 1, 1])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def read_arrays(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
 def _array(name: str, data: bytes) -> Array:
     try:
         shape, fortran_order, dtype, begin = _header(data)
-    except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError, Warning) as error:
         raise ConversionError(f"array {name!r}: expected a sound .npy entry, found damage: {error}") from error
     if dtype.hasobject:
         raise UnsupportedError(
@@ -88,7 +89,9 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     length = int.from_bytes(data[8:begin], "little")
     if length > _MAX_HEADER:
         raise ValueError(f"a header of {length} bytes")
-    fields = ast.literal_eval(data[begin : begin + length].decode("latin1").strip())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the parser warns of strange texts; no header that NumPy wrote is one
+        fields = ast.literal_eval(data[begin : begin + length].decode("latin1").strip())
     shape, dtype = fields["shape"], npy.descr_to_dtype(fields["descr"])
     if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
         raise ValueError(f"the shape {shape}")
@@ -102,5 +105,5 @@ def _numbers(name: str, array: Array) -> Array:
         )
     if array.dtype.kind != "f":
         return array
-    with np.errstate(over="ignore"):  # what overflows becomes infinite; the model refuses it by name
+    with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
         return array.astype(np.float32)

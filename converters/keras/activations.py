@@ -90,7 +90,7 @@ def recipe(layer: Layer, key: str, value: Any) -> Recipe:
         kind, inner = value.get("class_name"), value.get("config")
         if kind != "function":
             config = Config(f"{layer.where}: {key} ({str(kind)[:100]})", inner)
-            if kind not in LAYERS:
+            if not isinstance(kind, str) or kind not in LAYERS:
                 raise config.unsupported("a layer that is no activation", "use one of Keras's activation functions")
             found = LAYERS[kind](config)
             config.policy()

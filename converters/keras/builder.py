@@ -196,3 +196,12 @@ def same_time(layer: Layer, tensors: Iterable[Tensor]) -> None:
             f"{layer.where}: found a sequence that go_backwards=True has reversed beside one in order; "
             "use Bidirectional, which reverses it back"
         )
+
+
+def check_mask_order(layer: Layer, tensor: Tensor) -> None:
+    """Raise UnsupportedError for a masked sequence in reverse order: Keras leaves its mask in order."""
+    if tensor.backwards and tensor.mask is not None:
+        raise layer.unsupported(
+            "a masked sequence that go_backwards=True has reversed, with a mask that Keras leaves in order",
+            "use Bidirectional, which reverses the sequence back",
+        )

@@ -170,5 +170,5 @@ def _decode(data: bytes, dtype: str) -> Array:
     array = np.frombuffer(data, dtype)
     if array.dtype.kind != "f":
         return array
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
+    with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN, and is refused by name
         return array.astype(np.float32)

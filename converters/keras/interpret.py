@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from grurt.errors import ConversionError, UnsupportedError
@@ -13,7 +12,7 @@ from .activations import LAYERS as ACTIVATIONS
 from .builder import Builder
 from .refusals import reason_against
 from .topology import MODELS, Call, Reference, read_topology, references
-from .values import Arguments, Kind, Layer, Tensor, make_layer
+from .values import Arguments, Layer, Tensor, make_layer
 from .weights import object_keys
 
 Handler = Callable[[Layer, Arguments, Builder], tuple[Tensor, ...]]
@@ -137,13 +136,3 @@ def _tensors(model: Layer, value: Any, results: Mapping[tuple[str, int], tuple[T
             "the file is damaged"
         )
     return found[value.index]
-
-
-def check_sequence(model: Layer, tensor: Tensor) -> Tensor:
-    """Raise UnsupportedError for an output whose timesteps are in reverse order."""
-    if tensor.kind is Kind.SEQUENCE and tensor.backwards:
-        raise model.unsupported(
-            "an output whose timesteps go backwards, as go_backwards=True with return_sequences=True makes it",
-            "wrap the layer in Bidirectional, or reverse its output with another layer that goes backwards",
-        )
-    return replace(tensor)

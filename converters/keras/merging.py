@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from grurt import layers
 from grurt.functions import Affine, Clip
 
-from .builder import Builder, same_time
+from .builder import Builder, check_mask_order, same_time
 from .values import Arguments, Kind, Layer, Tensor
 
 _VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
@@ -24,7 +25,34 @@ def merge(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
         rank = 3 if tensors[0].kind is Kind.SEQUENCE else 2
         layer.config.require("axis", (-1, rank - 1), "only features can be joined")
     layer.config.check_all_read()
-    return (join(layer, kind, tensors, build),)
+    if (3, 0) <= (layer.version.major, layer.version.minor) < (3, 4) and any(tensor.mask for tensor in tensors):
+        raise layer.unsupported(
+            "masked sequences that Keras before 3.4 merges without regard to all of their masks",
+            "load the model with a newer Keras, and save it again",
+        )
+    return (_multiply(layer, tensors, build) if kind == "Multiply" else join(layer, kind, tensors, build),)
+
+
+def _multiply(layer: Layer, tensors: Sequence[Tensor], build: Builder) -> Tensor:
+    """Return the product, in which since Keras 3 a masked timestep counts as 1, and as 0 where all are masked."""
+    if layer.version.major < 3 or len(tensors) == 1:
+        return join(layer, "Multiply", tensors, build)
+    for tensor in tensors:
+        check_mask_order(layer, tensor)
+    if len({tensor.mask for tensor in tensors}) > 1:
+        tensors = [_one_where_masked(tensor, build) for tensor in tensors]
+    product = join(layer, "Multiply", tensors, build)
+    if product.mask is None:
+        return product
+    return replace(product, value=build.masked(product.value, product.size, product.mask))
+
+
+def _one_where_masked(tensor: Tensor, build: Builder) -> Tensor:
+    if tensor.mask is None:
+        return tensor
+    ones = build.widened(build.function(tensor.mask, Affine(-1.0, 1.0)), tensor.size, 1)
+    inputs = (build.masked(tensor.value, tensor.size, tensor.mask), ones)
+    return replace(tensor, value=build.add(layers.Add(name=build.unique(f"{tensor.value}.kept"), inputs=inputs)))
 
 
 def merge_of_keras_1(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
+
 from grurt.layers import AnyInput, Input, Output, TokenInput
 from grurt.signature import Axis, DType, Port, Signature, StatePort, ValuePort
 
 from .builder import Builder, ModelInput
-from .interpret import check_sequence
 from .values import Kind, Layer, Tensor
 
 _FLOATS: dict[str, DType] = {"float32": "float32", "float64": "float64", "float16": "float16"}
@@ -57,9 +58,14 @@ def output_ports(model: Layer, names: Sequence[str], tensors: Sequence[Tensor], 
             continue
         tensor = build.value(model, tensor, Kind.SEQUENCE, Kind.SINGLE)
         axes: tuple[Axis, ...] = ("batch", "time", "feature")
-        if check_sequence(model, tensor).kind is Kind.SINGLE:
+        if tensor.kind is Kind.SINGLE:
             axes = ("batch", "feature")
-        ports.append(ValuePort(name=name, value=tensor.value, dtype="float32", axes=axes))
+        backwards = tensor.backwards and tensor.kind is Kind.SEQUENCE
+        if backwards:
+            build.note(
+                f"Model.run of a mapping gives the output {name!r} from the last timestep to the first, as Keras does"
+            )
+        ports.append(ValuePort(name=name, value=tensor.value, dtype="float32", axes=axes, backwards=backwards))
     return ports
 
 
@@ -72,7 +78,7 @@ def shown(ports: Sequence[Port]) -> tuple[list[Output], Signature]:
 def _named(port: Port) -> Port:
     if isinstance(port, StatePort):
         return port
-    return ValuePort(name=port.name, value=port.name, dtype=port.dtype, axes=port.axes)
+    return msgspec.structs.replace(port, value=port.name)
 
 
 def _unique(names: Sequence[str]) -> list[str]:

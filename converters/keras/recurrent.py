@@ -13,7 +13,7 @@ from grurt.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.layers import GRU
 
 from .activations import gate
-from .builder import Builder
+from .builder import Builder, check_mask_order
 from .config import Config
 from .hdf5 import Array
 from .values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
@@ -151,11 +151,7 @@ def _inputs(layer: Layer, args: Arguments, build: Builder, cells: int) -> tuple[
         if explicit.kind is not Kind.MASK or explicit.value == NOWHERE:
             raise layer.unsupported("a mask that is not made by Masking or mask_zero", "use one of these layers")
         source = replace(source, mask=None if explicit.value == EVERYWHERE else explicit.value)
-    if source.backwards and source.mask is not None:
-        raise layer.unsupported(
-            "a masked sequence that go_backwards=True has reversed, with a mask that Keras leaves in order",
-            "use Bidirectional, which reverses the sequence back",
-        )
+    check_mask_order(layer, source)
     return source, list(further) or [None] * cells
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import warnings
@@ -18,6 +17,7 @@ from grurt.model import Model
 from grurt.reference_run import ReferenceRun
 from grurt.signature import StatePort, ValuePort
 
+from ..installed import is_installed
 from ..sampling import BATCH, SEED, STEPS
 from .config import Version
 
@@ -57,9 +57,12 @@ def reference_run(model: Model, path: Path, version: Version, architecture: str 
         raise ConversionError("the file holds weights only")
     if any("float16" in note for note in model.source.notes):
         raise ConversionError("it computes in 16 bits, and grurt in float32")
-    if importlib.util.find_spec("keras") is None:
+    if not is_installed("keras"):
         raise ConversionError("keras is not installed")
-    keras = _import_keras()
+    try:
+        keras = _import_keras()
+    except ImportError as error:
+        raise ConversionError(f"keras cannot be imported: {error}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -82,7 +85,7 @@ def _import_keras() -> Any:
     if "keras" in sys.modules or "KERAS_BACKEND" in os.environ:
         import keras
     else:
-        installed = [name for name in _BACKENDS if importlib.util.find_spec(name) is not None]
+        installed = [name for name in _BACKENDS if is_installed(name)]
         if not installed:
             raise ConversionError("keras is installed without a backend: PyTorch, TensorFlow or JAX")
         os.environ["KERAS_BACKEND"] = installed[0]

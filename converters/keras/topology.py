@@ -84,7 +84,7 @@ def _renumbered(model: Layer, topology: Topology) -> Topology:
     Such a model counts its own making as call 0. Keras 1 and 2 write the numbers of its calls like that, from 1 on;
     Keras 3 does so only where it names the outputs of the outer model.
     """
-    classes = {name: item.get("class_name") for name, item in topology.layers.items()}
+    classes = {name: str(item.get("class_name")) for name, item in topology.layers.items()}
     if model.version.major >= 3:
         outputs = (
             replace(source, call=source.call - 1) if classes.get(source.layer) == "Functional" else source

@@ -28,6 +28,10 @@ class Role(Enum):
     POSITION = "position"
 
 
+REVERSED = object()
+"""The order of an axis that runs from its last element to the first."""
+
+
 class Axis:
     """An axis of a tensor.
 
@@ -44,7 +48,8 @@ class Axis:
     part_of
         The axis that this is a part of, or another order of: the two have one meaning.
     order
-        What sorted its elements, where that is not their own order: axes in different orders are never the same.
+        What sorted its elements, or `REVERSED`, where that is not their own order: axes in different orders are never
+        the same.
     """
 
     def __init__(
@@ -94,6 +99,18 @@ class Axis:
         if root._part_of is not None:
             root._part_of.require(role, node)
 
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the axis runs from the last element to the first."""
+        return self.root.order is REVERSED
+
+    def reversed(self) -> Axis:
+        """Return the axis with its elements in reverse order: of a reversed one, the one that it is the reverse of."""
+        root = self.root
+        if root.order is REVERSED and root._part_of is not None:
+            return root._part_of
+        return Axis(self.size, f"{self.where}, reversed", dynamic=self.dynamic, part_of=self, order=REVERSED)
+
     def unify(self, other: Axis, node: Node) -> None:
         """Learn that two axes are the same."""
         mine, others = self.root, other.root
@@ -101,7 +118,8 @@ class Axis:
             return
         if mine.order is not others.order:
             raise node.unsupported(
-                f"{self.where} meets {other.where} in another order", "sort both, or none, before they are combined"
+                f"{self.where} meets {other.where} in another order",
+                "sort or reverse both, or none, before they are combined",
             )
         if mine.size != others.size and not (mine.dynamic or others.dynamic):
             raise node.unsupported(
@@ -112,6 +130,8 @@ class Axis:
             mine.require(others.role, node)
         elif mine.role is not None:
             others.require(mine.role, node)
+        if mine.order is not None and mine._part_of is not None and others._part_of is not None:
+            mine._part_of.unify(others._part_of, node)
         mine._part_of = mine._part_of or others._part_of
         others._same_as = mine
 
@@ -170,7 +190,7 @@ def _distribute(axes: Iterable[Axis], shape: Sequence[int], node: Node) -> list[
             culprit = group[-1].where if group else "an axis"
             raise node.unsupported(
                 f"the reshape to {tuple(shape)} splits {culprit}",
-                "splitting the features of a timestep, as for attention heads or groups, is not supported",
+                "only the features of a timestep can be split, into parts of one size, not timesteps or sequences",
             )
         groups.append(group)
     return groups
@@ -189,7 +209,7 @@ def _by_gap(slots: Iterable[Axis]) -> dict[int, list[Axis]]:
 
 
 def _most_important(units: list[Axis], count: int) -> list[Axis]:
-    order = {Role.FEATURE: 0, Role.STATE: 0, Role.BATCH: 1, None: 1, Role.TIME: 2}
+    order = {Role.FEATURE: 0, Role.STATE: 0, Role.POSITION: 0, Role.BATCH: 1, None: 1, Role.TIME: 2}
     ranked = sorted(units, key=lambda axis: order[axis.role] if axis.where else 3)
     kept = ranked[:count]
     return [axis for axis in units if axis in kept]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -28,48 +27,12 @@ from grurt.layers import (
 
 from .axes import Axis, Role
 from .graph import Array, Node
+from .states import Lengths, Loop, StateSource
 from .values import Row, Tensor
 
 _LONGEST_NAME = 80
 _EXACT_ONE = 1e-30
 """An epsilon that vanishes beside a variance of 1: the normalization is then exactly a scale and an offset."""
-
-
-@dataclass(frozen=True)
-class StateSource:
-    """Where the initial state of a GRU comes from.
-
-    A graph input, the position on its state axis if it has one, and the first of the features that belong to the GRU.
-    """
-
-    input: str
-    position: int
-    axis: Axis | None
-    start: int = 0
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A loop over the timesteps that was unrolled: a GRU layer, and which axis it scans which way."""
-
-    gru: str
-    source: str
-    weights: tuple[int, ...]
-    time: Axis
-    direction: Literal["forward", "reverse"]
-
-    @property
-    def last(self) -> int:
-        """The position of the last timestep that the loop reaches."""
-        return self.time.size - 1 if self.direction == "forward" else 0
-
-    def before(self, position: int) -> int:
-        """Return the position before another in the loop's order."""
-        return position - 1 if self.direction == "forward" else position + 1
-
-
-Lengths = str | tuple[int, ...]
-"""The lengths of padded sequences: the graph input that gives them, or constants; empty if sequences are not padded."""
 
 
 class Builder:
@@ -207,7 +170,12 @@ class Builder:
         if row.final and isinstance(layer, GRU) and value not in self._timeless:
             value = self.step(value, last=layer.direction == "forward")
         for axis, position in row.picked:
+            if axis.role is Role.FEATURE:  # as was learned after the node that picks
+                value = self.slice(value, position, position + 1)
+                continue
             axis.require(Role.TIME, node)
+            if self.is_single(value):  # repeated along that axis
+                continue
             if position not in (0, axis.size - 1):
                 raise node.unsupported(
                     f"it picks position {position} of {axis.size} on {axis.where}",
@@ -245,13 +213,13 @@ class Builder:
         """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
         if tensor.integer:
             raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
-        if tensor.stack is None:
+        if not tensor.stacks:
             return tensor.with_row(Row(self.take(tensor.rows[0], node)))
         for index, dim in enumerate(tensor.dims):
-            if dim and dim[0] is tensor.stack and len(dim) == 2 and dim[1].role is Role.FEATURE:
-                name = self.joined(tuple(self.take(row, node) for row in tensor.rows))
-                feature = Axis(len(tensor.rows) * dim[1].size, f"the feature axis of {name!r}", Role.FEATURE)
-                merged = replace(tensor, rows=(Row(name),), stack=None)
+            if dim[:-1] == tensor.stacks and dim[-1].role is Role.FEATURE:
+                name = self.joined(tensor.rows, node)
+                feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
+                merged = replace(tensor, rows=(Row(name),), stacks=())
                 return merged.with_dim(index, (feature,))
         selected = tensor.rows[0].picked
         if selected:
@@ -265,8 +233,17 @@ class Builder:
             "pick one of them, or merge them into the features",
         )
 
-    def joined(self, values: tuple[str, ...]) -> str:
-        """Return the values concatenated."""
+    def joined(self, rows: Iterable[Row], node: Node) -> str:
+        """Return rows concatenated; parts of one value that adjoin are not taken apart for that."""
+        whole: list[Row] = []
+        for row in rows:
+            if whole and (longer := _adjoined(whole[-1], row)) is not None:
+                whole[-1] = longer
+            else:
+                whole.append(row)
+        values = tuple(self.take(row, node) for row in whole)
+        if len(values) == 1:
+            return values[0]
         return self.add(Concat(name=self.unique(f"{self._stem(values)}_concat"), inputs=values))
 
     def scale_and_shift(self, node: Node, value: str, scale: Array, shift: Array) -> str:
@@ -307,3 +284,13 @@ class Builder:
     def _stem(self, values: tuple[str, ...]) -> str:
         stem = values[0]
         return stem[: -len("_last")] if stem.endswith("_last") else stem
+
+
+def _adjoined(row: Row, following: Row) -> Row | None:
+    """Return two parts of one value as one, where the second follows the first; None if it does not."""
+    if row.part is None or following.part is None or replace(row, part=None) != replace(following, part=None):
+        return None
+    (axis, start, end), (other, follows, stop) = row.part, following.part
+    if axis is not other or follows != end:
+        return None
+    return replace(row, part=None if (start, stop) == (0, axis.size) else (axis, start, stop))

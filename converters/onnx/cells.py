@@ -11,26 +11,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .gates import Gates, constant_gates, find_gates, origin, same_data, thirds_of
+from .gates import Gates, constant_gates, find_gates, gates_before_reset, linear, origin, same_data, thirds_of
 from .graph import Array, Node
-from .matching import AnyOf, Bindings, Matcher, Var, op
+from .matching import AnyOf, Bindings, Matcher, Template, Var, op
 
 CELL = "grurt.GRUCell"
 """A cell at one timestep. Inputs: x, W, R, B, h; output: the new h. Weights as those of GRU."""
 
 _RESET = op("Sigmoid", op("Add", Var("i_r"), Var("h_r")))
 _UPDATE = op("Sigmoid", op("Add", Var("i_z"), Var("h_z")))
-_CANDIDATE = op("Tanh", op("Add", Var("i_n"), op("Mul", Var("h_n"), _RESET)))
-_STATE = AnyOf(
-    (
-        op("Add", op("Mul", op("Sub", Var("h"), _CANDIDATE), _UPDATE), _CANDIDATE),
-        op("Add", op("Mul", op("Sub", 1.0, _UPDATE), _CANDIDATE), op("Mul", _UPDATE, Var("h"))),
-    )
+_RESET_STATE = op("Mul", _RESET, Var("h"))
+_CANDIDATES = (
+    op("Tanh", op("Add", Var("i_n"), op("Mul", Var("h_n"), _RESET))),
+    op("Tanh", op("Add", Var("i_n"), Var("h_n"))),
 )
-"""``n + z * (h - n)``, as PyTorch's kernels have it, or ``(1 - z) * n + z * h``, as its documentation writes it.
+"""With the reset gate behind the linear transformation of the state, and before it: ``h_n`` is of `_RESET_STATE`."""
 
-i_* and h_* are products of the input and of the state.
-"""
+
+def _mixed(one: Template, other: Template) -> AnyOf:
+    """Return templates of ``one + z * (other - one)``, as PyTorch has it, and ``(1 - z) * one + z * other``."""
+    return AnyOf(
+        (
+            op("Add", op("Mul", op("Sub", other, one), _UPDATE), one),
+            op("Add", op("Mul", op("Sub", 1.0, _UPDATE), one), op("Mul", _UPDATE, other)),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Equation:
+    """A way to write a GRU; i_* and h_* are products of the input and of the state."""
+
+    new_state: Template
+    linear_before_reset: bool
+    negated: bool
+    """Whether z takes the place of 1 - z: the same network with the weights of z negated."""
+
+
+_EQUATIONS = tuple(
+    _Equation(
+        _mixed(Var("h"), candidate) if negated else _mixed(candidate, Var("h")),
+        linear_before_reset=candidate is _CANDIDATES[0],
+        negated=negated,
+    )
+    for candidate in _CANDIDATES
+    for negated in (False, True)
+)
 
 _FOLDED_TOLERANCE = 1e-4
 """How exactly gates that an exporter computed beforehand must be those of the weights: float32, in another order."""
@@ -44,6 +70,7 @@ class Cell:
     of_input: Gates
     of_state: Gates
     state: str
+    linear_before_reset: bool
     projected: bool
     """Whether the input's gates are computed elsewhere, for all timesteps at once; ``of_input`` is an identity then."""
 
@@ -54,6 +81,7 @@ class _Candidate:
     of_input: Gates
     of_state: Gates | Array
     state: str
+    linear_before_reset: bool
     projected: bool
 
 
@@ -74,7 +102,9 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
                     "give the state as an input of the model and its new value as an output, and export again",
                 )
             gates = recurrent
-        cells[id(each.node)] = Cell(each.node, each.of_input, gates, each.state, each.projected)
+        cells[id(each.node)] = Cell(
+            each.node, each.of_input, gates, each.state, each.linear_before_reset, each.projected
+        )
     return cells
 
 
@@ -87,16 +117,25 @@ def is_unrolled(cells: Collection[Cell], matcher: Matcher) -> bool:
 def _candidate(node: Node, matcher: Matcher) -> _Candidate | None:
     if not node.outputs:
         return None
-    for bindings in matcher.match(_STATE, node.outputs[0]):
-        found = _with_gates(node, bindings, matcher)
-        if found is not None:
-            return found
+    for equation in _EQUATIONS:
+        for bindings in matcher.match(equation.new_state, node.outputs[0]):
+            found = _with_gates(node, bindings, equation, matcher)
+            if found is not None:
+                return found
     return None
 
 
-def _with_gates(node: Node, bindings: Bindings, matcher: Matcher) -> _Candidate | None:
+def _with_gates(node: Node, bindings: Bindings, equation: _Equation, matcher: Matcher) -> _Candidate | None:
+    if not equation.linear_before_reset:
+        bound = _of_reset_state(bindings, matcher)
+        if bound is None:
+            return None
+        bindings = bound
     names_x, names_h = (tuple(bindings[f"{side}_{gate}"] for gate in "rzn") for side in "ih")
-    of_state: Gates | Array | None = find_gates(names_h, matcher)
+    if equation.linear_before_reset:
+        of_state: Gates | Array | None = find_gates(names_h, matcher)
+    else:
+        of_state = gates_before_reset(names_h, matcher)
     if isinstance(of_state, Gates):
         hidden_size = of_state.weight.shape[1]
         if not same_data(of_state.source, bindings["h"], matcher) or of_state.weight.shape[0] != 3 * hidden_size:
@@ -112,7 +151,17 @@ def _with_gates(node: Node, bindings: Bindings, matcher: Matcher) -> _Candidate 
         of_input = Gates(projected, np.eye(3 * hidden_size, dtype=np.float32), None, None)
     if of_input is None or of_input.weight.shape[0] != 3 * hidden_size:
         return None
-    return _Candidate(node, of_input, of_state, bindings["h"], bool(projected))
+    if equation.negated:
+        if projected or not isinstance(of_state, Gates):
+            return None
+        of_input, of_state = of_input.with_update_negated(), of_state.with_update_negated()
+    return _Candidate(node, of_input, of_state, bindings["h"], equation.linear_before_reset, bool(projected))
+
+
+def _of_reset_state(bindings: Bindings, matcher: Matcher) -> Bindings | None:
+    """Return the bindings with the reset gate, where the candidate's part of the state is computed from ``r * h``."""
+    of_state = linear(bindings["h_n"], matcher)
+    return None if of_state is None else next(matcher.match(_RESET_STATE, of_state.source, bindings), None)
 
 
 def _gives(gates: Gates, state: Array | None, expected: Array) -> bool:
@@ -141,7 +190,11 @@ class CellWriter:
         """Return the node that stands for a cell."""
         node = cell.node
         inputs = (cell.of_input.source, *self._weights(cell), cell.state)
-        attributes = {"projected": int(cell.projected), "unrolled": int(self._unrolled)}
+        attributes = {
+            "linear_before_reset": int(cell.linear_before_reset),
+            "projected": int(cell.projected),
+            "unrolled": int(self._unrolled),
+        }
         return Node(node.name, CELL, inputs, node.outputs[:1], attributes, node.module)
 
     def _weights(self, cell: Cell) -> tuple[str, str, str]:

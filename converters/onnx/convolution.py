@@ -61,6 +61,8 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     require_features(node, tensor, 1, inputs_per_group * group)
     for axis in tensor.dims[2]:
         axis.require(Role.TIME, node)
+        if axis.is_reversed:
+            raise node.unsupported("it reads a sequence that was reversed", "a convolution cannot look ahead")
     weights = {"weight": weight}
     if (bias := optional(args, 2)) is not None:
         weights["bias"] = constant(node, bias, "bias")
@@ -106,7 +108,8 @@ def _surplus(node: Node, padding: int, history: int) -> int:
         raise node.unsupported(
             f"expected padding by {history} timesteps before the first and none after the last, got {padding + before} "
             f"and {after}",
-            "a convolution that looks ahead, or shortens the sequence, cannot run in a stream: pad on the left only",
+            "a convolution that looks ahead, or shortens the sequence, cannot run in a stream: pad on the left only, "
+            "also instead of a history that is an input: the stream keeps it",
         )
     return after
 

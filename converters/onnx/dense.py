@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from grurt.layers import Add, Linear, Mul
 
+from .alignment import align
 from .axes import Axis, Role
 from .builder import Builder
-from .combining import align
 from .graph import Array, Node
 from .movement import tensor_input
 from .parameters import constant, optional, required
@@ -52,6 +53,18 @@ def gemm(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (linear(node, tensor_input(node, args), weight, bias, build),)
 
 
+def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Einsum of a value and a constant matrix over the last axis, as in ``"bti,io->bto"``: a Linear layer."""
+    equation = node.text("equation", "").replace(" ", "")
+    found = re.fullmatch(r"(?P<outer>\w+)(?P<i>\w),(?P<matrix>\w\w)->(?P=outer)(?P<o>\w)", equation)
+    tensor, matrix = tensor_input(node, args), required(node, args, 1)
+    if found is None or isinstance(matrix, Tensor) or len(args) > 2 or set(found["matrix"]) != {found["i"], found["o"]}:
+        raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")
+    if len(found["outer"]) != len(tensor.dims) - 1 or len(set(found["outer"] + found["matrix"])) <= len(tensor.dims):
+        raise node.invalid("its equation does not fit its inputs")
+    return (linear(node, tensor, matrix if found["matrix"][0] == found["o"] else matrix.T, None, build),)
+
+
 def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build: Builder) -> Tensor:
     """Return a Linear layer on the last dimension of a tensor; ``weight (output_size, input_size)``."""
     if weight.ndim != 2 or weight.dtype.kind != "f":
@@ -85,7 +98,9 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
         raise node.invalid(f"it expects {size} features, and gets a tensor of shape {tensor.shape}")
     if len(dim) > 1:
         merged = ", ".join(axis.where for axis in dim)
-        raise node.unsupported(f"its features are merged from several axes ({merged})")
+        raise node.unsupported(
+            f"its features are merged from several axes ({merged})", "of tokens, give each as an input of its own"
+        )
     for axis in dim:
         axis.require(Role.FEATURE, node)
 
@@ -162,7 +177,7 @@ def _scaled(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Build
 
 def _merged_features(node: Node, tensor: Tensor, build: Builder) -> Tensor:
     """Return the tensor with rows merged into the features, where they are stacked along them."""
-    merged = any(len(dim) > 1 and dim[0] is tensor.stack for dim in tensor.dims)
+    merged = any(len(dim) > 1 and dim[0] in tensor.stacks for dim in tensor.dims)
     return build.single(tensor, node) if merged or tensor.integer else tensor
 
 

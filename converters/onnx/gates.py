@@ -22,6 +22,12 @@ class Gates:
     key: object
     """The same for all gates that read the same constants."""
 
+    def with_update_negated(self) -> Gates:
+        """Return the gates with 1 - z in the place of z: sigmoid(-x) is 1 - sigmoid(x)."""
+        sign = np.repeat(np.array([1, -1, 1], np.float32), self.weight.shape[0] // 3)
+        bias = None if self.bias is None else self.bias * sign
+        return Gates(self.source, self.weight * sign[:, None], bias, ("negated", self.key))
+
 
 def find_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
     """Return what tensors of these names, r, z, n, are the gates of; None if they are none that belong together.
@@ -35,6 +41,15 @@ def find_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
         return None
     name = origin(split.inputs[0], matcher)
     return linear(name, matcher) or linear(split.inputs[0], matcher)
+
+
+def gates_before_reset(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
+    """Return the gates of a state, a linear layer each; that of the candidate reads the state times the reset gate."""
+    found = [linear(name, matcher) for name in names]
+    r, z, n = found
+    if r is None or z is None or n is None or not same_data(r.source, z.source, matcher):
+        return None
+    return _stacked([r, z, n])
 
 
 def thirds_of(names: tuple[str, ...], matcher: Matcher) -> str | None:
@@ -97,9 +112,14 @@ def same_data(one: str, other: str, matcher: Matcher) -> bool:
 def _separate_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
     found = [linear(name, matcher) for name in names]
     gates = [each for each in found if each is not None]
-    if len(gates) < 3 or len({each.weight.shape for each in gates}) != 1:
+    if len(gates) < 3 or not all(same_data(gates[0].source, each.source, matcher) for each in gates[1:]):
         return None
-    if not all(same_data(gates[0].source, each.source, matcher) for each in gates[1:]):
+    return _stacked(gates)
+
+
+def _stacked(gates: list[Gates]) -> Gates | None:
+    """Return three linear layers, r, z, n, as the gates of the first one's source; None if they do not fit together."""
+    if len({each.weight.shape for each in gates}) != 1:
         return None
     rows = gates[0].weight.shape[0]
     biases = [np.zeros(rows, np.float32) if each.bias is None else each.bias for each in gates]

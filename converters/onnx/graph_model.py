@@ -11,6 +11,7 @@ import numpy as np
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.layers import GRU
 from grurt.model import Model, Source
+from grurt.signature import LengthsPort
 
 from .graph import Graph, Node, live_order
 from .grids import TimeAxis, time_candidates
@@ -60,13 +61,19 @@ def _on_a_grid(graph: Graph, nodes: list[Node], source: Source, refusal: Unsuppo
         with suppress(ConversionError, UnsupportedError, ModelError):
             model = _interpreted(graph, nodes, source, time_axis)
             scans_time = any(isinstance(layer, GRU) and layer.scan == "time" for layer in model.layers)
-            if scans_time and any(value.positions > 1 for value in model.values.values()):
+            if scans_time and _has_positions(model):
                 found = found or model
                 if model.unstreamable_reason is None:
                     return model
     if found is None:
         raise refusal
     return found
+
+
+def _has_positions(model: Model) -> bool:
+    ports = (*model.signature.inputs, *model.signature.outputs)
+    grids = any(value.positions > 1 for value in model.values.values())
+    return grids or any(port.positions > 1 for port in ports if not isinstance(port, LengthsPort))
 
 
 def _interpreted(graph: Graph, nodes: list[Node], source: Source, time_axis: TimeAxis | None) -> Model:

@@ -32,10 +32,18 @@ def time_candidates(graph: Graph) -> Iterator[TimeAxis]:
 
 def learn_positions(node: Node, tensor: Tensor, index: int) -> None:
     """Learn, where an operator reads features along one dimension, that other axes without a meaning are positions."""
-    for place, dim in enumerate(tensor.dims):
-        for axis in dim:
-            if axis.role is None and axis.size > 1:
-                axis.require(Role.FEATURE if place == index else Role.POSITION, node)
+    learn_features(node, tensor.dims[index])
+    for axis in (axis for dim in tensor.dims for axis in dim):
+        if axis.role is None and axis.size > 1:
+            axis.require(Role.POSITION, node)
+
+
+def learn_features(node: Node, dim: Dim) -> None:
+    """Learn, where an operator reads features along a dimension, that it merges positions with the features of each."""
+    axes = [axis for axis in dim if axis.size > 1]
+    for axis in axes:
+        if axis.role is None:
+            axis.require(Role.FEATURE if axis is axes[-1] else Role.POSITION, node)
 
 
 def formed(node: Node, tensor: Tensor, build: Builder) -> Tensor:
@@ -73,7 +81,7 @@ def _is_merged(dim: Dim) -> bool:
 
 def _as_features(node: Node, tensor: Tensor, index: int) -> Tensor:
     dim = tensor.dims[index]
-    if [axis.role for axis in dim] != [Role.POSITION, Role.FEATURE] or tensor.stack in dim:
+    if [axis.role for axis in dim] != [Role.POSITION, Role.FEATURE] or set(tensor.stacks) & set(dim):
         raise node.unsupported(
             f"it reads features merged from {', '.join(axis.where for axis in dim)}",
             "positions must be merged with the features of each as (positions, features)",

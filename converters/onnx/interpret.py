@@ -11,6 +11,7 @@ from grurt.errors import UnsupportedError
 
 from . import (
     combining,
+    composites,
     convolution,
     dense,
     elementwise,
@@ -19,6 +20,8 @@ from . import (
     movement,
     normalization,
     recurrent,
+    reduction,
+    reshaping,
     selection,
     steps,
 )
@@ -118,15 +121,18 @@ def _evaluate(
 def _formed(node: Node, args: Arguments, build: Builder) -> Arguments:
     """Return the values that a node reads, on a grid, as grids or vectors, whichever their axes tell."""
     for value in args[:1]:
-        if isinstance(value, Tensor) and value.dims and _reads_last_axis(node, len(value.dims)):
-            grids.learn_positions(node, value, len(value.dims) - 1)
+        place = _feature_place(node, len(value.dims)) if isinstance(value, Tensor) else None
+        if isinstance(value, Tensor) and place is not None:
+            grids.learn_positions(node, value, place)
     return tuple(grids.formed(node, value, build) if isinstance(value, Tensor) else value for value in args)
 
 
-def _reads_last_axis(node: Node, rank: int) -> bool:
-    """Say whether the last axis of a node's input holds features."""
+def _feature_place(node: Node, rank: int) -> int | None:
+    """Return which dimension of a node's input holds features; None if the operator does not tell."""
+    if node.op in ("Conv", "BatchNormalization"):
+        return 1 if rank > 1 else None
     norm = node.op == "LayerNormalization" and node.attributes.get("axis", -1) in (-1, rank - 1)
-    return norm or node.op in ("MatMul", "Gemm")
+    return rank - 1 if rank and (norm or node.op in ("MatMul", "Gemm")) else None
 
 
 def _at_one_position(args: Arguments) -> bool:
@@ -177,6 +183,7 @@ _AT_ONE_POSITION = frozenset(
     {"Add", "BatchNormalization", "Cast", "Clip", "Div", "Dropout", "Flatten", "Gather", "Gelu", "Gemm", "Identity"}
     | {"LayerNormalization", "LogSoftmax", "MatMul", "Mul", "Neg", "PRelu", "Reshape", "Shape", "Slice", "Softmax"}
     | {"Split", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze", *elementwise.OPERATORS}
+    | {"Pow", "ReduceMean", "ReduceSum", *composites.COMPOSITES}
 )
 """Operators that do to all timesteps of an unrolled loop what they do to one."""
 
@@ -199,8 +206,9 @@ _HANDLERS: dict[str, Handler] = {
     "Conv": convolution.conv,
     "Div": dense.divide,
     "Dropout": movement.identity,
+    "Einsum": dense.einsum,
     "Expand": movement.expand,
-    "Flatten": movement.flatten,
+    "Flatten": reshaping.flatten,
     "GRU": recurrent.gru,
     "Gather": selection.gather,
     "Gelu": elementwise.gelu,
@@ -212,7 +220,10 @@ _HANDLERS: dict[str, Handler] = {
     "Neg": dense.negate,
     "PRelu": elementwise.prelu,
     "Pad": convolution.pad,
-    "Reshape": movement.reshape,
+    "Pow": composites.power,
+    "ReduceMean": reduction.reduce,
+    "ReduceSum": reduction.reduce,
+    "Reshape": reshaping.reshape,
     "Shape": movement.shape,
     "ScatterElements": lengths.scatter_elements,
     "Slice": selection.slice_,
@@ -225,4 +236,5 @@ _HANDLERS: dict[str, Handler] = {
     "Transpose": movement.transpose,
     "Unsqueeze": movement.unsqueeze,
     **dict.fromkeys(elementwise.OPERATORS, elementwise.simple),
+    **dict.fromkeys(composites.COMPOSITES, composites.composite),
 }

@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from .axes import Axis, Dim, Role
-from .builder import Builder, Lengths
+from .builder import Builder
 from .graph import Node
 from .movement import tensor_input
 from .parameters import axis_index, constant, integers, required
+from .states import Lengths
 from .values import MAX_STACK, Arguments, Order, Row, Tensor, Value
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import Array, Graph
+from .graph import Array, Attribute, Graph
 
 Bindings = Mapping[str, str]
 """Names of tensors by the variables of a template."""
@@ -32,10 +32,11 @@ class Num:
 
 @dataclass(frozen=True)
 class Op:
-    """What an operator without attributes writes, from operands that match; those of Add and Mul in either order."""
+    """What an operator with just these attributes writes, from operands that match; of Add and Mul in either order."""
 
     name: str
     operands: tuple[Template, ...]
+    attributes: tuple[tuple[str, Attribute], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class AnyOf:
 Template = Var | Num | Op | AnyOf
 
 
-def op(name: str, *operands: Template | float) -> Op:
+def op(name: str, *operands: Template | float, **attributes: Attribute) -> Op:
     """Return a template of an operator, with numbers as constants."""
-    return Op(name, tuple(Num(x) if isinstance(x, float) else x for x in operands))
+    return Op(name, tuple(Num(x) if isinstance(x, float) else x for x in operands), tuple(attributes.items()))
 
 
 class Matcher:
@@ -74,10 +75,13 @@ class Matcher:
             case AnyOf(templates):
                 for alternative in templates:
                     yield from self.match(alternative, tensor, bound)
-            case Op(name, operands):
+            case Op(name, operands, attributes):
                 node = self.producers.get(tensor)
-                known = node is not None and node.op == name and not node.attributes
-                if node is not None and known and len(node.inputs) == len(operands):
+                if node is None or node.op != name or len(node.inputs) != len(operands):
+                    return
+                if len(node.attributes) == len(attributes) and all(
+                    key in node.attributes and _is_same(node.attributes[key], value) for key, value in attributes
+                ):
                     yield from self._match_operands(operands, node.inputs, bound)
                     if name in _COMMUTATIVE:
                         yield from self._match_operands(operands, node.inputs[::-1], bound)
@@ -110,3 +114,7 @@ class Matcher:
             return
         for extended in self.match(templates[0], tensors[0], bound):
             yield from self._match_operands(templates[1:], tensors[1:], extended)
+
+
+def _is_same(one: Attribute, other: Attribute) -> bool:
+    return not isinstance(one, np.ndarray) and one == other

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from . import parameters
-from .axes import Axis, Role, regroup
+from .alignment import as_vector
+from .axes import Axis, Role
 from .builder import Builder
 from .elements import dtype_of
 from .folding import shape_slice
@@ -74,18 +75,6 @@ def unsqueeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (replace(tensor, dims=tuple(dims), dropped=tuple(dropped)),)
 
 
-def reshape(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Reshape: axes are merged or taken apart again; see `axes.regroup`."""
-    tensor = tensor_input(node, args)
-    return (_regrouped(tensor, parameters.reshape_target(node, args, tensor.shape), node),)
-
-
-def flatten(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Flatten: a Reshape to two dimensions."""
-    tensor = tensor_input(node, args)
-    return (_regrouped(tensor, parameters.flattened(node, tensor.shape), node),)
-
-
 def expand(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Expand, where it repeats nothing, or a vector over timesteps."""
     tensor = tensor_input(node, args)
@@ -96,7 +85,7 @@ def expand(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     repeats = [size if own == 1 else 1 for size, own in zip(wanted, tensor.shape, strict=True)]
     if any(size not in (1, own) and own != 1 for size, own in zip(wanted, tensor.shape, strict=True)):
         raise node.invalid(f"it expands a value of shape {tensor.shape} to {target}")
-    return (_repeated(node, tensor, repeats),)
+    return (_repeated(node, tensor, repeats, build),)
 
 
 def tile(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
@@ -105,10 +94,10 @@ def tile(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     repeats = parameters.integers(node, optional(args, 1), "repeats")
     if len(repeats) != len(tensor.dims):
         raise node.invalid(f"expected a number of repeats for each of {len(tensor.dims)} axes, got {len(repeats)}")
-    return (_repeated(node, tensor, repeats),)
+    return (_repeated(node, tensor, repeats, build),)
 
 
-def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int]) -> Tensor:
+def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder) -> Tensor:
     """Return the tensor repeated along one axis that means nothing: a time axis, along which the vector is the same."""
     places = [index for index, count in enumerate(repeats) if count != 1]
     if not places:
@@ -118,6 +107,7 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int]) -> Tensor:
             f"it repeats a value of shape {tensor.shape} {tuple(repeats)} times",
             "a vector can be repeated along the time axis of another value",
         )
+    tensor = as_vector(node, tensor, build)
     time = Axis(repeats[places[0]], f"the axis along which {node} repeats a vector", Role.TIME, dynamic=True)
     return tensor.with_dim(places[0], (time,))
 
@@ -127,8 +117,3 @@ def without(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     dropped = tuple(axis for index in axes for axis in tensor.dims[index])
     dims = tuple(dim for index, dim in enumerate(tensor.dims) if index not in axes)
     return replace(tensor, dims=dims, dropped=tensor.dropped + dropped)
-
-
-def _regrouped(tensor: Tensor, target: tuple[int, ...], node: Node) -> Tensor:
-    dims, dropped = regroup(tensor.dims, tensor.dropped, target, node)
-    return replace(tensor, dims=dims, dropped=dropped)

@@ -24,9 +24,8 @@ def layer_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
     n_axes = rank - axis_index(node, node.integer("axis", -1), rank)
     if len(node.outputs) > 1 and any(node.outputs[1:]):
         raise node.unsupported("its outputs of mean and deviation are not supported")
-    arrays = {"weight": required(node, args, 1)}
-    if (bias := optional(args, 2)) is not None:
-        arrays["bias"] = bias
+    given = {"weight": optional(args, 1), "bias": optional(args, 2)}
+    arrays = {name: array for name, array in given.items() if array is not None}
     if n_axes == 2 and build.grid:
         value, arrays = _all_positions(node, tensor, arrays, build)
         tensor = tensor.with_row(Row(value))
@@ -42,6 +41,7 @@ def layer_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
         inputs=(tensor.rows[0].value,),
         size=size,
         epsilon=node.number("epsilon", 1e-5),
+        weight="weight" in weights,
         bias="bias" in weights,
     )
     return (tensor.with_row(Row(build.add(layer, weights))),)

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .cells import CellWriter, find_cells, is_unrolled
+from .composites import LOG_SIGMOID
 from .graph import Graph, Node
+from .layer_norms import layer_norm
 from .matching import AnyOf, Matcher, Template, Var, op
 
 _X = Var("x")
@@ -36,10 +38,12 @@ _FUNCTIONS: tuple[tuple[Template, str, Mapping[str, str]], ...] = (
     (_halved_product(op("Add", _TANH, 1.0)), "Gelu", {"approximate": "tanh"}),
     (op("Div", _X, op("Add", op("Abs", _X), 1.0)), "Softsign", {}),
     (op("Where", op("Greater", _X, 20.0), _X, op("Softplus", _X)), "Softplus", {}),
+    (op("Log", op("Sigmoid", _X)), LOG_SIGMOID, {}),
 )
 """Functions of one tensor. PyTorch's softplus is linear above 20, where the difference is below 2.1e-9."""
 
-_LAST = frozenset({"Mul", "Div", "Where"})
+
+_LAST = frozenset({"Mul", "Div", "Log", "Where"})
 
 
 def recompose(graph: Graph) -> Graph:
@@ -52,13 +56,13 @@ def recompose(graph: Graph) -> Graph:
         if id(node) in cells:
             nodes.append(writer.write(cells[id(node)]))
         else:
-            nodes.append(_function(node, matcher) if node.op in _LAST else node)
+            nodes.append(layer_norm(node, matcher) or _function(node, matcher) or node)
     return replace(graph, nodes=tuple(nodes), constants={**graph.constants, **writer.constants})
 
 
-def _function(node: Node, matcher: Matcher) -> Node:
-    for template, name, attributes in _FUNCTIONS:
-        bindings = next(matcher.match(template, node.outputs[0]), None) if node.outputs else None
+def _function(node: Node, matcher: Matcher) -> Node | None:
+    for template, name, attributes in _FUNCTIONS if node.op in _LAST and node.outputs else ():
+        bindings = next(matcher.match(template, node.outputs[0]), None)
         if bindings is not None:
             return Node(node.name, name, (bindings["x"],), node.outputs[:1], attributes, node.module)
-    return node
+    return None

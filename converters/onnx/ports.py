@@ -12,12 +12,13 @@ from grurt.model import Model, Source
 from grurt.signature import AnyPort, DType, LengthsPort, Port, Signature, StatePort, ValuePort
 from grurt.signature import Axis as AxisName
 
+from .alignment import settled
 from .axes import Axis, Dim, Role
-from .builder import Builder, StateSource
-from .combining import settled
+from .builder import Builder
 from .fusion import fuse_biases, fuse_projections
 from .graph import Declaration, Graph, Node
 from .interpret import Interpretation
+from .states import StateSource
 from .steps import final_state
 from .values import Row, Tensor
 
@@ -48,7 +49,7 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Model:
     with_state = [name for port in ports if isinstance(port, StatePort) for name in port.states]
     build.prune([*(output.value for output in shown), *with_state])
     _refuse_history_of_padding(build)
-    return Model(
+    model = Model(
         layers=build.layers.values(),
         weights=build.weights,
         inputs=[_model_input(port, found) for port in inputs if isinstance(port, ValuePort)],
@@ -58,6 +59,8 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Model:
         ),
         source=source,
     )
+    _refuse_unequal_times(graph, model)
+    return model
 
 
 def _output_ports(graph: Graph, found: Interpretation) -> list[tuple[Port, str]]:
@@ -87,13 +90,13 @@ def _is_state(tensor: Tensor) -> bool:
 def _is_grouped(tensor: Tensor) -> bool:
     """Say whether a tensor holds the states of groups side by side along its features, its last dimension."""
     *others, last = tensor.dims
-    merged = len(last) == 2 and last[0] is tensor.stack and last[1].role is Role.FEATURE
+    merged = len(last) == 2 and last[:1] == tensor.stacks and last[1].role is Role.FEATURE
     return merged and all(len(dim) <= 1 for dim in others)
 
 
 def _stacks(tensor: Tensor) -> bool:
     """Say whether a tensor of states has an axis for them."""
-    return any(not dim or dim[0] is tensor.stack for dim in tensor.dims)
+    return any(not dim or dim[0] in tensor.stacks for dim in tensor.dims)
 
 
 def _state_output(port: Declaration, tensor: Tensor, build: Builder) -> StatePort:
@@ -137,17 +140,33 @@ def _value_output(port: Declaration, tensor: Tensor, found: Interpretation) -> t
 
 
 def _side_by_side(tensor: Tensor, node: Node, build: Builder) -> Tensor:
-    """Return a tensor of one value: rows stacked along an axis of their own are positions of one vector."""
+    """Return a tensor of one value: rows stacked along an axis of their own are positions, or features if single."""
     for index, dim in enumerate(tensor.dims):
-        if tensor.stack is not None and dim == (tensor.stack,) and not tensor.integer:
-            value = build.joined(tuple(build.take(row, node) for row in tensor.rows))
-            axis = Axis(len(tensor.rows), f"the axis along which {value!r} holds its parts", Role.POSITION)
-            return replace(tensor, rows=(Row(value),), stack=None).with_dim(index, (axis,))
+        if tensor.stacks and dim == tensor.stacks and not tensor.integer:
+            value = build.joined(tensor.rows, node)
+            are_single = all(axis.role is not Role.FEATURE for dim in tensor.dims for axis in dim)
+            role = Role.FEATURE if are_single else Role.POSITION
+            axis = Axis(len(tensor.rows), f"the axis along which {value!r} holds its parts", role)
+            return replace(tensor, rows=(Row(value),), stacks=()).with_dim(index, (axis,))
     return build.single(tensor, node)
 
 
 def _count_positions(tensor: Tensor) -> int:
     return math.prod(axis.size for dim in tensor.dims for axis in dim if axis.role is Role.POSITION)
+
+
+def _refuse_unequal_times(graph: Graph, model: Model) -> None:
+    """Refuse sequences that belong together though the file fixes them to different numbers of timesteps."""
+    known: dict[int, tuple[str, int]] = {}
+    for port, declared in zip(model.signature.inputs, graph.inputs, strict=True):
+        for name, size in zip(port.axes, declared.shape or (), strict=True):
+            if name == "time" and isinstance(size, int) and isinstance(port, ValuePort):
+                other, expected = known.setdefault(model.values[port.value].stage, (port.name, size))
+                if size != expected:
+                    raise UnsupportedError(
+                        f"input {port.name[:100]!r}: it has {size} timesteps and {other[:100]!r} has {expected}; "
+                        "layers that read both need as many of each: export with sequences of one length"
+                    )
 
 
 def _refuse_history_of_padding(build: Builder) -> None:
@@ -241,7 +260,9 @@ def _dim_name(dim: Dim, port: Declaration) -> AxisName:
             f"output {port.name[:100]!r}: one of its axes merges {len(dim)} axes; "
             "export the model with an output of (batch, time, features)"
         )
-    return _role_name(dim[0], port) if dim else "one"
+    if not dim or (dim[0].role is None and dim[0].size == 1 and not dim[0].dynamic):
+        return "one"
+    return _role_name(dim[0], port)
 
 
 def _is_batch_of_positions(dim: Dim) -> bool:
@@ -251,6 +272,11 @@ def _is_batch_of_positions(dim: Dim) -> bool:
 def _role_name(axis: Axis, port: Declaration) -> AxisName:
     if axis.role is None:
         raise UnsupportedError(f"{port.name[:100]!r}: nothing in the graph tells what {axis.where} means")
+    if axis.root.order is not None:
+        raise UnsupportedError(
+            f"output {port.name[:100]!r}: {axis.where} is in another order than in the inputs; "
+            "export the model with the order restored"
+        )
     return axis.role.value
 
 

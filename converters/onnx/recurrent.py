@@ -16,7 +16,7 @@ from grurt.layers import GRU
 
 from . import grids
 from .axes import Axis, Dim, Role
-from .builder import Builder, StateSource
+from .builder import Builder
 from .combining import rows_along
 from .dense import require_features, without_repeats
 from .elementwise import gru_activations
@@ -24,6 +24,7 @@ from .graph import Array, Node
 from .lengths import lengths_of_sequences
 from .movement import tensor_input
 from .parameters import constant, optional, required
+from .states import StateSource
 from .values import Arguments, Row, Tensor, Value, stacked
 
 
@@ -54,13 +55,12 @@ _DIRECTIONS: dict[str, tuple[Direction, ...]] = {
     "reverse": ("reverse",),
     "bidirectional": ("forward", "reverse"),
 }
+_OPPOSITE: dict[Direction, Direction] = {"forward": "reverse", "reverse": "forward"}
+"""What a GRU does to a sequence that was reversed before it."""
 
 
 def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """GRU: Y (time, direction, batch, features) and Y_h (direction, batch, features), or batch first for layout 1."""
-    directions = _DIRECTIONS.get(node.text("direction", "forward"))
-    if directions is None:
-        raise node.invalid("its direction is none of forward, reverse, bidirectional")
     batch_first = bool(node.integer("layout", 0))
     source = build.single(tensor_input(node, args), node)
     if len(source.dims) != 3:
@@ -72,8 +72,12 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         )
     time, batch = (source.dims[1], source.dims[0]) if batch_first else source.dims[:2]
     scan = _learn_scan_axes(node, time, batch, build)
-    source = grids.formed(node, source, build) if build.grid else source
-    build.note_lengths(node, lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch))
+    if build.grid:
+        grids.learn_features(node, source.dims[2])
+        source = grids.formed(node, source, build)
+    lengths = lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch)
+    build.note_lengths(node, lengths)
+    directions = _directions(node, time, padded=bool(lengths))
     w, r, b = gru_weights(node, args, len(directions))
     require_features(node, source, 2, w.shape[2])
     initials = _initial_states(node, optional(args, 5), r.shape[2], len(directions), batch_first, build)
@@ -88,6 +92,18 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         weights = (w[index], r[index], None if b is None else b[index])
         names.append(add_gru(node, layer, weights, initial, build, timeless=not time))
     return _results(node, names, r.shape[2], source, batch_first)
+
+
+def _directions(node: Node, time: Dim, *, padded: bool) -> tuple[Direction, ...]:
+    """Return the directions in which a GRU scans the timesteps, which may have been reversed before it."""
+    directions = _DIRECTIONS.get(node.text("direction", "forward"))
+    if directions is None:
+        raise node.invalid("its direction is none of forward, reverse, bidirectional")
+    if not time or not time[0].is_reversed:
+        return directions
+    if padded:
+        raise node.unsupported("it reads padded sequences that were reversed", "use a bidirectional GRU instead")
+    return tuple(_OPPOSITE[direction] for direction in directions)
 
 
 def add_gru(
@@ -258,11 +274,11 @@ def _results(
     node: Node, names: list[str], hidden_size: int, source: Tensor, batch_first: bool
 ) -> tuple[Tensor, Tensor]:
     time, batch = (source.dims[1], source.dims[0]) if batch_first else source.dims[:2]
-    stack, direction = stacked(tuple(Row(name) for name in names), node)
+    direction = stacked(len(names), node)
     feature = (Axis(hidden_size, f"the feature axis of {names[0]!r}", Role.FEATURE),)
     every = (batch, time, direction, feature) if batch_first else (time, direction, batch, feature)
     last = (batch, direction, feature) if batch_first else (direction, batch, feature)
     return (
-        Tensor(tuple(Row(name) for name in names), every, stack, source.dropped),
-        Tensor(tuple(Row(name, final=True) for name in names), last, stack, source.dropped),
+        Tensor(tuple(Row(name) for name in names), every, direction, source.dropped),
+        Tensor(tuple(Row(name, final=True) for name in names), last, direction, source.dropped),
     )

@@ -13,8 +13,8 @@ _FLOAT_MODEL = (
     "the model was quantized, and grurt reads models of floating-point weights",
     "convert the model from before the quantization",
 )
-_KERAS = "convert the .keras or .h5 file itself: the ONNX files that Keras and tf2onnx write hold no GRU"
-_OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
+_KERAS = "convert the .keras or .h5 file itself: Keras and tf2onnx write such a GRU as a loop or as single operators"
+OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
 
 _REASONS: dict[str, tuple[str, str]] = {
     "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
@@ -23,20 +23,19 @@ _REASONS: dict[str, tuple[str, str]] = {
     "Loop": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
     "Scan": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
     "Erf": ("erf is supported as a part of GELU only", "export GELU with opset 20 or later, or as torch.nn.GELU"),
+    "ArgMax": ("it picks the largest of several numbers", "export the numbers, and pick outside of the model"),
     "DynamicQuantizeLinear": _FLOAT_MODEL,
     "QuantizeLinear": _FLOAT_MODEL,
     "DequantizeLinear": _FLOAT_MODEL,
     "MatMulInteger": _FLOAT_MODEL,
     "QLinearMatMul": _FLOAT_MODEL,
-    "ReduceMean": _OTHER_AXES,
-    "ReduceMax": _OTHER_AXES,
-    "ReduceSum": _OTHER_AXES,
-    "GlobalAveragePool": _OTHER_AXES,
-    "MaxPool": _OTHER_AXES,
-    "AveragePool": _OTHER_AXES,
-    "CumSum": _OTHER_AXES,
-    "GroupNormalization": _OTHER_AXES,
-    "InstanceNormalization": _OTHER_AXES,
+    "ReduceMax": OTHER_AXES,
+    "GlobalAveragePool": OTHER_AXES,
+    "MaxPool": OTHER_AXES,
+    "AveragePool": OTHER_AXES,
+    "CumSum": OTHER_AXES,
+    "GroupNormalization": OTHER_AXES,
+    "InstanceNormalization": OTHER_AXES,
 }
 
 

@@ -69,19 +69,36 @@ def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: 
         return _select_direction(node, tensor, index, kept, build)
     if _are_features(tensor, index, len(kept)):
         return _select_features(node, tensor, index, kept, build)
+    if (
+        len(dim) == 1
+        and tensor.place_in_stacks(dim[0]) is None
+        and len(kept) == size > 1
+        and kept == range(size - 1, -1, -1)
+    ):
+        return tensor.with_dim(index, (_reversed(node, dim[0]),))
     axis = _selectable(node, tensor, dim, len(kept))
-    if build.unrolled and len(kept) == 1 and tensor.stack is None and tensor.at is None:
+    if axis.is_reversed:
+        axis, kept = axis.reversed(), [size - 1 - position for position in kept]
+    if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
         return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
     tensor = tensor.settled()
-    rows = tuple(row for position in kept for row in tensor.picking(axis, position))
-    stack, new_dim = stacked(rows, node)
-    if tensor.stack is not None and axis.root is not tensor.stack.root:
-        stack, new_dim = tensor.stack, ()
-    return replace(tensor.with_dim(index, new_dim), rows=rows, stack=stack)
+    place = tensor.place_in_stacks(axis)
+    new_dim = stacked(len(kept), node)
+    before, after = (tensor.stacks[:place], tensor.stacks[place + 1 :]) if place is not None else ((), tensor.stacks)
+    rows = tensor.picking(axis, kept)
+    return replace(tensor.with_dim(index, new_dim), rows=rows, stacks=(*before, *new_dim, *after))
+
+
+def _reversed(node: Node, axis: Axis) -> Axis:
+    """Return the time axis in reverse order."""
+    if axis.root.order is not None and not axis.is_reversed:
+        raise node.unsupported(f"it reverses {axis.where}", "only timesteps can be reversed")
+    axis.require(Role.TIME, node)
+    return axis.reversed()
 
 
 def _starts_with_stack(tensor: Tensor, dim: Dim) -> bool:
-    return len(dim) == 2 and dim[0] is tensor.stack and dim[1].role is Role.FEATURE
+    return len(dim) == 2 and dim[:1] == tensor.stacks and dim[1].role is Role.FEATURE
 
 
 def _select_direction(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
@@ -91,8 +108,8 @@ def _select_direction(node: Node, tensor: Tensor, index: int, kept: range, build
     if kept != range(first * feature.size, (last + 1) * feature.size) or not kept:
         return _select_features(node, build.single(tensor, node), index, kept, build)
     rows = tensor.rows[first : last + 1]
-    stack, new_dim = stacked(rows, node)
-    return replace(tensor.with_dim(index, (*new_dim, feature)), rows=rows, stack=stack)
+    stacks = stacked(len(rows), node)
+    return replace(tensor.with_dim(index, (*stacks, feature)), rows=rows, stacks=stacks)
 
 
 def _are_features(tensor: Tensor, index: int, count: int) -> bool:
@@ -101,7 +118,7 @@ def _are_features(tensor: Tensor, index: int, count: int) -> bool:
     Where no operator has told yet what the axis means, it is if it is the last one, and whole axes remain besides.
     """
     dim = tensor.dims[index]
-    if len(dim) != 1 or (tensor.stack is not None and dim[0].root is tensor.stack.root):
+    if len(dim) != 1 or tensor.place_in_stacks(dim[0]) is not None:
         return False
     unknown = dim[0].role is None and not dim[0].dynamic and not tensor.rows[0].final
     last = index == len(tensor.dims) - 1 and (count > 1 or index > 1)
@@ -117,18 +134,18 @@ def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int]
     runs = [(kept[start], kept[stop - 1] + 1) for start, stop in zip([0, *breaks], [*breaks, len(kept)], strict=True)]
     if len(runs) == 1:
         part = Axis(len(kept), f"a part of {axis.where}", part_of=axis)
-        rows = tuple(_part(row, axis, *runs[0]) for row in tensor.rows)
+        rows = tuple(part_of(row, axis, *runs[0]) for row in tensor.rows)
         return replace(tensor.with_dim(index, (part,)), rows=rows)
     if len(runs) > Concat.max_inputs:
         raise node.unsupported(f"it selects {len(runs)} separate parts of {axis.where}", "select features that adjoin")
-    parts = [[_part(row, axis, *run) for run in runs] for row in tensor.rows]
-    joined = tuple(Row(build.joined(tuple(build.take(part, node) for part in each))) for each in parts)
+    parts = [[part_of(row, axis, *run) for run in runs] for row in tensor.rows]
+    joined = tuple(Row(build.joined(each, node)) for each in parts)
     feature = Axis(len(kept), f"the feature axis of {joined[0].value!r}", Role.FEATURE)
     return replace(tensor.with_dim(index, (feature,)), rows=joined)
 
 
-def _part(row: Row, axis: Axis, start: int, stop: int) -> Row:
-    """Return a part of a row, also of one that is a part already."""
+def part_of(row: Row, axis: Axis, start: int, stop: int) -> Row:
+    """Return some of a row's features, which lie along an axis; also of one that is a part already."""
     whole, offset = (row.part[0], row.part[1]) if row.part is not None else (axis, 0)
     return replace(row, part=(whole, offset + start, offset + stop))
 
@@ -141,7 +158,7 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
     axis = dim[0]
     if axis.role is Role.BATCH:
         raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
-    other_stack = tensor.stack is not None and axis.root is not tensor.stack.root
+    other_stack = bool(tensor.stacks) and tensor.place_in_stacks(axis) is None
     if count > 1 and (axis.role is Role.TIME or other_stack or axis.dynamic):
         raise node.unsupported(
             f"it selects {count} of {axis.size} positions of {axis.where}",
@@ -153,7 +170,7 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
 def _embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:
     if axis_index(node, node.integer("axis", 0), table.ndim) != 0 or table.ndim != 2 or table.dtype.kind != "f":
         raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
-    if not tokens.integer or tokens.order or tokens.stack is not None or tokens.rows[0].picked:
+    if not tokens.integer or tokens.order or tokens.stacks or tokens.rows[0].picked:
         raise node.unsupported("the tokens of an embedding must be an input of the model")
     source = tokens.rows[0].value
     size = build.vocabulary_sizes.setdefault(source, table.shape[0])

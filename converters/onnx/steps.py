@@ -10,18 +10,19 @@ import numpy as np
 from grurt.layers import GRU
 
 from .axes import Axis, Dim, Role
-from .builder import Builder, Loop
+from .builder import Builder
 from .dense import require_features
 from .graph import Node
 from .movement import tensor_input
 from .parameters import required
 from .recurrent import Initial, add_gru, constant_states, given_state, gru_weights
+from .states import Loop
 from .values import Arguments, Row, Tensor, Value
 
 
 def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Add the GRU of a cell, or, where its state is that of the timestep before, take the GRU that is there."""
-    node.ignore("unrolled")
+    node.ignore("unrolled", "linear_before_reset")
     projected = bool(node.integer("projected", 0))
     x, h = tensor_input(node, args), required(node, args, 4)
     x = x if x.at is not None else build.single(x, node)
@@ -71,6 +72,7 @@ def _first(
     require_features(node, x, len(x.dims) - 1, w.shape[2])
     layer = GRU(
         name=build.name(node, "gru"),
+        linear_before_reset=bool(node.integer("linear_before_reset", 1)),
         inputs=(x.rows[0].value,),
         input_size=w.shape[2],
         hidden_size=r.shape[2],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .axes import Axis, Dim, Role, dim_size
@@ -48,11 +50,11 @@ class Tensor:
     Parameters
     ----------
     rows
-        The values that it holds: one, or several along the axis ``stack``.
+        The values that it holds: one, or several along the axes ``stacks``.
     dims
         For each dimension the axes that it merges.
-    stack
-        The axis along which the rows are stacked; None if there is one row.
+    stacks
+        The axes along which the rows are stacked, outermost first; none if there is one row.
     dropped
         Axes of size 1 that were squeezed away.
     integer
@@ -72,7 +74,7 @@ class Tensor:
 
     rows: tuple[Row, ...]
     dims: tuple[Dim, ...]
-    stack: Axis | None = None
+    stacks: Dim = ()
     dropped: Dim = ()
     integer: bool = False
     padding: int = 0
@@ -102,11 +104,28 @@ class Tensor:
         rows = tuple(replace(row, picked=(*row.picked, self.at)) for row in self.rows)
         return replace(self, rows=rows, at=None)
 
-    def picking(self, axis: Axis, position: int) -> tuple[Row, ...]:
-        """Return the rows at one position of an axis."""
-        if self.stack is not None and axis.root is self.stack.root:
-            return (self.rows[position],)
-        return tuple(replace(row, picked=(*row.picked, (axis, position))) for row in self.rows)
+    def place_in_stacks(self, axis: Axis) -> int | None:
+        """Return which of the axes along which the rows are stacked an axis is; None if it is none of them."""
+        return next((place for place, stack in enumerate(self.stacks) if stack.root is axis.root), None)
+
+    def picking(self, axis: Axis, positions: Iterable[int]) -> tuple[Row, ...]:
+        """Return the rows at some positions of an axis, in the order of the axes that they are stacked along.
+
+        Where it is none of these, the positions are outermost.
+        """
+        place = self.place_in_stacks(axis)
+        if place is None:
+            return tuple(
+                replace(row, picked=(*row.picked, (axis, position))) for position in positions for row in self.rows
+            )
+        kept, inner = tuple(positions), math.prod(stack.size for stack in self.stacks[place + 1 :])
+        starts = range(0, len(self.rows), axis.size * inner)
+        return tuple(
+            self.rows[start + position * inner + offset]
+            for start in starts
+            for position in kept
+            for offset in range(inner)
+        )
 
 
 Value = Array | Tensor
@@ -116,9 +135,6 @@ Arguments = tuple[Value | None, ...]
 """What a node reads; None where an optional input is left out."""
 
 
-def stacked(rows: tuple[Row, ...], node: Node) -> tuple[Axis | None, Dim]:
-    """Return the axis and the dimension that rows are stacked along: nothing for a single row."""
-    if len(rows) == 1:
-        return None, ()
-    axis = Axis(len(rows), f"the axis along which {node} stacks its values", Role.STATE)
-    return axis, (axis,)
+def stacked(count: int, node: Node) -> Dim:
+    """Return the dimension that rows are stacked along: nothing for a single row."""
+    return () if count == 1 else (Axis(count, f"the axis along which {node} stacks its values", Role.STATE),)

@@ -24,7 +24,7 @@ import msgspec
 from grurt.errors import ConversionError, UnsupportedError
 
 from ..torch.archive import Archive, open_archive, read_checkpoint
-from ..torch.tensors import Array, StorageReference, TensorReader, TensorReference, item_size
+from ..torch.tensors import MAX_AXES, Array, StorageReference, TensorReader, TensorReference, item_size
 
 MAX_JSON = 1 << 27
 
@@ -110,8 +110,11 @@ def _reference(name: str, entry: Mapping[str, Any], archive: Archive, folder: st
             f"tensor {name!r}: expected the bytes of a plain tensor, found a pickled one, such as a quantized weight; "
             "export the model of floating-point weights"
         )
-    if any(type(number) is not int or number < 0 for number in (offset, *sizes, *strides)) or len(sizes) > 16:
-        raise ConversionError(f"tensor {name!r}: expected a size, offset and strides that are not negative")
+    whole = all(type(value) is int and value >= 0 for value in (number, offset, *sizes, *strides))
+    if not whole or len(sizes) > MAX_AXES:
+        raise ConversionError(
+            f"tensor {name!r}: expected a dtype, size, offset and strides that are not negative; the file is damaged"
+        )
     dtype = DTYPES.get(number, f"number {number}")
     return TensorReference(
         StorageReference(dtype, path, archive.entry_size(path) // item_size(name, dtype)), dtype, offset, sizes, strides

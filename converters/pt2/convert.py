@@ -14,6 +14,7 @@ from ..onnx.patterns import recompose
 from ..torch.tensors import Array
 from .archive import read_archive
 from .program import Program, read_program
+from .simplify import simplify
 from .translate import translate
 
 
@@ -32,10 +33,10 @@ def convert_pt2(path: Path) -> Model:
     >>> from pathlib import Path
     >>> from grurt.converters.pt2 import convert_pt2
     >>> convert_pt2(Path("tests/data/torch/export.pt2"))
-    <grurt.Model gru, gru, linear: 1011 parameters>
+    <grurt.Model gru, gru, linear: 795 parameters>
     """
     program, constants = read_constants(path)
-    graph = translate(program, constants)
+    graph = translate(simplify(program), constants)
     _check_has_gru(graph)
     source = Source(
         format="pt2",

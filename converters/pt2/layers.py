@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..onnx.graph import Array
 from ..torch.weight_norm import normalized_weight
 from .emitter import Emitter
 from .program import Call
+
+MAX_FEATURES = 1 << 24
 
 _EVALUATION = ("it normalizes with the batch's own statistics", "call model.eval() before the export")
 
@@ -26,11 +30,8 @@ def addmm(call: Call, em: Emitter) -> None:
 
 
 def matmul(call: Call, em: Emitter) -> None:
-    """Translate products with a matrix on the right, which a batched one repeats: as decompositions write it."""
+    """Translate products with a matrix on the right."""
     other = em.required("mat2" if "mat2" in call.arguments else "other")
-    weight = em.constants.get(other)
-    if weight is not None and weight.ndim > 2 and not any(weight.strides[:-2]):
-        other = em.constant(weight[(0,) * (weight.ndim - 2)])
     em.emit("MatMul", em.required("self"), other, into=call.outputs[0])
 
 
@@ -48,6 +49,8 @@ def weight_norm(call: Call, em: Emitter) -> None:
 def layer_norm(call: Call, em: Emitter) -> None:
     """Translate layer normalization over the last axes."""
     shape = call.arguments["normalized_shape"]
+    if math.prod(shape) > MAX_FEATURES:
+        raise call.unsupported(f"it normalizes {math.prod(shape)} numbers", f"at most {MAX_FEATURES} are supported")
     weight = em.tensor("weight") or em.constant(np.ones(shape))
     bias = [name] if (name := em.tensor("bias")) else []
     em.emit(

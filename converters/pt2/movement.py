@@ -12,7 +12,6 @@ from .emitter import Emitter, Size
 from .program import Call, Ref
 
 MAX_PARTS = 4096
-MAX_AXES = 16
 
 _ELEMENTS: Mapping[int, Element] = {
     1: Element.UINT8,
@@ -74,13 +73,9 @@ def permute(call: Call, em: Emitter) -> None:
 
 
 def reshape(call: Call, em: Emitter) -> None:
-    """Translate view and reshape; of constants, those that change nothing."""
-    x = em.required("self")
+    """Translate view and reshape."""
     sizes: list[Size] = call.get("size") or call.get("shape") or []
-    if x in em.constants and em.constants[x].shape == tuple(sizes):
-        em.constants[call.outputs[0]] = em.constants[x]
-    else:
-        em.emit("Reshape", x, em.sizes(sizes), into=call.outputs[0], allowzero=1)
+    em.emit("Reshape", em.required("self"), em.sizes(sizes), into=call.outputs[0], allowzero=1)
 
 
 def flatten(call: Call, em: Emitter) -> None:
@@ -130,6 +125,15 @@ def slice_(call: Call, em: Emitter) -> None:
     em.emit("Slice", em.required("self"), *bounds, axis, step, into=call.outputs[0])
 
 
+def flip(call: Call, em: Emitter) -> None:
+    """Translate flip: axes from their end to their beginning."""
+    x = em.required("self")
+    axes = [em.axis(x, axis) for axis in call.arguments["dims"]]
+    bounds = [em.constant([bound] * len(axes), np.int64) for bound in (-1, -(2**63))]
+    steps = em.constant([-1] * len(axes), np.int64)
+    em.emit("Slice", x, *bounds, em.constant(axes, np.int64), steps, into=call.outputs[0])
+
+
 def _bound(call: Call, em: Emitter, name: str, default: int) -> str:
     value = call.get(name)
     return em.sizes([default if value is None else value])
@@ -174,16 +178,9 @@ def concatenate(call: Call, em: Emitter) -> None:
 
 
 def expand(call: Call, em: Emitter) -> None:
-    """Translate expand; -1 keeps a size. A constant stays a view of its numbers."""
-    x = em.required("self")
+    """Translate expand; -1 keeps a size."""
     sizes: list[Size] = [1 if size == -1 else size for size in call.arguments["size"]]
-    numbers = [size for size in sizes if isinstance(size, int)]
-    if x in em.constants and len(numbers) == len(sizes) and len(sizes) <= MAX_AXES:
-        em.constants[call.outputs[0]] = np.broadcast_to(
-            em.constants[x], np.broadcast_shapes(em.constants[x].shape, numbers)
-        )
-    else:
-        em.emit("Expand", x, em.sizes(sizes), into=call.outputs[0])
+    em.emit("Expand", em.required("self"), em.sizes(sizes), into=call.outputs[0])
 
 
 def repeat(call: Call, em: Emitter) -> None:

@@ -20,7 +20,7 @@ SCHEMA = range(5, 10)
 """Major versions of the schema whose parts that are read here mean the same."""
 
 _SYMBOL = re.compile(r"Symbol\('(\w{1,50})'[^()]*\)|(\w{1,50})")
-_DAMAGED = (KeyError, TypeError, AttributeError, IndexError, ValueError)
+_DAMAGED = (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,9 @@ def _inputs(
     for spec in specs:
         ((kind, body),) = spec.items()
         if kind == "user_input" and "as_tensor" in body["arg"]:
-            inputs.append(values[body["arg"]["as_tensor"]["name"]])
+            inputs.append(values[_text(body["arg"]["as_tensor"]["name"])])
         elif kind in ("parameter", "buffer", "tensor_constant"):
-            states[body["arg"]["name"]] = body[f"{kind}_name"]
+            states[_text(body["arg"]["name"])] = _text(body[f"{kind}_name"])
         elif kind != "constant_input" and not (kind == "user_input" and "as_none" in body["arg"]):
             raise UnsupportedError(
                 f"program: expected tensors as inputs, found {str(body)[:80]} ({str(kind)[:40]}); export a module "
@@ -169,11 +169,11 @@ def _outputs(specs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             raise UnsupportedError(
                 f"program: expected tensors as outputs, found {str(kind)[:40]}; export a module that gives tensors"
             )
-        yield body["arg"]["as_tensor"]["name"]
+        yield _text(body["arg"]["as_tensor"]["name"])
 
 
 def _call(node: Mapping[str, Any]) -> Call:
-    arguments = {item["name"]: _argument(item["arg"]) for item in node["inputs"]}
+    arguments = {_text(item["name"]): _argument(item["arg"]) for item in node["inputs"]}
     stack = str(node.get("metadata", {}).get("nn_module_stack", "")).rpartition(";")[2].split(",")
     outputs = tuple(name for output in node["outputs"] for name in _names(output))
     name = str(node.get("name") or (outputs[0] if outputs else ""))
@@ -182,11 +182,11 @@ def _call(node: Mapping[str, Any]) -> Call:
 
 def _names(output: Mapping[str, Any]) -> Iterator[str]:
     if "as_tensor" in output:
-        yield output["as_tensor"]["name"]
+        yield _text(output["as_tensor"]["name"])
     elif "as_tensors" in output:
-        yield from (item["name"] for item in output["as_tensors"])
+        yield from (_text(item["name"]) for item in output["as_tensors"])
     elif "as_sym_int" in output:
-        yield output["as_sym_int"]["as_name"]
+        yield _text(output["as_sym_int"]["as_name"])
 
 
 def _argument(argument: Mapping[str, Any]) -> Any:
@@ -195,11 +195,11 @@ def _argument(argument: Mapping[str, Any]) -> Any:
         case "as_none":
             return None
         case "as_tensor":
-            return Ref(value["name"])
+            return Ref(_text(value["name"]))
         case "as_tensors":
-            return [Ref(item["name"]) for item in value]
+            return [Ref(_text(item["name"])) for item in value]
         case "as_optional_tensors":
-            return [Ref(item["as_tensor"]["name"]) if "as_tensor" in item else None for item in value]
+            return [Ref(_text(item["as_tensor"]["name"])) if "as_tensor" in item else None for item in value]
         case "as_sym_int":
             return _symbolic(value)
         case "as_sym_ints":
@@ -209,4 +209,10 @@ def _argument(argument: Mapping[str, Any]) -> Any:
 
 
 def _symbolic(value: Mapping[str, Any]) -> int | Ref:
-    return Ref(value["as_name"]) if "as_name" in value else int(value["as_int"])
+    return Ref(_text(value["as_name"])) if "as_name" in value else int(value["as_int"])
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError("a name that is no text")
+    return name

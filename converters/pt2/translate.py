@@ -66,6 +66,7 @@ HANDLERS: Mapping[str, Handler] = {
     "unsqueeze": movement.unsqueeze,
     "select": movement.select,
     "slice": movement.slice_,
+    "flip": movement.flip,
     **dict.fromkeys(("split", "split_with_sizes", "chunk", "unbind"), movement.split),
     **dict.fromkeys(("cat", "concat", "stack"), movement.concatenate),
     "expand": movement.expand,
@@ -110,7 +111,7 @@ def translate(program: Program, constants: Mapping[str, Array]) -> Graph:
         em.begin(call)
         try:
             _handler(call)(call, em)
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
             if isinstance(error, ConversionError):
                 raise
             raise call.unsupported("its arguments are not those of torch 2.13", "export the model again") from error
@@ -144,7 +145,8 @@ def _handler(call: Call) -> Handler:
         raise call.unsupported(*_QUANTIZED)
     raise call.unsupported(
         "the operator is not supported",
-        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations",
+        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations; "
+        "a program that was decomposed may be saved as it was before run_decompositions()",
     )
 
 

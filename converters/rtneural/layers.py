@@ -86,8 +86,8 @@ class Entry:
 
 def convert_entry(entry: Entry) -> Iterator[Weighted]:
     """Yield the layers of an entry: one, and the activation behind it."""
-    if entry.kind in _REFUSED:
-        found, advice = _REFUSED[str(entry.kind)]
+    if isinstance(entry.kind, str) and entry.kind in _REFUSED:
+        found, advice = _REFUSED[entry.kind]
         raise UnsupportedError(f"{entry.where}: expected one of {', '.join(_KINDS)}, found {found}; {advice}")
     if not isinstance(entry.kind, str) or entry.kind not in _KINDS:
         raise UnsupportedError(

@@ -44,7 +44,7 @@ def numbers(value: object, axes: int | None = None) -> Array | None:
         return None
     if (array.dtype.kind not in "fi" and array.size > 0) or (axes is not None and array.ndim != axes):
         return None
-    with np.errstate(over="ignore"):  # what overflows becomes infinite; the model refuses it by name
+    with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
         return array.astype(np.float32)
 
 

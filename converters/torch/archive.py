@@ -55,10 +55,9 @@ class Archive:
         if name not in self.names:
             raise ConversionError(f"checkpoint: expected an entry {name!r}, found none; the file is incomplete")
         entry = self._zip.getinfo(name)
-        if entry.compress_type == zipfile.ZIP_STORED:
-            self._stored_budget -= max(entry.file_size, entry.compress_size)
-        else:
-            self._inflated_budget -= entry.file_size
+        stored = entry.compress_type == zipfile.ZIP_STORED
+        self._stored_budget -= max(entry.file_size, entry.compress_size) if stored else entry.compress_size
+        self._inflated_budget -= 0 if stored else entry.file_size
         if min(self._stored_budget, self._inflated_budget) < 0:
             raise ConversionError(
                 f"checkpoint: expected entries within the file's size, found {name!r} with {entry.file_size} bytes; "

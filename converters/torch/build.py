@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
 
 from grurt import layers
 from grurt.errors import DescriptionError, ModelError
@@ -45,7 +47,7 @@ _UNUSED_BUFFER = "num_batches_tracked"
 
 
 def build_model(
-    tensors: Mapping[str, Array], description: Description | None, *, prefix: str = "", source: Source | None = None
+    tensors: Mapping[str, Array], description: Description | None, source: Source, *, prefix: str = ""
 ) -> Model:
     """Return the model of the described layers with the state dict's weights.
 
@@ -55,10 +57,10 @@ def build_model(
         The state dict.
     description
         Its layers; None raises the error that shows how to write one.
-    prefix
-        What was taken off the tensors' names: the description may still have it on its modules' names.
     source
         Where the tensors came from.
+    prefix
+        What was taken off the tensors' names: the description may still have it on its modules' names.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def build_model(
             weights=builder.weights,
             inputs=description.inputs,
             outputs=[Output(output.name, builder.value(output.value)) for output in description.outputs],
-            source=source,
+            source=msgspec.structs.replace(source, notes=(*source.notes, *builder.notes)),
         )
     except ModelError as error:
         raise DescriptionError(
@@ -98,6 +100,7 @@ class _Builder:
         self.values = {name: name for name in inputs}
         self.previous = inputs[0]
         self.used: set[str] = set()
+        self.notes: dict[str, None] = {}
 
     def add(self, item: LayerDescription) -> None:
         """Append the layers of one description."""
@@ -152,21 +155,24 @@ class _Builder:
         given, used = (
             gather(kind, item, self.tensors, self.prefix, where) if item.arrays else (self.modules[path], set())
         )
-        state = None
-        if item.initial_state is not None:
-            state = self.tensor(item.initial_state.removeprefix(self.prefix))
+        state = None if item.initial_state is None else self.initial_state(item.initial_state)
         module = Module(path or name, name, inputs, item, as_pytorch(kind, given, item, where), state)
         for layer, weights in CONVERTERS[kind](module):
             self.append(layer)
+            self.notes |= dict.fromkeys(_assumptions(layer, item))
             self.weights |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
         own = set() if item.arrays else module.used
         self.used |= used | {parameter if path == ROOT else f"{path}.{parameter}" for parameter in own}
 
-    def tensor(self, name: str) -> Array:
-        if name not in self.tensors:
-            raise DescriptionError(f"initial_state: expected a tensor, found none called {name!r}")
-        self.used.add(name)
-        return self.tensors[name]
+    def initial_state(self, name: str) -> Array | str:
+        """Return a tensor; or, if there is none of that name, the value of an earlier description."""
+        name = name.removeprefix(self.prefix)
+        if name in self.tensors:
+            self.used.add(name)
+            return self.tensors[name]
+        if name not in self.values:
+            raise DescriptionError(f"initial_state: expected a tensor or an earlier layer, found none called {name!r}")
+        return self.values[name]
 
     def add_final_state(self, name: str, source: str) -> None:
         """Append the last hidden state of a GRU: of a reverse one, that is its value at the first timestep."""
@@ -210,3 +216,11 @@ class _Builder:
                 f"{', '.join(unused[:20])}{', ...' if len(unused) > 20 else ''}; describe their layers, "
                 f"or say that they are not needed: ignore({unused[0]})"
             )
+
+
+def _assumptions(layer: AnyLayer, item: LayerDescription) -> Iterator[str]:
+    """Say what was taken for granted, where the weights of another layer would look the same."""
+    if isinstance(layer, layers.Conv1d) and layer.kernel_size > 1:
+        yield f"{layer.name}: taken as causal, padded with zeros on the left only"
+    if isinstance(layer, layers.LayerNorm) and item.kind is None:
+        yield f"{layer.name}: taken as a LayerNorm; the weights of a GroupNorm or InstanceNorm look alike"

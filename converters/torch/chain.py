@@ -55,7 +55,7 @@ def convert_chain(module: nn.Module, description: Description, *, reference: boo
     source = Source(format="torch", producer=f"torch {torch.__version__}")
     dtypes = [tensor.dtype for tensor in module.parameters()]
     narrow = {name: array.astype("float32") if array.dtype.kind == "f" else array for name, array in tensors.items()}
-    model = build_model(narrow, description, source=source)
+    model = build_model(narrow, description, source)
     signature = _signature(module, model, _DTYPES[dtypes[0]])
     model = with_reference(model, None, signature=signature)
     return with_reference(model, _reference_run(module, model)) if reference else model
@@ -67,8 +67,9 @@ def _described(path: str, module: nn.Module) -> Iterator[LayerDescription | None
     if module._forward_hooks or module._forward_pre_hooks:  # such as torch.nn.utils.weight_norm's
         yield None
     elif kind is nn.Sequential:
-        for name, child in module.named_children():
-            yield from _described(f"{path}.{name}" if path else name, child)
+        for name, child in module._modules.items():  # named_children leaves out a module's second place
+            if child is not None:
+                yield from _described(f"{path}.{name}" if path else name, child)
     elif kind in _FUNCTIONS:
         yield LayerDescription(kind="activation", functions=(_FUNCTIONS[kind](module),))
     elif kind not in (nn.Identity, nn.Dropout):

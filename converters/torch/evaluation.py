@@ -42,8 +42,9 @@ def rzn_from_zrn(blocks: Tensor) -> Tensor:
     return torch.cat([r, z, n])
 
 
-def _gru(layer: layers.GRU, weights: Weights, x: Tensor) -> Tensor:
-    state = weights.get("initial_state", torch.zeros(layer.hidden_size)).expand(len(x), -1)
+def _gru(layer: layers.GRU, weights: Weights, x: Tensor, state: Tensor | None = None) -> Tensor:
+    if state is None:
+        state = weights.get("initial_state", torch.zeros(layer.hidden_size)).expand(len(x), -1)
     backward = layer.direction == "reverse"
     given = x.flip(1) if backward else x
     plain = layer.linear_before_reset and layer.clip is None

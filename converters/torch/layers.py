@@ -27,7 +27,7 @@ class Module:
     """A module's tensors, and where its layers stand in the model.
 
     ``path`` is its name in the checkpoint, ``name`` that of its layer in the model, ``initial_state`` a learned one of
-    a GRU; ``used`` collects the names of the tensors that were asked for.
+    a GRU, or the name of the value that gives it; ``used`` collects the names of the tensors that were asked for.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Module:
     inputs: tuple[str, ...]
     options: LayerDescription
     tensors: Mapping[str, Array]
-    initial_state: Array | None = None
+    initial_state: Array | str | None = None
     used: set[str] = field(default_factory=set)
 
     def get(self, name: str, axes: int) -> Array:
@@ -82,6 +82,11 @@ def _gru(module: Module) -> Iterator[Weighted]:
     depth = 1 if cell else sum(f"weight_ih_l{index}" in module.tensors for index in range(len(module.tensors)))
     bidirectional = "weight_ih_l0_reverse" in module.tensors
     states = _initial_states(module, depth * (2 if bidirectional else 1))
+    if isinstance(module.initial_state, str) and (depth > 1 or bidirectional):
+        raise DescriptionError(
+            f"module {module.path!r}: expected a GRU of one layer and direction to begin with a value, "
+            f"{module.initial_state!r}, found more; only one state can be handed over"
+        )
     inputs = module.inputs
     for index in range(depth):
         name = f"{module.name}.l{index}" if depth > 1 else module.name
@@ -108,9 +113,10 @@ def _gru_layer(module: Module, name: str, inputs: tuple[str, ...], suffix: str, 
                 f"module {module.path!r}: expected 3 * {hidden_size} rows in {parameter}{suffix}, found {array.shape}"
             )
     options = module.options
+    handed = (module.initial_state,) if isinstance(module.initial_state, str) else ()
     layer = layers.GRU(
         name=name,
-        inputs=inputs,
+        inputs=(*inputs, *handed),
         input_size=blocks["weight_ih"].shape[1],
         hidden_size=hidden_size,
         direction="reverse" if suffix.endswith("_reverse") else "forward",
@@ -118,7 +124,7 @@ def _gru_layer(module: Module, name: str, inputs: tuple[str, ...], suffix: str, 
         bias=bias,
         gate_activation=options.gate_activation or Sigmoid(),
         candidate_activation=options.candidate_activation or Tanh(),
-        initial_state="zeros" if state is None else "learned",
+        initial_state="value" if handed else "zeros" if state is None else "learned",
     )
     weights = {parameter: zrn_from_rzn(array) for parameter, array in blocks.items()}
     return layer, weights if state is None else weights | {"initial_state": state}
@@ -127,7 +133,7 @@ def _gru_layer(module: Module, name: str, inputs: tuple[str, ...], suffix: str, 
 def _initial_states(module: Module, count: int) -> Iterator[Array | None]:
     """Return the learned initial state of each layer and direction, in the order of PyTorch's ``h_0``, or None."""
     learned = module.initial_state
-    if learned is None:
+    if learned is None or isinstance(learned, str):
         return iter([None] * count)
     if learned.size % count or learned.dtype != np.float32:
         raise DescriptionError(

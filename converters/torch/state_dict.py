@@ -22,6 +22,7 @@ MAX_NAME = 200
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _QUANTIZED = ("torch.ScriptObject", "torch._utils._rebuild_qtensor")
+_QUANTIZED_MODULES = ".quantized."
 _WRAPPER_PREFIXES = ("module.", "model.")
 _COMPILED = "_orig_mod."
 _SCRIPTED = "__torch__."
@@ -126,6 +127,11 @@ def _from_checkpoint(checkpoint: object, reader: TensorReader, entry: str | None
         entry = next(iter(found))
     if entry not in found:
         raise _no_entry(checkpoint, entry, found)
+    if not found[entry]:
+        raise ConversionError(
+            "checkpoint: expected a module with weights, found one without, such as a TorchScript program that was "
+            "frozen; save module.state_dict() instead"
+        )
     tensors = {}
     for name, value in found[entry].items():
         if not isinstance(value, TensorReference):
@@ -158,6 +164,8 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
     while stack:
         prefix, module = stack.pop()
         state = dict(_items(module.state)) if isinstance(module, Opaque) else {}
+        if isinstance(module, Opaque) and _QUANTIZED_MODULES in module.name:
+            raise _quantized(f"module {prefix.rstrip('.')!r}")
         tensors = _items(state.get("_parameters")) + _items(state.get("_buffers"))
         children = _items(state.get("_modules"))
         if isinstance(module, Opaque) and module.name.startswith(_SCRIPTED):
@@ -189,13 +197,17 @@ def _is_quantized(value: object) -> bool:
 
 def _not_a_tensor(name: str, value: object) -> ConversionError:
     if _is_quantized(value) or name.endswith("_packed_params.dtype"):
-        return UnsupportedError(
-            f"tensor {name!r}: expected floating point, found a weight that torch has quantized; "
-            "convert the float model: grurt quantizes by itself"
-        )
+        return _quantized(f"tensor {name!r}")
     what = value.name if isinstance(value, Opaque) else type(value).__name__
     return UnsupportedError(
         f"state dict entry {name!r}: expected a tensor, found {what!r}; save a state dict of tensors only"
+    )
+
+
+def _quantized(where: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{where}: expected floating point, found a weight that torch has quantized; "
+        "convert the float model: grurt quantizes by itself"
     )
 
 
@@ -204,10 +216,11 @@ def _no_entry(checkpoint: object, entry: str | None, found: Mapping[str, object]
         wanted = "one state dict" if entry is None else f"a state dict {entry!r}"
         names = ", ".join(repr(name) for name in list(found)[:20])
         return ConversionError(f"checkpoint: expected {wanted}, found {names}; name one of them as the entry")
-    if isinstance(checkpoint, list | tuple) and any(isinstance(item, TensorReference) for item in checkpoint):
+    unnamed = checkpoint if isinstance(checkpoint, list | tuple) else [checkpoint]
+    if any(isinstance(item, TensorReference) for item in unnamed):
+        what = "a tensor" if unnamed[0] is checkpoint else "a list of tensors"
         return UnsupportedError(
-            "checkpoint: expected a state dict, found a list of tensors, which have no names; "
-            "save module.state_dict() instead"
+            f"checkpoint: expected a state dict, found {what}, without names; save module.state_dict() instead"
         )
     what = checkpoint.name if isinstance(checkpoint, Opaque) else type(checkpoint).__name__
     return ConversionError(

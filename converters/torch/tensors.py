@@ -170,7 +170,7 @@ def decode(raw: bytes | memoryview, dtype: str, byte_order: str = "<") -> Array:
         return (numbers.astype(np.uint32) << 16).view(np.float32)
     if numbers.dtype.kind != "f":
         return numbers
-    with np.errstate(over="ignore"):  # what overflows becomes infinite; the model refuses it by name
+    with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
         return numbers.astype(np.float32, copy=False)
 
 

@@ -26,6 +26,7 @@ def resolve_reparametrized(tensors: Mapping[str, Array]) -> dict[str, Array]:
     UnsupportedError
         If a weight has another parametrization.
     """
+    _refuse_spectral_norm(tensors)
     resolved = dict(tensors)
     for name in tensors:
         weight, parts, combine = _parts_of(name)
@@ -38,6 +39,15 @@ def resolve_reparametrized(tensors: Mapping[str, Array]) -> dict[str, Array]:
                 "torch.nn.utils.parametrize.remove_parametrizations(module, name) and save again"
             )
     return resolved
+
+
+def _refuse_spectral_norm(tensors: Mapping[str, Array]) -> None:
+    for name in tensors:
+        if name.endswith("_orig") and f"{name[:-5]}_u" in tensors:
+            raise UnsupportedError(
+                f"tensor {name!r}: expected weight_norm as the only parametrization, found spectral_norm; call "
+                "torch.nn.utils.remove_spectral_norm(module) and save again"
+            )
 
 
 def _parts_of(name: str) -> tuple[str, tuple[str, ...], Callable[..., Array]]:
@@ -63,9 +73,9 @@ def normalized_weight(name: str, magnitude: Array, direction: Array) -> Array:
             "the file is damaged"
         )
     axes = tuple(axis for axis in range(direction.ndim) if magnitude.ndim == 0 or magnitude.shape[axis] == 1)
-    exact = direction.astype(np.float64)
-    norm = np.sqrt(np.sum(exact**2, axis=axes, keepdims=True))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # not finite then, and refused by name if used
+    with np.errstate(all="ignore"):  # what is not finite then is refused by name if it is used
+        exact = direction.astype(np.float64)
+        norm = np.sqrt(np.sum(exact**2, axis=axes, keepdims=True))
         return np.asarray(exact * (magnitude / norm), np.float32)
 
 
@@ -75,4 +85,5 @@ def masked_weight(name: str, weight: Array, mask: Array) -> Array:
         raise ConversionError(
             f"tensor {name!r}: expected a mask of shape {weight.shape}, found {mask.shape}; the file is damaged"
         )
-    return np.asarray(weight * mask, np.float32)
+    with np.errstate(all="ignore"):  # as above
+        return np.asarray(weight * mask, np.float32)

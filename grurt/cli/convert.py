@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 EXAMPLE = """\b
 Examples:
     grurt convert model.onnx -o model.grurt
+    grurt convert model.keras -o model.grurt
     grurt convert weights.pt --layers "gru, last, fc:sigmoid" -o model.grurt
+    grurt convert model.weights.h5 --layers model.json -o model.grurt
 """
 
 
@@ -33,7 +35,8 @@ Examples:
 @click.option(
     "--layers",
     metavar="LAYERS",
-    help="The layers of a PyTorch state dict, in order, e.g. 'gru, last, fc:sigmoid'; or the path of a .toml file.",
+    help="The layers of weights, in order, e.g. 'gru, last, fc:sigmoid'; or the path of a .toml file; for weights of "
+    "Keras, the path of the JSON that model.to_json() gave.",
 )
 @click.option("--repair", is_flag=True, help="Correct known mistakes of exporters, and note it in the model.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -41,10 +44,13 @@ Examples:
 def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, repair: bool, as_json: bool) -> None:
     """Convert a trained network to a .grurt file.
 
-    SRC is an ONNX file or a PyTorch state dict (.pt, .pth, .ckpt, .safetensors). Where onnxruntime is installed, an
-    ONNX file is run on a test input, and the answers are compared and kept in the model for `grurt verify`. A state
-    dict holds weights without an architecture, so --layers must give it: without it, the error lists the tensors
-    and shows a description that would fit.
+    SRC holds a whole network: ONNX (.onnx), torch.export (.pt2), Keras (.keras, .h5) or RTNeural (.json). Or it holds
+    weights without an architecture, which --layers must give: of PyTorch (.pt, .pth, .ckpt, .safetensors, .json,
+    TorchScript), of NumPy (.npz) or of Keras (.weights.h5). Without --layers, the error lists the tensors and shows a
+    description that would fit. What a file is follows from its content.
+
+    Where the source's framework is installed, it answers a test input; its answers are compared and kept in the model
+    for `grurt verify`. docs/conversion.md says what is understood, and how layers are described.
     """
     if output.exists() and output.samefile(source):
         raise click.UsageError(f"the output would overwrite the source: {output}")

@@ -51,12 +51,15 @@ def inspect(model_path: Path, layers: str | None, target: str | None, cpu: str |
         click.echo(json.dumps(summary.to_dict() | sizes))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(_as_text(summary, draw(summary, width=width, ascii_only=not _prints_boxes())))
+    click.echo(_as_text(summary, draw(summary, width=width, ascii_only=not _prints_boxes()), width))
     if exported:
         click.echo(sizes_text(exported))
 
 
 def _export(model: "Model", target: str, cpu: str | None) -> "Export":
+    from grurt.native.requirements import expect_numba
+
+    expect_numba("grurt inspect --target")
     from grurt.native.export import export
 
     return export(model, target, cpu=cpu)
@@ -82,29 +85,38 @@ def _open(path: Path, layers: str | None) -> "Model":
     return model
 
 
-def _as_text(summary: "Summary", picture: list[str]) -> str:
+def _as_text(summary: "Summary", picture: list[str], width: int | None) -> str:
     source = summary.source
     origin = " ".join(part for part in (source.format, source.file) if part)
-    header = ["layer", "kind", "reads", "size", "state", "parameters", "bytes", "multiply-adds", "options"]
-    numbers = [f"{number:,}" for number in (summary.parameters, summary.bytes, summary.multiply_adds)]
-    total = ["total", "", "", "", "", *numbers, ""]
     lines = [
         f"from {origin}" + (f", written by {source.producer}" if source.producer else ""),
         *(f"note: {note}" for note in source.notes),
         "",
         *picture,
         "",
-        table(header, [*map(_row, summary.layers), total], align="<<<>>>>><"),
+        _costs(summary, width),
         "",
         *(f"input {port.name}: {_input(port)}" for port in summary.inputs),
         *(f"output {port.name}: {_output(port)}" for port in summary.outputs),
         *(f"source's input {_port(port)}" for port in summary.signature.inputs),
         *(f"source's output {_port(port)}" for port in summary.signature.outputs),
-        f"state of a stream: {summary.state_bytes:,} bytes",
+        *([f"state of a stream: {summary.state_bytes:,} bytes"] if summary.streams else []),
         f"reference run: {summary.reference_run or 'none'}",
         "streams" if summary.streams else f"whole sequences only: {summary.unstreamable_reason}",
     ]
     return "\n".join(lines)
+
+
+def _costs(summary: "Summary", width: int | None) -> str:
+    """Return the table of the layers; where that is too wide, without what the picture shows already."""
+    header = ["layer", "kind", "reads", "size", "state", "parameters", "bytes", "multiply-adds", "options"]
+    numbers = [f"{number:,}" for number in (summary.parameters, summary.bytes, summary.multiply_adds)]
+    rows = [header, *map(_row, summary.layers), ["total", "", "", "", "", *numbers, ""]]
+    full = table(rows[0], rows[1:], align="<<<>>>>><")
+    if width is None or max(map(len, full.splitlines())) <= width:
+        return full
+    narrow = [[*row[:2], *row[3:8]] for row in rows]
+    return table(narrow[0], narrow[1:], align="<<>>>>>")
 
 
 def _row(layer: "LayerSummary") -> list[str]:
@@ -134,4 +146,5 @@ def _numbers(count: int) -> str:
 
 
 def _port(port: "AnyPort") -> str:
-    return f"{port.name}: {port.dtype} ({', '.join(port.axes)})"
+    order = ", from the last timestep to the first" if getattr(port, "backwards", False) else ""
+    return f"{port.name}: {port.dtype} ({', '.join(port.axes)}){order}"

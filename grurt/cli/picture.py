@@ -78,21 +78,22 @@ def _steps(summary: Summary) -> Iterator[_Step]:
         yield _Step("○", port.name, f"a token of {port.size}" if port.tokens else _numbers(port.size), (), port.name)
     sizes = {port.name: port.size for port in summary.inputs}
     for layer in summary.layers:
-        yield _Step("●", layer.name, _describe(layer, sizes), layer.inputs, layer.name)
+        yield _Step("●", layer.name, _describe(layer, sizes, summary.streams), layer.inputs, layer.name)
         sizes[layer.name] = layer.output_size
     for output in summary.outputs:
         when = "after every timestep" if output.per_step else "once a sequence"
         yield _Step("▼", output.name, f"{_numbers(output.size)} {when}", (output.value,), None)
 
 
-def _describe(layer: LayerSummary, sizes: dict[str, int]) -> str:
+def _describe(layer: LayerSummary, sizes: dict[str, int], streams: bool) -> str:
+    """Return what a layer is; a state is kept from one call to the next where the model streams."""
     read = sizes[layer.inputs[0]]
     grown = "" if read == layer.output_size else f"{read} → "
     parts = [f"{layer.kind} {grown}{layer.output_size}"]
     if layer.parameters:
         parts.append(f"{layer.parameters:,} weights")
     if layer.state_shape:
-        parts.append(f"keeps {_numbers(math.prod(layer.state_shape))}")
+        parts.append(f"{'keeps' if streams else 'a state of'} {_numbers(math.prod(layer.state_shape))}")
     if layer.note:
         parts.append(layer.note)
     return ", ".join(parts)

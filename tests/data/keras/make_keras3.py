@@ -324,6 +324,19 @@ def bfloat16() -> Any:
     return Sequential([sequence(), L.GRU(3), L.Dense(3, dtype="bfloat16")])
 
 
+@network
+def backwards() -> Any:
+    return Sequential([sequence(), L.GRU(4, go_backwards=True, return_sequences=True), L.Dense(2)])
+
+
+@network
+def masked_product() -> Any:
+    x = sequence()
+    a, b = L.Masking()(x), L.Masking(mask_value=0.5)(x)
+    same = L.Multiply()([a, L.Dense(FEATURES)(a)])
+    return Model(x, [same, L.GRU(4)(L.Multiply()([L.Dense(1)(a), b])), L.Multiply()([a, L.Dense(FEATURES)(x)])])
+
+
 STORED = ("k3_two_layers", "k3_residual")
 """Archives that stay as Keras wrote them."""
 

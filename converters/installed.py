@@ -1,0 +1,14 @@
+"""Which packages there are, without importing them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+
+def is_installed(package: str) -> bool:
+    """Say whether a package can be imported; a folder of that name, as of models beside a script, is none."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # of a module that was put into sys.modules without a spec
+        return False
+    return spec is not None and spec.origin is not None

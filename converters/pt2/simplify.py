@@ -1,0 +1,61 @@
+"""Undoes what torch's decompositions add to a program without changing what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .program import Call, Program, Ref
+
+_VIEWS = ("view", "_unsafe_view", "reshape")
+_COPIES = ("expand", "unsqueeze", "clone", *_VIEWS)
+
+
+def simplify(program: Program) -> Program:
+    """Return the program with matrices in place of stacks of copies of them, and with ``stack`` in one piece.
+
+    A sequence times a matrix is decomposed into ``bmm``, with one copy of the matrix for each timestep; ``stack`` into
+    ``cat`` and ``view``.
+    """
+    made_by = {output: call for call in program.calls for output in call.outputs}
+    calls = [_stack(_by_matrix(call, made_by, program), made_by, program) for call in program.calls]
+    return replace(program, calls=tuple(calls))
+
+
+def _by_matrix(call: Call, made_by: Mapping[str, Call], program: Program) -> Call:
+    name = "mat2" if "mat2" in call.arguments else "other"
+    stack = call.get(name)
+    if call.op not in ("bmm", "matmul") or not isinstance(stack, Ref):
+        return call
+    matrix = _repeated_matrix(stack.name, made_by, program)
+    return call if matrix is None else replace(call, arguments={**call.arguments, name: Ref(matrix)})
+
+
+def _repeated_matrix(name: str, made_by: Mapping[str, Call], program: Program) -> str | None:
+    """Return the matrix of which a tensor holds copies, one behind the other; None if it does not."""
+    shape = matrix_shape = program.shapes.get(name, ())[-2:]
+    while program.shapes.get(name) != matrix_shape and shape == matrix_shape:
+        call = made_by.get(name)
+        source = call.get("self") if call is not None and call.op in _COPIES else None
+        if not isinstance(source, Ref):
+            return None
+        name = source.name
+        shape = program.shapes.get(name, ())[-2:]
+    return name if shape == matrix_shape and None not in shape else None
+
+
+def _stack(call: Call, made_by: Mapping[str, Call], program: Program) -> Call:
+    source = call.get("self")
+    joined = made_by.get(source.name) if call.op in _VIEWS and isinstance(source, Ref) else None
+    parts = joined.get("tensors") if joined is not None and joined.op == "cat" else None
+    if joined is None or not isinstance(parts, list) or not all(isinstance(part, Ref) for part in parts):
+        return call
+    shapes = {program.shapes.get(part.name) for part in parts}
+    shape = shapes.pop() if len(shapes) == 1 else None
+    axis = joined.get("dim", 0)
+    if not shape or None in shape or not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
+        return call
+    axis %= len(shape)
+    if program.shapes.get(call.outputs[0]) != (*shape[:axis], len(parts), *shape[axis:]):
+        return call
+    return replace(call, target="torch.ops.aten.stack.default", arguments={"tensors": parts, "dim": axis})

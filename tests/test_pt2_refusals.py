@@ -1,0 +1,120 @@
+"""Programs of torch.export that are refused, and files that are damaged."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkpoints import DATA, entries, zipped
+from programs import X, exported, network_of
+from torch import nn
+from torch_networks import NETWORKS, Network
+
+from grurt.converters import convert
+from grurt.errors import ConversionError, DescriptionError, UnsupportedError
+
+REFUSED: dict[str, tuple[Network, str]] = {
+    "lstm": (
+        network_of(lambda net, x: net.rnn(x)[0], X, rnn=nn.LSTM(4, 8)),
+        r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
+    ),
+    "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, found none; if it was"),
+    "looks_ahead": (
+        network_of(
+            lambda net, x: net.gru(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
+            X,
+            conv=nn.Conv1d(4, 4, 3, padding=1),
+            gru=nn.GRU(4, 8, batch_first=True),
+        ),
+        "expected padding by 2 timesteps before the first and none after the last, got 1 and 1",
+    ),
+    "mean": (
+        network_of(lambda net, x: net.gru(x)[0].mean(1), X, gru=nn.GRU(4, 8, batch_first=True)),
+        r"\(torch\.ops\.aten\.mean\.dim\): the operator is not supported; supported are GRU, linear",
+    ),
+    "training": (
+        Network(nn.Sequential(nn.Dropout(0.5), nn.GRU(4, 8)).train(), (X,), {}),
+        r"call model\.eval\(\) before the export|packed sequences, or in training mode",
+    ),
+    "in_place": (
+        network_of(
+            lambda net, x: (lambda y: y.transpose(1, 2).relu_().transpose(1, 2) + y)(net.gru(x)[0]),
+            X,
+            gru=nn.GRU(4, 8, batch_first=True),
+        ),
+        "in place, which others see too; use the form without inplace=True",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_programs_that_are_refused(name: str, tmp_path: Path) -> None:
+    network, message = REFUSED[name]
+    exported(network, tmp_path / "program.pt2")
+    with pytest.raises(UnsupportedError, match=message):
+        convert(tmp_path / "program.pt2")
+
+
+def test_what_decompositions_leave_of_an_activation_is_refused_with_advice(tmp_path: Path) -> None:
+    exported(NETWORKS["prelu"], tmp_path / "program.pt2", decompose=True)
+    with pytest.raises(UnsupportedError, match=r"the operator is not supported; .* before run_decompositions\(\)"):
+        convert(tmp_path / "program.pt2")
+
+
+def test_a_program_needs_no_description() -> None:
+    with pytest.raises(DescriptionError, match=r"a program of torch\.export holds the architecture itself"):
+        convert(DATA / "export.pt2", "gru, fc")
+
+
+def changed(change: Callable[[Any], None], entry: str = "models/model.json") -> bytes:
+    files = entries(DATA / "export.pt2")
+    name = next(name for name in files if name.endswith(entry))
+    document = json.loads(files[name])
+    change(document)
+    return zipped(files | {name: json.dumps(document).encode()})
+
+
+def weight(document: Any) -> Any:
+    return next(iter(document["config"].values()))
+
+
+WEIGHTS = "data/weights/model_weights_config.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "entry", "message"),
+    [
+        (lambda d: d["schema_version"].update(major=99), "models/model.json", "expected version 5 to 9 of torch's"),
+        (
+            lambda d: d["graph_module"]["signature"]["input_specs"][0]["parameter"].update(parameter_name=None),
+            "models/model.json",
+            r"found damage \(TypeError: a name that is no text",
+        ),
+        (lambda d: d.pop("graph_module"), "models/model.json", r"torch's export schema, found damage \(KeyError"),
+        (lambda d: d["graph_module"]["graph"]["nodes"][0].pop("inputs"), "models/model.json", "found damage"),
+        (lambda d: d["graph_module"]["graph"]["nodes"][-1].update(inputs=[]), "models/model.json", "is no tensor"),
+        (lambda d: weight(d).update(path_name="weight_99"), WEIGHTS, "expected an entry '.*weight_99', found none"),
+        (lambda d: weight(d).update(use_pickle=True), WEIGHTS, "expected the bytes of a plain tensor, found a pickled"),
+        (lambda d: weight(d).pop("tensor_meta"), WEIGHTS, "expected its place, size and strides; the file is damaged"),
+        (lambda d: weight(d)["tensor_meta"].update(dtype=11), WEIGHTS, "expected one of the dtypes .*'number 11'"),
+        (lambda d: weight(d)["tensor_meta"].update(storage_offset={"as_int": -1}), WEIGHTS, "that are not negative"),
+        (lambda d: weight(d)["tensor_meta"].update(storage_offset={"as_int": 99}), WEIGHTS, "inside its storage"),
+        (lambda d: d["config"].popitem(), WEIGHTS, "expected the weight '.*' in the archive, found none"),
+        (lambda d: d.update(config=3), WEIGHTS, "expected the weights' places in 'model_weights_config"),
+    ],
+)  # fmt: skip
+def test_damaged_programs(change: Callable[[Any], None], entry: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "program.pt2").write_bytes(changed(change, entry))
+    with pytest.raises(ConversionError, match=message):
+        convert(tmp_path / "program.pt2", reference=False)
+
+
+def test_an_archive_without_a_program(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "empty.pt2", "w") as archive:
+        archive.writestr("a/archive_format", "pt2")
+    with pytest.raises(UnsupportedError, match="expected one program in models/, found 0; write it with torch"):
+        convert(tmp_path / "empty.pt2")
