@@ -12,13 +12,13 @@ All numbers are little-endian::
     checksum      16 bytes  BLAKE2b of everything before it
 """
 
-import hashlib
 import struct
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.digests import blake2b
 from grurt.errors import SnapshotError
 
 _MAGIC = b"GRURTSN\0"
@@ -83,4 +83,4 @@ def _split(snapshot: bytes) -> tuple[bytes, bytes]:
 
 
 def _checksum(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_CHECKSUM_SIZE).digest()
+    return blake2b(content, digest_size=_CHECKSUM_SIZE).digest()

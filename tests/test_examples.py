@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -105,3 +106,62 @@ def test_train_activity(tmp_path: Path) -> None:
     assert (tmp_path / "build" / "activity.pt").exists()
     assert str(tmp_path).encode() not in (tmp_path / "build" / "activity.onnx").read_bytes()
     assert str(EXAMPLES).encode() not in (tmp_path / "build" / "activity.onnx").read_bytes()
+
+
+def g2p_weights(path: Path) -> dict[str, np.ndarray]:
+    """Write random weights under the names, and in the layout, of the package g2p-en: a smaller network."""
+    random = np.random.default_rng(5)
+    embedded, hidden, phonemes = 6, 9, 12
+    arrays = {
+        "enc_emb": (29, embedded),
+        "dec_emb": (phonemes, embedded),
+        "fc_w": (phonemes, hidden),
+        "fc_b": (phonemes,),
+    }
+    for part in ("enc", "dec"):
+        arrays |= {f"{part}_w_ih": (3 * hidden, embedded), f"{part}_w_hh": (3 * hidden, hidden)}
+        arrays |= {f"{part}_b_ih": (3 * hidden,), f"{part}_b_hh": (3 * hidden,)}
+    weights = {name: random.normal(size=shape) for name, shape in arrays.items()}
+    np.savez(path, **weights)
+    return weights
+
+
+def spelled(word: str, weights: dict[str, np.ndarray]) -> list[int]:
+    """Return the phonemes of a word, by the equations of a GRU, in float64."""
+
+    def step(part: str, token: int, h: np.ndarray) -> np.ndarray:
+        given = weights[f"{part}_w_ih"] @ weights[f"{part}_emb"][token] + weights[f"{part}_b_ih"]
+        kept = weights[f"{part}_w_hh"] @ h + weights[f"{part}_b_hh"]
+        (r, z, n), (r_kept, z_kept, n_kept) = np.split(given, 3), np.split(kept, 3)
+        r, z = 1 / (1 + np.exp(-(r + r_kept))), 1 / (1 + np.exp(-(z + z_kept)))
+        return np.asarray((1 - z) * np.tanh(n + r * n_kept) + z * h)
+
+    h = np.zeros(len(weights["enc_b_hh"]) // 3)
+    for letter in word:
+        h = step("enc", 3 + ord(letter) - ord("a") if letter.isalpha() else 1, h)
+    h, found, token = step("enc", 2, h), [], 2
+    while len(found) < 20:
+        h = step("dec", token, h)
+        token = int((weights["fc_w"] @ h + weights["fc_b"]).argmax())
+        if token == 3:
+            break
+        found.append(token)
+    return found
+
+
+def test_spell_with_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "g2p")
+    example = importlib.import_module("spell")
+    weights = g2p_weights(tmp_path / "weights.npz")
+    speller = example.Speller(*example.convert_checkpoint(tmp_path / "weights.npz"))
+    words = ["a", "it's", *(EXAMPLES / "g2p" / "words.txt").read_text(encoding="utf-8").split()[:60]]
+    found = [speller.predict(word) for word in words]
+    assert found == [spelled(word, weights) for word in words]
+    assert len({tuple(phonemes) for phonemes in found}) > 10
+
+
+@pytest.mark.skipif(importlib.util.find_spec("g2p_en") is None, reason="the weights are those of the package g2p-en")
+def test_spell() -> None:
+    text = run("g2p/spell.py")
+    assert "303 of 303 words have the same phonemes as in the package" in text
+    assert re.search(r"^NumPy [\d.]+ ms a word, grurt [\d.]+ ms: [\d.]+ times as fast$", text, re.MULTILINE)

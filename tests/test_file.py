@@ -12,8 +12,9 @@ import stat
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import golden_files
 import hypothesis
 import models
 import numpy as np
@@ -115,6 +116,26 @@ def test_equal_models_give_equal_bytes(path: Path, content: bytes) -> None:
     )
     save(reordered, path)
     assert path.read_bytes() == content
+
+
+GOLDEN = sorted(golden_files.FOLDER.glob("*.grurt"))
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden.stem)
+def test_files_from_the_past_are_read_and_mean_the_same(golden: Path) -> None:
+    model = grurt.load(golden)
+    assert model.reference_run is not None
+    answers = model.run(model.reference_run.inputs)
+    tolerance = 0.02 if "int" in golden.stem else 2e-6
+    for name, expected in model.reference_run.outputs.items():
+        np.testing.assert_allclose(answers[name], expected, rtol=0, atol=tolerance)
+
+
+def test_the_files_from_the_past_hold_every_kind_of_layer() -> None:
+    layers = [layer for golden in GOLDEN for layer in read(golden).layers]
+    assert {layer.kind for layer in layers} == {kind.__struct_config__.tag for kind in grurt.layers.AnyLayer.__args__}
+    formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.layers.MatrixLayer)}
+    assert formats == set(get_args(grurt.layers.WeightFormat))
 
 
 def test_reading_needs_memory_in_proportion_to_the_file(path: Path) -> None:
@@ -229,8 +250,8 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "weight gru.0.bias_hh: expected finite numbers",
     ),
     "unknown dtype": (
-        lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros(6, np.uint8)})),
-        "tensor weights.gru.0.bias_hh: expected a dtype of F32, F64, F16, I64, I32, I8, got U8",
+        lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros(6, np.uint16)})),
+        "tensor weights.gru.0.bias_hh: expected a dtype of F32, F64, F16, I64, I32, I8, U8, got U16",
     ),
     "empty tensor": (
         lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros((0, 6), np.float32)})),
@@ -267,6 +288,12 @@ def test_layers_may_leave_out_what_has_a_default(path: Path, content: bytes) -> 
 
     path.write_bytes(rewritten(content, shorten))
     assert_equal(read(path), small_model())
+
+
+def test_a_header_that_is_not_utf8_is_damage(path: Path, content: bytes) -> None:
+    path.write_bytes(content.replace(b"embed", b"emb\xc4d"))
+    with pytest.raises(ModelFileError, match="the file is damaged: its header does not fit the data behind it"):
+        read(path)
 
 
 def test_only_a_file_is_read(tmp_path: Path) -> None:

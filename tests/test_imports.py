@@ -87,7 +87,7 @@ def test_all_is_complete() -> None:
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    abstract = {"Function", "Elementwise", "Layer"}
+    abstract = {"Function", "Elementwise", "Layer", "MatrixLayer"}
     assert public - abstract <= set(grurt.__all__)
 
 

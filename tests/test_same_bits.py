@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import models
 import numpy as np
@@ -21,6 +22,19 @@ Answers = dict[str, Any]
 
 SEEDS = st.integers(0, 2**32 - 1)
 
+LONG: dict[str, Callable[[], None]] = {}
+"""By name, the tests on random models with many more of them, which are others each time."""
+
+
+def on_random_models(max_examples: int, **strategies: st.SearchStrategy[Any]) -> Callable[[Any], Any]:
+    """Return a decorator that makes a property test of a function, and the long form of it."""
+
+    def decorate(check: Any) -> Any:
+        LONG[check.__name__] = settings(deadline=None, max_examples=1_000, database=None)(given(**strategies)(check))
+        return settings(deadline=None, max_examples=max_examples, derandomize=True)(given(**strategies)(check))
+
+    return decorate
+
 
 def assert_same_bits(found: Answers, expected: Answers) -> None:
     assert found.keys() == expected.keys()
@@ -32,7 +46,7 @@ def assert_same_bits(found: Answers, expected: Answers) -> None:
 def random_model(rng: np.random.Generator, **options: Any) -> grurt.Model:
     """Return a random model with weights of a random format."""
     model = models.random_model(rng, n_layers=6, **options)
-    weights = rng.choice(["float32", "float16", "int8"])
+    weights = rng.choice(get_args(grurt.layers.WeightFormat))
     if weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):
         return model
     return model.quantize(weights)
@@ -60,8 +74,7 @@ def run_in_blocks(stream: grurt.Stream, inputs: Answers, cuts: list[int]) -> Ans
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-@settings(deadline=None, max_examples=80, derandomize=True)
-@given(seed=SEEDS, n_steps=st.integers(1, 200), cuts=st.lists(st.integers(0, 1000), max_size=5))
+@on_random_models(80, seed=SEEDS, n_steps=st.integers(1, 200), cuts=st.lists(st.integers(0, 1000), max_size=5))
 def test_steps_and_blocks(seed: int, n_steps: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)
     model = random_model(rng)
@@ -77,8 +90,7 @@ def test_steps_and_blocks(seed: int, n_steps: int, cuts: list[int]) -> None:
     assert_same_bits(whole.state, by_step.state)
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
-@given(seed=SEEDS, n_steps=st.integers(1, 200), batch=st.integers(1, 9))
+@on_random_models(40, seed=SEEDS, n_steps=st.integers(1, 200), batch=st.integers(1, 9))
 def test_streams_and_whole_sequences(seed: int, n_steps: int, batch: int) -> None:
     """A batch with lengths is so many streams; behind LastStep stands their last answer."""
     rng = np.random.default_rng(seed)
@@ -99,8 +111,7 @@ def test_streams_and_whole_sequences(seed: int, n_steps: int, batch: int) -> Non
                 assert_same_bits({"y": found[output.name][row]}, {"y": answers[-1]})
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
-@given(seed=SEEDS, batch=st.integers(1, 4))
+@on_random_models(40, seed=SEEDS, batch=st.integers(1, 4))
 def test_a_batch_is_its_sequences_also_for_models_that_cannot_stream(seed: int, batch: int) -> None:
     rng = np.random.default_rng(seed)
     model = random_model(rng, streams=False)
@@ -138,8 +149,7 @@ def test_every_way_to_run_one_gru(hidden_size: int, linear_before_reset: bool) -
     assert_same_bits({"y": buffer}, expected)
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
-@given(seed=SEEDS, n_steps=st.integers(2, 200))
+@on_random_models(40, seed=SEEDS, n_steps=st.integers(2, 200))
 def test_snapshots_forks_and_resets(seed: int, n_steps: int) -> None:
     rng = np.random.default_rng(seed)
     model = random_model(rng)
@@ -166,12 +176,11 @@ def test_snapshots_forks_and_resets(seed: int, n_steps: int) -> None:
     assert stream.snapshot() == fork.snapshot()
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
-@given(seed=SEEDS, n_streams=st.integers(1, 12), threads=st.sampled_from([1, 2]))
+@on_random_models(30, seed=SEEDS, n_streams=st.integers(1, 12), threads=st.sampled_from([1, 2]))
 def test_pools_and_threads(seed: int, n_streams: int, threads: int) -> None:
     """Sequences that a pool advances in any interleaving, and streams in threads of their own, answer as if alone."""
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=6)
+    model = random_model(rng)
     lengths = rng.integers(1, 40, n_streams)
     rows = [models.random_inputs(model.inputs, int(length), rng) for length in lengths]
     expected = [stepped(model.stream(), row) for row in rows]
@@ -212,7 +221,7 @@ def test_snapshots_in_another_process(tmp_path: Path) -> None:
     expected = []
     for number in range(20):
         rng = np.random.default_rng(900 + number)
-        model = models.random_model(rng, n_layers=6)
+        model = random_model(rng)
         inputs = models.random_inputs(model.inputs, 60, rng)
         middle = int(rng.integers(60))
         stream = model.stream()
@@ -237,3 +246,22 @@ def test_a_model_from_a_file(seed: int, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("model") / "model.grurt"
     model.save(path)
     assert_same_bits(named(model, grurt.load(path).stream().run(inputs)), named(model, model.stream().run(inputs)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("test", LONG.values(), ids=LONG)
+def test_a_thousand_random_models(test: Callable[[], None]) -> None:
+    test()
+
+
+def test_random_models_are_of_every_kind_of_layer_and_of_weights() -> None:
+    rng = np.random.default_rng(1)
+    layers = [
+        layer for _ in range(60) for layer in (*random_model(rng).layers, *random_model(rng, streams=False).layers)
+    ]
+    assert {layer.kind for layer in layers} == {kind.__struct_config__.tag for kind in grurt.layers.AnyLayer.__args__}
+    formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.layers.MatrixLayer)}
+    assert formats == set(get_args(grurt.layers.WeightFormat))
+    grus = [layer for layer in layers if isinstance(layer, grurt.GRU)]
+    assert {gru.scan for gru in grus} == {"time", "positions"}
+    assert {gru.masked for gru in grus} == {gru.linear_before_reset for gru in grus} == {True, False}

@@ -18,6 +18,7 @@ import reference
 
 import grurt
 from grurt.errors import SnapshotError
+from grurt.fingerprint import fingerprint
 
 HEADER = struct.Struct("<8sH6x16sQ")
 CHECKSUM_SIZE = 16
@@ -156,6 +157,50 @@ def test_of_another_model(model: grurt.Model, xs: Any, other: Any) -> None:
         f"got {model.fingerprint.hex()}; load the model that it was taken from$"
     )
     assert_refused(stream, model.stream().snapshot(), expected)
+
+
+def test_a_field_that_a_later_release_adds_makes_no_snapshot_unreadable() -> None:
+    """As long as a model leaves it at its default, which stands for what the layer did before."""
+
+    class Layer(msgspec.Struct, frozen=True, tag="layer"):
+        size: int
+        function: Any = grurt.Tanh()
+
+    class LaterFunction(msgspec.Struct, frozen=True, tag="tanh"):
+        slope: float = 1.0
+
+    class LaterLayer(msgspec.Struct, frozen=True, tag="layer"):
+        size: int
+        function: Any = grurt.Tanh()
+        groups: int = 1
+
+    weights = {"a": np.zeros(3, np.float32)}
+    today = fingerprint([Layer(4)], weights)
+    assert fingerprint([LaterLayer(4)], weights) == today
+    assert fingerprint([Layer(4, function=grurt.Relu())], weights) != today
+    others = (LaterLayer(5), LaterLayer(4, groups=2), LaterLayer(4, function=LaterFunction(2.0)))
+    assert len({today, *(fingerprint([layer], weights) for layer in others)}) == 4
+    by_function = [fingerprint([Layer(4, function=f)], weights) for f in (LaterFunction(), grurt.Relu(), grurt.Elu(2))]
+    assert len(set(by_function)) == 3
+
+
+def test_everything_that_decides_an_answer_is_in_the_fingerprint(rng: np.random.Generator) -> None:
+    gru = grurt.GRU(name="gru", input_size=2, hidden_size=2)
+    weights = models.random_weights([gru], rng)
+    changed = {"clip": 3.0, "linear_before_reset": False, "direction": "reverse", "gate_activation": grurt.Softsign()}
+    found = [grurt.Model(layers=[gru], weights=weights)]
+    found += [
+        grurt.Model(layers=[msgspec.structs.replace(gru, **{name: value})], weights=weights)
+        for name, value in changed.items()
+    ]
+    for name, array in weights.items():
+        other = array.copy()
+        other.flat[-1] += 1e-6
+        found.append(grurt.Model(layers=[gru], weights=weights | {name: other}))
+    last = grurt.LastStep(name="last")
+    found.append(grurt.Model(layers=[gru, last], weights=weights))
+    found.append(grurt.Model(layers=[gru, last], weights=weights, outputs=[grurt.Output("y", "gru")]))
+    assert len({model.fingerprint for model in found}) == len(found)
 
 
 def test_of_the_same_model_loaded_again(model: grurt.Model, xs: Any, tmp_path: Path) -> None:

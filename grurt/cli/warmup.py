@@ -17,8 +17,14 @@ def warmup(ctx: click.Context) -> None:
     """Compile the kernels for this CPU, and say which file keeps them.
 
     For the build of an image, or after an installation: the processes that start later load the file in a fraction of
-    a second. If it is there already, nothing is compiled. The exit code is 2 if no directory can be written.
+    a second. If it is there already, or a library of kernels serves this CPU, nothing is compiled. The exit code is 2
+    if no directory can be written.
     """
+    from grurt.engine import is_library
+
+    if is_library():
+        click.echo("nothing to compile: a library of kernels serves this CPU", err=True)
+        return
     from grurt.kernels.compiled import cached_in
     from grurt.kernels.places import cache_directories
 
