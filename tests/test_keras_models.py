@@ -13,6 +13,7 @@ from keras_files import DATA, answers, edited, layer_of
 from grurt import Model, StatePort, ValuePort
 from grurt.converters import convert
 from grurt.converters.keras import convert_keras
+from grurt.converters.keras import reference as keras_reference
 from grurt.functions import HardSigmoid
 from grurt.layers import GRU
 
@@ -156,6 +157,14 @@ def test_without_keras_the_source_says_that_there_is_no_reference_run(monkeypatc
     model = convert(DATA / "k3_residual.keras")
     assert model.reference_run is None
     assert model.source.notes == ("no reference run: keras is not installed",)
+
+
+def test_keras_without_a_backend_gives_no_reference_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr(keras_reference, "is_installed", lambda name: name == "keras")
+    notes = convert(DATA / "k3_residual.keras").source.notes
+    assert "no reference run: keras is installed without a backend: PyTorch, TensorFlow or JAX" in notes
 
 
 def test_files_of_keras_2_and_of_16_bits_have_no_reference_run() -> None:

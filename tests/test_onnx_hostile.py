@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random as python_random
 import shutil
 import subprocess
@@ -168,6 +170,20 @@ def test_external_data_that_are_not_there(tmp_path: Path) -> None:
     path = external(tmp_path)
     (tmp_path / f"{EXTERNAL}.data").unlink()
     with pytest.raises(ConversionError, match=r"its data are in 'c_.*\.data', which is not there; put the file beside"):
+        convert_onnx(path)
+
+
+def test_external_data_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.suffix == ".data":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    path = external(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(ConversionError, match=r"tensor '.*': cannot read '.*': Input/output error"):
         convert_onnx(path)
 
 

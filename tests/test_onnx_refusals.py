@@ -28,7 +28,16 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
         ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
         ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of 1009 positions of axis 0 of input 'x'"),
-        ([node("Reshape", ["s", "merge"], ["y"])], "output 'y': one of its axes merges 2 axes"),
+        ([node("Reshape", ["s", "merge"], ["y"])], "output 'y': one of its axes merges 2 axes; export the model with an output of .batch, time, features"),
+        (
+            [
+                node("Unsqueeze", ["h", "zero"], ["row"]),
+                node("Concat", ["row", "row"], ["rows"], axis=0),
+                node("Transpose", ["rows"], ["h0"], perm=[1, 0, 2]),
+                node("GRU", ["s", "W2", "R2", "", "", "h0"], ["y"], hidden_size=HIDDEN),
+            ],
+            "axis 1 of input 'x' holds states, which are stacked along another axis: .*; stack states along one axis",
+        ),
         ([node("Expand", ["h", "wide"], ["y"])], "output 'y': it repeats one vector at every timestep; export"),
         ([node("Tile", ["s", "twice"], ["y"])], r"it repeats a value of shape .* \(1, 2, 1\) times"),
         ([node("Squeeze", ["s", "two"], ["y"])], r"it squeezes the axes \(2,\) of the shape .* not of size 1"),
@@ -53,6 +62,8 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
 def test_operators(nodes: Sequence[NodeProto], message: str) -> None:
     weights = {
         "M": random(HIDDEN, 4),
+        "W2": random(1, 3 * HIDDEN, HIDDEN),
+        "R2": random(1, 3 * HIDDEN, HIDDEN),
         "two": np.array([2]),
         "far": np.array([5000]),
         "merge": np.array([-1, HIDDEN]),
