@@ -27,6 +27,8 @@ MAX_BLOCK_ROWS = 64
 """Rows of a block: enough that reading the weights once for all of them costs little."""
 MAX_STEPS = 256
 """Timesteps of a call into the kernels at first: Ctrl-C is noticed between two calls, so longer runs take several."""
+FUNCTION_WORK = 16
+"""Multiplications that take as long as what is done to one number of a timestep besides: functions, copies."""
 SHORT_CALL = 0.02
 """Seconds. After a call that took less, the next one has twice as many timesteps."""
 
@@ -74,7 +76,7 @@ class Context:
         self.array[codes.CONTEXT_OPS] = plan.operations.ctypes.data
         self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
         self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
-        self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size
+        self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
         self.array[codes.CONTEXT_STATE_SIZE] = plan.initial_state.size
         self.array[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
@@ -101,7 +103,8 @@ class Context:
 
     def use_states(self, states: States) -> None:
         """Advance these states from now on."""
-        self._states = (states.buffer, states.steps)  # what there are addresses of must stay alive
+        self.addressed = (states.buffer, states.steps)
+        """What must stay alive, because the array holds addresses of it."""
         self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
         self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
 
@@ -227,5 +230,5 @@ class Context:
             raise InputValueError(f"{where}: expected a token id in [0, {port.size}), got {found}")
         raise InputValueError(
             f"{where}: expected finite numbers, got {found}; "
-            f'clean the input, or ask for nonfinite="propagate" to compute with it'
+            f'clean the input, or compute with it: nonfinite="propagate" (`grurt run --nonfinite propagate`)'
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
 
 import numpy as np
@@ -139,6 +141,7 @@ class StreamPool:
         return self._front.exclusively(self._add, stream_id)
 
     def _add(self, stream_id: Hashable) -> Hashable:
+        self._settle()
         if self._slot_of_name is None:
             if stream_id is not _NEXT:
                 raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
@@ -152,17 +155,36 @@ class StreamPool:
 
     def _take_slot(self) -> int:
         if not self._free:
-            size = len(self._last_call)
-            larger = max(16, 2 * size)
-            states = self._states.grown(larger)
-            self._last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
-            self._states = states
-            self._free = list(range(larger - 1, size - 1, -1))
-            self._use_states()
-        slot = self._free.pop()
+            self._grow()
+        slot = self._free[-1]
         self._states.reset(slot)
         self._last_call[slot] = 0
+        del self._free[-1]
         return slot
+
+    def _grow(self) -> None:
+        """Make room for twice as many streams, or leave all as it is."""
+        size = len(self._last_call)
+        larger = max(16, 2 * size)
+        states = self._states.grown(larger)
+        last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
+        own_streams = np.zeros(larger, np.int64)
+        contexts = (self._front, *self._members)
+        numbers = {
+            codes.CONTEXT_STATES: states.buffer.ctypes.data,
+            codes.CONTEXT_STEPS_DONE: states.steps.ctypes.data,
+            codes.CONTEXT_LAST_CALL: last_call.ctypes.data,
+            codes.CONTEXT_OWN_STREAMS: own_streams.ctypes.data,
+            codes.CONTEXT_N_SLOTS: larger,
+        }
+        slots = [(context.slots, slot, number) for context in contexts for slot, number in numbers.items()]
+        attributes: list[tuple[object, str, object]] = [
+            (context, "addressed", (states.buffer, states.steps)) for context in contexts
+        ]
+        attributes += [(self, "_last_call", last_call), (self, "_states", states), (self, "_own_streams", own_streams)]
+        attributes += [(self, "_free", list(range(larger - 1, size - 1, -1)))]
+        # All at once: one call into C, so that no exception from a signal comes in between.
+        deque(chain(starmap(operator.setitem, slots), starmap(setattr, attributes)), maxlen=0)
 
     def drop(self, stream_id: Hashable) -> None:
         """Remove a stream. Raises StreamIdError if there is none."""
@@ -237,7 +259,7 @@ class StreamPool:
         return True
 
     def _lead(self, team: Team, xs: Any, y: Any, ids: Ids) -> int:
-        return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=None)
+        return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=self._own_streams)
 
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         if not isinstance(ids, Sequence) and (not isinstance(ids, np.ndarray) or ids.ndim == 0):
@@ -252,9 +274,16 @@ class StreamPool:
 
     def _run_bound(self, where: str, ids: Ids, memory: Sequence[NDArray[Any]], n_steps: int) -> int:
         slots = self._slots(where, ids)
+        self._settle()
         self._front.bind([array.ctypes.data for array in memory], n_steps)
         self._front.bind_streams(slots.ctypes.data, len(slots))
-        return self._front.call() if self._team is None else self._team.lead(self._front.call, memory=memory)
+        if self._team is None:
+            return self._front.call()
+        return self._team.lead(self._front.call, memory=(memory, slots, self._own_streams))
+
+    def _settle(self) -> None:
+        if self._team is not None:
+            self._team.settle()
 
     def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
         if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
@@ -284,7 +313,11 @@ class StreamPool:
 
     def _at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
         """Return what ``work`` does with a stream's slot; from the look-up on, the pool belongs to this thread."""
-        return self._front.exclusively(lambda: work(self._slot(where, stream_id)))
+        return self._front.exclusively(self._work_at, work, where, stream_id)
+
+    def _work_at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
+        self._settle()
+        return work(self._slot(where, stream_id))
 
     def reset(self, stream_id: Hashable) -> None:
         """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
@@ -292,7 +325,7 @@ class StreamPool:
 
     def steps(self, stream_id: Hashable) -> int:
         """Return a stream's timesteps since its last reset. Raises StreamIdError if there is none."""
-        return int(self._states.steps[self._slot("StreamPool.steps", stream_id)])
+        return self._at(lambda slot: int(self._states.steps[slot]), "StreamPool.steps", stream_id)
 
     def state(self, stream_id: Hashable) -> dict[str, Floats]:
         """Return copies of a stream's states, as `Stream.state`. Raises StreamIdError if there is none."""

@@ -15,8 +15,6 @@ import numpy as np
 from grurt.kernels import codes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from grurt.context import Context
 
 _POLL = 5e-5
@@ -49,10 +47,10 @@ class Team:
         self._states = self._table[codes.TEAM_MEMBERS :: codes.TEAM_MEMBER_SLOTS]
         self._table[codes.TEAM_N_MEMBERS] = len(members)
         self._table[codes.TEAM_NEXT] = codes.TEAM_CLOSED
-        self._memory: object = None
+        self._call: list[object] = []
         leader.array[codes.CONTEXT_PHASE] = codes.LEAD
         leader.array[codes.CONTEXT_TEAM] = self._table.ctypes.data
-        leader.array[codes.CONTEXT_WORTH_WAKING] = max(2, int(_WORTH_WAKING / max(1, leader.plan.weights.size)))
+        leader.array[codes.CONTEXT_WORTH_WAKING] = max(2, int(_WORTH_WAKING / leader.array[codes.CONTEXT_STEP_WORK]))
         for index, context in enumerate(members):
             context.array[codes.CONTEXT_PHASE] = codes.FOLLOW
             context.array[codes.CONTEXT_TEAM] = self._table.ctypes.data
@@ -64,17 +62,17 @@ class Team:
         """Start the threads; nothing of threads that a fork has left behind counts any more."""
         self._states[:] = codes.ASLEEP
         queues: list[Queue] = []
-        memory = (self._table, self._leader.array)
+        weakref.finalize(self, _end, queues)
+        memory = (self._table, self._leader.array, self._call)
         try:
             for context in self._members:
                 context.array[codes.CONTEXT_BUSY] = codes.IDLE
                 queue: Queue = SimpleQueue()
-                threading.Thread(target=_follow, args=(queue, context, memory), name="grurt", daemon=True).start()
                 queues.append(queue)
+                threading.Thread(target=_follow, args=(queue, context, memory), name="grurt", daemon=True).start()
         except BaseException:
             _end(queues)
             raise
-        weakref.finalize(self, _end, queues)
         self._queues = queues
         self._process = os.getpid()
 
@@ -90,30 +88,35 @@ class Team:
         memory
             What the kernels read and write: kept until no thread works for this call any more.
         """
+        self.settle()
+        self._call[:] = [(args, memory)]
+        try:
+            return self._finish(call(*args))
+        except BaseException:
+            self.settle()
+            raise
+
+    def settle(self) -> None:
+        """Run what is left of a call that an exception from outside has ended early: before anything else is done."""
         if self._process != os.getpid():
             self._start()
-        if self._memory is not None:
+        if self._call:
             self._finish(codes.MEMBERS_WORK)
-        self._memory = (args, memory)
-        try:
-            status = call(*args)
-        except BaseException:
-            self._finish(codes.MEMBERS_WORK)
-            raise
-        return self._finish(status)
 
     def _finish(self, status: int) -> int:
         """Do what the kernels ask for by a status, until nobody works for the call; return the status that is left."""
         interruption: BaseException | None = None
-        while status in (codes.MEMBERS_SLEEP, codes.MEMBERS_WORK):
+        while self._call:
             try:
-                self._leader.slots[codes.CONTEXT_PHASE] = codes.LEAD_ON
-                self._wake() if status == codes.MEMBERS_SLEEP else time.sleep(_POLL)
-                status = self._leader.call()
+                # The condition is looked at inside of the try, as exceptions from signals come where a loop jumps back.
+                while status in (codes.MEMBERS_SLEEP, codes.MEMBERS_WORK):
+                    self._leader.slots[codes.CONTEXT_PHASE] = codes.LEAD_ON
+                    self._wake() if status == codes.MEMBERS_SLEEP else time.sleep(_POLL)
+                    status = self._leader.call()
+                self._leader.slots[codes.CONTEXT_PHASE] = codes.LEAD
+                del self._call[:]
             except BaseException as error:
                 interruption, status = error, codes.MEMBERS_WORK
-        self._leader.slots[codes.CONTEXT_PHASE] = codes.LEAD
-        self._memory = None
         if interruption is not None:
             raise interruption
         return status
@@ -124,7 +127,7 @@ class Team:
                 queue.put(True)
 
 
-def _follow(queue: Queue, context: Context, _memory: tuple[NDArray[np.int64], ...]) -> None:
+def _follow(queue: Queue, context: Context, _memory: tuple[object, ...]) -> None:
     """Follow a team's leader whenever woken; the context holds addresses of the memory."""
     while queue.get():
         context.call()

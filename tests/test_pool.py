@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import grurt
 from grurt.kernels import codes
+from grurt.team import Team
 
 
 def bits(outputs: Any) -> dict[str, bytes]:
@@ -322,6 +323,80 @@ sys.exit(0 if interrupted else 3)
 def test_an_interrupted_call_leaves_no_thread_at_work() -> None:
     result = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=Path(__file__).parent, timeout=600, check=False)
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("after", ["a refused call", "a call", "a reset", "an added stream"])
+def test_an_exception_that_leaves_while_threads_work(monkeypatch: pytest.MonkeyPatch, after: str) -> None:
+    """Whatever is done next with the pool is done when all streams of the call have been run."""
+    rng = np.random.default_rng(58)
+    model = models.gru_model(16, 128, rng)
+    pool, alone = model.pool(64, threads=2), model.pool(64)
+    xs = rng.normal(size=(64, 100, 16)).astype(np.float32)
+
+    def interrupted(team: Team, status: int) -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Team, "settle", lambda team: None)
+    monkeypatch.setattr(Team, "_finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(np.arange(64), xs)
+    alone.run(range(64), xs)
+    if after == "a refused call":
+        with pytest.raises(grurt.StreamIdError, match="there is no such stream"):
+            pool.step([10**12] * 64, xs[:, 0])
+    elif after == "a reset":
+        pool.reset(3)
+        alone.reset(3)
+    elif after == "an added stream":
+        pool.add()
+        alone.add()
+    assert bits(pool.step(range(64), xs[:, 0])) == bits(alone.step(range(64), xs[:, 0]))
+    assert [pool.steps(i) for i in range(64)] == [alone.steps(i) for i in range(64)]
+
+
+INTERRUPTED_GROWTH = """
+import random, signal, sys, time
+import numpy as np
+import models
+from grurt.kernels import codes
+armed = False
+def interrupt(*arguments):
+    if armed:
+        raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+model = models.gru_model(3, 5, np.random.default_rng(0))
+interruptions = 0
+end = time.monotonic() + 30
+while interruptions < 100 and time.monotonic() < end:
+    pool = model.pool(range(16), threads=2) if interruptions % 2 else model.pool([*"abcdefghijklmnop"])
+    try:
+        try:
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-6, 150e-6))
+            pool.add("new")
+        finally:
+            armed = False
+    except KeyboardInterrupt:
+        interruptions += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for context in (pool._front, *pool._members):
+        assert context.addressed[0] is pool._states.buffer
+        assert context.array[codes.CONTEXT_STATES] == pool._states.buffer.ctypes.data
+        assert context.array[codes.CONTEXT_LAST_CALL] == pool._last_call.ctypes.data
+        assert context.array[codes.CONTEXT_N_SLOTS] == len(pool._last_call)
+    assert pool._front.array[codes.CONTEXT_OWN_STREAMS] == pool._own_streams.ctypes.data
+    assert len(pool) == len(list(pool))
+sys.exit(0 if interruptions else 3)
+"""
+
+
+def test_an_interrupted_add_leaves_the_pool_as_it_was_or_larger() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_GROWTH]
+    result = subprocess.run(
+        command, cwd=Path(__file__).parent, timeout=600, check=False, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_more_ids_than_streams_and_other_odd_ids(model: grurt.Model) -> None:
