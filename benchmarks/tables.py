@@ -51,7 +51,7 @@ def _spread(results: Results) -> str:
     if not ranges or results["processes"] < 2:
         return ""
     widths = sorted((high - low) / low for low, high in ranges)
-    return f", which differ by {widths[len(widths) // 2]:.0%} (half of the figures) to {widths[-1]:.0%}"
+    return f", which differ by up to {widths[-1]:.0%}, half of the figures by at most {widths[len(widths) // 2]:.0%}"
 
 
 def step_table(results: Results) -> str:
@@ -59,7 +59,7 @@ def step_table(results: Results) -> str:
     figures = by_contender(results)
     ours = figures["grurt step"]
     ratios = [
-        [f"*grurt step is faster than {peer} by*", *_ratios(ours, figures[peer])]
+        [f"*grurt step: times as fast as {peer}*", *_ratios(ours, figures[peer])]
         for peer in ("onnxruntime run", "LiteRT")
         if peer in figures
     ]
@@ -70,7 +70,7 @@ def sequence_table(results: Results) -> str:
     """Return the table of whole sequences: microseconds a timestep."""
     figures = by_contender(results)
     ratios = [
-        [f"*{ours} is faster than {peer} by*", *_ratios(figures[ours], figures[peer])]
+        [f"*{ours}: times as fast as {peer}*", *_ratios(figures[ours], figures[peer])]
         for ours, peer in (("grurt Model.run", "onnxruntime run"),)
         if peer in figures
     ]
@@ -83,7 +83,7 @@ def streams_table(results: Results) -> str:
     name = "grurt StreamPool.step"
     extra = []
     if "onnxruntime run" in figures:
-        extra.append(["*grurt is faster than onnxruntime run by*", *_ratios(figures[name], figures["onnxruntime run"])])
+        extra.append(["*grurt: times as fast as onnxruntime run*", *_ratios(figures[name], figures["onnxruntime run"])])
     peak = by_contender(results, "fraction_of_peak")[name]
     extra.append(["*grurt's share of the arithmetic peak*", *(f"*{share:.0%}*" for share in peak.values())])
     return _by_size(f"us a timestep of {results['settings']['n_streams']} streams", figures, extra)
@@ -120,7 +120,7 @@ def quantized_table(results: Results) -> str:
     """Return the table of weights in fewer bits: microseconds, ratios, and the errors of the answers."""
     figures = by_contender(results)
     ratios = [
-        [f"*{ours} is faster than {peer} by*", *_ratios(figures[ours], figures[peer])]
+        [f"*{ours}: times as fast as {peer}*", *_ratios(figures[ours], figures[peer])]
         for ours, peer in QUANTIZED_LEADS
         if ours in figures and peer in figures
     ]

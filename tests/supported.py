@@ -23,9 +23,9 @@ TOLERANCE = 2e-6
 HEADER = """\
 # What becomes of each file
 
-The model files that the tests carry, converted, and run on the inputs whose answers their frameworks gave: {converted}
-files convert and agree, {refused} are refused with the reason. Files of one network that differ in the version of the
-operators, in axes of open size or in the way they were saved share a line.
+The model files that the tests carry, converted, and run on the inputs whose answers their frameworks gave: {agree}
+agree, {unanswered} convert but have no answers to compare with, {refused} are refused with the reason. Files of one
+network that differ in the version of the operators, in axes of open size or in the way they were saved share a line.
 
 This page is written by `python tests/supported.py`, and a test checks that it is current. What kinds of network there
 are besides, as PyTorch's exporters write them, is in `tests/torch_networks.py`, `tests/torch_topologies.py` and
@@ -70,8 +70,9 @@ def page(outcomes: Iterable[Outcome]) -> str:
         title = next(SECTIONS[start] for start in SECTIONS if folder == start or folder.startswith(f"{start}_"))
         kinds = ", ".join(dict.fromkeys(layer.kind for layer in outcome.model.layers)) if outcome.model else ""
         sections.setdefault(title, {}).setdefault((pattern(outcome.file), kinds), []).append(outcome)
-    converted = sum(outcome.model is not None for outcome in everything)
-    text = HEADER.format(converted=converted, refused=len(everything) - converted)
+    converted = [outcome for outcome in everything if outcome.model is not None]
+    agree = sum(outcome.difference is not None for outcome in converted)
+    text = HEADER.format(agree=agree, unanswered=len(converted) - agree, refused=len(everything) - len(converted))
     for title in SECTIONS.values():
         text += f"\n## {title}\n\n{TABLE}"
         text += "".join(_line(*key, group) for key, group in sections.get(title, {}).items())

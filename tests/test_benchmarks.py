@@ -165,10 +165,10 @@ STEP_TABLE = """\
 | --- | ---: | ---: |
 | grurt step | **0.50** | 12.0 |
 | onnxruntime run | 10.0 | **9.00** |
-| *grurt step is faster than onnxruntime run by* | *20.0* | *0.750* |
+| *grurt step: times as fast as onnxruntime run* | *20.0* | *0.750* |
 
 <sub>A CPU, L1 48K; one thread, one core. 2026-11-21; Python 3.11.7, grurt 0.1.0, onnxruntime 1.31.1. \
-`python -m benchmarks step`: medians over 3 processes, which differ by 11% (half of the figures) to 20%. \
+`python -m benchmarks step`: medians over 3 processes, which differ by up to 20%, half of the figures by at most 11%. \
 not installed, and so left out: tract.</sub>
 <!-- step-latency: end -->"""
 

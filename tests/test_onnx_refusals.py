@@ -28,7 +28,10 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
         ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
         ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of 1009 positions of axis 0 of input 'x'"),
-        ([node("Reshape", ["s", "merge"], ["y"])], "output 'y': one of its axes merges 2 axes; export the model with an output of .batch, time, features"),
+        (
+            [node("Reshape", ["s", "merge"], ["y"])],
+            "output 'y': one of its axes merges 2 axes; export the model with an output of .batch, time, features",
+        ),
         (
             [
                 node("Unsqueeze", ["h", "zero"], ["row"]),

@@ -33,7 +33,7 @@ def demo_table() -> str:
             cells += [f"{output.decibels:.1f}", f"{output.largest:.4f}", f"{output.agreement:.2%}"]
         rows.append([name, *cells, *[""] * (8 - len(cells))])
     after = [f"right after {second} s" for second in SECONDS]
-    head = ["the demo", "bytes", *after, "of all answers", "dB", "largest error", "same answer as float32"]
+    head = ["the demo", "bytes of weights", *after, "of all answers", "dB", "largest error", "same answer as float32"]
     return markdown_table(head, rows)
 
 
@@ -60,7 +60,7 @@ def phoneme_table() -> str | None:
         rows.append(
             [name, f"{_bytes(small_encoder) + _bytes(small_decoder):,}", f"{same} of {len(tested)}", f"{alike:.2%}"]
         )
-    return markdown_table(["g2p-en", "bytes", "words spelt as by float32", "phonemes in their places"], rows)
+    return markdown_table(["g2p-en", "bytes of weights", "words spelt as by float32", "phonemes in their places"], rows)
 
 
 def _variants(model: grurt.Model, known: Any) -> list[tuple[str, grurt.Model]]:
