@@ -77,7 +77,11 @@ def describe(layers: Describable) -> Description:
 def _read_toml(path: Path) -> Description:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise DescriptionError(
+            f"{path.name}: expected a file with a description of the layers, got: {error.strerror or error}"
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DescriptionError(f"{path.name}: expected a description of the layers in TOML, got {error}") from error
     layers = document.get("layers")
     for layer in layers if isinstance(layers, list) else ():

@@ -39,7 +39,7 @@ class FileFormat(Enum):
 
 
 _REFUSED = {
-    "grurt": ("a grurt model already", "load it with grurt.load"),
+    "grurt": ("a grurt model already", "use it as it is, grurt.load reads it"),
     "tar": ("a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"),
     "pickle": (
         "a pickle that torch.save did not write",

@@ -23,6 +23,14 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise FileExistsError(errno.EEXIST, "expected a regular file or none, found something else", str(path))
+    try:
+        _replace(target, content)
+    except OSError as error:  # it names the temporary file, or none
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    _sync_folder(target.parent)
+
+
+def _replace(target: Path, content: bytes) -> None:
     temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")
     file = temporary.open("xb")
     try:
@@ -34,7 +42,6 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -35,7 +35,7 @@ def entry_point() -> Advance:
     global _entry_point
     with _lock:
         if _entry_point is None:
-            loaded = _load(os.environ.get("GRURT_ENGINE", ""))
+            loaded = _load(_chosen())
             _expect_gil()  # now, because an import may have put it on
             _entry_point = loaded
     return _entry_point
@@ -47,45 +47,53 @@ def ready() -> None:
 
 
 def is_library() -> bool:
-    """Return whether the kernels come from a library, and not from Numba."""
-    entry_point()
-    return _is_library
+    """Return whether the kernels come from a library, and not from Numba; nothing is compiled to know that."""
+    with _lock:
+        return _is_library if _entry_point is not None else _library(_chosen()) is not None
+
+
+def _chosen() -> str:
+    return os.environ.get("GRURT_ENGINE", "")
 
 
 def _load(chosen: str) -> Advance:
     global _is_library
+    if (native := _library(chosen)) is not None:
+        _is_library = True
+        return native
+    return _just_in_time("GRURT_ENGINE=jit" if chosen else "no library of kernels fits this grurt and this CPU")
+
+
+def _library(chosen: str) -> Advance | None:
+    """Return the entry point of a library; None if there is none, or Numba was chosen."""
     if chosen not in ("", "native", "jit"):
         raise EngineError(f'GRURT_ENGINE: expected "native" or "jit", got {chosen!r}')
-    if chosen != "jit":
-        from grurt.native import library
+    if chosen == "jit":
+        return None
+    from grurt.native import library
 
-        if (native := library.entry_point()) is not None:
-            _is_library = True
-            return native
-        if chosen == "native":
-            passed_by = "; ".join(library.passed_by()) or "none was found"
-            raise EngineError(
-                f"GRURT_ENGINE=native: no library of kernels fits this grurt and this CPU ({passed_by}): "
-                f"build one with `grurt compile`, and name it in GRURT_NATIVE"
-            )
-    return _just_in_time()
+    found = library.entry_point()
+    if found is None and chosen == "native":
+        passed_by = "; ".join(library.passed_by()) or "none was found"
+        raise EngineError(
+            f"GRURT_ENGINE=native: no library of kernels fits this grurt and this CPU ({passed_by}): "
+            f"build one with `grurt compile`, and name it in GRURT_NATIVE"
+        )
+    return found
 
 
-def _just_in_time() -> Advance:
+def _just_in_time(why: str) -> Advance:
+    """Return the kernels that Numba compiles; ``why`` it is needed begins the messages."""
     try:
         from numba.core import config
 
         from grurt.kernels.compiled import entry_point as compiled
     except ModuleNotFoundError as error:
         raise EngineError(
-            f"no library of kernels fits this grurt and this CPU, and {error.name}, which compiles them, is not "
-            f'installed: `pip install "grurt[jit]"`'
+            f'{why}, and {error.name}, which compiles the kernels, is not installed: `pip install "grurt[jit]"`'
         ) from error
     if config.DISABLE_JIT:
-        raise EngineError(
-            "no library of kernels fits this grurt and this CPU, and NUMBA_DISABLE_JIT forbids Numba to compile them: "
-            "unset it"
-        )
+        raise EngineError(f"{why}, and NUMBA_DISABLE_JIT forbids Numba to compile the kernels: unset it")
     return compiled()
 
 

@@ -66,7 +66,7 @@ def verify(model: Model) -> Verification:
     if model.reference_run is None:
         raise ModelError(
             "expected a model with a reference run, got one without: convert it again where its source framework is "
-            "installed, or give the source to compare with"
+            "installed, or compare it with its source by `grurt verify --against SRC`"
         )
     return replay(model, model.reference_run)
 

@@ -72,6 +72,51 @@ def test_an_error_of_the_operating_system_names_the_file(tmp_path: Path) -> None
     assert message == f"error: {folder}/answers.csv: No such file or directory"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_names_what_could_not_be_written() -> None:
+    assert fail("run", MODEL_PATH, "-o", "/dev/full", stdin="1,2,3,4,5,6\n") == (
+        "error: /dev/full: No space left on device"
+    )
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [*COMMAND, "inspect", MODEL_PATH], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (result.returncode, result.stderr) == (2, "error: stdout: No space left on device\n")
+
+
+def test_no_summary_in_the_help_is_cut() -> None:
+    commands = succeed("--help").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(commands) == 10
+    assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
+
+
+@pytest.mark.parametrize("command", ["verify", "quantize", "run", "bench", "export"])
+def test_commands_for_models_of_its_own_say_so(command: str) -> None:
+    assert "MODEL is a .grurt file; `grurt convert` makes one" in " ".join(succeed(command, "--help").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compile", "-o", "none/k.so"), "none/k.so: there is no folder none"),
+        (
+            ("export", MODEL_PATH, "--target", "wasm32", "-o", "file/out"),
+            "file/out: expected a folder or none, found that",
+        ),
+        (
+            ("export", MODEL_PATH, "--target", "wasm32", "-o", "/proc/out"),
+            "/proc/out: the folder /proc cannot be writt",
+        ),
+    ],
+)
+def test_places_that_cannot_be_written_are_found_before_the_work(
+    arguments: tuple[object, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert fail(*arguments).startswith(f"error: {message}")
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     path = tmp_path / "model.grurt"
     path.write_bytes(b"no model at all")

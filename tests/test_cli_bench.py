@@ -122,3 +122,10 @@ def test_a_source_with_other_answers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["--sample-rate", "--seconds"])
 def test_rates_and_times_are_positive(option: str) -> None:
     assert f"Invalid value for '{option}'" in fail("bench", MODEL_PATH, option, 0)
+
+
+def test_only_an_onnx_file_runs_beside(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"\x80\x02.")
+    message = fail("bench", MODEL_PATH, "--against", tmp_path / "weights.pt")
+    assert message.startswith("error: --against: expected an ONNX file, which onnxruntime can run, found another: ")
+    assert message.endswith("`grurt verify --against` compares the answers with those of other formats")

@@ -59,7 +59,7 @@ def test_convert_onnx(tmp_path: Path) -> None:
     text = succeed("convert", ONNX, "-o", path)
     assert re.fullmatch(
         rf"wrote {path}, [\d,]+ bytes: batch_norm, gru, linear, activation; 3,996 parameters\n"
-        r"largest error against onnxruntime \d\S+: \d\.\de-0[78]\nstreams\n",
+        r"largest error against onnxruntime \d\S+: \d\.\de-0[78]\nstreams: can run one timestep at a time\n",
         text,
     )
     assert grurt.load(path).fingerprint == grurt.load(MODEL_PATH).fingerprint
@@ -151,7 +151,9 @@ def test_convert_replaces_an_older_file_or_leaves_it_as_it_is(tmp_path: Path) ->
 def test_convert_never_overwrites_its_source(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(ONNX.read_bytes())
-    assert fail("convert", path, "-o", path) == f"error: the output would overwrite the source: {path}"
+    assert fail("convert", path, "-o", path) == (
+        f"error: {path} would be overwritten, which is read: choose another name for the output"
+    )
     assert path.read_bytes() == ONNX.read_bytes()
 
 
@@ -159,14 +161,22 @@ def test_convert_never_overwrites_its_source(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ([ONNX], r"error: Missing option '-o' / '--output'\."),
-        ([ONNX, "-o", "/not/there/model.grurt"], r"error: /not/there.*: No such file or directory"),
+        ([ONNX, "-o", "/not/there/model.grurt"], r"error: /not/there/model\.grurt: there is no folder /not/there$"),
         ([ONNX, "-o", "model.grurt", "--layers", "gru"], r"error: activity\.onnx: layers: .*leave the description out"),
         (
             [STATE_DICT, "-o", "model.grurt", "--layers", "gru fc"],
             r"error: c_eachstep_bf\.pt: layers 'gru fc': expected",
         ),
-        ([STATE_DICT, "-o", "model.grurt", "--layers", "no.toml"], r"error: .*no\.toml: expected a description"),
-        ([MODEL_PATH, "-o", "model.grurt"], r"error: .*activity\.grurt: .*found a grurt model already"),
+        ([STATE_DICT, "-o", "model.grurt", "--layers", "no.toml"], r"error: .*no\.toml: expected a file with a descr"),
+        (
+            [STATE_DICT, "-o", "model.onnx"],
+            r"error: model\.onnx: what is written is a \.grurt file, not \.onnx: choose",
+        ),
+        ([ONNX, "-o", "/proc/model.grurt"], r"error: /proc/model\.grurt: the folder /proc cannot be written to: "),
+        (
+            [MODEL_PATH, "-o", "model.grurt"],
+            r"error: .*activity\.grurt: .*found a grurt model already; use it as it is, ",
+        ),
         (
             [__file__, "-o", "model.grurt"],
             r"error: test_cli_convert\.py: expected a model that grurt reads \(\.onnx, \.pt, \.pt2",
@@ -188,7 +198,36 @@ def test_a_state_dict_without_layers_is_answered_with_its_tensors(tmp_path: Path
     assert '--layers "gru, fc"' in result.stderr
 
 
+def test_arrays_without_layers_are_not_called_a_state_dict(tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", **{"gru.weight_ih_l0": np.zeros((6, 2)), "gru.weight_hh_l0": np.zeros((6, 2))})
+    result = invoke("convert", tmp_path / "weights.npz", "-o", tmp_path / "model.grurt")
+    assert "found none: the source holds weights, not how layers are connected" in result.stderr
+    assert "state dict" not in result.stderr
+
+
+def test_weights_of_keras_without_layers_are_answered_with_the_option(tmp_path: Path) -> None:
+    weights = STATE_DICT.parent.parent / "keras" / "k3_residual.weights.h5"
+    assert "(on the command line --layers model.json)" in fail("convert", weights, "-o", tmp_path / "model.grurt")
+
+
+def test_what_is_missing_is_stored_as_a_fact_and_printed_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxruntime" else original(name))
+    path = tmp_path / "model.grurt"
+    fact = "no reference run: onnxruntime is not installed"
+    assert succeed("convert", ONNX, "-o", path).endswith(f"\nnote: {fact}: pip install onnxruntime\n")
+    assert grurt.load(path).source.notes == (fact,)
+    assert f"\nnote: {fact}: pip install onnxruntime\n" in succeed("inspect", path)
+
+
 # inspect
+
+
+def test_inspect_names_its_own_options() -> None:
+    assert fail("inspect", MODEL_PATH, "--cpu", "generic") == "error: --cpu needs --target, which it is a CPU of"
+    assert fail("inspect", MODEL_PATH, "--target", "pdp11").startswith("error: target: expected one of x86_64-linux")
 
 
 def test_inspect() -> None:
@@ -207,7 +246,7 @@ def test_inspect() -> None:
     ]
     assert lines[-3] == "state of a stream: 128 bytes"
     assert lines[-2].startswith("reference run: onnxruntime ")
-    assert lines[-1] == "streams"
+    assert lines[-1] == "streams: can run one timestep at a time"
 
 
 def test_inspect_shows_options_and_why_a_model_does_not_stream(model: grurt.Model, tmp_path: Path) -> None:
@@ -309,6 +348,7 @@ def test_verify_needs_something_to_compare_with(model: grurt.Model, tmp_path: Pa
     path = tmp_path / "model.grurt"
     model.save(path)
     assert fail("verify", path).startswith("error: expected a model with a reference run, got one without: ")
+    assert fail("verify", path).endswith("or compare it with its source by `grurt verify --against SRC`")
     assert fail("verify", path, "--against", ONNX) == (
         f"error: {ONNX}: expected the inputs and outputs x, y, found samples, probabilities: "
         "is this the file that the model was converted from?"
@@ -319,7 +359,9 @@ def test_verify_says_why_the_source_gave_no_answers(monkeypatch: pytest.MonkeyPa
     original = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxruntime" else original(name))
     message = fail("verify", MODEL_PATH, "--against", ONNX)
-    assert re.match(r"error: .*activity\.onnx: its framework gave no answers; .*onnxruntime is not installed", message)
+    assert re.match(
+        r"error: .*activity\.onnx: its framework gave no answers; .*is not installed: pip install onnxruntime$", message
+    )
 
 
 def test_results_are_plain_text_on_a_terminal_too() -> None:

@@ -14,6 +14,7 @@ import pytest
 import grurt
 from grurt.demo import MODEL_PATH, RECORDINGS_PATH
 from grurt.file import read
+from grurt.quantization.recordings import random_recordings
 
 STEPS = ("--steps", 100)
 
@@ -50,7 +51,7 @@ def test_without_an_output_it_only_shows(folder: Path) -> None:
     before = sorted(folder.iterdir())
     text = commandline.succeed("quantize", folder / "model.grurt", "--weights", "float16", *STEPS)
     assert text.startswith("nothing was written: float16, weights of ")
-    assert "measured on 8 random sequences of 200 timesteps: standard normal features, uniform tokens" in text
+    assert "measured on 8 random sequences of 200 timesteps: standard normal features\n" in text
     assert sorted(folder.iterdir()) == before
 
 
@@ -101,6 +102,30 @@ def test_just_what_the_limit_needs_is_kept(folder: Path) -> None:
     assert kept == {layers[0]["name"]}
 
 
+def test_it_says_if_nothing_is_left_in_the_format(tmp_path: Path) -> None:
+    rng = np.random.default_rng(23)
+    models.gru_model(3, 10, rng, output_size=2).save(tmp_path / "model.grurt")
+    arguments = ("quantize", tmp_path / "model.grurt", "--weights", "int4", "--keep", "gru0", *STEPS)
+    assert commandline.succeed(*arguments).startswith(
+        "nothing was written: nothing of it is in int4, all in float32 and int8, weights of "
+    )
+
+
+def test_random_recordings_are_described_by_what_the_model_reads() -> None:
+    rng = np.random.default_rng(24)
+    letters = grurt.Embedding(name="letters", vocabulary_size=9, size=6, inputs=("a",))
+    both = models.layer_model(
+        letters,
+        grurt.Concat(name="both", inputs=("letters", "b")),
+        grurt.GRU(name="gru", input_size=8, hidden_size=4),
+        rng=rng,
+        inputs=[grurt.TokenInput("a", 9), grurt.Input("b", 2)],
+    )
+    assert random_recordings(both).origin.endswith("timesteps: standard normal features, uniform tokens")
+    tokens = models.layer_model(letters, rng=rng, inputs=[grurt.TokenInput("a", 9)])
+    assert random_recordings(tokens).origin.endswith("timesteps: uniform tokens")
+
+
 def test_rescaled_inputs_are_said(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     model = models.layer_model(grurt.Linear(name="mix", input_size=2, output_size=3), rng=rng)
@@ -140,9 +165,13 @@ def test_a_report_of_a_refused_model_is_drawn(folder: Path) -> None:
         (("-o", "{folder}/model.grurt"), "model.grurt would be overwritten, which is read"),
         (("-o", "{folder}/xs.npy", "--calibration", "{folder}/xs.npy"), "xs.npy would be overwritten, which is read"),
         (("-o", "{folder}/a.html", "--report", "{folder}/a.html"), "a.html would be both the model and the report"),
+        (("-o", "{folder}/small.onnx"), "small.onnx: what is written is a .grurt file, not .onnx: choose another name"),
+        (("-o", "/dev/null"), "/dev/null: expected a regular file or none, found something else"),
         (("-o", "{folder}/none/small.grurt"), "none/small.grurt: there is no folder"),
         (("--report", "{folder}/none/loss.html"), "none/loss.html: there is no folder"),
-        (("--max-loss", "much"), "limit: expected decibels from signal to error such as 30dB"),
+        (("--max-loss", "much"), "--max-loss: expected decibels from signal to error such as 30dB"),
+        (("--max-loss", "40"), "--max-loss: expected a largest absolute error below 1, or decibels with their unit"),
+        (("--max-loss", " 40 "), "got ' 40 ': is 40dB meant?"),
         (("--report", "loss.pdf"), "report: expected a file name that ends in .html, .svg, .png, got 'loss.pdf'"),
         (("--keep", "nose"), "keep: the model has no layer 'nose': its layers are gru0, head"),
         (("--keep", "gru0", "--keep", "head"), "no layer is left to be quantized"),

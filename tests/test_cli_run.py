@@ -412,6 +412,22 @@ def test_bad_options_are_refused(plain: Path, arguments: list[str], message: str
     assert fail("run", plain, *arguments, stdin="").startswith(message)
 
 
+def test_formats_that_are_not_known_are_refused(plain: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "recordings.npz", x=samples())
+    message = f"error: {tmp_path}/recordings.npz: .npz is not read: save one array as .npy"
+    assert fail("run", plain, tmp_path / "recordings.npz") == message
+    assert fail("run", plain, "-o", tmp_path / "o.xyz", stdin="") == (
+        f"error: {tmp_path}/o.xyz: expected a name that ends in .csv, .jsonl, .ndjson, .npy, got .xyz: "
+        "choose one of those, or say the format with --to"
+    )
+    assert not (tmp_path / "o.xyz").exists()
+
+
+def test_a_nan_is_answered_with_the_option(plain: Path) -> None:
+    message = fail("run", plain, stdin="1,2\nnan,0\n")
+    assert message.endswith('or compute with it: nonfinite="propagate" (`grurt run --nonfinite propagate`)')
+
+
 def test_the_output_never_overwrites_the_input(plain: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "samples.csv", ["1,2"])
     assert fail("run", plain, path, "-o", path) == f"error: the output would overwrite the input: {path}"
@@ -471,7 +487,7 @@ def test_a_full_disk_is_an_error(plain: Path) -> None:
         process = start("run", plain, stdout=full)
         _, errors = process.communicate(b"1,2\n")
     assert process.returncode == 2
-    assert errors == b"error: No space left on device\n"
+    assert errors == b"error: stdout: No space left on device\n"
 
 
 def test_the_answers_of_a_file_are_those_of_a_pipe(plain: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_weights_of_a_torchscript_program() -> None:
 
 def test_a_grurt_file_is_a_model_already(tmp_path: Path) -> None:
     convert(DATA / "c_eachstep_bf.pt", layers="gru, fc", reference=False).save(tmp_path / "model.grurt")
-    with pytest.raises(UnsupportedError, match=r"found a grurt model already; load it with grurt\.load"):
+    with pytest.raises(UnsupportedError, match=r"found a grurt model already; use it as it is, grurt\.load reads it"):
         convert(tmp_path / "model.grurt")
 
 

@@ -465,7 +465,7 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file(path: Path) -> N
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(OSError, match=f"File too large: '{path}'"):
             save(small_model(), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -477,6 +477,7 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file(path: Path) -> N
 def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="expected a regular file or none, found something else"):
         save(small_model(), tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         save(small_model(), tmp_path / "missing" / "model.grurt")
+    assert caught.value.filename == str(tmp_path / "missing" / "model.grurt")
     assert list(tmp_path.iterdir()) == []

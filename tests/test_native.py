@@ -161,6 +161,11 @@ def test_a_named_library_that_cannot_be_loaded_is_an_error(
     monkeypatch.setenv("GRURT_NATIVE", str(tmp_path / "missing.so"))
     with pytest.raises(EngineError, match=r"GRURT_NATIVE=.*missing\.so: cannot be loaded: .*No such file"):
         library.entry_point()
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"no library")
+    monkeypatch.setenv("GRURT_NATIVE", str(photo))
+    with pytest.raises(EngineError, match=r"^GRURT_NATIVE=.*photo\.jpg: expected a library of kernels, as "):
+        library.entry_point()
     not_a_program = library.sealed(b"no program" * 100, library.read_description(kernels))
     (tmp_path / "sealed.so").write_bytes(not_a_program)
     monkeypatch.setenv("GRURT_NATIVE", str(tmp_path / "sealed.so"))
@@ -209,10 +214,10 @@ def test_an_engine_that_does_not_exist() -> None:
 def test_without_a_library_and_without_numba(tmp_path: Path) -> None:
     hidden = "sys.modules['numba'] = None"
     finished = run(LOADED.format(before=hidden), GRURT_NATIVE=str(tmp_path))
-    message = (
-        r'no library of kernels fits .*, and numba.*, which compiles them, is not installed: `pip install "grurt\[jit'
-    )
-    assert re.search(message, finished.stderr)
+    message = r', and numba.*, which compiles the kernels, is not installed: `pip install "grurt\[jit'
+    assert re.search("no library of kernels fits this grurt and this CPU" + message, finished.stderr)
+    chosen = run(LOADED.format(before=hidden), GRURT_NATIVE=str(tmp_path), GRURT_ENGINE="jit")
+    assert re.search("EngineError: GRURT_ENGINE=jit" + message, chosen.stderr)
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")

@@ -171,6 +171,21 @@ def test_states_of_which_one_is_left_over() -> None:
         convert(proto(nodes, inputs, ["Y"], weights))
 
 
+def test_more_states_than_any_network_has() -> None:
+    graph = proto(
+        [gru(["x", "W", "R", "B", "", "h"])], {"x": ("t", "b", INPUT), "h": (5000, "b", HIDDEN)}, ["Y"], gru_weights()
+    )
+    with pytest.raises(UnsupportedError, match="axis 0 of input 'h' stacks 5000 states; at most 4096 are supported"):
+        convert(graph)
+
+
+def test_an_input_whose_axes_nothing_explains() -> None:
+    nodes = [gru(["x", "W", "R", "B"]), node("Relu", ["u"], ["z"])]
+    graph = proto(nodes, {"x": ("t", "b", INPUT), "u": (2, 3, 4)}, ["Y", "z"], gru_weights())
+    with pytest.raises(UnsupportedError, match="'z': nothing in the graph tells what axis 0 of input 'u' means"):
+        convert(graph)
+
+
 def test_a_state_added_to_its_own_sequence() -> None:
     with pytest.raises(GrurtError, match="it reads a vector that is known only at the end of its own sequence"):
         convert(after_gru([node("Add", ["s", "h"], ["y"])]))

@@ -190,7 +190,7 @@ def test_limits(text: str, decibels: float, largest: float, shown: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-3", "3 %", "dB", "nan", "inf"])
 def test_what_is_no_limit(text: str) -> None:
-    with pytest.raises(QuantizationError, match="limit: expected decibels from signal to error such as 30dB"):
+    with pytest.raises(QuantizationError, match="expected decibels from signal to error such as 30dB"):
         Limit.parse(text)
 
 

@@ -329,13 +329,19 @@ def test_warmup_leaves_a_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr == "nothing to compile: a library of kernels serves this CPU\n"
 
 
-def test_warmup_fails_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warmup_fails_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRURT_CACHE_DIR", "/dev/null/kernels")
-    monkeypatch.setattr(compiled, "cached_in", lambda: None)
-    assert fail("warmup") == (
+    message = (
         "error: expected a directory where compiled kernels can be kept, found none that can be written "
-        "(tried /dev/null/kernels): name one in GRURT_CACHE_DIR"
+        "(tried {}): name one in GRURT_CACHE_DIR"
     )
+    monkeypatch.setattr(compiled, "cached_in", lambda: pytest.fail("compiled before it was known"))
+    assert fail("warmup") == message.format("/dev/null/kernels")
+    fresh = subprocess.run([sys.executable, "-m", "grurt", "warmup"], capture_output=True, text=True, check=False)
+    assert (fresh.returncode, fresh.stderr) == (2, message.format("/dev/null/kernels") + "\n")
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "cached_in", lambda: None)
+    assert fail("warmup") == message.format(tmp_path)
 
 
 def test_where_numba_may_not_compile() -> None:
@@ -344,8 +350,7 @@ def test_where_numba_may_not_compile() -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == (
-        "error: no library of kernels fits this grurt and this CPU, "
-        "and NUMBA_DISABLE_JIT forbids Numba to compile them: unset it\n"
+        "error: GRURT_ENGINE=jit, and NUMBA_DISABLE_JIT forbids Numba to compile the kernels: unset it\n"
     )
 
 

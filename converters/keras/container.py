@@ -57,13 +57,15 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
     if architecture is None:
         raise DescriptionError(
             "layers: expected the architecture of these weights, found none in the file; save it as JSON with "
-            "Path('model.json').write_text(model.to_json()), and give that as layers='model.json'; or save the whole "
-            "model as .keras"
+            "Path('model.json').write_text(model.to_json()), and give that as layers='model.json' (on the command line "
+            "--layers model.json); or save the whole model as .keras"
         )
     try:
         description = parse_json(architecture.read_bytes(), architecture.name)
     except OSError as error:
-        raise DescriptionError(f"{architecture.name}: expected a file that can be read, got {error}") from error
+        raise DescriptionError(
+            f"{architecture.name}: expected a file that can be read, got: {error.strerror or error}"
+        ) from error
     version = version or (description.get("keras_version") if isinstance(description, Mapping) else None)
     return _file(description, version or "3.0", file, len(data))  # only the JSON of Keras 3 has no version
 

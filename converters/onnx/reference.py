@@ -53,7 +53,7 @@ def reference_run(model: Model, proto: ModelProto, folder: Path | None) -> Refer
         With the reason why there is none: onnxruntime is not installed, or cannot run the file.
     """
     if importlib.util.find_spec("onnxruntime") is None:
-        raise ConversionError("onnxruntime is not installed: pip install onnxruntime")
+        raise ConversionError("onnxruntime is not installed")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,5 +1,6 @@
 """The command ``grurt``: its subcommands, how errors are shown, and the exit codes."""
 
+import errno
 import os
 import sys
 from typing import Any, NoReturn
@@ -77,6 +78,8 @@ class CommandGroup(click.Group):
         except (GrurtError, OSError) as error:
             if ctx.params["debug"]:
                 raise
+            if _is_of_stdout(error):
+                _discard_stdout()
             click.echo(f"error: {_message(error)}", err=True)
             ctx.exit(USAGE)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
@@ -94,8 +97,15 @@ class CommandGroup(click.Group):
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        name = error.filename or ("stdout" if _is_of_stdout(error) else "")
+        return f"{name}: {error.strerror}" if name else error.strerror
     return str(error)
+
+
+def _is_of_stdout(error: Exception) -> bool:
+    """Say whether stdout could not be written: files that could not be are named in the error."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and error.errno in full and error.filename in (None, "stdout")
 
 
 def _discard_stdout() -> None:

@@ -1,6 +1,7 @@
 """``grurt bench``: how long a timestep takes on this machine, and how long its source's engine takes."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import click
 
 from grurt.cli.exits import DIFFERS
 from grurt.cli.report import table
+from grurt.errors import ConversionError
 
 if TYPE_CHECKING:
     from grurt.cli.timing import Call, Tail
@@ -65,16 +67,31 @@ def bench(
     """Time a model's timesteps on random inputs, on one thread.
 
     Medians of calls in a loop, as a program would make them; and of single calls the percentiles p50, p99, p99.9, and
-    the slowest. With --against, the answers are compared first: the exit code is 1 if they differ.
+    the slowest. With --against, the answers are compared first: the exit code is 1 if they differ. MODEL is a .grurt
+    file; `grurt convert` makes one out of other formats.
     """
     from grurt.file import load
 
+    if against is not None:
+        _expect_onnx(against)
     model = load(model_path)
     if against is not None and not _same_answers(model, against):
         click.echo(f"error: the answers differ from those of {against}: see `grurt verify`", err=True)
         ctx.exit(DIFFERS)
     rows = _measure(_calls(model, against), seconds, sample_rate)
     click.echo(_as_json(rows, sample_rate) if as_json else _as_text(rows, sample_rate))
+
+
+def _expect_onnx(source: Path) -> None:
+    from grurt.converters.detect import FileFormat, detect_format
+
+    with suppress(ConversionError):
+        if detect_format(source) is FileFormat.ONNX:
+            return
+    raise click.UsageError(
+        f"--against: expected an ONNX file, which onnxruntime can run, found another: {source}; "
+        "`grurt verify --against` compares the answers with those of other formats"
+    )
 
 
 def _same_answers(model: "Model", source: Path) -> bool:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from grurt.cli.places import check_file
+
 EXAMPLE = """\b
 Examples:
     grurt compile
@@ -30,12 +32,14 @@ Examples:
     help="What to compile for: native, x86-64-v2, -v3, -v3-vnni, -v4, -v4-vnni or armv8-a; may be repeated.",
 )
 def compile(output: Path | None, cpus: tuple[str, ...]) -> None:  # noqa: A001 - the command's name
-    """Compile the kernels ahead of time, into one library for all models.
+    """Compile the kernels into a library, ahead of time.
 
     A process that finds the library starts in a fraction of the time, and imports neither Numba nor llvmlite; what it
     computes are the same bits. Once the library is built, it needs no compiler any more, and runs wherever this version
     of grurt and one of its CPUs are: others pass it by. Building takes Numba, a linker, and some 15 seconds for a CPU.
     """
+    if output is not None:
+        check_file(output)
     from grurt.kernels.places import cache_directories
     from grurt.native.requirements import expect_numba
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.report import json_number
+from grurt.cli.places import check_model_file
+from grurt.cli.report import STREAMS, json_number, shown_note
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -52,8 +53,7 @@ def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, 
     Where the source's framework is installed, it answers a test input; its answers are compared and kept in the model
     for `grurt verify`. docs/conversion.md says what is understood, and how layers are described.
     """
-    if output.exists() and output.samefile(source):
-        raise click.UsageError(f"the output would overwrite the source: {output}")
+    check_model_file(output, read=(source,))
     from grurt.converters import convert as convert_file
 
     model = convert_file(source, layers=layers, repair=repair)
@@ -75,8 +75,8 @@ def _as_text(output: Path, model: "Model", verification: "Verification | None") 
     lines = [
         f"wrote {output}, {output.stat().st_size:,} bytes: {kinds}; {model.parameter_count:,} parameters",
         compared,
-        f"whole sequences only: {model.unstreamable_reason}" if model.unstreamable_reason else "streams",
-        *(f"note: {note}" for note in model.source.notes),
+        f"whole sequences only: {model.unstreamable_reason}" if model.unstreamable_reason else STREAMS,
+        *(f"note: {shown_note(note)}" for note in model.source.notes),
     ]
     return "\n".join(lines)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from grurt.cli.places import check_folder
+
 if TYPE_CHECKING:
     from grurt.native.export import Export
 
@@ -43,11 +45,13 @@ Examples:
     "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
 )
 def export(model_path: Path, output: Path, target: str, cpu: str | None, weights: Weights | None, name: str) -> None:
-    """Compile a model into an object file, for programs in C and what can call C.
+    """Compile a model into an object file, for programs in C.
 
-    Writes the object (code, and the weights as read-only data), a C header, and an example. The code holds what this
-    model needs and no more; it allocates nothing, calls nothing, and needs neither Python nor any library.
+    Writes the object (code, and the weights as read-only data), a C header, and an example, for C and what can call C.
+    The code holds what this model needs and no more; it allocates nothing, calls nothing, and needs neither Python nor
+    any library. MODEL is a .grurt file; `grurt convert` makes one out of other formats.
     """
+    check_folder(output)
     from grurt.file import read
     from grurt.native.requirements import expect_numba
 

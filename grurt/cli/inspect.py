@@ -10,15 +10,14 @@ import click
 
 from grurt.cli.export import sizes_text
 from grurt.cli.picture import draw
-from grurt.cli.report import table
+from grurt.cli.places import FOREIGN_SUFFIXES
+from grurt.cli.report import STREAMS, shown_note, table
 
 if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.native.export import Export
     from grurt.signature import AnyPort
     from grurt.summary import InputSummary, LayerSummary, OutputSummary, Summary
-
-FOREIGN_SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".pt2", ".npz", ".json", ".keras", ".h5", ".hdf5")
 
 EXAMPLE = """\b
 Example:
@@ -34,13 +33,15 @@ Example:
     help="For weights without an architecture: their layers, as `grurt convert` takes them.",
 )
 @click.option("--target", metavar="TARGET", help="Also show what it takes there, as `grurt export` would compile it.")
-@click.option("--cpu", metavar="CPU", help="One of the target's CPUs.")
+@click.option("--cpu", metavar="CPU", help="One of the CPUs of --target.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def inspect(model_path: Path, layers: str | None, target: str | None, cpu: str | None, as_json: bool) -> None:
     """Show a model's layers as a picture, their sizes and costs.
 
     MODEL is a .grurt file, or one that `grurt convert` reads: then it is converted in memory.
     """
+    if cpu is not None and target is None:
+        raise click.UsageError("--cpu needs --target, which it is a CPU of")
     from grurt.summary import summarize
 
     model = _open(model_path, layers)
@@ -90,7 +91,7 @@ def _as_text(summary: "Summary", picture: list[str], width: int | None) -> str:
     origin = " ".join(part for part in (source.format, source.file) if part)
     lines = [
         f"from {origin}" + (f", written by {source.producer}" if source.producer else ""),
-        *(f"note: {note}" for note in source.notes),
+        *(f"note: {shown_note(note)}" for note in source.notes),
         "",
         *picture,
         "",
@@ -102,7 +103,7 @@ def _as_text(summary: "Summary", picture: list[str], width: int | None) -> str:
         *(f"source's output {_port(port)}" for port in summary.signature.outputs),
         *([f"state of a stream: {summary.state_bytes:,} bytes"] if summary.streams else []),
         f"reference run: {summary.reference_run or 'none'}",
-        "streams" if summary.streams else f"whole sequences only: {summary.unstreamable_reason}",
+        STREAMS if summary.streams else f"whole sequences only: {summary.unstreamable_reason}",
     ]
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.places import check_file, check_model_file
 from grurt.cli.report import json_number, table
 from grurt.errors import QuantizationError
 
@@ -109,7 +110,8 @@ def quantize(
     memory. Shown are, for every output, the error in
     decibels below the signal (more is better), the largest and the mean error, and how often the arg-max is the same;
     what each layer costs if only it is quantized; and how the error moves over time. With --calibration, integers
-    are rounded for those data. The exit code is 1 if more is lost than --max-loss allows.
+    are rounded for those data. The exit code is 1 if more is lost than --max-loss allows. MODEL is a .grurt file;
+    `grurt convert` makes one out of other formats.
     """
     if auto_keep and max_loss is None:
         raise click.UsageError("--auto-keep needs --max-loss, which says how much may be lost")
@@ -120,10 +122,9 @@ def quantize(
         check_report(report)
     from grurt.cli.calibration import read_calibration
     from grurt.file import load
-    from grurt.quantization import Limit
 
+    limit = _limit(max_loss)
     model = load(model_path)
-    limit = Limit.parse(max_loss) if max_loss is not None else Limit()
     data = read_calibration(model, calibration) if calibration else None
     with _progress() as progress:
         result = _quantize(
@@ -145,14 +146,21 @@ def quantize(
 
 def _check_places(output: Path | None, report: Path | None, read: tuple[Path, ...]) -> None:
     """Raise UsageError if the files cannot be written there, before the work rather than after it."""
-    written = [path for path in (output, report) if path is not None]
-    for path in written:
-        if not path.absolute().parent.is_dir():
-            raise click.UsageError(f"{path}: there is no folder {path.parent}")
-        if path.exists() and any(path.samefile(other) for other in read):
-            raise click.UsageError(f"{path} would be overwritten, which is read: choose another name for the output")
-    if len({path.resolve() for path in written}) < len(written):
+    if output is not None:
+        check_model_file(output, read=read)
+    if report is not None:
+        check_file(report, read=read)
+    if output is not None and report is not None and output.resolve() == report.resolve():
         raise click.UsageError(f"{output} would be both the model and the report: choose another name for one of them")
+
+
+def _limit(max_loss: str | None) -> "Limit":
+    from grurt.quantization import Limit
+
+    try:
+        return Limit() if max_loss is None else Limit.parse(max_loss)
+    except QuantizationError as error:
+        raise click.UsageError(f"--max-loss: {error}") from error
 
 
 def _quantize(
@@ -206,7 +214,7 @@ def _as_text(result: Result, written: Path | None) -> str:
     before, after = result.bytes
     outcome = f"wrote {written}, {written.stat().st_size:,} bytes" if written else "nothing was written"
     lines = [
-        f"{outcome}: {result.weights}, weights of {after:,} bytes in place of {before:,}",
+        f"{outcome}: {_formats(result)}, weights of {after:,} bytes in place of {before:,}",
         *([f"kept in float32: {', '.join(result.kept)}"] if result.kept else []),
         *(f"rescaled: {name}" for name in _added(result)),
         f"measured on {result.loss.data}",
@@ -218,6 +226,14 @@ def _as_text(result: Result, written: Path | None) -> str:
     if result.loss.spans:
         lines += ["", _span_table(result.loss)]
     return "\n".join(lines)
+
+
+def _formats(result: Result) -> str:
+    """Return the format that was asked for; where all that could have it is kept, what there is in its place."""
+    used = {layer.weight_format for layer in result.quantized.layers if hasattr(layer, "weight_format")}
+    if result.weights in used:
+        return result.weights
+    return f"nothing of it is in {result.weights}, all in {' and '.join(sorted(used))}"
 
 
 def _added(result: Result) -> list[str]:

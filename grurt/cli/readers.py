@@ -12,12 +12,13 @@ import click
 import numpy as np
 
 from grurt.cli.layout import Layout
+from grurt.cli.places import naming
 
 Format = Literal["csv", "jsonl", "npy"]
 
 FORMATS: tuple[Format, ...] = ("csv", "jsonl", "npy")
 
-_SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
+SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -27,7 +28,7 @@ class LineError(click.ClickException):
 
 def format_of_name(name: str) -> Format | None:
     """Return the format that a file name's suffix stands for."""
-    return _SUFFIXES.get(Path(name).suffix.lower())
+    return SUFFIXES.get(Path(name).suffix.lower())
 
 
 def format_of_start(start: bytes) -> Format:
@@ -72,7 +73,8 @@ class TimestepReader:
         self._layout = layout
         self._delimiter = delimiter
         self._columns = columns
-        self.format: Format = file_format or format_of_start(self._file.peek(1))
+        with naming(name):
+            self.format: Format = file_format or format_of_start(self._file.peek(1))
         self.has_header = False
         self.where = name
         """The place of the latest timestep, for messages."""
@@ -80,8 +82,9 @@ class TimestepReader:
     def __iter__(self) -> Iterator[Any]:
         rows = {"csv": self._csv_rows, "jsonl": self._json_rows, "npy": self._npy_rows}[self.format]
         try:
-            for row in rows():
-                yield self._layout.split(row)
+            with naming(self._name):
+                for row in rows():
+                    yield self._layout.split(row)
         except UnicodeDecodeError as error:
             raise LineError(
                 f"{self._name}: expected text in UTF-8, got the byte 0x{error.object[error.start]:02x}"

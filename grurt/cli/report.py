@@ -2,6 +2,17 @@
 
 import math
 
+STREAMS = "streams: can run one timestep at a time"
+"""What is said of a model that can."""
+
+
+def shown_note(note: str) -> str:
+    """Return a remark of a model as it is printed: with what to do where a package was missing."""
+    _, missing, rest = note.rpartition(" is not installed")
+    if not missing or rest:
+        return note
+    return f"{note}: pip install {note.removesuffix(missing).rpartition(' ')[2]}"
+
 
 def json_number(number: float) -> float | None:
     """Return a number that JSON can hold: None for NaN and the infinities."""

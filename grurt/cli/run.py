@@ -16,7 +16,8 @@ import click
 import numpy as np
 
 from grurt.cli.layout import input_layout, output_layout
-from grurt.cli.readers import FORMATS, Format, LineError, TimestepReader, format_of_name
+from grurt.cli.places import naming
+from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
 from grurt.cli.writers import make_writer
 from grurt.errors import InputValueError
 from grurt.model import Model, Nonfinite
@@ -42,7 +43,7 @@ Example: follow a sensor, and keep the answers
     metavar="OUT",
     default="-",
     type=click.Path(dir_okay=False, allow_dash=True),
-    help="File to write to; its suffix chooses the format. Default: stdout.",
+    help=f"File to write to; its suffix, if it has one, chooses the format: {', '.join(SUFFIXES)}. Default: stdout.",
 )
 @click.option(
     "--format",
@@ -96,15 +97,17 @@ def run(
     Each timestep of INPUT, or of stdin, is answered as soon as it has arrived. A timestep is a line of CSV (a
     header line may come first), a line of JSON (an array; with several inputs an object of them), or a row of an
     .npy array. For a model that reads tokens it is one integer. A model that cannot stream answers when the input
-    has ended.
+    has ended. MODEL is a .grurt file; `grurt convert` makes one out of other formats.
     """
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
-    _check_paths(input_path, output_path, output_format)
+    _check_paths(input_path, output_path)
+    _check_formats(input_path, output_path, input_format, output_format)
     _check_text_options(delimiter, float_format)
     from grurt.file import load
 
     model = load(model_path)
-    with _open_input(input_path) as source, _open_output(output_path) as target:
+    written = "stdout" if output_path == "-" else output_path
+    with naming(written), _open_input(input_path) as source, _open_output(output_path) as target:
         live = not _is_regular_file(source)
         reader = TimestepReader(
             source,
@@ -168,12 +171,23 @@ def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Non
         yield from result
 
 
-def _check_paths(input_path: str, output_path: str, output_format: Format | None) -> None:
-    if output_path == "-":
-        if output_format == "npy" and sys.stdout.isatty():
-            raise click.UsageError("an .npy array is no text for a terminal: give -o OUT, or --to csv")
-    elif input_path != "-" and Path(output_path).exists() and Path(output_path).samefile(input_path):
+def _check_paths(input_path: str, output_path: str) -> None:
+    if "-" not in (input_path, output_path) and Path(output_path).exists() and Path(output_path).samefile(input_path):
         raise click.UsageError(f"the output would overwrite the input: {output_path}")
+
+
+def _check_formats(
+    input_path: str, output_path: str, input_format: Format | None, output_format: Format | None
+) -> None:
+    if output_path == "-" and output_format == "npy" and sys.stdout.isatty():
+        raise click.UsageError("an .npy array is no text for a terminal: give -o OUT, or --to csv")
+    if input_format is None and Path(input_path).suffix.lower() == ".npz":
+        raise click.UsageError(f"{input_path}: .npz is not read: save one array as .npy")
+    if output_format is None and Path(output_path).suffix and format_of_name(output_path) is None:
+        raise click.UsageError(
+            f"{output_path}: expected a name that ends in {', '.join(SUFFIXES)}, got {Path(output_path).suffix}: "
+            "choose one of those, or say the format with --to"
+        )
 
 
 def _check_text_options(delimiter: str, float_format: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.report import json_number
+from grurt.cli.report import json_number, shown_note
 from grurt.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -30,14 +30,19 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The file that the model was converted from: onnxruntime (or torch) answers a test input with it.",
 )
-@click.option("--layers", metavar="LAYERS", help="If SRC is a PyTorch state dict: its layers, as for `grurt convert`.")
+@click.option(
+    "--layers",
+    metavar="LAYERS",
+    help="If SRC holds weights without an architecture (PyTorch, Keras, arrays): their layers, as for `grurt convert`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: str | None, as_json: bool) -> None:
     """Compare a model's answers with its source's.
 
     The model file holds a test input, and what the source framework answered to it. The model answers it again, as a
-    whole sequence and streamed one timestep at a time. The exit code is 1 if the answers differ.
+    whole sequence and streamed one timestep at a time. The exit code is 1 if the answers differ. MODEL is a .grurt
+    file; `grurt convert` makes one out of other formats.
     """
     from grurt.file import load
     from grurt.verify import replay
@@ -55,7 +60,9 @@ def source_answers(model: "Model", path: Path, layers: str | None) -> "Reference
 
     source: Model = convert(path, layers=layers, repair=True)
     if source.reference_run is None:
-        raise ConversionError(f"{path}: its framework gave no answers; {'; '.join(source.source.notes)}")
+        raise ConversionError(
+            f"{path}: its framework gave no answers; {'; '.join(map(shown_note, source.source.notes))}"
+        )
     if source.signature != model.signature:
         raise ConversionError(
             f"{path}: expected the inputs and outputs {_ports(model)}, found {_ports(source)}: "

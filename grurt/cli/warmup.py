@@ -1,8 +1,10 @@
 """``grurt warmup``: compile the kernels now, so that no service has to."""
 
+from pathlib import Path
+
 import click
 
-from grurt.cli.exits import USAGE
+from grurt.cli.places import can_be_written
 
 EXAMPLE = """\b
 Examples:
@@ -12,8 +14,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLE)
-@click.pass_context
-def warmup(ctx: click.Context) -> None:
+def warmup() -> None:
     """Compile the kernels for this CPU, and say which file keeps them.
 
     For the build of an image, or after an installation: the processes that start later load the file in a fraction of
@@ -25,16 +26,21 @@ def warmup(ctx: click.Context) -> None:
     if is_library():
         click.echo("nothing to compile: a library of kernels serves this CPU", err=True)
         return
-    from grurt.kernels.compiled import cached_in
     from grurt.kernels.places import cache_directories
+
+    tried = cache_directories()
+    if not any(can_be_written(folder) or any(folder.glob("*.kernel")) for folder in tried):
+        raise _nowhere(tried)
+    from grurt.kernels.compiled import cached_in
 
     path = cached_in()
     if path is None:
-        tried = ", ".join(map(str, cache_directories()))
-        click.echo(
-            f"error: expected a directory where compiled kernels can be kept, found none that can be written "
-            f"(tried {tried}): name one in GRURT_CACHE_DIR",
-            err=True,
-        )
-        ctx.exit(USAGE)
+        raise _nowhere(tried)
     click.echo(path)
+
+
+def _nowhere(tried: list[Path]) -> click.ClickException:
+    return click.ClickException(
+        "expected a directory where compiled kernels can be kept, found none that can be written "
+        f"(tried {', '.join(map(str, tried))}): name one in GRURT_CACHE_DIR"
+    )

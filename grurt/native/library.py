@@ -72,6 +72,8 @@ def entry_point() -> Callable[..., int] | None:
     if chosen and not Path(chosen).is_dir():
         try:
             return load(Path(chosen))
+        except EngineError as error:
+            raise EngineError(f"GRURT_NATIVE={error}") from error
         except (OSError, ImportError) as error:
             raise EngineError(f"GRURT_NATIVE={chosen}: cannot be loaded: {error}") from error
     for path in _candidates():

@@ -84,8 +84,8 @@ PLATFORMS = {
 def find_target(platform: str, cpu: str | None) -> tuple[Platform, str]:
     """Return a platform by name, and the name of the CPU to compile for; raise EngineError if there is no such one."""
     if platform not in PLATFORMS:
-        raise EngineError(f"grurt export: unknown target {platform!r}: expected one of {', '.join(PLATFORMS)}")
+        raise EngineError(f"target: expected one of {', '.join(PLATFORMS)}, got {platform!r}")
     found = PLATFORMS[platform]
     if cpu is not None and cpu not in found.cpus:
-        raise EngineError(f"grurt export: unknown CPU {cpu!r} for {platform}: expected one of {', '.join(found.cpus)}")
+        raise EngineError(f"cpu: expected one of {', '.join(found.cpus)} for {platform}, got {cpu!r}")
     return found, cpu or next(iter(found.cpus))

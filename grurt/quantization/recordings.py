@@ -55,9 +55,9 @@ def random_recordings(model: Model) -> Recordings:
     """Return eight sequences of 200 timesteps from a fixed seed: standard normal features, uniform tokens."""
     rng = np.random.default_rng(SEED)
     sequences = tuple({port.name: _random(port, rng) for port in model.inputs} for _ in range(SEQUENCES))
-    return Recordings(
-        sequences, f"{SEQUENCES} random sequences of {STEPS} timesteps: standard normal features, uniform tokens"
-    )
+    tokens = [isinstance(port, TokenInput) for port in model.inputs]
+    kinds = ["standard normal features"] * (not all(tokens)) + ["uniform tokens"] * any(tokens)
+    return Recordings(sequences, f"{SEQUENCES} random sequences of {STEPS} timesteps: {', '.join(kinds)}")
 
 
 def _random(port: AnyInput, rng: np.random.Generator) -> Array:

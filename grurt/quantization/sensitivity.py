@@ -30,7 +30,7 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """Return the limit that a text stands for: ``"30dB"``, or ``"0.01"``, the largest absolute error.
+        """Return the limit that a text stands for: ``"30dB"``, or ``"0.01"``, the largest absolute error, below 1.
 
         Raises
         ------
@@ -40,10 +40,15 @@ class Limit:
         match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e-?\d+)?|\.\d+)\s*(dB)?\s*", text, re.IGNORECASE)
         if match is None:
             raise QuantizationError(
-                f"limit: expected decibels from signal to error such as 30dB, or the largest absolute error such as "
-                f"0.01, got {text!r}"
+                f"expected decibels from signal to error such as 30dB, or the largest absolute error such as 0.01, "
+                f"got {text!r}"
             )
         number = float(match[1])
+        if number >= 1 and not match[2]:
+            raise QuantizationError(
+                f"expected a largest absolute error below 1, or decibels with their unit, got {text!r}: "
+                f"is {text.strip()}dB meant?"
+            )
         return cls(decibels=number) if match[2] else cls(largest=number)
 
     def __str__(self) -> str:
