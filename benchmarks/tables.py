@@ -36,8 +36,9 @@ def note(results: Results) -> str:
     """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
     versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
+    cores = "two cores" if results["suite"] == "threads" else "one thread, one core"
     sentences = [
-        f"{made['cpu']}, {', '.join(made['caches'])}; one thread, one core",
+        f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
         f"`{results['command']}`: medians over {results['processes']} processes{_spread(results)}",
     ]
@@ -168,6 +169,16 @@ def silence_table(results: Results) -> str:
     return markdown_table(head, lines)
 
 
+def threads_table(results: Results) -> str:
+    """Return the table of pools on two threads: microseconds, and how many times as fast as on one."""
+    figures = by_contender(results)
+    alone = figures["one thread"]
+    ratios = [
+        [f"*{name}: times as fast as one*", *_ratios(times, alone)] for name, times in figures.items() if times != alone
+    ]
+    return _by_size(f"us a timestep of {results['settings']['n_streams']:,} streams", figures, ratios)
+
+
 def startup_table(results: Results) -> str:
     """Return the table of starts: milliseconds to the first answer, and memory."""
     lines = [
@@ -193,6 +204,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "kernel": ("kernel", kernel_table),
     "tail": ("tail", tail_table),
     "busy": ("busy", tail_table),
+    "threads": ("threads", threads_table),
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),
 }

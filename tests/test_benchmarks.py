@@ -111,9 +111,10 @@ def test_contenders_take_turns() -> None:
     assert sorted(turns[:2]) == sorted(turns[2:4]) == ["a", "b"]
 
 
-@pytest.mark.parametrize("suite", ["step", "sequence", "streams", "tail", "silence"])
+@pytest.mark.parametrize("suite", ["step", "sequence", "streams", "tail", "silence", "threads"])
 def test_a_suite_measures_what_is_chosen(suite: str) -> None:
-    name = {"sequence": "grurt Model.run", "streams": "grurt StreamPool.step"}.get(suite, "grurt step")
+    names = {"sequence": "grurt Model.run", "streams": "grurt StreamPool.step", "threads": "two threads"}
+    name = names.get(suite, "grurt step")
     settings = Settings(SETTINGS.sizes, 1, 1e-4, (name,), n_steps=12, n_streams=7)
     (record,) = SUITES[suite].measure(settings)
     assert (record["size"], record["contender"]) == ((3, 5), name)
