@@ -94,19 +94,15 @@ class Context:
             slots[codes.PORT_VALUE] = port.offset
             slots[codes.PORT_STRIDE] = port.stride
             slots[codes.PORT_SINGLE] = port.single
-        self.use_states(states)
+        self.addressed = (states.buffer, states.steps)
+        """What must stay alive, because the array holds addresses of it."""
+        self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
+        self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
         self.reserve(1)
 
     def _port_slots(self, index: int) -> NDArray[np.int64]:
         start = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
         return self.array[start : start + codes.PORT_SLOTS]
-
-    def use_states(self, states: States) -> None:
-        """Advance these states from now on."""
-        self.addressed = (states.buffer, states.steps)
-        """What must stay alive, because the array holds addresses of it."""
-        self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
-        self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
 
     def reserve(self, rows: int) -> None:
         """Make room in scratch memory for blocks of at least ``rows`` timesteps."""

@@ -32,14 +32,16 @@ Keras ``GRU``       z, r, n             columns of ``(k, 3 * hidden)``  z, r, n
 z is the update gate, r the reset gate, n the candidate state (ONNX and Keras call it h).
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal, TypeVar
 
 import msgspec
 
 from grurt.errors import ModelError
 from grurt.functions import AnyFunction, ElementwiseFunction, Sigmoid, Tanh, _snake_case
 from grurt.nibbles import packed_shape
+
+T = TypeVar("T")
 
 Shape = tuple[int, ...]
 
@@ -158,6 +160,12 @@ def float32_shapes(layer: Layer) -> Mapping[str, Shape]:
     """Return the shapes that the layer's weights have in float32, whatever they are kept in."""
     plain = msgspec.structs.replace(layer, weight_format="float32") if isinstance(layer, MatrixLayer) else layer
     return plain.weight_shapes()
+
+
+def weights_of(layers: Iterable[Layer], weights: Mapping[str, T]) -> dict[str, T]:
+    """Return the weights of some layers, out of those of a model."""
+    names = (f"{layer.name}.{parameter}" for layer in layers for parameter in layer.weight_shapes())
+    return {name: weights[name] for name in names}
 
 
 class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):

@@ -223,15 +223,15 @@ class _Lowering:
         units = padded(layer.hidden_size)
         row = (4 if layer.linear_before_reset else 5) * units
         positions = self._model.values[layer.name].positions
-        scans_positions = layer.scan == "positions"
-        slots = {} if scans_positions else {codes.OP_STATE: self._add_gru_state(layer, positions, initial)}
+        if layer.scan == "positions":
+            slots = {codes.OP_SCANS_POSITIONS: 1, codes.OP_INITIAL: self._add_weights(pack_rows(initial))}
+        else:
+            slots = {codes.OP_STATE: self._add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)}
         if weight_ih.format in (codes.INT8, codes.INT4):
             slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_size(layer.input_size)}
             row += record_size(layer.input_size) + record_size(layer.hidden_size)
         if layer.masked:
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self._offsets[layer.inputs[1]]}
-        if scans_positions:
-            slots |= {codes.OP_SCANS_POSITIONS: 1, codes.OP_INITIAL: self._add_weights(pack_rows(initial))}
         return codes.GRU if layer.linear_before_reset else codes.GRU_RESET_BEFORE, slots | {
             codes.OP_WEIGHTS: self._add_weights(weights),
             codes.OP_PARAMETERS: self._add_weights(parameters),
@@ -243,9 +243,6 @@ class _Lowering:
             codes.OP_CLIPPED: int(layer.clip is not None),
             codes.OP_REVERSE: int(layer.direction == "reverse"),
         }
-
-    def _add_gru_state(self, layer: ly.GRU, positions: int, initial: Floats) -> int:
-        return self._add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)
 
     def linear(self, layer: ly.Linear) -> tuple[int, dict[int, int]]:
         weight = self._matrix(layer, "weight")

@@ -157,7 +157,7 @@ class Model:
         """How many numbers the weights stand for: those of the float32 model, whatever they are kept in."""
         return sum(math.prod(shape) for layer in self.layers for shape in float32_shapes(layer).values())
 
-    @property
+    @cached_property
     def unstreamable_reason(self) -> str | None:
         """Why the model cannot run one timestep at a time; None if it can."""
         return graph.unstreamable_reason(self.layers, self.values)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.layers import GRU, AnyInput, AnyLayer, Input, Output
+from grurt.layers import GRU, AnyInput, AnyLayer, Input, Output, weights_of
 
 if TYPE_CHECKING:
     from grurt.model import Model, Nonfinite
@@ -76,9 +76,7 @@ def _silent(model: Model) -> Model | None:
     kept = [layer for layer in model.layers if layer.name in needed and not isinstance(layer, GRU)]
     inputs: list[AnyInput] = [port for port in model.inputs if port.name in needed]
     inputs += [Input(name, model.values[name].size) for name in needed if isinstance(layers.get(name), GRU)]
-    names = {f"{layer.name}.{parameter}" for layer in kept for parameter in layer.weight_shapes()}
-    weights = {name: array for name, array in model.weights.items() if name in names}
-    return Model(layers=kept, weights=weights, inputs=inputs, outputs=shown)
+    return Model(layers=kept, weights=weights_of(kept, model.weights), inputs=inputs, outputs=shown)
 
 
 def _needed(layers: Mapping[str, AnyLayer], outputs: list[Output]) -> list[str]:

@@ -56,6 +56,13 @@ class StreamPool:
     (1, 50, 3)
     """
 
+    _states: States
+    _last_call: NDArray[np.int64]
+    """Of each slot the number of the last call that it was in; `_FREE` where there is no stream."""
+    _own_streams: NDArray[np.int64]
+    _free: list[int]
+    """Slots without a stream, the next one last."""
+
     def __init__(
         self,
         model: Model,
@@ -71,29 +78,40 @@ class StreamPool:
             raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
         self._model = model
         self._refuse_nonfinite = refuses(nonfinite)
-        self._states = States(model.plan, n_slots)
-        self._last_call = np.zeros(n_slots, np.int64)
-        self._free: list[int] = []
+        states = States(model.plan, n_slots)
         self._output_size = model.plan.outputs[0].size
-        self._front = streaming_context(model, self._states, nonfinite)
-        self._members = [streaming_context(model, self._states, nonfinite) for _ in range(threads - 1)]
+        self._front = streaming_context(model, states, nonfinite)
+        self._members = [streaming_context(model, states, nonfinite) for _ in range(threads - 1)]
+        self._use(states, np.zeros(n_slots, np.int64), [])
         for context in (self._front, *self._members):
             context.reserve_block(MAX_BLOCK_ROWS)
         self._team = Team(self._front, self._members) if self._members else None
         self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, SupportsIndex) else {}
-        self._use_states()
         if not isinstance(streams, SupportsIndex):
             for name in streams:
                 self.add(name)
 
-    def _use_states(self) -> None:
-        n_slots = len(self._last_call)
-        self._own_streams = np.zeros(max(1, n_slots), np.int64)
-        self._front.array[codes.CONTEXT_OWN_STREAMS] = self._own_streams.ctypes.data
-        for context in (self._front, *self._members):
-            context.use_states(self._states)
-            context.array[codes.CONTEXT_LAST_CALL] = self._last_call.ctypes.data
-            context.array[codes.CONTEXT_N_SLOTS] = n_slots
+    def _use(self, states: States, last_call: NDArray[np.int64], free: list[int]) -> None:
+        """Hold other streams from now on: all at once, so that an exception from a signal leaves the old or the new."""
+        own_streams = np.zeros(max(1, len(last_call)), np.int64)
+        contexts = (self._front, *self._members)
+        numbers = {
+            codes.CONTEXT_STATES: states.buffer.ctypes.data,
+            codes.CONTEXT_STEPS_DONE: states.steps.ctypes.data,
+            codes.CONTEXT_LAST_CALL: last_call.ctypes.data,
+            codes.CONTEXT_OWN_STREAMS: own_streams.ctypes.data,
+            codes.CONTEXT_N_SLOTS: len(last_call),
+        }
+        slots = [(context.slots, slot, number) for context in contexts for slot, number in numbers.items()]
+        attributes: list[tuple[object, str, object]] = [
+            *((context, "addressed", (states.buffer, states.steps)) for context in contexts),
+            (self, "_states", states),
+            (self, "_last_call", last_call),
+            (self, "_own_streams", own_streams),
+            (self, "_free", free),
+        ]
+        # One call into C: signals are not looked at in between.
+        deque(chain(starmap(operator.setitem, slots), starmap(setattr, attributes)), maxlen=0)
 
     @property
     def model(self) -> Model:
@@ -163,28 +181,11 @@ class StreamPool:
         return slot
 
     def _grow(self) -> None:
-        """Make room for twice as many streams, or leave all as it is."""
+        """Make room for twice as many streams."""
         size = len(self._last_call)
         larger = max(16, 2 * size)
-        states = self._states.grown(larger)
         last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
-        own_streams = np.zeros(larger, np.int64)
-        contexts = (self._front, *self._members)
-        numbers = {
-            codes.CONTEXT_STATES: states.buffer.ctypes.data,
-            codes.CONTEXT_STEPS_DONE: states.steps.ctypes.data,
-            codes.CONTEXT_LAST_CALL: last_call.ctypes.data,
-            codes.CONTEXT_OWN_STREAMS: own_streams.ctypes.data,
-            codes.CONTEXT_N_SLOTS: larger,
-        }
-        slots = [(context.slots, slot, number) for context in contexts for slot, number in numbers.items()]
-        attributes: list[tuple[object, str, object]] = [
-            (context, "addressed", (states.buffer, states.steps)) for context in contexts
-        ]
-        attributes += [(self, "_last_call", last_call), (self, "_states", states), (self, "_own_streams", own_streams)]
-        attributes += [(self, "_free", list(range(larger - 1, size - 1, -1)))]
-        # All at once: one call into C, so that no exception from a signal comes in between.
-        deque(chain(starmap(operator.setitem, slots), starmap(setattr, attributes)), maxlen=0)
+        self._use(self._states.grown(larger), last_call, list(range(larger - 1, size - 1, -1)))
 
     def drop(self, stream_id: Hashable) -> None:
         """Remove a stream. Raises StreamIdError if there is none."""

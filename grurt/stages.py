@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from grurt.errors import ModelError
-from grurt.layers import GRU, AnyInput, AnyLayer, Input, Output
+from grurt.layers import GRU, AnyInput, AnyLayer, Input, Output, weights_of
 
 if TYPE_CHECKING:
     from grurt.graph import Value
@@ -116,14 +116,13 @@ def _stage(model: Model, number: int) -> Model:
     for value in _handed_over(model):
         if model.values[value].stage == number and value not in [output.value for output in outputs]:
             outputs.append(Output(_new_name(value, [output.name for output in outputs]), value))
-    names = [f"{layer.name}.{parameter}" for layer in layers for parameter in layer.weight_shapes()]
     own = [_without_handed_state(layer) for layer in layers]
     inputs: list[AnyInput] = [port for port in model.inputs if model.values[port.name].stage == number]
     read = dict.fromkeys(name for layer in own for name in layer.inputs)
     inputs += [Input(name, model.values[name].size) for name in read if model.values[name].stage < number]
     return Model(
         layers=own,
-        weights={name: model.weights[name] for name in names},
+        weights=weights_of(layers, model.weights),
         inputs=inputs,
         outputs=outputs,
         source=model.source,

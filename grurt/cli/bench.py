@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.parameters import READ, json_option, model_argument
 from grurt.cli.report import table
 from grurt.errors import ConversionError
 
@@ -34,11 +35,11 @@ class Row:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@model_argument
 @click.option(
     "--against",
     metavar="SRC",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=READ,
     help="The ONNX file that the model was converted from: onnxruntime runs it beside, on one thread.",
 )
 @click.option(
@@ -54,7 +55,7 @@ class Row:
     type=click.FloatRange(min=0, min_open=True),
     help="How long to measure, roughly.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.pass_context
 def bench(
     ctx: click.Context,

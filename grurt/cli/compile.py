@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from grurt.cli.parameters import WRITTEN
 from grurt.cli.places import check_file
 
 EXAMPLE = """\b
@@ -19,7 +20,7 @@ Examples:
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WRITTEN,
     help="The library to write. By default it goes where grurt finds it by itself.",
 )
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.parameters import READ, WRITTEN, json_option
 from grurt.cli.places import check_model_file
 from grurt.cli.report import STREAMS, json_number, shown_note
 
@@ -24,13 +25,13 @@ Examples:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("source", metavar="SRC", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", metavar="SRC", type=READ)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WRITTEN,
     help="The .grurt file to write. An older file there is replaced in one step, or not at all.",
 )
 @click.option(
@@ -40,7 +41,7 @@ Examples:
     "Keras, the path of the JSON that model.to_json() gave.",
 )
 @click.option("--repair", is_flag=True, help="Correct known mistakes of exporters, and note it in the model.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.pass_context
 def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, repair: bool, as_json: bool) -> None:
     """Convert a trained network to a .grurt file.

@@ -1,16 +1,15 @@
 """``grurt export``: a model as an object file, for programs that are not Python."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
+from grurt.cli.parameters import Weights, model_argument
 from grurt.cli.places import check_folder
 
 if TYPE_CHECKING:
     from grurt.native.export import Export
-
-Weights = Literal["int8", "int4", "float16"]
 
 EXAMPLE = """\b
 Examples:
@@ -20,7 +19,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@model_argument
 @click.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.export import sizes_text
+from grurt.cli.parameters import model_argument
 from grurt.cli.picture import draw
 from grurt.cli.places import FOREIGN_SUFFIXES
 from grurt.cli.report import STREAMS, shown_note, table
@@ -26,7 +27,7 @@ Example:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@model_argument
 @click.option(
     "--layers",
     metavar="LAYERS",

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.parameters import READ, WRITTEN, Weights, json_option, model_argument
 from grurt.cli.places import check_file, check_model_file
 from grurt.cli.report import json_number, table
 from grurt.errors import QuantizationError
@@ -49,20 +50,20 @@ class Result:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@model_argument
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WRITTEN,
     help="The .grurt file to write, in one step or not at all. Without it the loss is only shown.",
 )
-@click.option("--weights", type=click.Choice(["int8", "int4", "float16"]), default="int8", show_default=True)
+@click.option("--weights", type=click.Choice(get_args(Weights)), default="int8", show_default=True)
 @click.option(
     "--calibration",
     metavar="FILE",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=READ,
     help="Inputs like those of the real thing, to round for and to measure with; may be repeated. An .npy array "
     "(n_steps, size) or (batch, n_steps, size), without the last axis for tokens; or an .npz file of such arrays by "
     "the names of the inputs. Without it the loss is measured on random numbers from a fixed seed: standard normal "
@@ -79,7 +80,7 @@ class Result:
 @click.option(
     "--report",
     metavar="PAGE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=WRITTEN,
     help="Draw the losses: a page (.html) or a picture (.svg, .png). Needs the extra `report`.",
 )
 @click.option(
@@ -89,13 +90,13 @@ class Result:
     type=click.IntRange(min=1),
     help="Timesteps of the long stream on which the error is followed.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.pass_context
 def quantize(
     ctx: click.Context,
     model_path: Path,
     output: Path | None,
-    weights: Literal["int8", "int4", "float16"],
+    weights: Weights,
     calibration: tuple[Path, ...],
     keep: tuple[str, ...],
     max_loss: str | None,
@@ -165,7 +166,7 @@ def _limit(max_loss: str | None) -> "Limit":
 
 def _quantize(
     model: "Model",
-    weights: Literal["int8", "int4", "float16"],
+    weights: Weights,
     data: "Recordings | None",
     keep: tuple[str, ...],
     limit: "Limit | None",

@@ -16,6 +16,7 @@ import click
 import numpy as np
 
 from grurt.cli.layout import input_layout, output_layout
+from grurt.cli.parameters import model_argument
 from grurt.cli.places import naming
 from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
 from grurt.cli.writers import make_writer
@@ -29,7 +30,7 @@ Example: follow a sensor, and keep the answers
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@model_argument
 @click.argument(
     "input_path",
     metavar="[INPUT]",

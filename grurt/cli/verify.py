@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.parameters import READ, json_option, model_argument
 from grurt.cli.report import json_number, shown_note
 from grurt.errors import ConversionError
 
@@ -23,11 +24,11 @@ Examples:
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("model_path", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@model_argument
 @click.option(
     "--against",
     metavar="SRC",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=READ,
     help="The file that the model was converted from: onnxruntime (or torch) answers a test input with it.",
 )
 @click.option(
@@ -35,7 +36,7 @@ Examples:
     metavar="LAYERS",
     help="If SRC holds weights without an architecture (PyTorch, Keras, arrays): their layers, as for `grurt convert`.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.pass_context
 def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: str | None, as_json: bool) -> None:
     """Compare a model's answers with its source's.

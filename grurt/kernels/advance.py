@@ -7,12 +7,8 @@ raises nothing and calls nothing outside the kernels. Inputs are checked before 
 from grurt.kernels import codes
 from grurt.kernels.operations import run_operation
 from grurt.kernels.options import kernel
-from grurt.kernels.ports import check_inputs, check_streams, read_inputs, write_outputs
-from grurt.kernels.simd import (
-    I64_BYTES,
-    load_i64,
-    store_i64,
-)
+from grurt.kernels.ports import check_inputs, check_streams, read_inputs, timesteps_of_call, write_outputs
+from grurt.kernels.simd import I64_BYTES, load_i64, store_i64
 from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
 
 
@@ -46,8 +42,7 @@ def _lead(c, phase):
     team = load_i64(c, codes.CONTEXT_TEAM)
     if phase == codes.LEAD:
         open_call(team)
-        timesteps = load_i64(c, codes.CONTEXT_N_STREAMS) * load_i64(c, codes.CONTEXT_N_STEPS)
-        if timesteps >= load_i64(c, codes.CONTEXT_WORTH_WAKING) and call_sleepers(team):
+        if timesteps_of_call(c) >= load_i64(c, codes.CONTEXT_WORTH_WAKING) and call_sleepers(team):
             return codes.MEMBERS_SLEEP
     _run_taken_streams(c, team)
     return codes.OK if close_call(team) else codes.MEMBERS_WORK

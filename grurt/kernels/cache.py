@@ -8,7 +8,6 @@ not disturb each other; and a cache that cannot be read or written costs time, n
 code: their digests protect against damage, not against people who may write to the directory.
 """
 
-import hashlib
 import pickle
 import sys
 from contextlib import suppress
@@ -22,6 +21,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from grurt.digests import blake2b
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories, read_entry, write_entry
 
 
@@ -67,7 +67,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
             config.DEBUGINFO_DEFAULT,
         )
         key = repr((versions, build, str(sig), codegen.magic_tuple(), SOURCE_DIGEST))
-        return f"{self._name}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"
+        return f"{self._name}-{blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"
 
     @property
     def cache_path(self) -> str:

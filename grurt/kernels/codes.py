@@ -118,9 +118,7 @@ CONTEXT_LAST_CALL = 21  # address of the number of the last call that each strea
 CONTEXT_CALL = 22  # number of this call
 CONTEXT_PHASE = 23
 CONTEXT_INT64 = 24  # address of NumPy's int64
-CONTEXT_OWN_STREAMS = (
-    25  # address of room for CONTEXT_N_SLOTS streams: what is checked is copied, and run from the copy
-)
+CONTEXT_OWN_STREAMS = 25  # address of room for CONTEXT_N_SLOTS streams: what is checked is copied there, and run
 CONTEXT_BUSY = 26  # one of the three below
 CONTEXT_BACKWARD = 27  # whether weights are read from the last to the first; changes with each block
 CONTEXT_TEAM = 28  # address of the team that this thread leads or is a member of; 0: it works alone

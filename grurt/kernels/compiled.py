@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core import config
 from numpy.typing import NDArray
 
 from grurt.kernels.cache import KernelCache
 from grurt.kernels.entry import SIGNATURE, advance
 from grurt.kernels.fastcall import just_in_time
-from grurt.kernels.options import OPTIONS
+from grurt.kernels.options import kernel
 from grurt.kernels.whole_program import whole_program
 
 Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
@@ -46,7 +45,7 @@ def cached_in() -> Path | None:
 
 def _load() -> Advance:
     global _path
-    dispatcher: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(advance)
+    dispatcher: Any = kernel(advance)
     cache = _AnnouncingCache("advance")
     dispatcher._cache = cache
     with whole_program(dispatcher.targetctx, advance.__qualname__):

@@ -17,6 +17,7 @@ from grurt.kernels import codes
 from grurt.kernels.advance import run
 from grurt.kernels.fields import DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.options import kernel
+from grurt.kernels.ports import timesteps_of_call
 from grurt.kernels.simd import F32_BYTES, I64_BYTES, load_i32, load_i64, store_i64
 
 _pointer = ir.IntType(8).as_pointer()
@@ -138,12 +139,13 @@ def advance(context, x, y, streams):
     was = entered & codes.BUSY_BITS
     c = entered - was
     x_address = address_of(x)
-    if was != codes.IDLE:
-        by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
-        if was == codes.ENTERED or not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.LEAD):
-            return codes.BUSY
+    by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
+    if was == codes.ENTERED:
+        return codes.BUSY
+    if was == codes.CLAIMED and not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.LEAD):
+        return codes.BUSY
     status = codes.OK
-    if x_address != load_i64(c, codes.CONTEXT_BY_ADDRESS):
+    if not by_address:
         status = _bind(c, x_address, address_of(y), address_of(streams))
     if status == codes.OK:
         releases = not _is_short(c)
@@ -164,10 +166,7 @@ def _is_short(c):
     """Whether a call takes less time than handing the GIL over and back would, where another thread wants it."""
     if load_i64(c, codes.CONTEXT_TEAM):
         return False
-    timesteps = load_i64(c, codes.CONTEXT_N_STEPS)
-    if load_i64(c, codes.CONTEXT_STREAMS):
-        timesteps *= load_i64(c, codes.CONTEXT_N_STREAMS)
-    return timesteps * load_i64(c, codes.CONTEXT_STEP_WORK) < codes.SHORT_WORK
+    return timesteps_of_call(c) * load_i64(c, codes.CONTEXT_STEP_WORK) < codes.SHORT_WORK
 
 
 @kernel

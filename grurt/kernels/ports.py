@@ -32,6 +32,14 @@ def rows_at(c, offset, stride, row):
 
 
 @kernel
+def timesteps_of_call(c):
+    """How many timesteps a call has, those of all its streams."""
+    if load_i64(c, codes.CONTEXT_STREAMS):
+        return load_i64(c, codes.CONTEXT_N_STEPS) * load_i64(c, codes.CONTEXT_N_STREAMS)
+    return load_i64(c, codes.CONTEXT_N_STEPS)
+
+
+@kernel
 def check_streams(c):
     """Whether every stream exists, and stands in the call once; if so, the call goes on with a copy of them."""
     streams = load_i64(c, codes.CONTEXT_STREAMS)
@@ -59,9 +67,7 @@ def check_streams(c):
 @kernel
 def check_inputs(c):
     """Whether the inputs can be computed with: tokens exist, and numbers are finite where that is asked for."""
-    rows = load_i64(c, codes.CONTEXT_N_STEPS)
-    if load_i64(c, codes.CONTEXT_STREAMS):
-        rows *= load_i64(c, codes.CONTEXT_N_STREAMS)
+    rows = timesteps_of_call(c)
     for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
         port = port_slot(i)
         address = load_i64(c, port + codes.PORT_ADDRESS)

@@ -16,8 +16,7 @@ SSE2 = "sse2"
 CONVERTS_FLOAT16 = "f16c"
 VNNI_512 = "avx512vnni"
 VNNI_256 = "avxvnni"
-DOT_PRODUCT = "dotprod"
-"""The capabilities, by LLVM's names of the features; `DOT_PRODUCT` is AArch64's."""
+"""The capabilities, by LLVM's names of the features."""
 
 _WITH_FLOAT16 = "ivybridge haswell broadwell skylake skylake-avx512 x86-64-v3 x86-64-v4 znver1 znver2 znver3"
 _WITH_VNNI = (

@@ -1,0 +1,18 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+Weights = Literal["int8", "int4", "float16"]
+"""What `grurt.Model.quantize` makes."""
+
+READ = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""The type of a file that is read."""
+
+WRITTEN = click.Path(dir_okay=False, path_type=Path)
+"""The type of a file that is written."""
+
+model_argument = click.argument("model_path", metavar="MODEL", type=READ)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
