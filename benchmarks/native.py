@@ -18,7 +18,7 @@ from grurt.kernels.advance import run
 from grurt.kernels.cache import KernelCache
 from grurt.kernels.options import OPTIONS
 from grurt.kernels.simd import F32_BYTES, LANES, fma, load, splat, sum_lanes
-from grurt.stream import Stream
+from grurt.runtime.stream import Stream
 
 PEAK_CHAINS = 12
 """Independent multiply-add chains: more than latency times ports of any CPU, and less than the registers of one."""

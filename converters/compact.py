@@ -9,9 +9,9 @@
 
 ``module`` is the module's name in the checkpoint, ``kind`` and ``option`` are those of `LayerDescription`; the name of
 a parameter, as in ``enc(gru, weight_ih=enc_w)``, is an option too, and stands for one of its ``arrays``.
-``function`` is one of `grurt.functions`, its values in the order of its parameters or by name; 1/6 is a value. ``last``
-is short for ``(last_step)`` and ``final`` for ``(final_state)``, unless the checkpoint has a module of that name;
-``:relu`` alone is an activation. Words hold no spaces and none of ``, : ( ) =``; TOML can name the modules that do.
+``function`` is one of `grurt.network.functions`, its values in the order of its parameters or by name; 1/6 is a value.
+``last`` is short for ``(last_step)`` and ``final`` for ``(final_state)``, unless the checkpoint has a module of that
+name; ``:relu`` alone is an activation. Words hold no spaces and none of ``, : ( ) =``; TOML can name modules that do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from grurt.errors import DescriptionError
-from grurt.functions import AnyFunction, Function
+from grurt.network.functions import AnyFunction, Function
 
 from .description import Description, Kind, LayerDescription, convert_fields
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from grurt.errors import ConversionError, DescriptionError, ModelError
 from grurt.model import Model, Source
-from grurt.reference_run import ReferenceRun
+from grurt.network.reference_run import ReferenceRun
 
 from .describe import Describable, describe
 from .description import Description

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from grurt.errors import DescriptionError
-from grurt.functions import AnyFunction, ElementwiseFunction
-from grurt.layers import AnyInput, Output
+from grurt.network.functions import AnyFunction, ElementwiseFunction
+from grurt.network.inputs import AnyInput, Output
 
 Kind = Literal[
     "gru",

@@ -8,23 +8,15 @@ import msgspec
 
 from grurt.errors import ConversionError
 from grurt.model import Model, Source
-from grurt.reference_run import ReferenceRun
-from grurt.signature import Signature
+from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import Signature
 
 
 def with_reference(
     model: Model, run: ReferenceRun | None, *, signature: Signature | None = None, source: Source | None = None
 ) -> Model:
     """Return the model with this reference run; with a signature or source, if given, instead of its own."""
-    return Model(
-        layers=model.layers,
-        weights=model.weights,
-        inputs=model.inputs,
-        outputs=model.outputs,
-        signature=signature or model.signature,
-        source=source or model.source,
-        reference_run=run,
-    )
+    return model.replaced(signature=signature or model.signature, source=source or model.source, reference_run=run)
 
 
 def attach_reference(model: Model, run: Callable[[], ReferenceRun]) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.layers import AnyInput, TokenInput
+from grurt.network.inputs import AnyInput
 
 SEED = 20240229
 BATCH = 2
@@ -18,6 +18,6 @@ def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
     Features are standard normal numbers, tokens uniform; ``index`` tells the inputs of one model apart.
     """
     random = np.random.default_rng([SEED, index])
-    if isinstance(port, TokenInput):
-        return random.integers(port.vocabulary_size, size=(BATCH, STEPS))
+    if port.tokens:
+        return random.integers(port.size, size=(BATCH, STEPS))
     return random.standard_normal((BATCH, STEPS, port.size), np.float32)

@@ -19,8 +19,10 @@ from grurt.errors import (
     StreamingError,
     UnsupportedError,
 )
-from grurt.file import load
-from grurt.functions import (
+from grurt.loading import load
+from grurt.model import Model
+from grurt.network import layers
+from grurt.network.functions import (
     Affine,
     Clip,
     Elu,
@@ -37,58 +39,28 @@ from grurt.functions import (
     Tanh,
     ThresholdedRelu,
 )
-from grurt.layers import (
-    GRU,
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv1d,
-    Embedding,
-    FeatureMask,
-    FirstStep,
-    Flatten,
-    Input,
-    LastStep,
-    LayerNorm,
-    Linear,
-    Mul,
-    Output,
-    PRelu,
-    Slice,
-    TokenInput,
-    TokenMask,
-    Unflatten,
-)
-from grurt.model import Model, Source
-from grurt.reference_run import ReferenceRun
-from grurt.signature import LengthsPort, Signature, StatePort, ValuePort
+from grurt.network.inputs import Input, Output, TokenInput
+from grurt.network.layers import *
+from grurt.network.network import Network, Source
+from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import LengthsPort, Signature, StatePort, ValuePort
+from grurt.version import VERSION
 
 if TYPE_CHECKING:
-    from grurt.pool import StreamPool
-    from grurt.stream import Stream
-    from grurt.verify import Verification
+    from grurt.runtime.pool import StreamPool
+    from grurt.runtime.stream import Stream
+    from grurt.runtime.verify import Verification
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
-    "GRU",
-    "Activation",
-    "Add",
     "Affine",
-    "BatchNorm",
     "Clip",
-    "Concat",
     "ConcurrentUseError",
-    "Conv1d",
     "ConversionError",
     "DescriptionError",
     "Elu",
-    "Embedding",
     "EngineError",
-    "FeatureMask",
-    "FirstStep",
-    "Flatten",
     "Gelu",
     "GrurtError",
     "HardSigmoid",
@@ -96,25 +68,20 @@ __all__ = [
     "InputShapeError",
     "InputTypeError",
     "InputValueError",
-    "LastStep",
-    "LayerNorm",
     "LeakyRelu",
     "LengthsPort",
-    "Linear",
     "LogSoftmax",
     "Model",
     "ModelError",
     "ModelFileError",
-    "Mul",
+    "Network",
     "Output",
-    "PRelu",
     "QuantizationError",
     "ReferenceRun",
     "Relu",
     "ScaledTanh",
     "Sigmoid",
     "Signature",
-    "Slice",
     "SnapshotError",
     "Softmax",
     "Softplus",
@@ -128,16 +95,15 @@ __all__ = [
     "Tanh",
     "ThresholdedRelu",
     "TokenInput",
-    "TokenMask",
-    "Unflatten",
     "UnsupportedError",
     "ValuePort",
     "Verification",
     "__version__",
     "load",
 ]
+__all__ += layers.__all__
 
-_ENGINE = {"Stream": "grurt.stream", "StreamPool": "grurt.pool", "Verification": "grurt.verify"}
+_ENGINE = {"Stream": "grurt.runtime.stream", "StreamPool": "grurt.runtime.pool", "Verification": "grurt.runtime.verify"}
 
 
 def __getattr__(name: str) -> object:

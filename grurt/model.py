@@ -1,58 +1,28 @@
-"""The model: layers and weights, immutable, shared freely between threads and streams."""
+"""The model: a network, and what can be done with it. Nothing below imports this."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import msgspec
-import numpy as np
-
-from grurt import graph, stages
-from grurt.errors import ModelError, StreamingError
-from grurt.fingerprint import fingerprint
-from grurt.layers import AnyInput, AnyLayer, Embedding, Input, Output, TokenInput, float32_shapes
-from grurt.reference_run import ReferenceRun, check_reference_run
-from grurt.signature import Signature, check_signature, default_signature
-from grurt.text import printable
+from grurt.network.network import Network, Nonfinite, Source
+from grurt.network.splitting import stages_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from grurt.context import Context
-    from grurt.plan import Plan
-    from grurt.pool import StreamPool
+    from grurt.lowering.plan import Plan
     from grurt.quantization.recordings import Data
-    from grurt.states import States
-    from grurt.stream import Stream
-    from grurt.verify import Verification
+    from grurt.runtime.pool import StreamPool
+    from grurt.runtime.stream import Stream
+    from grurt.runtime.verify import Verification
 
-Nonfinite = Literal["refuse", "propagate"]
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a model came from: kept in its file, and shown by ``grurt inspect``.
-
-    ``format`` is for example ``"onnx"``, ``producer`` what the file says wrote it, ``file`` its name without folders,
-    ``notes`` what the converter changed or repaired. Characters that are not printable are replaced.
-    """
-
-    format: str
-    producer: str = ""
-    file: str = ""
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("format", "producer", "file"):
-            msgspec.structs.force_setattr(self, name, printable(getattr(self, name)))
-        msgspec.structs.force_setattr(self, "notes", tuple(printable(note) for note in self.notes))
+__all__ = ["Model", "Nonfinite", "Source"]
 
 
-class Model:
+class Model(Network):
     """A GRU network: layers in order, and their weights.
 
     A model never changes and holds no state of a sequence: threads may share it, and it can have any number of streams.
@@ -93,81 +63,14 @@ class Model:
     array([0., 0., 0., 0.], dtype=float32)
     """
 
-    inputs: tuple[AnyInput, ...]
-    layers: tuple[AnyLayer, ...]
-    outputs: tuple[Output, ...]
-    weights: Mapping[str, NDArray[Any]]
-    signature: Signature
-    source: Source
-    reference_run: ReferenceRun | None
-    values: Mapping[str, graph.Value]
-    """Every value of the model by name, with its size."""
-    state_shapes: Mapping[str, tuple[int, ...]]
-    """Shapes of the states that its layers carry between timesteps, by layer name."""
-
-    def __init__(
-        self,
-        *,
-        layers: Iterable[AnyLayer],
-        weights: Mapping[str, ArrayLike],
-        inputs: Iterable[AnyInput] = (),
-        outputs: Iterable[Output] = (),
-        signature: Signature | None = None,
-        source: Source | None = None,
-        reference_run: ReferenceRun | None = None,
-    ) -> None:
-        layers = tuple(graph.typed("layers", tuple(layers), tuple[AnyLayer, ...]))
-        inputs = tuple(graph.typed("inputs", tuple(inputs), tuple[AnyInput, ...])) or _default_inputs(layers)
-        layers = graph.connect(inputs, layers)
-        outputs = tuple(graph.typed("outputs", tuple(outputs), tuple[Output, ...]))
-        outputs = outputs or tuple(Output("y", layer.name) for layer in layers[-1:])
-        values = graph.infer_values(inputs, layers, outputs)
-        states = graph.state_shapes(layers, values)
-        if signature is None:
-            signature = default_signature(inputs, outputs, values)
-        signature = graph.typed("signature", signature, Signature)
-        check_signature(signature, inputs, outputs, values, states)
-        stages.check_handed_states(signature, layers)
-        if reference_run is not None:
-            check_reference_run(reference_run, signature, outputs, values, states)
-        dtypes = graph.weight_dtypes(layers)
-        arrays = {name: _frozen(array, dtypes.get(name, "float32")) for name, array in weights.items()}
-        graph.check_weights(layers, arrays)
-        self.__dict__.update(
-            inputs=inputs,
-            layers=layers,
-            outputs=outputs,
-            weights=MappingProxyType(arrays),
-            signature=signature,
-            source=graph.typed("source", source or Source(format="grurt"), Source),
-            reference_run=reference_run,
-            values=MappingProxyType(values),
-            state_shapes=MappingProxyType(states),
-        )
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Model is immutable: {name!r} cannot be set")
-
-    def __repr__(self) -> str:
-        kinds = ", ".join(layer.kind for layer in self.layers)
-        return f"<grurt.Model {kinds}: {self.parameter_count} parameters>"
+    @classmethod
+    def from_network(cls, network: Network) -> Self:
+        """Return a model of a network, which shares its arrays."""
+        model = object.__new__(cls)
+        model.__dict__.update(vars(network))
+        return model
 
     @property
-    def parameter_count(self) -> int:
-        """How many numbers the weights stand for: those of the float32 model, whatever they are kept in."""
-        return sum(math.prod(shape) for layer in self.layers for shape in float32_shapes(layer).values())
-
-    @cached_property
-    def unstreamable_reason(self) -> str | None:
-        """Why the model cannot run one timestep at a time; None if it can."""
-        return graph.unstreamable_reason(self.layers, self.values)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
-        return fingerprint((*self.inputs, *self.layers, *self.outputs), self.weights)
-
-    @cached_property
     def stages(self) -> tuple[Model, ...]:
         """The models that run one after the other: the model itself, unless one sequence begins where another ended.
 
@@ -201,9 +104,9 @@ class Model:
         >>> bool((stream.run(target) == whole["y"][0]).all())
         True
         """
-        return stages.split(self)
+        return stages_of(self)
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
         """The model lowered for the kernels: made once, when it is first needed.
 
@@ -212,16 +115,9 @@ class Model:
         StreamingError
             If the model has several stages: each has a plan of its own.
         """
-        if len(self.stages) > 1:
-            raise StreamingError(f"the model cannot stream: {self.unstreamable_reason} one by one")
-        from grurt.lowering import lower
+        from grurt.lowering.lower import plan_of
 
-        return lower(self)
-
-    @cached_property
-    def spare_contexts(self) -> list[tuple[Context, States]]:
-        """What earlier calls of `run` worked in, for later ones: taken out while in use, so threads never share one."""
-        return []
+        return plan_of(self)
 
     def stream(self, *, nonfinite: Nonfinite = "refuse") -> Stream:
         """Return a new stream, at the model's initial state.
@@ -237,7 +133,7 @@ class Model:
         StreamingError
             If the model needs the whole sequence, for example because a layer runs in reverse.
         """
-        from grurt.stream import Stream
+        from grurt.runtime.stream import Stream
 
         return Stream(self, nonfinite=nonfinite)
 
@@ -262,7 +158,7 @@ class Model:
         InputValueError
             If the number of streams is negative, or that of threads not positive.
         """
-        from grurt.pool import StreamPool
+        from grurt.runtime.pool import StreamPool
 
         return StreamPool(self, streams, threads=threads, nonfinite=nonfinite)
 
@@ -300,7 +196,7 @@ class Model:
         InputShapeError, InputTypeError, InputValueError
             If an input does not fit.
         """
-        from grurt.sequences import run_arrays, run_mapping
+        from grurt.runtime.sequences import run_arrays, run_mapping
 
         if isinstance(xs, Mapping):
             return run_mapping(self, xs, lengths=lengths, nonfinite=nonfinite)
@@ -314,7 +210,7 @@ class Model:
         ModelError
             If the model has no reference run.
         """
-        from grurt.verify import verify
+        from grurt.runtime.verify import verify
 
         return verify(self)
 
@@ -375,24 +271,6 @@ class Model:
         OSError
             If the file cannot be written; an older file at the path is untouched then.
         """
-        from grurt.file import save
+        from grurt.container.writing import save
 
         save(self, path)
-
-
-def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
-    first = layers[0] if layers else None
-    if isinstance(first, Embedding):
-        return (TokenInput("x", first.vocabulary_size),)
-    size = getattr(first, "input_size", None) or getattr(first, "size", None)
-    if size is None:
-        raise ModelError("the first layer does not say its input size: give the model's inputs")
-    return (Input("x", size),)
-
-
-def _frozen(array: ArrayLike, dtype: str) -> NDArray[Any]:
-    """Return a read-only copy in a floating-point dtype; integers have to be integers, which is checked by name."""
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
-        frozen = np.array(array, dtype=dtype if dtype.startswith("float") else None, order="C")
-    frozen.flags.writeable = False
-    return frozen

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from grurt.functions import Function
-from grurt.layers import AnyLayer, Embedding, Input, TokenInput, float32_shapes
-from grurt.model import Source
-from grurt.signature import Signature
+from grurt.network.costs import costs
+from grurt.network.functions import Function
+from grurt.network.inputs import Input, TokenInput
+from grurt.network.layers import AnyLayer
+from grurt.network.network import Source
+from grurt.network.signature import Signature
 
 if TYPE_CHECKING:
-    from grurt.model import Model
+    from grurt.network.network import Network
 
 _SHOWN_ELSEWHERE = {"name", "inputs", "input_size", "output_size", "hidden_size", "size"}
 
@@ -51,7 +53,7 @@ class LayerSummary:
     """How many vectors of that size there are at each timestep: 1 but for grids."""
     parameters: int
     bytes: int
-    """What the weights take in the file, in float32."""
+    """What the weights take in the file, in the formats that they are kept in."""
     multiply_adds: int
     """Per timestep, by matrices; what is done to each feature by itself is not counted."""
     state_shape: tuple[int, ...] | None
@@ -85,7 +87,7 @@ class Summary:
         return described
 
 
-def summarize(model: Model) -> Summary:
+def summarize(model: Network) -> Summary:
     """Describe a model; nothing is computed with it."""
     layers = tuple(_layer(model, layer) for layer in model.layers)
     return Summary(
@@ -95,9 +97,9 @@ def summarize(model: Model) -> Summary:
             OutputSummary(port.name, port.value, model.values[port.value].size, model.values[port.value].per_step)
             for port in model.outputs
         ),
-        parameters=sum(layer.parameters for layer in layers),
+        parameters=model.parameter_count,
         bytes=sum(layer.bytes for layer in layers),
-        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        multiply_adds=costs(model.layers, model.values).multiply_adds,
         state_bytes=sum(4 * math.prod(shape) for shape in model.state_shapes.values()),
         streams=model.unstreamable_reason is None,
         unstreamable_reason=model.unstreamable_reason,
@@ -109,25 +111,19 @@ def summarize(model: Model) -> Summary:
 
 
 def _input(port: Input | TokenInput) -> InputSummary:
-    if isinstance(port, TokenInput):
-        return InputSummary(port.name, port.vocabulary_size, tokens=True)
-    return InputSummary(port.name, port.size, tokens=False)
+    return InputSummary(port.name, port.size, port.tokens)
 
 
-def _layer(model: Model, layer: AnyLayer) -> LayerSummary:
-    shapes = float32_shapes(layer).values()
-    parameters = sum(map(math.prod, shapes))
-    # Each number of a matrix is multiplied once at a position of a timestep; an embedding only looks up one row.
-    matrices = 0 if isinstance(layer, Embedding) else sum(math.prod(shape) for shape in shapes if len(shape) > 1)
+def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
     return LayerSummary(
         name=layer.name,
         kind=layer.kind,
         inputs=layer.inputs,
         output_size=model.values[layer.name].size,
         positions=model.values[layer.name].positions,
-        parameters=parameters,
+        parameters=layer.parameter_count,
         bytes=sum(model.weights[f"{layer.name}.{name}"].nbytes for name in layer.weight_shapes()),
-        multiply_adds=matrices * model.values[layer.name].positions,
+        multiply_adds=layer.multiply_adds(model.values[layer.name].positions),
         state_shape=model.state_shapes.get(layer.name),
         note=_note(layer),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from grurt.cli.app import grurt
-from grurt.engine import ready
+from grurt.runtime.engine import ready
 
 ready()  # or the first command would report on stderr that it compiles the kernels
 

@@ -37,7 +37,7 @@ def with_answers(model: grurt.Model) -> grurt.Model:
     """Return the model with a reference run."""
     inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(9))
     batch = {name: xs[np.newaxis] for name, xs in inputs.items()}
-    formats = {layer.weight_format for layer in model.layers if isinstance(layer, grurt.layers.MatrixLayer)}
+    formats = {layer.weight_format for layer in model.layers if isinstance(layer, grurt.network.layers.MatrixLayer)}
     if formats & {"int8", "int4"}:
         answers, by = model.run(batch), "grurt"
         assert isinstance(answers, dict)

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 
 import grurt
-from grurt import functions
-from grurt.layers import AnyInput, AnyLayer, MatrixLayer
+from grurt.network import functions
+from grurt.network.inputs import AnyInput
+from grurt.network.layers import AnyLayer, MatrixLayer
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

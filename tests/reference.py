@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grurt import functions, layers
-from grurt.layers import AnyLayer
+from grurt.network import functions, layers
+from grurt.network.layers import AnyLayer
 
 if TYPE_CHECKING:
     from grurt import Model
@@ -49,8 +49,7 @@ def _evaluate(
     pick: Mapping[type[AnyLayer], Callable[[Array], Array]],
 ) -> tuple[dict[str, Array], States]:
     values = {
-        port.name: np.asarray(inputs[port.name], np.float64 if isinstance(port, layers.Input) else np.int64)
-        for port in model.inputs
+        port.name: np.asarray(inputs[port.name], np.float64 if not port.tokens else np.int64) for port in model.inputs
     }
     final: States = {}
     for layer in model.layers:
@@ -214,7 +213,7 @@ def prelu(layer: layers.PRelu, weights: Mapping[str, Array], x: Array) -> Array:
 
 
 def function(f: functions.AnyFunction, x: Array) -> Array:
-    """Apply a function of `grurt.functions`; softmax and log_softmax over the last axis."""
+    """Apply a function of `grurt.network.functions`; softmax and log_softmax over the last axis."""
     match f:
         case functions.Relu():
             return np.maximum(x, 0)

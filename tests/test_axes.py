@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grurt.axes import batch_first, fixed_sizes, shared_sizes, source_order
 from grurt.errors import InputShapeError
-from grurt.signature import Axis, LengthsPort, StatePort, ValuePort
+from grurt.network.axes import batch_first, fixed_sizes, shared_sizes, source_order
+from grurt.network.signature import Axis, LengthsPort, StatePort, ValuePort
 
 
 def value_port(*axes: Axis, dtype: str = "float32") -> ValuePort:

@@ -129,7 +129,7 @@ def test_a_fault_of_grurt_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(path: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("grurt.file.load", fail)
+    monkeypatch.setattr("grurt.loading.load", fail)
     result = invoke("verify", MODEL_PATH)
     assert (result.exit_code, result.stdout) == (70, "")
     assert result.stderr == (

@@ -13,7 +13,7 @@ import pytest
 
 import grurt
 from grurt.demo import MODEL_PATH, RECORDINGS_PATH
-from grurt.file import read
+from grurt.loading import read
 from grurt.quantization.recordings import random_recordings
 
 STEPS = ("--steps", 100)

@@ -24,7 +24,7 @@ from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed
 from grurt.converters.reference import attach_reference, check_reference, with_reference
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
-from grurt.reference_run import ReferenceRun
+from grurt.network.reference_run import ReferenceRun
 
 ONNX = DATA / "c_eachstep_bf.onnx"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from grurt import functions
 from grurt.converters import Description, LayerDescription, describe
 from grurt.errors import DescriptionError
-from grurt.layers import Input, Output
+from grurt.network import functions
+from grurt.network.inputs import Input, Output
 
 
 def only(text: str) -> LayerDescription:

@@ -81,7 +81,7 @@ def assert_same_bits(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 def test_the_models_hold_every_kind_of_layer() -> None:
     kinds = {layer.kind for model in every_layer.all_models().values() for layer in model.layers}
-    assert kinds == {kind.__struct_config__.tag for kind in grurt.layers.AnyLayer.__args__}
+    assert kinds == {kind.__struct_config__.tag for kind in grurt.network.layers.AnyLayer.__args__}
 
 
 def test_code_for_another_cpu_gives_the_same_bits(haswell: Elsewhere) -> None:

@@ -222,7 +222,7 @@ def test_names_as_c_can_have_them() -> None:
 def named(*names: str) -> grurt.Model:
     """Return a model that adds one to each of its inputs, which have these names, as have its outputs."""
     layers = [
-        grurt.Activation(name=f"layer{i}", inputs=(name,), function=grurt.functions.Affine(1.0, 1.0))
+        grurt.Activation(name=f"layer{i}", inputs=(name,), function=grurt.network.functions.Affine(1.0, 1.0))
         for i, name in enumerate(names)
     ]
     return grurt.Model(

@@ -24,8 +24,10 @@ from safetensors.numpy import load as decode_safetensors
 from safetensors.numpy import save as encode_safetensors
 
 import grurt
+from grurt.container.writing import save
 from grurt.errors import GrurtError, ModelFileError
-from grurt.file import FORMAT_VERSION, read, save
+from grurt.loading import read
+from grurt.network.versions import FILE_VERSION
 
 
 def small_model(seed: int = 3) -> grurt.Model:
@@ -133,9 +135,11 @@ def test_files_from_the_past_are_read_and_mean_the_same(golden: Path) -> None:
 
 def test_the_files_from_the_past_hold_every_kind_of_layer() -> None:
     layers = [layer for golden in GOLDEN for layer in read(golden).layers]
-    assert {layer.kind for layer in layers} == {kind.__struct_config__.tag for kind in grurt.layers.AnyLayer.__args__}
-    formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.layers.MatrixLayer)}
-    assert formats == set(get_args(grurt.layers.WeightFormat))
+    assert {layer.kind for layer in layers} == {
+        kind.__struct_config__.tag for kind in grurt.network.layers.AnyLayer.__args__
+    }
+    formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.network.layers.MatrixLayer)}
+    assert formats == set(get_args(grurt.network.layers.base.WeightFormat))
 
 
 def test_reading_needs_memory_in_proportion_to_the_file(path: Path) -> None:
@@ -192,10 +196,13 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "found another safetensors file: use `grurt convert` to make a model of it",
     ),
     "newer": (
-        lambda c: rewritten(c, lambda h: h.update(version=2, magic=[])),
-        f"expected format version {FORMAT_VERSION}, found the newer version 2: upgrade grurt to read it",
+        lambda c: rewritten(c, lambda h: h.update(version=3, magic=[])),
+        f"expected format version {FILE_VERSION}, found the newer version 3: upgrade grurt to read it",
     ),
-    "version 0": (lambda c: rewritten(c, lambda h: h.update(version=0)), "expected format version 1, found version 0"),
+    "version 0": (
+        lambda c: rewritten(c, lambda h: h.update(version=0)),
+        f"expected format version 1 to {FILE_VERSION}, found version 0",
+    ),
     "no version": (
         lambda c: rewritten(c, lambda h: h.pop("version")),
         "the header is damaged: Object missing required",

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from grurt.file import read
-from grurt.layers import AnyLayer, Layer
+from grurt.loading import read
+from grurt.network.layers import AnyLayer, Layer
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
 

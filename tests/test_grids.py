@@ -12,8 +12,8 @@ from test_layers import assert_agrees, seeded
 from test_same_bits import assert_same_bits, named, run_in_blocks, stepped
 
 import grurt
-from grurt import functions
-from grurt.layers import AnyLayer
+from grurt.network import functions
+from grurt.network.layers import AnyLayer
 
 HIDDEN = (1, 5, 16, 33)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import grurt
-from grurt.file import save
+from grurt.container.writing import save
 
 ENGINE = {"numba", "llvmlite"}
 FRAMEWORKS = {"onnx", "onnxruntime", "torch", "tensorflow", "keras", "h5py", "scipy"}
@@ -50,23 +50,23 @@ def test_import_grurt_loads_numpy_and_msgspec_only(bare: set[str]) -> None:
 
 
 def test_reading_and_writing_a_file_adds_safetensors_only(bare: set[str], file: Path) -> None:
-    code = f"from grurt.file import read\nmodel = read({str(file)!r})\nmodel.save({str(file)!r})"
+    code = f"from grurt.loading import read\nmodel = read({str(file)!r})\nmodel.save({str(file)!r})"
     loaded = top_levels(modules_after(code)) - bare - sys.stdlib_module_names
     assert loaded == {"grurt", "safetensors"}
 
 
 def test_describing_a_model_does_not_load_the_engine(file: Path) -> None:
-    code = f"from grurt.file import read\nfrom grurt.summary import summarize\nsummarize(read({str(file)!r}))"
+    code = f"from grurt.loading import read\nfrom grurt.summary import summarize\nsummarize(read({str(file)!r}))"
     loaded = modules_after(code)
     assert not (ENGINE | FRAMEWORKS | COMMAND_LINE) & top_levels(loaded)
-    assert not {"grurt.stream", "grurt.sequences", "grurt.lowering", "grurt.kernels"} & loaded
+    assert not {"grurt.runtime.stream", "grurt.runtime.sequences", "grurt.lowering.lower", "grurt.kernels"} & loaded
 
 
 @pytest.mark.parametrize("module", ["grurt.converters", "grurt.converters.convert"])
 def test_importing_the_converters_loads_no_engine_and_no_framework(module: str) -> None:
     loaded = modules_after(f"import {module}")
     assert not (ENGINE | FRAMEWORKS | COMMAND_LINE) & top_levels(loaded)
-    assert not {"grurt.stream", "grurt.sequences", "grurt.lowering", "grurt.kernels"} & loaded
+    assert not {"grurt.runtime.stream", "grurt.runtime.sequences", "grurt.lowering.lower", "grurt.kernels"} & loaded
 
 
 def test_the_engine_loads_no_converter_and_no_framework(file: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 import grurt
 from grurt.errors import ModelError
-from grurt.file import read
-from grurt.nibbles import pack_nibbles, packed_shape, unpack_nibbles
+from grurt.loading import read
+from grurt.network.nibbles import pack_nibbles, packed_shape, unpack_nibbles
 from grurt.quantization import loss
 from grurt.quantization.rounding import to_int4
 from grurt.summary import summarize

@@ -14,8 +14,8 @@ from grurt import Model, StatePort, ValuePort
 from grurt.converters import convert
 from grurt.converters.keras import convert_keras
 from grurt.converters.keras import reference as keras_reference
-from grurt.functions import HardSigmoid
-from grurt.layers import GRU
+from grurt.network.functions import HardSigmoid
+from grurt.network.layers import GRU
 
 TOLERANCE = 2e-6
 HALF_TOLERANCE = 1e-2  # Keras rounded every result to 16 bits

@@ -16,7 +16,7 @@ import pytest
 from commandline import start
 
 from grurt.demo import MODEL_PATH
-from grurt.file import read
+from grurt.loading import read
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this sys
 
 SAVE = """
 import sys
-from grurt.file import read
+from grurt.loading import read
 old, new = read(sys.argv[2]), read(sys.argv[3])
 print("ready", flush=True)
 for _ in range(1_000):

@@ -10,8 +10,8 @@ import pytest
 import reference
 
 import grurt
-from grurt import functions
-from grurt.layers import AnyLayer
+from grurt.network import functions
+from grurt.network.layers import AnyLayer
 
 SIZES = (1, 3, 8, 15, 16, 17, 31, 64, 100)
 N_STEPS = 9

@@ -11,7 +11,7 @@ from test_layers import assert_agrees, seeded
 from test_same_bits import assert_same_bits, stepped
 
 import grurt
-from grurt.layers import AnyLayer
+from grurt.network.layers import AnyLayer
 
 SIZES = (1, 5, 16, 33)
 TOKENS = grurt.TokenInput("tokens", 4)

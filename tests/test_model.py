@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import grurt
-from grurt import graph
 from grurt.errors import ModelError
+from grurt.network import values as graph
 
 RNG = np.random.default_rng(1)
 SIZE = 4

@@ -18,15 +18,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from grurt import engine
 from grurt.errors import EngineError
 from grurt.native import build, cpus, intermediate, library, linker
+from grurt.runtime import engine
 
 LEVELS = [cpu for cpu in cpus.CPUS if cpus.runs_here(cpu.machine, cpu.flags)]
 
 LOADED = """
 import json, sys, numpy, grurt
-from grurt import engine
+from grurt.runtime import engine
 {before}
 weights = {{"fc.weight": numpy.float32([[2]]), "fc.bias": numpy.float32([1])}}
 model = grurt.Model(layers=[grurt.Linear(name="fc", input_size=1, output_size=1)], weights=weights)

@@ -11,9 +11,9 @@ import reference
 from onnx_graphs import DATA, TOLERANCE
 
 import grurt
-from grurt.axes import feature_size, fixed_sizes
 from grurt.converters.onnx import convert_onnx
 from grurt.errors import UnsupportedError
+from grurt.network.axes import feature_size, fixed_sizes
 
 REFUSED = {
     "c_eachstep_bf.oss062.onnx": "linear_before_reset=0, which no PyTorch GRU computes.*repair=True",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import grurt
 from grurt.kernels import codes
-from grurt.team import Team
+from grurt.runtime.team import Team
 
 
 def bits(outputs: Any) -> dict[str, bytes]:

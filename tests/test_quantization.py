@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import grurt
-from grurt import functions
 from grurt.errors import QuantizationError, SnapshotError
-from grurt.file import read
+from grurt.loading import read
+from grurt.network import functions
 from grurt.quantization.rounding import round_features, to_float16, to_int8
 from grurt.summary import summarize
 

@@ -14,7 +14,7 @@ import torch
 from onnx import helper, numpy_helper
 
 import grurt
-from grurt import functions
+from grurt.network import functions
 
 Array = np.ndarray[Any, Any]
 

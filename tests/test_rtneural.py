@@ -14,7 +14,7 @@ from checkpoints import DATA, stored
 from grurt import Model
 from grurt.converters import convert, read_state_dict
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
-from grurt.layers import LastStep
+from grurt.network.layers import LastStep
 
 TOLERANCE = 2e-6
 STEPS = 9

@@ -46,7 +46,7 @@ def assert_same_bits(found: Answers, expected: Answers) -> None:
 def random_model(rng: np.random.Generator, **options: Any) -> grurt.Model:
     """Return a random model with weights of a random format."""
     model = models.random_model(rng, n_layers=6, **options)
-    weights = rng.choice(get_args(grurt.layers.WeightFormat))
+    weights = rng.choice(get_args(grurt.network.layers.base.WeightFormat))
     if weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):
         return model
     return model.quantize(weights)
@@ -259,9 +259,11 @@ def test_random_models_are_of_every_kind_of_layer_and_of_weights() -> None:
     layers = [
         layer for _ in range(60) for layer in (*random_model(rng).layers, *random_model(rng, streams=False).layers)
     ]
-    assert {layer.kind for layer in layers} == {kind.__struct_config__.tag for kind in grurt.layers.AnyLayer.__args__}
-    formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.layers.MatrixLayer)}
-    assert formats == set(get_args(grurt.layers.WeightFormat))
+    assert {layer.kind for layer in layers} == {
+        kind.__struct_config__.tag for kind in grurt.network.layers.AnyLayer.__args__
+    }
+    formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.network.layers.MatrixLayer)}
+    assert formats == set(get_args(grurt.network.layers.base.WeightFormat))
     grus = [layer for layer in layers if isinstance(layer, grurt.GRU)]
     assert {gru.scan for gru in grus} == {"time", "positions"}
     assert {gru.masked for gru in grus} == {gru.linear_before_reset for gru in grus} == {True, False}

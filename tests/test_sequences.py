@@ -11,7 +11,7 @@ import reference
 
 import grurt
 from grurt.errors import GrurtError, InputShapeError, InputTypeError, InputValueError
-from grurt.signature import Axis, Port
+from grurt.network.signature import Axis, Port
 
 TOLERANCE = 2e-6
 INPUT, HIDDEN, OUTPUT = 3, 5, 2

@@ -7,7 +7,7 @@ import pytest
 
 import grurt
 from grurt.errors import InputShapeError, InputValueError, ModelError
-from grurt.signature import Port
+from grurt.network.signature import Port
 
 X = grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch", "time", "feature"))
 Y = grurt.ValuePort(name="y", value="y", dtype="float32", axes=("batch", "time", "feature"))

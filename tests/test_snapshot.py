@@ -18,7 +18,7 @@ import reference
 
 import grurt
 from grurt.errors import SnapshotError
-from grurt.fingerprint import fingerprint
+from grurt.network.fingerprint import fingerprint
 
 HEADER = struct.Struct("<8sH6x16sQ")
 CHECKSUM_SIZE = 16

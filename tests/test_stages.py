@@ -13,7 +13,7 @@ import torch
 from test_same_bits import assert_same_bits, named, run_in_blocks, stepped
 
 import grurt
-from grurt.layers import AnyLayer
+from grurt.network.layers import AnyLayer
 
 HIDDEN = 6
 INPUTS = (grurt.Input("source", 5), grurt.TokenInput("target", 9))

@@ -18,9 +18,9 @@ import pytest
 from commandline import fail, invoke, succeed
 
 import grurt
-from grurt import engine
 from grurt.demo import MODEL_PATH
 from grurt.kernels import cache, compiled, places
+from grurt.runtime import engine
 
 ROOT = Path(grurt.__file__).parent.parent
 

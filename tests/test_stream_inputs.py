@@ -14,8 +14,8 @@ import pytest
 import reference
 
 import grurt
-from grurt import arrays
 from grurt.errors import GrurtError, InputShapeError, InputTypeError, InputValueError
+from grurt.runtime import arrays
 
 MODEL = models.gru_model(3, 4, np.random.default_rng(12), output_size=2)
 TOKEN_MODEL = models.layer_model(

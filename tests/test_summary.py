@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import grurt
-from grurt.layers import AnyLayer
+from grurt.network.layers import AnyLayer
 from grurt.summary import summarize
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import grurt
-from grurt.context import Context
 from grurt.errors import ConcurrentUseError
+from grurt.runtime.context import Context
 
 MESSAGE = "^another thread is using this stream or pool: expected one thread at a time; give each thread a stream of"
 

@@ -19,7 +19,7 @@ from grurt.converters import Description, LayerDescription, convert, describe
 from grurt.converters.torch.evaluation import reference_run
 from grurt.converters.torch.layers import zrn_from_rzn
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
-from grurt.signature import StatePort, ValuePort
+from grurt.network.signature import StatePort, ValuePort
 
 TOLERANCE = 2e-6
 

@@ -12,8 +12,8 @@ import reference
 
 import grurt
 from grurt.errors import ModelError
-from grurt.stream import Stream
-from grurt.verify import HALF_TOLERANCE, TOLERANCE, Verification, replay
+from grurt.runtime.stream import Stream
+from grurt.runtime.verify import HALF_TOLERANCE, TOLERANCE, Verification, replay
 
 SIZE = 5
 

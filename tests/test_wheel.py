@@ -28,7 +28,7 @@ sys.path.insert(0, {tests!r})
 import runpy
 runpy.run_module("every_call", run_name="__main__")
 import grurt
-from grurt import engine
+from grurt.runtime import engine
 print(grurt.__file__)
 print(engine.entry_point().__name__)
 print({{"numba", "llvmlite"}} & set(sys.modules), importlib.util.find_spec("numba"))

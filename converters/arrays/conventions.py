@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import DescriptionError
-from grurt.functions import HardSigmoid, Sigmoid
+from grurt.network.functions import HardSigmoid, Sigmoid
 
 from ..description import Kind, LayerDescription
 

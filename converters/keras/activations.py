@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from grurt.functions import (
+from grurt.network.functions import (
     Affine,
     AnyFunction,
     Clip,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grurt import layers
 from grurt.errors import UnsupportedError
-from grurt.functions import AnyFunction
-from grurt.layers import AnyLayer
+from grurt.network import layers
+from grurt.network.functions import AnyFunction
+from grurt.network.layers import AnyLayer
 
 from .activations import Recipe
 from .hdf5 import Array

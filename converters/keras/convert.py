@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grurt.model import Model, Source
-from grurt.signature import Signature, StatePort
+from grurt.network.signature import Signature, StatePort
 
 from ..reference import attach_reference
 from .builder import Builder

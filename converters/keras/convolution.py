@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grurt import layers
+from grurt.network import layers
 
 from .activations import recipe
 from .builder import Builder

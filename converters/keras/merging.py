@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from grurt import layers
-from grurt.functions import Affine, Clip
+from grurt.network import layers
+from grurt.network.functions import Affine, Clip
 
 from .builder import Builder, check_mask_order, same_time
 from .values import Arguments, Kind, Layer, Tensor

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from grurt import layers
-from grurt.functions import Affine
+from grurt.network import layers
+from grurt.network.functions import Affine
 
 from .builder import Builder
 from .merging import either_mask, join

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grurt import layers
+from grurt.network import layers
 
 from .activations import LAYERS, recipe
 from .builder import Builder

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from grurt.layers import AnyInput, Input, Output, TokenInput
-from grurt.signature import Axis, DType, Port, Signature, StatePort, ValuePort
+from grurt.network.inputs import AnyInput, Input, Output, TokenInput
+from grurt.network.signature import Axis, DType, Port, Signature, StatePort, ValuePort
 
 from .builder import Builder, ModelInput
 from .values import Kind, Layer, Tensor

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from grurt.functions import ElementwiseFunction, Sigmoid, Tanh
-from grurt.layers import GRU
+from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
+from grurt.network.layers import GRU
 
 from .activations import gate
 from .builder import Builder, check_mask_order
@@ -229,7 +229,7 @@ def _as_cell(
     recurrent: ElementwiseFunction,
     candidate: ElementwiseFunction,
 ) -> Cell:
-    """Bring Keras's weights into grurt's layout, by the row of the table in `grurt.layers` for Keras.
+    """Bring Keras's weights into grurt's layout, by the row of the table in `grurt.network.layers` for Keras.
 
     "Keras ``GRU``: z, r, n; columns of ``(k, 3 * hidden)``; a bias z, r, n". The bias is ``(2, 3 * hidden)`` with
     ``reset_after``, the one for the input first; otherwise ``(3 * hidden,)``, one for both.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grurt.errors import ConversionError
-from grurt.layers import TokenInput
 from grurt.model import Model
-from grurt.reference_run import ReferenceRun
-from grurt.signature import StatePort, ValuePort
+from grurt.network.inputs import TokenInput
+from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import StatePort, ValuePort
 
 from ..installed import is_installed
 from ..sampling import BATCH, SEED, STEPS

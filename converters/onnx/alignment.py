@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grurt.layers import Linear
+from grurt.network.layers import Linear
 
 from .axes import Axis, Dim, Role
 from .builder import Builder

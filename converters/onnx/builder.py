@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from grurt.errors import UnsupportedError
-from grurt.functions import Affine
-from grurt.layers import (
+from grurt.network.functions import Affine
+from grurt.network.layers import (
     GRU,
     Activation,
     AnyLayer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from grurt.errors import UnsupportedError
-from grurt.layers import Concat
+from grurt.network.layers import Concat
 
 from .alignment import align, common
 from .axes import Axis, Role

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from grurt import functions
-from grurt.functions import ElementwiseFunction
-from grurt.layers import Activation, Add, Mul
+from grurt.network import functions
+from grurt.network.functions import ElementwiseFunction
+from grurt.network.layers import Activation, Add, Mul
 
 from .builder import Builder
 from .graph import Node

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grurt.layers import Conv1d
+from grurt.network.layers import Conv1d
 
 from .axes import Axis, Role
 from .builder import Builder

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grurt.layers import Add, Linear, Mul
+from grurt.network.layers import Add, Linear, Mul
 
 from .alignment import align
 from .axes import Axis, Role
@@ -154,7 +154,7 @@ def _arithmetic(node: Node, args: Arguments, build: Builder, kind: str) -> Tenso
     return result
 
 
-def _combine(node: Node, tensors: list[Tensor], layer: type[Add], kind: str, build: Builder) -> Tensor:
+def _combine(node: Node, tensors: list[Tensor], layer: type[Add | Mul], kind: str, build: Builder) -> Tensor:
     rank = max(len(tensor.dims) for tensor in tensors)
     padded = [replace(tensor, dims=((),) * (rank - len(tensor.dims)) + tensor.dims) for tensor in tensors]
     aligned = align(node, padded, build)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grurt import functions
-from grurt.functions import AnyFunction, ElementwiseFunction
-from grurt.layers import Activation, PRelu
+from grurt.network import functions
+from grurt.network.functions import AnyFunction, ElementwiseFunction
+from grurt.network.layers import Activation, PRelu
 
 from .axes import Role
 from .builder import Builder

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from grurt.layers import GRU, Linear
+from grurt.network.layers import GRU, Linear
 
 from .builder import Builder
 

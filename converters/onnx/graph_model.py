@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from grurt.errors import ConversionError, ModelError, UnsupportedError
-from grurt.layers import GRU
 from grurt.model import Model, Source
-from grurt.signature import LengthsPort
+from grurt.network.layers import GRU
+from grurt.network.signature import LengthsPort
 
 from .graph import Graph, Node, live_order
 from .grids import TimeAxis, time_candidates

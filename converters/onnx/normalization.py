@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from grurt.layers import BatchNorm, LayerNorm
+from grurt.network.layers import BatchNorm, LayerNorm
 
 from .axes import Role
 from .builder import Builder

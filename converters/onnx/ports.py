@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from grurt.errors import UnsupportedError
-from grurt.layers import GRU, AnyInput, Conv1d, Input, Output, TokenInput
 from grurt.model import Model, Source
-from grurt.signature import AnyPort, DType, LengthsPort, Port, Signature, StatePort, ValuePort
-from grurt.signature import Axis as AxisName
+from grurt.network.inputs import AnyInput, Input, Output, TokenInput
+from grurt.network.layers import GRU, Conv1d
+from grurt.network.signature import AnyPort, DType, LengthsPort, Port, Signature, StatePort, ValuePort
+from grurt.network.signature import Axis as AxisName
 
 from .alignment import settled
 from .axes import Axis, Dim, Role

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from grurt.layers import GRU
+from grurt.network.layers import GRU
 
 from . import grids
 from .axes import Axis, Dim, Role

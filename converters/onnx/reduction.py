@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from grurt.functions import Affine
-from grurt.layers import Activation, Add
+from grurt.network.functions import Affine
+from grurt.network.layers import Activation, Add
 
 from .axes import Role
 from .builder import Builder

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from grurt.axes import feature_size, fixed_sizes
 from grurt.errors import ConversionError
-from grurt.layers import TokenInput
 from grurt.model import Model
-from grurt.reference_run import ReferenceRun
-from grurt.signature import AnyPort, Axis, LengthsPort, StatePort
+from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.inputs import TokenInput
+from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import AnyPort, Axis, LengthsPort, StatePort
 
 from ..sampling import SEED
 from .tensors import ExternalData, read_tensor

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grurt.layers import Concat, Embedding
+from grurt.network.layers import Concat, Embedding
 
 from . import convolution, parameters
 from .axes import Axis, Dim, Role

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from grurt.layers import GRU
+from grurt.network.layers import GRU
 
 from .axes import Axis, Dim, Role
 from .builder import Builder

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from grurt.errors import ConversionError
-from grurt.layers import TokenInput
 from grurt.model import Model
-from grurt.reference_run import ReferenceRun
-from grurt.signature import StatePort, ValuePort
+from grurt.network.inputs import TokenInput
+from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import StatePort, ValuePort
 
 from ..sampling import BATCH, SEED, STEPS
 from . import movement

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grurt import layers
 from grurt.errors import ConversionError, UnsupportedError
-from grurt.functions import Affine
-from grurt.layers import AnyLayer, Input, Output
 from grurt.model import Model, Source
+from grurt.network import layers
+from grurt.network.functions import Affine
+from grurt.network.inputs import Input, Output
+from grurt.network.layers import AnyLayer
 
 from .layers import Entry, convert_entry, last_integer
 from .reading import Array

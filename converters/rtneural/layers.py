@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from grurt import functions, layers
 from grurt.errors import ConversionError, UnsupportedError
-from grurt.functions import AnyFunction
-from grurt.layers import AnyLayer
+from grurt.network import functions, layers
+from grurt.network.functions import AnyFunction
+from grurt.network.layers import AnyLayer
 
 from .reading import Array, numbers, weights
 
@@ -169,8 +169,8 @@ def _conv1d(entry: Entry) -> Iterator[Weighted]:
 def _gru(entry: Entry) -> Iterator[Weighted]:
     """GRU: kernels ``(k, 3 * hidden_size)`` and a bias ``(2, 3 * hidden_size)``, the reset gate after the product.
 
-    The row of the table in `grurt.layers`: "Keras ``GRU``: z, r, n; columns of ``(k, 3 * hidden)``; a bias z, r, n".
-    RTNeural computes with sigmoid and tanh, whatever the entry says.
+    The row of the table in `grurt.network.layers`: "Keras ``GRU``: z, r, n; columns of ``(k, 3 * hidden)``; a bias
+    z, r, n". RTNeural computes with sigmoid and tanh, whatever the entry says.
     """
     if entry.fields.get("activation", "") not in ("", "tanh"):
         raise UnsupportedError(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from grurt import layers
 from grurt.errors import DescriptionError, ModelError
-from grurt.layers import AnyLayer, Output
 from grurt.model import Model, Source
+from grurt.network import layers
+from grurt.network.inputs import Output
+from grurt.network.layers import AnyLayer
 
 from ..arrays.conventions import as_pytorch
 from ..arrays.gathering import gather

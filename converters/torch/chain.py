@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from grurt import functions
-from grurt.functions import AnyFunction
-from grurt.layers import GRU
 from grurt.model import Model, Source
-from grurt.reference_run import ReferenceRun
-from grurt.signature import Axis, DType, Port, Signature, StatePort, ValuePort
+from grurt.network import functions
+from grurt.network.functions import AnyFunction
+from grurt.network.layers import GRU
+from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import Axis, DType, Port, Signature, StatePort, ValuePort
 
 from ..description import Description, LayerDescription
 from ..reference import with_reference

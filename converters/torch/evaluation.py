@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from grurt import functions, layers
-from grurt.functions import AnyFunction
-from grurt.layers import AnyLayer
 from grurt.model import Model
-from grurt.reference_run import ReferenceRun
+from grurt.network import functions, layers
+from grurt.network.functions import AnyFunction
+from grurt.network.layers import AnyLayer
+from grurt.network.reference_run import ReferenceRun
 
 from ..sampling import sample_input
 
@@ -37,7 +37,7 @@ def reference_run(model: Model) -> ReferenceRun:
 
 
 def rzn_from_zrn(blocks: Tensor) -> Tensor:
-    """Return the gate blocks z, r, n of grurt in PyTorch's order r, z, n (see the table in `grurt.layers`)."""
+    """Return the gate blocks z, r, n of grurt in PyTorch's order r, z, n (see the table in `grurt.network.layers`)."""
     z, r, n = blocks.chunk(3)
     return torch.cat([r, z, n])
 
@@ -61,7 +61,7 @@ def _torch_gru(layer: layers.GRU, weights: Weights, x: Tensor, state: Tensor) ->
 
 
 def _gru_by_equations(layer: layers.GRU, weights: Weights, x: Tensor, h: Tensor) -> Tensor:
-    """Compute the equations of `grurt.layers.GRU`, of which torch has one variant only."""
+    """Compute the equations of `grurt.network.layers.GRU`, of which torch has one variant only."""
 
     def activate(function: AnyFunction, argument: Tensor) -> Tensor:
         limited = argument if layer.clip is None else argument.clamp(-layer.clip, layer.clip)

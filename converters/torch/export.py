@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from grurt.errors import ConversionError
 from grurt.model import Model, Source
-from grurt.reference_run import ReferenceRun
+from grurt.network.reference_run import ReferenceRun
 
 from ..reference import with_reference
 from ..sampling import SEED

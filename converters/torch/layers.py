@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from grurt import layers
 from grurt.errors import ConversionError, DescriptionError
-from grurt.functions import LeakyRelu, Sigmoid, Tanh
-from grurt.layers import AnyLayer
+from grurt.network import layers
+from grurt.network.functions import LeakyRelu, Sigmoid, Tanh
+from grurt.network.layers import AnyLayer
 
 from ..description import Kind, LayerDescription
 from .tensors import Array
@@ -70,7 +70,8 @@ class Module:
 def zrn_from_rzn(blocks: Array) -> Array:
     """Return the gate blocks r, z, n of PyTorch in grurt's order z, r, n.
 
-    The row of the table in `grurt.layers`: "PyTorch ``nn.GRU``: r, z, n; rows of ``(3 * hidden, k)``; a bias r, z, n".
+    The row of the table in `grurt.network.layers`: "PyTorch ``nn.GRU``: r, z, n; rows of ``(3 * hidden, k)``; a bias
+    r, z, n".
     """
     r, z, n = np.split(blocks, 3)
     return np.concatenate([z, r, n])

@@ -71,7 +71,7 @@ def bench(
     the slowest. With --against, the answers are compared first: the exit code is 1 if they differ. MODEL is a .grurt
     file; `grurt convert` makes one out of other formats.
     """
-    from grurt.file import load
+    from grurt.loading import load
 
     if against is not None:
         _expect_onnx(against)
@@ -97,7 +97,7 @@ def _expect_onnx(source: Path) -> None:
 
 def _same_answers(model: "Model", source: Path) -> bool:
     from grurt.cli.verify import source_answers
-    from grurt.verify import replay
+    from grurt.runtime.verify import replay
 
     return replay(model, source_answers(model, source, layers=None)).ok
 

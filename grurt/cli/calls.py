@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.axes import feature_size, fixed_sizes
 from grurt.cli.timing import Call
 from grurt.errors import ConversionError
-from grurt.layers import TokenInput
-from grurt.signature import AnyPort, LengthsPort, StatePort, ValuePort
+from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -146,17 +145,14 @@ def random_feed(model: Model, sizes: Sizes) -> dict[str, Array]:
 
 
 def _random_inputs(model: Model, lead: tuple[int, ...]) -> dict[str, Array]:
-    return {
-        port.name: _random(model, port.name, lead if isinstance(port, TokenInput) else (*lead, port.size))
-        for port in model.inputs
-    }
+    return {port.name: _random(model, port.name, (*lead, *port.frame_shape)) for port in model.inputs}
 
 
 def _random(model: Model, name: str, shape: tuple[int, ...]) -> Array:
     rng = np.random.default_rng(math.prod(shape))
     (port,) = (port for port in model.inputs if port.name == name)
-    if isinstance(port, TokenInput):
-        return rng.integers(port.vocabulary_size, size=shape)
+    if port.tokens:
+        return rng.integers(port.size, size=shape)
     return rng.standard_normal(shape).astype(np.float32)
 
 

@@ -13,7 +13,7 @@ from grurt.cli.report import STREAMS, json_number, shown_note
 
 if TYPE_CHECKING:
     from grurt.model import Model
-    from grurt.verify import Verification
+    from grurt.runtime.verify import Verification
 
 EXAMPLE = """\b
 Examples:

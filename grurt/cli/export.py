@@ -51,7 +51,7 @@ def export(model_path: Path, output: Path, target: str, cpu: str | None, weights
     any library. MODEL is a .grurt file; `grurt convert` makes one out of other formats.
     """
     check_folder(output)
-    from grurt.file import read
+    from grurt.loading import read
     from grurt.native.requirements import expect_numba
 
     expect_numba("grurt export")

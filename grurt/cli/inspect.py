@@ -17,7 +17,7 @@ from grurt.cli.report import STREAMS, shown_note, table
 if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.native.export import Export
-    from grurt.signature import AnyPort
+    from grurt.network.signature import AnyPort
     from grurt.summary import InputSummary, LayerSummary, OutputSummary, Summary
 
 EXAMPLE = """\b
@@ -78,7 +78,7 @@ def _prints_boxes() -> bool:
 
 def _open(path: Path, layers: str | None) -> "Model":
     if layers is None and path.suffix.lower() not in FOREIGN_SUFFIXES:
-        from grurt.file import read
+        from grurt.loading import read
 
         return read(path)
     from grurt.converters import convert

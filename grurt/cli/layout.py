@@ -1,5 +1,6 @@
 """How the vectors of a timestep lie in a row of a table: the model's inputs, or its outputs, side by side."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.layers import TokenInput
 from grurt.model import Model
 
 StepValue = NDArray[np.float32] | int
@@ -67,14 +67,7 @@ class Layout:
 
 def input_layout(model: Model) -> Layout:
     """Return the layout of the model's inputs; a token is one field."""
-    return Layout(
-        tuple(
-            Part(port.name, 1, tokens=True)
-            if isinstance(port, TokenInput)
-            else Part(port.name, port.size, tokens=False)
-            for port in model.inputs
-        )
-    )
+    return Layout(tuple(Part(port.name, math.prod(port.frame_shape), port.tokens) for port in model.inputs))
 
 
 def output_layout(model: Model) -> Layout:

@@ -122,7 +122,7 @@ def quantize(
 
         check_report(report)
     from grurt.cli.calibration import read_calibration
-    from grurt.file import load
+    from grurt.loading import load
 
     limit = _limit(max_loss)
     model = load(model_path)

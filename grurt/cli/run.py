@@ -104,7 +104,7 @@ def run(
     _check_paths(input_path, output_path)
     _check_formats(input_path, output_path, input_format, output_format)
     _check_text_options(delimiter, float_format)
-    from grurt.file import load
+    from grurt.loading import load
 
     model = load(model_path)
     written = "stdout" if output_path == "-" else output_path

@@ -13,8 +13,8 @@ from grurt.errors import ConversionError
 
 if TYPE_CHECKING:
     from grurt.model import Model
-    from grurt.reference_run import ReferenceRun
-    from grurt.verify import Verification
+    from grurt.network.reference_run import ReferenceRun
+    from grurt.runtime.verify import Verification
 
 EXAMPLE = """\b
 Examples:
@@ -45,8 +45,8 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
     whole sequence and streamed one timestep at a time. The exit code is 1 if the answers differ. MODEL is a .grurt
     file; `grurt convert` makes one out of other formats.
     """
-    from grurt.file import load
-    from grurt.verify import replay
+    from grurt.loading import load
+    from grurt.runtime.verify import replay
 
     model = load(model_path)
     verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))

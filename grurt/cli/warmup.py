@@ -21,7 +21,7 @@ def warmup() -> None:
     a second. If it is there already, or a library of kernels serves this CPU, nothing is compiled. The exit code is 2
     if no directory can be written.
     """
-    from grurt.engine import is_library
+    from grurt.runtime.engine import is_library
 
     if is_library():
         click.echo("nothing to compile: a library of kernels serves this CPU", err=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.file import load
+from grurt.loading import load
 from grurt.model import Model
 
 _FOLDER = Path(__file__).parent

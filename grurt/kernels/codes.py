@@ -6,7 +6,7 @@ timestep takes: all its rows. A value's *offset* counts the steps of the values 
 ``scratch + capacity * offset``, whatever the capacity. Offsets, strides, steps and sizes are in float32.
 """
 
-# Element-wise functions; `grurt.lowering.function_code` gives the two parameters of each.
+# Element-wise functions; `grurt.lowering.lower.function_code` gives the two parameters of each.
 GATE_SIGMOID = 0
 TANH = 1
 SIGMOID = 2

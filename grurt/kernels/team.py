@@ -2,7 +2,7 @@
 
 Nobody is dealt a share: each thread takes the next streams when it has run its last, so that one that comes late, or
 is slowed down, costs no more than its absence. A member that has found nothing left watches for the next call, for
-about as long as waking it would take, before it sleeps: see `grurt.team`.
+about as long as waking it would take, before it sleeps: see `grurt.runtime.team`.
 """
 
 from grurt.kernels import codes

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-import grurt
 from grurt.atomic import write_atomically
 from grurt.errors import EngineError
 from grurt.native.cpus import CPUS, Cpu, host_flags, machine, runs_here
@@ -17,6 +16,7 @@ from grurt.native.intermediate import Kernels, kernels
 from grurt.native.library import MODULE, CpuDescription, Description, sealed
 from grurt.native.linker import link_library
 from grurt.native.machine import Fma, Target, emit, link
+from grurt.version import VERSION
 
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 
@@ -51,7 +51,7 @@ def build_library(path: Path, names: Sequence[str] = ("native",)) -> Description
         module.get_function(entry.symbols["advance"]).name = cpu.symbol
         objects[cpu.symbol] = emit(_target(cpu), module, {cpu.symbol}, hidden=True)
     description = Description(
-        version=grurt.__version__,
+        version=VERSION,
         machine=cpus[0].machine,
         cpus=tuple(CpuDescription(cpu.name, cpu.symbol, cpu.flags) for cpu in cpus),
     )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from grurt.kernels import codes
-from grurt.plan import Plan, PlanPort
+from grurt.lowering.plan import Plan, PlanPort
 
 _KEYWORDS = """
     alignas alignof asm auto bool break case catch char class const constexpr continue decltype default delete do double

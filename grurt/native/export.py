@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from llvmlite import binding as llvm
 
-import grurt
 from grurt.atomic import write_atomically
 from grurt.errors import EngineError, StreamingError
 from grurt.native import c_source, intermediate
 from grurt.native.machine import emit, link
 from grurt.native.program import program_module, state_bytes
 from grurt.native.targets import find_target
+from grurt.version import VERSION
 
 if TYPE_CHECKING:
-    from grurt.model import Model
+    from grurt.network.network import Network
 
 
 _READ_ONLY = (b".rodata", b".srodata", b".data.rel.ro", b".eh_frame", b".ARM.exidx")
@@ -78,7 +78,7 @@ class Export:
                 (made / name).replace(folder / name)
 
 
-def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "model") -> Export:
+def export(model: Network, platform: str, *, cpu: str | None = None, name: str = "model") -> Export:
     """Compile a model for a platform.
 
     Parameters
@@ -113,7 +113,7 @@ def export(model: Model, platform: str, *, cpu: str | None = None, name: str = "
     code, data = _sizes(compiled)
     size = state_bytes(plan)
     file = model.source.file or "a model"
-    origin = f"{file}, compiled by grurt {grurt.__version__} for {platform} ({cpu})"
+    origin = f"{file}, compiled by grurt {VERSION} for {platform} ({cpu})"
     files = {
         f"{name}.o": compiled,
         f"{name}.h": c_source.header(name, plan, size, origin).encode(),

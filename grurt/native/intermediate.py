@@ -30,8 +30,8 @@ from grurt.lanes import LANES
 from grurt.native.requirements import expect_numba
 
 if TYPE_CHECKING:
-    from grurt.model import Model
-    from grurt.plan import Plan
+    from grurt.lowering.plan import Plan
+    from grurt.network.network import Network
 
 Part = Literal["entry", "timestep"]
 """`grurt.kernels.entry.advance`, which Python calls, or all of `grurt.kernels.timestep`."""
@@ -106,13 +106,16 @@ def _versions() -> list[str]:
     return [sys.version, *map(metadata.version, ("numba", "llvmlite"))]
 
 
-def lowered(model: Model, lanes: int) -> Plan:
+def lowered(model: Network, lanes: int) -> Plan:
     """Return a model lowered for vectors of so many lanes."""
+    from grurt.container.writing import save
+    from grurt.lowering.lower import plan_of
+
     if lanes == LANES:
-        return model.plan
+        return plan_of(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.grurt"
-        model.save(path)
+        save(model, path)
         encoded = _run("plan", str(path), lanes=lanes)
     fields, arrays = msgspec.msgpack.decode(encoded, type=tuple[dict[str, Any], dict[str, _Array]])
     return _plan(fields, {name: array.decode() for name, array in arrays.items()})
@@ -128,7 +131,7 @@ class _Array(msgspec.Struct):
 
 
 def _plan(fields: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Plan:
-    from grurt.plan import Plan, PlanPort
+    from grurt.lowering.plan import Plan, PlanPort
 
     ports = {key: tuple(PlanPort(**port) for port in fields.pop(key)) for key in ("inputs", "outputs")}
     values: dict[str, Any] = {**fields, **arrays, **ports, "states": {}}
@@ -153,8 +156,8 @@ def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) ->
 
 
 def _lower(path: str) -> Any:
-    from grurt.file import read
-    from grurt.lowering import lower
+    from grurt.container.reading import read
+    from grurt.lowering.lower import lower
 
     plan = lower(read(path))
     arrays, fields = {}, {}

@@ -13,8 +13,8 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from grurt.kernels import codes
+from grurt.lowering.plan import Plan
 from grurt.native.intermediate import Kernels
-from grurt.plan import Plan
 
 _i8 = ir.IntType(8)
 _i32 = ir.IntType(32)

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.layers import GRU, BatchNorm, Linear
-from grurt.model import Model
-from grurt.quantization.observe import answers, exposed, unused_name
+from grurt.network.layers import BatchNorm, MatrixLayer
+from grurt.network.network import N, Network
+from grurt.quantization.observe import answers, exposed, matrix_layers, unused_name
 from grurt.quantization.rounding import round_features
 
 if TYPE_CHECKING:
-    from grurt.layers import AnyLayer
+    from grurt.network.layers import AnyLayer
     from grurt.quantization.recordings import Recordings
 
 Doubles = NDArray[np.float64]
@@ -46,27 +46,26 @@ class Samples:
         return moments
 
 
-def collect(model: Model, data: Recordings, layers: Collection[str]) -> dict[str, Samples]:
-    """Run the float32 model, and return the samples of those of the layers that are a GRU or Linear."""
-    chosen = [layer for layer in model.layers if layer.name in layers and isinstance(layer, GRU | Linear)]
+def collect(model: Network, data: Recordings, layers: Collection[str]) -> dict[str, Samples]:
+    """Run the float32 model, and return samples of those layers whose matrices multiply values as they are."""
+    chosen = [layer for layer in matrix_layers(model) if layer.name in layers and layer.matrix_inputs()]
     names = {layer.name for layer in model.layers}
-    wanted = {layer.inputs[0] for layer in chosen} | {layer.name for layer in chosen if isinstance(layer, GRU)}
+    wanted = {value for layer in chosen for value in layer.matrix_inputs().values()}
     probe = exposed(model, sorted(wanted & names)) if wanted & names else None
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
     for sequence in data.sequences:
         written = {**sequence, **(answers(probe, sequence) if probe else {})}
         for name in wanted:
             parts[name].append(_sampled(written[name], len(written[name]) / data.steps))
-    found = {}
-    for layer in chosen:
-        matrices = {layer.matrices[0]: _rows(parts[layer.inputs[0]], layer.input_size)}
-        if isinstance(layer, GRU):
-            matrices["weight_hh"] = _rows(parts[layer.name], layer.hidden_size)
-        found[layer.name] = Samples(matrices)
-    return found
+    return {
+        layer.name: Samples(
+            {matrix: _rows(parts[value], model.values[value].size) for matrix, value in layer.matrix_inputs().items()}
+        )
+        for layer in chosen
+    }
 
 
-def rescaled(model: Model, samples: dict[str, Samples]) -> tuple[Model, dict[str, Samples]]:
+def rescaled(model: N, samples: dict[str, Samples]) -> tuple[N, dict[str, Samples]]:
     """Return the same function, with a `BatchNorm` before layers whose inputs differ in scale or are far from zero.
 
     int8 rounds all features of a timestep with one scale. Where one of them is a pressure of 1013 and another an
@@ -79,7 +78,7 @@ def rescaled(model: Model, samples: dict[str, Samples]) -> tuple[Model, dict[str
     samples = dict(samples)
     for layer in model.layers:
         own = samples.get(layer.name)
-        if own is None or not isinstance(layer, GRU | Linear):
+        if own is None or not isinstance(layer, MatrixLayer):
             layers.append(layer)
             continue
         matrix = layer.matrices[0]
@@ -92,24 +91,16 @@ def rescaled(model: Model, samples: dict[str, Samples]) -> tuple[Model, dict[str
         norm = BatchNorm(
             name=unused_name(model, f"{layer.name}_range"),
             inputs=layer.inputs[:1],
-            size=layer.input_size,
+            size=weight.shape[1],
             epsilon=1e-30,
         )
-        layers += [norm, msgspec.structs.replace(layer, inputs=(norm.name, *layer.inputs[1:]), bias=True)]
+        biased = msgspec.structs.replace(layer, inputs=(norm.name, *layer.inputs[1:]), bias=True)
+        layers += [norm, biased]
         weights |= {f"{norm.name}.mean": mean, f"{norm.name}.weight": 1 / spread}
-        weights |= {f"{norm.name}.{name}": np.full(layer.input_size, number) for name, number in _NO_VARIANCE.items()}
-        weights |= _absorbed(layer, weights, mean, spread)
+        weights |= {f"{norm.name}.{name}": np.full(norm.size, number) for name, number in _NO_VARIANCE.items()}
+        weights |= _absorbed(biased, weights, mean, spread)
         samples[layer.name] = Samples(own.by_matrix | {matrix: (x - mean) / spread})
-    changed = Model(
-        inputs=model.inputs,
-        layers=layers,
-        outputs=model.outputs,
-        weights=weights,
-        signature=model.signature,
-        source=model.source,
-        reference_run=model.reference_run,
-    )
-    return changed, samples
+    return model.replaced(layers=layers, weights=weights), samples
 
 
 def _sampled(written: NDArray[np.float32], share: float) -> NDArray[np.float32]:
@@ -142,17 +133,11 @@ def _gain(weight: Doubles, x: Doubles, mean: Doubles, spread: Doubles) -> float:
 
 
 def _absorbed(
-    layer: GRU | Linear, weights: dict[str, NDArray[Any]], mean: Doubles, spread: Doubles
+    layer: MatrixLayer, weights: dict[str, NDArray[Any]], mean: Doubles, spread: Doubles
 ) -> dict[str, NDArray[Any]]:
-    """Return the weights of a layer that undo ``(x - mean) / spread`` before it."""
-    name, matrix = layer.name, layer.matrices[0]
-    bias = "bias_ih" if isinstance(layer, GRU) else "bias"
-    weight = weights[f"{name}.{matrix}"].astype(np.float64)
-    none = np.zeros(len(weight))
-    changed = {
-        f"{name}.{matrix}": weight * spread,
-        f"{name}.{bias}": weights.get(f"{name}.{bias}", none) + weight @ mean,
-    }
-    if isinstance(layer, GRU) and not layer.bias:
-        changed[f"{name}.bias_hh"] = none
-    return changed
+    """Return the weights of a layer, with biases, that undo ``(x - mean) / spread`` before it."""
+    matrix, bias = (f"{layer.name}.{name}" for name in (layer.matrices[0], layer.input_bias))
+    shapes = {f"{layer.name}.{name}": shape for name, shape in layer.weight_shapes().items()}
+    new = {name: np.zeros(shape) for name, shape in shapes.items() if name not in weights}
+    weight = weights[matrix].astype(np.float64)
+    return new | {matrix: weight * spread, bias: (weights | new)[bias] + weight @ mean}

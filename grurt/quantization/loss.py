@@ -14,7 +14,7 @@ from grurt.quantization.observe import Answers, answers
 from grurt.quantization.recordings import Data, Recordings, random_recordings, recordings
 
 if TYPE_CHECKING:
-    from grurt.model import Model
+    from grurt.network.network import Network
 
 Doubles = NDArray[np.float64]
 
@@ -62,7 +62,9 @@ class Loss:
         return min(self.outputs, key=lambda output: output.decibels)
 
 
-def loss(model: Model, quantized: Model, data: Data | Recordings | None = None, *, steps: int = LONG_STREAM) -> Loss:
+def loss(
+    model: Network, quantized: Network, data: Data | Recordings | None = None, *, steps: int = LONG_STREAM
+) -> Loss:
     """Compare a quantized model's answers with those of the float32 model that it was made from.
 
     Parameters
@@ -141,7 +143,7 @@ def _decibels(signal: float, error: float) -> float:
     return 10 * math.log10(signal / error) if signal > 0 and math.isfinite(error) else -math.inf
 
 
-def _spans(model: Model, quantized: Model, data: Recordings, steps: int) -> tuple[Span, ...]:
+def _spans(model: Network, quantized: Network, data: Recordings, steps: int) -> tuple[Span, ...]:
     xs = data.joined(steps)
     expected, found = answers(model, xs), answers(quantized, xs)
     ends = [*(10**k for k in range(1, math.ceil(math.log10(steps)))), steps] if steps > 1 else [1]

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import QuantizationError
-from grurt.layers import GRU, Conv1d, MatrixLayer, WeightFormat
-from grurt.model import Model
-from grurt.nibbles import pack_nibbles
+from grurt.network.layers import MatrixLayer
+from grurt.network.layers.base import WeightFormat
+from grurt.network.network import N, Network
+from grurt.network.nibbles import pack_nibbles
+from grurt.network.reference_run import ReferenceRun
 from grurt.quantization.calibrate import Samples, collect, rescaled
+from grurt.quantization.observe import matrix_layers
 from grurt.quantization.recordings import Data, Recordings, recordings
 from grurt.quantization.rounding import Doubles, to_float16, to_int4, to_int8
-from grurt.reference_run import ReferenceRun
-
-if TYPE_CHECKING:
-    from grurt.layers import AnyLayer
+from grurt.runtime.sequences import run_mapping
 
 Weights = Literal["int8", "int4", "float16"]
 
 
 def quantize(
-    model: Model, weights: Weights, *, keep: Collection[str] = (), calibration: Data | Recordings | None = None
-) -> Model:
+    model: N, weights: Weights, *, keep: Collection[str] = (), calibration: Data | Recordings | None = None
+) -> N:
     """Return a model with the matrices of all layers but those of ``keep`` in fewer bits: see `Model.quantize`.
 
     If the model has a reference run, the new one has a run with the same inputs and its own answers to them, so that
@@ -44,7 +44,7 @@ def quantize(
     formats: dict[str, WeightFormat] = {}
     for layer in quantizable(model):
         if layer.name in chosen:
-            formats[layer.name] = "int8" if weights == "int4" and not isinstance(layer, GRU) else weights
+            formats[layer.name] = layer.nearest_format(weights)
             for matrix in layer.matrices:
                 name = f"{layer.name}.{matrix}"
                 moments = samples[layer.name].second_moments(matrix) if layer.name in samples else None
@@ -53,29 +53,25 @@ def quantize(
         msgspec.structs.replace(layer, weight_format=formats[layer.name]) if layer.name in formats else layer
         for layer in model.layers
     ]
-    return _with_own_reference_run(model, _rebuilt(model, layers, arrays), weights)
+    return _with_own_reference_run(model, model.replaced(layers=layers, weights=arrays, reference_run=None), weights)
 
 
-def check_arguments(model: Model, weights: str, keep: Collection[str]) -> None:
+def check_arguments(model: Network, weights: str, keep: Collection[str]) -> None:
     """Raise QuantizationError unless the model can be quantized so."""
     if weights not in get_args(Weights):
         raise QuantizationError(f'weights: expected "int8", "int4" or "float16", got {weights!r}')
     if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
         raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
-    if any(layer.weight_format != "float32" for layer in _matrix_layers(model)):
+    if any(layer.weight_format != "float32" for layer in matrix_layers(model)):
         raise QuantizationError("the model is quantized already: quantize the float32 model that it was made from")
 
 
-def quantizable(model: Model) -> Iterator[MatrixLayer]:
+def quantizable(model: Network) -> Iterator[MatrixLayer]:
     """Return the layers whose matrices can be quantized, in order."""
-    return (layer for layer in _matrix_layers(model) if not (isinstance(layer, Conv1d) and layer.is_depthwise))
+    return (layer for layer in matrix_layers(model) if layer.is_quantizable)
 
 
-def _matrix_layers(model: Model) -> Iterator[MatrixLayer]:
-    return (layer for layer in model.layers if isinstance(layer, MatrixLayer))
-
-
-def _names(model: Model) -> str:
+def _names(model: Network) -> str:
     return "its layers are " + ", ".join(layer.name for layer in model.layers)
 
 
@@ -91,23 +87,7 @@ def _rounded(
     return {name: rounded, f"{name}_scale": scale}
 
 
-def _rebuilt(
-    model: Model, layers: list[AnyLayer], arrays: dict[str, NDArray[Any]], run: ReferenceRun | None = None
-) -> Model:
-    return Model(
-        inputs=model.inputs,
-        layers=layers,
-        outputs=model.outputs,
-        weights=arrays,
-        signature=model.signature,
-        source=model.source,
-        reference_run=run,
-    )
-
-
-def _with_own_reference_run(model: Model, quantized: Model, weights: str) -> Model:
-    from grurt.sequences import run_mapping
-
+def _with_own_reference_run(model: Network, quantized: N, weights: str) -> N:
     source_run = model.reference_run
     if source_run is None:
         return quantized
@@ -117,4 +97,4 @@ def _with_own_reference_run(model: Model, quantized: Model, weights: str) -> Mod
         {name: answers[name] for name in source_run.outputs},
         produced_by=f"grurt, with {weights} weights",
     )
-    return _rebuilt(quantized, list(quantized.layers), dict(quantized.weights), run)
+    return quantized.replaced(reference_run=run)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt import arrays
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
-from grurt.layers import AnyInput, TokenInput
+from grurt.network.inputs import AnyInput
+from grurt.runtime import arrays
 
 if TYPE_CHECKING:
-    from grurt.model import Model
+    from grurt.network.network import Network
 
 Array = NDArray[Any]
 
@@ -51,22 +51,22 @@ class Recordings:
         return {name: np.concatenate([sequence[name] for sequence in repeated])[:n_steps] for name in names}
 
 
-def random_recordings(model: Model) -> Recordings:
+def random_recordings(model: Network) -> Recordings:
     """Return eight sequences of 200 timesteps from a fixed seed: standard normal features, uniform tokens."""
     rng = np.random.default_rng(SEED)
     sequences = tuple({port.name: _random(port, rng) for port in model.inputs} for _ in range(SEQUENCES))
-    tokens = [isinstance(port, TokenInput) for port in model.inputs]
+    tokens = [port.tokens for port in model.inputs]
     kinds = ["standard normal features"] * (not all(tokens)) + ["uniform tokens"] * any(tokens)
     return Recordings(sequences, f"{SEQUENCES} random sequences of {STEPS} timesteps: {', '.join(kinds)}")
 
 
 def _random(port: AnyInput, rng: np.random.Generator) -> Array:
-    if isinstance(port, TokenInput):
-        return rng.integers(port.vocabulary_size, size=STEPS)
+    if port.tokens:
+        return rng.integers(port.size, size=STEPS)
     return rng.standard_normal((STEPS, port.size), np.float32)
 
 
-def recordings(model: Model, data: Data | Recordings, where: str = "calibration") -> Recordings:
+def recordings(model: Network, data: Data | Recordings, where: str = "calibration") -> Recordings:
     """Return what a user gave as recordings for a model; messages begin with ``where``.
 
     Raises
@@ -85,7 +85,7 @@ def recordings(model: Model, data: Data | Recordings, where: str = "calibration"
     return Recordings(sequences, f"{len(sequences)} sequences given, {found.steps:,} timesteps in all")
 
 
-def _sequences(model: Model, part: Array | Mapping[str, Array], where: str) -> Iterator[Recording]:
+def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) -> Iterator[Recording]:
     names = [port.name for port in model.inputs]
     if not isinstance(part, Mapping):
         if len(names) != 1:
@@ -103,21 +103,20 @@ def _sequences(model: Model, part: Array | Mapping[str, Array], where: str) -> I
 
 def _batch(port: AnyInput, array: Array, where: str) -> Array:
     """Return an input's array as a batch of sequences, checked."""
-    tokens = isinstance(port, TokenInput)
     try:
-        checked: Array = (arrays.tokens if tokens else arrays.features)(where, array)
+        checked: Array = (arrays.tokens if port.tokens else arrays.features)(where, array)
     except (InputShapeError, InputTypeError, InputValueError) as error:
         raise QuantizationError(str(error)) from error
-    sequence: tuple[int | str, ...] = ("n_steps",) if isinstance(port, TokenInput) else ("n_steps", port.size)
+    sequence: tuple[int | str, ...] = ("n_steps", *port.frame_shape)
     batch = checked[np.newaxis] if checked.ndim == len(sequence) else checked
     if batch.ndim != len(sequence) + 1 or batch.shape[2:] != sequence[1:]:
         shapes = f"{arrays.shape_text(sequence)} or {arrays.shape_text(('batch', *sequence))}"
         raise QuantizationError(f"{where}: expected shape {shapes}, got {checked.shape}")
     if batch.size == 0:
         raise QuantizationError(f"{where}: expected at least one timestep, got shape {checked.shape}")
-    if isinstance(port, TokenInput):
-        if batch.min() < 0 or batch.max() >= port.vocabulary_size:
-            raise QuantizationError(f"{where}: expected tokens in [0, {port.vocabulary_size}), got others")
+    if port.tokens:
+        if batch.min() < 0 or batch.max() >= port.size:
+            raise QuantizationError(f"{where}: expected tokens in [0, {port.size}), got others")
     elif not np.isfinite(batch).all():
         raise QuantizationError(f"{where}: expected finite numbers, got a NaN or an infinity")
     return batch

@@ -15,7 +15,7 @@ from grurt.quantization.quantize import Weights, check_arguments, quantizable, q
 from grurt.quantization.recordings import Data, Recordings, random_recordings, recordings
 
 if TYPE_CHECKING:
-    from grurt.model import Model
+    from grurt.network.network import Network
 
 Progress = Callable[[str], None]
 """Is told what is measured next."""
@@ -77,7 +77,7 @@ class LayerLoss:
 
 
 def layer_losses(
-    model: Model,
+    model: Network,
     weights: Weights,
     data: Data | Recordings | None = None,
     *,
@@ -125,7 +125,7 @@ def layer_losses(
 
 
 def layers_to_keep(
-    model: Model,
+    model: Network,
     weights: Weights,
     limit: Limit,
     data: Data | Recordings | None = None,

@@ -1,0 +1,33 @@
+"""The header of a ``.grurt`` file: a network's description as JSON, and how its tensors are named."""
+
+from __future__ import annotations
+
+import msgspec
+
+from grurt.network.inputs import AnyInput, Output
+from grurt.network.layers import AnyLayer
+from grurt.network.network import Source
+from grurt.network.signature import Signature
+
+WEIGHTS = "weights."
+REFERENCE_INPUTS = "reference.inputs."
+REFERENCE_OUTPUTS = "reference.outputs."
+"""How the names of tensors begin: of weights, and of a reference run's inputs and outputs."""
+
+
+class ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a reference run is beside its tensors."""
+
+    produced_by: str
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The description of a network; ``version`` is that of the file."""
+
+    version: int
+    inputs: tuple[AnyInput, ...]
+    layers: tuple[AnyLayer, ...]
+    outputs: tuple[Output, ...]
+    signature: Signature
+    source: Source
+    reference_run: ReferenceRunHeader | None

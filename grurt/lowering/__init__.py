@@ -1,0 +1,1 @@
+"""From a network to what the kernels run: a table of operations and one buffer of packed weights."""

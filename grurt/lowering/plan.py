@@ -1,0 +1,72 @@
+"""What the kernels run: a model lowered to a table of operations and one buffer of packed weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.lanes import LANES
+from grurt.network.vectors import padded
+
+
+def record_size(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in float32."""
+    return LANES + padded(-(-size // 4))
+
+
+@dataclass(frozen=True)
+class PlanPort:
+    """A model input or output: its size, whether it is tokens, and where its value lies in scratch memory."""
+
+    name: str
+    size: int
+    tokens: bool
+    offset: int
+    stride: int
+    single: bool
+    """Behind LastStep or FirstStep: in a whole sequence there is one of it."""
+
+
+@dataclass(frozen=True)
+class PlanState:
+    """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` numbers, ``stride`` apart."""
+
+    offset: int
+    rows: int
+    size: int
+    stride: int
+    is_ring: bool
+    """Row i is not the i-th oldest, but the timestep whose number is i modulo ``rows``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A lowered model. Immutable, and shared by all its streams.
+
+    Offsets and strides are in float32; `grurt.kernels.codes` describes the tables.
+    """
+
+    operations: NDArray[np.int64]
+    """``(n_operations, OP_SLOTS)``."""
+    weights: NDArray[np.float32]
+    """All packed weights, read-only, starting on a cache line."""
+    initial_state: NDArray[np.float32]
+    """The state buffer before the first timestep, read-only."""
+    row_size: int
+    """Scratch memory for one row of every value."""
+    inputs: tuple[PlanPort, ...]
+    outputs: tuple[PlanPort, ...]
+    states: Mapping[str, PlanState]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one input, of features, and one output: what the quickest way into the kernels is for."""
+        return len(self.inputs) == len(self.outputs) == 1 and not self.inputs[0].tokens
+
+
+def aligned_zeros(size: int) -> NDArray[np.float32]:
+    """Return float32 zeros ``(size,)`` that start on a cache line of 64 bytes, so that no vector crosses two."""
+    buffer = np.zeros(size + 16, np.float32)
+    start = -buffer.ctypes.data % 64 // 4
+    return buffer[start : start + size]

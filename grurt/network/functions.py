@@ -1,0 +1,149 @@
+"""Activation functions, as data.
+
+A function is what an `Activation` layer or a GRU gate computes. Parameters are named as PyTorch names them where
+PyTorch has the function, and as ONNX does elsewhere. All are finite float64 numbers, rounded to float32 when the
+model is lowered.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+def snake_case(class_name: str) -> str:
+    """Return the name of a class as it stands in files: ``LayerNorm`` -> ``layer_norm``."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in class_name).lstrip("_")
+
+
+class Function(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="function",
+    tag=snake_case,
+):
+    """Base class of the activation functions."""
+
+    @property
+    def name(self) -> str:
+        """The function's name as it stands in files and descriptions, e.g. ``"hard_sigmoid"``."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def contradiction(self) -> str | None:
+        """What is wrong with the parameters, each of them being a number; None if they fit together."""
+        return None
+
+
+class Elementwise(Function, frozen=True):
+    """Base class of the functions of a single number: those that a GRU gate may use."""
+
+
+class Relu(Elementwise, frozen=True):
+    """``max(x, 0)``."""
+
+
+class LeakyRelu(Elementwise, frozen=True):
+    """``x if x >= 0 else negative_slope * x``."""
+
+    negative_slope: float = 0.01
+
+
+class ThresholdedRelu(Elementwise, frozen=True):
+    """``x if x > threshold else 0`` (ONNX ThresholdedRelu; its alpha is the threshold)."""
+
+    threshold: float = 1.0
+
+
+class Elu(Elementwise, frozen=True):
+    """``x if x >= 0 else alpha * (exp(x) - 1)``."""
+
+    alpha: float = 1.0
+
+
+class Gelu(Elementwise, frozen=True):
+    """``x * Phi(x)``; ``approximate="tanh"`` is ``x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x**3)))``."""
+
+    approximate: Literal["none", "tanh"] = "none"
+
+
+class Sigmoid(Elementwise, frozen=True):
+    """``1 / (1 + exp(-x))``."""
+
+
+class HardSigmoid(Elementwise, frozen=True):
+    """``min(max(slope * x + offset, 0), 1)``.
+
+    Without defaults, because they differ: slope 1/6 in PyTorch and Keras 3, 0.2 in ONNX and Keras 1 and 2.
+    """
+
+    slope: float
+    offset: float
+
+
+class Tanh(Elementwise, frozen=True):
+    """``tanh(x)``."""
+
+
+class ScaledTanh(Elementwise, frozen=True):
+    """``alpha * tanh(beta * x)``."""
+
+    alpha: float = 1.0
+    beta: float = 1.0
+
+
+class Softsign(Elementwise, frozen=True):
+    """``x / (1 + |x|)``."""
+
+
+class Softplus(Elementwise, frozen=True):
+    """``log(1 + exp(x))``."""
+
+
+class Affine(Elementwise, frozen=True):
+    """``scale * x + offset``."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+class Clip(Elementwise, frozen=True):
+    """``min(max(x, minimum), maximum)``, with ``minimum <= maximum``."""
+
+    minimum: float
+    maximum: float
+
+    @property
+    def contradiction(self) -> str | None:
+        if self.minimum <= self.maximum:
+            return None
+        return f"minimum {self.minimum} is above maximum {self.maximum}"
+
+
+class Softmax(Function, frozen=True):
+    """``exp(x_i) / sum_j exp(x_j)`` over the features of a timestep."""
+
+
+class LogSoftmax(Function, frozen=True):
+    """``x_i - log(sum_j exp(x_j))`` over the features of a timestep."""
+
+
+ElementwiseFunction = (
+    Relu
+    | LeakyRelu
+    | ThresholdedRelu
+    | Elu
+    | Gelu
+    | Sigmoid
+    | HardSigmoid
+    | Tanh
+    | ScaledTanh
+    | Softsign
+    | Softplus
+    | Affine
+    | Clip
+)
+"""What a GRU gate may use."""
+
+AnyFunction = ElementwiseFunction | Softmax | LogSoftmax
+"""What an `Activation` layer may use."""

@@ -1,0 +1,214 @@
+"""What every layer answers about itself: those who check, lower, quantize and convert layers ask, and know no kinds."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal, Self, TypeVar
+
+import msgspec
+
+from grurt.errors import ModelError
+from grurt.network.functions import snake_case
+from grurt.network.inputs import AnyInput, Input
+from grurt.network.nibbles import packed_shape
+
+T = TypeVar("T")
+
+Shape = tuple[int, ...]
+
+WeightFormat = Literal["float32", "float16", "int8", "int4"]
+"""What weight matrices are kept in."""
+
+MAX_INT8_INPUTS = 1 << 17
+"""The most features that a product with int8 weights may have: more could overflow a sum of 32 bits."""
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag=snake_case):
+    """Base class of the layers.
+
+    Parameters
+    ----------
+    name
+        Names the layer, the value that it writes, its state, and (as ``name.parameter``) its weights.
+    inputs
+        Names of the values that it reads: model inputs or earlier layers. Left empty, the layer reads the value of the
+        layer before it, or the model's first input.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+
+    max_inputs: ClassVar[int] = 1
+    reads_tokens: ClassVar[bool] = False
+    needs_sequence: ClassVar[bool] = False
+    """Whether what it reads first has to be a sequence, and not one vector in all."""
+    selects_timestep: ClassVar[bool] = False
+    """Whether it writes one vector for the whole sequence: that of one timestep."""
+    passes_on: ClassVar[bool] = False
+    """Whether what it writes at a timestep is what it reads there: there is nothing to compute."""
+    rearranges: ClassVar[bool] = False
+    """Whether it writes the numbers that it reads, in another number of positions."""
+    silent_past_end: ClassVar[bool] = False
+    """Whether the sources of models with padded sequences give zeros behind their ends, whatever the layer reads."""
+    file_version: ClassVar[int] = 1
+    """The first version of the ``.grurt`` file that has it."""
+
+    @property
+    def kind(self) -> str:
+        """The layer's kind as it stands in files, e.g. ``"layer_norm"``."""
+        return str(self.__struct_config__.tag)
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        """Shapes of the layer's weights by parameter name; all of them are required."""
+        return {}
+
+    def float32_shapes(self) -> Mapping[str, Shape]:
+        """Shapes that the layer's weights have in float32, whatever they are kept in."""
+        return self.weight_shapes()
+
+    def weight_dtypes(self) -> Mapping[str, str]:
+        """Return the dtypes of those weights that are not float32, by parameter name."""
+        return {}
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights stand for, whatever they are kept in."""
+        return sum(map(math.prod, self.float32_shapes().values()))
+
+    def multiply_adds(self, positions: int = 1) -> int:
+        """Multiplications of a timestep with matrices; what is done to each feature by itself is not counted."""
+        return positions * sum(math.prod(shape) for shape in self.float32_shapes().values() if len(shape) > 1)
+
+    def working_memory(self, positions: int = 1) -> int:
+        """Float32 numbers that a timestep needs beside the layer's value, where its weights do not bound them."""
+        return 0
+
+    def state_shape(self, positions: int = 1) -> Shape | None:
+        """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
+        return None
+
+    def input_counts(self) -> tuple[int, int]:
+        """Fewest and most values that the layer reads."""
+        return (2 if self.max_inputs > 1 else 1), self.max_inputs
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        """Positions and size of the value that the layer writes, from those that it reads; ModelError if they clash."""
+        positions = inputs[0][0]
+        for other, _ in inputs[1:]:
+            if other != positions:
+                raise ModelError(f"layer {self.name!r}: expected an input of {positions} positions, got {other}")
+        return positions, self.value_size(tuple(size for _, size in inputs))
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        """Features of the value that the layer writes, from those that it reads; ModelError if they do not fit."""
+        return input_sizes[0]
+
+    def first_input(self, name: str) -> AnyInput | None:
+        """Return the input of a model whose first layer it is; None if the layer does not say its size."""
+        size = getattr(self, "input_size", None) or getattr(self, "size", None)
+        return None if size is None else Input(name, size)
+
+    @property
+    def unstreamable_reason(self) -> str | None:
+        """Why the layer cannot run one timestep at a time; None if it can."""
+        return None
+
+    @property
+    def handed_state(self) -> str | None:
+        """Name of the value that its state begins with; None if it begins by itself."""
+        return None
+
+    def without_handed_state(self) -> Self:
+        """Return the layer as it is where its state is set from outside."""
+        return self
+
+    def _expect_input_size(self, expected: int, size: int) -> None:
+        if size != expected:
+            raise ModelError(f"layer {self.name!r}: expected an input of size {expected}, got {size}")
+
+
+class SizedLayer(Layer, frozen=True, kw_only=True):
+    """Base class of the layers that write as many features as they read, and say how many: ``size``."""
+
+    size: int
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.size, input_sizes[0])
+        return self.size
+
+
+class MatrixLayer(Layer, frozen=True, kw_only=True):
+    """Base class of the layers whose weight matrices may be quantized.
+
+    Parameters
+    ----------
+    weight_format
+        How the matrices are kept, in files and in memory. ``"float32"``; ``"float16"``, half as large, computed with
+        in float32; or ``"int8"``, a quarter as large. With int8, a matrix ``W`` has the dtype int8 and comes with
+        ``W_scale (rows,)``, float32 and positive: it stands for ``W * W_scale[:, None]``. A product with it rounds the
+        features of each timestep to int8 too, scaled by the largest of them. Biases stay float32. A `GRU` may also be
+        ``"int4"``: the same with weights from -8 to 7, two to a byte as `grurt.network.nibbles` packs them.
+    """
+
+    weight_format: WeightFormat = "float32"
+
+    matrices: ClassVar[tuple[str, ...]] = ("weight",)
+    weight_formats: ClassVar[tuple[WeightFormat, ...]] = ("float32", "float16", "int8")
+    """The formats that there are kernels for."""
+    input_bias: ClassVar[str] = "bias"
+    """The parameter that is added to the product of the input, where the layer has biases."""
+
+    @property
+    def is_quantizable(self) -> bool:
+        """Whether its matrices may be anything but float32."""
+        return True
+
+    def matrix_inputs(self) -> Mapping[str, str]:
+        """Return the value whose vectors, as they are, each matrix is multiplied with, by the matrix's name."""
+        return {}
+
+    def nearest_format(self, weight_format: WeightFormat) -> WeightFormat:
+        """Return the format, or int8 where there are no kernels for it."""
+        return weight_format if weight_format in self.weight_formats else "int8"
+
+    def check_format(self) -> None:
+        """Raise ModelError if there are no kernels for these weights in their format."""
+        if self.weight_format not in self.weight_formats:
+            raise ModelError(
+                f"layer {self.name!r}: expected int8 or another format, got {self.weight_format}, "
+                f"which only GRU layers have"
+            )
+        if self.weight_format not in ("int8", "int4"):
+            return
+        shapes = self.float32_shapes()
+        inputs = max(math.prod(shapes[name][1:]) for name in self.matrices)
+        if self.multiply_adds() and inputs > MAX_INT8_INPUTS:
+            raise ModelError(
+                f"layer {self.name!r}: {self.weight_format} weights may have {MAX_INT8_INPUTS} inputs, got {inputs}"
+            )
+
+    def float32_shapes(self) -> Mapping[str, Shape]:
+        return msgspec.structs.replace(self, weight_format="float32").weight_shapes()
+
+    def weight_dtypes(self) -> Mapping[str, str]:
+        if self.weight_format == "float32":
+            return {}
+        return dict.fromkeys(self.matrices, "uint8" if self.weight_format == "int4" else self.weight_format)
+
+    def _in_format(self, shapes: dict[str, Shape]) -> dict[str, Shape]:
+        """Return the shapes of float32 weights as they are in the layer's format, the scales among them."""
+        if self.weight_format in ("int8", "int4"):
+            shapes |= {f"{name}_scale": shapes[name][:1] for name in self.matrices}
+        if self.weight_format == "int4":
+            shapes |= {name: packed_shape(shapes[name]) for name in self.matrices}
+        return shapes
+
+
+def with_bias(bias: bool, size: int, shapes: dict[str, Shape]) -> dict[str, Shape]:
+    """Return shapes of weights, those of a bias among them if there is one."""
+    return shapes | {"bias": (size,)} if bias else shapes
+
+
+def weights_of(layers: Iterable[Layer], weights: Mapping[str, T]) -> dict[str, T]:
+    """Return the weights of some layers, out of those of a model."""
+    names = (f"{layer.name}.{parameter}" for layer in layers for parameter in layer.weight_shapes())
+    return {name: weights[name] for name in names}

@@ -1,0 +1,33 @@
+"""Normalizations of the features of a timestep."""
+
+from collections.abc import Mapping
+
+from grurt.network.layers.base import Shape, SizedLayer, with_bias
+
+__all__ = ["BatchNorm", "LayerNorm"]
+
+
+class LayerNorm(SizedLayer, frozen=True, kw_only=True):
+    """``(x - mean) / sqrt(variance + epsilon) * weight + bias``, over the features of a timestep (Ba et al. 2016).
+
+    The variance is the biased one, as in PyTorch, ONNX and Keras. ``weight (size,)`` and ``bias (size,)`` are optional.
+    """
+
+    epsilon: float = 1e-5
+    weight: bool = True
+    bias: bool = True
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return with_bias(self.bias, self.size, {"weight": (self.size,)} if self.weight else {})
+
+
+class BatchNorm(SizedLayer, frozen=True, kw_only=True):
+    """``(x - mean) / sqrt(variance + epsilon) * weight + bias`` with stored statistics (Ioffe and Szegedy 2015).
+
+    ``mean``, ``variance``, ``weight`` and ``bias`` are all ``(size,)``; the variance is not negative.
+    """
+
+    epsilon: float = 1e-5
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return dict.fromkeys(("mean", "variance", "weight", "bias"), (self.size,))

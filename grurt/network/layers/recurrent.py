@@ -1,0 +1,129 @@
+"""The gated recurrent unit."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+import msgspec
+
+from grurt.errors import ModelError
+from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
+from grurt.network.layers.base import MatrixLayer, Shape, WeightFormat
+from grurt.network.vectors import padded
+
+__all__ = ["GRU"]
+
+
+class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
+    """A gated recurrent unit scanning the timesteps in one direction (Cho et al. 2014, arXiv:1406.1078).
+
+    With ``linear_before_reset`` (ONNX; Keras ``reset_after=True``; always in PyTorch)::
+
+        z = f(W_z x + b_z + R_z h + c_z)
+        r = f(W_r x + b_r + R_r h + c_r)
+        n = g(W_n x + b_n + r * (R_n h + c_n))
+        h' = (1 - z) * n + z * h
+
+    and without it ``n = g(W_n x + b_n + R_n (r * h) + c_n)``. f is ``gate_activation``, g ``candidate_activation``.
+    With ``clip``, the arguments of f and g are first limited to ``[-clip, clip]`` (ONNX ``clip``).
+
+    Weights: ``weight_ih (3 * hidden_size, input_size)`` is W, ``weight_hh (3 * hidden_size, hidden_size)`` is R, with
+    ``bias`` also ``bias_ih (3 * hidden_size,)``, b, and ``bias_hh (3 * hidden_size,)``, c; with a learned initial state
+    also ``initial_state (hidden_size,)``.
+
+    A bidirectional GRU is two of these, one of them with ``direction="reverse"``, and a `Concat`.
+
+    Parameters
+    ----------
+    initial_state
+        The state before the first timestep: ``"zeros"``; ``"learned"``, the weight; or ``"value"``, the last value that
+        the layer reads, of ``hidden_size`` features: a vector behind `LastStep` or `FirstStep` of another sequence, as
+        a decoder is handed the state of an encoder.
+    masked
+        Whether the layer reads a mask behind its input, a value of size 1. Where it is 0 the timestep is skipped: the
+        state stays as it is, and is what the layer writes (Keras ``mask``). `FeatureMask` and `TokenMask` write masks.
+    scan
+        On a grid: ``"time"``, with a state for each position ``(positions, hidden_size)`` and the same weights for all;
+        or ``"positions"``: in every timestep from the initial state, over the positions from the first to the last, or
+        in reverse. Then nothing is carried from one timestep to the next, and either direction can stream.
+    """
+
+    matrices: ClassVar[tuple[str, ...]] = ("weight_ih", "weight_hh")
+    weight_formats: ClassVar[tuple[WeightFormat, ...]] = ("float32", "float16", "int8", "int4")
+    input_bias: ClassVar[str] = "bias_ih"
+    needs_sequence: ClassVar[bool] = True
+    silent_past_end: ClassVar[bool] = True
+
+    input_size: int
+    hidden_size: int
+    direction: Literal["forward", "reverse"] = "forward"
+    linear_before_reset: bool = True
+    bias: bool = True
+    initial_state: Literal["zeros", "learned", "value"] = "zeros"
+    masked: bool = False
+    scan: Literal["time", "positions"] = "time"
+    gate_activation: ElementwiseFunction = Sigmoid()
+    candidate_activation: ElementwiseFunction = Tanh()
+    clip: float | None = None
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        rows = 3 * self.hidden_size
+        shapes: dict[str, Shape] = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.initial_state == "learned":
+            shapes["initial_state"] = (self.hidden_size,)
+        return self._in_format(shapes)
+
+    def state_shape(self, positions: int = 1) -> Shape | None:
+        if not self.scans_time:
+            return None
+        return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
+
+    def working_memory(self, positions: int = 1) -> int:
+        # The sums of the gates: on a grid of many positions far more than there are weights.
+        return 5 * positions * padded(self.hidden_size) if positions > 1 else 0
+
+    def matrix_inputs(self) -> Mapping[str, str]:
+        return {"weight_ih": self.inputs[0], "weight_hh": self.name}
+
+    @property
+    def scans_time(self) -> bool:
+        """Whether its state lives on from one timestep to the next."""
+        return self.scan == "time"
+
+    @property
+    def unstreamable_reason(self) -> str | None:
+        if self.scans_time and self.direction == "reverse":
+            return f"layer {self.name!r} is a GRU in reverse direction: its first output depends on the last timestep"
+        return None
+
+    @property
+    def handed_state(self) -> str | None:
+        return self.inputs[-1] if self.initial_state == "value" and self.inputs else None
+
+    def without_handed_state(self) -> Self:
+        if self.handed_state is None:
+            return self
+        return msgspec.structs.replace(self, inputs=self.inputs[:-1], initial_state="zeros")
+
+    def input_counts(self) -> tuple[int, int]:
+        count = 1 + self.masked + (self.initial_state == "value")
+        return count, count
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        if self.initial_state == "value" and (inputs[0][0] > 1 or not self.scans_time):
+            raise ModelError(
+                f"layer {self.name!r}: initial_state='value' is for a GRU that scans the time of single vectors, "
+                f"got scan={self.scan!r} over {inputs[0][0]} positions: hand the state to such a GRU as a state port"
+            )
+        return super().value_shape(inputs)
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        self._expect_input_size(self.input_size, input_sizes[0])
+        if self.masked and input_sizes[1] != 1:
+            raise ModelError(f"layer {self.name!r}: expected a mask of size 1, got {input_sizes[1]}")
+        if self.initial_state == "value" and input_sizes[-1] != self.hidden_size:
+            raise ModelError(
+                f"layer {self.name!r}: expected an initial state of size {self.hidden_size}, got {input_sizes[-1]}"
+            )
+        return self.hidden_size

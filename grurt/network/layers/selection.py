@@ -1,0 +1,26 @@
+"""One timestep of a sequence."""
+
+from typing import ClassVar
+
+from grurt.network.layers.base import Layer
+
+__all__ = ["FirstStep", "LastStep"]
+
+
+class LastStep(Layer, frozen=True, kw_only=True):
+    """The value at the last timestep of a sequence. In a stream: at the latest, the answer so far."""
+
+    needs_sequence: ClassVar[bool] = True
+    selects_timestep: ClassVar[bool] = True
+    passes_on: ClassVar[bool] = True
+
+
+class FirstStep(Layer, frozen=True, kw_only=True):
+    """The value at the first timestep of a sequence: of a reverse GRU, its final state. Cannot stream."""
+
+    needs_sequence: ClassVar[bool] = True
+    selects_timestep: ClassVar[bool] = True
+
+    @property
+    def unstreamable_reason(self) -> str | None:
+        return f"layer {self.name!r} reads the first timestep of the finished sequence"

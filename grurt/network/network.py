@@ -1,0 +1,238 @@
+"""A network: layers and weights, checked against each other, immutable. Everything that computes is above it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, wraps
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from weakref import ref
+
+import msgspec
+import numpy as np
+
+from grurt.errors import ModelError
+from grurt.network.costs import state_shapes
+from grurt.network.fingerprint import fingerprint
+from grurt.network.inputs import AnyInput, Output
+from grurt.network.layers import AnyLayer
+from grurt.network.reference_run import ReferenceRun, check_reference_run
+from grurt.network.signature import Signature, check_signature, default_signature
+from grurt.network.stages import check_handed_states
+from grurt.network.text import printable
+from grurt.network.value import Value
+from grurt.network.values import (
+    check_weights,
+    connect,
+    infer_values,
+    typed,
+    unstreamable_reason,
+    weight_dtypes,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Nonfinite = Literal["refuse", "propagate"]
+"""What a NaN or an infinity in an input does: raise InputValueError, or be computed with."""
+
+T = TypeVar("T")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model came from: kept in its file, and shown by ``grurt inspect``.
+
+    ``format`` is for example ``"onnx"``, ``producer`` what the file says wrote it, ``file`` its name without folders,
+    ``notes`` what the converter changed or repaired. Characters that are not printable are replaced.
+    """
+
+    format: str
+    producer: str = ""
+    file: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("format", "producer", "file"):
+            msgspec.structs.force_setattr(self, name, printable(getattr(self, name)))
+        msgspec.structs.force_setattr(self, "notes", tuple(printable(note) for note in self.notes))
+
+
+class Parts(TypedDict, total=False):
+    """What a network is made of: the arguments of `Network`."""
+
+    layers: Iterable[AnyLayer]
+    weights: Mapping[str, ArrayLike]
+    inputs: Iterable[AnyInput]
+    outputs: Iterable[Output]
+    signature: Signature | None
+    source: Source | None
+    reference_run: ReferenceRun | None
+
+
+class Network:
+    """Layers in order, and their weights: data that never change. `grurt.Model` adds what can be done with them.
+
+    Parameters, errors and what is copied: see `grurt.Model`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grurt
+    >>> layer = grurt.GRU(name="gru", input_size=2, hidden_size=4, bias=False)
+    >>> network = grurt.Network(
+    ...     layers=[layer], weights={"gru.weight_ih": np.ones((12, 2)), "gru.weight_hh": np.ones((12, 4))}
+    ... )
+    >>> network.values["gru"].size, network.state_shapes
+    (4, mappingproxy({'gru': (4,)}))
+    """
+
+    inputs: tuple[AnyInput, ...]
+    layers: tuple[AnyLayer, ...]
+    outputs: tuple[Output, ...]
+    weights: Mapping[str, NDArray[Any]]
+    signature: Signature
+    source: Source
+    reference_run: ReferenceRun | None
+    values: Mapping[str, Value]
+    """Every value of the model by name, with its size."""
+    state_shapes: Mapping[str, tuple[int, ...]]
+    """Shapes of the states that its layers carry between timesteps, by layer name."""
+
+    def __init__(
+        self,
+        *,
+        layers: Iterable[AnyLayer],
+        weights: Mapping[str, ArrayLike],
+        inputs: Iterable[AnyInput] = (),
+        outputs: Iterable[Output] = (),
+        signature: Signature | None = None,
+        source: Source | None = None,
+        reference_run: ReferenceRun | None = None,
+    ) -> None:
+        parts: Parts = {
+            "layers": layers,
+            "weights": weights,
+            "inputs": inputs,
+            "outputs": outputs,
+            "signature": signature,
+            "source": source,
+            "reference_run": reference_run,
+        }
+        self._take(parts, checked={})
+
+    def replaced(self, **changes: Unpack[Parts]) -> Self:
+        """Return the same with other layers, weights and so on.
+
+        Arrays that are this network's own are shared: they are neither copied nor looked through again. A signature
+        and a reference run that do not fit the new layers, inputs or outputs have to be replaced with them; None is
+        the default signature, and no reference run.
+
+        Raises
+        ------
+        ModelError
+            As the constructor.
+        """
+        parts: Parts = {
+            "layers": self.layers,
+            "weights": self.weights,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "signature": self.signature,
+            "source": self.source,
+            "reference_run": self.reference_run,
+        }
+        new = object.__new__(type(self))
+        new._take(parts | changes, checked=self.weights)
+        return new
+
+    def _take(self, parts: Parts, checked: Mapping[str, NDArray[Any]]) -> None:
+        """Become a network of these parts; arrays that ``checked`` holds under the same name are taken as they are."""
+        layers = tuple(typed("layers", tuple(parts["layers"]), tuple[AnyLayer, ...]))
+        inputs = tuple(typed("inputs", tuple(parts["inputs"]), tuple[AnyInput, ...])) or _default_inputs(layers)
+        layers = connect(inputs, layers)
+        outputs = tuple(typed("outputs", tuple(parts["outputs"]), tuple[Output, ...]))
+        outputs = outputs or tuple(Output("y", layer.name) for layer in layers[-1:])
+        values = infer_values(inputs, layers, outputs)
+        states = state_shapes(layers, values)
+        signature = parts["signature"] or default_signature(inputs, outputs, values)
+        signature = typed("signature", signature, Signature)
+        check_signature(signature, inputs, outputs, values, states)
+        check_handed_states(signature, layers)
+        if (run := parts["reference_run"]) is not None:
+            check_reference_run(run, signature, outputs, values, states)
+        dtypes = weight_dtypes(layers)
+        arrays = {
+            name: checked[name] if checked.get(name) is array else _frozen(array, dtypes.get(name, "float32"))
+            for name, array in parts["weights"].items()
+        }
+        check_weights(layers, arrays, checked)
+        self.__dict__.update(
+            inputs=inputs,
+            layers=layers,
+            outputs=outputs,
+            weights=MappingProxyType(arrays),
+            signature=signature,
+            source=typed("source", parts["source"] or Source(format="grurt"), Source),
+            reference_run=run,
+            values=MappingProxyType(values),
+            state_shapes=MappingProxyType(states),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a {type(self).__name__} is immutable: {name!r} cannot be set")
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(layer.kind for layer in self.layers)
+        return f"<grurt.{type(self).__name__} {kinds}: {self.parameter_count} parameters>"
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights stand for: those of the float32 model, whatever they are kept in."""
+        return sum(layer.parameter_count for layer in self.layers)
+
+    @cached_property
+    def unstreamable_reason(self) -> str | None:
+        """Why the model cannot run one timestep at a time; None if it can."""
+        return unstreamable_reason(self.layers, self.values)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
+        return fingerprint((*self.inputs, *self.layers, *self.outputs), self.weights)
+
+
+N = TypeVar("N", bound=Network)
+
+
+def once_per_network(function: Callable[[N], T]) -> Callable[[N], T]:
+    """Have a function's results kept, one for each network, for as long as the network lives.
+
+    A result must not hold the network itself. Threads that ask for one at the same time get the same one.
+    """
+    kept: dict[int, tuple[ref[Network], T]] = {}
+
+    @wraps(function)
+    def of_network(network: N) -> T:
+        key = id(network)
+        entry = kept.get(key)
+        if entry is None:
+            result = function(network)
+            entry = kept.setdefault(key, (ref(network, lambda _: kept.pop(key, None)), result))
+        return entry[1]
+
+    return of_network
+
+
+def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
+    first = layers[0].first_input("x") if layers else None
+    if first is None:
+        raise ModelError("the first layer does not say its input size: give the model's inputs")
+    return (first,)
+
+
+def _frozen(array: ArrayLike, dtype: str) -> NDArray[Any]:
+    """Return a read-only copy in a floating-point dtype; integers have to be integers, which is checked by name."""
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
+        frozen = np.array(array, dtype=dtype if dtype.startswith("float") else None, order="C")
+    frozen.flags.writeable = False
+    return frozen

@@ -1,0 +1,112 @@
+"""A reference run: what the source framework answered to a test input, kept in a model for `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.errors import InputShapeError, ModelError
+from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
+from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
+from grurt.network.text import printable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.network.inputs import Output
+    from grurt.network.value import Value
+
+Arrays = Mapping[str, "NDArray[np.generic]"]
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """Inputs, and the outputs that the source framework gave for them, by port name and in the source's shapes.
+
+    The arrays are copied, and read-only. A state port may be left out of the inputs: the run then began at the model's
+    initial state. A port may be left out of the outputs: it is not compared.
+    """
+
+    inputs: Arrays
+    outputs: Arrays
+    produced_by: str
+    """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", _frozen(self.inputs))
+        object.__setattr__(self, "outputs", _frozen(self.outputs))
+        object.__setattr__(self, "produced_by", printable(self.produced_by))
+
+
+def check_reference_run(
+    run: ReferenceRun,
+    signature: Signature,
+    outputs: Sequence[Output],
+    values: Mapping[str, Value],
+    state_shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Raise ModelError unless the arrays are what the signature's ports take and give."""
+    given = {port.name: port for port in signature.inputs}
+    answered = {port.name: port for port in signature.outputs}
+    required = {port.name for port in signature.inputs if isinstance(port, ValuePort)}
+    if missing := sorted(required - run.inputs.keys()):
+        raise ModelError(f"reference run: inputs are missing: {', '.join(missing)}")
+    if not run.outputs:
+        raise ModelError("reference run: expected at least one output, got none")
+    if unknown := sorted((run.inputs.keys() - given.keys()) | (run.outputs.keys() - answered.keys())):
+        raise ModelError(f"reference run: the signature has no such inputs or outputs: {', '.join(unknown)}")
+    shown = {output.name: values[output.value] for output in outputs}
+    lengths: dict[tuple[Axis, int], int] = {}
+    for name, array in run.inputs.items():
+        _check_array(f"reference run: input {name!r}", array, given[name], values, state_shapes, lengths)
+    for name, array in run.outputs.items():
+        _check_array(f"reference run: output {name!r}", array, answered[name], shown, state_shapes, lengths)
+
+
+def _check_array(
+    where: str,
+    array: NDArray[np.generic],
+    port: AnyPort,
+    values: Mapping[str, Value],
+    state_shapes: Mapping[str, tuple[int, ...]],
+    lengths: dict[tuple[Axis, int], int],
+) -> None:
+    """Check one array.
+
+    ``lengths`` are the sizes of the batch axis, and of each stage's time axis: the first array to have one fixes it.
+    """
+    if array.dtype != np.dtype(port.dtype):
+        raise ModelError(f"{where}: expected dtype {port.dtype}, got {array.dtype}")
+    if array.ndim != len(port.axes):
+        raise ModelError(f"{where}: expected the axes {port.axes}, got shape {array.shape}")
+    fixed = fixed_sizes(port, feature_size(port, values, state_shapes))
+    for name, length in zip(port.axes, array.shape, strict=True):
+        if length != fixed.get(name, length) or length == 0:
+            raise ModelError(f"{where}: expected {fixed.get(name, 'at least 1')} along its {name} axis, got {length}")
+    for axis, length in _shared_sizes(where, port, array.shape).items():
+        stage = values[port.value].stage if isinstance(port, ValuePort) and axis == "time" else 0
+        if length != lengths.setdefault((axis, stage), length):
+            raise ModelError(f"{where}: expected {lengths[axis, stage]} along its {axis} axis, got {length}")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise ModelError(f"{where}: expected finite numbers, got a NaN or an infinity")
+    elif isinstance(port, ValuePort) and (array.min() < 0 or array.max() >= values[port.value].size):
+        raise ModelError(f"{where}: expected tokens in [0, {values[port.value].size}), got others")
+
+
+def _shared_sizes(where: str, port: AnyPort, shape: tuple[int, ...]) -> Mapping[Axis, int]:
+    try:
+        return shared_sizes(port, shape)
+    except InputShapeError as error:
+        raise ModelError(f"{where}: {error}") from error
+
+
+def _frozen(arrays: Arrays) -> Arrays:
+    copies = {name: np.array(array, order="C") for name, array in arrays.items()}
+    for copy in copies.values():
+        copy.flags.writeable = False
+    return MappingProxyType(copies)

@@ -1,0 +1,254 @@
+"""How a model's inputs, outputs and states appear in the framework that it came from.
+
+grurt itself knows vectors per timestep. The source of a model has tensors, with a batch axis, in an axis order of its
+own, and often the recurrent state as one more input and output. A `Signature` records that, so that `Model.run` can be
+called like the source: by names, in the source's shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from grurt.errors import ModelError
+from grurt.network.text import check_name
+
+if TYPE_CHECKING:
+    from grurt.network.inputs import AnyInput, Output
+    from grurt.network.value import Value
+
+Axis = Literal["batch", "time", "feature", "state", "position", "batch_position", "one"]
+"""An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``;
+``"position"`` over parts of a vector that the source keeps apart, such as the directions of a GRU's output or the
+frequencies of a spectrum; ``"batch_position"`` is the batch axis merged with that, the batch outermost; ``"one"`` is an
+axis of size 1 without a meaning."""
+
+DType = Literal["float32", "float64", "float16", "int64", "int32"]
+
+MAX_POSITIONS = 1 << 20
+
+
+class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="value", tag_field="port"):
+    """A tensor of the source that is a model input or output.
+
+    Parameters
+    ----------
+    name
+        The source's name of the tensor.
+    value
+        Name of the model's input or output.
+    dtype
+        The source's dtype: outputs are returned in it, inputs are converted from it.
+    axes
+        Meaning of the tensor's axes, outermost first, e.g. ``("time", "batch", "feature")``. ``"batch"`` may be absent
+        (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens, and
+        from a value of size 1 whose feature axis the source squeezed away. ``"one"`` may occur any number of times.
+    positions
+        Into how many parts of equal size the value falls along the ``"position"`` axis: the value holds them one after
+        the other.
+    backwards
+        Whether the tensor holds the timesteps from the last to the first, as Keras's ``go_backwards`` makes them.
+    """
+
+    name: str
+    value: str
+    dtype: DType
+    axes: tuple[Axis, ...]
+    positions: int = 1
+    backwards: bool = False
+
+
+class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="state", tag_field="port"):
+    """A tensor of the source that is recurrent state: at the start as an input, after the last timestep as an output.
+
+    Parameters
+    ----------
+    name
+        The source's name of the tensor.
+    states
+        Names of the layers whose states it holds, in order along its ``"state"`` axis; just one where there is none.
+    dtype
+        The source's dtype.
+    axes
+        Meaning of the tensor's axes, e.g. ``("state", "batch", "feature")``.
+    positions
+        How many vectors each state has: those of a GRU that scans the time at every position of a grid.
+    groups
+        How many states lie side by side along the ``"feature"`` axis, at each place of the ``"state"`` axis: those of
+        the groups of a grouped GRU.
+    """
+
+    name: str
+    states: tuple[str, ...]
+    dtype: DType
+    axes: tuple[Axis, ...]
+    positions: int = 1
+    groups: int = 1
+
+
+class LengthsPort(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="lengths", tag_field="port"
+):
+    """An input of the source with the valid timesteps of each sequence (ONNX ``sequence_lens``, PyTorch ``lengths``).
+
+    Behind its end, a sequence's GRUs give zeros, and the layers after them what they make of zeros.
+
+    Parameters
+    ----------
+    name
+        The source's name of the tensor.
+    dtype
+        The source's dtype: ``"int64"`` or ``"int32"``.
+    axes
+        ``("batch",)``, or with axes of size 1 beside it.
+    """
+
+    name: str
+    dtype: DType
+    axes: tuple[Axis, ...]
+
+
+Port = ValuePort | StatePort
+AnyPort = Port | LengthsPort
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The source's inputs and outputs, in the source's order.
+
+    Parameters
+    ----------
+    inputs, outputs
+        The ports. At most one of the inputs is a `LengthsPort`.
+    lengths
+        The valid timesteps of each sequence, where the source fixes them as constants: it takes no other batch then.
+    """
+
+    inputs: tuple[AnyPort, ...]
+    outputs: tuple[Port, ...]
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether the source knows the lengths of padded sequences."""
+        return bool(self.lengths) or any(isinstance(port, LengthsPort) for port in self.inputs)
+
+
+def default_signature(inputs: Sequence[AnyInput], outputs: Sequence[Output], values: Mapping[str, Value]) -> Signature:
+    """Return the signature of a model that has no source: batch-first, float32 features, int64 tokens, no states."""
+    sequence: tuple[Axis, ...] = ("batch", "time", "feature")
+    return Signature(
+        tuple(
+            ValuePort(
+                name=port.name,
+                value=port.name,
+                dtype="int64" if values[port.name].tokens else "float32",
+                axes=("batch", "time") if values[port.name].tokens else sequence,
+            )
+            for port in inputs
+        ),
+        tuple(
+            ValuePort(
+                name=output.name,
+                value=output.name,
+                dtype="float32",
+                axes=sequence if values[output.value].per_step else ("batch", "feature"),
+            )
+            for output in outputs
+        ),
+    )
+
+
+def check_signature(
+    signature: Signature,
+    inputs: Sequence[AnyInput],
+    outputs: Sequence[Output],
+    values: Mapping[str, Value],
+    state_shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Raise ModelError unless the signature fits the model's inputs, outputs and states."""
+    _check_ports("inputs", signature.inputs)
+    _check_ports("outputs", signature.outputs)
+    given = sorted(port.value for port in signature.inputs if isinstance(port, ValuePort))
+    if given != sorted(port.name for port in inputs):
+        raise ModelError(f"signature: expected each model input once, got {given}")
+    states = [name for port in signature.inputs if isinstance(port, StatePort) for name in port.states]
+    if len(set(states)) != len(states):
+        raise ModelError(f"signature: expected each state in one input at most, got {sorted(states)}")
+    shown = {output.name: values[output.value] for output in outputs}
+    for ports, by_name in ((signature.inputs, values), (signature.outputs, shown)):
+        for port in ports:
+            if isinstance(port, StatePort):
+                _check_state_port(port, state_shapes)
+            elif isinstance(port, ValuePort):
+                _check_value_port(port, by_name.get(port.value))
+    _check_lengths(signature)
+
+
+def _check_lengths(signature: Signature) -> None:
+    ports = [port for port in signature.inputs if isinstance(port, LengthsPort)]
+    if len(ports) > 1 or (ports and signature.lengths):
+        raise ModelError("signature: expected the lengths of sequences once at most, as an input or as constants")
+    for port in ports:
+        if [axis for axis in port.axes if axis != "one"] != ["batch"] or not port.dtype.startswith("int"):
+            raise ModelError(f"port {port.name!r}: expected lengths of integers along a batch axis, got {port.axes}")
+    backwards = [port.name for port in signature.inputs + signature.outputs if getattr(port, "backwards", False)]
+    if backwards and signature.takes_lengths:
+        raise ModelError(f"port {backwards[0]!r}: expected timesteps in order where sequences have lengths")
+    if any(length < 1 for length in signature.lengths):
+        raise ModelError(f"signature: expected lengths of at least 1, got {signature.lengths[:20]}")
+
+
+def _check_ports(where: str, ports: Sequence[AnyPort]) -> None:
+    for port in ports:
+        check_name(port.name)
+    names = [port.name for port in ports]
+    if len(set(names)) != len(names):
+        raise ModelError(f"signature: two {where} have the same name: {sorted(names)}")
+
+
+def _check_value_port(port: ValuePort, value: Value | None) -> None:
+    if value is None:
+        raise ModelError(f"port {port.name!r}: the model has no such input or output: {port.value!r}")
+    _check_positions(port, value.size)
+    features = set() if value.tokens else {"feature", "position", "batch_position"}
+    required = set() if value.tokens or value.size == port.positions else {"feature"}
+    allowed = {"batch"} | ({"time"} if value.per_step else set()) | features
+    named = [axis for axis in port.axes if axis != "one"]
+    if len(set(named)) != len(named) or not required <= set(named) <= allowed:
+        raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
+    if port.backwards and "time" not in port.axes:
+        raise ModelError(f"port {port.name!r}: expected a time axis that goes backwards, got the axes {port.axes}")
+    if value.tokens != port.dtype.startswith("int"):
+        raise ModelError(f"port {port.name!r}: the dtype {port.dtype} does not fit the value {port.value!r}")
+
+
+def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...]]) -> None:
+    shapes = {state_shapes.get(name) for name in port.states}
+    shape = shapes.pop() if len(shapes) == 1 else None
+    if shape is None or not _is_gru_state(shape, port.positions):
+        raise ModelError(f"port {port.name!r}: expected GRU layers of one hidden size, got {port.states}")
+    _check_positions(port, math.prod(shape))
+    named = [axis for axis in port.axes if axis != "one"]
+    required = {"feature"} if len(port.states) == port.groups else {"feature", "state"}
+    allowed = {"feature", "state", "batch", "position", "batch_position"}
+    fits = port.groups >= 1 and len(port.states) % port.groups == 0
+    if not fits or len(set(named)) != len(named) or not required <= set(named) <= allowed:
+        raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit {len(port.states)} states")
+    if port.dtype.startswith("int"):
+        raise ModelError(f"port {port.name!r}: a state is of floating point, got {port.dtype}")
+
+
+def _is_gru_state(shape: tuple[int, ...], positions: int) -> bool:
+    return shape == (shape[-1],) if positions == 1 else shape == (positions, shape[-1])
+
+
+def _check_positions(port: ValuePort | StatePort, size: int) -> None:
+    """Check that a port has an axis of positions just where its value or state falls into several."""
+    axes = [axis for axis in port.axes if axis in ("position", "batch_position")]
+    if not 1 <= port.positions <= MAX_POSITIONS or size % port.positions or len(axes) != (port.positions > 1):
+        raise ModelError(f"port {port.name!r}: {port.positions} positions do not fit its axes {port.axes}, or its size")
+    if "batch_position" in axes and "batch" in port.axes:
+        raise ModelError(f"port {port.name!r}: the axes {port.axes} hold the batch twice")

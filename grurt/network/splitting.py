@@ -1,0 +1,55 @@
+"""A network of several stages taken apart: one network for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grurt.network.inputs import AnyInput, Input, Output
+from grurt.network.layers.base import weights_of
+from grurt.network.network import N, Network, once_per_network
+
+
+def stages_of(network: N) -> tuple[N, ...]:
+    """Return a network for each stage: see `Model.stages`."""
+    if not any(value.stage for value in network.values.values()):
+        return (network,)
+    return _stages(network)
+
+
+@once_per_network
+def _stages(network: N) -> tuple[N, ...]:
+    n_stages = 1 + max(value.stage for value in network.values.values())
+    return tuple(_stage(network, number) for number in range(n_stages))
+
+
+def _stage(model: N, number: int) -> N:
+    layers = [layer for layer in model.layers if model.values[layer.name].stage == number]
+    outputs = [output for output in model.outputs if model.values[output.value].stage == number]
+    for value in _handed_over(model):
+        if model.values[value].stage == number and value not in [output.value for output in outputs]:
+            outputs.append(Output(_new_name(value, [output.name for output in outputs]), value))
+    own = [layer.without_handed_state() for layer in layers]
+    inputs: list[AnyInput] = [port for port in model.inputs if model.values[port.name].stage == number]
+    read = dict.fromkeys(name for layer in own for name in layer.inputs)
+    inputs += [Input(name, model.values[name].size) for name in read if model.values[name].stage < number]
+    return model.replaced(
+        layers=own,
+        weights=weights_of(layers, model.weights),
+        inputs=inputs,
+        outputs=outputs,
+        signature=None,
+        reference_run=None,
+    )
+
+
+def _handed_over(model: Network) -> list[str]:
+    """Return the values that layers of a later stage read."""
+    stage = {name: value.stage for name, value in model.values.items()}
+    read = ((name, layer) for layer in model.layers for name in layer.inputs)
+    return list(dict.fromkeys(name for name, layer in read if stage[name] < stage[layer.name]))
+
+
+def _new_name(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name

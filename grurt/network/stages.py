@@ -1,0 +1,94 @@
+"""Sequences that begin where others ended, as a decoder's: the stages of a model, which run one after the other.
+
+Values that a layer reads side by side belong to one sequence. A sequence that reads a vector from the end of another
+one comes after it. Sequences with as many others before them make one stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from grurt.errors import ModelError
+from grurt.network.layers import AnyLayer
+from grurt.network.signature import StatePort
+
+if TYPE_CHECKING:
+    from grurt.network.signature import Signature
+    from grurt.network.value import Value
+
+MAX_STAGES = 16
+
+
+def find_stages(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict[str, int]:
+    """Return the number of the stage of every value by name, counted from 0.
+
+    Raises
+    ------
+    ModelError
+        If a sequence begins with what is known at its end, or a layer joins vectors of several stages.
+    """
+    sequence_of = _sequences(layers, values)
+    stages = dict.fromkeys(values, 0)
+    rounds = 0
+    while late := _move_late_sequences(layers, values, sequence_of, stages):
+        rounds += 1
+        if rounds >= len(set(sequence_of.values())):
+            raise ModelError(f"layer {late!r}: it reads a vector that is known only at the end of its own sequence")
+        if stages[late] >= MAX_STAGES:
+            raise ModelError(f"layer {late!r}: expected at most {MAX_STAGES} sequences one after the other")
+    for layer in layers:
+        if not values[layer.name].per_step and len({stages[name] for name in layer.inputs}) > 1:
+            raise ModelError(f"layer {layer.name!r}: it joins the ends of sequences that run one after the other")
+    return stages
+
+
+def _sequences(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dict[str, str]:
+    """Return for every value of a sequence the name of one of them, the same for all."""
+    leader = {name: name for name, value in values.items() if value.per_step}
+
+    def find(name: str) -> str:
+        while leader[name] != name:
+            leader[name] = leader[leader[name]]
+            name = leader[name]
+        return name
+
+    for layer in layers:
+        joined = [find(name) for name in (*layer.inputs, layer.name) if name in leader]
+        leader.update(dict.fromkeys(joined, joined[0]) if joined else {})
+    return {name: find(name) for name in leader}
+
+
+def _move_late_sequences(
+    layers: Iterable[AnyLayer], values: Mapping[str, Value], sequence_of: Mapping[str, str], stages: dict[str, int]
+) -> str | None:
+    """Move every sequence behind those whose ends it reads; return the name of a layer that asked for a move."""
+    late = None
+    for layer in layers:
+        ends = [stages[name] for name in layer.inputs if not values[name].per_step]
+        if values[layer.name].per_step:
+            leader = sequence_of[layer.name]
+            if ends and max(ends) >= stages[leader]:
+                stages[leader] = max(ends) + 1
+                late = layer.name
+        else:
+            stages[layer.name] = max(ends, default=stages[sequence_of.get(layer.inputs[0], layer.name)])
+    for name, leader in sequence_of.items():
+        stages[name] = stages[leader]
+    return late
+
+
+def check_handed_states(signature: Signature, layers: Iterable[AnyLayer]) -> None:
+    """Raise ModelError if the source gives a state to a GRU that gets it from another sequence."""
+    handed = handed_states(layers)
+    for port in signature.inputs:
+        for name in port.states if isinstance(port, StatePort) else ():
+            if name in handed:
+                raise ModelError(
+                    f"port {port.name!r}: the GRU {name!r} takes its initial state from {handed[name]!r}, not an input"
+                )
+
+
+def handed_states(layers: Iterable[AnyLayer]) -> dict[str, str]:
+    """Return the values that GRUs begin with, by the GRUs' names."""
+    return {layer.name: value for layer in layers if (value := layer.handed_state) is not None}

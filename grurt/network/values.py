@@ -1,0 +1,224 @@
+"""Checks a model's layers against each other and against the weights, and works out the value that each writes."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+
+from grurt.errors import ModelError
+from grurt.network.costs import costs
+from grurt.network.inputs import AnyInput, Output
+from grurt.network.layers import AnyLayer, Layer, MatrixLayer
+from grurt.network.stages import find_stages
+from grurt.network.text import check_name
+from grurt.network.value import Value
+
+T = TypeVar("T")
+
+MAX_SIZE = 1 << 20
+"""The largest size of a value or state: it bounds what a small file can make the engine allocate."""
+
+MAX_LAYERS = 1 << 12
+
+MAX_TOTAL_SIZE = 1 << 24
+"""The largest sum of the padded sizes of all values and states of a model, for the same reason."""
+
+
+def typed(where: str, description: object, type_: type[T]) -> T:
+    """Return a description with the types that its declaration promises, or raise ModelError.
+
+    msgspec checks types when it decodes, but not in a constructor; NumPy scalars become Python's own.
+    """
+    try:
+        return msgspec.convert(msgspec.to_builtins(description, enc_hook=_to_python), type_)
+    except (msgspec.ValidationError, TypeError, UnicodeError) as error:
+        raise ModelError(f"{where}: {error}") from error
+
+
+def connect(inputs: Sequence[AnyInput], layers: Iterable[AnyLayer]) -> tuple[AnyLayer, ...]:
+    """Return the layers with empty ``inputs`` filled in: the layer before, or the first model input."""
+    previous = inputs[0].name if inputs else ""
+    connected = []
+    for layer in layers:
+        connected.append(layer if layer.inputs else msgspec.structs.replace(layer, inputs=(previous,)))
+        previous = layer.name
+    return tuple(connected)
+
+
+def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs: Sequence[Output]) -> dict[str, Value]:
+    """Return every value of the model by name; raise ModelError where inputs, layers and outputs do not fit."""
+    if not inputs or not layers or not outputs:
+        raise ModelError("a model needs at least one input, one layer and one output")
+    if len(layers) > MAX_LAYERS:
+        raise ModelError(f"a model may have {MAX_LAYERS} layers, got {len(layers)}")
+    values: dict[str, Value] = {}
+    for port in inputs:
+        _check_new_name(port.name, values)
+        _check_range(f"input {port.name!r}: size", port.size, 1)
+        values[port.name] = Value(port.size, port.tokens, per_step=True)
+    for layer in layers:
+        _check_new_name(layer.name, values)
+        values[layer.name] = _layer_value(layer, values)
+    for name, stage in find_stages(layers, values).items():
+        values[name] = replace(values[name], stage=stage)
+    _check_handed_over(layers, values)
+    _check_outputs(outputs, values)
+    if (total := costs(layers, values).memory) > MAX_TOTAL_SIZE:
+        raise ModelError(f"the sizes of all values and states may add up to {MAX_TOTAL_SIZE}, got {total}")
+    return values
+
+
+def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, str]:
+    """Return the dtypes of the weights that are not float32, by name."""
+    return {f"{layer.name}.{name}": dtype for layer in layers for name, dtype in layer.weight_dtypes().items()}
+
+
+def check_weights(
+    layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray], checked: Mapping[str, np.ndarray]
+) -> None:
+    """Raise ModelError unless the weights are exactly those that the layers need, in shape, dtype and range.
+
+    The numbers in the arrays that ``checked`` holds under the same names are known to be in range.
+    """
+    expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
+    dtypes = weight_dtypes(layers)
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise ModelError(f"weights are missing: {', '.join(missing)}")
+    if unused := sorted(weights.keys() - expected.keys()):
+        raise ModelError(f"weights that no layer uses: {', '.join(unused)}")
+    for name, shape in expected.items():
+        dtype = dtypes.get(name, "float32")
+        if weights[name].dtype != dtype:
+            raise ModelError(f"weight {name}: expected {dtype}, got {weights[name].dtype}")
+        if weights[name].shape != shape:
+            raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
+        if checked.get(name) is weights[name]:
+            continue
+        if not np.isfinite(weights[name]).all():
+            raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond {dtype}")
+        if name.endswith(".variance") and (weights[name] < 0).any():
+            raise ModelError(f"weight {name}: a variance must not be negative")
+        if name.removesuffix("_scale") in dtypes and name not in dtypes and (weights[name] <= 0).any():
+            raise ModelError(f"weight {name}: a scale must be positive")
+
+
+def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
+    """Return why these layers cannot run one timestep at a time, or None if they can."""
+    for layer in layers:
+        for name in layer.inputs:
+            if values[name].stage < values[layer.name].stage:
+                return f"layer {layer.name!r} begins at the end of another sequence, {name!r}: Model.stages stream"
+    for layer in layers:
+        if layer.unstreamable_reason is not None:
+            return layer.unstreamable_reason
+    return None
+
+
+def _to_python(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected plain data, got {type(value).__name__}")
+
+
+def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
+    sources = _sources(layer, values)
+    _check_parameters(layer)
+    positions, size = layer.value_shape(tuple((source.positions, source.size) for source in sources))
+    _check_range(f"layer {layer.name!r}: size", positions * size, 1)
+    _check_range(f"layer {layer.name!r}: length of the state", math.prod(layer.state_shape(positions) or (0,)), 0)
+    if layer.needs_sequence and not sources[0].per_step:
+        raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
+    if layer.handed_state is not None and sources[-1].per_step:
+        raise ModelError(
+            f"layer {layer.name!r}: expected an initial state behind LastStep or FirstStep, "
+            f"got the sequence {layer.inputs[-1]!r}"
+        )
+    per_step = any(source.per_step for source in sources) and not layer.selects_timestep
+    return Value(size, tokens=False, per_step=per_step, positions=positions)
+
+
+def _check_handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> None:
+    for layer in layers:
+        for name in layer.inputs:
+            if values[name].stage < values[layer.name].stage and values[name].positions > 1:
+                raise ModelError(
+                    f"layer {layer.name!r}: expected a vector from the end of another sequence, "
+                    f"but {name!r} is a grid: Flatten it first"
+                )
+
+
+def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
+    fewest, most = layer.input_counts()
+    if not fewest <= len(layer.inputs) <= most:
+        wanted = f"{fewest} to {most} inputs" if fewest < most else "1 input" if most == 1 else f"{most} inputs"
+        raise ModelError(f"layer {layer.name!r}: expected {wanted}, got {len(layer.inputs)}")
+    for name in layer.inputs:
+        if name not in values:
+            raise ModelError(f"layer {layer.name!r}: its input {name!r} is neither a model input nor an earlier layer")
+        if values[name].tokens != layer.reads_tokens:
+            wanted = "tokens" if layer.reads_tokens else "features"
+            raise ModelError(f"layer {layer.name!r}: expected {wanted}, but {name!r} holds something else")
+    return [values[name] for name in layer.inputs]
+
+
+def _check_parameters(layer: Layer) -> None:
+    """Check the ranges of a layer's numbers, which its fields' types alone do not."""
+    for field in msgspec.structs.fields(layer):
+        number = getattr(layer, field.name)
+        where = f"layer {layer.name!r}: {field.name}"
+        if field.type is int:
+            _check_range(where, number, 0 if field.name in ("start", "token") else 1)
+        elif isinstance(number, float):
+            _check_finite(where, number)
+            if field.name in ("epsilon", "clip") and np.float32(number) <= 0:
+                raise ModelError(f"{where} must be positive in float32, got {number}")
+        elif isinstance(number, msgspec.Struct):
+            _check_function(where, number)
+    if isinstance(layer, MatrixLayer):
+        layer.check_format()
+
+
+def _check_function(where: str, function: msgspec.Struct) -> None:
+    for name in function.__struct_fields__:
+        value = getattr(function, name)
+        if isinstance(value, int | float):
+            _check_finite(f"{where}.{name}", value)
+    if (contradiction := getattr(function, "contradiction", None)) is not None:
+        raise ModelError(f"{where}: {contradiction}")
+
+
+def _check_finite(where: str, number: float) -> None:
+    if not math.isfinite(number) or abs(number) > float(np.finfo(np.float32).max):
+        raise ModelError(f"{where} must be a finite float32, got {number}")
+
+
+def _check_range(where: str, number: int, minimum: int) -> None:
+    if not minimum <= number <= MAX_SIZE:
+        raise ModelError(f"{where} must be in [{minimum}, {MAX_SIZE}], got {number}")
+
+
+def _check_new_name(name: str, values: Mapping[str, Value]) -> None:
+    check_name(name)
+    if name in values:
+        raise ModelError(f"the name {name!r} is used twice")
+
+
+def _check_outputs(outputs: Sequence[Output], values: Mapping[str, Value]) -> None:
+    names = set()
+    for output in outputs:
+        check_name(output.name)
+        if output.name in names:
+            raise ModelError(f"two outputs have the name {output.name!r}")
+        names.add(output.name)
+        if output.value not in values:
+            raise ModelError(f"output {output.name!r}: there is no value {output.value!r}")
+        if values[output.value].tokens:
+            raise ModelError(f"output {output.name!r}: the value {output.value!r} holds tokens, not features")
+        if (positions := values[output.value].positions) > 1:
+            raise ModelError(
+                f"output {output.name!r}: expected a value of single vectors, but {output.value!r} is a grid of "
+                f"{positions} positions: Flatten it first"
+            )

@@ -1,0 +1,31 @@
+"""Versions of what is kept: which one a thing needs, and which ones this release reads.
+
+Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
+
+======== ======= ==============================================================
+kept     version can also say
+======== ======= ==============================================================
+file     1       everything but what stands below
+file     2       layers of the kind ``rms_norm``
+snapshot 1       states in float32
+======== ======= ==============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grurt.network.layers import AnyLayer
+
+FILE_VERSION = 2
+"""The newest version of ``.grurt`` files: all up to it are read."""
+
+SNAPSHOT_VERSION = 1
+"""The version of snapshots."""
+
+
+def file_version(layers: Iterable[AnyLayer]) -> int:
+    """Return the lowest version of a file that can hold these layers."""
+    return max((layer.file_version for layer in layers), default=1)

@@ -1,0 +1,74 @@
+"""From a user's inputs to the arrays that the kernels read, and the arrays that they write: for streams and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.lowering.plan import Plan, PlanPort
+from grurt.runtime import arrays
+
+Floats = NDArray[np.float32]
+Inputs = ArrayLike | Mapping[str, ArrayLike]
+Outputs = Floats | Any
+"""A model's only output, or a dict of several by name. ``Any`` spares those who know which a cast at every call."""
+
+Lead = tuple[int | str, ...]
+"""Axes of an input before its features: a number, or a name where any size will do if all inputs have the same."""
+
+
+def convert_inputs(where: str, plan: Plan, xs: Inputs, lead: Lead) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
+    """Return contiguous arrays in the plan's order, ``(*lead, size)`` or for tokens ``(*lead,)``, and lead's sizes."""
+    inputs = [_convert(where, port, x, lead) for port, x in _pair(where, plan, xs)]
+    sizes = inputs[0].shape[: len(lead)]
+    for port, array in zip(plan.inputs, inputs, strict=True):
+        if array.shape[: len(lead)] != sizes:
+            raise InputShapeError(
+                f"{where}: expected {sizes[-1]} timesteps of every input, "
+                f"got {array.shape[len(lead) - 1]} of {port.name!r}"
+            )
+    return inputs, sizes
+
+
+def _pair(where: str, plan: Plan, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]]:
+    names = [port.name for port in plan.inputs]
+    if not isinstance(xs, Mapping):
+        if len(names) > 1:
+            raise InputTypeError(f"{where}: expected a mapping with the inputs {names}, got {type(xs).__name__}")
+        return [(plan.inputs[0], xs)]
+    if xs.keys() != set(names):
+        raise InputShapeError(f"{where}: expected the inputs {names}, got {list(xs)}")
+    return [(port, xs[port.name]) for port in plan.inputs]
+
+
+def _convert(where: str, port: PlanPort, x: ArrayLike, lead: Lead) -> NDArray[Any]:
+    array: NDArray[Any] = (arrays.tokens if port.tokens else arrays.features)(where, x)
+    kind = "a token id" if port.tokens else "an input"
+    arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, lead if port.tokens else (*lead, port.size))
+    return array
+
+
+def make_outputs(
+    where: str, plan: Plan, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[NDArray[Any]]
+) -> list[Floats]:
+    """Return the arrays ``(*lead, size)`` to write to: ``out``, if it is given and fits, or new ones."""
+    if out is None:
+        return [np.empty((*lead, port.size), np.float32) for port in plan.outputs]
+    if len(plan.outputs) > 1:
+        raise InputTypeError(f"{where}: out is for models of one output; this one has {len(plan.outputs)}")
+    checked = arrays.expect_output(where, out, (*lead, plan.outputs[0].size))
+    # One timestep is read before its answer is written.
+    if lead and any(np.may_share_memory(checked, array) for array in inputs):
+        raise InputValueError(f"{where}: expected out not to overlap the input")
+    return [checked]
+
+
+def present(plan: Plan, outputs: list[Floats]) -> Outputs:
+    """Return a model's only output, or a dict of several by name."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}

@@ -1,0 +1,231 @@
+"""The memory that one run of a plan works in, and the call into the kernels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
+from grurt.kernels import codes, fields
+from grurt.lowering.lower import plan_of
+from grurt.lowering.plan import Plan, aligned_zeros
+from grurt.runtime.engine import entry_point
+from grurt.runtime.states import States
+
+if TYPE_CHECKING:
+    from grurt.network.network import Network
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+BLOCK_FLOATS = 1 << 18
+"""Scratch memory of a block of rows, in float32: 1 MiB, about half of today's level-2 caches."""
+MAX_BLOCK_ROWS = 64
+"""Rows of a block: enough that reading the weights once for all of them costs little."""
+MAX_STEPS = 256
+"""Timesteps of a call into the kernels at first: Ctrl-C is noticed between two calls, so longer runs take several."""
+FUNCTION_WORK = 16
+"""Multiplications that take as long as what is done to one number of a timestep besides: functions, copies."""
+SHORT_CALL = 0.02
+"""Seconds. After a call that took less, the next one has twice as many timesteps."""
+
+_BUSY = (
+    "another thread is using this stream or pool: expected one thread at a time; give each thread a stream of its own"
+)
+_BUSY_SLOT = codes.CONTEXT_BUSY
+
+
+def refuses(nonfinite: str) -> bool:
+    """Return whether NaN and infinity are refused; raise InputValueError unless it is said in one of the two words."""
+    if nonfinite not in ("refuse", "propagate"):
+        raise InputValueError(f'nonfinite: expected "refuse" or "propagate", got {nonfinite!r}')
+    return nonfinite == "refuse"
+
+
+def streaming_context(model: Network, states: States, nonfinite: str) -> Context:
+    """Return a context that gives an answer at every timestep; raise StreamingError if the model cannot."""
+    if reason := model.unstreamable_reason:
+        raise StreamingError(f"the model cannot stream: {reason}; use Model.run on whole sequences")
+    return Context(plan_of(model), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
+
+
+class Context:
+    """Scratch memory and table of addresses: what one thread at a time needs to run a plan.
+
+    Parameters
+    ----------
+    plan
+        What is run.
+    states
+        The states that are advanced.
+    whole_sequence
+        Whether values behind LastStep and FirstStep are wanted once, at the end, or at every timestep.
+    refuse_nonfinite
+        Whether a NaN or infinity in an input is refused.
+    """
+
+    def __init__(self, plan: Plan, states: States, *, whole_sequence: bool, refuse_nonfinite: bool) -> None:
+        self.plan = plan
+        self.advance = entry_point()
+        self.array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * (len(plan.inputs) + len(plan.outputs)), np.int64)
+        self.slots = self.array.data
+        """The same numbers: Python reads and writes one of them three times as fast."""
+        self.array[codes.CONTEXT_OPS] = plan.operations.ctypes.data
+        self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
+        self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
+        self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
+        self.array[codes.CONTEXT_STATE_SIZE] = plan.initial_state.size
+        self.array[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
+        self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
+        self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
+        self.array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
+        self.array[codes.CONTEXT_BY_ADDRESS] = id(fields.BY_ADDRESS)
+        if plan.is_plain and fields.array_layout_is_known():
+            self.array[codes.CONTEXT_ARRAY_TYPE] = fields.ARRAY_TYPE_ADDRESS
+            self.array[codes.CONTEXT_FLOAT32] = fields.FLOAT32_ADDRESS
+            self.array[codes.CONTEXT_INT64] = fields.INT64_ADDRESS
+        for index, port in enumerate(plan.inputs + plan.outputs):
+            slots = self._port_slots(index)
+            slots[codes.PORT_SIZE] = port.size
+            slots[codes.PORT_IS_TOKENS] = port.tokens
+            slots[codes.PORT_VALUE] = port.offset
+            slots[codes.PORT_STRIDE] = port.stride
+            slots[codes.PORT_SINGLE] = port.single
+        self.addressed = (states.buffer, states.steps)
+        """What must stay alive, because the array holds addresses of it."""
+        self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
+        self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
+        self.reserve(1)
+
+    def _port_slots(self, index: int) -> NDArray[np.int64]:
+        start = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
+        return self.array[start : start + codes.PORT_SLOTS]
+
+    def reserve(self, rows: int) -> None:
+        """Make room in scratch memory for blocks of at least ``rows`` timesteps."""
+        if rows > self.array[codes.CONTEXT_CAPACITY]:
+            scratch = aligned_zeros(rows * self.plan.row_size)
+            self.array[codes.CONTEXT_SCRATCH] = scratch.ctypes.data
+            self.array[codes.CONTEXT_CAPACITY] = rows
+            self._scratch = scratch
+
+    def reserve_block(self, n_steps: int) -> None:
+        """Make room for a run of ``n_steps`` timesteps, in blocks whose scratch memory stays in the cache."""
+        self.reserve(min(n_steps, self._block_rows()))
+
+    def _block_rows(self) -> int:
+        return int(max(4, min(MAX_BLOCK_ROWS, BLOCK_FLOATS // max(1, self.plan.row_size)))) // 4 * 4
+
+    def run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> None:
+        """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports.
+
+        Raises ConcurrentUseError, or InputValueError for what an input holds. An exception from a signal ends the run
+        between two calls into the kernels: the states are then those after some of the timesteps.
+        """
+        status = self.exclusively(self._run, inputs, outputs, n_steps)
+        if status != codes.OK:
+            self.raise_fault(status, inputs)
+
+    def _run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> int:
+        self.reserve_block(n_steps)
+        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
+        if n_steps <= MAX_STEPS or n_steps <= self.slots[codes.CONTEXT_CAPACITY]:
+            return self.call()
+        try:
+            self.slots[codes.CONTEXT_PHASE] = codes.CHECK
+            status = self.call()
+            self.slots[codes.CONTEXT_PHASE] = codes.RUN
+            if status == codes.OK:
+                self._run_in_calls(inputs, outputs, n_steps)
+        finally:
+            self.slots[codes.CONTEXT_PHASE] = codes.CHECK_AND_RUN
+        return status
+
+    def _run_in_calls(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int
+    ) -> None:
+        """Run timesteps that are checked, so many at a time that a call is short, and few that its costs count."""
+        start, size = 0, MAX_STEPS
+        while start < n_steps:
+            stop = min(start + size, n_steps)
+            part = [array[start:stop] for array in inputs]
+            for port, output in zip(self.plan.outputs, outputs, strict=True):
+                single = port.single and self.slots[codes.CONTEXT_WHOLE_SEQUENCE]
+                part.append(output if single else output[start:stop])
+            self.bind([array.ctypes.data for array in part], stop - start)
+            begun = time.perf_counter()
+            self.call()
+            if time.perf_counter() - begun < SHORT_CALL:
+                size *= 2
+            start = stop
+
+    def bind(self, addresses: Sequence[int], n_steps: int) -> None:
+        """Set the memory of inputs and outputs, in the plan's order, and the number of timesteps of the next call."""
+        slots, slot = self.slots, codes.CONTEXT_PORTS + codes.PORT_ADDRESS
+        for address in addresses:
+            slots[slot] = address
+            slot += codes.PORT_SLOTS
+        slots[codes.CONTEXT_N_STEPS] = n_steps
+
+    def bind_streams(self, address: int, n_streams: int) -> None:
+        """Set the streams of the next call, int64 at an address."""
+        self.array[codes.CONTEXT_STREAMS] = address
+        self.array[codes.CONTEXT_N_STREAMS] = n_streams
+        self.array[codes.CONTEXT_CALL] += 1
+
+    def use_streams(self, n_streams: int) -> None:
+        """Advance stream 0, 1, ... of the states from now on, side by side."""
+        self._streams = (np.arange(n_streams), np.zeros(n_streams, np.int64), np.zeros(n_streams, np.int64))
+        _, last_call, checked = self._streams
+        self.array[codes.CONTEXT_LAST_CALL] = last_call.ctypes.data
+        self.array[codes.CONTEXT_OWN_STREAMS] = checked.ctypes.data
+        self.array[codes.CONTEXT_N_SLOTS] = n_streams
+
+    def run_streams(
+        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_streams: int, n_steps: int
+    ) -> int:
+        """Run ``n_steps`` timesteps of the first streams, ``(n_streams, n_steps, ...)``; return the kernels' status."""
+        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
+        self.bind_streams(self._streams[0].ctypes.data, n_streams)
+        return self.call()
+
+    def exclusively(self, work: Callable[[*Arguments], T], *args: *Arguments) -> T:
+        """Return what ``work`` does, during which every other thread gets a ConcurrentUseError.
+
+        Raises ConcurrentUseError if another thread is inside already: nothing has been done then.
+        """
+        slots = self.slots
+        # Nothing is called between the look, the change and the try: so neither another thread of Python nor an
+        # exception from a signal can come between them.
+        if slots[_BUSY_SLOT]:
+            raise ConcurrentUseError(_BUSY)
+        slots[_BUSY_SLOT] = codes.CLAIMED
+        try:
+            return work(*args)
+        finally:
+            slots[_BUSY_SLOT] = codes.IDLE
+
+    def call(self) -> int:
+        """Enter the kernels, and return their status."""
+        return self.advance(self.array, fields.BY_ADDRESS, fields.BY_ADDRESS, fields.BY_ADDRESS)
+
+    def raise_fault(self, status: int, inputs: Sequence[NDArray[Any]]) -> NoReturn:
+        """Raise the exception for a status of the kernels other than OK and NOT_PLAIN."""
+        if status == codes.BUSY:
+            raise ConcurrentUseError(_BUSY)
+        number = int(self.array[codes.CONTEXT_FAULT_PORT])
+        port, array = self.plan.inputs[number], inputs[number]
+        index = int(self.array[codes.CONTEXT_FAULT_INDEX])
+        place = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
+        where = f"input {port.name!r}" + (f" at [{place}]" if place else "")
+        found = array.reshape(-1)[index]
+        if status == codes.TOKEN_OUT_OF_RANGE:
+            raise InputValueError(f"{where}: expected a token id in [0, {port.size}), got {found}")
+        raise InputValueError(
+            f"{where}: expected finite numbers, got {found}; "
+            f'clean the input, or compute with it: nonfinite="propagate" (`grurt run --nonfinite propagate`)'
+        )

@@ -1,0 +1,368 @@
+"""A pool: many streams of one model, advanced together, several of them to each read of the weights."""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, starmap
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
+from grurt.kernels import codes
+from grurt.lowering.lower import plan_of
+from grurt.runtime import arrays, snapshot
+from grurt.runtime.binding import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.context import MAX_BLOCK_ROWS, refuses, streaming_context
+from grurt.runtime.states import States, check_states
+from grurt.runtime.team import Team
+
+if TYPE_CHECKING:
+    from grurt.network.network import Network, Nonfinite
+
+Ids = Sequence[Hashable] | NDArray[np.integer[Any]] | Any
+T = TypeVar("T")
+
+_FLOAT32 = np.dtype(np.float32)
+_NEXT = object()
+_NO_IDS = np.zeros(0, np.int64)
+_FREE = -1
+
+
+class StreamPool:
+    """Many sequences in progress: made by `Model.pool`.
+
+    Each stream has an id, and is at the model's initial state when it is added. A call of `step` or `run` advances
+    those streams that it names; the answers have the same bits as those of single streams. A pool belongs to one
+    thread at a time, whatever number of threads it uses itself: a second one gets a ConcurrentUseError.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grurt
+    >>> model = grurt.Model(
+    ...     layers=[grurt.GRU(name="gru", input_size=2, hidden_size=3, bias=False)],
+    ...     weights={"gru.weight_ih": np.ones((9, 2)), "gru.weight_hh": np.ones((9, 3))},
+    ... )
+    >>> pool = model.pool(10_000)
+    >>> pool.step([7, 1234], np.zeros((2, 2), np.float32)).shape
+    (2, 3)
+    >>> pool.steps(7), pool.steps(8)
+    (1, 0)
+    >>> callers = model.pool(["alice", "bob"])
+    >>> callers.run(["bob"], np.zeros((1, 50, 2), np.float32)).shape
+    (1, 50, 3)
+    """
+
+    _states: States
+    _last_call: NDArray[np.int64]
+    """Of each slot the number of the last call that it was in; `_FREE` where there is no stream."""
+    _own_streams: NDArray[np.int64]
+    _free: list[int]
+    """Slots without a stream, the next one last."""
+
+    def __init__(
+        self,
+        model: Network,
+        streams: SupportsIndex | Iterable[Hashable],
+        *,
+        threads: int = 1,
+        nonfinite: Nonfinite = "refuse",
+    ) -> None:
+        if threads < 1:
+            raise InputValueError(f"Model.pool: expected at least 1 thread, got {threads}")
+        n_slots = operator.index(streams) if isinstance(streams, SupportsIndex) else 0
+        if n_slots < 0:
+            raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
+        self._model = model
+        self._refuse_nonfinite = refuses(nonfinite)
+        plan = plan_of(model)
+        states = States(plan, n_slots)
+        self._output_size = plan.outputs[0].size
+        self._front = streaming_context(model, states, nonfinite)
+        self._members = [streaming_context(model, states, nonfinite) for _ in range(threads - 1)]
+        self._use(states, np.zeros(n_slots, np.int64), [])
+        for context in (self._front, *self._members):
+            context.reserve_block(MAX_BLOCK_ROWS)
+        self._team = Team(self._front, self._members) if self._members else None
+        self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, SupportsIndex) else {}
+        if not isinstance(streams, SupportsIndex):
+            for name in streams:
+                self.add(name)
+
+    def _use(self, states: States, last_call: NDArray[np.int64], free: list[int]) -> None:
+        """Hold other streams from now on: all at once, so that an exception from a signal leaves the old or the new."""
+        own_streams = np.zeros(max(1, len(last_call)), np.int64)
+        contexts = (self._front, *self._members)
+        numbers = {
+            codes.CONTEXT_STATES: states.buffer.ctypes.data,
+            codes.CONTEXT_STEPS_DONE: states.steps.ctypes.data,
+            codes.CONTEXT_LAST_CALL: last_call.ctypes.data,
+            codes.CONTEXT_OWN_STREAMS: own_streams.ctypes.data,
+            codes.CONTEXT_N_SLOTS: len(last_call),
+        }
+        slots = [(context.slots, slot, number) for context in contexts for slot, number in numbers.items()]
+        attributes: list[tuple[object, str, object]] = [
+            *((context, "addressed", (states.buffer, states.steps)) for context in contexts),
+            (self, "_states", states),
+            (self, "_last_call", last_call),
+            (self, "_own_streams", own_streams),
+            (self, "_free", free),
+        ]
+        # One call into C: signals are not looked at in between.
+        deque(chain(starmap(operator.setitem, slots), starmap(setattr, attributes)), maxlen=0)
+
+    @property
+    def model(self) -> Network:
+        """The model that the streams run."""
+        return self._model
+
+    def __repr__(self) -> str:
+        return f"<grurt.StreamPool of {len(self)} streams of {self._model!r}>"
+
+    def __len__(self) -> int:
+        """How many streams there are."""
+        return len(self._last_call) - len(self._free)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        """Iterate over the ids of the streams."""
+        if self._slot_of_name is not None:
+            return iter(self._slot_of_name)
+        return iter(np.flatnonzero(self._last_call != _FREE).tolist())
+
+    def __contains__(self, stream_id: object) -> bool:
+        """Whether there is a stream of this id."""
+        if self._slot_of_name is not None:
+            try:
+                return stream_id in self._slot_of_name
+            except TypeError:  # a list, or a tuple that holds one
+                return False
+        if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
+            return False
+        return bool(0 <= stream_id < len(self._last_call) and self._last_call[stream_id] != _FREE)
+
+    def add(self, stream_id: Hashable = _NEXT) -> Hashable:
+        """Add a stream at the model's initial state, and return its id.
+
+        Parameters
+        ----------
+        stream_id
+            Any hashable; left out in a pool of numbered streams, which takes the number of a stream that was dropped,
+            or the next.
+
+        Raises
+        ------
+        StreamIdError
+            If there is such a stream already, or the pool numbers its streams itself.
+        """
+        return self._front.exclusively(self._add, stream_id)
+
+    def _add(self, stream_id: Hashable) -> Hashable:
+        self._settle()
+        if self._slot_of_name is None:
+            if stream_id is not _NEXT:
+                raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
+            return self._take_slot()
+        if stream_id is _NEXT:
+            raise StreamIdError("StreamPool.add: this pool names its streams: expected an id, got none")
+        if stream_id in self._slot_of_name:
+            raise StreamIdError(f"StreamPool.add: there is a stream {stream_id!r} already: drop it first")
+        self._slot_of_name[stream_id] = self._take_slot()
+        return stream_id
+
+    def _take_slot(self) -> int:
+        if not self._free:
+            self._grow()
+        slot = self._free[-1]
+        self._states.reset(slot)
+        self._last_call[slot] = 0
+        del self._free[-1]
+        return slot
+
+    def _grow(self) -> None:
+        """Make room for twice as many streams."""
+        size = len(self._last_call)
+        larger = max(16, 2 * size)
+        last_call = np.concatenate([self._last_call, np.full(larger - size, _FREE)])
+        self._use(self._states.grown(larger), last_call, list(range(larger - 1, size - 1, -1)))
+
+    def drop(self, stream_id: Hashable) -> None:
+        """Remove a stream. Raises StreamIdError if there is none."""
+        self._at(lambda slot: self._drop(slot, stream_id), "StreamPool.drop", stream_id)
+
+    def _drop(self, slot: int, stream_id: Hashable) -> None:
+        if self._slot_of_name is not None:
+            del self._slot_of_name[stream_id]
+        self._last_call[slot] = _FREE
+        self._free.append(slot)
+
+    def step(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
+        """Advance some streams by one timestep each.
+
+        Parameters
+        ----------
+        ids
+            Which streams, each once, ``(n_streams,)``. In a pool of numbered streams an integer array is quickest.
+        xs
+            Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes and mappings
+            as in `Stream.step`.
+        out
+            Where to write the answers: float32 ``(n_streams, output_size)``, C-contiguous, not overlapping ``xs``.
+
+        Returns
+        -------
+        The answers ``(n_streams, output_size)``, float32: ``out``, or a new array that is the caller's own.
+
+        Raises
+        ------
+        StreamIdError
+            If there is no such stream, or it is named twice.
+        InputShapeError, InputTypeError, InputValueError
+            As in `Stream.step`. In any case, no stream has been advanced.
+        """
+        if self._takes_plain(ids, xs, 2):
+            y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
+            if self._run_plain("StreamPool.step", ids, xs, y):
+                return y
+        return self._run("StreamPool.step", ids, xs, out, ())
+
+    def run(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
+        """Advance some streams by a block of timesteps: inputs ``(n_streams, n_steps, input_size)``, answers likewise.
+
+        The parameters, the errors and the bits are those of so many calls of `step`.
+        """
+        if out is not None and self._takes_plain(ids, xs, 3) and self._run_plain("StreamPool.run", ids, xs, out):
+            return out
+        return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
+
+    def _takes_plain(self, ids: Ids, xs: Any, n_dimensions: int) -> bool:
+        """Whether the kernels may be offered a call as it is: arrays, and ids that are numbers of streams."""
+        return (
+            self._slot_of_name is None
+            and type(ids) is np.ndarray
+            and ids.ndim == 1
+            and type(xs) is np.ndarray
+            and xs.ndim == n_dimensions
+        )
+
+    def _run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
+        """Run if the kernels can take these objects as they are; return whether they did."""
+        front = self._front
+        if self._team is None:
+            status = front.advance(front.array, xs, y, ids)
+        else:
+            status = front.exclusively(self._lead, self._team, xs, y, ids)
+        if status == codes.NOT_PLAIN:
+            return False
+        if status != codes.OK:
+            self._raise_fault(where, status, [np.asarray(xs)], ids)
+        return True
+
+    def _lead(self, team: Team, xs: Any, y: Any, ids: Ids) -> int:
+        return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=self._own_streams)
+
+    def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
+        if not isinstance(ids, Sequence) and (not isinstance(ids, np.ndarray) or ids.ndim == 0):
+            raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
+        plan = self._front.plan
+        inputs, sizes = convert_inputs(where, plan, xs, (len(ids), *lead))
+        outputs = make_outputs(where, plan, out, sizes, inputs)
+        status = self._front.exclusively(self._run_bound, where, ids, (*inputs, *outputs), sizes[1] if lead else 1)
+        if status != codes.OK:
+            self._raise_fault(where, status, inputs, ids)
+        return present(plan, outputs)
+
+    def _run_bound(self, where: str, ids: Ids, memory: Sequence[NDArray[Any]], n_steps: int) -> int:
+        slots = self._slots(where, ids)
+        self._settle()
+        self._front.bind([array.ctypes.data for array in memory], n_steps)
+        self._front.bind_streams(slots.ctypes.data, len(slots))
+        if self._team is None:
+            return self._front.call()
+        return self._team.lead(self._front.call, memory=(memory, slots, self._own_streams))
+
+    def _settle(self) -> None:
+        if self._team is not None:
+            self._team.settle()
+
+    def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
+        if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
+            index = self._front.array[codes.CONTEXT_FAULT_INDEX]
+            fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
+            raise StreamIdError(f"{where}: ids[{index}] is {ids[index]!r}: {fault}")
+        if status != codes.OK:
+            self._front.raise_fault(status, inputs)
+
+    def _slots(self, where: str, ids: Any) -> NDArray[np.int64]:
+        if self._slot_of_name is not None:
+            return np.array([self._slot(where, stream_id) for stream_id in ids], np.int64)
+        try:
+            slots = arrays.integers(where, ids, "integers, as this pool numbers its streams") if len(ids) else _NO_IDS
+        except InputTypeError as error:
+            raise StreamIdError(str(error)) from None
+        if slots.ndim != 1:
+            raise InputShapeError(f"{where}: expected ids of shape (n_streams,), got {slots.shape}")
+        return slots
+
+    def _slot(self, where: str, stream_id: Hashable) -> int:
+        if stream_id not in self:
+            raise StreamIdError(f"{where}: there is no stream {stream_id!r}")
+        if self._slot_of_name is not None:
+            return self._slot_of_name[stream_id]
+        return int(cast("int", stream_id))
+
+    def _at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
+        """Return what ``work`` does with a stream's slot; from the look-up on, the pool belongs to this thread."""
+        return self._front.exclusively(self._work_at, work, where, stream_id)
+
+    def _work_at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
+        self._settle()
+        return work(self._slot(where, stream_id))
+
+    def reset(self, stream_id: Hashable) -> None:
+        """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
+        self._at(lambda slot: self._states.reset(slot), "StreamPool.reset", stream_id)
+
+    def steps(self, stream_id: Hashable) -> int:
+        """Return a stream's timesteps since its last reset. Raises StreamIdError if there is none."""
+        return self._at(lambda slot: int(self._states.steps[slot]), "StreamPool.steps", stream_id)
+
+    def state(self, stream_id: Hashable) -> dict[str, Floats]:
+        """Return copies of a stream's states, as `Stream.state`. Raises StreamIdError if there is none."""
+        return self._at(lambda slot: self._states.read_all(slot), "StreamPool.state", stream_id)
+
+    def set_state(self, stream_id: Hashable, states: Mapping[str, ArrayLike]) -> None:
+        """Replace those of a stream's states that the mapping names.
+
+        Raises
+        ------
+        StreamIdError, InputShapeError, InputTypeError, InputValueError
+            If there is no such stream, or a state does not fit. No state has changed then.
+        """
+        where = "StreamPool.set_state"
+        checked = check_states(where, self._model.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
+        self._at(lambda slot: self._states.write_all(slot, None, checked), where, stream_id)
+
+    def snapshot(self, stream_id: Hashable) -> bytes:
+        """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
+        whole = self._at(lambda slot: self._states.read_whole(slot), "StreamPool.snapshot", stream_id)
+        return snapshot.pack(self._model.fingerprint, *whole)
+
+    def restore(self, stream_id: Hashable, saved: bytes) -> None:
+        """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
+
+        Raises
+        ------
+        StreamIdError, SnapshotError
+            If there is no such stream, or the snapshot does not fit. The state is then what it was before.
+        """
+        steps, states = snapshot.unpack(
+            saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._refuse_nonfinite
+        )
+        self._at(lambda slot: self._states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")

@@ -1,0 +1,184 @@
+"""Whole sequences: what `Model.run` does, from plain arrays or in the source framework's own names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.lowering.lower import plan_of
+from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
+from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
+from grurt.network.splitting import stages_of
+from grurt.network.stages import handed_states
+from grurt.runtime import arrays
+from grurt.runtime.batch import Batch
+from grurt.runtime.tails import fill_padding
+
+if TYPE_CHECKING:
+    from grurt.network.network import Network, Nonfinite
+
+Array = NDArray[Any]
+
+
+def run_arrays(
+    model: Network, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
+) -> Array | dict[str, Array]:
+    """Run one sequence, or a batch of them, from one array: see `Model.run`."""
+    if len(model.inputs) != 1:
+        names = [port.name for port in model.inputs]
+        raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
+    plan = plan_of(model)
+    port = plan.inputs[0]
+    array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs)
+    sequence: tuple[int | str, ...] = ("n_steps",) if port.tokens else ("n_steps", port.size)
+    is_batch = array.ndim == len(sequence) + 1
+    arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
+    if lengths is not None and not is_batch:
+        raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
+    batched = array if is_batch else array[np.newaxis]
+    batch = Batch(model, nonfinite, len(batched), batched.shape[1], lengths)
+    batch.run([batched], {})
+    outputs = batch.outputs if is_batch else [output[0] for output in batch.outputs]
+    if len(outputs) == 1:
+        return outputs[0]
+    return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}
+
+
+def run_mapping(
+    model: Network, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None, nonfinite: Nonfinite
+) -> dict[str, Array]:
+    """Run from and to tensors as the model's source has them: see `Model.run`."""
+    ports = {port.name: port for port in model.signature.inputs}
+    if unknown := sorted(xs.keys() - ports.keys()):
+        raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {', '.join(map(repr, unknown))}")
+    tensors = {name: _input_tensor(model, ports[name], value) for name, value in xs.items()}
+    sizes = _common_sizes(model, tensors)
+    values: dict[str, Array] = {}
+    states: dict[str, Array] = {}
+    for name, tensor in tensors.items():
+        port = ports[name]
+        if isinstance(port, ValuePort):
+            values[port.value] = batch_first(port, tensor)
+        elif isinstance(port, LengthsPort):
+            lengths = _only_lengths(name, lengths, batch_first(port, tensor))
+        else:
+            stacked = batch_first(port, tensor)
+            _check_finite(name, stacked, nonfinite)
+            states |= dict(zip(port.states, stacked, strict=True))
+    missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
+    if missing:
+        raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
+    wanted = [name for port in model.signature.outputs if isinstance(port, StatePort) for name in port.states]
+    if lengths is None and model.signature.lengths:
+        lengths = model.signature.lengths
+    by_name, final_states = _run_stages(model, sizes, values, states, lengths, wanted, nonfinite)
+    return {port.name: _output_tensor(port, by_name, final_states) for port in model.signature.outputs}
+
+
+def _run_stages(
+    model: Network,
+    sizes: Mapping[str, int],
+    inputs: Mapping[str, Array],
+    states: Mapping[str, Array],
+    lengths: ArrayLike | None,
+    wanted_states: Sequence[str],
+    nonfinite: Nonfinite,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Run one stage after the other; return outputs by name, and final states by layer."""
+    known = dict(inputs)
+    final_states: dict[str, Array] = {}
+    handed = handed_states(model.layers)
+    for number, stage in enumerate(stages_of(model)):
+        n_steps = sizes.get(_time(number), 1)
+        wanted = [name for name in wanted_states if name in stage.state_shapes]
+        batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
+        initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
+        initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
+        sequences = [
+            known[port.name] if model.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
+            for port in stage.inputs
+        ]
+        batch.run(sequences, initial)
+        if number == 0 and model.signature.takes_lengths:
+            given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
+            answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
+            fill_padding(stage, given, batch.lengths, answers, partial(run_mapping, lengths=None, nonfinite=nonfinite))
+        known |= {output.value: array for output, array in zip(stage.outputs, batch.outputs, strict=True)}
+        final_states |= batch.final_states
+    return {output.name: known[output.value] for output in model.outputs}, final_states
+
+
+def _time(stage: int) -> str:
+    return f"time of stage {stage}" if stage else "time"
+
+
+def _only_lengths(name: str, given: ArrayLike | None, lengths: Array) -> Array:
+    if given is not None:
+        raise InputShapeError(f"Model.run: expected lengths once, got the argument and the input {name!r}")
+    return lengths
+
+
+def _input_tensor(model: Network, port: AnyPort, value: ArrayLike) -> Array:
+    """Convert a source's tensor to the engine's dtype, and check its shape but for batch and time."""
+    where = f"Model.run: input {port.name!r}"
+    if isinstance(port, LengthsPort):
+        tensor: Array = arrays.integers(where, value, "integer lengths")
+    else:
+        tokens = isinstance(port, ValuePort) and model.values[port.value].tokens
+        tensor = (arrays.tokens if tokens else arrays.features)(where, value)
+    fixed = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
+    arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
+    return tensor
+
+
+def _common_sizes(model: Network, tensors: Mapping[str, Array]) -> dict[str, int]:
+    """Return the sizes of the batch and time axes, on which all tensors must agree; a lacking axis has size 1.
+
+    Each stage of the model has a time of its own.
+    """
+    ports = {port.name: port for port in model.signature.inputs}
+    times = {
+        name: _time(model.values[port.value].stage) if isinstance(port, ValuePort) else None
+        for name, port in ports.items()
+    }
+    shared = {
+        name: {times[name] or axis if axis == "time" else axis: size for axis, size in found.items()}
+        for name, tensor in tensors.items()
+        for found in [shared_sizes(ports[name], tensor.shape)]
+    }
+    sizes: dict[str, int] = {}
+    owners: dict[str, str] = {}
+    for name, own in shared.items():
+        for axis, size in own.items():
+            if sizes.setdefault(axis, size) != size:
+                raise InputShapeError(
+                    f"Model.run: input {name!r}: expected a {axis} size of {sizes[axis]}, "
+                    f"as {owners[axis]!r} has, got {size}"
+                )
+            owners.setdefault(axis, name)
+    for name, own in shared.items():
+        for lacking, size in sizes.items():
+            if size != 1 and lacking not in own and lacking in ("batch", times[name]):
+                raise InputShapeError(
+                    f"Model.run: input {name!r} has no {lacking} axis in the source, "
+                    f"but {owners[lacking]!r} has a {lacking} size of {size}"
+                )
+    return sizes
+
+
+def _check_finite(name: str, state: Array, nonfinite: Nonfinite) -> None:
+    if nonfinite == "refuse" and not np.isfinite(state).all():
+        raise InputValueError(f"Model.run: state {name!r}: expected finite numbers, got a NaN or an infinity")
+
+
+def _output_tensor(port: Port, values: Mapping[str, Array], states: Mapping[str, Array]) -> Array:
+    """Bring a result into the source's axis order and dtype."""
+    if isinstance(port, StatePort):
+        return source_order(port, np.stack([states[name] for name in port.states]), ("state", "batch", "feature"))
+    array = values[port.value]
+    return source_order(port, array, ("batch", "time", "feature") if array.ndim == 3 else ("batch", "feature"))

@@ -1,0 +1,96 @@
+"""What the source of a model gives behind the ends of padded sequences, where its GRUs give zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.network.inputs import AnyInput, Input, Output
+from grurt.network.layers import AnyLayer
+from grurt.network.layers.base import weights_of
+from grurt.network.network import once_per_network
+
+if TYPE_CHECKING:
+    from grurt.network.network import Network
+
+Array = NDArray[Any]
+Run = Callable[["Network", Mapping[str, Array]], Mapping[str, Array]]
+
+
+def fill_padding(
+    model: Network, inputs: Mapping[str, Array], lengths: Array, outputs: Mapping[str, Array], run: Run
+) -> None:
+    """Write the answers behind the ends of sequences: what the layers after the GRUs make of zeros.
+
+    Parameters
+    ----------
+    model
+        A model whose source takes the lengths of padded sequences.
+    inputs
+        The model's inputs by name, ``(batch, n_steps, size)``, and tokens ``(batch, n_steps)``.
+    lengths
+        Valid timesteps of each sequence, ``(batch,)``.
+    outputs
+        The model's outputs by name. Those of ``(batch, n_steps, size)`` are written to, behind the ends only.
+    run
+        Runs a network on inputs by name.
+    """
+    n_steps = max((array.shape[1] for array in inputs.values()), default=0)
+    if np.all(lengths == n_steps):
+        return
+    silent = _silent(model)
+    if silent is None:
+        return
+    feed = {
+        port.name: np.zeros((len(lengths), n_steps, *port.frame_shape), np.float32)
+        for port in silent.inputs
+        if port.name not in inputs
+    }
+    given = {port.name: inputs[port.name] for port in silent.inputs if port.name in inputs}
+    answers = run(silent, feed | given)
+    for name, answer in answers.items():
+        for row, length in enumerate(lengths):
+            outputs[name][row, length:] = answer[row, length:]
+
+
+@once_per_network
+def _silent(model: Network) -> Network | None:
+    """Return the layers after the GRUs, whose values are inputs; None if no layer gives an output for each timestep."""
+    layers = {layer.name: layer for layer in model.layers}
+    silent = {layer.name for layer in model.layers if layer.silent_past_end}
+    shown = [
+        output
+        for output in model.outputs
+        if model.values[output.value].per_step and output.value in layers.keys() - silent
+    ]
+    needed = _needed(layers, shown)
+    if not shown:
+        return None
+    kept = [layer for layer in model.layers if layer.name in needed and layer.name not in silent]
+    inputs: list[AnyInput] = [port for port in model.inputs if port.name in needed]
+    inputs += [Input(name, model.values[name].size) for name in needed if name in silent]
+    return model.replaced(
+        layers=kept,
+        weights=weights_of(kept, model.weights),
+        inputs=inputs,
+        outputs=shown,
+        signature=None,
+        reference_run=None,
+    )
+
+
+def _needed(layers: Mapping[str, AnyLayer], outputs: list[Output]) -> list[str]:
+    """Return the names of the values that the outputs need, but for those that only GRUs read."""
+    needed: list[str] = []
+    open_values = [output.value for output in outputs]
+    while open_values:
+        value = open_values.pop()
+        if value not in needed:
+            needed.append(value)
+            layer = layers.get(value)
+            if layer is not None and not layer.silent_past_end:
+                open_values.extend(layer.inputs)
+    return needed

@@ -1,0 +1,149 @@
+"""Replays what the source framework answered to a test input, and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grurt.errors import ModelError
+from grurt.network.axes import batch_first
+from grurt.network.signature import LengthsPort, StatePort
+from grurt.runtime.sequences import run_mapping
+from grurt.runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from grurt.network.network import Network
+    from grurt.network.reference_run import ReferenceRun
+
+Array = NDArray[Any]
+
+TOLERANCE = 1e-4
+"""Allowed error of float32 answers. Two float32 implementations of one network differ in the order of their sums and in
+their tanh: near 1e-6 after some hundred timesteps. A wrong gate order, epsilon or activation shows at 1e-3."""
+
+HALF_TOLERANCE = 1e-2
+"""Allowed error where the source computed in float16, whose own rounding is 5e-4 an operation."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far a model's answers are from those of its source."""
+
+    produced_by: str
+    """The framework that gave the expected answers, and its version."""
+    errors: Mapping[str, float]
+    """For each compared output port, the largest absolute difference, divided by the largest expected magnitude where
+    that is above one."""
+    tolerance: float
+    """What each error may be."""
+    streamed: bool
+    """Whether the inputs were also streamed, one timestep at a time."""
+    same_bits: bool
+    """Whether the stream, if there was one, gave the same bits as the whole sequence."""
+
+    @property
+    def max_error(self) -> float:
+        """The largest of the errors; NaN if an answer is not a number."""
+        return float(np.max(list(self.errors.values())))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every error is within the tolerance, and the stream gave the same bits."""
+        return self.max_error <= self.tolerance and self.same_bits
+
+
+def verify(model: Network) -> Verification:
+    """Replay the reference run that the model carries.
+
+    Raises
+    ------
+    ModelError
+        If the model has no reference run.
+    """
+    if model.reference_run is None:
+        raise ModelError(
+            "expected a model with a reference run, got one without: convert it again where its source framework is "
+            "installed, or compare it with its source by `grurt verify --against SRC`"
+        )
+    return replay(model, model.reference_run)
+
+
+def replay(model: Network, run: ReferenceRun) -> Verification:
+    """Run the model on the inputs of a reference run, in one piece and as a stream, and compare the answers.
+
+    Raises
+    ------
+    InputShapeError, InputTypeError, InputValueError
+        If the run's inputs do not fit the model.
+    """
+    found = run_mapping(model, run.inputs, lengths=None, nonfinite="refuse")
+    streams = model.unstreamable_reason is None
+    is_half = any(port.dtype == "float16" for port in model.signature.inputs + model.signature.outputs)
+    return Verification(
+        produced_by=run.produced_by,
+        errors=MappingProxyType({name: _error(found[name], expected) for name, expected in run.outputs.items()}),
+        tolerance=HALF_TOLERANCE if is_half else TOLERANCE,
+        streamed=streams,
+        same_bits=not streams or _streams_alike(model, run, found),
+    )
+
+
+def _error(found: Array, expected: Array) -> float:
+    if found.shape != expected.shape:
+        raise ModelError(f"reference run: expected answers of shape {expected.shape}, got {found.shape}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.abs(found.astype(np.float64) - expected)
+        return float(np.max(difference) / max(1.0, np.max(np.abs(expected))))
+
+
+def _streams_alike(model: Network, run: ReferenceRun, found: Mapping[str, Array]) -> bool:
+    """Return whether streams, one for each sequence of the batch, give the bits that were found for the whole."""
+    inputs: dict[str, Array] = {}
+    states: dict[str, Array] = {}
+    lengths = np.asarray(model.signature.lengths or np.iinfo(np.int64).max)
+    for port in model.signature.inputs:
+        if port.name not in run.inputs:
+            continue
+        if isinstance(port, LengthsPort):
+            lengths = batch_first(port, run.inputs[port.name])
+            continue
+        if isinstance(port, StatePort):
+            states |= dict(zip(port.states, batch_first(port, run.inputs[port.name]), strict=True))
+        else:
+            inputs[port.value] = batch_first(port, run.inputs[port.name])
+    batch = len(next(iter(inputs.values())))
+    return all(
+        _stream_alike(
+            model,
+            {name: array[row, : np.broadcast_to(lengths, batch)[row]] for name, array in inputs.items()},
+            {name: array[row] for name, array in states.items()},
+            {port.name: batch_first(port, found[port.name]) for port in model.signature.outputs},
+            row,
+        )
+        for row in range(batch)
+    )
+
+
+def _stream_alike(
+    model: Network, inputs: Mapping[str, Array], states: Mapping[str, Array], found: Mapping[str, Array], row: int
+) -> bool:
+    stream = Stream(model)
+    stream.state = states
+    n_steps = len(next(iter(inputs.values())))
+    answers = [stream.step({name: array[t] for name, array in inputs.items()}) for t in range(n_steps)]
+    for port in model.signature.outputs:
+        if isinstance(port, StatePort):
+            whole = found[port.name][:, row]
+            streamed = np.stack([stream.state[name] for name in port.states])
+        else:
+            whole = found[port.name][row, :n_steps]
+            steps = [answer[port.value] if isinstance(answer, dict) else answer for answer in answers]
+            streamed = np.stack(steps[-len(whole) :])
+        if streamed.astype(port.dtype).tobytes() != whole.tobytes():
+            return False
+    return True
