@@ -2,106 +2,56 @@
 
 from typing import TYPE_CHECKING
 
-from grurt.errors import (
-    ConcurrentUseError,
-    ConversionError,
-    DescriptionError,
-    EngineError,
-    GrurtError,
-    InputShapeError,
-    InputTypeError,
-    InputValueError,
-    ModelError,
-    ModelFileError,
-    QuantizationError,
-    SnapshotError,
-    StreamIdError,
-    StreamingError,
-    UnsupportedError,
-)
-from grurt.loading import load
-from grurt.model import Model
-from grurt.network import layers
-from grurt.network.functions import (
-    Affine,
-    Clip,
-    Elu,
-    Gelu,
-    HardSigmoid,
-    LeakyRelu,
-    LogSoftmax,
-    Relu,
-    ScaledTanh,
-    Sigmoid,
-    Softmax,
-    Softplus,
-    Softsign,
-    Tanh,
-    ThresholdedRelu,
-)
-from grurt.network.inputs import Input, Output, TokenInput
+from grurt import errors
+from grurt.errors import *
+from grurt.loading import load as load
+from grurt.model import Model as Model
+from grurt.network import functions, layers
+from grurt.network.functions import *
+from grurt.network.inputs import Input as Input
+from grurt.network.inputs import Output as Output
+from grurt.network.inputs import TokenInput as TokenInput
 from grurt.network.layers import *
-from grurt.network.network import Network, Source
-from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import LengthsPort, Signature, StatePort, ValuePort
+from grurt.network.network import Network as Network
+from grurt.network.network import Source as Source
+from grurt.network.reference_run import ReferenceRun as ReferenceRun
+from grurt.network.signature import LengthsPort as LengthsPort
+from grurt.network.signature import Signature as Signature
+from grurt.network.signature import StatePort as StatePort
+from grurt.network.signature import ValuePort as ValuePort
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
-    from grurt.runtime.pool import StreamPool
-    from grurt.runtime.stream import Stream
-    from grurt.runtime.verify import Verification
+    from grurt.runtime.pool import StreamPool as StreamPool
+    from grurt.runtime.stream import Stream as Stream
+    from grurt.runtime.verify import Verification as Verification
 
 __version__ = VERSION
 
-__all__ = [
-    "Affine",
-    "Clip",
-    "ConcurrentUseError",
-    "ConversionError",
-    "DescriptionError",
-    "Elu",
-    "EngineError",
-    "Gelu",
-    "GrurtError",
-    "HardSigmoid",
-    "Input",
-    "InputShapeError",
-    "InputTypeError",
-    "InputValueError",
-    "LeakyRelu",
-    "LengthsPort",
-    "LogSoftmax",
-    "Model",
-    "ModelError",
-    "ModelFileError",
-    "Network",
-    "Output",
-    "QuantizationError",
-    "ReferenceRun",
-    "Relu",
-    "ScaledTanh",
-    "Sigmoid",
-    "Signature",
-    "SnapshotError",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Source",
-    "StatePort",
-    "Stream",
-    "StreamIdError",
-    "StreamPool",
-    "StreamingError",
-    "Tanh",
-    "ThresholdedRelu",
-    "TokenInput",
-    "UnsupportedError",
-    "ValuePort",
-    "Verification",
-    "__version__",
-    "load",
-]
-__all__ += layers.__all__
+if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
+    __all__ = sorted(
+        [
+            *errors.__all__,
+            *functions.__all__,
+            *layers.__all__,
+            "Input",
+            "LengthsPort",
+            "Model",
+            "Network",
+            "Output",
+            "ReferenceRun",
+            "Signature",
+            "Source",
+            "StatePort",
+            "Stream",
+            "StreamPool",
+            "TokenInput",
+            "ValuePort",
+            "Verification",
+            "__version__",
+            "load",
+        ]
+    )
 
 _ENGINE = {"Stream": "grurt.runtime.stream", "StreamPool": "grurt.runtime.pool", "Verification": "grurt.runtime.verify"}
 

@@ -21,6 +21,24 @@
 Messages have one form: where, what was expected, what was found, what to do.
 """
 
+__all__ = [
+    "ConcurrentUseError",
+    "ConversionError",
+    "DescriptionError",
+    "EngineError",
+    "GrurtError",
+    "InputShapeError",
+    "InputTypeError",
+    "InputValueError",
+    "ModelError",
+    "ModelFileError",
+    "QuantizationError",
+    "SnapshotError",
+    "StreamIdError",
+    "StreamingError",
+    "UnsupportedError",
+]
+
 
 class GrurtError(Exception):
     """Base class of every exception that grurt raises on purpose."""

@@ -9,6 +9,24 @@ from typing import Literal
 
 import msgspec
 
+__all__ = [
+    "Affine",
+    "Clip",
+    "Elu",
+    "Gelu",
+    "HardSigmoid",
+    "LeakyRelu",
+    "LogSoftmax",
+    "Relu",
+    "ScaledTanh",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "ThresholdedRelu",
+]
+
 
 def snake_case(class_name: str) -> str:
     """Return the name of a class as it stands in files: ``LayerNorm`` -> ``layer_norm``."""

@@ -57,19 +57,19 @@ from grurt.network.layers.normalization import *
 from grurt.network.layers.recurrent import *
 from grurt.network.layers.selection import *
 
-__all__ = []
-__all__ += activations.__all__
-__all__ += arithmetic.__all__
-__all__ += convolution.__all__
-__all__ += dense.__all__
-__all__ += grids.__all__
-__all__ += masks.__all__
-__all__ += normalization.__all__
-__all__ += recurrent.__all__
-__all__ += selection.__all__
-"""The kinds of layers."""
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
     AnyLayer = Layer
 else:
-    AnyLayer = Union[tuple(globals()[name] for name in __all__)]  # noqa: UP007 - how many there are is not known here
+    _FILES = (
+        activations,
+        arithmetic,
+        convolution,
+        dense,
+        grids,
+        masks,
+        normalization,
+        recurrent,
+        selection,
+    )
+    __all__ = [name for file in _FILES for name in file.__all__]
+    AnyLayer = Union[tuple(globals()[name] for name in __all__)]  # noqa: UP007 - of a number that is not known here
