@@ -87,7 +87,7 @@ class _Parser:
         found = repr(self.peek()) if self.peek() else "the end"
         before = "".join(self.tokens[: self.position])
         return DescriptionError(
-            f"layers {self.text!r}: expected {expected}, found {found} after {before!r}; "
+            f"layers {self.text!r}: expected {expected}, got {found} after {before!r}; "
             'write for example "gru, last, fc:sigmoid"'
         )
 
@@ -147,7 +147,7 @@ class _Parser:
         name, arguments = self.call()
         if name not in _FUNCTIONS:
             raise DescriptionError(
-                f"layers {self.text!r}: expected a function, found {name!r}; there are {', '.join(sorted(_FUNCTIONS))}"
+                f"layers {self.text!r}: expected a function, got {name!r}; there are {', '.join(sorted(_FUNCTIONS))}"
             )
         function = _FUNCTIONS[name]
         parameters = function.__struct_fields__

@@ -107,7 +107,7 @@ def _convert_file(path: Path, found: FileFormat, layers: Describable | None, rep
 
 def _convert_onnx(path: Path, layers: Describable | None, repair: bool, reference: bool) -> Model:
     if not is_installed("onnx"):
-        raise ConversionError("expected the package onnx to be installed, found none; run: pip install 'grurt[onnx]'")
+        raise ConversionError("expected the package onnx to be installed, got none; run: pip install 'grurt[onnx]'")
     from .onnx import convert_onnx
 
     _refuse_description(layers, "an ONNX file")

@@ -65,7 +65,7 @@ def detect_format(path: Path) -> FileFormat:
             found = (
                 "a folder; give the model file in it" if stat.S_ISDIR(mode) else "a pipe or device; write it to a file"
             )
-            raise ConversionError(f"{path.name}: expected a file, found {found}")
+            raise ConversionError(f"{path.name}: expected a file, got {found}")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         size = path.stat().st_size
@@ -74,16 +74,16 @@ def detect_format(path: Path) -> FileFormat:
             f"{path.name}: expected a file that can be read, got: {error.strerror or error}"
         ) from error
     if not head:
-        raise ConversionError(f"{path.name}: expected a model, found an empty file; was it written to the end?")
+        raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
     known = _format(head, size) or (_zip_format(path) if head.startswith(b"PK\x03\x04") else None)
     if isinstance(known, FileFormat):
         return known
     if known in _REFUSED:
         what, advice = _REFUSED[known]
-        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, found {what}; {advice}")
+        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {what}; {advice}")
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
-        "found an unknown format; the file is damaged, or not a model"
+        "got an unknown format; the file is damaged, or not a model"
     )
 
 
@@ -119,7 +119,7 @@ def _zip_format(path: Path) -> FileFormat | str:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError) as error:
         raise ConversionError(
-            f"{path.name}: expected a sound zip archive, as torch.save writes them, found damage: {error}"
+            f"{path.name}: expected a sound zip archive, as torch.save writes them, got damage: {error}"
         ) from error
     files = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in files:

@@ -22,7 +22,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise FileExistsError(errno.EEXIST, "expected a regular file or none, found something else", str(path))
+        raise FileExistsError(errno.EEXIST, "expected a regular file or none, got something else", str(path))
     try:
         _replace(target, content)
     except OSError as error:  # it names the temporary file, or none

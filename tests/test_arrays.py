@@ -173,16 +173,16 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
         (None, r"These are not the names of PyTorch's modules\. Say which array is what"),
         ("g(gru, weight_ih=W, weight_hh=R)", r"layer 'g': expected a description of what the arrays .* say gates=zrn"),
         ("g(gru, weight_ih=W, weight_hh=R, gates=zrn, reset=after)", r"say update=keep if h' = \(1 - z\) \* n"),
-        ("g(weight_ih=W)", "layer 'g': expected its kind beside the names of its arrays, found none"),
-        ("g(linear, weight_ih=W)", "expected the parameters weight, bias of linear, found 'weight_ih'"),
-        ("g(linear, weight=U)", "layer 'g': expected an array, found none called 'U' for weight; there are W, R, b, c"),
-        ("g(linear, weight=R)", r"expected a shape that shows which axis is the outputs', found \(12, 4\)"),
-        ("g(linear, weight=W+R)", "expected the layout of the matrices in weight, found none"),
-        ("g(linear, weight=W+R, layout=rows)", r"fit side by side in weight, found \(12, 5\), \(12, 4\)"),
+        ("g(weight_ih=W)", "layer 'g': expected its kind beside the names of its arrays, got none"),
+        ("g(linear, weight_ih=W)", "expected the parameters weight, bias of linear, got 'weight_ih'"),
+        ("g(linear, weight=U)", "layer 'g': expected an array, got none called 'U' for weight; there are W, R, b, c"),
+        ("g(linear, weight=R)", r"expected a shape that shows which axis is the outputs', got \(12, 4\)"),
+        ("g(linear, weight=W+R)", "expected the layout of the matrices in weight, got none"),
+        ("g(linear, weight=W+R, layout=rows)", r"fit side by side in weight, got \(12, 5\), \(12, 4\)"),
         ("g(linear, weight=R, gates=zrn)", "gates is an option of gru, not linear"),
         (STACKED.format("zrn", "after", "keep, layout=columns"), r"the shape \(12, 5\) in weight_ih; is"),
         (STACKED.format("zzn", "after", "keep"), "Invalid enum value 'zzn'"),
-        ("g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)", r"3 \* hidden\), found \(12"),
+        ("g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)", r"3 \* hidden\), got \(12"),
         ("g(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=after, update=keep)", "1 that none uses: c"),
     ],
 )  # fmt: skip
@@ -220,15 +220,15 @@ SOUND = npy(np.ones(3))
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (npy(np.array([{}]), allow_pickle=True), UnsupportedError, "expected numbers, found Python objects"),
-        (npy(np.ones(3, complex)), UnsupportedError, "expected real numbers, found the dtype complex128"),
-        (npy(np.array(["a"])), UnsupportedError, "expected real numbers, found the dtype <U1"),
-        (SOUND[:-1], ConversionError, "expected 24 bytes for its shape .3,., found 23; the file is damaged"),
-        (SOUND.replace(b"(3,)", b"(9,)"), ConversionError, "expected 72 bytes for its shape .9,., found 24"),
-        (SOUND.replace(b"(3,), }", b"(3+1,)}"), ConversionError, "expected a sound .npy entry, found damage"),
-        (SOUND[:20], ConversionError, "array 'w': expected a sound .npy entry, found damage"),
-        (b"", ConversionError, "array 'w': expected a sound .npy entry, found damage"),
-        (SOUND[:6] + b"\x09\x00" + SOUND[8:], ConversionError, "expected a sound .npy entry, found damage"),
+        (npy(np.array([{}]), allow_pickle=True), UnsupportedError, "expected numbers, got Python objects"),
+        (npy(np.ones(3, complex)), UnsupportedError, "expected real numbers, got the dtype complex128"),
+        (npy(np.array(["a"])), UnsupportedError, "expected real numbers, got the dtype <U1"),
+        (SOUND[:-1], ConversionError, "expected 24 bytes for its shape .3,., got 23; the file is damaged"),
+        (SOUND.replace(b"(3,)", b"(9,)"), ConversionError, "expected 72 bytes for its shape .9,., got 24"),
+        (SOUND.replace(b"(3,), }", b"(3+1,)}"), ConversionError, "expected a sound .npy entry, got damage"),
+        (SOUND[:20], ConversionError, "array 'w': expected a sound .npy entry, got damage"),
+        (b"", ConversionError, "array 'w': expected a sound .npy entry, got damage"),
+        (SOUND[:6] + b"\x09\x00" + SOUND[8:], ConversionError, "expected a sound .npy entry, got damage"),
     ],
 )
 def test_damaged_archives(data: bytes, error: type[Exception], message: str, tmp_path: Path) -> None:
@@ -241,15 +241,15 @@ def test_damaged_archives(data: bytes, error: type[Exception], message: str, tmp
 def test_archives_that_inflate_without_end(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez_compressed(path, w=np.zeros(1 << 25, np.float32))
-    with pytest.raises(ConversionError, match=r"expected entries within the file's size, found 'w\.npy'"):
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size, got 'w\.npy'"):
         convert(path, "fc(linear, weight=w)")
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": [[1], [2, 3]]}, "array 'w': expected an array, found list"),
-        ({3: [1.0]}, "names that are strings, found 3"),
+        ({"w": [[1], [2, 3]]}, "array 'w': expected an array, got list"),
+        ({3: [1.0]}, "names that are strings, got 3"),
     ],
 )
 def test_things_that_are_no_arrays(arrays: Any, message: str) -> None:

@@ -63,7 +63,7 @@ def test_an_error_of_grurt_is_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"no model at all")
     result = invoke("run", path)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert re.fullmatch(rf"error: {path}: expected a \.grurt file, found .*\n", result.stderr)
+    assert re.fullmatch(rf"error: {path}: expected a \.grurt file, got .*\n", result.stderr)
 
 
 def test_an_error_of_the_operating_system_names_the_file(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_commands_for_models_of_its_own_say_so(command: str) -> None:
         (("compile", "-o", "none/k.so"), "none/k.so: there is no folder none"),
         (
             ("export", MODEL_PATH, "--target", "wasm32", "-o", "file/out"),
-            "file/out: expected a folder or none, found that",
+            "file/out: expected a folder or none, got that",
         ),
         (
             ("export", MODEL_PATH, "--target", "wasm32", "-o", "/proc/out"),

@@ -127,5 +127,5 @@ def test_rates_and_times_are_positive(option: str) -> None:
 def test_only_an_onnx_file_runs_beside(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"\x80\x02.")
     message = fail("bench", MODEL_PATH, "--against", tmp_path / "weights.pt")
-    assert message.startswith("error: --against: expected an ONNX file, which onnxruntime can run, found another: ")
+    assert message.startswith("error: --against: expected an ONNX file, which onnxruntime can run, got another: ")
     assert message.endswith("`grurt verify --against` compares the answers with those of other formats")

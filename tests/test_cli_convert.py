@@ -201,7 +201,7 @@ def test_a_state_dict_without_layers_is_answered_with_its_tensors(tmp_path: Path
 def test_arrays_without_layers_are_not_called_a_state_dict(tmp_path: Path) -> None:
     np.savez(tmp_path / "weights.npz", **{"gru.weight_ih_l0": np.zeros((6, 2)), "gru.weight_hh_l0": np.zeros((6, 2))})
     result = invoke("convert", tmp_path / "weights.npz", "-o", tmp_path / "model.grurt")
-    assert "found none: the source holds weights, not how layers are connected" in result.stderr
+    assert "got none: the source holds weights, not how layers are connected" in result.stderr
     assert "state dict" not in result.stderr
 
 
@@ -350,7 +350,7 @@ def test_verify_needs_something_to_compare_with(model: grurt.Model, tmp_path: Pa
     assert fail("verify", path).startswith("error: expected a model with a reference run, got one without: ")
     assert fail("verify", path).endswith("or compare it with its source by `grurt verify --against SRC`")
     assert fail("verify", path, "--against", ONNX) == (
-        f"error: {ONNX}: expected the inputs and outputs x, y, found samples, probabilities: "
+        f"error: {ONNX}: expected the inputs and outputs x, y, got samples, probabilities: "
         "is this the file that the model was converted from?"
     )
 

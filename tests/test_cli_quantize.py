@@ -166,7 +166,7 @@ def test_a_report_of_a_refused_model_is_drawn(folder: Path) -> None:
         (("-o", "{folder}/xs.npy", "--calibration", "{folder}/xs.npy"), "xs.npy would be overwritten, which is read"),
         (("-o", "{folder}/a.html", "--report", "{folder}/a.html"), "a.html would be both the model and the report"),
         (("-o", "{folder}/small.onnx"), "small.onnx: what is written is a .grurt file, not .onnx: choose another name"),
-        (("-o", "/dev/null"), "/dev/null: expected a regular file or none, found something else"),
+        (("-o", "/dev/null"), "/dev/null: expected a regular file or none, got something else"),
         (("-o", "{folder}/none/small.grurt"), "none/small.grurt: there is no folder"),
         (("--report", "{folder}/none/loss.html"), "none/loss.html: there is no folder"),
         (("--max-loss", "much"), "--max-loss: expected decibels from signal to error such as 30dB"),

@@ -71,10 +71,10 @@ def tar() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (tar(), r"found a tar archive, as torch wrote them before version 0\.1\.10"),
-        (pickle.dumps({"w": 1}, 2), r"found a pickle that torch\.save did not write; unpickling runs code"),
-        (pickle.dumps({"w": 1}, 5), r"found a pickle that torch\.save did not write"),
-        (checkpoints.zipped({"a.txt": b"a"}), "found a zip archive that no known framework wrote"),
+        (tar(), r"got a tar archive, as torch wrote them before version 0\.1\.10"),
+        (pickle.dumps({"w": 1}, 2), r"got a pickle that torch\.save did not write; unpickling runs code"),
+        (pickle.dumps({"w": 1}, 5), r"got a pickle that torch\.save did not write"),
+        (checkpoints.zipped({"a.txt": b"a"}), "got a zip archive that no known framework wrote"),
     ],
 )
 def test_known_formats_are_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
@@ -96,18 +96,18 @@ def test_the_weights_of_a_torchscript_program() -> None:
 
 def test_a_grurt_file_is_a_model_already(tmp_path: Path) -> None:
     convert(DATA / "c_eachstep_bf.pt", layers="gru, fc", reference=False).save(tmp_path / "model.grurt")
-    with pytest.raises(UnsupportedError, match=r"found a grurt model already; use it as it is, grurt\.load reads it"):
+    with pytest.raises(UnsupportedError, match=r"got a grurt model already; use it as it is, grurt\.load reads it"):
         convert(tmp_path / "model.grurt")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"^model\.bin: expected a model, found an empty file; was it written to the end\?"),
+        (b"", r"^model\.bin: expected a model, got an empty file; was it written to the end\?"),
         (b"a", r"^model\.bin: .*found an unknown format; the file is damaged, or not a model"),
-        (bytes(100), "found an unknown format"),
-        (b"PK\x03\x04" + bytes(100), "expected a sound zip archive, as torch.save writes them, found damage"),
-        (b"\xff\xfe hello", "found an unknown format"),
+        (bytes(100), "got an unknown format"),
+        (b"PK\x03\x04" + bytes(100), "expected a sound zip archive, as torch.save writes them, got damage"),
+        (b"\xff\xfe hello", "got an unknown format"),
     ],
 )
 def test_other_files(content: bytes, message: str, tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_other_files(content: bytes, message: str, tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"none\.pt: expected a file that can be read, got: No such file"):
         convert(tmp_path / "none.pt")
-    with pytest.raises(ConversionError, match="expected a file, found a folder; give the model file in it"):
+    with pytest.raises(ConversionError, match="expected a file, got a folder; give the model file in it"):
         convert(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConversionError, match="expected a file, found a pipe or device; write it to a file"):
+    with pytest.raises(ConversionError, match="expected a file, got a pipe or device; write it to a file"):
         convert(tmp_path / "pipe")
 
 
@@ -140,16 +140,16 @@ def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_errors_name_the_file() -> None:
-    with pytest.raises(DescriptionError, match=r"^sd_zip\.pt: layers: expected a description, found none"):
+    with pytest.raises(DescriptionError, match=r"^sd_zip\.pt: layers: expected a description, got none"):
         convert(DATA / "sd_zip.pt")
-    with pytest.raises(UnsupportedError, match=r"^list_params\.pt: checkpoint: expected a state dict, found a list"):
+    with pytest.raises(UnsupportedError, match=r"^list_params\.pt: checkpoint: expected a state dict, got a list"):
         convert(DATA / "list_params.pt", layers="gru")
 
 
 def test_onnx_needs_no_description() -> None:
     with pytest.raises(DescriptionError, match="layers: an ONNX file holds the architecture itself"):
         convert(ONNX, layers="gru, fc")
-    with pytest.raises(ConversionError, match="expected a state dict, found an ONNX file"):
+    with pytest.raises(ConversionError, match="expected a state dict, got an ONNX file"):
         read_state_dict(ONNX)
 
 
@@ -173,7 +173,7 @@ def test_a_wrong_reference_run_is_an_error() -> None:
     assert model.reference_run is not None
     outputs = {name: array + np.float32(1e-3) for name, array in model.reference_run.outputs.items()}
     wrong = with_reference(model, ReferenceRun(model.reference_run.inputs, outputs, "torch 9"))
-    with pytest.raises(ConversionError, match=r"expected the answers of torch 9, found others, by up to 0\.001"):
+    with pytest.raises(ConversionError, match=r"expected the answers of torch 9, got others, by up to 0\.001"):
         check_reference(wrong)
     check_reference(with_reference(model, None))
 
@@ -245,7 +245,7 @@ def test_without_onnx_the_message_says_how_to_install_it() -> None:
         "except Exception as error: print(type(error).__name__, error)"
     )
     assert run_without("onnx", code) == (
-        f"ConversionError {ONNX.name}: expected the package onnx to be installed, found none; "
+        f"ConversionError {ONNX.name}: expected the package onnx to be installed, got none; "
         "run: pip install 'grurt[onnx]'\n"
     )
 

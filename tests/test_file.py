@@ -171,7 +171,7 @@ def container(header: str, data: bytes = b"") -> bytes:
 
 
 DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda c: b"", "expected a .grurt file, found an empty file"),
+    "empty": (lambda c: b"", "expected a .grurt file, got an empty file"),
     "truncated": (lambda c: c[:-1], "the file is truncated: expected "),
     "a short header": (lambda c: c[:100], "the file is truncated: expected "),
     "bytes at the end": (lambda c: c + b"\0", "the file is damaged: its header does not fit the data behind it"),
@@ -181,27 +181,27 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "hdf5": (lambda c: b"\x89HDF\r\n\x1a\n" + c, "an HDF5 file, as Keras (.h5) writes them: use `grurt convert`"),
     "pickle": (lambda c: b"\x80\x02}q\x00.", "a pickle, as old PyTorch checkpoints are: use `grurt convert`"),
-    "onnx": (lambda c: b"\x08\x08\x12\x07pytorch", "found something else, perhaps an ONNX file: use `grurt convert`"),
-    "json": (lambda c: b'{"layers": []}', "expected a .grurt file, found a JSON text: use `grurt convert`"),
+    "onnx": (lambda c: b"\x08\x08\x12\x07pytorch", "got something else, perhaps an ONNX file: use `grurt convert`"),
+    "json": (lambda c: b'{"layers": []}', "expected a .grurt file, got a JSON text: use `grurt convert`"),
     "other safetensors": (
         lambda c: encode_safetensors({"weight_ih_l0": np.zeros(3)}),
-        "found another safetensors file: use `grurt convert` to make a model of it",
+        "got another safetensors file: use `grurt convert` to make a model of it",
     ),
     "safetensors of PyTorch": (
         lambda c: encode_safetensors({"weight_ih_l0": np.zeros(3)}, metadata={"format": "pt"}),
-        "found another safetensors file: use `grurt convert` to make a model of it",
+        "got another safetensors file: use `grurt convert` to make a model of it",
     ),
     "bfloat16 safetensors": (
         lambda c: container('{"w":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}', b"xx"),
-        "found another safetensors file: use `grurt convert` to make a model of it",
+        "got another safetensors file: use `grurt convert` to make a model of it",
     ),
     "newer": (
         lambda c: rewritten(c, lambda h: h.update(version=3, magic=[])),
-        f"expected format version {FILE_VERSION}, found the newer version 3: upgrade grurt to read it",
+        f"expected format version {FILE_VERSION}, got the newer version 3: upgrade grurt to read it",
     ),
     "version 0": (
         lambda c: rewritten(c, lambda h: h.update(version=0)),
-        f"expected format version 1 to {FILE_VERSION}, found version 0",
+        f"expected format version 1 to {FILE_VERSION}, got version 0",
     ),
     "no version": (
         lambda c: rewritten(c, lambda h: h.pop("version")),
@@ -304,13 +304,13 @@ def test_a_header_that_is_not_utf8_is_damage(path: Path, content: bytes) -> None
 
 
 def test_only_a_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"expected a \.grurt file, found a folder"):
+    with pytest.raises(ModelFileError, match=r"expected a \.grurt file, got a folder"):
         read(tmp_path)
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "missing.grurt")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo")
-        with pytest.raises(ModelFileError, match=r"expected a \.grurt file, found neither a file nor a folder"):
+        with pytest.raises(ModelFileError, match=r"expected a \.grurt file, got neither a file nor a folder"):
             read(tmp_path / "fifo")
 
 
@@ -482,7 +482,7 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file(path: Path) -> N
 
 
 def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match="expected a regular file or none, found something else"):
+    with pytest.raises(FileExistsError, match="expected a regular file or none, got something else"):
         save(small_model(), tmp_path)
     with pytest.raises(FileNotFoundError) as caught:
         save(small_model(), tmp_path / "missing" / "model.grurt")

@@ -38,20 +38,20 @@ def test_the_file_is_sound() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (lambda: WEIGHTS[:-1000], "HDF5: expected a sound file, found something of"),
-        (lambda: b"\x89HDF\r\n\x1a\n", "found something of 1 bytes at 8, outside of the file's 8"),
-        (lambda: b"PK" + WEIGHTS[2:], "found no HDF5 signature at 0"),
-        (lambda: patched(8, b"\x02"), "found a superblock of version 2"),
-        (lambda: patched(13, b"\x04"), "found addresses that are not 8 bytes long"),
-        (lambda: patched(24, b"\x01"), "found a base address"),
-        (lambda: patched(64, b"\xff" * 8), "found something of 1 bytes at 18446744073709551615"),
-        (lambda: patched(WEIGHTS.index(b"TREE"), b"BUSH"), "found no B-tree at"),
+        (lambda: WEIGHTS[:-1000], "HDF5: expected a sound file, got something of"),
+        (lambda: b"\x89HDF\r\n\x1a\n", "got something of 1 bytes at 8, outside of the file's 8"),
+        (lambda: b"PK" + WEIGHTS[2:], "got no HDF5 signature at 0"),
+        (lambda: patched(8, b"\x02"), "got a superblock of version 2"),
+        (lambda: patched(13, b"\x04"), "got addresses that are not 8 bytes long"),
+        (lambda: patched(24, b"\x01"), "got a base address"),
+        (lambda: patched(64, b"\xff" * 8), "got something of 1 bytes at 18446744073709551615"),
+        (lambda: patched(WEIGHTS.index(b"TREE"), b"BUSH"), "got no B-tree at"),
         (lambda: patched(WEIGHTS.index(b"TREE") + 4, b"\x01"), "a B-tree at .* that is not of a group"),
-        (lambda: patched(WEIGHTS.index(b"TREE") + 5, b"\x01"), "found no B-tree at"),
-        (lambda: patched(WEIGHTS.index(b"HEAP"), b"HOPE"), "found no local heap at"),
-        (lambda: patched(WEIGHTS.index(b"SNOD"), b"DONS"), "found no symbol table node at"),
-        (lambda: patched(WEIGHTS.index(b"SNOD") + 8 + 16, b"\x02"), r"found '\w+', a link to somewhere else"),
-        (lambda: patched(WEIGHTS.index(b"SNOD") + 8, b"\xff\xff"), "found a name without an end at"),
+        (lambda: patched(WEIGHTS.index(b"TREE") + 5, b"\x01"), "got no B-tree at"),
+        (lambda: patched(WEIGHTS.index(b"HEAP"), b"HOPE"), "got no local heap at"),
+        (lambda: patched(WEIGHTS.index(b"SNOD"), b"DONS"), "got no symbol table node at"),
+        (lambda: patched(WEIGHTS.index(b"SNOD") + 8 + 16, b"\x02"), r"got '\w+', a link to somewhere else"),
+        (lambda: patched(WEIGHTS.index(b"SNOD") + 8, b"\xff\xff"), "got a name without an end at"),
     ],
 )
 def test_structures_that_are_damaged(data: Callable[[], bytes], message: str, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_structures_that_are_damaged(data: Callable[[], bytes], message: str, tm
 def test_a_group_that_holds_itself() -> None:
     root = WEIGHTS[64:72]
     entry = WEIGHTS.index(b"SNOD") + 8 + 8
-    with pytest.raises(ConversionError, match="found a tree that is too large, or comes back to itself, at"):
+    with pytest.raises(ConversionError, match="got a tree that is too large, or comes back to itself, at"):
         Hdf5(patched(entry, root))
 
 
@@ -70,13 +70,13 @@ def test_a_group_that_holds_itself() -> None:
     ("kind", "offset", "content", "message"),
     [
         (0x01, 8, struct.pack("<Q", 1 << 40), r"a dataset 'layers/dense/vars/0' of 96 bytes for the shape"),
-        (0x01, 0, b"\x07", "found a dataspace of version 7"),
-        (0x01, 1, b"\x40", "found a dataspace of version 1 with 64 axes"),
-        (0x03, 0, b"\x16", "expected an array of numbers, found something else"),
-        (0x08, 1, b"\x02", "found a dataset that is split into chunks, compressed or virtual"),
-        (0x08, 0, b"\x04", "found a dataset that is split into chunks, compressed or virtual"),
+        (0x01, 0, b"\x07", "got a dataspace of version 7"),
+        (0x01, 1, b"\x40", "got a dataspace of version 1 with 64 axes"),
+        (0x03, 0, b"\x16", "expected an array of numbers, got something else"),
+        (0x08, 1, b"\x02", "got a dataset that is split into chunks, compressed or virtual"),
+        (0x08, 0, b"\x04", "got a dataset that is split into chunks, compressed or virtual"),
         (0x08, 2, b"\xff" * 8, "a dataset 'layers/dense/vars/0' of 0 bytes"),
-        (0x08, 2, struct.pack("<Q", 1 << 40), "found something of 96 bytes at 1099511627776"),
+        (0x08, 2, struct.pack("<Q", 1 << 40), "got something of 96 bytes at 1099511627776"),
     ],
 )
 def test_datasets_that_are_damaged(kind: int, offset: int, content: bytes, message: str) -> None:
@@ -97,41 +97,41 @@ def test_datasets_together_fit_the_file() -> None:
 
 
 def test_datasets_that_are_not_there() -> None:
-    with pytest.raises(ConversionError, match="found no dataset 'layers/nothing'"):
+    with pytest.raises(ConversionError, match="got no dataset 'layers/nothing'"):
         Hdf5(WEIGHTS).array("layers/nothing")
-    with pytest.raises(ConversionError, match="found no dataset 'layers'"):
+    with pytest.raises(ConversionError, match="got no dataset 'layers'"):
         Hdf5(WEIGHTS).array("layers")
 
 
 def test_texts_that_are_damaged() -> None:
     data = (DATA / "k2_conv.h5").read_bytes()
     heap = data.index(b"GCOL")
-    with pytest.raises(ConversionError, match="found no global heap at"):
+    with pytest.raises(ConversionError, match="got no global heap at"):
         Hdf5(patched(heap, b"XXXX", data)).text("", "backend")
-    with pytest.raises(ConversionError, match="found no object 2 in the global heap at"):
+    with pytest.raises(ConversionError, match="got no object 2 in the global heap at"):
         Hdf5(patched(heap + 16, b"\x00\x00", data)).text("", "backend")
 
 
 def test_archives_without_a_part(tmp_path: Path) -> None:
     files = entries(DATA / "k3_two_layers.keras")
     del files["config.json"]
-    with pytest.raises(ConversionError, match=r"expected an entry 'config\.json', found none"):
+    with pytest.raises(ConversionError, match=r"expected an entry 'config\.json', got none"):
         convert(archive(tmp_path, files))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", r"config\.json: expected a configuration in JSON, found damage"),
-        ("config.json", b"[" * 100_000, r"config\.json: expected a configuration in JSON, found damage"),
-        ("config.json", b"[]", "the configuration: expected a model, found something else"),
-        ("metadata.json", b"{}", r"metadata\.json: expected a keras_version, found none"),
+        ("config.json", b"{", r"config\.json: expected a configuration in JSON, got damage"),
+        ("config.json", b"[" * 100_000, r"config\.json: expected a configuration in JSON, got damage"),
+        ("config.json", b"[]", "the configuration: expected a model, got something else"),
+        ("metadata.json", b"{}", r"metadata\.json: expected a keras_version, got none"),
         (
             "metadata.json",
             b'{"keras_version": "4.0"}',
-            r"expected a model of Keras 1, 2 or 3, found the version '4\.0'",
+            r"expected a model of Keras 1, 2 or 3, got the version '4\.0'",
         ),
-        ("model.weights.h5", b"", "found something of 8 bytes at 0, outside of the file's 0"),
+        ("model.weights.h5", b"", "got something of 8 bytes at 0, outside of the file's 0"),
     ],
 )
 def test_parts_that_are_damaged(name: str, content: bytes, message: str, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as written:
         for name, content in entries(DATA / "k3_two_layers.keras").items():
             written.writestr(name, content + bytes(65 * MEBIBYTE) if name == "config.json" else content)
-    with pytest.raises(ConversionError, match=r"expected entries within the file's size, found 'config\.json'"):
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size, got 'config\.json'"):
         convert(tmp_path / "bomb.keras")
 
 
@@ -153,7 +153,7 @@ def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
         gru = keras_files.layer_of(config, "g1")
         gru["inbound_nodes"] *= 20_000
 
-    with pytest.raises(UnsupportedError, match="found a layer that is called too often"):
+    with pytest.raises(UnsupportedError, match="got a layer that is called too often"):
         convert(edited(tmp_path, "k3_residual", repeat))
 
 
@@ -163,7 +163,7 @@ def test_models_that_are_called_very_often(tmp_path: Path) -> None:
         dense["class_name"] = "Dropout"
         dense["inbound_nodes"] = [{"args": [dense["inbound_nodes"][0]["args"][0][0]], "kwargs": {}}] * 20_000
 
-    with pytest.raises(UnsupportedError, match="found a model of more than 16384 calls of layers"):
+    with pytest.raises(UnsupportedError, match="got a model of more than 16384 calls of layers"):
         convert(edited(tmp_path, "k3_residual", repeat))
 
 
@@ -174,5 +174,5 @@ def test_layers_nested_very_deeply(tmp_path: Path) -> None:
             held = {"class_name": inner["class_name"], "config": inner["config"]}
             inner |= {"class_name": "Sequential", "config": {"name": "model", "layers": [INPUT, held]}}
 
-    with pytest.raises(UnsupportedError, match="found layers inside of more than 16 others"):
+    with pytest.raises(UnsupportedError, match="got layers inside of more than 16 others"):
         convert(edited(tmp_path, "k3_two_layers", nest))

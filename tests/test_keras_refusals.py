@@ -71,98 +71,98 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("k3_two_layers", setting("gru", zoneout=0.1), r"layer 'gru' \(GRU\): found the argument 'zoneout'"),
-        ("k3_two_layers", setting("dense", lora_rank=4), "found the argument 'lora_rank'"),
+        ("k3_two_layers", setting("gru", zoneout=0.1), r"layer 'gru' \(GRU\): got the argument 'zoneout'"),
+        ("k3_two_layers", setting("dense", lora_rank=4), "got the argument 'lora_rank'"),
         (
             "k3_two_layers",
             setting("gru", activation="sparsemax"),
-            "found activation='sparsemax'; supported are hard_sig",
+            "got activation='sparsemax'; supported are hard_sig",
         ),
         (
             "k3_two_layers",
             setting("gru", activation="silu"),
-            "found activation='silu' in a GRU; a gate needs one function",
+            "got activation='silu' in a GRU; a gate needs one function",
         ),
         (
             "k3_two_layers",
             setting("gru", recurrent_activation="softmax"),
-            "found recurrent_activation='softmax' in a GRU",
+            "got recurrent_activation='softmax' in a GRU",
         ),
-        ("k3_two_layers", setting("gru", time_major=True), "found time_major=True; transpose the sequences"),
+        ("k3_two_layers", setting("gru", time_major=True), "got time_major=True; transpose the sequences"),
         (
             "k3_two_layers",
             setting("dense", activation={"class_name": "Dense", "config": {}}),
-            r"layer 'dense' \(Dense\): activation \(Dense\): found a layer that is no activation",
+            r"layer 'dense' \(Dense\): activation \(Dense\): got a layer that is no activation",
         ),
         (
             "k3_two_layers",
             setting("dense", activation={"class_name": "ReLU", "config": {"max_value": 6, "threshold": 1.0}}),
-            "found max_value=6, negative_slope=0.0, threshold=1.0 together; only one of them",
+            "got max_value=6, negative_slope=0.0, threshold=1.0 together; only one of them",
         ),
         (
             "k3_two_layers",
             setting("dense", dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}}),
-            "found the dtype policy 'int8_from_float32'; convert the model from before its quantization",
+            "got the dtype policy 'int8_from_float32'; convert the model from before its quantization",
         ),
-        ("k3_two_layers", setting("batch_normalization", axis=0), r"found axis=0; only the features of a timestep"),
-        ("k3_two_layers", setting("batch_normalization", renorm=True), "found renorm=True; train without renorm"),
-        ("k3_norms", setting("layer_normalization", axis=[1, 2]), r"found axis=\[1, 2\]; only the features"),
+        ("k3_two_layers", setting("batch_normalization", axis=0), r"got axis=0; only the features of a timestep"),
+        ("k3_two_layers", setting("batch_normalization", renorm=True), "got renorm=True; train without renorm"),
+        ("k3_norms", setting("layer_normalization", axis=[1, 2]), r"got axis=\[1, 2\]; only the features"),
         (
             "k3_norms",
             setting("layer_normalization", rms_scaling=True),
-            "found rms_scaling=True; grurt has no root-mean",
+            "got rms_scaling=True; grurt has no root-mean",
         ),
         (
             "k3_masked_conv",
             setting("conv1d", padding="same"),
-            "found padding='same', which looks ahead; train the layer",
+            "got padding='same', which looks ahead; train the layer",
         ),
-        ("k3_masked_conv", setting("conv1d", padding="valid"), "found padding='valid', which shortens the sequence"),
-        ("k3_masked_conv", setting("conv1d", strides=[2]), r"found strides=\[2\]; a stream gives one output for each"),
-        ("k3_masked_conv", setting("conv1d", data_format="channels_first"), "found data_format=channels_first"),
-        ("k3_bi_concat", setting("bidirectional", merge_mode="max"), "found merge_mode='max'; supported are concat"),
+        ("k3_masked_conv", setting("conv1d", padding="valid"), "got padding='valid', which shortens the sequence"),
+        ("k3_masked_conv", setting("conv1d", strides=[2]), r"got strides=\[2\]; a stream gives one output for each"),
+        ("k3_masked_conv", setting("conv1d", data_format="channels_first"), "got data_format=channels_first"),
+        ("k3_bi_concat", setting("bidirectional", merge_mode="max"), "got merge_mode='max'; supported are concat"),
         (
             "k3_bi_concat",
             lambda config: layer_of(config, "bidirectional")["config"]["layer"].update(class_name="LSTM"),
-            r"layer 'bidirectional.forward' \(LSTM\): found a layer that is no GRU; grurt runs GRU networks",
+            r"layer 'bidirectional.forward' \(LSTM\): got a layer that is no GRU; grurt runs GRU networks",
         ),
         (
             "k3_cells",
             lambda c: layer_of(c, "rnn")["config"]["cell"]["config"]["cells"][0].update(class_name="LSTMCell"),
-            "found a cell that is no GRUCell but LSTM; grurt runs GRU networks: train with GRU cells",
+            "got a cell that is no GRUCell but LSTM; grurt runs GRU networks: train with GRU cells",
         ),
         (
             "k3_cells",
             inside("rnn", "cell", reverse_state_order=True),
-            "found reverse_state_order=True; build the cells",
+            "got reverse_state_order=True; build the cells",
         ),
-        ("k3_residual", setting("joined", axis=1), "found axis=1; only features can be joined"),
-        ("k3_residual", calling("g1", initial_state=0.0), "found an initial state that is no tensor"),
-        ("k3_residual", calling("g1", constants=[1]), "found the call argument 'constants'; call the layer without it"),
-        ("k3_residual", calling("g1", training=True), "found a call with training=True; build the model for inference"),
+        ("k3_residual", setting("joined", axis=1), "got axis=1; only features can be joined"),
+        ("k3_residual", calling("g1", initial_state=0.0), "got an initial state that is no tensor"),
+        ("k3_residual", calling("g1", constants=[1]), "got the call argument 'constants'; call the layer without it"),
+        ("k3_residual", calling("g1", training=True), "got a call with training=True; build the model for inference"),
         (
             "k3_functions",
             lambda c: layer_of(c, "get_item").update(class_name="Sort"),
-            "found a function of keras.ops; supp",
+            "got a function of keras.ops; supp",
         ),
         (
             "k3_functions",
             lambda c: layer_of(c, "get_item")["inbound_nodes"][0].update(
                 args=[layer_of(c, "get_item")["inbound_nodes"][0]["args"][0], [0]]
             ),
-            r"found the index \[0\]; supported are sums",
+            r"got the index \[0\]; supported are sums",
         ),
         (
             "k3_functions",
             lambda c: layer_of(c, "true_divide")["inbound_nodes"][0]["args"].__setitem__(1, 0),
-            "found a division by a tensor, or by zero",
+            "got a division by a tensor, or by zero",
         ),
-        ("k3_scalars", setting("reshape", target_shape=[2, 3]), r"found target_shape=\[2, 3\]; it joins timesteps"),
+        ("k3_scalars", setting("reshape", target_shape=[2, 3]), r"got target_shape=\[2, 3\]; it joins timesteps"),
         ("k3_scalars", turned("reshape", "Dense"), "an input of two axes as its input; the layer can read a sequence"),
         (
             "k3_activations",
             setting("softmax", axis=1),
-            "found axis=1; only the features of a timestep can be normalized",
+            "got axis=1; only the features of a timestep can be normalized",
         ),
     ],
 )
@@ -173,30 +173,30 @@ def test_arguments_that_are_refused(name: str, change: Change, message: str, tmp
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("k3_two_layers", setting("gru", units="eight"), "expected units to be a positive integer, found eight"),
-        ("k3_two_layers", setting("gru", units=7), "expected weights for 7 units, found the shapes"),
-        ("k3_two_layers", setting("gru", use_bias="no"), "expected use_bias to be true or false, found no"),
-        ("k3_two_layers", setting("gru", use_bias=False), r"expected 2 weights \(kernel, recurrent_kernel\), found 3"),
+        ("k3_two_layers", setting("gru", units="eight"), "expected units to be a positive integer, got eight"),
+        ("k3_two_layers", setting("gru", units=7), "expected weights for 7 units, got the shapes"),
+        ("k3_two_layers", setting("gru", use_bias="no"), "expected use_bias to be true or false, got no"),
+        ("k3_two_layers", setting("gru", use_bias=False), r"expected 2 weights \(kernel, recurrent_kernel\), got 3"),
         (
             "k3_two_layers",
             setting("gru", reset_after=False),
-            "expected a bias for reset_after=False, found one of shape",
+            "expected a bias for reset_after=False, got one of shape",
         ),
-        ("k3_two_layers", setting("dense", units=9), r"expected a kernel of shape \(3, 9\), found \(3, 8\)"),
-        ("k3_two_layers", setting("batch_normalization", epsilon="x"), "expected epsilon to be a number, found x"),
+        ("k3_two_layers", setting("dense", units=9), r"expected a kernel of shape \(3, 9\), got \(3, 8\)"),
+        ("k3_two_layers", setting("batch_normalization", epsilon="x"), "expected epsilon to be a number, got x"),
         ("k3_two_layers", setting("batch_normalization", scale=False), r"expected 3 weights \(beta, moving_mean"),
-        ("k3_masked_conv", setting("conv1d", filters=5), r"expected a kernel of shape \(3, 3, 5\), found"),
+        ("k3_masked_conv", setting("conv1d", filters=5), r"expected a kernel of shape \(3, 3, 5\), got"),
         (
             "k3_embedding_masked",
             setting("embedding", input_dim=8),
-            r"expected a matrix of shape \(8, 4\), found \(7, 4\)",
+            r"expected a matrix of shape \(8, 4\), got \(7, 4\)",
         ),
         (
             "k3_bi_concat",
             inside("bidirectional", "backward_layer", go_backwards=False),
             "expected two layers of opposite",
         ),
-        ("k3_two_layers", lambda c: c["config"].update(layers=[]), "expected a list of layers, found none"),
+        ("k3_two_layers", lambda c: c["config"].update(layers=[]), "expected a list of layers, got none"),
         (
             "k3_two_layers",
             lambda c: c["config"]["layers"].pop(),
@@ -213,7 +213,7 @@ def test_arguments_that_are_refused(name: str, change: Change, message: str, tmp
             lambda c: c["config"].update(output_layers=["o", -1, 0]),
             r"expected a tensor as \[layer, call, ind",
         ),
-        ("k3_residual", lambda c: c["config"].update(output_layers=None), "expected inputs and outputs, found None"),
+        ("k3_residual", lambda c: c["config"].update(output_layers=None), "expected inputs and outputs, got None"),
         (
             "k3_residual",
             lambda c: layer_of(c, "d").update(inbound_nodes=layer_of(c, "g1")["inbound_nodes"]),
@@ -228,31 +228,31 @@ def test_files_that_contradict_themselves(name: str, change: Change, message: st
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("k3_two_layers", lambda c: c.update(class_name="MyModel"), "found a model of one's own, which is code"),
+        ("k3_two_layers", lambda c: c.update(class_name="MyModel"), "got a model of one's own, which is code"),
         (
             "k3_two_layers",
             lambda c: c["config"].pop("layers"),
-            "found no layers in its configuration, as of a subclassed",
+            "got no layers in its configuration, as of a subclassed",
         ),
         (
             "k3_two_layers",
             lambda c: c["config"]["layers"][2].update(registered_name="mine>GRU"),
-            "found a layer of one's own, 'mine>GRU'; only Keras's own layers can be converted",
+            "got a layer of one's own, 'mine>GRU'; only Keras's own layers can be converted",
         ),
         (
             "k3_two_layers",
             lambda c: c["config"]["layers"][0]["config"].update(batch_shape=[None, 6, 3, 1]),
-            r"found an input 'x' of shape \[None, 6, 3, 1\]; inputs are \(batch, time, features\)",
+            r"got an input 'x' of shape \[None, 6, 3, 1\]; inputs are \(batch, time, features\)",
         ),
         (
             "k3_two_layers",
             lambda c: c["config"]["layers"][0]["config"].update(batch_shape=[None, 6, None]),
-            "found an input 'x' of an unknown number of features; fix the input's last axis",
+            "got an input 'x' of an unknown number of features; fix the input's last axis",
         ),
         (
             "k3_two_layers",
             lambda c: c["config"]["layers"][0]["config"].update(sparse=True),
-            "found a sparse or ragged input 'x'",
+            "got a sparse or ragged input 'x'",
         ),
         (
             "k3_two_layers",
@@ -260,27 +260,27 @@ def test_files_that_contradict_themselves(name: str, change: Change, message: st
                 (c["config"]["layers"].pop(0), c["config"].pop("build_input_shape"))
                 and [item.pop("build_config", None) for item in c["config"]["layers"]]
             ),
-            "found no shape of the input 'x'; give the model an Input layer, or call it once",
+            "got no shape of the input 'x'; give the model an Input layer, or call it once",
         ),
         (
             "k3_state_in_and_out",
             lambda c: layer_of(c, "gru")["inbound_nodes"][0].update(kwargs={}),
-            "found the input 'h', which no layer reads; save the model without it",
+            "got the input 'h', which no layer reads; save the model without it",
         ),
         (
             "k3_bi_states",
             lambda c: layer_of(c, "bidirectional")["inbound_nodes"][0]["kwargs"]["initial_state"].pop(),
-            "found an initial state that is no list for both directions",
+            "got an initial state that is no list for both directions",
         ),
         (
             "k3_state_in_and_out",
             lambda c: layer_of(c, "h")["config"].update(batch_shape=[None, 5]),
-            "found the input 'h' as its initial state; the state has 4 numbers",
+            "got the input 'h' as its initial state; the state has 4 numbers",
         ),
         (
             "k3_embedding_masked",
             lambda c: layer_of(c, "tokens")["config"].update(batch_shape=[None, None, 3]),
-            "found a sequence as its input; tokens must be an input of the model",
+            "got a sequence as its input; tokens must be an input of the model",
         ),
     ],
 )
@@ -290,7 +290,7 @@ def test_models_that_are_refused(name: str, change: Change, message: str, tmp_pa
 
 def test_masks_that_keras_leaves_in_order_are_refused() -> None:
     with pytest.raises(
-        UnsupportedError, match="found a masked sequence that go_backwards=True has reversed, with a mask"
+        UnsupportedError, match="got a masked sequence that go_backwards=True has reversed, with a mask"
     ):
         convert(DATA / "k3_masked_backwards.keras")
 
@@ -302,13 +302,11 @@ def test_products_of_masked_sequences_in_reverse_order(tmp_path: Path) -> None:
         (node,) = last["inbound_nodes"]
         node["args"] = [[node["args"][0]] * 2]
 
-    refused(
-        tmp_path, "k3_masked_backwards", change, "'gru_1' .Multiply.: found a masked sequence that go_backwards=True"
-    )
+    refused(tmp_path, "k3_masked_backwards", change, "'gru_1' .Multiply.: got a masked sequence that go_backwards=True")
 
 
 def test_masked_sequences_that_early_keras_3_merged(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"found masked sequences that Keras before 3\.4 merges without regard"):
+    with pytest.raises(UnsupportedError, match=r"got masked sequences that Keras before 3\.4 merges without regard"):
         convert(edited(tmp_path, "k3_masked_merge", lambda config: None, version="3.3.3"))
 
 
@@ -316,7 +314,7 @@ def test_sequences_in_both_orders_are_not_merged(tmp_path: Path) -> None:
     def change(config: dict[str, Any]) -> None:
         layer_of(config, "g1")["config"]["go_backwards"] = True
 
-    refused(tmp_path, "k3_residual", change, "found a sequence that go_backwards=True has reversed beside one in order")
+    refused(tmp_path, "k3_residual", change, "got a sequence that go_backwards=True has reversed beside one in order")
 
 
 def test_convolutions_of_what_goes_backwards(tmp_path: Path) -> None:
@@ -331,7 +329,7 @@ def test_flatten_of_a_sequence(tmp_path: Path) -> None:
     def change(config: dict[str, Any]) -> None:
         layer_of(config, "time_distributed_3").update(class_name="Flatten", config={"name": "flatten"})
 
-    refused(tmp_path, "k3_time_distributed", change, "found a sequence as its input; it joins timesteps")
+    refused(tmp_path, "k3_time_distributed", change, "got a sequence as its input; it joins timesteps")
 
 
 def test_weights_without_an_architecture() -> None:
@@ -355,7 +353,7 @@ def test_descriptions_of_layers_are_for_state_dicts() -> None:
 
 
 def test_weights_of_another_model() -> None:
-    with pytest.raises(ConversionError, match=r"expected 1 weights \(embeddings\), found 0"):
+    with pytest.raises(ConversionError, match=r"expected 1 weights \(embeddings\), got 0"):
         convert(DATA / "k3_residual.weights.h5", layers=str(DATA / "k2_masked.json"))
 
 
@@ -363,14 +361,14 @@ def test_masked_bidirectional_layers_of_old_versions(tmp_path: Path) -> None:
     def change(config: dict[str, Any]) -> None:
         return None
 
-    with pytest.raises(UnsupportedError, match=r"found a masked sequence, from a version of Keras before 2\.4"):
+    with pytest.raises(UnsupportedError, match=r"got a masked sequence, from a version of Keras before 2\.4"):
         convert(edited(tmp_path, "k2_masked", change, version="2.2.4"))
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     files = entries(DATA / "k3_two_layers.keras")
     (tmp_path / "empty.h5").write_bytes(files["model.weights.h5"].replace(b"layers\0", b"lawyer\0"))
-    with pytest.raises(ConversionError, match="expected the layers of a Keras model, found"):
+    with pytest.raises(ConversionError, match="expected the layers of a Keras model, got"):
         convert(tmp_path / "empty.h5", layers=str(DATA / "k3_residual.json"))
 
 

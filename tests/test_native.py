@@ -271,7 +271,7 @@ def test_systems_and_cpus_that_are_not_known(tmp_path: Path, monkeypatch: pytest
 def test_without_a_linker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linker.shutil, "which", lambda name: None)
     monkeypatch.setattr(linker, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match="expected gcc, ld or the package ziglang, found none; `pip install ziglang`"):
+    with pytest.raises(EngineError, match="expected gcc, ld or the package ziglang, got none; `pip install ziglang`"):
         linker.link_library({"a": b""}, cpus.machine())
     with pytest.raises(EngineError, match="expected riscv64-linux-gnu-gcc, riscv64-linux-gnu-ld or"):
         linker.link_library({"a": b""}, "riscv64")

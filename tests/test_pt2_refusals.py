@@ -22,7 +22,7 @@ REFUSED: dict[str, tuple[Network, str]] = {
         network_of(lambda net, x: net.rnn(x)[0], X, rnn=nn.LSTM(4, 8)),
         r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
     ),
-    "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, found none; if it was"),
+    "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
     "looks_ahead": (
         network_of(
             lambda net, x: net.gru(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
@@ -92,18 +92,18 @@ WEIGHTS = "data/weights/model_weights_config.json"
         (
             lambda d: d["graph_module"]["signature"]["input_specs"][0]["parameter"].update(parameter_name=None),
             "models/model.json",
-            r"found damage \(TypeError: a name that is no text",
+            r"got damage \(TypeError: a name that is no text",
         ),
-        (lambda d: d.pop("graph_module"), "models/model.json", r"torch's export schema, found damage \(KeyError"),
-        (lambda d: d["graph_module"]["graph"]["nodes"][0].pop("inputs"), "models/model.json", "found damage"),
+        (lambda d: d.pop("graph_module"), "models/model.json", r"torch's export schema, got damage \(KeyError"),
+        (lambda d: d["graph_module"]["graph"]["nodes"][0].pop("inputs"), "models/model.json", "got damage"),
         (lambda d: d["graph_module"]["graph"]["nodes"][-1].update(inputs=[]), "models/model.json", "is no tensor"),
-        (lambda d: weight(d).update(path_name="weight_99"), WEIGHTS, "expected an entry '.*weight_99', found none"),
-        (lambda d: weight(d).update(use_pickle=True), WEIGHTS, "expected the bytes of a plain tensor, found a pickled"),
+        (lambda d: weight(d).update(path_name="weight_99"), WEIGHTS, "expected an entry '.*weight_99', got none"),
+        (lambda d: weight(d).update(use_pickle=True), WEIGHTS, "expected the bytes of a plain tensor, got a pickled"),
         (lambda d: weight(d).pop("tensor_meta"), WEIGHTS, "expected its place, size and strides; the file is damaged"),
         (lambda d: weight(d)["tensor_meta"].update(dtype=11), WEIGHTS, "expected one of the dtypes .*'number 11'"),
         (lambda d: weight(d)["tensor_meta"].update(storage_offset={"as_int": -1}), WEIGHTS, "that are not negative"),
         (lambda d: weight(d)["tensor_meta"].update(storage_offset={"as_int": 99}), WEIGHTS, "inside its storage"),
-        (lambda d: d["config"].popitem(), WEIGHTS, "expected the weight '.*' in the archive, found none"),
+        (lambda d: d["config"].popitem(), WEIGHTS, "expected the weight '.*' in the archive, got none"),
         (lambda d: d.update(config=3), WEIGHTS, "expected the weights' places in 'model_weights_config"),
     ],
 )  # fmt: skip
@@ -116,5 +116,5 @@ def test_damaged_programs(change: Callable[[Any], None], entry: str, message: st
 def test_an_archive_without_a_program(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "empty.pt2", "w") as archive:
         archive.writestr("a/archive_format", "pt2")
-    with pytest.raises(UnsupportedError, match="expected one program in models/, found 0; write it with torch"):
+    with pytest.raises(UnsupportedError, match="expected one program in models/, got 0; write it with torch"):
         convert(tmp_path / "empty.pt2")

@@ -332,7 +332,7 @@ def test_warmup_leaves_a_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_warmup_fails_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRURT_CACHE_DIR", "/dev/null/kernels")
     message = (
-        "error: expected a directory where compiled kernels can be kept, found none that can be written "
+        "error: expected a directory where compiled kernels can be kept, got none that can be written "
         "(tried {}): name one in GRURT_CACHE_DIR"
     )
     monkeypatch.setattr(compiled, "cached_in", lambda: pytest.fail("compiled before it was known"))
@@ -359,7 +359,7 @@ def test_without_the_gil(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     monkeypatch.setattr(engine, "_entry_point", None)
     for _ in range(2):
-        with pytest.raises(grurt.EngineError, match="expected a Python with its GIL, found it off: set PYTHON_GIL=1"):
+        with pytest.raises(grurt.EngineError, match="expected a Python with its GIL, got it off: set PYTHON_GIL=1"):
             grurt.load(MODEL_PATH).stream()
 
 

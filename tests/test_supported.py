@@ -25,7 +25,7 @@ REFUSED = {
     "keras2/k2_gru_v1_hard.tf2onnx.onnx": r"\(Loop\): a loop is not supported; convert the \.keras or \.h5 file itself",
     "keras2/k2_cudnngru.tf2onnx.onnx": r"written by tf2onnx and holds no GRU; convert the \.keras or \.h5 file itself",
     "keras/k3_masked_backwards.keras": r"layer 'gru_1' \(GRU\): .* go_backwards=True .*; use Bidirectional",
-    "torch/list_params.pt": r"found a list of tensors, without names; save module\.state_dict\(\) instead",
+    "torch/list_params.pt": r"got a list of tensors, without names; save module\.state_dict\(\) instead",
     "torch/sd_dynquant.pt": r"tensor 'gru\..*': .* that torch has quantized; convert the float model",
 }
 """The reason, by a pattern of the file's name."""

@@ -33,7 +33,7 @@ def test_the_hand_made_checkpoint_is_sound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("opcodes", "message"),
     [
-        (tensor(offset=1), "tensor 'w': expected a view inside its storage of 4 elements, found offset 1"),
+        (tensor(offset=1), "tensor 'w': expected a view inside its storage of 4 elements, got offset 1"),
         (tensor(size=(5,)), "expected a view inside its storage"),
         (tensor(size=(2, 2), stride=(4, 1)), "expected a view inside its storage"),
         (tensor(size=(2, 2), stride=(1,)), "expected a view inside its storage"),
@@ -42,11 +42,11 @@ def test_the_hand_made_checkpoint_is_sound(tmp_path: Path) -> None:
         (tensor(stride=(-1,)), "a size, offset or stride out of range"),
         (tensor(size=(1 << 63,)), "a size, offset or stride out of range"),
         (tensor(size=(1,) * 17, stride=(1,) * 17), "sizes or strides of more than 16 axes"),
-        (tensor(numel=5, size=(5,)), "tensor 'w': expected a storage of 20 bytes, found 16"),
-        (tensor(numel=1 << 40), "expected a storage of 4398046511104 bytes, found 16"),
+        (tensor(numel=5, size=(5,)), "tensor 'w': expected a storage of 20 bytes, got 16"),
+        (tensor(numel=1 << 40), "expected a storage of 4398046511104 bytes, got 16"),
         (tensor(numel=-4), "a size, offset or stride out of range"),
-        (tensor(key="1"), "expected an entry 'archive/data/1', found none"),
-        (tensor(key="../../../../etc/passwd"), "expected an entry 'archive/data/../../../../etc/passwd', found none"),
+        (tensor(key="1"), "expected an entry 'archive/data/1', got none"),
+        (tensor(key="../../../../etc/passwd"), "expected an entry 'archive/data/../../../../etc/passwd', got none"),
         (tensor(size=(1 << 40,), stride=(0,)), "expected tensors that fit into the file"),
         (tensor(size=(1 << 47, 0), stride=(0, 0)), "expected tensors that fit into the file"),
     ],
@@ -66,9 +66,9 @@ def test_expanded_tensors_take_no_memory_together(tmp_path: Path) -> None:
 def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
     zeros = bytes(65 * MEBIBYTE)
     files = {"archive/data.pkl": state_dict(w=tensor()), "archive/data/0": zeros}
-    with pytest.raises(ConversionError, match="expected entries within the file's size, found 'archive/data/0'"):
+    with pytest.raises(ConversionError, match="expected entries within the file's size, got 'archive/data/0'"):
         read_state_dict(write(tmp_path, zipped(files, zipfile.ZIP_DEFLATED)))
-    with pytest.raises(ConversionError, match=r"expected entries within the file's size, found 'archive/data\.pkl'"):
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size, got 'archive/data\.pkl'"):
         read_state_dict(write(tmp_path, zipped({"archive/data.pkl": zeros}, zipfile.ZIP_DEFLATED)))
 
 
@@ -92,7 +92,7 @@ def test_encrypted_and_unknown_compression(tmp_path: Path) -> None:
         for signature, shift in ((b"PK\x01\x02", 0), (b"PK\x03\x04", -2)):
             entry = content.index(signature)
             content[entry + position + shift : entry + position + shift + 2] = value
-        with pytest.raises(ConversionError, match="expected a sound zip archive, found damage"):
+        with pytest.raises(ConversionError, match="expected a sound zip archive, got damage"):
             read_state_dict(write(tmp_path, bytes(content)))
 
 
@@ -105,14 +105,14 @@ def test_modules_that_contain_themselves(tmp_path: Path) -> None:
 
 def test_dictionaries_that_contain_themselves(tmp_path: Path) -> None:
     cyclic = b"\x80\x02}q\x00" + checkpoints.text("a") + b"h\x00s."
-    with pytest.raises(ConversionError, match="found an object of type 'dict' without tensors"):
+    with pytest.raises(ConversionError, match="got an object of type 'dict' without tensors"):
         read_state_dict(write(tmp_path, checkpoint(cyclic)))
 
 
 @pytest.mark.parametrize(
     ("opcodes", "message"),
     [
-        (b"ctorch._utils\n_rebuild_tensor_v2\n)R", "found damage"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n)R", "got damage"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x01))tR", "a tensor without a storage"),
         (b"ctorch._tensor\n_rebuild_from_type_v2\n(K\x01K\x01)Nt" + b"R", "a tensor subclass that names no function"),
         (b"ctorch\nSize\n(K\x01tR", "sizes or strides"),
@@ -128,19 +128,19 @@ def test_wrong_arguments(opcodes: bytes, message: str, tmp_path: Path) -> None:
 
 def test_tensor_subclasses_of_unknown_functions_are_no_tensors(tmp_path: Path) -> None:
     opcodes = b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncos\nPath\n)NtR"
-    with pytest.raises(UnsupportedError, match=r"state dict entry 'w': expected a tensor, found 'os\.system'"):
+    with pytest.raises(UnsupportedError, match=r"state dict entry 'w': expected a tensor, got 'os\.system'"):
         read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
 
 
 def test_storages_that_are_views(tmp_path: Path) -> None:
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + checkpoints.text("0") + checkpoints.text("cpu")
     opcodes = storage + b"K\x04(X\x01\x00\x00\x00vK\x00K\x04ttQ"
-    with pytest.raises(UnsupportedError, match=r"found one that is a view of another, as torch before 0\.4"):
+    with pytest.raises(UnsupportedError, match=r"got one that is a view of another, as torch before 0\.4"):
         read_state_dict(write(tmp_path, checkpoint(state_dict(w=opcodes))))
 
 
 def test_archive_without_an_object(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="found a zip archive that no known framework wrote"):
+    with pytest.raises(ConversionError, match="got a zip archive that no known framework wrote"):
         read_state_dict(write(tmp_path, zipped({"a": b""})))
 
 
@@ -150,6 +150,6 @@ def test_archives_of_many_entries_are_read_in_time(tmp_path: Path) -> None:
         for index in range(20_000):
             archive.writestr(f"a/{index}", b"")
     started = time.perf_counter()
-    with pytest.raises(ConversionError, match="found a zip archive that no known framework wrote"):
+    with pytest.raises(ConversionError, match="got a zip archive that no known framework wrote"):
         read_state_dict(write(tmp_path, buffer.getvalue()))
     assert time.perf_counter() - started < 5

@@ -320,27 +320,27 @@ def test_gate_blocks_change_places() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ("gru", r"found 2 that none uses: fc\.weight, fc\.bias; describe their layers, or .*ignore\(fc\.weight\)"),
-        ("gru, fc, ignore(ema)", r"ignore\(ema\): expected a tensor or module, found none"),
+        ("gru", r"got 2 that none uses: fc\.weight, fc\.bias; describe their layers, or .*ignore\(fc\.weight\)"),
+        ("gru, fc, ignore(ema)", r"ignore\(ema\): expected a tensor or module, got none"),
         ("fc, gru", "layer 'gru': expected an input of size 4, got 3; check which layers there are"),
-        ("gru, head", "layer 'head': expected a module, found none of that name among gru, fc"),
-        ("gru, head(linear)", "layer 'head': expected a module, found none among gru, fc"),
+        ("gru, head", "layer 'head': expected a module, got none of that name among gru, fc"),
+        ("gru, head(linear)", "layer 'head': expected a module, got none among gru, fc"),
         ("gru(epsilon=1), fc", "layer 'gru': epsilon is an option of layer_norm and batch_norm, not gru"),
         ("gru, fc(groups=2)", "layer 'fc': groups is an option of conv1d, not linear"),
-        ("gru(linear), fc", "module 'gru': expected a tensor 'weight', found only weight_ih_l0"),
+        ("gru(linear), fc", "module 'gru': expected a tensor 'weight', got only weight_ih_l0"),
         (
             "gru, fc(conv1d)",
-            r"module 'fc': expected 'weight' to be of floating point with 3 axes, found float32 of shape",
+            r"module 'fc': expected 'weight' to be of floating point with 3 axes, got float32 of shape",
         ),
         ("gru, fc, final", "layer 'final': expected the final state of a GRU, but 'fc' is none"),
         ("gru, last, last, fc", "expected a sequence, got a single vector"),
         ("gru, (add), fc", "expected 2 to 64 inputs, got 1"),
-        ("gru, (activation), fc", "layer 'activation': expected functions, found none"),
-        ("gru(initial_state=h0), fc", "initial_state: expected a tensor or an earlier layer, found none called 'h0'"),
+        ("gru, (activation), fc", "layer 'activation': expected functions, got none"),
+        ("gru(initial_state=h0), fc", "initial_state: expected a tensor or an earlier layer, got none called 'h0'"),
         ("gru(initial_state=fc.weight), fc", "gru.initial_state: expected shape|expected the initial states"),
         (
             [LayerDescription(module="gru", inputs=("y",))],
-            "expected the name of an earlier layer, found 'y'; there are x",
+            "expected the name of an earlier layer, got 'y'; there are x",
         ),
     ],
 )
@@ -352,9 +352,9 @@ def test_descriptions_that_do_not_fit(layers: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("module", "error", "message"),
     [
-        (nn.LSTM(3, 4), UnsupportedError, r"expected a GRU \(3 gates\), found an LSTM \(4 gates\); train a GRU"),
-        (nn.LSTM(3, 4, proj_size=2), UnsupportedError, "found an LSTM with a projection"),
-        (nn.RNN(3, 4), UnsupportedError, r"found a plain RNN \(1 gate\)"),
+        (nn.LSTM(3, 4), UnsupportedError, r"expected a GRU \(3 gates\), got an LSTM \(4 gates\); train a GRU"),
+        (nn.LSTM(3, 4, proj_size=2), UnsupportedError, "got an LSTM with a projection"),
+        (nn.RNN(3, 4), UnsupportedError, r"got a plain RNN \(1 gate\)"),
         (
             nn.Linear(3, 4, bias=False),
             DescriptionError,
@@ -364,7 +364,7 @@ def test_descriptions_that_do_not_fit(layers: Any, message: str) -> None:
         (
             nn.Conv2d(1, 1, 3),
             UnsupportedError,
-            r"found weight \(1, 1, 3, 3\); bias \(1,\); if the model does not need it",
+            r"got weight \(1, 1, 3, 3\); bias \(1,\); if the model does not need it",
         ),
         (nn.MultiheadAttention(4, 1), UnsupportedError, "module 'm': expected a GRU, Linear, Embedding"),
     ],
@@ -378,15 +378,15 @@ def test_modules_that_are_refused(module: nn.Module, error: type[Exception], mes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight_ih_l0": torch.ones(11, 3)}, "expected 3 \\* 4 rows in weight_ih_l0, found"),
-        ({"bias_ih_l0": torch.ones(11)}, "expected 3 \\* 4 rows in bias_ih_l0, found"),
-        ({"weight_hh_l0": torch.ones(10, 4)}, r"expected weight_hh of shape \(3 \* hidden, hidden\), found \(10, 4\)"),
+        ({"weight_ih_l0": torch.ones(11, 3)}, "expected 3 \\* 4 rows in weight_ih_l0, got"),
+        ({"bias_ih_l0": torch.ones(11)}, "expected 3 \\* 4 rows in bias_ih_l0, got"),
+        ({"weight_hh_l0": torch.ones(10, 4)}, r"expected weight_hh of shape \(3 \* hidden, hidden\), got \(10, 4\)"),
         ({"weight_hh_l0": torch.ones(12)}, "expected the weight_ih and weight_hh of a GRU"),
         ({"weight_hh_l0": torch.full((12, 4), float("nan"))}, "expected finite numbers in 'weight_hh_l0'"),
         ({"bias_ih_l0": torch.full((12,), 1e300, dtype=torch.float64)}, "expected finite numbers in 'bias_ih_l0'"),
         (
             {"bias_ih_l0": torch.ones(12, dtype=torch.int64)},
-            "'bias_ih_l0' to be of floating point with 1 axes, found int64",
+            "'bias_ih_l0' to be of floating point with 1 axes, got int64",
         ),
         ({"weight_hh_l1": torch.ones(12, 4)}, "1 that none uses: weight_hh_l1"),
     ],
@@ -445,7 +445,7 @@ def test_long_lists_of_tensors_are_cut(tmp_path: Path) -> None:
     path = save(tmp_path, {f"fc{index}.weight": torch.ones(2, 2) for index in range(50)})
     with pytest.raises(DescriptionError, match=r"Its 50 tensors:(.|\n)*fc39(.|\n)*and 10 more"):
         convert(path, reference=False)
-    with pytest.raises(DescriptionError, match=r"found 49 that none uses: .*fc20\.weight, \.\.\.; describe"):
+    with pytest.raises(DescriptionError, match=r"got 49 that none uses: .*fc20\.weight, \.\.\.; describe"):
         convert(path, layers="fc0(linear)", reference=False)
 
 

@@ -185,12 +185,12 @@ def test_missing_example() -> None:
 
 
 def test_example_of_something_else() -> None:
-    with pytest.raises(ConversionError, match="expected an example_input of tensors, found something else"):
+    with pytest.raises(ConversionError, match="expected an example_input of tensors, got something else"):
         convert_module(Tagger(), (torch.zeros(2, 7, 3), None))  # type: ignore[arg-type]
 
 
 def test_something_else_than_a_module() -> None:
-    with pytest.raises(ConversionError, match=r"expected a torch\.nn\.Module, found dict"):
+    with pytest.raises(ConversionError, match=r"expected a torch\.nn\.Module, got dict"):
         convert_module({})  # type: ignore[arg-type]
 
 
@@ -202,7 +202,7 @@ class Branching(nn.Module):
 def test_module_that_fails() -> None:
     with pytest.raises(
         ConversionError,
-        match=r"that runs on the example, found Branching: NotImplementedError: no forward here; check the example",
+        match=r"that runs on the example, got Branching: NotImplementedError: no forward here; check the example",
     ):
         convert_module(Branching(), torch.zeros(2, 3))
 
@@ -217,7 +217,7 @@ def test_module_that_cannot_be_exported() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.special.bessel_j0(x)
 
-    with pytest.raises(ConversionError, match="expected a module that torch can export, found Unexportable"):
+    with pytest.raises(ConversionError, match="expected a module that torch can export, got Unexportable"):
         convert_module(Unexportable(), torch.zeros(2, 3, 4))
 
 
@@ -230,5 +230,5 @@ def test_without_torch_the_message_says_how_to_install_it() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found == (
-        "ConversionError convert_module: expected torch to be installed, found none; run: pip install 'grurt[torch]'\n"
+        "ConversionError convert_module: expected torch to be installed, got none; run: pip install 'grurt[torch]'\n"
     )

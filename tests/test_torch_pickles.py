@@ -114,9 +114,9 @@ def test_calls_of_what_a_call_returned_are_not_made() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "found damage near byte 0"),
-        (b"\x80\x02", "found damage near byte 2"),
-        (b"\x80\x02.", "found damage"),
+        (b"", "got damage near byte 0"),
+        (b"\x80\x02", "got damage near byte 2"),
+        (b"\x80\x02.", "got damage"),
         (b"\x80\x02X\xff\xff\xff\xffabc.", "4294967295 bytes wanted, 4 left"),
         (b"\x80\x02\x8b\xff\xff\xff\x7fabc.", "2147483647 bytes wanted"),
         (b"\x80\x02B\xff\xff\xff\xffabc.", "bytes wanted"),
@@ -129,7 +129,7 @@ def test_calls_of_what_a_call_returned_are_not_made() -> None:
         (b"\x80\x02K\x01K\x02R.", "arguments of type int"),
         (b"\x80\x02}(K\x01u.", "ValueError"),
         (b"\x80\x02K\x01Q.", "a persistent id where none is known"),
-        (b"\x80\x02c" + b"a" * 2000 + b"\nb\n.", "found damage"),
+        (b"\x80\x02c" + b"a" * 2000 + b"\nb\n.", "got damage"),
         (b"\x80\x04K\x01K\x02\x93.", "a global that is not named by strings"),
     ],
 )
@@ -158,7 +158,7 @@ def test_operations_are_bounded() -> None:
 def test_copies_of_a_list_count() -> None:
     pairs = b"](" + b"X\x01\x00\x00\x00aK\x01\x86" * 1000 + b"e\x94"  # a list, in the memo
     copies = b"ccollections\nOrderedDict\nh\x00\x85R0" * 4000
-    with pytest.raises(ConversionError, match=r"operations, found more"):
+    with pytest.raises(ConversionError, match=r"operations, got more"):
         load(b"\x80\x04" + pairs + copies + b".")
 
 
@@ -197,6 +197,6 @@ def test_hostile_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     marker = tmp_path / "called"
     path.write_bytes(checkpoints.checkpoint(pickle.dumps(Reduced(os.system, f"touch {marker}"), 2)))
-    with pytest.raises(ConversionError, match=r"found an object of type '(posix|nt)\.system' without tensors"):
+    with pytest.raises(ConversionError, match=r"got an object of type '(posix|nt)\.system' without tensors"):
         read_state_dict(path)
     assert not marker.exists()

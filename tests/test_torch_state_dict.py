@@ -114,11 +114,9 @@ def test_one_of_several_state_dicts_is_named(tmp_path: Path) -> None:
     path = save(tmp_path, {"model": WEIGHTS, "nested": {"ema": {"w": torch.ones(3)}}})
     assert list(read_state_dict(path, entry="nested.ema")) == ["w"]
     assert list(read_state_dict(path, entry="model")) == list(WEIGHTS)
-    with pytest.raises(
-        ConversionError, match=r"expected one state dict, found 'model', 'nested\.ema'; name one of them"
-    ):
+    with pytest.raises(ConversionError, match=r"expected one state dict, got 'model', 'nested\.ema'; name one of them"):
         read_state_dict(path)
-    with pytest.raises(ConversionError, match="expected a state dict 'other', found 'model'"):
+    with pytest.raises(ConversionError, match="expected a state dict 'other', got 'model'"):
         read_state_dict(path, entry="other")
 
 
@@ -173,21 +171,21 @@ def test_other_parametrizations_are_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch calls this spectral_norm old
 def test_spectral_normalization_is_refused(tmp_path: Path) -> None:
     module = torch.nn.utils.spectral_norm(torch.nn.Linear(3, 4))
-    with pytest.raises(UnsupportedError, match=r"found spectral_norm; call torch\.nn\.utils\.remove_spectral_norm"):
+    with pytest.raises(UnsupportedError, match=r"got spectral_norm; call torch\.nn\.utils\.remove_spectral_norm"):
         read_state_dict(save(tmp_path, module.state_dict()))
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ConversionError, match=r"tensor 'w': expected a magnitude for each row of \(3, 4\), found \(2, 1\)"
+        ConversionError, match=r"tensor 'w': expected a magnitude for each row of \(3, 4\), got \(2, 1\)"
     ):
         read_state_dict(save(tmp_path, {"w_g": torch.ones(2, 1), "w_v": torch.ones(3, 4)}))
-    with pytest.raises(ConversionError, match=r"tensor 'w': expected a mask of shape \(3, 4\), found \(4,\)"):
+    with pytest.raises(ConversionError, match=r"tensor 'w': expected a mask of shape \(3, 4\), got \(4,\)"):
         read_state_dict(save(tmp_path, {"w_orig": torch.ones(3, 4), "w_mask": torch.ones(4)}))
 
 
 def test_quantized_checkpoints_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="found a weight that torch has quantized; convert the float model"):
+    with pytest.raises(UnsupportedError, match="got a weight that torch has quantized; convert the float model"):
         read_state_dict(DATA / "sd_dynquant.pt")
 
 
@@ -198,21 +196,21 @@ def test_quantized_modules_are_refused(scripted: bool, tmp_path: Path) -> None:
     quantized = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear, torch.nn.GRU})
     path = tmp_path / "model.pt"
     torch.jit.script(quantized).save(path) if scripted else torch.save(quantized, path)
-    with pytest.raises(UnsupportedError, match=r"module '.+': expected floating point, found a weight that torch has"):
+    with pytest.raises(UnsupportedError, match=r"module '.+': expected floating point, got a weight that torch has"):
         read_state_dict(path)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
 def test_frozen_programs_are_refused(tmp_path: Path) -> None:
     torch.jit.freeze(torch.jit.script(torch.nn.Linear(3, 4).eval())).save(tmp_path / "model.pt")
-    with pytest.raises(ConversionError, match="found one without, such as a TorchScript program that was frozen"):
+    with pytest.raises(ConversionError, match="got one without, such as a TorchScript program that was frozen"):
         read_state_dict(tmp_path / "model.pt")
 
 
 def test_tensors_without_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="found a list of tensors, without names"):
+    with pytest.raises(UnsupportedError, match="got a list of tensors, without names"):
         read_state_dict(DATA / "list_params.pt")
-    with pytest.raises(UnsupportedError, match="found a tensor, without names"):
+    with pytest.raises(UnsupportedError, match="got a tensor, without names"):
         read_state_dict(save(tmp_path, torch.ones(3)))
 
 
@@ -226,10 +224,10 @@ def test_legacy_files_of_every_protocol(protocol: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("checkpoint", "message"),
     [
-        ({"epoch": 3}, "found an object of type 'dict' without tensors"),
-        (3, "found an object of type 'int'"),
-        ({"w": torch.ones(2), "extra": "text"}, "state dict entry 'extra': expected a tensor, found 'str'"),
-        ({"w": torch.ones(2), "extra": {1: 2}}, "state dict entry 'extra': expected a tensor, found 'dict'"),
+        ({"epoch": 3}, "got an object of type 'dict' without tensors"),
+        (3, "got an object of type 'int'"),
+        ({"w": torch.ones(2), "extra": "text"}, "state dict entry 'extra': expected a tensor, got 'str'"),
+        ({"w": torch.ones(2), "extra": {1: 2}}, "state dict entry 'extra': expected a tensor, got 'dict'"),
         ({"w": torch.ones(2, dtype=torch.complex64)}, "tensor 'w': expected one of the dtypes float64"),
         ({"w" * 300: torch.ones(2)}, "expected names of 1 to 200 printable characters"),
         ({"a.w": torch.ones(2), "a._orig_mod.w": torch.ones(2)}, "expected names that differ by more than '_orig_mod"),
@@ -245,7 +243,7 @@ def test_legacy_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     magic = (DATA / "sd_legacy.pt").read_bytes()[:15]
     path.write_bytes(magic + pickle.dumps(1000, 2))
-    with pytest.raises(ConversionError, match="expected torch's magic number, found another pickle"):
+    with pytest.raises(ConversionError, match="expected torch's magic number, got another pickle"):
         read_state_dict(path)
 
 

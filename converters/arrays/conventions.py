@@ -76,7 +76,7 @@ def _layout(kind: Kind, tensors: Mapping[str, Array], asked: bool, where: str) -
     if bias is not None and weight.shape[0] != weight.shape[-1]:
         return "columns" if weight.shape[-1] == bias.size else "rows"
     raise DescriptionError(
-        f"{where}: expected a shape that shows which axis is the outputs', found {weight.shape}; "
+        f"{where}: expected a shape that shows which axis is the outputs', got {weight.shape}; "
         "say layout=rows if it computes W @ x, layout=columns if x @ W"
     )
 
@@ -95,7 +95,7 @@ def _gru(tensors: Mapping[str, Array], options: LayerDescription, where: str) ->
     for name in matrices + biases:
         if len(found[name]) % 3:
             raise DescriptionError(
-                f"{where}: expected three blocks of outputs, one for each gate, found the shape "
+                f"{where}: expected three blocks of outputs, one for each gate, got the shape "
                 f"{tensors[name].shape} in {name}; is the layout right?"
             )
         found[name] = _blocks_as_rzn(found[name], options)
@@ -108,7 +108,7 @@ def _check_all_said(options: LayerDescription, where: str) -> None:
     open_questions = [text for name, text in _QUESTIONS.items() if getattr(options, name) is None]
     if open_questions:
         raise DescriptionError(
-            f"{where}: expected a description of what the arrays of a GRU do not show, found none; say "
+            f"{where}: expected a description of what the arrays of a GRU do not show, got none; say "
             + "; ".join(open_questions)
         )
 
@@ -121,7 +121,7 @@ def _gru_layout(tensors: Mapping[str, Array], where: str) -> str:
     if len(shape) == 2 and shape[1] == 3 * shape[0]:
         return "columns"
     raise DescriptionError(
-        f"{where}: expected weight_hh of shape (3 * hidden, hidden) or (hidden, 3 * hidden), found {shape or 'none'}"
+        f"{where}: expected weight_hh of shape (3 * hidden, hidden) or (hidden, 3 * hidden), got {shape or 'none'}"
     )
 
 
@@ -140,7 +140,7 @@ def _check_symmetric(options: LayerDescription, where: str) -> None:
     gate = options.gate_activation or Sigmoid()
     if not isinstance(gate, Sigmoid) and not (isinstance(gate, HardSigmoid) and gate.offset == 0.5):
         raise DescriptionError(
-            f"{where}: expected a gate activation f with f(-a) = 1 - f(a), as the sigmoids, found {gate.name}; "
+            f"{where}: expected a gate activation f with f(-a) = 1 - f(a), as the sigmoids, got {gate.name}; "
             "update=replace cannot be converted with it"
         )
 

@@ -43,13 +43,13 @@ def gather(
     for parameter, names in item.arrays.items():
         if parameter not in PARAMETERS[kind]:
             raise DescriptionError(
-                f"{where}: expected the parameters {', '.join(PARAMETERS[kind])} of {kind}, found {parameter!r}"
+                f"{where}: expected the parameters {', '.join(PARAMETERS[kind])} of {kind}, got {parameter!r}"
             )
         parts = [name.removeprefix(prefix) for name in ([names] if names in tensors else names.split("+"))]
         for name in parts:
             if name not in tensors:
                 raise DescriptionError(
-                    f"{where}: expected an array, found none called {name!r} for {parameter}; "
+                    f"{where}: expected an array, got none called {name!r} for {parameter}; "
                     f"there are {', '.join(list(tensors)[:40])}"
                 )
         used.update(parts)
@@ -62,7 +62,7 @@ def _side_by_side(parameter: str, parts: list[Array], item: LayerDescription, wh
         return parts[0]
     if item.layout is None and parts[0].ndim > 1:
         raise DescriptionError(
-            f"{where}: expected the layout of the matrices in {parameter}, found none; "
+            f"{where}: expected the layout of the matrices in {parameter}, got none; "
             "say layout=rows if it computes W @ x, layout=columns if x @ W"
         )
     try:
@@ -70,5 +70,5 @@ def _side_by_side(parameter: str, parts: list[Array], item: LayerDescription, wh
     except ValueError as error:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise DescriptionError(
-            f"{where}: expected arrays that fit side by side in {parameter}, found {shapes}"
+            f"{where}: expected arrays that fit side by side in {parameter}, got {shapes}"
         ) from error

@@ -47,13 +47,11 @@ def read_arrays(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
     found = {}
     for name, value in arrays.items():
         if not isinstance(name, str):
-            raise ConversionError(f"arrays: expected names that are strings, found {name!r}")
+            raise ConversionError(f"arrays: expected names that are strings, got {name!r}")
         try:
             array = np.array(value)
         except ValueError as error:
-            raise ConversionError(
-                f"array {name!r}: expected an array, found {type(value).__name__}: {error}"
-            ) from error
+            raise ConversionError(f"array {name!r}: expected an array, got {type(value).__name__}: {error}") from error
         found[name] = _numbers(name, array)
     return found
 
@@ -62,16 +60,16 @@ def _array(name: str, data: bytes) -> Array:
     try:
         shape, fortran_order, dtype, begin = _header(data)
     except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError, Warning) as error:
-        raise ConversionError(f"array {name!r}: expected a sound .npy entry, found damage: {error}") from error
+        raise ConversionError(f"array {name!r}: expected a sound .npy entry, got damage: {error}") from error
     if dtype.hasobject:
         raise UnsupportedError(
-            f"array {name!r}: expected numbers, found Python objects, which are pickled; unpickling runs code, so "
+            f"array {name!r}: expected numbers, got Python objects, which are pickled; unpickling runs code, so "
             "grurt does not: save plain arrays, one under each name"
         )
     size, left = math.prod(shape) * dtype.itemsize, len(data) - begin
     if len(shape) > _MAX_AXES or size != left:
         raise ConversionError(
-            f"array {name!r}: expected {size} bytes for its shape {shape}, found {left}; the file is damaged"
+            f"array {name!r}: expected {size} bytes for its shape {shape}, got {left}; the file is damaged"
         )
     flat = np.frombuffer(data, dtype, offset=begin) if size else np.zeros(0, dtype)
     return _numbers(name, flat.reshape(shape, order="F" if fortran_order else "C"))
@@ -101,7 +99,7 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
 def _numbers(name: str, array: Array) -> Array:
     if array.dtype.kind not in "fiub":
         raise UnsupportedError(
-            f"array {name!r}: expected real numbers, found the dtype {array.dtype}; save it as float32"
+            f"array {name!r}: expected real numbers, got the dtype {array.dtype}; save it as float32"
         )
     if array.dtype.kind != "f":
         return array

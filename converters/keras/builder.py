@@ -76,7 +76,7 @@ class Builder:
             self._remaining -= array.size
             self.weights[f"{layer.name}.{parameter}"] = array
         if self._remaining < 0:
-            raise UnsupportedError(f"layer {layer.name!r}: found a layer that is called too often; call it once")
+            raise UnsupportedError(f"layer {layer.name!r}: got a layer that is called too often; call it once")
         self.layers[layer.name] = layer
         return layer.name
 
@@ -84,7 +84,7 @@ class Builder:
         """Count a call of a layer; UnsupportedError if there are too many."""
         self._calls += 1
         if self._calls > MAX_CALLS:
-            raise UnsupportedError(f"found a model of more than {MAX_CALLS} calls of layers; convert a part of it")
+            raise UnsupportedError(f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it")
 
     def add_input(self, model: Layer, name: str, shape: tuple[int | None, ...], dtype: str) -> Tensor:
         """Add an input of the whole model, of this shape behind the batch axis, and return its tensor."""
@@ -93,7 +93,7 @@ class Builder:
         if kind is Kind.SEQUENCE and size is None:
             raise model.unsupported(f"an input {name!r} of an unknown number of features", "fix the input's last axis")
         if name in self.inputs:
-            raise model.invalid(f"expected inputs with a name each, found two called {name!r}")
+            raise model.invalid(f"expected inputs with a name each, got two called {name!r}")
         self.inputs[name] = ModelInput(name, size or 0, kind, dtype)
         return Tensor(name, size or 0, kind)
 
@@ -193,7 +193,7 @@ def same_time(layer: Layer, tensors: Iterable[Tensor]) -> None:
     """Raise UnsupportedError if some of the tensors run backwards in time, and others do not."""
     if len({tensor.backwards for tensor in tensors if tensor.kind is not Kind.SINGLE}) > 1:
         raise UnsupportedError(
-            f"{layer.where}: found a sequence that go_backwards=True has reversed beside one in order; "
+            f"{layer.where}: got a sequence that go_backwards=True has reversed beside one in order; "
             "use Bidirectional, which reverses it back"
         )
 

@@ -46,7 +46,7 @@ class Version:
         match = re.match(r"(\d{1,4})\.(\d{1,4})", text)
         if match is None or not 0 < int(match[1]) <= 3:
             raise ConversionError(
-                f"expected a model of Keras 1, 2 or 3, found the version {text[:50]!r}; the file is damaged, or newer "
+                f"expected a model of Keras 1, 2 or 3, got the version {text[:50]!r}; the file is damaged, or newer "
                 "than this reader"
             )
         return cls(int(match[1]), int(match[2]), text.endswith("-tf") or (match[1] == "2" and int(match[2]) >= 4))
@@ -55,11 +55,11 @@ class Version:
 def parse_json(data: str | bytes, where: str) -> Any:
     """Return what a JSON text says; ConversionError if it is damaged, or too large or deep to be a configuration."""
     if len(data) > MAX_JSON:
-        raise ConversionError(f"{where}: expected a configuration in JSON, found {len(data)} bytes")
+        raise ConversionError(f"{where}: expected a configuration in JSON, got {len(data)} bytes")
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise ConversionError(f"{where}: expected a configuration in JSON, found damage: {error}") from error
+        raise ConversionError(f"{where}: expected a configuration in JSON, got damage: {error}") from error
 
 
 class Config:
@@ -76,7 +76,7 @@ class Config:
     def __init__(self, where: str, values: object) -> None:
         if not isinstance(values, Mapping):
             raise ConversionError(
-                f"{where}: expected a configuration, found {type(values).__name__}; the file is damaged"
+                f"{where}: expected a configuration, got {type(values).__name__}; the file is damaged"
             )
         self.where = where
         self._values = values
@@ -151,7 +151,7 @@ class Config:
                 )
 
     def invalid(self, key: str, expected: str, found: object) -> ConversionError:
-        return ConversionError(f"{self.where}: expected {key} to be {expected}, found {str(found)[:100]}")
+        return ConversionError(f"{self.where}: expected {key} to be {expected}, got {str(found)[:100]}")
 
     def unsupported(self, found: str, advice: str) -> UnsupportedError:
-        return UnsupportedError(f"{self.where}: found {found}; {advice}")
+        return UnsupportedError(f"{self.where}: got {found}; {advice}")

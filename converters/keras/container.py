@@ -35,7 +35,7 @@ def read_archive(path: Path) -> KerasFile:
         data = archive.read("model.weights.h5")
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     if not isinstance(version, str):
-        raise ConversionError("metadata.json: expected a keras_version, found none; the file is damaged")
+        raise ConversionError("metadata.json: expected a keras_version, got none; the file is damaged")
     return _file(description, version, Hdf5(data), len(data))
 
 
@@ -56,7 +56,7 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
         return _file(parse_json(found, "model_config"), version or "1.0", file, len(data))
     if architecture is None:
         raise DescriptionError(
-            "layers: expected the architecture of these weights, found none in the file; save it as JSON with "
+            "layers: expected the architecture of these weights, got none in the file; save it as JSON with "
             "Path('model.json').write_text(model.to_json()), and give that as layers='model.json' (on the command line "
             "--layers model.json); or save the whole model as .keras"
         )
@@ -72,5 +72,5 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
 
 def _file(description: Any, version: str, file: Hdf5, size: int) -> KerasFile:
     if not isinstance(description, Mapping):
-        raise ConversionError("the configuration: expected a model, found something else; the file is damaged")
+        raise ConversionError("the configuration: expected a model, got something else; the file is damaged")
     return KerasFile(description, Version.parse(version), f"Keras {version[:50]}", Store(file), size)

@@ -26,7 +26,7 @@ def conv1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     weights = layer.weights.take(layer.where, *(("kernel", "bias") if bias else ("kernel",)))
     expected = (kernel_size, tensor.size // groups, filters)
     if weights[0].shape != expected or (bias and weights[1].shape != (filters,)):
-        raise layer.invalid(f"expected a kernel of shape {expected}, found {weights[0].shape}")
+        raise layer.invalid(f"expected a kernel of shape {expected}, got {weights[0].shape}")
     made = layers.Conv1d(
         name=build.unique(layer.name),
         inputs=(tensor.value,),

@@ -88,7 +88,7 @@ class Hdf5:
         dtype = self.dtype(path)
         if shape is None or 0 in shape or not dtype:
             raise UnsupportedError(
-                f"HDF5: dataset {path[:200]!r}: expected an array of numbers, found something else; save the model in "
+                f"HDF5: dataset {path[:200]!r}: expected an array of numbers, got something else; save the model in "
                 "float32"
             )
         start, size = read_layout(self._file, messages[_LAYOUT].start)

@@ -68,13 +68,13 @@ class FileBytes:
 
 def damaged(found: str) -> ConversionError:
     """Return the error for a file that contradicts itself."""
-    return ConversionError(f"HDF5: expected a sound file, found {found}; it is damaged, or was not written to the end")
+    return ConversionError(f"HDF5: expected a sound file, got {found}; it is damaged, or was not written to the end")
 
 
 def not_of_keras(found: str) -> UnsupportedError:
     """Return the error for what the format allows, but Keras does not write."""
     return UnsupportedError(
-        f"HDF5: expected a file as Keras writes them, found {found}; load the model with Keras, and save it again"
+        f"HDF5: expected a file as Keras writes them, got {found}; load the model with Keras, and save it again"
     )
 
 

@@ -75,7 +75,7 @@ def convert_model(model: Layer, inputs: Sequence[Tensor], build: Builder, *, pre
     """Convert all calls of a model that is called with these tensors, and return what it returns."""
     topology = read_topology(model)
     if len(inputs) != len(topology.inputs):
-        raise model.invalid(f"expected {len(topology.inputs)} inputs, found {len(inputs)}")
+        raise model.invalid(f"expected {len(topology.inputs)} inputs, got {len(inputs)}")
     keys = object_keys(
         str(item.get("class_name")) if ".ops." not in str(item.get("module")) else ""
         for name, item in topology.layers.items()
@@ -101,7 +101,7 @@ def model_inputs(model: Layer, build: Builder) -> tuple[Tensor, ...]:
     for source in topology.inputs:
         described = topology.layers.get(source.layer)
         if described is None or described.get("class_name") != "InputLayer":
-            raise model.invalid(f"expected an InputLayer {source.layer[:100]!r}, found none")
+            raise model.invalid(f"expected an InputLayer {source.layer[:100]!r}, got none")
         first = list(topology.layers.values())[1] if source.layer == "" else described
         shape, dtype = reshaping.input_shape(model, first, source.layer or "x")
         tensors.append(build.add_input(model, source.layer or "x", shape, dtype))
@@ -119,7 +119,7 @@ def _in_order(model: Layer, calls: Sequence[Call], results: Mapping[tuple[str, i
             else:
                 blocked.append(call)
         if len(blocked) == len(waiting):
-            raise model.invalid(f"expected inputs for the layer {blocked[0].layer[:100]!r}, found none that gives them")
+            raise model.invalid(f"expected inputs for the layer {blocked[0].layer[:100]!r}, got none that gives them")
         waiting = blocked
 
 
@@ -132,7 +132,7 @@ def _tensors(model: Layer, value: Any, results: Mapping[tuple[str, int], tuple[T
     found = results.get((value.layer, value.call), ())
     if value.index >= len(found):
         raise ConversionError(
-            f"{model.where}: expected a tensor {value.index} of the layer {value.layer[:100]!r}, found none; "
+            f"{model.where}: expected a tensor {value.index} of the layer {value.layer[:100]!r}, got none; "
             "the file is damaged"
         )
     return found[value.index]

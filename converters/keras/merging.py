@@ -86,11 +86,11 @@ def join(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> 
         return Tensor(value, sum(tensor.size for tensor in tensors), tensors[0].kind, tensors[0].backwards, mask)
     size = max(tensor.size for tensor in tensors)
     if any(tensor.size not in (1, size) for tensor in tensors):
-        raise layer.invalid(f"expected tensors of one size, found {[tensor.size for tensor in tensors]}")
+        raise layer.invalid(f"expected tensors of one size, got {[tensor.size for tensor in tensors]}")
     values = [build.widened(tensor.value, size, tensor.size) for tensor in tensors]
     if kind == "Subtract":
         if len(values) != 2:
-            raise layer.invalid(f"expected two tensors, found {len(values)}")
+            raise layer.invalid(f"expected two tensors, got {len(values)}")
         values[1] = build.function(values[1], Affine(-1.0, 0.0))
     made = layers.Mul if kind == "Multiply" else layers.Add
     value = build.add(made(name=build.unique(layer.name), inputs=tuple(values)))

@@ -28,7 +28,7 @@ def dense(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     config.check_all_read()
     weights = layer.weights.take(layer.where, *(("kernel", "bias") if bias else ("kernel",)))
     if weights[0].shape != (tensor.size, units) or (bias and weights[1].shape != (units,)):
-        raise layer.invalid(f"expected a kernel of shape ({tensor.size}, {units}), found {weights[0].shape}")
+        raise layer.invalid(f"expected a kernel of shape ({tensor.size}, {units}), got {weights[0].shape}")
     made = layers.Linear(
         name=build.unique(layer.name), inputs=(tensor.value,), input_size=tensor.size, output_size=units, bias=bias
     )
@@ -53,7 +53,7 @@ def embedding(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ..
         )
     (weight,) = layer.weights.take(layer.where, "embeddings")
     if weight.shape != (vocabulary, size):
-        raise layer.invalid(f"expected a matrix of shape ({vocabulary}, {size}), found {weight.shape}")
+        raise layer.invalid(f"expected a matrix of shape ({vocabulary}, {size}), got {weight.shape}")
     build.tokens(layer, tensor.value, vocabulary)
     made = layers.Embedding(
         name=build.unique(layer.name), inputs=(tensor.value,), vocabulary_size=vocabulary, size=size
@@ -178,4 +178,4 @@ def _require_last_axis(layer: Layer, tensor: Tensor) -> None:
 def _check_vectors(layer: Layer, size: int, arrays: dict[str, Array]) -> None:
     for name, array in arrays.items():
         if array.shape != (size,):
-            raise layer.invalid(f"expected {name} of shape ({size},), found {array.shape}")
+            raise layer.invalid(f"expected {name} of shape ({size},), got {array.shape}")

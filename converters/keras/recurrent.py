@@ -95,7 +95,7 @@ def rnn(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
         cells = stack.config.get("cells")
         stack.config.check_all_read()
         if not isinstance(cells, list) or not cells:
-            raise layer.invalid("expected cells, found none")
+            raise layer.invalid("expected cells, got none")
         keys = _cell_keys(cells)
         inner = [stack.inner(cell, f"cells/{key}") for cell, key in zip(cells, keys, strict=True)]
     else:
@@ -238,7 +238,7 @@ def _as_cell(
     if len(weights) > 2:
         bias = weights[2]
         if bias.shape != ((2, 3 * units) if reset_after else (3 * units,)):
-            raise layer.invalid(f"expected a bias for reset_after={reset_after}, found one of shape {bias.shape}")
+            raise layer.invalid(f"expected a bias for reset_after={reset_after}, got one of shape {bias.shape}")
         both = bias if reset_after else (bias, np.zeros_like(bias))
         arrays |= {"bias_ih": both[0], "bias_hh": both[1]}
     made = GRU(
@@ -257,7 +257,7 @@ def _check_shapes(layer: Layer, units: int, kernel: Array, recurrent: Array, bia
     shapes = [kernel.shape, recurrent.shape] + ([] if bias is None else [bias.shape])
     fits = kernel.ndim == 2 and kernel.shape[1] == 3 * units and recurrent.shape == (units, 3 * units)
     if not fits or (bias is not None and (bias.ndim > 2 or bias.shape[-1:] != (3 * units,))):
-        raise layer.invalid(f"expected weights for {units} units, found the shapes {', '.join(map(str, shapes))}")
+        raise layer.invalid(f"expected weights for {units} units, got the shapes {', '.join(map(str, shapes))}")
 
 
 def _merged(layer: Layer, owner: Layer) -> Iterator[Array]:
@@ -267,7 +267,7 @@ def _merged(layer: Layer, owner: Layer) -> Iterator[Array]:
     for part in range(3):
         blocks = arrays[part::3]
         if len({block.shape for block in blocks}) > 1 or any(block.ndim == 0 for block in blocks):
-            raise layer.invalid("expected gates of one size, found others")
+            raise layer.invalid("expected gates of one size, got others")
         yield np.concatenate(blocks, axis=-1)
 
 

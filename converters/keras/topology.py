@@ -55,19 +55,19 @@ def read_topology(model: Layer) -> Topology:
     """
     if model.kind not in MODELS:
         raise UnsupportedError(
-            f"{model.where}: found a model of one's own, which is code; build it with keras.Sequential or the "
+            f"{model.where}: got a model of one's own, which is code; build it with keras.Sequential or the "
             "functional API, set its weights, and save that"
         )
     if "layers" not in model.config:
         raise model.unsupported("no layers in its configuration, as of a subclassed model", "save a functional model")
     described = model.config.get("layers")
     if not isinstance(described, list) or not described:
-        raise model.invalid("expected a list of layers, found none")
+        raise model.invalid("expected a list of layers, got none")
     layers: dict[str, Mapping[str, Any]] = {}
     for item in described:
         name = _name(item)
         if name is None or name in layers:
-            raise model.invalid(f"expected layers with a name each, found {str(item)[:100]}")
+            raise model.invalid(f"expected layers with a name each, got {str(item)[:100]}")
         layers[name] = item
     model.config.skip("build_input_shape")
     if model.kind == "Sequential":
@@ -129,12 +129,12 @@ def _sequential(layers: Mapping[str, Mapping[str, Any]]) -> Topology:
 def _calls(model: Layer, name: str, item: Mapping[str, Any]) -> Iterator[Call]:
     nodes = item.get("inbound_nodes", [])
     if not isinstance(nodes, list):
-        raise model.invalid(f"expected the calls of {name!r} in a list, found {type(nodes).__name__}")
+        raise model.invalid(f"expected the calls of {name!r} in a list, got {type(nodes).__name__}")
     for number, node in enumerate(nodes):
         if isinstance(node, Mapping):
             named = node.get("kwargs") or {}
             if not isinstance(node.get("args"), list) or not isinstance(named, Mapping):
-                raise model.invalid(f"expected arguments of {name!r}, found {str(node)[:100]}")
+                raise model.invalid(f"expected arguments of {name!r}, got {str(node)[:100]}")
             yield Call(name, number, tuple(map(_resolved, node["args"])), {k: _resolved(v) for k, v in named.items()})
         else:
             yield _old_call(model, name, number, node)
@@ -153,7 +153,7 @@ def _resolved(value: Any) -> Any:
 def _old_call(model: Layer, name: str, number: int, node: Any) -> Call:
     """Return a call of Keras 1 or 2: a list of ``[layer, call, tensor]``, maybe with arguments by name as a fourth."""
     if not isinstance(node, list) or not node:
-        raise model.invalid(f"expected the inputs of {name!r}, found {str(node)[:100]}")
+        raise model.invalid(f"expected the inputs of {name!r}, got {str(node)[:100]}")
     items = [node] if isinstance(node[0], str) else node
     references: list[Reference] = []
     named: dict[str, Any] = {}
@@ -182,7 +182,7 @@ def _reference(history: Any) -> Reference:
         call, index = history[1:]
         if isinstance(call, int) and isinstance(index, int) and call >= 0 and index >= 0:
             return Reference(history[0], call, index)
-    raise ConversionError(f"expected a tensor as [layer, call, index], found {str(history)[:100]}; the file is damaged")
+    raise ConversionError(f"expected a tensor as [layer, call, index], got {str(history)[:100]}; the file is damaged")
 
 
 def _endpoints(model: Layer, value: Any) -> tuple[Reference, ...]:
@@ -190,5 +190,5 @@ def _endpoints(model: Layer, value: Any) -> tuple[Reference, ...]:
     if isinstance(value, Mapping):
         value = [value[name] for name in sorted(value)]
     if not isinstance(value, list) or not value:
-        raise model.invalid(f"expected inputs and outputs, found {str(value)[:100]}")
+        raise model.invalid(f"expected inputs and outputs, got {str(value)[:100]}")
     return tuple(_reference(item) for item in ([value] if isinstance(value[0], str) else value))

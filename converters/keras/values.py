@@ -93,11 +93,11 @@ def make_layer(
     """Return a layer from its description in JSON."""
     if not isinstance(described, Mapping) or not isinstance(described.get("class_name"), str):
         raise ConversionError(
-            f"layer {prefix}...: expected a description with a class_name, found {str(described)[:100]}; "
+            f"layer {prefix}...: expected a description with a class_name, got {str(described)[:100]}; "
             "the file is damaged"
         )
     if depth > MAX_NESTING:
-        raise UnsupportedError(f"layer {prefix[:100]}...: found layers inside of more than {MAX_NESTING} others")
+        raise UnsupportedError(f"layer {prefix[:100]}...: got layers inside of more than {MAX_NESTING} others")
     kind = str(described["class_name"])[:100]
     values = described.get("config")
     if kind == "Sequential" and isinstance(values, list):  # of Keras 1 and early Keras 2
@@ -108,7 +108,7 @@ def make_layer(
     registered = described.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         raise UnsupportedError(
-            f"{where}: found a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted"
+            f"{where}: got a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted"
         )
     return Layer(kind, str(described.get("module") or ""), full, Config(where, values), weights, version, depth)
 

@@ -134,12 +134,12 @@ class Store:
             self.weights = ObjectWeights(file, "", self._used)
         elif "_layer_checkpoint_dependencies" in file.groups:
             raise UnsupportedError(
-                "the weights: found the layout of Keras 2.12 and before; load the model with Keras 2.13 or later, and "
+                "the weights: got the layout of Keras 2.12 and before; load the model with Keras 2.13 or later, and "
                 "save it again"
             )
         else:
             raise ConversionError(
-                f"the weights: expected the layers of a Keras model, found {', '.join(file.groups['']) or 'nothing'}; "
+                f"the weights: expected the layers of a Keras model, got {', '.join(file.groups['']) or 'nothing'}; "
                 "give a file that Keras saved"
             )
 
@@ -182,6 +182,6 @@ def _snake_case(name: str) -> str:
 
 def _wrong_count(where: str, names: tuple[str, ...], found: int) -> ConversionError:
     return ConversionError(
-        f"{where}: expected {len(names)} weights ({', '.join(names)}), found {found}; the weights do not belong to "
+        f"{where}: expected {len(names)} weights ({', '.join(names)}), got {found}; the weights do not belong to "
         "this configuration"
     )

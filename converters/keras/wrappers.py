@@ -30,7 +30,7 @@ def bidirectional(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     backward = _direction(layer, _reversed(described) if given is None else given, "backward")
     returns = [inner.config.boolean("return_sequences") for inner in (forward, backward)]
     if len(set(returns)) > 1 or forward.config.boolean("go_backwards") == backward.config.boolean("go_backwards"):
-        raise layer.invalid("expected two layers of opposite directions that return the same, found others")
+        raise layer.invalid("expected two layers of opposite directions that return the same, got others")
     tensors = args.tensors(layer)
     states = args.named.get("initial_state") or tensors[1:] or None
     halves = _halves(layer, states)

@@ -62,7 +62,7 @@ def read_archive(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
         programs = [name for name in archive.names if "/models/" in f"/{name}" and name.endswith(".json")]
         if len(programs) != 1:
             raise UnsupportedError(
-                f"archive: expected one program in models/, found {len(programs)}; write it with torch.export.save, "
+                f"archive: expected one program in models/, got {len(programs)}; write it with torch.export.save, "
                 "and leave out what was compiled for a device"
             )
         root = programs[0].rpartition("models/")[0]
@@ -79,13 +79,13 @@ def read_archive(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
 def _json(archive: Archive, name: str) -> Mapping[str, Any]:
     data = archive.read(name)
     if len(data) > MAX_JSON:
-        raise ConversionError(f"archive: expected at most {MAX_JSON} bytes in {name!r}, found {len(data)}")
+        raise ConversionError(f"archive: expected at most {MAX_JSON} bytes in {name!r}, got {len(data)}")
     try:
         document = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ConversionError(f"archive: expected JSON in {name!r}, found damage: {error}") from error
+        raise ConversionError(f"archive: expected JSON in {name!r}, got damage: {error}") from error
     if not isinstance(document, dict):
-        raise ConversionError(f"archive: expected an object in {name!r}, found {type(document).__name__}")
+        raise ConversionError(f"archive: expected an object in {name!r}, got {type(document).__name__}")
     return document
 
 
@@ -94,7 +94,7 @@ def _tensors(archive: Archive, folder: str, config: str, reader: TensorReader) -
         return {}
     entries = _json(archive, folder + config).get("config")
     if not isinstance(entries, dict):
-        raise ConversionError(f"archive: expected the weights' places in {config!r}, found none; the file is damaged")
+        raise ConversionError(f"archive: expected the weights' places in {config!r}, got none; the file is damaged")
     return {name: reader.array(name, _reference(name, entry, archive, folder)) for name, entry in entries.items()}
 
 
@@ -107,7 +107,7 @@ def _reference(name: str, entry: Mapping[str, Any], archive: Archive, folder: st
         raise ConversionError(f"tensor {name!r}: expected its place, size and strides; the file is damaged") from error
     if pickled:
         raise UnsupportedError(
-            f"tensor {name!r}: expected the bytes of a plain tensor, found a pickled one, such as a quantized weight; "
+            f"tensor {name!r}: expected the bytes of a plain tensor, got a pickled one, such as a quantized weight; "
             "export the model of floating-point weights"
         )
     whole = all(type(value) is int and value >= 0 for value in (number, offset, *sizes, *strides))

@@ -54,7 +54,7 @@ def read_constants(path: Path) -> tuple[Program, dict[str, Array]]:
     missing = [name for name in program.states.values() if name not in tensors]
     if missing:
         raise ConversionError(
-            f"program: expected the weight {missing[0][:80]!r} in the archive, found none; the file is incomplete"
+            f"program: expected the weight {missing[0][:80]!r} in the archive, got none; the file is incomplete"
         )
     return program, {placeholder: tensors[name] for placeholder, name in program.states.items()}
 
@@ -62,7 +62,7 @@ def read_constants(path: Path) -> tuple[Program, dict[str, Array]]:
 def _check_has_gru(graph: Graph) -> None:
     if not any(node.op in ("GRU", CELL) for node in recompose(graph).nodes):
         raise UnsupportedError(
-            "program: expected a GRU, found none; if it was decomposed into single operations, save what "
+            "program: expected a GRU, got none; if it was decomposed into single operations, save what "
             "torch.export.export gives, before run_decompositions()"
         )
 

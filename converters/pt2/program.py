@@ -98,7 +98,7 @@ def read_program(document: Mapping[str, Any]) -> Program:
         version = document["schema_version"]["major"]
         if version not in SCHEMA:
             raise UnsupportedError(
-                f"program: expected version {SCHEMA.start} to {SCHEMA.stop - 1} of torch's export schema, found "
+                f"program: expected version {SCHEMA.start} to {SCHEMA.stop - 1} of torch's export schema, got "
                 f"{version!r}; export the model with torch 2.13"
             )
         return _program(document["graph_module"], str(document.get("torch_version", "")))
@@ -106,14 +106,14 @@ def read_program(document: Mapping[str, Any]) -> Program:
         if isinstance(error, ConversionError):
             raise
         raise ConversionError(
-            f"program: expected torch's export schema, found damage ({type(error).__name__}: {str(error)[:80]})"
+            f"program: expected torch's export schema, got damage ({type(error).__name__}: {str(error)[:80]})"
         ) from error
 
 
 def _program(module: Mapping[str, Any], torch_version: str) -> Program:
     graph, signature = module["graph"], module["signature"]
     if len(graph["nodes"]) > MAX_CALLS:
-        raise UnsupportedError(f"program: expected at most {MAX_CALLS} nodes, found {len(graph['nodes'])}")
+        raise UnsupportedError(f"program: expected at most {MAX_CALLS} nodes, got {len(graph['nodes'])}")
     values = {name: _value(name, meta) for name, meta in graph["tensor_values"].items()}
     inputs, states = _inputs(signature["input_specs"], values)
     return Program(
@@ -151,7 +151,7 @@ def _inputs(
             states[_text(body["arg"]["name"])] = _text(body[f"{kind}_name"])
         elif kind != "constant_input" and not (kind == "user_input" and "as_none" in body["arg"]):
             raise UnsupportedError(
-                f"program: expected tensors as inputs, found {str(body)[:80]} ({str(kind)[:40]}); export a module "
+                f"program: expected tensors as inputs, got {str(body)[:80]} ({str(kind)[:40]}); export a module "
                 "that takes tensors"
             )
     return tuple(inputs), states
@@ -162,12 +162,12 @@ def _outputs(specs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         ((kind, body),) = spec.items()
         if kind == "buffer_mutation":
             raise UnsupportedError(
-                f"program: expected buffers that stay as they are, found that {str(body['buffer_name'])[:80]!r} is "
+                f"program: expected buffers that stay as they are, got that {str(body['buffer_name'])[:80]!r} is "
                 "changed; give the state as an input and an output instead"
             )
         if kind != "user_output" or "as_tensor" not in body["arg"]:
             raise UnsupportedError(
-                f"program: expected tensors as outputs, found {str(kind)[:40]}; export a module that gives tensors"
+                f"program: expected tensors as outputs, got {str(kind)[:40]}; export a module that gives tensors"
             )
         yield _text(body["arg"]["as_tensor"]["name"])
 

@@ -43,11 +43,11 @@ def convert_rtneural(document: Mapping[str, Any], source: Source) -> Model:
     """
     if unknown := sorted(document.keys() - {"in_shape", "layers"} - _REMARKS - _SWITCHES):
         raise UnsupportedError(
-            f"RTNeural: expected in_shape and layers, found the field {unknown[0][:50]!r} too; delete it if it changes "
+            f"RTNeural: expected in_shape and layers, got the field {unknown[0][:50]!r} too; delete it if it changes "
             "nothing"
         )
     if len(document["layers"]) > MAX_LAYERS:
-        raise UnsupportedError(f"RTNeural: expected at most {MAX_LAYERS} layers, found {len(document['layers'])}")
+        raise UnsupportedError(f"RTNeural: expected at most {MAX_LAYERS} layers, got {len(document['layers'])}")
     found: list[AnyLayer] = []
     arrays: dict[str, Array] = {}
     input_size = size = last_integer(document["in_shape"], "in_shape")
@@ -73,7 +73,7 @@ def convert_rtneural(document: Mapping[str, Any], source: Source) -> Model:
 
 def _entry(fields: object, index: int, input_size: int) -> Entry:
     if not isinstance(fields, dict):
-        raise ConversionError(f"layers[{index}]: expected an object, found {type(fields).__name__}")
+        raise ConversionError(f"layers[{index}]: expected an object, got {type(fields).__name__}")
     kind = str(fields.get("type"))[:40]
     return Entry(fields, f"{index}.{kind}" if kind.isprintable() else str(index), input_size)
 
@@ -88,7 +88,7 @@ def _around(document: Mapping[str, Any], found: list[AnyLayer]) -> list[AnyLayer
     known = all(isinstance(gain, float | int) and abs(gain) <= _MAX_GAIN for gain in gains)
     if skip not in (0, 1) or not known or gains[0] != 0:
         raise UnsupportedError(
-            f"RTNeural: expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, found {skip}, {gains[0]} and "
+            f"RTNeural: expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, got {skip}, {gains[0]} and "
             f"{gains[1]}; programs differ in what they make of these: apply the gain to the input yourself"
         )
     behind: list[AnyLayer] = []

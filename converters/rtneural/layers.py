@@ -67,7 +67,7 @@ class Entry:
         array = weights(self.fields["weights"][index], axes, f"{self.where}, weight {index}")
         if array.shape != shape:
             raise ConversionError(
-                f"{self.where}: expected weight {index} of shape {shape}, found {array.shape}; RTNeural reads it so "
+                f"{self.where}: expected weight {index} of shape {shape}, got {array.shape}; RTNeural reads it so "
                 "too: write the file with its exporter for Keras, or convert the network's own file"
             )
         return array
@@ -78,7 +78,7 @@ class Entry:
         count = len(given) if isinstance(given, list) else -1
         if count not in allowed:
             raise ConversionError(
-                f"{self.where}: expected {' or '.join(map(str, allowed))} weights, found {max(count, 0)}; "
+                f"{self.where}: expected {' or '.join(map(str, allowed))} weights, got {max(count, 0)}; "
                 "the file was not written by RTNeural's exporter"
             )
         return count
@@ -88,16 +88,16 @@ def convert_entry(entry: Entry) -> Iterator[Weighted]:
     """Yield the layers of an entry: one, and the activation behind it."""
     if isinstance(entry.kind, str) and entry.kind in _REFUSED:
         found, advice = _REFUSED[entry.kind]
-        raise UnsupportedError(f"{entry.where}: expected one of {', '.join(_KINDS)}, found {found}; {advice}")
+        raise UnsupportedError(f"{entry.where}: expected one of {', '.join(_KINDS)}, got {found}; {advice}")
     if not isinstance(entry.kind, str) or entry.kind not in _KINDS:
         raise UnsupportedError(
-            f"{entry.where}: expected a type among {', '.join(_KINDS)}, found {str(entry.kind)[:50]!r}; "
+            f"{entry.where}: expected a type among {', '.join(_KINDS)}, got {str(entry.kind)[:50]!r}; "
             "RTNeural would leave the layer out"
         )
     convert, understood = _KINDS[entry.kind]
     if unknown := sorted(entry.fields.keys() - _EVERYWHERE - understood):
         raise UnsupportedError(
-            f"{entry.where}: expected only {', '.join(sorted(_EVERYWHERE | understood))}, found {unknown[0][:50]!r}, "
+            f"{entry.where}: expected only {', '.join(sorted(_EVERYWHERE | understood))}, got {unknown[0][:50]!r}, "
             "which RTNeural would ignore; delete it if it changes nothing"
         )
     yield from convert(entry)
@@ -113,7 +113,7 @@ def _function(entry: Entry) -> AnyFunction:
     name = entry.fields.get("activation")
     if not isinstance(name, str) or name not in _FUNCTIONS:
         raise UnsupportedError(
-            f"{entry.where}: expected an activation among {', '.join(_FUNCTIONS)}, found {str(name)[:50]!r}"
+            f"{entry.where}: expected an activation among {', '.join(_FUNCTIONS)}, got {str(name)[:50]!r}"
         )
     return _FUNCTIONS[name]
 
@@ -124,7 +124,7 @@ def _activation(entry: Entry) -> Iterator[Weighted]:
         yield layers.Activation(name=entry.name, function=_function(entry)), {}
         return
     raise UnsupportedError(
-        f"{entry.where}: expected an activation among {', '.join(_FUNCTIONS)}, found none; RTNeural's exporter writes "
+        f"{entry.where}: expected an activation among {', '.join(_FUNCTIONS)}, got none; RTNeural's exporter writes "
         "none for those that it does not know"
     )
 
@@ -148,7 +148,7 @@ def _conv1d(entry: Entry) -> Iterator[Weighted]:
     kernel = entry.weight(0, 3, (kernel_size, entry.input_size // groups, entry.size))
     if "groups" in entry.fields and min(kernel[0].shape) > 1:
         raise UnsupportedError(
-            f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, found one of model_utils_torch.py, "
+            f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, got one of model_utils_torch.py, "
             "which writes the numbers in a wrong order; save the state dict as JSON instead, and describe its layers"
         )
     arrays = {"weight": kernel.transpose(2, 1, 0)}
@@ -174,14 +174,14 @@ def _gru(entry: Entry) -> Iterator[Weighted]:
     """
     if entry.fields.get("activation", "") not in ("", "tanh"):
         raise UnsupportedError(
-            f"{entry.where}: expected the activation 'tanh', found {str(entry.fields['activation'])[:50]!r}, which "
+            f"{entry.where}: expected the activation 'tanh', got {str(entry.fields['activation'])[:50]!r}, which "
             "RTNeural ignores; convert the Keras model's own file"
         )
     entry.count(3)
     rows, hidden_size = 3 * entry.size, entry.size
     if numbers(entry.fields["weights"][2], axes=1) is not None:
         raise UnsupportedError(
-            f"{entry.where}: expected a bias of shape (2, {rows}), found one of a Keras GRU with reset_after=False, "
+            f"{entry.where}: expected a bias of shape (2, {rows}), got one of a Keras GRU with reset_after=False, "
             "which RTNeural cannot read; convert the Keras model's own file"
         )
     bias = entry.weight(2, 2, (2, rows))
@@ -203,7 +203,7 @@ def _batch_norm(entry: Entry) -> Iterator[Weighted]:
     gamma, beta = vectors[:2] if affine else (np.ones(size, np.float32), np.zeros(size, np.float32))
     epsilon = entry.fields.get("epsilon")
     if not isinstance(epsilon, float | int):
-        raise ConversionError(f"{entry.where}: expected a number as its epsilon, found {str(epsilon)[:50]!r}")
+        raise ConversionError(f"{entry.where}: expected a number as its epsilon, got {str(epsilon)[:50]!r}")
     arrays = {"mean": vectors[-2], "variance": vectors[-1], "weight": gamma, "bias": beta}
     yield layers.BatchNorm(name=entry.name, size=size, epsilon=float(epsilon)), arrays
 
@@ -225,7 +225,7 @@ def last_integer(value: object, where: str) -> int:
     """Return an integer, or the last one of a list, as the exporters write sizes; ConversionError for anything else."""
     last = value[-1] if isinstance(value, list) and value else value
     if type(last) is not int or not 1 <= last <= 1 << 20:
-        raise ConversionError(f"{where}: expected a size from 1 to {1 << 20}, found {str(last)[:50]!r}")
+        raise ConversionError(f"{where}: expected a size from 1 to {1 << 20}, got {str(last)[:50]!r}")
     return last
 
 

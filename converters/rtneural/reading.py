@@ -28,12 +28,12 @@ def read_json(path: Path) -> object:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ConversionError(
-            f"JSON: expected at most {MAX_BYTES} bytes, found {size}; save the weights as .safetensors instead"
+            f"JSON: expected at most {MAX_BYTES} bytes, got {size}; save the weights as .safetensors instead"
         )
     try:
         return msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ConversionError(f"JSON: expected a sound text, found damage: {error}; save the file again") from error
+        raise ConversionError(f"JSON: expected a sound text, got damage: {error}; save the file again") from error
 
 
 def numbers(value: object, axes: int | None = None) -> Array | None:
@@ -52,5 +52,5 @@ def weights(value: object, axes: int, where: str) -> Array:
     """Return nested lists of numbers as a float32 array of so many axes; ConversionError if they are no such array."""
     array = numbers(value, axes)
     if array is None:
-        raise ConversionError(f"{where}: expected numbers in lists nested {axes} deep, found another shape")
+        raise ConversionError(f"{where}: expected numbers in lists nested {axes} deep, got another shape")
     return array

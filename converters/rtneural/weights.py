@@ -35,7 +35,7 @@ def read_state_dict_json(document: object, entry: str | None) -> StateDict:
         listed = ", ".join(repr(name) for name in list(found)[:20]) or "none"
         wanted = "a state dict" if entry is None else f"a state dict {entry!r}"
         raise ConversionError(
-            f"JSON: expected RTNeural's list of layers or {wanted}, arrays by name, found {listed}; "
+            f"JSON: expected RTNeural's list of layers or {wanted}, arrays by name, got {listed}; "
             "write it from {name: tensor.tolist() for name, tensor in module.state_dict().items()}"
         )
     return finish_state_dict(found[entry], "json")
@@ -56,6 +56,6 @@ def _array(name: str, value: object) -> Array:
     array = numbers(value)
     if array is None:
         raise ConversionError(
-            f"entry {name[:200]!r}: expected nested lists of numbers, found lists of different lengths, or no numbers"
+            f"entry {name[:200]!r}: expected nested lists of numbers, got lists of different lengths, or no numbers"
         )
     return array

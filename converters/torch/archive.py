@@ -53,14 +53,14 @@ class Archive:
     def read(self, name: str) -> bytes:
         """Return the entry's bytes; ConversionError if there is none, or more than the archive can hold."""
         if name not in self.names:
-            raise ConversionError(f"checkpoint: expected an entry {name!r}, found none; the file is incomplete")
+            raise ConversionError(f"checkpoint: expected an entry {name!r}, got none; the file is incomplete")
         entry = self._zip.getinfo(name)
         stored = entry.compress_type == zipfile.ZIP_STORED
         self._stored_budget -= max(entry.file_size, entry.compress_size) if stored else entry.compress_size
         self._inflated_budget -= 0 if stored else entry.file_size
         if min(self._stored_budget, self._inflated_budget) < 0:
             raise ConversionError(
-                f"checkpoint: expected entries within the file's size, found {name!r} with {entry.file_size} bytes; "
+                f"checkpoint: expected entries within the file's size, got {name!r} with {entry.file_size} bytes; "
                 "the file is damaged or hostile"
             )
         return self._zip.read(entry)
@@ -85,7 +85,7 @@ def open_archive(file: Path | BinaryIO, max_inflated: int = MAX_INFLATED) -> Ite
     except ConversionError:
         raise
     except (*_ZIP_ERRORS, OSError) as error:
-        raise ConversionError(f"checkpoint: expected a sound zip archive, found damage: {error}") from error
+        raise ConversionError(f"checkpoint: expected a sound zip archive, got damage: {error}") from error
 
 
 def read_checkpoint(archive: Archive) -> tuple[object, TensorReader]:

@@ -84,7 +84,7 @@ def build_model(
         )
     except ModelError as error:
         raise DescriptionError(
-            f"layers: expected a description that fits the weights, found one that does not: {error}; "
+            f"layers: expected a description that fits the weights, got one that does not: {error}; "
             "check which layers there are, and in which order"
         ) from error
 
@@ -123,7 +123,7 @@ class _Builder:
         elif kind != "activation":
             self.append(_WEIGHTLESS[kind](name=name, inputs=inputs))
         elif not item.functions:
-            raise DescriptionError(f"layer {name!r}: expected functions, found none; write for example :relu")
+            raise DescriptionError(f"layer {name!r}: expected functions, got none; write for example :relu")
         for position, function in enumerate(item.functions):
             alone = kind == "activation" and position == 0
             activation = name if alone else self.free_name(f"{name}.{function.name}")
@@ -138,7 +138,7 @@ class _Builder:
     def infer_kind(self, path: str, item: LayerDescription) -> Kind:
         if item.arrays:
             raise DescriptionError(
-                f"layer {path!r}: expected its kind beside the names of its arrays, found none; "
+                f"layer {path!r}: expected its kind beside the names of its arrays, got none; "
                 f"write for example {path or 'fc'}(linear, weight=..., bias=...)"
             )
         if path in self.modules:
@@ -146,12 +146,12 @@ class _Builder:
         if path in KEYWORDS:
             return KEYWORDS[path]
         raise DescriptionError(
-            f"layer {path!r}: expected a module, found none of that name among {', '.join(self.modules)}"
+            f"layer {path!r}: expected a module, got none of that name among {', '.join(self.modules)}"
         )
 
     def add_module(self, kind: Kind, path: str, name: str, inputs: tuple[str, ...], item: LayerDescription) -> None:
         if path not in self.modules and not item.arrays:
-            raise DescriptionError(f"layer {path!r}: expected a module, found none among {', '.join(self.modules)}")
+            raise DescriptionError(f"layer {path!r}: expected a module, got none among {', '.join(self.modules)}")
         where = f"layer {path or name!r}"
         given, used = (
             gather(kind, item, self.tensors, self.prefix, where) if item.arrays else (self.modules[path], set())
@@ -172,7 +172,7 @@ class _Builder:
             self.used.add(name)
             return self.tensors[name]
         if name not in self.values:
-            raise DescriptionError(f"initial_state: expected a tensor or an earlier layer, found none called {name!r}")
+            raise DescriptionError(f"initial_state: expected a tensor or an earlier layer, got none called {name!r}")
         return self.values[name]
 
     def add_final_state(self, name: str, source: str) -> None:
@@ -194,7 +194,7 @@ class _Builder:
         """Return the value of the description or model input of that name."""
         if name.removeprefix(self.prefix) not in self.values:
             raise DescriptionError(
-                f"expected the name of an earlier layer, found {name!r}; there are {', '.join(self.values)}"
+                f"expected the name of an earlier layer, got {name!r}; there are {', '.join(self.values)}"
             )
         return self.values[name.removeprefix(self.prefix)]
 
@@ -209,11 +209,11 @@ class _Builder:
         for pattern in ignore:
             name = pattern.removeprefix(self.prefix)
             if not any(other == name or other.startswith(f"{name}.") for other in self.tensors):
-                raise DescriptionError(f"ignore({pattern}): expected a tensor or module, found none of that name")
+                raise DescriptionError(f"ignore({pattern}): expected a tensor or module, got none of that name")
             unused = [other for other in unused if other != name and not other.startswith(f"{name}.")]
         if unused:
             raise DescriptionError(
-                f"layers: expected every tensor in a layer, found {len(unused)} that none uses: "
+                f"layers: expected every tensor in a layer, got {len(unused)} that none uses: "
                 f"{', '.join(unused[:20])}{', ...' if len(unused) > 20 else ''}; describe their layers, "
                 f"or say that they are not needed: ignore({unused[0]})"
             )

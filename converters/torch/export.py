@@ -57,7 +57,7 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:
         return module(*inputs)
     except Exception as error:
         raise ConversionError(
-            f"convert_module: expected a module that runs on the example, found {type(module).__name__}: "
+            f"convert_module: expected a module that runs on the example, got {type(module).__name__}: "
             f"{_reason(error)}; check the example's shapes and dtypes"
         ) from error
 
@@ -82,7 +82,7 @@ def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], o
             )
     except Exception as error:
         raise ConversionError(
-            f"convert_module: expected a module that torch can export, found {type(module).__name__}: "
+            f"convert_module: expected a module that torch can export, got {type(module).__name__}: "
             f"{_reason(error)}; torch.onnx.export(module, example_input, 'model.onnx') shows all of it"
         ) from error
     return buffer.getvalue()

@@ -42,17 +42,17 @@ class Module:
         """Return the tensor of that name, which has to be finite and of floating point, with so many axes."""
         if name not in self.tensors:
             raise DescriptionError(
-                f"module {self.path!r}: expected a tensor {name!r}, found only {', '.join(self.tensors) or 'none'}"
+                f"module {self.path!r}: expected a tensor {name!r}, got only {', '.join(self.tensors) or 'none'}"
             )
         array = self.tensors[name]
         if array.dtype != np.float32 or array.ndim != axes:
             raise DescriptionError(
                 f"module {self.path!r}: expected {name!r} to be of floating point with {axes} axes, "
-                f"found {array.dtype} of shape {array.shape}"
+                f"got {array.dtype} of shape {array.shape}"
             )
         if not np.isfinite(array).all():
             raise ConversionError(
-                f"module {self.path!r}: expected finite numbers in {name!r}, found NaN, infinity or a number beyond "
+                f"module {self.path!r}: expected finite numbers in {name!r}, got NaN, infinity or a number beyond "
                 "float32; the training has diverged, or the file is damaged"
             )
         self.used.add(name)
@@ -86,7 +86,7 @@ def _gru(module: Module) -> Iterator[Weighted]:
     if isinstance(module.initial_state, str) and (depth > 1 or bidirectional):
         raise DescriptionError(
             f"module {module.path!r}: expected a GRU of one layer and direction to begin with a value, "
-            f"{module.initial_state!r}, found more; only one state can be handed over"
+            f"{module.initial_state!r}, got more; only one state can be handed over"
         )
     inputs = module.inputs
     for index in range(depth):
@@ -111,7 +111,7 @@ def _gru_layer(module: Module, name: str, inputs: tuple[str, ...], suffix: str, 
     for parameter, array in blocks.items():
         if len(array) != 3 * hidden_size:
             raise DescriptionError(
-                f"module {module.path!r}: expected 3 * {hidden_size} rows in {parameter}{suffix}, found {array.shape}"
+                f"module {module.path!r}: expected 3 * {hidden_size} rows in {parameter}{suffix}, got {array.shape}"
             )
     options = module.options
     handed = (module.initial_state,) if isinstance(module.initial_state, str) else ()
@@ -139,7 +139,7 @@ def _initial_states(module: Module, count: int) -> Iterator[Array | None]:
     if learned.size % count or learned.dtype != np.float32:
         raise DescriptionError(
             f"module {module.path!r}: expected the initial states of {count} GRU layers, "
-            f"found {learned.dtype} of shape {learned.shape}"
+            f"got {learned.dtype} of shape {learned.shape}"
         )
     return iter(learned.reshape(count, -1))
 

@@ -34,7 +34,7 @@ def read_checkpoint(data: bytes) -> tuple[object, TensorReader]:
     magic, position = read_pickle(data, {})
     protocol, position = read_pickle(data, {}, start=position)
     if (magic, protocol) != (MAGIC, PROTOCOL):
-        raise ConversionError("checkpoint: expected torch's magic number, found another pickle; save with torch.save")
+        raise ConversionError("checkpoint: expected torch's magic number, got another pickle; save with torch.save")
     system, position = read_pickle(data, {}, start=position)
     checkpoint, position = read_pickle(data, ALLOWED, remember, start=position)
     keys, position = read_pickle(data, {}, start=position)
@@ -51,12 +51,12 @@ def _storages(
     raw = {}
     for key in keys:
         if not isinstance(key, str) or key not in storages:
-            raise ConversionError("checkpoint: expected keys of storages in use, found another; the file is damaged")
+            raise ConversionError("checkpoint: expected keys of storages in use, got another; the file is damaged")
         end = position + 8 + storages[key].size * item_size(f"storage {key}", storages[key].dtype)
         if end > len(data) or int.from_bytes(data[position : position + 8], "little") != storages[key].size:
             raise ConversionError(
                 f"checkpoint: expected {storages[key].size} elements in the storage {key!r}, "
-                "found another number or the end of the file; the file is damaged"
+                "got another number or the end of the file; the file is damaged"
             )
         raw[key] = data[position + 8 : end]
         position = end
@@ -65,5 +65,5 @@ def _storages(
 
 def _storage(raw: dict[str, memoryview], key: str) -> memoryview:
     if key not in raw:
-        raise ConversionError(f"checkpoint: expected a storage {key!r}, found none; the file is incomplete")
+        raise ConversionError(f"checkpoint: expected a storage {key!r}, got none; the file is incomplete")
     return raw[key]

@@ -57,13 +57,13 @@ def convert_module(
         import torch
     except ImportError as error:
         raise ConversionError(
-            "convert_module: expected torch to be installed, found none; run: pip install 'grurt[torch]'"
+            "convert_module: expected torch to be installed, got none; run: pip install 'grurt[torch]'"
         ) from error
     from .chain import convert_chain, describe_chain
     from .export import convert_exported
 
     if not isinstance(module, torch.nn.Module):
-        raise ConversionError(f"convert_module: expected a torch.nn.Module, found {type(module).__name__}")
+        raise ConversionError(f"convert_module: expected a torch.nn.Module, got {type(module).__name__}")
     chain = describe_chain(module)
     if chain is not None:
         model = convert_chain(module, chain, reference=reference)
@@ -75,9 +75,7 @@ def convert_module(
     else:
         example = example_input if isinstance(example_input, tuple) else (example_input,)
         if not all(isinstance(tensor, torch.Tensor) for tensor in example):
-            raise ConversionError(
-                "convert_module: expected an example_input of tensors, found something else among them"
-            )
+            raise ConversionError("convert_module: expected an example_input of tensors, got something else among them")
         model = convert_exported(module, example, reference=reference)
     if reference:
         check_reference(model)

@@ -56,7 +56,7 @@ def module_kind(module: str, parameters: Mapping[str, Array]) -> Kind:
         )
     raise UnsupportedError(
         f"module {module!r}: expected a GRU, Linear, Embedding, LayerNorm, BatchNorm1d, Conv1d or PReLU, "
-        f"found {listing(parameters, '; ')}; if the model does not need it, write ignore({module})"
+        f"got {listing(parameters, '; ')}; if the model does not need it, write ignore({module})"
     )
 
 
@@ -65,16 +65,16 @@ def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> Kind:
     weight, given = parameters.get(f"weight_hh{suffix}"), parameters[f"weight_ih{suffix}"]
     if weight is None or weight.ndim != 2 or weight.shape[1] == 0 or given.ndim != 2:
         raise DescriptionError(
-            f"module {module!r}: expected the weight_ih and weight_hh of a GRU, found {listing(parameters, '; ')}"
+            f"module {module!r}: expected the weight_ih and weight_hh of a GRU, got {listing(parameters, '; ')}"
         )
     if "weight_hr_l0" in parameters:
-        raise UnsupportedError(f"module {module!r}: expected a GRU, found an LSTM with a projection; train a GRU")
+        raise UnsupportedError(f"module {module!r}: expected a GRU, got an LSTM with a projection; train a GRU")
     gates, rest = divmod(weight.shape[0], weight.shape[1])
     if rest == 0 and gates in _OTHER_GATES:
-        raise UnsupportedError(f"module {module!r}: expected a GRU (3 gates), found {_OTHER_GATES[gates]}; train a GRU")
+        raise UnsupportedError(f"module {module!r}: expected a GRU (3 gates), got {_OTHER_GATES[gates]}; train a GRU")
     if rest or gates != _GRU_GATES:
         raise DescriptionError(
-            f"module {module!r}: expected weight_hh of shape (3 * hidden, hidden), found {weight.shape}"
+            f"module {module!r}: expected weight_hh of shape (3 * hidden, hidden), got {weight.shape}"
         )
     return "gru"
 

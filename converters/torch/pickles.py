@@ -81,7 +81,7 @@ def read_pickle(
         raise
     except (LookupError, TypeError, ValueError, OverflowError, struct.error) as error:
         raise ConversionError(
-            f"pickle: expected a sound pickle, found damage near byte {machine.position} "
+            f"pickle: expected a sound pickle, got damage near byte {machine.position} "
             f"({type(error).__name__}: {error}); save the file again"
         ) from error
 
@@ -112,7 +112,7 @@ class _Machine:
                 opcode = self.take(1)[0]
                 if opcode not in _OPCODES:
                     raise UnsupportedError(
-                        f"pickle: expected the opcodes that torch.save writes, found {bytes([opcode])!r} "
+                        f"pickle: expected the opcodes that torch.save writes, got {bytes([opcode])!r} "
                         f"at byte {self.position - 1}; save the state dict again with torch.save"
                     )
                 _OPCODES[opcode](self)
@@ -123,7 +123,7 @@ class _Machine:
         self.operations += operations
         if self.operations > MAX_OPERATIONS:
             raise ConversionError(
-                f"pickle: expected at most {MAX_OPERATIONS} operations, found more; save only the state dict, "
+                f"pickle: expected at most {MAX_OPERATIONS} operations, got more; save only the state dict, "
                 "without the training's history"
             )
 

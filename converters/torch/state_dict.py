@@ -94,7 +94,7 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
     found = detect_format(path)
     if found in (FileFormat.ONNX, FileFormat.PT2):
         what = "an ONNX file" if found is FileFormat.ONNX else "a program of torch.export"
-        raise ConversionError(f"{path.name}: expected a state dict, found {what}; convert it with convert(path)")
+        raise ConversionError(f"{path.name}: expected a state dict, got {what}; convert it with convert(path)")
     return read_detected(path, found, entry)
 
 
@@ -112,7 +112,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
     try:
         entries = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
-        raise ConversionError(f"safetensors: expected a sound file, found damage: {error}") from error
+        raise ConversionError(f"safetensors: expected a sound file, got damage: {error}") from error
     tensors = {}
     for name, entry in sorted(entries, key=lambda item: item[0]):  # they come in no order
         dtype = _SAFETENSORS_DTYPES.get(entry["dtype"], entry["dtype"])
@@ -129,7 +129,7 @@ def _from_checkpoint(checkpoint: object, reader: TensorReader, entry: str | None
         raise _no_entry(checkpoint, entry, found)
     if not found[entry]:
         raise ConversionError(
-            "checkpoint: expected a module with weights, found one without, such as a TorchScript program that was "
+            "checkpoint: expected a module with weights, got one without, such as a TorchScript program that was "
             "frozen; save module.state_dict() instead"
         )
     tensors = {}
@@ -175,7 +175,7 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
         if found > MAX_TENSORS or len(prefix) > MAX_NAME:
             raise ConversionError(
                 f"checkpoint: expected at most {MAX_TENSORS} modules and tensors with names of {MAX_NAME} characters, "
-                "found more; save module.state_dict() instead"
+                "got more; save module.state_dict() instead"
             )
         yield from ((prefix + name, value) for name, value in tensors if value is not None)
         stack += [(f"{prefix}{name}.", child) for name, child in reversed(children)]
@@ -200,13 +200,13 @@ def _not_a_tensor(name: str, value: object) -> ConversionError:
         return _quantized(f"tensor {name!r}")
     what = value.name if isinstance(value, Opaque) else type(value).__name__
     return UnsupportedError(
-        f"state dict entry {name!r}: expected a tensor, found {what!r}; save a state dict of tensors only"
+        f"state dict entry {name!r}: expected a tensor, got {what!r}; save a state dict of tensors only"
     )
 
 
 def _quantized(where: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{where}: expected floating point, found a weight that torch has quantized; "
+        f"{where}: expected floating point, got a weight that torch has quantized; "
         "convert the float model: grurt quantizes by itself"
     )
 
@@ -215,34 +215,31 @@ def _no_entry(checkpoint: object, entry: str | None, found: Mapping[str, object]
     if found:
         wanted = "one state dict" if entry is None else f"a state dict {entry!r}"
         names = ", ".join(repr(name) for name in list(found)[:20])
-        return ConversionError(f"checkpoint: expected {wanted}, found {names}; name one of them as the entry")
+        return ConversionError(f"checkpoint: expected {wanted}, got {names}; name one of them as the entry")
     unnamed = checkpoint if isinstance(checkpoint, list | tuple) else [checkpoint]
     if any(isinstance(item, TensorReference) for item in unnamed):
         what = "a tensor" if unnamed[0] is checkpoint else "a list of tensors"
         return UnsupportedError(
-            f"checkpoint: expected a state dict, found {what}, without names; save module.state_dict() instead"
+            f"checkpoint: expected a state dict, got {what}, without names; save module.state_dict() instead"
         )
     what = checkpoint.name if isinstance(checkpoint, Opaque) else type(checkpoint).__name__
     return ConversionError(
-        f"checkpoint: expected a state dict, found an object of type {what!r} without tensors; save module.state_dict()"
+        f"checkpoint: expected a state dict, got an object of type {what!r} without tensors; save module.state_dict()"
     )
 
 
 def finish_state_dict(tensors: dict[str, Array], file_format: str) -> StateDict:
     """Return the tensors as a state dict: names checked, prefixes of wrappers taken off, weights put together."""
     if len(tensors) > MAX_TENSORS:
-        raise ConversionError(f"checkpoint: expected at most {MAX_TENSORS} tensors, found {len(tensors)}")
+        raise ConversionError(f"checkpoint: expected at most {MAX_TENSORS} tensors, got {len(tensors)}")
     for name in tensors:
         if not _NAME.fullmatch(name):
             raise ConversionError(
-                f"checkpoint: expected names of 1 to 200 printable characters, found {name[:200]!r}; "
-                "the file is damaged"
+                f"checkpoint: expected names of 1 to 200 printable characters, got {name[:200]!r}; the file is damaged"
             )
     plain = {name.replace(_COMPILED, ""): array for name, array in tensors.items()}
     if len(plain) < len(tensors):
-        raise ConversionError(
-            f"checkpoint: expected names that differ by more than {_COMPILED!r}, found two that do not"
-        )
+        raise ConversionError(f"checkpoint: expected names that differ by more than {_COMPILED!r}, got two that do not")
     prefix = ""
     while wrapper := next((w for w in _WRAPPER_PREFIXES if plain and all(n.startswith(w) for n in plain)), None):
         prefix += wrapper

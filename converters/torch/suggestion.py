@@ -29,7 +29,7 @@ def no_description(tensors: Mapping[str, Array]) -> DescriptionError:
     """Return the error for a state dict without a description."""
     found = listing(tensors, "\n  ")
     return DescriptionError(
-        "layers: expected a description, found none: the source holds weights, not how layers are connected.\n"
+        "layers: expected a description, got none: the source holds weights, not how layers are connected.\n"
         f"Its {len(tensors)} tensors:\n  {found}\n{_advice(tensors)}\n"
         'Put the layers in the order in which they run, and say what no weight shows: activations, as in "fc:sigmoid"; '
         '"last" where only the last timestep goes on.'

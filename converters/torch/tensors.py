@@ -84,7 +84,7 @@ def storage_reference(persistent_id: object) -> object:
         raise ValueError("a persistent id that names no storage")
     if view and view[0] is not None:
         raise UnsupportedError(
-            "checkpoint: expected storages of their own, found one that is a view of another, as torch before 0.4 "
+            "checkpoint: expected storages of their own, got one that is a view of another, as torch before 0.4 "
             "wrote them; load and save the file with a newer torch"
         )
     type_name = storage_type.name.rpartition(".")[2]
@@ -157,7 +157,7 @@ def item_size(name: str, dtype: str) -> int:
     """Return the bytes of one element; UnsupportedError for a dtype that no weight of a network has."""
     if dtype not in _NUMPY_DTYPES:
         raise UnsupportedError(
-            f"tensor {name!r}: expected one of the dtypes {', '.join(_NUMPY_DTYPES)}, found {dtype!r}; "
+            f"tensor {name!r}: expected one of the dtypes {', '.join(_NUMPY_DTYPES)}, got {dtype!r}; "
             "convert the float32 model instead"
         )
     return np.dtype(_NUMPY_DTYPES[dtype]).itemsize
@@ -202,13 +202,13 @@ class TensorReader:
         empty = 0 in tensor.size
         if len(tensor.size) != len(tensor.stride) or (not empty and last >= storage.size):
             raise ConversionError(
-                f"tensor {name!r}: expected a view inside its storage of {storage.size} elements, found "
+                f"tensor {name!r}: expected a view inside its storage of {storage.size} elements, got "
                 f"offset {tensor.offset}, size {tensor.size}, strides {tensor.stride}; the file is damaged"
             )
         self._elements_left -= math.prod(max(d, 1) for d in tensor.size)
         if self._elements_left < 0:
             raise ConversionError(
-                f"tensor {name!r}: expected tensors that fit into the file, found the size {tensor.size}; "
+                f"tensor {name!r}: expected tensors that fit into the file, got the size {tensor.size}; "
                 "the file is damaged or hostile"
             )
         if empty:
@@ -224,7 +224,7 @@ class TensorReader:
             raw = memoryview(self._read_storage(reference.key))
             if len(raw) < size_bytes:
                 raise ConversionError(
-                    f"tensor {name!r}: expected a storage of {size_bytes} bytes, found {len(raw)}; the file is damaged"
+                    f"tensor {name!r}: expected a storage of {size_bytes} bytes, got {len(raw)}; the file is damaged"
                 )
             self._decoded[reference.key, tensor.dtype] = decode(raw[:size_bytes], tensor.dtype, self._byte_order)
         return self._decoded[reference.key, tensor.dtype]

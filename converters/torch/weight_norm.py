@@ -35,7 +35,7 @@ def resolve_reparametrized(tensors: Mapping[str, Array]) -> dict[str, Array]:
     for name in resolved:
         if _PARAMETRIZATION in f".{name}":
             raise UnsupportedError(
-                f"tensor {name!r}: expected weight_norm as the only parametrization, found another; call "
+                f"tensor {name!r}: expected weight_norm as the only parametrization, got another; call "
                 "torch.nn.utils.parametrize.remove_parametrizations(module, name) and save again"
             )
     return resolved
@@ -45,7 +45,7 @@ def _refuse_spectral_norm(tensors: Mapping[str, Array]) -> None:
     for name in tensors:
         if name.endswith("_orig") and f"{name[:-5]}_u" in tensors:
             raise UnsupportedError(
-                f"tensor {name!r}: expected weight_norm as the only parametrization, found spectral_norm; call "
+                f"tensor {name!r}: expected weight_norm as the only parametrization, got spectral_norm; call "
                 "torch.nn.utils.remove_spectral_norm(module) and save again"
             )
 
@@ -69,7 +69,7 @@ def normalized_weight(name: str, magnitude: Array, direction: Array) -> Array:
     )
     if not fits:
         raise ConversionError(
-            f"tensor {name!r}: expected a magnitude for each row of {direction.shape}, found {magnitude.shape}; "
+            f"tensor {name!r}: expected a magnitude for each row of {direction.shape}, got {magnitude.shape}; "
             "the file is damaged"
         )
     axes = tuple(axis for axis in range(direction.ndim) if magnitude.ndim == 0 or magnitude.shape[axis] == 1)
@@ -83,7 +83,7 @@ def masked_weight(name: str, weight: Array, mask: Array) -> Array:
     """Return the weight where the mask is one, and zero elsewhere."""
     if weight.shape != mask.shape:
         raise ConversionError(
-            f"tensor {name!r}: expected a mask of shape {weight.shape}, found {mask.shape}; the file is damaged"
+            f"tensor {name!r}: expected a mask of shape {weight.shape}, got {mask.shape}; the file is damaged"
         )
     with np.errstate(all="ignore"):  # as above
         return np.asarray(weight * mask, np.float32)

@@ -90,7 +90,7 @@ def _expect_onnx(source: Path) -> None:
         if detect_format(source) is FileFormat.ONNX:
             return
     raise click.UsageError(
-        f"--against: expected an ONNX file, which onnxruntime can run, found another: {source}; "
+        f"--against: expected an ONNX file, which onnxruntime can run, got another: {source}; "
         "`grurt verify --against` compares the answers with those of other formats"
     )
 

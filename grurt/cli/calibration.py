@@ -45,5 +45,5 @@ def _read(model: Model, path: Path) -> NDArray[Any] | Mapping[str, NDArray[Any]]
                 return {name: content[name] for name in names}
             held = ", ".join(map(repr, content.files)) or "none"
     except (ValueError, EOFError, SyntaxError, BadZipFile, zlib.error, MemoryError) as error:
-        raise QuantizationError(f"{path}: expected an array as .npy or .npz holds it, found something else") from error
-    raise QuantizationError(f"{path}: expected the arrays {names}, as the model's inputs are called, found {held}")
+        raise QuantizationError(f"{path}: expected an array as .npy or .npz holds it, got something else") from error
+    raise QuantizationError(f"{path}: expected the arrays {names}, as the model's inputs are called, got {held}")

@@ -126,7 +126,7 @@ def open_session(path: Path) -> Session:
     try:
         session: Session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no base class of their own
-        raise ConversionError(f"{path}: expected an ONNX file, found one that onnxruntime cannot open") from error
+        raise ConversionError(f"{path}: expected an ONNX file, got one that onnxruntime cannot open") from error
     return session
 
 

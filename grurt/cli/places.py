@@ -21,7 +21,7 @@ def check_file(path: Path, *, read: Iterable[Path] = ()) -> None:
     if path.exists() and any(path.samefile(other) for other in read):
         raise click.UsageError(f"{path} would be overwritten, which is read: choose another name for the output")
     if path.exists() and not path.is_file():
-        raise click.UsageError(f"{path}: expected a regular file or none, found something else")
+        raise click.UsageError(f"{path}: expected a regular file or none, got something else")
     _expect_writable(target.parent, path)
 
 
@@ -36,7 +36,7 @@ def check_folder(path: Path) -> None:
     """Raise UsageError if files cannot be written into a folder, which is made where there is none."""
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not folder.is_dir():
-        raise click.UsageError(f"{path}: expected a folder or none, found that {folder} is a file")
+        raise click.UsageError(f"{path}: expected a folder or none, got that {folder} is a file")
     _expect_writable(folder, path)
 
 

@@ -66,7 +66,7 @@ def source_answers(model: "Model", path: Path, layers: str | None) -> "Reference
         )
     if source.signature != model.signature:
         raise ConversionError(
-            f"{path}: expected the inputs and outputs {_ports(model)}, found {_ports(source)}: "
+            f"{path}: expected the inputs and outputs {_ports(model)}, got {_ports(source)}: "
             "is this the file that the model was converted from?"
         )
     return source.reference_run

@@ -41,6 +41,6 @@ def warmup() -> None:
 
 def _nowhere(tried: list[Path]) -> click.ClickException:
     return click.ClickException(
-        "expected a directory where compiled kernels can be kept, found none that can be written "
+        "expected a directory where compiled kernels can be kept, got none that can be written "
         f"(tried {', '.join(map(str, tried))}): name one in GRURT_CACHE_DIR"
     )

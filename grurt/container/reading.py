@@ -108,7 +108,7 @@ def _content(path: Path) -> bytes:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         found = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a folder"
-        raise ModelFileError(f"expected a .grurt file, found {found}")
+        raise ModelFileError(f"expected a .grurt file, got {found}")
     return path.read_bytes()
 
 
@@ -133,13 +133,13 @@ def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[
 
 def _not_a_container(content: bytes) -> str:
     if not content:
-        return "expected a .grurt file, found an empty file"
+        return "expected a .grurt file, got an empty file"
     for beginning, description in _FOREIGN.items():
         if content.startswith(beginning):
-            return f"expected a .grurt file, found {description}: use `grurt convert` to make a model of it"
+            return f"expected a .grurt file, got {description}: use `grurt convert` to make a model of it"
     if content[8:].startswith(_BEGINNING):
         return _damage(content)
-    return "expected a .grurt file, found something else"
+    return "expected a .grurt file, got something else"
 
 
 def _damage(content: bytes) -> str:
@@ -148,7 +148,7 @@ def _damage(content: bytes) -> str:
     with contextlib.suppress(ValueError, RecursionError):  # a DecodeError is a ValueError; or there is no tensor
         size += max(entry.data_offsets[1] for entry in msgspec.json.decode(content[8:size], type=_Extents).values())
     if len(content) < size:
-        return f"the file is truncated: expected {size} bytes, found {len(content)}"
+        return f"the file is truncated: expected {size} bytes, got {len(content)}"
     return "the file is damaged: its header does not fit the data behind it"
 
 
@@ -158,15 +158,15 @@ def _header(content: bytes) -> Header:
         text = msgspec.json.decode(content[8 : 8 + length], type=_Container).metadata.grurt
         if text is None:
             raise ModelFileError(
-                "expected a .grurt file, found another safetensors file: use `grurt convert` to make a model of it"
+                "expected a .grurt file, got another safetensors file: use `grurt convert` to make a model of it"
             )
         version = msgspec.json.decode(text, type=_Version).version
         if version > FILE_VERSION:
             raise ModelFileError(
-                f"expected format version {FILE_VERSION}, found the newer version {version}: upgrade grurt to read it"
+                f"expected format version {FILE_VERSION}, got the newer version {version}: upgrade grurt to read it"
             )
         if version < 1:
-            raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, found version {version}")
+            raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
         header = msgspec.json.decode(text, type=Header)
         if version < file_version(header.layers):
             raise ModelFileError(f"the header is damaged: format version {version} does not have all of its layers")

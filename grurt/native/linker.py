@@ -50,6 +50,6 @@ def _linker(machine: str) -> list[str]:
     if find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "cc", f"--target={machine}-linux-gnu"]
     raise EngineError(
-        f"linking the kernels for {machine}: expected {prefix}gcc, {prefix}ld or the package ziglang, found none; "
+        f"linking the kernels for {machine}: expected {prefix}gcc, {prefix}ld or the package ziglang, got none; "
         f"`pip install ziglang` brings a linker for every machine"
     )

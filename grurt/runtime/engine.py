@@ -99,4 +99,4 @@ def _just_in_time(why: str) -> Advance:
 
 def _expect_gil() -> None:
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        raise EngineError("expected a Python with its GIL, found it off: set PYTHON_GIL=1, or use another build")
+        raise EngineError("expected a Python with its GIL, got it off: set PYTHON_GIL=1, or use another build")
