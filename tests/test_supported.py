@@ -9,7 +9,7 @@ import pytest
 import supported
 from collection import Outcome
 
-from grurt.converters.onnx import convert_onnx
+from grurt.converters import convert_onnx
 
 ROUNDED = ("torch/sd_bf16.pt", "keras/k3_half.keras", "keras/k3_bfloat16.keras")
 """Whose frameworks rounded every result to 16 bits."""

@@ -16,8 +16,8 @@ from torch import nn
 
 import grurt
 from grurt.converters import Description, LayerDescription, convert, describe
-from grurt.converters.torch.evaluation import reference_run
-from grurt.converters.torch.layers import zrn_from_rzn
+from grurt.converters.gates import zrn_from_rzn
+from grurt.converters.torch.assembly.evaluation import reference_run
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.network.signature import StatePort, ValuePort
 

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
+from grurt.converters.archive import MAX_INFLATED, open_archive
 from grurt.errors import ConversionError, UnsupportedError
-
-from ..torch.archive import MAX_INFLATED, open_archive
 
 Array = NDArray[Any]
 

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from grurt.converters.graph.elements import MAX_RANK, STORED, Element, dtype_of
 from grurt.errors import ConversionError
-
-from .elements import MAX_RANK, STORED, Element, dtype_of
 
 Array = NDArray[Any]
 
