@@ -1,21 +1,24 @@
 """Reads networks from the files of other frameworks.
 
-A file's path through the rooms, and what they share::
+A file's path through the rooms::
 
-    detect                   what the file is
-    convert                  the room that reads it; then its source's answers beside the model's
-    onnx, pt2        -> graph        a graph of operators        -> Network
-    keras                            layers and their calls      -> Network
-    rtneural                         a list of layers            -> Network
-    torch, arrays    -> description  weights, and what they belong to    -> Network
+    detect                          what the file is
+    convert                         the room that reads it, and its source's answers beside the model's
+    onnx, pt2       -> graph        a graph of operators                         -> Network
+    keras                           layers and their calls                       -> Network
+    rtneural                        a list of layers                             -> Network
+    torch, arrays   -> kinds        weights, and a description of their layers   -> Network
 
-    describe, compact, description   what the weights of a file leave out
-    layer_builder, activations, gates    layers as they are collected, and what frameworks do in their own ways
-    reference, sampling              what the source answers to a test input
-    archive, installed               zip files of strangers; which packages there are
+and what they share::
 
-Nothing here computes a network; `convert` asks the engine for that, unless ``reference=False``. What the rooms hand on
-is a `grurt.Network`; only the functions here return a `grurt.Model`, of it.
+    describe, compact, description       what the weights of a file leave out
+    layer_builder, activations, gates    layers as they are collected, and what frameworks have each in a way of its own
+    reference, sampling                  what the source answers to a test input
+    archive, installed                   zip files of strangers; which packages there are
+
+Imports go one way. Lowest first: what is shared, but for descriptions; kinds; descriptions; graph; onnx; arrays; torch;
+pt2, rtneural and keras; convert. Nothing here computes a network; `convert` asks the engine for that, unless
+``reference=False``. What the rooms hand on is a `grurt.Network`; only the functions here return a `grurt.Model`, of it.
 """
 
 from grurt.converters.convert import convert, convert_onnx

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from grurt.converters.description import Description, LayerDescription, convert_fields
-from grurt.converters.torch.kinds import KINDS
+from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import AnyFunction, Function
 

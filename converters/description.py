@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from grurt.converters.torch.kinds import KINDS, Options
+from grurt.converters.kinds import KINDS, Options
 from grurt.errors import DescriptionError
 from grurt.network.functions import AnyFunction
 from grurt.network.inputs import AnyInput, Output

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.converters.description import LayerDescription
-from grurt.converters.torch.kinds import KINDS
+from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 
 Array = NDArray[Any]

@@ -10,11 +10,11 @@ from grurt.converters.arrays.conventions import as_pytorch
 from grurt.converters.arrays.gathering import gather
 from grurt.converters.compact import KEYWORDS
 from grurt.converters.description import Description, LayerDescription
+from grurt.converters.kinds import KINDS, Kind, Module, Options
 from grurt.converters.layer_builder import Names
 from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind
 from grurt.converters.torch.assembly.suggestion import no_description
 from grurt.converters.torch.checkpoint.tensors import Array
-from grurt.converters.torch.kinds import KINDS, Kind, Module, Options
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Output
 from grurt.network.layers import GRU, Activation, AnyLayer, Concat, FirstStep, LastStep

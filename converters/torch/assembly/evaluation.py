@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grurt.converters.kinds import KINDS
 from grurt.converters.sampling import sample_input
-from grurt.converters.torch.kinds import KINDS
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from grurt.converters.description import Description, LayerDescription
+from grurt.converters.kinds import KINDS
 from grurt.converters.reference import with_reference
 from grurt.converters.sampling import BATCH, sample_input
 from grurt.converters.torch.assembly.build import network_of_weights
 from grurt.converters.torch.assembly.modules import ROOT
-from grurt.converters.torch.kinds import KINDS
 from grurt.converters.torch.module.evaluated import evaluation_mode, flat_tensors
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from grurt.converters.torch.kinds.kind import Kind, Module, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Weighted, is_weight
 from grurt.network.layers import Conv1d
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grurt.converters.torch.kinds.kind import Kind, Module, Tensors, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted, is_weight
 from grurt.network.layers import BatchNorm, LayerNorm
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Kinds of module: everything about one in one place.
+"""Kinds of module that weights may be of: everything about one in one place.
 
 A kind says how its tensors become layers, how a state dict shows it, which options a description has for it, which
 class of ``torch.nn`` it is, and how torch computes its layers.
@@ -6,8 +6,8 @@ class of ``torch.nn`` it is, and how torch computes its layers.
 
 from collections.abc import Mapping
 
-from grurt.converters.torch.kinds import activations, connections, convolution, dense, normalization, recurrent
-from grurt.converters.torch.kinds.kind import Kind, Module, Options
+from grurt.converters.kinds import activations, connections, convolution, dense, normalization, recurrent
+from grurt.converters.kinds.kind import Kind, Module, Options
 
 __all__ = ["KINDS", "Kind", "Module", "Options"]
 

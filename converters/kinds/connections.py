@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from grurt.converters.torch.kinds.kind import Kind, Module, Weighted
+from grurt.converters.kinds.kind import Kind, Module, Weighted
 from grurt.network.layers import Add, AnyLayer, Concat, FirstStep, LastStep, Mul
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from grurt.converters.activations import HARD_SIGMOID, RELU6
-from grurt.converters.torch.kinds.kind import Kind, Module, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Weighted, is_weight
 from grurt.network import functions
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import Activation, PRelu
