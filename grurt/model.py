@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from grurt.network.network import Network, Nonfinite, Source
+from grurt.network.network import Network, Source
 from grurt.network.splitting import stages_of
 
 if TYPE_CHECKING:
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from grurt.lowering.plan import Plan
     from grurt.quantization.recordings import Data
+    from grurt.runtime.context import Nonfinite
     from grurt.runtime.pool import StreamPool
     from grurt.runtime.stream import Stream
     from grurt.runtime.verify import Verification
 
-__all__ = ["Model", "Nonfinite", "Source"]
+__all__ = ["Model", "Source"]
 
 
 class Model(Network):

@@ -11,10 +11,10 @@ from typing import Any
 
 import models
 import numpy as np
-import reference
 import test_stages
 
 import grurt
+from grurt import reference
 
 FOLDER = Path(__file__).parent / "data" / "grurt"
 

@@ -21,10 +21,10 @@ import llvmlite.binding
 import models
 import numpy as np
 import pytest
-import reference
 from numba.core import event
 
 import grurt
+from grurt import reference
 from grurt.errors import GrurtError
 
 TOLERANCE = 2e-6

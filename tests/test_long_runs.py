@@ -10,10 +10,10 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 from test_engine import is_denormal, memory_stays_flat
 
 import grurt
+from grurt import reference
 from grurt.kernels import codes
 
 TOLERANCE = 2e-6

@@ -14,11 +14,11 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grurt
+from grurt import reference
 from grurt.kernels import codes
 from grurt.runtime.team import Team
 

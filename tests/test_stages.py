@@ -8,11 +8,11 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 import torch
 from test_same_bits import assert_same_bits, named, run_in_blocks, stepped
 
 import grurt
+from grurt import reference
 from grurt.network.layers import AnyLayer
 
 HIDDEN = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 from weakref import ref
 
 import msgspec
@@ -32,9 +32,6 @@ from grurt.network.values import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-Nonfinite = Literal["refuse", "propagate"]
-"""What a NaN or an infinity in an input does: raise InputValueError, or be computed with."""
 
 T = TypeVar("T")
 

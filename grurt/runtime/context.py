@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from grurt.runtime.states import States
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
+
+Nonfinite = Literal["refuse", "propagate"]
+"""What a NaN or an infinity in an input does: raise InputValueError, or be computed with."""
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -46,11 +49,11 @@ def refuses(nonfinite: str) -> bool:
     return nonfinite == "refuse"
 
 
-def streaming_context(model: Network, states: States, nonfinite: str) -> Context:
+def streaming_context(network: Network, states: States, nonfinite: str) -> Context:
     """Return a context that gives an answer at every timestep; raise StreamingError if the model cannot."""
-    if reason := model.unstreamable_reason:
+    if reason := network.unstreamable_reason:
         raise StreamingError(f"the model cannot stream: {reason}; use Model.run on whole sequences")
-    return Context(plan_of(model), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
+    return Context(plan_of(network), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
 
 
 class Context:

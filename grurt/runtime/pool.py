@@ -21,7 +21,8 @@ from grurt.runtime.states import States, check_states
 from grurt.runtime.team import Team
 
 if TYPE_CHECKING:
-    from grurt.network.network import Network, Nonfinite
+    from grurt.network.network import Network
+    from grurt.runtime.context import Nonfinite
 
 Ids = Sequence[Hashable] | NDArray[np.integer[Any]] | Any
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class StreamPool:
 
     def __init__(
         self,
-        model: Network,
+        network: Network,
         streams: SupportsIndex | Iterable[Hashable],
         *,
         threads: int = 1,
@@ -77,13 +78,13 @@ class StreamPool:
         n_slots = operator.index(streams) if isinstance(streams, SupportsIndex) else 0
         if n_slots < 0:
             raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
-        self._model = model
+        self._network = network
         self._refuse_nonfinite = refuses(nonfinite)
-        plan = plan_of(model)
+        plan = plan_of(network)
         states = States(plan, n_slots)
         self._output_size = plan.outputs[0].size
-        self._front = streaming_context(model, states, nonfinite)
-        self._members = [streaming_context(model, states, nonfinite) for _ in range(threads - 1)]
+        self._front = streaming_context(network, states, nonfinite)
+        self._members = [streaming_context(network, states, nonfinite) for _ in range(threads - 1)]
         self._use(states, np.zeros(n_slots, np.int64), [])
         for context in (self._front, *self._members):
             context.reserve_block(MAX_BLOCK_ROWS)
@@ -118,10 +119,10 @@ class StreamPool:
     @property
     def model(self) -> Network:
         """The model that the streams run."""
-        return self._model
+        return self._network
 
     def __repr__(self) -> str:
-        return f"<grurt.StreamPool of {len(self)} streams of {self._model!r}>"
+        return f"<grurt.StreamPool of {len(self)} streams of {self._network!r}>"
 
     def __len__(self) -> int:
         """How many streams there are."""
@@ -343,13 +344,13 @@ class StreamPool:
             If there is no such stream, or a state does not fit. No state has changed then.
         """
         where = "StreamPool.set_state"
-        checked = check_states(where, self._model.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
+        checked = check_states(where, self._network.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
         self._at(lambda slot: self._states.write_all(slot, None, checked), where, stream_id)
 
     def snapshot(self, stream_id: Hashable) -> bytes:
         """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
         whole = self._at(lambda slot: self._states.read_whole(slot), "StreamPool.snapshot", stream_id)
-        return snapshot.pack(self._model.fingerprint, *whole)
+        return snapshot.pack(self._network.fingerprint, *whole)
 
     def restore(self, stream_id: Hashable, saved: bytes) -> None:
         """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
@@ -360,7 +361,7 @@ class StreamPool:
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
         steps, states = snapshot.unpack(
-            saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._refuse_nonfinite
+            saved, self._network.fingerprint, self._network.state_shapes, refuse_nonfinite=self._refuse_nonfinite
         )
         self._at(lambda slot: self._states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
 
