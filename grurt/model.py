@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from grurt.network.network import Network, Source
 from grurt.network.splitting import stages_of
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from grurt.lowering.plan import Plan
+    from grurt.network.layers.base import QuantizedFormat
     from grurt.quantization.recordings import Data
     from grurt.runtime.context import Nonfinite
     from grurt.runtime.pool import StreamPool
@@ -217,7 +218,7 @@ class Model(Network):
 
     def quantize(
         self,
-        weights: Literal["int8", "int4", "float16"],
+        weight_format: QuantizedFormat,
         *,
         keep: Collection[str] = (),
         calibration: Data | None = None,
@@ -230,7 +231,7 @@ class Model(Network):
 
         Parameters
         ----------
-        weights
+        weight_format
             What the new model's weight matrices are kept in; with int4, those of GRUs, and the others in int8. Biases,
             normalizations and depthwise convolutions stay float32.
         keep
@@ -262,7 +263,7 @@ class Model(Network):
         """
         from grurt.quantization import quantize
 
-        return quantize(self, weights, keep=keep, calibration=calibration)
+        return quantize(self, weight_format, keep=keep, calibration=calibration)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.grurt`` file, atomically: the path holds the old file or the new one, never half.

@@ -17,11 +17,11 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from grurt.array_types import Array, Doubles
 from grurt.errors import InputShapeError
 from grurt.network.inputs import AnyInput
 from grurt.network.layers import AnyLayer
@@ -29,7 +29,7 @@ from grurt.network.layers.base import MatrixLayer
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
 from grurt.reference.functions import function
-from grurt.reference.layers import LAYERS, RECURRENT, Doubles
+from grurt.reference.layers import LAYERS, RECURRENT
 
 __all__ = ["function", "run", "step_outputs"]
 
@@ -79,7 +79,7 @@ def _evaluate(
     states: Mapping[str, ArrayLike],
     pick: Mapping[str, Callable[[Doubles], Doubles]],
 ) -> tuple[dict[str, Doubles], States]:
-    values: dict[str, NDArray[Any]] = {port.name: _input(port, inputs) for port in model.inputs}
+    values: dict[str, Array] = {port.name: _input(port, inputs) for port in model.inputs}
     final: States = {}
     for layer in model.layers:
         sources = _side_by_side(model, layer, [values[name] for name in layer.inputs])
@@ -98,7 +98,7 @@ def _evaluate(
     return {output.name: values[output.value] for output in model.outputs}, final
 
 
-def _input(port: AnyInput, inputs: Mapping[str, ArrayLike]) -> NDArray[Any]:
+def _input(port: AnyInput, inputs: Mapping[str, ArrayLike]) -> Array:
     if port.name not in inputs:
         raise InputShapeError(f"reference: expected an input {port.name!r}, got {list(inputs)}")
     array = np.asarray(inputs[port.name], np.int64 if port.tokens else np.float64)
@@ -129,7 +129,7 @@ def _weights(model: Network, layer: AnyLayer) -> dict[str, Doubles]:
     return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
-def _side_by_side(model: Network, layer: AnyLayer, sources: list[NDArray[Any]]) -> list[NDArray[Any]]:
+def _side_by_side(model: Network, layer: AnyLayer, sources: list[Array]) -> list[Array]:
     """Repeat the vectors of other sequences at every timestep of the layer's own; but not a GRU's initial state."""
     if not model.values[layer.name].per_step:
         return sources

@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Doubles
 from grurt.network import functions
-
-Doubles = NDArray[np.float64]
 
 
 def function(f: functions.AnyFunction, x: Doubles) -> Doubles:

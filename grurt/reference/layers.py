@@ -9,13 +9,12 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Doubles
 from grurt.network import layers
 from grurt.network.layers import AnyLayer
 from grurt.reference.functions import function
 
-Doubles = NDArray[np.float64]
 Weights = Mapping[str, Doubles]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grurt.array_types import Array, Floats
 from grurt.errors import InputShapeError, InputValueError
 from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
 
-Array = NDArray[Any]
-Floats = NDArray[np.float32]
 
 _MAX_SCRATCH = 1 << 29
 """Scratch memory of a model that cannot be run in blocks, in float32: 2 GiB."""

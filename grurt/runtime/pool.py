@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grurt.array_types import Array, Floats
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
 from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
 from grurt.runtime import arrays, snapshot
-from grurt.runtime.binding import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.context import MAX_BLOCK_ROWS, refuses, streaming_context
 from grurt.runtime.states import States, check_states
 from grurt.runtime.team import Team
@@ -276,7 +277,7 @@ class StreamPool:
             self._raise_fault(where, status, inputs, ids)
         return present(plan, outputs)
 
-    def _run_bound(self, where: str, ids: Ids, memory: Sequence[NDArray[Any]], n_steps: int) -> int:
+    def _run_bound(self, where: str, ids: Ids, memory: Sequence[Array], n_steps: int) -> int:
         slots = self._slots(where, ids)
         self._settle()
         self._front.bind([array.ctypes.data for array in memory], n_steps)
@@ -289,7 +290,7 @@ class StreamPool:
         if self._team is not None:
             self._team.settle()
 
-    def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
+    def _raise_fault(self, where: str, status: int, inputs: list[Array], ids: Ids) -> None:
         if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
             index = self._front.array[codes.CONTEXT_FAULT_INDEX]
             fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from grurt.array_types import Array
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.lower import plan_of
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
@@ -22,8 +23,6 @@ from grurt.runtime.tails import fill_tails
 if TYPE_CHECKING:
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
-
-Array = NDArray[Any]
 
 
 def run_arrays(

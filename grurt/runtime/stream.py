@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from grurt.array_types import Floats
 from grurt.errors import InputTypeError
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.lowering.lower import plan_of
 from grurt.runtime import snapshot
-from grurt.runtime.binding import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.context import streaming_context
 from grurt.runtime.states import States, check_states
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.layers.base import weights_of
@@ -16,7 +16,6 @@ from grurt.network.network import once_per_network
 if TYPE_CHECKING:
     from grurt.network.network import Network
 
-Array = NDArray[Any]
 Run = Callable[["Network", Mapping[str, Array]], Mapping[str, Array]]
 
 

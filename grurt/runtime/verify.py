@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
 from grurt.network.signature import LengthsPort, StatePort
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from grurt.network.network import Network
     from grurt.network.reference_run import ReferenceRun
 
-Array = NDArray[Any]
 
 TOLERANCE = 1e-4
 """Allowed error of float32 answers. Two float32 implementations of one network differ in the order of their sums and in
