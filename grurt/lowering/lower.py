@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from grurt.array_types import Floats
 from grurt.errors import ModelError, StreamingError
 from grurt.kernels import codes
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
 from grurt.lowering.packing import Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
-from grurt.lowering.plan import Plan, PlanPort, PlanState, aligned_zeros, record_size
+from grurt.lowering.plan import Plan, PlanPort, PlanState, aligned_zeros, record_bytes
 from grurt.network import functions as fn
 from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
@@ -87,7 +88,7 @@ class _Lowering:
         self._operations: list[dict[int, int]] = []
         self._weights: list[Floats] = []
         self._weights_size = 0
-        self._row_size = 0
+        self._row_bytes = 0
         self._offsets: dict[str, int] = {}
         self._states: dict[str, PlanState] = {}
         self._initial_state: list[Floats] = []
@@ -96,7 +97,7 @@ class _Lowering:
     def plan(self) -> Plan:
         for port in self._model.inputs:
             if not self._model.values[port.name].tokens:
-                self._offsets[port.name] = self._reserve(self._step(port.name))
+                self._offsets[port.name] = self._reserve(self._timestep_stride(port.name))
         for layer in self._model.layers:
             self._lower(layer)
         weights = aligned_zeros(self._weights_size)
@@ -111,7 +112,7 @@ class _Lowering:
             operations=operations,
             weights=weights,
             initial_state=initial_state,
-            row_size=self._row_size,
+            row_size=self._row_bytes // F32_BYTES,
             inputs=tuple(self._port(port.name, port.name) for port in self._model.inputs),
             outputs=tuple(self._port(output.name, output.value) for output in self._model.outputs),
             states=MappingProxyType(self._states),
@@ -129,16 +130,17 @@ class _Lowering:
         )
 
     def _stride(self, value: str) -> int:
-        return padded(self._model.values[value].size)
+        """Return the bytes of a row of a value, which is padded to whole vectors."""
+        return F32_BYTES * padded(self._model.values[value].size)
 
-    def _step(self, value: str) -> int:
-        """Return what a timestep of a value takes: the strides of all its positions."""
+    def _timestep_stride(self, value: str) -> int:
+        """Return what a timestep of a value takes: the rows of all its positions."""
         return self._model.values[value].positions * self._stride(value)
 
-    def _reserve(self, step: int) -> int:
+    def _reserve(self, timestep_stride: int) -> int:
         """Reserve scratch memory for a value, and return its offset."""
-        offset = self._row_size
-        self._row_size += step
+        offset = self._row_bytes
+        self._row_bytes += timestep_stride
         return offset
 
     def _weight(self, layer: ly.Layer, name: str) -> Floats:
@@ -158,7 +160,7 @@ class _Lowering:
 
     def _add_weights(self, packed: NDArray[np.floating[Any]]) -> int:
         """Add packed weights at the next cache line, and return their offset."""
-        offset = self._weights_size
+        offset = F32_BYTES * self._weights_size
         filled = np.zeros(-(-packed.size // _CACHE_LINE) * _CACHE_LINE, np.float32)
         filled[: packed.size] = packed
         self._weights.append(filled)
@@ -174,7 +176,7 @@ class _Lowering:
         self._states[name] = PlanState(self._state_size, rows, size, stride, is_ring)
         self._initial_state.append(buffer.ravel())
         self._state_size += buffer.size
-        return self._states[name].offset
+        return F32_BYTES * self._states[name].offset
 
     def _add_operation(self, kind: int, layer: ly.Layer, source: str | None, slots: dict[int, int]) -> None:
         """Add an operation that reads the value ``source`` and writes the value of ``layer``."""
@@ -183,7 +185,7 @@ class _Lowering:
             codes.OP_SINGLE: int(not self._model.values[layer.name].per_step),
             codes.OP_OUT: self._offsets[layer.name],
             codes.OP_OUT_STRIDE: self._stride(layer.name),
-            codes.OP_OUT_STEP: self._step(layer.name),
+            codes.OP_OUT_TIMESTEP_STRIDE: self._timestep_stride(layer.name),
             codes.OP_OUT_SIZE: self._model.values[layer.name].size,
             codes.OP_POSITIONS: self._model.values[layer.name].positions,
         }
@@ -191,7 +193,7 @@ class _Lowering:
             operation |= {
                 codes.OP_IN: self._offsets[source],
                 codes.OP_IN_STRIDE: self._stride(source),
-                codes.OP_IN_STEP: self._step(source),
+                codes.OP_IN_TIMESTEP_STRIDE: self._timestep_stride(source),
                 codes.OP_IN_SIZE: self._model.values[source].size,
             }
         self._operations.append(operation | slots)
@@ -202,7 +204,7 @@ class _Lowering:
         if self._is_same_memory(layer):
             self._offsets[layer.name] = self._offsets[source]
             return
-        self._offsets[layer.name] = self._reserve(self._step(layer.name))
+        self._offsets[layer.name] = self._reserve(self._timestep_stride(layer.name))
         try:
             kind, slots = _LOWER[type(layer)](self, layer)
         except ModelError as error:
@@ -222,7 +224,7 @@ class _Lowering:
         rows = 3 * layer.hidden_size
         weight_ih = self._matrix(layer, "weight_ih", layer.input_size)
         weight_hh = self._matrix(layer, "weight_hh", layer.hidden_size)
-        weights = pack_gru(
+        packed, projection_bytes = pack_gru(
             weight_ih,
             weight_hh,
             self._bias(layer, "bias_ih", rows),
@@ -235,20 +237,21 @@ class _Lowering:
         candidate, *candidate_parameters = function_code(layer.candidate_activation)
         parameters = np.array([*gate_parameters, *candidate_parameters, layer.clip or 0.0])
         initial = self._bias(layer, "initial_state", layer.hidden_size)
-        units = padded(layer.hidden_size)
-        row = (4 if layer.linear_before_reset else 5) * units
+        row = (4 if layer.linear_before_reset else 5) * self._stride(layer.name)
         positions = self._model.values[layer.name].positions
         if layer.scan == "positions":
             slots = {codes.OP_SCANS_POSITIONS: 1, codes.OP_INITIAL: self._add_weights(pack_rows(initial))}
         else:
             slots = {codes.OP_STATE: self._add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)}
         if weight_ih.format in (codes.INT8, codes.INT4):
-            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_size(layer.input_size)}
-            row += record_size(layer.input_size) + record_size(layer.hidden_size)
+            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_bytes(layer.input_size)}
+            row += record_bytes(layer.input_size) + record_bytes(layer.hidden_size)
         if layer.masked:
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self._offsets[layer.inputs[1]]}
+        weights = self._add_weights(packed)
         return codes.GRU if layer.linear_before_reset else codes.GRU_RESET_BEFORE, slots | {
-            codes.OP_WEIGHTS: self._add_weights(weights),
+            codes.OP_WEIGHTS: weights,
+            codes.OP_RECURRENT_WEIGHTS: weights + projection_bytes,
             codes.OP_PARAMETERS: self._add_weights(parameters),
             codes.OP_TEMP: self._reserve(positions * row),
             codes.OP_TEMP_STRIDE: row,
@@ -264,7 +267,7 @@ class _Lowering:
         packed = pack_dense(weight, self._bias(layer, "bias", layer.output_size))
         slots = {codes.OP_WEIGHTS: self._add_weights(packed), codes.OP_FORMAT: weight.format}
         if weight.format == codes.INT8:
-            stride = record_size(layer.input_size)
+            stride = record_bytes(layer.input_size)
             positions = self._model.values[layer.name].positions
             slots |= {codes.OP_TEMP: self._reserve(positions * stride), codes.OP_TEMP_STRIDE: stride}
         return codes.DENSE, slots
@@ -300,18 +303,18 @@ class _Lowering:
             packed = pack_rows(bias, self._weight(layer, "weight")[:, 0].T)
             return codes.DEPTHWISE_CONV1D, slots | {codes.OP_WEIGHTS: self._add_weights(packed)}
         features = layer.kernel_size * layer.input_size // layer.groups
-        outputs = padded(layer.output_size // layer.groups)
-        row = padded(features) + outputs
+        outputs = F32_BYTES * padded(layer.output_size // layer.groups)
+        row = F32_BYTES * padded(features) + outputs
         if weight.format == codes.INT8:
             slots[codes.OP_RECORD] = row
-            row += record_size(features)
+            row += record_bytes(features)
         return codes.CONV1D, slots | {
             codes.OP_WEIGHTS: self._add_weights(pack_conv1d(weight, bias, layer.groups)),
             codes.OP_FORMAT: weight.format,
             codes.OP_TEMP: self._reserve(row),
             codes.OP_TEMP_STRIDE: row,
             codes.OP_GROUP_STRIDE: outputs,
-            codes.OP_GROUP_OUT: padded(features),
+            codes.OP_GROUP_OUT: F32_BYTES * padded(features),
         }
 
     def add(self, layer: ly.Add) -> tuple[None, dict[int, int]]:
@@ -341,11 +344,11 @@ class _Lowering:
 
     def unflatten(self, layer: ly.Unflatten) -> tuple[int, dict[int, int]]:
         size = self._model.values[layer.name].size
-        return codes.COPY_POSITIONS, {codes.OP_IN_SIZE: size, codes.OP_IN_STRIDE: size}
+        return codes.COPY_POSITIONS, {codes.OP_IN_SIZE: size, codes.OP_IN_STRIDE: F32_BYTES * size}
 
     def flatten(self, layer: ly.Flatten) -> tuple[int, dict[int, int]]:
         grid = self._model.values[layer.inputs[0]]
-        return codes.COPY_POSITIONS, {codes.OP_OUT_STRIDE: grid.size, codes.OP_POSITIONS: grid.positions}
+        return codes.COPY_POSITIONS, {codes.OP_OUT_STRIDE: F32_BYTES * grid.size, codes.OP_POSITIONS: grid.positions}
 
     def feature_mask(self, layer: ly.FeatureMask) -> tuple[int, dict[int, int]]:
         return codes.FEATURE_MASK, {codes.OP_PARAMETERS: self._add_weights(np.array([layer.mask_value]))}

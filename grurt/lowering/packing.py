@@ -69,8 +69,11 @@ def _pack_dense(weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> list[B
 
 def pack_gru(
     weight_ih: Matrix, weight_hh: Matrix, bias_ih: Floats, bias_hh: Floats, *, linear_before_reset: bool
-) -> Floats:
-    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.cell`: the projection, then the recurrence."""
+) -> tuple[Floats, int]:
+    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.cell`: the projection, then the recurrence.
+
+    Returns them, and the bytes before those of the recurrence.
+    """
     hidden_size = weight_hh.inputs
     bias = bias_ih.astype(np.float64) + bias_hh
     if linear_before_reset:
@@ -82,7 +85,7 @@ def pack_gru(
         recurrence = [np.concatenate([candidate_bias, _panels(weight_hh, units.reshape(len(units), -1))], axis=1)]
     else:
         recurrence = [_panels(weight_hh, units[:, :2].reshape(len(units), -1)), _panels(weight_hh, units[:, 2])]
-    return _floats([*projection, *recurrence])
+    return _floats([*projection, *recurrence]), sum(part.size for part in projection)
 
 
 def _gate_rows(hidden_size: int) -> NDArray[np.intp]:

@@ -82,7 +82,7 @@ class Context:
         self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
         self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
         self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
-        self.array[codes.CONTEXT_STATE_SIZE] = plan.initial_state.size
+        self.array[codes.CONTEXT_STATE_STRIDE] = plan.initial_state.nbytes
         self.array[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
