@@ -8,7 +8,7 @@ stride*. A value's *offset* counts the timestep strides of the values before it,
 capacity * offset``, whatever the capacity.
 """
 
-# Element-wise functions; `grurt.lowering.lower.function_code` gives the two parameters of each.
+# Element-wise functions; `grurt.lowering.functions.function_code` gives the two parameters of each.
 GATE_SIGMOID = 0
 TANH = 1
 SIGMOID = 2
