@@ -45,6 +45,7 @@ COPY_POSITIONS = 15  # a vector to a grid, or back
 FEATURE_MASK = 16
 TOKEN_MASK = 17
 DEPTHWISE_CONV1D = 18
+RMS_NORM = 19
 
 # Slots of an operation: first what any may have, then what belongs to one kind, or to a few.
 OP_KIND = 0

@@ -1,4 +1,4 @@
-"""Operations that reduce over the features of a row: layer normalization, softmax, log-softmax.
+"""Operations that reduce over the features of a row: layer and RMS normalization, softmax, log-softmax.
 
 The lanes of the last vector that lie beyond the features are masked.
 """
@@ -39,6 +39,20 @@ def layer_norm(weights, epsilon, x, out, size, n_rows):
         for i in range(0, size, LANES):
             normalized = (load(x_row, i) - mean) * scale
             store(out_row, i, fma(normalized, load(weights, i), load(bias, i)))
+
+
+@kernel
+def rms_norm(weights, epsilon, x, out, size, n_rows):
+    """``out = x / sqrt(mean(x * x) + epsilon) * weight``."""
+    for row in range(n_rows):
+        x_row, out_row = row_at(x, row), row_at(out, row)
+        squares = no_features()
+        for i in range(0, size, LANES):
+            squares = add_squares(squares, select_first(size - i, load(x_row, i), splat(0.0)))
+        mean_square = total(squares, size) / float32(size)
+        scale = splat(float32(1.0) / math.sqrt(mean_square + epsilon))
+        for i in range(0, size, LANES):
+            store(out_row, i, load(x_row, i) * scale * load(weights, i))
 
 
 @kernel

@@ -7,7 +7,7 @@ from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.elementwise import add, batch_norm, function, mul, prelu
 from grurt.kernels.gru import gru_grid, gru_positions, gru_sequence, gru_streams, gru_timestep
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
-from grurt.kernels.normalize import layer_norm, log_softmax, softmax
+from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
@@ -170,6 +170,8 @@ def _run_rowwise(c, op, x, out, n_rows):
         function(load_i64(op, codes.OP_FUNCTION), parameters, x.address, out.address, in_all)
     elif kind == codes.LAYER_NORM:
         layer_norm(weights, load_f32(parameters, 0), x, out, size, n_rows)
+    elif kind == codes.RMS_NORM:
+        rms_norm(weights, load_f32(parameters, 0), x, out, size, n_rows)
     elif kind == codes.BATCH_NORM:
         batch_norm(weights, x, out, size, n_rows)
     elif kind == codes.PRELU:

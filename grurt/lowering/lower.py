@@ -139,6 +139,13 @@ class _Lowering(PlanBuilder):
             codes.OP_PARAMETERS: self.add_weights(np.array([layer.epsilon])),
         }
 
+    def rms_norm(self, layer: ly.RMSNorm) -> tuple[int, dict[int, int]]:
+        weight = self.weight(layer, "weight") if layer.weight else np.ones(layer.size, np.float32)
+        return codes.RMS_NORM, {
+            codes.OP_WEIGHTS: self.add_weights(pack_rows(weight)),
+            codes.OP_PARAMETERS: self.add_weights(np.array([layer.epsilon])),
+        }
+
     def batch_norm(self, layer: ly.BatchNorm) -> tuple[int, dict[int, int]]:
         variance = self.weight(layer, "variance").astype(np.float64) + layer.epsilon
         scale = self.weight(layer, "weight") / np.sqrt(variance)
