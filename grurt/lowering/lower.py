@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.errors import ModelError, StreamingError
 from grurt.kernels import codes
 from grurt.lanes import LANES
-from grurt.lowering.packing import Floats, Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
+from grurt.lowering.packing import Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
 from grurt.lowering.plan import Plan, PlanPort, PlanState, aligned_zeros, record_size
 from grurt.network import functions as fn
 from grurt.network import layers as ly

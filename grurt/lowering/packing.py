@@ -4,19 +4,16 @@ What is packed is bytes, handed around as a flat float32 array that holds them.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Array, Bytes, Floats
 from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.lanes import LANES
 from grurt.network.vectors import padded
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.float32 | np.float16 | np.int8]
 
 
@@ -154,14 +151,14 @@ def _groups(values: Numbers, size: int) -> NDArray[np.int8]:
     return np.ascontiguousarray(filled.reshape(panels, outputs, groups, size).transpose(0, 2, 1, 3))
 
 
-def _take(rows: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+def _take(rows: Array, order: NDArray[np.intp]) -> Array:
     """Rows of an array, zeros where the number is negative."""
     taken = rows[order]
     taken[order < 0] = 0
     return taken
 
 
-def _flat(array: NDArray[Any]) -> Bytes:
+def _flat(array: Array) -> Bytes:
     """Bytes ``(panels, bytes)`` of an array ``(panels, ...)``."""
     return np.ascontiguousarray(array).reshape(len(array), int(np.prod(array.shape[1:]))).view(np.uint8)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.lanes import LANES
 from grurt.network.vectors import padded
 
@@ -49,9 +50,9 @@ class Plan:
 
     operations: NDArray[np.int64]
     """``(n_operations, OP_SLOTS)``."""
-    weights: NDArray[np.float32]
+    weights: Floats
     """All packed weights, read-only, starting on a cache line."""
-    initial_state: NDArray[np.float32]
+    initial_state: Floats
     """The state buffer before the first timestep, read-only."""
     row_size: int
     """Scratch memory for one row of every value."""
@@ -65,7 +66,7 @@ class Plan:
         return len(self.inputs) == len(self.outputs) == 1 and not self.inputs[0].tokens
 
 
-def aligned_zeros(size: int) -> NDArray[np.float32]:
+def aligned_zeros(size: int) -> Floats:
     """Return float32 zeros ``(size,)`` that start on a cache line of 64 bytes, so that no vector crosses two."""
     buffer = np.zeros(size + 16, np.float32)
     start = -buffer.ctypes.data % 64 // 4

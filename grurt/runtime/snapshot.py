@@ -16,8 +16,8 @@ import struct
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
 
@@ -27,7 +27,7 @@ _HEADER = struct.Struct("<8sH6s16sQ")
 _RESERVED = bytes(6)
 _CHECKSUM_SIZE = 16
 
-States = Mapping[str, NDArray[np.float32]]
+States = Mapping[str, Floats]
 
 
 def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
@@ -39,7 +39,7 @@ def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
 
 def unpack(
     snapshot: bytes, fingerprint: bytes, shapes: Mapping[str, tuple[int, ...]], *, refuse_nonfinite: bool
-) -> tuple[int, dict[str, NDArray[np.float32]]]:
+) -> tuple[int, dict[str, Floats]]:
     """Return the number of timesteps and the states of a snapshot, checked to be whole and of the model.
 
     Raises

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from grurt.array_types import Floats
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.runtime import arrays
-
-Floats = NDArray[np.float32]
 
 
 class States:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from commandline import COMMAND, Terminal, succeed
 from rich.console import Console
 
+from grurt import reference
 from grurt.cli import screen
 from grurt.cli.player import Moment, Player
 from grurt.demo import MODEL_PATH, RECORDINGS_PATH, load_model, load_recordings

@@ -14,10 +14,10 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 from commandline import COMMAND, Terminal, fail, invoke, start, succeed, write
 
 import grurt
+from grurt import reference
 
 Array = np.ndarray[Any, Any]
 

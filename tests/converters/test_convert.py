@@ -15,10 +15,10 @@ from pathlib import Path
 import checkpoints
 import numpy as np
 import pytest
-import reference
 import safetensors.numpy
 from checkpoints import DATA
 
+from grurt import reference
 from grurt.converters import convert, convert_onnx, read_state_dict
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed

@@ -10,11 +10,11 @@ from typing import Any
 
 import models
 import numpy as np
-import reference
 from encoders import encoder_decoder
 from paths import DATA
 
 import grurt
+from grurt import reference
 
 FOLDER = DATA / "grurt"
 

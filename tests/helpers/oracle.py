@@ -6,9 +6,9 @@ from typing import Any
 
 import models
 import numpy as np
-import reference
 
 import grurt
+from grurt import reference
 
 N_STEPS = 9
 TOLERANCE = 2e-6

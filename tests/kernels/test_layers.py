@@ -7,10 +7,10 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 from oracle import assert_agrees, assert_close, seeded
 
 import grurt
+from grurt import reference
 from grurt.network import functions
 from grurt.network.layers import AnyLayer
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import models
@@ -14,6 +15,8 @@ import pytest
 
 import grurt
 from grurt.container.writing import save
+from grurt.network import layers
+from grurt.network.layers.base import Layer
 
 ENGINE = {"numba", "llvmlite"}
 FRAMEWORKS = {"onnx", "onnxruntime", "torch", "tensorflow", "keras", "h5py", "scipy"}
@@ -76,19 +79,27 @@ def test_the_engine_loads_no_converter_and_no_framework(file: Path) -> None:
     assert not {name for name in loaded if name.startswith(("grurt.converters", "grurt.cli", "grurt.demo"))}
 
 
+def concrete(kind: type) -> Iterator[type]:
+    """Yield the layers that are derived from a class; what others are derived from is none."""
+    for derived in kind.__subclasses__():
+        yield from concrete(derived) if derived.__subclasses__() else [derived]
+
+
 def test_all_is_complete() -> None:
     assert len(set(grurt.__all__)) == len(grurt.__all__)
     for name in grurt.__all__:
         assert getattr(grurt, name) is not None
-    modules = ("errors", "functions", "layers", "model", "reference_run", "signature")
+    network = ("functions", "inputs", "network", "reference_run", "signature")
+    modules = ("errors", "model", *(f"network.{name}" for name in network))
     public = {
         name
         for module in (importlib.import_module(f"grurt.{name}") for name in modules)
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    abstract = {"Function", "Elementwise", "Layer", "MatrixLayer"}
-    assert public - abstract <= set(grurt.__all__)
+    assert public - {"Function", "Elementwise", "Parts"} <= set(grurt.__all__)
+    kinds = {kind.__struct_config__.tag for kind in concrete(Layer)}
+    assert kinds == {getattr(grurt, name).__struct_config__.tag for name in layers.__all__}
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -114,7 +114,7 @@ def test_what_is_quantized_and_what_is_kept(model: grurt.Model) -> None:
 
 
 def test_refusals(model: grurt.Model) -> None:
-    with pytest.raises(QuantizationError, match='weights: expected "int8", "int4" or "float16", got \'int2\''):
+    with pytest.raises(QuantizationError, match='weight_format: expected "int8", "int4" or "float16", got \'int2\''):
         model.quantize("int2")  # type: ignore[arg-type]
     with pytest.raises(QuantizationError, match="keep: the model has no layer 'gru7': its layers are gru0, gru1, head"):
         model.quantize("int8", keep=["gru7"])

@@ -17,12 +17,12 @@ import llvmlite.binding
 import models
 import numpy as np
 import pytest
-import reference
 from floats import is_denormal
 from memory import memory_stays_flat
 from numba.core import event
 
 import grurt
+from grurt import reference
 from grurt.errors import GrurtError
 
 TOLERANCE = 2e-6

@@ -10,11 +10,11 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 from floats import is_denormal
 from memory import memory_stays_flat
 
 import grurt
+from grurt import reference
 from grurt.kernels import codes
 
 TOLERANCE = 2e-6

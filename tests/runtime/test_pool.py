@@ -13,12 +13,12 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import HELPERS
 
 import grurt
+from grurt import reference
 from grurt.kernels import codes
 from grurt.runtime.team import Team
 

@@ -14,9 +14,9 @@ import models
 import msgspec
 import numpy as np
 import pytest
-import reference
 
 import grurt
+from grurt import reference
 from grurt.errors import SnapshotError
 from grurt.network.fingerprint import fingerprint
 

@@ -8,12 +8,12 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 import torch
 from bits import assert_same_bits, named, run_in_blocks, stepped
 from encoders import HIDDEN, encoder_decoder
 
 import grurt
+from grurt import reference
 from grurt.network.layers import AnyLayer
 
 

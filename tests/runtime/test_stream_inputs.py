@@ -11,9 +11,9 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 
 import grurt
+from grurt import reference
 from grurt.errors import GrurtError, InputShapeError, InputTypeError, InputValueError
 from grurt.runtime import arrays
 

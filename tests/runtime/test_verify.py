@@ -8,9 +8,9 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import reference
 
 import grurt
+from grurt import reference
 from grurt.errors import ModelError
 from grurt.runtime.stream import Stream
 from grurt.runtime.verify import HALF_TOLERANCE, TOLERANCE, Verification, replay

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 
+from grurt import reference
 from grurt.converters import convert
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 

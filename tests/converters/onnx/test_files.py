@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx_graphs
 import pytest
-import reference
 from onnx_graphs import DATA, TOLERANCE
 
 import grurt
+from grurt import reference
 from grurt.converters.onnx import convert_onnx
 from grurt.errors import UnsupportedError
 from grurt.network.axes import feature_size, fixed_sizes

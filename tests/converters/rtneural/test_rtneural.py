@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from checkpoints import DATA, stored
 
-from grurt import Model
+from grurt import Model, reference
 from grurt.converters import convert, read_state_dict
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.network.layers import LastStep

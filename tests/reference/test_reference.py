@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import reference
 import torch
 from onnx import helper, numpy_helper
 
 import grurt
+from grurt import reference
 from grurt.network import functions
 
 Array = np.ndarray[Any, Any]
