@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Floats
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.packing import Matrix
@@ -17,6 +15,11 @@ from grurt.network.layers import Layer, MatrixLayer
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
 from grurt.network.vectors import padded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Floats
 
 _CACHE_LINE = 16
 

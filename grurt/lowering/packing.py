@@ -3,18 +3,24 @@
 What is packed is bytes, handed around as a flat float32 array that holds them.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Array, Bytes, Floats
 from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.lanes import LANES
 from grurt.network.vectors import padded
 
-Numbers = NDArray[np.float32 | np.float16 | np.int8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Array, Bytes, Floats
+
+Numbers: TypeAlias = "NDArray[np.float32 | np.float16 | np.int8]"
 
 
 _FORMATS = {
@@ -35,7 +41,7 @@ class Matrix:
     scale: Floats | None = None
     is_int4: bool = False
 
-    def rows(self, order: NDArray[np.intp]) -> "Matrix":
+    def rows(self, order: NDArray[np.intp]) -> Matrix:
         """Return the rows of these numbers, zeros where the number is negative."""
         scale = None if self.scale is None else _take(self.scale, order)
         return Matrix(_take(self.values, order), scale, self.is_int4)

@@ -1,14 +1,20 @@
 """What the kernels run: a model lowered to a table of operations and one buffer of packed weights."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Floats
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.network.vectors import padded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Floats
 
 
 def record_bytes(size: int) -> int:

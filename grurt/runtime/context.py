@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Array, Floats
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
 from grurt.kernels import codes, fields
 from grurt.lowering.lower import plan_of
@@ -18,6 +16,9 @@ from grurt.runtime.engine import entry_point
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Array, Floats
     from grurt.network.network import Network
 
 Nonfinite = Literal["refuse", "propagate"]
