@@ -44,7 +44,7 @@ class Network:
 
 
 def random_network(input_size: int, hidden_size: int, seed: int = 0) -> Network:
-    """Return a network as PyTorch initialises it: all uniform within ``1 / sqrt(hidden_size)``."""
+    """Return a network as PyTorch initializes it: all uniform within ``1 / sqrt(hidden_size)``."""
     rng = np.random.default_rng([seed, input_size, hidden_size])
     bound = 1 / np.sqrt(hidden_size)
     rows = 3 * hidden_size

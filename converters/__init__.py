@@ -16,8 +16,7 @@ and what they share::
     reference, sampling                  what the source answers to a test input
     archive, installed                   zip files of strangers; which packages there are
 
-Imports go one way. Lowest first: what is shared, but for descriptions; kinds; descriptions; graph; onnx; arrays; torch;
-pt2, rtneural and keras; convert. Nothing here computes a network; `convert` asks the engine for that, unless
+Nothing here computes a network; `convert` asks the engine for that, unless
 ``reference=False``. What the rooms hand on is a `grurt.Network`; only the functions here return a `grurt.Model`, of it.
 """
 

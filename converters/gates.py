@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from grurt.array_types import Array
 
 
-def zrn_from_rzn(blocks: NDArray[Any]) -> NDArray[Any]:
+def zrn_from_rzn(blocks: Array) -> Array:
     """Return the gate blocks r, z, n of PyTorch in grurt's order z, r, n.
 
     The row of the table: "PyTorch ``nn.GRU``: r, z, n; rows of ``(3 * hidden, k)``; a bias r, z, n".
@@ -17,6 +16,6 @@ def zrn_from_rzn(blocks: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([z, r, n])
 
 
-def rzn_from_zrn(blocks: NDArray[Any]) -> NDArray[Any]:
+def rzn_from_zrn(blocks: Array) -> Array:
     """Return the gate blocks z, r, n of grurt in PyTorch's order r, z, n: the same two blocks change places."""
     return zrn_from_rzn(blocks)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.converters.activations import Composite
 from grurt.errors import UnsupportedError
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import Activation, AnyLayer, FirstStep, LastStep, Linear, Mul
-
-Array = NDArray[Any]
 
 _LONGEST_NAME = 180
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from grurt.network.network import Network, Nonfinite, Source
+from grurt.network.network import Network, Source
 from grurt.network.splitting import stages_of
 
 if TYPE_CHECKING:
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from grurt.lowering.plan import Plan
+    from grurt.network.layers.base import QuantizedFormat
     from grurt.quantization.recordings import Data
+    from grurt.runtime.context import Nonfinite
     from grurt.runtime.pool import StreamPool
     from grurt.runtime.stream import Stream
     from grurt.runtime.verify import Verification
 
-__all__ = ["Model", "Nonfinite", "Source"]
+__all__ = ["Model", "Source"]
 
 
 class Model(Network):
@@ -216,7 +218,7 @@ class Model(Network):
 
     def quantize(
         self,
-        weights: Literal["int8", "int4", "float16"],
+        weight_format: QuantizedFormat,
         *,
         keep: Collection[str] = (),
         calibration: Data | None = None,
@@ -229,7 +231,7 @@ class Model(Network):
 
         Parameters
         ----------
-        weights
+        weight_format
             What the new model's weight matrices are kept in; with int4, those of GRUs, and the others in int8. Biases,
             normalizations and depthwise convolutions stay float32.
         keep
@@ -261,7 +263,7 @@ class Model(Network):
         """
         from grurt.quantization import quantize
 
-        return quantize(self, weights, keep=keep, calibration=calibration)
+        return quantize(self, weight_format, keep=keep, calibration=calibration)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.grurt`` file, atomically: the path holds the old file or the new one, never half.

@@ -1,4 +1,4 @@
-"""onnxruntime on one thread, with all graph optimisations, which are its default."""
+"""onnxruntime on one thread, with all graph optimizations, which are its default."""
 
 import itertools
 

@@ -17,17 +17,14 @@ update     keep                ``h' = (1 - z) * n + z * h``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.converters.description import LayerDescription
 from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import HardSigmoid, Sigmoid
-
-Array = NDArray[Any]
 
 _GATES = ("zrn", "znr", "rzn", "rnz", "nzr", "nrz")
 _MATRICES = ("weight_ih", "weight_hh")

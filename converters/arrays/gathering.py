@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.converters.description import LayerDescription
 from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
-
-Array = NDArray[Any]
 
 
 def gather(

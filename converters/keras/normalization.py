@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.keras.builder import Builder
 from grurt.converters.keras.handlers import converts, refuses
-from grurt.converters.keras.hdf5 import Array
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.network import layers
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.keras.activations import gate
 from grurt.converters.keras.builder import Builder, check_mask_order
 from grurt.converters.keras.config import Config
 from grurt.converters.keras.handlers import converts, refuses
-from grurt.converters.keras.hdf5 import Array
 from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
 from grurt.converters.keras.weights import object_keys
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh

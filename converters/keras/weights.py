@@ -15,7 +15,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 
-from grurt.converters.keras.hdf5 import Array, Hdf5
+from grurt.array_types import Array
+from grurt.converters.keras.hdf5 import Hdf5
 from grurt.errors import ConversionError, UnsupportedError
 
 _NOT_OF_LAYERS = ("optimizer/", "optimizer_weights/", "_trainer/", "metrics/", "model_weights/optimizer_weights/")

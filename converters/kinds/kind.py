@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import ConversionError, DescriptionError
 from grurt.network.functions import ElementwiseFunction
 from grurt.network.layers import AnyLayer
@@ -17,7 +17,6 @@ from grurt.network.layers import AnyLayer
 if TYPE_CHECKING:
     import torch
 
-Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 """The tensors of a module, by the names of its parameters."""
 

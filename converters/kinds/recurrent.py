@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.gates import rzn_from_zrn, zrn_from_rzn
 from grurt.converters.kinds.activations import evaluate_function
-from grurt.converters.kinds.kind import Array, Kind, Module, Tensors, Weighted
+from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted
 from grurt.errors import DescriptionError
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers import GRU, Concat

@@ -7,12 +7,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from grurt.array_types import Array
 from grurt.converters.onnx.tensors import ExternalData, read_tensor
 from grurt.converters.sampling import SEED
 from grurt.errors import ConversionError
@@ -28,8 +27,6 @@ MAX_ELEMENTS = 1 << 20
 """The largest test input, for files exported with frozen sizes: it is kept in the model's file."""
 MAX_PRODUCTS = 1 << 33
 """How many multiplications a run may take: some seconds."""
-
-Array = NDArray[Any]
 
 
 def reference_run(network: Network, proto: ModelProto, folder: Path | None) -> ReferenceRun:

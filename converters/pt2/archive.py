@@ -21,11 +21,11 @@ from typing import Any
 
 import msgspec
 
+from grurt.array_types import Array
 from grurt.converters.archive import Archive, open_archive
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.torch.checkpoint.tensors import (
     MAX_AXES,
-    Array,
     StorageReference,
     TensorReader,
     TensorReference,

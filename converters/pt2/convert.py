@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import network_of_graph
 from grurt.converters.graph.nodes import Graph, Node
 from grurt.converters.graph.rewriting.cells import CELL
@@ -14,7 +15,6 @@ from grurt.converters.pt2.reading import read_constants
 from grurt.converters.pt2.simplify import simplify
 from grurt.converters.pt2.translate import translate
 from grurt.converters.reference import attach_reference
-from grurt.converters.torch.checkpoint.tensors import Array
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun

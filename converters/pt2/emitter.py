@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from grurt.converters.graph.nodes import Array, Attribute, Node
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.pt2.program import Call, Program, Ref
 
 Size = int | Ref

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from grurt.converters.graph.nodes import Array
+from grurt.array_types import Array
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call

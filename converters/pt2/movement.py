@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grurt.converters.graph.nodes import Array
+from grurt.array_types import Array
 from grurt.converters.pt2.emitter import Emitter, Size
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call, Ref

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from grurt.array_types import Array
 from grurt.converters.pt2.archive import read_archive
 from grurt.converters.pt2.program import Program, read_program
-from grurt.converters.torch.checkpoint.tensors import Array
 from grurt.errors import ConversionError
 
 

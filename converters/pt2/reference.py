@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from grurt.array_types import Array
 from grurt.converters.pt2 import movement
 from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
@@ -59,11 +60,11 @@ def reference_run(network: Network, path: Path) -> ReferenceRun:
     return ReferenceRun(inputs, outputs, f"torch {torch.__version__}")
 
 
-def _inputs(network: Network, program: Program) -> dict[str, np.ndarray[Any, Any]]:
+def _inputs(network: Network, program: Program) -> dict[str, Array]:
     random = np.random.default_rng(SEED)
     shapes = {port.name: port.shape or () for port in program.inputs}
     vocabularies = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
-    inputs: dict[str, np.ndarray[Any, Any]] = {}
+    inputs: dict[str, Array] = {}
     for port in network.signature.inputs:
         open_sizes = {"batch": BATCH, "time": STEPS}
         shape = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from grurt.converters.graph.nodes import Array, Declaration, Graph
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Declaration, Graph
 from grurt.converters.pt2 import arithmetic, layers, movement, recurrent  # noqa: F401 - they fill the table of handlers
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import HANDLERS, Handler

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from grurt.array_types import Array
 from grurt.converters.rtneural.layers import Entry, convert_entry, last_integer
-from grurt.converters.rtneural.reading import Array
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine

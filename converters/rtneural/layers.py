@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from grurt.converters.rtneural.reading import Array, numbers, weights
+from grurt.array_types import Array
+from grurt.converters.rtneural.reading import numbers, weights
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.network import functions, layers
 from grurt.network.functions import AnyFunction

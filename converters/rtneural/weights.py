@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grurt.converters.rtneural.reading import Array, numbers
+from grurt.array_types import Array
+from grurt.converters.rtneural.reading import numbers
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict
 from grurt.errors import ConversionError
 

@@ -4,12 +4,11 @@ import io
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import QuantizationError
 from grurt.model import Model
 from grurt.quantization.recordings import Recordings, recordings
@@ -32,7 +31,7 @@ def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
     return Recordings(sequences, f"{files}: sequences: {len(sequences):,}, timesteps: {joined.steps:,}")
 
 
-def _read(model: Model, path: Path) -> NDArray[Any] | Mapping[str, NDArray[Any]]:
+def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
     try:
         content = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         if isinstance(content, np.ndarray):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.cli.timing import Call
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 N_STEPS = 100
 """Timesteps of the sequences, where the source does not fix them."""
-
-Array = NDArray[Any]
 
 
 class Session(Protocol):

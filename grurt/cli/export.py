@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from grurt.cli.parameters import Weights, model_argument
+from grurt.cli.parameters import model_argument
 from grurt.cli.places import check_folder
+from grurt.network.layers.base import QuantizedFormat
 
 if TYPE_CHECKING:
     from grurt.native.export import Export
@@ -37,13 +38,16 @@ Examples:
 @click.option("--cpu", metavar="CPU", help="One of the target's CPUs; an unknown one is answered with their names.")
 @click.option(
     "--weights",
-    type=click.Choice(get_args(Weights)),
+    "weight_format",
+    type=click.Choice(get_args(QuantizedFormat)),
     help="Quantize the model first, as `grurt quantize` does without recordings.",
 )
 @click.option(
     "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
 )
-def export(model_path: Path, output: Path, target: str, cpu: str | None, weights: Weights | None, name: str) -> None:
+def export(
+    model_path: Path, output: Path, target: str, cpu: str | None, weight_format: QuantizedFormat | None, name: str
+) -> None:
     """Compile a model into an object file, for programs in C.
 
     Writes the object (code, and the weights as read-only data), a C header, and an example, for C and what can call C.
@@ -58,8 +62,8 @@ def export(model_path: Path, output: Path, target: str, cpu: str | None, weights
     from grurt.native.export import export as export_model
 
     model = read(model_path)
-    if weights:
-        model = model.quantize(weights)
+    if weight_format:
+        model = model.quantize(weight_format)
     exported = export_model(model, target, cpu=cpu, name=name)
     exported.write(output)
     object_name = f"{name}.o"

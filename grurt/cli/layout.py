@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.model import Model
 
-StepValue = NDArray[np.float32] | int
+StepValue = Floats | int
 """What one input takes in a timestep: features ``(size,)``, or a token."""
 
 
@@ -56,11 +56,11 @@ class Layout:
             start += part.size
         return values if len(self.parts) > 1 else values[self.parts[0].name]
 
-    def by_name(self, answer: Any) -> Mapping[str, NDArray[np.float32]]:
+    def by_name(self, answer: Any) -> Mapping[str, Floats]:
         """Return the answer of a model as a mapping, also where it is the array of the only output."""
         return answer if isinstance(answer, Mapping) else {self.parts[0].name: answer}
 
-    def join(self, answer: Any) -> NDArray[np.float32]:
+    def join(self, answer: Any) -> Floats:
         """Return the row ``(width,)`` of an answer."""
         return np.concatenate([np.ravel(value) for value in self.by_name(answer).values()])
 

@@ -1,12 +1,8 @@
 """Arguments and options that several commands take."""
 
 from pathlib import Path
-from typing import Literal
 
 import click
-
-Weights = Literal["int8", "int4", "float16"]
-"""What `grurt.Model.quantize` makes."""
 
 READ = click.Path(exists=True, dir_okay=False, path_type=Path)
 """The type of a file that is read."""

@@ -8,6 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.demo import Recordings
 from grurt.model import Model
 
@@ -36,7 +37,7 @@ class Moment:
     """Index into the recordings."""
     step: int
     """Index of the sample in the recording."""
-    probabilities: NDArray[np.float32]
+    probabilities: Floats
     verdict: Verdict | None
     """At the last sample of the recording."""
 
@@ -97,7 +98,7 @@ class Player:
             times_real_time=1e6 / self.recordings.sample_rate / microseconds,
         )
 
-    def _verdict(self, recording: int, probabilities: NDArray[np.float32]) -> Verdict:
+    def _verdict(self, recording: int, probabilities: Floats) -> Verdict:
         classes = self.recordings.classes
         best = int(probabilities.argmax())
         return Verdict(classes[self.recordings.labels[recording]], classes[best], float(probabilities[best]))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, WRITTEN, Weights, json_option, model_argument
+from grurt.cli.parameters import READ, WRITTEN, json_option, model_argument
 from grurt.cli.places import check_file, check_model_file
 from grurt.cli.report import json_number, table
 from grurt.errors import QuantizationError
+from grurt.network.layers.base import QuantizedFormat
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -37,7 +38,7 @@ class Result:
 
     model: "Model"
     quantized: "Model"
-    weights: str
+    weight_format: str
     kept: tuple[str, ...]
     loss: "Loss"
     layers: "tuple[LayerLoss, ...]"
@@ -58,7 +59,9 @@ class Result:
     type=WRITTEN,
     help="The .grurt file to write, in one step or not at all. Without it the loss is only shown.",
 )
-@click.option("--weights", type=click.Choice(get_args(Weights)), default="int8", show_default=True)
+@click.option(
+    "--weights", "weight_format", type=click.Choice(get_args(QuantizedFormat)), default="int8", show_default=True
+)
 @click.option(
     "--calibration",
     metavar="FILE",
@@ -96,7 +99,7 @@ def quantize(
     ctx: click.Context,
     model_path: Path,
     output: Path | None,
-    weights: Weights,
+    weight_format: QuantizedFormat,
     calibration: tuple[Path, ...],
     keep: tuple[str, ...],
     max_loss: str | None,
@@ -129,13 +132,13 @@ def quantize(
     data = read_calibration(model, calibration) if calibration else None
     with _progress() as progress:
         result = _quantize(
-            model, weights, data, tuple(dict.fromkeys(keep)), limit if auto_keep else None, steps, progress
+            model, weight_format, data, tuple(dict.fromkeys(keep)), limit if auto_keep else None, steps, progress
         )
     within = limit.allows(result.loss.outputs)
     if report is not None:
         from grurt.quantization.chart import write_report
 
-        write_report(report, f"{model_path.name} with {weights} weights", result.loss, result.layers)
+        write_report(report, f"{model_path.name} with {weight_format} weights", result.loss, result.layers)
     if output is not None and within:
         result.quantized.save(output)
     written = output if within else None
@@ -166,7 +169,7 @@ def _limit(max_loss: str | None) -> "Limit":
 
 def _quantize(
     model: "Model",
-    weights: Weights,
+    weight_format: QuantizedFormat,
     data: "Recordings | None",
     keep: tuple[str, ...],
     limit: "Limit | None",
@@ -178,14 +181,14 @@ def _quantize(
     from grurt.quantization import quantize as quantized_model
 
     options: dict[str, Any] = {"keep": keep, "calibrate": data is not None, "progress": progress}
-    layers = layer_losses(model, weights, data, **options)
+    layers = layer_losses(model, weight_format, data, **options)
     if limit is not None:
         # What can fail here is a limit that is too strict, and the result will show that.
         with suppress(QuantizationError):
-            keep = layers_to_keep(model, weights, limit, data, costs=layers, **options)
-    quantized = quantized_model(model, weights, keep=keep, calibration=data)
+            keep = layers_to_keep(model, weight_format, limit, data, costs=layers, **options)
+    quantized = quantized_model(model, weight_format, keep=keep, calibration=data)
     progress("a long stream")
-    return Result(model, quantized, weights, keep, loss(model, quantized, data, steps=steps), layers)
+    return Result(model, quantized, weight_format, keep, loss(model, quantized, data, steps=steps), layers)
 
 
 def _progress() -> AbstractContextManager[Callable[[str], None]]:
@@ -202,8 +205,10 @@ def _refusal(result: Result, limit: "Limit", *, auto_keep: bool) -> str:
     worst = result.loss.worst
     advice = "keep them with --keep, or use --auto-keep"
     if auto_keep:
-        other = "" if result.weights == "float16" else ", or use --weights float16"
-        advice = f"not even one can be quantized to {result.weights} within the limit; allow a greater loss{other}"
+        other = "" if result.weight_format == "float16" else ", or use --weights float16"
+        advice = (
+            f"not even one can be quantized to {result.weight_format} within the limit; allow a greater loss{other}"
+        )
     return (
         f"output {worst.name!r}: expected a loss within {limit}, got {worst.decibels:.1f} dB and a largest error of "
         f"{max(output.largest for output in result.loss.outputs):.2g}; nothing was written. The layers that cost most "
@@ -232,9 +237,9 @@ def _as_text(result: Result, written: Path | None) -> str:
 def _formats(result: Result) -> str:
     """Return the format that was asked for; where all that could have it is kept, what there is in its place."""
     used = {layer.weight_format for layer in result.quantized.layers if hasattr(layer, "weight_format")}
-    if result.weights in used:
-        return result.weights
-    return f"nothing of it is in {result.weights}, all in {' and '.join(sorted(used))}"
+    if result.weight_format in used:
+        return result.weight_format
+    return f"nothing of it is in {result.weight_format}, all in {' and '.join(sorted(used))}"
 
 
 def _added(result: Result) -> list[str]:
@@ -274,7 +279,7 @@ def _as_json(result: Result, written: Path | None, *, ok: bool) -> str:
     return json.dumps(
         {
             "output": str(written) if written else None,
-            "weights": result.weights,
+            "weights": result.weight_format,
             "kept": list(result.kept),
             "bytes_before": before,
             "bytes_after": after,

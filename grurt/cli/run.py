@@ -21,7 +21,8 @@ from grurt.cli.places import naming
 from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
 from grurt.cli.writers import make_writer
 from grurt.errors import InputValueError
-from grurt.model import Model, Nonfinite
+from grurt.model import Model
+from grurt.runtime.context import Nonfinite
 
 EXAMPLE = """\b
 Example: follow a sensor, and keep the answers

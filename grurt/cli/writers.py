@@ -4,8 +4,8 @@ import json
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.cli.layout import Layout
 from grurt.cli.readers import Format
 
@@ -29,7 +29,7 @@ class Numbers:
     def __init__(self, float_format: str | None = None) -> None:
         self._format = float_format
 
-    def texts(self, values: NDArray[np.float32]) -> list[str]:
+    def texts(self, values: Floats) -> list[str]:
         """Return the text of each number of an array ``(size,)``."""
         if self._format is None:
             return [str(value) for value in values]
@@ -79,7 +79,7 @@ class JsonLinesWriter:
     def close(self) -> None:
         """Every line has been written already."""
 
-    def _array(self, values: NDArray[np.float32]) -> str:
+    def _array(self, values: Floats) -> str:
         if np.isfinite(values).all():
             return f"[{', '.join(self._numbers.texts(values))}]"
         return json.dumps(values.tolist())
@@ -91,7 +91,7 @@ class NpyWriter:
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
         self._file = file
         self._layout = layout
-        self._rows: list[NDArray[np.float32]] = []
+        self._rows: list[Floats] = []
 
     def write(self, answer: Any) -> None:
         self._rows.append(self._layout.join(answer))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.loading import load
 from grurt.model import Model
 
@@ -25,7 +26,7 @@ RECORDINGS_PATH = _FOLDER / "recordings.npz"
 class Recordings:
     """Recordings of a smart watch's accelerometer (channels 0 to 2) and gyroscope (channels 3 to 5)."""
 
-    samples: NDArray[np.float32]
+    samples: Floats
     """Shape ``(n_recordings, n_steps, 6)``."""
     labels: NDArray[np.int64]
     """Which of ``classes`` each recording shows, ``(n_recordings,)``."""

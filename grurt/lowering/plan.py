@@ -1,23 +1,30 @@
 """What the kernels run: a model lowered to a table of operations and one buffer of packed weights."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.lanes import LANES
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.network.vectors import padded
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def record_size(size: int) -> int:
-    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in float32."""
-    return LANES + padded(-(-size // 4))
+    from grurt.array_types import Floats
+
+
+def record_bytes(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
+    return VECTOR_BYTES + F32_BYTES * padded(-(-size // F32_BYTES))
 
 
 @dataclass(frozen=True)
 class PlanPort:
-    """A model input or output: its size, whether it is tokens, and where its value lies in scratch memory."""
+    """A model input or output: its size, whether it is tokens, and where in scratch memory its value lies, in bytes."""
 
     name: str
     size: int
@@ -30,7 +37,7 @@ class PlanPort:
 
 @dataclass(frozen=True)
 class PlanState:
-    """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` numbers, ``stride`` apart."""
+    """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` float32, ``stride`` apart."""
 
     offset: int
     rows: int
@@ -42,19 +49,16 @@ class PlanState:
 
 @dataclass(frozen=True)
 class Plan:
-    """A lowered model. Immutable, and shared by all its streams.
-
-    Offsets and strides are in float32; `grurt.kernels.codes` describes the tables.
-    """
+    """A lowered model. Immutable, and shared by all its streams."""
 
     operations: NDArray[np.int64]
-    """``(n_operations, OP_SLOTS)``."""
-    weights: NDArray[np.float32]
+    """``(n_operations, OP_SLOTS)``: see `grurt.kernels.codes`."""
+    weights: Floats
     """All packed weights, read-only, starting on a cache line."""
-    initial_state: NDArray[np.float32]
+    initial_state: Floats
     """The state buffer before the first timestep, read-only."""
     row_size: int
-    """Scratch memory for one row of every value."""
+    """Scratch memory for one timestep of every value, in float32."""
     inputs: tuple[PlanPort, ...]
     outputs: tuple[PlanPort, ...]
     states: Mapping[str, PlanState]
@@ -65,7 +69,7 @@ class Plan:
         return len(self.inputs) == len(self.outputs) == 1 and not self.inputs[0].tokens
 
 
-def aligned_zeros(size: int) -> NDArray[np.float32]:
+def aligned_zeros(size: int) -> Floats:
     """Return float32 zeros ``(size,)`` that start on a cache line of 64 bytes, so that no vector crosses two."""
     buffer = np.zeros(size + 16, np.float32)
     start = -buffer.ctypes.data % 64 // 4

@@ -1,7 +1,7 @@
 """The kernels in LLVM's intermediate language, the same for every target.
 
-Numba optimises for the CPU that it runs on, and takes its options from the environment. So it compiles in a process of
-its own, whose environment is always the same, and leaves all optimisation to `machine`.
+Numba optimizes for the CPU that it runs on, and takes its options from the environment. So it compiles in a process of
+its own, whose environment is always the same, and leaves all optimization to `machine`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import EngineError
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories, read_entry, write_entry
 from grurt.lanes import LANES
@@ -73,7 +73,7 @@ class Kernels:
 
 
 def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) -> Kernels:
-    """Return kernels in LLVM's language, not optimised: kept where compiled kernels are kept, or compiled now.
+    """Return kernels in LLVM's language, not optimized: kept where compiled kernels are kept, or compiled now.
 
     Parameters
     ----------
@@ -126,11 +126,11 @@ class _Array(msgspec.Struct):
     shape: tuple[int, ...]
     content: bytes
 
-    def decode(self) -> NDArray[Any]:
+    def decode(self) -> Array:
         return np.frombuffer(self.content, self.dtype).reshape(self.shape)
 
 
-def _plan(fields: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Plan:
+def _plan(fields: dict[str, Any], arrays: dict[str, Array]) -> Plan:
     from grurt.lowering.plan import Plan, PlanPort
 
     ports = {key: tuple(PlanPort(**port) for port in fields.pop(key)) for key in ("inputs", "outputs")}

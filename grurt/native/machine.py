@@ -42,7 +42,7 @@ class Target:
 
 
 def link(target: Target, texts: Iterable[str], *others: ir.Module) -> Any:
-    """Parse kernels' texts and link all modules together, for a target; nothing is optimised yet."""
+    """Parse kernels' texts and link all modules together, for a target; nothing is optimized yet."""
     if target.fma != "instruction":
         texts = [text.replace(f"@llvm.fma.v{target.lanes}f32", f"@{_OWN_FMA}") for text in texts]
         others = (*others, _exact_fma(target.lanes) if target.fma == "exact" else _rounded_fma(target.lanes))
@@ -69,7 +69,7 @@ def emit(
     hidden: bool = False,
     inlined: Collection[str] = (),
 ) -> bytes:
-    """Optimise a module, and return it as an object file.
+    """Optimize a module, and return it as an object file.
 
     Parameters
     ----------

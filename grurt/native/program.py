@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.kernels import codes
 from grurt.lowering.plan import Plan
 from grurt.native.intermediate import Kernels
@@ -102,7 +102,7 @@ class _Program:
             codes.CONTEXT_REFUSE_NONFINITE: 1,
             codes.CONTEXT_N_INPUTS: len(plan.inputs),
             codes.CONTEXT_N_OUTPUTS: len(plan.outputs),
-            codes.CONTEXT_STATE_SIZE: plan.initial_state.size,
+            codes.CONTEXT_STATE_STRIDE: plan.initial_state.nbytes,
             codes.CONTEXT_N_SLOTS: 1,
         }
         for index, port in enumerate(plan.inputs + plan.outputs):
@@ -116,7 +116,7 @@ class _Program:
             }
         return {slot: ir.Constant(_i64, value) for slot, value in slots.items()}
 
-    def _constant(self, name: str, array: NDArray[Any], align: int) -> Any:
+    def _constant(self, name: str, array: Array, align: int) -> Any:
         """Return read-only data."""
         if array.dtype == np.int64:
             value = ir.Constant(ir.ArrayType(_i64, array.size), array.tolist())

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grurt.errors import InputShapeError
 from grurt.network.signature import AnyPort, Axis, LengthsPort, Port, StatePort, ValuePort
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.network.value import Value
 
-Array = NDArray[Any]
 
 _VALUE: tuple[Axis, ...] = ("batch", "time", "position", "feature")
 _TOKENS: tuple[Axis, ...] = ("batch", "time")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
 from weakref import ref
 
 import msgspec
@@ -31,10 +31,9 @@ from grurt.network.values import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-Nonfinite = Literal["refuse", "propagate"]
-"""What a NaN or an infinity in an input does: raise InputValueError, or be computed with."""
+    from grurt.array_types import Array
 
 T = TypeVar("T")
 
@@ -89,7 +88,7 @@ class Network:
     inputs: tuple[AnyInput, ...]
     layers: tuple[AnyLayer, ...]
     outputs: tuple[Output, ...]
-    weights: Mapping[str, NDArray[Any]]
+    weights: Mapping[str, Array]
     signature: Signature
     source: Source
     reference_run: ReferenceRun | None
@@ -145,7 +144,7 @@ class Network:
         new._take(parts | changes, checked=self.weights)
         return new
 
-    def _take(self, parts: Parts, checked: Mapping[str, NDArray[Any]]) -> None:
+    def _take(self, parts: Parts, checked: Mapping[str, Array]) -> None:
         """Become a network of these parts; arrays that ``checked`` holds under the same name are taken as they are."""
         layers = tuple(typed("layers", tuple(parts["layers"]), tuple[AnyLayer, ...]))
         inputs = tuple(typed("inputs", tuple(parts["inputs"]), tuple[AnyInput, ...])) or _default_inputs(layers)
@@ -230,7 +229,7 @@ def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
     return (first,)
 
 
-def _frozen(array: ArrayLike, dtype: str) -> NDArray[Any]:
+def _frozen(array: ArrayLike, dtype: str) -> Array:
     """Return a read-only copy in a floating-point dtype; integers have to be integers, which is checked by name."""
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
         frozen = np.array(array, dtype=dtype if dtype.startswith("float") else None, order="C")

@@ -1,7 +1,15 @@
 """Matrices of numbers from -8 to 7, two to a byte."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Bytes
 
 
 def packed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -10,7 +18,7 @@ def packed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return rows, (columns + 1) // 2
 
 
-def pack_nibbles(matrix: NDArray[np.int8]) -> NDArray[np.uint8]:
+def pack_nibbles(matrix: NDArray[np.int8]) -> Bytes:
     """Pack ``(rows, columns)``: column 2 i in the lower half of byte i, 2 i + 1 in the upper, in two's complement.
 
     Where the number of columns is odd, the last upper half is zero.
@@ -26,7 +34,7 @@ def pack_nibbles(matrix: NDArray[np.int8]) -> NDArray[np.uint8]:
     return filled[:, ::2] & np.uint8(15) | filled[:, 1::2] << np.uint8(4)
 
 
-def unpack_nibbles(packed: NDArray[np.uint8], columns: int) -> NDArray[np.int8]:
+def unpack_nibbles(packed: Bytes, columns: int) -> NDArray[np.int8]:
     """Return the matrix that was packed, ``(rows, columns)``."""
     halves = np.stack([packed << 4, packed & 240], axis=2).view(np.int8) >> 4
     matrix: NDArray[np.int8] = halves.reshape(len(packed), 2 * packed.shape[1])[:, :columns]

@@ -22,19 +22,19 @@ def _stages(network: N) -> tuple[N, ...]:
     return tuple(_stage(network, number) for number in range(n_stages))
 
 
-def _stage(model: N, number: int) -> N:
-    layers = [layer for layer in model.layers if model.values[layer.name].stage == number]
-    outputs = [output for output in model.outputs if model.values[output.value].stage == number]
-    for value in _handed_over(model):
-        if model.values[value].stage == number and value not in [output.value for output in outputs]:
+def _stage(network: N, number: int) -> N:
+    layers = [layer for layer in network.layers if network.values[layer.name].stage == number]
+    outputs = [output for output in network.outputs if network.values[output.value].stage == number]
+    for value in _handed_over(network):
+        if network.values[value].stage == number and value not in [output.value for output in outputs]:
             outputs.append(Output(_new_name(value, [output.name for output in outputs]), value))
     own = [layer.without_handed_state() for layer in layers]
-    inputs: list[AnyInput] = [port for port in model.inputs if model.values[port.name].stage == number]
+    inputs: list[AnyInput] = [port for port in network.inputs if network.values[port.name].stage == number]
     read = dict.fromkeys(name for layer in own for name in layer.inputs)
-    inputs += [Input(name, model.values[name].size) for name in read if model.values[name].stage < number]
-    return model.replaced(
+    inputs += [Input(name, network.values[name].size) for name in read if network.values[name].stage < number]
+    return network.replaced(
         layers=own,
-        weights=weights_of(layers, model.weights),
+        weights=weights_of(layers, network.weights),
         inputs=inputs,
         outputs=outputs,
         signature=None,
@@ -42,10 +42,10 @@ def _stage(model: N, number: int) -> N:
     )
 
 
-def _handed_over(model: Network) -> list[str]:
+def _handed_over(network: Network) -> list[str]:
     """Return the values that layers of a later stage read."""
-    stage = {name: value.stage for name, value in model.values.items()}
-    read = ((name, layer) for layer in model.layers for name in layer.inputs)
+    stage = {name: value.stage for name, value in network.values.items()}
+    read = ((name, layer) for layer in network.layers for name in layer.inputs)
     return list(dict.fromkeys(name for name, layer in read if stage[name] < stage[layer.name]))
 
 

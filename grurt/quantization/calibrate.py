@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array, Doubles, Floats
 from grurt.network.layers import BatchNorm, MatrixLayer
 from grurt.network.network import N, Network
 from grurt.quantization.observe import answers, exposed, matrix_layers, unused_name
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from grurt.network.layers import AnyLayer
     from grurt.quantization.recordings import Recordings
 
-Doubles = NDArray[np.float64]
 
 LEAST_GAIN = 6.0
 """Decibels by which a layer's products must get better for its inputs to be rescaled, which takes an operation more."""
@@ -52,7 +51,7 @@ def collect(model: Network, data: Recordings, layers: Collection[str]) -> dict[s
     names = {layer.name for layer in model.layers}
     wanted = {value for layer in chosen for value in layer.matrix_inputs().values()}
     probe = exposed(model, sorted(wanted & names)) if wanted & names else None
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
+    parts: dict[str, list[Floats]] = {name: [] for name in wanted}
     for sequence in data.sequences:
         written = {**sequence, **(answers(probe, sequence) if probe else {})}
         for name in wanted:
@@ -74,7 +73,7 @@ def rescaled(model: N, samples: dict[str, Samples]) -> tuple[N, dict[str, Sample
     the samples as they are then.
     """
     layers: list[AnyLayer] = []
-    weights: dict[str, NDArray[Any]] = dict(model.weights)
+    weights: dict[str, Array] = dict(model.weights)
     samples = dict(samples)
     for layer in model.layers:
         own = samples.get(layer.name)
@@ -103,14 +102,14 @@ def rescaled(model: N, samples: dict[str, Samples]) -> tuple[N, dict[str, Sample
     return model.replaced(layers=layers, weights=weights), samples
 
 
-def _sampled(written: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+def _sampled(written: Floats, share: float) -> Floats:
     """Return timesteps that lie evenly: all, or this share of `MAX_ROWS` and one more."""
     count = min(len(written), int(share * MAX_ROWS) + 1)
-    chosen: NDArray[np.float32] = written[np.linspace(0, len(written) - 1, count).astype(int)]
+    chosen: Floats = written[np.linspace(0, len(written) - 1, count).astype(int)]
     return chosen
 
 
-def _rows(parts: list[NDArray[np.float32]], size: int) -> Doubles:
+def _rows(parts: list[Floats], size: int) -> Doubles:
     """Join samples; the positions of a grid are samples each."""
     return np.concatenate(parts).reshape(-1, size).astype(np.float64)
 
@@ -132,9 +131,7 @@ def _gain(weight: Doubles, x: Doubles, mean: Doubles, spread: Doubles) -> float:
     return 10 * float(np.log10((before + 1e-300) / (after + 1e-300)))
 
 
-def _absorbed(
-    layer: MatrixLayer, weights: dict[str, NDArray[Any]], mean: Doubles, spread: Doubles
-) -> dict[str, NDArray[Any]]:
+def _absorbed(layer: MatrixLayer, weights: dict[str, Array], mean: Doubles, spread: Doubles) -> dict[str, Array]:
     """Return the weights of a layer, with biases, that undo ``(x - mean) / spread`` before it."""
     matrix, bias = (f"{layer.name}.{name}" for name in (layer.matrices[0], layer.input_bias))
     shapes = {f"{layer.name}.{name}": shape for name, shape in layer.weight_shapes().items()}

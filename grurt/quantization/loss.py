@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Doubles
 from grurt.quantization.observe import Answers, answers
 from grurt.quantization.recordings import Data, Recordings, random_recordings, recordings
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
 
-Doubles = NDArray[np.float64]
 
 LONG_STREAM = 10_000
 """Timesteps of the long stream."""

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Floats
 from grurt.network.inputs import Output
 from grurt.network.layers import Flatten, MatrixLayer
 from grurt.network.network import N, Network
@@ -17,7 +17,6 @@ from grurt.runtime.stream import Stream
 if TYPE_CHECKING:
     from grurt.quantization.recordings import Recording
 
-Floats = NDArray[np.float32]
 
 Answers = dict[str, Floats]
 """By output ``(n, size)``: n is 1 for what a model that cannot stream says once, at the end of a sequence."""

@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, Literal, get_args
+from typing import get_args
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array, Doubles, Floats
 from grurt.errors import QuantizationError
 from grurt.network.layers import MatrixLayer
-from grurt.network.layers.base import WeightFormat
+from grurt.network.layers.base import QuantizedFormat, WeightFormat
 from grurt.network.network import N, Network
 from grurt.network.nibbles import pack_nibbles
 from grurt.network.reference_run import ReferenceRun
 from grurt.quantization.calibrate import Samples, collect, rescaled
 from grurt.quantization.observe import matrix_layers
 from grurt.quantization.recordings import Data, Recordings, recordings
-from grurt.quantization.rounding import Doubles, to_float16, to_int4, to_int8
+from grurt.quantization.rounding import to_float16, to_int4, to_int8
 from grurt.runtime.sequences import run_mapping
-
-Weights = Literal["int8", "int4", "float16"]
 
 
 def quantize(
-    model: N, weights: Weights, *, keep: Collection[str] = (), calibration: Data | Recordings | None = None
+    model: N,
+    weight_format: QuantizedFormat,
+    *,
+    keep: Collection[str] = (),
+    calibration: Data | Recordings | None = None,
 ) -> N:
     """Return a model with the matrices of all layers but those of ``keep`` in fewer bits: see `Model.quantize`.
 
     If the model has a reference run, the new one has a run with the same inputs and its own answers to them, so that
     `verify` shows whether it computes elsewhere what it computes here.
     """
-    check_arguments(model, weights, keep)
+    check_arguments(model, weight_format, keep)
     chosen = {layer.name for layer in quantizable(model)} - set(keep)
     if not chosen:
         raise QuantizationError("no layer is left to be quantized: GRU, Linear, Embedding and Conv1d layers can be")
     samples: dict[str, Samples] = {}
-    if calibration is not None and weights != "float16":
+    if calibration is not None and weight_format != "float16":
         samples = collect(model, recordings(model, calibration), chosen)
         model, samples = rescaled(model, samples)
-    arrays: dict[str, NDArray[Any]] = dict(model.weights)
+    arrays: dict[str, Array] = dict(model.weights)
     formats: dict[str, WeightFormat] = {}
     for layer in quantizable(model):
         if layer.name in chosen:
-            formats[layer.name] = layer.nearest_format(weights)
+            formats[layer.name] = layer.nearest_format(weight_format)
             for matrix in layer.matrices:
                 name = f"{layer.name}.{matrix}"
                 moments = samples[layer.name].second_moments(matrix) if layer.name in samples else None
@@ -53,13 +54,15 @@ def quantize(
         msgspec.structs.replace(layer, weight_format=formats[layer.name]) if layer.name in formats else layer
         for layer in model.layers
     ]
-    return _with_own_reference_run(model, model.replaced(layers=layers, weights=arrays, reference_run=None), weights)
+    return _with_own_reference_run(
+        model, model.replaced(layers=layers, weights=arrays, reference_run=None), weight_format
+    )
 
 
-def check_arguments(model: Network, weights: str, keep: Collection[str]) -> None:
+def check_arguments(model: Network, weight_format: str, keep: Collection[str]) -> None:
     """Raise QuantizationError unless the model can be quantized so."""
-    if weights not in get_args(Weights):
-        raise QuantizationError(f'weights: expected "int8", "int4" or "float16", got {weights!r}')
+    if weight_format not in get_args(QuantizedFormat):
+        raise QuantizationError(f'weight_format: expected "int8", "int4" or "float16", got {weight_format!r}')
     if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
         raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
     if any(layer.weight_format != "float32" for layer in matrix_layers(model)):
@@ -76,8 +79,8 @@ def _names(model: Network) -> str:
 
 
 def _rounded(
-    name: str, matrix: NDArray[np.float32], weight_format: WeightFormat, second_moments: Doubles | None
-) -> dict[str, NDArray[Any]]:
+    name: str, matrix: Floats, weight_format: WeightFormat, second_moments: Doubles | None
+) -> dict[str, Array]:
     if weight_format == "float16":
         return {name: to_float16(name, matrix)}
     if weight_format == "int4":
@@ -87,7 +90,7 @@ def _rounded(
     return {name: rounded, f"{name}_scale": scale}
 
 
-def _with_own_reference_run(model: Network, quantized: N, weights: str) -> N:
+def _with_own_reference_run(model: Network, quantized: N, weight_format: str) -> N:
     source_run = model.reference_run
     if source_run is None:
         return quantized
@@ -95,6 +98,6 @@ def _with_own_reference_run(model: Network, quantized: N, weights: str) -> N:
     run = ReferenceRun(
         source_run.inputs,
         {name: answers[name] for name in source_run.outputs},
-        produced_by=f"grurt, with {weights} weights",
+        produced_by=f"grurt, with {weight_format} weights",
     )
     return quantized.replaced(reference_run=run)

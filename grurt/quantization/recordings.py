@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
 from grurt.network.inputs import AnyInput
 from grurt.runtime import arrays
@@ -16,7 +16,6 @@ from grurt.runtime import arrays
 if TYPE_CHECKING:
     from grurt.network.network import Network
 
-Array = NDArray[Any]
 
 Recording = Mapping[str, Array]
 """One sequence for every model input, by its name: features ``(n_steps, size)`` float32, or tokens ``(n_steps,)``."""

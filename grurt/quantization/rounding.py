@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Doubles, Floats
 from grurt.errors import QuantizationError
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 LARGEST_INT8 = 127
 """Weights go from -127 to 127: -128 would have no counterpart."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from grurt.errors import QuantizationError
+from grurt.network.layers.base import QuantizedFormat
 from grurt.quantization.loss import Difference, compare
 from grurt.quantization.observe import answers, exposed
-from grurt.quantization.quantize import Weights, check_arguments, quantizable, quantize
+from grurt.quantization.quantize import check_arguments, quantizable, quantize
 from grurt.quantization.recordings import Data, Recordings, random_recordings, recordings
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class LayerLoss:
 
 def layer_losses(
     model: Network,
-    weights: Weights,
+    weight_format: QuantizedFormat,
     data: Data | Recordings | None = None,
     *,
     keep: Collection[str] = (),
@@ -89,7 +90,7 @@ def layer_losses(
 
     Parameters
     ----------
-    model, weights, keep
+    model, weight_format, keep
         As `Model.quantize` takes them.
     data
         As `loss` takes them.
@@ -103,7 +104,7 @@ def layer_losses(
     QuantizationError
         If the model cannot be quantized so, or the data do not fit.
     """
-    check_arguments(model, weights, keep)
+    check_arguments(model, weight_format, keep)
     used = random_recordings(model) if data is None else recordings(model, data)
     shown = {output.name: output.value for output in model.outputs}
     found = []
@@ -112,7 +113,7 @@ def layer_losses(
             continue
         progress(layer.name)
         others = {other.name for other in model.layers} - {layer.name}
-        alone = quantize(model, weights, keep=others, calibration=used if calibrate else None)
+        alone = quantize(model, weight_format, keep=others, calibration=used if calibrate else None)
         values = list(dict.fromkeys([layer.name, *shown.values()]))
         before, after = exposed(model, values), exposed(alone, values)
         differences = {
@@ -126,7 +127,7 @@ def layer_losses(
 
 def layers_to_keep(
     model: Network,
-    weights: Weights,
+    weight_format: QuantizedFormat,
     limit: Limit,
     data: Data | Recordings | None = None,
     *,
@@ -142,7 +143,7 @@ def layers_to_keep(
 
     Parameters
     ----------
-    model, weights, data, keep, calibrate, progress
+    model, weight_format, data, keep, calibrate, progress
         As `layer_losses` takes them.
     limit
         What may be lost.
@@ -156,11 +157,11 @@ def layers_to_keep(
     """
     used = random_recordings(model) if data is None else recordings(model, data)
     if costs is None:
-        costs = layer_losses(model, weights, used, keep=keep, calibrate=calibrate, progress=progress)
+        costs = layer_losses(model, weight_format, used, keep=keep, calibrate=calibrate, progress=progress)
 
     def fits(kept: Collection[str]) -> bool:
         progress(f"all but {', '.join(kept)}" if kept else "all layers")
-        small = quantize(model, weights, keep=kept, calibration=used if calibrate else None)
+        small = quantize(model, weight_format, keep=kept, calibration=used if calibrate else None)
         return limit.allows(
             compare((answers(model, sequence), answers(small, sequence)) for sequence in used.sequences)
         )
@@ -169,7 +170,7 @@ def layers_to_keep(
     count = next((n for n in range(len(candidates)) if fits([*keep, *candidates[:n]])), None)
     if count is None:
         raise QuantizationError(
-            f"limit: nothing can be quantized to {weights} with a loss within {limit}: allow a greater one"
+            f"limit: nothing can be quantized to {weight_format} with a loss within {limit}: allow a greater one"
         )
     kept = candidates[:count]
     for name in reversed(kept[:-1]):  # the last one was needed, or the search would have ended before it

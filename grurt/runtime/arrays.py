@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
-def features(where: str, x: ArrayLike) -> NDArray[np.float32]:
+    from grurt.array_types import Array, Floats
+
+
+def features(where: str, x: ArrayLike) -> Floats:
     """Return an array of numbers as contiguous, aligned float32: itself if it is that, else a copy.
 
     Real numbers are rounded to float32. Raises InputTypeError for anything else, such as complex numbers and objects.
@@ -35,7 +39,7 @@ def integers(where: str, x: ArrayLike, expected: str) -> NDArray[np.int64]:
     return np.require(array, np.int64, ("C", "A"))
 
 
-def _array(where: str, x: ArrayLike) -> NDArray[Any]:
+def _array(where: str, x: ArrayLike) -> Array:
     if np.ma.is_masked(x):
         raise InputValueError(f"{where}: expected a number everywhere, got masked elements; fill them first")
     try:
@@ -44,7 +48,7 @@ def _array(where: str, x: ArrayLike) -> NDArray[Any]:
         raise InputShapeError(f"{where}: expected a rectangular array of numbers: {error}") from None
 
 
-def expect_shape(where: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> None:
+def expect_shape(where: str, array: Array, expected: tuple[int | str, ...]) -> None:
     """Raise InputShapeError unless an array has a shape, in which names stand for any size."""
     fits = len(array.shape) == len(expected) and all(
         isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
@@ -58,7 +62,7 @@ def shape_text(shape: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def expect_output(where: str, out: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def expect_output(where: str, out: Any, shape: tuple[int, ...]) -> Floats:
     """Return ``out`` if a kernel can write to it; raise if it is not such an array."""
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
         found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from grurt.errors import InputShapeError, InputValueError
 from grurt.kernels import codes
@@ -17,11 +16,13 @@ from grurt.runtime.context import Context, refuses
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
-    from grurt.lowering.plan import PlanPort
-    from grurt.network.network import Network, Nonfinite
+    from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[Any]
-Floats = NDArray[np.float32]
+    from grurt.array_types import Array, Floats
+    from grurt.lowering.plan import PlanPort
+    from grurt.network.network import Network
+    from grurt.runtime.context import Nonfinite
+
 
 _MAX_SCRATCH = 1 << 29
 """Scratch memory of a model that cannot be run in blocks, in float32: 2 GiB."""
@@ -47,7 +48,7 @@ class Batch:
 
     Parameters
     ----------
-    model
+    network
         What is run.
     nonfinite
         What a NaN or infinity in an input does.
@@ -70,7 +71,7 @@ class Batch:
 
     def __init__(
         self,
-        model: Network,
+        network: Network,
         nonfinite: Nonfinite,
         batch: int,
         n_steps: int,
@@ -79,13 +80,13 @@ class Batch:
     ) -> None:
         if n_steps < 1:
             raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
-        self._model = model
-        self._plan = plan_of(model)
+        self._network = network
+        self._plan = plan_of(network)
         self._refuses = refuses(nonfinite)
         self._n_steps = n_steps
         self.lengths = _check_lengths(lengths, batch, n_steps)
         self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
-        self.final_states = {name: np.empty((batch, *model.state_shapes[name]), np.float32) for name in wanted_states}
+        self.final_states = {name: np.empty((batch, *network.state_shapes[name]), np.float32) for name in wanted_states}
 
     def _zeros(self, port: PlanPort, batch: int) -> Floats:
         shape = (batch, port.size) if port.single else (batch, self._n_steps, port.size)
@@ -97,13 +98,13 @@ class Batch:
         ``inputs`` are ``(batch, n_steps, size)``, tokens ``(batch, n_steps)``; ``states`` ``(batch, *state_shape)``
         replace the initial ones. Either way gives the same bits.
         """
-        streams = self._model.unstreamable_reason is None
+        streams = self._network.unstreamable_reason is None
         if streams and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE and self._run_side_by_side(inputs, states):
             return
         self._run_one_by_one(inputs, states, streams)
 
     def _run_one_by_one(self, inputs: Sequence[Array], states: Mapping[str, Array], streams: bool) -> None:
-        spare = _spare_contexts(self._model)
+        spare = _spare_contexts(self._network)
         context, slots = spare.pop() if streams and spare else self._new_context(1)
         context.slots[codes.CONTEXT_REFUSE_NONFINITE] = self._refuses
         if not streams:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.plan import Plan, PlanPort
 from grurt.runtime import arrays
 
-Floats = NDArray[np.float32]
-Inputs = ArrayLike | Mapping[str, ArrayLike]
-Outputs = Floats | Any
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from grurt.array_types import Array, Floats
+
+Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
+Outputs: TypeAlias = "Floats | Any"
 """A model's only output, or a dict of several by name. ``Any`` spares those who know which a cast at every call."""
 
 Lead = tuple[int | str, ...]
 """Axes of an input before its features: a number, or a name where any size will do if all inputs have the same."""
 
 
-def convert_inputs(where: str, plan: Plan, xs: Inputs, lead: Lead) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
+def convert_inputs(where: str, plan: Plan, xs: Inputs, lead: Lead) -> tuple[list[Array], tuple[int, ...]]:
     """Return contiguous arrays in the plan's order, ``(*lead, size)`` or for tokens ``(*lead,)``, and lead's sizes."""
     inputs = [_convert(where, port, x, lead) for port, x in _pair(where, plan, xs)]
     sizes = inputs[0].shape[: len(lead)]
@@ -45,15 +48,15 @@ def _pair(where: str, plan: Plan, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]
     return [(port, xs[port.name]) for port in plan.inputs]
 
 
-def _convert(where: str, port: PlanPort, x: ArrayLike, lead: Lead) -> NDArray[Any]:
-    array: NDArray[Any] = (arrays.tokens if port.tokens else arrays.features)(where, x)
+def _convert(where: str, port: PlanPort, x: ArrayLike, lead: Lead) -> Array:
+    array: Array = (arrays.tokens if port.tokens else arrays.features)(where, x)
     kind = "a token id" if port.tokens else "an input"
     arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, lead if port.tokens else (*lead, port.size))
     return array
 
 
 def make_outputs(
-    where: str, plan: Plan, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[NDArray[Any]]
+    where: str, plan: Plan, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[Array]
 ) -> list[Floats]:
     """Return the arrays ``(*lead, size)`` to write to: ``out``, if it is given and fits, or new ones."""
     if out is None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
 from grurt.kernels import codes, fields
@@ -17,7 +16,13 @@ from grurt.runtime.engine import entry_point
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Array, Floats
     from grurt.network.network import Network
+
+Nonfinite = Literal["refuse", "propagate"]
+"""What a NaN or an infinity in an input does: raise InputValueError, or be computed with."""
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -46,11 +51,11 @@ def refuses(nonfinite: str) -> bool:
     return nonfinite == "refuse"
 
 
-def streaming_context(model: Network, states: States, nonfinite: str) -> Context:
+def streaming_context(network: Network, states: States, nonfinite: str) -> Context:
     """Return a context that gives an answer at every timestep; raise StreamingError if the model cannot."""
-    if reason := model.unstreamable_reason:
+    if reason := network.unstreamable_reason:
         raise StreamingError(f"the model cannot stream: {reason}; use Model.run on whole sequences")
-    return Context(plan_of(model), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
+    return Context(plan_of(network), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
 
 
 class Context:
@@ -78,7 +83,7 @@ class Context:
         self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
         self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
         self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
-        self.array[codes.CONTEXT_STATE_SIZE] = plan.initial_state.size
+        self.array[codes.CONTEXT_STATE_STRIDE] = plan.initial_state.nbytes
         self.array[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
@@ -120,7 +125,7 @@ class Context:
     def _block_rows(self) -> int:
         return int(max(4, min(MAX_BLOCK_ROWS, BLOCK_FLOATS // max(1, self.plan.row_size)))) // 4 * 4
 
-    def run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> None:
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
         """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports.
 
         Raises ConcurrentUseError, or InputValueError for what an input holds. An exception from a signal ends the run
@@ -130,7 +135,7 @@ class Context:
         if status != codes.OK:
             self.raise_fault(status, inputs)
 
-    def _run(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int) -> int:
+    def _run(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> int:
         self.reserve_block(n_steps)
         self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
         if n_steps <= MAX_STEPS or n_steps <= self.slots[codes.CONTEXT_CAPACITY]:
@@ -145,9 +150,7 @@ class Context:
             self.slots[codes.CONTEXT_PHASE] = codes.CHECK_AND_RUN
         return status
 
-    def _run_in_calls(
-        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_steps: int
-    ) -> None:
+    def _run_in_calls(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
         """Run timesteps that are checked, so many at a time that a call is short, and few that its costs count."""
         start, size = 0, MAX_STEPS
         while start < n_steps:
@@ -185,9 +188,7 @@ class Context:
         self.array[codes.CONTEXT_OWN_STREAMS] = checked.ctypes.data
         self.array[codes.CONTEXT_N_SLOTS] = n_streams
 
-    def run_streams(
-        self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[np.float32]], n_streams: int, n_steps: int
-    ) -> int:
+    def run_streams(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_streams: int, n_steps: int) -> int:
         """Run ``n_steps`` timesteps of the first streams, ``(n_streams, n_steps, ...)``; return the kernels' status."""
         self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
         self.bind_streams(self._streams[0].ctypes.data, n_streams)
@@ -213,7 +214,7 @@ class Context:
         """Enter the kernels, and return their status."""
         return self.advance(self.array, fields.BY_ADDRESS, fields.BY_ADDRESS, fields.BY_ADDRESS)
 
-    def raise_fault(self, status: int, inputs: Sequence[NDArray[Any]]) -> NoReturn:
+    def raise_fault(self, status: int, inputs: Sequence[Array]) -> NoReturn:
         """Raise the exception for a status of the kernels other than OK and NOT_PLAIN."""
         if status == codes.BUSY:
             raise ConcurrentUseError(_BUSY)

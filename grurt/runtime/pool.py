@@ -6,24 +6,27 @@ import operator
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, starmap
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
 from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
 from grurt.runtime import arrays, snapshot
-from grurt.runtime.binding import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.context import MAX_BLOCK_ROWS, refuses, streaming_context
 from grurt.runtime.states import States, check_states
 from grurt.runtime.team import Team
 
 if TYPE_CHECKING:
-    from grurt.network.network import Network, Nonfinite
+    from numpy.typing import ArrayLike, NDArray
 
-Ids = Sequence[Hashable] | NDArray[np.integer[Any]] | Any
+    from grurt.array_types import Array, Floats
+    from grurt.network.network import Network
+    from grurt.runtime.context import Nonfinite
+
+Ids: TypeAlias = "Sequence[Hashable] | NDArray[np.integer[Any]] | Any"
 T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
@@ -66,7 +69,7 @@ class StreamPool:
 
     def __init__(
         self,
-        model: Network,
+        network: Network,
         streams: SupportsIndex | Iterable[Hashable],
         *,
         threads: int = 1,
@@ -77,13 +80,13 @@ class StreamPool:
         n_slots = operator.index(streams) if isinstance(streams, SupportsIndex) else 0
         if n_slots < 0:
             raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
-        self._model = model
+        self._network = network
         self._refuse_nonfinite = refuses(nonfinite)
-        plan = plan_of(model)
+        plan = plan_of(network)
         states = States(plan, n_slots)
         self._output_size = plan.outputs[0].size
-        self._front = streaming_context(model, states, nonfinite)
-        self._members = [streaming_context(model, states, nonfinite) for _ in range(threads - 1)]
+        self._front = streaming_context(network, states, nonfinite)
+        self._members = [streaming_context(network, states, nonfinite) for _ in range(threads - 1)]
         self._use(states, np.zeros(n_slots, np.int64), [])
         for context in (self._front, *self._members):
             context.reserve_block(MAX_BLOCK_ROWS)
@@ -118,10 +121,10 @@ class StreamPool:
     @property
     def model(self) -> Network:
         """The model that the streams run."""
-        return self._model
+        return self._network
 
     def __repr__(self) -> str:
-        return f"<grurt.StreamPool of {len(self)} streams of {self._model!r}>"
+        return f"<grurt.StreamPool of {len(self)} streams of {self._network!r}>"
 
     def __len__(self) -> int:
         """How many streams there are."""
@@ -275,7 +278,7 @@ class StreamPool:
             self._raise_fault(where, status, inputs, ids)
         return present(plan, outputs)
 
-    def _run_bound(self, where: str, ids: Ids, memory: Sequence[NDArray[Any]], n_steps: int) -> int:
+    def _run_bound(self, where: str, ids: Ids, memory: Sequence[Array], n_steps: int) -> int:
         slots = self._slots(where, ids)
         self._settle()
         self._front.bind([array.ctypes.data for array in memory], n_steps)
@@ -288,7 +291,7 @@ class StreamPool:
         if self._team is not None:
             self._team.settle()
 
-    def _raise_fault(self, where: str, status: int, inputs: list[NDArray[Any]], ids: Ids) -> None:
+    def _raise_fault(self, where: str, status: int, inputs: list[Array], ids: Ids) -> None:
         if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
             index = self._front.array[codes.CONTEXT_FAULT_INDEX]
             fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
@@ -343,13 +346,13 @@ class StreamPool:
             If there is no such stream, or a state does not fit. No state has changed then.
         """
         where = "StreamPool.set_state"
-        checked = check_states(where, self._model.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
+        checked = check_states(where, self._network.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
         self._at(lambda slot: self._states.write_all(slot, None, checked), where, stream_id)
 
     def snapshot(self, stream_id: Hashable) -> bytes:
         """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
         whole = self._at(lambda slot: self._states.read_whole(slot), "StreamPool.snapshot", stream_id)
-        return snapshot.pack(self._model.fingerprint, *whole)
+        return snapshot.pack(self._network.fingerprint, *whole)
 
     def restore(self, stream_id: Hashable, saved: bytes) -> None:
         """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
@@ -360,7 +363,7 @@ class StreamPool:
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
         steps, states = snapshot.unpack(
-            saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._refuse_nonfinite
+            saved, self._network.fingerprint, self._network.state_shapes, refuse_nonfinite=self._refuse_nonfinite
         )
         self._at(lambda slot: self._states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
 

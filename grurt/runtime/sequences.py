@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.lower import plan_of
@@ -17,22 +16,24 @@ from grurt.network.splitting import stages_of
 from grurt.network.stages import handed_states
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
-from grurt.runtime.tails import fill_padding
+from grurt.runtime.tails import fill_tails
 
 if TYPE_CHECKING:
-    from grurt.network.network import Network, Nonfinite
+    from numpy.typing import ArrayLike
 
-Array = NDArray[Any]
+    from grurt.array_types import Array
+    from grurt.network.network import Network
+    from grurt.runtime.context import Nonfinite
 
 
 def run_arrays(
-    model: Network, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
+    network: Network, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
 ) -> Array | dict[str, Array]:
     """Run one sequence, or a batch of them, from one array: see `Model.run`."""
-    if len(model.inputs) != 1:
-        names = [port.name for port in model.inputs]
+    if len(network.inputs) != 1:
+        names = [port.name for port in network.inputs]
         raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
-    plan = plan_of(model)
+    plan = plan_of(network)
     port = plan.inputs[0]
     array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs)
     sequence: tuple[int | str, ...] = ("n_steps",) if port.tokens else ("n_steps", port.size)
@@ -41,7 +42,7 @@ def run_arrays(
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
     batched = array if is_batch else array[np.newaxis]
-    batch = Batch(model, nonfinite, len(batched), batched.shape[1], lengths)
+    batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
     batch.run([batched], {})
     outputs = batch.outputs if is_batch else [output[0] for output in batch.outputs]
     if len(outputs) == 1:
@@ -50,14 +51,14 @@ def run_arrays(
 
 
 def run_mapping(
-    model: Network, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None, nonfinite: Nonfinite
+    network: Network, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None, nonfinite: Nonfinite
 ) -> dict[str, Array]:
     """Run from and to tensors as the model's source has them: see `Model.run`."""
-    ports = {port.name: port for port in model.signature.inputs}
+    ports = {port.name: port for port in network.signature.inputs}
     if unknown := sorted(xs.keys() - ports.keys()):
         raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {', '.join(map(repr, unknown))}")
-    tensors = {name: _input_tensor(model, ports[name], value) for name, value in xs.items()}
-    sizes = _common_sizes(model, tensors)
+    tensors = {name: _input_tensor(network, ports[name], value) for name, value in xs.items()}
+    sizes = _common_sizes(network, tensors)
     values: dict[str, Array] = {}
     states: dict[str, Array] = {}
     for name, tensor in tensors.items():
@@ -73,15 +74,15 @@ def run_mapping(
     missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
     if missing:
         raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
-    wanted = [name for port in model.signature.outputs if isinstance(port, StatePort) for name in port.states]
-    if lengths is None and model.signature.lengths:
-        lengths = model.signature.lengths
-    by_name, final_states = _run_stages(model, sizes, values, states, lengths, wanted, nonfinite)
-    return {port.name: _output_tensor(port, by_name, final_states) for port in model.signature.outputs}
+    wanted = [name for port in network.signature.outputs if isinstance(port, StatePort) for name in port.states]
+    if lengths is None and network.signature.lengths:
+        lengths = network.signature.lengths
+    by_name, final_states = _run_stages(network, sizes, values, states, lengths, wanted, nonfinite)
+    return {port.name: _output_tensor(port, by_name, final_states) for port in network.signature.outputs}
 
 
 def _run_stages(
-    model: Network,
+    network: Network,
     sizes: Mapping[str, int],
     inputs: Mapping[str, Array],
     states: Mapping[str, Array],
@@ -92,25 +93,25 @@ def _run_stages(
     """Run one stage after the other; return outputs by name, and final states by layer."""
     known = dict(inputs)
     final_states: dict[str, Array] = {}
-    handed = handed_states(model.layers)
-    for number, stage in enumerate(stages_of(model)):
+    handed = handed_states(network.layers)
+    for number, stage in enumerate(stages_of(network)):
         n_steps = sizes.get(_time(number), 1)
         wanted = [name for name in wanted_states if name in stage.state_shapes]
         batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
         sequences = [
-            known[port.name] if model.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
+            known[port.name] if network.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
             for port in stage.inputs
         ]
         batch.run(sequences, initial)
-        if number == 0 and model.signature.takes_lengths:
+        if number == 0 and network.signature.takes_lengths:
             given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
             answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
-            fill_padding(stage, given, batch.lengths, answers, partial(run_mapping, lengths=None, nonfinite=nonfinite))
+            fill_tails(stage, given, batch.lengths, answers, partial(run_mapping, lengths=None, nonfinite=nonfinite))
         known |= {output.value: array for output, array in zip(stage.outputs, batch.outputs, strict=True)}
         final_states |= batch.final_states
-    return {output.name: known[output.value] for output in model.outputs}, final_states
+    return {output.name: known[output.value] for output in network.outputs}, final_states
 
 
 def _time(stage: int) -> str:
@@ -123,27 +124,27 @@ def _only_lengths(name: str, given: ArrayLike | None, lengths: Array) -> Array:
     return lengths
 
 
-def _input_tensor(model: Network, port: AnyPort, value: ArrayLike) -> Array:
+def _input_tensor(network: Network, port: AnyPort, value: ArrayLike) -> Array:
     """Convert a source's tensor to the engine's dtype, and check its shape but for batch and time."""
     where = f"Model.run: input {port.name!r}"
     if isinstance(port, LengthsPort):
         tensor: Array = arrays.integers(where, value, "integer lengths")
     else:
-        tokens = isinstance(port, ValuePort) and model.values[port.value].tokens
+        tokens = isinstance(port, ValuePort) and network.values[port.value].tokens
         tensor = (arrays.tokens if tokens else arrays.features)(where, value)
-    fixed = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
+    fixed = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor
 
 
-def _common_sizes(model: Network, tensors: Mapping[str, Array]) -> dict[str, int]:
+def _common_sizes(network: Network, tensors: Mapping[str, Array]) -> dict[str, int]:
     """Return the sizes of the batch and time axes, on which all tensors must agree; a lacking axis has size 1.
 
     Each stage of the model has a time of its own.
     """
-    ports = {port.name: port for port in model.signature.inputs}
+    ports = {port.name: port for port in network.signature.inputs}
     times = {
-        name: _time(model.values[port.value].stage) if isinstance(port, ValuePort) else None
+        name: _time(network.values[port.value].stage) if isinstance(port, ValuePort) else None
         for name, port in ports.items()
     }
     shared = {

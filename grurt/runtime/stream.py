@@ -12,14 +12,16 @@ from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.lowering.lower import plan_of
 from grurt.runtime import snapshot
-from grurt.runtime.binding import Floats, Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.context import streaming_context
 from grurt.runtime.states import States, check_states
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from grurt.network.network import Network, Nonfinite
+    from grurt.array_types import Floats
+    from grurt.network.network import Network
+    from grurt.runtime.context import Nonfinite
 
 _FLOAT32 = np.dtype(np.float32)
 _empty = np.empty
@@ -49,12 +51,12 @@ class Stream:
     5
     """
 
-    def __init__(self, model: Network, *, nonfinite: Nonfinite = "refuse") -> None:
-        plan = plan_of(model)
-        self._model = model
+    def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
+        plan = plan_of(network)
+        self._network = network
         self._nonfinite: Nonfinite = nonfinite
         self._states = States(plan, 1)
-        self._context = streaming_context(model, self._states, nonfinite)
+        self._context = streaming_context(network, self._states, nonfinite)
         self._advance = self._context.advance
         self._array = self._context.array
         self._output_size = plan.outputs[0].size
@@ -68,7 +70,7 @@ class Stream:
     @property
     def model(self) -> Network:
         """The model that the stream runs."""
-        return self._model
+        return self._network
 
     @property
     def steps(self) -> int:
@@ -76,7 +78,7 @@ class Stream:
         return int(self._states.steps[0])
 
     def __repr__(self) -> str:
-        return f"<grurt.Stream of {self._model!r} after {self.steps} timesteps>"
+        return f"<grurt.Stream of {self._network!r} after {self.steps} timesteps>"
 
     def step(self, x: Inputs, out: Floats | None = None) -> Outputs:
         """Advance by one timestep.
@@ -206,14 +208,14 @@ class Stream:
 
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
-        shapes = self._model.state_shapes
+        shapes = self._network.state_shapes
         refuse = self._nonfinite == "refuse"
         checked = check_states("Stream.state", shapes, states, refuse_nonfinite=refuse)
         self._context.exclusively(self._states.write_all, 0, None, checked)
 
     def snapshot(self) -> bytes:
         """Return the stream's state as bytes, to be restored later, in another process or on another machine."""
-        return snapshot.pack(self._model.fingerprint, *self._context.exclusively(self._states.read_whole, 0))
+        return snapshot.pack(self._network.fingerprint, *self._context.exclusively(self._states.read_whole, 0))
 
     def restore(self, saved: bytes) -> None:
         """Go to the state that a `snapshot` holds, of this stream or of another one of the same model.
@@ -224,13 +226,13 @@ class Stream:
             If it is damaged, of a newer version, or of another model. The state is then what it was before.
         """
         steps, states = snapshot.unpack(
-            saved, self._model.fingerprint, self._model.state_shapes, refuse_nonfinite=self._nonfinite == "refuse"
+            saved, self._network.fingerprint, self._network.state_shapes, refuse_nonfinite=self._nonfinite == "refuse"
         )
         self._context.exclusively(self._states.write_all, 0, steps, states)
 
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
-        twin = Stream(self._model, nonfinite=self._nonfinite)
+        twin = Stream(self._network, nonfinite=self._nonfinite)
         self._context.exclusively(twin._states.copy_from, self._states)
         return twin
 

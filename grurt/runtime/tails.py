@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
@@ -14,20 +13,20 @@ from grurt.network.layers.base import weights_of
 from grurt.network.network import once_per_network
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.network.network import Network
 
-Array = NDArray[Any]
-Run = Callable[["Network", Mapping[str, Array]], Mapping[str, Array]]
+Run: TypeAlias = "Callable[[Network, Mapping[str, Array]], Mapping[str, Array]]"
 
 
-def fill_padding(
-    model: Network, inputs: Mapping[str, Array], lengths: Array, outputs: Mapping[str, Array], run: Run
+def fill_tails(
+    network: Network, inputs: Mapping[str, Array], lengths: Array, outputs: Mapping[str, Array], run: Run
 ) -> None:
     """Write the answers behind the ends of sequences: what the layers after the GRUs make of zeros.
 
     Parameters
     ----------
-    model
+    network
         A model whose source takes the lengths of padded sequences.
     inputs
         The model's inputs by name, ``(batch, n_steps, size)``, and tokens ``(batch, n_steps)``.
@@ -41,7 +40,7 @@ def fill_padding(
     n_steps = max((array.shape[1] for array in inputs.values()), default=0)
     if np.all(lengths == n_steps):
         return
-    silent = _silent(model)
+    silent = _silent(network)
     if silent is None:
         return
     feed = {
@@ -57,24 +56,24 @@ def fill_padding(
 
 
 @once_per_network
-def _silent(model: Network) -> Network | None:
+def _silent(network: Network) -> Network | None:
     """Return the layers after the GRUs, whose values are inputs; None if no layer gives an output for each timestep."""
-    layers = {layer.name: layer for layer in model.layers}
-    silent = {layer.name for layer in model.layers if layer.silent_past_end}
+    layers = {layer.name: layer for layer in network.layers}
+    silent = {layer.name for layer in network.layers if layer.silent_past_end}
     shown = [
         output
-        for output in model.outputs
-        if model.values[output.value].per_step and output.value in layers.keys() - silent
+        for output in network.outputs
+        if network.values[output.value].per_step and output.value in layers.keys() - silent
     ]
     needed = _needed(layers, shown)
     if not shown:
         return None
-    kept = [layer for layer in model.layers if layer.name in needed and layer.name not in silent]
-    inputs: list[AnyInput] = [port for port in model.inputs if port.name in needed]
-    inputs += [Input(name, model.values[name].size) for name in needed if name in silent]
-    return model.replaced(
+    kept = [layer for layer in network.layers if layer.name in needed and layer.name not in silent]
+    inputs: list[AnyInput] = [port for port in network.inputs if port.name in needed]
+    inputs += [Input(name, network.values[name].size) for name in needed if name in silent]
+    return network.replaced(
         layers=kept,
-        weights=weights_of(kept, model.weights),
+        weights=weights_of(kept, network.weights),
         inputs=inputs,
         outputs=shown,
         signature=None,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
@@ -17,10 +16,10 @@ from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.network.network import Network
     from grurt.network.reference_run import ReferenceRun
 
-Array = NDArray[Any]
 
 TOLERANCE = 1e-4
 """Allowed error of float32 answers. Two float32 implementations of one network differ in the order of their sums and in
@@ -57,7 +56,7 @@ class Verification:
         return self.max_error <= self.tolerance and self.same_bits
 
 
-def verify(model: Network) -> Verification:
+def verify(network: Network) -> Verification:
     """Replay the reference run that the model carries.
 
     Raises
@@ -65,15 +64,15 @@ def verify(model: Network) -> Verification:
     ModelError
         If the model has no reference run.
     """
-    if model.reference_run is None:
+    if network.reference_run is None:
         raise ModelError(
             "expected a model with a reference run, got one without: convert it again where its source framework is "
             "installed, or compare it with its source by `grurt verify --against SRC`"
         )
-    return replay(model, model.reference_run)
+    return replay(network, network.reference_run)
 
 
-def replay(model: Network, run: ReferenceRun) -> Verification:
+def replay(network: Network, run: ReferenceRun) -> Verification:
     """Run the model on the inputs of a reference run, in one piece and as a stream, and compare the answers.
 
     Raises
@@ -81,15 +80,15 @@ def replay(model: Network, run: ReferenceRun) -> Verification:
     InputShapeError, InputTypeError, InputValueError
         If the run's inputs do not fit the model.
     """
-    found = run_mapping(model, run.inputs, lengths=None, nonfinite="refuse")
-    streams = model.unstreamable_reason is None
-    is_half = any(port.dtype == "float16" for port in model.signature.inputs + model.signature.outputs)
+    found = run_mapping(network, run.inputs, lengths=None, nonfinite="refuse")
+    streams = network.unstreamable_reason is None
+    is_half = any(port.dtype == "float16" for port in network.signature.inputs + network.signature.outputs)
     return Verification(
         produced_by=run.produced_by,
         errors=MappingProxyType({name: _error(found[name], expected) for name, expected in run.outputs.items()}),
         tolerance=HALF_TOLERANCE if is_half else TOLERANCE,
         streamed=streams,
-        same_bits=not streams or _streams_alike(model, run, found),
+        same_bits=not streams or _streams_alike(network, run, found),
     )
 
 
@@ -101,12 +100,12 @@ def _error(found: Array, expected: Array) -> float:
         return float(np.max(difference) / max(1.0, np.max(np.abs(expected))))
 
 
-def _streams_alike(model: Network, run: ReferenceRun, found: Mapping[str, Array]) -> bool:
+def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Array]) -> bool:
     """Return whether streams, one for each sequence of the batch, give the bits that were found for the whole."""
     inputs: dict[str, Array] = {}
     states: dict[str, Array] = {}
-    lengths = np.asarray(model.signature.lengths or np.iinfo(np.int64).max)
-    for port in model.signature.inputs:
+    lengths = np.asarray(network.signature.lengths or np.iinfo(np.int64).max)
+    for port in network.signature.inputs:
         if port.name not in run.inputs:
             continue
         if isinstance(port, LengthsPort):
@@ -119,10 +118,10 @@ def _streams_alike(model: Network, run: ReferenceRun, found: Mapping[str, Array]
     batch = len(next(iter(inputs.values())))
     return all(
         _stream_alike(
-            model,
+            network,
             {name: array[row, : np.broadcast_to(lengths, batch)[row]] for name, array in inputs.items()},
             {name: array[row] for name, array in states.items()},
-            {port.name: batch_first(port, found[port.name]) for port in model.signature.outputs},
+            {port.name: batch_first(port, found[port.name]) for port in network.signature.outputs},
             row,
         )
         for row in range(batch)
@@ -130,13 +129,13 @@ def _streams_alike(model: Network, run: ReferenceRun, found: Mapping[str, Array]
 
 
 def _stream_alike(
-    model: Network, inputs: Mapping[str, Array], states: Mapping[str, Array], found: Mapping[str, Array], row: int
+    network: Network, inputs: Mapping[str, Array], states: Mapping[str, Array], found: Mapping[str, Array], row: int
 ) -> bool:
-    stream = Stream(model)
+    stream = Stream(network)
     stream.state = states
     n_steps = len(next(iter(inputs.values())))
     answers = [stream.step({name: array[t] for name, array in inputs.items()}) for t in range(n_steps)]
-    for port in model.signature.outputs:
+    for port in network.signature.outputs:
         if isinstance(port, StatePort):
             whole = found[port.name][:, row]
             streamed = np.stack([stream.state[name] for name in port.states])

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.assembly.interpret import interpret
 from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
-from grurt.converters.graph.nodes import Array, Graph, Node, is_weight, live_order
+from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
 from grurt.converters.graph.rewriting.recompose import recompose
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.network.network import Network, Parts, Source

@@ -9,7 +9,8 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from grurt.converters.graph.nodes import Array, Node
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Row, Tensor

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import align, merged_features
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.features import per_feature
 from grurt.converters.graph.tracing.parameters import constant, number, required, tensor_input

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import combined
 from grurt.converters.graph.operators.registry import last, operator
 from grurt.converters.graph.tracing.axes import Axis, Role

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import rewrites

@@ -12,9 +12,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.building import grids
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.activations import gru_activations
 from grurt.converters.graph.operators.combining import rows_along
 from grurt.converters.graph.operators.lengths import lengths_of_sequences

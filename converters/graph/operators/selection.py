@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import convolution
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.gates import zrn_from_rzn
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.rewriting.gates import (
     Gates,
     constant_gates,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grurt.converters.graph.nodes import Array, Node
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.rewriting.matching import Matcher
 
 _SAME_DATA = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grurt.converters.graph.nodes import Array, Attribute, Graph
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Attribute, Graph
 
 Bindings = Mapping[str, str]
 """Names of tensors by the variables of a template."""

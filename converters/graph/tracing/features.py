@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grurt.converters.graph.nodes import Array, Node
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Role
 from grurt.converters.graph.tracing.values import Tensor
 

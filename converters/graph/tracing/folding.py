@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.elements import dtype_of
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.parameters import constant, optional, required
 from grurt.converters.graph.tracing.values import Arguments

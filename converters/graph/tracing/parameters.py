@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.graph.elements import MAX_RANK
-from grurt.converters.graph.nodes import Array, Node
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.values import Arguments, Tensor, Value
 
 _OPEN_END = 2**31 - 1

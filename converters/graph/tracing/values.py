@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from grurt.converters.graph.nodes import Array, Node
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
 
 MAX_STACK = 4096

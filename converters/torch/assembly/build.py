@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from grurt.array_types import Array
 from grurt.converters.arrays.conventions import as_pytorch
 from grurt.converters.arrays.gathering import gather
 from grurt.converters.compact import KEYWORDS
@@ -14,7 +15,6 @@ from grurt.converters.kinds import KINDS, Kind, Module, Options
 from grurt.converters.layer_builder import Names
 from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind
 from grurt.converters.torch.assembly.suggestion import no_description
-from grurt.converters.torch.checkpoint.tensors import Array
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Output
 from grurt.network.layers import GRU, Activation, AnyLayer, Concat, FirstStep, LastStep

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
-from grurt.converters.torch.checkpoint.tensors import Array
 from grurt.errors import DescriptionError, UnsupportedError
 
 ROOT = "."

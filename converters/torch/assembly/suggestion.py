@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
+from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
 from grurt.converters.torch.assembly.modules import ROOT, group_by_module, listing, module_kind
-from grurt.converters.torch.checkpoint.tensors import Array
 from grurt.errors import DescriptionError, UnsupportedError
 
 MAX_ORDERED = 7

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import safetensors
 
+from grurt.array_types import Array
 from grurt.converters.archive import open_archive
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.torch.checkpoint import legacy, zipped
 from grurt.converters.torch.checkpoint.pickles import Opaque
-from grurt.converters.torch.checkpoint.tensors import Array, TensorReader, TensorReference, decode, item_size
+from grurt.converters.torch.checkpoint.tensors import TensorReader, TensorReference, decode, item_size
 from grurt.converters.torch.checkpoint.weight_norm import resolve_reparametrized
 from grurt.errors import ConversionError, UnsupportedError
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.converters.torch.checkpoint.pickles import Function, Global, Opaque
 from grurt.errors import ConversionError, UnsupportedError
-
-Array = NDArray[Any]
 
 MAX_INTEGER = 1 << 48
 MAX_AXES = 16

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from grurt.converters.torch.checkpoint.tensors import Array
+from grurt.array_types import Array
 from grurt.errors import ConversionError, UnsupportedError
 
 _PARAMETRIZATION = ".parametrizations."

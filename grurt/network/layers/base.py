@@ -18,6 +18,9 @@ Shape = tuple[int, ...]
 WeightFormat = Literal["float32", "float16", "int8", "int4"]
 """What weight matrices are kept in."""
 
+QuantizedFormat = Literal["int8", "int4", "float16"]
+"""What the matrices of a float32 model can be quantized to."""
+
 MAX_INT8_INPUTS = 1 << 17
 """The most features that a product with int8 weights may have: more could overflow a sum of 32 bits."""
 

@@ -1,0 +1,142 @@
+"""What a model computes, in slow float64 NumPy: the definition that the engine is compared with.
+
+Every layer stands here as its paper or ONNX operator has it, and shares no code with the engine. Weights in fewer bits
+are taken for the numbers that they stand for: what the engine loses by rounding the features too is not part of it.
+
+Examples
+--------
+>>> import numpy as np
+>>> from grurt import reference
+>>> from grurt.demo import load_model, load_recordings
+>>> model, samples = load_model(), load_recordings().samples[0]
+>>> expected = reference.step_outputs(model, {"samples": samples})["probabilities"]
+>>> float(np.abs(model.stream().run(samples) - expected).max()) < 1e-6
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grurt.array_types import Array, Doubles
+from grurt.errors import InputShapeError
+from grurt.network.inputs import AnyInput
+from grurt.network.layers import AnyLayer
+from grurt.network.layers.base import MatrixLayer
+from grurt.network.network import Network
+from grurt.network.nibbles import unpack_nibbles
+from grurt.reference.functions import function
+from grurt.reference.layers import LAYERS, RECURRENT
+
+__all__ = ["function", "run", "step_outputs"]
+
+States = dict[str, Doubles]
+
+
+def run(
+    model: Network, inputs: Mapping[str, ArrayLike], states: Mapping[str, ArrayLike] | None = None
+) -> tuple[dict[str, Doubles], States]:
+    """Run one whole sequence.
+
+    Parameters
+    ----------
+    model
+        A model of any kind, also one that cannot stream.
+    inputs
+        Features ``(n_steps, size)`` or tokens ``(n_steps,)`` by the model's input names.
+    states
+        Replaces the initial state of the layers that it names: shapes as `grurt.Stream.state` has them.
+
+    Returns
+    -------
+    The outputs by name, ``(n_steps, size)`` or, behind LastStep and FirstStep, ``(size,)``; and the states after the
+    last timestep by layer name. All are float64, new, and the caller's own.
+
+    Raises
+    ------
+    InputShapeError
+        If an input or state does not fit.
+    """
+    return _evaluate(model, inputs, states or {}, {"last_step": lambda xs: xs[-1], "first_step": lambda xs: xs[0]})
+
+
+def step_outputs(
+    model: Network, inputs: Mapping[str, ArrayLike], states: Mapping[str, ArrayLike] | None = None
+) -> dict[str, Doubles]:
+    """Run one sequence, and return the outputs ``(n_steps, size)`` as a stream gives them.
+
+    Behind LastStep that is the latest timestep, the answer so far. Arguments and errors are those of `run`.
+    """
+    return _evaluate(model, inputs, states or {}, {"last_step": lambda xs: xs})[0]
+
+
+def _evaluate(
+    model: Network,
+    inputs: Mapping[str, ArrayLike],
+    states: Mapping[str, ArrayLike],
+    pick: Mapping[str, Callable[[Doubles], Doubles]],
+) -> tuple[dict[str, Doubles], States]:
+    values: dict[str, Array] = {port.name: _input(port, inputs) for port in model.inputs}
+    final: States = {}
+    for layer in model.layers:
+        sources = _side_by_side(model, layer, [values[name] for name in layer.inputs])
+        weights = _weights(model, layer)
+        shape = model.state_shapes.get(layer.name)
+        if layer.rearranges and model.values[layer.inputs[0]].positions == model.values[layer.name].positions:
+            values[layer.name] = sources[0]
+        elif layer.kind in pick:
+            values[layer.name] = pick[layer.kind](sources[0])
+        elif shape is None:
+            values[layer.name] = LAYERS[type(layer)](layer, weights, *sources)
+        else:
+            initial = sources.pop() if layer.handed_state else weights.get("initial_state", np.zeros(shape))
+            start = _state(layer, states.get(layer.name, np.broadcast_to(initial, shape)), shape)
+            values[layer.name], final[layer.name] = RECURRENT[type(layer)](layer, weights, *sources, start)
+    return {output.name: values[output.value] for output in model.outputs}, final
+
+
+def _input(port: AnyInput, inputs: Mapping[str, ArrayLike]) -> Array:
+    if port.name not in inputs:
+        raise InputShapeError(f"reference: expected an input {port.name!r}, got {list(inputs)}")
+    array = np.asarray(inputs[port.name], np.int64 if port.tokens else np.float64)
+    if array.shape[1:] != port.frame_shape or array.ndim == 0:
+        expected = ", ".join(map(str, ("n_steps", *port.frame_shape)))
+        raise InputShapeError(f"reference: input {port.name!r}: expected shape ({expected}), got {array.shape}")
+    return array
+
+
+def _state(layer: AnyLayer, state: ArrayLike, shape: tuple[int, ...]) -> Doubles:
+    array = np.asarray(state, np.float64)
+    if array.shape != shape:
+        raise InputShapeError(f"reference: state {layer.name!r}: expected shape {shape}, got {array.shape}")
+    return array
+
+
+def _weights(model: Network, layer: AnyLayer) -> dict[str, Doubles]:
+    """Return the numbers that a layer's weights stand for."""
+    arrays = {name: model.weights[f"{layer.name}.{name}"] for name in layer.weight_shapes()}
+    if isinstance(layer, MatrixLayer) and layer.weight_format in ("int8", "int4"):
+        shapes = layer.float32_shapes()
+        for name in layer.matrices:
+            scale = arrays.pop(f"{name}_scale").astype(np.float64)
+            matrix = arrays[name]
+            if layer.weight_format == "int4":
+                matrix = unpack_nibbles(matrix, shapes[name][1])
+            arrays[name] = matrix * scale.reshape(-1, *[1] * (matrix.ndim - 1))
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
+
+
+def _side_by_side(model: Network, layer: AnyLayer, sources: list[Array]) -> list[Array]:
+    """Repeat the vectors of other sequences at every timestep of the layer's own; but not a GRU's initial state."""
+    if not model.values[layer.name].per_step:
+        return sources
+    n_steps = len(sources[[model.values[name].per_step for name in layer.inputs].index(True)])
+    return [
+        source
+        if model.values[name].per_step or name == layer.handed_state
+        else np.broadcast_to(source, (n_steps, *source.shape))
+        for name, source in zip(layer.inputs, sources, strict=True)
+    ]

@@ -1,0 +1,48 @@
+"""Activation functions in float64, as their definitions have them."""
+
+import math
+
+import numpy as np
+
+from grurt.array_types import Doubles
+from grurt.network import functions
+
+
+def function(f: functions.AnyFunction, x: Doubles) -> Doubles:
+    """Apply a function of `grurt.network.functions`; softmax and log_softmax over the last axis."""
+    match f:
+        case functions.Relu():
+            return np.maximum(x, 0)
+        case functions.LeakyRelu():
+            return np.where(x >= 0, x, f.negative_slope * x)
+        case functions.ThresholdedRelu():
+            return np.where(x <= f.threshold, 0, x)
+        case functions.Elu():
+            return np.where(x >= 0, x, f.alpha * np.expm1(np.minimum(x, 0)))
+        case functions.Gelu(approximate="none"):
+            return x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)))
+        case functions.Gelu():
+            return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        case functions.Sigmoid():
+            return np.exp(-np.logaddexp(0, -x))
+        case functions.HardSigmoid():
+            return np.clip(f.slope * x + f.offset, 0, 1)
+        case functions.Tanh():
+            return np.tanh(x)
+        case functions.ScaledTanh():
+            return f.alpha * np.tanh(f.beta * x)
+        case functions.Softsign():
+            return x / (1 + np.abs(x))
+        case functions.Softplus():
+            return np.logaddexp(0, x)
+        case functions.Affine():
+            return f.scale * x + f.offset
+        case functions.Clip():
+            return np.clip(x, f.minimum, f.maximum)
+        case functions.Softmax():
+            exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+            return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        case functions.LogSoftmax():
+            shifted = x - x.max(axis=-1, keepdims=True)
+            return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    raise NotImplementedError(f)

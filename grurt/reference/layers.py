@@ -1,0 +1,173 @@
+"""What each layer writes, in the un-rearranged form of its paper or ONNX operator, one timestep at a time.
+
+A value is ``(n_steps, size)`` for a sequence, ``(n_steps, positions, size)`` for one of grids, and without the first
+axis for one vector or grid. Each function is called as its layer, whose docstring has the equation in words.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from grurt.array_types import Doubles
+from grurt.network import layers
+from grurt.network.layers import AnyLayer
+from grurt.reference.functions import function
+
+Weights = Mapping[str, Doubles]
+
+
+def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *mask_and_state: Doubles) -> tuple[Doubles, Doubles]:
+    """Scan the time: of a grid, every position by itself."""
+    *masks, start = mask_and_state
+    if xs.ndim == 2:
+        return sequence_gru(layer, weights, xs, start, *masks)
+    scanned = [
+        sequence_gru(layer, weights, xs[:, p], start[p], *(mask[:, p] for mask in masks)) for p in range(xs.shape[1])
+    ]
+    return np.stack([ys for ys, _ in scanned], axis=1), np.stack([h for _, h in scanned])
+
+
+def gru_over_positions(layer: layers.GRU, weights: Weights, xs: Doubles, *masks: Doubles) -> Doubles:
+    start = weights.get("initial_state", np.zeros(layer.hidden_size))
+    if xs.ndim == 2:
+        return gru_over_positions(layer, weights, xs[:, None], *(mask[:, None] for mask in masks))[:, 0]
+    return np.stack([sequence_gru(layer, weights, x, start, *(mask[t] for mask in masks))[0] for t, x in enumerate(xs)])
+
+
+def sequence_gru(
+    layer: layers.GRU, weights: Weights, xs: Doubles, h: Doubles, mask: Doubles | None = None
+) -> tuple[Doubles, Doubles]:
+    """Cho et al. 2014; ONNX GRU: direction, linear_before_reset, activations, clip (of the activations' arguments)."""
+    rows = 3 * layer.hidden_size
+    w_z, w_r, w_n = np.split(weights["weight_ih"], 3)
+    r_z, r_r, r_n = np.split(weights["weight_hh"], 3)
+    b_z, b_r, b_n = np.split(weights.get("bias_ih", np.zeros(rows)), 3)
+    c_z, c_r, c_n = np.split(weights.get("bias_hh", np.zeros(rows)), 3)
+    limit = math.inf if layer.clip is None else layer.clip
+
+    def f(x: Doubles) -> Doubles:
+        return function(layer.gate_activation, np.clip(x, -limit, limit))
+
+    def g(x: Doubles) -> Doubles:
+        return function(layer.candidate_activation, np.clip(x, -limit, limit))
+
+    ys = np.empty((len(xs), layer.hidden_size))
+    order = range(len(xs)) if layer.direction == "forward" else range(len(xs) - 1, -1, -1)
+    for t in order:
+        if mask is not None and mask[t] == 0:
+            ys[t] = h
+            continue
+        x = xs[t]
+        z = f(w_z @ x + b_z + r_z @ h + c_z)
+        r = f(w_r @ x + b_r + r_r @ h + c_r)
+        if layer.linear_before_reset:
+            n = g(w_n @ x + b_n + r * (r_n @ h + c_n))
+        else:
+            n = g(w_n @ x + b_n + r_n @ (r * h) + c_n)
+        h = (1 - z) * n + z * h
+        ys[t] = h
+    return ys, h
+
+
+def conv1d(layer: layers.Conv1d, weights: Weights, xs: Doubles, history: Doubles) -> tuple[Doubles, Doubles]:
+    """ONNX Conv over the timesteps, padded with the history on the left only."""
+    padded = np.concatenate([history, xs])
+    ys = np.tile(weights.get("bias", np.zeros(layer.output_size)), (len(xs), 1))
+    inputs_per_group = layer.input_size // layer.groups
+    outputs_per_group = layer.output_size // layer.groups
+    for t in range(len(xs)):
+        for output in range(layer.output_size):
+            first = output // outputs_per_group * inputs_per_group
+            for k in range(layer.kernel_size):
+                x = padded[t + k * layer.dilation, first : first + inputs_per_group]
+                ys[t, output] += weights["weight"][output, :, k] @ x
+    return ys, padded[len(padded) - len(history) :]
+
+
+def linear(layer: layers.Linear, weights: Weights, x: Doubles) -> Doubles:
+    return x @ weights["weight"].T + weights.get("bias", np.zeros(layer.output_size))
+
+
+def embedding(layer: layers.Embedding, weights: Weights, tokens: Doubles) -> Doubles:
+    return weights["weight"][tokens]
+
+
+def layer_norm(layer: layers.LayerNorm, weights: Weights, x: Doubles) -> Doubles:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + layer.epsilon) * weights.get("weight", 1.0) + weights.get("bias", 0.0)
+
+
+def rms_norm(layer: layers.RMSNorm, weights: Weights, x: Doubles) -> Doubles:
+    mean_square = (x**2).mean(axis=-1, keepdims=True)
+    return x / np.sqrt(mean_square + layer.epsilon) * weights.get("weight", 1.0)
+
+
+def batch_norm(layer: layers.BatchNorm, weights: Weights, x: Doubles) -> Doubles:
+    normalized = (x - weights["mean"]) / np.sqrt(weights["variance"] + layer.epsilon)
+    return normalized * weights["weight"] + weights["bias"]
+
+
+def add(layer: layers.Add, weights: Weights, *sources: Doubles) -> Doubles:
+    return functools.reduce(np.add, sources)
+
+
+def mul(layer: layers.Mul, weights: Weights, *sources: Doubles) -> Doubles:
+    return functools.reduce(np.multiply, sources)
+
+
+def concat(layer: layers.Concat, weights: Weights, *sources: Doubles) -> Doubles:
+    return np.concatenate(sources, axis=-1)
+
+
+def slice_(layer: layers.Slice, weights: Weights, x: Doubles) -> Doubles:
+    return x[..., layer.start : layer.stop]
+
+
+def unflatten(layer: layers.Unflatten, weights: Weights, x: Doubles) -> Doubles:
+    return x.reshape(*x.shape[:-1], layer.positions, -1)
+
+
+def flatten(layer: layers.Flatten, weights: Weights, x: Doubles) -> Doubles:
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def feature_mask(layer: layers.FeatureMask, weights: Weights, x: Doubles) -> Doubles:
+    return np.any(x != np.float32(layer.mask_value), axis=-1, keepdims=True).astype(np.float64)
+
+
+def token_mask(layer: layers.TokenMask, weights: Weights, tokens: Doubles) -> Doubles:
+    return (tokens != layer.token).astype(np.float64)[:, None]
+
+
+def activation(layer: layers.Activation, weights: Weights, x: Doubles) -> Doubles:
+    return function(layer.function, x)
+
+
+def prelu(layer: layers.PRelu, weights: Weights, x: Doubles) -> Doubles:
+    return np.where(x >= 0, x, weights["weight"] * x)
+
+
+LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
+    layers.Linear: linear,
+    layers.Embedding: embedding,
+    layers.LayerNorm: layer_norm,
+    layers.BatchNorm: batch_norm,
+    layers.RMSNorm: rms_norm,
+    layers.Conv1d: lambda layer, weights, xs: conv1d(layer, weights, xs, np.zeros((0, layer.input_size)))[0],
+    layers.Add: add,
+    layers.Mul: mul,
+    layers.Concat: concat,
+    layers.Slice: slice_,
+    layers.Unflatten: unflatten,
+    layers.Flatten: flatten,
+    layers.FeatureMask: feature_mask,
+    layers.TokenMask: token_mask,
+    layers.GRU: gru_over_positions,
+    layers.Activation: activation,
+    layers.PRelu: prelu,
+}
+
+RECURRENT: dict[type[AnyLayer], Callable[..., tuple[Doubles, Doubles]]] = {layers.GRU: gru, layers.Conv1d: conv1d}

@@ -1,0 +1,257 @@
+"""Weights of hand-written networks, in every layout, against the equations that their authors wrote."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grurt import reference
+from grurt.converters import convert
+from grurt.errors import ConversionError, DescriptionError, UnsupportedError
+
+TOLERANCE = 2e-6
+SIZE, HIDDEN, STEPS = 5, 4, 7
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def weights(seed: int = 0) -> dict[str, Array]:
+    """Return the three gates' matrices and biases by names such as W_z, R_z, b_z, c_z; rows are outputs."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for gate in "zrn":
+        found |= {f"W_{gate}": rng.normal(size=(HIDDEN, SIZE)), f"R_{gate}": rng.normal(size=(HIDDEN, HIDDEN))}
+        found |= {f"b_{gate}": rng.normal(size=HIDDEN), f"c_{gate}": rng.normal(size=HIDDEN)}
+    return found
+
+
+def author(w: dict[str, Array], xs: Array, h: Array, reset: str, update: str) -> Array:
+    """Compute the states ``(n_steps, hidden)`` as the author of a network might, in float64."""
+    states = []
+    for x in xs:
+        z = sigmoid(w["W_z"] @ x + w["b_z"] + w["R_z"] @ h + w["c_z"])
+        r = sigmoid(w["W_r"] @ x + w["b_r"] + w["R_r"] @ h + w["c_r"])
+        if reset == "after":
+            n = np.tanh(w["W_n"] @ x + w["b_n"] + r * (w["R_n"] @ h + w["c_n"]))
+        else:
+            n = np.tanh(w["W_n"] @ x + w["b_n"] + w["R_n"] @ (r * h) + w["c_n"])
+        h = (1 - z) * n + z * h if update == "keep" else (1 - z) * h + z * n
+        states.append(h)
+    return np.array(states)
+
+
+def stacked(w: dict[str, Array], gates: str, layout: str) -> dict[str, Array]:
+    arrays = {part: np.concatenate([w[f"{part}_{gate}"] for gate in gates]) for part in "WRbc"}
+    return {name: array.T if layout == "columns" else array for name, array in arrays.items()}
+
+
+STACKED = "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, bias_hh=c, gates={}, reset={}, update={})"
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("update", ["keep", "replace"])
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_every_convention(reset: str, update: str, layout: str) -> None:
+    w, rng = weights(), np.random.default_rng(1)
+    xs, h = rng.normal(size=(STEPS, SIZE)), rng.uniform(-1, 1, HIDDEN)
+    for gates in map("".join, itertools.permutations("zrn")):
+        arrays = stacked(w, gates, layout) | {"h": h}
+        description = STACKED.format(gates, reset, f"{update}, initial_state=h")
+        model = convert(arrays, description, reference=False)
+        outputs, _ = reference.run(model, {"x": xs})
+        np.testing.assert_allclose(outputs["y"], author(w, xs, h, reset, update), atol=TOLERANCE, rtol=0)
+
+
+def test_the_engine_gives_the_same_numbers() -> None:
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE)).astype(np.float32)
+    model = convert(stacked(w, "zrn", "columns"), STACKED.format("zrn", "before", "replace"))
+    expected = author(w, xs.astype(np.float64), np.zeros(HIDDEN), "before", "replace")
+    np.testing.assert_allclose(model.run(xs), expected, atol=TOLERANCE, rtol=0)
+    assert model.reference_run is not None
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_an_array_for_each_gate(layout: str) -> None:
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    arrays = {name: array.T if layout == "columns" else array for name, array in w.items()}
+    description = (
+        "gru(gru, weight_ih=W_r+W_z+W_n, weight_hh=R_r+R_z+R_n, bias_ih=b_r+b_z+b_n, bias_hh=c_r+c_z+c_n, "
+        f"gates=rzn, layout={layout}, reset=after, update=keep)"
+    )
+    outputs, _ = reference.run(convert(arrays, description, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], author(w, xs, np.zeros(HIDDEN), "after", "keep"), atol=TOLERANCE, rtol=0)
+
+
+def test_one_bias_is_enough() -> None:
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    arrays = stacked(w, "zrn", "rows")
+    for kept, other in ("bc", "cb"):
+        single = {name: array for name, array in arrays.items() if name != other}
+        description = STACKED.format("zrn", "after", "keep").replace(
+            f", bias_{'hh' if other == 'c' else 'ih'}={other}", ""
+        )
+        outputs, _ = reference.run(convert(single, description, reference=False), {"x": xs})
+        w0 = w | {f"{other}_{gate}": np.zeros(HIDDEN) for gate in "zrn"}
+        expected = author(w0, xs, np.zeros(HIDDEN), "after", "keep")
+        np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE, rtol=0, err_msg=kept)
+
+
+def test_a_whole_network_of_arrays(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    w = weights()
+    arrays = stacked(w, "zrn", "columns") | {
+        "emb": rng.normal(size=(9, SIZE)),
+        "V": rng.normal(size=(HIDDEN, 3)),
+        "c_out": rng.normal(size=3),
+    }
+    np.savez(tmp_path / "weights.npz", **arrays)
+    np.savez_compressed(tmp_path / "compressed.npz", **arrays)
+    description = (
+        f"emb(embedding, weight=emb), {STACKED.format('zrn', 'before', 'keep')}, fc(linear, weight=V, bias=c_out):relu"
+    )
+    tokens = rng.integers(9, size=STEPS)
+    states = author(w, arrays["emb"][tokens], np.zeros(HIDDEN), "before", "keep")
+    expected = np.maximum(states @ arrays["V"] + arrays["c_out"], 0)
+    for name in ("weights.npz", "compressed.npz"):
+        model = convert(tmp_path / name, description, reference=False)
+        outputs, _ = reference.run(model, {"x": tokens})
+        np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE * 5, rtol=0)
+        assert model.source.format == "arrays"
+
+
+def test_convolutions_normalizations_and_slopes_of_arrays() -> None:
+    rng = np.random.default_rng(3)
+    kernel, xs = rng.normal(size=(3, SIZE, 2)), rng.normal(size=(STEPS, SIZE))
+    arrays = {"k": kernel, "k_b": rng.normal(size=2), "mean": rng.normal(size=2), "var": rng.uniform(1, 2, 2)}
+    arrays["slope"] = rng.uniform(0.1, 0.5, 2)
+    description = (
+        "conv(conv1d, weight=k, bias=k_b, layout=columns), bn(batch_norm, running_mean=mean, running_var=var), "
+        "act(prelu, weight=slope)"
+    )
+    outputs, _ = reference.run(convert(arrays, description, reference=False), {"x": xs})
+    padded = np.concatenate([np.zeros((2, SIZE)), xs])
+    convolved = np.array([sum(padded[t + k] @ kernel[k] for k in range(3)) for t in range(STEPS)]) + arrays["k_b"]
+    normal = (convolved - arrays["mean"]) / np.sqrt(arrays["var"] + 1e-5)
+    expected = np.where(normal >= 0, normal, arrays["slope"] * normal)
+    np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE * 5, rtol=0)
+
+
+def test_activations_of_the_gates(tmp_path: Path) -> None:
+    (tmp_path / "layers.toml").write_text(
+        '[[layers]]\nmodule = "gru"\nkind = "gru"\ngates = "zrn"\nreset = "after"\nupdate = "replace"\n'
+        'gate_activation = "hard_sigmoid(0.2, 0.5)"\ncandidate_activation = "relu"\n'
+        'arrays = {weight_ih = "W", weight_hh = "R", bias_ih = "b", bias_hh = "c"}\n'
+    )
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    model = convert(stacked(w, "zrn", "rows"), tmp_path / "layers.toml", reference=False)
+    h, states = np.zeros(HIDDEN), []
+    for x in xs:
+        z, r = (
+            np.clip(0.2 * (w[f"W_{g}"] @ x + w[f"b_{g}"] + w[f"R_{g}"] @ h + w[f"c_{g}"]) + 0.5, 0, 1) for g in "zr"
+        )
+        n = np.maximum(w["W_n"] @ x + w["b_n"] + r * (w["R_n"] @ h + w["c_n"]), 0)
+        h = (1 - z) * h + z * n
+        states.append(h)
+    outputs, _ = reference.run(model, {"x": xs})
+    np.testing.assert_allclose(outputs["y"], states, atol=TOLERANCE * 10, rtol=1e-6)
+    assert convert(stacked(w, "zrn", "rows"), tmp_path / "layers.toml").reference_run is not None
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (None, r"These are not the names of PyTorch's modules\. Say which array is what"),
+        ("g(gru, weight_ih=W, weight_hh=R)", r"layer 'g': expected a description of what the arrays .* say gates=zrn"),
+        ("g(gru, weight_ih=W, weight_hh=R, gates=zrn, reset=after)", r"say update=keep if h' = \(1 - z\) \* n"),
+        ("g(weight_ih=W)", "layer 'g': expected its kind beside the names of its arrays, got none"),
+        ("g(linear, weight_ih=W)", "expected the parameters weight, bias of linear, got 'weight_ih'"),
+        ("g(linear, weight=U)", "layer 'g': expected an array, got none called 'U' for weight; there are W, R, b, c"),
+        ("g(linear, weight=R)", r"expected a shape that shows which axis is the outputs', got \(12, 4\)"),
+        ("g(linear, weight=W+R)", "expected the layout of the matrices in weight, got none"),
+        ("g(linear, weight=W+R, layout=rows)", r"fit side by side in weight, got \(12, 5\), \(12, 4\)"),
+        ("g(linear, weight=R, gates=zrn)", "gates is an option of gru, not linear"),
+        (STACKED.format("zrn", "after", "keep, layout=columns"), r"the shape \(12, 5\) in weight_ih; is"),
+        (STACKED.format("zzn", "after", "keep"), "Invalid enum value 'zzn'"),
+        ("g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)", r"3 \* hidden\), got \(12"),
+        ("g(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=after, update=keep)", "1 that none uses: c"),
+    ],
+)  # fmt: skip
+def test_descriptions_that_do_not_fit(description: str | None, message: str) -> None:
+    with pytest.raises(DescriptionError, match=message):
+        convert(stacked(weights(), "zrn", "rows"), description)
+
+
+def test_an_update_gate_that_cannot_be_inverted(tmp_path: Path) -> None:
+    (tmp_path / "layers.toml").write_text(
+        '[[layers]]\nmodule = "gru"\nkind = "gru"\ngates = "zrn"\nreset = "after"\nupdate = "replace"\n'
+        'gate_activation = "relu"\narrays = {weight_ih = "W", weight_hh = "R"}\n'
+    )
+    with pytest.raises(DescriptionError, match=r"expected a gate activation f with f\(-a\) = 1 - f\(a\).* found relu"):
+        convert(stacked(weights(), "zrn", "rows"), tmp_path / "layers.toml")
+
+
+def archive(**entries: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        for name, data in entries.items():
+            zipped.writestr(f"{name}.npy", data)
+    return buffer.getvalue()
+
+
+def npy(array: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+SOUND = npy(np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (npy(np.array([{}]), allow_pickle=True), UnsupportedError, "expected numbers, got Python objects"),
+        (npy(np.ones(3, complex)), UnsupportedError, "expected real numbers, got the dtype complex128"),
+        (npy(np.array(["a"])), UnsupportedError, "expected real numbers, got the dtype <U1"),
+        (SOUND[:-1], ConversionError, "expected 24 bytes for its shape .3,., got 23; the file is damaged"),
+        (SOUND.replace(b"(3,)", b"(9,)"), ConversionError, "expected 72 bytes for its shape .9,., got 24"),
+        (SOUND.replace(b"(3,), }", b"(3+1,)}"), ConversionError, "expected a sound .npy entry, got damage"),
+        (SOUND[:20], ConversionError, "array 'w': expected a sound .npy entry, got damage"),
+        (b"", ConversionError, "array 'w': expected a sound .npy entry, got damage"),
+        (SOUND[:6] + b"\x09\x00" + SOUND[8:], ConversionError, "expected a sound .npy entry, got damage"),
+    ],
+)
+def test_damaged_archives(data: bytes, error: type[Exception], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    path.write_bytes(archive(w=data))
+    with pytest.raises(error, match=message):
+        convert(path, "fc(linear, weight=w)")
+
+
+def test_archives_that_inflate_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez_compressed(path, w=np.zeros(1 << 25, np.float32))
+    with pytest.raises(ConversionError, match=r"expected entries within the file's size, got 'w\.npy'"):
+        convert(path, "fc(linear, weight=w)")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"w": [[1], [2, 3]]}, "array 'w': expected an array, got list"),
+        ({3: [1.0]}, "names that are strings, got 3"),
+    ],
+)
+def test_things_that_are_no_arrays(arrays: Any, message: str) -> None:
+    with pytest.raises(ConversionError, match=message):
+        convert(arrays, "fc(linear, weight=w)")

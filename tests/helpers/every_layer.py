@@ -1,0 +1,121 @@
+"""Answers of models that hold every kind of layer: the same bytes wherever the kernels are compiled, and for which CPU.
+
+``python tests/helpers/every_layer.py answers.npz`` writes them to a file.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import models
+import numpy as np
+
+import grurt
+
+N_STEPS = 37
+
+
+def all_models() -> dict[str, grurt.Model]:
+    """Return models by name, made from fixed seeds."""
+    found = {"functions": functions_model(), "gates": gates_model()}
+    for hidden_size in (1, 17, 64):
+        for linear_before_reset in (True, False):
+            rng = np.random.default_rng(hidden_size)
+            found[f"gru {hidden_size} {linear_before_reset}"] = models.gru_model(
+                7, hidden_size, rng, n_layers=2, linear_before_reset=linear_before_reset
+            )
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        found[f"random {seed}"] = models.random_model(rng, n_layers=10, streams=seed % 4 != 0)
+    quantized = {
+        f"{name} {weights}": model.quantize(weights)
+        for name, model in found.items()
+        for weights in ("float16", "int8", "int4")
+        if any(models.can_be_quantized(layer) for layer in model.layers)
+    }
+    return {**found, **quantized, "extremes": extreme_model()}
+
+
+def functions_model() -> grurt.Model:
+    """Return a model that applies every function to the same features."""
+    layers = [
+        grurt.Activation(name=f"function{i}", inputs=("x",), function=function)
+        for i, function in enumerate(models.ALL_FUNCTIONS)
+    ]
+    everything = grurt.Concat(name="everything", inputs=tuple(layer.name for layer in layers))
+    return models.layer_model(*layers, everything, inputs=(grurt.Input("x", 21),), rng=np.random.default_rng(41))
+
+
+def gates_model() -> grurt.Model:
+    """Return a model with a GRU for every function that a gate may be."""
+    grus = [
+        grurt.GRU(
+            name=f"gru{i}",
+            inputs=("x",),
+            input_size=5,
+            hidden_size=6 + i,
+            gate_activation=models.GATE_FUNCTIONS[i % len(models.GATE_FUNCTIONS)],
+            candidate_activation=function,
+            linear_before_reset=i % 3 > 0,
+            clip=0.7 if i % 2 else None,
+        )
+        for i, function in enumerate(models.ELEMENTWISE_FUNCTIONS)
+    ]
+    everything = grurt.Concat(name="everything", inputs=tuple(gru.name for gru in grus))
+    return models.layer_model(*grus, everything, inputs=(grurt.Input("x", 5),), rng=np.random.default_rng(42))
+
+
+def extreme_model() -> grurt.Model:
+    """Return a model of int8 weights that are all 127 or -127, whose inputs are huge, and whose state is far beyond 1.
+
+    Its sums are the largest that there are: a path that saturates or wraps anywhere shows here.
+    """
+    rng = np.random.default_rng(44)
+    layers = [
+        grurt.Linear(name="loud", input_size=3, output_size=37),
+        grurt.GRU(
+            name="gru",
+            input_size=37,
+            hidden_size=21,
+            candidate_activation=grurt.Relu(),
+            initial_state="learned",
+            weight_format="int8",
+        ),
+        grurt.GRU(name="reset", input_size=21, hidden_size=35, linear_before_reset=False, weight_format="int8"),
+        grurt.Linear(name="head", input_size=35, output_size=13, weight_format="int8"),
+    ]
+    weights = models.random_weights(layers, rng)
+    for layer in layers[1:]:
+        for name in (f"{layer.name}.{matrix}" for matrix in layer.matrices):
+            weights[name] = np.where(rng.random(weights[name].shape) < 0.9, 127, -127).astype(np.int8)
+            weights[f"{name}_scale"][:] = 1e-4
+    weights["loud.weight"] *= np.float32(1e20)
+    weights["gru.initial_state"] = np.linspace(-300, 300, 21, dtype=np.float32)
+    return grurt.Model(layers=layers, weights=weights, inputs=[grurt.Input("x", 3)])
+
+
+def answers() -> dict[str, Any]:
+    """Return what every model answers to a sequence, by the names of model and output."""
+    found: dict[str, Any] = {}
+    for name, model in all_models().items():
+        inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(43))
+        outputs = model.run({input_name: xs[np.newaxis] for input_name, xs in inputs.items()})
+        found |= {f"{name}, {output_name}": answer for output_name, answer in outputs.items()}
+    return found | nonfinite_answers()
+
+
+def nonfinite_answers() -> dict[str, Any]:
+    """Return where a GRU of every format answers NaN to a NaN or an infinity: its payload may differ."""
+    model = models.gru_model(5, 19, np.random.default_rng(45), n_layers=2, output_size=3)
+    xs = np.random.default_rng(46).standard_normal((3, 8, 5)).astype(np.float32)
+    xs[:, 4, 2] = np.nan, np.inf, -np.inf
+    return {
+        f"NaN {weights} {row}": np.isnan(each.stream(nonfinite="propagate").run(xs[row]))
+        for weights, each in {w: model.quantize(w) for w in ("float16", "int8", "int4")}.items()
+        for row in range(3)
+    }
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **answers())

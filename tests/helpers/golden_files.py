@@ -1,0 +1,69 @@
+"""Model files that must stay readable, and keep their meaning.
+
+``python tests/helpers/golden_files.py`` writes those of ``tests/data/grurt/*.grurt`` that are not there: a new version
+of the format gets files of its own, beside those of the old one, which are never written again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import models
+import numpy as np
+from encoders import encoder_decoder
+from paths import DATA
+
+import grurt
+from grurt import reference
+from grurt.network.versions import file_version
+
+FOLDER = DATA / "grurt"
+
+N_STEPS = 9
+
+
+def golden_models() -> dict[str, grurt.Model]:
+    """Return the models by the names of their files."""
+    plain = {
+        f"random{seed}": models.random_model(np.random.default_rng(seed), n_layers=14, max_size=6, streams=seed > 3)
+        for seed in range(6)
+    }
+    plain["encoder_decoder"] = encoder_decoder(np.random.default_rng(8))
+    formats: tuple[Any, ...] = ("float16", "int8", "int4")
+    narrow = {f"random{i}_{weights}": plain[f"random{i}"].quantize(weights) for i in (0, 5) for weights in formats}
+    return plain | narrow | {"version2": version_2(np.random.default_rng(10))}
+
+
+def version_2(rng: np.random.Generator) -> grurt.Model:
+    """Return a model of the layers that came with version 2 of the format."""
+    return models.layer_model(
+        grurt.RMSNorm(name="norm", size=5, epsilon=1e-3),
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.RMSNorm(name="plain", size=6, weight=False),
+        rng=rng,
+        inputs=(grurt.Input("x", 5),),
+    )
+
+
+def with_answers(model: grurt.Model) -> grurt.Model:
+    """Return the model with a reference run."""
+    inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(9))
+    batch = {name: xs[np.newaxis] for name, xs in inputs.items()}
+    formats = {layer.weight_format for layer in model.layers if isinstance(layer, grurt.network.layers.MatrixLayer)}
+    if formats & {"int8", "int4"}:
+        answers, by = model.run(batch), "grurt"
+        assert isinstance(answers, dict)
+    else:
+        found = reference.run(model, inputs)[0]
+        answers, by = {name: y[np.newaxis].astype(np.float32) for name, y in found.items()}, "the reference"
+    return grurt.Model(
+        **{name: getattr(model, name) for name in ("inputs", "layers", "outputs", "weights", "signature")},
+        source=grurt.Source(format="tests", notes=(f"of format version {file_version(model.layers)}",)),
+        reference_run=grurt.ReferenceRun(batch, answers, by),
+    )
+
+
+if __name__ == "__main__":
+    for name, model in golden_models().items():
+        if not (path := FOLDER / f"{name}.grurt").exists():
+            with_answers(model).save(path)

@@ -1,0 +1,303 @@
+"""Seeded random models and inputs for the tests: weights, biases and initial states are all random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import grurt
+from grurt.network import functions
+from grurt.network.inputs import AnyInput
+from grurt.network.layers import AnyLayer, MatrixLayer
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+GATE_FUNCTIONS: tuple[functions.ElementwiseFunction, ...] = (
+    functions.Sigmoid(),
+    functions.HardSigmoid(0.2, 0.5),
+    functions.HardSigmoid(1 / 6, 0.5),
+    functions.Clip(0.0, 1.0),
+)
+"""Functions with which a GRU's state stays bounded when they are its gates."""
+
+ELEMENTWISE_FUNCTIONS: tuple[functions.ElementwiseFunction, ...] = (
+    functions.Relu(),
+    functions.LeakyRelu(0.2),
+    functions.ThresholdedRelu(0.4),
+    functions.Elu(1.3),
+    functions.Gelu(),
+    functions.Gelu("tanh"),
+    functions.Sigmoid(),
+    functions.HardSigmoid(0.2, 0.5),
+    functions.HardSigmoid(1 / 6, 0.5),
+    functions.Tanh(),
+    functions.ScaledTanh(1.7, 0.6),
+    functions.Softsign(),
+    functions.Softplus(),
+    functions.Affine(0.7, -0.2),
+    functions.Clip(-0.5, 0.8),
+)
+
+ALL_FUNCTIONS: tuple[functions.AnyFunction, ...] = (
+    *ELEMENTWISE_FUNCTIONS,
+    functions.Softmax(),
+    functions.LogSoftmax(),
+)
+
+
+def random_weights(layers: Iterable[AnyLayer], rng: np.random.Generator) -> dict[str, Array]:
+    """Return weights for the layers, of a magnitude that keeps values near one."""
+    return {
+        f"{layer.name}.{name}": _random_weight(layer.kind, name, shape, rng)
+        for layer in layers
+        for name, shape in layer.weight_shapes().items()
+    }
+
+
+def _random_weight(kind: str, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    if name == "variance":
+        array = rng.uniform(0.3, 2.0, shape)
+    elif name == "initial_state":
+        array = rng.uniform(-0.9, 0.9, shape)
+    elif kind.endswith("_norm") and name == "weight":
+        array = rng.uniform(0.5, 1.5, shape)
+    elif len(shape) > 1 and kind != "embedding":
+        fan_in = int(np.prod(shape[1:]))
+        array = rng.normal(0.0, 1.0 / np.sqrt(fan_in), shape)
+    else:
+        array = rng.normal(0.0, 0.4, shape)
+    return array.astype(np.float32)
+
+
+def random_inputs(
+    inputs: Sequence[AnyInput], n_steps: int, rng: np.random.Generator
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return a sequence for each model input: features ``(n_steps, size)`` float32 or tokens ``(n_steps,)`` int64."""
+    return {
+        port.name: rng.normal(0.0, 1.0, (n_steps, port.size)).astype(np.float32)
+        if isinstance(port, grurt.Input)
+        else rng.integers(0, port.vocabulary_size, n_steps)
+        for port in inputs
+    }
+
+
+def random_states(model: grurt.Model, rng: np.random.Generator) -> dict[str, Array]:
+    """Return a state for every layer that carries one, in ``[-0.9, 0.9]``."""
+    return {name: rng.uniform(-0.9, 0.9, shape).astype(np.float32) for name, shape in model.state_shapes.items()}
+
+
+def layer_model(
+    *layers: AnyLayer, rng: np.random.Generator, inputs: Sequence[AnyInput] = (), **options: Any
+) -> grurt.Model:
+    """Return a model of the given layers with random weights."""
+    return grurt.Model(layers=layers, weights=random_weights(layers, rng), inputs=inputs, **options)
+
+
+def gru_model(
+    input_size: int,
+    hidden_size: int,
+    rng: np.random.Generator,
+    *,
+    n_layers: int = 1,
+    output_size: int | None = None,
+    last_step: bool = False,
+    **options: Any,
+) -> grurt.Model:
+    """Return ``n_layers`` stacked GRUs, then a Linear head if ``output_size`` is given.
+
+    ``options`` are those of `grurt.GRU`; an initial state is learned unless they say otherwise.
+    """
+    options = {"initial_state": "learned"} | options
+    layers: list[AnyLayer] = [
+        grurt.GRU(name=f"gru{i}", input_size=hidden_size if i else input_size, hidden_size=hidden_size, **options)
+        for i in range(n_layers)
+    ]
+    if last_step:
+        layers.append(grurt.LastStep(name="last"))
+    if output_size is not None:
+        layers.append(grurt.Linear(name="head", input_size=hidden_size, output_size=output_size))
+    return layer_model(*layers, rng=rng)
+
+
+def can_be_quantized(layer: AnyLayer) -> bool:
+    """Return whether a layer has matrices that may be of fewer bits."""
+    return isinstance(layer, MatrixLayer) and not (isinstance(layer, grurt.Conv1d) and layer.is_depthwise)
+
+
+def random_model(
+    rng: np.random.Generator, *, n_layers: int = 8, max_size: int = 40, streams: bool = True
+) -> grurt.Model:
+    """Return a random directed graph of layers of every kind, with two inputs (one of tokens) and up to three outputs.
+
+    With ``streams=False`` a GRU may run in reverse, and a value may be read at its first timestep.
+    """
+    return _RandomGraph(rng, max_size, streams).model(n_layers)
+
+
+class _RandomGraph:
+    """Layers drawn one after the other, each reading random earlier values."""
+
+    def __init__(self, rng: np.random.Generator, max_size: int, streams: bool) -> None:
+        self.rng = rng
+        self.max_size = max_size
+        self.streams = streams
+        self.inputs: tuple[AnyInput, ...] = (
+            grurt.Input("features", self._size()),
+            grurt.TokenInput("tokens", self._size()),
+        )
+        embedding = grurt.Embedding(
+            name="embedding",
+            inputs=("tokens",),
+            vocabulary_size=self.inputs[1].vocabulary_size,
+            size=self._size(),
+        )
+        mask = grurt.TokenMask(name="mask", inputs=("tokens",))
+        self.layers: list[AnyLayer] = [embedding, mask]
+        self.sizes = {"features": self.inputs[0].size, "embedding": embedding.size, "mask": 1}
+
+    def model(self, n_layers: int) -> grurt.Model:
+        for i in range(n_layers):
+            if self.rng.integers(8) == 0:
+                self._add_grid(f"layer{i}")
+                continue
+            layer = self._layer(f"layer{i}")
+            self.layers.append(layer)
+            self.sizes[layer.name] = layer.value_size(tuple(self.sizes[name] for name in layer.inputs))
+        outputs = [grurt.Output("out", self.layers[-1].name)]
+        outputs += [grurt.Output(f"{value} shown", value) for value in self._some(1)]
+        self.layers.append(grurt.LastStep(name="last", inputs=(self.layers[-1].name,)))
+        outputs.append(grurt.Output("last", "last"))
+        if not self.streams:
+            self.layers.append(grurt.FirstStep(name="first", inputs=("layer0",)))
+            outputs.append(grurt.Output("first", "first"))
+        return layer_model(*self.layers, rng=self.rng, inputs=self.inputs, outputs=tuple(outputs))
+
+    def _size(self) -> int:
+        return int(self.rng.integers(1, self.max_size + 1))
+
+    def _coin(self) -> bool:
+        return bool(self.rng.integers(2))
+
+    def _pick(self, choices: Sequence[Any]) -> Any:
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def _some(self, count: int) -> tuple[str, ...]:
+        return tuple(self._pick(list(self.sizes)) for _ in range(count))
+
+    def _same_size(self) -> tuple[str, ...]:
+        """Return two or three values of one size, possibly one value several times."""
+        (first,) = self._some(1)
+        equal = [name for name, size in self.sizes.items() if size == self.sizes[first]]
+        return (first, *(self._pick(equal) for _ in range(int(self.rng.integers(1, 3)))))
+
+    def _add_grid(self, name: str) -> None:
+        """Add a GRU on a grid, between the layers that split a vector and join it again."""
+        (source,) = self._some(1)
+        positions = self._pick([p for p in (1, 2, 3, 4, 7) if self.sizes[source] % p == 0])
+        gru = self._gru(f"{name} gru", (f"{name} grid",), self.sizes[source] // positions)
+        scan = self._pick(("time", "positions"))
+        self.layers += [
+            grurt.Unflatten(name=f"{name} grid", inputs=(source,), positions=positions),
+            msgspec.structs.replace(gru, inputs=gru.inputs[:1], masked=False, scan=scan),
+            grurt.Flatten(name=name),
+        ]
+        self.sizes[name] = positions * gru.hidden_size
+
+    def _layer(self, name: str) -> AnyLayer:
+        kind = self._pick(
+            (
+                "gru",
+                "gru",
+                "gru",
+                "linear",
+                "layer_norm",
+                "batch_norm",
+                "rms_norm",
+                "conv1d",
+                "add",
+                "mul",
+                "concat",
+                "slice",
+                "feature_mask",
+                "activation",
+                "prelu",
+            )
+        )
+        inputs = self._some(1)
+        size = self.sizes[inputs[0]]
+        if size > 4 * self.max_size:  # concatenations of concatenations
+            kind = "linear"
+        match kind:
+            case "gru":
+                return self._gru(name, inputs, size)
+            case "linear":
+                return grurt.Linear(
+                    name=name, inputs=inputs, input_size=size, output_size=self._size(), bias=self._coin()
+                )
+            case "layer_norm":
+                return grurt.LayerNorm(
+                    name=name, inputs=inputs, size=size, epsilon=1e-3, weight=self._coin(), bias=self._coin()
+                )
+            case "batch_norm":
+                return grurt.BatchNorm(name=name, inputs=inputs, size=size)
+            case "rms_norm":
+                return grurt.RMSNorm(name=name, inputs=inputs, size=size, epsilon=1e-3, weight=self._coin())
+            case "conv1d":
+                return self._conv1d(name, inputs, size)
+            case "add":
+                return grurt.Add(name=name, inputs=self._same_size())
+            case "mul":
+                return grurt.Mul(name=name, inputs=self._same_size()[:2])
+            case "concat":
+                return grurt.Concat(name=name, inputs=self._some(int(self.rng.integers(2, 4))))
+            case "slice":
+                start = int(self.rng.integers(size))
+                return grurt.Slice(name=name, inputs=inputs, start=start, stop=int(self.rng.integers(start, size)) + 1)
+            case "feature_mask":
+                return grurt.FeatureMask(name=name, inputs=inputs)
+            case "activation":
+                return grurt.Activation(name=name, inputs=inputs, function=self._pick(ALL_FUNCTIONS))
+            case _:
+                return grurt.PRelu(name=name, inputs=inputs, size=size)
+
+    def _gru(self, name: str, inputs: tuple[str, ...], size: int) -> grurt.GRU:
+        masked = self._coin()
+        return grurt.GRU(
+            name=name,
+            inputs=(*inputs, "mask") if masked else inputs,
+            masked=masked,
+            input_size=size,
+            hidden_size=self._size(),
+            direction="forward" if self.streams or self._coin() else "reverse",
+            linear_before_reset=self._coin(),
+            bias=self._coin(),
+            initial_state=self._pick(("zeros", "learned")),
+            gate_activation=functions.Sigmoid() if self._coin() else self._pick(GATE_FUNCTIONS),
+            candidate_activation=functions.Tanh() if self._coin() else self._pick(_BOUNDED),
+            clip=None if self._coin() else 0.8,
+        )
+
+    def _conv1d(self, name: str, inputs: tuple[str, ...], size: int) -> grurt.Conv1d:
+        groups = self._pick([g for g in (1, 2, 3, size) if size % g == 0])
+        return grurt.Conv1d(
+            name=name,
+            inputs=inputs,
+            input_size=size,
+            output_size=groups * int(self.rng.integers(1, 4)),
+            kernel_size=int(self.rng.integers(1, 5)),
+            dilation=self._pick((1, 2, 3, 17, 70)),
+            groups=groups,
+            bias=self._coin(),
+        )
+
+
+_BOUNDED = (
+    functions.Tanh(),
+    functions.ScaledTanh(0.9, 0.6),
+    functions.Softsign(),
+    functions.Sigmoid(),
+    functions.Clip(-0.5, 0.8),
+)

@@ -1,0 +1,234 @@
+"""Every layer and function of the engine against the float64 oracle, at every timestep of streams and sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import models
+import numpy as np
+import pytest
+from oracle import assert_agrees, assert_close, seeded
+
+import grurt
+from grurt import reference
+from grurt.network import functions
+from grurt.network.layers import AnyLayer
+
+SIZES = (1, 3, 8, 15, 16, 17, 31, 64, 100)
+
+
+@pytest.mark.parametrize("hidden_size", SIZES)
+@pytest.mark.parametrize("input_size", [1, 5, 16, 33])
+@pytest.mark.parametrize("linear_before_reset", [True, False])
+def test_gru_of_any_size(input_size: int, hidden_size: int, linear_before_reset: bool) -> None:
+    rng = seeded(input_size, hidden_size)
+    assert_agrees(models.gru_model(input_size, hidden_size, rng, linear_before_reset=linear_before_reset), rng)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.parametrize("linear_before_reset", [True, False])
+@pytest.mark.parametrize("options", [{"bias": False}, {"initial_state": "zeros"}, {"clip": 0.4}], ids=str)
+def test_gru_options(direction: str, linear_before_reset: bool, options: dict[str, Any]) -> None:
+    rng = seeded(options)
+    options = options | {"direction": direction, "linear_before_reset": linear_before_reset}
+    for hidden_size in (3, 16, 31):
+        assert_agrees(models.gru_model(6, hidden_size, rng, **options), rng)
+
+
+@pytest.mark.parametrize("function", models.ELEMENTWISE_FUNCTIONS, ids=str)
+@pytest.mark.parametrize("linear_before_reset", [True, False])
+@pytest.mark.parametrize("clip", [None, 0.9])
+def test_gru_with_any_function(
+    function: functions.ElementwiseFunction, linear_before_reset: bool, clip: float | None
+) -> None:
+    rng = seeded(function)
+    options = {"linear_before_reset": linear_before_reset, "clip": clip}
+    assert_agrees(models.gru_model(4, 17, rng, candidate_activation=function, **options), rng)
+    assert_agrees(models.gru_model(4, 17, rng, gate_activation=function, **options), rng, n_steps=3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("function", models.ALL_FUNCTIONS, ids=str)
+def test_activation(function: functions.AnyFunction, size: int) -> None:
+    rng = seeded(function, size)
+    layer = grurt.Activation(name="f", function=function)
+    assert_agrees(models.layer_model(layer, rng=rng, inputs=[grurt.Input("x", size)]), rng)
+
+
+@pytest.mark.parametrize("function", models.ALL_FUNCTIONS, ids=str)
+def test_functions_far_from_zero(function: functions.AnyFunction) -> None:
+    layer = grurt.Activation(name="f", function=function)
+    stream = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", 40)]).stream()
+    for scale in (1e-30, 1e-3, 1.0, 5.0, 20.0, 85.0, 100.0, 1e4, 3e12):
+        xs = np.linspace(-scale, scale, 40).astype(np.float32)
+        if isinstance(function, functions.Gelu) and scale > 1e4:
+            continue
+        assert_close(stream.step(xs), reference.function(function, xs.astype(np.float64)))
+
+
+@pytest.mark.parametrize(
+    ("function", "low", "high"),
+    [
+        (functions.Sigmoid(), 0, 1),
+        (functions.HardSigmoid(0.2, 0.5), 0, 1),
+        (functions.Tanh(), -1, 1),
+        (functions.Softsign(), -1, 1),
+    ],
+    ids=str,
+)
+def test_bounded_functions_stay_in_bounds_for_every_float(
+    function: functions.AnyFunction, low: float, high: float
+) -> None:
+    layer = grurt.Activation(name="f", function=function)
+    size = 1 << 16
+    stream = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", size)]).stream(nonfinite="propagate")
+    rng = seeded(function)
+    for _ in range(8):
+        xs = rng.integers(0, 2**32, size, dtype=np.uint32).view(np.float32)
+        ys = stream.step(xs)
+        assert isinstance(ys, np.ndarray)
+        np.testing.assert_array_equal(np.isnan(ys), np.isnan(xs))
+        assert low <= np.nanmin(ys) <= np.nanmax(ys) <= high
+
+
+@pytest.mark.parametrize("function", models.ELEMENTWISE_FUNCTIONS, ids=str)
+def test_nan_comes_out_as_nan_where_it_went_in(function: functions.ElementwiseFunction) -> None:
+    layer = grurt.Activation(name="f", function=function)
+    stream = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", 40)]).stream(nonfinite="propagate")
+    xs = np.linspace(-3, 3, 40).astype(np.float32)
+    xs[[0, 21, 39]] = np.nan
+    np.testing.assert_array_equal(np.isnan(stream.step(xs)), np.isnan(xs))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear(size: int, bias: bool) -> None:
+    rng = seeded(size)
+    for input_size in (1, 7, 16, 50):
+        layer = grurt.Linear(name="fc", input_size=input_size, output_size=size, bias=bias)
+        assert_agrees(models.layer_model(layer, rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_embedding(size: int) -> None:
+    rng = seeded(size)
+    assert_agrees(models.layer_model(grurt.Embedding(name="e", vocabulary_size=11, size=size), rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("weight", "bias"), [(True, True), (True, False), (False, True), (False, False)])
+def test_layer_norm(size: int, weight: bool, bias: bool) -> None:
+    rng = seeded(size)
+    layer = grurt.LayerNorm(name="norm", size=size, epsilon=1e-3, weight=weight, bias=bias)
+    assert_agrees(models.layer_model(layer, rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weight", [True, False])
+def test_rms_norm(size: int, weight: bool) -> None:
+    rng = seeded(size)
+    assert_agrees(models.layer_model(grurt.RMSNorm(name="norm", size=size, epsilon=1e-3, weight=weight), rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_batch_norm(size: int) -> None:
+    rng = seeded(size)
+    assert_agrees(models.layer_model(grurt.BatchNorm(name="norm", size=size), rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_prelu(size: int) -> None:
+    rng = seeded(size)
+    assert_agrees(models.layer_model(grurt.PRelu(name="prelu", size=size), rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("kernel_size", "dilation"), [(1, 1), (2, 1), (3, 1), (5, 3), (2, 16)])
+def test_conv1d(size: int, kernel_size: int, dilation: int) -> None:
+    rng = seeded(size, kernel_size, dilation)
+    layer = grurt.Conv1d(name="conv", input_size=6, output_size=size, kernel_size=kernel_size, dilation=dilation)
+    assert_agrees(models.layer_model(layer, rng=rng), rng, n_steps=20)
+
+
+@pytest.mark.parametrize(
+    ("input_size", "output_size", "groups"), [(6, 4, 2), (16, 32, 16), (17, 17, 17), (48, 96, 3), (20, 40, 20)]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_conv1d_in_groups(input_size: int, output_size: int, groups: int, bias: bool) -> None:
+    rng = seeded(input_size, output_size)
+    for kernel_size in (1, 3):
+        layer = grurt.Conv1d(
+            name="conv",
+            input_size=input_size,
+            output_size=output_size,
+            kernel_size=kernel_size,
+            dilation=2,
+            groups=groups,
+            bias=bias,
+        )
+        assert_agrees(models.layer_model(layer, rng=rng), rng, n_steps=12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [grurt.Add, grurt.Mul, grurt.Concat])
+def test_layers_of_several_inputs(kind: Any, size: int) -> None:
+    rng = seeded(size)
+    inputs = [grurt.Input("a", size), grurt.Input("b", size), grurt.Input("c", size)]
+    for names in (("a", "b"), ("c", "a", "b"), ("a", "a")):
+        assert_agrees(models.layer_model(kind(name="y", inputs=names), rng=rng, inputs=inputs), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_concat_of_unequal_sizes(size: int) -> None:
+    rng = seeded(size)
+    inputs = [grurt.Input("a", size), grurt.Input("b", 5), grurt.Input("c", 17)]
+    head = grurt.Linear(name="fc", input_size=size + 22 + size, output_size=3)
+    concat = grurt.Concat(name="cat", inputs=("a", "b", "c", "a"))
+    assert_agrees(models.layer_model(concat, head, rng=rng, inputs=inputs), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_slice(size: int) -> None:
+    rng = seeded(size)
+    for start, stop in {(0, size), (size // 2, size), (size // 3, size // 3 + 1)}:
+        layer = grurt.Slice(name="y", start=start, stop=stop)
+        assert_agrees(models.layer_model(layer, rng=rng, inputs=[grurt.Input("x", size)]), rng)
+
+
+@pytest.mark.parametrize("hidden_size", SIZES)
+@pytest.mark.parametrize("last_step", [True, False])
+def test_stacked_grus_with_a_head(hidden_size: int, last_step: bool) -> None:
+    rng = seeded(hidden_size)
+    assert_agrees(models.gru_model(5, hidden_size, rng, n_layers=3, last_step=last_step, output_size=7), rng)
+
+
+@pytest.mark.parametrize("hidden_size", SIZES)
+def test_bidirectional_gru_with_the_final_states(hidden_size: int) -> None:
+    rng = seeded(hidden_size)
+    options = {"input_size": 5, "hidden_size": hidden_size, "initial_state": "learned", "inputs": ("x",)}
+    layers: list[AnyLayer] = [
+        grurt.GRU(name="forward", **options),
+        grurt.GRU(name="backward", direction="reverse", **options),
+        grurt.Concat(name="both", inputs=("forward", "backward")),
+        grurt.LastStep(name="last", inputs=("forward",)),
+        grurt.FirstStep(name="first", inputs=("backward",)),
+        grurt.Concat(name="final", inputs=("last", "first")),
+        grurt.Linear(name="fc", input_size=2 * hidden_size, output_size=4),
+        grurt.Activation(name="y", function=grurt.Softmax()),
+    ]
+    outputs = [grurt.Output("sequence", "both"), grurt.Output("answer", "y")]
+    assert_agrees(models.layer_model(*layers, rng=rng, inputs=[grurt.Input("x", 5)], outputs=outputs), rng)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_random_graphs(streams: bool) -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        assert_agrees(models.random_model(rng, n_layers=6, streams=streams), rng, n_steps=5)
+
+
+def test_a_long_sequence_stays_with_the_oracle() -> None:
+    rng = np.random.default_rng(1)
+    model = models.gru_model(6, 32, rng, n_layers=2, output_size=4)
+    xs = rng.normal(size=(2000, 6)).astype(np.float32)
+    assert_close(model.stream().run(xs), reference.run(model, {"x": xs})[0]["y"])

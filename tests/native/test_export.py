@@ -1,0 +1,392 @@
+"""`grurt export`: exported models are compiled into programs and run, for every platform that can be run here."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import c_programs
+import commandline
+import every_layer
+import msgspec
+import numpy as np
+import pytest
+from paths import ROOT
+
+import grurt
+from grurt.demo import load_model
+from grurt.errors import EngineError, StreamingError
+from grurt.kernels import codes
+from grurt.model import Source
+from grurt.native import c_source, intermediate, linker
+from grurt.native.export import Export, export
+from grurt.native.targets import PLATFORMS
+
+DEMO = ROOT / "grurt" / "demo" / "activity.grurt"
+
+exports: dict[tuple[str, str | None], Export] = {}
+
+
+def exported(platform: str, cpu: str | None = None) -> Export:
+    """Return the demo's model, compiled once."""
+    if (platform, cpu) not in exports:
+        exports[platform, cpu] = export(load_model(), platform, cpu=cpu, name="activity")
+    return exports[platform, cpu]
+
+
+def made_up(t: int, size: int) -> np.ndarray:
+    """Return the input that an example program makes up."""
+    return np.float32([((7 * t + 3 * i) % 11 - 5) / 8 for i in range(size)])
+
+
+def expected() -> np.ndarray:
+    stream = load_model().stream()
+    return np.array([stream.step(made_up(t, 6)) for t in range(10)])
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def run(*command: str | Path) -> str:
+    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def numbers(printed: str) -> np.ndarray:
+    return np.array([list(map(float, line.split())) for line in printed.splitlines()], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("platform", "cpu"),
+    [
+        ("x86_64-linux-gnu", None),
+        ("x86_64-linux-gnu", "x86-64-v2"),
+        ("aarch64-linux-gnu", None),
+        ("riscv64-linux-gnu", None),
+    ],
+)
+def test_the_example_program_prints_the_same_bits(platform: str, cpu: str | None, tmp_path: Path) -> None:
+    tools = c_programs.toolchain(platform, cpu)
+    exported(platform, cpu).write(tmp_path)
+    assert numbers(tools.run(tmp_path, "main.c", "activity.o")).tobytes() == expected().tobytes()
+
+
+PAGE = (ROOT / "docs" / "microcontroller.md").read_text()
+
+
+def typed(beginning: str, folder: Path) -> str:
+    """Run the commands of docs/microcontroller.md that begin so, in a folder, and return what they print."""
+    (commands,) = re.findall(rf"```sh\n({re.escape(beginning)}.*?)```", PAGE, re.DOTALL)
+    for name in ("examples", "grurt"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    finished = subprocess.run(
+        ["sh", "-ec", commands],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_a_cortex_m4_prints_the_same_bits(tmp_path: Path) -> None:
+    """Commands, numbers and roughly the sizes are those of docs/microcontroller.md."""
+    for name in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        tool(name)
+    sizes = typed("grurt export grurt/demo/activity.grurt -o out --target thumbv7em-none-eabihf", tmp_path)
+    found = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:bytes|code|weights)", sizes)]
+    (said,) = re.findall(
+        r"([\d.]+) kB of flash \(([\d.]+) kB code, ([\d.]+) kB\s+weights\) and (\d+) bytes of RAM", PAGE
+    )
+    flash, code, weights, ram = map(float, said)
+    assert found == pytest.approx([1000 * flash, 1000 * code, 1000 * weights, ram], rel=0.1)
+    printed = typed("arm-none-eabi-gcc ", tmp_path)
+    assert numbers(printed).tobytes() == expected().tobytes()
+    assert [line.strip() for line in printed.splitlines()[:2]] == re.findall(r"^    (0\..*)$", PAGE, re.MULTILINE)
+
+
+def test_webassembly_answers_the_same_within_rounding(tmp_path: Path) -> None:
+    """The commands are those of docs/microcontroller.md."""
+    tool("node")
+    if find_spec("ziglang") is None:
+        pytest.skip("ziglang, which links WebAssembly, is not installed")
+    *_, printed = typed("grurt export grurt/demo/activity.grurt -o out --target wasm32", tmp_path).rpartition(
+        "activity.wasm\n"
+    )
+    assert np.abs(numbers(printed) - expected()).max() < 1e-6
+
+
+def test_the_table_of_targets() -> None:
+    for name, platform in PLATFORMS.items():
+        (cpus, size) = re.findall(rf"\| `{name}` \| (.*?) \| ([\d.]+) kB \|", PAGE)[0]
+        assert set(re.findall(r"`([\w-]+)`", cpus)) == set(platform.cpus)
+        assert exported(name).code_bytes / 1000 == pytest.approx(float(size), rel=0.2)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_objects_need_nothing_and_change_nothing(platform: str) -> None:
+    found = exported(platform)
+    assert sorted(found.files) == ["activity.h", "activity.o", "main.c"]
+    content = found.files["activity.o"]
+    assert b"memcpy" not in content
+    assert b"memset" not in content
+    assert b"fmaf" not in content
+    weights = 4 * load_model().parameter_count
+    assert 0.9 * weights < found.data_bytes < 1.5 * weights
+    assert 3000 < found.code_bytes < 12_000
+    assert 128 < found.state_bytes < 1100
+
+
+def test_a_cortex_m4_object_says_that_floats_are_in_registers(tmp_path: Path) -> None:
+    readelf = tool("arm-none-eabi-readelf")
+    exported("thumbv7em-none-eabihf").write(tmp_path)
+    assert "Tag_ABI_VFP_args: VFP registers" in run(readelf, "-A", tmp_path / "activity.o")
+    assert run(tool("arm-none-eabi-nm"), "-u", tmp_path / "activity.o") == ""
+
+
+class Program:
+    """An exported model in this process."""
+
+    def __init__(self, model: grurt.Model, folder: Path) -> None:
+        self._model = model
+        found = export(model, "x86_64-linux-gnu")
+        path = folder / "model.so"
+        path.write_bytes(linker.link_library({"model": found.files["model.o"]}, "x86_64"))
+        self._library = ctypes.CDLL(str(path))
+        self._state = np.full(found.state_bytes // 8, -1, np.int64)
+        self._library.model_reset(ctypes.c_void_p(self._state.ctypes.data))
+
+    def step(self, inputs: dict[str, Any]) -> tuple[int, dict[str, np.ndarray]]:
+        read = [np.ascontiguousarray(inputs[port.name]) for port in self._model.inputs]
+        written = {port.name: np.zeros(port.size, np.float32) for port in self._model.plan.outputs}
+        pointers = [array.ctypes.data for array in (self._state, *read, *written.values())]
+        return self._library.model_step(*map(ctypes.c_void_p, pointers)), written
+
+    @property
+    def state(self) -> bytes:
+        return self._state.tobytes()
+
+
+def test_bad_input_leaves_no_trace(tmp_path: Path) -> None:
+    c_programs.toolchain("x86_64-linux-gnu")
+    program = Program(load_model(), tmp_path)
+    good = {"samples": made_up(1, 6)}
+    program.step(good)
+    before = program.state
+    for bad in (np.nan, np.inf):
+        assert program.step({"samples": np.float32([0, 1, bad, 3, 4, 5])})[0] == codes.NONFINITE
+        assert program.state == before
+    assert program.step(good)[0] == codes.OK
+
+
+NAMES = {
+    "x": "x",
+    "a.b/c": "a_b_c",
+    "3d": "x3d",
+    "": "x",
+    "état": "tat",
+    "__FILE__": "FILE__",
+    "int": "int_",
+    "class": "class_",
+    "state": "state_",
+    "printf": "printf_",
+    "INT8_MAX": "INT8_MAX_",
+    "int64_t": "int64_t_",
+    "linux": "linux_",
+}
+
+
+def test_names_as_c_can_have_them() -> None:
+    assert {name: c_source.identifier(name) for name in NAMES} == NAMES
+
+
+def named(*names: str) -> grurt.Model:
+    """Return a model that adds one to each of its inputs, which have these names, as have its outputs."""
+    layers = [
+        grurt.Activation(name=f"layer{i}", inputs=(name,), function=grurt.network.functions.Affine(1.0, 1.0))
+        for i, name in enumerate(names)
+    ]
+    return grurt.Model(
+        layers=layers,
+        inputs=[grurt.Input(name, 1) for name in names],
+        outputs=[grurt.Output(f"{name}/out", layer.name) for name, layer in zip(names, layers, strict=True)],
+        weights={},
+        source=Source(format="onnx", file="*/ #error \n\\"),
+    )
+
+
+@pytest.mark.parametrize("compiler", ["cc", "c++"])
+def test_programs_with_hostile_names_compile_and_run(compiler: str, tmp_path: Path) -> None:
+    c_programs.toolchain("x86_64-linux-gnu")
+    names = [*filter(None, NAMES), "model_step", "a", "A", "a_", "t", "status", "y", "NULL", "true"]
+    export(named(*names), "x86_64-linux-gnu").write(tmp_path)
+    language = ["-x", "c++", "-std=c++17"] if compiler == "c++" else ["-std=c99"]
+    program = tmp_path / "program"
+    run(
+        *(tool(compiler), "-Wall", "-Wextra", "-Werror", "-pedantic", *language, tmp_path / "main.c"),
+        *("-x", "none", tmp_path / "model.o", "-o", program),
+    )
+    printed = numbers(run(program))
+    expected = np.array([made_up(t, 1) + 1 for t in range(10)])
+    assert np.array_equal(printed, np.repeat(expected, len(names), axis=1))
+
+
+def test_the_header() -> None:
+    header = exported("x86_64-linux-gnu").files["activity.h"].decode()
+    assert "int activity_step(activity_state *state, const float *samples, float *probabilities);" in header
+    assert "#define ACTIVITY_SAMPLES_SIZE 6 /* input, float */" in header
+    assert "A state belongs to one thread at a time." in header
+    (words,) = re.findall(r"int64_t opaque\[(\d+)\];", header)
+    assert 8 * int(words) == exported("x86_64-linux-gnu").state_bytes
+
+
+def test_the_same_bytes_every_time() -> None:
+    program = (
+        "import zlib; from grurt.demo import load_model; from grurt.native.export import export\n"
+        "files = export(load_model(), 'thumbv7em-none-eabihf', name='activity').files\n"
+        "print({name: zlib.crc32(content) for name, content in files.items()})"
+    )
+    files = exported("thumbv7em-none-eabihf").files
+    assert run(sys.executable, "-c", program) == f"{ {name: zlib.crc32(content) for name, content in files.items()} }\n"
+
+
+def test_a_folder_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = exported("x86_64-linux-gnu")
+    made: list[Path] = []
+
+    def write_two(path: Path, content: bytes) -> None:
+        if len(made) == 2:
+            raise OSError("No space left on device")
+        path.write_bytes(content)
+        made.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grurt.native.export.write_atomically", write_two)
+        with pytest.raises(OSError, match="No space left"):
+            found.write(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    found.write(tmp_path / "out")
+    (tmp_path / "out" / "mine.c").write_text("kept")
+    (tmp_path / "out" / "activity.h").write_text("old")
+    monkeypatch.chdir(tmp_path / "out")
+    found.write(Path())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*found.files, "mine.c"])
+    assert (tmp_path / "out" / "activity.h").read_bytes() == found.files["activity.h"]
+
+
+def test_flash_and_ram_are_those_of_the_object(tmp_path: Path) -> None:
+    """What `grurt inspect --target` shows, and what the tools of the platform measure."""
+    found = exported("thumbv7em-none-eabihf")
+    found.write(tmp_path)
+    text, data, bss = map(int, run(tool("arm-none-eabi-size"), tmp_path / "activity.o").splitlines()[1].split()[:3])
+    assert text == found.code_bytes + found.data_bytes
+    assert (data, bss) == (0, 0)
+    (tmp_path / "size.c").write_text('#include "activity.h"\nactivity_state state;\n')
+    run(tool("arm-none-eabi-gcc"), "-mcpu=cortex-m4", "-c", tmp_path / "size.c", "-o", tmp_path / "size.o")
+    *_, bss = run("arm-none-eabi-size", tmp_path / "size.o").splitlines()[1].split()[:3]
+    assert int(bss) == found.state_bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"platform": "z80"}, "target: expected one of x86_64-linux-gnu, aarch64.* wasm32, got 'z80'"),
+        ({"platform": "wasm32", "cpu": "i386"}, "cpu: expected one of generic for wasm32, got 'i386'"),
+        ({"platform": "wasm32", "name": "my-model"}, "expected a name that C can have, got 'my-model'"),
+    ],
+)
+def test_what_cannot_be_exported(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        export(load_model(), **arguments)
+
+
+def test_a_model_that_cannot_stream() -> None:
+    name = next(name for name, model in every_layer.all_models().items() if model.unstreamable_reason is not None)
+    with pytest.raises(StreamingError, match="the model cannot be exported: "):
+        export(every_layer.all_models()[name], "wasm32")
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = exported("thumbv7em-none-eabihf")
+    weights = []
+
+    def stand_in(model: grurt.Model, *arguments: object, **options: object) -> Export:
+        weights.append(model.weights["gru.weight_hh"].dtype)
+        return found
+
+    monkeypatch.setattr("grurt.native.export.export", stand_in)
+    command = ("export", DEMO, "-o", tmp_path / "out", "--target", "thumbv7em-none-eabihf", "--name", "activity")
+    printed = commandline.succeed(*command)
+    flash = found.code_bytes + found.data_bytes
+    assert f"thumbv7em-none-eabihf (cortex-m4): {flash:,} bytes of flash" in printed
+    assert f"{found.state_bytes:,} bytes of RAM for each stream" in printed
+    assert "compile: arm-none-eabi-gcc -mcpu=cortex-m4" in printed
+    assert (tmp_path / "out" / "activity.o").read_bytes() == found.files["activity.o"]
+    commandline.succeed(*command, "--weights", "int8")
+    assert weights == [np.float32, np.int8]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compile",),
+        ("export", DEMO, "-o", "out", "--target", "wasm32"),
+        ("inspect", DEMO, "--target", "wasm32"),
+    ],
+)
+def test_commands_that_compile_say_that_they_need_numba(
+    arguments: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    message = commandline.fail(*arguments)
+    assert re.match(
+        rf"error: grurt {arguments[0]}.*: expected Numba to .*, but numba cannot be imported; `pip", message
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_inspect_shows_what_a_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = exported("thumbv7em-none-eabihf")
+    monkeypatch.setattr("grurt.native.export.export", lambda *arguments, **options: found)
+    flash = found.code_bytes + found.data_bytes
+    printed = commandline.succeed("inspect", DEMO, "--target", "thumbv7em-none-eabihf")
+    assert printed.splitlines()[-1].startswith(f"thumbv7em-none-eabihf (cortex-m4): {flash:,} bytes of flash")
+    described = json.loads(commandline.succeed("inspect", DEMO, "--target", "thumbv7em-none-eabihf", "--json"))
+    assert described["exported"] == found.sizes()
+
+
+@pytest.fixture
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path / "cache"))
+    return lambda: sorted((tmp_path / "cache").glob("*.ir"))
+
+
+def test_kernels_are_kept_for_the_next_export(
+    no_cache: Callable[[], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = intermediate.Kernels(("text",), {"advance": "symbol"}, frozenset({"symbol"}))
+    monkeypatch.setattr(intermediate, "_run", lambda *arguments, **options: msgspec.msgpack.encode(made))
+    assert intermediate.kernels("entry") == made
+    assert len(no_cache()) == 1
+    monkeypatch.setattr(intermediate, "_run", lambda *arguments, **options: pytest.fail("compiled again"))
+    assert intermediate.kernels("entry") == made

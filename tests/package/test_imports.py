@@ -1,0 +1,107 @@
+"""Imports go one way: the description of a model needs no engine, and the engine needs no framework."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import models
+import numpy as np
+import pytest
+
+import grurt
+from grurt.container.writing import save
+from grurt.network import layers
+from grurt.network.layers.base import Layer
+
+ENGINE = {"numba", "llvmlite"}
+FRAMEWORKS = {"onnx", "onnxruntime", "torch", "tensorflow", "keras", "h5py", "scipy"}
+COMMAND_LINE = {"click", "rich"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the names of all modules that a fresh interpreter has loaded after running the code."""
+    code += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def top_levels(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("imports") / "model.grurt"
+    save(models.gru_model(3, 4, np.random.default_rng(1)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bare() -> set[str]:
+    """Return what an interpreter loads by itself and with NumPy and msgspec, which is not grurt's doing."""
+    return top_levels(modules_after("import numpy, msgspec"))
+
+
+def test_import_grurt_loads_numpy_and_msgspec_only(bare: set[str]) -> None:
+    loaded = top_levels(modules_after("import grurt")) - bare - sys.stdlib_module_names
+    assert loaded == {"grurt"}
+
+
+def test_reading_and_writing_a_file_adds_safetensors_only(bare: set[str], file: Path) -> None:
+    code = f"from grurt.loading import read\nmodel = read({str(file)!r})\nmodel.save({str(file)!r})"
+    loaded = top_levels(modules_after(code)) - bare - sys.stdlib_module_names
+    assert loaded == {"grurt", "safetensors"}
+
+
+def test_describing_a_model_does_not_load_the_engine(file: Path) -> None:
+    code = f"from grurt.loading import read\nfrom grurt.summary import summarize\nsummarize(read({str(file)!r}))"
+    loaded = modules_after(code)
+    assert not (ENGINE | FRAMEWORKS | COMMAND_LINE) & top_levels(loaded)
+    assert not {"grurt.runtime.stream", "grurt.runtime.sequences", "grurt.lowering.lower", "grurt.kernels"} & loaded
+
+
+@pytest.mark.parametrize("module", ["grurt.converters", "grurt.converters.convert"])
+def test_importing_the_converters_loads_no_engine_and_no_framework(module: str) -> None:
+    loaded = modules_after(f"import {module}")
+    assert not (ENGINE | FRAMEWORKS | COMMAND_LINE) & top_levels(loaded)
+    assert not {"grurt.runtime.stream", "grurt.runtime.sequences", "grurt.lowering.lower", "grurt.kernels"} & loaded
+
+
+def test_the_engine_loads_no_converter_and_no_framework(file: Path) -> None:
+    loaded = modules_after(f"import grurt\nmodel = grurt.load({str(file)!r})\nmodel.stream().step([0.0, 0.0, 0.0])")
+    assert top_levels(loaded) >= ENGINE
+    assert not (FRAMEWORKS - {"scipy"} | COMMAND_LINE) & top_levels(loaded)  # numba itself imports scipy where it is
+    assert not {name for name in loaded if name.startswith(("grurt.converters", "grurt.cli", "grurt.demo"))}
+
+
+def concrete(kind: type) -> Iterator[type]:
+    """Yield the layers that are derived from a class; what others are derived from is none."""
+    for derived in kind.__subclasses__():
+        yield from concrete(derived) if derived.__subclasses__() else [derived]
+
+
+def test_all_is_complete() -> None:
+    assert len(set(grurt.__all__)) == len(grurt.__all__)
+    for name in grurt.__all__:
+        assert getattr(grurt, name) is not None
+    network = ("functions", "inputs", "network", "reference_run", "signature")
+    modules = ("errors", "model", *(f"network.{name}" for name in network))
+    public = {
+        name
+        for module in (importlib.import_module(f"grurt.{name}") for name in modules)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert public - {"Function", "Elementwise", "Parts"} <= set(grurt.__all__)
+    kinds = {kind.__struct_config__.tag for kind in concrete(Layer)}
+    assert kinds == {getattr(grurt, name).__struct_config__.tag for name in layers.__all__}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'grurt' has no attribute 'LSTM'"):
+        grurt.LSTM  # noqa: B018

@@ -1,0 +1,134 @@
+"""Whatever is loaded is data: no file makes grurt run code, write, start a process or open a connection."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paths import DATA, ROOT
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import grurt
+from grurt.converters import convert
+
+FORBIDDEN = (
+    "exec", "compile", "import", "pickle", "marshal", "subprocess", "socket", "urllib", "ctypes", "shutil",
+    "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.putenv",
+)
+
+def load(path):
+    try:
+        return grurt.load(path) if path.suffix == ".grurt" else convert(path)
+    except (grurt.GrurtError, OSError) as error:
+        return error
+
+def watch(event, args):
+    writes = event == "open" and isinstance(args[2], int) and args[2] & 3
+    if armed and (writes or event.startswith(FORBIDDEN)):
+        seen.append((event, repr(args)[:200]))
+
+seen, armed = [], False
+sys.addaudithook(watch)
+for path in map(Path, sys.argv[1:]):
+    load(path)  # grurt's own modules are imported when they are first needed
+    armed = True
+    load(path)
+    armed = False
+    if seen:
+        sys.exit(f"{path}: {seen[:3]}")
+"""
+"""A program that loads files, and fails if Python reports anything else than reading meanwhile (PEP 578)."""
+
+FILES = sorted(
+    path
+    for path in DATA.rglob("*")
+    if path.suffix
+    in {
+        ".grurt",
+        ".onnx",
+        ".pt",
+        ".pt2",
+        ".ckpt",
+        ".safetensors",
+        ".keras",
+        ".h5",
+        ".json",
+    }
+)
+FEW = [path for index, path in enumerate(FILES) if index % 12 == 0 or path.parent.name == "torch"]
+
+
+def load_watched(paths: list[Path]) -> None:
+    command = [sys.executable, "-c", PROGRAM, *map(str, paths)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_files_are_only_read() -> None:
+    """Among them pickles of every kind that PyTorch writes; those that attack are in test_torch_pickles.py."""
+    assert {path.suffix for path in FEW} >= {".grurt", ".onnx", ".pt", ".pt2", ".ckpt", ".keras", ".h5"}
+    load_watched(FEW)
+
+
+@pytest.mark.long
+def test_all_files_are_only_read() -> None:
+    load_watched(FILES)
+
+
+MAY_USE = {
+    "grurt/kernels/cache.py": {"pickle"},  # machine code that grurt has compiled itself: see docs/deployment.md
+    "grurt/kernels/places.py": {"marshal"},  # written only, to be digested
+    "grurt/kernels/fields.py": {"ctypes"},
+    "grurt/kernels/fastcall.py": {"ctypes"},
+    "grurt/native/linker.py": {"subprocess"},
+    "grurt/native/intermediate.py": {"subprocess"},
+    "grurt/cli/timing.py": {"exec"},  # a statement of grurt's own, to be timed
+    "converters/torch/checkpoint/pickles.py": {"pickle"},  # the opcodes' values
+}
+DANGEROUS = {
+    "pickle",
+    "marshal",
+    "shelve",
+    "ctypes",
+    "subprocess",
+    "socket",
+    "runpy",
+    "code",
+    "eval",
+    "exec",
+    "__import__",
+}
+
+
+def dangerous_names(path: Path) -> Iterator[str]:
+    """Yield what a module imports or calls that could run code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name.partition(".")[0] for name in names)
+            case ast.ImportFrom(module=str(module)):
+                yield module.partition(".")[0]
+            case ast.Call(func=ast.Name(id=name)):
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="load"), keywords=keywords):
+                if not any(
+                    k.arg == "allow_pickle" and isinstance(k.value, ast.Constant) and k.value.value is False
+                    for k in keywords
+                ):
+                    yield "np.load"
+
+
+def test_nothing_that_could_run_code_is_used() -> None:
+    found = {}
+    for folder in ("grurt", "converters"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            names = DANGEROUS | {"np.load"}
+            if used := names.intersection(dangerous_names(path)):
+                found[path.relative_to(ROOT).as_posix()] = used
+    assert {path: used for path, used in found.items() if not used <= MAY_USE.get(path, set())} == {}

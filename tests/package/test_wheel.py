@@ -1,0 +1,143 @@
+"""A wheel that carries compiled kernels: what is in it, and that it needs no Numba."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import every_call
+import models
+import numpy as np
+import pytest
+from paths import HELPERS, ROOT
+
+from grurt.demo import load_model
+from grurt.native import cpus
+
+LEVELS = [cpu for cpu in cpus.CPUS if cpus.runs_here(cpu.machine, cpu.flags)]
+VERSIONS = ("3.11", "3.12", "3.13")
+
+QUESTION = """
+import importlib.util, sys
+sys.argv = ["every_call.py", "answers.npz", *sys.argv[1:]]
+sys.path.insert(0, {tests!r})
+import runpy
+runpy.run_module("every_call", run_name="__main__")
+import grurt
+from grurt.runtime import engine
+print(grurt.__file__)
+print(engine.entry_point().__name__)
+print({{"numba", "llvmlite"}} & set(sys.modules), importlib.util.find_spec("numba"))
+"""
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not LEVELS, reason="libraries are for Linux on x86-64 from level 2 on, and AArch64"),
+]
+
+
+def run(*command: object, cwd: Path, **environment: str) -> str:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GRURT_")}
+    finished = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=inherited | environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def build(folder: Path, **environment: str) -> Path:
+    """Build a wheel of a copy of the package."""
+    source = folder / "source"
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        source.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    for name in ("grurt", "converters"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, source, cwd=folder, **environment)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("wheel"), GRURT_WHEEL_CPUS=LEVELS[0].name)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the files of models."""
+    folder = tmp_path_factory.mktemp("models")
+    layered = models.gru_model(5, 24, np.random.default_rng(3), n_layers=2)
+    found = {"demo": load_model(), "layered": layered}
+    for weights in ("int8", "float16"):
+        found |= {f"{name}-{weights}": found[name].quantize(weights) for name in ("demo", "layered")}
+    for name, model in found.items():
+        model.save(folder / f"{name}.grurt")
+    return sorted(folder.iterdir())
+
+
+def interpreter(version: str) -> str:
+    """Return a Python of a version: this one, one on the path, or one of pyenv."""
+    if version == "{}.{}".format(*sys.version_info[:2]):
+        return sys.executable
+    pyenv = subprocess.run(["pyenv", "root"], capture_output=True, text=True) if shutil.which("pyenv") else None
+    folders = sorted(Path(pyenv.stdout.strip(), "versions").glob(f"{version}.*/bin")) if pyenv else []
+    path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+    found = shutil.which(f"python{version}", path=path)
+    if found is None or subprocess.run([found, "-c", "import venv"], capture_output=True).returncode:
+        pytest.skip(f"Python {version} is not installed")
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_all_calls_give_the_same_bits_without_numba(
+    version: str, wheel: Path, saved: list[Path], tmp_path: Path
+) -> None:
+    run(interpreter(version), "-m", "venv", "environment", cwd=tmp_path)
+    python = tmp_path / "environment" / "bin" / "python"
+    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel, cwd=tmp_path)
+    question = QUESTION.format(tests=str(HELPERS))
+    package, entry, numba = run(python, "-I", "-c", question, *saved, cwd=tmp_path).splitlines()
+    assert Path(package).is_relative_to(tmp_path)
+    assert entry == LEVELS[0].symbol
+    assert numba == "set() None"
+    found, expected = np.load(tmp_path / "answers.npz"), every_call.answers(saved)
+    assert set(found.files) == set(expected)
+    assert not [name for name in expected if found[name].tobytes() != expected[name].tobytes()]
+    site = Path(package).parent.parent
+    files = [file for folder in site.glob("grurt*") for file in folder.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 5_000_000
+
+
+def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
+    machine = LEVELS[0].machine
+    assert wheel.name.endswith(f"-py3-none-manylinux_2_17_{machine}.musllinux_1_1_{machine}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+    needed = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    assert [line for line in needed if "numba" in line] == ['Requires-Dist: numba>=0.61; extra == "jit"']
+    assert len([line for line in needed if "extra" not in line]) == 3
+
+
+def test_a_pure_wheel_carries_no_library_that_was_built_before(wheel: Path, tmp_path: Path) -> None:
+    shutil.copytree(wheel.parent / "source", tmp_path / "source")
+    assert list((tmp_path / "source" / "build").rglob("*.grurt.so"))
+    pure = build(tmp_path)
+    assert pure.name.endswith("-py3-none-any.whl")
+    assert not [name for name in zipfile.ZipFile(pure).namelist() if name.endswith(".so")]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("native", "GRURT_WHEEL_CPUS: expected names of CPUs of one machine, .*got 'native'"),
+        ("x86-64-v3 armv8-a", "GRURT_WHEEL_CPUS: expected names of CPUs of one machine, .*got 'x86-64-v3 armv8-a'"),
+    ],
+)
+def test_cpus_that_no_wheel_is_for(names: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=message):
+        build(tmp_path, GRURT_WHEEL_CPUS=names)
