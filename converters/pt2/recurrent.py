@@ -1,4 +1,4 @@
-"""``aten.gru`` and ``aten.gru_cell`` as ONNX GRU nodes, of which the importer knows what they mean."""
+"""``aten.gru`` and ``aten.gru_cell`` as nodes of a graph."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _gru_node(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]], 
 
 @translates("gru_cell")
 def gru_cell(call: Call, em: Emitter) -> None:
-    """Translate ``gru_cell`` into the operators that exporters spell it out in, which the importer finds again.
+    """Translate ``gru_cell`` into the operators that exporters spell it out in, which `rewriting` finds again.
 
     There cells are told apart: those of a single timestep, and the copies of an unrolled loop over the timesteps.
     """

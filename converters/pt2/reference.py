@@ -1,7 +1,7 @@
 """Runs an exported program with torch, operator by operator, where torch is installed.
 
 ``torch.export.load`` is not asked: it unpickles, and evaluates texts of the file. Here only operators run that the
-importer itself understands, on arrays that it has checked.
+translation itself understands, on arrays that it has checked.
 """
 
 from __future__ import annotations

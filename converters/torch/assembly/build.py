@@ -17,7 +17,7 @@ from grurt.converters.torch.assembly.modules import ROOT, group_by_module, modul
 from grurt.converters.torch.assembly.suggestion import no_description
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Output
-from grurt.network.layers import GRU, Activation, AnyLayer, Concat, FirstStep, LastStep
+from grurt.network.layers import Activation, AnyLayer, Concat, FirstStep, LastStep
 from grurt.network.network import Network, Source
 
 _UNUSED_BUFFER = "num_batches_tracked"
@@ -163,10 +163,10 @@ class _Builder:
         directions = [by_name.get(part) for part in layer.inputs] if isinstance(layer, Concat) else [layer]
         steps: list[str] = []
         for gru in directions:
-            if not isinstance(gru, GRU):
+            if gru is None or gru.final_state_at is None:
                 raise DescriptionError(f"layer {name!r}: expected the final state of a GRU, but {source!r} is none")
-            step = LastStep if gru.final_state_at == "last" else FirstStep
-            steps.append(f"{name}.{gru.direction}" if len(directions) > 1 else name)
+            step, direction = (LastStep, "forward") if gru.final_state_at == "last" else (FirstStep, "reverse")
+            steps.append(f"{name}.{direction}" if len(directions) > 1 else name)
             self.append(step(name=steps[-1], inputs=(gru.name,)))
         if len(steps) > 1:
             self.append(Concat(name=name, inputs=tuple(steps)))
