@@ -1,6 +1,6 @@
 """A graph of operators as plain data: nodes, constants, and the declared inputs and outputs.
 
-The operators are ONNX's, of version 20 of its specification; `grurt.` begins the names of those that rewriting adds.
+The operators are ONNX's, with the meaning that they have today; `grurt.` begins the names of those that rewriting adds.
 """
 
 from __future__ import annotations

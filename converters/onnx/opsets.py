@@ -1,4 +1,4 @@
-"""Operators of older versions of ONNX, as those of version 20: what a graph of `converters.graph` is made of."""
+"""Operators of older versions of ONNX, as those of today: what a graph of `converters.graph` is made of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SOFTMAX_OF_ONE_AXIS = 13
 
 
 def modernized(op: str, attributes: Mapping[str, Attribute], version: int) -> dict[str, Attribute]:
-    """Return the attributes that say in version 20 what an operator's attributes said in another version.
+    """Return the attributes that say today what an operator's attributes said in another version.
 
     Inputs that used to be attributes, as ``axes`` of Squeeze, are read in either form: see `parameters`.
     """
