@@ -152,7 +152,15 @@ def npz_files() -> Sequence[bytes]:
 
 ARRAYS = "gru(gru, weight_ih=W, weight_hh=R, gates=zrn, reset=after, update=keep), ignore(n)"
 
-READERS = ("arrays.npz", "keras.convert", "onnx.convert", "pt2.convert", "rtneural.convert", "torch.assembly.build")
+READERS = (
+    "arrays.npz",
+    "keras.convert",
+    "onnx.convert",
+    "pt2.convert",
+    "rtneural.convert",
+    "rtneural.weights",
+    "torch.assembly.build",
+)
 """Modules that `convert` imports when it meets such a file."""
 
 TARGETS: Mapping[str, Target] = {
