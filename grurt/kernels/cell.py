@@ -43,7 +43,7 @@ _two_vectors = block_product(1, 1, 2)
 _one_vector = block_product(1, 1, 1)
 
 
-class Weights(NamedTuple):
+class GRUWeights(NamedTuple):
     """Addresses of a GRU's numbers: packed weights of x and of h, parameters of its functions."""
 
     input: int
@@ -51,7 +51,7 @@ class Weights(NamedTuple):
     parameters: int
 
 
-class Memory(NamedTuple):
+class GRUMemory(NamedTuple):
     """The rows that a GRU reads and writes. Where there is no mask, its address and stride are 0."""
 
     x: Rows
@@ -102,7 +102,7 @@ class Sums(NamedTuple):
 def memory_from(memory, row):
     """The memory of the rows from a row on."""
     x, mask = rows_from(memory.x, row), rows_from(memory.mask, row)
-    return Memory(x, mask, rows_from(memory.work, row), rows_from(memory.out, row))
+    return GRUMemory(x, mask, rows_from(memory.work, row), rows_from(memory.out, row))
 
 
 @kernel

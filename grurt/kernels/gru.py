@@ -11,7 +11,7 @@ mask is 0, h' = h.
 from grurt.kernels import codes
 from grurt.kernels.cell import (
     GATES,
-    Memory,
+    GRUMemory,
     Projection,
     State,
     hidden_features,
@@ -138,7 +138,7 @@ def gru_positions(op, weights, initial, memory, n_rows):
 def _at_position(memory, positions):
     """The memory of the first position of each timestep."""
     x, mask = every(memory.x, positions), every(memory.mask, positions)
-    return Memory(x, mask, every(memory.work, positions), every(memory.out, positions))
+    return GRUMemory(x, mask, every(memory.work, positions), every(memory.out, positions))
 
 
 @kernel
