@@ -15,15 +15,16 @@ import pytest
 import torch
 from numba import njit
 
-from grurt.kernels import codes, functions, normalize
+from grurt.kernels import codes, elementwise, functions, normalize
 from grurt.kernels.options import OPTIONS
-from grurt.kernels.rows import function as function_kernel
-from grurt.kernels.simd import LANES, load, store
+from grurt.kernels.rows import Rows
+from grurt.kernels.simd import load, store
+from grurt.lanes import LANES
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Truth = Callable[[torch.Tensor], torch.Tensor]
 
-_kernel = njit(**OPTIONS)(function_kernel.py_func)
+_kernel = njit(**OPTIONS)(elementwise.function.py_func)
 
 F = torch.nn.functional
 INF = math.inf
@@ -117,7 +118,7 @@ def apply(name: str, x: Array) -> Array:
     padded[: x.size] = x
     out = np.empty_like(padded)
     floats = np.array(case.parameters, np.float32)
-    _kernel(case.code, floats.ctypes.data, padded.ctypes.data, out.ctypes.data, padded.size, 1)
+    _kernel(case.code, floats.ctypes.data, padded.ctypes.data, out.ctypes.data, padded.size)
     return out[: x.size]
 
 
@@ -260,7 +261,7 @@ def apply_to_rows(kernel: Any, x: Array) -> Array:
     padded = np.full((rows, stride), 7.0, np.float32)
     padded[:, :size] = x
     out = np.empty_like(padded)
-    kernel(padded.ctypes.data, out.ctypes.data, size, stride, rows)
+    kernel(Rows(padded.ctypes.data, padded.strides[0]), Rows(out.ctypes.data, out.strides[0]), size, rows)
     return out[:, :size]
 
 

@@ -25,7 +25,13 @@ from grurt.kernels import codes
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
 from grurt.kernels.options import kernel
 from grurt.kernels.panels import Panels, reads_records, weights_bytes
-from grurt.kernels.products import block_product
+from grurt.kernels.products import (
+    four_rows_times_panel,
+    row_times_panel,
+    row_times_two_panels,
+    row_times_two_vectors,
+    row_times_vector,
+)
 from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
 from grurt.kernels.rows import Rows, behind, copy_padded, flush, row_at, rows_from
 from grurt.kernels.simd import fma, load, load_f32, load_i64, splat, store
@@ -35,12 +41,6 @@ from grurt.lanes import LANES
 GATES = 3
 GATES_BYTES = GATES * VECTOR_BYTES
 """The vectors of z, r and n of a panel."""
-
-_one_panel = block_product(1, 1, GATES)
-_two_panels = block_product(1, 2, GATES)
-_four_rows_of_panel = block_product(4, 1, GATES)
-_two_vectors = block_product(1, 1, 2)
-_one_vector = block_product(1, 1, 1)
 
 
 class GRUWeights(NamedTuple):
@@ -169,9 +169,9 @@ def _one_unit(op, parameters, projection, panel, state):
     """One panel of `timestep`."""
     sums = _gates_at(projection.address)
     if projection.n_inputs:
-        sums = _one_panel(_input_panels(op, projection), Rows(projection.x, 0), sums)
+        sums = row_times_panel(_input_panels(op, projection), Rows(projection.x, 0), sums)
     z, r, n_input = sums
-    z, r, n_hidden = _one_panel(panel, Rows(state.features, 0), (z, r, _candidate_bias(panel)))
+    z, r, n_hidden = row_times_panel(panel, Rows(state.features, 0), (z, r, _candidate_bias(panel)))
     _update(op, parameters, Sums(z, r, n_input, n_hidden), state.h, state.h_next)
 
 
@@ -180,10 +180,10 @@ def _two_units(op, parameters, projection, panels, state):
     """Two panels of `timestep`."""
     sums = _gates_at(projection.address) + _gates_at(projection.address + projection.stride)
     if projection.n_inputs:
-        sums = _two_panels(_input_panels(op, projection), Rows(projection.x, 0), sums)
+        sums = row_times_two_panels(_input_panels(op, projection), Rows(projection.x, 0), sums)
     z0, r0, n_input0, z1, r1, n_input1 = sums
     sums = (z0, r0, _candidate_bias(panels), z1, r1, _candidate_bias(_panels_from(panels, 1)))
-    z0, r0, n_hidden0, z1, r1, n_hidden1 = _two_panels(panels, Rows(state.features, 0), sums)
+    z0, r0, n_hidden0, z1, r1, n_hidden1 = row_times_two_panels(panels, Rows(state.features, 0), sums)
     second = _state_from(state, 1)
     _update(op, parameters, Sums(z0, r0, n_input0, n_hidden0), state.h, state.h_next)
     _update(op, parameters, Sums(z1, r1, n_input1, n_hidden1), second.h, second.h_next)
@@ -262,7 +262,7 @@ def timestep_reset_before(op, weights, work, h, h_next):
     gates = Panels(weights_format, weights.recurrent, stride, hidden_size)
     for unit in range(vectors):
         z, r, _ = _gates_at(work + GATES_BYTES * unit)
-        z, r = _two_vectors(_panels_from(gates, unit), Rows(features, 0), (z, r))
+        z, r = row_times_two_vectors(_panels_from(gates, unit), Rows(features, 0), (z, r))
         store(work, GATES * LANES * unit, _gate(op, weights.parameters, z))
         store(reset_h, LANES * unit, _gate(op, weights.parameters, r) * load(h, LANES * unit))
     features = hidden_features(op, reset_h, work)
@@ -270,7 +270,7 @@ def timestep_reset_before(op, weights, work, h, h_next):
     candidates = Panels(weights_format, behind_gates, weights_bytes(weights_format, hidden_size, 1), hidden_size)
     for unit in range(vectors):
         z, _, n = _gates_at(work + GATES_BYTES * unit)
-        (n,) = _one_vector(_panels_from(candidates, unit), Rows(features, 0), (n,))
+        (n,) = row_times_vector(_panels_from(candidates, unit), Rows(features, 0), (n,))
         n = _candidate(op, weights.parameters, n)
         store(h_next, LANES * unit, _blend(z, n, load(h, LANES * unit)))
 
@@ -345,7 +345,7 @@ def _unit_of_rows(op, parameters, panel, unit, n_rows):
         a, b = _gates_at(starts), _gates_at(starts + stride)
         c, d = _gates_at(starts + 2 * stride), _gates_at(starts + 3 * stride)
         sums = (a[0], a[1], bias, b[0], b[1], bias, c[0], c[1], bias, d[0], d[1], bias)
-        sums = _four_rows_of_panel(panel, Rows(features, stride), sums)
+        sums = four_rows_times_panel(panel, Rows(features, stride), sums)
         _update(op, parameters, Sums(sums[0], sums[1], a[2], sums[2]), h, h_next)
         _update(op, parameters, Sums(sums[3], sums[4], b[2], sums[5]), h + stride, h_next + next_stride)
         _update(op, parameters, Sums(sums[6], sums[7], c[2], sums[8]), h + 2 * stride, h_next + 2 * next_stride)
@@ -359,7 +359,7 @@ def _unit_of_rows(op, parameters, panel, unit, n_rows):
         row += 4
     while row < n_rows:
         z, r, n_input = _gates_at(starts)
-        z, r, n_hidden = _one_panel(panel, Rows(features, 0), (z, r, bias))
+        z, r, n_hidden = row_times_panel(panel, Rows(features, 0), (z, r, bias))
         _update(op, parameters, Sums(z, r, n_input, n_hidden), h, h_next)
         starts, h, features = starts + stride, h + stride, features + stride
         h_next += next_stride
