@@ -115,15 +115,13 @@ def test_a_breakpoint_stops_inside_a_kernel(model: Path, tmp_path: Path) -> None
     """As docs/debugging.md has it."""
     script = tmp_path / "step.py"
     script.write_text(f"import grurt\nstream = grurt.load({str(model)!r}).stream()\nprint(stream.step([1, 2]))\n")
-    commands = (
-        "from grurt.kernels import cell\nbreak cell._update\ncontinue\nwhere\np sums.z\nclear 1\ncontinue\nquit\n"
-    )
+    commands = "from grurt.kernels import cell\nbreak cell.update\ncontinue\nwhere\np sums.z\nclear 1\ncontinue\nquit\n"
     printed = in_python("-m", "pdb", script, text=commands)
-    lines, first = inspect.getsourcelines(cell._update.py_func)
+    lines, first = inspect.getsourcelines(cell.update.py_func)
     stop = re.search(r"Breakpoint 1 at \S+cell\.py:(\d+)\n", printed)
     assert stop
     assert first <= int(stop[1]) < first + len(lines)
-    assert re.search(r"> \S+cell\.py\(\d+\)_update\(\)\n", printed)
+    assert re.search(r"> \S+cell\.py\(\d+\)update\(\)\n", printed)
     assert re.search(r"stream\.py\(\d+\)step\(\)\n(.*\n)*.*entry\.py\(\d+\)advance\(\)\n", printed)
     assert "dtype=float32" in printed
     assert str(grurt.load(model).stream().step([1, 2])) in printed

@@ -1,11 +1,11 @@
 """One operation of a plan, over the rows of a block."""
 
 from grurt.kernels import codes
-from grurt.kernels.cell import GRUMemory, GRUWeights
 from grurt.kernels.conv import ConvMemory, conv1d, depthwise_conv1d
 from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.elementwise import add, batch_norm, function, mul, prelu
 from grurt.kernels.gru import gru_grid, gru_positions, gru_sequence, gru_streams, gru_timestep
+from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, softmax
 from grurt.kernels.options import kernel

@@ -40,7 +40,7 @@ def _archived_modules() -> list[tuple[str, bytes]]:
     def contents(package: str, prefix: str) -> Iterator[tuple[str, bytes]]:
         spec = find_spec(package)
         yield f"{prefix}__init__", content(package)
-        for module in iter_modules(spec and spec.submodule_search_locations):
+        for module in iter_modules(spec.submodule_search_locations if spec else None):
             if module.ispkg:
                 yield from contents(f"{package}.{module.name}", f"{prefix}{module.name}.")
             else:
