@@ -1,6 +1,6 @@
 """Numbers in memory that several threads read and write: sequentially consistent.
 
-As in `grurt.kernels.simd`, these are the definitions. In Python, a lock makes each of them one step.
+As in `grurt.kernels.simd`, these are the definitions. In Python, a lock makes each of them indivisible.
 """
 
 import threading

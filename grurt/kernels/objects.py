@@ -22,7 +22,7 @@ def address_of(python_object: Any) -> int:
 def entered_address(context: NDArray[np.int64]) -> int:
     """Mark a context as entered, if it is idle; return the address of its data, plus what CONTEXT_BUSY was.
 
-    Both are one step: no other thread can come between the look and the change.
+    It is indivisible: no other thread can come between the look and the change.
     """
     with _lock:
         was = int(context[codes.CONTEXT_BUSY])
