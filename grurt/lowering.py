@@ -13,11 +13,11 @@ from grurt import functions as fn
 from grurt import layers as ly
 from grurt.errors import ModelError
 from grurt.kernels import codes
-from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 from grurt.nibbles import unpack_nibbles
 from grurt.packing import Floats, Matrix, pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
-from grurt.plan import Plan, PlanPort, PlanState, aligned_zeros, padded, record_bytes
+from grurt.plan import Plan, PlanPort, PlanState, aligned_zeros, padded
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -64,6 +64,11 @@ def function_code(function: fn.Function) -> tuple[int, float, float]:
         case fn.Clip(minimum, maximum):
             return codes.CLIP, minimum, maximum
     raise NotImplementedError(f"no kernel for the function {function!r}")
+
+
+def _record_bytes(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
+    return VECTOR_BYTES + -(-size // VECTOR_BYTES) * VECTOR_BYTES
 
 
 class _Lowering:
@@ -229,8 +234,8 @@ class _Lowering:
         else:
             slots = {codes.OP_STATE: self._add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)}
         if weight_ih.format in (codes.INT8, codes.INT4):
-            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_bytes(layer.input_size)}
-            row += record_bytes(layer.input_size) + record_bytes(layer.hidden_size)
+            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + _record_bytes(layer.input_size)}
+            row += _record_bytes(layer.input_size) + _record_bytes(layer.hidden_size)
         if layer.masked:
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self._offsets[layer.inputs[1]]}
         weights = self._add_weights(packed)
@@ -252,7 +257,7 @@ class _Lowering:
         packed = pack_dense(weight, self._bias(layer, "bias", layer.output_size))
         slots = {codes.OP_WEIGHTS: self._add_weights(packed), codes.OP_FORMAT: weight.format}
         if weight.format == codes.INT8:
-            stride = record_bytes(layer.input_size)
+            stride = _record_bytes(layer.input_size)
             positions = self._model.values[layer.name].positions
             slots |= {codes.OP_TEMP: self._reserve(positions * stride), codes.OP_TEMP_STRIDE: stride}
         return codes.DENSE, slots
@@ -292,7 +297,7 @@ class _Lowering:
         row = F32_BYTES * padded(features) + outputs
         if weight.format == codes.INT8:
             slots[codes.OP_RECORD] = row
-            row += record_bytes(features)
+            row += _record_bytes(features)
         return codes.CONV1D, slots | {
             codes.OP_WEIGHTS: self._add_weights(pack_conv1d(weight, bias, layer.groups)),
             codes.OP_FORMAT: weight.format,

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
 
 def padded(size: int) -> int:
     """Return a size rounded up to whole vectors."""
     return -(-size // LANES) * LANES
-
-
-def record_bytes(size: int) -> int:
-    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
-    return VECTOR_BYTES + F32_BYTES * padded(-(-size // F32_BYTES))
 
 
 @dataclass(frozen=True)
