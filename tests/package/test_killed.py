@@ -99,12 +99,12 @@ def test_many_killed_commands_leave_the_old_file_or_the_new_one(tmp_path: Path, 
 
 
 INTERRUPTIBLE = """
-import sys, threading, signal
+import os, signal, sys, threading
 from grurt import __main__ as command
 delay, run = float(sys.argv.pop(1)), command._run
 
 def run_until_interrupted():
-    timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(delay, os.kill, [os.getpid(), signal.SIGINT])  # a signal to the thread would end no read
     timer.daemon = True
     timer.start()
     run()
