@@ -196,7 +196,7 @@ def test_an_update_gate_that_cannot_be_inverted(tmp_path: Path) -> None:
         '[[layers]]\nmodule = "gru"\nkind = "gru"\ngates = "zrn"\nreset = "after"\nupdate = "replace"\n'
         'gate_activation = "relu"\narrays = {weight_ih = "W", weight_hh = "R"}\n'
     )
-    with pytest.raises(DescriptionError, match=r"expected a gate activation f with f\(-a\) = 1 - f\(a\).* found relu"):
+    with pytest.raises(DescriptionError, match=r"expected a gate activation f with f\(-a\) = 1 - f\(a\).* got relu"):
         convert(stacked(weights(), "zrn", "rows"), tmp_path / "layers.toml")
 
 

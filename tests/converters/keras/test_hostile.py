@@ -76,7 +76,7 @@ def test_the_file_is_sound() -> None:
         (lambda: patched(WEIGHTS.index(b"TREE") + 5, b"\x01"), "got no B-tree at"),
         (
             lambda: patched(TREE + 5, b"\x01", patched(TREE + 32, struct.pack("<Q", TREE))),
-            "too large, or comes back to it",
+            "got a B-tree at .* that is too large, or comes back to itself",
         ),
         (lambda: patched(WEIGHTS.index(b"HEAP"), b"HOPE"), "got no local heap at"),
         (lambda: patched(WEIGHTS.index(b"SNOD"), b"DONS"), "got no symbol table node at"),

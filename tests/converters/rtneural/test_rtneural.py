@@ -255,6 +255,6 @@ def test_one_of_several_state_dicts(tmp_path: Path) -> None:
     path = write(tmp_path, {"a": {"w": [[1.0]]}, "b": {"c": STATE_DICT}})
     assert len(convert(path, "gru, fc, entry(b.c)", reference=False).layers) == 2
     with pytest.raises(
-        ConversionError, match=r"expected RTNeural's list of layers or a state dict, .* found 'a', 'b\.c'"
+        ConversionError, match=r"expected RTNeural's list of layers or a state dict, .* got 'a', 'b\.c'"
     ):
         convert(path, "gru, fc")
