@@ -13,6 +13,12 @@ from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
+if not Path(__file__).with_name("grurt").joinpath("converters").is_dir():
+    raise SystemExit(
+        "setup.py: expected a link to the folder converters/, but this checkout has none: check grurt/converters out "
+        "again where links are allowed, with `git config core.symlinks true` and `git checkout -- grurt/converters`"
+    )
+
 CPUS = os.environ.get("GRURT_WHEEL_CPUS", "").split()
 DEPENDENCIES = ["msgspec>=0.19", "numpy>=2.0", "safetensors>=0.5"]
 JIT = ["numba>=0.61"]

@@ -5,11 +5,14 @@ raises nothing and calls nothing outside the kernels. Inputs are checked before 
 """
 
 from grurt.kernels import codes
+from grurt.kernels.checks import check_inputs, check_streams
 from grurt.kernels.operations import run_operation
 from grurt.kernels.options import kernel
-from grurt.kernels.ports import check_inputs, check_streams, read_inputs, timesteps_of_call, write_outputs
-from grurt.kernels.simd import I64_BYTES, load_i64, store_i64
+from grurt.kernels.simd import load_i64, store_i64
+from grurt.kernels.sizes import I64_BYTES
+from grurt.kernels.tables import Block, timesteps_of_call
 from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
+from grurt.kernels.transfers import read_inputs, write_outputs
 
 
 @kernel
@@ -67,9 +70,9 @@ def _run_timesteps(c):
     capacity = load_i64(c, codes.CONTEXT_CAPACITY)
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     for start in range(0, n_steps, capacity):
-        rows = min(capacity, n_steps - start)
-        _run_rows(c, start, 1, rows, start + rows == n_steps, 0)
-        store_i64(steps_done, 0, load_i64(steps_done, 0) + rows)
+        n_rows = min(capacity, n_steps - start)
+        _run_block(c, Block(start, 1, n_rows, start + n_rows == n_steps, 0))
+        store_i64(steps_done, 0, load_i64(steps_done, 0) + n_rows)
 
 
 @kernel
@@ -86,35 +89,30 @@ def _run_taken_streams(c, team):
     """Run groups of streams until those of the call have all been taken."""
     n_streams = load_i64(c, codes.CONTEXT_N_STREAMS)
     capacity = load_i64(c, codes.CONTEXT_CAPACITY)
-    start, rows = take(team, n_streams, capacity)
-    while rows:
-        _run_group(c, start, rows)
-        start, rows = take(team, n_streams, capacity)
+    start, n_rows = take(team, n_streams, capacity)
+    while n_rows:
+        _run_group(c, start, n_rows)
+        start, n_rows = take(team, n_streams, capacity)
 
 
 @kernel
-def _run_group(c, start, rows):
+def _run_group(c, start, n_rows):
     """Run as many streams as there are rows, from the call's number ``start`` on, timestep by timestep."""
     n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
     streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     for t in range(n_steps):
-        _run_rows(c, start * n_steps + t, n_steps, rows, t == n_steps - 1, streams)
-        for i in range(rows):
+        _run_block(c, Block(start * n_steps + t, n_steps, n_rows, t == n_steps - 1, streams))
+        for i in range(n_rows):
             stream = load_i64(streams, i)
             store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)
 
 
 @kernel
-def _run_rows(c, first, step, rows, ends_sequence, streams):
-    """Run all operations over some rows: input and output rows ``first``, ``first + step``, and so on.
-
-    ``streams`` is the address of the rows' streams; 0 where the rows are timesteps of one stream. ``ends_sequence``
-    says that the last row, or every stream's row, is the last timestep of the call.
-    """
-    read_inputs(c, first, step, rows)
+def _run_block(c, block):
+    """Run all operations over a block's rows, from the inputs to the outputs."""
+    read_inputs(c, block)
     store_i64(c, codes.CONTEXT_BACKWARD, 1 - load_i64(c, codes.CONTEXT_BACKWARD))
     for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
-        op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
-        run_operation(c, op, first, step, rows, ends_sequence, streams)
-    write_outputs(c, first, step, rows, ends_sequence, streams)
+        run_operation(c, load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i, block)
+    write_outputs(c, block)

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from grurt.kernels.simd import I64_BYTES
+from grurt.kernels.sizes import I64_BYTES
 from grurt.kernels.targets import SSE2, capabilities
 
 _i64 = ir.IntType(64)

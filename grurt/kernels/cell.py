@@ -1,230 +1,283 @@
 """The GRU's cell: one timestep of its recurrence, of one row or of many that are independent.
 
-Panels are read forwards and backwards in turn: of weights that a cache cannot hold, those that were read last, and are
-still there, are read first.
+::
 
-Packed recurrent weights are panels of 16 hidden units: with ``linear_before_reset`` c_n and then the weights of z, r
-and n, as `grurt.kernels.products` has them; without it the weights of z and r, and behind those of all units the
-weights of n. All biases but c_n are part of the projection.
+    z = f(P_z + R_z h)                       P = W x + b, the biases that are not reset being one
+    r = f(P_r + R_r h)
+    n = g(P_n + r * (R_n h + c_n))           linear_before_reset
+    n = g(P_n + R_n (r * h))                 otherwise
+    h' = (1 - z) * n + z * h
 
-A row of working memory holds the projections of z, r and n, panel by panel, the row's own h, without
-``linear_before_reset`` also r * h, and with INT8 or INT4 two records: of x, and of h or r * h.
+A *panel* is 16 hidden units. Panels are read forwards and backwards in turn: of weights that a cache cannot hold, those
+that were read last, and are still there, are read first.
+
+Packed recurrent weights are, with ``linear_before_reset``, for each panel c_n and then the weights of z, r and n, as
+`grurt.kernels.panels` has them; without it the weights of z and r, and behind those of all units the weights of n. All
+biases but c_n are part of the projection P.
+
+A row of working memory holds P, panel by panel, the row's own h, without ``linear_before_reset`` also r * h, and with
+INT8 or INT4 two records: of x, and of h or r * h.
 """
 
+from typing import NamedTuple
+
 from grurt.kernels import codes
-from grurt.kernels.dense import PANEL, dense_bytes
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
 from grurt.kernels.options import kernel
-from grurt.kernels.products import VECTOR_BYTES, block_product, reads_records, weights_bytes
+from grurt.kernels.panels import Panels, reads_records, weights_bytes
+from grurt.kernels.products import block_product
 from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
-from grurt.kernels.rows import copy, flush
-from grurt.kernels.simd import F32_BYTES, fma, load, load_f32, load_i64, splat, store
+from grurt.kernels.rows import Rows, behind, copy_padded, flush, row_at, rows_from
+from grurt.kernels.simd import fma, load, load_f32, load_i64, splat, store
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
-_one_panel = block_product(1, 1, 3)
-_two_panels = block_product(1, 2, 3)
-_four_rows_of_panel = block_product(4, 1, 3)
+GATES = 3
+GATES_BYTES = GATES * VECTOR_BYTES
+"""The vectors of z, r and n of a panel."""
+
+_one_panel = block_product(1, 1, GATES)
+_two_panels = block_product(1, 2, GATES)
+_four_rows_of_panel = block_product(4, 1, GATES)
 _two_vectors = block_product(1, 1, 2)
 _one_vector = block_product(1, 1, 1)
 
 
-@kernel
-def single_timestep(op, weights, parameters, h, x, h_next, p, backward):
-    """One timestep, its projection made panel by panel."""
-    in_size = load_i64(op, codes.OP_IN_SIZE)
-    panel_stride = dense_bytes(load_i64(op, codes.OP_FORMAT), 3, in_size)
-    recurrent = weights + panel_stride * (load_i64(op, codes.OP_OUT_STRIDE) // LANES)
-    features, _ = input_features(op, x, p, 1)
-    hidden = hidden_features(op, h, p)
-    timestep(op, parameters, weights, panel_stride, features, in_size, recurrent, hidden, h, h_next, backward)
+class Weights(NamedTuple):
+    """Addresses of a GRU's numbers: packed weights of x and of h, parameters of its functions."""
+
+    input: int
+    recurrent: int
+    parameters: int
+
+
+class Memory(NamedTuple):
+    """The rows that a GRU reads and writes. Where there is no mask, its address and stride are 0."""
+
+    x: Rows
+    mask: Rows
+    work: Rows
+    out: Rows
+
+
+class Projection(NamedTuple):
+    """What the sums of one row start with: P_z, P_r and P_n of the first panel, ``stride`` bytes behind it the next's.
+
+    Where ``n_inputs`` is not 0, these are the biases alone, with the weights of the features at ``x`` behind them.
+    """
+
+    address: int
+    stride: int
+    x: int
+    n_inputs: int
+
+
+class State(NamedTuple):
+    """Addresses of one row's state: h and h', from some hidden unit on, and all of h as products read it."""
+
+    h: int
+    h_next: int
+    features: int
+
+
+class RowsOfUnit(NamedTuple):
+    """What rows have of one panel: the projections that sums start with, h and h'; and the features, of all of h."""
+
+    starts: Rows
+    h: Rows
+    features: Rows
+    h_next: Rows
+
+
+class Sums(NamedTuple):
+    """The sums of 16 hidden units (linear_before_reset): of z, of r, and the two that n is made of."""
+
+    z: object
+    r: object
+    n_input: object
+    n_hidden: object
 
 
 @kernel
-def input_features(op, x, p, rows):
-    """``(address, stride)`` of the rows of x as products read them: as they are, or as the records of rows at p."""
-    x_stride = F32_BYTES * load_i64(op, codes.OP_IN_STRIDE)
+def memory_from(memory, row):
+    """The memory of the rows from a row on."""
+    x, mask = rows_from(memory.x, row), rows_from(memory.mask, row)
+    return Memory(x, mask, rows_from(memory.work, row), rows_from(memory.out, row))
+
+
+@kernel
+def is_skipped(mask, row):
+    """Whether there is a mask, and h' = h in a row."""
+    return mask.address != 0 and load_f32(row_at(mask, row), 0) == 0.0
+
+
+@kernel
+def input_panel_bytes(op):
+    """Bytes of the biases and the weights of x of a panel."""
+    return GATES_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_IN_SIZE), GATES)
+
+
+@kernel
+def hidden_rows(op, work):
+    """Where in their working memory rows keep an h of their own."""
+    return behind(work, GATES * load_i64(op, codes.OP_OUT_STRIDE))
+
+
+@kernel
+def input_features(op, x, work, n_rows):
+    """The rows of x as products read them: as they are, or as the records that are made in working memory."""
     if not reads_records(load_i64(op, codes.OP_FORMAT)):
-        return x, x_stride
-    p_stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
-    records = p + F32_BYTES * load_i64(op, codes.OP_RECORD)
-    quantize_rows(x, x_stride, load_i64(op, codes.OP_IN_SIZE), LEAST_INPUT, records, p_stride, rows)
-    return records, p_stride
+        return x
+    records = behind(work, load_i64(op, codes.OP_RECORD))
+    quantize_rows(x, load_i64(op, codes.OP_IN_SIZE), LEAST_INPUT, records, n_rows)
+    return records
 
 
 @kernel
-def hidden_features(op, h, p):
-    """Address of a state as products read it: as it is, or as the second record of the row at p."""
+def hidden_features(op, h, work):
+    """Address of a state as products read it: as it is, or as the second record of a row of working memory."""
     if not reads_records(load_i64(op, codes.OP_FORMAT)):
         return h
-    record = p + F32_BYTES * load_i64(op, codes.OP_HIDDEN_RECORD)
-    quantize_rows(h, 0, load_i64(op, codes.OP_OUT_SIZE), LEAST_STATE, record, 0, 1)
+    record = work + load_i64(op, codes.OP_HIDDEN_RECORD)
+    quantize_rows(Rows(h, 0), load_i64(op, codes.OP_OUT_SIZE), LEAST_STATE, Rows(record, 0), 1)
     return record
 
 
 @kernel
-def recur_rows(op, parameters, w, p, p_stride, mask, mask_stride, h_next, h_stride, rows, backward):
-    """One timestep of independent rows at p; those that the mask skips keep their state. Strides are in float32."""
-    own_h = 3 * load_i64(op, codes.OP_OUT_STRIDE)
-    if load_i64(op, codes.OP_KIND) == codes.GRU:
-        _recur_in_panels(op, parameters, w, p, F32_BYTES * p_stride, h_next, F32_BYTES * h_stride, rows, backward)
-    else:
-        for i in range(rows):
-            row_p = p + F32_BYTES * p_stride * i
-            row_h_next = h_next + F32_BYTES * h_stride * i
-            timestep_reset_before(op, parameters, w, row_p, row_p + F32_BYTES * own_h, row_h_next)
-    if mask:
-        for i in range(rows):
-            if load_f32(mask, mask_stride * i) == 0.0:
-                row_h = p + F32_BYTES * (p_stride * i + own_h)
-                copy(row_h, h_next + F32_BYTES * h_stride * i, load_i64(op, codes.OP_OUT_STRIDE))
+def projected(work):
+    """The sums that begin with a projection made before, in a row of working memory."""
+    return Projection(work, GATES_BYTES, 0, 0)
 
 
 @kernel
-def _recur_in_panels(op, parameters, w, p, p_stride, h_next, h_stride, rows, backward):
-    """The rows of `recur_rows` with linear_before_reset: panel by panel, four rows to a read of the weights."""
-    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
-    panel_stride = VECTOR_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE), 3)
-    own_h = PANEL * F32_BYTES * vectors
-    features = own_h
-    if reads_records(load_i64(op, codes.OP_FORMAT)):
-        features = F32_BYTES * load_i64(op, codes.OP_HIDDEN_RECORD)
-        size = load_i64(op, codes.OP_OUT_SIZE)
-        quantize_rows(p + own_h, p_stride, size, LEAST_STATE, p + features, p_stride, rows)
-    for i in range(vectors):
-        unit = vectors - 1 - i if backward else i
-        panel = w + panel_stride * unit
-        row = 0
-        while row + 4 <= rows:
-            row_p = p + p_stride * row
-            row_h_next = h_next + h_stride * row
-            _four_rows(op, parameters, panel, row_p, row_p + features, p_stride, row_h_next, h_stride, unit)
-            row += 4
-        while row < rows:
-            row_p = p + p_stride * row
-            start = row_p + PANEL * F32_BYTES * unit
-            row_h_next = h_next + h_stride * row
-            _unit(op, parameters, start, 0, 0, 0, panel, row_p + features, row_p + own_h, row_h_next, unit)
-            row += 1
-
-
-@kernel
-def _four_rows(op, parameters, w, p, features, p_stride, h_next, h_stride, unit):
-    """One panel of four rows."""
-    h = p + F32_BYTES * 3 * load_i64(op, codes.OP_OUT_STRIDE)
-    p += F32_BYTES * PANEL * unit
-    q, s, t = p + p_stride, p + 2 * p_stride, p + 3 * p_stride
-    c = load(w, 0)
-    first_two = (load(p, 0), load(p, LANES), c, load(q, 0), load(q, LANES), c)
-    last_two = (load(s, 0), load(s, LANES), c, load(t, 0), load(t, LANES), c)
-    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    weights_format = load_i64(op, codes.OP_FORMAT)
-    sums = _four_rows_of_panel(
-        weights_format, w + VECTOR_BYTES, 0, features, p_stride, hidden_size, (*first_two, *last_two)
-    )
-    _finish(op, parameters, sums[0], sums[1], load(p, 2 * LANES), sums[2], h, h_next, unit)
-    h, h_next = h + p_stride, h_next + h_stride
-    _finish(op, parameters, sums[3], sums[4], load(q, 2 * LANES), sums[5], h, h_next, unit)
-    h, h_next = h + p_stride, h_next + h_stride
-    _finish(op, parameters, sums[6], sums[7], load(s, 2 * LANES), sums[8], h, h_next, unit)
-    h, h_next = h + p_stride, h_next + h_stride
-    _finish(op, parameters, sums[9], sums[10], load(t, 2 * LANES), sums[11], h, h_next, unit)
-
-
-@kernel
-def timestep(op, parameters, start, start_stride, x, in_size, recurrent, features, h, h_next, backward):
-    """One timestep of one row, two panels at a time: independent sums hide the latency of additions.
-
-    ``start`` is the address of the vectors z, r, n that a panel's sums start from; behind them, unless in_size is 0,
-    are the weights of the input features x. ``features`` are those of h.
-    """
-    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
-    panel_stride = VECTOR_BYTES + weights_bytes(load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE), 3)
+def timestep(op, weights, projection, state, backward):
+    """One timestep of one row, two panels at a time: independent sums hide the latency of additions."""
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // VECTOR_BYTES
+    recurrent = _recurrent_panels(op, weights)
     turns = (vectors + 1) // 2
     for i in range(turns):
         unit = 2 * (turns - 1 - i if backward else i)
-        s = start + start_stride * unit
-        w = recurrent + panel_stride * unit
+        start, panels = _projection_from(projection, unit), _panels_from(recurrent, unit)
         if unit + 1 < vectors:
-            _two_units(op, parameters, s, start_stride, x, in_size, w, panel_stride, features, h, h_next, unit)
+            _two_units(op, weights.parameters, start, panels, _state_from(state, unit))
         else:
-            _unit(op, parameters, s, start_stride, x, in_size, w, features, h, h_next, unit)
+            _one_unit(op, weights.parameters, start, panels, _state_from(state, unit))
 
 
 @kernel
-def _unit(op, parameters, start, start_stride, x, in_size, w, features, h, h_next, unit):
-    """One panel, 16 hidden units, of `timestep`."""
-    weights_format = load_i64(op, codes.OP_FORMAT)
-    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    sums = (load(start, 0), load(start, LANES), load(start, 2 * LANES))
-    if in_size:
-        sums = _one_panel(weights_format, start + 3 * VECTOR_BYTES, start_stride, x, 0, in_size, sums)
-    z, r, projected = sums
-    z, r, n = _one_panel(weights_format, w + VECTOR_BYTES, 0, features, 0, hidden_size, (z, r, load(w, 0)))
-    _finish(op, parameters, z, r, projected, n, h, h_next, unit)
+def _one_unit(op, parameters, projection, panel, state):
+    """One panel of `timestep`."""
+    sums = _gates_at(projection.address)
+    if projection.n_inputs:
+        sums = _one_panel(_input_panels(op, projection), Rows(projection.x, 0), sums)
+    z, r, n_input = sums
+    z, r, n_hidden = _one_panel(panel, Rows(state.features, 0), (z, r, _candidate_bias(panel)))
+    _update(op, parameters, Sums(z, r, n_input, n_hidden), state.h, state.h_next)
 
 
 @kernel
-def _two_units(op, parameters, start, start_stride, x, in_size, w, w_stride, features, h, h_next, unit):
+def _two_units(op, parameters, projection, panels, state):
     """Two panels of `timestep`."""
-    weights_format = load_i64(op, codes.OP_FORMAT)
-    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    second = start + start_stride
-    sums = (
-        load(start, 0),
-        load(start, LANES),
-        load(start, 2 * LANES),
-        load(second, 0),
-        load(second, LANES),
-        load(second, 2 * LANES),
-    )
-    if in_size:
-        sums = _two_panels(weights_format, start + 3 * VECTOR_BYTES, start_stride, x, 0, in_size, sums)
-    z0, r0, projected0, z1, r1, projected1 = sums
-    sums = (z0, r0, load(w, 0), z1, r1, load(w + w_stride, 0))
-    sums = _two_panels(weights_format, w + VECTOR_BYTES, w_stride, features, 0, hidden_size, sums)
-    z0, r0, n0, z1, r1, n1 = sums
-    _finish(op, parameters, z0, r0, projected0, n0, h, h_next, unit)
-    _finish(op, parameters, z1, r1, projected1, n1, h, h_next, unit + 1)
+    sums = _gates_at(projection.address) + _gates_at(projection.address + projection.stride)
+    if projection.n_inputs:
+        sums = _two_panels(_input_panels(op, projection), Rows(projection.x, 0), sums)
+    z0, r0, n_input0, z1, r1, n_input1 = sums
+    sums = (z0, r0, _candidate_bias(panels), z1, r1, _candidate_bias(_panels_from(panels, 1)))
+    z0, r0, n_hidden0, z1, r1, n_hidden1 = _two_panels(panels, Rows(state.features, 0), sums)
+    second = _state_from(state, 1)
+    _update(op, parameters, Sums(z0, r0, n_input0, n_hidden0), state.h, state.h_next)
+    _update(op, parameters, Sums(z1, r1, n_input1, n_hidden1), second.h, second.h_next)
 
 
 @kernel
-def _finish(op, parameters, z, r, n_projected, n_recurrent, h, h_next, unit):
+def _gates_at(address):
+    """The vectors of z, r and n at an address."""
+    return load(address, 0), load(address, LANES), load(address, 2 * LANES)
+
+
+@kernel
+def _recurrent_panels(op, weights):
+    """The panels of recurrent weights (linear_before_reset); before the weights of each stands its c_n."""
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
+    stride = VECTOR_BYTES + weights_bytes(weights_format, hidden_size, GATES)
+    return Panels(weights_format, weights.recurrent + VECTOR_BYTES, stride, hidden_size)
+
+
+@kernel
+def _panels_from(panels, unit):
+    return Panels(panels.format, panels.address + panels.stride * unit, panels.stride, panels.n_inputs)
+
+
+@kernel
+def _candidate_bias(panel):
+    """c_n."""
+    return load(panel.address - VECTOR_BYTES, 0)
+
+
+@kernel
+def _input_panels(op, projection):
+    """The panels of the weights of x, behind their biases."""
+    weights = projection.address + GATES_BYTES
+    return Panels(load_i64(op, codes.OP_FORMAT), weights, projection.stride, projection.n_inputs)
+
+
+@kernel
+def _projection_from(projection, unit):
+    address = projection.address + projection.stride * unit
+    return Projection(address, projection.stride, projection.x, projection.n_inputs)
+
+
+@kernel
+def _state_from(state, unit):
+    return State(state.h + VECTOR_BYTES * unit, state.h_next + VECTOR_BYTES * unit, state.features)
+
+
+@kernel
+def _update(op, parameters, sums, h, h_next):
     """From the sums of 16 hidden units to their new state (linear_before_reset)."""
-    r = _gate(op, parameters, r)
-    n = _candidate(op, parameters, fma(r, n_recurrent, n_projected))
-    _blend(_gate(op, parameters, z), n, h, h_next, unit)
+    r = _gate(op, parameters, sums.r)
+    n = _candidate(op, parameters, fma(r, sums.n_hidden, sums.n_input))
+    z = _gate(op, parameters, sums.z)
+    store(h_next, 0, _blend(z, n, load(h, 0)))
 
 
 @kernel
-def _blend(z, n, h, h_next, unit):
+def _blend(z, n, h):
     """``h' = (1 - z) * n + z * h``, as ``n + z * (h - n)``; a state that decays ends at zero."""
-    new = fma(z, load(h, LANES * unit) - n, n)
-    store(h_next, LANES * unit, flush(new))
+    return flush(fma(z, h - n, n))
 
 
 @kernel
-def timestep_reset_before(op, parameters, w, p, h, h_next):
-    """One timestep without linear_before_reset: n needs r of every unit before its own sums begin."""
-    weights_format = load_i64(op, codes.OP_FORMAT)
-    hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    vectors = load_i64(op, codes.OP_OUT_STRIDE) // LANES
-    reset_h = p + F32_BYTES * (PANEL + LANES) * vectors
-    features = hidden_features(op, h, p)
+def timestep_reset_before(op, weights, work, h, h_next):
+    """One timestep without linear_before_reset, of the row of working memory at ``work``.
+
+    n needs r of every unit before its own sums begin.
+    """
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // VECTOR_BYTES
+    weights_format, hidden_size = load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE)
+    reset_h = work + (GATES_BYTES + VECTOR_BYTES) * vectors
+    features = hidden_features(op, h, work)
+    stride = weights_bytes(weights_format, hidden_size, 2)
+    gates = Panels(weights_format, weights.recurrent, stride, hidden_size)
     for unit in range(vectors):
-        sums = (load(p, PANEL * unit), load(p, PANEL * unit + LANES))
-        z, r = _two_vectors(weights_format, w, 0, features, 0, hidden_size, sums)
-        w += weights_bytes(weights_format, hidden_size, 2)
-        store(p, PANEL * unit, _gate(op, parameters, z))
-        store(reset_h, LANES * unit, _gate(op, parameters, r) * load(h, LANES * unit))
-    features = hidden_features(op, reset_h, p)
+        z, r, _ = _gates_at(work + GATES_BYTES * unit)
+        z, r = _two_vectors(_panels_from(gates, unit), Rows(features, 0), (z, r))
+        store(work, GATES * LANES * unit, _gate(op, weights.parameters, z))
+        store(reset_h, LANES * unit, _gate(op, weights.parameters, r) * load(h, LANES * unit))
+    features = hidden_features(op, reset_h, work)
+    behind_gates = weights.recurrent + stride * vectors
+    candidates = Panels(weights_format, behind_gates, weights_bytes(weights_format, hidden_size, 1), hidden_size)
     for unit in range(vectors):
-        (n,) = _one_vector(weights_format, w, 0, features, 0, hidden_size, (load(p, PANEL * unit + 2 * LANES),))
-        w += weights_bytes(weights_format, hidden_size, 1)
-        _blend(load(p, PANEL * unit), _candidate(op, parameters, n), h, h_next, unit)
+        z, _, n = _gates_at(work + GATES_BYTES * unit)
+        (n,) = _one_vector(_panels_from(candidates, unit), Rows(features, 0), (n,))
+        n = _candidate(op, weights.parameters, n)
+        store(h_next, LANES * unit, _blend(z, n, load(h, LANES * unit)))
 
 
 @kernel
 def _gate(op, parameters, x):
+    """``f(x)`` of the gates z and r."""
     code = load_i64(op, codes.OP_GATE)
     if code == codes.GATE_SIGMOID and not load_i64(op, codes.OP_CLIPPED):
         return gate_sigmoid(x)
@@ -233,6 +286,7 @@ def _gate(op, parameters, x):
 
 @kernel
 def _candidate(op, parameters, x):
+    """``g(x)`` of the candidate n."""
     code = load_i64(op, codes.OP_CANDIDATE)
     if code == codes.TANH and not load_i64(op, codes.OP_CLIPPED):
         return tanh(x)
@@ -245,3 +299,68 @@ def _clip(op, parameters, x):
         return x
     bound = splat(load_f32(parameters, 4))
     return limit(x, splat(0.0) - bound, bound)
+
+
+@kernel
+def recur_rows(op, weights, memory, n_rows, backward):
+    """One timestep of independent rows, whose h is in their working memory; those that the mask skips keep it."""
+    own_h = hidden_rows(op, memory.work)
+    if load_i64(op, codes.OP_KIND) == codes.GRU:
+        _recur_in_panels(op, weights, memory, n_rows, backward)
+    else:
+        for i in range(n_rows):
+            timestep_reset_before(op, weights, row_at(memory.work, i), row_at(own_h, i), row_at(memory.out, i))
+    if memory.mask.address:
+        for i in range(n_rows):
+            if is_skipped(memory.mask, i):
+                copy_padded(row_at(own_h, i), row_at(memory.out, i), load_i64(op, codes.OP_OUT_STRIDE))
+
+
+@kernel
+def _recur_in_panels(op, weights, memory, n_rows, backward):
+    """The rows of `recur_rows` with linear_before_reset: panel by panel, four rows to a read of the weights."""
+    vectors = load_i64(op, codes.OP_OUT_STRIDE) // VECTOR_BYTES
+    recurrent = _recurrent_panels(op, weights)
+    own_h = hidden_rows(op, memory.work)
+    features = own_h
+    if reads_records(recurrent.format):
+        features = behind(memory.work, load_i64(op, codes.OP_HIDDEN_RECORD))
+        quantize_rows(own_h, recurrent.n_inputs, LEAST_STATE, features, n_rows)
+    for i in range(vectors):
+        unit = vectors - 1 - i if backward else i
+        offset = VECTOR_BYTES * unit
+        starts, h, h_next = behind(memory.work, GATES * offset), behind(own_h, offset), behind(memory.out, offset)
+        panel = _panels_from(recurrent, unit)
+        _unit_of_rows(op, weights.parameters, panel, RowsOfUnit(starts, h, features, h_next), n_rows)
+
+
+@kernel
+def _unit_of_rows(op, parameters, panel, unit, n_rows):
+    """One panel of `recur_rows`."""
+    stride, next_stride = unit.h.stride, unit.h_next.stride
+    starts, h, features, h_next = unit.starts.address, unit.h.address, unit.features.address, unit.h_next.address
+    bias = _candidate_bias(panel)
+    row = 0
+    while row + 4 <= n_rows:
+        a, b = _gates_at(starts), _gates_at(starts + stride)
+        c, d = _gates_at(starts + 2 * stride), _gates_at(starts + 3 * stride)
+        sums = (a[0], a[1], bias, b[0], b[1], bias, c[0], c[1], bias, d[0], d[1], bias)
+        sums = _four_rows_of_panel(panel, Rows(features, stride), sums)
+        _update(op, parameters, Sums(sums[0], sums[1], a[2], sums[2]), h, h_next)
+        _update(op, parameters, Sums(sums[3], sums[4], b[2], sums[5]), h + stride, h_next + next_stride)
+        _update(op, parameters, Sums(sums[6], sums[7], c[2], sums[8]), h + 2 * stride, h_next + 2 * next_stride)
+        _update(op, parameters, Sums(sums[9], sums[10], d[2], sums[11]), h + 3 * stride, h_next + 3 * next_stride)
+        starts, h, features, h_next = (
+            starts + 4 * stride,
+            h + 4 * stride,
+            features + 4 * stride,
+            h_next + 4 * next_stride,
+        )
+        row += 4
+    while row < n_rows:
+        z, r, n_input = _gates_at(starts)
+        z, r, n_hidden = _one_panel(panel, Rows(features, 0), (z, r, bias))
+        _update(op, parameters, Sums(z, r, n_input, n_hidden), h, h_next)
+        starts, h, features = starts + stride, h + stride, features + stride
+        h_next += next_stride
+        row += 1

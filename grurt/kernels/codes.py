@@ -1,12 +1,14 @@
 """The numbers that lowering and kernels agree on: operations, functions, and the slots of the tables.
 
-Tables are ``int64`` in memory. A value of the model lives in scratch memory as ``capacity`` rows of its *stride*, its
-size rounded up to whole vectors; a grid has as many rows in each timestep as it has positions. A *step* is what a
-timestep takes: all its rows. A value's *offset* counts the steps of the values before it, so that it starts at
-``scratch + capacity * offset``, whatever the capacity. Offsets, strides, steps and sizes are in float32.
+Tables are ``int64`` in memory. Addresses, offsets and strides are in bytes; sizes count numbers.
+
+A value of the model lives in scratch memory as ``capacity`` timesteps. A timestep of it is a row, its numbers filled up
+to whole vectors, or, of a grid, a row for each position. Rows are the value's *stride* apart, timesteps its *timestep
+stride*. A value's *offset* counts the timestep strides of the values before it, so that it starts at ``scratch +
+capacity * offset``, whatever the capacity.
 """
 
-# Element-wise functions; `grurt.lowering.lower.function_code` gives the two parameters of each.
+# Element-wise functions; `grurt.lowering.functions.function_code` gives the two parameters of each.
 GATE_SIGMOID = 0
 TANH = 1
 SIGMOID = 2
@@ -43,48 +45,50 @@ COPY_POSITIONS = 15  # a vector to a grid, or back
 FEATURE_MASK = 16
 TOKEN_MASK = 17
 DEPTHWISE_CONV1D = 18
+RMS_NORM = 19
 
-# Slots of an operation. Those that share a number belong to different operations.
+# Slots of an operation: first what any may have, then what belongs to one kind, or to a few.
 OP_KIND = 0
 OP_SINGLE = 1  # behind LastStep or FirstStep: in a whole sequence only the last row counts
-OP_IN = 2
-OP_IN_STRIDE = 3
-OP_IN_SIZE = 4
-OP_OUT = 5
-OP_OUT_STRIDE = 6
-OP_OUT_SIZE = 7
-OP_WEIGHTS = 8
-OP_STATE = 9
-OP_PARAMETERS = 10  # offset of float parameters in the weights
-OP_TEMP = 11
-OP_TEMP_STRIDE = 12
-OP_OTHER = 13  # second operand of ADD and MUL
-OP_OTHER_STRIDE = 14
-OP_COLUMN = 13  # COPY: first output feature
-OP_SOURCE_COLUMN = 14  # COPY: first input feature
-OP_INPUT = 13  # EMBEDDING, TOKEN_MASK: index of the model input
-OP_TOKEN = 14  # TOKEN_MASK
-OP_FUNCTION = 13  # FUNCTION
-OP_GATE = 13  # GRU: function of z and r
-OP_CANDIDATE = 14  # GRU: function of n
-OP_CLIPPED = 15  # GRU
-OP_REVERSE = 16  # GRU
-OP_MASKED = 17  # GRU: whether there is a mask,
-OP_MASK = 18  # and its offset
-OP_SCANS_POSITIONS = 19  # GRU: not the timesteps,
-OP_INITIAL = 20  # and in each from this state, an offset in the weights
-OP_TAPS = 13  # CONV1D
-OP_DILATION = 14  # CONV1D
-OP_GROUPS = 15  # CONV1D
-OP_GROUP_STRIDE = 16  # CONV1D: outputs of a group, in whole vectors,
-OP_GROUP_OUT = 17  # and where in a row of OP_TEMP they are
-OP_POSITIONS = 21  # rows of a timestep
-OP_IN_STEP = 22
-OP_OUT_STEP = 23
-OP_FORMAT = 24  # of the weights: EMBEDDING, DENSE, CONV1D, GRU
-OP_RECORD = 25  # GRU, CONV1D with INT8 or INT4: where in a row of OP_TEMP the record of the input is,
-OP_HIDDEN_RECORD = 26  # and that of the state
-OP_SLOTS = 27
+OP_POSITIONS = 2  # rows of a timestep
+OP_IN = 3
+OP_IN_STRIDE = 4
+OP_IN_TIMESTEP_STRIDE = 5
+OP_IN_SIZE = 6
+OP_OUT = 7
+OP_OUT_STRIDE = 8
+OP_OUT_TIMESTEP_STRIDE = 9
+OP_OUT_SIZE = 10
+OP_WEIGHTS = 11
+OP_RECURRENT_WEIGHTS = 12  # GRU
+OP_FORMAT = 13  # of the weights: EMBEDDING, DENSE, CONV1D, GRU
+OP_PARAMETERS = 14  # offset of float parameters in the weights
+OP_STATE = 15
+OP_TEMP = 16
+OP_TEMP_STRIDE = 17
+OP_RECORD = 18  # GRU, CONV1D with INT8 or INT4: where in a row of OP_TEMP the record of the input is
+OP_HIDDEN_RECORD = 19  # GRU with INT8 or INT4: and that of the state
+OP_GATE = 20  # GRU: function of z and r
+OP_CANDIDATE = 21  # GRU: function of n
+OP_CLIPPED = 22  # GRU
+OP_REVERSE = 23  # GRU
+OP_MASKED = 24  # GRU: whether there is a mask,
+OP_MASK = 25  # and the mask's offset
+OP_SCANS_POSITIONS = 26  # GRU: not the timesteps,
+OP_INITIAL = 27  # and in each from this state, an offset in the weights
+OP_TAPS = 28  # CONV1D
+OP_DILATION = 29  # CONV1D
+OP_GROUPS = 30  # CONV1D
+OP_GROUP_STRIDE = 31  # CONV1D: bytes of a group's outputs, in whole vectors,
+OP_GROUP_OUT = 32  # and where in a row of OP_TEMP they are
+OP_OTHER = 33  # ADD, MUL: second operand
+OP_OTHER_STRIDE = 34
+OP_COLUMN = 35  # COPY: first output feature
+OP_SOURCE_COLUMN = 36  # COPY: first input feature
+OP_FUNCTION = 37  # FUNCTION
+OP_INPUT = 38  # EMBEDDING, TOKEN_MASK: index of the model input
+OP_TOKEN = 39  # TOKEN_MASK
+OP_SLOTS = 40
 
 # Formats of packed weights.
 FLOAT32 = 0
@@ -96,7 +100,7 @@ INT4 = 3  # GRU only
 CONTEXT_OPS = 0  # address of the operations
 CONTEXT_N_OPS = 1
 CONTEXT_WEIGHTS = 2  # address
-CONTEXT_STATES = 3  # address of the states of all streams, each CONTEXT_STATE_SIZE long
+CONTEXT_STATES = 3  # address of the states of all streams
 CONTEXT_SCRATCH = 4  # address
 CONTEXT_CAPACITY = 5  # timesteps of each value in scratch memory
 CONTEXT_N_STEPS = 6  # timesteps of this call
@@ -110,7 +114,7 @@ CONTEXT_N_OUTPUTS = 13
 CONTEXT_ARRAY_TYPE = 14  # address of the type of NumPy arrays; 0: no array is taken from Python as it is
 CONTEXT_FLOAT32 = 15  # address of NumPy's float32
 CONTEXT_BY_ADDRESS = 16  # address of `entry.BY_ADDRESS`
-CONTEXT_STATE_SIZE = 17
+CONTEXT_STATE_STRIDE = 17  # from the state of one stream to that of the next
 CONTEXT_STREAMS = 18  # address of the streams (int64) whose timestep is a row; 0: rows are timesteps of stream 0
 CONTEXT_N_STREAMS = 19  # how many, where there are any
 CONTEXT_N_SLOTS = 20  # of how many streams there are states

@@ -1,121 +1,112 @@
 """Causal one-dimensional convolution over timesteps, with the inputs of the past in the state.
 
-The state is a ring of the last ``length = (taps - 1) * dilation`` inputs, each ``in_stride`` wide: timestep t, counted
-from the last reset, stands in slot ``t mod length``.
+The state is a ring of the last ``length = (taps - 1) * dilation`` inputs: timestep t, counted from the last reset,
+stands in slot ``t mod length``.
 """
 
 from grurt.kernels import codes
-from grurt.kernels.dense import dense, dense_bytes
+from grurt.kernels.dense import Matrix, dense, matrix_bytes
 from grurt.kernels.options import kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
-from grurt.kernels.rows import copy
-from grurt.kernels.simd import F32_BYTES, fma, load, load_i64, store
+from grurt.kernels.rows import behind, copy, copy_padded, row_at
+from grurt.kernels.simd import fma, load, load_i64, store
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.kernels.tables import state_of, stream_of
 from grurt.lanes import LANES
 
 
 @kernel
-def conv1d(op, weights, states, state_size, streams, steps_done, x, out, temp, rows):
+def conv1d(op, weights, states, x, out, temp, n_rows):
     """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}``.
 
-    x is ``(rows, in_size)``, out ``(rows, out_size)``. Rows are the timesteps of stream 0, or, where ``streams`` is not
-    0, the next timestep of each stream that it lists. ``states`` holds the states of all streams, each ``state_size``
-    long, and ``steps_done`` their timesteps.
+    x is ``(n_rows, in_size)``, out ``(n_rows, out_size)``.
 
     The features that an output depends on are gathered, tap by tap, into a row of ``temp``, behind which are the
     outputs of a group and, with INT8, the record of the features. Packed weights are those of a `dense` layer for each
-    group. All are addresses; nothing may alias.
+    group, from the address ``weights`` on. Nothing may alias.
     """
-    weights_format = load_i64(op, codes.OP_FORMAT)
-    vectors = load_i64(op, codes.OP_GROUP_STRIDE) // LANES
-    size = load_i64(op, codes.OP_TAPS) * (load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS))
-    stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
-    group_out = temp + F32_BYTES * load_i64(op, codes.OP_GROUP_OUT)
+    n_inputs = load_i64(op, codes.OP_TAPS) * (load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS))
+    vectors = load_i64(op, codes.OP_GROUP_STRIDE) // VECTOR_BYTES
+    matrix = Matrix(load_i64(op, codes.OP_FORMAT), weights, n_inputs, vectors)
+    group_out = behind(temp, load_i64(op, codes.OP_GROUP_OUT))
     for group in range(load_i64(op, codes.OP_GROUPS)):
-        for row in range(rows):
-            _gather(op, states, state_size, streams, steps_done, x, row, group, temp + stride * row)
+        for row in range(n_rows):
+            _gather(op, states, x, row, group, row_at(temp, row))
         features = temp
-        if weights_format == codes.INT8:
-            features = temp + F32_BYTES * load_i64(op, codes.OP_RECORD)
-            quantize_rows(temp, stride, size, LEAST_INPUT, features, stride, rows)
-        dense(weights_format, weights, vectors, features, stride, size, group_out, stride, rows)
+        if matrix.format == codes.INT8:
+            features = behind(temp, load_i64(op, codes.OP_RECORD))
+            quantize_rows(temp, n_inputs, LEAST_INPUT, features, n_rows)
+        dense(matrix, features, group_out, n_rows)
         # Not written to their place at once: a group's last vector may reach into the next group's outputs.
-        _scatter(op, group_out, stride, group, out, rows)
-        weights += dense_bytes(weights_format, vectors, size)
-    _remember(op, states, state_size, streams, steps_done, x, rows)
+        _scatter(op, group_out, group, out, n_rows)
+        matrix = Matrix(matrix.format, matrix.address + matrix_bytes(matrix), n_inputs, vectors)
+    _remember(op, states, x, n_rows)
 
 
 @kernel
-def depthwise_conv1d(op, weights, states, state_size, streams, steps_done, x, out, rows):
-    """`conv1d` with a group for each feature: weights ``(1 + taps, stride)``, the biases and then tap by tap."""
-    stride = load_i64(op, codes.OP_IN_STRIDE)
-    for row in range(rows):
-        row_out = out + F32_BYTES * stride * row
-        copy(weights, row_out, stride)
+def depthwise_conv1d(op, weights, states, x, out, n_rows):
+    """`conv1d` with a group for each feature: weights ``(1 + taps, in_size)``, the biases and then tap by tap."""
+    size = load_i64(op, codes.OP_IN_SIZE)
+    for row in range(n_rows):
+        row_out = row_at(out, row)
+        copy_padded(weights, row_out, x.stride)
         for tap in range(load_i64(op, codes.OP_TAPS)):
-            source = _tap(op, states, state_size, streams, steps_done, x, row, tap)
-            w = weights + F32_BYTES * stride * (1 + tap)
-            for i in range(0, stride, LANES):
+            source = _tap(op, states, x, row, tap)
+            w = weights + x.stride * (1 + tap)
+            for i in range(0, size, LANES):
                 store(row_out, i, fma(load(w, i), load(source, i), load(row_out, i)))
-    _remember(op, states, state_size, streams, steps_done, x, rows)
+    _remember(op, states, x, n_rows)
 
 
 @kernel
-def _gather(op, states, state_size, streams, steps_done, x, row, group, target):
+def _gather(op, states, x, row, group, target):
     """Copy one group's features of all taps of a row, one tap after the other."""
     size = load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS)
     for tap in range(load_i64(op, codes.OP_TAPS)):
-        source = _tap(op, states, state_size, streams, steps_done, x, row, tap)
+        source = _tap(op, states, x, row, tap)
         copy(source + F32_BYTES * size * group, target, size)
         target += F32_BYTES * size
 
 
 @kernel
-def _scatter(op, group_out, stride, group, out, rows):
+def _scatter(op, group_out, group, out, n_rows):
     """Copy one group's outputs of all rows to their features."""
     size = load_i64(op, codes.OP_OUT_SIZE) // load_i64(op, codes.OP_GROUPS)
-    out += F32_BYTES * size * group
-    for _ in range(rows):
-        copy(group_out, out, size)
-        group_out += stride
-        out += F32_BYTES * load_i64(op, codes.OP_OUT_STRIDE)
+    features = behind(out, F32_BYTES * size * group)
+    for row in range(n_rows):
+        copy(row_at(group_out, row), row_at(features, row), size)
 
 
 @kernel
-def _tap(op, states, state_size, streams, steps_done, x, row, tap):
+def _tap(op, states, x, row, tap):
     """Address of the input that a tap reads at a row: an earlier timestep of the block, or a slot of the ring."""
-    in_stride = load_i64(op, codes.OP_IN_STRIDE)
     length = _ring_length(op)
     earlier = length - tap * load_i64(op, codes.OP_DILATION)
-    if earlier == 0 or (not streams and row >= earlier):
-        return x + F32_BYTES * in_stride * (row - earlier)
-    stream = 0
-    timestep = row - earlier
-    if streams:
-        stream = load_i64(streams, row)
-        timestep = -earlier
-    slot = (load_i64(steps_done, stream) + timestep + length) % length
-    return states + F32_BYTES * (state_size * stream + in_stride * slot)
+    if earlier == 0 or (not states.streams and row >= earlier):
+        return row_at(x, row - earlier)
+    timestep = 0 if states.streams else row
+    return _slot(op, states, x, row, timestep - earlier + length)
 
 
 @kernel
-def _remember(op, states, state_size, streams, steps_done, x, rows):
+def _remember(op, states, x, n_rows):
     """Copy the newest inputs into the rings."""
-    in_stride = load_i64(op, codes.OP_IN_STRIDE)
     length = _ring_length(op)
     first = 0
-    if not streams:
-        first = max(0, rows - length)
+    if not states.streams:
+        first = max(0, n_rows - length)
     if length == 0:
-        first = rows
-    for row in range(first, rows):
-        stream = 0
-        timestep = row
-        if streams:
-            stream = load_i64(streams, row)
-            timestep = 0
-        slot = (load_i64(steps_done, stream) + timestep) % length
-        target = states + F32_BYTES * (state_size * stream + in_stride * slot)
-        copy(x + F32_BYTES * in_stride * row, target, in_stride)
+        first = n_rows
+    for row in range(first, n_rows):
+        timestep = 0 if states.streams else row
+        copy_padded(row_at(x, row), _slot(op, states, x, row, timestep), x.stride)
+
+
+@kernel
+def _slot(op, states, x, row, timestep):
+    """Address in its stream's ring of a timestep, counted from the first one of the block."""
+    slot = (load_i64(states.steps_done, stream_of(states, row)) + timestep) % _ring_length(op)
+    return state_of(states, row) + x.stride * slot
 
 
 @kernel

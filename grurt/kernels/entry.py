@@ -17,8 +17,9 @@ from grurt.kernels import codes
 from grurt.kernels.advance import run
 from grurt.kernels.fields import DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.options import kernel
-from grurt.kernels.ports import timesteps_of_call
-from grurt.kernels.simd import F32_BYTES, I64_BYTES, load_i32, load_i64, store_i64
+from grurt.kernels.simd import load_i32, load_i64, store_i64
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.tables import timesteps_of_call
 
 _pointer = ir.IntType(8).as_pointer()
 

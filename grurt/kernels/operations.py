@@ -1,172 +1,184 @@
 """One operation of a plan, over the rows of a block."""
 
 from grurt.kernels import codes
+from grurt.kernels.cell import Memory, Weights
 from grurt.kernels.conv import conv1d, depthwise_conv1d
-from grurt.kernels.dense import dense
-from grurt.kernels.gru import gru, gru_grid, gru_positions, gru_streams
-from grurt.kernels.normalize import layer_norm, log_softmax, softmax
+from grurt.kernels.dense import Matrix, dense
+from grurt.kernels.elementwise import add, batch_norm, function, mul, prelu
+from grurt.kernels.gru import gru_grid, gru_positions, gru_sequence, gru_streams, gru_timestep
+from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
+from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import kernel
-from grurt.kernels.ports import port_slot, rows_at
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
-from grurt.kernels.rows import (
-    add,
-    batch_norm,
-    copy_positions,
-    copy_rows,
-    embedding,
-    feature_mask,
-    function,
-    mul,
-    prelu,
-    token_mask,
-)
-from grurt.kernels.simd import (
-    F32_BYTES,
-    I64_BYTES,
-    load_f32,
-    load_i64,
-)
-from grurt.lanes import LANES
+from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
+from grurt.kernels.simd import load_f32, load_i64
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
+from grurt.kernels.tables import States, port_slot, temp_rows, value_rows
 
 
 @kernel
-def run_operation(c, op, first, step, rows, ends_sequence, streams):
+def run_operation(c, op, block):
     """Run one operation over the rows of a block; one behind LastStep only at the end of a whole sequence."""
-    row = 0
+    first = 0
+    n_rows = block.n_rows
     if load_i64(op, codes.OP_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
-        if not ends_sequence:
+        if not block.ends_sequence:
             return
-        if not streams:
-            row = rows - 1
-            rows = 1
-    in_stride = load_i64(op, codes.OP_IN_STRIDE)
-    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
-    in_step = load_i64(op, codes.OP_IN_STEP)
-    out_step = load_i64(op, codes.OP_OUT_STEP)
-    x = rows_at(c, load_i64(op, codes.OP_IN), in_step, row)
-    out = rows_at(c, load_i64(op, codes.OP_OUT), out_step, row)
-    weights = load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_WEIGHTS)
-    positions = load_i64(op, codes.OP_POSITIONS)
+        if not block.streams:
+            first = n_rows - 1
+            n_rows = 1
+    x_timesteps = _timesteps(c, op, codes.OP_IN, codes.OP_IN_TIMESTEP_STRIDE, first)
+    out_timesteps = _timesteps(c, op, codes.OP_OUT, codes.OP_OUT_TIMESTEP_STRIDE, first)
+    x = Rows(x_timesteps.address, load_i64(op, codes.OP_IN_STRIDE))
+    out = Rows(out_timesteps.address, load_i64(op, codes.OP_OUT_STRIDE))
+    n_positions = n_rows * load_i64(op, codes.OP_POSITIONS)
     kind = load_i64(op, codes.OP_KIND)
     if kind <= codes.GRU_RESET_BEFORE:
-        _run_gru(c, op, weights, x, out, rows, streams)
+        _run_gru(c, op, x, out, n_rows, block.streams)
     elif kind == codes.CONV1D or kind == codes.DEPTHWISE_CONV1D:
-        _run_conv1d(c, op, kind, weights, x, out, rows, streams)
+        _run_conv1d(c, op, x, out, n_rows, block.streams)
     elif kind == codes.DENSE:
-        _run_dense(c, op, weights, x, out, rows * positions)
+        _run_dense(c, op, x, out, n_positions)
     elif kind == codes.ADD or kind == codes.MUL or kind == codes.COPY or kind == codes.COPY_FIRST_ROW:
-        _run_combining(c, op, kind, x, out, row, rows * positions)
+        _run_combining(c, op, x, out, first, n_positions)
     elif kind == codes.COPY_POSITIONS:
-        in_size = load_i64(op, codes.OP_IN_SIZE)
-        copy_positions(x, in_step, in_stride, out, out_step, out_stride, in_size, positions, rows)
+        _copy_positions(op, x_timesteps, out_timesteps, n_rows)
     elif kind == codes.EMBEDDING or kind == codes.TOKEN_MASK:
-        port = port_slot(load_i64(op, codes.OP_INPUT))
-        tokens = load_i64(c, port + codes.PORT_ADDRESS) + I64_BYTES * (first + step * row)
-        if kind == codes.EMBEDDING:
-            weights_format = load_i64(op, codes.OP_FORMAT)
-            embedding(weights_format, weights, load_i64(c, port + codes.PORT_SIZE), tokens, step, out, out_stride, rows)
-        else:
-            token_mask(load_i64(op, codes.OP_TOKEN), tokens, step, out, out_stride, rows)
+        _run_on_tokens(c, op, block.first + block.spacing * first, block.spacing, out, n_rows)
     else:
-        _run_rowwise(c, op, kind, weights, x, out, rows * positions)
+        _run_rowwise(c, op, x, out, n_positions)
 
 
 @kernel
-def _run_dense(c, op, weights, x, out, rows):
-    weights_format = load_i64(op, codes.OP_FORMAT)
-    in_size = load_i64(op, codes.OP_IN_SIZE)
-    x_stride = F32_BYTES * load_i64(op, codes.OP_IN_STRIDE)
-    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
-    if weights_format == codes.INT8:
-        records = rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
-        stride = F32_BYTES * load_i64(op, codes.OP_TEMP_STRIDE)
-        quantize_rows(x, x_stride, in_size, LEAST_INPUT, records, stride, rows)
-        x = records
-        x_stride = stride
-    dense(weights_format, weights, out_stride // LANES, x, x_stride, in_size, out, F32_BYTES * out_stride, rows)
+def _timesteps(c, op, offset_slot, stride_slot, first):
+    """The timesteps of an operand, from the block's row ``first`` on."""
+    return rows_from(value_rows(c, load_i64(op, offset_slot), load_i64(op, stride_slot)), first)
 
 
 @kernel
-def _run_gru(c, op, weights, x, out, rows, streams):
-    states = _states(c, op)
-    parameters = _parameters(c, op)
-    temp = rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
+def _weights(c, op, slot):
+    """Address of what is packed at an offset among the weights."""
+    return load_i64(c, codes.CONTEXT_WEIGHTS) + load_i64(op, slot)
+
+
+@kernel
+def _run_dense(c, op, x, out, n_rows):
+    n_inputs = load_i64(op, codes.OP_IN_SIZE)
+    weights = _weights(c, op, codes.OP_WEIGHTS)
+    matrix = Matrix(load_i64(op, codes.OP_FORMAT), weights, n_inputs, out.stride // VECTOR_BYTES)
+    features = x
+    if matrix.format == codes.INT8:
+        features = temp_rows(c, op)
+        quantize_rows(x, n_inputs, LEAST_INPUT, features, n_rows)
+    dense(matrix, features, out, n_rows)
+
+
+@kernel
+def _run_gru(c, op, x, out, n_rows, streams):
     backward = load_i64(c, codes.CONTEXT_BACKWARD)
-    mask = 0
+    weights = Weights(
+        input=_weights(c, op, codes.OP_WEIGHTS),
+        recurrent=_weights(c, op, codes.OP_RECURRENT_WEIGHTS),
+        parameters=_weights(c, op, codes.OP_PARAMETERS),
+    )
+    mask = Rows(0, 0)
     if load_i64(op, codes.OP_MASKED):
-        mask = rows_at(c, load_i64(op, codes.OP_MASK), 0, 0)
+        mask = value_rows(c, load_i64(op, codes.OP_MASK), VECTOR_BYTES)
+    memory = Memory(x, mask, temp_rows(c, op), out)
     if load_i64(op, codes.OP_SCANS_POSITIONS):
-        initial = load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_INITIAL)
-        gru_positions(op, weights, parameters, initial, mask, x, out, temp, rows)
+        gru_positions(op, weights, _weights(c, op, codes.OP_INITIAL), memory, n_rows)
     elif streams:
-        state_size = load_i64(c, codes.CONTEXT_STATE_SIZE)
-        gru_streams(op, weights, parameters, states, state_size, streams, mask, x, out, temp, rows, backward)
+        gru_streams(op, weights, _states(c, op, streams), memory, n_rows, backward)
     elif load_i64(op, codes.OP_POSITIONS) > 1:
-        gru_grid(op, weights, parameters, states, mask, x, out, temp, rows)
+        gru_grid(op, weights, _states(c, op, 0), memory, n_rows)
+    elif n_rows == 1 and load_i64(op, codes.OP_KIND) == codes.GRU and not mask.address:
+        gru_timestep(op, weights, _states(c, op, 0).address, memory, backward)
     else:
-        gru(op, weights, parameters, states, mask, x, out, temp, rows, backward)
+        gru_sequence(op, weights, _states(c, op, 0).address, memory, n_rows)
 
 
 @kernel
-def _run_conv1d(c, op, kind, weights, x, out, rows, streams):
-    states = _states(c, op)
-    state_size = load_i64(c, codes.CONTEXT_STATE_SIZE)
-    steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
-    if kind == codes.CONV1D:
-        temp = rows_at(c, load_i64(op, codes.OP_TEMP), 0, 0)
-        conv1d(op, weights, states, state_size, streams, steps_done, x, out, temp, rows)
+def _run_conv1d(c, op, x, out, n_rows, streams):
+    weights = _weights(c, op, codes.OP_WEIGHTS)
+    states = _states(c, op, streams)
+    if load_i64(op, codes.OP_KIND) == codes.CONV1D:
+        conv1d(op, weights, states, x, out, temp_rows(c, op), n_rows)
     else:
-        depthwise_conv1d(op, weights, states, state_size, streams, steps_done, x, out, rows)
+        depthwise_conv1d(op, weights, states, x, out, n_rows)
 
 
 @kernel
-def _states(c, op):
-    """Address of the operation's state in that of the first stream."""
-    return load_i64(c, codes.CONTEXT_STATES) + F32_BYTES * load_i64(op, codes.OP_STATE)
+def _states(c, op, streams):
+    """The operation's states in those of the streams."""
+    address = load_i64(c, codes.CONTEXT_STATES) + load_i64(op, codes.OP_STATE)
+    stride = load_i64(c, codes.CONTEXT_STATE_STRIDE)
+    return States(address, stride, streams, load_i64(c, codes.CONTEXT_STEPS_DONE))
 
 
 @kernel
-def _run_combining(c, op, kind, x, out, row, rows):
-    """Combine rows, those of all positions, from the timestep ``row`` on."""
-    in_stride = load_i64(op, codes.OP_IN_STRIDE)
-    out_stride = load_i64(op, codes.OP_OUT_STRIDE)
+def _run_combining(c, op, x, out, first, n_rows):
+    """Combine rows, those of all positions, from the block's row ``first`` on."""
+    kind = load_i64(op, codes.OP_KIND)
     if kind == codes.COPY:
-        source = x + F32_BYTES * load_i64(op, codes.OP_SOURCE_COLUMN)
-        target = out + F32_BYTES * load_i64(op, codes.OP_COLUMN)
-        copy_rows(source, in_stride, target, out_stride, load_i64(op, codes.OP_IN_SIZE), rows)
+        source = behind(x, F32_BYTES * load_i64(op, codes.OP_SOURCE_COLUMN))
+        target = behind(out, F32_BYTES * load_i64(op, codes.OP_COLUMN))
+        copy_rows(source, target, load_i64(op, codes.OP_IN_SIZE), n_rows)
     elif kind == codes.COPY_FIRST_ROW:
-        first = x - F32_BYTES * load_i64(op, codes.OP_IN_STEP) * row
-        copy_rows(first, in_stride, out, out_stride, load_i64(op, codes.OP_IN_SIZE), rows)
+        source = value_rows(c, load_i64(op, codes.OP_IN), x.stride)
+        copy_rows(source, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
     else:
-        stride = load_i64(op, codes.OP_OTHER_STRIDE)
-        other = rows_at(c, load_i64(op, codes.OP_OTHER), stride * load_i64(op, codes.OP_POSITIONS), row)
+        size = load_i64(op, codes.OP_OUT_SIZE)
+        other = value_rows(c, load_i64(op, codes.OP_OTHER), load_i64(op, codes.OP_OTHER_STRIDE))
+        other = rows_from(other, first * load_i64(op, codes.OP_POSITIONS))
         if kind == codes.ADD:
-            add(x, in_stride, other, stride, out, out_stride, rows)
+            add(x, other, out, size, n_rows)
         else:
-            mul(x, in_stride, other, stride, out, out_stride, rows)
+            mul(x, other, out, size, n_rows)
 
 
 @kernel
-def _run_rowwise(c, op, kind, weights, x, out, rows):
-    size = load_i64(op, codes.OP_OUT_SIZE)
-    stride = load_i64(op, codes.OP_OUT_STRIDE)
-    if kind == codes.FUNCTION:
-        function(load_i64(op, codes.OP_FUNCTION), _parameters(c, op), x, out, stride, rows)
-    elif kind == codes.LAYER_NORM:
-        layer_norm(weights, load_f32(_parameters(c, op), 0), x, out, size, stride, rows)
-    elif kind == codes.BATCH_NORM:
-        batch_norm(weights, x, out, stride, rows)
-    elif kind == codes.PRELU:
-        prelu(weights, x, out, stride, rows)
-    elif kind == codes.SOFTMAX:
-        softmax(x, out, size, stride, rows)
-    elif kind == codes.FEATURE_MASK:
-        value = load_f32(_parameters(c, op), 0)
-        feature_mask(value, x, load_i64(op, codes.OP_IN_STRIDE), load_i64(op, codes.OP_IN_SIZE), out, stride, rows)
+def _copy_positions(op, x_timesteps, out_timesteps, n_rows):
+    """A vector to a grid, or back: copy the features at each position of each timestep."""
+    for row in range(n_rows):
+        x = Rows(row_at(x_timesteps, row), load_i64(op, codes.OP_IN_STRIDE))
+        out = Rows(row_at(out_timesteps, row), load_i64(op, codes.OP_OUT_STRIDE))
+        copy_rows(x, out, load_i64(op, codes.OP_IN_SIZE), load_i64(op, codes.OP_POSITIONS))
+
+
+@kernel
+def _run_on_tokens(c, op, first, spacing, out, n_rows):
+    """Look up the tokens of the call's timesteps ``first``, ``first + spacing``, and so on."""
+    port = port_slot(load_i64(op, codes.OP_INPUT))
+    timesteps = Rows(load_i64(c, port + codes.PORT_ADDRESS), I64_BYTES)
+    tokens = every(rows_from(timesteps, first), spacing)
+    if load_i64(op, codes.OP_KIND) == codes.EMBEDDING:
+        weights, vocabulary_size = _weights(c, op, codes.OP_WEIGHTS), load_i64(c, port + codes.PORT_SIZE)
+        table = Table(load_i64(op, codes.OP_FORMAT), weights, vocabulary_size, load_i64(op, codes.OP_OUT_SIZE))
+        embedding(table, tokens, out, n_rows)
     else:
-        log_softmax(x, out, size, stride, rows)
+        token_mask(load_i64(op, codes.OP_TOKEN), tokens, out, n_rows)
 
 
 @kernel
-def _parameters(c, op):
-    return load_i64(c, codes.CONTEXT_WEIGHTS) + F32_BYTES * load_i64(op, codes.OP_PARAMETERS)
+def _run_rowwise(c, op, x, out, n_rows):
+    kind = load_i64(op, codes.OP_KIND)
+    weights = _weights(c, op, codes.OP_WEIGHTS)
+    parameters = _weights(c, op, codes.OP_PARAMETERS)
+    size = load_i64(op, codes.OP_OUT_SIZE)
+    if kind == codes.FUNCTION:
+        in_all = n_rows * (out.stride // F32_BYTES)
+        function(load_i64(op, codes.OP_FUNCTION), parameters, x.address, out.address, in_all)
+    elif kind == codes.LAYER_NORM:
+        layer_norm(weights, load_f32(parameters, 0), x, out, size, n_rows)
+    elif kind == codes.RMS_NORM:
+        rms_norm(weights, load_f32(parameters, 0), x, out, size, n_rows)
+    elif kind == codes.BATCH_NORM:
+        batch_norm(weights, x, out, size, n_rows)
+    elif kind == codes.PRELU:
+        prelu(weights, x, out, size, n_rows)
+    elif kind == codes.SOFTMAX:
+        softmax(x, out, size, n_rows)
+    elif kind == codes.FEATURE_MASK:
+        feature_mask(load_f32(parameters, 0), x, load_i64(op, codes.OP_IN_SIZE), out, n_rows)
+    else:
+        log_softmax(x, out, size, n_rows)

@@ -2,18 +2,8 @@
 
 A *block* is some rows of features times some vectors of outputs, with all their sums in registers: a loop over the
 inputs loads a weight once for all rows, and a feature once for all vectors. How many of each is fixed when the kernels
-are compiled; `block_product` writes the loop, in LLVM's language, for every format of weights:
-
-=======  ==============================================================================================================
-format   the weights of a panel of ``v`` vectors of outputs and n inputs
-=======  ==============================================================================================================
-FLOAT32  for each input ``v`` vectors
-FLOAT16  the same in half the memory, converted (exactly) as they are read
-INT8     ``v`` vectors of scales, ``v`` vectors of corrections (int32), and for every four inputs ``v`` times the bytes
-         ``(16 outputs, 4 inputs)``
-INT4     the same for every eight inputs, in bytes ``(16 outputs, 4)`` of two weights each: that of the input ``j`` of
-         the eight in the lower half, that of ``4 + j`` in the upper one
-=======  ==============================================================================================================
+are compiled; `block_product` writes the loop, in LLVM's language, for every format of weights that
+`grurt.kernels.panels` describes.
 
 Every sum has one order: in floating point one fused multiply-add for each input, the inputs in order. Sums of bytes are
 exact integers, the same on every CPU, and join the floating-point sum with one fused multiply-add.
@@ -29,11 +19,9 @@ from numba.extending import intrinsic
 
 from grurt.kernels import codes, targets
 from grurt.kernels.narrow import read_float16
-from grurt.kernels.options import kernel
-from grurt.kernels.simd import F32_BYTES, f32x16
+from grurt.kernels.simd import f32x16
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
-
-VECTOR_BYTES = F32_BYTES * LANES
 
 RECORD_HEADER = VECTOR_BYTES
 """Bytes before the quantized features of a row, see `grurt.kernels.quantize`: they begin with the scale."""
@@ -46,24 +34,6 @@ _floats = ir.VectorType(_f32, LANES)
 _ints = ir.VectorType(_i32, LANES)
 _shorts = ir.VectorType(_i16, 2 * LANES)
 _products = ir.VectorType(_i32, 2 * LANES)
-
-
-@kernel
-def reads_records(weights_format):
-    """Whether the features are read as bytes, from the records of `grurt.kernels.quantize`."""
-    return weights_format >= codes.INT8
-
-
-@kernel
-def weights_bytes(weights_format, inputs, vectors):
-    """Bytes of the weights of a panel."""
-    if weights_format == codes.INT4:
-        return VECTOR_BYTES * vectors * (2 + (inputs + 7) // 8)
-    if weights_format == codes.INT8:
-        return VECTOR_BYTES * vectors * (2 + (inputs + 3) // 4)
-    if weights_format == codes.FLOAT16:
-        return VECTOR_BYTES // 2 * vectors * inputs
-    return VECTOR_BYTES * vectors * inputs
 
 
 class _Block:
@@ -85,38 +55,27 @@ def block_product(rows: int, panels: int, vectors: int) -> Any:
     sums_type = types.UniTuple(f32x16, rows * panels * vectors)
 
     @intrinsic
-    def add_product(
-        typingctx: Any,
-        weights_format: Any,
-        weights: Any,
-        panel_stride: Any,
-        x: Any,
-        x_stride: Any,
-        inputs: Any,
-        sums: Any,
-    ) -> Any:
+    def add_product(typingctx: Any, panels: Any, x: Any, sums: Any) -> Any:
         """``sums[row, output] + W[output, :] x[row, :]``: ``sums`` is a tuple of vectors, row by row, panel by panel.
 
-        ``weights`` is the address of the first panel's weights. ``x`` is the address of the first row's features, or,
-        for INT8 and INT4, of their record. Strides are in bytes.
+        W are `Panels`, and x `Rows` of features, or, for INT8 and INT4, of their records.
         """
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return cgutils.pack_array(builder, _product(builder, block, *args))
 
-        return sums_type(*[types.int64] * 6, sums_type), codegen
+        return sums_type(panels, x, sums_type), codegen
 
     return add_product
 
 
-def _product(
-    builder: Any, block: _Block, weights_format: Any, weights: Any, panel_stride: Any, x: Any, x_stride: Any, *rest: Any
-) -> list[Any]:
+def _product(builder: Any, block: _Block, panels: Any, x: Any, sums: Any) -> list[Any]:
     """Write a loop for each format of weights, one of which is taken; return the sums."""
-    inputs, sums = rest
+    weights_format, weights, panel_stride, inputs = cgutils.unpack_tuple(builder, panels)
+    first_row, x_stride = cgutils.unpack_tuple(builder, x)
     start = cgutils.unpack_tuple(builder, sums)
-    panels = [_at(builder, weights, panel_stride, i) for i in range(block.panels)]
-    rows = [_at(builder, x, x_stride, i) for i in range(block.rows)]
+    starts = [_at(builder, weights, panel_stride, i) for i in range(block.panels)]
+    rows = [_at(builder, first_row, x_stride, i) for i in range(block.rows)]
     results = [cgutils.alloca_once(builder, _floats) for _ in start]
     after = builder.append_basic_block("product")
     unknown = builder.append_basic_block("unknown_format")
@@ -125,7 +84,7 @@ def _product(
         case = builder.append_basic_block("format")
         switch.add_case(ir.Constant(_i64, code), case)
         builder.position_at_end(case)
-        for total, result in zip(write(builder, block, panels, rows, inputs, start), results, strict=True):
+        for total, result in zip(write(builder, block, starts, rows, inputs, start), results, strict=True):
             builder.store(total, result)
         builder.branch(after)
     builder.position_at_end(unknown)

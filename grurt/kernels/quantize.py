@@ -5,11 +5,12 @@ each: ``128 + round(x / scale)``. The scale makes the largest of them 127, so no
 away is at most half a 127th of the largest.
 """
 
-from numba import float32
+from numpy import float32
 
 from grurt.kernels.narrow import store_bytes
 from grurt.kernels.options import kernel
 from grurt.kernels.products import RECORD_HEADER
+from grurt.kernels.rows import row_at
 from grurt.kernels.simd import larger_magnitude, largest_magnitude, load, select_first, splat, store_f32
 from grurt.lanes import LANES
 
@@ -20,21 +21,20 @@ LEAST_STATE = 1.0
 
 
 @kernel
-def quantize_rows(x, x_stride, size, least, records, record_stride, rows):
-    """Write the record of each row of x ``(rows, size)``. Strides are in bytes.
+def quantize_rows(x, size, least, records, n_rows):
+    """Write the record of each row of x ``(n_rows, size)``.
 
     The scale is ``max(least, |x[0]|, |x[1]|, ...) / 127``; a NaN or an infinity makes it NaN, and with it
     every product.
     """
-    for _ in range(rows):
+    for row in range(n_rows):
+        x_row, record = row_at(x, row), row_at(records, row)
         largest = splat(least)
         for i in range(0, size, LANES):
-            largest = larger_magnitude(select_first(size - i, load(x, i), splat(least)), largest)
+            largest = larger_magnitude(select_first(size - i, load(x_row, i), splat(least)), largest)
         bound = largest_magnitude(largest)
         # The difference is 0, or NaN: bytes that stand for an infinity could be anything.
-        store_f32(records, 0, bound * float32(1 / 127) + (bound - bound))
+        store_f32(record, 0, bound * float32(1 / 127) + (bound - bound))
         factor = splat(float32(127.0) / bound)
         for i in range(0, size, LANES):
-            store_bytes(records + RECORD_HEADER + i, load(x, i) * factor)
-        x += x_stride
-        records += record_stride
+            store_bytes(record + RECORD_HEADER + i, load(x_row, i) * factor)

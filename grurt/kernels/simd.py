@@ -19,10 +19,8 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
-
-F32_BYTES = 4
-I64_BYTES = 8
 
 _f32 = ir.FloatType()
 _i32 = ir.IntType(32)

@@ -8,7 +8,8 @@ about as long as waking it would take, before it sleeps: see `grurt.runtime.team
 from grurt.kernels import codes
 from grurt.kernels.atomics import atomic_load, atomic_store, compare_and_swap, pause
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import I64_BYTES, load_i64, store_i64
+from grurt.kernels.simd import load_i64, store_i64
+from grurt.kernels.sizes import I64_BYTES
 
 
 @kernel

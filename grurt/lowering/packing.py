@@ -3,18 +3,24 @@
 What is packed is bytes, handed around as a flat float32 array that holds them.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Array, Bytes, Floats
 from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.lanes import LANES
 from grurt.network.vectors import padded
 
-Numbers = NDArray[np.float32 | np.float16 | np.int8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Array, Bytes, Floats
+
+Numbers: TypeAlias = "NDArray[np.float32 | np.float16 | np.int8]"
 
 
 _FORMATS = {
@@ -35,7 +41,7 @@ class Matrix:
     scale: Floats | None = None
     is_int4: bool = False
 
-    def rows(self, order: NDArray[np.intp]) -> "Matrix":
+    def rows(self, order: NDArray[np.intp]) -> Matrix:
         """Return the rows of these numbers, zeros where the number is negative."""
         scale = None if self.scale is None else _take(self.scale, order)
         return Matrix(_take(self.values, order), scale, self.is_int4)
@@ -69,8 +75,11 @@ def _pack_dense(weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> list[B
 
 def pack_gru(
     weight_ih: Matrix, weight_hh: Matrix, bias_ih: Floats, bias_hh: Floats, *, linear_before_reset: bool
-) -> Floats:
-    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.cell`: the projection, then the recurrence."""
+) -> tuple[Floats, int]:
+    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.cell`: the projection, then the recurrence.
+
+    Returns them, and the bytes before those of the recurrence.
+    """
     hidden_size = weight_hh.inputs
     bias = bias_ih.astype(np.float64) + bias_hh
     if linear_before_reset:
@@ -82,7 +91,7 @@ def pack_gru(
         recurrence = [np.concatenate([candidate_bias, _panels(weight_hh, units.reshape(len(units), -1))], axis=1)]
     else:
         recurrence = [_panels(weight_hh, units[:, :2].reshape(len(units), -1)), _panels(weight_hh, units[:, 2])]
-    return _floats([*projection, *recurrence])
+    return _floats([*projection, *recurrence]), sum(part.size for part in projection)
 
 
 def _gate_rows(hidden_size: int) -> NDArray[np.intp]:

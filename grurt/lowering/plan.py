@@ -1,24 +1,30 @@
 """What the kernels run: a model lowered to a table of operations and one buffer of packed weights."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Floats
-from grurt.lanes import LANES
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.network.vectors import padded
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def record_size(size: int) -> int:
-    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in float32."""
-    return LANES + padded(-(-size // 4))
+    from grurt.array_types import Floats
+
+
+def record_bytes(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
+    return VECTOR_BYTES + F32_BYTES * padded(-(-size // F32_BYTES))
 
 
 @dataclass(frozen=True)
 class PlanPort:
-    """A model input or output: its size, whether it is tokens, and where its value lies in scratch memory."""
+    """A model input or output: its size, whether it is tokens, and where in scratch memory its value lies, in bytes."""
 
     name: str
     size: int
@@ -31,7 +37,7 @@ class PlanPort:
 
 @dataclass(frozen=True)
 class PlanState:
-    """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` numbers, ``stride`` apart."""
+    """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` float32, ``stride`` apart."""
 
     offset: int
     rows: int
@@ -43,19 +49,16 @@ class PlanState:
 
 @dataclass(frozen=True)
 class Plan:
-    """A lowered model. Immutable, and shared by all its streams.
-
-    Offsets and strides are in float32; `grurt.kernels.codes` describes the tables.
-    """
+    """A lowered model. Immutable, and shared by all its streams."""
 
     operations: NDArray[np.int64]
-    """``(n_operations, OP_SLOTS)``."""
+    """``(n_operations, OP_SLOTS)``: see `grurt.kernels.codes`."""
     weights: Floats
     """All packed weights, read-only, starting on a cache line."""
     initial_state: Floats
     """The state buffer before the first timestep, read-only."""
     row_size: int
-    """Scratch memory for one row of every value."""
+    """Scratch memory for one timestep of every value, in float32."""
     inputs: tuple[PlanPort, ...]
     outputs: tuple[PlanPort, ...]
     states: Mapping[str, PlanState]

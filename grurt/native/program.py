@@ -102,7 +102,7 @@ class _Program:
             codes.CONTEXT_REFUSE_NONFINITE: 1,
             codes.CONTEXT_N_INPUTS: len(plan.inputs),
             codes.CONTEXT_N_OUTPUTS: len(plan.outputs),
-            codes.CONTEXT_STATE_SIZE: plan.initial_state.size,
+            codes.CONTEXT_STATE_STRIDE: plan.initial_state.nbytes,
             codes.CONTEXT_N_SLOTS: 1,
         }
         for index, port in enumerate(plan.inputs + plan.outputs):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.errors import InputShapeError
 from grurt.network.signature import AnyPort, Axis, LengthsPort, Port, StatePort, ValuePort
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.network.value import Value
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from grurt.digests import blake2b
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SIZE = 16
 

@@ -11,7 +11,6 @@ from weakref import ref
 import msgspec
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.costs import state_shapes
 from grurt.network.fingerprint import fingerprint
@@ -33,6 +32,8 @@ from grurt.network.values import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from grurt.array_types import Array
 
 T = TypeVar("T")
 

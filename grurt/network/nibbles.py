@@ -1,9 +1,15 @@
 """Matrices of numbers from -8 to 7, two to a byte."""
 
-import numpy as np
-from numpy.typing import NDArray
+from __future__ import annotations
 
-from grurt.array_types import Bytes
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Bytes
 
 
 def packed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,13 +2,8 @@
 
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
-======== ======= ==============================================================
-kept     version can also say
-======== ======= ==============================================================
-file     1       everything but what stands below
-file     2       layers of the kind ``rms_norm``
-snapshot 1       states in float32
-======== ======= ==============================================================
+What a file needs, its layers say: `Layer.file_version`. A snapshot holds states in float32, and is of the one version
+that there is.
 """
 
 from __future__ import annotations

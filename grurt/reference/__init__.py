@@ -9,7 +9,7 @@ Examples
 >>> from grurt import reference
 >>> from grurt.demo import load_model, load_recordings
 >>> model, samples = load_model(), load_recordings().samples[0]
->>> expected = reference.step_outputs(model, {"x": samples})["probabilities"]
+>>> expected = reference.step_outputs(model, {"samples": samples})["probabilities"]
 >>> float(np.abs(model.stream().run(samples) - expected).max()) < 1e-6
 True
 """

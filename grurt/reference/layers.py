@@ -100,6 +100,11 @@ def layer_norm(layer: layers.LayerNorm, weights: Weights, x: Doubles) -> Doubles
     return centred / np.sqrt(variance + layer.epsilon) * weights.get("weight", 1.0) + weights.get("bias", 0.0)
 
 
+def rms_norm(layer: layers.RMSNorm, weights: Weights, x: Doubles) -> Doubles:
+    mean_square = (x**2).mean(axis=-1, keepdims=True)
+    return x / np.sqrt(mean_square + layer.epsilon) * weights.get("weight", 1.0)
+
+
 def batch_norm(layer: layers.BatchNorm, weights: Weights, x: Doubles) -> Doubles:
     normalized = (x - weights["mean"]) / np.sqrt(weights["variance"] + layer.epsilon)
     return normalized * weights["weight"] + weights["bias"]
@@ -150,6 +155,7 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.Embedding: embedding,
     layers.LayerNorm: layer_norm,
     layers.BatchNorm: batch_norm,
+    layers.RMSNorm: rms_norm,
     layers.Conv1d: lambda layer, weights, xs: conv1d(layer, weights, xs, np.zeros((0, layer.input_size)))[0],
     layers.Add: add,
     layers.Mul: mul,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from grurt.array_types import Array, Floats
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from grurt.array_types import Array, Floats
 
 
 def features(where: str, x: ArrayLike) -> Floats:

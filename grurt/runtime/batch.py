@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from grurt.array_types import Array, Floats
 from grurt.errors import InputShapeError, InputValueError
 from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
@@ -18,6 +16,9 @@ from grurt.runtime.context import Context, refuses
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from grurt.array_types import Array, Floats
     from grurt.lowering.plan import PlanPort
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite

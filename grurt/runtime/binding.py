@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from grurt.array_types import Array, Floats
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.plan import Plan, PlanPort
 from grurt.runtime import arrays
 
-Inputs = ArrayLike | Mapping[str, ArrayLike]
-Outputs = Floats | Any
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from grurt.array_types import Array, Floats
+
+Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
+Outputs: TypeAlias = "Floats | Any"
 """A model's only output, or a dict of several by name. ``Any`` spares those who know which a cast at every call."""
 
 Lead = tuple[int | str, ...]

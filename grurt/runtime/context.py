@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from grurt.array_types import Array, Floats
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
 from grurt.kernels import codes, fields
 from grurt.lowering.lower import plan_of
@@ -18,6 +16,9 @@ from grurt.runtime.engine import entry_point
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Array, Floats
     from grurt.network.network import Network
 
 Nonfinite = Literal["refuse", "propagate"]
@@ -82,7 +83,7 @@ class Context:
         self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
         self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
         self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
-        self.array[codes.CONTEXT_STATE_SIZE] = plan.initial_state.size
+        self.array[codes.CONTEXT_STATE_STRIDE] = plan.initial_state.nbytes
         self.array[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
         self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)

@@ -6,14 +6,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grurt.errors import EngineError
 
-Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Advance: TypeAlias = "Callable[[NDArray[np.int64], Any, Any, Any], int]"
 """`grurt.kernels.entry.advance`, compiled."""
 
 _lock = threading.Lock()

@@ -6,12 +6,10 @@ import operator
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, starmap
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from grurt.array_types import Array, Floats
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
 from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
@@ -22,10 +20,13 @@ from grurt.runtime.states import States, check_states
 from grurt.runtime.team import Team
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from grurt.array_types import Array, Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
 
-Ids = Sequence[Hashable] | NDArray[np.integer[Any]] | Any
+Ids: TypeAlias = "Sequence[Hashable] | NDArray[np.integer[Any]] | Any"
 T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)

@@ -7,9 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from grurt.array_types import Array
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.lower import plan_of
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
@@ -21,6 +19,9 @@ from grurt.runtime.batch import Batch
 from grurt.runtime.tails import fill_tails
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from grurt.array_types import Array
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
 

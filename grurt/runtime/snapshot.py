@@ -12,14 +12,19 @@ All numbers are little-endian::
     checksum      16 bytes  BLAKE2b of everything before it
 """
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from grurt.array_types import Floats
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
+
+if TYPE_CHECKING:
+    from grurt.array_types import Floats
 
 _MAGIC = b"GRURTSN\0"
 _VERSION = 1
@@ -27,7 +32,7 @@ _HEADER = struct.Struct("<8sH6s16sQ")
 _RESERVED = bytes(6)
 _CHECKSUM_SIZE = 16
 
-States = Mapping[str, Floats]
+States: TypeAlias = "Mapping[str, Floats]"
 
 
 def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from grurt.array_types import Floats
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.runtime import arrays
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from grurt.array_types import Floats
 
 
 class States:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from grurt.array_types import Floats
 from grurt.errors import InputTypeError
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
@@ -20,6 +19,7 @@ from grurt.runtime.states import States, check_states
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from grurt.array_types import Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
 

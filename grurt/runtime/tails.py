@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.layers.base import weights_of
 from grurt.network.network import once_per_network
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.network.network import Network
 
-Run = Callable[["Network", Mapping[str, Array]], Mapping[str, Array]]
+Run: TypeAlias = "Callable[[Network, Mapping[str, Array]], Mapping[str, Array]]"
 
 
 def fill_tails(

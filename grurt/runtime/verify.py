@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
 from grurt.network.signature import LengthsPort, StatePort
@@ -17,6 +16,7 @@ from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.network.network import Network
     from grurt.network.reference_run import ReferenceRun
 

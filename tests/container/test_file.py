@@ -24,7 +24,7 @@ from safetensors.numpy import load as decode_safetensors
 from safetensors.numpy import save as encode_safetensors
 
 import grurt
-from grurt.container.writing import save
+from grurt.container.writing import encode, save
 from grurt.errors import GrurtError, ModelFileError
 from grurt.loading import read
 from grurt.network.versions import FILE_VERSION
@@ -488,3 +488,22 @@ def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
         save(small_model(), tmp_path / "missing" / "model.grurt")
     assert caught.value.filename == str(tmp_path / "missing" / "model.grurt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_of_the_lowest_version_that_has_its_layers(path: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    newer = models.layer_model(grurt.RMSNorm(name="norm", size=3), rng=rng)
+    newer.save(tmp_path / "newer.grurt")
+    assert [version_of(small_model()), version_of(newer)] == [1, 2]
+    assert read(tmp_path / "newer.grurt").fingerprint == newer.fingerprint
+    content = (tmp_path / "newer.grurt").read_bytes()
+    path.write_bytes(rewritten(content, lambda h: h.update(version=1)))
+    with pytest.raises(ModelFileError, match=r"is damaged: format version 1 does not have all of its layers$"):
+        read(path)
+
+
+def version_of(model: grurt.Model) -> int:
+    """Return the version that is written in a model's file."""
+    content = encode(model)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return int(json.loads(header["__metadata__"]["grurt"])["version"])

@@ -13,6 +13,7 @@ from paths import ROOT
 
 from grurt.loading import read
 from grurt.network.layers import AnyLayer, Layer
+from grurt.network.versions import FILE_VERSION
 
 DOCUMENT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -23,6 +24,14 @@ def test_the_file_by_hand_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     exec(compile(code, "docs/format.md", "exec"), {})
     model = read("sum.grurt")
     np.testing.assert_array_equal(model.run(np.float32([[1, 2], [3, 4]])), [[3], [7]])
+
+
+def test_the_versions_are_those_of_the_layers() -> None:
+    table = dict(re.findall(r"^\| (\d) \| (.*?) \|$", DOCUMENT, re.MULTILINE))
+    assert [int(version) for version in table] == list(range(1, FILE_VERSION + 1))
+    later = {layer.__struct_config__.tag: layer.file_version for layer in get_args(AnyLayer) if layer.file_version > 1}
+    documented = {kind: int(version) for version, kinds in table.items() for kind in re.findall(r"`(\w+)`", kinds)}
+    assert documented == later
 
 
 def test_the_table_lists_every_kind_and_field() -> None:

@@ -1,7 +1,7 @@
 """Model files that must stay readable, and keep their meaning.
 
-``python tests/helpers/golden_files.py`` writes ``tests/data/grurt/*.grurt``: to be done again only when the format gets
-a new version, beside the files of the old one; before the first release, also when it changes on purpose.
+``python tests/helpers/golden_files.py`` writes those of ``tests/data/grurt/*.grurt`` that are not there: a new version
+of the format gets files of its own, beside those of the old one, which are never written again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from paths import DATA
 
 import grurt
 from grurt import reference
+from grurt.network.versions import file_version
 
 FOLDER = DATA / "grurt"
 
@@ -30,7 +31,18 @@ def golden_models() -> dict[str, grurt.Model]:
     plain["encoder_decoder"] = encoder_decoder(np.random.default_rng(8))
     formats: tuple[Any, ...] = ("float16", "int8", "int4")
     narrow = {f"random{i}_{weights}": plain[f"random{i}"].quantize(weights) for i in (0, 5) for weights in formats}
-    return plain | narrow
+    return plain | narrow | {"version2": version_2(np.random.default_rng(10))}
+
+
+def version_2(rng: np.random.Generator) -> grurt.Model:
+    """Return a model of the layers that came with version 2 of the format."""
+    return models.layer_model(
+        grurt.RMSNorm(name="norm", size=5, epsilon=1e-3),
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.RMSNorm(name="plain", size=6, weight=False),
+        rng=rng,
+        inputs=(grurt.Input("x", 5),),
+    )
 
 
 def with_answers(model: grurt.Model) -> grurt.Model:
@@ -46,11 +58,12 @@ def with_answers(model: grurt.Model) -> grurt.Model:
         answers, by = {name: y[np.newaxis].astype(np.float32) for name, y in found.items()}, "the reference"
     return grurt.Model(
         **{name: getattr(model, name) for name in ("inputs", "layers", "outputs", "weights", "signature")},
-        source=grurt.Source(format="tests", notes=("of format version 1",)),
+        source=grurt.Source(format="tests", notes=(f"of format version {file_version(model.layers)}",)),
         reference_run=grurt.ReferenceRun(batch, answers, by),
     )
 
 
 if __name__ == "__main__":
     for name, model in golden_models().items():
-        with_answers(model).save(FOLDER / f"{name}.grurt")
+        if not (path := FOLDER / f"{name}.grurt").exists():
+            with_answers(model).save(path)

@@ -62,7 +62,7 @@ def _random_weight(kind: str, name: str, shape: tuple[int, ...], rng: np.random.
         array = rng.uniform(0.3, 2.0, shape)
     elif name == "initial_state":
         array = rng.uniform(-0.9, 0.9, shape)
-    elif kind in ("layer_norm", "batch_norm") and name == "weight":
+    elif kind.endswith("_norm") and name == "weight":
         array = rng.uniform(0.5, 1.5, shape)
     elif len(shape) > 1 and kind != "embedding":
         fan_in = int(np.prod(shape[1:]))
@@ -215,6 +215,7 @@ class _RandomGraph:
                 "linear",
                 "layer_norm",
                 "batch_norm",
+                "rms_norm",
                 "conv1d",
                 "add",
                 "mul",
@@ -242,6 +243,8 @@ class _RandomGraph:
                 )
             case "batch_norm":
                 return grurt.BatchNorm(name=name, inputs=inputs, size=size)
+            case "rms_norm":
+                return grurt.RMSNorm(name=name, inputs=inputs, size=size, epsilon=1e-3, weight=self._coin())
             case "conv1d":
                 return self._conv1d(name, inputs, size)
             case "add":

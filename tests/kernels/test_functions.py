@@ -16,8 +16,9 @@ import torch
 from numba import njit
 
 from grurt.kernels import codes, functions, normalize
+from grurt.kernels.elementwise import function as function_kernel
 from grurt.kernels.options import OPTIONS
-from grurt.kernels.rows import function as function_kernel
+from grurt.kernels.rows import Rows
 from grurt.kernels.simd import LANES, load, store
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -117,7 +118,7 @@ def apply(name: str, x: Array) -> Array:
     padded[: x.size] = x
     out = np.empty_like(padded)
     floats = np.array(case.parameters, np.float32)
-    _kernel(case.code, floats.ctypes.data, padded.ctypes.data, out.ctypes.data, padded.size, 1)
+    _kernel(case.code, floats.ctypes.data, padded.ctypes.data, out.ctypes.data, padded.size)
     return out[: x.size]
 
 
@@ -260,7 +261,7 @@ def apply_to_rows(kernel: Any, x: Array) -> Array:
     padded = np.full((rows, stride), 7.0, np.float32)
     padded[:, :size] = x
     out = np.empty_like(padded)
-    kernel(padded.ctypes.data, out.ctypes.data, size, stride, rows)
+    kernel(Rows(padded.ctypes.data, 4 * stride), Rows(out.ctypes.data, 4 * stride), size, rows)
     return out[:, :size]
 
 

@@ -124,6 +124,13 @@ def test_layer_norm(size: int, weight: bool, bias: bool) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weight", [True, False])
+def test_rms_norm(size: int, weight: bool) -> None:
+    rng = seeded(size)
+    assert_agrees(models.layer_model(grurt.RMSNorm(name="norm", size=size, epsilon=1e-3, weight=weight), rng=rng), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_batch_norm(size: int) -> None:
     rng = seeded(size)
     assert_agrees(models.layer_model(grurt.BatchNorm(name="norm", size=size), rng=rng), rng)

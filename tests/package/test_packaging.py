@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -25,15 +26,24 @@ def run(*command: str | Path, cwd: Path) -> str:
     return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
+def check_out(target: Path, *, links: bool = True) -> Path:
+    """Copy what a checkout has; without links, a file that holds the link's text, as Git for Windows writes it."""
+    tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT).split("\0")
+    for name in filter(None, tracked):
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            text = (ROOT / name).readlink()
+            copy.symlink_to(text) if links else copy.write_text(str(text))
+        elif (ROOT / name).is_file():
+            copy.write_bytes((ROOT / name).read_bytes())
+    return target
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT).split("\0")
-    for name in filter(None, tracked):
-        if (ROOT / name).is_file() or (ROOT / name).is_symlink():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name, follow_symlinks=False)
+    source = check_out(folder / "source")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source, cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
@@ -74,3 +84,50 @@ def test_editable_install_works(tmp_path: Path) -> None:
     grurt_file, converters_file, _ = output.split()
     assert Path(grurt_file).parent.name == "grurt"
     assert Path(converters_file).parent.name == "converters"
+
+
+def test_a_source_distribution_holds_the_converters_as_files(wheel: Path, tmp_path: Path) -> None:
+    source = check_out(tmp_path / "source")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, source, cwd=tmp_path)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    assert members["grurt/converters/convert.py"].isfile()
+    assert not [name for name, member in members.items() if member.issym() or member.islnk()]
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, unpacked, cwd=tmp_path)
+    (rebuilt,) = tmp_path.glob("*.whl")
+    assert zipfile.ZipFile(rebuilt).namelist() == zipfile.ZipFile(wheel).namelist()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-c", "import grurt.converters"),
+        ("-m", "grurt", "convert", "model.onnx", "-o", "model.grurt"),
+        ("setup.py", "--version"),
+    ],
+    ids=["import", "convert", "build"],
+)
+def test_where_links_are_not_checked_out_that_is_said(tmp_path: Path, command: tuple[str, ...]) -> None:
+    checkout = check_out(tmp_path / "checkout", links=False)
+    (checkout / "model.onnx").touch()
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    result = subprocess.run(
+        [sys.executable, *command], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode != 0
+    assert "expected a link to the folder converters/, but this checkout has none" in result.stderr
+    assert "git config core.symlinks true" in result.stderr
+
+
+@pytest.mark.parametrize("module", ["grurt.converters", "grurt"])
+def test_a_checkout_works_without_an_install(tmp_path: Path, module: str) -> None:
+    checkout = check_out(tmp_path / "checkout")
+    code = f"import {module} as module; print(module.__file__); from grurt.converters import convert"
+    environment = {**os.environ, "PYTHONPATH": ""}
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert output == f"{checkout.joinpath(*module.split('.'))}/__init__.py\n"

@@ -180,6 +180,17 @@ def test_layer_norm_is_that_of_torch() -> None:
     np.testing.assert_allclose(answer(plain, xs), expected, rtol=0, atol=1e-12)
 
 
+def test_rms_norm_is_that_of_torch() -> None:
+    rng = np.random.default_rng(28)
+    model = models.layer_model(grurt.RMSNorm(name="norm", size=6, epsilon=1e-3), rng=rng)
+    xs = rng.normal(size=(6, 6)) + 3
+    expected = torch_answer(torch.nn.RMSNorm(6, eps=1e-3), model, "norm", xs)
+    np.testing.assert_allclose(answer(model, xs), expected, rtol=0, atol=1e-12)
+    plain = models.layer_model(grurt.RMSNorm(name="norm", size=6, weight=False), rng=rng)
+    expected = torch_answer(torch.nn.RMSNorm(6, eps=1e-5, elementwise_affine=False), plain, "norm", xs)
+    np.testing.assert_allclose(answer(plain, xs), expected, rtol=0, atol=1e-12)
+
+
 def test_batch_norm_is_that_of_torch() -> None:
     rng = np.random.default_rng(9)
     model = models.layer_model(grurt.BatchNorm(name="norm", size=6, epsilon=1e-3), rng=rng)

@@ -1,10 +1,11 @@
 """Normalizations of the features of a timestep."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from grurt.network.layers.base import Shape, SizedLayer, with_bias
 
-__all__ = ["BatchNorm", "LayerNorm"]
+__all__ = ["BatchNorm", "LayerNorm", "RMSNorm"]
 
 
 class LayerNorm(SizedLayer, frozen=True, kw_only=True):
@@ -31,3 +32,18 @@ class BatchNorm(SizedLayer, frozen=True, kw_only=True):
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         return dict.fromkeys(("mean", "variance", "weight", "bias"), (self.size,))
+
+
+class RMSNorm(SizedLayer, frozen=True, kw_only=True, tag="rms_norm"):
+    """``x / sqrt(mean(x * x) + epsilon) * weight``, over the features of a timestep (Zhang and Sennrich 2019).
+
+    ``weight (size,)`` is optional. It is ONNX ``RMSNormalization``, PyTorch ``nn.RMSNorm``, Keras ``RMSNormalization``.
+    """
+
+    file_version: ClassVar[int] = 2
+
+    epsilon: float = 1e-5
+    weight: bool = True
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return {"weight": (self.size,)} if self.weight else {}

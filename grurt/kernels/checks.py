@@ -1,42 +1,10 @@
-"""Inputs and outputs of a call: checked before anything is computed, read into scratch memory, and written."""
+"""Whether a call can be computed: looked at before anything is."""
 
 from grurt.kernels import codes
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import (
-    copy_rows,
-    read_rows,
-)
-from grurt.kernels.simd import (
-    F32_BYTES,
-    load,
-    load_f32,
-    load_i64,
-    splat,
-    store_i64,
-    sum_lanes,
-)
+from grurt.kernels.simd import load, load_f32, load_i64, splat, store_i64, sum_lanes
+from grurt.kernels.tables import port_slot, timesteps_of_call
 from grurt.lanes import LANES
-
-
-@kernel
-def port_slot(index):
-    """Slot of the context where a port begins: inputs come first, then outputs."""
-    return codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
-
-
-@kernel
-def rows_at(c, offset, stride, row):
-    """Address of a row of the value at an offset in scratch memory."""
-    capacity = load_i64(c, codes.CONTEXT_CAPACITY)
-    return load_i64(c, codes.CONTEXT_SCRATCH) + F32_BYTES * (capacity * offset + stride * row)
-
-
-@kernel
-def timesteps_of_call(c):
-    """How many timesteps a call has, those of all its streams."""
-    if load_i64(c, codes.CONTEXT_STREAMS):
-        return load_i64(c, codes.CONTEXT_N_STEPS) * load_i64(c, codes.CONTEXT_N_STREAMS)
-    return load_i64(c, codes.CONTEXT_N_STEPS)
 
 
 @kernel
@@ -116,35 +84,3 @@ def _first_nonfinite(x, count):
         if xi - xi != 0.0:
             return i
     return -1
-
-
-@kernel
-def read_inputs(c, first, step, rows):
-    """Copy rows of the feature inputs to scratch memory, where they are padded to whole vectors."""
-    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
-        port = port_slot(i)
-        if not load_i64(c, port + codes.PORT_IS_TOKENS):
-            size = load_i64(c, port + codes.PORT_SIZE)
-            stride = load_i64(c, port + codes.PORT_STRIDE)
-            source = load_i64(c, port + codes.PORT_ADDRESS) + F32_BYTES * size * first
-            read_rows(source, size * step, rows_at(c, load_i64(c, port + codes.PORT_VALUE), 0, 0), stride, size, rows)
-
-
-@kernel
-def write_outputs(c, first, step, rows, ends_sequence, streams):
-    """Copy rows of the outputs from scratch memory; of one that is wanted once, the last row of a whole sequence."""
-    n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
-    for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
-        port = port_slot(i)
-        size = load_i64(c, port + codes.PORT_SIZE)
-        stride = load_i64(c, port + codes.PORT_STRIDE)
-        value = load_i64(c, port + codes.PORT_VALUE)
-        target = load_i64(c, port + codes.PORT_ADDRESS)
-        if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
-            if ends_sequence and streams:
-                row = first // step
-                copy_rows(rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * row, size, size, rows)
-            elif ends_sequence:
-                copy_rows(rows_at(c, value, stride, rows - 1), stride, target, size, size, 1)
-        else:
-            copy_rows(rows_at(c, value, 0, 0), stride, target + F32_BYTES * size * first, size * step, size, rows)

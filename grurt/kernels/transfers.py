@@ -1,0 +1,52 @@
+"""The way of a block's rows from the caller's inputs into scratch memory, and from there into its outputs."""
+
+from grurt.kernels import codes
+from grurt.kernels.options import kernel
+from grurt.kernels.rows import Rows, copy_rows, every, read_rows, rows_from
+from grurt.kernels.simd import load_i64
+from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.tables import port_slot, value_rows
+
+
+@kernel
+def read_inputs(c, block):
+    """Copy a block's rows of the feature inputs to scratch memory, where they are padded to whole vectors."""
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
+        port = port_slot(i)
+        if not load_i64(c, port + codes.PORT_IS_TOKENS):
+            size = load_i64(c, port + codes.PORT_SIZE)
+            read_rows(_callers_rows(c, port, block), _value(c, port), size, block.n_rows)
+
+
+@kernel
+def write_outputs(c, block):
+    """Copy a block's rows of the outputs from scratch memory.
+
+    Of an output that is wanted once, that is the last row of a whole sequence.
+    """
+    n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
+    for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+        port = port_slot(i)
+        size = load_i64(c, port + codes.PORT_SIZE)
+        value = _value(c, port)
+        if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+            whole = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * size)
+            if block.ends_sequence and block.streams:
+                copy_rows(value, rows_from(whole, block.first // block.spacing), size, block.n_rows)
+            elif block.ends_sequence:
+                copy_rows(rows_from(value, block.n_rows - 1), whole, size, 1)
+        else:
+            copy_rows(value, _callers_rows(c, port, block), size, block.n_rows)
+
+
+@kernel
+def _callers_rows(c, port, block):
+    """A block's rows in the caller's memory: contiguous timesteps, of which it may be every so many."""
+    timesteps = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * load_i64(c, port + codes.PORT_SIZE))
+    return every(rows_from(timesteps, block.first), block.spacing)
+
+
+@kernel
+def _value(c, port):
+    """A port's rows in scratch memory."""
+    return value_rows(c, load_i64(c, port + codes.PORT_VALUE), load_i64(c, port + codes.PORT_STRIDE))

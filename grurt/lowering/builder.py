@@ -1,0 +1,140 @@
+"""Puts a plan together: memory for values and states, packed weights, the table of operations."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grurt.kernels import codes
+from grurt.kernels.sizes import F32_BYTES
+from grurt.lowering.packing import Matrix
+from grurt.lowering.plan import Plan, PlanPort, PlanState, aligned_zeros
+from grurt.network.layers import Layer, MatrixLayer
+from grurt.network.network import Network
+from grurt.network.nibbles import unpack_nibbles
+from grurt.network.vectors import padded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Floats
+
+_CACHE_LINE = 16
+
+
+class PlanBuilder:
+    """A plan in the making: what is reserved and packed so far, and the operations."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._operations: list[dict[int, int]] = []
+        self._weights: list[Floats] = []
+        self._weights_size = 0
+        self._row_bytes = 0
+        self.offsets: dict[str, int] = {}
+        self._states: dict[str, PlanState] = {}
+        self._initial_state: list[Floats] = []
+        self._state_size = 0
+
+    def plan(self) -> Plan:
+        """Return the plan, when all layers are lowered."""
+        weights = aligned_zeros(self._weights_size)
+        weights[:] = np.concatenate([*self._weights, np.zeros(0, np.float32)])
+        initial_state = np.concatenate([*self._initial_state, np.zeros(0, np.float32)])
+        operations = np.zeros((len(self._operations), codes.OP_SLOTS), np.int64)
+        for row, operation in zip(operations, self._operations, strict=True):
+            row[list(operation)] = list(operation.values())
+        for array in (weights, initial_state, operations):
+            array.flags.writeable = False
+        return Plan(
+            operations=operations,
+            weights=weights,
+            initial_state=initial_state,
+            row_size=self._row_bytes // F32_BYTES,
+            inputs=tuple(self._port(port.name, port.name) for port in self.network.inputs),
+            outputs=tuple(self._port(output.name, output.value) for output in self.network.outputs),
+            states=MappingProxyType(self._states),
+        )
+
+    def _port(self, name: str, value: str) -> PlanPort:
+        info = self.network.values[value]
+        return PlanPort(
+            name=name,
+            size=info.size,
+            tokens=info.tokens,
+            offset=self.offsets.get(value, 0),
+            stride=0 if info.tokens else self.stride(value),
+            single=not info.per_step,
+        )
+
+    def stride(self, value: str) -> int:
+        """Return the bytes of a row of a value, which is padded to whole vectors."""
+        return F32_BYTES * padded(self.network.values[value].size)
+
+    def timestep_stride(self, value: str) -> int:
+        """Return what a timestep of a value takes: the rows of all its positions."""
+        return self.network.values[value].positions * self.stride(value)
+
+    def reserve(self, timestep_stride: int) -> int:
+        """Reserve scratch memory for a value, and return its offset."""
+        offset = self._row_bytes
+        self._row_bytes += timestep_stride
+        return offset
+
+    def weight(self, layer: Layer, name: str) -> Floats:
+        """Return a weight of a layer."""
+        return self.network.weights[f"{layer.name}.{name}"]
+
+    def matrix(self, layer: MatrixLayer, name: str, inputs: int = 0) -> Matrix:
+        """Return a matrix; the number of its inputs is needed for int4, which is unpacked."""
+        values = self.network.weights[f"{layer.name}.{name}"]
+        scale = self.network.weights.get(f"{layer.name}.{name}_scale")
+        if layer.weight_format == "int4":
+            return Matrix(unpack_nibbles(values, inputs), scale, is_int4=True)
+        return Matrix(values, scale)
+
+    def bias(self, layer: Layer, name: str, size: int) -> Floats:
+        """Return a bias, or zeros where the layer has none."""
+        return self.network.weights.get(f"{layer.name}.{name}", np.zeros(size, np.float32))
+
+    def add_weights(self, packed: NDArray[np.floating[Any]]) -> int:
+        """Add packed weights at the next cache line, and return their offset."""
+        offset = F32_BYTES * self._weights_size
+        filled = np.zeros(-(-packed.size // _CACHE_LINE) * _CACHE_LINE, np.float32)
+        filled[: packed.size] = packed
+        self._weights.append(filled)
+        self._weights_size += filled.size
+        return offset
+
+    def add_state(self, name: str, rows: int, size: int, initial: Floats | None, *, is_ring: bool) -> int:
+        """Reserve a layer's state, and return its offset."""
+        stride = padded(size)
+        buffer = np.zeros((rows, stride), np.float32)
+        if initial is not None:
+            buffer[:, :size] = initial
+        self._states[name] = PlanState(self._state_size, rows, size, stride, is_ring)
+        self._initial_state.append(buffer.ravel())
+        self._state_size += buffer.size
+        return F32_BYTES * self._states[name].offset
+
+    def add_operation(self, kind: int, layer: Layer, source: str | None, slots: dict[int, int]) -> None:
+        """Add an operation that reads the value ``source`` and writes the value of ``layer``."""
+        operation = {
+            codes.OP_KIND: kind,
+            codes.OP_SINGLE: int(not self.network.values[layer.name].per_step),
+            codes.OP_OUT: self.offsets[layer.name],
+            codes.OP_OUT_STRIDE: self.stride(layer.name),
+            codes.OP_OUT_TIMESTEP_STRIDE: self.timestep_stride(layer.name),
+            codes.OP_OUT_SIZE: self.network.values[layer.name].size,
+            codes.OP_POSITIONS: self.network.values[layer.name].positions,
+        }
+        if source is not None:
+            operation |= {
+                codes.OP_IN: self.offsets[source],
+                codes.OP_IN_STRIDE: self.stride(source),
+                codes.OP_IN_TIMESTEP_STRIDE: self.timestep_stride(source),
+                codes.OP_IN_SIZE: self.network.values[source].size,
+            }
+        self._operations.append(operation | slots)

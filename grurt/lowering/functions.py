@@ -1,0 +1,38 @@
+"""Activation functions as the kernels know them."""
+
+from grurt.kernels import codes
+from grurt.network import functions as fn
+
+
+def function_code(function: fn.Function) -> tuple[int, float, float]:
+    """Return a function's code in `codes`, and its two parameters."""
+    match function:
+        case fn.Relu():
+            return codes.RELU, 0.0, 0.0
+        case fn.LeakyRelu(negative_slope):
+            return codes.LEAKY_RELU, negative_slope, 0.0
+        case fn.ThresholdedRelu(threshold):
+            return codes.THRESHOLDED_RELU, threshold, 0.0
+        case fn.Elu(alpha):
+            return codes.ELU, alpha, 0.0
+        case fn.Gelu("none"):
+            return codes.GELU, 0.0, 0.0
+        case fn.Gelu():
+            return codes.GELU_TANH, 0.0, 0.0
+        case fn.Sigmoid():
+            return codes.SIGMOID, 0.0, 0.0
+        case fn.HardSigmoid(slope, offset):
+            return codes.HARD_SIGMOID, slope, offset
+        case fn.Tanh():
+            return codes.TANH, 0.0, 0.0
+        case fn.ScaledTanh(alpha, beta):
+            return codes.SCALED_TANH, alpha, beta
+        case fn.Softsign():
+            return codes.SOFTSIGN, 0.0, 0.0
+        case fn.Softplus():
+            return codes.SOFTPLUS, 0.0, 0.0
+        case fn.Affine(scale, offset):
+            return codes.AFFINE, scale, offset
+        case fn.Clip(minimum, maximum):
+            return codes.CLIP, minimum, maximum
+    raise NotImplementedError(f"no kernel for the function {function!r}")

@@ -1,0 +1,122 @@
+"""A network: data that never change, and changed ones that share what has not changed."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+import models
+import numpy as np
+import pytest
+
+import grurt
+from grurt import reference
+from grurt.lowering.lower import plan_of
+from grurt.network import values
+from grurt.network.network import Network, once_per_network
+
+
+@pytest.fixture
+def network() -> Network:
+    model = models.gru_model(3, 5, np.random.default_rng(11), output_size=2)
+    return Network(layers=model.layers, weights=model.weights)
+
+
+def test_a_changed_network_shares_the_arrays(network: Network) -> None:
+    changed = network.replaced(outputs=[grurt.Output("state", "gru0")], signature=None)
+    assert isinstance(changed, Network)
+    assert [output.name for output in changed.outputs] == ["state"]
+    assert all(changed.weights[name] is array for name, array in network.weights.items())
+    assert [output.name for output in network.outputs] == ["y"]
+
+
+def test_a_model_that_is_changed_is_a_model() -> None:
+    model = models.gru_model(3, 5, np.random.default_rng(12))
+    changed = model.replaced(source=grurt.Source(format="test"))
+    assert isinstance(changed, grurt.Model)
+    assert changed.source.format == "test"
+    xs = models.random_inputs(model.inputs, 4, np.random.default_rng(13))["x"]
+    np.testing.assert_array_equal(changed.run(xs), model.run(xs))
+
+
+def test_what_has_not_changed_is_not_looked_through_again(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    isfinite = np.isfinite
+
+    def counted(array: Any) -> Any:
+        looked_at.append(id(array))
+        return isfinite(array)
+
+    monkeypatch.setattr(values.np, "isfinite", counted)
+    head = np.ones((2, 5), np.float32)
+    changed = network.replaced(weights={**network.weights, "head.weight": head})
+    assert looked_at == [id(changed.weights["head.weight"])]
+    assert changed.weights["head.weight"] is not head
+
+
+def test_what_has_changed_is_checked(network: Network) -> None:
+    with pytest.raises(grurt.ModelError, match=r"weight head\.weight: expected finite numbers, got NaN"):
+        network.replaced(weights={**network.weights, "head.weight": np.full((2, 5), np.nan)})
+    wider = grurt.GRU(name="gru0", input_size=4, hidden_size=5, initial_state="learned")
+    with pytest.raises(grurt.ModelError, match=r"weight gru0\.weight_ih: expected shape \(15, 4\), got \(15, 3\)"):
+        network.replaced(layers=[wider, *network.layers[1:]], inputs=(), signature=None)
+
+
+def test_a_network_never_changes(network: Network) -> None:
+    with pytest.raises(AttributeError, match="a Network is immutable: 'layers' cannot be set"):
+        network.layers = ()
+    with pytest.raises(ValueError, match="read-only"):
+        network.weights["head.weight"][0] = 1
+
+
+def test_a_model_of_a_network_computes_what_it_says(network: Network) -> None:
+    model = grurt.Model.from_network(network)
+    assert all(model.weights[name] is array for name, array in network.weights.items())
+    assert model.fingerprint == network.fingerprint
+    inputs = models.random_inputs(model.inputs, 6, np.random.default_rng(14))
+    expected, _ = reference.run(network, inputs)
+    np.testing.assert_allclose(model.run(inputs["x"]), expected["y"], rtol=0, atol=2e-6)
+    assert repr(network).replace("Network", "Model") == repr(model)
+
+
+def test_a_plan_is_made_once_and_goes_with_its_network() -> None:
+    model = models.gru_model(3, 5, np.random.default_rng(17))
+    plan = weakref.ref(plan_of(model))
+    assert plan_of(model) is plan()
+    del model
+    gc.collect()
+    assert plan() is None
+
+
+def test_what_is_kept_goes_with_the_network() -> None:
+    class Kept:
+        pass
+
+    of_network = once_per_network(lambda network: Kept())
+    model = models.gru_model(2, 3, np.random.default_rng(15))
+    kept = weakref.ref(of_network(model))
+    assert of_network(model) is kept()
+    del model
+    gc.collect()
+    assert kept() is None
+
+
+def test_threads_that_ask_at_the_same_time_get_the_same() -> None:
+    arrived = threading.Barrier(4)
+    found: list[object] = []
+
+    def slow(network: Network) -> object:
+        arrived.wait()
+        return object()
+
+    of_network = once_per_network(slow)
+    model = models.gru_model(2, 3, np.random.default_rng(16))
+    threads = [threading.Thread(target=lambda: found.append(of_network(model))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(map(id, found))) == 1
