@@ -149,7 +149,7 @@ def test_errors_name_the_file() -> None:
 def test_onnx_needs_no_description() -> None:
     with pytest.raises(DescriptionError, match="layers: an ONNX file holds the architecture itself"):
         convert(ONNX, layers="gru, fc")
-    with pytest.raises(ConversionError, match="expected a state dict, got an ONNX file"):
+    with pytest.raises(ConversionError, match="expected a state dict, got an ONNX file; convert it with convert"):
         read_state_dict(ONNX)
 
 

@@ -105,3 +105,5 @@ def test_all_is_complete() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'grurt' has no attribute 'LSTM'"):
         grurt.LSTM  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'grurt\.converters' has no attribute 'convert_keras'"):
+        grurt.converters.convert_keras  # noqa: B018

@@ -359,7 +359,7 @@ def test_descriptions_that_do_not_fit(layers: Any, message: str) -> None:
         (
             nn.Linear(3, 4, bias=False),
             DescriptionError,
-            r"weight \(4, 3\), may be linear or embedding; write m\(linear\)",
+            r"its only tensor, weight \(4, 3\), may be linear or embedding; write m\(linear\)",
         ),
         (nn.PReLU(3), DescriptionError, r"weight \(3,\), may be layer_norm or prelu"),
         (
@@ -379,7 +379,7 @@ def test_modules_that_are_refused(module: nn.Module, error: type[Exception], mes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight_ih_l0": torch.ones(11, 3)}, "expected 3 \\* 4 rows in weight_ih_l0, got"),
+        ({"weight_ih_l0": torch.ones(11, 3)}, "module .*: expected 3 \\* 4 rows in weight_ih_l0, got"),
         ({"bias_ih_l0": torch.ones(11)}, "expected 3 \\* 4 rows in bias_ih_l0, got"),
         ({"weight_hh_l0": torch.ones(10, 4)}, r"expected weight_hh of shape \(3 \* hidden, hidden\), got \(10, 4\)"),
         ({"weight_hh_l0": torch.ones(12)}, "expected the weight_ih and weight_hh of a GRU"),

@@ -130,6 +130,10 @@ def test_calls_of_what_a_call_returned_are_not_made() -> None:
         (b"\x80\x02}(K\x01u.", "ValueError"),
         (b"\x80\x02K\x01Q.", "a persistent id where none is known"),
         (b"\x80\x02c" + b"a" * 2000 + b"\nb\n.", "got damage"),
+        (
+            b"\x80\x04X\xe8\x03\x00\x00" + b"a" * 1000 + b"\x8c\x01b\x93.",
+            "got damage near byte .*a global with a name longer than 1000 characters",
+        ),
         (b"\x80\x04K\x01K\x02\x93.", "a global that is not named by strings"),
     ],
 )
