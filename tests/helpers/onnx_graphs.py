@@ -87,7 +87,7 @@ def after_gru(
     return proto([*start, *nodes], {"x": shape, **options.pop("inputs", {})}, ["y"], constants, **options)
 
 
-def converted(model: ModelProto, **options: Any) -> grurt.Model:
+def converted_and_checked(model: ModelProto, **options: Any) -> grurt.Model:
     """Convert, and check the answers against onnxruntime, whole and step by step."""
     found = convert(model, reference=True, **options)
     assert found.reference_run is not None, found.source.notes

@@ -135,7 +135,7 @@ def test_nothing_else_leaks_either() -> None:
     inputs = models.random_inputs(model.inputs, 5, rng)
     bad = inputs | {"tokens": np.full(5, -1)}
 
-    def everything() -> None:
+    def call_everything_and_check() -> None:
         stream.run(inputs)
         stream.step({name: xs[0] for name, xs in inputs.items()})
         stream.restore(stream.fork().snapshot())
@@ -145,10 +145,10 @@ def test_nothing_else_leaks_either() -> None:
             stream.run(bad)
 
     for _ in range(5):
-        everything()
+        call_everything_and_check()
     with memory_stays_flat(slack=48_000):
         for _ in range(500):
-            everything()
+            call_everything_and_check()
 
 
 def test_a_step_borrows_its_arrays() -> None:
