@@ -9,6 +9,8 @@ from pathlib import Path
 import converters_fuzz
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def fuzzed_without_fault(name: str, count: int, folder: Path) -> str:
     """Damage files in a process of its own, of limited memory, which may open nothing outside of a folder."""

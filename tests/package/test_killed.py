@@ -19,7 +19,10 @@ from paths import ROOT
 from grurt.demo import MODEL_PATH
 from grurt.loading import read
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill a process like that")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill a process like that"),
+]
 
 SAVE = """
 import sys

@@ -70,6 +70,7 @@ def assert_loading_only_reads(paths: list[Path]) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_files_are_only_read() -> None:
     """Among them pickles of every kind that PyTorch writes; those that attack are in test_torch_pickles.py."""
     assert {path.suffix for path in FEW} >= {".grurt", ".onnx", ".pt", ".pt2", ".ckpt", ".keras", ".h5"}
@@ -124,6 +125,7 @@ def dangerous_names(path: Path) -> Iterator[str]:
                     yield "np.load"
 
 
+@pytest.mark.slow
 def test_nothing_that_could_run_code_is_used() -> None:
     found = {}
     for folder in ("grurt", "converters"):

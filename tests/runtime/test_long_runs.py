@@ -73,6 +73,7 @@ def step_for_long_and_check(n_steps: int, checkpoints: int) -> float:
     return min(seconds[-tenth:]) / min(seconds[:tenth])
 
 
+@pytest.mark.slow
 def test_a_million_steps() -> None:
     step_for_long_and_check(1_000_000, checkpoints=10)
 

@@ -63,6 +63,7 @@ def test_the_bytes_are_as_documented(model: grurt.Model, xs: Any) -> None:
     assert stream.snapshot() == with_checksum(header + numbers.tobytes())
 
 
+@pytest.mark.slow
 def test_restored_in_another_process(model: grurt.Model, xs: Any, tmp_path: Path) -> None:
     model.save(tmp_path / "model.grurt")
     stream = model.stream()

@@ -224,6 +224,7 @@ def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
         convert(tmp_path / "bomb.keras")
 
 
+@pytest.mark.slow
 def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
     def repeat(config: dict[str, Any]) -> None:
         gru = keras_files.layer_of(config, "g1")
@@ -233,6 +234,7 @@ def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
         convert(edited(tmp_path, "k3_residual", repeat))
 
 
+@pytest.mark.slow
 def test_models_that_are_called_very_often(tmp_path: Path) -> None:
     def repeat(config: dict[str, Any]) -> None:
         dense = keras_files.layer_of(config, "sum")

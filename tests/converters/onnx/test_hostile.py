@@ -310,6 +310,7 @@ def test_one_weight_used_very_often() -> None:
         convert(graph)
 
 
+@pytest.mark.slow
 def test_a_long_graph_takes_time_in_proportion() -> None:
     """Four times the nodes take less than ten times as long: sixteen times would be the square."""
 

@@ -184,6 +184,7 @@ def test_a_program_that_torch_cannot_run(tmp_path: Path) -> None:
     assert note.startswith("no reference run: torch cannot run the program: ")
 
 
+@pytest.mark.slow
 def test_answers_that_are_not_finite(tmp_path: Path) -> None:
     network = network_of(
         lambda net, x: net.gru(x)[0] * np.float32(3e38).item() * 1e30, X, gru=nn.GRU(4, 8, batch_first=True)

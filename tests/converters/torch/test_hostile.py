@@ -181,6 +181,7 @@ def test_archive_without_an_object(tmp_path: Path) -> None:
         read_state_dict(write(tmp_path, zipped({"a": b""})))
 
 
+@pytest.mark.slow
 def test_archives_of_many_entries_are_read_in_time(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

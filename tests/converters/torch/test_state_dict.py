@@ -171,6 +171,7 @@ def test_damaged_safetensors(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_more_tensors_than_any_network_has(tmp_path: Path) -> None:
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     header = json.dumps({f"t{index}": empty for index in range(65_537)}).encode()
