@@ -1,17 +1,30 @@
 """Reads networks from the files of other frameworks.
 
-Nothing here computes a network; `convert` asks the engine for that, unless ``reference=False``.
+A file's path through the rooms::
+
+    detect                          what the file is
+    convert                         the room that reads it, and its source's answers beside the model's
+    onnx, pt2       -> graph        a graph of operators                         -> Network
+    keras                           layers and their calls                       -> Network
+    rtneural                        a list of layers                             -> Network
+    torch, arrays   -> kinds        weights, and a description of their layers   -> Network
+
+and what they share::
+
+    describe, compact, description       what the weights of a file leave out
+    layer_builder, activations, gates    layers as they are collected, and what frameworks have each in a way of its own
+    reference, sampling                  what the source answers to a test input
+    archive, installed                   zip files of strangers; which packages there are
+
+Nothing here computes a network; `convert` asks the engine for that, unless
+``reference=False``. What the rooms hand on is a `grurt.Network`; only the functions here return a `grurt.Model`, of it.
 """
 
-from typing import TYPE_CHECKING
-
-from .convert import convert
-from .describe import describe
-from .description import Description, LayerDescription
-from .torch import StateDict, convert_module, read_state_dict
-
-if TYPE_CHECKING:
-    from .onnx import convert_onnx
+from grurt.converters.convert import convert, convert_onnx
+from grurt.converters.describe import describe
+from grurt.converters.description import Description, LayerDescription
+from grurt.converters.torch.checkpoint.state_dict import StateDict, read_state_dict
+from grurt.converters.torch.module.convert import convert_module
 
 __all__ = [
     "Description",
@@ -23,12 +36,3 @@ __all__ = [
     "describe",
     "read_state_dict",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """Import what needs the package onnx when it is first asked for: reading a state dict does without."""
-    if name == "convert_onnx":
-        from .onnx import convert_onnx
-
-        return convert_onnx
-    raise AttributeError(f"module 'grurt.converters' has no attribute {name!r}")

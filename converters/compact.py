@@ -20,16 +20,16 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from grurt.converters.description import Description, LayerDescription, convert_fields
+from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import AnyFunction, Function
 
-from .description import Description, Kind, LayerDescription, convert_fields
-
-KEYWORDS: Mapping[str, Kind] = {"last": "last_step", "final": "final_state"}
+KEYWORDS: Mapping[str, str] = {"last": "last_step", "final": "final_state"}
 
 _TOKEN = re.compile(r"\s*([,:()=]|[^\s,:()=]+)\s*")
 _FRACTION = re.compile(r"(-?\d+(?:\.\d*)?)/(\d+(?:\.\d*)?)")
-_PARAMETERS = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight", "bias", "running_mean", "running_var"}
+_PARAMETERS = frozenset(parameter for kind in KINDS.values() for parameter in kind.parameters)
 _FUNCTIONS: dict[str, type[Function]] = {
     str(function.__struct_config__.tag): function for function in get_args(AnyFunction)
 }

@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grurt.converters.describe import Describable, describe
+from grurt.converters.description import Description
+from grurt.converters.detect import FileFormat, detect_format
+from grurt.converters.installed import is_installed
+from grurt.converters.reference import attach_reference, check_reference, with_note
+from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
 from grurt.errors import ConversionError, DescriptionError, ModelError
-from grurt.model import Model, Source
+from grurt.model import Model
+from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
-
-from .describe import Describable, describe
-from .description import Description
-from .detect import FileFormat, detect_format
-from .installed import is_installed
-from .reference import attach_reference, check_reference, with_note
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-    from .torch.state_dict import StateDict
 
 _SCRIPT_NOTE = "only the weights of the TorchScript program were read: its layers are those of the description"
 
@@ -66,16 +65,48 @@ def convert(
     """
     if isinstance(source, Mapping):
         arrays = source
-        return _finished("arrays", lambda: _convert_arrays(arrays, layers, reference))
+        return _finished("arrays", lambda: _network_of_arrays(arrays, layers, reference))
     path = Path(source)
     found = detect_format(path)
-    return _finished(path.name, lambda: _convert_file(path, found, layers, repair, reference))
+    return _finished(path.name, lambda: _network_of_file(path, found, layers, repair, reference))
 
 
-def _finished(name: str, convert_source: Callable[[], Model]) -> Model:
-    """Return the converted model, compared with its source's answers, if it has them; errors say the source's name."""
+def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = True) -> Model:
+    """Convert an ONNX file that holds a GRU network.
+
+    Parameters
+    ----------
+    path
+        The file. Weights in files beside it are found; nothing outside its folder is opened.
+    repair
+        Accept a file of PyTorch's with ``linear_before_reset=0``, which faulty exporters wrote by mistake, and convert
+        what was meant. The model's ``source.notes`` say so.
+    reference
+        Run the file with onnxruntime, if that is installed, and keep the answers as the model's reference run. Where
+        onnxruntime cannot run it, ``source.notes`` say why.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ConversionError
+        If it is not an ONNX file, is damaged, or holds weights that no layer uses; or if the package onnx is missing.
+    UnsupportedError
+        If it holds something that grurt does not implement: the message names the node, and says what to do.
+
+    Examples
+    --------
+    >>> from grurt.converters import convert_onnx
+    >>> convert_onnx("tests/data/onnx/c_eachstep_bf.ts.da.op20.onnx")
+    <grurt.Model gru, linear: 363 parameters>
+    """
+    return Model.from_network(_network_of_onnx(Path(path), repair, reference))
+
+
+def _finished(name: str, read: Callable[[], Network]) -> Model:
+    """Return the model of what was read, compared with its source's answers, if it has them; errors say its name."""
     try:
-        model = convert_source()
+        model = Model.from_network(read())
     except ConversionError as error:
         raise type(error)(f"{name}: {error}") from error
     except ModelError as error:
@@ -84,84 +115,75 @@ def _finished(name: str, convert_source: Callable[[], Model]) -> Model:
     return model
 
 
-def _convert_file(path: Path, found: FileFormat, layers: Describable | None, repair: bool, reference: bool) -> Model:
+def _network_of_file(
+    path: Path, found: FileFormat, layers: Describable | None, repair: bool, reference: bool
+) -> Network:
     if found is FileFormat.ONNX:
-        return _convert_onnx(path, layers, repair, reference)
+        _refuse_description(layers, "an ONNX file")
+        return _network_of_onnx(path, repair, reference)
     if found is FileFormat.PT2:
-        return _convert_pt2(path, layers, reference)
-    if found is FileFormat.JSON:
-        return _convert_json(path, layers, reference)
+        from grurt.converters.pt2.convert import network_of_file
+
+        _refuse_description(layers, "a program of torch.export")
+        return network_of_file(path, reference=reference)
     if found in (FileFormat.KERAS, FileFormat.HDF5):
-        return _convert_keras(path, layers, reference)
+        return _network_of_keras(path, layers, reference)
+    if found is FileFormat.JSON:
+        return _network_of_json(path, layers, reference)
     description = None if layers is None else describe(layers)
     if found is FileFormat.NPZ:
-        from .arrays import read_npz
+        from grurt.converters.arrays.npz import read_npz
 
-        return _convert_weights(_as_state_dict(read_npz(path)), description, path.name, reference)
-    from .torch.state_dict import read_detected
-
+        return _network_of_weights(finish_state_dict(read_npz(path), "arrays"), description, path.name, reference)
     state_dict = read_detected(path, found, description.entry if description else None)
-    model = _convert_weights(state_dict, description, path.name, reference)
-    return with_note(model, _SCRIPT_NOTE) if found is FileFormat.TORCHSCRIPT else model
+    network = _network_of_weights(state_dict, description, path.name, reference)
+    return with_note(network, _SCRIPT_NOTE) if found is FileFormat.TORCHSCRIPT else network
 
 
-def _convert_onnx(path: Path, layers: Describable | None, repair: bool, reference: bool) -> Model:
+def _network_of_onnx(path: Path, repair: bool, reference: bool) -> Network:
     if not is_installed("onnx"):
         raise ConversionError("expected the package onnx to be installed, got none; run: pip install 'grurt[onnx]'")
-    from .onnx import convert_onnx
+    from grurt.converters.onnx.convert import network_of_file
 
-    _refuse_description(layers, "an ONNX file")
-    return convert_onnx(path, repair=repair, reference=reference)
-
-
-def _convert_pt2(path: Path, layers: Describable | None, reference: bool) -> Model:
-    from .pt2 import convert_pt2
-
-    _refuse_description(layers, "a program of torch.export")
-    model = convert_pt2(path)
-    return attach_reference(model, lambda: _pt2_reference_run(model, path)) if reference else model
+    return network_of_file(path, repair=repair, reference=reference)
 
 
-def _convert_keras(path: Path, layers: Describable | None, reference: bool) -> Model:
-    from .keras import convert_keras
+def _network_of_keras(path: Path, layers: Describable | None, reference: bool) -> Network:
+    from grurt.converters.keras.convert import network_of_file
 
     if layers is not None and not isinstance(layers, str | Path):
         raise DescriptionError("layers: weights of Keras need the path of a JSON file, from model.to_json()")
-    return convert_keras(path, architecture=layers, reference=reference)
+    return network_of_file(path, architecture=Path(layers) if layers else None, reference=reference)
 
 
-def _convert_json(path: Path, layers: Describable | None, reference: bool) -> Model:
-    from .rtneural import convert_rtneural, is_model, read_json, read_state_dict_json
+def _network_of_json(path: Path, layers: Describable | None, reference: bool) -> Network:
+    from grurt.converters.rtneural.convert import is_model, network_of_document
+    from grurt.converters.rtneural.reading import read_json
+    from grurt.converters.rtneural.weights import read_state_dict_json
 
     document: Any = read_json(path)
     if is_model(document):
         _refuse_description(layers, "RTNeural's list of layers")
-        model = convert_rtneural(document, Source(format="rtneural", file=path.name))
-        return attach_reference(model, lambda: _torch_reference_run(model)) if reference else model
+        network = network_of_document(document, Source(format="rtneural", file=path.name))
+        return attach_reference(network, lambda: _evaluated(network)) if reference else network
     description = None if layers is None else describe(layers)
     state_dict = read_state_dict_json(document, description.entry if description else None)
-    return _convert_weights(state_dict, description, path.name, reference)
+    return _network_of_weights(state_dict, description, path.name, reference)
 
 
-def _convert_arrays(arrays: Mapping[str, ArrayLike], layers: Describable | None, reference: bool) -> Model:
-    from .arrays import read_arrays
+def _network_of_arrays(arrays: Mapping[str, ArrayLike], layers: Describable | None, reference: bool) -> Network:
+    from grurt.converters.arrays.npz import read_arrays
 
     description = None if layers is None else describe(layers)
-    return _convert_weights(_as_state_dict(read_arrays(arrays)), description, "", reference)
+    return _network_of_weights(finish_state_dict(read_arrays(arrays), "arrays"), description, "", reference)
 
 
-def _as_state_dict(arrays: dict[str, Any]) -> StateDict:
-    from .torch.state_dict import finish_state_dict
-
-    return finish_state_dict(arrays, "arrays")
-
-
-def _convert_weights(state_dict: StateDict, description: Description | None, file: str, reference: bool) -> Model:
-    from .torch.build import build_model
+def _network_of_weights(state_dict: StateDict, description: Description | None, file: str, reference: bool) -> Network:
+    from grurt.converters.torch.assembly.build import network_of_weights
 
     source = Source(format=state_dict.format, file=file)
-    model = build_model(state_dict, description, source, prefix=state_dict.prefix)
-    return attach_reference(model, lambda: _torch_reference_run(model)) if reference else model
+    network = network_of_weights(state_dict, description, source, prefix=state_dict.prefix)
+    return attach_reference(network, lambda: _evaluated(network)) if reference else network
 
 
 def _refuse_description(layers: Describable | None, what: str) -> None:
@@ -169,17 +191,10 @@ def _refuse_description(layers: Describable | None, what: str) -> None:
         raise DescriptionError(f"layers: {what} holds the architecture itself; leave the description out")
 
 
-def _pt2_reference_run(model: Model, path: Path) -> ReferenceRun:
+def _evaluated(network: Network) -> ReferenceRun:
+    """Return what torch computes for a network of which there is no other source."""
     if not is_installed("torch"):
         raise ConversionError("torch is not installed")
-    from .pt2.reference import reference_run
+    from grurt.converters.torch.assembly.evaluation import reference_run
 
-    return reference_run(model, path)
-
-
-def _torch_reference_run(model: Model) -> ReferenceRun:
-    if not is_installed("torch"):
-        raise ConversionError("torch is not installed")
-    from .torch.evaluation import reference_run
-
-    return reference_run(model)
+    return reference_run(network)

@@ -28,10 +28,9 @@ from pathlib import Path
 
 import msgspec
 
+from grurt.converters.compact import parse_description, parse_function
+from grurt.converters.description import Description, LayerDescription, convert_fields
 from grurt.errors import DescriptionError
-
-from .compact import parse_description, parse_function
-from .description import Description, LayerDescription, convert_fields
 
 Describable = str | Path | Description | Iterable[LayerDescription | str]
 """What `describe` reads."""

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from grurt.converters.kinds import KINDS, Options
 from grurt.errors import DescriptionError
-from grurt.network.functions import AnyFunction, ElementwiseFunction
+from grurt.network.functions import AnyFunction
 from grurt.network.inputs import AnyInput, Output
 
-Kind = Literal[
-    "gru",
-    "linear",
-    "embedding",
-    "layer_norm",
-    "batch_norm",
-    "conv1d",
-    "prelu",
-    "add",
-    "mul",
-    "concat",
-    "activation",
-    "last_step",
-    "first_step",
-    "final_state",
-]
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[(*KINDS, "final_state")]
 """What a described layer can be. ``final_state`` is the GRU's ``h_n``: of both directions, where it has two."""
 
 
-class LayerDescription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class LayerDescription(Options, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One layer of a checkpoint, or a whole stack of GRU layers that PyTorch treats as one module.
 
     Parameters
@@ -45,43 +34,19 @@ class LayerDescription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Names of the descriptions or model inputs that it reads; by default the description before it.
     functions
         Activations applied to its result, in order.
-    epsilon
-        Of a layer or batch normalization, 1e-5 by default as in PyTorch.
-    dilation, groups
-        Of a convolution, 1 by default. It is taken as causal: padded with ``(kernel_size - 1) * dilation`` zeros on the
-        left only.
-    initial_state
-        Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions; or of an
-        earlier description that gives the state of its one layer, as an encoder does.
     arrays
         Where the weights are not those of one module: the arrays' names by the names of PyTorch's parameters, such as
         ``{"weight_ih": "enc_w", ...}``; several joined by ``+``, in the order of ``gates``, where each gate has one.
-    gates, layout, reset, update
-        Of hand-written networks: the order of the gates' blocks, such as ``"zrn"``; whether a matrix is multiplied as
-        ``W @ x`` (``"rows"``) or ``x @ W`` (``"columns"``); whether the reset gate is applied ``"after"`` the product
-        or ``"before"``; whether the update gate at 1 means to ``"keep"`` the state or to ``"replace"`` it. By default
-        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said.
-        `arrays.conventions` has the equations.
-    gate_activation, candidate_activation
-        Of a GRU, sigmoid and tanh by default.
+
+    Besides, it has the `Options` of its kind.
     """
 
     module: str = ""
-    kind: Kind | None = None
+    kind: KindName | None = None
     name: str = ""
     inputs: tuple[str, ...] = ()
     functions: tuple[AnyFunction, ...] = ()
-    epsilon: float | None = None
-    dilation: int | None = None
-    groups: int | None = None
-    initial_state: str | None = None
-    arrays: dict[str, str] = {}
-    gates: Literal["zrn", "znr", "rzn", "rnz", "nzr", "nrz"] | None = None
-    layout: Literal["rows", "columns"] | None = None
-    reset: Literal["after", "before"] | None = None
-    update: Literal["keep", "replace"] | None = None
-    gate_activation: ElementwiseFunction | None = None
-    candidate_activation: ElementwiseFunction | None = None
+    arrays: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,36 +1,37 @@
-"""Attaches the source framework's answers to a model, and compares the model's own with them."""
+"""Attaches the source framework's answers to a network, and compares those of the model with them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
 from grurt.errors import ConversionError
-from grurt.model import Model, Source
+from grurt.model import Model
+from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import Signature
+
+N = TypeVar("N", bound=Network)
 
 
-def with_reference(
-    model: Model, run: ReferenceRun | None, *, signature: Signature | None = None, source: Source | None = None
-) -> Model:
-    """Return the model with this reference run; with a signature or source, if given, instead of its own."""
-    return model.replaced(signature=signature or model.signature, source=source or model.source, reference_run=run)
+def with_reference(network: N, run: ReferenceRun | None) -> N:
+    """Return the network with this reference run."""
+    return network.replaced(reference_run=run)
 
 
-def attach_reference(model: Model, run: Callable[[], ReferenceRun]) -> Model:
-    """Return the model with what ``run`` returns; or, if that is a ConversionError, with a note of the reason."""
+def attach_reference(network: N, run: Callable[[], ReferenceRun]) -> N:
+    """Return the network with what ``run`` returns; or, if that is a ConversionError, with a note of the reason."""
     try:
-        return with_reference(model, run())
+        return with_reference(network, run())
     except ConversionError as error:
-        return with_note(model, f"no reference run: {error}")
+        return with_note(network, f"no reference run: {error}")
 
 
-def with_note(model: Model, note: str) -> Model:
-    """Return the model with one more remark on where it came from."""
-    source = msgspec.structs.replace(model.source, notes=(*model.source.notes, note))
-    return with_reference(model, model.reference_run, source=source)
+def with_note(network: N, note: str) -> N:
+    """Return the network with one more remark on where it came from."""
+    notes = (*network.source.notes, note)
+    return network.replaced(source=msgspec.structs.replace(network.source, notes=notes))
 
 
 def check_reference(model: Model) -> None:

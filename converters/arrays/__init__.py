@@ -6,7 +6,3 @@
     gathering     a described layer               -> the arrays that it names, under the names of PyTorch's parameters
     conventions   an author's layout              -> PyTorch's
 """
-
-from .npz import read_arrays, read_npz
-
-__all__ = ["read_arrays", "read_npz"]

@@ -17,17 +17,14 @@ update     keep                ``h' = (1 - z) * n + z * h``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
+from grurt.converters.description import LayerDescription
+from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import HardSigmoid, Sigmoid
-
-from ..description import Kind, LayerDescription
-
-Array = NDArray[Any]
 
 _GATES = ("zrn", "znr", "rzn", "rnz", "nzr", "nrz")
 _MATRICES = ("weight_ih", "weight_hh")
@@ -40,7 +37,7 @@ _QUESTIONS = {
 """What no array shows of a GRU."""
 
 
-def as_pytorch(kind: Kind, tensors: Mapping[str, Array], options: LayerDescription, where: str) -> dict[str, Array]:
+def as_pytorch(kind: str, tensors: Mapping[str, Array], options: LayerDescription, where: str) -> dict[str, Array]:
     """Return the tensors of a layer laid out as PyTorch's module of that kind has them.
 
     Parameters
@@ -62,13 +59,13 @@ def as_pytorch(kind: Kind, tensors: Mapping[str, Array], options: LayerDescripti
     """
     if kind == "gru":
         return _gru(tensors, options, where)
-    if "weight" not in tensors or kind not in ("linear", "conv1d", "embedding"):
+    if "weight" not in tensors or "layout" not in KINDS[kind].options:
         return dict(tensors)
     layout = options.layout or _layout(kind, tensors, bool(options.arrays), where)
     return {**tensors, "weight": tensors["weight"].T} if layout == "columns" else dict(tensors)
 
 
-def _layout(kind: Kind, tensors: Mapping[str, Array], asked: bool, where: str) -> str:
+def _layout(kind: str, tensors: Mapping[str, Array], asked: bool, where: str) -> str:
     """Return the layout of a weight that the description leaves to its shape: its outputs are as many as its bias's."""
     weight, bias = tensors["weight"], tensors.get("bias")
     if not asked or kind == "embedding" or weight.ndim < 2:

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
+from grurt.converters.description import LayerDescription
+from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
-
-from ..description import Kind, LayerDescription
-
-Array = NDArray[Any]
-
-PARAMETERS: Mapping[Kind, tuple[str, ...]] = {
-    "gru": ("weight_ih", "weight_hh", "bias_ih", "bias_hh"),
-    "linear": ("weight", "bias"),
-    "embedding": ("weight",),
-    "layer_norm": ("weight", "bias"),
-    "batch_norm": ("weight", "bias", "running_mean", "running_var"),
-    "conv1d": ("weight", "bias"),
-    "prelu": ("weight",),
-}
-"""The parameters of a module of each kind, as PyTorch names them."""
 
 
 def gather(
-    kind: Kind, item: LayerDescription, tensors: Mapping[str, Array], prefix: str, where: str
+    kind: str, item: LayerDescription, tensors: Mapping[str, Array], prefix: str, where: str
 ) -> tuple[dict[str, Array], set[str]]:
     """Return the layer's arrays by parameter name, and the names of those used.
 
@@ -38,12 +24,13 @@ def gather(
     DescriptionError
         If a parameter or array does not exist, or arrays do not fit side by side.
     """
+    parameters = KINDS[kind].parameters
     found: dict[str, Array] = {}
     used: set[str] = set()
     for parameter, names in item.arrays.items():
-        if parameter not in PARAMETERS[kind]:
+        if parameter not in parameters:
             raise DescriptionError(
-                f"{where}: expected the parameters {', '.join(PARAMETERS[kind])} of {kind}, got {parameter!r}"
+                f"{where}: expected the parameters {', '.join(parameters)} of {kind}, got {parameter!r}"
             )
         parts = [name.removeprefix(prefix) for name in ([names] if names in tensors else names.split("+"))]
         for name in parts:

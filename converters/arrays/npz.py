@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from grurt.array_types import Array
+from grurt.converters.archive import MAX_INFLATED, open_archive
 from grurt.errors import ConversionError, UnsupportedError
-
-from ..torch.archive import MAX_INFLATED, open_archive
-
-Array = NDArray[Any]
 
 _MAX_HEADER = 10_000
 _MAX_AXES = 16

@@ -1,6 +1,6 @@
-"""Keras files to grurt models, without Keras.
+"""Keras files to networks, without Keras.
 
-The steps, a file each::
+::
 
     hdf5_bytes, hdf5_types, hdf5   the bytes of an HDF5 file, checked    -> arrays and texts by path
     container                      ``.keras`` and ``.h5``                -> the model's description, weights, version
@@ -8,15 +8,11 @@ The steps, a file each::
     weights                        three ways to name weights            -> the arrays of a layer
     topology                       Sequential, functional, nested        -> calls of layers
     values, builder                what stands for a tensor, and the layers so far
-    recurrent, wrappers            GRU in all its forms, Bidirectional, TimeDistributed    -> layers
-    pointwise, convolution, merging, reshaping, operations, activations                    -> layers
-    refusals                       what no layer can stand for           -> the reason
+    recurrent, wrappers            GRU in all its forms, Bidirectional, TimeDistributed            -> layers
+    dense, normalization, pointwise, convolution, merging, reshaping, operations, activations      -> layers
+    handlers, refusals             which layers are converted, and why others are not
     interpret                      all calls, in order                   -> layers and weights
-    ports                          inputs, outputs and states            -> the signature
-    convert                        all of the above                      -> grurt.Model
-    reference                      what Keras gives, where it is installed    -> grurt.ReferenceRun
+    signature                      inputs, outputs and states            -> those of the network
+    convert                        all of these                          -> Network
+    reference                      what Keras gives, where it is installed    -> ReferenceRun
 """
-
-from .convert import convert_keras
-
-__all__ = ["convert_keras"]

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
+from grurt.converters.activations import (
+    HARD_SIGMOID,
+    HARD_SWISH,
+    HARD_TANH,
+    LOG_SIGMOID,
+    MISH,
+    RELU6,
+    Composite,
+    celu,
+    selu,
+    swish,
+)
+from grurt.converters.keras.config import Config, Version
+from grurt.converters.keras.values import Layer
 from grurt.network.functions import (
     Affine,
-    AnyFunction,
     Clip,
     ElementwiseFunction,
     Elu,
@@ -25,54 +37,39 @@ from grurt.network.functions import (
     ThresholdedRelu,
 )
 
-from .config import Config, Version
-from .values import Layer
-
-_SELU_ALPHA = 1.6732632423543772
-_SELU_SCALE = 1.0507009873554805
-
 _ELEMENTWISE = get_args(ElementwiseFunction)
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Functions applied one after the other; with ``gated``, the result is multiplied with what they started from."""
-
-    functions: tuple[AnyFunction, ...] = ()
-    gated: bool = False
-
-
-_BY_NAME: Mapping[str, Recipe] = {
-    "linear": Recipe(),
-    "relu": Recipe((Relu(),)),
-    "relu6": Recipe((Clip(0.0, 6.0),)),
-    "leaky_relu": Recipe((LeakyRelu(0.2),)),
-    "elu": Recipe((Elu(1.0),)),
-    "celu": Recipe((Elu(1.0),)),
-    "selu": Recipe((Elu(_SELU_ALPHA), Affine(_SELU_SCALE, 0.0))),
-    "gelu": Recipe((Gelu(),)),
-    "sigmoid": Recipe((Sigmoid(),)),
-    "tanh": Recipe((Tanh(),)),
-    "hard_tanh": Recipe((Clip(-1.0, 1.0),)),
-    "softsign": Recipe((Softsign(),)),
-    "softplus": Recipe((Softplus(),)),
-    "softmax": Recipe((Softmax(),)),
-    "log_softmax": Recipe((LogSoftmax(),)),
-    "log_sigmoid": Recipe((Affine(-1.0, 0.0), Softplus(), Affine(-1.0, 0.0))),
-    "silu": Recipe((Sigmoid(),), gated=True),
-    "swish": Recipe((Sigmoid(),), gated=True),
-    "hard_silu": Recipe((HardSigmoid(1 / 6, 0.5),), gated=True),
-    "hard_swish": Recipe((HardSigmoid(1 / 6, 0.5),), gated=True),
-    "mish": Recipe((Softplus(), Tanh()), gated=True),
+_BY_NAME: Mapping[str, Composite] = {
+    "linear": Composite(),
+    "relu": Composite((Relu(),)),
+    "relu6": Composite((RELU6,)),
+    "leaky_relu": Composite((LeakyRelu(0.2),)),
+    "elu": Composite((Elu(1.0),)),
+    "celu": celu(),
+    "selu": selu(),
+    "gelu": Composite((Gelu(),)),
+    "sigmoid": Composite((Sigmoid(),)),
+    "tanh": Composite((Tanh(),)),
+    "hard_tanh": Composite((HARD_TANH,)),
+    "softsign": Composite((Softsign(),)),
+    "softplus": Composite((Softplus(),)),
+    "softmax": Composite((Softmax(),)),
+    "log_softmax": Composite((LogSoftmax(),)),
+    "log_sigmoid": LOG_SIGMOID,
+    "silu": swish(),
+    "swish": swish(),
+    "hard_silu": HARD_SWISH,
+    "hard_swish": HARD_SWISH,
+    "mish": MISH,
 }
 
 
 def hard_sigmoid(version: Version) -> HardSigmoid:
     """Return ``hard_sigmoid``, whose slope is 1/6 since Keras 3, and was 0.2 before."""
-    return HardSigmoid(1 / 6 if version.major >= 3 else 0.2, 0.5)
+    return HARD_SIGMOID if version.major >= 3 else HardSigmoid(slope=0.2, offset=0.5)
 
 
-def recipe(layer: Layer, key: str, value: Any) -> Recipe:
+def composite(layer: Layer, key: str, value: Any) -> Composite:
     """Return the functions that an ``activation`` argument stands for.
 
     Parameters
@@ -85,7 +82,7 @@ def recipe(layer: Layer, key: str, value: Any) -> Recipe:
         A name; null, which means ``"linear"``; or a function or layer described by ``class_name`` and ``config``.
     """
     if value is None:
-        return Recipe()
+        return Composite()
     if isinstance(value, Mapping):
         kind, inner = value.get("class_name"), value.get("config")
         if kind != "function":
@@ -98,7 +95,7 @@ def recipe(layer: Layer, key: str, value: Any) -> Recipe:
             return found
         value = inner
     if value == "hard_sigmoid":
-        return Recipe((hard_sigmoid(layer.version),))
+        return Composite((hard_sigmoid(layer.version),))
     if not isinstance(value, str) or value not in _BY_NAME:
         raise layer.unsupported(
             f"{key}={str(value)[:100]!r}", f"supported are hard_sigmoid, {', '.join(sorted(_BY_NAME))}"
@@ -108,7 +105,7 @@ def recipe(layer: Layer, key: str, value: Any) -> Recipe:
 
 def gate(layer: Layer, key: str, value: Any) -> ElementwiseFunction:
     """Return the one function of a single number that a GRU gate computes."""
-    found = recipe(layer, key, value)
+    found = composite(layer, key, value)
     if not found.functions:
         return Affine()
     function: Any = found.functions[0]
@@ -118,7 +115,7 @@ def gate(layer: Layer, key: str, value: Any) -> ElementwiseFunction:
     return gate_function
 
 
-def relu_layer(config: Config) -> Recipe:
+def relu_layer(config: Config) -> Composite:
     """``ReLU``: of ``max_value``, ``negative_slope`` and ``threshold``, one or none is set."""
     maximum = config.get("max_value")
     slope, threshold = config.get("negative_slope") or 0.0, config.get("threshold") or 0.0
@@ -130,31 +127,31 @@ def relu_layer(config: Config) -> Recipe:
     if maximum is not None:
         if config.number("max_value") < 0:
             raise config.invalid("max_value", "positive", maximum)
-        return Recipe((Clip(0.0, config.number("max_value")),))
+        return Composite((Clip(0.0, config.number("max_value")),))
     if slope:
-        return Recipe((LeakyRelu(config.number("negative_slope")),))
-    return Recipe((ThresholdedRelu(config.number("threshold")),)) if threshold else Recipe((Relu(),))
+        return Composite((LeakyRelu(config.number("negative_slope")),))
+    return Composite((ThresholdedRelu(config.number("threshold")),)) if threshold else Composite((Relu(),))
 
 
-def leaky_relu_layer(config: Config) -> Recipe:
+def leaky_relu_layer(config: Config) -> Composite:
     """``LeakyReLU``: the slope is ``negative_slope`` in Keras 3, and was ``alpha``."""
-    return Recipe((LeakyRelu(config.number("alpha" if "alpha" in config else "negative_slope", 0.3)),))
+    return Composite((LeakyRelu(config.number("alpha" if "alpha" in config else "negative_slope", 0.3)),))
 
 
-def elu_layer(config: Config) -> Recipe:
+def elu_layer(config: Config) -> Composite:
     """``ELU``."""
-    return Recipe((Elu(config.number("alpha", 1.0)),))
+    return Composite((Elu(config.number("alpha", 1.0)),))
 
 
-def thresholded_relu_layer(config: Config) -> Recipe:
+def thresholded_relu_layer(config: Config) -> Composite:
     """``ThresholdedReLU`` of Keras 1 and 2."""
-    return Recipe((ThresholdedRelu(config.number("theta", 1.0)),))
+    return Composite((ThresholdedRelu(config.number("theta", 1.0)),))
 
 
-def softmax_layer(config: Config) -> Recipe:
+def softmax_layer(config: Config) -> Composite:
     """``Softmax`` over the features."""
     config.require("axis", (-1,), "only the features of a timestep can be normalized")
-    return Recipe((Softmax(),))
+    return Composite((Softmax(),))
 
 
 LAYERS = {

@@ -1,21 +1,14 @@
-"""Collects the layers of a grurt model while a Keras model is read."""
+"""Collects the layers of a network while a Keras model is read."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
+from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network import layers
-from grurt.network.functions import AnyFunction
-from grurt.network.layers import AnyLayer
-
-from .activations import Recipe
-from .hdf5 import Array
-from .values import Arguments, Kind, Layer, Tensor
 
 MAX_CALLS = 1 << 14
 """How many calls of layers a model may consist of, with those inside of models that are called several times."""
@@ -41,7 +34,7 @@ class ModelInput:
     timed: bool = False
 
 
-class Builder:
+class Builder(LayerBuilder):
     """The layers so far, their weights, and the model's inputs.
 
     Parameters
@@ -52,33 +45,14 @@ class Builder:
         How many numbers the weights may hold in all: a layer may be called several times.
     """
 
+    used_too_often = "got a layer that is called too often; call it once"
+
     def __init__(self, convert: Convert, elements: int) -> None:
+        super().__init__(elements)
         self.convert = convert
-        self._remaining = elements
-        self._calls = 0
-        self.layers: dict[str, AnyLayer] = {}
-        self.weights: dict[str, Array] = {}
         self.inputs: dict[str, ModelInput] = {}
         self.notes: dict[str, None] = {}
-        self._made: dict[tuple[object, ...], str] = {}
-
-    def unique(self, base: str) -> str:
-        """Return a name that nothing has yet: ``base``, or ``base_2`` and so on."""
-        base = base[:180]
-        numbered = (f"{base}_{number}" for number in itertools.count(2))
-        return next(
-            name for name in itertools.chain([base], numbered) if name not in self.layers and name not in self.inputs
-        )
-
-    def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
-        """Add a layer and return its name, which is also that of its value."""
-        for parameter, array in (weights or {}).items():
-            self._remaining -= array.size
-            self.weights[f"{layer.name}.{parameter}"] = array
-        if self._remaining < 0:
-            raise UnsupportedError(f"layer {layer.name!r}: got a layer that is called too often; call it once")
-        self.layers[layer.name] = layer
-        return layer.name
+        self._calls = 0
 
     def count_call(self) -> None:
         """Count a call of a layer; UnsupportedError if there are too many."""
@@ -95,6 +69,7 @@ class Builder:
         if name in self.inputs:
             raise model.invalid(f"expected inputs with a name each, got two called {name!r}")
         self.inputs[name] = ModelInput(name, size or 0, kind, dtype)
+        self.names.take(name)
         return Tensor(name, size or 0, kind)
 
     def tokens(self, layer: Layer, name: str, vocabulary_size: int) -> None:
@@ -107,31 +82,9 @@ class Builder:
             )
         self.inputs[name] = replace(found, tokens=vocabulary_size)
 
-    def activate(self, value: str, recipe: Recipe) -> str:
-        """Return the value of an activation applied to a value."""
-        result = value
-        for function in recipe.functions:
-            result = self.function(result, function)
-        return (
-            self.add(layers.Mul(name=self.unique(f"{value}.gated"), inputs=(value, result))) if recipe.gated else result
-        )
-
-    def function(self, value: str, function: AnyFunction) -> str:
-        """Return the value of a function applied to a value."""
-        name = self.unique(f"{value}.{function.name}")
-        return self.add(layers.Activation(name=name, inputs=(value,), function=function))
-
     def widened(self, value: str, size: int, found: int) -> str:
         """Return a value of one feature repeated to ``size`` features; others as they are."""
-        if found == size:
-            return value
-        key = ("widened", value, size)
-        if key not in self._made:
-            layer = layers.Linear(
-                name=self.unique(f"{value}.wide"), inputs=(value,), input_size=1, output_size=size, bias=False
-            )
-            self._made[key] = self.add(layer, {"weight": np.ones((size, 1), np.float32)})
-        return self._made[key]
+        return value if found == size else self.repeated(value, size)
 
     def masked(self, value: str, size: int, mask: str) -> str:
         """Return the value, with zeros at the timesteps that the mask skips."""
@@ -140,23 +93,18 @@ class Builder:
 
     def mask(self, value: str, masked: float, *, tokens: bool) -> str:
         """Return the mask that skips the timesteps at which all features, or the token, equal ``masked``; made once."""
-        key = ("mask", value, masked, tokens)
-        if key not in self._made:
-            name = self.unique(f"{value}.mask")
-            made: AnyLayer = layers.FeatureMask(name=name, inputs=(value,), mask_value=masked)
-            if tokens:
-                made = layers.TokenMask(name=name, inputs=(value,), token=int(masked))
-            self._made[key] = self.add(made)
-        return self._made[key]
 
-    def step(self, tensor: Tensor, *, last: bool = True) -> Tensor:
+        def make() -> str:
+            name = self.unique(f"{value}.mask")
+            if tokens:
+                return self.add(layers.TokenMask(name=name, inputs=(value,), token=int(masked)))
+            return self.add(layers.FeatureMask(name=name, inputs=(value,), mask_value=masked))
+
+        return self.once(("mask", value, masked, tokens), make)
+
+    def timestep(self, tensor: Tensor, *, last: bool = True) -> Tensor:
         """Return the last or first timestep of a sequence, in Keras's order of the timesteps; made once."""
-        kind = layers.LastStep if last != tensor.backwards else layers.FirstStep
-        key = (kind, tensor.value)
-        if key not in self._made:
-            suffix = "last" if kind is layers.LastStep else "first"
-            self._made[key] = self.add(kind(name=self.unique(f"{tensor.value}.{suffix}"), inputs=(tensor.value,)))
-        return Tensor(self._made[key], tensor.size, Kind.SINGLE)
+        return Tensor(self.step(tensor.value, last=last != tensor.backwards), tensor.size, Kind.SINGLE)
 
     def value(self, layer: Layer, tensor: Tensor, *kinds: Kind) -> Tensor:
         """Return the tensor, if it is of one of these kinds; the final state of a GRU becomes a value of its own."""
@@ -166,23 +114,9 @@ class Builder:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
         if tensor.state_of is not None and not tensor.value:
-            gru = self.layers[tensor.state_of]
-            backwards = isinstance(gru, layers.GRU) and gru.direction == "reverse"
-            return self.step(Tensor(tensor.state_of, tensor.size, Kind.SEQUENCE, backwards))
+            backwards = self.layers[tensor.state_of].final_state_at == "first"
+            return self.timestep(Tensor(tensor.state_of, tensor.size, Kind.SEQUENCE, backwards))
         return tensor
-
-    def prune(self, roots: Iterable[str]) -> None:
-        """Remove the layers that none of these values depends on."""
-        needed: set[str] = set()
-        stack = list(roots)
-        while stack:
-            name = stack.pop()
-            if name in self.layers and name not in needed:
-                needed.add(name)
-                stack += self.layers[name].inputs
-        self.layers = {name: layer for name, layer in self.layers.items() if name in needed}
-        kept = {f"{name}.{parameter}" for name, layer in self.layers.items() for parameter in layer.weight_shapes()}
-        self.weights = {name: array for name, array in self.weights.items() if name in kept}
 
     def note(self, text: str) -> None:
         """Keep a remark for the model's ``source.notes``."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grurt.converters.archive import open_archive
+from grurt.converters.keras.config import Version, parse_json
+from grurt.converters.keras.hdf5 import Hdf5
+from grurt.converters.keras.weights import Store
 from grurt.errors import ConversionError, DescriptionError
-
-from ..torch.archive import open_archive
-from .config import Version, parse_json
-from .hdf5 import Hdf5
-from .weights import Store
 
 
 @dataclass(frozen=True)

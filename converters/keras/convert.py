@@ -1,4 +1,4 @@
-"""Keras files to models: the steps, in order."""
+"""Keras files to networks: the steps, in order."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grurt.model import Model, Source
+from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.config import Config
+from grurt.converters.keras.container import KerasFile, read_archive, read_hdf5
+from grurt.converters.keras.interpret import convert_layer, convert_model, model_inputs
+from grurt.converters.keras.reference import reference_run
+from grurt.converters.keras.signature import input_ports, output_ports, shown
+from grurt.converters.keras.topology import read_topology
+from grurt.converters.keras.values import make_layer
+from grurt.converters.reference import attach_reference
+from grurt.network.network import Network, Source
 from grurt.network.signature import Signature, StatePort
 
-from ..reference import attach_reference
-from .builder import Builder
-from .config import Config
-from .container import KerasFile, read_archive, read_hdf5
-from .interpret import convert_layer, convert_model, model_inputs
-from .ports import input_ports, output_ports, shown
-from .reference import reference_run
-from .topology import read_topology
-from .values import make_layer
 
-
-def convert_keras(path: str | Path, *, architecture: str | Path | None = None, reference: bool = False) -> Model:
-    """Convert a GRU network that Keras saved, of Keras 1, 2 or 3. Neither Keras nor TensorFlow is needed.
+def network_of_file(path: Path, *, architecture: Path | None, reference: bool) -> Network:
+    """Return the GRU network that Keras saved, of Keras 1, 2 or 3. Neither Keras nor TensorFlow is needed.
 
     Parameters
     ----------
@@ -30,9 +29,9 @@ def convert_keras(path: str | Path, *, architecture: str | Path | None = None, r
     architecture
         For a file of weights: the JSON file with what ``model.to_json()`` gave.
     reference
-        Run the model with Keras 3 and PyTorch, where both are installed, and keep the answers as the model's reference
-        run. Keras then reads the file as well, in its safe mode, in which it runs no code from it. Without Keras,
-        ``source.notes`` say that there is no reference run.
+        Run the model with Keras 3 and PyTorch, where both are installed, and keep the answers as the network's
+        reference run. Keras then reads the file as well, in its safe mode, in which it runs no code from it. Without
+        Keras, ``source.notes`` say that there is no reference run.
 
     Raises
     ------
@@ -44,24 +43,17 @@ def convert_keras(path: str | Path, *, architecture: str | Path | None = None, r
         If it holds something that grurt does not implement: the message names the layer and the argument.
     DescriptionError
         If it holds weights only, and there is no architecture; or the other way round.
-
-    Examples
-    --------
-    >>> from grurt.converters.keras import convert_keras
-    >>> convert_keras("tests/data/keras/k3_two_layers.keras")
-    <grurt.Model linear, activation, gru, gru, last_step, batch_norm, linear, activation: 797 parameters>
     """
-    path = Path(path)
     with path.open("rb") as file:
         is_archive = file.read(2) == b"PK"
-    found = read_archive(path) if is_archive else read_hdf5(path, Path(architecture) if architecture else None)
-    model = _build(found, path.name)
-    return (
-        attach_reference(model, lambda: reference_run(model, path, found.version, architecture)) if reference else model
-    )
+    found = read_archive(path) if is_archive else read_hdf5(path, architecture)
+    network = _build(found, path.name)
+    if not reference:
+        return network
+    return attach_reference(network, lambda: reference_run(network, path, found.version, architecture))
 
 
-def _build(file: KerasFile, name: str) -> Model:
+def _build(file: KerasFile, name: str) -> Network:
     root = make_layer(file.description, file.store.weights, file.version)
     build = Builder(convert_layer, elements=file.elements)
     tensors = convert_model(root, model_inputs(root, build), build, prefix="")
@@ -73,7 +65,7 @@ def _build(file: KerasFile, name: str) -> Model:
     states = [state for port in (*given, *ports) if isinstance(port, StatePort) for state in port.states]
     build.prune([*(output.value for output in outputs), *states])
     notes = (*build.notes, *_precision_notes(file.description))
-    return Model(
+    return Network(
         layers=build.layers.values(),
         weights=build.weights,
         inputs=inputs,

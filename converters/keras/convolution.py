@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from grurt.converters.keras.activations import composite
+from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.handlers import converts, refuses
+from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.network import layers
 
-from .activations import recipe
-from .builder import Builder
-from .values import Arguments, Kind, Layer, Tensor
+refuses(
+    "Convolution1D",
+    because="a convolution of Keras 1 cannot be causal; train the layer as Conv1D with padding='causal'",
+)
+refuses(
+    "SeparableConv1D",
+    because="grurt has no separable convolution; use Conv1D with padding='causal' and groups",
+)
+refuses(
+    "DepthwiseConv1D",
+    because="grurt has no depthwise convolution; use Conv1D with padding='causal' and groups",
+)
 
 
+@converts("Conv1D")
 def conv1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Conv1D`` with ``padding="causal"``, or of one timestep. The mask ends here, as in Keras."""
     config = layer.config
@@ -20,7 +34,7 @@ def conv1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     config.require("data_format", ("channels_last", None), "use data_format='channels_last'")
     bias = config.boolean("use_bias", True)
     _check_padding(layer, config.get("padding", "valid"), kernel_size, backwards=tensor.backwards)
-    activation = recipe(layer, "activation", config.get("activation"))
+    activation = composite(layer, "activation", config.get("activation"))
     config.policy()
     config.check_all_read()
     weights = layer.weights.take(layer.where, *(("kernel", "bias") if bias else ("kernel",)))

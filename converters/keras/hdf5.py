@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
+from grurt.converters.keras.hdf5_bytes import (
+    FileBytes,
+    Message,
+    damaged,
+    group_entries,
+    not_of_keras,
+    read_messages,
+    root_address,
+)
+from grurt.converters.keras.hdf5_types import Attribute, read_attribute, read_layout, read_space, read_texts, read_type
 from grurt.errors import UnsupportedError
-
-from .hdf5_bytes import FileBytes, Message, damaged, group_entries, not_of_keras, read_messages, root_address
-from .hdf5_types import Attribute, read_attribute, read_layout, read_space, read_texts, read_type
-
-Array = NDArray[Any]
 
 MAX_OBJECTS = 1 << 16
 MAX_DEPTH = 64

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .hdf5_bytes import UNDEFINED, FileBytes, damaged, heap_object, not_of_keras
+from grurt.converters.keras.hdf5_bytes import UNDEFINED, FileBytes, damaged, heap_object, not_of_keras
 
 MAX_AXES = 32
 MAX_TEXT = 16 << 20

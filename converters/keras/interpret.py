@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grurt.errors import ConversionError, UnsupportedError
-
-from . import convolution, merging, operations, pointwise, recurrent, reshaping, wrappers
-from .activations import LAYERS as ACTIVATIONS
-from .builder import Builder
-from .refusals import reason_against
-from .topology import MODELS, Call, Reference, read_topology, references
-from .values import Arguments, Layer, Tensor, make_layer
-from .weights import object_keys
-
-Handler = Callable[[Layer, Arguments, Builder], tuple[Tensor, ...]]
-
-_VANISHING = (
-    "Dropout",
-    "SpatialDropout1D",
-    "AlphaDropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "ActivityRegularization",
-    "Identity",
+from grurt.converters.keras import (  # noqa: F401 - they fill the table of handlers
+    convolution,
+    dense,
+    merging,
+    normalization,
+    operations,
+    pointwise,
+    recurrent,
+    refusals,
+    reshaping,
+    wrappers,
 )
-_MERGING = ("Add", "Subtract", "Multiply", "Average", "Concatenate")
-
-HANDLERS: Mapping[str, Handler] = {
-    "GRU": recurrent.gru,
-    "CuDNNGRU": recurrent.cudnn_gru,
-    "RNN": recurrent.rnn,
-    "Bidirectional": wrappers.bidirectional,
-    "TimeDistributed": wrappers.time_distributed,
-    "Dense": pointwise.dense,
-    "TimeDistributedDense": pointwise.dense,
-    "Embedding": pointwise.embedding,
-    "Masking": pointwise.masking,
-    "BatchNormalization": pointwise.batch_normalization,
-    "LayerNormalization": pointwise.layer_normalization,
-    "PReLU": pointwise.prelu,
-    "Activation": pointwise.activation,
-    "Conv1D": convolution.conv1d,
-    "Merge": merging.merge_of_keras_1,
-    "Reshape": reshaping.reshape,
-    "Flatten": reshaping.flatten,
-    **dict.fromkeys(ACTIVATIONS, pointwise.activation),
-    **dict.fromkeys(_VANISHING, pointwise.vanish),
-    **dict.fromkeys(_MERGING, merging.merge),
-}
+from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.handlers import HANDLERS, reason_against
+from grurt.converters.keras.topology import MODELS, Call, Reference, read_topology, references
+from grurt.converters.keras.values import Arguments, Layer, Tensor, make_layer
+from grurt.converters.keras.weights import object_keys
+from grurt.errors import ConversionError, UnsupportedError
 
 
 def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from grurt.converters.keras.builder import Builder, check_mask_order, same_time
+from grurt.converters.keras.handlers import converts, refuses
+from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.network import layers
 from grurt.network.functions import Affine, Clip
 
-from .builder import Builder, check_mask_order, same_time
-from .values import Arguments, Kind, Layer, Tensor
-
-_VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
 _KERAS_1_MODES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "concat": "Concatenate"}
 
+refuses(
+    *("Maximum", "Minimum"),
+    because="grurt can add, subtract, multiply, average and concatenate tensors",
+)
 
+
+@converts("Add", "Subtract", "Multiply", "Average", "Concatenate")
 def merge(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Add``, ``Subtract``, ``Multiply``, ``Average`` and ``Concatenate``."""
     args.check_named(layer)
     layer.config.policy()
     kind = layer.kind
-    tensors = [build.value(layer, tensor, *_VECTORS) for tensor in args.tensors(layer)]
+    tensors = [build.value(layer, tensor, *VECTORS) for tensor in args.tensors(layer)]
     if kind == "Concatenate":
         rank = 3 if tensors[0].kind is Kind.SEQUENCE else 2
         layer.config.require("axis", (-1, rank - 1), "only features can be joined")
@@ -55,13 +60,14 @@ def _one_where_masked(tensor: Tensor, build: Builder) -> Tensor:
     return replace(tensor, value=build.add(layers.Add(name=build.unique(f"{tensor.value}.kept"), inputs=inputs)))
 
 
+@converts("Merge")
 def merge_of_keras_1(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Merge`` of Keras 1, in a functional model."""
     config = layer.config
     mode = config.get("mode", "sum")
     if not isinstance(mode, str) or mode not in _KERAS_1_MODES or config.get("layers"):
         raise layer.unsupported(f"mode={str(mode)[:100]!r}", f"supported are {', '.join(_KERAS_1_MODES)} of tensors")
-    tensors = [build.value(layer, tensor, *_VECTORS) for tensor in args.tensors(layer)]
+    tensors = [build.value(layer, tensor, *VECTORS) for tensor in args.tensors(layer)]
     if mode == "concat":
         rank = 3 if tensors[0].kind is Kind.SEQUENCE else 2
         config.require("concat_axis", (-1, rank - 1), "only features can be joined")

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.merging import either_mask, join
+from grurt.converters.keras.values import EVERYWHERE, NOWHERE, VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.network import layers
 from grurt.network.functions import Affine
 
-from .builder import Builder
-from .merging import either_mask, join
-from .values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
-
-_VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide", "Divide")
 _FUNCTIONS = ("NotEqual", "Any", "LogicalOr", "GetItem", "Negative", "ExpandDims", "ZerosLike", "OnesLike")
 _SUPPORTED = "supported are sums, differences, products, scaling by a number, [:, -1], [:, 0] and [..., a:b]"
@@ -68,7 +66,7 @@ def _joined(layer: Layer, masks: Sequence[Tensor], build: Builder) -> Tensor:
 
 
 def _arithmetic(layer: Layer, left: Any, right: Any, build: Builder) -> Tensor:
-    tensors = [build.value(layer, item, *_VECTORS) for item in (left, right) if isinstance(item, Tensor)]
+    tensors = [build.value(layer, item, *VECTORS) for item in (left, right) if isinstance(item, Tensor)]
     if len(tensors) == 2 and layer.kind in ("Add", "Subtract", "Multiply"):
         return join(layer, layer.kind, tensors, build)
     numbers = [item for item in (left, right) if isinstance(item, int | float) and not isinstance(item, bool)]
@@ -93,14 +91,14 @@ def _item(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
     """``x[:, -1]`` and ``x[:, 0]`` of a sequence, ``x[..., a:b]`` or ``x[:, :, a:b]``, and both together."""
     if len(positional) != 2 or not isinstance(positional[0], Tensor):
         raise layer.unsupported("an index that is no constant", _SUPPORTED)
-    tensor, key = build.value(layer, positional[0], *_VECTORS), positional[1]
+    tensor, key = build.value(layer, positional[0], *VECTORS), positional[1]
     parts = key if isinstance(key, list) else [key]
     rank = 3 if tensor.kind is Kind.SEQUENCE else 2
     if parts and _is(parts[0], "__ellipsis__"):
         parts = [{"class_name": "__slice__", "config": {}}] * (rank - len(parts) + 1) + parts[1:]
     whole = [_bounds(part) == (None, None) for part in parts]
     if rank == 3 and len(parts) in (2, 3) and whole[0] and parts[1] in (0, -1) and parts[1] is not False:
-        step = build.step(tensor, last=parts[1] == -1)
+        step = build.timestep(tensor, last=parts[1] == -1)
         return step if all(whole[2:]) else _item(layer, [step, [parts[0], parts[2]]], build)
     bounds = _bounds(parts[-1]) if len(parts) == rank and all(whole[:-1]) else None
     if bounds is None:

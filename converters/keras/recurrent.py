@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from grurt.array_types import Array
+from grurt.converters.keras.activations import gate
+from grurt.converters.keras.builder import Builder, check_mask_order
+from grurt.converters.keras.config import Config
+from grurt.converters.keras.handlers import converts, refuses
+from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.weights import object_keys
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers import GRU
-
-from .activations import gate
-from .builder import Builder, check_mask_order
-from .config import Config
-from .hdf5 import Array
-from .values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
 
 _OTHERS = {
     "LSTM": "LSTM",
@@ -25,6 +26,8 @@ _OTHERS = {
     "SimpleRNN": "SimpleRNN",
     "SimpleRNNCell": "SimpleRNN",
 }
+
+refuses("GRUCell", because="a cell alone has no sequence; wrap it in keras.layers.RNN")
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,14 @@ class Cell:
     weights: Mapping[str, Array]
 
 
+@converts("GRU")
 def gru(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``GRU``, of Keras 1 to 3."""
     scan = Scan.read(layer.config)
     return run_cells(layer, args, build, scan, [_cell(layer, replace(layer, weights=layer.weights.child("cell")))])
 
 
+@converts("CuDNNGRU")
 def cudnn_gru(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``CuDNNGRU`` of Keras 2: another layout of the weights, and always ``reset_after``."""
     scan = Scan.read(layer.config)
@@ -83,6 +88,7 @@ def cudnn_gru(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ..
     return run_cells(layer, args, build, scan, [_as_cell(layer, weights, units, True, Sigmoid(), Tanh())])
 
 
+@converts("RNN")
 def rnn(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``RNN`` of one GRUCell, or of several, each of which reads the states of the one before."""
     scan = Scan.read(layer.config)
@@ -129,7 +135,7 @@ def run_cells(layer: Layer, args: Arguments, build: Builder, scan: Scan, cells: 
         value = build.masked(value, size, mask)
     output = Tensor(value, size, Kind.SEQUENCE, backwards, source.mask)
     if not scan.return_sequences:
-        output = build.step(output)
+        output = build.timestep(output)
     return (output, *final) if scan.return_state else (output,)
 
 
@@ -282,6 +288,4 @@ def from_cudnn_recurrent(kernel: Array) -> Array:
 
 
 def _cell_keys(cells: list[Any]) -> list[str]:
-    from .weights import object_keys
-
     return object_keys(str(cell.get("class_name")) if isinstance(cell, Mapping) else "" for cell in cells)

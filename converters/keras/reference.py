@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grurt.converters.installed import is_installed
+from grurt.converters.keras.config import Version
+from grurt.converters.sampling import BATCH, SEED, STEPS
 from grurt.errors import ConversionError
-from grurt.model import Model
 from grurt.network.inputs import TokenInput
+from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import StatePort, ValuePort
-
-from ..installed import is_installed
-from ..sampling import BATCH, SEED, STEPS
-from .config import Version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,15 +29,15 @@ MAX_PRODUCTS = 1 << 33
 _BACKENDS = ("torch", "tensorflow", "jax")
 
 
-def reference_run(model: Model, path: Path, version: Version, architecture: str | Path | None) -> ReferenceRun:
+def reference_run(network: Network, path: Path, version: Version, architecture: str | Path | None) -> ReferenceRun:
     """Return what Keras 3 answers to a seeded batch: 2 sequences of 24 timesteps, or what sizes the file fixes.
 
     Keras reads the file in its safe mode. By then it is known to hold nothing but layers of Keras's own.
 
     Parameters
     ----------
-    model
-        The converted model.
+    network
+        The converted network.
     path
         Its file.
     version
@@ -55,7 +54,7 @@ def reference_run(model: Model, path: Path, version: Version, architecture: str 
         raise ConversionError(f"Keras 3 does not compute as Keras {version.major}, which wrote the file")
     if architecture is not None:
         raise ConversionError("the file holds weights only")
-    if any("float16" in note for note in model.source.notes):
+    if any("float16" in note for note in network.source.notes):
         raise ConversionError("it computes in 16 bits, and grurt in float32")
     if not is_installed("keras"):
         raise ConversionError("keras is not installed")
@@ -67,7 +66,7 @@ def reference_run(model: Model, path: Path, version: Version, architecture: str 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-            inputs = _inputs(model, [port.shape for port in loaded.inputs])
+            inputs = _inputs(network, [port.shape for port in loaded.inputs])
             answers = loaded(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values())), training=False)
             arrays = [keras.ops.convert_to_numpy(answer) for answer in keras.tree.flatten(answers)]
     except ConversionError:
@@ -75,7 +74,7 @@ def reference_run(model: Model, path: Path, version: Version, architecture: str 
     except Exception as error:  # Keras's exceptions have no base class of their own
         reason = " ".join(str(error).split())[:200]
         raise ConversionError(f"Keras cannot run the file: {reason}") from error
-    ports = model.signature.outputs
+    ports = network.signature.outputs
     outputs = {port.name: np.asarray(array, port.dtype) for port, array in zip(ports, arrays, strict=True)}
     return ReferenceRun(inputs, outputs, f"keras {keras.__version__} with {keras.backend.backend()}")
 
@@ -98,16 +97,16 @@ def _import_keras() -> Any:
     return keras
 
 
-def _inputs(model: Model, shapes: Sequence[tuple[int | None, ...]]) -> dict[str, NDArray[np.generic]]:
+def _inputs(network: Network, shapes: Sequence[tuple[int | None, ...]]) -> dict[str, NDArray[np.generic]]:
     """Return an input for each port of the model, of the sizes that Keras has for it, where they are fixed."""
-    tokens = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
+    tokens = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
     batch = next((shape[0] for shape in shapes if shape[0] is not None), BATCH)
     random = np.random.default_rng(SEED)
     inputs: dict[str, NDArray[np.generic]] = {}
-    for port, shape in zip(model.signature.inputs, shapes, strict=True):
+    for port, shape in zip(network.signature.inputs, shapes, strict=True):
         sizes = (batch, *(STEPS if size is None else size for size in shape[1:]))
         steps = batch * (sizes[1] if isinstance(port, ValuePort) else 1)
-        if steps * model.parameter_count > MAX_PRODUCTS:
+        if steps * network.parameter_count > MAX_PRODUCTS:
             raise ConversionError(f"the file fixes its inputs to {steps} timesteps, too many for a test")
         if isinstance(port, StatePort):
             inputs[port.name] = random.uniform(-0.9, 0.9, sizes).astype(port.dtype)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .builder import Builder
-from .refusals import reason_against
-from .values import Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.handlers import converts, reason_against
+from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 
 _SHAPE_KEYS = ("batch_shape", "batch_input_shape")
 
@@ -47,6 +47,7 @@ def input_shape(model: Layer, described: Mapping[str, Any], name: str) -> tuple[
     return tuple(sizes), dtype if isinstance(dtype, str) else "float32"
 
 
+@converts("Reshape")
 def reshape(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Reshape`` of an input ``(batch, time)`` to ``(batch, time, 1)``, one number for each timestep."""
     tensor = args.only(layer)
@@ -67,6 +68,7 @@ def reshape(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
     raise layer.unsupported(f"target_shape={str(target)[:100]}", reason_against("Reshape"))
 
 
+@converts("Flatten")
 def flatten(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Flatten`` of a single vector, which it leaves as it is."""
     tensor = build.value(layer, args.only(layer), Kind.SINGLE, Kind.SEQUENCE)

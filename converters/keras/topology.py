@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from grurt.converters.keras.values import Layer
 from grurt.errors import ConversionError, UnsupportedError
-
-from .values import Layer
 
 MODELS = ("Sequential", "Functional", "Model")
 

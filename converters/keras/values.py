@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from grurt.converters.keras.config import Config, Version
+from grurt.converters.keras.weights import Weights
 from grurt.errors import ConversionError, UnsupportedError
-
-from .config import Config, Version
-from .weights import Weights
 
 MAX_NESTING = 16
 
@@ -29,6 +28,10 @@ class Kind(Enum):
     """``(batch, n)``, an input that nothing has read yet: tokens, a state, or numbers."""
     MASK = "a mask"
     """``(batch, time)``, truth values."""
+
+
+VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
+"""What layers read that do the same to each vector."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,3 @@ class Arguments:
                 raise layer.unsupported(f"the call argument {name[:100]!r}", "call the layer without it")
         if self.named.get("training"):
             raise layer.unsupported("a call with training=True", "build the model for inference")
-
-
-def on(*values: Any, **named: Any) -> Arguments:
-    """Return the arguments of a call."""
-    return Arguments(values, named)

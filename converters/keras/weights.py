@@ -15,9 +15,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 
+from grurt.array_types import Array
+from grurt.converters.keras.hdf5 import Hdf5
 from grurt.errors import ConversionError, UnsupportedError
-
-from .hdf5 import Array, Hdf5
 
 _NOT_OF_LAYERS = ("optimizer/", "optimizer_weights/", "_trainer/", "metrics/", "model_weights/optimizer_weights/")
 _SEEDS = "/seed_generator/"
@@ -142,11 +142,6 @@ class Store:
                 f"the weights: expected the layers of a Keras model, got {', '.join(file.groups['']) or 'nothing'}; "
                 "give a file that Keras saved"
             )
-
-    @property
-    def is_keras_3(self) -> bool:
-        """Whether the objects have names, which only Keras 3 writes."""
-        return any(path.endswith("vars") and self._file.text(path, "name") is not None for path in self._file.groups)
 
     def check_all_used(self) -> None:
         """Raise ConversionError for weights that no layer took. Those of the training, and seeds, do not count."""

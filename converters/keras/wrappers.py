@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .builder import Builder
-from .merging import MODES, join
-from .values import Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.handlers import converts
+from grurt.converters.keras.merging import MODES, join
+from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 
 _RECURRENT = ("GRU", "CuDNNGRU", "RNN")
 _NOT_IN_TIME = "supported inside of it are layers that work on each timestep by itself, such as Dense"
 
 
+@converts("Bidirectional")
 def bidirectional(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Bidirectional``: a layer in each direction. What comes backwards is reversed back."""
     config = layer.config
@@ -26,8 +28,8 @@ def bidirectional(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     config.skip("return_sequences", "return_state", "stateful", "input_dim")
     config.policy()
     config.check_all_read()
-    forward = _direction(layer, described, "forward")
-    backward = _direction(layer, _reversed(described) if given is None else given, "backward")
+    forward = _direction(layer, described, "forward", "forward")
+    backward = _direction(layer, _reversed(described) if given is None else given, "backward", "reverse")
     returns = [inner.config.boolean("return_sequences") for inner in (forward, backward)]
     if len(set(returns)) > 1 or forward.config.boolean("go_backwards") == backward.config.boolean("go_backwards"):
         raise layer.invalid("expected two layers of opposite directions that return the same, got others")
@@ -47,6 +49,7 @@ def bidirectional(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     return (*merged, *outputs[0][1:], *outputs[1][1:])
 
 
+@converts("TimeDistributed")
 def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``TimeDistributed`` of layers that work on one vector: they do the same at every timestep."""
     tensor = build.value(layer, args.only(layer), Kind.SEQUENCE)
@@ -62,13 +65,13 @@ def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
     return (replace(results[0], kind=Kind.SEQUENCE, backwards=tensor.backwards, mask=tensor.mask),)
 
 
-def _direction(layer: Layer, described: Any, which: str) -> Layer:
+def _direction(layer: Layer, described: Any, which: str, name: str) -> Layer:
     """Return the layer of a direction. Where it returns sequences, Keras has it give zeros at masked timesteps."""
     config = described.get("config") if isinstance(described, Mapping) else None
     if isinstance(described, Mapping) and isinstance(config, Mapping):
         zero = bool(config.get("return_sequences", False))
         described = {**described, "config": {**config, "zero_output_for_mask": zero}}
-    inner = layer.inner(described, f"{which}_layer", which)
+    inner = layer.inner(described, f"{which}_layer", name)
     if inner.kind not in _RECURRENT:
         raise inner.unsupported("a layer that is no GRU", "grurt runs GRU networks: train the model with a GRU")
     return inner

@@ -1,4 +1,4 @@
-"""ONNX files to models: the steps, in order."""
+"""ONNX files to networks: the steps, in order."""
 
 from __future__ import annotations
 
@@ -7,71 +7,42 @@ from pathlib import Path
 import msgspec
 from onnx import ModelProto
 
-from grurt.model import Model, Source
+from grurt.converters.graph.assembly.network import network_of_graph
+from grurt.converters.graph.nodes import Graph, is_weight
+from grurt.converters.onnx.reading import parse_model, read_graph
+from grurt.converters.onnx.reference import reference_run
+from grurt.converters.onnx.refusals import refuse_graph
+from grurt.converters.onnx.repair import NOTE, repaired
+from grurt.converters.reference import attach_reference
+from grurt.network.network import Network, Source
 
-from ..reference import attach_reference
-from .graph import Graph
-from .graph_model import convert_graph
-from .interpret import is_weight
-from .reading import parse_model, read_graph
-from .reference import reference_run
-from .repair import NOTE, repaired
 
-
-def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = True) -> Model:
-    """Convert an ONNX file that holds a GRU network.
-
-    Parameters
-    ----------
-    path
-        The file. Weights in files beside it are found; nothing outside its folder is opened.
-    repair
-        Accept a file of PyTorch's with ``linear_before_reset=0``, which faulty exporters wrote by mistake, and convert
-        what was meant. The model's ``source.notes`` say so.
-    reference
-        Run the file with onnxruntime, if that is installed, and keep the answers as the model's reference run. Where
-        onnxruntime cannot run it, ``source.notes`` say why.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ConversionError
-        If it is not an ONNX file, is damaged, or holds weights that no layer uses.
-    UnsupportedError
-        If it holds something that grurt does not implement: the message names the node, and says what to do.
-
-    Examples
-    --------
-    >>> from grurt.converters.onnx import convert_onnx
-    >>> convert_onnx("tests/data/onnx/c_eachstep_bf.ts.da.op20.onnx")
-    <grurt.Model gru, linear: 363 parameters>
-    """
-    path = Path(path)
+def network_of_file(path: Path, *, repair: bool, reference: bool) -> Network:
+    """Return the network in an ONNX file. See `converters.convert_onnx`."""
     source = Source(format="onnx", file=path.name)
     proto = parse_model(path.read_bytes())
-    return convert_onnx_proto(proto, folder=path.parent, source=source, repair=repair, reference=reference)
+    return network_of_proto(proto, folder=path.parent, source=source, repair=repair, reference=reference)
 
 
-def convert_onnx_bytes(data: bytes, *, source: Source, repair: bool = False, reference: bool = False) -> Model:
-    """Convert an ONNX model in memory, with its weights inside. See `convert_onnx`.
+def network_of_bytes(data: bytes, *, source: Source, reference: bool = False) -> Network:
+    """Return the network in an ONNX model in memory, with its weights inside.
 
-    ``source`` is what the model says it comes from; the producer is taken from the file if it is empty.
+    ``source`` is what the network says it comes from; the producer is taken from the model if it is empty.
     """
-    return convert_onnx_proto(parse_model(data), folder=None, source=source, repair=repair, reference=reference)
+    return network_of_proto(parse_model(data), folder=None, source=source, reference=reference)
 
 
-def convert_onnx_proto(
+def network_of_proto(
     proto: ModelProto, *, folder: Path | None, source: Source, repair: bool = False, reference: bool = False
-) -> Model:
-    """Convert a parsed ONNX model, whose external data files, if any, lie in ``folder``. See `convert_onnx`."""
+) -> Network:
+    """Return the network in a parsed ONNX model, whose external data files, if any, lie in ``folder``."""
     mended = repaired(proto) if repair else None
     graph = read_graph(mended or proto, folder)
     notes = [NOTE] * (mended is not None) + _precision_notes(graph)
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))
-    model = convert_graph(graph, source)
-    return attach_reference(model, lambda: reference_run(model, mended or proto, folder)) if reference else model
+    network = network_of_graph(graph, source, refuse_graph)
+    return attach_reference(network, lambda: reference_run(network, mended or proto, folder)) if reference else network
 
 
 def _precision_notes(graph: Graph) -> list[str]:

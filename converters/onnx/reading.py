@@ -9,13 +9,12 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
 
+from grurt.converters.graph.elements import MAX_RANK, dtype_of
+from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
+from grurt.converters.onnx.opsets import OLDEST, modernized
+from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
 from grurt.errors import ConversionError, UnsupportedError
 
-from .elements import MAX_RANK, dtype_of
-from .graph import Attribute, Declaration, Graph, Node
-from .tensors import ExternalData, read_tensor, text
-
-OLDEST_OPSET = 7
 MAX_NODES = 200_000
 
 _OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
@@ -49,12 +48,12 @@ def read_graph(proto: ModelProto, folder: Path | None) -> Graph:
     constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
     if proto.graph.sparse_initializer:
         raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
+    version = _opset(proto)
     return Graph(
-        nodes=tuple(_node(node, external) for node in proto.graph.node),
+        nodes=tuple(_node(node, external, version) for node in proto.graph.node),
         constants=constants,
         inputs=tuple(_declaration(port) for port in proto.graph.input if port.name not in constants),
         outputs=tuple(_declaration(port) for port in proto.graph.output),
-        opset=_opset(proto),
         producer=_printable(proto.producer_name),
         producer_version=_printable(proto.producer_version),
     )
@@ -66,21 +65,22 @@ def _opset(proto: ModelProto) -> int:
         raise ConversionError("the file does not say which version of the ONNX operators it uses: it is damaged")
     newest = int(onnx.defs.onnx_opset_version())
     version = int(max(versions))
-    if not OLDEST_OPSET <= version <= newest:
+    if not OLDEST <= version <= newest:
         raise UnsupportedError(
-            f"the file uses version {version} of the ONNX operators; versions {OLDEST_OPSET} to {newest} are "
+            f"the file uses version {version} of the ONNX operators; versions {OLDEST} to {newest} are "
             "supported: export again with one of them, or update the package onnx"
         )
     return version
 
 
-def _node(proto: NodeProto, external: ExternalData) -> Node:
+def _node(proto: NodeProto, external: ExternalData, version: int) -> Node:
     inputs, outputs = tuple(map(text, proto.input)), tuple(map(text, proto.output))
     op = text(proto.op_type)
     if text(proto.domain) not in _STANDARD_DOMAINS:
         op = f"{proto.domain}.{op}"
     node = Node(text(proto.name), op, inputs, outputs, {}, _module(proto))
-    node.attributes = {text(entry.name): _attribute(entry, node, external) for entry in proto.attribute}
+    attributes = {text(entry.name): _attribute(entry, node, external) for entry in proto.attribute}
+    node.attributes = modernized(op, attributes, version)
     return node
 
 

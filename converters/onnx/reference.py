@@ -7,21 +7,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from grurt.array_types import Array
+from grurt.converters.onnx.tensors import ExternalData, read_tensor
+from grurt.converters.sampling import SEED
 from grurt.errors import ConversionError
-from grurt.model import Model
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.inputs import TokenInput
+from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import AnyPort, Axis, LengthsPort, StatePort
-
-from ..sampling import SEED
-from .tensors import ExternalData, read_tensor
 
 BATCH = 2
 STEPS = 16
@@ -30,18 +28,16 @@ MAX_ELEMENTS = 1 << 20
 MAX_PRODUCTS = 1 << 33
 """How many multiplications a run may take: some seconds."""
 
-Array = NDArray[Any]
 
-
-def reference_run(model: Model, proto: ModelProto, folder: Path | None) -> ReferenceRun:
+def reference_run(network: Network, proto: ModelProto, folder: Path | None) -> ReferenceRun:
     """Run the source of a converted model on random inputs and states, always the same.
 
     Batches are of 2 sequences of 16 timesteps, except where the file fixes these sizes.
 
     Parameters
     ----------
-    model
-        The converted model.
+    network
+        The converted network.
     proto
         What it was converted from. onnxruntime sees a copy with all weights inside, and opens no file.
     folder
@@ -59,8 +55,8 @@ def reference_run(model: Model, proto: ModelProto, folder: Path | None) -> Refer
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    inputs = _random_inputs(model, proto)
-    names = [port.name for port in model.signature.outputs]
+    inputs = _random_inputs(network, proto)
+    names = [port.name for port in network.signature.outputs]
     try:
         data = _with_weights_inside(proto, folder).SerializeToString()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -73,30 +69,30 @@ def reference_run(model: Model, proto: ModelProto, folder: Path | None) -> Refer
     return ReferenceRun(inputs, dict(zip(names, answers, strict=True)), f"onnxruntime {onnxruntime.__version__}")
 
 
-def _random_inputs(model: Model, proto: ModelProto) -> dict[str, Array]:
+def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
     declared = {
         port.name: [dim.dim_value if dim.HasField("dim_value") else None for dim in port.type.tensor_type.shape.dim]
         for port in proto.graph.input
     }
-    sizes = _sizes(model, declared)
+    sizes = _sizes(network, declared)
     steps = sizes["batch"] * sizes["time"]
-    if steps * model.parameter_count > MAX_PRODUCTS:
+    if steps * network.parameter_count > MAX_PRODUCTS:
         raise ConversionError(f"the file fixes its inputs to {steps} timesteps, too many for a test")
     random = np.random.default_rng(SEED)
     inputs = {}
-    for port in model.signature.inputs:
-        own = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
+    for port in network.signature.inputs:
+        own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
         own["batch_position"] = sizes["batch"] * own.get("position", 1)
         given = zip(port.axes, declared[port.name], strict=True)
         shape = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
         if math.prod(shape) > MAX_ELEMENTS:
             raise ConversionError(f"the file fixes the input {port.name!r} to the shape {shape}, too large for a test")
-        inputs[port.name] = _random_input(model, port, shape, sizes["time"], random)
+        inputs[port.name] = _random_input(network, port, shape, sizes["time"], random)
     return inputs
 
 
 def _random_input(
-    model: Model, port: AnyPort, shape: tuple[int, ...], n_steps: int, random: np.random.Generator
+    network: Network, port: AnyPort, shape: tuple[int, ...], n_steps: int, random: np.random.Generator
 ) -> Array:
     if isinstance(port, LengthsPort):
         lengths = np.sort(random.integers(1, n_steps, size=shape, endpoint=True))[::-1].copy()
@@ -104,16 +100,16 @@ def _random_input(
         return lengths.astype(port.dtype)
     if isinstance(port, StatePort):
         return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-    vocabularies = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
+    vocabularies = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
     if port.value in vocabularies:
         return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
     return random.standard_normal(shape).astype(port.dtype)
 
 
-def _sizes(model: Model, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
+def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
     """Return the sizes of batch and time: those that the file fixes, or `BATCH` and `STEPS`."""
     sizes: dict[Axis, int] = {"batch": BATCH, "time": STEPS}
-    for port in model.signature.inputs:
+    for port in network.signature.inputs:
         for axis, size in zip(port.axes, declared[port.name], strict=True):
             if size and axis in ("batch", "time"):
                 sizes[axis] = size

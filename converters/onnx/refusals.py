@@ -1,65 +1,31 @@
-"""Why operators are refused, and what to do."""
+"""Files that are refused as a whole, with what their exporters should have done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.operators.refusals import reason_against
+from grurt.converters.graph.rewriting.cells import CELL
+from grurt.converters.onnx.repair import refuse_faulty_gru
 from grurt.errors import UnsupportedError
 
-from .cells import CELL
-from .graph import Graph, Node
-
-_FLOAT_MODEL = (
-    "the model was quantized, and grurt reads models of floating-point weights",
-    "convert the model from before the quantization",
-)
 _KERAS = "convert the .keras or .h5 file itself: Keras and tf2onnx write such a GRU as a loop or as single operators"
-OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
-
-_REASONS: dict[str, tuple[str, str]] = {
-    "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
-    "RNN": ("grurt runs GRU networks; the plain RNN is not supported", "train the model with a GRU"),
-    "If": ("a branch that depends on the inputs is not supported", "export without data-dependent control flow"),
-    "Loop": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
-    "Scan": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
-    "Erf": ("erf is supported as a part of GELU only", "export GELU with opset 20 or later, or as torch.nn.GELU"),
-    "ArgMax": ("it picks the largest of several numbers", "export the numbers, and pick outside of the model"),
-    "DynamicQuantizeLinear": _FLOAT_MODEL,
-    "QuantizeLinear": _FLOAT_MODEL,
-    "DequantizeLinear": _FLOAT_MODEL,
-    "MatMulInteger": _FLOAT_MODEL,
-    "QLinearMatMul": _FLOAT_MODEL,
-    "ReduceMax": OTHER_AXES,
-    "GlobalAveragePool": OTHER_AXES,
-    "MaxPool": OTHER_AXES,
-    "AveragePool": OTHER_AXES,
-    "CumSum": OTHER_AXES,
-    "GroupNormalization": OTHER_AXES,
-    "InstanceNormalization": OTHER_AXES,
-}
 
 
-def reason_against(op: str) -> tuple[str, str]:
-    """Return what to say about an operator that has no handler: what was found, and what to do."""
-    known = (
-        "the operator is not supported",
-        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations",
-    )
-    return _REASONS.get(op, known)
-
-
-def refuse_graph(graph: Graph, nodes: Iterable[Node]) -> None:
-    """Raise UnsupportedError for what is refused as a whole: graphs of loops, of other recurrent layers, of no GRU."""
+def refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
+    """Raise UnsupportedError for graphs of loops, of other recurrent layers, of no GRU, and of faulty exporters."""
     ops = {node.op: node for node in nodes}
     for op in ("LSTM", "RNN", "DynamicQuantizeLinear", "MatMulInteger"):
         if op in ops:
-            raise ops[op].unsupported(*_REASONS[op])
+            raise ops[op].unsupported(*reason_against(op))
     if "GRU" in ops or CELL in ops:
+        refuse_faulty_gru(graph, nodes)
         return
     keras = "keras" in graph.producer.lower() or graph.producer.startswith("tf2onnx")
     for op in ("Loop", "Scan"):
         if op in ops:
-            found, advice = _REASONS[op]
+            found, advice = reason_against(op)
             raise ops[op].unsupported(found, _KERAS if keras else advice)
     if keras:
         raise UnsupportedError(f"the graph was written by {graph.producer} and holds no GRU; {_KERAS}")

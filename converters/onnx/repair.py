@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .graph import Graph, Node
+from grurt.converters.graph.nodes import Graph, Node
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

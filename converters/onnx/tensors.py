@@ -10,14 +10,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
+from grurt.array_types import Array
+from grurt.converters.graph.elements import MAX_RANK, STORED, Element, dtype_of
 from grurt.errors import ConversionError
-
-from .elements import MAX_RANK, STORED, Element, dtype_of
-
-Array = NDArray[Any]
 
 _BITS_IN_INT32 = (Element.FLOAT16, Element.BFLOAT16)
 

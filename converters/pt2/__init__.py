@@ -1,17 +1,14 @@
-"""Programs of ``torch.export.save`` (``.pt2``) to grurt models, without torch.
+"""Programs of ``torch.export.save`` (``.pt2``) to networks, without torch and without ONNX.
 
 ::
 
-    archive      the file's entries                    -> the program's JSON, and arrays by name
+    archive, scalar_types    the file's entries        -> the program's JSON, and arrays by name
     program      the JSON                              -> calls of ATen operators
+    reading      both
     simplify     what decompositions added             -> as it was before
-    emitter      ONNX nodes as they are made
-    recurrent, layers, arithmetic, movement: one ATen operator -> ONNX nodes
-    translate    all calls, in order                   -> `converters.onnx.graph.Graph`
-    convert      the graph, through the ONNX importer  -> grurt.Model
-    reference    what torch gives                      -> grurt.ReferenceRun
+    emitter      nodes as they are made
+    recurrent, layers, arithmetic, movement:           one ATen operator -> nodes, registered in `handlers`
+    translate    all calls, in order                   -> `converters.graph.nodes.Graph`
+    convert      all of these; and the graph           -> Network, by `converters.graph`
+    reference    what torch gives                      -> ReferenceRun
 """
-
-from .convert import convert_pt2
-
-__all__ = ["convert_pt2"]

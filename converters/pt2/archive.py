@@ -21,26 +21,20 @@ from typing import Any
 
 import msgspec
 
+from grurt.array_types import Array
+from grurt.converters.archive import Archive, open_archive
+from grurt.converters.pt2.scalar_types import DTYPES
+from grurt.converters.torch.checkpoint.tensors import (
+    MAX_AXES,
+    StorageReference,
+    TensorReader,
+    TensorReference,
+    item_size,
+)
+from grurt.converters.torch.checkpoint.zipped import read_checkpoint
 from grurt.errors import ConversionError, UnsupportedError
 
-from ..torch.archive import Archive, open_archive, read_checkpoint
-from ..torch.tensors import MAX_AXES, Array, StorageReference, TensorReader, TensorReference, item_size
-
 MAX_JSON = 1 << 27
-
-DTYPES: Mapping[int, str] = {
-    1: "uint8",
-    2: "int8",
-    3: "int16",
-    4: "int32",
-    5: "int64",
-    6: "float16",
-    7: "float32",
-    8: "float64",
-    12: "bool",
-    13: "bfloat16",
-}
-"""torch's dtypes by the numbers of ``ScalarType`` in its export schema."""
 
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt")

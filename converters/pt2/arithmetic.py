@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from ..onnx.graph import Attribute
-from .emitter import Emitter
-from .program import Call, Ref
-
-Handler = Callable[[Call, Emitter], None]
+from grurt.converters.activations import HARD_SIGMOID, RELU6
+from grurt.converters.graph.nodes import Attribute
+from grurt.converters.pt2.emitter import Emitter
+from grurt.converters.pt2.handlers import Handler, translates
+from grurt.converters.pt2.program import Call, Ref
 
 
 def unary(op: str, **attributes: Attribute) -> Handler:
@@ -33,6 +31,7 @@ def binary(op: str) -> Handler:
     return handler
 
 
+@translates("rsub")
 def reversed_subtraction(call: Call, em: Emitter) -> None:
     """Translate rsub: ``b - a``."""
     em.emit("Sub", em.operand("other"), em.operand("self"), into=call.outputs[0])
@@ -50,12 +49,14 @@ def size_arithmetic(op: str) -> Handler:
     return handler
 
 
+@translates("leaky_relu")
 def leaky_relu(call: Call, em: Emitter) -> None:
     """Translate leaky_relu."""
     slope = float(call.get("negative_slope", 0.01))
     em.emit("LeakyRelu", em.required("self"), into=call.outputs[0], alpha=slope)
 
 
+@translates("elu")
 def elu(call: Call, em: Emitter) -> None:
     """Translate elu."""
     if call.get("scale", 1) != 1 or call.get("input_scale", 1) != 1:
@@ -63,11 +64,13 @@ def elu(call: Call, em: Emitter) -> None:
     em.emit("Elu", em.required("self"), into=call.outputs[0], alpha=float(call.get("alpha", 1.0)))
 
 
+@translates("gelu")
 def gelu(call: Call, em: Emitter) -> None:
     """Translate gelu, exact or approximated by tanh."""
     em.emit("Gelu", em.required("self"), into=call.outputs[0], approximate=call.get("approximate", "none"))
 
 
+@translates("softplus")
 def softplus(call: Call, em: Emitter) -> None:
     """Translate softplus; torch's is linear above a threshold of 20, where the difference is below 2.1e-9."""
     if call.get("beta", 1) != 1 or call.get("threshold", 20) < 20:
@@ -75,26 +78,18 @@ def softplus(call: Call, em: Emitter) -> None:
     em.emit("Softplus", em.required("self"), into=call.outputs[0])
 
 
+@translates("clamp", "hardtanh", "clamp_min", "clamp_max", "relu6")
 def clamp(call: Call, em: Emitter) -> None:
     """Translate clamp, hardtanh and relu6; a bound that is left open is none."""
     low, high = {
         "hardtanh": (call.get("min_val", -1.0), call.get("max_val", 1.0)),
-        "relu6": (0.0, 6.0),
+        "relu6": (RELU6.minimum, RELU6.maximum),
     }.get(call.op.rstrip("_"), (call.get("min"), call.get("max")))
     bounds = ["" if bound is None else em.constant(bound) for bound in (low, high)]
     em.emit("Clip", em.required("self"), *bounds, into=call.outputs[0])
 
 
-def gated(gate: str, **attributes: Attribute) -> Handler:
-    """Return the handler of ``x * gate(x)``: silu, hardswish."""
-
-    def handler(call: Call, em: Emitter) -> None:
-        x = em.required("self")
-        em.emit("Mul", x, em.emit(gate, x, into=None, **attributes), into=call.outputs[0])
-
-    return handler
-
-
+@translates("prelu")
 def prelu(call: Call, em: Emitter) -> None:
     """Translate PReLU, whose slopes torch has along axis 1."""
     x, slopes = em.required("self"), em.array(em.required("weight"))
@@ -109,3 +104,23 @@ def softmax(op: str) -> Handler:
         em.emit(op, em.required("self"), into=call.outputs[0], axis=call.arguments["dim"])
 
     return handler
+
+
+translates("add")(binary("Add"))
+translates("sub")(binary("Sub"))
+translates("mul")(binary("Mul"))
+translates("div")(binary("Div"))
+translates("neg")(unary("Neg"))
+translates("abs")(unary("Abs"))
+translates("relu")(unary("Relu"))
+translates("sigmoid")(unary("Sigmoid"))
+translates("tanh")(unary("Tanh"))
+translates("hardsigmoid")(unary("HardSigmoid", alpha=HARD_SIGMOID.slope, beta=HARD_SIGMOID.offset))
+translates("silu")(unary("Swish"))
+translates("hardswish")(unary("HardSwish"))
+translates("softmax", "_softmax")(softmax("Softmax"))
+translates("log_softmax", "_log_softmax")(softmax("LogSoftmax"))
+translates("_operator.add")(size_arithmetic("Add"))
+translates("_operator.sub")(size_arithmetic("Sub"))
+translates("_operator.mul")(size_arithmetic("Mul"))
+translates("_operator.floordiv")(size_arithmetic("Div"))

@@ -1,25 +1,34 @@
-"""Exported programs to models: the steps, in order."""
+"""Exported programs to networks: the steps, in order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from grurt.array_types import Array
+from grurt.converters.graph.assembly.network import network_of_graph
+from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.rewriting.cells import CELL
+from grurt.converters.installed import is_installed
+from grurt.converters.pt2.program import Program
+from grurt.converters.pt2.reading import read_constants
+from grurt.converters.pt2.simplify import simplify
+from grurt.converters.pt2.translate import translate
+from grurt.converters.reference import attach_reference
 from grurt.errors import ConversionError, UnsupportedError
-from grurt.model import Model, Source
-
-from ..onnx.cells import CELL
-from ..onnx.graph import Graph
-from ..onnx.graph_model import convert_graph
-from ..onnx.patterns import recompose
-from ..torch.tensors import Array
-from .archive import read_archive
-from .program import Program, read_program
-from .simplify import simplify
-from .translate import translate
+from grurt.network.network import Network, Source
+from grurt.network.reference_run import ReferenceRun
 
 
-def convert_pt2(path: Path) -> Model:
-    """Convert a program of ``torch.export.save``.
+def network_of_file(path: Path, *, reference: bool) -> Network:
+    """Return the network in a file of ``torch.export.save``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    reference
+        Run the program with torch, if that is installed, and keep the answers as the network's reference run.
 
     Raises
     ------
@@ -27,40 +36,28 @@ def convert_pt2(path: Path) -> Model:
         If the file is damaged.
     UnsupportedError
         If the program computes something that grurt does not implement: the message names the operator.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from grurt.converters.pt2 import convert_pt2
-    >>> convert_pt2(Path("tests/data/torch/export.pt2"))
-    <grurt.Model gru, gru, linear: 795 parameters>
     """
     program, constants = read_constants(path)
-    graph = translate(simplify(program), constants)
-    _check_has_gru(graph)
     source = Source(
         format="pt2",
         producer=f"torch {program.torch_version}".strip(),
         file=path.name,
         notes=tuple(_notes(program, constants)),
     )
-    return convert_graph(graph, source)
+    network = network_of_graph(translate(simplify(program), constants), source, _refuse_graph)
+    return attach_reference(network, lambda: _reference_run(network, path)) if reference else network
 
 
-def read_constants(path: Path) -> tuple[Program, dict[str, Array]]:
-    """Return the program of a file, and its constants by the names of the tensors that stand for them."""
-    document, tensors = read_archive(path)
-    program = read_program(document)
-    missing = [name for name in program.states.values() if name not in tensors]
-    if missing:
-        raise ConversionError(
-            f"program: expected the weight {missing[0][:80]!r} in the archive, got none; the file is incomplete"
-        )
-    return program, {placeholder: tensors[name] for placeholder, name in program.states.items()}
+def _reference_run(network: Network, path: Path) -> ReferenceRun:
+    if not is_installed("torch"):
+        raise ConversionError("torch is not installed")
+    from grurt.converters.pt2.reference import reference_run
+
+    return reference_run(network, path)
 
 
-def _check_has_gru(graph: Graph) -> None:
-    if not any(node.op in ("GRU", CELL) for node in recompose(graph).nodes):
+def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
+    if not any(node.op in ("GRU", CELL) for node in nodes):
         raise UnsupportedError(
             "program: expected a GRU, got none; if it was decomposed into single operations, save what "
             "torch.export.export gives, before run_decompositions()"

@@ -1,4 +1,4 @@
-"""Makes ONNX nodes and constants while a program is translated."""
+"""Makes nodes and constants while a program is translated."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..onnx.graph import Array, Attribute, Node
-from .program import Call, Program, Ref
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Attribute, Node
+from grurt.converters.pt2.program import Call, Program, Ref
 
 Size = int | Ref
 
@@ -101,7 +102,7 @@ class Emitter:
         return Ref(self.emit("Gather", self.emit("Shape", name), self.constant(axis, np.int64), axis=0))
 
     def sizes(self, sizes: Sequence[Size]) -> str:
-        """Return the name of a list of sizes, as the shape inputs of ONNX operators take them."""
+        """Return the name of a list of sizes, as the operators take shapes."""
         if all(isinstance(size, int) for size in sizes):
             return self.constant(sizes, np.int64)
         parts = [

@@ -6,22 +6,25 @@ import math
 
 import numpy as np
 
-from ..onnx.graph import Array
-from ..torch.weight_norm import normalized_weight
-from .emitter import Emitter
-from .program import Call
+from grurt.array_types import Array
+from grurt.converters.pt2.emitter import Emitter
+from grurt.converters.pt2.handlers import translates
+from grurt.converters.pt2.program import Call
+from grurt.converters.torch.checkpoint.weight_norm import normalized_weight
 
 MAX_FEATURES = 1 << 24
 
 _EVALUATION = ("it normalizes with the batch's own statistics", "call model.eval() before the export")
 
 
+@translates("linear")
 def linear(call: Call, em: Emitter) -> None:
     """Translate linear: ``x W' + b``, weights ``(outputs, inputs)``."""
     bias = [name] if (name := em.tensor("bias")) else []
     em.emit("Gemm", em.required("input"), em.required("weight"), *bias, into=call.outputs[0], transB=1)
 
 
+@translates("addmm")
 def addmm(call: Call, em: Emitter) -> None:
     """Translate addmm: ``b + x W``, as linear is decomposed."""
     if call.get("beta", 1) != 1 or call.get("alpha", 1) != 1:
@@ -29,23 +32,27 @@ def addmm(call: Call, em: Emitter) -> None:
     em.emit("Gemm", em.required("mat1"), em.required("mat2"), em.required("self"), into=call.outputs[0])
 
 
+@translates("mm", "matmul", "bmm")
 def matmul(call: Call, em: Emitter) -> None:
     """Translate products with a matrix on the right."""
     other = em.required("mat2" if "mat2" in call.arguments else "other")
     em.emit("MatMul", em.required("self"), other, into=call.outputs[0])
 
 
+@translates("embedding")
 def embedding(call: Call, em: Emitter) -> None:
     """Translate embedding: rows of a table by token."""
     em.emit("Gather", em.required("weight"), em.required("indices"), into=call.outputs[0], axis=0)
 
 
+@translates("_weight_norm", "_weight_norm_interface")
 def weight_norm(call: Call, em: Emitter) -> None:
     """Compute a weight from its parts, as its author could have done before the export."""
     direction, magnitude = em.array(em.required("v")), em.array(em.required("g"))
     em.constants[call.outputs[0]] = normalized_weight(call.name, magnitude, direction)
 
 
+@translates("layer_norm", "native_layer_norm")
 def layer_norm(call: Call, em: Emitter) -> None:
     """Translate layer normalization over the last axes."""
     shape = call.arguments["normalized_shape"]
@@ -62,6 +69,21 @@ def layer_norm(call: Call, em: Emitter) -> None:
     )
 
 
+@translates("rms_norm")
+def rms_norm(call: Call, em: Emitter) -> None:
+    """Translate RMS normalization over the last axes; without an epsilon, torch takes that of the dtype."""
+    weight = [name] if (name := em.tensor("weight")) else []
+    epsilon = call.get("eps")
+    em.emit(
+        "RMSNormalization",
+        *(em.required("input"), *weight),
+        into=call.outputs[0],
+        axis=-len(call.arguments["normalized_shape"]),
+        epsilon=float(np.finfo(np.float32).eps if epsilon is None else epsilon),
+    )
+
+
+@translates("batch_norm", "_native_batch_norm_legit_no_training")
 def batch_norm(call: Call, em: Emitter) -> None:
     """Translate batch normalization with stored statistics."""
     if call.get("training"):
@@ -82,6 +104,7 @@ def batch_norm(call: Call, em: Emitter) -> None:
     )
 
 
+@translates("conv1d", "convolution")
 def conv1d(call: Call, em: Emitter) -> None:
     """Translate convolutions, whose padding torch gives for both sides alike."""
     if call.get("transposed"):
@@ -112,6 +135,7 @@ def _repeated(values: list[int], axes: int) -> tuple[int, ...]:
     return tuple(values) * axes if len(values) == 1 else tuple(values)
 
 
+@translates("pad", "constant_pad_nd")
 def pad(call: Call, em: Emitter) -> None:
     """Translate padding, which torch lists from the last axis on, before and after in turn."""
     x, pads = em.required("self"), call.arguments["pad"]

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from ..onnx.elements import Element
-from ..onnx.graph import Array
-from .emitter import Emitter, Size
-from .program import Call, Ref
+from grurt.array_types import Array
+from grurt.converters.pt2.emitter import Emitter, Size
+from grurt.converters.pt2.handlers import translates
+from grurt.converters.pt2.program import Call, Ref
+from grurt.converters.pt2.scalar_types import DTYPES, element_of, is_integer
 
 MAX_PARTS = 4096
 
-_ELEMENTS: Mapping[int, Element] = {
-    1: Element.UINT8,
-    2: Element.INT8,
-    3: Element.INT16,
-    4: Element.INT32,
-    5: Element.INT64,
-    6: Element.FLOAT16,
-    7: Element.FLOAT,
-    8: Element.DOUBLE,
-    12: Element.BOOL,
-    13: Element.BFLOAT16,
-}
-"""ONNX's element types by the numbers of ``ScalarType``."""
 
-
+@translates("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "lift_fresh")
 def identity(call: Call, em: Emitter) -> None:
     """Translate what only copies."""
     x = em.tensor("self") or em.required("input")
@@ -37,6 +23,7 @@ def identity(call: Call, em: Emitter) -> None:
     em.emit("Identity", x, into=call.outputs[0])
 
 
+@translates("dropout", "feature_dropout", "alpha_dropout")
 def dropout(call: Call, em: Emitter) -> None:
     """Translate dropout, which does nothing in evaluation."""
     if call.get("train") and call.get("p", 0.5) > 0:
@@ -44,17 +31,19 @@ def dropout(call: Call, em: Emitter) -> None:
     identity(call, em)
 
 
+@translates("to", "_to_copy")
 def cast(call: Call, em: Emitter) -> None:
     """Translate conversions; those to another device or memory layout change nothing."""
     x, dtype = em.required("self"), call.get("dtype")
     if dtype is None:
         em.emit("Identity", x, into=call.outputs[0])
         return
-    if dtype not in _ELEMENTS:
+    if dtype not in DTYPES:
         raise call.unsupported(f"it converts to the dtype number {dtype}", "compute in float32")
-    em.emit("Cast", x, into=call.outputs[0], to=int(_ELEMENTS[dtype]))
+    em.emit("Cast", x, into=call.outputs[0], to=int(element_of(dtype)))
 
 
+@translates("transpose", "permute", "t", "numpy_T")
 def permute(call: Call, em: Emitter) -> None:
     """Translate permute, transpose and t; constants at once."""
     x = em.required("self")
@@ -72,12 +61,14 @@ def permute(call: Call, em: Emitter) -> None:
         em.emit("Transpose", x, into=call.outputs[0], perm=tuple(perm))
 
 
+@translates("view", "reshape", "_unsafe_view", "_reshape_copy")
 def reshape(call: Call, em: Emitter) -> None:
     """Translate view and reshape."""
     sizes: list[Size] = call.get("size") or call.get("shape") or []
     em.emit("Reshape", em.required("self"), em.sizes(sizes), into=call.outputs[0], allowzero=1)
 
 
+@translates("flatten")
 def flatten(call: Call, em: Emitter) -> None:
     """Translate flatten: axes from one to another become one."""
     x = em.required("self")
@@ -87,6 +78,7 @@ def flatten(call: Call, em: Emitter) -> None:
     em.emit("Reshape", x, em.sizes([*before, -1, *after]), into=call.outputs[0])
 
 
+@translates("unflatten")
 def unflatten(call: Call, em: Emitter) -> None:
     """Translate unflatten: one axis becomes several."""
     x = em.required("self")
@@ -95,6 +87,7 @@ def unflatten(call: Call, em: Emitter) -> None:
     em.emit("Reshape", x, em.sizes([*sizes[:axis], *call.arguments["sizes"], *sizes[axis + 1 :]]), into=call.outputs[0])
 
 
+@translates("squeeze")
 def squeeze(call: Call, em: Emitter) -> None:
     """Translate squeeze: torch leaves axes alone that are not of size 1."""
     x, dims = em.required("self"), call.get("dim")
@@ -106,17 +99,20 @@ def squeeze(call: Call, em: Emitter) -> None:
         em.emit("Identity", x, into=call.outputs[0])
 
 
+@translates("unsqueeze")
 def unsqueeze(call: Call, em: Emitter) -> None:
     """Translate unsqueeze."""
     em.emit("Unsqueeze", em.required("self"), into=call.outputs[0], axes=(call.arguments["dim"],))
 
 
+@translates("select")
 def select(call: Call, em: Emitter) -> None:
     """Translate select: one position of an axis."""
     position = em.constant(_number(call, "index"), np.int64)
     em.emit("Gather", em.required("self"), position, into=call.outputs[0], axis=call.arguments["dim"])
 
 
+@translates("slice")
 def slice_(call: Call, em: Emitter) -> None:
     """Translate slice."""
     bounds = [_bound(call, em, "start", 0), _bound(call, em, "end", 2**63 - 1)]
@@ -125,6 +121,7 @@ def slice_(call: Call, em: Emitter) -> None:
     em.emit("Slice", em.required("self"), *bounds, axis, step, into=call.outputs[0])
 
 
+@translates("flip")
 def flip(call: Call, em: Emitter) -> None:
     """Translate flip: axes from their end to their beginning."""
     x = em.required("self")
@@ -146,6 +143,7 @@ def _number(call: Call, name: str) -> int:
     return value
 
 
+@translates("split", "split_with_sizes", "chunk", "unbind")
 def split(call: Call, em: Emitter) -> None:
     """Translate split, chunk and unbind."""
     x = em.required("self")
@@ -167,6 +165,7 @@ def split(call: Call, em: Emitter) -> None:
             em.emit("Squeeze", part, into=output, axes=(axis,))
 
 
+@translates("cat", "concat", "stack")
 def concatenate(call: Call, em: Emitter) -> None:
     """Translate cat and stack."""
     names = [item.name for item in call.arguments["tensors"]]
@@ -177,12 +176,14 @@ def concatenate(call: Call, em: Emitter) -> None:
     em.emit("Concat", *names, into=call.outputs[0], axis=axis)
 
 
+@translates("expand")
 def expand(call: Call, em: Emitter) -> None:
     """Translate expand; -1 keeps a size."""
     sizes: list[Size] = [1 if size == -1 else size for size in call.arguments["size"]]
     em.emit("Expand", em.required("self"), em.sizes(sizes), into=call.outputs[0])
 
 
+@translates("repeat")
 def repeat(call: Call, em: Emitter) -> None:
     """Translate repeat."""
     x = em.required("self")
@@ -193,23 +194,28 @@ def repeat(call: Call, em: Emitter) -> None:
     em.emit("Tile", x, em.sizes(repeats), into=call.outputs[0])
 
 
+@translates("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
 def fill(call: Call, em: Emitter) -> None:
     """Translate what makes a tensor of one number: zeros, full, ones_like ..."""
     kind = call.op.removeprefix("new_").removesuffix("_like")
     value = {"zeros": 0.0, "ones": 1.0}.get(kind, call.get("fill_value", 0.0))
     if isinstance(value, Ref):
         raise call.unsupported("its value is computed", "fill with a number")
-    integer = call.get("dtype") in (1, 2, 3, 4, 5)
-    content: Array = np.asarray([value], np.int64 if integer else np.float32)
+    content: Array = np.asarray([value], np.int64 if is_integer(call.get("dtype")) else np.float32)
     shape = em.emit("Shape", em.required("self")) if call.op.endswith("_like") else em.sizes(call.arguments["size"])
     em.emit("ConstantOfShape", shape, into=call.outputs[0], value=content)
 
 
+@translates("sym_size")
 def symbolic_size(call: Call, em: Emitter) -> None:
     """Translate sym_size: the size of an axis."""
     axis = em.constant(call.arguments["dim"], np.int64)
     em.emit("Gather", em.emit("Shape", em.required("self")), axis, into=call.outputs[0], axis=0)
 
 
+@translates(*(f"_operator.{name}" for name in ("ge", "le", "gt", "lt", "eq", "ne", "and_")))
+@translates(
+    "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size"
+)
 def nothing(call: Call, em: Emitter) -> None:
     """Leave out what only checks sizes."""

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from grurt.converters.graph.nodes import Declaration
+from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.errors import ConversionError, UnsupportedError
-
-from ..onnx.graph import Declaration
-from .archive import DTYPES
 
 MAX_CALLS = 200_000
 SCHEMA = range(5, 10)

@@ -1,4 +1,4 @@
-"""``aten.gru`` and ``aten.gru_cell`` as ONNX GRU nodes, of which the importer knows what they mean."""
+"""``aten.gru`` and ``aten.gru_cell`` as nodes of a graph."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..onnx.graph import Array
-from ..torch.layers import zrn_from_rzn
-from .emitter import Emitter
-from .program import Call, Ref
+from grurt.converters.gates import zrn_from_rzn
+from grurt.converters.pt2.emitter import Emitter
+from grurt.converters.pt2.handlers import translates
+from grurt.converters.pt2.program import Call, Ref
 
 
+@translates("gru")
 def gru(call: Call, em: Emitter) -> None:
     """Translate ``gru.input``: a stack of layers in one or two directions."""
     if "input" not in call.arguments or call.get("train"):
@@ -56,7 +57,7 @@ def _layer(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]]) -> 
 
 
 def _gru_node(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]], outputs: tuple[str, str]) -> None:
-    arrays = [[_zrn(em, name) for name in group] for group in groups]
+    arrays = [[zrn_from_rzn(em.array(name)) for name in group] for group in groups]
     weights = [em.constant(np.stack([group[index] for group in arrays])) for index in range(2)]
     bias = ""
     if len(arrays[0]) > 2:
@@ -73,13 +74,9 @@ def _gru_node(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]], 
     )
 
 
-def _zrn(em: Emitter, name: str) -> Array:
-    array = em.array(name)
-    return zrn_from_rzn(array)
-
-
+@translates("gru_cell")
 def gru_cell(call: Call, em: Emitter) -> None:
-    """Translate ``gru_cell`` into the operators that exporters spell it out in, which the importer finds again.
+    """Translate ``gru_cell`` into the operators that exporters spell it out in, which `rewriting` finds again.
 
     There cells are told apart: those of a single timestep, and the copies of an unrolled loop over the timesteps.
     """

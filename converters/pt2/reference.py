@@ -1,7 +1,7 @@
 """Runs an exported program with torch, operator by operator, where torch is installed.
 
 ``torch.export.load`` is not asked: it unpickles, and evaluates texts of the file. Here only operators run that the
-importer itself understands, on arrays that it has checked.
+translation itself understands, on arrays that it has checked.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from grurt.array_types import Array
+from grurt.converters.pt2 import movement
+from grurt.converters.pt2.handlers import HANDLERS
+from grurt.converters.pt2.program import Call, Program, Ref
+from grurt.converters.pt2.reading import read_constants
+from grurt.converters.pt2.scalar_types import DTYPES
+from grurt.converters.pt2.translate import base_name
+from grurt.converters.sampling import BATCH, SEED, STEPS
 from grurt.errors import ConversionError
-from grurt.model import Model
 from grurt.network.inputs import TokenInput
+from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import StatePort, ValuePort
 
-from ..sampling import BATCH, SEED, STEPS
-from . import movement
-from .convert import read_constants
-from .program import Call, Program, Ref
-from .translate import HANDLERS, base_name
-
-_DTYPES = {4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32, 8: torch.float64}
 _SKIPPED = {name for name, handler in HANDLERS.items() if handler is movement.nothing}
 _IGNORED = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"}
 """Arguments of creating and converting operators that name the machine."""
 
 
-def reference_run(model: Model, path: Path) -> ReferenceRun:
+def reference_run(network: Network, path: Path) -> ReferenceRun:
     """Return what torch computes for the program on random inputs and states, always the same.
 
     Raises
@@ -41,7 +42,7 @@ def reference_run(model: Model, path: Path) -> ReferenceRun:
         With the reason why there is none.
     """
     program, constants = read_constants(path)
-    inputs = _inputs(model, program)
+    inputs = _inputs(network, program)
     values: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in constants.items()}
     values |= {name: torch.from_numpy(array) for name, array in inputs.items()}
     try:
@@ -52,19 +53,19 @@ def reference_run(model: Model, path: Path) -> ReferenceRun:
         raise ConversionError(f"torch cannot run the program: {str(error)[:200]}") from error
     outputs = {
         port.name: values[declared.name].numpy()
-        for port, declared in zip(model.signature.outputs, program.outputs, strict=True)
+        for port, declared in zip(network.signature.outputs, program.outputs, strict=True)
     }
     if not all(np.isfinite(output).all() for output in outputs.values()):
         raise ConversionError("torch gave answers that are not finite")
     return ReferenceRun(inputs, outputs, f"torch {torch.__version__}")
 
 
-def _inputs(model: Model, program: Program) -> dict[str, np.ndarray[Any, Any]]:
+def _inputs(network: Network, program: Program) -> dict[str, Array]:
     random = np.random.default_rng(SEED)
     shapes = {port.name: port.shape or () for port in program.inputs}
-    vocabularies = {port.name: port.vocabulary_size for port in model.inputs if isinstance(port, TokenInput)}
-    inputs: dict[str, np.ndarray[Any, Any]] = {}
-    for port in model.signature.inputs:
+    vocabularies = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
+    inputs: dict[str, Array] = {}
+    for port in network.signature.inputs:
         open_sizes = {"batch": BATCH, "time": STEPS}
         shape = [
             size if isinstance(size, int) else open_sizes.get(axis, 1)
@@ -87,7 +88,7 @@ def _run(call: Call, values: dict[str, Any]) -> None:
         result = getattr(operator, call.op.removeprefix("_operator."))(*arguments.values())
     else:
         if arguments.get("dtype") is not None:
-            arguments["dtype"] = _DTYPES[arguments["dtype"]]
+            arguments["dtype"] = getattr(torch, DTYPES[arguments["dtype"]])
         result = _operator(call)(**arguments)
     results = result if isinstance(result, tuple | list) else (result,)
     values.update(zip(call.outputs, results, strict=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .program import Call, Program, Ref
+from grurt.converters.pt2.program import Call, Program, Ref
 
 _VIEWS = ("view", "_unsafe_view", "reshape")
 _COPIES = ("expand", "unsqueeze", "clone", *_VIEWS)

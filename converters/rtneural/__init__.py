@@ -4,15 +4,9 @@
 
     reading     the file's bytes                    -> objects, and arrays out of nested lists
     layers      one entry of the list of layers     -> layers and weights
-    convert     a list of layers                    -> grurt.Model
-    weights     a state dict                        -> StateDict, for `converters.build`
+    convert     a list of layers                    -> Network
+    weights     a state dict                        -> StateDict, for `converters.torch.assembly`
 
 What an entry means is what RTNeural's loader computes with it (``RTNeural/model_loader.h``), also where that is not
 what the Keras layer computed that it was written from.
 """
-
-from .convert import convert_rtneural, is_model
-from .reading import read_json
-from .weights import read_state_dict_json
-
-__all__ = ["convert_rtneural", "is_model", "read_json", "read_state_dict_json"]

@@ -1,19 +1,18 @@
-"""RTNeural's list of layers to a model."""
+"""RTNeural's list of layers to a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from grurt.array_types import Array
+from grurt.converters.rtneural.layers import Entry, convert_entry, last_integer
 from grurt.errors import ConversionError, UnsupportedError
-from grurt.model import Model, Source
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.inputs import Input, Output
 from grurt.network.layers import AnyLayer
-
-from .layers import Entry, convert_entry, last_integer
-from .reading import Array
+from grurt.network.network import Network, Source
 
 MAX_LAYERS = 1024
 _MAX_GAIN = 200
@@ -28,8 +27,8 @@ def is_model(document: object) -> bool:
     return isinstance(document, dict) and "in_shape" in document and isinstance(document.get("layers"), list)
 
 
-def convert_rtneural(document: Mapping[str, Any], source: Source) -> Model:
-    """Return the model of a list of layers, as RTNeural's loader and AIDA-X understand it.
+def network_of_document(document: Mapping[str, Any], source: Source) -> Network:
+    """Return the network of a list of layers, as RTNeural's loader and AIDA-X understand it.
 
     ``in_skip: 1`` adds the input to the output, and ``out_gain`` is in decibels, as in the files for AIDA-X. A GRU that
     Keras was told to return no sequences from, as its shape shows, is followed by a `LastStep`.
@@ -62,7 +61,7 @@ def convert_rtneural(document: Mapping[str, Any], source: Source) -> Model:
             found.append(layers.LastStep(name=f"{entry.name}.last"))
             axes = 2
     found += _around(document, found)
-    return Model(
+    return Network(
         layers=found,
         weights=arrays,
         inputs=[Input("x", input_size)],

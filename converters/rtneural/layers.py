@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from grurt.array_types import Array
+from grurt.converters.rtneural.reading import numbers, weights
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.network import functions, layers
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import AnyLayer
-
-from .reading import Array, numbers, weights
 
 Weighted = tuple[AnyLayer, Mapping[str, Array]]
 
@@ -106,7 +106,8 @@ def convert_entry(entry: Entry) -> Iterator[Weighted]:
 def _with_activation(entry: Entry, layer: AnyLayer, arrays: Mapping[str, Array]) -> Iterator[Weighted]:
     yield layer, arrays
     if entry.fields.get("activation", ""):
-        yield layers.Activation(name=f"{entry.name}.activation", function=_function(entry)), {}
+        function = _function(entry)
+        yield layers.Activation(name=f"{entry.name}.{function.name}", function=function), {}
 
 
 def _function(entry: Entry) -> AnyFunction:

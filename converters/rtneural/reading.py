@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import ConversionError
-
-Array = NDArray[Any]
 
 MAX_BYTES = 1 << 28
 """The largest file: its numbers take up to sixteen times as much memory while it is read."""

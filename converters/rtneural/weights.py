@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from grurt.array_types import Array
+from grurt.converters.rtneural.reading import numbers
+from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict
 from grurt.errors import ConversionError
-
-from ..torch.state_dict import StateDict, finish_state_dict
-from .reading import Array, numbers
 
 _MAX_DEPTH = 8
 

@@ -1,22 +1,10 @@
 """PyTorch checkpoints and modules.
 
-The steps, a file each::
+A checkpoint's path through the rooms, and that of a module in hand::
 
-    pickles              a pickle's bytes                     -> plain objects and names; nothing is run
-    archive, legacy      the two formats of ``torch.save``    -> the object, and where its storages are
-    tensors              storages, sizes and strides          -> arrays
-    weight_norm          weights that are kept in parts       -> weights
-    state_dict           all of the above, and safetensors    -> StateDict
-    modules, layers      the tensors of a module              -> layers and weights
-    suggestion           a state dict without a description   -> an error that shows one
-    build                a state dict and a description       -> grurt.Model
-    chain, export        a ``torch.nn.Module`` in hand        -> grurt.Model, through `build` or ONNX
-    evaluation           what torch gives                     -> grurt.ReferenceRun
+    checkpoint     the bytes of a file                        -> StateDict; nothing is run
+    assembly       a state dict and a description of layers   -> Network, by `converters.kinds`
+    module         a ``torch.nn.Module``                      -> Network, through `assembly` or ONNX
 
-Only ``chain``, ``export``, ``evaluated`` and ``evaluation`` import torch, and only when they are needed.
+Only ``module``, and what computes reference runs, import torch, and only when they are needed.
 """
-
-from .module import convert_module
-from .state_dict import StateDict, read_state_dict
-
-__all__ = ["StateDict", "convert_module", "read_state_dict"]

@@ -83,8 +83,7 @@ def _open(path: Path, layers: str | None) -> "Model":
         return read(path)
     from grurt.converters import convert
 
-    model: Model = convert(path, layers=layers, reference=False)
-    return model
+    return convert(path, layers=layers, reference=False)
 
 
 def _as_text(summary: "Summary", picture: list[str], width: int | None) -> str:

@@ -59,7 +59,7 @@ def source_answers(model: "Model", path: Path, layers: str | None) -> "Reference
     """Return what the source framework answers to a test input with the file that the model was converted from."""
     from grurt.converters import convert
 
-    source: Model = convert(path, layers=layers, repair=True)
+    source = convert(path, layers=layers, repair=True)
     if source.reference_run is None:
         raise ConversionError(
             f"{path}: its framework gave no answers; {'; '.join(map(shown_note, source.source.notes))}"

@@ -9,7 +9,7 @@ import pytest
 import supported
 from collection import Outcome
 
-from grurt.converters.onnx import convert_onnx
+from grurt.converters import convert_onnx
 
 pytestmark = pytest.mark.slow
 

@@ -152,7 +152,7 @@ def npz_files() -> Sequence[bytes]:
 
 ARRAYS = "gru(gru, weight_ih=W, weight_hh=R, gates=zrn, reset=after, update=keep), ignore(n)"
 
-READERS = ("arrays", "keras", "onnx.convert", "pt2", "rtneural", "torch")
+READERS = ("arrays.npz", "keras.convert", "onnx.convert", "pt2.convert", "rtneural.convert", "torch.assembly.build")
 """Modules that `convert` imports when it meets such a file."""
 
 TARGETS: Mapping[str, Target] = {

@@ -15,7 +15,8 @@ import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
 import grurt
-from grurt.converters.onnx import convert_onnx, convert_onnx_bytes
+from grurt.converters import convert_onnx
+from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import GrurtError
 
 MEMORY = 3 << 30
@@ -176,7 +177,7 @@ def convert(data: bytes, folder: Path, source: random.Random) -> str:
             (folder / "mutated.onnx").write_bytes(data)
             convert_onnx(folder / "mutated.onnx", reference=False)
         else:
-            convert_onnx_bytes(data, source=grurt.Source(format="onnx"))
+            network_of_bytes(data, source=grurt.Source(format="onnx"))
     except GrurtError as error:
         if not str(error):
             raise

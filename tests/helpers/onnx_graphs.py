@@ -11,7 +11,7 @@ import paths
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
 import grurt
-from grurt.converters.onnx import convert_onnx_proto
+from grurt.converters.onnx.convert import network_of_proto
 
 DATA = paths.DATA / "onnx"
 TOLERANCE = 2e-6
@@ -98,7 +98,8 @@ def converted_and_checked(model: ModelProto, **options: Any) -> grurt.Model:
 
 
 def convert(model: ModelProto, **options: Any) -> grurt.Model:
-    return convert_onnx_proto(model, folder=None, source=grurt.Source(format="onnx"), **options)
+    network = network_of_proto(model, folder=None, source=grurt.Source(format="onnx"), **options)
+    return grurt.Model.from_network(network)
 
 
 def kinds(model: grurt.Model) -> list[str]:

@@ -312,7 +312,7 @@ refuse(
 refuse("generator", "its state is computed by other layers", feeding_itself, (2, 8), (2, 8), cell=nn.GRUCell(8, 8))
 refuse(
     "one_vector_repeated",
-    "it reads one vector, 'e_last', at every timestep; give it as the GRU's initial state",
+    "it reads one vector, 'e.last', at every timestep; give it as the GRU's initial state",
     lambda net, x: net.d(net.e(x)[1][-1].unsqueeze(1).repeat(1, x.shape[1], 1))[0],
     X,
     e=gru(),

@@ -215,7 +215,7 @@ def test_a_library_that_others_may_have_written_is_passed_by(
 
 
 def test_an_engine_that_does_not_exist() -> None:
-    with pytest.raises(EngineError, match='GRURT_ENGINE: expected "native" or "jit", got \'numpy\''):
+    with pytest.raises(EngineError, match='GRURT_ENGINE: expected "native", "jit" or "python", got \'numpy\''):
         engine._load("numpy")
 
 

@@ -90,7 +90,7 @@ MAY_USE = {
     "grurt/native/linker.py": {"subprocess"},
     "grurt/native/intermediate.py": {"subprocess"},
     "grurt/cli/timing.py": {"exec"},  # a statement of grurt's own, to be timed
-    "converters/torch/pickles.py": {"pickle"},  # the opcodes' values
+    "converters/torch/checkpoint/pickles.py": {"pickle"},  # the opcodes' values
 }
 DANGEROUS = {
     "pickle",

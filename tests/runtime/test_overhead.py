@@ -12,7 +12,7 @@ import pytest
 from numba import njit
 
 import grurt
-from grurt.kernels.entry import SIGNATURE
+from grurt.kernels.codegen.objects import SIGNATURE
 from grurt.kernels.options import OPTIONS
 
 CALLS = 1_000

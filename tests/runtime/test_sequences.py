@@ -437,3 +437,9 @@ def test_bad_tensors(model: grurt.Model, tensors: Any, error: Any, message: str)
 def test_infinite_states_are_taken_where_they_are_let_through() -> None:
     found = WITH_STATES.run({"x": STEPPED, "h": np.full((2, BATCH, HIDDEN), np.nan)}, nonfinite="propagate")
     assert np.isnan(found["y"]).all()
+
+
+def test_an_error_in_a_batch_names_the_sequence() -> None:
+    model = models.gru_model(2, 3, np.random.default_rng(95))
+    with pytest.raises(grurt.InputValueError, match=r"^Model.run: sequence 1: input 'x' at \[2, 0\]: expected finite"):
+        model.run([[[0, 0]] * 3, [[0, 0], [0, 0], [np.nan, 0]]])

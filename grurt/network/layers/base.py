@@ -116,6 +116,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return None
 
     @property
+    def final_state_at(self) -> Literal["first", "last"] | None:
+        """Timestep at which it writes the state that it ends a sequence with; None if it never writes that."""
+        return None
+
+    @property
     def handed_state(self) -> str | None:
         """Name of the value that its state begins with; None if it begins by itself."""
         return None

@@ -98,6 +98,12 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
         return None
 
     @property
+    def final_state_at(self) -> Literal["first", "last"] | None:
+        if not self.scans_time:
+            return None
+        return "last" if self.direction == "forward" else "first"
+
+    @property
     def handed_state(self) -> str | None:
         return self.inputs[-1] if self.initial_state == "value" and self.inputs else None
 

@@ -12,7 +12,6 @@ from keras_files import DATA, answers, edited, layer_of
 
 from grurt import Model, StatePort, ValuePort
 from grurt.converters import convert
-from grurt.converters.keras import convert_keras
 from grurt.converters.keras import reference as keras_reference
 from grurt.network.functions import HardSigmoid
 from grurt.network.layers import GRU
@@ -118,7 +117,7 @@ def test_hard_sigmoid_is_that_of_the_version(version: str, slope: float, tmp_pat
     def change(config: dict[str, Any]) -> None:
         layer_of(config, "dense")["config"]["activation"] = "hard_sigmoid"
 
-    model = convert_keras(edited(tmp_path, "k3_two_layers", change, version))
+    model = convert(edited(tmp_path, "k3_two_layers", change, version), reference=False)
     assert HardSigmoid(slope, 0.5) in [getattr(layer, "function", None) for layer in model.layers]
 
 
@@ -135,7 +134,7 @@ def test_weights_are_found_by_class_and_counter_and_not_by_name(tmp_path: Path) 
             item["config"]["name"] += "_of_another_name"
 
     inputs, expected = answers(DATA / "k3_two_layers.keras")
-    model = convert_keras(edited(tmp_path, "k3_two_layers", rename))
+    model = convert(edited(tmp_path, "k3_two_layers", rename), reference=False)
     found = model.run(next(iter(inputs.values())))
     np.testing.assert_allclose(found, expected[0], rtol=0, atol=TOLERANCE)
 
@@ -180,5 +179,5 @@ def test_a_mask_beside_a_given_state_is_noted(tmp_path: Path) -> None:
     def stateful(config: dict[str, Any]) -> None:
         layer_of(config, "gru")["config"]["stateful"] = True
 
-    model = convert_keras(edited(tmp_path, "k3_embedding_masked_sequential", stateful))
+    model = convert(edited(tmp_path, "k3_embedding_masked_sequential", stateful), reference=False)
     assert "until the first timestep that is not masked" in model.source.notes[0]

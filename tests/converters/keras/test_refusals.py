@@ -114,7 +114,7 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         (
             "k3_norms",
             setting("layer_normalization", rms_scaling=True),
-            "got rms_scaling=True; grurt has no root-mean",
+            "got rms_scaling=True; it divides by the deviation of what it does not center; use RMSNorm",
         ),
         (
             "k3_masked_conv",

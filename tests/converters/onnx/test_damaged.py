@@ -10,7 +10,8 @@ from onnx import AttributeProto, ModelProto, TensorProto, TypeProto, helper
 from onnx_graphs import INPUT, after_gru, convert, gru_weights, node, proto, random, written
 
 import grurt
-from grurt.converters.onnx import convert_onnx, convert_onnx_bytes
+from grurt.converters import convert_onnx
+from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import ConversionError
 
 X = {"x": (4, 2, INPUT)}
@@ -35,7 +36,7 @@ def refused(model: ModelProto, message: str) -> None:
 )
 def test_no_model(data: bytes, message: str) -> None:
     with pytest.raises(ConversionError, match=message):
-        convert_onnx_bytes(data, source=grurt.Source(format="onnx"))
+        network_of_bytes(data, source=grurt.Source(format="onnx"))
 
 
 def test_more_nodes_than_any_network_has() -> None:

@@ -10,7 +10,7 @@ from onnx_graphs import TOLERANCE
 from torch_networks import NETWORKS, Network
 
 import grurt
-from grurt.converters.onnx import convert_onnx_bytes
+from grurt.converters.onnx.convert import network_of_bytes
 
 OPEN = sorted(name for name, network in NETWORKS.items() if network.open_axes)
 
@@ -24,7 +24,7 @@ def resized(model: grurt.Model, network: Network) -> tuple[torch.Tensor, ...]:
 
 
 def check_everything(data: bytes, network: Network) -> None:
-    model = convert_onnx_bytes(data, source=grurt.Source(format="onnx"), reference=True)
+    model = grurt.Model.from_network(network_of_bytes(data, source=grurt.Source(format="onnx"), reference=True))
     assert model.verify().max_error < TOLERANCE
     assert model.verify().same_bits
     check(model, network, network.inputs)
@@ -68,6 +68,6 @@ def test_double_precision_is_converted_and_noted() -> None:
         {},
     )
     data = exported(network, dynamo=False, opset=17)
-    model = convert_onnx_bytes(data, source=grurt.Source(format="onnx"))
+    model = grurt.Model.from_network(network_of_bytes(data, source=grurt.Source(format="onnx")))
     assert model.source.notes == ("weights of float64 were converted to float32",)
     check(model, network, network.inputs)

@@ -11,7 +11,7 @@ from onnx_graphs import DATA, TOLERANCE
 
 import grurt
 from grurt import reference
-from grurt.converters.onnx import convert_onnx
+from grurt.converters import convert_onnx
 from grurt.errors import UnsupportedError
 from grurt.network.axes import feature_size, fixed_sizes
 
@@ -122,12 +122,12 @@ def test_source_says_where_the_model_comes_from_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
-        ("c_eachstep_state2.ts.op18.onnx", ["gru", "gru_1", "fc"]),
-        ("b_lasthidden.dyn.op20.onnx", ["gru", "gru_1", "gru_1_last", "fc"]),
+        ("c_eachstep_state2.ts.op18.onnx", ["gru", "gru_2", "fc"]),
+        ("b_lasthidden.dyn.op20.onnx", ["gru", "gru_2", "gru_2.last", "fc"]),
         ("e_charlm.ts.da.op23.onnx", ["emb", "gru", "fc", "log_softmax"]),
-        ("h_nsnet2.dyn.op18.onnx", ["fc1", "relu", "gru1", "gru2", "fc2", "relu_1", "fc3", "relu_2", "fc4", "sigmoid"]),
-        ("d_bi.ts.da.op18.onnx", ["gru", "gru_reverse", "gru_concat", "fc"]),
-        ("l_residual.ts.op17.onnx", ["p", "leaky_relu", "g1", "add", "g2", "add_1", "gelu", "fc"]),
+        ("h_nsnet2.dyn.op18.onnx", ["fc1", "relu", "gru1", "gru2", "fc2", "relu_2", "fc3", "relu_3", "fc4", "sigmoid"]),
+        ("d_bi.ts.da.op18.onnx", ["gru.forward", "gru.reverse", "gru.concat", "fc"]),
+        ("l_residual.ts.op17.onnx", ["p", "leaky_relu", "g1", "add", "g2", "add_2", "gelu", "fc"]),
         ("f_cell.dyn.op23.onnx", ["cell", "fc"]),
     ],
 )
@@ -139,11 +139,11 @@ def test_ports_are_the_files_own() -> None:
     signature = convert_onnx(DATA / "c_eachstep_state2.dyn.db.op18.onnx", reference=False).signature
     assert signature.inputs == (
         grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch", "time", "feature")),
-        grurt.StatePort(name="h0", states=("gru", "gru_1"), dtype="float32", axes=("state", "batch", "feature")),
+        grurt.StatePort(name="h0", states=("gru", "gru_2"), dtype="float32", axes=("state", "batch", "feature")),
     )
     assert signature.outputs == (
         grurt.ValuePort(name="y", value="y", dtype="float32", axes=("batch", "time", "feature")),
-        grurt.StatePort(name="hn", states=("gru", "gru_1"), dtype="float32", axes=("state", "batch", "feature")),
+        grurt.StatePort(name="hn", states=("gru", "gru_2"), dtype="float32", axes=("state", "batch", "feature")),
     )
 
 

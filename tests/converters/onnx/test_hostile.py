@@ -23,7 +23,8 @@ from onnx_graphs import DATA, HIDDEN, INPUT, after_gru, convert, gru_weights, no
 from paths import HELPERS
 
 import grurt
-from grurt.converters.onnx import convert_onnx, convert_onnx_bytes
+from grurt.converters import convert_onnx
+from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import ConversionError, GrurtError, UnsupportedError
 
 SOURCE = grurt.Source(format="onnx")
@@ -67,7 +68,7 @@ def test_bytes_changed_at_random(name: str, seed: int, share: float) -> None:
     for _ in range(max(1, int(len(data) * share))):
         data[source.randrange(len(data))] = source.randrange(256)
     try:
-        convert_onnx_bytes(bytes(data), source=SOURCE)
+        network_of_bytes(bytes(data), source=SOURCE)
     except GrurtError:
         return
 
@@ -77,7 +78,7 @@ def test_bytes_changed_at_random(name: str, seed: int, share: float) -> None:
 def test_a_file_cut_short(name: str, share: float) -> None:
     data = (DATA / name).read_bytes()
     with pytest.raises(GrurtError):
-        convert_onnx_bytes(data[: int(len(data) * share)], source=SOURCE)
+        network_of_bytes(data[: int(len(data) * share)], source=SOURCE)
 
 
 @settings(max_examples=150, deadline=None)
@@ -125,13 +126,13 @@ def change(model: ModelProto, source: python_random.Random) -> None:
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"PK\x03\x04 no model", b"\x08\x08", "später".encode("latin-1")])
 def test_bytes_that_are_no_model(data: bytes) -> None:
     with pytest.raises(ConversionError, match="expected an ONNX model"):
-        convert_onnx_bytes(data, source=SOURCE)
+        network_of_bytes(data, source=SOURCE)
 
 
 def test_names_that_are_not_text() -> None:
     data = proto([node("GRU", ["x"], ["YYYYYY"])], {"x": (4, 2, INPUT)}, ["YYYYYY"], {}).SerializeToString()
     with pytest.raises(ConversionError, match=r"expected names in UTF-8, got b'.xffYYYYY'"):
-        convert_onnx_bytes(data.replace(b"YYYYYY", b"\xffYYYYY"), source=SOURCE)
+        network_of_bytes(data.replace(b"YYYYYY", b"\xffYYYYY"), source=SOURCE)
 
 
 def external(tmp_path: Path, **entries: str) -> Path:
@@ -214,7 +215,7 @@ def test_external_data_that_do_not_fit(tmp_path: Path, entries: dict[str, str], 
 
 def test_external_data_of_a_model_in_memory() -> None:
     with pytest.raises(ConversionError, match="which a model in memory does not have; export with external_data=False"):
-        convert_onnx_bytes((DATA / EXTERNAL).read_bytes(), source=SOURCE)
+        network_of_bytes((DATA / EXTERNAL).read_bytes(), source=SOURCE)
 
 
 @pytest.mark.parametrize("dims", [[2**40, 2**40], [1, 15, 10**9], [-1, 15, 3]])

@@ -42,8 +42,8 @@ def test_gru_reverse() -> None:
 
 def test_gru_bidirectional_is_two_layers() -> None:
     model = checked_gru(direction="bidirectional", directions=2)
-    assert [layer.name for layer in model.layers] == ["gru", "gru_reverse", "gru_concat"]
-    assert model.signature.inputs[1].states == ("gru", "gru_reverse")  # type: ignore[union-attr]
+    assert [layer.name for layer in model.layers] == ["gru.forward", "gru.reverse", "gru.concat"]
+    assert model.signature.inputs[1].states == ("gru.forward", "gru.reverse")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

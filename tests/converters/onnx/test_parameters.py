@@ -125,3 +125,9 @@ def test_what_an_operator_cannot_do(nodes: str, message: str) -> None:
 def test_what_the_graph_cannot_compute_of_constants(nodes: str, message: str) -> None:
     with pytest.raises(ConversionError, match=message):
         graph_of(f"{nodes}; y = Add(s, c)")
+
+
+def test_a_spelled_out_normalization_over_timesteps() -> None:
+    nodes = written("p = Mul(s, s); m = ReduceMean(p, zero); e = Add(m, tiny); r = Sqrt(e); y = Div(s, r)")
+    with pytest.raises(ConversionError, match="it normalizes other axes than the last; only the features can be norma"):
+        convert(after_gru(nodes, {"tiny": np.array(1e-5, np.float32)}, shape=(4, 2, INPUT)))

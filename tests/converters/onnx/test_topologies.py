@@ -12,7 +12,7 @@ from onnx_graphs import TOLERANCE
 from torch_networks import Network
 
 import grurt
-from grurt.converters.onnx import convert_onnx_bytes
+from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import GrurtError
 
 NETWORKS = torch_topologies.NETWORKS | torch_variants.NETWORKS
@@ -25,7 +25,7 @@ QUICK_DYNAMO = ["loop", "grouped", "context", "dual_path_states", "complex_mask"
 
 
 def converted(data: bytes) -> grurt.Model:
-    return convert_onnx_bytes(data, source=grurt.Source(format="onnx"), reference=True)
+    return grurt.Model.from_network(network_of_bytes(data, source=grurt.Source(format="onnx"), reference=True))
 
 
 def resized(model: grurt.Model, network: Network) -> tuple[torch.Tensor, ...]:

@@ -78,7 +78,7 @@ def test_gru_and_dense(tmp_path: Path) -> None:
     expected = sigmoid(rtneural_gru(*GRU, XS) @ DENSE[0] + DENSE[1])
     model = converted(tmp_path, document)
     np.testing.assert_allclose(answers(model, XS), expected, atol=TOLERANCE, rtol=0)
-    assert [layer.name for layer in model.layers] == ["0.gru", "1.dense", "1.dense.activation"]
+    assert [layer.name for layer in model.layers] == ["0.gru", "1.dense", "1.dense.sigmoid"]
     assert model.unstreamable_reason is None
     assert (model.source.format, model.source.file) == ("rtneural", "model.json")
 

@@ -15,7 +15,7 @@ import pytest
 from checkpoints import DATA, checkpoint, state_dict, tensor, zipped
 
 from grurt.converters import read_state_dict
-from grurt.converters.torch import legacy
+from grurt.converters.torch.checkpoint import legacy
 from grurt.errors import ConversionError, UnsupportedError
 
 FLOATS = np.arange(4, dtype=np.float32).tobytes()

@@ -17,8 +17,8 @@ from torch import nn
 
 import grurt
 from grurt.converters import Description, LayerDescription, convert, describe
-from grurt.converters.torch.evaluation import reference_run
-from grurt.converters.torch.layers import zrn_from_rzn
+from grurt.converters.gates import zrn_from_rzn
+from grurt.converters.torch.assembly.evaluation import reference_run
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.network.signature import StatePort, ValuePort
 
@@ -326,7 +326,7 @@ def test_gate_blocks_change_places() -> None:
         ("fc, gru", "layer 'gru': expected an input of size 4, got 3; check which layers there are"),
         ("gru, head", "layer 'head': expected a module, got none of that name among gru, fc"),
         ("gru, head(linear)", "layer 'head': expected a module, got none among gru, fc"),
-        ("gru(epsilon=1), fc", "layer 'gru': epsilon is an option of layer_norm and batch_norm, not gru"),
+        ("gru(epsilon=1), fc", "layer 'gru': epsilon is an option of layer_norm and rms_norm and batch_norm, not gru"),
         ("gru, fc(groups=2)", "layer 'fc': groups is an option of conv1d, not linear"),
         ("gru(linear), fc", "module 'gru': expected a tensor 'weight', got only weight_ih_l0"),
         (
@@ -361,7 +361,7 @@ def test_descriptions_that_do_not_fit(layers: Any, message: str) -> None:
             DescriptionError,
             r"its only tensor, weight \(4, 3\), may be linear or embedding; write m\(linear\)",
         ),
-        (nn.PReLU(3), DescriptionError, r"weight \(3,\), may be layer_norm or prelu"),
+        (nn.PReLU(3), DescriptionError, r"weight \(3,\), may be layer_norm or rms_norm or prelu"),
         (
             nn.Conv2d(1, 1, 3),
             UnsupportedError,

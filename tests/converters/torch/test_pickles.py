@@ -16,9 +16,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from grurt.converters.torch import read_state_dict
-from grurt.converters.torch.pickles import MAX_OPERATIONS, Global, Opaque, read_pickle
-from grurt.converters.torch.tensors import ALLOWED
+from grurt.converters import read_state_dict
+from grurt.converters.torch.checkpoint.pickles import MAX_OPERATIONS, Global, Opaque, read_pickle
+from grurt.converters.torch.checkpoint.tensors import ALLOWED
 from grurt.errors import ConversionError, GrurtError, UnsupportedError
 
 PLAIN = st.recursive(

@@ -1,0 +1,10 @@
+"""A whole graph to a network.
+
+::
+
+    interpret               all nodes, in order                        -> layers, and what the outputs show
+    fusion                  layers that were written apart             -> one
+    axis_names, inputs, outputs     the graph's inputs, outputs and states     -> those of the network
+    parts                   all of these                               -> what a network is made of
+    network                 the steps from the graph on, and a second try on a grid     -> Network
+"""

@@ -1,0 +1,88 @@
+"""The inputs of a graph: values, states and lengths of sequences, told apart by who reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from grurt.converters.graph.assembly.axis_names import check_repeats, dtype_name, role_name
+from grurt.converters.graph.assembly.interpret import Interpretation
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Declaration, Node
+from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.states import StateSource
+from grurt.errors import UnsupportedError
+from grurt.network.inputs import AnyInput, Input, TokenInput
+from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort
+from grurt.network.signature import Axis as AxisName
+
+
+def input_port(port: Declaration, found: Interpretation) -> AnyPort:
+    """Return what an input is; UnsupportedError if nothing reads it, or several that do not go together."""
+    build = found.build
+    if port.name == build.lengths:
+        if port.name in build.value_inputs:
+            raise UnsupportedError(
+                f"input {port.name[:100]!r}: it gives the lengths of sequences, and layers read it too"
+            )
+        return LengthsPort(name=port.name, dtype=dtype_name(port), axes=("batch",))
+    sources = {gru: source for gru, source in build.state_sources.items() if source.input == port.name}
+    read = port.name in build.value_inputs
+    if read and sources:
+        reader = next(iter(sources))
+        raise UnsupportedError(
+            f"input {port.name[:100]!r}: it is the state of {reader!r}, and other layers read it too"
+        )
+    axes = [dim[0] for dim in found.inputs[port.name].dims]
+    if sources:
+        return _state_input(port, axes, sources, build)
+    if not read:
+        raise UnsupportedError(f"input {port.name[:100]!r}: no layer reads it; export the model without it")
+    return _value_input(port, axes)
+
+
+def network_input(port: ValuePort, found: Interpretation) -> AnyInput:
+    """Return the network's input that a port gives: tokens or features."""
+    if (vocabulary_size := found.build.vocabulary_sizes.get(port.name)) is not None:
+        return TokenInput(port.name, vocabulary_size)
+    sizes = [dim[0].size for dim in found.inputs[port.name].dims if dim[0].role is Role.FEATURE]
+    return Input(port.name, port.positions * (sizes[0] if sizes else 1))
+
+
+def _state_input(port: Declaration, axes: list[Axis], sources: Mapping[str, StateSource], build: Builder) -> StatePort:
+    ordered = sorted(sources, key=lambda gru: (sources[gru].position, sources[gru].start))
+    count = max((source.axis.size for source in sources.values() if source.axis is not None), default=1)
+    groups = len({source.start for source in sources.values()})
+    places = [(sources[gru].position, sources[gru].start) for gru in ordered]
+    size = next((axis.size for axis in reversed(axes) if axis.role is Role.FEATURE), 1)
+    if places != [(position, start) for position in range(count) for start in range(0, size, -(-size // groups))]:
+        raise UnsupportedError(
+            f"input {port.name[:100]!r}: it holds {count} states of {size} features, and GRUs read those from "
+            f"{places[:20]} (state, feature); each must be the state of one GRU, or of groups of one size"
+        )
+    names: list[AxisName] = []
+    for axis in axes:
+        if axis.role is None and axis.root in build.merged_batches:
+            names.append("batch_position")
+        else:
+            squeezed = axis.role is None and axis.size == 1 and "state" not in names
+            names.append("state" if squeezed else role_name(axis, port))
+    check_repeats(port, names)
+    return StatePort(
+        name=port.name,
+        states=tuple(ordered),
+        dtype=dtype_name(port),
+        axes=tuple(names),
+        positions=build.positions.get(ordered[0], 1),
+        groups=groups,
+    )
+
+
+def _value_input(port: Declaration, axes: list[Axis]) -> ValuePort:
+    unknown = [axis for axis in axes if axis.role is None]
+    if len(unknown) == 1 and all(axis.role is not Role.BATCH for axis in axes):
+        unknown[0].root.require(Role.BATCH, Node("", "input", (), (port.name,)))
+    names: list[AxisName] = ["one" if axis.role is None and axis.size == 1 else role_name(axis, port) for axis in axes]
+    check_repeats(port, names)
+    positions = math.prod(axis.size for axis in axes if axis.role is Role.POSITION)
+    return ValuePort(name=port.name, value=port.name, dtype=dtype_name(port), axes=tuple(names), positions=positions)

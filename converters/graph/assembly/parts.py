@@ -1,0 +1,59 @@
+"""The parts of a network, out of the layers that a graph was found to compute with."""
+
+from __future__ import annotations
+
+from grurt.converters.graph.assembly.fusion import fuse_biases, fuse_projections
+from grurt.converters.graph.assembly.inputs import input_port, network_input
+from grurt.converters.graph.assembly.interpret import Interpretation
+from grurt.converters.graph.assembly.outputs import output_ports
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Graph
+from grurt.errors import UnsupportedError
+from grurt.network.inputs import Output
+from grurt.network.layers import Conv1d
+from grurt.network.network import Parts, Source
+from grurt.network.signature import Signature, StatePort, ValuePort
+
+
+def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
+    """Return the layers, weights, inputs and outputs of an interpreted graph.
+
+    Raises
+    ------
+    UnsupportedError
+        If an input or output has axes that no stream has, or states do not belong to GRUs one to one.
+    """
+    outputs = output_ports(graph, found)
+    build = found.build
+    renamed = fuse_biases(build, (value for _, value in outputs if value))
+    fuse_projections(build, (renamed.get(value, value) for _, value in outputs if value))
+    shown = [Output(port.name, renamed.get(value, value)) for port, value in outputs if value]
+    inputs = [input_port(port, found) for port in graph.inputs]
+    ports = (*inputs, *(port for port, _ in outputs))
+    with_state = [name for port in ports if isinstance(port, StatePort) for name in port.states]
+    build.prune([*(output.value for output in shown), *with_state])
+    _refuse_history_of_padding(build)
+    return {
+        "layers": tuple(build.layers.values()),
+        "weights": build.weights,
+        "inputs": tuple(network_input(port, found) for port in inputs if isinstance(port, ValuePort)),
+        "outputs": tuple(shown),
+        "signature": Signature(
+            tuple(inputs), tuple(port for port, _ in outputs), build.lengths if isinstance(build.lengths, tuple) else ()
+        ),
+        "source": source,
+    }
+
+
+def _refuse_history_of_padding(build: Builder) -> None:
+    """Refuse convolutions behind a GRU of padded sequences: past the ends they would read what the source does not."""
+    silent: set[str] = set()
+    for layer in build.layers.values() if build.lengths else ():
+        follows = any(source in silent for source in layer.inputs)
+        if follows and isinstance(layer, Conv1d):
+            raise UnsupportedError(
+                f"layer {layer.name!r}: a convolution behind a GRU with sequence_lens is not supported; "
+                "convolve before the GRU, or export the model without lengths"
+            )
+        if follows or layer.silent_past_end:
+            silent.add(layer.name)

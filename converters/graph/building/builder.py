@@ -1,0 +1,251 @@
+"""Collects the layers of a network while its graph is interpreted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
+from grurt.converters.graph.tracing.values import Row, Tensor
+from grurt.converters.layer_builder import LayerBuilder
+from grurt.network.functions import Affine
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten
+
+_LONGEST_NAME = 80
+_EXACT_ONE = 1e-30
+"""An epsilon that vanishes beside a variance of 1: the normalization is then exactly a scale and an offset."""
+
+
+class Builder(LayerBuilder):
+    """The layers found so far, their weights, and what is known of their values.
+
+    Parameters
+    ----------
+    taken
+        Names that layers must not have: those of the graph's inputs.
+    elements
+        How many numbers the weights may hold in all.
+    unrolled
+        Whether the graph holds the timesteps of a loop: then the same layer on the same value is added once.
+    grid
+        Whether GRUs scan other axes than time: then values may be grids of positions.
+    """
+
+    used_too_often = "its weights are used too often"
+
+    def __init__(self, taken: Iterable[str], elements: int, *, unrolled: bool = False, grid: bool = False) -> None:
+        super().__init__(elements, taken)
+        self.unrolled = unrolled
+        self.grid = grid
+        self.lengths: Lengths = ()
+        self.loops: dict[str, Loop] = {}
+        self.merged_batches: set[Axis] = set()
+        self.positions: dict[str, int] = {}
+        self.projected: set[str] = set()
+        self.shifts: dict[str, Array] = {}
+        self.state_sources: dict[str, StateSource] = {}
+        self.value_inputs: set[str] = set()
+        self.vocabulary_sizes: dict[str, int] = {}
+        self._gru_nodes = 0
+        self._single: set[str] = set()
+        self._timeless: set[str] = set()
+        self._alike: dict[AnyLayer, str] = {}
+
+    def name(self, node: Node, kind: str) -> str:
+        """Return a new layer name: that of the node's PyTorch module, else the layer's kind."""
+        base = re.sub(r"[^\w.]+", "_", node.module)[:_LONGEST_NAME].strip("._") or kind
+        return self.unique(base)
+
+    def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
+        if self.unrolled and (same := self._same(layer, weights or {})) is not None:
+            return same
+        for source in layer.inputs:
+            self._note_input(source)
+        if layer.selects_timestep or all(source in self._single for source in layer.inputs):
+            self._single.add(layer.name)
+        positions = {self.positions.get(source, 1) for source in layer.inputs}
+        if not layer.rearranges and max(positions) > 1:
+            self.positions[layer.name] = max(positions)
+        return super().add(layer, weights)
+
+    def _same(self, layer: AnyLayer, weights: Mapping[str, Array]) -> str | None:
+        """Return the name of the layer that computes the same from the same value; None if there is none so far."""
+        name = self._alike.setdefault(msgspec.structs.replace(layer, name=""), layer.name)
+        known = {parameter: self.weights.get(f"{name}.{parameter}") for parameter in weights}
+        alike = all(array is not None and np.array_equal(array, weights[key]) for key, array in known.items())
+        return name if name != layer.name and alike else None
+
+    def add_gru(self, layer: GRU, weights: Mapping[str, Array], *, timeless: bool) -> str:
+        """Add a GRU. ``timeless``: the graph has no time axis, it is a single timestep."""
+        if timeless:
+            self._timeless.add(layer.name)
+        return self.add(layer, weights)
+
+    def note_lengths(self, node: Node, lengths: Lengths) -> None:
+        """Take note of what a GRU knows of the lengths of its sequences: the same for all GRUs of a graph."""
+        if self._gru_nodes and lengths != self.lengths:
+            raise node.unsupported(
+                "its sequence_lens are not those of the GRUs before it",
+                "give the same lengths of padded sequences to every GRU, or to none",
+            )
+        self._gru_nodes += 1
+        self.lengths = lengths
+
+    def with_positions(self, value: str, positions: int) -> str:
+        """Return a value as a grid of so many positions, or, for 1, as one vector; made once."""
+        known = self.positions.get(value, 1)
+        if known == positions:
+            return value
+        if known > 1 and positions > 1:
+            value = self.with_positions(value, 1)
+            return self.with_positions(value, positions)
+        if positions > 1:
+            return self.once(("grid", value, positions), lambda: self._grid(value, positions))
+        layer = self.layers.get(value)
+        if layer is not None and layer.rearranges:  # made of the vector that is asked for
+            return layer.inputs[0]
+        return self.once(("flat", value), lambda: self.add(Flatten(name=self.unique(f"{value}.flat"), inputs=(value,))))
+
+    def _grid(self, value: str, positions: int) -> str:
+        name = self.unique(f"{value}.grid")
+        self.positions[name] = positions
+        return self.add(Unflatten(name=name, inputs=(value,), positions=positions))
+
+    def is_single(self, value: str) -> bool:
+        """Say whether a value is one vector for the whole sequence."""
+        return value in self._single
+
+    def take(self, row: Row, node: Node) -> str:
+        """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
+        value = row.value
+        if row.final:
+            final_at = self.layers[value].final_state_at
+            if final_at is None:
+                raise node.unsupported(
+                    f"it reads the state of {value!r} at the end of a scan over positions",
+                    "only its outputs can be read",
+                )
+            if value not in self._timeless:
+                value = self.step(value, last=final_at == "last")
+        for axis, position in row.picked:
+            if axis.role is Role.FEATURE:  # as was learned after the node that picks
+                value = self.slice(value, position, position + 1)
+                continue
+            axis.require(Role.TIME, node)
+            if self.is_single(value):  # repeated along that axis
+                continue
+            if position not in (0, axis.size - 1):
+                raise node.unsupported(
+                    f"it picks position {position} of {axis.size} on {axis.where}",
+                    "only the last or first timestep can be picked",
+                )
+            if self.lengths and position == axis.size - 1:
+                raise node.unsupported(
+                    f"it picks the last timestep of {axis.where}, where shorter sequences are padded with zeros",
+                    "read the state at the end of each sequence, Y_h of the GRU, instead",
+                )
+            value = self.step(value, last=position == axis.size - 1)
+        if row.part is not None:
+            axis, start, stop = row.part
+            axis.require(Role.FEATURE, node)
+            value = self.slice(value, start, stop)
+        self._note_input(value)
+        return value
+
+    def slice(self, value: str, start: int, stop: int) -> str:
+        """Return some of a value's features, made once."""
+
+        def make() -> str:
+            name = self.unique(f"{value}.{start}_{stop}")
+            return self.add(Slice(name=name, inputs=(value,), start=start, stop=stop))
+
+        return self.once(("slice", value, start, stop), make)
+
+    def single(self, tensor: Tensor, node: Node) -> Tensor:
+        """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
+        if tensor.integer:
+            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        if not tensor.stacks:
+            return tensor.with_row(Row(self.take(tensor.rows[0], node)))
+        for index, dim in enumerate(tensor.dims):
+            if dim[:-1] == tensor.stacks and dim[-1].role is Role.FEATURE:
+                name = self.joined(tensor.rows, node)
+                feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
+                merged = replace(tensor, rows=(Row(name),), stacks=())
+                return merged.with_dim(index, (feature,))
+        selected = tensor.rows[0].picked
+        if selected:
+            axis = selected[0][0]
+            raise node.unsupported(
+                f"it works on {len(tensor.rows)} selected positions of {axis.where}, of size {axis.size}",
+                "a layer must read whole sequences, in order, and all features of a timestep",
+            )
+        raise node.unsupported(
+            f"it works on {len(tensor.rows)} values stacked along an axis of their own",
+            "pick one of them, or merge them into the features",
+        )
+
+    def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
+        """Return the tensor with each of its values replaced by what ``function`` makes of it."""
+        if tensor.integer:
+            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        return replace(tensor, rows=tuple(Row(function(self.take(row, node))) for row in tensor.rows))
+
+    def joined(self, rows: Iterable[Row], node: Node) -> str:
+        """Return rows concatenated; parts of one value that adjoin are not taken apart for that."""
+        whole: list[Row] = []
+        for row in rows:
+            if whole and (longer := _adjoined(whole[-1], row)) is not None:
+                whole[-1] = longer
+            else:
+                whole.append(row)
+        values = tuple(self.take(row, node) for row in whole)
+        if len(values) == 1:
+            return values[0]
+        return self.add(Concat(name=self.unique(f"{_stem(values[0])}.concat"), inputs=values))
+
+    def scale_and_shift(self, node: Node, value: str, scale: Array, shift: Array) -> str:
+        """Add ``scale * x + shift``, with numbers ``()`` or ``(size,)`` each."""
+        if scale.ndim == 0 and shift.ndim == 0:
+            function = Affine(scale=float(scale), offset=float(shift))
+            return self._note_shift(self.function(value, function, self.name(node, "affine")), scale, shift)
+        size = max(scale.size, shift.size)
+        weights = {
+            "mean": np.zeros(size, np.float32),
+            "variance": np.ones(size, np.float32),
+            "weight": np.broadcast_to(scale, (size,)),
+            "bias": np.broadcast_to(shift, (size,)),
+        }
+        layer = BatchNorm(name=self.name(node, "scale"), inputs=(value,), size=size, epsilon=_EXACT_ONE)
+        return self._note_shift(self.add(layer, weights), scale, shift)
+
+    def _note_shift(self, name: str, scale: Array, shift: Array) -> str:
+        if np.all(scale == 1):
+            self.shifts[name] = shift
+        return name
+
+    def _note_input(self, value: str) -> None:
+        if value not in self.layers:
+            self.value_inputs.add(value)
+
+
+def _stem(value: str) -> str:
+    """Return the name of what a value is a direction, or the last timestep, of."""
+    return value.removesuffix(".last").removesuffix(".forward")
+
+
+def _adjoined(row: Row, following: Row) -> Row | None:
+    """Return two parts of one value as one, where the second follows the first; None if it does not."""
+    if row.part is None or following.part is None or replace(row, part=None) != replace(following, part=None):
+        return None
+    (axis, start, end), (other, follows, stop) = row.part, following.part
+    if axis is not other or follows != end:
+        return None
+    return replace(row, part=None if (start, stop) == (0, axis.size) else (axis, start, stop))

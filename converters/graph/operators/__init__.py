@@ -1,0 +1,33 @@
+"""One operator to layers: each file registers those that it converts.
+
+::
+
+    registry        the table of operators
+    linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
+    arithmetic, combining, reduction     several values, or several features         -> one value
+    movement, reshaping, selection       what only moves data                        -> axes that move
+    lengths                              padded and sorted sequences
+    refusals                             operators without a handler                 -> the reason
+
+How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
+"""
+
+from grurt.converters.graph.operators import (  # noqa: F401 - they fill the table
+    activations,
+    arithmetic,
+    cells,
+    combining,
+    composites,
+    convolution,
+    lengths,
+    linear,
+    movement,
+    normalization,
+    recurrent,
+    reduction,
+    reshaping,
+    selection,
+)
+from grurt.converters.graph.operators.registry import OPERATORS
+
+__all__ = ["OPERATORS"]

@@ -1,0 +1,158 @@
+"""Activation functions, as operators of their own and as names in a GRU's ``activations``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.rewriting.matching import AnyOf, Template, Var, op
+from grurt.converters.graph.rewriting.recompose import spelled_out
+from grurt.converters.graph.tracing.axes import Role
+from grurt.converters.graph.tracing.features import per_feature
+from grurt.converters.graph.tracing.parameters import axis_index, constant, number, optional, tensor_input
+from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.network import functions
+from grurt.network.functions import AnyFunction, ElementwiseFunction
+from grurt.network.layers import PRelu
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How an ONNX activation becomes a grurt function, from its alpha and beta; None where it has none."""
+
+    make: Callable[[float, float], ElementwiseFunction]
+    alpha: float | None = None
+    beta: float | None = None
+
+
+_RULES = {
+    "Relu": _Rule(lambda alpha, beta: functions.Relu()),
+    "Tanh": _Rule(lambda alpha, beta: functions.Tanh()),
+    "Sigmoid": _Rule(lambda alpha, beta: functions.Sigmoid()),
+    "Softsign": _Rule(lambda alpha, beta: functions.Softsign()),
+    "Softplus": _Rule(lambda alpha, beta: functions.Softplus()),
+    "LeakyRelu": _Rule(lambda alpha, beta: functions.LeakyRelu(negative_slope=alpha), alpha=0.01),
+    "ThresholdedRelu": _Rule(lambda alpha, beta: functions.ThresholdedRelu(threshold=alpha), alpha=1.0),
+    "Elu": _Rule(lambda alpha, beta: functions.Elu(alpha=alpha), alpha=1.0),
+    "HardSigmoid": _Rule(lambda alpha, beta: functions.HardSigmoid(slope=alpha, offset=beta), alpha=0.2, beta=0.5),
+    "ScaledTanh": _Rule(lambda alpha, beta: functions.ScaledTanh(alpha=alpha, beta=beta), alpha=1.0, beta=1.0),
+    "Affine": _Rule(lambda alpha, beta: functions.Affine(scale=alpha, offset=beta), alpha=1.0, beta=0.0),
+}
+"""ONNX activations with their default alpha and beta: those of the operators, and onnxruntime's for the others."""
+
+_OPERATORS = tuple(name for name in _RULES if name not in ("ScaledTanh", "Affine"))
+"""Activations that are also operators of their own."""
+
+ALL_AXES = "all_axes_from_axis"
+"""An attribute that the readers of files give to a Softmax which works on several axes at once."""
+
+
+def gru_activations(node: Node, directions: int) -> Iterator[tuple[ElementwiseFunction, ElementwiseFunction]]:
+    """Yield the gate and the candidate activation of each direction of a GRU node.
+
+    ``activation_alpha`` and ``activation_beta`` are consumed in order, and only by functions that take them.
+    """
+    names = node.texts("activations") or ("Sigmoid", "Tanh") * directions
+    alphas, betas = iter(node.numbers("activation_alpha")), iter(node.numbers("activation_beta"))
+    if len(names) != 2 * directions:
+        raise node.invalid(f"expected 2 activations for each of {directions} directions, got {len(names)}")
+    by_lower_name = {name.lower(): rule for name, rule in _RULES.items()}
+    found = []
+    for name in names:
+        rule = by_lower_name.get(name.lower())
+        if rule is None:
+            raise node.unsupported(f"the activation {name[:50]!r}", f"supported are {', '.join(_RULES)}")
+        alpha = 0.0 if rule.alpha is None else next(alphas, rule.alpha)
+        beta = 0.0 if rule.beta is None else next(betas, rule.beta)
+        found.append(rule.make(alpha, beta))
+    yield from zip(found[::2], found[1::2], strict=True)
+
+
+@operator(*_OPERATORS)
+def simple(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Apply an operator of the table above."""
+    rule = _RULES[node.op]
+    alpha = 0.0 if rule.alpha is None else node.number("alpha", rule.alpha)
+    beta = 0.0 if rule.beta is None else node.number("beta", rule.beta)
+    return (_mapped(node, tensor_input(node, args), rule.make(alpha, beta), build),)
+
+
+_X = Var("x")
+_ERF = op("Erf", AnyOf((op("Div", _X, math.sqrt(2)), op("Mul", _X, math.sqrt(0.5)))))
+_CUBE = AnyOf((op("Pow", _X, 3.0), op("Mul", op("Mul", _X, _X), _X)))
+_TANH = op("Tanh", op("Mul", op("Add", _X, op("Mul", _CUBE, 0.044715)), math.sqrt(2 / math.pi)))
+
+
+def _halved_product(factor: Template) -> AnyOf:
+    """Return templates of ``x * 0.5 * factor``, multiplied in any order."""
+    return AnyOf(
+        (
+            op("Mul", op("Mul", _X, 0.5), factor),
+            op("Mul", op("Mul", _X, factor), 0.5),
+            op("Mul", _X, op("Mul", factor, 0.5)),
+        )
+    )
+
+
+spelled_out("Gelu", _halved_product(op("Add", _ERF, 1.0)), approximate="none")
+spelled_out("Gelu", _halved_product(op("Add", _TANH, 1.0)), approximate="tanh")
+spelled_out("Softsign", op("Div", _X, op("Add", op("Abs", _X), 1.0)))
+# PyTorch's softplus is linear above 20, where the difference is below 2.1e-9.
+spelled_out("Softplus", op("Where", op("Greater", _X, 20.0), _X, op("Softplus", _X)))
+
+
+@operator("Gelu")
+def gelu(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Gelu, exact or approximated by tanh."""
+    approximate = node.text("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise node.invalid(f"unknown approximation {approximate[:50]!r}")
+    function = functions.Gelu(approximate="tanh" if approximate == "tanh" else "none")
+    return (_mapped(node, tensor_input(node, args), function, build),)
+
+
+@operator("Clip")
+def clip(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Clip: bounds as attributes (before opset 11) or inputs; an open bound is the largest float32."""
+    largest = float(np.finfo(np.float32).max)
+    bounds = []
+    for index, (name, default) in enumerate((("min", -largest), ("max", largest)), start=1):
+        given = optional(args, index)
+        bound = node.number(name, default) if given is None else number(node, given, name)
+        bounds.append(min(max(bound, -largest), largest))
+    return (_mapped(node, tensor_input(node, args), functions.Clip(minimum=bounds[0], maximum=bounds[1]), build),)
+
+
+@operator("Softmax", "LogSoftmax")
+def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Softmax and LogSoftmax over the features; with `ALL_AXES`, over all axes from ``axis`` on."""
+    tensor = build.single(tensor_input(node, args), node)
+    rank = len(tensor.dims)
+    index = axis_index(node, node.integer("axis", -1), rank)
+    dim = tensor.dims[index]
+    if len(dim) != 1 or (node.integer(ALL_AXES, 0) and index != rank - 1):
+        raise node.unsupported(f"its axis {index} of {rank} is not that of the features of one timestep")
+    dim[0].require(Role.FEATURE, node)
+    function: AnyFunction = functions.Softmax() if node.op == "Softmax" else functions.LogSoftmax()
+    return (tensor.with_row(Row(build.function(tensor.rows[0].value, function, build.name(node, function.name)))),)
+
+
+@operator("PRelu")
+def prelu(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """PRelu with one slope, which is a leaky ReLU, or one for each feature."""
+    tensor = build.single(tensor_input(node, args), node)
+    slope = per_feature(node, tensor, constant(node, optional(args, 1), "slope"))
+    if slope.ndim == 0:
+        return (_mapped(node, tensor, functions.LeakyRelu(negative_slope=float(slope)), build),)
+    layer = PRelu(name=build.name(node, "prelu"), inputs=(tensor.rows[0].value,), size=slope.size)
+    return (tensor.with_row(Row(build.add(layer, {"weight": slope}))),)
+
+
+def _mapped(node: Node, tensor: Tensor, function: ElementwiseFunction, build: Builder) -> Tensor:
+    return build.map(node, tensor, lambda value: build.function(value, function, build.name(node, function.name)))

@@ -1,0 +1,109 @@
+"""Element-wise arithmetic: sums and products of values, and of values and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.graph.building.alignment import align, merged_features
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.tracing.features import per_feature
+from grurt.converters.graph.tracing.parameters import constant, number, required, tensor_input
+from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.network.layers import Add, Mul
+
+_ZERO, _ONE = np.zeros((), np.float32), np.ones((), np.float32)
+_EXPONENTS = (1, 2, 3, 4)
+
+
+@operator("Add", "Sum")
+def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Add (and Sum): of values, or of a value and a constant."""
+    result = _of_values(node, args, Add, build)
+    for array in _constants(args):
+        result = _with_constant(node, result, _ONE, array, build)
+    return (result,)
+
+
+@operator("Sub")
+def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Sub: ``a - b``, where one of them may be constant."""
+    first, second = required(node, args, 0), required(node, args, 1)
+    if not isinstance(second, Tensor):
+        return (_with_constant(node, tensor_input(node, args), _ONE, -second, build),)
+    second = _scaled(node, second, -_ONE, _ZERO, build)
+    if isinstance(first, Tensor):
+        return (combined(node, [first, second], Add, build),)
+    return (_with_constant(node, second, _ONE, first, build),)
+
+
+@operator("Mul")
+def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Mul: of values, or of a value and a constant."""
+    result = _of_values(node, args, Mul, build)
+    for array in _constants(args):
+        result = _with_constant(node, result, array, _ZERO, build)
+    return (result,)
+
+
+@operator("Div")
+def divide(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Div by a constant."""
+    divisor = constant(node, required(node, args, 1), "divisor")
+    return (_with_constant(node, tensor_input(node, args), np.asarray(1 / divisor), _ZERO, build),)
+
+
+@operator("Neg")
+def negate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Neg: ``-x``."""
+    return (_scaled(node, tensor_input(node, args), -_ONE, _ZERO, build),)
+
+
+@operator("Pow")
+def power(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Pow with a small natural number as exponent: a product."""
+    exponent = number(node, required(node, args, 1), "exponent")
+    if exponent not in _EXPONENTS:
+        raise node.unsupported(f"its exponent is {exponent:g}", f"supported are {_EXPONENTS}")
+    tensor = tensor_input(node, args)
+    if exponent == 1:
+        return (tensor,)
+
+    def product(value: str) -> str:
+        return build.add(Mul(name=build.name(node, "mul"), inputs=(value,) * int(exponent)))
+
+    return (build.map(node, tensor, product),)
+
+
+def combined(node: Node, tensors: list[Tensor], layer: type[Add | Mul], build: Builder) -> Tensor:
+    """Return the sum or product of tensors, whose axes are found to be the same."""
+    rank = max(len(tensor.dims) for tensor in tensors)
+    padded = [replace(tensor, dims=((),) * (rank - len(tensor.dims)) + tensor.dims) for tensor in tensors]
+    aligned = align(node, padded, build)
+    inputs = tuple(tensor.rows[0].value for tensor in aligned)
+    name = build.name(node, "add" if layer is Add else "mul")
+    return aligned[0].with_row(Row(build.add(layer(name=name, inputs=inputs))))
+
+
+def _of_values(node: Node, args: Arguments, layer: type[Add | Mul], build: Builder) -> Tensor:
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    return combined(node, tensors, layer, build) if len(tensors) > 1 else tensors[0]
+
+
+def _constants(args: Arguments) -> Iterable[Array]:
+    return [value for value in args if isinstance(value, np.ndarray)]
+
+
+def _with_constant(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
+    """Return ``scale * x + shift``, where one of the two may hold a number for each feature."""
+    tensor = merged_features(node, tensor, build)
+    return _scaled(node, tensor, per_feature(node, tensor, scale), per_feature(node, tensor, shift), build)
+
+
+def _scaled(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
+    return build.map(node, tensor, lambda value: build.scale_and_shift(node, value, scale, shift))

@@ -1,0 +1,187 @@
+"""Operators that select a part of a tensor: states of a stack, one timestep, the embedding of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators import convolution
+from grurt.converters.graph.operators.lengths import reordered
+from grurt.converters.graph.operators.movement import without
+from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.tracing import parameters
+from grurt.converters.graph.tracing.axes import Axis, Dim, Role
+from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
+from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
+from grurt.network.layers import Concat, Embedding
+
+
+@operator("Slice", moves_axes=True, reads_padding=True)
+def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Slice: of states, of one timestep, or of everything."""
+    tensor = tensor_input(node, args)
+    if tensor.surplus:
+        return (convolution.without_surplus(node, args, tensor),)
+    dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
+        tensor = _select(node, tensor, index, kept, build)
+    return (tensor,)
+
+
+@operator("Split", moves_axes=True)
+def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Split: several slices of one axis."""
+    tensor = tensor_input(node, args)
+    index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    parts, start = [], 0
+    for size in parameters.split_sizes(node, args, tensor.shape[index]):
+        parts.append(_select(node, tensor, index, range(start, start + size), build))
+        start += size
+    return tuple(parts)
+
+
+@operator("Gather", moves_axes=True)
+def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Gather: an embedding where tokens select rows of a constant, else a selection at constant positions."""
+    data, indices = required(node, args, 0), required(node, args, 1)
+    if isinstance(data, np.ndarray):
+        return (_embedding(node, data, tensor_input(node, args, 1), build),)
+    if isinstance(indices, Tensor) and indices.order is not None:
+        index = axis_index(node, node.integer("axis", 0), len(data.dims))
+        return (reordered(node, data, index, indices.order),)
+    positions = constant(node, indices, "indices")
+    index = axis_index(node, node.integer("axis", 0), len(data.dims))
+    size = data.shape[index]
+    if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
+        raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
+    kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
+    tensor = _select(node, data, index, kept, build)
+    return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
+
+
+def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
+    """Return the tensor at some positions of a dimension."""
+    dim = tensor.dims[index]
+    size = tensor.shape[index]
+    if len(kept) == size and all(position == i for i, position in enumerate(kept[:MAX_STACK])):
+        return tensor
+    if isinstance(kept, range) and _starts_with_stack(tensor, dim):
+        return _select_direction(node, tensor, index, kept, build)
+    if _are_features(tensor, index, len(kept)):
+        return _select_features(node, tensor, index, kept, build)
+    if (
+        len(dim) == 1
+        and tensor.place_in_stacks(dim[0]) is None
+        and len(kept) == size > 1
+        and kept == range(size - 1, -1, -1)
+    ):
+        return tensor.with_dim(index, (_reversed(node, dim[0]),))
+    axis = _selectable(node, tensor, dim, len(kept))
+    if axis.is_reversed:
+        axis, kept = axis.reversed(), [size - 1 - position for position in kept]
+    if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
+        return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    tensor = tensor.settled()
+    place = tensor.place_in_stacks(axis)
+    new_dim = stacked(len(kept), node)
+    before, after = (tensor.stacks[:place], tensor.stacks[place + 1 :]) if place is not None else ((), tensor.stacks)
+    rows = tensor.picking(axis, kept)
+    return replace(tensor.with_dim(index, new_dim), rows=rows, stacks=(*before, *new_dim, *after))
+
+
+def _reversed(node: Node, axis: Axis) -> Axis:
+    """Return the time axis in reverse order."""
+    if axis.root.order is not None and not axis.is_reversed:
+        raise node.unsupported(f"it reverses {axis.where}", "only timesteps can be reversed")
+    axis.require(Role.TIME, node)
+    return axis.reversed()
+
+
+def _starts_with_stack(tensor: Tensor, dim: Dim) -> bool:
+    return len(dim) == 2 and dim[:1] == tensor.stacks and dim[1].role is Role.FEATURE
+
+
+def _select_direction(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
+    """Select from a dimension that merges rows with their features: whole rows, as one direction, or some features."""
+    _, feature = tensor.dims[index]
+    first, last = kept.start // feature.size, (kept.stop - 1) // feature.size
+    if kept != range(first * feature.size, (last + 1) * feature.size) or not kept:
+        return _select_features(node, build.single(tensor, node), index, kept, build)
+    rows = tensor.rows[first : last + 1]
+    stacks = stacked(len(rows), node)
+    return replace(tensor.with_dim(index, (*stacks, feature)), rows=rows, stacks=stacks)
+
+
+def _are_features(tensor: Tensor, index: int, count: int) -> bool:
+    """Say whether a selection is one of features.
+
+    Where no operator has told yet what the axis means, it is if it is the last one, and whole axes remain besides.
+    """
+    dim = tensor.dims[index]
+    if len(dim) != 1 or tensor.place_in_stacks(dim[0]) is not None:
+        return False
+    unknown = dim[0].role is None and not dim[0].dynamic and not tensor.rows[0].final
+    last = index == len(tensor.dims) - 1 and (count > 1 or index > 1)
+    return dim[0].role is Role.FEATURE or (unknown and last and not tensor.integer)
+
+
+def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
+    """Return the tensor with some of its features: as a part of its rows, or, where they do not adjoin, joined."""
+    if not 0 < len(kept) <= MAX_STACK:
+        raise node.unsupported(f"it selects {len(kept)} positions of a tensor of shape {tensor.shape}")
+    axis = tensor.dims[index][0]
+    breaks = [place for place in range(1, len(kept)) if kept[place] != kept[place - 1] + 1]
+    runs = [(kept[start], kept[stop - 1] + 1) for start, stop in zip([0, *breaks], [*breaks, len(kept)], strict=True)]
+    if len(runs) == 1:
+        part = Axis(len(kept), f"a part of {axis.where}", part_of=axis)
+        rows = tuple(part_of(row, axis, *runs[0]) for row in tensor.rows)
+        return replace(tensor.with_dim(index, (part,)), rows=rows)
+    if len(runs) > Concat.max_inputs:
+        raise node.unsupported(f"it selects {len(runs)} separate parts of {axis.where}", "select features that adjoin")
+    parts = [[part_of(row, axis, *run) for run in runs] for row in tensor.rows]
+    joined = tuple(Row(build.joined(each, node)) for each in parts)
+    feature = Axis(len(kept), f"the feature axis of {joined[0].value!r}", Role.FEATURE)
+    return replace(tensor.with_dim(index, (feature,)), rows=joined)
+
+
+def part_of(row: Row, axis: Axis, start: int, stop: int) -> Row:
+    """Return some of a row's features, which lie along an axis; also of one that is a part already."""
+    whole, offset = (row.part[0], row.part[1]) if row.part is not None else (axis, 0)
+    return replace(row, part=(whole, offset + start, offset + stop))
+
+
+def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
+    if not 0 < count <= MAX_STACK:
+        raise node.unsupported(f"it selects {count} positions of a tensor of shape {tensor.shape}")
+    if len(dim) != 1:
+        raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
+    axis = dim[0]
+    if axis.role is Role.BATCH:
+        raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
+    other_stack = bool(tensor.stacks) and tensor.place_in_stacks(axis) is None
+    if count > 1 and (axis.role is Role.TIME or other_stack or axis.dynamic):
+        raise node.unsupported(
+            f"it selects {count} of {axis.size} positions of {axis.where}",
+            "whole sequences must be kept, in order, or one timestep",
+        )
+    return axis
+
+
+def _embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:
+    if axis_index(node, node.integer("axis", 0), table.ndim) != 0 or table.ndim != 2 or table.dtype.kind != "f":
+        raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
+    if not tokens.integer or tokens.order or tokens.stacks or tokens.rows[0].picked:
+        raise node.unsupported("the tokens of an embedding must be an input of the model")
+    source = tokens.rows[0].value
+    size = build.vocabulary_sizes.setdefault(source, table.shape[0])
+    if size != table.shape[0]:
+        raise node.unsupported(f"the input {source!r} is looked up in tables of {size} and of {table.shape[0]} tokens")
+    layer = Embedding(name=build.name(node, "embedding"), inputs=(source,), vocabulary_size=size, size=table.shape[1])
+    name = build.add(layer, {"weight": table})
+    feature = Axis(table.shape[1], f"the feature axis of {name!r}", Role.FEATURE)
+    return replace(tokens, rows=(Row(name),), dims=(*tokens.dims, (feature,)), integer=False)

@@ -1,0 +1,8 @@
+"""Operators that exporters spell out, put together again.
+
+::
+
+    matching       an expression               -> the nodes that compute it
+    gates, cells   GRU cells in pieces         -> one node each, also the copies of an unrolled loop
+    recompose      the cells, and what `operators` have registered     -> the graph without the pieces
+"""

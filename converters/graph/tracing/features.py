@@ -1,0 +1,53 @@
+"""Which dimension of a tensor holds the features of a timestep, learned where an operator says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.tracing.axes import Role
+from grurt.converters.graph.tracing.values import Tensor
+
+
+def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
+    """Learn that a dimension holds the features of a timestep, and check their number."""
+    dim = tensor.dims[index] if tensor.dims else ()
+    if tensor.shape[index : index + 1] != (size,) and not (size == 1 and not tensor.dims):
+        raise node.invalid(f"it expects {size} features, and gets a tensor of shape {tensor.shape}")
+    if len(dim) > 1:
+        merged = ", ".join(axis.where for axis in dim)
+        raise node.unsupported(
+            f"its features are merged from several axes ({merged})", "of tokens, give each as an input of its own"
+        )
+    for axis in dim:
+        axis.require(Role.FEATURE, node)
+
+
+def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
+    """Return a constant that is combined with a tensor as one number, ``()``, or one for each feature, ``(size,)``."""
+    if array.dtype.kind != "f":
+        raise node.unsupported(f"it combines features with a constant of the type {array.dtype}")
+    array = without_repeats(array)
+    padding = len(tensor.dims) - array.ndim
+    if padding < 0:
+        raise node.unsupported(f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}")
+    wide = [padding + index for index, size in enumerate(array.shape) if size > 1]
+    if len(wide) > 1 or any(len(tensor.dims[index]) != 1 for index in wide):
+        raise node.unsupported(
+            f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}",
+            "a constant may be one number, or one for each feature",
+        )
+    for index in wide:
+        require_features(node, tensor, index, array.size)
+    return array.reshape(-1) if wide else array.reshape(())
+
+
+def without_repeats(array: Array) -> Array:
+    """Return an array with axes along which it repeats itself cut to size 1, so far as its memory layout shows that."""
+    kept = tuple(slice(0, 1) if stride == 0 and size > 1 else slice(None) for stride, size in _layout(array))
+    return array[kept]
+
+
+def _layout(array: Array) -> Iterator[tuple[int, int]]:
+    return zip(array.strides, array.shape, strict=True)

@@ -1,0 +1,141 @@
+"""What stands for a tensor while a graph is interpreted: rows of layer values, and the meaning of the axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
+
+MAX_STACK = 4096
+"""The most values that one tensor may stack."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer value, or a selection of it.
+
+    Parameters
+    ----------
+    value
+        Name of the model input or layer that writes it.
+    final
+        Whether this is the state of a GRU after its scan rather than its outputs.
+    picked
+        Positions picked on axes of the value, which the row does not have any more.
+    part
+        Which of the value's features these are, and on which axis; None if all of them.
+    """
+
+    value: str
+    final: bool = False
+    picked: tuple[tuple[Axis, int], ...] = ()
+    part: tuple[Axis, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """Positions that bring an axis into another order: sorted, or back into its own."""
+
+    before: Axis
+    after: Axis
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that depends on the model's inputs.
+
+    Parameters
+    ----------
+    rows
+        The values that it holds: one, or several along the axes ``stacks``.
+    dims
+        For each dimension the axes that it merges.
+    stacks
+        The axes along which the rows are stacked, outermost first; none if there is one row.
+    dropped
+        Axes of size 1 that were squeezed away.
+    integer
+        Whether it holds integers: tokens.
+    padding
+        Timesteps of zeros before the first one, which only a Conv can read.
+    surplus
+        Timesteps behind the last one, which a Conv that pads on both sides writes and a Slice must cut off.
+    uncut
+        The axis of the timesteps without those.
+    order
+        What a Gather with these numbers does to an axis, where they are the result of sorting.
+    at
+        In an unrolled loop: the axis of the row's value that this is one position of, and the position. What a layer
+        makes of one timestep it makes of all, so layers are added for the whole value, and the position stays.
+    """
+
+    rows: tuple[Row, ...]
+    dims: tuple[Dim, ...]
+    stacks: Dim = ()
+    dropped: Dim = ()
+    integer: bool = False
+    padding: int = 0
+    surplus: int = 0
+    uncut: Dim = ()
+    order: Order | None = None
+    at: tuple[Axis, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape, for the sizes of this interpretation."""
+        return tuple(dim_size(dim) for dim in self.dims)
+
+    def with_row(self, row: Row) -> Tensor:
+        """Return the same tensor, of one row, with another value."""
+        return replace(self, rows=(row,))
+
+    def with_dim(self, index: int, dim: Dim | None) -> Tensor:
+        """Return the tensor with another dimension in one place, or, for None, without it."""
+        middle = () if dim is None else (dim,)
+        return replace(self, dims=(*self.dims[:index], *middle, *self.dims[index + 1 :]))
+
+    def settled(self) -> Tensor:
+        """Return the same tensor, with the position that it is at picked from its rows."""
+        if self.at is None:
+            return self
+        rows = tuple(replace(row, picked=(*row.picked, self.at)) for row in self.rows)
+        return replace(self, rows=rows, at=None)
+
+    def place_in_stacks(self, axis: Axis) -> int | None:
+        """Return which of the axes along which the rows are stacked an axis is; None if it is none of them."""
+        return next((place for place, stack in enumerate(self.stacks) if stack.root is axis.root), None)
+
+    def picking(self, axis: Axis, positions: Iterable[int]) -> tuple[Row, ...]:
+        """Return the rows at some positions of an axis, in the order of the axes that they are stacked along.
+
+        Where it is none of these, the positions are outermost.
+        """
+        place = self.place_in_stacks(axis)
+        if place is None:
+            return tuple(
+                replace(row, picked=(*row.picked, (axis, position))) for position in positions for row in self.rows
+            )
+        kept, inner = tuple(positions), math.prod(stack.size for stack in self.stacks[place + 1 :])
+        starts = range(0, len(self.rows), axis.size * inner)
+        return tuple(
+            self.rows[start + position * inner + offset]
+            for start in starts
+            for position in kept
+            for offset in range(inner)
+        )
+
+
+Value = Array | Tensor
+"""A tensor of the graph: known numbers, or something that depends on the model's inputs."""
+
+Arguments = tuple[Value | None, ...]
+"""What a node reads; None where an optional input is left out."""
+
+
+def stacked(count: int, node: Node) -> Dim:
+    """Return the dimension that rows are stacked along: nothing for a single row."""
+    return () if count == 1 else (Axis(count, f"the axis along which {node} stacks its values", Role.STATE),)

@@ -1,0 +1,161 @@
+"""What makes a kind of module, and what its converter is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.errors import ConversionError, DescriptionError
+from grurt.network.functions import ElementwiseFunction
+from grurt.network.layers import AnyLayer
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, Array]
+"""The tensors of a module, by the names of its parameters."""
+
+Weighted = tuple[AnyLayer, Mapping[str, Array]]
+"""A layer and its weights by parameter name."""
+
+EPSILON = 1e-5
+"""PyTorch's default, where it does not follow from the dtype."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What no tensor of a module shows.
+
+    Parameters
+    ----------
+    epsilon
+        Of a normalization; that of PyTorch by default, 1e-5 for most.
+    dilation, groups
+        Of a convolution, 1 by default. It is taken as causal: padded with ``(kernel_size - 1) * dilation`` zeros on the
+        left only.
+    initial_state
+        Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions; or of an
+        earlier description that gives the state of its one layer, as an encoder does.
+    gates, layout, reset, update
+        Of hand-written networks: the order of the gates' blocks, such as ``"zrn"``; whether a matrix is multiplied as
+        ``W @ x`` (``"rows"``) or ``x @ W`` (``"columns"``); whether the reset gate is applied ``"after"`` the product
+        or ``"before"``; whether the update gate at 1 means to ``"keep"`` the state or to ``"replace"`` it. By default
+        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said.
+        `arrays.conventions` has the equations.
+    gate_activation, candidate_activation
+        Of a GRU, sigmoid and tanh by default.
+    """
+
+    epsilon: float | None = None
+    dilation: int | None = None
+    groups: int | None = None
+    initial_state: str | None = None
+    gates: Literal["zrn", "znr", "rzn", "rnz", "nzr", "nrz"] | None = None
+    layout: Literal["rows", "columns"] | None = None
+    reset: Literal["after", "before"] | None = None
+    update: Literal["keep", "replace"] | None = None
+    gate_activation: ElementwiseFunction | None = None
+    candidate_activation: ElementwiseFunction | None = None
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's tensors, and where its layers stand in the network.
+
+    ``path`` is its name in the checkpoint, ``name`` that of its layer in the network, ``initial_state`` a learned one
+    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind. ``used``
+    collects the names of the tensors that were asked for, ``notes`` what was taken for granted.
+    """
+
+    path: str
+    name: str
+    inputs: tuple[str, ...]
+    options: Options
+    tensors: Tensors
+    initial_state: Array | str | None = None
+    inferred: bool = False
+    used: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def get(self, name: str, axes: int) -> Array:
+        """Return the tensor of that name, which has to be finite and of floating point, with so many axes."""
+        if name not in self.tensors:
+            raise DescriptionError(
+                f"module {self.path!r}: expected a tensor {name!r}, got only {', '.join(self.tensors) or 'none'}"
+            )
+        array = self.tensors[name]
+        if array.dtype != np.float32 or array.ndim != axes:
+            raise DescriptionError(
+                f"module {self.path!r}: expected {name!r} to be of floating point with {axes} axes, "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ConversionError(
+                f"module {self.path!r}: expected finite numbers in {name!r}, got NaN, infinity or a number beyond "
+                "float32; the training has diverged, or the file is damaged"
+            )
+        self.used.add(name)
+        return array
+
+    def weight_and_bias(self, axes: int) -> dict[str, Array]:
+        weights = {"weight": self.get("weight", axes)}
+        return weights | {"bias": self.get("bias", 1)} if "bias" in self.tensors else weights
+
+    @property
+    def epsilon(self) -> float:
+        return EPSILON if self.options.epsilon is None else self.options.epsilon
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of module.
+
+    Parameters
+    ----------
+    name
+        As descriptions call it, and grurt the last of its layers.
+    convert
+        Yields the layers of a module; the last of them has the module's name.
+    evaluate
+        Returns what torch computes for one of these layers, from the layer, its weights and its inputs ``(batch, time,
+        features)``.
+    parameters
+        PyTorch's names of its tensors; empty if it has none.
+    options
+        The names of the `Options` that it has.
+    fits
+        Says whether tensors may be those of such a module.
+    sizes
+        Returns the sizes of its input and output, from its tensors.
+    classes
+        The classes of ``torch.nn`` that are of this kind.
+    described
+        Returns the fields of the description of a module of these classes; None if it is a variant that is not known.
+    """
+
+    name: str
+    convert: Callable[[Module], Iterator[Weighted]]
+    evaluate: Callable[..., torch.Tensor]
+    parameters: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    fits: Callable[[Tensors], bool] = lambda tensors: False
+    sizes: Callable[[Tensors], tuple[int, int]] = lambda tensors: sizes_of_weight(tensors)
+    classes: tuple[str, ...] = ()
+    described: Callable[[Any], dict[str, Any] | None] = lambda module: {}
+
+
+def is_weight(tensors: Tensors, axes: int, *, alone: bool = False) -> bool:
+    """Say whether there is a weight of so many axes, without the statistics of a batch; or without anything else."""
+    weight = tensors.get("weight")
+    others = {"bias"} if alone else set()
+    return weight is not None and weight.ndim == axes and not (others | {"running_mean"}) & tensors.keys()
+
+
+def sizes_of_weight(tensors: Tensors) -> tuple[int, int]:
+    """Return the sizes of input and output that a weight ``(outputs, inputs, ...)`` or ``(size,)`` tells."""
+    shape = tensors["weight"].shape
+    return shape[-1] if len(shape) < 3 else shape[1], shape[0]

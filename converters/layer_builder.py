@@ -1,0 +1,129 @@
+"""Collects the layers of a network, and names them.
+
+A layer that stands for one of the source's has its name, or that of its kind where the source names none. What a
+converter adds has the name of the value that it works on, a dot, and what it does: ``gru.last``, ``fc.relu``. Where a
+name is taken, a number follows: ``gru_2``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.activations import Composite
+from grurt.errors import UnsupportedError
+from grurt.network.functions import AnyFunction
+from grurt.network.layers import Activation, AnyLayer, FirstStep, LastStep, Linear, Mul
+
+_LONGEST_NAME = 180
+
+
+class Names:
+    """Names that are given once.
+
+    Parameters
+    ----------
+    taken
+        Those that nothing must be called: of the network's inputs.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._numbers: Counter[str] = Counter()
+
+    def take(self, name: str) -> None:
+        """Note that something has this name."""
+        self._taken.add(name)
+
+    def unique(self, base: str) -> str:
+        """Return a name that nothing has yet, and take it: ``base``, or ``base_2`` and so on."""
+        name = base = base[:_LONGEST_NAME]
+        while name in self._taken:
+            self._numbers[base] += 1
+            name = f"{base}_{self._numbers[base] + 1}"
+        self._taken.add(name)
+        return name
+
+
+class LayerBuilder:
+    """The layers so far, and their weights.
+
+    Parameters
+    ----------
+    elements
+        How many numbers the weights may hold in all: a source may use a layer many times.
+    taken
+        Names that no layer must have.
+    """
+
+    used_too_often: ClassVar[str]
+    """What to say of a layer that takes more."""
+
+    def __init__(self, elements: int, taken: Iterable[str] = ()) -> None:
+        self.layers: dict[str, AnyLayer] = {}
+        self.weights: dict[str, Array] = {}
+        self.names = Names(taken)
+        self._remaining = elements
+        self._made: dict[tuple[object, ...], str] = {}
+
+    def unique(self, base: str) -> str:
+        """Return a name that nothing has yet: ``base``, or ``base_2`` and so on."""
+        return self.names.unique(base)
+
+    def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
+        """Add a layer and return its name, which is also that of its value."""
+        for parameter, array in (weights or {}).items():
+            self._remaining -= array.size
+            self.weights[f"{layer.name}.{parameter}"] = array
+        if self._remaining < 0:
+            raise UnsupportedError(f"layer {layer.name!r}: {self.used_too_often}")
+        self.layers[layer.name] = layer
+        return layer.name
+
+    def once(self, key: tuple[object, ...], make: Callable[[], str]) -> str:
+        """Return what ``make`` returned when it was first called for this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def function(self, value: str, function: AnyFunction, name: str | None = None) -> str:
+        """Return the value of a function applied to a value."""
+        name = self.unique(f"{value}.{function.name}") if name is None else name
+        return self.add(Activation(name=name, inputs=(value,), function=function))
+
+    def activate(self, value: str, composite: Composite, name: Callable[[str], str] | None = None) -> str:
+        """Return the value of an activation applied to a value; ``name`` gives names to layers, from what they do."""
+        name = name or (lambda suffix: self.unique(f"{value}.{suffix}"))
+        result = value
+        for function in composite.functions:
+            result = self.function(result, function, name(function.name))
+        return self.add(Mul(name=name("mul"), inputs=(value, result))) if composite.gated else result
+
+    def step(self, value: str, *, last: bool) -> str:
+        """Return the value's last or first timestep, made once."""
+        kind, suffix = (LastStep, "last") if last else (FirstStep, "first")
+        return self.once((kind, value), lambda: self.add(kind(name=self.unique(f"{value}.{suffix}"), inputs=(value,))))
+
+    def repeated(self, value: str, size: int) -> str:
+        """Return a value of one feature, repeated to ``size`` features; made once."""
+
+        def make() -> str:
+            name = self.unique(f"{value}.repeated")
+            layer = Linear(name=name, inputs=(value,), input_size=1, output_size=size, bias=False)
+            return self.add(layer, {"weight": np.ones((size, 1), np.float32)})
+
+        return self.once(("repeated", value, size), make)
+
+    def prune(self, wanted: Iterable[str]) -> None:
+        """Remove the layers that none of the wanted values needs."""
+        needed = set(wanted)
+        for name, layer in reversed(self.layers.items()):
+            if name in needed:
+                needed.update(layer.inputs)
+        for name in [name for name in self.layers if name not in needed]:
+            for parameter in self.layers.pop(name).weight_shapes():
+                del self.weights[f"{name}.{parameter}"]

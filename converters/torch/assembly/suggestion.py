@@ -1,0 +1,85 @@
+"""Answers a state dict without a description: what it holds, and a description that would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+
+from grurt.array_types import Array
+from grurt.converters.kinds import KINDS
+from grurt.converters.torch.assembly.modules import ROOT, group_by_module, listing, module_kind
+from grurt.errors import DescriptionError, UnsupportedError
+
+MAX_ORDERED = 7
+"""How many modules are put into an order in which their sizes fit; there are 5040 orders of 7."""
+
+
+@dataclass(frozen=True)
+class _Suggested:
+    """A module in the compact form, and the sizes that it reads and writes; None stands for any."""
+
+    text: str
+    input_size: int | None
+    output_size: int | None
+
+
+def no_description(tensors: Mapping[str, Array]) -> DescriptionError:
+    """Return the error for a state dict without a description."""
+    found = listing(tensors, "\n  ")
+    return DescriptionError(
+        "layers: expected a description, got none: the source holds weights, not how layers are connected.\n"
+        f"Its {len(tensors)} tensors:\n  {found}\n{_advice(tensors)}\n"
+        'Put the layers in the order in which they run, and say what no weight shows: activations, as in "fc:sigmoid"; '
+        '"last" where only the last timestep goes on.'
+    )
+
+
+def _advice(tensors: Mapping[str, Array]) -> str:
+    """Return a description that would fit; or, for tensors that are not named as PyTorch does, how to write one."""
+    text = suggestion(tensors)
+    if any(not item.startswith("ignore(") for item in text.split(", ")):
+        return f'A description that would fit: --layers "{text}"'
+    return (
+        "These are not the names of PyTorch's modules. Say which array is what, and how it is laid out: "
+        '--layers "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=before, update=keep), '
+        'fc(linear, weight=V, bias=c)"'
+    )
+
+
+def suggestion(tensors: Mapping[str, Array]) -> str:
+    """Return a description in the compact form that uses every tensor, in an order in which the sizes fit."""
+    found: list[_Suggested] = []
+    ignored: list[str] = []
+    for module, parameters in group_by_module(tensors).items():
+        try:
+            kind = KINDS[module_kind(module, parameters)]
+            found.append(_Suggested(module, *kind.sizes(parameters)))
+        except DescriptionError:
+            found.append(_suggest_ambiguous(module, parameters))
+        except UnsupportedError:
+            ignored += [f"ignore({name})" for name in ([module] if module != ROOT else parameters)]
+    return ", ".join([item.text for item in _ordered(found)] + ignored)
+
+
+def _suggest_ambiguous(module: str, parameters: Mapping[str, Array]) -> _Suggested:
+    """Suggest an embedding for a matrix of more rows than columns, as vocabularies have, and else a linear layer."""
+    if "weight" not in parameters:
+        return _Suggested(module, None, None)
+    shape = parameters["weight"].shape
+    if len(shape) != 2:
+        return _Suggested(f"{module}(prelu)", None, None)
+    if shape[0] > shape[1]:
+        return _Suggested(f"{module}(embedding)", 0, shape[1])
+    return _Suggested(f"{module}(linear)", shape[1], shape[0])
+
+
+def _ordered(items: Sequence[_Suggested]) -> Sequence[_Suggested]:
+    """Return the items in the first order in which each reads what the one before it writes; else as they are."""
+    if len(items) > MAX_ORDERED:
+        return items
+    return next((order for order in permutations(items) if all(_fits(*pair) for pair in pairwise(order))), items)
+
+
+def _fits(before: _Suggested, after: _Suggested) -> bool:
+    return None in (before.output_size, after.input_size) or before.output_size == after.input_size

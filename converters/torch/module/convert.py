@@ -1,0 +1,82 @@
+"""Converts a ``torch.nn.Module`` in hand; the one part of the converters that needs torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grurt.converters.reference import check_reference
+from grurt.errors import ConversionError
+from grurt.model import Model
+
+if TYPE_CHECKING:
+    import torch
+
+
+def convert_module(
+    module: torch.nn.Module,
+    example_input: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
+    *,
+    reference: bool = True,
+) -> Model:
+    """Convert a trained module.
+
+    A `torch.nn.GRU`, or a `torch.nn.Sequential` of modules that grurt knows, is read directly. Any other module is
+    exported to ONNX in memory, which runs it on the example. The module itself is left as it was, in the training mode
+    that it was in; it is converted as it is in evaluation mode.
+
+    Parameters
+    ----------
+    module
+        On the CPU, in float32 or float64.
+    example_input
+        What ``module(...)`` is called with; needed for the export only. Batch and time may have any size, but choose
+        different sizes, above one.
+    reference
+        Run the module on a seeded input and compare. False spares the time, and needs no engine.
+
+    Returns
+    -------
+    The model, whose ``signature`` has the module's inputs and outputs, states included.
+
+    Raises
+    ------
+    ConversionError
+        If torch is not installed, the example is missing, or torch cannot export the module.
+    UnsupportedError
+        If the module computes something that grurt does not implement.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from grurt.converters import convert_module
+    >>> convert_module(torch.nn.GRU(4, 8, batch_first=True))
+    <grurt.Model gru: 336 parameters>
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ConversionError(
+            "convert_module: expected torch to be installed, got none; run: pip install 'grurt[torch]'"
+        ) from error
+    from grurt.converters.torch.module.chain import describe_chain, network_of_chain
+    from grurt.converters.torch.module.export import network_of_export
+
+    if not isinstance(module, torch.nn.Module):
+        raise ConversionError(f"convert_module: expected a torch.nn.Module, got {type(module).__name__}")
+    chain = describe_chain(module)
+    if chain is not None:
+        network = network_of_chain(module, chain, reference=reference)
+    elif example_input is None:
+        raise ConversionError(
+            f"convert_module: expected an example_input for {type(module).__name__}, which is exported to ONNX for "
+            "conversion; give what it is called with, such as torch.zeros(2, 5, input_size)"
+        )
+    else:
+        example = example_input if isinstance(example_input, tuple) else (example_input,)
+        if not all(isinstance(tensor, torch.Tensor) for tensor in example):
+            raise ConversionError("convert_module: expected an example_input of tensors, got something else among them")
+        network = network_of_export(module, example, reference=reference)
+    model = Model.from_network(network)
+    if reference:
+        check_reference(model)
+    return model
