@@ -135,6 +135,7 @@ class Tied(nn.Module):
         return (self.out(y) + self.offset) * self.scale - torch.tensor([0.5] * 9)
 
 
+@pytest.mark.slow
 def test_tied_parameters_constants_and_buffers(tmp_path: Path) -> None:
     network = Network(Tied().eval(), (torch.randint(9, (2, 5)),), {})
     exported(network, tmp_path / "program.pt2")
@@ -163,6 +164,7 @@ def test_more_operators(name: str, tmp_path: Path) -> None:
     check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
+@pytest.mark.slow
 def test_weight_normalization_of_a_gru(tmp_path: Path) -> None:
     gru = nn.GRU(4, 8, batch_first=True)
     nn.utils.parametrizations.weight_norm(gru, "weight_hh_l0")
@@ -211,6 +213,7 @@ def old_layout(path: Path) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_the_old_layout(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
