@@ -97,6 +97,14 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
             ending("dropout.default", input="getitem", p=0.5, train=True),
             r"it drops values at random; call model\.eval\(\) before the export",
         ),
+        (
+            ending("batch_norm.default", input="getitem", training=True),
+            r"it normalizes with the batch's own statistics; call model\.eval\(\) before the export",
+        ),
+        (
+            nodes(lambda calls: calls[-1].update(target="torch.ops.higher_order.cond")),
+            "control flow is not supported; export a module without loops and conditions on the data",
+        ),
         (ending("to.dtype", self="getitem", dtype=9), "it converts to the dtype number 9; compute in float32"),
         (
             ending("select.int", self="getitem", dim=1, index={"as_name": "length"}),
