@@ -19,6 +19,7 @@ def printed(*command: object) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_the_assembly_of_kernels() -> None:
     lengths = dict(line.split()[::-1] for line in printed("-m", "benchmarks.assembly").splitlines())
     assert int(lengths["entry.advance"]) > 10

@@ -181,6 +181,7 @@ def check_order(case: Case, backward_steps: int, x: Array, y: Array) -> None:
     assert wrong.size == 0, (x[wrong[0]], y[wrong[0]], y[wrong[0] + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_error_range_and_order_at_every_exponent(name: str) -> None:
     assert check(name, runs_of_all_exponents(4, 512)) > 1_000_000

@@ -208,6 +208,7 @@ def run(kernel: Callable[..., None], inputs: list[Array]) -> tuple[Array, list[A
     return out, copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_an_instruction_is_compiled_as_it_is_defined(name: str) -> None:
     kernel, generators = CASES[name]
@@ -232,6 +233,7 @@ def test_every_instruction_is_tested() -> None:
     assert tested == defined | {"+", "-", "*", "/"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_inputs", [1, 3, 4, 8, 37])
 @pytest.mark.parametrize("weights_format", [codes.FLOAT32, codes.FLOAT16, codes.INT8, codes.INT4])
 @pytest.mark.parametrize("block", products.BLOCKS, ids=[str(tuple(shape)) for shape in products.BLOCKS.values()])

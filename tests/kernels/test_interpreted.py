@@ -86,6 +86,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_every_layer_in_every_format(tmp_path: Path) -> None:
     in_python(every_layer.__file__, tmp_path / "answers.npz")
     assert_same_bits(tmp_path / "answers.npz", every_layer.answers())

@@ -64,21 +64,22 @@ FILES = sorted(
 FEW = [path for index, path in enumerate(FILES) if index % 12 == 0 or path.parent.name == "torch"]
 
 
-def load_watched(paths: list[Path]) -> None:
+def assert_loading_only_reads(paths: list[Path]) -> None:
     command = [sys.executable, "-c", PROGRAM, *map(str, paths)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_files_are_only_read() -> None:
     """Among them pickles of every kind that PyTorch writes; those that attack are in test_torch_pickles.py."""
     assert {path.suffix for path in FEW} >= {".grurt", ".onnx", ".pt", ".pt2", ".ckpt", ".keras", ".h5"}
-    load_watched(FEW)
+    assert_loading_only_reads(FEW)
 
 
 @pytest.mark.long
 def test_all_files_are_only_read() -> None:
-    load_watched(FILES)
+    assert_loading_only_reads(FILES)
 
 
 MAY_USE = {
@@ -124,6 +125,7 @@ def dangerous_names(path: Path) -> Iterator[str]:
                     yield "np.load"
 
 
+@pytest.mark.slow
 def test_nothing_that_could_run_code_is_used() -> None:
     found = {}
     for folder in ("grurt", "converters"):

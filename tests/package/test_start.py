@@ -23,6 +23,8 @@ from grurt.demo import MODEL_PATH
 from grurt.kernels import cache, compiled, places
 from grurt.runtime import engine
 
+pytestmark = pytest.mark.slow
+
 ANSWER = (
     "import sys, numpy, grurt\n"
     "model = grurt.load(sys.argv[1])\n"
