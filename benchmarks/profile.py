@@ -3,8 +3,8 @@
 perf reads the names of functions that are in no file from ``/tmp/perf-PID.map``: here it is written, when the kernels
 have been compiled, before the script begins::
 
-    perf record -e cpu-clock python -m benchmarks.profile script.py
-    perf report
+    perf record -e cpu-clock -D 15000 python -m benchmarks.profile script.py
+    perf report --sort symbol --column-widths 8,60
 """
 
 import os

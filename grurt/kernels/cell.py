@@ -97,7 +97,10 @@ def _one_unit(op, parameters, projection, panel, state):
 
 @kernel
 def update(op, parameters, sums, h, h_next):
-    """From the sums of 16 hidden units to their new state (linear_before_reset)."""
+    """From the sums of 16 hidden units to their new state (linear_before_reset), at the addresses of its first.
+
+    ``h' = (1 - f(z)) * n + f(z) * h`` with ``n = g(n_input + f(r) * n_hidden)``.
+    """
     r = _gate(op, parameters, sums.r)
     n = _candidate(op, parameters, fma(r, sums.n_hidden, sums.n_input))
     z = _gate(op, parameters, sums.z)

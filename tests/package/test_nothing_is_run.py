@@ -86,6 +86,7 @@ MAY_USE = {
     "grurt/kernels/cache.py": {"pickle"},  # machine code that grurt has compiled itself: see docs/deployment.md
     "grurt/kernels/places.py": {"marshal"},  # written only, to be digested
     "grurt/kernels/fields.py": {"ctypes"},
+    "grurt/kernels/simd.py": {"ctypes"},  # memory by its address, where Python runs the kernels
     "grurt/kernels/fastcall.py": {"ctypes"},
     "grurt/native/linker.py": {"subprocess"},
     "grurt/native/intermediate.py": {"subprocess"},
