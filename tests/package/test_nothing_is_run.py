@@ -126,7 +126,6 @@ def dangerous_names(path: Path) -> Iterator[str]:
                     yield "np.load"
 
 
-@pytest.mark.slow
 def test_nothing_that_could_run_code_is_used() -> None:
     found = {}
     for folder in ("grurt", "converters"):

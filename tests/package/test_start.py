@@ -35,6 +35,12 @@ ANSWER = (
 """A program that loads a model and answers one timestep, with the bits that are expected."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """Have the kernels of this process, before a test says that they are elsewhere."""
+    engine.ready()
+
+
 @pytest.fixture(scope="module")
 def expected() -> str:
     """Return the bits of the answer."""
