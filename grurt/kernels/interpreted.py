@@ -24,7 +24,7 @@ def entry_point() -> Callable[[NDArray[np.int64], Any, Any, Any], int]:
         If the kernels were imported, to be compiled, before GRURT_ENGINE was set.
     """
     if not INTERPRETED:
-        raise EngineError("GRURT_ENGINE=python: expected it to be set before grurt is imported, found it set later")
+        raise EngineError("GRURT_ENGINE=python: expected it to be set before grurt is imported, got it set later")
     return _advance
 
 
