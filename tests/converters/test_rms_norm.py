@@ -77,6 +77,7 @@ EXPORTS = [(name, True, opset) for name in NETWORKS for opset in (18, 23)]
 EXPORTS += [(name, False, opset) for name in ("rsqrt", "sqrt", "plain sqrt") for opset in (17, 20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dynamo", "opset"), EXPORTS)
 def test_onnx_as_exporters_write_it(tmp_path: Path, name: str, dynamo: bool, opset: int) -> None:
     axes: dict[str, Any] = {} if dynamo else {"dynamic_axes": {"x": {0: "batch", 1: "time"}}}
@@ -108,6 +109,7 @@ def test_a_program_of_torch_export(tmp_path: Path, name: str) -> None:
     assert_computes(convert(tmp_path / "model.pt2"), NETWORKS[name])
 
 
+@pytest.mark.slow
 def test_a_module_in_memory() -> None:
     network = NETWORKS["module"]
     assert_computes(convert_module(network, X), network)
