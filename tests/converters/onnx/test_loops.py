@@ -67,7 +67,7 @@ def test_a_loop_over_all_timesteps_is_a_gru() -> None:
         (
             f"a = Gather <axis = 1>(x, at0); b = Gather(x, at1); {cell('a', 'h', 'm')}; {cell('b', 'm', 'y')}",
             {"x": (3, 3, INPUT), "h": (3, HIDDEN)},
-            "its input is the same at every step of a loop; a GRU reads a sequence",
+            "its input is no further timestep of what the steps before it read; a GRU reads a sequence",
         ),
         (
             cell("x", "h", "y"),
