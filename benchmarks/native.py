@@ -17,8 +17,9 @@ from benchmarks.timing import Loop
 from grurt.kernels.advance import run
 from grurt.kernels.cache import KernelCache
 from grurt.kernels.options import OPTIONS
-from grurt.kernels.simd import LANES, fma, load, splat, sum_lanes
+from grurt.kernels.simd import fma, load, splat, sum_lanes
 from grurt.kernels.sizes import F32_BYTES
+from grurt.lanes import LANES
 from grurt.runtime.stream import Stream
 
 PEAK_CHAINS = 12

@@ -13,8 +13,8 @@ from grurt.network import layers
 _FEATURES_ONLY = "only the features of a timestep can be normalized"
 
 refuses(
-    *("RMSNormalization", "GroupNormalization", "UnitNormalization"),
-    because="grurt has batch and layer normalization; use one of them",
+    *("GroupNormalization", "UnitNormalization"),
+    because="grurt has batch, layer and RMS normalization; use one of them",
 )
 refuses(
     *("Normalization", "Rescaling"),
@@ -56,7 +56,9 @@ def layer_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     config = layer.config
     tensor = build.value(layer, args.only(layer), *VECTORS)
     _require_last_axis(layer, tensor)
-    config.require("rms_scaling", (False, None), "grurt has no root-mean-square normalization")
+    config.require(
+        "rms_scaling", (False, None), "it divides by the deviation of what it does not center; use RMSNormalization"
+    )
     scale, center = config.boolean("scale", True), config.boolean("center", True)
     epsilon = config.number("epsilon", 1e-3)
     config.policy()
@@ -76,6 +78,21 @@ def layer_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     )
     grurt_names = {"gamma": "weight", "beta": "bias"}
     return (tensor.with_value(build.add(made, {grurt_names[name]: array for name, array in arrays.items()})),)
+
+
+@converts("RMSNormalization")
+def rms_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``RMSNormalization`` over the features of a timestep."""
+    config = layer.config
+    tensor = build.value(layer, args.only(layer), *VECTORS)
+    _require_last_axis(layer, tensor)
+    epsilon = config.number("epsilon", 1e-6)
+    config.policy()
+    config.check_all_read()
+    (scale,) = layer.weights.take(layer.where, "scale")
+    _check_vectors(layer, tensor.size, {"scale": scale})
+    made = layers.RMSNorm(name=build.unique(layer.name), inputs=(tensor.value,), size=tensor.size, epsilon=epsilon)
+    return (tensor.with_value(build.add(made, {"weight": scale})),)
 
 
 def _require_last_axis(layer: Layer, tensor: Tensor) -> None:

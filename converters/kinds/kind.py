@@ -24,7 +24,7 @@ Weighted = tuple[AnyLayer, Mapping[str, Array]]
 """A layer and its weights by parameter name."""
 
 EPSILON = 1e-5
-"""PyTorch's default, of every normalization."""
+"""PyTorch's default, where it does not follow from the dtype."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,7 +33,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Parameters
     ----------
     epsilon
-        Of a normalization, 1e-5 by default as in PyTorch.
+        Of a normalization; that of PyTorch by default, 1e-5 for most.
     dilation, groups
         Of a convolution, 1 by default. It is taken as causal: padded with ``(kernel_size - 1) * dilation`` zeros on the
         left only.

@@ -1,4 +1,4 @@
-"""``nn.LayerNorm`` and ``nn.BatchNorm1d``."""
+"""``nn.LayerNorm``, ``nn.RMSNorm`` and ``nn.BatchNorm1d``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted, is_weight
-from grurt.network.layers import BatchNorm, LayerNorm
+from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+RMS_EPSILON = float(np.finfo(np.float32).eps)
+"""PyTorch's default, of float32."""
 
 
 def _convert_layer_norm(module: Module) -> Iterator[Weighted]:
@@ -41,6 +44,23 @@ def _evaluate_layer_norm(layer: LayerNorm, weights: Mapping[str, Tensor], x: Ten
 def _described_layer_norm(module: Any) -> dict[str, Any] | None:
     of_features = len(module.normalized_shape) == 1 and module.elementwise_affine
     return {"epsilon": module.eps} if of_features else None
+
+
+def _convert_rms_norm(module: Module) -> Iterator[Weighted]:
+    weight = module.get("weight", 1)
+    epsilon = RMS_EPSILON if module.options.epsilon is None else module.options.epsilon
+    yield RMSNorm(name=module.name, inputs=module.inputs, size=len(weight), epsilon=epsilon), {"weight": weight}
+
+
+def _evaluate_rms_norm(layer: RMSNorm, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    from torch.nn import functional
+
+    return functional.rms_norm(x, (layer.size,), weights.get("weight"), layer.epsilon)
+
+
+def _described_rms_norm(module: Any) -> dict[str, Any] | None:
+    of_features = len(module.normalized_shape) == 1 and module.elementwise_affine
+    return {"epsilon": RMS_EPSILON if module.eps is None else module.eps} if of_features else None
 
 
 def _convert_batch_norm(module: Module) -> Iterator[Weighted]:
@@ -77,6 +97,16 @@ KINDS = (
         fits=lambda tensors: is_weight(tensors, 1),
         classes=("LayerNorm",),
         described=_described_layer_norm,
+    ),
+    Kind(
+        "rms_norm",
+        _convert_rms_norm,
+        _evaluate_rms_norm,
+        parameters=("weight",),
+        options=("epsilon",),
+        fits=lambda tensors: is_weight(tensors, 1, alone=True),
+        classes=("RMSNorm",),
+        described=_described_rms_norm,
     ),
     Kind(
         "batch_norm",

@@ -69,6 +69,20 @@ def layer_norm(call: Call, em: Emitter) -> None:
     )
 
 
+@translates("rms_norm")
+def rms_norm(call: Call, em: Emitter) -> None:
+    """Translate RMS normalization over the last axes; without an epsilon, torch takes that of the dtype."""
+    weight = [name] if (name := em.tensor("weight")) else []
+    epsilon = call.get("eps")
+    em.emit(
+        "RMSNormalization",
+        *(em.required("input"), *weight),
+        into=call.outputs[0],
+        axis=-len(call.arguments["normalized_shape"]),
+        epsilon=float(np.finfo(np.float32).eps if epsilon is None else epsilon),
+    )
+
+
 @translates("batch_norm", "_native_batch_norm_legit_no_training")
 def batch_norm(call: Call, em: Emitter) -> None:
     """Translate batch normalization with stored statistics."""

@@ -21,10 +21,10 @@ def warmup() -> None:
     a second. If it is there already, or a library of kernels serves this CPU, nothing is compiled. The exit code is 2
     if no directory can be written.
     """
-    from grurt.runtime.engine import is_library
+    from grurt.runtime.engine import is_compiled_here
 
-    if is_library():
-        click.echo("nothing to compile: a library of kernels serves this CPU", err=True)
+    if not is_compiled_here():
+        click.echo("nothing to compile: a library of kernels serves this CPU, or Python runs them", err=True)
         return
     from grurt.kernels.places import cache_directories
 

@@ -74,13 +74,13 @@ def _first_nonfinite(x, count):
         i += LANES
     difference = sum_lanes(differences)
     while i < count:
-        xi = load_f32(x, i)
-        difference += xi - xi
+        number = load_f32(x, i)
+        difference += number - number
         i += 1
     if difference == 0.0:
         return -1
     for i in range(count):
-        xi = load_f32(x, i)
-        if xi - xi != 0.0:
+        number = load_f32(x, i)
+        if number - number != 0.0:
             return i
     return -1

@@ -13,7 +13,8 @@ from numba.core import config
 from numpy.typing import NDArray
 
 from grurt.kernels.cache import KernelCache
-from grurt.kernels.entry import SIGNATURE, advance
+from grurt.kernels.codegen.objects import SIGNATURE
+from grurt.kernels.entry import advance
 from grurt.kernels.fastcall import just_in_time
 from grurt.kernels.options import kernel
 from grurt.kernels.whole_program import whole_program

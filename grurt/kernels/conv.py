@@ -4,51 +4,69 @@ The state is a ring of the last ``length = (taps - 1) * dilation`` inputs: times
 stands in slot ``t mod length``.
 """
 
+from typing import NamedTuple
+
 from grurt.kernels import codes
 from grurt.kernels.dense import Matrix, dense, matrix_bytes
 from grurt.kernels.options import kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
-from grurt.kernels.rows import behind, copy, copy_padded, row_at
+from grurt.kernels.rows import Rows, behind, copy, copy_padded, row_at
 from grurt.kernels.simd import fma, load, load_i64, store
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.kernels.tables import state_of, stream_of
 from grurt.lanes import LANES
 
 
+class ConvMemory(NamedTuple):
+    """The rows that a convolution reads and writes, one for each timestep."""
+
+    x: Rows
+    work: Rows
+    out: Rows
+
+
 @kernel
-def conv1d(op, weights, states, x, out, temp, n_rows):
+def conv1d(op, weights, states, memory, n_rows):
     """``out_t = b + sum_k W[:, :, k] x_{t - (taps - 1 - k) dilation}``.
 
-    x is ``(n_rows, in_size)``, out ``(n_rows, out_size)``.
-
-    The features that an output depends on are gathered, tap by tap, into a row of ``temp``, behind which are the
-    outputs of a group and, with INT8, the record of the features. Packed weights are those of a `dense` layer for each
-    group, from the address ``weights`` on. Nothing may alias.
+    x is ``(n_rows, in_size)``, out ``(n_rows, out_size)``; nothing may alias. Packed weights are those of a `dense`
+    layer for each group of features, from the address ``weights`` on.
     """
-    n_inputs = load_i64(op, codes.OP_TAPS) * (load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS))
-    vectors = load_i64(op, codes.OP_GROUP_STRIDE) // VECTOR_BYTES
-    matrix = Matrix(load_i64(op, codes.OP_FORMAT), weights, n_inputs, vectors)
-    group_out = behind(temp, load_i64(op, codes.OP_GROUP_OUT))
     for group in range(load_i64(op, codes.OP_GROUPS)):
-        for row in range(n_rows):
-            _gather(op, states, x, row, group, row_at(temp, row))
-        features = temp
-        if matrix.format == codes.INT8:
-            features = behind(temp, load_i64(op, codes.OP_RECORD))
-            quantize_rows(temp, n_inputs, LEAST_INPUT, features, n_rows)
-        dense(matrix, features, group_out, n_rows)
-        # Not written to their place at once: a group's last vector may reach into the next group's outputs.
-        _scatter(op, group_out, group, out, n_rows)
-        matrix = Matrix(matrix.format, matrix.address + matrix_bytes(matrix), n_inputs, vectors)
-    _remember(op, states, x, n_rows)
+        _convolve_group(op, weights, states, memory, group, n_rows)
+    _remember(op, states, memory.x, n_rows)
 
 
 @kernel
-def depthwise_conv1d(op, weights, states, x, out, n_rows):
+def _convolve_group(op, weights, states, memory, group, n_rows):
+    """One group of `conv1d`.
+
+    The features that an output depends on are gathered, tap by tap, into a row of working memory, behind which are the
+    outputs of a group and, with INT8, the record of the features.
+    """
+    weights_format = load_i64(op, codes.OP_FORMAT)
+    n_inputs = load_i64(op, codes.OP_TAPS) * (load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS))
+    for row in range(n_rows):
+        _gather(op, states, memory.x, row, group, row_at(memory.work, row))
+    features = memory.work
+    if weights_format == codes.INT8:
+        features = behind(memory.work, load_i64(op, codes.OP_RECORD))
+        quantize_rows(memory.work, n_inputs, LEAST_INPUT, features, n_rows)
+    first = Matrix(weights_format, weights, n_inputs, load_i64(op, codes.OP_GROUP_STRIDE) // VECTOR_BYTES)
+    matrix = Matrix(weights_format, weights + matrix_bytes(first) * group, n_inputs, first.vectors)
+    outputs = behind(memory.work, load_i64(op, codes.OP_GROUP_OUT))
+    dense(matrix, features, outputs, n_rows)
+    # Not written to their place at once: a group's last vector may reach into the next group's outputs.
+    _scatter(op, outputs, group, memory.out, n_rows)
+
+
+@kernel
+def depthwise_conv1d(op, weights, states, memory, n_rows):
     """`conv1d` with a group for each feature: weights ``(1 + taps, in_size)``, the biases and then tap by tap."""
     size = load_i64(op, codes.OP_IN_SIZE)
+    x = memory.x
     for row in range(n_rows):
-        row_out = row_at(out, row)
+        row_out = row_at(memory.out, row)
         copy_padded(weights, row_out, x.stride)
         for tap in range(load_i64(op, codes.OP_TAPS)):
             source = _tap(op, states, x, row, tap)

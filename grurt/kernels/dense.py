@@ -11,18 +11,17 @@ from typing import NamedTuple
 
 from grurt.kernels.options import kernel
 from grurt.kernels.panels import Panels, weights_bytes
-from grurt.kernels.products import block_product
+from grurt.kernels.products import (
+    PANEL_VECTORS,
+    four_rows_times_panel,
+    four_rows_times_vector,
+    row_times_panel,
+    row_times_vector,
+)
 from grurt.kernels.rows import Rows
 from grurt.kernels.simd import load, store
 from grurt.kernels.sizes import VECTOR_BYTES
 from grurt.lanes import LANES
-
-PANEL_VECTORS = 3
-
-_row_times_panel = block_product(1, 1, PANEL_VECTORS)
-_four_rows_times_panel = block_product(4, 1, PANEL_VECTORS)
-_row_times_vector = block_product(1, 1, 1)
-_four_rows_times_vector = block_product(4, 1, 1)
 
 
 class Matrix(NamedTuple):
@@ -72,7 +71,7 @@ def _multiply_panel(panel, x, out, n_rows):
     row = 0
     while row + 4 <= n_rows:
         sums = (a, b, c, a, b, c, a, b, c, a, b, c)
-        sums = _four_rows_times_panel(panel, Rows(x_row, x.stride), sums)
+        sums = four_rows_times_panel(panel, Rows(x_row, x.stride), sums)
         _store_panel(out_row, sums[0], sums[1], sums[2])
         _store_panel(out_row + out.stride, sums[3], sums[4], sums[5])
         _store_panel(out_row + 2 * out.stride, sums[6], sums[7], sums[8])
@@ -81,7 +80,7 @@ def _multiply_panel(panel, x, out, n_rows):
         out_row += 4 * out.stride
         row += 4
     while row < n_rows:
-        one = _row_times_panel(panel, Rows(x_row, 0), (a, b, c))
+        one = row_times_panel(panel, Rows(x_row, 0), (a, b, c))
         _store_panel(out_row, one[0], one[1], one[2])
         x_row += x.stride
         out_row += out.stride
@@ -103,7 +102,7 @@ def _multiply_vector(panel, x, out, n_rows):
     x_row, out_row = x.address, out.address
     row = 0
     while row + 4 <= n_rows:
-        sums = _four_rows_times_vector(panel, Rows(x_row, x.stride), (bias, bias, bias, bias))
+        sums = four_rows_times_vector(panel, Rows(x_row, x.stride), (bias, bias, bias, bias))
         store(out_row, 0, sums[0])
         store(out_row + out.stride, 0, sums[1])
         store(out_row + 2 * out.stride, 0, sums[2])
@@ -112,7 +111,7 @@ def _multiply_vector(panel, x, out, n_rows):
         out_row += 4 * out.stride
         row += 4
     while row < n_rows:
-        (total,) = _row_times_vector(panel, Rows(x_row, 0), (bias,))
+        (total,) = row_times_vector(panel, Rows(x_row, 0), (bias,))
         store(out_row, 0, total)
         x_row += x.stride
         out_row += out.stride

@@ -6,113 +6,14 @@ puts them (see `fields`). What is not exactly the array that the kernels want is
 NOT_PLAIN.
 """
 
-from typing import Any
-
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.datamodel import models
-from numba.extending import NativeValue, intrinsic, register_model, unbox
-
 from grurt.kernels import codes
 from grurt.kernels.advance import run
 from grurt.kernels.fields import DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
+from grurt.kernels.objects import acquire_gil, address_of, entered_address, release_gil
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i32, load_i64, store_i64
-from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.tables import timesteps_of_call
-
-_pointer = ir.IntType(8).as_pointer()
-
-
-class ObjectAddress(types.Type):
-    """A Python object, as the integer that is its address: borrowed from the caller for the length of the call."""
-
-    def __init__(self) -> None:
-        super().__init__(name="ObjectAddress")
-
-
-object_address = ObjectAddress()
-
-
-@register_model(ObjectAddress)
-class _ObjectAddressModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, dmm: Any, fe_type: ObjectAddress) -> None:
-        super().__init__(dmm, fe_type, ir.IntType(64))
-
-
-@unbox(ObjectAddress)
-def _unbox_object_address(typ: ObjectAddress, obj: Any, c: Any) -> NativeValue:
-    return NativeValue(c.builder.ptrtoint(obj, ir.IntType(64)))
-
-
-@intrinsic
-def address_of(typingctx: Any, python_object: Any) -> Any:
-    """The address of a Python object."""
-    return types.int64(object_address), lambda context, builder, signature, args: args[0]
-
-
-class ContextArray(types.Type):
-    """The array of a context, as the integer that is its data's address, with what CONTEXT_BUSY was in the lowest bits.
-
-    Converting it marks the context as busy. Arguments are converted with the GIL held: so no other thread can come
-    between the look at the flag and its change, without any lock or atomic instruction.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(name="ContextArray")
-
-
-context_array = ContextArray()
-
-
-@register_model(ContextArray)
-class _ContextArrayModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, dmm: Any, fe_type: ContextArray) -> None:
-        super().__init__(dmm, fe_type, ir.IntType(64))
-
-
-@unbox(ContextArray)
-def _unbox_context_array(typ: ContextArray, obj: Any, c: Any) -> NativeValue:
-    i64 = ir.IntType(64)
-    array = c.builder.ptrtoint(obj, i64)
-    data_field = c.builder.inttoptr(c.builder.add(array, ir.Constant(i64, DATA)), i64.as_pointer())
-    data = c.builder.load(data_field)
-    flag_address = c.builder.add(data, ir.Constant(i64, I64_BYTES * codes.CONTEXT_BUSY))
-    flag = c.builder.inttoptr(flag_address, i64.as_pointer())
-    was = c.builder.load(flag)
-    with c.builder.if_then(c.builder.icmp_unsigned("==", was, ir.Constant(i64, codes.IDLE))):
-        c.builder.store(ir.Constant(i64, codes.ENTERED), flag)
-    return NativeValue(c.builder.or_(data, was))
-
-
-@intrinsic
-def entered_address(typingctx: Any, context: Any) -> Any:
-    """The address of a context's data, plus what its flag was."""
-    return types.int64(context_array), lambda context, builder, signature, args: args[0]
-
-
-@intrinsic
-def release_gil(typingctx: Any) -> Any:
-    """Let other threads run; the result is for `acquire_gil`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        save = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_pointer, []), "PyEval_SaveThread")
-        return builder.ptrtoint(builder.call(save, []), ir.IntType(64))
-
-    return types.int64(), codegen
-
-
-@intrinsic
-def acquire_gil(typingctx: Any, thread_state: Any) -> Any:
-    """Wait until this thread may run Python again."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function_type = ir.FunctionType(ir.VoidType(), [_pointer])
-        restore = cgutils.get_or_insert_function(builder.module, function_type, "PyEval_RestoreThread")
-        builder.call(restore, [builder.inttoptr(args[0], _pointer)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
 
 
 def advance(context, x, y, streams):
@@ -134,7 +35,7 @@ def advance(context, x, y, streams):
     It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds.
 
     A second thread in the same context is turned away with the status BUSY, before it touches anything: see
-    `ContextArray`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or leads a team.
+    `entered_address`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or leads a team.
     """
     entered = entered_address(context)
     was = entered & codes.BUSY_BITS
@@ -156,10 +57,6 @@ def advance(context, x, y, streams):
             acquire_gil(thread_state)
     store_i64(c, codes.CONTEXT_BUSY, was)
     return status
-
-
-SIGNATURE = types.int64(context_array, object_address, object_address, object_address)
-"""Numba's types of the result and the arguments of `advance`."""
 
 
 @kernel

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.pythonapi import _unboxers
 
-from grurt.kernels.entry import SIGNATURE
+from grurt.kernels.codegen.objects import SIGNATURE
 
 METH_FASTCALL = 0x80
 
@@ -37,7 +37,7 @@ FASTCALL_TYPE = ir.FunctionType(_pointer, [_pointer, _pointer.as_pointer(), _i64
 def define_fastcall(function: ir.Function, kernel: ir.Function | int) -> None:
     """Give a function of `FASTCALL_TYPE` its body: a call of a kernel of `KERNEL_TYPE`, or of the kernel at an address.
 
-    Arguments are converted, and the kernel is entered, with the GIL held (see `entry.ContextArray`).
+    Arguments are converted, and the kernel is entered, with the GIL held (see `codegen.objects.ContextArray`).
     """
     count = len(SIGNATURE.args)
     builder = ir.IRBuilder(function.append_basic_block())

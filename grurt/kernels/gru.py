@@ -9,23 +9,19 @@ mask is 0, h' = h.
 """
 
 from grurt.kernels import codes
-from grurt.kernels.cell import (
+from grurt.kernels.cell import Projection, State, projected, timestep, timestep_reset_before
+from grurt.kernels.cell_rows import recur_rows
+from grurt.kernels.dense import Matrix, dense
+from grurt.kernels.gru_memory import (
     GATES,
-    Memory,
-    Projection,
-    State,
+    GRUMemory,
     hidden_features,
     hidden_rows,
     input_features,
     input_panel_bytes,
     is_skipped,
     memory_from,
-    projected,
-    recur_rows,
-    timestep,
-    timestep_reset_before,
 )
-from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import Rows, copy_padded, copy_padded_rows, every, row_at, rows_from
 from grurt.kernels.simd import load_i64
@@ -138,7 +134,7 @@ def gru_positions(op, weights, initial, memory, n_rows):
 def _at_position(memory, positions):
     """The memory of the first position of each timestep."""
     x, mask = every(memory.x, positions), every(memory.mask, positions)
-    return Memory(x, mask, every(memory.work, positions), every(memory.out, positions))
+    return GRUMemory(x, mask, every(memory.work, positions), every(memory.out, positions))
 
 
 @kernel

@@ -1,11 +1,11 @@
 """One operation of a plan, over the rows of a block."""
 
 from grurt.kernels import codes
-from grurt.kernels.cell import Memory, Weights
-from grurt.kernels.conv import conv1d, depthwise_conv1d
+from grurt.kernels.conv import ConvMemory, conv1d, depthwise_conv1d
 from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.elementwise import add, batch_norm, function, mul, prelu
 from grurt.kernels.gru import gru_grid, gru_positions, gru_sequence, gru_streams, gru_timestep
+from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import kernel
@@ -76,7 +76,7 @@ def _run_dense(c, op, x, out, n_rows):
 @kernel
 def _run_gru(c, op, x, out, n_rows, streams):
     backward = load_i64(c, codes.CONTEXT_BACKWARD)
-    weights = Weights(
+    weights = GRUWeights(
         input=_weights(c, op, codes.OP_WEIGHTS),
         recurrent=_weights(c, op, codes.OP_RECURRENT_WEIGHTS),
         parameters=_weights(c, op, codes.OP_PARAMETERS),
@@ -84,7 +84,7 @@ def _run_gru(c, op, x, out, n_rows, streams):
     mask = Rows(0, 0)
     if load_i64(op, codes.OP_MASKED):
         mask = value_rows(c, load_i64(op, codes.OP_MASK), VECTOR_BYTES)
-    memory = Memory(x, mask, temp_rows(c, op), out)
+    memory = GRUMemory(x, mask, temp_rows(c, op), out)
     if load_i64(op, codes.OP_SCANS_POSITIONS):
         gru_positions(op, weights, _weights(c, op, codes.OP_INITIAL), memory, n_rows)
     elif streams:
@@ -101,10 +101,11 @@ def _run_gru(c, op, x, out, n_rows, streams):
 def _run_conv1d(c, op, x, out, n_rows, streams):
     weights = _weights(c, op, codes.OP_WEIGHTS)
     states = _states(c, op, streams)
+    memory = ConvMemory(x, temp_rows(c, op), out)
     if load_i64(op, codes.OP_KIND) == codes.CONV1D:
-        conv1d(op, weights, states, x, out, temp_rows(c, op), n_rows)
+        conv1d(op, weights, states, memory, n_rows)
     else:
-        depthwise_conv1d(op, weights, states, x, out, n_rows)
+        depthwise_conv1d(op, weights, states, memory, n_rows)
 
 
 @kernel

@@ -1,11 +1,13 @@
-"""How kernels are compiled: the one place where Numba's options stand, each with its reason."""
+"""How kernels are compiled, or that they are not: the one place where Numba's options stand, each with its reason."""
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from numba import njit
-
 F = TypeVar("F", bound=Callable[..., object])
+
+INTERPRETED = os.environ.get("GRURT_ENGINE") == "python"
+"""Whether Python runs the kernels in this process, and nothing is compiled."""
 
 OPTIONS = {
     # A division by zero is IEEE's infinity or NaN: Python's exception would need Python.
@@ -16,7 +18,18 @@ OPTIONS = {
     "boundscheck": False,
 }
 
+if INTERPRETED:
 
-def kernel(function: F) -> F:
-    """Mark a function as part of the kernels: compiled with whatever entry point calls it, when that is compiled."""
-    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)  # type: ignore[no-any-return]
+    def kernel(function: F) -> F:
+        """Mark a function as part of the kernels."""
+        return function
+
+else:
+    from numba import njit
+
+    from grurt.kernels import codegen  # noqa: F401 - teaches Numba the instructions
+
+    def kernel(function: F) -> F:
+        """Mark a function as part of the kernels: compiled when an entry point that calls it is."""
+        compiled: F = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+        return compiled

@@ -44,3 +44,9 @@ def weights_bytes(weights_format, n_inputs, vectors):
     if weights_format == codes.FLOAT16:
         return VECTOR_BYTES // 2 * vectors * n_inputs
     return VECTOR_BYTES * vectors * n_inputs
+
+
+@kernel
+def panels_from(panels, i):
+    """The panels from panel i on."""
+    return Panels(panels.format, panels.address + panels.stride * i, panels.stride, panels.n_inputs)

@@ -16,28 +16,37 @@ _DIGEST_SIZE = 32
 def source_digest() -> str:
     """Return the digest of all kernel sources; where they are no files, of the modules in their archive."""
     digest = blake2b()
-    sources = [(file.stem, file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py"))]
-    for name, content in sources or _archived_modules():
+    folder = Path(__file__).parent
+    files = [(".".join(file.relative_to(folder).with_suffix("").parts), file) for file in folder.rglob("*.py")]
+    sources = [(name, file.read_bytes()) for name, file in files] or _archived_modules()
+    for name, content in sorted(sources):
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
 
 
-def _archived_modules() -> Iterator[tuple[str, bytes]]:
-    """Yield the modules of this package by name, as their importer has them: source, or only bytecode."""
+def _archived_modules() -> list[tuple[str, bytes]]:
+    """Return the modules of this package by name, as their importer has them: source, or only bytecode."""
     # Imported here, because a start from a library of kernels has no time for them.
     import marshal
-    from importlib import import_module
     from importlib.util import find_spec
     from pkgutil import iter_modules
 
-    package = import_module(__package__ or "")
-    modules = {"__init__": package.__name__}
-    modules |= {module.name: f"{package.__name__}.{module.name}" for module in iter_modules(package.__path__)}
-    for name, module in sorted(modules.items()):
+    def content(module: str) -> bytes:
         spec = find_spec(module)
         loader: Any = spec and spec.loader
         source = loader.get_source(module)
-        yield name, marshal.dumps(loader.get_code(module)) if source is None else source.encode()
+        return marshal.dumps(loader.get_code(module)) if source is None else source.encode()
+
+    def contents(package: str, prefix: str) -> Iterator[tuple[str, bytes]]:
+        spec = find_spec(package)
+        yield f"{prefix}__init__", content(package)
+        for module in iter_modules(spec.submodule_search_locations if spec else None):
+            if module.ispkg:
+                yield from contents(f"{package}.{module.name}", f"{prefix}{module.name}.")
+            else:
+                yield f"{prefix}{module.name}", content(f"{package}.{module.name}")
+
+    return list(contents(__package__ or "", ""))
 
 
 SOURCE_DIGEST = source_digest()

@@ -2,299 +2,117 @@
 
 A *block* is some rows of features times some vectors of outputs, with all their sums in registers: a loop over the
 inputs loads a weight once for all rows, and a feature once for all vectors. How many of each is fixed when the kernels
-are compiled; `block_product` writes the loop, in LLVM's language, for every format of weights that
-`grurt.kernels.panels` describes.
+are compiled. As in `grurt.kernels.simd`, what is here is the definition, for every format of weights that
+`grurt.kernels.panels` describes; `grurt.kernels.codegen.products` writes the loops.
 
 Every sum has one order: in floating point one fused multiply-add for each input, the inputs in order. Sums of bytes are
 exact integers, the same on every CPU, and join the floating-point sum with one fused multiply-add.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+import numpy as np
+from numpy.typing import NDArray
 
-from grurt.kernels import codes, targets
-from grurt.kernels.narrow import read_float16
-from grurt.kernels.simd import f32x16
-from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.kernels import codes
+from grurt.kernels.simd import Vector, fma, memory
+from grurt.kernels.sizes import VECTOR_BYTES
 from grurt.lanes import LANES
 
 RECORD_HEADER = VECTOR_BYTES
 """Bytes before the quantized features of a row, see `grurt.kernels.quantize`: they begin with the scale."""
 
-_f32 = ir.FloatType()
-_i16 = ir.IntType(16)
-_i32 = ir.IntType(32)
-_i64 = ir.IntType(64)
-_floats = ir.VectorType(_f32, LANES)
-_ints = ir.VectorType(_i32, LANES)
-_shorts = ir.VectorType(_i16, 2 * LANES)
-_products = ir.VectorType(_i32, 2 * LANES)
+PANEL_VECTORS = 3
+"""The vectors of outputs of a panel, unless it is said otherwise: a GRU's z, r and n."""
 
 
-class _Block:
-    """The shape of a block."""
+class Shape(NamedTuple):
+    """How much a block multiplies."""
 
-    def __init__(self, rows: int, panels: int, vectors: int) -> None:
-        self.rows = rows
-        self.panels = panels
-        self.vectors = vectors
-        self.outputs = panels * vectors
+    rows: int
+    panels: int
+    vectors: int
+    """Of outputs, in each panel."""
+
+    @property
+    def outputs(self) -> int:
+        """The sums of a row, in vectors."""
+        return self.panels * self.vectors
 
 
-def block_product(rows: int, panels: int, vectors: int) -> Any:
-    """Return the instruction for blocks of ``rows`` rows times ``panels`` panels of ``vectors`` vectors.
+Product = Callable[[Any, Any, Any], Any]
 
-    It is an intrinsic and not a kernel, so that the sums stay in registers on the way in and out.
+BLOCKS: dict[Product, Shape] = {}
+"""All instructions of this module."""
+
+
+def _block(shape: Shape) -> Product:
+    """Return the instruction for blocks of a shape.
+
+    It is an instruction and not a kernel, so that the sums stay in registers on the way in and out.
     """
-    block = _Block(rows, panels, vectors)
-    sums_type = types.UniTuple(f32x16, rows * panels * vectors)
 
-    @intrinsic
-    def add_product(typingctx: Any, panels: Any, x: Any, sums: Any) -> Any:
+    def add_product(weights: Any, x: Any, sums: tuple[Vector, ...]) -> tuple[Vector, ...]:
         """``sums[row, output] + W[output, :] x[row, :]``: ``sums`` is a tuple of vectors, row by row, panel by panel.
 
-        W are `Panels`, and x `Rows` of features, or, for INT8 and INT4, of their records.
+        W are `grurt.kernels.panels.Panels`, and x `grurt.kernels.rows.Rows` of features, or, for INT8 and INT4, of
+        their records.
         """
+        start = np.reshape(sums, (shape.rows, shape.outputs, LANES))
+        panels = [weights.address + weights.stride * i for i in range(shape.panels)]
+        rows = [x.address + x.stride * i for i in range(shape.rows)]
+        add = _add_bytes if weights.format in (codes.INT8, codes.INT4) else _add_floats
+        return tuple(add(weights.format, panels, shape.vectors, rows, weights.n_inputs, start).reshape(-1, LANES))
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return cgutils.pack_array(builder, _product(builder, block, *args))
-
-        return sums_type(panels, x, sums_type), codegen
-
+    BLOCKS[add_product] = shape
     return add_product
 
 
-def _product(builder: Any, block: _Block, panels: Any, x: Any, sums: Any) -> list[Any]:
-    """Write a loop for each format of weights, one of which is taken; return the sums."""
-    weights_format, weights, panel_stride, inputs = cgutils.unpack_tuple(builder, panels)
-    first_row, x_stride = cgutils.unpack_tuple(builder, x)
-    start = cgutils.unpack_tuple(builder, sums)
-    starts = [_at(builder, weights, panel_stride, i) for i in range(block.panels)]
-    rows = [_at(builder, first_row, x_stride, i) for i in range(block.rows)]
-    results = [cgutils.alloca_once(builder, _floats) for _ in start]
-    after = builder.append_basic_block("product")
-    unknown = builder.append_basic_block("unknown_format")
-    switch = builder.switch(weights_format, unknown)
-    for code, write in _LOOPS.items():
-        case = builder.append_basic_block("format")
-        switch.add_case(ir.Constant(_i64, code), case)
-        builder.position_at_end(case)
-        for total, result in zip(write(builder, block, starts, rows, inputs, start), results, strict=True):
-            builder.store(total, result)
-        builder.branch(after)
-    builder.position_at_end(unknown)
-    builder.unreachable()
-    builder.position_at_end(after)
-    return [builder.load(result) for result in results]
-
-
-def _add_float32(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
-    return _add_floats(builder, block, panels, rows, inputs, start, _load_float32, VECTOR_BYTES)
-
-
-def _add_float16(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
-    return _add_floats(builder, block, panels, rows, inputs, start, read_float16, VECTOR_BYTES // 2)
+row_times_vector = _block(Shape(1, 1, 1))
+row_times_two_vectors = _block(Shape(1, 1, 2))
+row_times_panel = _block(Shape(1, 1, PANEL_VECTORS))
+row_times_two_panels = _block(Shape(1, 2, PANEL_VECTORS))
+four_rows_times_vector = _block(Shape(4, 1, 1))
+four_rows_times_panel = _block(Shape(4, 1, PANEL_VECTORS))
 
 
 def _add_floats(
-    builder: Any,
-    block: _Block,
-    panels: list[Any],
-    rows: list[Any],
-    inputs: Any,
-    start: list[Any],
-    load_weights: Callable[..., Any],
-    vector_bytes: int,
-) -> list[Any]:
+    weights_format: int, panels: list[int], vectors: int, rows: list[int], n_inputs: int, sums: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """``sum = fma(W[:, k], x[k], sum)`` for every k in order."""
-    sums = [cgutils.alloca_once_value(builder, value) for value in start]
-
-    def turn(k: Any) -> None:
-        column = [
-            load_weights(builder, _at(builder, _at(builder, panel, k, block.vectors * vector_bytes), i, vector_bytes))
-            for panel in panels
-            for i in range(block.vectors)
-        ]
-        for row, address in enumerate(rows):
-            xk = _splat(builder, _load(builder, _at(builder, address, k, F32_BYTES), _f32))
-            for i, w in enumerate(column):
-                total = sums[row * block.outputs + i]
-                builder.store(_fma(builder, w, xk, builder.load(total)), total)
-
-    # A block of rows is limited by arithmetic, in whose way counting and branching would be; one row by memory.
-    _repeat(builder, inputs, 2 if len(rows) > 1 else 1, turn)
-    return [builder.load(total) for total in sums]
-
-
-def _add_int8(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
-    return _add_bytes(builder, block, panels, rows, inputs, start, _whole_bytes, 1)
-
-
-def _add_int4(builder: Any, block: _Block, panels: Any, rows: Any, inputs: Any, start: Any) -> list[Any]:
-    return _add_bytes(builder, block, panels, rows, inputs, start, _halves_of_bytes, 2)
-
-
-def _whole_bytes(builder: Any, loaded: Any) -> list[Any]:
-    return [loaded]
-
-
-def _halves_of_bytes(builder: Any, loaded: Any) -> list[Any]:
-    """Return the lower and the upper halves, each as a byte of 16 times its value: shifting keeps the sign."""
-    upper = _all(-0x0F0F0F10)
-    return [builder.and_(builder.shl(loaded, _all(4)), upper), builder.and_(loaded, upper)]
+    dtype = np.float16 if weights_format == codes.FLOAT16 else np.float32
+    shape = (n_inputs, vectors, LANES)
+    weights = [memory(panel, dtype, n_inputs * vectors * LANES).reshape(shape) for panel in panels]
+    columns = np.concatenate(weights, axis=1).astype(np.float32)
+    x = np.stack([memory(row, np.float32, n_inputs) for row in rows])
+    for k in range(n_inputs):
+        sums = fma(columns[k], x[:, k, np.newaxis, np.newaxis], sums)
+    return sums
 
 
 def _add_bytes(
-    builder: Any,
-    block: _Block,
-    panels: list[Any],
-    rows: list[Any],
-    inputs: Any,
-    start: list[Any],
-    unpack: Callable[..., list[Any]],
-    parts: int,
-) -> list[Any]:
-    """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero.
-
-    ``unpack`` makes vectors of four inputs' weights, ``parts`` of them, of a vector as it lies in memory.
-    """
-    capabilities = targets.capabilities()
-    header = [
-        (
-            _load(builder, _at(builder, panel, i, VECTOR_BYTES), _floats),
-            _load(builder, _at(builder, panel, block.vectors + i, VECTOR_BYTES), _ints),
-        )
-        for panel in panels
-        for i in range(block.vectors)
-    ]
-    sums = [cgutils.alloca_once_value(builder, correction) for _ in rows for _, correction in header]
-
-    def turn(group: Any) -> None:
-        starts = [_at(builder, panel, group, block.vectors * VECTOR_BYTES) for panel in panels]
-        column = [
-            unpack(builder, _load(builder, _at(builder, start, 2 * block.vectors + i, VECTOR_BYTES), _ints))
-            for start in starts
-            for i in range(block.vectors)
-        ]
-        for row, address in enumerate(rows):
-            features = _at(builder, _at(builder, address, 1, RECORD_HEADER), group, 4 * parts)
-            for part in range(parts):
-                q = _splat(builder, _load(builder, _at(builder, features, part, 4), _i32))
-                for i, w in enumerate(column):
-                    total = sums[row * block.outputs + i]
-                    builder.store(_add_dot(builder, capabilities, builder.load(total), q, w[part]), total)
-
-    groups = builder.sdiv(builder.add(inputs, ir.Constant(_i64, 4 * parts - 1)), ir.Constant(_i64, 4 * parts))
-    _repeat(builder, groups, 1, turn)
+    weights_format: int, panels: list[int], vectors: int, rows: list[int], n_inputs: int, sums: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero."""
+    per_group = 4 if weights_format == codes.INT8 else 8
+    groups = -(-n_inputs // per_group)
+    vector_bytes = VECTOR_BYTES * vectors
+    scales = np.concatenate([_vectors(panel, np.float32, vectors) for panel in panels])
+    corrections = np.concatenate([_vectors(panel + vector_bytes, np.int32, vectors) for panel in panels])
+    shape = (groups, vectors, LANES, 4)
+    parts = [memory(panel + 2 * vector_bytes, np.int8, groups * vector_bytes).reshape(shape) for panel in panels]
+    weights = np.concatenate(parts, axis=1)
+    if weights_format == codes.INT4:
+        # The lower and the upper halves, each as a byte of 16 times its value: shifting keeps the sign.
+        weights = np.concatenate([weights << 4, weights & -16], axis=3)
     results = []
-    for row, address in enumerate(rows):
-        row_scale = _splat(builder, _load(builder, address, _f32))
-        for i, (scale, _) in enumerate(header):
-            index = row * block.outputs + i
-            total = builder.sitofp(builder.load(sums[index]), _floats)
-            results.append(_fma(builder, total, builder.fmul(scale, row_scale), start[index]))
-    return results
+    for row, start in zip(rows, sums, strict=True):
+        q = memory(row + RECORD_HEADER, np.uint8, groups * per_group).reshape(groups, per_group)
+        total = corrections + np.einsum("gvoi,gi->vo", weights.astype(np.int32), q.astype(np.int32))
+        results.append(fma(total.astype(np.float32), scales * memory(row, np.float32, 1), start))
+    return np.stack(results)
 
 
-_LOOPS: dict[int, Callable[..., list[Any]]] = {
-    codes.FLOAT32: _add_float32,
-    codes.FLOAT16: _add_float16,
-    codes.INT8: _add_int8,
-    codes.INT4: _add_int4,
-}
-
-
-def _repeat(builder: Any, count: Any, unrolled: int, turn: Callable[[Any], None]) -> None:
-    """Write a loop of ``turn(0), turn(1), ...``, some turns at a time."""
-    whole = builder.sdiv(count, ir.Constant(_i64, unrolled))
-    with cgutils.for_range(builder, whole) as loop:
-        for i in range(unrolled):
-            turn(builder.add(builder.mul(loop.index, ir.Constant(_i64, unrolled)), ir.Constant(_i64, i)))
-    if unrolled > 1:
-        done = builder.mul(whole, ir.Constant(_i64, unrolled))
-        with cgutils.for_range(builder, builder.sub(count, done)) as loop:
-            turn(builder.add(done, loop.index))
-
-
-def _at(builder: Any, address: Any, *factors: Any) -> Any:
-    """``address`` plus the product of the factors, which are numbers or values."""
-    offset = ir.Constant(_i64, 1)
-    for factor in factors:
-        offset = builder.mul(offset, ir.Constant(_i64, factor) if isinstance(factor, int) else factor)
-    return builder.add(address, offset)
-
-
-def _load(builder: Any, address: Any, kind: Any) -> Any:
-    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1 if kind is _i32 else 4)
-
-
-def _load_float32(builder: Any, address: Any) -> Any:
-    return _load(builder, address, _floats)
-
-
-def _splat(builder: Any, number: Any) -> Any:
-    undefined = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
-    first = builder.insert_element(undefined, number, ir.Constant(_i32, 0))
-    return builder.shuffle_vector(first, undefined, _all(0))
-
-
-def _all(number: int, kind: Any = _ints) -> Any:
-    return ir.Constant(kind, [number] * kind.count)
-
-
-def _call(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
-    kind = ir.FunctionType(result, [arg.type for arg in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return _call(builder, f"llvm.fma.v{LANES}f32", _floats, [a, b, c])
-
-
-def _add_dot(builder: Any, capabilities: frozenset[str], total: Any, q: Any, w: Any) -> Any:
-    """``total + sum of q[i] w[i]`` over the four bytes of each lane, q without sign, w with; nothing saturates."""
-    if targets.VNNI_512 in capabilities:
-        return _call(builder, "llvm.x86.avx512.vpdpbusd.512", _ints, [total, q, w])
-    if targets.VNNI_256 in capabilities:
-        return _in_parts(builder, 8, "llvm.x86.avx512.vpdpbusd.256", total, q, w)
-    # Even and odd bytes as 16-bit numbers, whose products LLVM adds up in pairs.
-    w16, q16 = builder.bitcast(w, _shorts), builder.bitcast(q, _shorts)
-    eight = _all(8, _shorts)
-    even = _pair_sums(
-        builder,
-        builder.ashr(builder.shl(w16, eight), eight),
-        builder.and_(q16, _all(255, _shorts)),
-    )
-    odd = _pair_sums(builder, builder.ashr(w16, eight), builder.lshr(q16, eight))
-    return builder.add(total, builder.add(even, odd))
-
-
-def _in_parts(builder: Any, lanes: int, name: str, *vectors: Any) -> Any:
-    """Call a function of narrower vectors on one part of the lanes after the other, and join the results."""
-    part_type = ir.VectorType(_i32, lanes)
-    undefined = ir.Constant(_ints, ir.Undefined)
-    whole = undefined
-    for first in range(0, LANES, lanes):
-        chosen = ir.Constant(part_type, list(range(first, first + lanes)))
-        parts = [builder.shuffle_vector(vector, undefined, chosen) for vector in vectors]
-        result = _call(builder, name, part_type, parts)
-        for i in range(lanes):
-            number = builder.extract_element(result, ir.Constant(_i32, i))
-            whole = builder.insert_element(whole, number, ir.Constant(_i32, first + i))
-    return whole
-
-
-def _pair_sums(builder: Any, a: Any, b: Any) -> Any:
-    """``a[2 i] b[2 i] + a[2 i + 1] b[2 i + 1]`` as int32, exactly."""
-    products = builder.mul(builder.sext(a, _products), builder.sext(b, _products))
-    undefined = ir.Constant(_products, ir.Undefined)
-    even, odd = (
-        builder.shuffle_vector(products, undefined, ir.Constant(_ints, list(range(first, 2 * LANES, 2))))
-        for first in (0, 1)
-    )
-    return builder.add(even, odd)
+def _vectors(address: int, dtype: Any, count: int) -> NDArray[Any]:
+    return memory(address, dtype, count * LANES).reshape(count, LANES)

@@ -6,12 +6,12 @@ import numpy as np
 
 from grurt.errors import ModelError, StreamingError
 from grurt.kernels import codes
-from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 from grurt.lowering.builder import PlanBuilder
 from grurt.lowering.functions import function_code
 from grurt.lowering.packing import pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
-from grurt.lowering.plan import Plan, record_bytes
+from grurt.lowering.plan import Plan
 from grurt.network import functions as fn
 from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
@@ -37,6 +37,11 @@ def plan_of(network: Network) -> Plan:
     if any(value.stage for value in network.values.values()):
         raise StreamingError(f"the model cannot stream: {network.unstreamable_reason} one by one")
     return lower(network)
+
+
+def _record_bytes(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
+    return VECTOR_BYTES + -(-size // VECTOR_BYTES) * VECTOR_BYTES
 
 
 class _Lowering(PlanBuilder):
@@ -96,8 +101,8 @@ class _Lowering(PlanBuilder):
         else:
             slots = {codes.OP_STATE: self.add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)}
         if weight_ih.format in (codes.INT8, codes.INT4):
-            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_bytes(layer.input_size)}
-            row += record_bytes(layer.input_size) + record_bytes(layer.hidden_size)
+            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + _record_bytes(layer.input_size)}
+            row += _record_bytes(layer.input_size) + _record_bytes(layer.hidden_size)
         if layer.masked:
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[1]]}
         weights = self.add_weights(packed)
@@ -119,7 +124,7 @@ class _Lowering(PlanBuilder):
         packed = pack_dense(weight, self.bias(layer, "bias", layer.output_size))
         slots = {codes.OP_WEIGHTS: self.add_weights(packed), codes.OP_FORMAT: weight.format}
         if weight.format == codes.INT8:
-            stride = record_bytes(layer.input_size)
+            stride = _record_bytes(layer.input_size)
             positions = self.network.values[layer.name].positions
             slots |= {codes.OP_TEMP: self.reserve(positions * stride), codes.OP_TEMP_STRIDE: stride}
         return codes.DENSE, slots
@@ -166,7 +171,7 @@ class _Lowering(PlanBuilder):
         row = F32_BYTES * padded(features) + outputs
         if weight.format == codes.INT8:
             slots[codes.OP_RECORD] = row
-            row += record_bytes(features)
+            row += _record_bytes(features)
         return codes.CONV1D, slots | {
             codes.OP_WEIGHTS: self.add_weights(pack_conv1d(weight, bias, layer.groups)),
             codes.OP_FORMAT: weight.format,

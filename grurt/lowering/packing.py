@@ -76,7 +76,7 @@ def _pack_dense(weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> list[B
 def pack_gru(
     weight_ih: Matrix, weight_hh: Matrix, bias_ih: Floats, bias_hh: Floats, *, linear_before_reset: bool
 ) -> tuple[Floats, int]:
-    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.cell`: the projection, then the recurrence.
+    """Pack a GRU's weights, gate order z, r, n, for `grurt.kernels.gru_memory`: the projection, then the recurrence.
 
     Returns them, and the bytes before those of the recurrence.
     """

@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
-from grurt.network.vectors import padded
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Floats
-
-
-def record_bytes(size: int) -> int:
-    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
-    return VECTOR_BYTES + F32_BYTES * padded(-(-size // F32_BYTES))
 
 
 @dataclass(frozen=True)

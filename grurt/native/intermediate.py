@@ -142,7 +142,9 @@ def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) ->
     """Run `main` in a process of its own, in which vectors have so many lanes."""
     # Numba also makes machine code, which is never run, but must be one that its CPU has.
     cpu = {"NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in features)}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("NUMBA_") and name != "GRURT_ENGINE"
+    }
     result = subprocess.run(  # noqa: S603 - this interpreter, and this module
         [sys.executable, "-c", _START, str(lanes), *arguments],
         env=inherited | _ENVIRONMENT | cpu | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -208,9 +210,10 @@ def _functions(part: str) -> list[tuple[Any, tuple[Any, ...]]]:
     from numba import int64
 
     if part == "entry":
-        from grurt.kernels import entry
+        from grurt.kernels.codegen.objects import SIGNATURE
+        from grurt.kernels.entry import advance
 
-        return [(entry.advance, entry.SIGNATURE.args)]
+        return [(advance, SIGNATURE.args)]
     from grurt.kernels import timestep
 
     compiled: list[Any] = [timestep.check, timestep.begin, timestep.end, timestep.operate]

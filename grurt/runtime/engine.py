@@ -1,4 +1,4 @@
-"""The engine that runs plans: kernels in a library that was compiled ahead of time, or compiled by Numba."""
+"""The engine that runs plans: kernels in a library that was compiled ahead of time, compiled by Numba, or in Python."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Advance: TypeAlias = "Callable[[NDArray[np.int64], Any, Any, Any], int]"
-"""`grurt.kernels.entry.advance`, compiled."""
+"""`grurt.kernels.entry.advance`, compiled or not."""
 
 _lock = threading.Lock()
 _entry_point: Advance | None = None
-_is_library = False
+_is_compiled_here = False
 
 
 def entry_point() -> Advance:
-    """Return the compiled entry point of the kernels: a callable without dispatching, and without any check.
+    """Return the entry point of the kernels: a callable without dispatching, and without any check.
 
     The environment variable ``GRURT_ENGINE`` chooses: ``native``, a library that `grurt compile` has built; ``jit``,
-    Numba. Without it, a library is used where one fits, else Numba.
+    Numba; ``python``, nothing that is compiled, for who wants to look inside (see docs/debugging.md). Without it, a
+    library is used where one fits, else Numba.
 
     Raises
     ------
@@ -48,10 +49,12 @@ def ready() -> None:
     entry_point()
 
 
-def is_library() -> bool:
-    """Return whether the kernels come from a library, and not from Numba; nothing is compiled to know that."""
+def is_compiled_here() -> bool:
+    """Return whether it is Numba that makes the kernels; nothing is compiled to know that."""
     with _lock:
-        return _is_library if _entry_point is not None else _library(_chosen()) is not None
+        if _entry_point is None:
+            return _chosen() != "python" and _library(_chosen()) is None
+        return _is_compiled_here
 
 
 def _chosen() -> str:
@@ -59,18 +62,23 @@ def _chosen() -> str:
 
 
 def _load(chosen: str) -> Advance:
-    global _is_library
+    global _is_compiled_here
     if (native := _library(chosen)) is not None:
-        _is_library = True
         return native
-    return _just_in_time("GRURT_ENGINE=jit" if chosen else "no library of kernels fits this grurt and this CPU")
+    if chosen == "python":
+        from grurt.kernels.interpreted import entry_point as interpreted
+
+        return interpreted()
+    compiled = _just_in_time("GRURT_ENGINE=jit" if chosen else "no library of kernels fits this grurt and this CPU")
+    _is_compiled_here = True
+    return compiled
 
 
 def _library(chosen: str) -> Advance | None:
-    """Return the entry point of a library; None if there is none, or Numba was chosen."""
-    if chosen not in ("", "native", "jit"):
-        raise EngineError(f'GRURT_ENGINE: expected "native" or "jit", got {chosen!r}')
-    if chosen == "jit":
+    """Return the entry point of a library; None if there is none, or something else was chosen."""
+    if chosen not in ("", "native", "jit", "python"):
+        raise EngineError(f'GRURT_ENGINE: expected "native", "jit" or "python", got {chosen!r}')
+    if chosen in ("jit", "python"):
         return None
     from grurt.native import library
 
@@ -95,7 +103,10 @@ def _just_in_time(why: str) -> Advance:
             f'{why}, and {error.name}, which compiles the kernels, is not installed: `pip install "grurt[jit]"`'
         ) from error
     if config.DISABLE_JIT:
-        raise EngineError(f"{why}, and NUMBA_DISABLE_JIT forbids Numba to compile the kernels: unset it")
+        raise EngineError(
+            f"{why}, and NUMBA_DISABLE_JIT forbids Numba to compile the kernels: unset it; "
+            f"to run the kernels in Python, set GRURT_ENGINE=python"
+        )
     return compiled()
 
 

@@ -56,6 +56,7 @@ def test_grurt_numpy_and_onnxruntime_take_part() -> None:
     assert names_of("numpy", Workload.STEP)
 
 
+@pytest.mark.slow
 def test_contenders_keep_their_input_alive() -> None:
     for workload in Workload:
         for contender in contenders(workload):

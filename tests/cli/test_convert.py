@@ -283,6 +283,7 @@ def test_inspect_converts_in_memory() -> None:
     assert "A description that would fit" in invoke("inspect", STATE_DICT).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [MODEL_PATH, ONNX])
 def test_inspect_needs_no_numba(path: Path) -> None:
     script = (
@@ -364,6 +365,7 @@ def test_verify_says_why_the_source_gave_no_answers(monkeypatch: pytest.MonkeyPa
     )
 
 
+@pytest.mark.slow
 def test_results_are_plain_text_on_a_terminal_too() -> None:
     text = Terminal("verify", MODEL_PATH).read_to_end()
     assert "\x1b" not in text

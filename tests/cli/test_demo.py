@@ -115,6 +115,7 @@ def test_a_wrong_answer_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "36 of 40 recordings recognised: accuracy 90.0%" in text
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_ends_the_demo_quietly() -> None:
     script = f"{' '.join(COMMAND)} demo | head -n 1; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
@@ -172,6 +173,7 @@ def terminal() -> Iterator[Terminal]:
     terminal.process.kill()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_display_is_live_and_an_interrupt_leaves_the_score(terminal: Terminal) -> None:
     terminal.read_until("1 of 1 recognised")  # takes two seconds, in which the first recording is played
     terminal.process.send_signal(signal.SIGINT)
@@ -183,6 +185,7 @@ def test_on_a_terminal_the_display_is_live_and_an_interrupt_leaves_the_score(ter
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
 
 
+@pytest.mark.slow
 def test_fast_on_a_terminal_is_lines() -> None:
     terminal = Terminal("demo", "--fast")
     text = terminal.read_to_end()
@@ -191,6 +194,7 @@ def test_fast_on_a_terminal_is_lines() -> None:
     assert re.search(SUMMARY, text.replace("\r\n", "\n"))
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_gets_lines() -> None:
     text = Terminal("demo", environment={"TERM": "dumb"}).read_to_end()
     assert "\x1b" not in text

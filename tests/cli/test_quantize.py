@@ -248,6 +248,7 @@ def test_matplotlib_is_asked_for_before_the_work(folder: Path, monkeypatch: pyte
     assert message == 'error: report: drawing needs matplotlib, which is not installed: pip install "grurt[report]"'
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_says_what_it_measures(folder: Path) -> None:
     terminal = commandline.Terminal("quantize", folder / "model.grurt", "--steps", 20_000)
     text = terminal.read_to_end()

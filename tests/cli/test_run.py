@@ -446,6 +446,7 @@ def exchange(process: subprocess.Popen[bytes], text: str) -> str:
     return process.stdout.readline().decode()
 
 
+@pytest.mark.slow
 def test_each_answer_leaves_before_the_next_line_arrives(plain: Path) -> None:
     wanted = expected(plain, x=samples())["y"]
     with start("run", plain) as process:
@@ -456,6 +457,7 @@ def test_each_answer_leaves_before_the_next_line_arrives(plain: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_half_a_line_waits_for_its_other_half(plain: Path) -> None:
     with start("run", plain, "--format", "jsonl") as process:
         assert len(json.loads(exchange(process, "[1, 2]\n[3,"))) == 3
@@ -463,6 +465,7 @@ def test_half_a_line_waits_for_its_other_half(plain: Path) -> None:
         assert process.communicate() == (b"", b"")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_ends_the_run_quietly(plain: Path) -> None:
     script = f"yes 1,2 | {' '.join(COMMAND)} run {plain} | head -n 2; echo ${{PIPESTATUS[1]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
@@ -471,6 +474,7 @@ def test_a_reader_that_goes_ends_the_run_quietly(plain: Path) -> None:
     assert result.stdout.splitlines()[-1] == "141"
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_run_quietly(plain: Path) -> None:
     with start("run", plain) as process:
         exchange(process, "1,2\n")
@@ -479,6 +483,7 @@ def test_an_interrupt_ends_the_run_quietly(plain: Path) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error(plain: Path) -> None:
     device = Path("/dev/full")
     if not device.exists():
@@ -490,6 +495,7 @@ def test_a_full_disk_is_an_error(plain: Path) -> None:
     assert errors == b"error: stdout: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_the_answers_of_a_file_are_those_of_a_pipe(plain: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "samples.csv", as_csv(samples()).splitlines())
     with path.open("rb") as file:
@@ -498,6 +504,7 @@ def test_the_answers_of_a_file_are_those_of_a_pipe(plain: Path, tmp_path: Path) 
     assert text.decode() == succeed("run", plain, path)
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_user_is_told_what_is_awaited(plain: Path) -> None:
     terminal = Terminal("run", plain)
     terminal.read_until("reading timesteps from the terminal, one a line; Ctrl-D ends")

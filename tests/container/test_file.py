@@ -366,6 +366,7 @@ def read_with_mutated_description(content: bytes, length: int, scratch: Path, rn
         read(scratch)
 
 
+@pytest.mark.slow
 def test_thousands_of_mutations_give_a_model_or_a_clear_error(content: bytes, scratch: Path) -> None:
     read_mutations(content, scratch, 6_000)
 
@@ -382,6 +383,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @hypothesis.settings(deadline=None, max_examples=200, derandomize=True)
 @hypothesis.given(data=st.data(), value=JSON)
 def test_any_json_anywhere_in_the_description_is_checked(

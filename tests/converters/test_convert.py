@@ -149,7 +149,7 @@ def test_errors_name_the_file() -> None:
 def test_onnx_needs_no_description() -> None:
     with pytest.raises(DescriptionError, match="layers: an ONNX file holds the architecture itself"):
         convert(ONNX, layers="gru, fc")
-    with pytest.raises(ConversionError, match="expected a state dict, got an ONNX file"):
+    with pytest.raises(ConversionError, match="expected a state dict, got an ONNX file; convert it with convert"):
         read_state_dict(ONNX)
 
 
@@ -207,6 +207,7 @@ def test_a_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert is_installed("numpy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "layers"),
     [
@@ -229,6 +230,7 @@ def test_files_need_no_framework_and_no_engine(source: str, layers: str | None) 
     assert run_without(frameworks, code) == "True []\n"
 
 
+@pytest.mark.slow
 def test_without_torch_the_model_has_no_reference_run() -> None:
     code = (
         "from grurt.converters import convert\n"
@@ -238,6 +240,7 @@ def test_without_torch_the_model_has_no_reference_run() -> None:
     assert run_without("torch numba", code) == "('no reference run: torch is not installed',) None\n"
 
 
+@pytest.mark.slow
 def test_without_onnx_the_message_says_how_to_install_it() -> None:
     code = (
         "from grurt.converters import convert\n"

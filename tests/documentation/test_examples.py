@@ -19,6 +19,8 @@ from paths import ROOT
 import grurt.demo
 from grurt.demo import load_recordings
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 
 

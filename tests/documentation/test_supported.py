@@ -11,6 +11,8 @@ from collection import Outcome
 
 from grurt.converters import convert_onnx
 
+pytestmark = pytest.mark.slow
+
 ROUNDED = ("torch/sd_bf16.pt", "keras/k3_half.keras", "keras/k3_bfloat16.keras")
 """Whose frameworks rounded every result to 16 bits."""
 

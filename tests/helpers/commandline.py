@@ -14,13 +14,12 @@ from click.testing import CliRunner, Result
 from grurt.cli.app import grurt
 from grurt.runtime.engine import ready
 
-ready()  # or the first command would report on stderr that it compiles the kernels
-
 COMMAND = (sys.executable, "-m", "grurt")
 
 
 def invoke(*arguments: object, stdin: str | bytes | None = None) -> Result:
     """Run in this process: quick, but with stand-ins for stdin and stdout."""
+    ready()  # or the first command would report on stderr that it compiles the kernels
     return CliRunner().invoke(grurt, [str(argument) for argument in arguments], input=stdin, prog_name="grurt")
 
 
@@ -40,6 +39,7 @@ def fail(*arguments: object, stdin: str | bytes | None = None, code: int = 2) ->
 
 def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
     """Start a process of its own, with pipes."""
+    ready()  # as above: compiled kernels are kept for all processes
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes)  # type: ignore[call-overload, no-any-return]
 
@@ -48,6 +48,7 @@ class Terminal:
     """A process whose stdin, stdout and stderr are a terminal."""
 
     def __init__(self, *arguments: object, environment: dict[str, str] | None = None) -> None:
+        ready()
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)],

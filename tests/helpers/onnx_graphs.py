@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import paths
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
 import grurt
 from grurt.converters.onnx.convert import network_of_proto
@@ -24,6 +24,11 @@ INPUT, HIDDEN = 3, 5
 
 def node(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> NodeProto:
     return helper.make_node(op, inputs, outputs, name=attributes.pop("name", ""), **attributes)
+
+
+def written(text: str) -> list[NodeProto]:
+    """Return nodes that are written as ONNX's own text format has them, such as ``"a = Relu(s); y = Neg(a)"``."""
+    return [parser.parse_node(line) for line in text.split(";")]
 
 
 def proto(
@@ -82,7 +87,7 @@ def after_gru(
     return proto([*start, *nodes], {"x": shape, **options.pop("inputs", {})}, ["y"], constants, **options)
 
 
-def converted(model: ModelProto, **options: Any) -> grurt.Model:
+def converted_and_checked(model: ModelProto, **options: Any) -> grurt.Model:
     """Convert, and check the answers against onnxruntime, whole and step by step."""
     found = convert(model, reference=True, **options)
     assert found.reference_run is not None, found.source.notes

@@ -60,11 +60,13 @@ def copied(warm: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(warm, tmp_path / "copied"))
 
 
+@pytest.mark.slow
 def test_a_warm_cache_is_silent_and_compiles_nothing(warm: Path) -> None:
     answer = ask(warm)
     assert (answer.stdout, answer.stderr) == ("[7.] loaded\n", "")
 
 
+@pytest.mark.slow
 def test_a_cache_that_can_only_be_read_serves(copied: Path) -> None:
     for entry in copied.iterdir():
         entry.chmod(0o444)
@@ -76,11 +78,13 @@ def test_a_cache_that_can_only_be_read_serves(copied: Path) -> None:
     copied.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_without_a_home_directory(copied: Path) -> None:
     answer = ask(copied, HOME="", XDG_CACHE_HOME="")
     assert (answer.stdout, answer.stderr) == ("[7.] loaded\n", "")
 
 
+@pytest.mark.slow
 def test_damaged_entries_are_compiled_again_and_replaced(copied: Path) -> None:
     for entry in copied.iterdir():
         content = bytearray(entry.read_bytes())

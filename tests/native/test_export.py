@@ -32,6 +32,8 @@ from grurt.native import c_source, intermediate, linker
 from grurt.native.export import Export, export
 from grurt.native.targets import PLATFORMS
 
+pytestmark = pytest.mark.slow
+
 DEMO = ROOT / "grurt" / "demo" / "activity.grurt"
 
 exports: dict[tuple[str, str | None], Export] = {}

@@ -14,6 +14,8 @@ import grurt
 from grurt.demo import load_model
 from grurt.native.export import export
 
+pytestmark = pytest.mark.slow
+
 STREAMING = {name: model for name, model in every_layer.all_models().items() if model.unstreamable_reason is None}
 N_STEPS = 12
 

@@ -74,6 +74,7 @@ def assert_same_bits(kernels: Path, folder: Path) -> None:
     assert not [name for name in expected if found[name].tobytes() != expected[name].tobytes()]
 
 
+@pytest.mark.slow
 def test_the_same_bits_as_compiled_just_in_time(kernels: Path, tmp_path: Path) -> None:
     assert_same_bits(kernels, tmp_path)
 
@@ -84,6 +85,7 @@ def test_every_level_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     assert_same_bits(build_for(tmp_path, [name]), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_library_is_used_without_numba(kernels: Path) -> None:
     expected = ([7.0], [], "advance_native")
     assert loaded(GRURT_NATIVE=str(kernels)) == expected
@@ -91,16 +93,19 @@ def test_a_library_is_used_without_numba(kernels: Path) -> None:
     assert loaded(GRURT_NATIVE=str(kernels.parent)) == expected
 
 
+@pytest.mark.slow
 def test_just_in_time_where_it_is_chosen(kernels: Path) -> None:
     answer, modules, name = loaded(GRURT_NATIVE=str(kernels), GRURT_ENGINE="jit")
     assert (answer, modules) == ([7.0], ["llvmlite", "numba"])
     assert name != "advance_native"
 
 
+@pytest.mark.slow
 def test_a_library_where_compiled_kernels_are_kept_is_found(kernels: Path) -> None:
     assert loaded(GRURT_CACHE_DIR=str(kernels.parent)) == ([7.0], [], "advance_native")
 
 
+@pytest.mark.slow
 def test_a_library_that_does_not_fit_is_passed_by(kernels: Path, tmp_path: Path) -> None:
     for number, content in enumerate(unfitting(kernels).values()):
         (tmp_path / f"a{number}.grurt.so").write_bytes(content)
@@ -143,6 +148,7 @@ def unfitting(kernels: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_never_loaded(kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*arguments: object) -> None:
         raise AssertionError("a library was loaded")
@@ -155,6 +161,7 @@ def test_what_does_not_fit_is_never_loaded(kernels: Path, tmp_path: Path, monkey
             library.load(path)
 
 
+@pytest.mark.slow
 def test_a_named_library_that_cannot_be_loaded_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: Path
 ) -> None:
@@ -173,6 +180,7 @@ def test_a_named_library_that_cannot_be_loaded_is_an_error(
         library.entry_point()
 
 
+@pytest.mark.slow
 def test_a_library_that_others_may_have_written_is_passed_by(
     kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +215,7 @@ def test_a_library_that_others_may_have_written_is_passed_by(
 
 
 def test_an_engine_that_does_not_exist() -> None:
-    with pytest.raises(EngineError, match='GRURT_ENGINE: expected "native" or "jit", got \'numpy\''):
+    with pytest.raises(EngineError, match='GRURT_ENGINE: expected "native", "jit" or "python", got \'numpy\''):
         engine._load("numpy")
 
 
@@ -220,6 +228,7 @@ def test_without_a_library_and_without_numba(tmp_path: Path) -> None:
     assert re.search("EngineError: GRURT_ENGINE=jit" + message, chosen.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
 def test_a_library_calls_nothing_but_python(kernels: Path) -> None:
     printed = subprocess.run(
@@ -228,11 +237,13 @@ def test_a_library_calls_nothing_but_python(kernels: Path) -> None:
     assert not [name for name in printed.split() if not name.startswith("Py") and name != "U"]
 
 
+@pytest.mark.slow
 def test_the_entry_point_wants_four_arguments(kernels: Path) -> None:
     with pytest.raises(TypeError, match="expected 4 arguments"):
         library.load(kernels)()
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: Path) -> None:
     def build_library(path: Path, names: Sequence[str]) -> library.Description:
         path.write_bytes(kernels.read_bytes())

@@ -457,7 +457,7 @@ REFUSED_RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "axes": (
         GIVEN | {"x": float32(5, SIZE)},
         ANSWERS,
-        "expected the axes ('batch', 'time', 'feature'), got shape (5, 4)",
+        "input 'x': expected the axes ('batch', 'time', 'feature'), got shape (5, 4)",
     ),
     "features": (GIVEN | {"x": float32(2, 5, 3)}, ANSWERS, "input 'x': expected 4 along its feature axis, got 3"),
     "states": (GIVEN | {"h0": float32(1, 2, SIZE)}, ANSWERS, "input 'h0': expected 2 along its state axis, got 1"),

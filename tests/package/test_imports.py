@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import models
 import numpy as np
 import pytest
 
 import grurt
+import grurt.converters
+from grurt import errors
 from grurt.container.writing import save
-from grurt.network import layers
+from grurt.network import functions, layers
 from grurt.network.layers.base import Layer
 
 ENGINE = {"numba", "llvmlite"}
@@ -72,6 +75,7 @@ def test_importing_the_converters_loads_no_engine_and_no_framework(module: str) 
     assert not {"grurt.runtime.stream", "grurt.runtime.sequences", "grurt.lowering.lower", "grurt.kernels"} & loaded
 
 
+@pytest.mark.slow
 def test_the_engine_loads_no_converter_and_no_framework(file: Path) -> None:
     loaded = modules_after(f"import grurt\nmodel = grurt.load({str(file)!r})\nmodel.stream().step([0.0, 0.0, 0.0])")
     assert top_levels(loaded) >= ENGINE
@@ -85,10 +89,33 @@ def concrete(kind: type) -> Iterator[type]:
         yield from concrete(derived) if derived.__subclasses__() else [derived]
 
 
+PACKAGES = (grurt, grurt.converters, errors, functions)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_exported_names_are_sorted_and_there(package: ModuleType) -> None:
+    names = package.__all__
+    assert names == sorted(set(names))
+    assert all(getattr(package, name) is not None for name in names)
+    assert set(names) <= set(names_after_star(package.__name__))
+
+
+def names_after_star(package: str) -> dict[str, object]:
+    """Return what a star import brings."""
+    found: dict[str, object] = {}
+    exec(f"from {package} import *", found)
+    return found
+
+
+def test_every_public_name_is_exported() -> None:
+    """What is no module, and not private, in the two packages that users import from."""
+    tools = {"TYPE_CHECKING", "VERSION"}
+    for package in (grurt, grurt.converters):
+        names = {name for name, value in vars(package).items() if not isinstance(value, ModuleType)}
+        assert {name for name in names - tools if not name.startswith("_")} <= set(package.__all__)
+
+
 def test_all_is_complete() -> None:
-    assert len(set(grurt.__all__)) == len(grurt.__all__)
-    for name in grurt.__all__:
-        assert getattr(grurt, name) is not None
     network = ("functions", "inputs", "network", "reference_run", "signature")
     modules = ("errors", "model", *(f"network.{name}" for name in network))
     public = {
@@ -105,3 +132,5 @@ def test_all_is_complete() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'grurt' has no attribute 'LSTM'"):
         grurt.LSTM  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'grurt\.converters' has no attribute 'convert_keras'"):
+        grurt.converters.convert_keras  # noqa: B018

@@ -19,7 +19,10 @@ from paths import ROOT
 from grurt.demo import MODEL_PATH
 from grurt.loading import read
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill a process like that")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill a process like that"),
+]
 
 SAVE = """
 import sys
@@ -32,7 +35,7 @@ for _ in range(1_000):
 """
 
 
-def kill_savers(folder: Path, count: int) -> tuple[int, int]:
+def kill_savers_and_check(folder: Path, count: int) -> tuple[int, int]:
     """Kill processes that save, each at a random moment; return how often the old and the new model were there."""
     rng, moments = np.random.default_rng(91), random.Random(91)
     paths = [folder / name for name in ("model.grurt", "old.grurt", "new.grurt")]
@@ -56,16 +59,16 @@ def kill_savers(folder: Path, count: int) -> tuple[int, int]:
 
 
 def test_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    assert sum(kill_savers(tmp_path, 8)) == 8
+    assert sum(kill_savers_and_check(tmp_path, 8)) == 8
 
 
 @pytest.mark.long
 def test_hundreds_of_killed_saves_leave_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    n_old, n_new = kill_savers(tmp_path, 300)
+    n_old, n_new = kill_savers_and_check(tmp_path, 300)
     assert min(n_old, n_new) > 0
 
 
-def kill_commands(folder: Path, arguments: Sequence[object], count: int) -> None:
+def kill_commands_and_check(folder: Path, arguments: Sequence[object], count: int) -> None:
     """Kill a command that writes a model, at random moments of its life."""
     target, finished = folder / "model.grurt", folder / "whole.grurt"
     begun = time.monotonic()
@@ -89,22 +92,22 @@ QUANTIZE = ("quantize", MODEL_PATH, "--weights", "float16")
 
 @pytest.mark.parametrize("arguments", [CONVERT, QUANTIZE], ids=["convert", "quantize"])
 def test_a_killed_command_leaves_the_old_file_or_the_new_one(tmp_path: Path, arguments: Sequence[object]) -> None:
-    kill_commands(tmp_path, arguments, 1)
+    kill_commands_and_check(tmp_path, arguments, 1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("arguments", [CONVERT, QUANTIZE], ids=["convert", "quantize"])
 def test_many_killed_commands_leave_the_old_file_or_the_new_one(tmp_path: Path, arguments: Sequence[object]) -> None:
-    kill_commands(tmp_path, arguments, 40)
+    kill_commands_and_check(tmp_path, arguments, 40)
 
 
 INTERRUPTIBLE = """
-import sys, threading, signal
+import os, signal, sys, threading
 from grurt import __main__ as command
 delay, run = float(sys.argv.pop(1)), command._run
 
 def run_until_interrupted():
-    timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(delay, os.kill, [os.getpid(), signal.SIGINT])  # a signal to the thread would end no read
     timer.daemon = True
     timer.start()
     run()

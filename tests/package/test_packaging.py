@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 CHECK = """
 import sys, grurt, grurt.converters, grurt.converters.onnx, grurt.converters.torch, grurt.demo, grurt.kernels.codes
 from importlib.metadata import version

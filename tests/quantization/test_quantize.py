@@ -151,7 +151,7 @@ def test_calibration_data_of_several_inputs() -> None:
     given = models.random_inputs(model.inputs, 50, np.random.default_rng(2))
     assert model.quantize("int8", calibration=given).layers
     vocabulary = model.inputs[1].vocabulary_size  # type: ignore[union-attr]
-    with pytest.raises(QuantizationError, match="expected a mapping with the inputs"):
+    with pytest.raises(QuantizationError, match=r"expected a mapping with the inputs \[.*\], got an array"):
         model.quantize("int8", calibration=given["features"])
     with pytest.raises(QuantizationError, match=rf"input 'tokens': expected tokens in \[0, {vocabulary}\)"):
         model.quantize("int8", calibration=given | {"tokens": np.full(50, vocabulary)})
@@ -315,3 +315,10 @@ def test_inspect_shows_formats_and_bytes(model: grurt.Model, tmp_path: Path) -> 
     assert "weight_format=int8" in text
     found = json.loads(commandline.succeed("inspect", tmp_path / "small.grurt", "--json"))
     assert found["bytes"] == sum(array.nbytes for array in small.weights.values())
+
+
+def test_scales_are_positive() -> None:
+    model = models.gru_model(3, 5, np.random.default_rng(0)).quantize("int8")
+    weights = {**model.weights, "gru0.weight_ih_scale": np.zeros(15, np.float32)}
+    with pytest.raises(grurt.ModelError, match=r"weight gru0\.weight_ih_scale: a scale must be positive"):
+        model.replaced(weights=weights)

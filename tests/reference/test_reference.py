@@ -50,6 +50,20 @@ ONNX_FUNCTIONS: dict[functions.ElementwiseFunction, tuple[str, list[float], list
 }
 
 
+@pytest.mark.parametrize(
+    ("inputs", "states", "message"),
+    [
+        ({"y": np.zeros((4, 3))}, {}, r"reference: expected an input 'x', got \['y'\]"),
+        ({"x": np.zeros((4, 2))}, {}, r"reference: input 'x': expected shape \(n_steps, 3\), got \(4, 2\)"),
+        ({"x": np.zeros((4, 3))}, {"gru0": np.zeros(6)}, r"reference: state 'gru0': expected shape \(5,\), got \(6,\)"),
+    ],
+)
+def test_what_does_not_fit(inputs: dict[str, Array], states: dict[str, Array], message: str) -> None:
+    model = models.gru_model(3, 5, np.random.default_rng(0))
+    with pytest.raises(grurt.InputShapeError, match=message):
+        reference.run(model, inputs, states)
+
+
 def torch_answer(module: torch.nn.Module, model: grurt.Model, layer: str, xs: Array) -> Array:
     """Give the module the layer's weights, and return what it answers in float64."""
     names = {"mean": "running_mean", "variance": "running_var"}

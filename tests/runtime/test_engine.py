@@ -82,10 +82,12 @@ def test_the_models_hold_every_kind_of_layer() -> None:
     assert kinds == {kind.__struct_config__.tag for kind in grurt.network.layers.AnyLayer.__args__}
 
 
+@pytest.mark.slow
 def test_code_for_another_cpu_gives_the_same_bits(haswell: Elsewhere) -> None:
     assert_same_bits(haswell.answers, every_layer.answers())
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_no_error_and_is_said_once(haswell: Elsewhere) -> None:
     start, end = haswell.stderr
     assert start == "grurt: compiling the kernels for this CPU (haswell), once ..."
@@ -112,6 +114,7 @@ def test_code_for_many_cpus_gives_the_same_bits(cpu: str, features: tuple[str, .
     assert_same_bits(elsewhere.answers, every_layer.answers())
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_steps() -> None:
     """Memory does not grow, and the answers stay with the reference to the end."""
     rng = np.random.default_rng(51)
@@ -128,6 +131,7 @@ def test_a_hundred_thousand_steps() -> None:
     np.testing.assert_allclose(stream.state["gru0"], states["gru0"], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_nothing_else_leaks_either() -> None:
     rng = np.random.default_rng(52)
     model = models.random_model(rng)
@@ -135,7 +139,7 @@ def test_nothing_else_leaks_either() -> None:
     inputs = models.random_inputs(model.inputs, 5, rng)
     bad = inputs | {"tokens": np.full(5, -1)}
 
-    def everything() -> None:
+    def call_everything_and_check() -> None:
         stream.run(inputs)
         stream.step({name: xs[0] for name, xs in inputs.items()})
         stream.restore(stream.fork().snapshot())
@@ -145,10 +149,10 @@ def test_nothing_else_leaks_either() -> None:
             stream.run(bad)
 
     for _ in range(5):
-        everything()
+        call_everything_and_check()
     with memory_stays_flat(slack=48_000):
         for _ in range(500):
-            everything()
+            call_everything_and_check()
 
 
 def test_a_step_borrows_its_arrays() -> None:

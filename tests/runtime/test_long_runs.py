@@ -40,7 +40,7 @@ class Truth:
         return reference.run(self.model, {"x": self.xs[:count]}, self.states)[0]["y"]
 
 
-def step_for_long(n_steps: int, checkpoints: int) -> float:
+def step_for_long_and_check(n_steps: int, checkpoints: int) -> float:
     """Step a small model; return how much more time of the processor the last tenth took than the first."""
     rng = np.random.default_rng(81)
     model = models.gru_model(4, 12, rng, output_size=2)
@@ -55,11 +55,11 @@ def step_for_long(n_steps: int, checkpoints: int) -> float:
     periods = max(1, n_steps // PERIOD // checkpoints)
     expected = truth.answers(50)
 
-    def compare() -> None:
+    def assert_agrees() -> None:
         np.testing.assert_allclose(stream.fork().run(xs[:50]), expected, rtol=0, atol=TOLERANCE)
 
     stream.run(np.concatenate([xs] * 5))
-    compare()
+    assert_agrees()
     with memory_stays_flat(slack=48_000):
         for _ in range(checkpoints):
             begun = time.process_time()
@@ -67,20 +67,21 @@ def step_for_long(n_steps: int, checkpoints: int) -> float:
                 for x in inputs:
                     step(x, out)
             seconds.append(time.process_time() - begun)
-            compare()
+            assert_agrees()
     assert stream.steps == (5 + checkpoints * periods) * PERIOD
     tenth = max(1, checkpoints // 10)
     return min(seconds[-tenth:]) / min(seconds[:tenth])
 
 
+@pytest.mark.slow
 def test_a_million_steps() -> None:
-    step_for_long(1_000_000, checkpoints=10)
+    step_for_long_and_check(1_000_000, checkpoints=10)
 
 
 @pytest.mark.long
 def test_fifty_million_steps() -> None:
     """Run with ``-s`` to see how the speed at the end compares with that at the beginning."""
-    ratio = step_for_long(50_000_000, checkpoints=50)
+    ratio = step_for_long_and_check(50_000_000, checkpoints=50)
     print(f"\nthe last tenth took {ratio:.3f} times as long as the first")
     assert ratio < 1.5
 

@@ -12,7 +12,7 @@ import pytest
 from numba import njit
 
 import grurt
-from grurt.kernels.entry import SIGNATURE
+from grurt.kernels.codegen.objects import SIGNATURE
 from grurt.kernels.options import OPTIONS
 
 CALLS = 1_000
@@ -52,6 +52,7 @@ def quickest(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
     return seconds
 
 
+@pytest.mark.slow
 def test_a_steps_overhead_has_not_grown_by_half(calls: dict[str, Callable[[], object]]) -> None:
     """Rounds of all calls alternate, and the quickest count. On a machine that is never at rest, it is tried again."""
     best = dict.fromkeys(RATIOS, float("inf"))

@@ -210,6 +210,7 @@ def test_no_streams_at_all(model: grurt.Model) -> None:
     assert list(pool) == []
 
 
+@pytest.mark.slow
 def test_threads_sleep_when_idle_and_end_with_the_pool(model: grurt.Model) -> None:
     before = threading.active_count()
     pool = model.pool(64, threads=3)
@@ -241,6 +242,7 @@ sys.exit(os.waitpid(child, 0)[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
@@ -320,6 +322,7 @@ sys.exit(0 if interrupted else 3)
 """
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_leaves_no_thread_at_work() -> None:
     result = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=HELPERS, timeout=600, check=False)
     assert result.returncode == 0
@@ -391,6 +394,7 @@ sys.exit(0 if interruptions else 3)
 """
 
 
+@pytest.mark.slow
 def test_an_interrupted_add_leaves_the_pool_as_it_was_or_larger() -> None:
     command = [sys.executable, "-c", INTERRUPTED_GROWTH]
     result = subprocess.run(command, cwd=HELPERS, timeout=600, check=False, capture_output=True, text=True)

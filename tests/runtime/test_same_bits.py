@@ -185,6 +185,7 @@ for number in range(int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 def test_snapshots_in_another_process(tmp_path: Path) -> None:
     """Twenty random models: saved, loaded elsewhere, and their streams continued there."""
     expected = []

@@ -291,7 +291,13 @@ BAD_ARRAYS: dict[str, tuple[grurt.Model, Any, dict[str, Any], type[GrurtError], 
     "size": (PLAIN, XS[:, :, 1:], {}, InputShapeError, r"expected shape \(batch, n_steps, 3\), got \(4, 7, 2\)$"),
     "axes": (PLAIN, XS[None], {}, InputShapeError, r"expected shape \(n_steps, 3\), got \(1, 4, 7, 3\)$"),
     "ragged": (PLAIN, [[[1, 2, 3]], [[1]]], {}, InputShapeError, "Model.run: expected a rectangular array of numbers"),
-    "complex": (PLAIN, XS * 1j, {}, InputTypeError, "Model.run: expected real numbers, .* got dtype complex64$"),
+    "complex": (
+        PLAIN,
+        XS * 1j,
+        {},
+        InputTypeError,
+        "expected real numbers, convertible to float32, got dtype complex64$",
+    ),
     "strings": (PLAIN, "abc", {}, InputTypeError, "Model.run: expected real numbers, .* got dtype <U3$"),
     "infinite": (PLAIN, changed(2, 5, 1), {}, InputValueError, r"sequence 2: input 'x' at \[5, 1\]: .* got inf"),
     "nonfinite": (PLAIN, XS, {"nonfinite": "drop"}, InputValueError, "nonfinite: expected \"refuse\".* got 'drop'$"),
@@ -431,3 +437,9 @@ def test_bad_tensors(model: grurt.Model, tensors: Any, error: Any, message: str)
 def test_infinite_states_are_taken_where_they_are_let_through() -> None:
     found = WITH_STATES.run({"x": STEPPED, "h": np.full((2, BATCH, HIDDEN), np.nan)}, nonfinite="propagate")
     assert np.isnan(found["y"]).all()
+
+
+def test_an_error_in_a_batch_names_the_sequence() -> None:
+    model = models.gru_model(2, 3, np.random.default_rng(95))
+    with pytest.raises(grurt.InputValueError, match=r"^Model.run: sequence 1: input 'x' at \[2, 0\]: expected finite"):
+        model.run([[[0, 0]] * 3, [[0, 0], [0, 0], [np.nan, 0]]])

@@ -63,6 +63,7 @@ def test_the_bytes_are_as_documented(model: grurt.Model, xs: Any) -> None:
     assert stream.snapshot() == with_checksum(header + numbers.tobytes())
 
 
+@pytest.mark.slow
 def test_restored_in_another_process(model: grurt.Model, xs: Any, tmp_path: Path) -> None:
     model.save(tmp_path / "model.grurt")
     stream = model.stream()
@@ -253,7 +254,7 @@ def mutated(saved: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return bytes(content)
 
 
-def restore_mutations(model: grurt.Model, xs: Any, count: int) -> tuple[int, int]:
+def restore_mutations_and_check(model: grurt.Model, xs: Any, count: int) -> tuple[int, int]:
     """Restore damaged snapshots; return how many were refused and taken. What is taken must be usable."""
     rng = np.random.default_rng(32)
     stream, strict, loose = model.stream(), model.stream(), model.stream(nonfinite="propagate")
@@ -279,14 +280,14 @@ def restore_mutations(model: grurt.Model, xs: Any, count: int) -> tuple[int, int
 
 
 def test_thousands_of_mutations_are_refused_or_sound(model: grurt.Model, xs: Any) -> None:
-    n_refused, n_taken = restore_mutations(model, xs, 5_000)
+    n_refused, n_taken = restore_mutations_and_check(model, xs, 5_000)
     assert n_refused + n_taken == 5_000
     assert n_taken > 200  # those whose checksum was made to fit, and whose header is still that of the model
 
 
 @pytest.mark.long
 def test_a_million_mutations_are_refused_or_sound(model: grurt.Model, xs: Any) -> None:
-    assert sum(restore_mutations(model, xs, 1_000_000)) == 1_000_000
+    assert sum(restore_mutations_and_check(model, xs, 1_000_000)) == 1_000_000
 
 
 def test_a_truncated_snapshot_is_refused(model: grurt.Model, xs: Any) -> None:

@@ -14,6 +14,7 @@ from encoders import HIDDEN, encoder_decoder
 
 import grurt
 from grurt import reference
+from grurt.lowering.lower import plan_of
 from grurt.network.layers import AnyLayer
 
 
@@ -74,6 +75,8 @@ def test_the_whole_does_not_stream_and_says_what_does() -> None:
     for make in (model.stream, model.pool, lambda: model.plan):
         with pytest.raises(grurt.StreamingError, match=message):
             make()
+    with pytest.raises(grurt.StreamingError, match=rf"^the model cannot stream: {message} one by one$"):
+        plan_of(model)
 
 
 def test_inputs_of_one_stage_have_one_length() -> None:

@@ -311,3 +311,10 @@ def test_a_bad_state_changes_nothing(rng: np.random.Generator, states: Any, erro
         stream.state = states
     assert stream.snapshot() == before
     np.testing.assert_array_equal(stream.run(inputs)["answer"], twin.run(inputs)["answer"])
+
+
+def test_the_quickest_call_is_for_features_alone() -> None:
+    stream = hearing_model(np.random.default_rng(1)).stream()
+    message = r"Stream\.advance: expected a model of one input, of features, and one output: use step"
+    with pytest.raises(grurt.InputTypeError, match=message):
+        stream.advance()

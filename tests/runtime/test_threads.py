@@ -210,7 +210,7 @@ def was_let_in(call: Callable[[], object]) -> bool:
     return True
 
 
-def hammer_one_stream(model: grurt.Model, seconds: float) -> int:
+def hammer_one_stream_and_check(model: grurt.Model, seconds: float) -> int:
     """Step one stream from three threads, in all the ways there are; return how many calls were let in."""
     stream = model.stream()
     x, block = np.ones(3, np.float32), np.ones((7, 3), np.float32)
@@ -235,16 +235,17 @@ def hammer_one_stream(model: grurt.Model, seconds: float) -> int:
     return sum(counts)
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_stream_get_right_answers_or_errors(model: grurt.Model) -> None:
-    assert hammer_one_stream(model, seconds=1) > 100  # of at least 300 calls
+    assert hammer_one_stream_and_check(model, seconds=1) > 100  # of at least 300 calls
 
 
 @pytest.mark.long
 def test_threads_that_share_a_stream_for_a_minute(model: grurt.Model) -> None:
-    assert hammer_one_stream(model, seconds=60) > 100_000
+    assert hammer_one_stream_and_check(model, seconds=60) > 100_000
 
 
-def stream_in_threads(n_threads: int, seconds: float, turns: int) -> int:
+def stream_in_threads_and_check(n_threads: int, seconds: float, turns: int) -> int:
     """Let threads stream on one model until time is up, and this one had its turns; return their timesteps."""
     rng = np.random.default_rng(63)
     model = models.gru_model(8, 96, rng, n_layers=2, output_size=3)
@@ -282,13 +283,14 @@ def stream_in_threads(n_threads: int, seconds: float, turns: int) -> int:
     return 500 * sum(rounds)
 
 
+@pytest.mark.slow
 def test_eight_threads_with_streams_of_their_own() -> None:
-    assert stream_in_threads(8, seconds=2, turns=50) >= 8 * 500
+    assert stream_in_threads_and_check(8, seconds=2, turns=50) >= 8 * 500
 
 
 @pytest.mark.long
 def test_eight_threads_with_streams_of_their_own_for_a_minute() -> None:
-    assert stream_in_threads(8, seconds=60, turns=500) > 100_000
+    assert stream_in_threads_and_check(8, seconds=60, turns=500) > 100_000
 
 
 def test_the_gil_is_free_while_a_kernel_runs() -> None:
@@ -351,6 +353,7 @@ def answer_from_snapshot(path: str, saved: bytes, xs: Array) -> bytes:
     return bytes(np.asarray(stream.run(xs)).tobytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_stream_goes_on_in_a_new_process(model: grurt.Model, method: str, tmp_path: Path) -> None:
     if method not in multiprocessing.get_all_start_methods():
@@ -398,6 +401,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_takes_idle_streams_along_and_refuses_those_in_use() -> None:
     """The thread that was inside a stream does not live on in the child, so its state is half of something there."""
@@ -439,6 +443,7 @@ print(whole, streamed)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_long_run_soon_and_leaves_a_state_that_can_go_on() -> None:
     """Seconds of work, interrupted after 0.3 s: it takes hardly more, and the stream stands after whole timesteps."""
     result = run_script(INTERRUPTED)

@@ -32,7 +32,9 @@ def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if loop is None or loop.source != x.rows[0].value or loop.weights != weights:
         return (_first(node, args, x, weights, build, projected=projected),)
     if x.at is None or x.at[0].root is not loop.time.root:
-        raise node.unsupported("its input is the same at every step of a loop", "a GRU reads a sequence")
+        raise node.unsupported(
+            "its input is no further timestep of what the steps before it read", "a GRU reads a sequence"
+        )
     if not isinstance(h, Tensor) or h.at is None or h.at[1] != loop.before(x.at[1]):
         raise node.unsupported(
             f"its state is not that of the timestep before (position {x.at[1]} of {loop.time.where})",

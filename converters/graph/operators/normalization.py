@@ -1,6 +1,7 @@
-"""LayerNormalization and BatchNormalization.
+"""LayerNormalization, RMSNormalization and BatchNormalization.
 
-PyTorch's exporter spells layer normalization out in single operators before opset 17.
+PyTorch's exporter spells layer normalization out in single operators before opset 17, and RMS normalization before
+opset 23.
 """
 
 from __future__ import annotations
@@ -10,74 +11,128 @@ from collections.abc import Mapping
 
 from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.graph.operators.registry import operator, second
-from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Template, Var, op
+from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import rewrites
 from grurt.converters.graph.tracing.axes import Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
-from grurt.network.layers import BatchNorm, LayerNorm
+from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
 
 _X = Var("x")
 
 
-def _normalized(axes: tuple[int, ...]) -> Template:
-    """Return the template of ``(x - mean) / sqrt(variance + epsilon)`` over the last axes."""
-
-    def mean(of: Template) -> AnyOf:
-        return AnyOf((op("ReduceMean", of, axes=axes), op("ReduceMean", of, axes=axes, keepdims=1)))
-
-    centered = op("Sub", _X, mean(_X))
-    variance = mean(AnyOf((op("Pow", centered, 2.0), op("Mul", centered, centered))))
-    return op("Div", centered, op("Sqrt", op("Add", variance, Var("epsilon"))))
+_Axes = tuple[int, ...] | None
+"""Axes as an attribute; None where they are an input, as from opset 18 on."""
 
 
-def _by_last_operator(axes: tuple[int, ...]) -> Mapping[str, Template]:
-    normalized = _normalized(axes)
+def _mean(of: Template, axes: _Axes) -> AnyOf:
+    operands = (of, Var("axes")) if axes is None else (of,)
+    given: dict[str, Attribute] = {} if axes is None else {"axes": axes}
+    more: tuple[dict[str, Attribute], ...] = ({}, {"keepdims": 1}, {"keepdims": 1, "noop_with_empty_axes": 0})
+    return AnyOf(tuple(op("ReduceMean", *operands, **given, **attributes) for attributes in more))
+
+
+def _root(of: Template, axes: _Axes) -> Op:
+    """Return the template of ``sqrt(mean(of * of) + epsilon)``."""
+    square = AnyOf((op("Pow", of, 2.0), op("Mul", of, of)))
+    return op("Sqrt", op("Add", _mean(square, axes), Var("epsilon")))
+
+
+def _layer_norm(axes: _Axes) -> Mapping[str, tuple[Template, ...]]:
+    """Return templates of ``(x - mean) / sqrt(variance + epsilon)``, with and without weights, by the last operator."""
+    centered = op("Sub", _X, _mean(_X, axes))
+    normalized = op("Div", centered, _root(centered, axes))
     scaled = op("Mul", normalized, Var("weight"))
-    return {"Div": normalized, "Mul": scaled, "Add": op("Add", scaled, Var("bias"))}
+    return {"Div": (normalized,), "Mul": (scaled,), "Add": (op("Add", scaled, Var("bias")),)}
 
 
-_TEMPLATES = {axes: _by_last_operator(axes) for axes in ((-1,), (-2, -1))}
+def _rms_norm(axes: _Axes) -> Mapping[str, tuple[Template, ...]]:
+    """Return templates of ``x / sqrt(mean(x * x) + epsilon)``, with and without a weight, by the last operator."""
+    root = _root(_X, axes)
+    divided = op("Div", _X, root)
+    multiplied = op("Mul", _X, AnyOf((op("Reciprocal", root), op("Div", 1.0, root))))
+    scaled = op("Mul", AnyOf((divided, multiplied)), Var("weight"))
+    return {"Div": (divided,), "Mul": (multiplied, scaled)}
+
+
+_TEMPLATES = [
+    (name, axes, templates(axes))
+    for axes in ((-1,), (-2, -1), None)
+    for name, templates in (("LayerNormalization", _layer_norm), ("RMSNormalization", _rms_norm))
+]
+"""Layer normalization stands first: behind its centering, it is an RMS normalization."""
 
 
 @rewrites("Div", "Mul", "Add")
-def _layer_norm(node: Node, matcher: Matcher) -> Node | None:
-    """Return the LayerNormalization that a node is the last operator of, with or without weights; None if of none."""
-    for axes, templates in _TEMPLATES.items():
-        template = templates.get(node.op)
-        for bindings in matcher.match(template, node.outputs[0]) if template is not None else ():
-            epsilon = matcher.constant(bindings["epsilon"])
-            weights = [bindings[name] for name in ("weight", "bias") if name in bindings]
-            arrays = [matcher.constant(name) for name in weights]
-            if (
-                epsilon is None
-                or epsilon.size != 1
-                or any(array is None or array.ndim != len(axes) for array in arrays)
-            ):
-                continue
-            attributes = {"axis": axes[0], "epsilon": float(epsilon.flat[0])}
-            inputs = (bindings["x"], *weights)
-            return Node(node.name, "LayerNormalization", inputs, node.outputs[:1], attributes, node.module)
+def _normalization(node: Node, matcher: Matcher) -> Node | None:
+    """Return the normalization that a node is the last operator of, with or without weights; None if of none."""
+    for name, given, templates in _TEMPLATES:
+        for template in templates.get(node.op, ()):
+            for bindings in matcher.match(template, node.outputs[0]):
+                axes = matcher.integers(bindings["axes"]) if given is None else given
+                epsilon = matcher.constant(bindings["epsilon"])
+                weights = [bindings[parameter] for parameter in ("weight", "bias") if parameter in bindings]
+                if not axes or epsilon is None or epsilon.size != 1 or not _are_weights(matcher, weights, len(axes)):
+                    continue
+                attributes: dict[str, Attribute] = {"axes": axes, "epsilon": float(epsilon.flat[0])}
+                inputs = (bindings["x"], *weights)
+                return Node(node.name, name, inputs, node.outputs[:1], attributes, node.module)
     return None
 
 
+def _are_weights(matcher: Matcher, tensors: list[str], n_axes: int) -> bool:
+    arrays = [matcher.constant(tensor) for tensor in tensors]
+    return all(array is not None and array.ndim == n_axes for array in arrays)
+
+
 def _last_axis(node: Node, rank: int) -> int | None:
-    return rank - 1 if rank and node.attributes.get("axis", -1) in (-1, rank - 1) else None
+    given = node.attributes.get("axes", (node.attributes.get("axis", -1),))
+    return rank - 1 if rank and given in ((-1,), (rank - 1,)) else None
 
 
 @operator("LayerNormalization", features_at=_last_axis)
 def layer_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """LayerNormalization over the features of a timestep (``axis=-1``)."""
+    if len(node.outputs) > 1 and any(node.outputs[1:]):
+        raise node.unsupported("its outputs of mean and deviation are not supported")
+    tensor, size, weights = _of_features(node, args, ("weight", "bias"), build)
+    layer = LayerNorm(
+        name=build.name(node, "layer_norm"),
+        inputs=(tensor.rows[0].value,),
+        size=size,
+        epsilon=node.number("epsilon", 1e-5),
+        weight="weight" in weights,
+        bias="bias" in weights,
+    )
+    return (tensor.with_row(Row(build.add(layer, weights))),)
+
+
+@operator("RMSNormalization", features_at=_last_axis)
+def rms_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """RMSNormalization over the features of a timestep (``axis=-1``)."""
+    tensor, size, weights = _of_features(node, args, ("weight",), build)
+    layer = RMSNorm(
+        name=build.name(node, "rms_norm"),
+        inputs=(tensor.rows[0].value,),
+        size=size,
+        epsilon=node.number("epsilon", 1e-5),
+        weight="weight" in weights,
+    )
+    return (tensor.with_row(Row(build.add(layer, weights))),)
+
+
+def _of_features(
+    node: Node, args: Arguments, parameters: tuple[str, ...], build: Builder
+) -> tuple[Tensor, int, dict[str, Array]]:
+    """Return what is normalized, over how many features, and the weights that are there."""
     node.ignore("stash_type")
     tensor = build.single(tensor_input(node, args), node)
     rank = len(tensor.dims)
-    n_axes = rank - axis_index(node, node.integer("axis", -1), rank)
-    if len(node.outputs) > 1 and any(node.outputs[1:]):
-        raise node.unsupported("its outputs of mean and deviation are not supported")
-    given = {"weight": optional(args, 1), "bias": optional(args, 2)}
+    n_axes = _count_axes(node, rank)
+    given = {name: optional(args, i) for i, name in enumerate(parameters, start=1)}
     arrays = {name: array for name, array in given.items() if array is not None}
     if n_axes == 2 and build.grid:
         value, arrays = _all_positions(node, tensor, arrays, build)
@@ -88,16 +143,17 @@ def layer_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
         require_features(node, tensor, rank - 1, size)
     else:
         raise node.unsupported("it normalizes several axes", "only the features of a timestep can be normalized")
-    weights = {name: _vector(node, array, size) for name, array in arrays.items()}
-    layer = LayerNorm(
-        name=build.name(node, "layer_norm"),
-        inputs=(tensor.rows[0].value,),
-        size=size,
-        epsilon=node.number("epsilon", 1e-5),
-        weight="weight" in weights,
-        bias="bias" in weights,
-    )
-    return (tensor.with_row(Row(build.add(layer, weights))),)
+    return tensor, size, {name: _vector(node, array, size) for name, array in arrays.items()}
+
+
+def _count_axes(node: Node, rank: int) -> int:
+    """Return over how many axes a node normalizes: the last ones, from ``axis`` on, or those that were spelled out."""
+    if not node.has("axes"):
+        return rank - axis_index(node, node.integer("axis", -1), rank)
+    axes = sorted(axis_index(node, axis, rank) for axis in node.integers("axes"))
+    if axes != list(range(rank - len(axes), rank)):
+        raise node.unsupported("it normalizes other axes than the last", "only the features can be normalized")
+    return len(axes)
 
 
 def _all_positions(
@@ -143,6 +199,8 @@ def batch_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
 
 def _vector(node: Node, value: Value, size: int) -> Array:
     array = constant(node, value, "weights")
+    if array.size and array.shape[-1:] == (size,) and (array == array.reshape(-1, size)[0]).all():
+        array = array.reshape(-1, size)[0]  # as an exporter may have repeated it for every timestep
     if array.shape != (size,) or array.dtype.kind != "f":
         raise node.unsupported(f"expected weights of shape ({size},), got {array.dtype} {array.shape}")
     return array

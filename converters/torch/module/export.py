@@ -7,7 +7,8 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,10 @@ from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
 
 OPSET = 20
-"""The first in which normalization and Gelu are single operators."""
+"""The first in which layer normalization and Gelu are single operators."""
+
+NEWER_OPSET = 23
+"""Of the newer exporter: the first in which RMS normalization is one."""
 
 
 def network_of_export(module: nn.Module, example: tuple[Tensor, ...], *, reference: bool) -> Network:
@@ -66,25 +70,40 @@ def _reason(error: Exception) -> str:
 
 
 def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
-    """Return the module as ONNX, written by the exporter that traces TorchScript: it keeps a GRU one operator."""
-    buffer = io.BytesIO()
+    """Return the module as ONNX.
+
+    The exporter that traces TorchScript comes first: it is quick. What it does not know, the newer one may.
+    """
+    names: dict[str, Any] = {"input_names": inputs, "output_names": outputs}
     try:
         with _silence():
-            torch.onnx.export(
-                module,
-                example,
-                buffer,  # type: ignore[arg-type] # which this exporter takes, though the annotation lacks it
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=inputs,
-                output_names=outputs,
-            )
+            return _traced(module, example, names)
     except Exception as error:
+        with suppress(Exception), _silence():
+            return _exported_program(module, example, names)
         raise ConversionError(
             f"convert_module: expected a module that torch can export, got {type(module).__name__}: "
             f"{_reason(error)}; torch.onnx.export(module, example_input, 'model.onnx') shows all of it"
         ) from error
+
+
+def _traced(module: nn.Module, example: tuple[Tensor, ...], names: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        module,
+        example,
+        buffer,  # type: ignore[arg-type] # which this exporter takes, though the annotation lacks it
+        dynamo=False,
+        opset_version=OPSET,
+        **names,
+    )
     return buffer.getvalue()
+
+
+def _exported_program(module: nn.Module, example: tuple[Tensor, ...], names: dict[str, Any]) -> bytes:
+    program = torch.onnx.export(module, example, dynamo=True, opset_version=NEWER_OPSET, verbose=False, **names)
+    data: bytes = program.model_proto.SerializeToString()  # type: ignore[union-attr] # a program, without a file
+    return data
 
 
 @contextmanager

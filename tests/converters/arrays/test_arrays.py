@@ -180,9 +180,12 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
         ("g(linear, weight=W+R)", "expected the layout of the matrices in weight, got none"),
         ("g(linear, weight=W+R, layout=rows)", r"fit side by side in weight, got \(12, 5\), \(12, 4\)"),
         ("g(linear, weight=R, gates=zrn)", "gates is an option of gru, not linear"),
-        (STACKED.format("zrn", "after", "keep, layout=columns"), r"the shape \(12, 5\) in weight_ih; is"),
+        (STACKED.format("zrn", "after", "keep, layout=columns"), "expected three blocks of outputs, one"),
         (STACKED.format("zzn", "after", "keep"), "Invalid enum value 'zzn'"),
-        ("g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)", r"3 \* hidden\), got \(12"),
+        (
+            "g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)",
+            r"expected weight_hh of shape \(3 \* hidden, hidden\) or \(hidden, 3 \* hidden\), got \(12,\)",
+        ),
         ("g(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=after, update=keep)", "1 that none uses: c"),
     ],
 )  # fmt: skip
@@ -228,7 +231,8 @@ SOUND = npy(np.ones(3))
         (SOUND.replace(b"(3,), }", b"(3+1,)}"), ConversionError, "expected a sound .npy entry, got damage"),
         (SOUND[:20], ConversionError, "array 'w': expected a sound .npy entry, got damage"),
         (b"", ConversionError, "array 'w': expected a sound .npy entry, got damage"),
-        (SOUND[:6] + b"\x09\x00" + SOUND[8:], ConversionError, "expected a sound .npy entry, got damage"),
+        (SOUND[:6] + b"\x09\x00" + SOUND[8:], ConversionError, "got damage: no magic string, or an unknown version"),
+        (SOUND[:8] + b"\xff\xff" + SOUND[10:], ConversionError, "got damage: a header of 65535 bytes"),
     ],
 )
 def test_damaged_archives(data: bytes, error: type[Exception], message: str, tmp_path: Path) -> None:

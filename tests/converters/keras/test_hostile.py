@@ -20,6 +20,13 @@ MEBIBYTE = 1 << 20
 WEIGHTS = entries(DATA / "k3_two_layers.keras")["model.weights.h5"]
 INPUT = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 6]}}
 KERNEL = "layers/dense/vars/0"
+TREE = WEIGHTS.index(b"TREE")
+(ROOT,) = struct.unpack_from("<Q", WEIGHTS, 64)
+
+ATTRIBUTES = (DATA / "k2_conv.h5").read_bytes()
+BACKEND = ATTRIBUTES.index(b"backend\0") - 8
+TYPE, VALUE = 16, 48
+"""Where an attribute begins, and, from there, its type and its value."""
 
 
 def patched(position: int, content: bytes, data: bytes = WEIGHTS) -> bytes:
@@ -29,6 +36,14 @@ def patched(position: int, content: bytes, data: bytes = WEIGHTS) -> bytes:
 def first_message(kind: int) -> int:
     """Return where the data of the dataset's first header message of a kind start."""
     return next(message.start for message in Hdf5(WEIGHTS)._messages[KERNEL] if message.kind == kind)
+
+
+def continued_by_itself() -> bytes:
+    """Return a file whose dataset has an object header with a message that says it goes on where it begins."""
+    block = min(message.start for message in Hdf5(WEIGHTS)._messages[KERNEL]) - 8
+    (size,) = struct.unpack_from("<I", WEIGHTS, block - 8)
+    layout = first_message(0x08)
+    return patched(layout - 8, b"\x10", patched(layout, struct.pack("<QQ", block, size)))
 
 
 def test_the_file_is_sound() -> None:
@@ -43,11 +58,26 @@ def test_the_file_is_sound() -> None:
         (lambda: b"PK" + WEIGHTS[2:], "got no HDF5 signature at 0"),
         (lambda: patched(8, b"\x02"), "got a superblock of version 2"),
         (lambda: patched(13, b"\x04"), "got addresses that are not 8 bytes long"),
-        (lambda: patched(24, b"\x01"), "got a base address"),
+        (
+            lambda: patched(24, b"\x01"),
+            "HDF5: expected a file as Keras writes them, got a base address; load the model with Keras, and save it",
+        ),
+        (lambda: patched(ROOT, b"\x02"), "got an object header at .* that is not of version 1"),
+        (
+            lambda: patched(first_message(0x08) - 6, b"\xff\xff"),
+            "a message at .* that is longer than its object header",
+        ),
+        (lambda: patched(first_message(0x08) - 4, b"\x02"), "got messages shared between objects"),
+        (lambda: continued_by_itself(), "got an object header at .* with more than 4096 messages"),
+        (lambda: patched(first_message(0x05) - 8, b"\x02"), f"got a group '{KERNEL}' of HDF5's newer layout"),
         (lambda: patched(64, b"\xff" * 8), "got something of 1 bytes at 18446744073709551615"),
         (lambda: patched(WEIGHTS.index(b"TREE"), b"BUSH"), "got no B-tree at"),
         (lambda: patched(WEIGHTS.index(b"TREE") + 4, b"\x01"), "a B-tree at .* that is not of a group"),
         (lambda: patched(WEIGHTS.index(b"TREE") + 5, b"\x01"), "got no B-tree at"),
+        (
+            lambda: patched(TREE + 5, b"\x01", patched(TREE + 32, struct.pack("<Q", TREE))),
+            "got a B-tree at .* that is too large, or comes back to itself",
+        ),
         (lambda: patched(WEIGHTS.index(b"HEAP"), b"HOPE"), "got no local heap at"),
         (lambda: patched(WEIGHTS.index(b"SNOD"), b"DONS"), "got no symbol table node at"),
         (lambda: patched(WEIGHTS.index(b"SNOD") + 8 + 16, b"\x02"), r"got '\w+', a link to somewhere else"),
@@ -112,6 +142,52 @@ def test_texts_that_are_damaged() -> None:
         Hdf5(patched(heap + 16, b"\x00\x00", data)).text("", "backend")
 
 
+@pytest.mark.parametrize(
+    ("offset", "content", "message"),
+    [
+        (0, b"\x09", "got an attribute of version 9, or of a shared type"),
+        (2, b"\xf0\xff", "got an attribute at .* that is longer than its message"),
+        (TYPE, b"\x10", "got an attribute 'backend' that is no text"),
+        (TYPE + 4, struct.pack("<I", 1 << 20), "got an attribute 'backend' that is longer than its message"),
+    ],
+)
+def test_attributes_that_are_damaged(offset: int, content: bytes, message: str) -> None:
+    with pytest.raises(ConversionError, match=message):
+        Hdf5(patched(BACKEND + offset, content, ATTRIBUTES)).text("", "backend")
+
+
+def test_attributes_of_very_long_texts() -> None:
+    """The text is in a heap of the file, which knows its length too."""
+    length = struct.pack("<I", 1 << 30)
+    text = ATTRIBUTES.index(b"tensorflow")
+    data = patched(BACKEND + VALUE, length, patched(text - 8, length, ATTRIBUTES))
+    with pytest.raises(ConversionError, match="got an attribute 'backend' of more than 16777216 bytes of text"):
+        Hdf5(data).text("", "backend")
+
+
+def test_attributes_in_the_newer_layout() -> None:
+    data = patched(first_message(0x05) - 8, b"\x15")
+    with pytest.raises(UnsupportedError, match=f"got attributes of '{KERNEL}' in HDF5's newer layout"):
+        Hdf5(data).text(KERNEL, "name")
+
+
+def test_datasets_that_are_compressed() -> None:
+    data = patched(first_message(0x05) - 8, b"\x0b")
+    with pytest.raises(UnsupportedError, match=f"got a dataset '{KERNEL}' that is compressed, or kept in another file"):
+        Hdf5(data).array(KERNEL)
+
+
+def test_gates_of_several_sizes(tmp_path: Path) -> None:
+    """Keras 1 kept the gates apart."""
+    data = (DATA / "k1_gru.h5").read_bytes()
+    path = next(path for path in Hdf5(data).datasets if path.endswith("gru_1_W_z_0"))
+    space = next(message.start for message in Hdf5(data)._messages[path] if message.kind == 0x01)
+    rows, columns = struct.unpack_from("<QQ", data, space + 8)
+    (tmp_path / "model.h5").write_bytes(patched(space + 8, struct.pack("<QQ", columns, rows), data))
+    with pytest.raises(ConversionError, match="expected gates of one size, got others"):
+        convert(tmp_path / "model.h5")
+
+
 def test_archives_without_a_part(tmp_path: Path) -> None:
     files = entries(DATA / "k3_two_layers.keras")
     del files["config.json"]
@@ -148,6 +224,7 @@ def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
         convert(tmp_path / "bomb.keras")
 
 
+@pytest.mark.slow
 def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
     def repeat(config: dict[str, Any]) -> None:
         gru = keras_files.layer_of(config, "g1")
@@ -157,6 +234,7 @@ def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
         convert(edited(tmp_path, "k3_residual", repeat))
 
 
+@pytest.mark.slow
 def test_models_that_are_called_very_often(tmp_path: Path) -> None:
     def repeat(config: dict[str, Any]) -> None:
         dense = keras_files.layer_of(config, "sum")

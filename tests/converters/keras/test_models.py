@@ -144,12 +144,6 @@ def test_layers_that_only_training_needs_vanish() -> None:
     assert kinds == ["linear", "activation", "gru", "gru", "last_step", "batch_norm", "linear", "activation"]
 
 
-def test_reading_needs_neither_keras_nor_hdf5() -> None:
-    load(DATA / "k3_residual.keras")
-    load(DATA / "k2_nested.h5")
-    assert not {"keras", "tensorflow", "tf_keras", "h5py"} & set(sys.modules)
-
-
 def test_without_keras_the_source_says_that_there_is_no_reference_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -31,18 +31,21 @@ def check_everything(data: bytes, network: Network) -> None:
     check(model, network, resized(model, network))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [17, 20])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torchscript_exporter(name: str, opset: int) -> None:
     check_everything(exported(NETWORKS[name], dynamo=False, opset=opset), NETWORKS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPEN)
 def test_torchscript_exporter_with_open_sizes(name: str) -> None:
     network = NETWORKS[name]
     check_everything(exported(network, dynamo=False, opset=18, open_axes=network.open_axes), network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "all_sizes_equal"])
 def test_dynamo_exporter(name: str) -> None:
     check_everything(exported(NETWORKS[name], dynamo=True, opset=20), NETWORKS[name])

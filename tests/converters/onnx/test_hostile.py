@@ -41,7 +41,7 @@ WHOLE = [
 EXTERNAL = "c_eachstep_bf.dyn.db.op18.onnx"
 
 
-def fuzzed(tmp_path: Path, first: int, count: int) -> str:
+def fuzzed_without_fault(tmp_path: Path, first: int, count: int) -> str:
     """Mutate files in a process of its own, of limited memory, which may open nothing outside of a folder."""
     fuzzer = HELPERS / "onnx_fuzz.py"
     arguments = [sys.executable, str(fuzzer), str(first), str(count), str(DATA), str(tmp_path)]
@@ -51,12 +51,12 @@ def fuzzed(tmp_path: Path, first: int, count: int) -> str:
 
 
 def test_mutated_files(tmp_path: Path) -> None:
-    assert "ConversionError" in fuzzed(tmp_path, 0, 500)
+    assert "ConversionError" in fuzzed_without_fault(tmp_path, 0, 500)
 
 
 @pytest.mark.long
 def test_a_hundred_thousand_mutated_files(tmp_path: Path) -> None:
-    assert "ConversionError" in fuzzed(tmp_path, 0, 100_000)
+    assert "ConversionError" in fuzzed_without_fault(tmp_path, 0, 100_000)
 
 
 @settings(max_examples=150, deadline=None)
@@ -311,6 +311,7 @@ def test_one_weight_used_very_often() -> None:
         convert(graph)
 
 
+@pytest.mark.slow
 def test_a_long_graph_takes_time_in_proportion() -> None:
     """Four times the nodes take less than ten times as long: sixteen times would be the square."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphs
 import pytest
 from onnx import TensorProto
-from onnx_graphs import HIDDEN, INPUT, after_gru, converted, gru_weights, kinds, node, proto, random
+from onnx_graphs import HIDDEN, INPUT, after_gru, converted_and_checked, gru_weights, kinds, node, proto, random
 
 import grurt
 from grurt.errors import UnsupportedError
@@ -14,7 +14,7 @@ from grurt.errors import UnsupportedError
 LINEAR = {"M": random(HIDDEN, 4), "c": random(4)}
 
 
-def gru_alone(opset: int = 18, *, directions: int = 1, shapes: bool = True, **attributes: object) -> grurt.Model:
+def checked_gru(opset: int = 18, *, directions: int = 1, shapes: bool = True, **attributes: object) -> grurt.Model:
     """Convert a GRU node with a state input, its Y transposed so that directions are features."""
     merge = [
         node("Transpose", ["Y"], ["T"], perm=[0, 2, 1, 3]),
@@ -23,25 +23,25 @@ def gru_alone(opset: int = 18, *, directions: int = 1, shapes: bool = True, **at
     weights = {**gru_weights(directions), "shape": np.array([0, 0, -1])}
     nodes = [node("GRU", ["x", "W", "R", "B", "", "h"], ["Y", "Y_h"], hidden_size=HIDDEN, **attributes), *merge]
     inputs = {"x": ("t", "b", INPUT), "h": (directions, "b", HIDDEN)}
-    return converted(proto(nodes, inputs, ["y", "Y_h"], weights, opset=opset))
+    return converted_and_checked(proto(nodes, inputs, ["y", "Y_h"], weights, opset=opset))
 
 
 @pytest.mark.parametrize("opset", [7, 9, 11, 13, 14, 18, 22])
 @pytest.mark.parametrize("linear_before_reset", [0, 1])
 def test_gru_of_every_version(opset: int, linear_before_reset: int) -> None:
-    (layer,) = gru_alone(opset, linear_before_reset=linear_before_reset).layers
+    (layer,) = checked_gru(opset, linear_before_reset=linear_before_reset).layers
     assert isinstance(layer, grurt.GRU)
     assert layer.linear_before_reset == bool(linear_before_reset)
 
 
 def test_gru_reverse() -> None:
-    model = gru_alone(direction="reverse")
+    model = checked_gru(direction="reverse")
     assert model.unstreamable_reason is not None
     assert model.signature.outputs[1].states == ("gru",)  # type: ignore[union-attr]
 
 
 def test_gru_bidirectional_is_two_layers() -> None:
-    model = gru_alone(direction="bidirectional", directions=2)
+    model = checked_gru(direction="bidirectional", directions=2)
     assert [layer.name for layer in model.layers] == ["gru.forward", "gru.reverse", "gru.concat"]
     assert model.signature.inputs[1].states == ("gru.forward", "gru.reverse")  # type: ignore[union-attr]
 
@@ -65,11 +65,11 @@ def test_gru_activations(names: list[str], alpha: list[float], beta: list[float]
     options: dict[str, object] = {"activations": names}
     options |= {"activation_alpha": alpha} if alpha else {}
     options |= {"activation_beta": beta} if beta else {}
-    gru_alone(**options)
+    checked_gru(**options)
 
 
 def test_alphas_go_only_to_activations_that_take_them() -> None:
-    model = gru_alone(activations=["Sigmoid", "LeakyRelu", "HardSigmoid", "Elu"], activation_alpha=[0.3, 0.25, 0.6],
+    model = checked_gru(activations=["Sigmoid", "LeakyRelu", "HardSigmoid", "Elu"], activation_alpha=[0.3, 0.25, 0.6],
                       activation_beta=[0.4], direction="bidirectional", directions=2)  # fmt: skip
     first, second = model.layers[:2]
     assert isinstance(first, grurt.GRU)
@@ -80,7 +80,7 @@ def test_alphas_go_only_to_activations_that_take_them() -> None:
 
 
 def test_gru_clip() -> None:
-    (layer,) = gru_alone(clip=0.25).layers
+    (layer,) = checked_gru(clip=0.25).layers
     assert isinstance(layer, grurt.GRU)
     assert layer.clip == 0.25
 
@@ -98,7 +98,7 @@ def test_gru_batch_first_layout() -> None:
             {**gru_weights(), "two": np.array([2])},
         )
     )
-    time_first = gru_alone()
+    time_first = checked_gru()
     x, h = random(2, 6, INPUT), random(2, 1, HIDDEN)
     found, expected = model.run({"x": x, "h": h}), time_first.run({"x": x.swapaxes(0, 1), "h": h.swapaxes(0, 1)})
     assert isinstance(found, dict)
@@ -118,9 +118,9 @@ def test_a_node_alone_with_both_directions(layout: int) -> None:
     both = node("GRU", names, ["Y", "Y_h"], hidden_size=HIDDEN, direction="bidirectional", layout=layout)
     graph = proto([both], shapes, ["Y", "Y_h"], weights)
     x, h = random(6, 2, INPUT), random(2, 2, HIDDEN)
-    expected = run(converted(proto([node("GRU", names, ["Y", "Y_h"], hidden_size=HIDDEN, direction="bidirectional")],
-                                   {"x": ("t", "b", INPUT), "h": (2, "b", HIDDEN)}, ["Y", "Y_h"], weights)),
-                   x=x, h=h)  # fmt: skip
+    time_first = node("GRU", names, ["Y", "Y_h"], hidden_size=HIDDEN, direction="bidirectional")
+    given = {"x": ("t", "b", INPUT), "h": (2, "b", HIDDEN)}
+    expected = run(converted_and_checked(proto([time_first], given, ["Y", "Y_h"], weights)), x=x, h=h)
     assert expected["Y"].shape == (6, 2, 2, HIDDEN)
     if layout:
         found = run(onnx_graphs.convert(graph), x=x.swapaxes(0, 1), h=h.swapaxes(0, 1))
@@ -142,7 +142,7 @@ def test_lengths_as_an_input(direction: str, linear_before_reset: int) -> None:
     nodes = [node("GRU", ["x", "W", "R", "B", "lens", "h"], ["Y", "Y_h"], **attributes)]
     inputs = {"x": ("t", "b", INPUT), "lens": ("b",), "h": (directions, "b", HIDDEN)}
     graph = proto(nodes, inputs, ["Y", "Y_h"], gru_weights(directions), dtypes={"lens": TensorProto.INT32})
-    model = converted(graph)
+    model = converted_and_checked(graph)
     assert model.signature.inputs[1] == grurt.LengthsPort(name="lens", dtype="int32", axes=("batch",))
     x, h = random(6, 3, INPUT), random(directions, 3, HIDDEN)
     found = run(model, x=x, lens=np.array([2, 6, 1], np.int32), h=h)
@@ -162,31 +162,31 @@ def test_lengths_as_constants(lengths: list[int], kept: tuple[int, ...]) -> None
         node("Add", ["m", "c"], ["y"]),
     ]
     weights = {**gru_weights(), **LINEAR, "lens": np.array(lengths, np.int32), "one": np.array([1])}
-    model = converted(proto(nodes, {"x": (4, 2, INPUT)}, ["y", "Y_h"], weights))
+    model = converted_and_checked(proto(nodes, {"x": (4, 2, INPUT)}, ["y", "Y_h"], weights))
     assert model.signature.lengths == kept
 
 
-def with_initial_state(state: onnx_graphs.Array) -> grurt.Model:
+def checked_with_initial_state(state: onnx_graphs.Array) -> grurt.Model:
     nodes = [
         node("GRU", ["x", "W", "R", "B", "", "h0"], ["Y"], hidden_size=HIDDEN),
         node("Squeeze", ["Y", "one"], ["y"]),
     ]
     weights = {**gru_weights(), "h0": state, "one": np.array([1])}
-    return converted(proto(nodes, {"x": ("t", 2, INPUT)}, ["y"], weights))
+    return converted_and_checked(proto(nodes, {"x": ("t", 2, INPUT)}, ["y"], weights))
 
 
 def test_constant_initial_state_is_learned() -> None:
-    model = with_initial_state(np.repeat(random(1, 1, HIDDEN), 2, axis=1))
+    model = checked_with_initial_state(np.repeat(random(1, 1, HIDDEN), 2, axis=1))
     np.testing.assert_array_equal(model.weights["gru.initial_state"], random(1, 1, HIDDEN)[0, 0])
 
 
 def test_initial_state_of_zeros_is_none() -> None:
-    assert "gru.initial_state" not in with_initial_state(np.zeros((1, 2, HIDDEN), np.float32)).weights
+    assert "gru.initial_state" not in checked_with_initial_state(np.zeros((1, 2, HIDDEN), np.float32)).weights
 
 
 def test_initial_state_that_differs_over_the_batch_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="initial state differs between the sequences of the batch"):
-        with_initial_state(random(1, 2, HIDDEN))
+        checked_with_initial_state(random(1, 2, HIDDEN))
 
 
 @pytest.mark.parametrize("trans_b", [0, 1])
@@ -198,19 +198,21 @@ def test_gemm(trans_b: int, alpha: float, beta: float, bias: str) -> None:
         **{"": {}, "c": {"c": random(4)}, "row": {"row": random(1, 4)}, "scalar": {"scalar": random()}}[bias],
     }
     inputs = ["h", "M", bias] if bias else ["h", "M"]
-    model = converted(after_gru([node("Gemm", inputs, ["y"], transB=trans_b, alpha=alpha, beta=beta)], weights))
+    model = converted_and_checked(
+        after_gru([node("Gemm", inputs, ["y"], transB=trans_b, alpha=alpha, beta=beta)], weights)
+    )
     assert kinds(model) == ["gru", "last_step", "linear"]
 
 
 @pytest.mark.parametrize("order", [["m", "c"], ["c", "m"]])
 def test_matmul_and_add_are_one_linear_layer(order: list[str]) -> None:
-    model = converted(after_gru([node("MatMul", ["s", "M"], ["m"]), node("Add", order, ["y"])], LINEAR))
+    model = converted_and_checked(after_gru([node("MatMul", ["s", "M"], ["m"]), node("Add", order, ["y"])], LINEAR))
     assert kinds(model) == ["gru", "linear"]
 
 
 def test_a_bias_is_not_fused_where_the_product_is_read_again() -> None:
     nodes = [node("MatMul", ["s", "M"], ["m"]), node("Add", ["m", "c"], ["a"]), node("Mul", ["a", "m"], ["y"])]
-    assert kinds(converted(after_gru(nodes, LINEAR))) == ["gru", "linear", "batch_norm", "mul"]
+    assert kinds(converted_and_checked(after_gru(nodes, LINEAR))) == ["gru", "linear", "batch_norm", "mul"]
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
@@ -223,12 +225,12 @@ def test_arithmetic_with_constants(op: str, shape: tuple[int, ...], first: bool)
         with pytest.raises(UnsupportedError, match="divisor must be a constant"):
             onnx_graphs.convert(graph)
     else:
-        converted(graph)
+        converted_and_checked(graph)
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Sum"])
 def test_arithmetic_of_values(op: str) -> None:
-    converted(after_gru([node("Tanh", ["s"], ["a"]), node(op, ["s", "a"], ["y"])]))
+    converted_and_checked(after_gru([node("Tanh", ["s"], ["a"]), node(op, ["s", "a"], ["y"])]))
 
 
 @pytest.mark.parametrize(
@@ -251,19 +253,19 @@ def test_arithmetic_of_values(op: str) -> None:
     ],
 )
 def test_activations(op: str, attributes: dict[str, object], kind: str) -> None:
-    assert kinds(converted(after_gru([node(op, ["s"], ["y"], **attributes)]))) == ["gru", kind]
+    assert kinds(converted_and_checked(after_gru([node(op, ["s"], ["y"], **attributes)]))) == ["gru", kind]
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu(approximate: str) -> None:
-    model = converted(after_gru([node("Gelu", ["s"], ["y"], approximate=approximate)], opset=20))
+    model = converted_and_checked(after_gru([node("Gelu", ["s"], ["y"], approximate=approximate)], opset=20))
     assert model.layers[1].function == grurt.Gelu(approximate=approximate)  # type: ignore[arg-type, union-attr]
 
 
 def test_softmax_before_opset_13_worked_on_all_axes_from_one() -> None:
     nodes = [node("GRU", ["x", "W", "R", "B"], ["Y"], hidden_size=HIDDEN), node("Squeeze", ["Y"], ["s"], axes=[1])]
     weights, inputs = gru_weights(), {"x": ("t", "b", INPUT)}
-    converted(proto([*nodes, node("Softmax", ["s"], ["y"], axis=2)], inputs, ["y"], weights, opset=11))
+    converted_and_checked(proto([*nodes, node("Softmax", ["s"], ["y"], axis=2)], inputs, ["y"], weights, opset=11))
     with pytest.raises(UnsupportedError, match="its axis 1 of 3 is not that of the features"):
         onnx_graphs.convert(proto([*nodes, node("Softmax", ["s"], ["y"])], inputs, ["y"], weights, opset=11))
 
@@ -272,7 +274,7 @@ def test_softmax_before_opset_13_worked_on_all_axes_from_one() -> None:
 def test_clip_with_bounds_as_inputs(bounds: tuple[str, str]) -> None:
     weights = {"low": np.array(-0.1, np.float32), "high": np.array(0.2, np.float32)}
     used = {name: weights[name] for name in bounds if name}
-    converted(after_gru([node("Clip", ["s", *bounds], ["y"])], used))
+    converted_and_checked(after_gru([node("Clip", ["s", *bounds], ["y"])], used))
 
 
 def test_clip_with_bounds_as_attributes() -> None:
@@ -281,25 +283,30 @@ def test_clip_with_bounds_as_attributes() -> None:
         node("Squeeze", ["Y"], ["s"], axes=[1]),
         node("Clip", ["s"], ["y"], min=-0.1, max=0.2),
     ]
-    converted(proto(nodes, {"x": ("t", "b", INPUT)}, ["y"], gru_weights(), opset=10))
+    converted_and_checked(proto(nodes, {"x": ("t", "b", INPUT)}, ["y"], gru_weights(), opset=10))
 
 
 @pytest.mark.parametrize(("slope", "kind"), [((1,), "activation"), ((HIDDEN,), "prelu"), ((1, 1, HIDDEN), "prelu")])
 def test_prelu(slope: tuple[int, ...], kind: str) -> None:
-    assert kinds(converted(after_gru([node("PRelu", ["s", "a"], ["y"])], {"a": random(*slope)}))) == ["gru", kind]
+    assert kinds(converted_and_checked(after_gru([node("PRelu", ["s", "a"], ["y"])], {"a": random(*slope)}))) == [
+        "gru",
+        kind,
+    ]
 
 
 @pytest.mark.parametrize("inputs", [["s", "g"], ["s", "g", "b"]])
 def test_layer_normalization(inputs: list[str]) -> None:
     weights = {"g": random(HIDDEN, seed=4), "b": random(HIDDEN, seed=5)}
     used = {name: weights[name] for name in inputs if name in weights}
-    converted(after_gru([node("LayerNormalization", inputs, ["y"], epsilon=1e-3, axis=-1)], used))
+    converted_and_checked(after_gru([node("LayerNormalization", inputs, ["y"], epsilon=1e-3, axis=-1)], used))
 
 
 def test_batch_normalization_of_last_states() -> None:
     weights = {name: random(HIDDEN, seed=index) for index, name in enumerate(["g", "b", "m"])}
     weights["v"] = np.abs(random(HIDDEN, seed=9))
-    converted(after_gru([node("BatchNormalization", ["h", "g", "b", "m", "v"], ["y"], epsilon=1e-3)], weights))
+    converted_and_checked(
+        after_gru([node("BatchNormalization", ["h", "g", "b", "m", "v"], ["y"], epsilon=1e-3)], weights)
+    )
 
 
 @pytest.mark.parametrize(("dilation", "group"), [(1, 1), (2, 1), (1, 2)])
@@ -311,7 +318,7 @@ def test_causal_convolution(dilation: int, group: int) -> None:
         node("Squeeze", ["Y", "one"], ["y"]),
     ]
     weights = {**gru_weights(size=6), "K": random(6, 4 // group, 3), "k": random(6), "one": np.array([1])}
-    model = converted(proto(nodes, {"x": ("b", 4, "t")}, ["y"], weights))
+    model = converted_and_checked(proto(nodes, {"x": ("b", 4, "t")}, ["y"], weights))
     assert kinds(model) == ["conv1d", "gru"]
     assert model.signature.inputs[0].axes == ("batch", "feature", "time")
 
@@ -324,7 +331,7 @@ def test_embedding(dtype: int) -> None:
         node("Squeeze", ["Y", "one"], ["y"]),
     ]
     weights = {**gru_weights(), "E": random(11, INPUT), "one": np.array([1])}
-    model = converted(proto(nodes, {"x": ("t", "b")}, ["y"], weights, dtypes={"x": dtype}))
+    model = converted_and_checked(proto(nodes, {"x": ("t", "b")}, ["y"], weights, dtypes={"x": dtype}))
     assert model.inputs == (grurt.TokenInput("x", 11),)
 
 
@@ -353,7 +360,7 @@ def test_gru_cell_spelled_out() -> None:
         "bi": random(3 * HIDDEN),
         "sizes": np.array([HIDDEN] * 3),
     }
-    model = converted(proto(nodes, {"x": ("b", INPUT), "h": ("b", HIDDEN)}, ["y"], weights))
+    model = converted_and_checked(proto(nodes, {"x": ("b", INPUT), "h": ("b", HIDDEN)}, ["y"], weights))
     assert kinds(model) == ["gru"]
     assert model.signature.outputs[0].states == ("gru",)  # type: ignore[union-attr]
 
@@ -383,7 +390,7 @@ def test_weights_computed_by_the_graph_are_folded() -> None:
         node("MatMul", ["s", "Mt"], ["y"]),
     ]
     weights = {"v": random(4, HIDDEN), "g": random(4, 1)}
-    assert kinds(converted(after_gru(nodes, weights))) == ["gru", "linear"]
+    assert kinds(converted_and_checked(after_gru(nodes, weights))) == ["gru", "linear"]
 
 
 @pytest.mark.parametrize(
@@ -399,11 +406,11 @@ def test_weights_computed_by_the_graph_are_folded() -> None:
     ],
 )
 def test_axes_of_outputs(nodes: list[object], weights: dict[str, onnx_graphs.Array], axes: tuple[str, ...]) -> None:
-    model = converted(after_gru(nodes, weights))  # type: ignore[arg-type]
+    model = converted_and_checked(after_gru(nodes, weights))  # type: ignore[arg-type]
     assert model.signature.outputs[0].axes == axes
 
 
 def test_a_features_axis_of_size_one_may_be_squeezed_away() -> None:
     nodes = [node("MatMul", ["s", "M"], ["m"]), node("Squeeze", ["m", "two"], ["y"])]
-    model = converted(after_gru(nodes, {"M": random(HIDDEN, 1), "two": np.array([2])}))
+    model = converted_and_checked(after_gru(nodes, {"M": random(HIDDEN, 1), "two": np.array([2])}))
     assert model.signature.outputs[0].axes == ("time", "batch")

@@ -102,7 +102,9 @@ def test_other_recurrent_layers(op: str, message: str) -> None:
 def test_keras_exports_are_sent_back_to_the_keras_file(producer: str) -> None:
     linear = [node("MatMul", ["x", "M"], ["y"])]
     graph = proto(linear, {"x": (4, INPUT)}, ["y"], {"M": random(INPUT, 4)}, producer=producer)
-    with pytest.raises(UnsupportedError, match=f"written by {producer} and holds no GRU; convert the .keras"):
+    with pytest.raises(
+        UnsupportedError, match=f"the graph was written by {producer} and holds no GRU; convert the .keras"
+    ):
         convert(graph)
 
 
@@ -266,7 +268,7 @@ def test_a_state_that_other_layers_read() -> None:
 
 def test_an_input_that_nothing_reads() -> None:
     inputs = {"x": ("t", "b", INPUT), "unused": ("b",)}
-    with pytest.raises(UnsupportedError, match="input 'unused': no layer reads it"):
+    with pytest.raises(UnsupportedError, match="input 'unused': no layer reads it; export the model without it"):
         convert(proto([gru(["x", "W", "R", "B"])], inputs, ["Y"], gru_weights()))
 
 
@@ -278,7 +280,7 @@ def test_weights_that_nothing_reads() -> None:
 
 def test_an_output_that_is_constant() -> None:
     nodes = [gru(["x", "W", "R", "B"]), node("Identity", ["M"], ["m"])]
-    with pytest.raises(UnsupportedError, match="output 'm': it is a constant"):
+    with pytest.raises(UnsupportedError, match="output 'm': it is a constant, which does not depend on any input"):
         convert(proto(nodes, {"x": ("t", "b", INPUT)}, ["Y", "m"], {**gru_weights(), "M": random(4, 4)}))
 
 
@@ -306,11 +308,22 @@ def test_look_ahead() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "message"),
-    [(TensorProto.STRING, "the element type STRING is not supported"), (TensorProto.BOOL, "the type bool is not")],
+    [
+        (TensorProto.STRING, "the element type STRING is not supported"),
+        (TensorProto.BOOL, "^input 'x': the type bool is not supported$"),
+    ],
 )
 def test_types_of_inputs(dtype: int, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         convert(proto([gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), dtypes={"x": dtype}))
+
+
+def test_types_of_outputs() -> None:
+    graph = proto(
+        [gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), dtypes={"Y": TensorProto.BOOL}
+    )
+    with pytest.raises(UnsupportedError, match=r"^'Y': the type bool is not supported$"):
+        convert(graph)
 
 
 def test_an_input_of_unknown_shape() -> None:

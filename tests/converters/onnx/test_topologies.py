@@ -50,6 +50,7 @@ def check_everything(name: str, *, dynamo: bool, opset: int) -> None:
         check(model, network, resized(model, network))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torchscript_exporter(name: str) -> None:
     check_everything(name, dynamo=False, opset=18)
@@ -60,6 +61,7 @@ def test_operators_of_earlier_versions(name: str) -> None:
     check_everything(name, dynamo=False, opset=torch_variants.SMALLEST_OPSETS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK_DYNAMO)
 def test_dynamo_exporter(name: str) -> None:
     check_everything(name, dynamo=True, opset=20)
@@ -129,6 +131,7 @@ class Packed(torch.nn.Module):
         return self.fc(y), h
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [[5, 3, 2], [3, 5, 2]])
 def test_packed_sequences(lengths: list[int], bidirectional: bool) -> None:

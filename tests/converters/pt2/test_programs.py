@@ -55,6 +55,7 @@ def some_quick(names: Iterable[str]) -> list[Any]:
     return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_quick(NETWORKS))
 def test_networks_of_every_kind(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
@@ -66,6 +67,7 @@ def test_networks_of_every_kind(name: str, tmp_path: Path) -> None:
     check(model, network, resized(model, network, batch=3, time=7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_quick(TOPOLOGIES))
 def test_networks_of_several_grus(name: str, tmp_path: Path) -> None:
     network = TOPOLOGIES[name]
@@ -75,6 +77,7 @@ def test_networks_of_several_grus(name: str, tmp_path: Path) -> None:
     check(model, network, network.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_quick(REFUSED_TOPOLOGIES))
 def test_networks_that_no_stream_computes(name: str, tmp_path: Path) -> None:
     exported(REFUSED_TOPOLOGIES[name][0], tmp_path / "program.pt2")
@@ -82,6 +85,7 @@ def test_networks_that_no_stream_computes(name: str, tmp_path: Path) -> None:
         convert(tmp_path / "program.pt2", reference=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "convolution", "several_heads"])
 def test_strict_exports(name: str, tmp_path: Path) -> None:
     network = (NETWORKS | TOPOLOGIES)[name]
@@ -94,6 +98,7 @@ DECOMPOSED += ("layer_norms", "batch_norm", "convolution", "cells", "cells_stack
 DECOMPOSED += ("loop", "grouped", "context", "token_decoder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_quick(DECOMPOSED))
 def test_decomposed_programs(name: str, tmp_path: Path) -> None:
     """Whose GRUs are copies of a cell for each timestep, and become GRUs again, for sequences of any length."""
@@ -105,6 +110,7 @@ def test_decomposed_programs(name: str, tmp_path: Path) -> None:
         check(model, network, resized(model, network, batch=3, time=7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "two_outputs", "layer_norms", "learned_state"])
 def test_open_sizes(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
@@ -129,6 +135,7 @@ class Tied(nn.Module):
         return (self.out(y) + self.offset) * self.scale - torch.tensor([0.5] * 9)
 
 
+@pytest.mark.slow
 def test_tied_parameters_constants_and_buffers(tmp_path: Path) -> None:
     network = Network(Tied().eval(), (torch.randint(9, (2, 5)),), {})
     exported(network, tmp_path / "program.pt2")
@@ -149,6 +156,7 @@ MORE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MORE)
 def test_more_operators(name: str, tmp_path: Path) -> None:
     network = network_of(MORE[name], X, gru=nn.GRU(4, 8, batch_first=True))
@@ -156,6 +164,7 @@ def test_more_operators(name: str, tmp_path: Path) -> None:
     check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
+@pytest.mark.slow
 def test_weight_normalization_of_a_gru(tmp_path: Path) -> None:
     gru = nn.GRU(4, 8, batch_first=True)
     nn.utils.parametrizations.weight_norm(gru, "weight_hh_l0")
@@ -164,6 +173,7 @@ def test_weight_normalization_of_a_gru(tmp_path: Path) -> None:
     check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_other_dtypes(dtype: torch.dtype, tmp_path: Path) -> None:
     network = network_of(lambda net, x: net.fc(net.gru(x)[0]), X, gru=nn.GRU(4, 8), fc=nn.Linear(8, 3))
@@ -203,6 +213,7 @@ def old_layout(path: Path) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_the_old_layout(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

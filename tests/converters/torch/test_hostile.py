@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import struct
 import time
 import zipfile
@@ -14,6 +15,7 @@ import pytest
 from checkpoints import DATA, checkpoint, state_dict, tensor, zipped
 
 from grurt.converters import read_state_dict
+from grurt.converters.torch.checkpoint import legacy
 from grurt.errors import ConversionError, UnsupportedError
 
 FLOATS = np.arange(4, dtype=np.float32).tobytes()
@@ -45,7 +47,7 @@ def test_the_hand_made_checkpoint_is_sound(tmp_path: Path) -> None:
         (tensor(numel=5, size=(5,)), "tensor 'w': expected a storage of 20 bytes, got 16"),
         (tensor(numel=1 << 40), "expected a storage of 4398046511104 bytes, got 16"),
         (tensor(numel=-4), "a size, offset or stride out of range"),
-        (tensor(key="1"), "expected an entry 'archive/data/1', got none"),
+        (tensor(key="1"), "checkpoint: expected an entry 'archive/data/1', got none; the file is"),
         (tensor(key="../../../../etc/passwd"), "expected an entry 'archive/data/../../../../etc/passwd', got none"),
         (tensor(size=(1 << 40,), stride=(0,)), "expected tensors that fit into the file"),
         (tensor(size=(1 << 47, 0), stride=(0, 0)), "expected tensors that fit into the file"),
@@ -99,8 +101,33 @@ def test_encrypted_and_unknown_compression(tmp_path: Path) -> None:
 def test_modules_that_contain_themselves(tmp_path: Path) -> None:
     name = checkpoints.text("_modules")
     cyclic = b"\x80\x02cm\nNet\n)\x81q\x00}" + name + b"}" + checkpoints.text("a") + b"h\x00ssb."
-    with pytest.raises(ConversionError, match="expected at most 65536 modules"):
+    with pytest.raises(ConversionError, match="expected at most 65536 modules and tensors with names of 200 char"):
         read_state_dict(write(tmp_path, checkpoint(cyclic)))
+
+
+LEGACY = (pickle.dumps(legacy.MAGIC, 2), pickle.dumps(legacy.PROTOCOL, 2), pickle.dumps({}, 2), state_dict(w=tensor()))
+COUNTED = struct.pack("<Q", 4) + FLOATS
+"""A storage as files of the earlier format have it."""
+
+
+def test_the_hand_made_checkpoint_of_the_earlier_format_is_sound(tmp_path: Path) -> None:
+    found = read_state_dict(write(tmp_path, b"".join([*LEGACY, pickle.dumps(["0"], 2), COUNTED])))
+    np.testing.assert_array_equal(found["w"], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("keys", "storages", "message"),
+    [
+        ("0", COUNTED, "checkpoint: expected a list of storage keys; the file is damaged"),
+        (["1"], COUNTED, "checkpoint: expected keys of storages in use, got another; the file is damaged"),
+        ([], COUNTED, "checkpoint: expected a storage '0', got none; the file is incomplete"),
+        (["0"], COUNTED[:-1], "expected 4 elements in the storage '0', got another number or the end of the file; the"),
+        (["0"], bytes(24), "expected 4 elements in the storage '0', got another number or the end of the file; the"),
+    ],
+)
+def test_storages_of_the_earlier_format(keys: object, storages: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=message):
+        read_state_dict(write(tmp_path, b"".join([*LEGACY, pickle.dumps(keys, 2), storages])))
 
 
 def test_dictionaries_that_contain_themselves(tmp_path: Path) -> None:
@@ -109,11 +136,18 @@ def test_dictionaries_that_contain_themselves(tmp_path: Path) -> None:
         read_state_dict(write(tmp_path, checkpoint(cyclic)))
 
 
+STORAGE = (
+    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + checkpoints.text("0") + checkpoints.text("cpu") + b"K\x04tQ"
+)
+V3 = b"ctorch._utils\n_rebuild_tensor_v3\n(" + STORAGE + b"K\x00K\x04\x85K\x01\x85\x89NK\x06tR"
+
+
 @pytest.mark.parametrize(
     ("opcodes", "message"),
     [
         (b"ctorch._utils\n_rebuild_tensor_v2\n)R", "got damage"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x01))tR", "a tensor without a storage"),
+        (V3, r"got damage near byte .* \(TypeError: a tensor without a dtype\); save the file again"),
         (b"ctorch._tensor\n_rebuild_from_type_v2\n(K\x01K\x01)Nt" + b"R", "a tensor subclass that names no function"),
         (b"ctorch\nSize\n(K\x01tR", "sizes or strides"),
         (b"ccollections\nOrderedDict\n(K\x01tR", "an OrderedDict of something else than pairs"),
@@ -128,7 +162,10 @@ def test_wrong_arguments(opcodes: bytes, message: str, tmp_path: Path) -> None:
 
 def test_tensor_subclasses_of_unknown_functions_are_no_tensors(tmp_path: Path) -> None:
     opcodes = b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncos\nPath\n)NtR"
-    with pytest.raises(UnsupportedError, match=r"state dict entry 'w': expected a tensor, got 'os\.system'"):
+    with pytest.raises(
+        UnsupportedError,
+        match=r"state dict entry 'w': expected a tensor, got 'os\.system'; save a state dict of tensors only",
+    ):
         read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
 
 
@@ -144,6 +181,7 @@ def test_archive_without_an_object(tmp_path: Path) -> None:
         read_state_dict(write(tmp_path, zipped({"a": b""})))
 
 
+@pytest.mark.slow
 def test_archives_of_many_entries_are_read_in_time(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -326,7 +326,7 @@ def test_gate_blocks_change_places() -> None:
         ("fc, gru", "layer 'gru': expected an input of size 4, got 3; check which layers there are"),
         ("gru, head", "layer 'head': expected a module, got none of that name among gru, fc"),
         ("gru, head(linear)", "layer 'head': expected a module, got none among gru, fc"),
-        ("gru(epsilon=1), fc", "layer 'gru': epsilon is an option of layer_norm and batch_norm, not gru"),
+        ("gru(epsilon=1), fc", "layer 'gru': epsilon is an option of layer_norm and rms_norm and batch_norm, not gru"),
         ("gru, fc(groups=2)", "layer 'fc': groups is an option of conv1d, not linear"),
         ("gru(linear), fc", "module 'gru': expected a tensor 'weight', got only weight_ih_l0"),
         (
@@ -359,9 +359,9 @@ def test_descriptions_that_do_not_fit(layers: Any, message: str) -> None:
         (
             nn.Linear(3, 4, bias=False),
             DescriptionError,
-            r"weight \(4, 3\), may be linear or embedding; write m\(linear\)",
+            r"its only tensor, weight \(4, 3\), may be linear or embedding; write m\(linear\)",
         ),
-        (nn.PReLU(3), DescriptionError, r"weight \(3,\), may be layer_norm or prelu"),
+        (nn.PReLU(3), DescriptionError, r"weight \(3,\), may be layer_norm or rms_norm or prelu"),
         (
             nn.Conv2d(1, 1, 3),
             UnsupportedError,
@@ -379,7 +379,7 @@ def test_modules_that_are_refused(module: nn.Module, error: type[Exception], mes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight_ih_l0": torch.ones(11, 3)}, "expected 3 \\* 4 rows in weight_ih_l0, got"),
+        ({"weight_ih_l0": torch.ones(11, 3)}, "module .*: expected 3 \\* 4 rows in weight_ih_l0, got"),
         ({"bias_ih_l0": torch.ones(11)}, "expected 3 \\* 4 rows in bias_ih_l0, got"),
         ({"weight_hh_l0": torch.ones(10, 4)}, r"expected weight_hh of shape \(3 \* hidden, hidden\), got \(10, 4\)"),
         ({"weight_hh_l0": torch.ones(12)}, "expected the weight_ih and weight_hh of a GRU"),

@@ -207,6 +207,7 @@ def test_module_that_fails() -> None:
         convert_module(Branching(), torch.zeros(2, 3))
 
 
+@pytest.mark.slow
 def test_module_that_cannot_be_exported() -> None:
     class Custom(torch.autograd.Function):
         @staticmethod

@@ -41,6 +41,7 @@ def load(data: bytes) -> object:
     return read_pickle(data, ALLOWED)[0]
 
 
+@pytest.mark.slow
 @given(PLAIN, st.sampled_from([2, 3, 4, 5]))
 @settings(max_examples=200, deadline=None)
 def test_plain_objects_come_back_as_pickle_reads_them(value: object, protocol: int) -> None:
@@ -130,6 +131,10 @@ def test_calls_of_what_a_call_returned_are_not_made() -> None:
         (b"\x80\x02}(K\x01u.", "ValueError"),
         (b"\x80\x02K\x01Q.", "a persistent id where none is known"),
         (b"\x80\x02c" + b"a" * 2000 + b"\nb\n.", "got damage"),
+        (
+            b"\x80\x04X\xe8\x03\x00\x00" + b"a" * 1000 + b"\x8c\x01b\x93.",
+            "got damage near byte .*a global with a name longer than 1000 characters",
+        ),
         (b"\x80\x04K\x01K\x02\x93.", "a global that is not named by strings"),
     ],
 )
@@ -148,6 +153,7 @@ def test_a_memo_of_any_index_takes_no_memory() -> None:
     assert load(b"\x80\x02K\x07r\xff\xff\xff\xff0j\xff\xff\xff\xff.") == 7
 
 
+@pytest.mark.slow
 def test_operations_are_bounded() -> None:
     started = time.perf_counter()
     with pytest.raises(ConversionError, match=f"expected at most {MAX_OPERATIONS} operations"):
@@ -162,6 +168,7 @@ def test_copies_of_a_list_count() -> None:
         load(b"\x80\x04" + pairs + copies + b".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "opcodes", [b"]" * 200_000 + b"a" * 199_999, b"K\x01" + b"\x85" * 200_000], ids=["lists", "tuples"]
 )
@@ -186,6 +193,7 @@ def test_torch_files_need_no_torch(name: str) -> None:
     run([sys.executable, "-c", code, checkpoints.DATA / name], check=True)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60))
 @settings(max_examples=2000, deadline=None)
 def test_any_bytes_give_an_object_or_a_grurt_error(data: bytes) -> None:

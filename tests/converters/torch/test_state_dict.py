@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -114,7 +115,9 @@ def test_one_of_several_state_dicts_is_named(tmp_path: Path) -> None:
     path = save(tmp_path, {"model": WEIGHTS, "nested": {"ema": {"w": torch.ones(3)}}})
     assert list(read_state_dict(path, entry="nested.ema")) == ["w"]
     assert list(read_state_dict(path, entry="model")) == list(WEIGHTS)
-    with pytest.raises(ConversionError, match=r"expected one state dict, got 'model', 'nested\.ema'; name one of them"):
+    with pytest.raises(
+        ConversionError, match=r"expected one state dict, got 'model', 'nested\.ema'; name one of them as the entry"
+    ):
         read_state_dict(path)
     with pytest.raises(ConversionError, match="expected a state dict 'other', got 'model'"):
         read_state_dict(path, entry="other")
@@ -162,9 +165,24 @@ def test_weights_in_whole_and_in_parts_are_left_alone(tmp_path: Path) -> None:
     assert read_state_dict(path).keys() == {"w", "w_g", "w_v"}
 
 
+def test_damaged_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes((8).to_bytes(8, "little") + b'{"a": 1}')
+    with pytest.raises(ConversionError, match="safetensors: expected a sound file, got damage: "):
+        read_state_dict(tmp_path / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_more_tensors_than_any_network_has(tmp_path: Path) -> None:
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({f"t{index}": empty for index in range(65_537)}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ConversionError, match="checkpoint: expected at most 65536 tensors, got 65537"):
+        read_state_dict(tmp_path / "model.safetensors")
+
+
 def test_other_parametrizations_are_refused(tmp_path: Path) -> None:
     module = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(4, 4))
-    with pytest.raises(UnsupportedError, match="expected weight_norm as the only parametrization"):
+    with pytest.raises(UnsupportedError, match="as the only parametrization, got another; call torch"):
         read_state_dict(save(tmp_path, module.state_dict()))
 
 

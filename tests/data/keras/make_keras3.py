@@ -337,6 +337,20 @@ def masked_product() -> Any:
     return Model(x, [same, L.GRU(4)(L.Multiply()([L.Dense(1)(a), b])), L.Multiply()([a, L.Dense(FEATURES)(x)])])
 
 
+@network
+def rms_norms() -> Any:
+    return Sequential(
+        [
+            sequence(),
+            L.RMSNormalization(epsilon=1e-3),
+            L.GRU(4, return_sequences=True),
+            L.RMSNormalization(),
+            L.GRU(5),
+            L.RMSNormalization(axis=1),
+        ]
+    )
+
+
 STORED = ("k3_two_layers", "k3_residual")
 """Archives that stay as Keras wrote them."""
 

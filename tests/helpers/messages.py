@@ -1,0 +1,116 @@
+"""The messages of exceptions as they stand in grurt's source, and the passages that no two of them share."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import click
+from paths import ROOT
+
+from grurt import errors
+
+WINDOW = 20
+"""So many characters in a row that stand in no other message are a passage of a message's own."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message: its texts between the values that are filled in."""
+
+    parts: tuple[str, ...]
+    """Those that are always there, in order."""
+    variants: tuple[str, ...] = ()
+    """Those of which one is there."""
+    where: str = field(default="", compare=False)
+    """Where it is made, or the first such place if there are several."""
+
+    def windows(self) -> set[str]:
+        """Return all runs of `WINDOW` characters of its texts."""
+        return {window for text in (*self.parts, *self.variants) for window in windows(text)}
+
+    def is_whole_in(self, text: str) -> bool:
+        """Say whether a text has all parts, in order."""
+        end = 0
+        first = [re.sub(r"^[A-Z][\w.]*: ", "", text) for text in self.parts[:1]]  # without the name of a method
+        for part in (text.strip(" :;,") for text in (*first, *self.parts[1:])):
+            begin = text.find(part, end)
+            if begin < 0:
+                return False
+            end = begin + len(part)
+        return True
+
+
+def windows(text: str) -> set[str]:
+    """Return all runs of `WINDOW` characters of a text; none of a shorter one."""
+    return {text[start : start + WINDOW] for start in range(len(text) - WINDOW + 1)}
+
+
+def own_windows(found: list[Message]) -> dict[Message, set[str]]:
+    """Return the runs of `WINDOW` characters of each message that stand in no other."""
+    counts = Counter(window for message in found for window in message.windows())
+    return {message: {window for window in message.windows() if counts[window] == 1} for message in found}
+
+
+def messages() -> list[Message]:
+    """Return the messages of all calls that make an exception, by its class or by a function that returns one."""
+    paths = [path for folder in ("grurt", "converters") for path in sorted((ROOT / folder).rglob("*.py"))]
+    trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
+    makers = EXCEPTIONS | {name for tree in trees.values() for name in _functions_that_make_exceptions(tree)}
+    found: dict[Message, None] = {}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and name_of(node.func) in makers:
+                arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+                texts = [found for argument in arguments for found in _texts(argument) if found[0].strip()]
+                parts = tuple(text for text, always in texts if always)
+                variants = tuple(text for text, always in texts if not always)
+                if texts:
+                    found.setdefault(Message(parts, variants, f"{path}:{node.lineno}"))
+    return list(found)
+
+
+def _is_exception(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+EXCEPTIONS = frozenset(
+    name
+    for module in (errors, builtins, click.exceptions)
+    for name, value in vars(module).items()
+    if _is_exception(value) and value is not NotImplementedError  # which tells who adds to grurt what is left to do
+) | {"LineError"}
+"""The names of exceptions that a user can get: grurt's, Python's and click's."""
+
+
+def _functions_that_make_exceptions(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.returns is not None and name_of(node.returns) in EXCEPTIONS:
+            yield node.name
+
+
+def name_of(node: ast.expr) -> str:
+    """Return the last name of ``name`` or ``module.name``; empty for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _texts(node: ast.expr, *, always: bool = True) -> Iterator[tuple[str, bool]]:
+    """Yield the constant texts of a string expression, in order, and whether they are always part of it."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text, always
+        case ast.JoinedStr(values=values):
+            for value in values:
+                yield from _texts(value, always=always)
+        case ast.FormattedValue(value=value):
+            yield from _texts(value, always=always)
+        case ast.BinOp(left=left, right=right):
+            yield from _texts(left, always=always)
+            yield from _texts(right, always=always)
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from _texts(body, always=False)
+            yield from _texts(orelse, always=False)
