@@ -34,11 +34,28 @@ def exported(network: Network, *, dynamo: bool, opset: int, open_axes: Any = Non
 
 
 def check(model: grurt.Model, network: Network, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Compare with PyTorch, by position: exporters invent the names of outputs."""
-    with torch.no_grad():
-        answers = network.module(*inputs)
+    """Compare with PyTorch in float64, by position: exporters invent the names of outputs."""
     found = model.run({port.name: array.numpy() for port, array in zip(model.signature.inputs, inputs, strict=True)})
     assert isinstance(found, dict)
-    expected = answers if isinstance(answers, tuple) else (answers,)
-    for port, array in zip(model.signature.outputs, expected, strict=True):
-        np.testing.assert_allclose(found[port.name], array.numpy(), rtol=0, atol=TOLERANCE, strict=True)
+    with torch.no_grad():
+        given = tensors(network.module(*inputs))
+    exact = in_float64(network.module, inputs)
+    for port, like, array in zip(model.signature.outputs, given, exact, strict=True):
+        assert (found[port.name].dtype, found[port.name].shape) == (like.numpy().dtype, like.shape)
+        np.testing.assert_allclose(found[port.name], array.numpy(), rtol=0, atol=TOLERANCE)
+
+
+def in_float64(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Return what a module answers in float64: where a network amplifies rounding, float32 is no truth."""
+    dtype, default = next(module.parameters()).dtype, torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # of tensors that the module makes itself
+    try:
+        with torch.no_grad():
+            return tensors(module.double()(*(x.double() if x.is_floating_point() else x for x in inputs)))
+    finally:
+        module.to(dtype)
+        torch.set_default_dtype(default)
+
+
+def tensors(answers: Any) -> tuple[torch.Tensor, ...]:
+    return answers if isinstance(answers, tuple) else (answers,)
