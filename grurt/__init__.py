@@ -53,13 +53,12 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         ]
     )
 
-_ENGINE = {"Stream": "grurt.runtime.stream", "StreamPool": "grurt.runtime.pool", "Verification": "grurt.runtime.verify"}
+    _ENGINE = {"Stream": "stream", "StreamPool": "pool", "Verification": "verify"}
 
+    def __getattr__(name: str) -> object:
+        """Import what needs the engine, and so numba, when it is first asked for: converters do without."""
+        if name in _ENGINE:
+            from importlib import import_module
 
-def __getattr__(name: str) -> object:
-    """Import what needs the engine, and so numba, when it is first asked for: converters do without."""
-    if name in _ENGINE:
-        from importlib import import_module
-
-        return getattr(import_module(_ENGINE[name]), name)
-    raise AttributeError(f"module 'grurt' has no attribute {name!r}")
+            return getattr(import_module(f"grurt.runtime.{_ENGINE[name]}"), name)
+        raise AttributeError(f"module 'grurt' has no attribute {name!r}")

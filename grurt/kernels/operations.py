@@ -181,5 +181,5 @@ def _run_rowwise(c, op, x, out, n_rows):
         softmax(x, out, size, n_rows)
     elif kind == codes.FEATURE_MASK:
         feature_mask(load_f32(parameters, 0), x, load_i64(op, codes.OP_IN_SIZE), out, n_rows)
-    else:
+    elif kind == codes.LOG_SOFTMAX:
         log_softmax(x, out, size, n_rows)

@@ -29,7 +29,7 @@ class Costs:
 
     @property
     def memory(self) -> int:
-        """All that a stream needs beside the weights."""
+        """What a small file can make large: memory of a stream that the sizes of its weights do not bound."""
         return self.values + self.states + self.working_memory
 
 

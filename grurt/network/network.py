@@ -117,20 +117,37 @@ class Network:
             "source": source,
             "reference_run": reference_run,
         }
-        self._take(parts, checked={})
+        self._take(parts, checked=())
 
     def replaced(self, **changes: Unpack[Parts]) -> Self:
         """Return the same with other layers, weights and so on.
 
-        Arrays that are this network's own are shared: they are neither copied nor looked through again. A signature
-        and a reference run that do not fit the new layers, inputs or outputs have to be replaced with them; None is
-        the default signature, and no reference run.
+        Parameters
+        ----------
+        changes
+            Arguments of the constructor, to be used in place of what this network has. Arrays among the weights that
+            are this network's own are shared, under whatever name: they are neither copied nor looked through again,
+            unless a layer asks for another dtype. A signature and a reference run that do not fit the new layers,
+            inputs or outputs have to be replaced with them; None is the default signature, and no reference run.
 
         Raises
         ------
         ModelError
             As the constructor.
+        TypeError
+            If the constructor has no such argument.
+
+        Examples
+        --------
+        >>> import grurt
+        >>> from grurt.demo import load_model
+        >>> model = load_model()
+        >>> shown = model.replaced(outputs=[grurt.Output("state", "gru")], signature=None, reference_run=None)
+        >>> shown.values["gru"].size, shown.weights["gru.weight_hh"] is model.weights["gru.weight_hh"]
+        (32, True)
         """
+        if unknown := sorted(changes.keys() - Parts.__annotations__.keys()):
+            raise TypeError(f"replaced: expected some of {', '.join(Parts.__annotations__)}, got {', '.join(unknown)}")
         parts: Parts = {
             "layers": self.layers,
             "weights": self.weights,
@@ -141,11 +158,11 @@ class Network:
             "reference_run": self.reference_run,
         }
         new = object.__new__(type(self))
-        new._take(parts | changes, checked=self.weights)
+        new._take(parts | changes, checked=self.weights.values())
         return new
 
-    def _take(self, parts: Parts, checked: Mapping[str, Array]) -> None:
-        """Become a network of these parts; arrays that ``checked`` holds under the same name are taken as they are."""
+    def _take(self, parts: Parts, checked: Iterable[Array]) -> None:
+        """Become a network of these parts; arrays that are checked already are taken as they are."""
         layers = tuple(typed("layers", tuple(parts["layers"]), tuple[AnyLayer, ...]))
         inputs = tuple(typed("inputs", tuple(parts["inputs"]), tuple[AnyInput, ...])) or _default_inputs(layers)
         layers = connect(inputs, layers)
@@ -160,11 +177,13 @@ class Network:
         if (run := parts["reference_run"]) is not None:
             check_reference_run(run, signature, outputs, values, states)
         dtypes = weight_dtypes(layers)
-        arrays = {
-            name: checked[name] if checked.get(name) is array else _frozen(array, dtypes.get(name, "float32"))
-            for name, array in parts["weights"].items()
-        }
-        check_weights(layers, arrays, checked)
+        known = {id(array): array for array in checked}
+        arrays = {}
+        for name, given in parts["weights"].items():
+            dtype = dtypes.get(name, "float32")
+            own = known.get(id(given))
+            arrays[name] = own if own is not None and own.dtype == dtype else _frozen(given, dtype)
+        check_weights(layers, arrays, known)
         self.__dict__.update(
             inputs=inputs,
             layers=layers,
@@ -179,6 +198,9 @@ class Network:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} is immutable: {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a {type(self).__name__} is immutable: {name!r} cannot be deleted")
 
     def __repr__(self) -> str:
         kinds = ", ".join(layer.kind for layer in self.layers)
@@ -206,7 +228,8 @@ N = TypeVar("N", bound=Network)
 def once_per_network(function: Callable[[N], T]) -> Callable[[N], T]:
     """Have a function's results kept, one for each network, for as long as the network lives.
 
-    A result must not hold the network itself. Threads that ask for one at the same time get the same one.
+    A result must not hold the network itself. Threads that ask for one at the same time may all make it, and all get
+    the same one.
     """
     kept: dict[int, tuple[ref[Network], T]] = {}
 

@@ -11,7 +11,7 @@ import numpy as np
 from grurt.errors import ModelError
 from grurt.network.costs import costs
 from grurt.network.inputs import AnyInput, Output
-from grurt.network.layers import AnyLayer, Layer, MatrixLayer
+from grurt.network.layers import AnyLayer, Layer
 from grurt.network.stages import find_stages
 from grurt.network.text import check_name
 from grurt.network.value import Value
@@ -77,11 +77,11 @@ def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, str]:
 
 
 def check_weights(
-    layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray], checked: Mapping[str, np.ndarray]
+    layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray], checked: Mapping[int, np.ndarray]
 ) -> None:
     """Raise ModelError unless the weights are exactly those that the layers need, in shape, dtype and range.
 
-    The numbers in the arrays that ``checked`` holds under the same names are known to be in range.
+    The numbers in the arrays that ``checked`` holds, by their ids, are known to be in range.
     """
     expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
     dtypes = weight_dtypes(layers)
@@ -95,14 +95,15 @@ def check_weights(
             raise ModelError(f"weight {name}: expected {dtype}, got {weights[name].dtype}")
         if weights[name].shape != shape:
             raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
-        if checked.get(name) is weights[name]:
-            continue
-        if not np.isfinite(weights[name]).all():
+        if id(weights[name]) not in checked and not np.isfinite(weights[name]).all():
             raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond {dtype}")
-        if name.endswith(".variance") and (weights[name] < 0).any():
-            raise ModelError(f"weight {name}: a variance must not be negative")
-        if name.removesuffix("_scale") in dtypes and name not in dtypes and (weights[name] <= 0).any():
-            raise ModelError(f"weight {name}: a scale must be positive")
+    for layer in layers:
+        for parameter in layer.variances:
+            if (weights[f"{layer.name}.{parameter}"] < 0).any():
+                raise ModelError(f"weight {layer.name}.{parameter}: a variance must not be negative")
+        for parameter in layer.scales():
+            if (weights[f"{layer.name}.{parameter}"] <= 0).any():
+                raise ModelError(f"weight {layer.name}.{parameter}: a scale must be positive")
 
 
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
@@ -170,15 +171,14 @@ def _check_parameters(layer: Layer) -> None:
         number = getattr(layer, field.name)
         where = f"layer {layer.name!r}: {field.name}"
         if field.type is int:
-            _check_range(where, number, 0 if field.name in ("start", "token") else 1)
+            _check_range(where, number, 0 if field.name in layer.from_zero else 1)
         elif isinstance(number, float):
             _check_finite(where, number)
-            if field.name in ("epsilon", "clip") and np.float32(number) <= 0:
+            if field.name in layer.positive and np.float32(number) <= 0:
                 raise ModelError(f"{where} must be positive in float32, got {number}")
         elif isinstance(number, msgspec.Struct):
             _check_function(where, number)
-    if isinstance(layer, MatrixLayer):
-        layer.check_format()
+    layer.check_format()
 
 
 def _check_function(where: str, function: msgspec.Struct) -> None:

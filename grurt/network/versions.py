@@ -9,12 +9,11 @@ that there is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import get_args
 
-if TYPE_CHECKING:
-    from grurt.network.layers import AnyLayer
+from grurt.network.layers import AnyLayer
 
-FILE_VERSION = 2
+FILE_VERSION: int = max(layer.file_version for layer in get_args(AnyLayer))
 """The newest version of ``.grurt`` files: all up to it are read."""
 
 SNAPSHOT_VERSION = 1

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grurt.array_types import Array, Doubles
-from grurt.errors import InputShapeError
-from grurt.network.inputs import AnyInput
+from grurt.errors import InputShapeError, StreamingError
 from grurt.network.layers import AnyLayer
 from grurt.network.layers.base import MatrixLayer
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
+from grurt.reference.checks import checked_inputs, checked_states
 from grurt.reference.functions import function
 from grurt.reference.layers import LAYERS, RECURRENT
 
@@ -46,7 +46,8 @@ def run(
     model
         A model of any kind, also one that cannot stream.
     inputs
-        Features ``(n_steps, size)`` or tokens ``(n_steps,)`` by the model's input names.
+        Features ``(n_steps, size)`` or tokens ``(n_steps,)`` by the model's input names; inputs that a layer reads
+        together have one number of timesteps.
     states
         Replaces the initial state of the layers that it names: shapes as `grurt.Stream.state` has them.
 
@@ -57,7 +58,7 @@ def run(
 
     Raises
     ------
-    InputShapeError
+    InputShapeError, InputTypeError, InputValueError
         If an input or state does not fit.
     """
     return _evaluate(model, inputs, states or {}, {"last_step": lambda xs: xs[-1], "first_step": lambda xs: xs[0]})
@@ -69,7 +70,14 @@ def step_outputs(
     """Run one sequence, and return the outputs ``(n_steps, size)`` as a stream gives them.
 
     Behind LastStep that is the latest timestep, the answer so far. Arguments and errors are those of `run`.
+
+    Raises
+    ------
+    StreamingError
+        If the model cannot stream.
     """
+    if model.unstreamable_reason is not None:
+        raise StreamingError(f"reference: the model cannot stream: {model.unstreamable_reason}; use reference.run")
     return _evaluate(model, inputs, states or {}, {"last_step": lambda xs: xs})[0]
 
 
@@ -79,7 +87,8 @@ def _evaluate(
     states: Mapping[str, ArrayLike],
     pick: Mapping[str, Callable[[Doubles], Doubles]],
 ) -> tuple[dict[str, Doubles], States]:
-    values: dict[str, Array] = {port.name: _input(port, inputs) for port in model.inputs}
+    values = checked_inputs(model, inputs)
+    given = checked_states(model, states)
     final: States = {}
     for layer in model.layers:
         sources = _side_by_side(model, layer, [values[name] for name in layer.inputs])
@@ -93,26 +102,9 @@ def _evaluate(
             values[layer.name] = LAYERS[type(layer)](layer, weights, *sources)
         else:
             initial = sources.pop() if layer.handed_state else weights.get("initial_state", np.zeros(shape))
-            start = _state(layer, states.get(layer.name, np.broadcast_to(initial, shape)), shape)
+            start = given.get(layer.name, np.broadcast_to(initial, shape))
             values[layer.name], final[layer.name] = RECURRENT[type(layer)](layer, weights, *sources, start)
-    return {output.name: values[output.value] for output in model.outputs}, final
-
-
-def _input(port: AnyInput, inputs: Mapping[str, ArrayLike]) -> Array:
-    if port.name not in inputs:
-        raise InputShapeError(f"reference: expected an input {port.name!r}, got {list(inputs)}")
-    array = np.asarray(inputs[port.name], np.int64 if port.tokens else np.float64)
-    if array.shape[1:] != port.frame_shape or array.ndim == 0:
-        expected = ", ".join(map(str, ("n_steps", *port.frame_shape)))
-        raise InputShapeError(f"reference: input {port.name!r}: expected shape ({expected}), got {array.shape}")
-    return array
-
-
-def _state(layer: AnyLayer, state: ArrayLike, shape: tuple[int, ...]) -> Doubles:
-    array = np.asarray(state, np.float64)
-    if array.shape != shape:
-        raise InputShapeError(f"reference: state {layer.name!r}: expected shape {shape}, got {array.shape}")
-    return array
+    return {output.name: np.array(values[output.value]) for output in model.outputs}, final
 
 
 def _weights(model: Network, layer: AnyLayer) -> dict[str, Doubles]:
@@ -133,7 +125,12 @@ def _side_by_side(model: Network, layer: AnyLayer, sources: list[Array]) -> list
     """Repeat the vectors of other sequences at every timestep of the layer's own; but not a GRU's initial state."""
     if not model.values[layer.name].per_step:
         return sources
-    n_steps = len(sources[[model.values[name].per_step for name in layer.inputs].index(True)])
+    lengths = {len(x) for name, x in zip(layer.inputs, sources, strict=True) if model.values[name].per_step}
+    if len(lengths) > 1:
+        raise InputShapeError(
+            f"reference: layer {layer.name!r}: expected inputs of one number of timesteps, got {sorted(lengths)}"
+        )
+    (n_steps,) = lengths
     return [
         source
         if model.values[name].per_step or name == layer.handed_state

@@ -22,12 +22,12 @@ import numpy as np
 
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
+from grurt.network.versions import SNAPSHOT_VERSION
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
 
 _MAGIC = b"GRURTSN\0"
-_VERSION = 1
 _HEADER = struct.Struct("<8sH6s16sQ")
 _RESERVED = bytes(6)
 _CHECKSUM_SIZE = 16
@@ -37,7 +37,7 @@ States: TypeAlias = "Mapping[str, Floats]"
 
 def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
     """Return a snapshot of some states, in the order of the mapping."""
-    header = _HEADER.pack(_MAGIC, _VERSION, _RESERVED, fingerprint, steps_done)
+    header = _HEADER.pack(_MAGIC, SNAPSHOT_VERSION, _RESERVED, fingerprint, steps_done)
     content = header + b"".join(state.astype("<f4").tobytes() for state in states.values())
     return content + _checksum(content)
 
@@ -57,9 +57,11 @@ def unpack(
     magic, version, reserved, owner, steps_done = _HEADER.unpack_from(content)
     if magic != _MAGIC:
         raise SnapshotError("restore: expected the bytes that Stream.snapshot returns, got something else")
-    if version > _VERSION:
-        raise SnapshotError(f"restore: the snapshot has format version {version}, newer than {_VERSION}: upgrade grurt")
-    if version != _VERSION or reserved != _RESERVED or checksum != _checksum(content):
+    if version > SNAPSHOT_VERSION:
+        raise SnapshotError(
+            f"restore: the snapshot has format version {version}, newer than {SNAPSHOT_VERSION}: upgrade grurt"
+        )
+    if version != SNAPSHOT_VERSION or reserved != _RESERVED or checksum != _checksum(content):
         raise SnapshotError("restore: the snapshot is damaged: its checksum does not fit")
     if owner != fingerprint:
         raise SnapshotError(

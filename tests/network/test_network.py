@@ -56,6 +56,35 @@ def test_what_has_not_changed_is_not_looked_through_again(network: Network, monk
     assert changed.weights["head.weight"] is not head
 
 
+def test_an_array_is_shared_under_another_name_too(network: Network) -> None:
+    renamed = {name.replace("head.", "out."): array for name, array in network.weights.items()}
+    layers = [*network.layers[:1], grurt.Linear(name="out", input_size=5, output_size=2)]
+    changed = network.replaced(layers=layers, weights=renamed, outputs=(), signature=None)
+    assert changed.weights["out.weight"] is network.weights["head.weight"]
+
+
+def test_an_array_that_a_layer_wants_in_another_dtype_is_converted(network: Network) -> None:
+    head = grurt.Linear(name="head", input_size=5, output_size=2, weight_format="float16")
+    changed = network.replaced(layers=[*network.layers[:1], head])
+    expected = Network(layers=[*network.layers[:1], head], weights=network.weights)
+    assert changed.weights["head.weight"].dtype == np.float16
+    assert changed.fingerprint == expected.fingerprint
+
+
+def test_a_shared_array_is_not_taken_for_what_it_may_not_be(network: Network) -> None:
+    norm = grurt.BatchNorm(name="norm", size=2)
+    negative = network.replaced(weights={**network.weights, "head.bias": -np.ones(2)}).weights["head.bias"]
+    other = network.replaced(weights={**network.weights, "head.bias": negative})
+    norms = {f"norm.{name}": other.weights["head.bias"] for name in ("mean", "variance", "weight", "bias")}
+    with pytest.raises(grurt.ModelError, match=r"weight norm\.variance: a variance must not be negative"):
+        other.replaced(layers=[*other.layers, norm], weights={**other.weights, **norms}, outputs=(), signature=None)
+
+
+def test_there_is_nothing_else_to_replace(network: Network) -> None:
+    with pytest.raises(TypeError, match=r"^replaced: expected some of layers, weights, .*, got laers, name$"):
+        network.replaced(name="x", laers=[])  # type: ignore[call-arg]
+
+
 def test_what_has_changed_is_checked(network: Network) -> None:
     with pytest.raises(grurt.ModelError, match=r"weight head\.weight: expected finite numbers, got NaN"):
         network.replaced(weights={**network.weights, "head.weight": np.full((2, 5), np.nan)})
@@ -67,6 +96,8 @@ def test_what_has_changed_is_checked(network: Network) -> None:
 def test_a_network_never_changes(network: Network) -> None:
     with pytest.raises(AttributeError, match="a Network is immutable: 'layers' cannot be set"):
         network.layers = ()
+    with pytest.raises(AttributeError, match="a Network is immutable: 'layers' cannot be deleted"):
+        del network.layers
     with pytest.raises(ValueError, match="read-only"):
         network.weights["head.weight"][0] = 1
 

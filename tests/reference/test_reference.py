@@ -50,20 +50,6 @@ ONNX_FUNCTIONS: dict[functions.ElementwiseFunction, tuple[str, list[float], list
 }
 
 
-@pytest.mark.parametrize(
-    ("inputs", "states", "message"),
-    [
-        ({"y": np.zeros((4, 3))}, {}, r"reference: expected an input 'x', got \['y'\]"),
-        ({"x": np.zeros((4, 2))}, {}, r"reference: input 'x': expected shape \(n_steps, 3\), got \(4, 2\)"),
-        ({"x": np.zeros((4, 3))}, {"gru0": np.zeros(6)}, r"reference: state 'gru0': expected shape \(5,\), got \(6,\)"),
-    ],
-)
-def test_what_does_not_fit(inputs: dict[str, Array], states: dict[str, Array], message: str) -> None:
-    model = models.gru_model(3, 5, np.random.default_rng(0))
-    with pytest.raises(grurt.InputShapeError, match=message):
-        reference.run(model, inputs, states)
-
-
 def torch_answer(module: torch.nn.Module, model: grurt.Model, layer: str, xs: Array) -> Array:
     """Give the module the layer's weights, and return what it answers in float64."""
     names = {"mean": "running_mean", "variance": "running_var"}
@@ -278,3 +264,67 @@ def test_step_outputs_are_the_answers_so_far() -> None:
     so_far = reference.step_outputs(model, {"x": xs})["y"]
     for t in range(6):
         np.testing.assert_allclose(so_far[t], answer(model, xs[: t + 1]), rtol=0, atol=1e-12)
+
+
+def small_model() -> grurt.Model:
+    layers = [
+        grurt.Embedding(name="embedding", inputs=("tokens",), vocabulary_size=4, size=3),
+        grurt.Add(name="sum", inputs=("x", "embedding")),
+        grurt.GRU(name="gru", input_size=3, hidden_size=2),
+        grurt.Slice(name="slice", inputs=("x",), start=0, stop=3),
+    ]
+    inputs = [grurt.Input("x", 3), grurt.TokenInput("tokens", 4)]
+    outputs = [grurt.Output("y", "gru"), grurt.Output("same", "slice")]
+    return models.layer_model(*layers, rng=np.random.default_rng(71), inputs=inputs, outputs=outputs)
+
+
+X, TOKENS = np.ones((2, 3)), np.array([0, 3])
+SHAPE = grurt.InputShapeError
+
+
+@pytest.mark.parametrize(
+    ("inputs", "states", "error", "message"),
+    [
+        ({"x": X}, {}, SHAPE, r"^reference: expected the inputs \['x', 'tokens'\], got \['x'\]"),
+        ({"x": X, "tokens": TOKENS, "y": X}, {}, SHAPE, r"got \['x', 'tokens', 'y'\]"),
+        ({"x": X[0], "tokens": TOKENS}, {}, SHAPE, r"shape \(n_steps, 3\) with one timestep at least"),
+        ({"x": X, "tokens": [0, -1]}, {}, grurt.InputValueError, r"expected token ids in \[0, 4\), got -1 to 0"),
+        ({"x": X, "tokens": [0, 4]}, {}, grurt.InputValueError, r"expected token ids in \[0, 4\), got 0 to 4"),
+        ({"x": X, "tokens": [0.0, 0.7]}, {}, grurt.InputTypeError, "expected token ids as integers, got float64"),
+        ({"x": X, "tokens": [0]}, {}, SHAPE, r"'sum': expected inputs of one number of timesteps, got"),
+        (
+            {"x": X, "tokens": TOKENS},
+            {"h": [0]},
+            grurt.InputShapeError,
+            r"^reference: expected states of \['gru'\], got 'h'",
+        ),
+        (
+            {"x": X, "tokens": TOKENS},
+            {"gru": [0]},
+            grurt.InputShapeError,
+            r"reference: state 'gru': expected shape \(2,\), got",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    inputs: dict[str, Any], states: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        reference.run(small_model(), inputs, states)
+
+
+def test_outputs_are_the_callers_own() -> None:
+    x = X.copy()
+    outputs, _ = reference.run(small_model(), {"x": x, "tokens": TOKENS})
+    outputs["same"][:] = 7
+    np.testing.assert_array_equal(x, X)
+
+
+def test_what_cannot_stream_has_no_answers_step_by_step() -> None:
+    model = models.layer_model(
+        grurt.FirstStep(name="first"), inputs=[grurt.Input("x", 3)], rng=np.random.default_rng(72)
+    )
+    with pytest.raises(
+        grurt.StreamingError, match=r"^reference: the model cannot stream: layer 'first' .*; use reference\.run$"
+    ):
+        reference.step_outputs(model, {"x": X})

@@ -32,19 +32,9 @@ Keras ``GRU``       z, r, n             columns of ``(k, 3 * hidden)``  z, r, n
 z is the update gate, r the reset gate, n the candidate state (ONNX and Keras call it h).
 """
 
+from types import ModuleType
 from typing import TYPE_CHECKING, Union
 
-from grurt.network.layers import (
-    activations,
-    arithmetic,
-    convolution,
-    dense,
-    grids,
-    masks,
-    normalization,
-    recurrent,
-    selection,
-)
 from grurt.network.layers.activations import *
 from grurt.network.layers.arithmetic import *
 from grurt.network.layers.base import Layer as Layer
@@ -60,16 +50,7 @@ from grurt.network.layers.selection import *
 if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
     AnyLayer = Layer
 else:
-    _FILES = (
-        activations,
-        arithmetic,
-        convolution,
-        dense,
-        grids,
-        masks,
-        normalization,
-        recurrent,
-        selection,
-    )
-    __all__ = [name for file in _FILES for name in file.__all__]
+    # The files that are imported above are attributes of this package.
+    _FILES = [value for value in vars().values() if isinstance(value, ModuleType)]
+    __all__ = sorted(name for file in _FILES for name in getattr(file, "__all__", ()))
     AnyLayer = Union[tuple(globals()[name] for name in __all__)]  # noqa: UP007 - of a number that is not known here

@@ -39,6 +39,8 @@ class Concat(Layer, frozen=True, kw_only=True):
 class Slice(Layer, frozen=True, kw_only=True):
     """Features ``start`` to ``stop - 1`` of a value (ONNX ``Slice``, ``Split``; PyTorch ``narrow``, ``chunk``)."""
 
+    from_zero: ClassVar[tuple[str, ...]] = ("start",)
+
     start: int
     stop: int
 

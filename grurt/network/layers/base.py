@@ -52,6 +52,12 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether it writes the numbers that it reads, in another number of positions."""
     silent_past_end: ClassVar[bool] = False
     """Whether the sources of models with padded sequences give zeros behind their ends, whatever the layer reads."""
+    from_zero: ClassVar[tuple[str, ...]] = ()
+    """Fields of whole numbers that may be 0; others are 1 at least."""
+    positive: ClassVar[tuple[str, ...]] = ()
+    """Fields that have to be above 0 in float32."""
+    variances: ClassVar[tuple[str, ...]] = ()
+    """Weights that must not be negative."""
     file_version: ClassVar[int] = 1
     """The first version of the ``.grurt`` file that has it."""
 
@@ -104,6 +110,13 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         """Features of the value that the layer writes, from those that it reads; ModelError if they do not fit."""
         return input_sizes[0]
+
+    def scales(self) -> tuple[str, ...]:
+        """Weights that have to be positive: the factors of integers."""
+        return ()
+
+    def check_format(self) -> None:
+        """Raise ModelError if there are no kernels for these weights in their format."""
 
     def first_input(self, name: str) -> AnyInput | None:
         """Return the input of a model whose first layer it is; None if the layer does not say its size."""
@@ -179,7 +192,6 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
         return weight_format if weight_format in self.weight_formats else "int8"
 
     def check_format(self) -> None:
-        """Raise ModelError if there are no kernels for these weights in their format."""
         if self.weight_format not in self.weight_formats:
             raise ModelError(
                 f"layer {self.name!r}: expected int8 or another format, got {self.weight_format}, "
@@ -202,10 +214,12 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
             return {}
         return dict.fromkeys(self.matrices, "uint8" if self.weight_format == "int4" else self.weight_format)
 
+    def scales(self) -> tuple[str, ...]:
+        return tuple(f"{name}_scale" for name in self.matrices) if self.weight_format in ("int8", "int4") else ()
+
     def _in_format(self, shapes: dict[str, Shape]) -> dict[str, Shape]:
         """Return the shapes of float32 weights as they are in the layer's format, the scales among them."""
-        if self.weight_format in ("int8", "int4"):
-            shapes |= {f"{name}_scale": shapes[name][:1] for name in self.matrices}
+        shapes |= {scale: shapes[name][:1] for name, scale in zip(self.matrices, self.scales(), strict=False)}
         if self.weight_format == "int4":
             shapes |= {name: packed_shape(shapes[name]) for name in self.matrices}
         return shapes

@@ -24,6 +24,7 @@ class TokenMask(Layer, frozen=True, kw_only=True):
     """
 
     reads_tokens: ClassVar[bool] = True
+    from_zero: ClassVar[tuple[str, ...]] = ("token",)
 
     token: int = 0
 

@@ -14,6 +14,8 @@ class LayerNorm(SizedLayer, frozen=True, kw_only=True):
     The variance is the biased one, as in PyTorch, ONNX and Keras. ``weight (size,)`` and ``bias (size,)`` are optional.
     """
 
+    positive: ClassVar[tuple[str, ...]] = ("epsilon",)
+
     epsilon: float = 1e-5
     weight: bool = True
     bias: bool = True
@@ -28,6 +30,9 @@ class BatchNorm(SizedLayer, frozen=True, kw_only=True):
     ``mean``, ``variance``, ``weight`` and ``bias`` are all ``(size,)``; the variance is not negative.
     """
 
+    positive: ClassVar[tuple[str, ...]] = ("epsilon",)
+    variances: ClassVar[tuple[str, ...]] = ("variance",)
+
     epsilon: float = 1e-5
 
     def weight_shapes(self) -> Mapping[str, Shape]:
@@ -41,6 +46,7 @@ class RMSNorm(SizedLayer, frozen=True, kw_only=True, tag="rms_norm"):
     """
 
     file_version: ClassVar[int] = 2
+    positive: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     epsilon: float = 1e-5
     weight: bool = True

@@ -50,6 +50,7 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
     matrices: ClassVar[tuple[str, ...]] = ("weight_ih", "weight_hh")
     weight_formats: ClassVar[tuple[WeightFormat, ...]] = ("float32", "float16", "int8", "int4")
     input_bias: ClassVar[str] = "bias_ih"
+    positive: ClassVar[tuple[str, ...]] = ("clip",)
     needs_sequence: ClassVar[bool] = True
     silent_past_end: ClassVar[bool] = True
 

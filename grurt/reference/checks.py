@@ -1,0 +1,54 @@
+"""What a caller gives, checked and in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.network.inputs import AnyInput
+from grurt.network.network import Network
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from grurt.array_types import Array, Doubles
+
+
+def checked_inputs(network: Network, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    """Return the inputs by name: features float64 ``(n_steps, size)``, tokens int64 ``(n_steps,)``."""
+    names = [port.name for port in network.inputs]
+    if sorted(inputs) != sorted(names):
+        raise InputShapeError(f"reference: expected the inputs {names}, got {list(inputs)}")
+    return {port.name: _input(port, inputs[port.name]) for port in network.inputs}
+
+
+def checked_states(network: Network, states: Mapping[str, ArrayLike]) -> dict[str, Doubles]:
+    """Return the states by layer name, float64."""
+    checked = {}
+    for name, state in states.items():
+        if name not in network.state_shapes:
+            raise InputShapeError(f"reference: expected states of {list(network.state_shapes)}, got {name!r}")
+        checked[name] = np.asarray(state, np.float64)
+        if checked[name].shape != network.state_shapes[name]:
+            raise InputShapeError(
+                f"reference: state {name!r}: expected shape {network.state_shapes[name]}, got {checked[name].shape}"
+            )
+    return checked
+
+
+def _input(port: AnyInput, values: ArrayLike) -> Array:
+    where = f"reference: input {port.name!r}"
+    array = np.asarray(values)
+    if array.ndim == 0 or len(array) == 0 or array.shape[1:] != port.frame_shape:
+        expected = ", ".join(map(str, ("n_steps", *port.frame_shape)))
+        raise InputShapeError(f"{where}: expected shape ({expected}) with one timestep at least, got {array.shape}")
+    if not port.tokens:
+        return array.astype(np.float64)
+    if array.dtype.kind not in "iu":
+        raise InputTypeError(f"{where}: expected token ids as integers, got {array.dtype}")
+    if array.min() < 0 or array.max() >= port.size:
+        raise InputValueError(f"{where}: expected token ids in [0, {port.size}), got {array.min()} to {array.max()}")
+    return array.astype(np.int64)
