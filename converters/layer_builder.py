@@ -103,7 +103,7 @@ class LayerBuilder:
             result = self.function(result, function, name(function.name))
         return self.add(Mul(name=name("mul"), inputs=(value, result))) if composite.gated else result
 
-    def step(self, value: str, *, last: bool) -> str:
+    def timestep_of(self, value: str, *, last: bool) -> str:
         """Return the value's last or first timestep, made once."""
         kind, suffix = (LastStep, "last") if last else (FirstStep, "first")
         return self.once((kind, value), lambda: self.add(kind(name=self.unique(f"{value}.{suffix}"), inputs=(value,))))

@@ -39,8 +39,8 @@ class ActivityNet(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         """Return the log of the probabilities, up to a constant: what the loss wants."""
-        normalised = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        hidden, _ = self.gru(normalised)
+        normalized = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        hidden, _ = self.gru(normalized)
         return self.fc(hidden)
 
     def forward(self, x: Tensor) -> Tensor:

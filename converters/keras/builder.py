@@ -104,7 +104,7 @@ class Builder(LayerBuilder):
 
     def timestep(self, tensor: Tensor, *, last: bool = True) -> Tensor:
         """Return the last or first timestep of a sequence, in Keras's order of the timesteps; made once."""
-        return Tensor(self.step(tensor.value, last=last != tensor.backwards), tensor.size, Kind.SINGLE)
+        return Tensor(self.timestep_of(tensor.value, last=last != tensor.backwards), tensor.size, Kind.SINGLE)
 
     def value(self, layer: Layer, tensor: Tensor, *kinds: Kind) -> Tensor:
         """Return the tensor, if it is of one of these kinds; the final state of a GRU becomes a value of its own."""

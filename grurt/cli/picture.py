@@ -39,7 +39,7 @@ _ASCII = str.maketrans("─│╭╮╰╯├┤┬┴┼○●▼→…", "-|++
 
 
 @dataclass(frozen=True)
-class _Step:
+class _Node:
     """One line of the picture: what reads some values and writes another one."""
 
     symbol: str
@@ -61,28 +61,28 @@ def draw(summary: Summary, *, width: int | None = None, ascii_only: bool = False
     ascii_only
         Whether to draw with ASCII characters only.
     """
-    steps = list(_steps(summary))
-    rows = list(_rows(steps))
+    nodes = list(_nodes(summary))
+    rows = list(_rows(nodes))
     lanes = max(len(lane) for lane, _ in rows)
-    names = max(len(step.name) for step in steps)
+    names = max(len(node.name) for node in nodes)
     lines = [
-        lane if step is None else f"{lane:{lanes}}  {step.name:{names}}  {step.text}".rstrip() for lane, step in rows
+        lane if node is None else f"{lane:{lanes}}  {node.name:{names}}  {node.text}".rstrip() for lane, node in rows
     ]
     if width is not None:
         lines = [line if len(line) <= width else line[: max(width - 1, 0)] + "…" for line in lines]
     return [line.translate(_ASCII) for line in lines] if ascii_only else lines
 
 
-def _steps(summary: Summary) -> Iterator[_Step]:
+def _nodes(summary: Summary) -> Iterator[_Node]:
     for port in summary.inputs:
-        yield _Step("○", port.name, f"a token of {port.size}" if port.tokens else _numbers(port.size), (), port.name)
+        yield _Node("○", port.name, f"a token of {port.size}" if port.tokens else _numbers(port.size), (), port.name)
     sizes = {port.name: port.size for port in summary.inputs}
     for layer in summary.layers:
-        yield _Step("●", layer.name, _describe(layer, sizes, summary.streams), layer.inputs, layer.name)
+        yield _Node("●", layer.name, _describe(layer, sizes, summary.streams), layer.inputs, layer.name)
         sizes[layer.name] = layer.output_size
     for output in summary.outputs:
         when = "after every timestep" if output.per_step else "once a sequence"
-        yield _Step("▼", output.name, f"{_numbers(output.size)} {when}", (output.value,), None)
+        yield _Node("▼", output.name, f"{_numbers(output.size)} {when}", (output.value,), None)
 
 
 def _describe(layer: LayerSummary, sizes: dict[str, int], streams: bool) -> str:
@@ -103,12 +103,12 @@ def _numbers(count: int) -> str:
     return "1 number" if count == 1 else f"{count:,} numbers"
 
 
-def _rows(steps: Sequence[_Step]) -> Iterator[tuple[str, _Step | None]]:
+def _rows(nodes: Sequence[_Node]) -> Iterator[tuple[str, _Node | None]]:
     """Yield the lanes of each line; beside those of layers also lines where lanes part or meet."""
-    last_read = {name: index for index, step in enumerate(steps) for name in step.reads}
+    last_read = {name: index for index, node in enumerate(nodes) for name in node.reads}
     lanes: list[str | None] = []
-    for index, step in enumerate(steps):
-        sources = list(dict.fromkeys(lanes.index(name) for name in step.reads))
+    for index, node in enumerate(nodes):
+        sources = list(dict.fromkeys(lanes.index(name) for name in node.reads))
         closing = [lane for lane in sources if last_read[str(lanes[lane])] == index]
         target = closing[0] if closing else _free_lane(lanes)
         before = list(lanes)
@@ -116,11 +116,11 @@ def _rows(steps: Sequence[_Step]) -> Iterator[tuple[str, _Step | None]]:
             lanes[lane] = None
         if sources not in ([], [target]):
             yield _connections(before, lanes, sources, target), None
-        alive = step.writes is not None and step.writes in last_read
+        alive = node.writes is not None and node.writes in last_read
         if target == len(lanes):
             lanes.append(None)
-        lanes[target] = step.writes if alive else None
-        yield _lane_text(lanes, target, step.symbol), step
+        lanes[target] = node.writes if alive else None
+        yield _lane_text(lanes, target, node.symbol), node
         while lanes and lanes[-1] is None:
             lanes.pop()
 

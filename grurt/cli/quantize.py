@@ -236,7 +236,9 @@ def _as_text(result: Result, written: Path | None) -> str:
 
 def _formats(result: Result) -> str:
     """Return the format that was asked for; where all that could have it is kept, what there is in its place."""
-    used = {layer.weight_format for layer in result.quantized.layers if hasattr(layer, "weight_format")}
+    from grurt.quantization.observe import matrix_layers
+
+    used = {layer.weight_format for layer in matrix_layers(result.quantized)}
     if result.weight_format in used:
         return result.weight_format
     return f"nothing of it is in {result.weight_format}, all in {' and '.join(sorted(used))}"

@@ -59,7 +59,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         versions = (sys.version_info[:3], sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
-        # The kernels hold the size of an object's header as a constant; the optimisation level is the environment's.
+        # The kernels hold the size of an object's header as a constant; the optimization level is the environment's.
         build = (
             sys.abiflags if hasattr(sys, "abiflags") else "",
             object.__basicsize__,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from grurt.kernels import codes
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
-from grurt.kernels.gru_memory import GATES, GATES_BYTES, hidden_features, recurrent_panels
+from grurt.kernels.gru_memory import GATES_BYTES, hidden_features, recurrent_panels
 from grurt.kernels.options import kernel
 from grurt.kernels.panels import Panels, panels_from, weights_bytes
 from grurt.kernels.products import row_times_panel, row_times_two_panels, row_times_two_vectors, row_times_vector
@@ -120,19 +120,19 @@ def timestep_reset_before(op, weights, work, h, h_next):
     n needs r of every unit before its own sums begin.
     """
     vectors = load_i64(op, codes.OP_OUT_STRIDE) // VECTOR_BYTES
-    weights_format, hidden_size = load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE)
+    weight_format, hidden_size = load_i64(op, codes.OP_FORMAT), load_i64(op, codes.OP_OUT_SIZE)
     reset_h = work + (GATES_BYTES + VECTOR_BYTES) * vectors
     features = hidden_features(op, h, work)
-    stride = weights_bytes(weights_format, hidden_size, 2)
-    gates = Panels(weights_format, weights.recurrent, stride, hidden_size)
+    stride = weights_bytes(weight_format, hidden_size, 2)
+    gates = Panels(weight_format, weights.recurrent, stride, hidden_size)
     for unit in range(vectors):
         z, r, _ = gates_at(work + GATES_BYTES * unit)
         z, r = row_times_two_vectors(panels_from(gates, unit), Rows(features, 0), (z, r))
-        store(work, GATES * LANES * unit, _gate(op, weights.parameters, z))
+        store(work + GATES_BYTES * unit, 0, _gate(op, weights.parameters, z))
         store(reset_h, LANES * unit, _gate(op, weights.parameters, r) * load(h, LANES * unit))
     features = hidden_features(op, reset_h, work)
     behind_gates = weights.recurrent + stride * vectors
-    candidates = Panels(weights_format, behind_gates, weights_bytes(weights_format, hidden_size, 1), hidden_size)
+    candidates = Panels(weight_format, behind_gates, weights_bytes(weight_format, hidden_size, 1), hidden_size)
     for unit in range(vectors):
         z, _, n = gates_at(work + GATES_BYTES * unit)
         (n,) = row_times_vector(panels_from(candidates, unit), Rows(features, 0), (n,))

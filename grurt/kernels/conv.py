@@ -44,16 +44,16 @@ def _convolve_group(op, weights, states, memory, group, n_rows):
     The features that an output depends on are gathered, tap by tap, into a row of working memory, behind which are the
     outputs of a group and, with INT8, the record of the features.
     """
-    weights_format = load_i64(op, codes.OP_FORMAT)
+    weight_format = load_i64(op, codes.OP_FORMAT)
     n_inputs = load_i64(op, codes.OP_TAPS) * (load_i64(op, codes.OP_IN_SIZE) // load_i64(op, codes.OP_GROUPS))
     for row in range(n_rows):
         _gather(op, states, memory.x, row, group, row_at(memory.work, row))
     features = memory.work
-    if weights_format == codes.INT8:
+    if weight_format == codes.INT8:
         features = behind(memory.work, load_i64(op, codes.OP_RECORD))
         quantize_rows(memory.work, n_inputs, LEAST_INPUT, features, n_rows)
-    first = Matrix(weights_format, weights, n_inputs, load_i64(op, codes.OP_GROUP_STRIDE) // VECTOR_BYTES)
-    matrix = Matrix(weights_format, weights + matrix_bytes(first) * group, n_inputs, first.vectors)
+    first = Matrix(weight_format, weights, n_inputs, load_i64(op, codes.OP_GROUP_STRIDE) // VECTOR_BYTES)
+    matrix = Matrix(weight_format, weights + matrix_bytes(first) * group, n_inputs, first.vectors)
     outputs = behind(memory.work, load_i64(op, codes.OP_GROUP_OUT))
     dense(matrix, features, outputs, n_rows)
     # Not written to their place at once: a group's last vector may reach into the next group's outputs.

@@ -63,10 +63,10 @@ def input_panel_bytes(op):
 @kernel
 def recurrent_panels(op, weights):
     """The panels of recurrent weights (linear_before_reset); before the weights of each stands its c_n."""
-    weights_format = load_i64(op, codes.OP_FORMAT)
+    weight_format = load_i64(op, codes.OP_FORMAT)
     hidden_size = load_i64(op, codes.OP_OUT_SIZE)
-    stride = VECTOR_BYTES + weights_bytes(weights_format, hidden_size, GATES)
-    return Panels(weights_format, weights.recurrent + VECTOR_BYTES, stride, hidden_size)
+    stride = VECTOR_BYTES + weights_bytes(weight_format, hidden_size, GATES)
+    return Panels(weight_format, weights.recurrent + VECTOR_BYTES, stride, hidden_size)
 
 
 @kernel

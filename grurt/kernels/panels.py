@@ -29,19 +29,19 @@ class Panels(NamedTuple):
 
 
 @kernel
-def reads_records(weights_format):
+def reads_records(weight_format):
     """Whether the features are read as bytes, from the records of `grurt.kernels.quantize`."""
-    return weights_format >= codes.INT8
+    return weight_format >= codes.INT8
 
 
 @kernel
-def weights_bytes(weights_format, n_inputs, vectors):
+def weights_bytes(weight_format, n_inputs, vectors):
     """Bytes of the weights of a panel."""
-    if weights_format == codes.INT4:
+    if weight_format == codes.INT4:
         return VECTOR_BYTES * vectors * (2 + (n_inputs + 7) // 8)
-    if weights_format == codes.INT8:
+    if weight_format == codes.INT8:
         return VECTOR_BYTES * vectors * (2 + (n_inputs + 3) // 4)
-    if weights_format == codes.FLOAT16:
+    if weight_format == codes.FLOAT16:
         return VECTOR_BYTES // 2 * vectors * n_inputs
     return VECTOR_BYTES * vectors * n_inputs
 

@@ -78,10 +78,10 @@ four_rows_times_panel = _block(Shape(4, 1, PANEL_VECTORS))
 
 
 def _add_floats(
-    weights_format: int, panels: list[int], vectors: int, rows: list[int], n_inputs: int, sums: NDArray[np.float32]
+    weight_format: int, panels: list[int], vectors: int, rows: list[int], n_inputs: int, sums: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """``sum = fma(W[:, k], x[k], sum)`` for every k in order."""
-    dtype = np.float16 if weights_format == codes.FLOAT16 else np.float32
+    dtype = np.float16 if weight_format == codes.FLOAT16 else np.float32
     shape = (n_inputs, vectors, LANES)
     weights = [memory(panel, dtype, n_inputs * vectors * LANES).reshape(shape) for panel in panels]
     columns = np.concatenate(weights, axis=1).astype(np.float32)
@@ -92,10 +92,10 @@ def _add_floats(
 
 
 def _add_bytes(
-    weights_format: int, panels: list[int], vectors: int, rows: list[int], n_inputs: int, sums: NDArray[np.float32]
+    weight_format: int, panels: list[int], vectors: int, rows: list[int], n_inputs: int, sums: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero."""
-    per_group = 4 if weights_format == codes.INT8 else 8
+    per_group = 4 if weight_format == codes.INT8 else 8
     groups = -(-n_inputs // per_group)
     vector_bytes = VECTOR_BYTES * vectors
     scales = np.concatenate([_vectors(panel, np.float32, vectors) for panel in panels])
@@ -103,7 +103,7 @@ def _add_bytes(
     shape = (groups, vectors, LANES, 4)
     parts = [memory(panel + 2 * vector_bytes, np.int8, groups * vector_bytes).reshape(shape) for panel in panels]
     weights = np.concatenate(parts, axis=1)
-    if weights_format == codes.INT4:
+    if weight_format == codes.INT4:
         # The lower and the upper halves, each as a byte of 16 times its value: shifting keeps the sign.
         weights = np.concatenate([weights << 4, weights & -16], axis=3)
     results = []

@@ -1,7 +1,7 @@
-"""Compiles an entry point and all that it calls as one program: optimised once, as a whole.
+"""Compiles an entry point and all that it calls as one program: optimized once, as a whole.
 
-Numba optimises every function with its callees, and writes machine code for it, before it compiles the next caller,
-which takes the callees in and optimises them again. Kernels are called by nothing but kernels, so all that work but the
+Numba optimizes every function with its callees, and writes machine code for it, before it compiles the next caller,
+which takes the callees in and optimizes them again. Kernels are called by nothing but kernels, so all that work but the
 entry point's is thrown away: two thirds of the time.
 """
 
@@ -14,7 +14,7 @@ from numba.core.compiler_lock import global_compiler_lock
 
 
 class _CalleeLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """Functions in LLVM's language, to be linked into their callers: never optimised, never machine code."""
+    """Functions in LLVM's language, to be linked into their callers: never optimized, never machine code."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -25,7 +25,7 @@ class _CalleeLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 @contextmanager
 def whole_program(target_context: Any, entry_point: str) -> Iterator[None]:
-    """Have Numba leave what it compiles meanwhile to be optimised with the function of the name ``entry_point``.
+    """Have Numba leave what it compiles meanwhile to be optimized with the function of the name ``entry_point``.
 
     Other threads' compilations wait.
     """

@@ -8,5 +8,8 @@ Nothing here computes, reads or writes files, or knows of an engine. A file each
     signature, axes      the inputs, outputs and states of the framework that the network came from
     reference_run        what that framework answered to a test input
     fingerprint          16 bytes that tell networks apart
+    versions, costs      which version of the file a network needs, and what it costs
+    text, vectors        names and remarks that a stranger may have written; sizes in memory
+    nibbles              matrices of numbers of four bits
     network              all of it in one object that never changes
 """

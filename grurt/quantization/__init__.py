@@ -1,6 +1,6 @@
 """Models with weights of fewer bits, and what is lost by that.
 
-The steps, a file each::
+A file each::
 
     recordings   what the user gives            -> sequences for every input; random ones where nothing is given
     observe      a model, sequences             -> what it answers, what its layers write

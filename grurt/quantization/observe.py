@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Floats
 from grurt.network.inputs import Output
 from grurt.network.layers import Flatten, MatrixLayer
-from grurt.network.network import N, Network
+from grurt.network.network import N, Network, once_per_network
 from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
 
@@ -62,6 +62,7 @@ def unused_name(model: Network, name: str) -> str:
     return name
 
 
+@once_per_network
 def _plain(model: Network) -> Network:
     """Return the model without its source's signature: batch first, and under its own names."""
     return model.replaced(signature=None, reference_run=None)

@@ -3,7 +3,7 @@
 A sample's path through `Stream.step`, from its array to the answer::
 
     stream       -> context   the addresses that the kernels work with
-                 -> engine    who runs the kernels: Numba, or a library compiled ahead of time
+                 -> engine    who runs the kernels: Numba, a library compiled ahead of time, or Python
 
 and what is around it::
 

@@ -105,13 +105,13 @@ class Batch:
 
     def _run_one_by_one(self, inputs: Sequence[Array], states: Mapping[str, Array], streams: bool) -> None:
         spare = _spare_contexts(self._network)
-        context, slots = spare.pop() if streams and spare else self._new_context(1)
+        context, own = spare.pop() if streams and spare else self._new_context(1)
         context.slots[codes.CONTEXT_REFUSE_NONFINITE] = self._refuses
         if not streams:
             self._reserve_sequence(context)
         for row, length in enumerate(self.lengths.tolist()):
-            slots.reset(0)
-            slots.write_all(0, 0, {name: state[row] for name, state in states.items()})
+            own.reset(0)
+            own.write_all(0, 0, {name: state[row] for name, state in states.items()})
             outputs = [
                 output[row] if port.single else output[row, :length]
                 for port, output in zip(self._plan.outputs, self.outputs, strict=True)
@@ -121,9 +121,9 @@ class Batch:
             except InputValueError as error:
                 raise InputValueError(f"Model.run: sequence {row}: {error}") from None
             for name, final in self.final_states.items():
-                final[row] = slots.read(0, name)
+                final[row] = own.read(0, name)
         if streams and len(spare) < _MAX_SPARE:
-            spare.append((context, slots))
+            spare.append((context, own))
 
     def _new_context(self, n_slots: int) -> tuple[Context, States]:
         states = States(self._plan, n_slots)
@@ -140,9 +140,9 @@ class Batch:
     def _run_side_by_side(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> bool:
         """Run all sequences as streams of one pool; return whether all inputs are sound."""
         order = np.argsort(-self.lengths, kind="stable")
-        context, slots = self._new_context(len(order))
+        context, own = self._new_context(len(order))
         for slot, row in enumerate(order):
-            slots.write_all(slot, 0, {name: state[row] for name, state in states.items()})
+            own.write_all(slot, 0, {name: state[row] for name, state in states.items()})
         context.use_streams(len(order))
         context.reserve_block(len(order))
         for start, stop, active in _segments(self.lengths[order]):
@@ -150,7 +150,7 @@ class Batch:
                 return False
         for name, final in self.final_states.items():
             for slot, row in enumerate(order):
-                final[row] = slots.read(slot, name)
+                final[row] = own.read(slot, name)
         return True
 
     def _run_segment(

@@ -54,7 +54,14 @@ def imports(module: str) -> Iterator[str]:
                 yield from [name for name in (submodule, source) if name in MODULES][:1]
 
 
-IMPORTS = {name: sorted(set(imports(name)) - {name}) for name in MODULES}
+def with_packages(module: str) -> set[str]:
+    """Return what a module imports, and the packages that are run for it: but not those that hold the module."""
+    parts = [name.split(".") for name in imports(module)]
+    found = {".".join(name[:i]) for name in parts for i in range(2, len(name) + 1)}
+    return {name for name in found & MODULES.keys() if not f"{module}.".startswith(f"{name}.")}
+
+
+IMPORTS = {name: sorted(with_packages(name)) for name in MODULES}
 
 
 def room_of(module: str) -> str:

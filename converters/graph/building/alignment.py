@@ -38,7 +38,7 @@ def settled(tensor: Tensor, node: Node, build: Builder) -> Tensor:
     value = build.take(tensor.rows[0], node)
     kept = tuple(axis for axis in tensor.dropped if axis.role is not Role.TIME)
     if not build.is_single(value):
-        value = build.step(value, last=True)
+        value = build.timestep_of(value, last=True)
     return replace(tensor, rows=(Row(value),), dropped=kept)
 
 
@@ -52,7 +52,7 @@ def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:
         )
     tensor = build.single(tensor, node)
     value = tensor.rows[0].value
-    return tensor if build.is_single(value) else tensor.with_row(Row(build.step(value, last=True)))
+    return tensor if build.is_single(value) else tensor.with_row(Row(build.timestep_of(value, last=True)))
 
 
 def merged_features(node: Node, tensor: Tensor, build: Builder) -> Tensor:

@@ -18,7 +18,7 @@ from grurt.converters.layer_builder import LayerBuilder
 from grurt.network.functions import Affine
 from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten
 
-_LONGEST_NAME = 80
+_LONGEST_MODULE = 80
 _EXACT_ONE = 1e-30
 """An epsilon that vanishes beside a variance of 1: the normalization is then exactly a scale and an offset."""
 
@@ -60,7 +60,7 @@ class Builder(LayerBuilder):
 
     def name(self, node: Node, kind: str) -> str:
         """Return a new layer name: that of the node's PyTorch module, else the layer's kind."""
-        base = re.sub(r"[^\w.]+", "_", node.module)[:_LONGEST_NAME].strip("._") or kind
+        base = re.sub(r"[^\w.]+", "_", node.module)[:_LONGEST_MODULE].strip("._") or kind
         return self.unique(base)
 
     def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
@@ -133,7 +133,7 @@ class Builder(LayerBuilder):
                     "only its outputs can be read",
                 )
             if value not in self._timeless:
-                value = self.step(value, last=final_at == "last")
+                value = self.timestep_of(value, last=final_at == "last")
         for axis, position in row.picked:
             if axis.role is Role.FEATURE:  # as was learned after the node that picks
                 value = self.slice(value, position, position + 1)
@@ -151,7 +151,7 @@ class Builder(LayerBuilder):
                     f"it picks the last timestep of {axis.where}, where shorter sequences are padded with zeros",
                     "read the state at the end of each sequence, Y_h of the GRU, instead",
                 )
-            value = self.step(value, last=position == axis.size - 1)
+            value = self.timestep_of(value, last=position == axis.size - 1)
         if row.part is not None:
             axis, start, stop = row.part
             axis.require(Role.FEATURE, node)

@@ -258,7 +258,7 @@ def given_state(node: Node, row: Row, build: Builder) -> Initial:
     """Return the initial state that a row gives: an input of the model, or what other layers compute beforehand."""
     if row.value in build.layers:
         value = build.take(row, node)
-        return Initial(value=value if build.is_single(value) else build.step(value, last=True))
+        return Initial(value=value if build.is_single(value) else build.timestep_of(value, last=True))
     if len(row.picked) > 1:
         raise node.unsupported("its initial state is selected along several axes of an input")
     start = 0 if row.part is None else row.part[1]

@@ -43,7 +43,7 @@ def _register(definition: Product, block: Shape) -> None:
 
 def _product(builder: Any, block: Shape, panels: Any, x: Any, sums: Any) -> list[Any]:
     """Write a loop for each format of weights, one of which is taken; return the sums."""
-    weights_format, weights, panel_stride, inputs = cgutils.unpack_tuple(builder, panels)
+    weight_format, weights, panel_stride, inputs = cgutils.unpack_tuple(builder, panels)
     first_row, x_stride = cgutils.unpack_tuple(builder, x)
     start = cgutils.unpack_tuple(builder, sums)
     starts = [_at(builder, weights, panel_stride, i) for i in range(block.panels)]
@@ -51,7 +51,7 @@ def _product(builder: Any, block: Shape, panels: Any, x: Any, sums: Any) -> list
     results = [cgutils.alloca_once(builder, _floats) for _ in start]
     after = builder.append_basic_block("product")
     unknown = builder.append_basic_block("unknown_format")
-    switch = builder.switch(weights_format, unknown)
+    switch = builder.switch(weight_format, unknown)
     for code, write in _LOOPS.items():
         case = builder.append_basic_block("format")
         switch.add_case(ir.Constant(_i64, code), case)
