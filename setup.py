@@ -6,6 +6,7 @@ the other dependencies and a linker must be there when it is built: ``python -m 
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
-if not Path(__file__).with_name("grurt").joinpath("converters").is_dir():
+if not (Path(__file__).parent / "grurt" / "converters" / "__init__.py").is_file():
     raise SystemExit(
         "setup.py: expected a link to the folder converters/, but this checkout has none: check grurt/converters out "
-        "again where links are allowed, with `git config core.symlinks true` and `git checkout -- grurt/converters`"
+        "again where links are allowed, with `git config core.symlinks true` and `git checkout -- grurt/converters` "
+        "(on Windows with developer mode switched on), or put a copy of the folder there"
     )
 
 CPUS = os.environ.get("GRURT_WHEEL_CPUS", "").split()
@@ -48,15 +50,17 @@ class BuildWithKernels(build_py):
     """Copies the modules, and compiles the kernels beside them."""
 
     def run(self) -> None:
+        package = Path(self.build_lib, "grurt")
+        if not self.editable_mode:
+            shutil.rmtree(package, ignore_errors=True)  # of another build in the same folder
         super().run()
         if self.editable_mode:
             return
-        library = Path(self.build_lib, "grurt", "native", "kernels.grurt.so")
-        library.unlink(missing_ok=True)  # of another build in the same folder
+        (package / "converters.py").unlink()  # stands in for the folder, which is there
         if MACHINE:
             from grurt.native.build import build_library
 
-            build_library(library, CPUS)
+            build_library(package / "native" / "kernels.grurt.so", CPUS)
 
 
 class PlatformDistribution(Distribution):

@@ -10,5 +10,5 @@ class MissingLinkError(ConversionError, ImportError):
 raise MissingLinkError(
     "grurt.converters: expected a link to the folder converters/, but this checkout has none: check grurt/converters "
     "out again where links are allowed, with `git config core.symlinks true` and `git checkout -- grurt/converters` "
-    "(on Windows with developer mode switched on), or install a wheel"
+    "(on Windows with developer mode switched on), put a copy of the folder there, or install a wheel"
 )

@@ -133,6 +133,9 @@ class Kind:
         Returns the sizes of its input and output, from its tensors.
     classes
         The classes of ``torch.nn`` that are of this kind.
+    opset
+        The first opset of ONNX that has it as an operator, where that is later than the older exporter of PyTorch
+        knows.
     described
         Returns the fields of the description of a module of these classes; None if it is a variant that is not known.
     """
@@ -145,6 +148,7 @@ class Kind:
     fits: Callable[[Tensors], bool] = lambda tensors: False
     sizes: Callable[[Tensors], tuple[int, int]] = lambda tensors: sizes_of_weight(tensors)
     classes: tuple[str, ...] = ()
+    opset: int = 0
     described: Callable[[Any], dict[str, Any] | None] = lambda module: {}
 
 

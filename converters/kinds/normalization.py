@@ -106,6 +106,7 @@ KINDS = (
         options=("epsilon",),
         fits=lambda tensors: is_weight(tensors, 1, alone=True),
         classes=("RMSNorm",),
+        opset=23,
         described=_described_rms_norm,
     ),
     Kind(

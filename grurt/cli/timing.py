@@ -61,7 +61,8 @@ def time_calls(calls: Sequence[Call], seconds: float) -> list[float]:
 
 
 def _estimate(timer: Timer, turn: float) -> float:
-    """Return roughly the seconds that an execution takes, from ever more of them."""
+    """Return roughly the seconds that an execution takes, from ever more of them; the first one does not count."""
+    timer.timeit(1)
     count = 1
     while (taken := timer.timeit(count)) < turn / 4:
         count *= 2

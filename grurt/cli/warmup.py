@@ -21,10 +21,11 @@ def warmup() -> None:
     a second. If it is there already, or a library of kernels serves this CPU, nothing is compiled. The exit code is 2
     if no directory can be written.
     """
-    from grurt.runtime.engine import is_compiled_here
+    from grurt.runtime.engine import is_compiled_here, is_interpreted
 
     if not is_compiled_here():
-        click.echo("nothing to compile: a library of kernels serves this CPU, or Python runs them", err=True)
+        who = "Python runs the kernels" if is_interpreted() else "a library of kernels serves this CPU"
+        click.echo(f"nothing to compile: {who}", err=True)
         return
     from grurt.kernels.places import cache_directories
 

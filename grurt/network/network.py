@@ -128,7 +128,8 @@ class Network:
             Arguments of the constructor, to be used in place of what this network has. Arrays among the weights that
             are this network's own are shared, under whatever name: they are neither copied nor looked through again,
             unless a layer asks for another dtype. A signature and a reference run that do not fit the new layers,
-            inputs or outputs have to be replaced with them; None is the default signature, and no reference run.
+            inputs or outputs have to be replaced with them; None is the default signature, and no reference run. What
+            a source answered says nothing of other weights.
 
         Raises
         ------

@@ -57,6 +57,11 @@ def is_compiled_here() -> bool:
         return _is_compiled_here
 
 
+def is_interpreted() -> bool:
+    """Return whether Python runs the kernels."""
+    return _chosen() == "python"
+
+
 def _chosen() -> str:
     return os.environ.get("GRURT_ENGINE", "")
 

@@ -110,9 +110,10 @@ def test_a_program_of_torch_export(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_module_in_memory() -> None:
+def test_a_module_in_memory(capfd: pytest.CaptureFixture[str]) -> None:
     network = NETWORKS["module"]
     assert_computes(convert_module(network, X), network)
+    assert capfd.readouterr() == ("", "")
     chain = nn.Sequential(nn.RMSNorm(4, eps=0.1), nn.Linear(4, 3), nn.RMSNorm(3))
     model = convert_module(chain, X)
     assert [layer.kind for layer in model.layers] == ["rms_norm", "linear", "rms_norm"]
@@ -130,6 +131,10 @@ def test_a_vector_of_weights_may_be_several_things(tmp_path: Path) -> None:
     torch.save({"norm.weight": torch.rand(3)}, tmp_path / "model.pt")
     with pytest.raises(DescriptionError, match=r"norm.*weight \(3,\), may be layer_norm or rms_norm or prelu"):
         convert(tmp_path / "model.pt", layers="norm")
+    with pytest.raises(
+        DescriptionError, match=r"fit, with one of the kinds where .* \"norm\(layer_norm\|rms_norm\|prelu\)"
+    ):
+        convert(tmp_path / "model.pt")
 
 
 def test_other_axes_than_the_last_are_refused(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def _advice(tensors: Mapping[str, Array]) -> str:
     """Return a description that would fit; or, for tensors that are not named as PyTorch does, how to write one."""
     text = suggestion(tensors)
     if any(not item.startswith("ignore(") for item in text.split(", ")):
-        return f'A description that would fit: --layers "{text}"'
+        choice = ", with one of the kinds where there are several" if "|" in text else ""
+        return f'A description that would fit{choice}: --layers "{text}"'
     return (
         "These are not the names of PyTorch's modules. Say which array is what, and how it is laid out: "
         '--layers "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=before, update=keep), '
@@ -68,7 +69,8 @@ def _suggest_ambiguous(module: str, parameters: Mapping[str, Array]) -> _Suggest
         return _Suggested(module, None, None)
     shape = parameters["weight"].shape
     if len(shape) != 2:
-        return _Suggested(f"{module}(prelu)", None, None)
+        kinds = [kind.name for kind in KINDS.values() if kind.fits(parameters)]
+        return _Suggested(f"{module}({'|'.join(kinds)})", None, None)
     if shape[0] > shape[1]:
         return _Suggested(f"{module}(embedding)", 0, shape[1])
     return _Suggested(f"{module}(linear)", shape[1], shape[0])

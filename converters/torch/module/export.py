@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grurt.converters.kinds import KINDS
 from grurt.converters.reference import with_reference
 from grurt.converters.sampling import SEED
 from grurt.converters.torch.module.evaluated import evaluation_mode, flat_tensors
@@ -21,10 +22,10 @@ from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
 
 OPSET = 20
-"""The first in which layer normalization and Gelu are single operators."""
+"""The first in which layer normalization and Gelu are single operators, and the last that the older exporter knows."""
 
-NEWER_OPSET = 23
-"""Of the newer exporter: the first in which RMS normalization is one."""
+NEWER_OPSET = max(OPSET, *(kind.opset for kind in KINDS.values()))
+"""Of the newer exporter."""
 
 
 def network_of_export(module: nn.Module, example: tuple[Tensor, ...], *, reference: bool) -> Network:
@@ -75,6 +76,9 @@ def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], o
     The exporter that traces TorchScript comes first: it is quick. What it does not know, the newer one may.
     """
     names: dict[str, Any] = {"input_names": inputs, "output_names": outputs}
+    if _is_beyond_tracing(module):  # which would fail, and print the whole graph
+        with suppress(Exception), _silence():
+            return _exported_program(module, example, names)
     try:
         with _silence():
             return _traced(module, example, names)
@@ -85,6 +89,12 @@ def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], o
             f"convert_module: expected a module that torch can export, got {type(module).__name__}: "
             f"{_reason(error)}; torch.onnx.export(module, example_input, 'model.onnx') shows all of it"
         ) from error
+
+
+def _is_beyond_tracing(module: nn.Module) -> bool:
+    """Say whether a module holds one that the exporter of TorchScript does not know."""
+    classes = {name for kind in KINDS.values() if kind.opset > OPSET for name in kind.classes}
+    return any(type(part).__name__ in classes for part in module.modules())
 
 
 def _traced(module: nn.Module, example: tuple[Tensor, ...], names: dict[str, Any]) -> bytes:
