@@ -177,7 +177,10 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "bytes at the end": (lambda c: c + b"\0", "the file is damaged: its header does not fit the data behind it"),
     "zip": (
         lambda c: b"PK\x03\x04" + c,
-        "a zip archive, as PyTorch (.pt) and Keras (.keras) write them: use `grurt conv",
+        (
+            "expected a .grurt file, got a zip archive, as PyTorch (.pt) and Keras (.keras) write them: "
+            "use `grurt convert` to make a model of it"
+        ),
     ),
     "hdf5": (lambda c: b"\x89HDF\r\n\x1a\n" + c, "an HDF5 file, as Keras (.h5) writes them: use `grurt convert`"),
     "pickle": (lambda c: b"\x80\x02}q\x00.", "a pickle, as old PyTorch checkpoints are: use `grurt convert`"),

@@ -6,10 +6,11 @@ import ast
 import builtins
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import click
+from named_texts import NamedTexts, name_of
 from paths import ROOT
 
 from grurt import errors
@@ -28,6 +29,8 @@ class Message:
     """Those of which one is there."""
     where: str = field(default="", compare=False)
     """Where it is made, or the first such place if there are several."""
+    is_part: bool = field(default=False, compare=False)
+    """Whether it is what others take in by a name."""
 
     def windows(self) -> set[str]:
         """Return all runs of `WINDOW` characters of its texts."""
@@ -57,21 +60,34 @@ def own_windows(found: list[Message]) -> dict[Message, set[str]]:
 
 
 def messages() -> list[Message]:
-    """Return the messages of all calls that make an exception, by its class or by a function that returns one."""
+    """Return the messages of all calls that make an exception, by its class or by a function that returns one.
+
+    A text that such a call takes in by a name is a message of its own, if it is several words as long as a window.
+    """
     paths = [path for folder in ("grurt", "converters") for path in sorted((ROOT / folder).rglob("*.py"))]
     trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
-    makers = EXCEPTIONS | {name for tree in trees.values() for name in _functions_that_make_exceptions(tree)}
+    makers = EXCEPTIONS | {name for tree in trees.values() for name in _makers_of_exceptions(tree)}
+    named = NamedTexts(trees, opaque=makers)
+    calls = [
+        [*node.args, *(keyword.value for keyword in node.keywords)]
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and name_of(node.func) in makers
+    ]
     found: dict[Message, None] = {}
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and name_of(node.func) in makers:
-                arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-                texts = [found for argument in arguments for found in _texts(argument) if found[0].strip()]
-                parts = tuple(text for text, always in texts if always)
-                variants = tuple(text for text, always in texts if not always)
-                if texts:
-                    found.setdefault(Message(parts, variants, f"{path}:{node.lineno}"))
-    return list(found)
+    for arguments in filter(None, calls):
+        found.setdefault(_message(arguments, named.place(arguments[0])))
+    for text in named.behind(argument for arguments in calls for argument in arguments):
+        message = _message(text.elts if isinstance(text, ast.Tuple) else [text], named.place(text), is_part=True)
+        if any(" " in window.strip() for window in message.windows()):
+            found.setdefault(message)
+    return [message for message in found if message.parts or message.variants]
+
+
+def _message(expressions: Iterable[ast.expr], where: str, *, is_part: bool = False) -> Message:
+    texts = [found for expression in expressions for found in _texts(expression) if found[0].strip()]
+    parts = tuple(text for text, always in texts if always)
+    return Message(parts, tuple(text for text, always in texts if not always), where, is_part)
 
 
 def _is_exception(value: object) -> bool:
@@ -83,19 +99,18 @@ EXCEPTIONS = frozenset(
     for module in (errors, builtins, click.exceptions)
     for name, value in vars(module).items()
     if _is_exception(value) and value is not NotImplementedError  # which tells who adds to grurt what is left to do
-) | {"LineError"}
+)
 """The names of exceptions that a user can get: grurt's, Python's and click's."""
 
 
-def _functions_that_make_exceptions(tree: ast.Module) -> Iterator[str]:
+def _makers_of_exceptions(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of a module's own classes of exceptions, and of the functions that return exceptions."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.returns is not None and name_of(node.returns) in EXCEPTIONS:
-            yield node.name
-
-
-def name_of(node: ast.expr) -> str:
-    """Return the last name of ``name`` or ``module.name``; empty for anything else."""
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        match node:
+            case ast.FunctionDef(name=name, returns=ast.expr() as kind) if name_of(kind) in EXCEPTIONS:
+                yield name
+            case ast.ClassDef(name=name, bases=bases) if EXCEPTIONS.intersection(map(name_of, bases)):
+                yield name
 
 
 def _texts(node: ast.expr, *, always: bool = True) -> Iterator[tuple[str, bool]]:

@@ -31,6 +31,7 @@ from grurt.model import Source
 from grurt.native import c_source, intermediate, linker
 from grurt.native.export import Export, export
 from grurt.native.targets import PLATFORMS
+from grurt.runtime.engine import ready
 
 pytestmark = pytest.mark.slow
 
@@ -348,23 +349,28 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "where"),
     [
-        ("compile",),
-        ("export", DEMO, "-o", "out", "--target", "wasm32"),
-        ("inspect", DEMO, "--target", "wasm32"),
+        (("compile",), "grurt compile"),
+        (("export", DEMO, "-o", "out", "--target", "wasm32"), "grurt export"),
+        (("inspect", DEMO, "--target", "wasm32"), "grurt inspect --target"),
     ],
 )
 def test_commands_that_compile_say_that_they_need_numba(
-    arguments: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[object, ...], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ready()  # before Numba is taken away
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "numba", None)
     message = commandline.fail(*arguments)
-    assert re.match(
-        rf"error: grurt {arguments[0]}.*: expected Numba to .*, but numba cannot be imported; `pip", message
-    )
+    assert re.match(rf"error: {where}: expected Numba to .*, but numba cannot be imported; `pip", message)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_needs_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(EngineError, match="compiling the kernels ahead of time: expected Numba to compile the kernels"):
+        export(load_model(), "wasm32")
 
 
 def test_inspect_shows_what_a_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:

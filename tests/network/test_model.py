@@ -453,7 +453,11 @@ REFUSED_RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no outputs": (GIVEN, {}, "reference run: expected at least one output, got none"),
     "unknown input": (GIVEN | {"z": IDS}, ANSWERS, "reference run: the signature has no such inputs or outputs: z"),
     "unknown output": (GIVEN, {"z": IDS}, "reference run: the signature has no such inputs or outputs: z"),
-    "dtype": (GIVEN | {"x": np.zeros((2, 5, SIZE))}, ANSWERS, "input 'x': expected dtype float32, got float64"),
+    "dtype": (
+        GIVEN | {"x": np.zeros((2, 5, SIZE))},
+        ANSWERS,
+        "reference run: input 'x': expected dtype float32, got float64",
+    ),
     "axes": (
         GIVEN | {"x": float32(5, SIZE)},
         ANSWERS,
@@ -462,7 +466,7 @@ REFUSED_RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "features": (GIVEN | {"x": float32(2, 5, 3)}, ANSWERS, "input 'x': expected 4 along its feature axis, got 3"),
     "states": (GIVEN | {"h0": float32(1, 2, SIZE)}, ANSWERS, "input 'h0': expected 2 along its state axis, got 1"),
     "state size": (GIVEN, {"hn": float32(2, 2, 5)}, "output 'hn': expected 4 along its feature axis, got 5"),
-    "batches": (GIVEN, {"y": float32(3, 5, SIZE)}, "output 'y': expected 2 along its batch axis, got 3"),
+    "batches": (GIVEN, {"y": float32(3, 5, SIZE)}, "reference run: output 'y': expected 2 along its batch axis, got 3"),
     "times": (GIVEN, {"y": float32(2, 6, SIZE)}, "output 'y': expected 5 along its time axis, got 6"),
     "no timestep": ({"ids": IDS[:, :0], "x": float32(2, 0, SIZE)}, ANSWERS, "expected at least 1 along its time axis"),
     "NaN": (GIVEN, {"y": float32(2, 5, SIZE, fill=np.nan)}, "output 'y': expected finite numbers, got a NaN or"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
@@ -128,10 +128,7 @@ class Builder(LayerBuilder):
         if row.final:
             final_at = self.layers[value].final_state_at
             if final_at is None:
-                raise node.unsupported(
-                    f"it reads the state of {value!r} at the end of a scan over positions",
-                    "only its outputs can be read",
-                )
+                raise NotTimeError
             if value not in self._timeless:
                 value = self.timestep_of(value, last=final_at == "last")
         for axis, position in row.picked:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Graph, Node
-from grurt.converters.graph.tracing.axes import Axis, Dim, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.values import Row, Tensor
 
 TimeAxis = tuple[str, int]
@@ -50,21 +50,19 @@ def formed(node: Node, tensor: Tensor, build: Builder) -> Tensor:
     """Return the tensor with its rows as grids, if positions have an axis apart from the features, else as vectors.
 
     A dimension that merges positions with features, the positions outermost, becomes one of features.
+
+    Raises
+    ------
+    NotTimeError
+        If there are several axes of positions, or one of open size, or one that is merged with features in another way.
     """
     apart = [axis for dim in tensor.dims for axis in dim if axis.role is Role.POSITION and not _is_merged(dim)]
-    if len(apart) > 1:
-        raise node.unsupported(
-            f"its value has {len(apart)} axes beside time, batch and features ({apart[0].where}, {apart[1].where})",
-            "one axis of positions is supported",
-        )
+    if len(apart) > 1 or any(axis.dynamic for axis in apart):
+        raise NotTimeError
     for index, dim in enumerate(tensor.dims):
         if _is_merged(dim):
             tensor = _as_features(node, tensor, index)
     positions = apart[0].size if apart else 1
-    if apart and apart[0].dynamic:
-        raise node.unsupported(
-            f"{apart[0].where} is of open size, and GRUs scan it beside time", "fix the number of positions"
-        )
     rows = tuple(_row(row, positions, build) for row in tensor.rows)
     return replace(tensor, rows=rows)
 
@@ -82,9 +80,6 @@ def _is_merged(dim: Dim) -> bool:
 def _as_features(node: Node, tensor: Tensor, index: int) -> Tensor:
     dim = tensor.dims[index]
     if [axis.role for axis in dim] != [Role.POSITION, Role.FEATURE] or set(tensor.stacks) & set(dim):
-        raise node.unsupported(
-            f"it reads features merged from {', '.join(axis.where for axis in dim)}",
-            "positions must be merged with the features of each as (positions, features)",
-        )
+        raise NotTimeError
     size = dim[0].size * dim[1].size
     return tensor.with_dim(index, (Axis(size, f"the merged features of {node}", Role.FEATURE),))

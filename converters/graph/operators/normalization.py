@@ -15,7 +15,7 @@ from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import rewrites
-from grurt.converters.graph.tracing.axes import Role
+from grurt.converters.graph.tracing.axes import NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -162,15 +162,13 @@ def _all_positions(
     """Return the vector that holds all positions of a grid, and weights of its last two dimensions in that order."""
     roles = [[axis.role for axis in dim] for dim in tensor.dims[-2:]]
     if roles not in ([[Role.POSITION], [Role.FEATURE]], [[Role.FEATURE], [Role.POSITION]]):
-        raise node.unsupported(
-            "it normalizes several axes", "the features of a timestep can be normalized, at one position or at all"
-        )
+        raise NotTimeError
     swapped = roles[0] == [Role.FEATURE]
     flat: dict[str, Value] = {}
     for name, value in arrays.items():
         array = constant(node, value, "weights")
         if array.shape != tensor.shape[-2:]:
-            raise node.unsupported(f"expected weights of shape {tensor.shape[-2:]}, got {array.shape}")
+            raise NotTimeError
         flat[name] = (array.T if swapped else array).reshape(-1)
     return build.with_positions(tensor.rows[0].value, 1), flat
 

@@ -20,7 +20,7 @@ from grurt.converters.graph.operators.activations import gru_activations
 from grurt.converters.graph.operators.combining import rows_along
 from grurt.converters.graph.operators.lengths import lengths_of_sequences
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.axes import Axis, Dim, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.states import StateSource
@@ -83,10 +83,7 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     require_features(node, source, 2, w.shape[2])
     initials = _initial_states(node, optional(args, 5), r.shape[2], len(directions), batch_first, build)
     if scan == "positions" and any(initial.source or initial.value for initial in initials):
-        raise node.unsupported(
-            "it scans positions inside each timestep, from a state that is an input or computed",
-            "such a GRU must begin with zeros or constants",
-        )
+        raise NotTimeError
     layers = _layers(node, w, directions, source, b, build, scan)
     names = []
     for index, (layer, initial) in enumerate(zip(layers, initials, strict=True)):
@@ -163,7 +160,7 @@ def _learn_grid_axes(node: Node, time: Dim, batch: Dim) -> Scan:
             axis.require(Role.POSITION if over_time else Role.BATCH, node)
         allowed = {Role.BATCH, Role.POSITION if over_time else Role.TIME, None}
         if axis.role not in allowed:
-            raise node.unsupported(f"{axis.where} serves as the batch of a GRU, and as {axis.role} elsewhere")
+            raise NotTimeError
     return "time" if over_time else "positions"
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from grurt.converters.graph.nodes import Node
+from grurt.errors import UnsupportedError
 
 
 class Role(Enum):
@@ -26,6 +27,10 @@ class Role(Enum):
     FEATURE = "feature"
     STATE = "state"
     POSITION = "position"
+
+
+class NotTimeError(UnsupportedError):
+    """The axis that was tried as time cannot be it. Has no message: the next is tried, and the first refusal shown."""
 
 
 REVERSED = object()

@@ -56,8 +56,11 @@ def refused(folder: Path, name: str, change: Change, message: str, error: type[E
         ("RepeatVector", "it changes the number of timesteps"),
         ("MaxPooling1D", "it changes the number of timesteps"),
         ("MultiHeadAttention", "it looks at all timesteps at once"),
-        ("Conv2D", "it works on images"),
+        ("Conv2D", "it works on images; grurt reads sequences of vectors"),
+        ("StringLookup", "turn the texts into tokens before the model"),
         ("SeparableConv1D", "grurt has no separable convolution"),
+        ("DepthwiseConv1D", "grurt has no depthwise convolution; use Conv1D with"),
+        ("GroupNormalization", "grurt has batch, layer and RMS normalization; use one of them"),
         ("Convolution1D", "a convolution of Keras 1 cannot be causal"),
         ("Maximum", "grurt can add, subtract, multiply, average and concatenate tensors"),
         ("GRUCell", "a cell alone has no sequence"),
@@ -110,6 +113,17 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         ),
         ("k3_two_layers", setting("batch_normalization", axis=0), r"got axis=0; only the features of a timestep"),
         ("k3_two_layers", setting("batch_normalization", renorm=True), "got renorm=True; train without renorm"),
+        (
+            "k3_two_layers",
+            setting("batch_normalization", virtual_batch_size=2),
+            "got virtual_batch_size=2; train without virtual batches",
+        ),
+        (
+            "k3_two_layers",
+            setting("batch_normalization", mode=1),
+            "got mode=1; only statistics of each feature are supported",
+        ),
+        ("k3_embedding_masked", setting("embedding", dropout=0.1), "got dropout=0.1; it is for training only"),
         ("k3_norms", setting("layer_normalization", axis=[1, 2]), r"got axis=\[1, 2\]; only the features"),
         (
             "k3_norms",
@@ -123,7 +137,11 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         ),
         ("k3_masked_conv", setting("conv1d", padding="valid"), "got padding='valid', which shortens the sequence"),
         ("k3_masked_conv", setting("conv1d", strides=[2]), r"got strides=\[2\]; a stream gives one output for each"),
-        ("k3_masked_conv", setting("conv1d", data_format="channels_first"), "got data_format=channels_first"),
+        (
+            "k3_masked_conv",
+            setting("conv1d", data_format="channels_first"),
+            "got data_format=channels_first; use data_format='channels_last'",
+        ),
         ("k3_bi_concat", setting("bidirectional", merge_mode="max"), "got merge_mode='max'; supported are concat"),
         (
             "k3_bi_concat",
@@ -138,7 +156,7 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         (
             "k3_cells",
             inside("rnn", "cell", reverse_state_order=True),
-            "got reverse_state_order=True; build the cells",
+            "got reverse_state_order=True; build the cells in order",
         ),
         ("k3_residual", setting("joined", axis=1), "got axis=1; only features can be joined"),
         ("k3_residual", calling("g1", initial_state=0.0), "got an initial state that is no tensor"),
@@ -154,7 +172,7 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
             lambda c: layer_of(c, "get_item")["inbound_nodes"][0].update(
                 args=[layer_of(c, "get_item")["inbound_nodes"][0]["args"][0], [0]]
             ),
-            r"got the index \[0\]; supported are sums",
+            r"got the index \[0\]; supported are sums, differences, products, scaling by a number",
         ),
         (
             "k3_functions",

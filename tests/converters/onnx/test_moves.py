@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, helper
 from onnx_graphs import (
     HIDDEN,
     INPUT,
@@ -37,6 +37,10 @@ WEIGHTS = {
     "root": np.array(0.5, np.float32),
     "wide": np.array([4, 1, 1, 1]),
 }
+
+BRANCH = helper.make_graph(
+    [node("Identity", ["s"], ["t"])], "branch", [], [helper.make_tensor_value_info("t", TensorProto.FLOAT, None)]
+)
 
 
 def checked_graph(*nodes: NodeProto, **options: object) -> grurt.Model:
@@ -114,6 +118,21 @@ def test_a_reversed_sequence() -> None:
                 node("Mul", ["s", "u"], ["y"]),
             ],
             "it repeats a value of shape .* along the feature axis of 'gru'; only a single feature can be repeated",
+        ),
+        (
+            [node("QuantizeLinear", ["s", "cube"], ["q"]), node("DequantizeLinear", ["q", "cube"], ["y"])],
+            "the model was quantized, and grurt reads models of floating-point weights; convert the model from before",
+        ),
+        (
+            [node("If", ["h"], ["y"], then_branch=BRANCH, else_branch=BRANCH)],
+            "a branch that depends on the inputs is not supported; export without data-dependent control flow",
+        ),
+        (
+            [node("Sin", ["s"], ["y"])],
+            (
+                "the operator is not supported; supported are GRU, linear, embedding, normalization and causal "
+                "convolution layers, and activations$"
+            ),
         ),
         ([node("ArgMax", ["s"], ["y"], axis=-1)], "it picks the largest of several numbers; export the numbers"),
     ],

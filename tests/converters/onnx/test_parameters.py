@@ -31,6 +31,7 @@ WEIGHTS: dict[str, Array] = {
     "wide4": np.array([4, 1, 1, 1]),
     "twice": np.array([1, 2, 1]),
     "before": np.array([1, 0, 0, 0, 0, 0]),
+    "after": np.array([0, 0, 0, 1, 0, 0]),
     "before4": np.array([1, 0, 0, 0, 0, 0, 0, 0]),
     "huge": np.array([2**40, 2**20]),
     "large": np.array([2**17, 2**16]),
@@ -92,6 +93,10 @@ def graph_of(text: str) -> None:
         ("y = Conv <strides = [2]>(s, K)", "its stride is not 1; a stream gives one output for each input"),
         ("y = Conv <kernel_shape = [5]>(s, K)", "its attributes do not fit its weights"),
         ('y = Pad <mode = "reflect">(s, before)', "only padding with zeros is supported"),
+        (
+            "y = Pad(s, after)",
+            r"the padding \(0, 0, 0, 1, 0, 0\) is not causal; only zeros before the first timestep of a Conv are supp",
+        ),
         ("u = Unsqueeze(s, zero); y = Pad(u, before4)", "it pads an axis that is not time"),
         ("p = Pad(s, before); y = Relu(p)", "it reads a padded sequence; only a Conv may follow a Pad"),
         (

@@ -105,6 +105,10 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
             nodes(lambda calls: calls[-1].update(target="torch.ops.higher_order.cond")),
             "control flow is not supported; export a module without loops and conditions on the data",
         ),
+        (
+            nodes(lambda calls: calls[-1].update(target="torch.ops.quantized_decomposed.quantize_per_tensor.default")),
+            "the model was quantized; export the model of floating-point weights: grurt quantizes by itself",
+        ),
         (ending("to.dtype", self="getitem", dtype=9), "it converts to the dtype number 9; compute in float32"),
         (
             ending("select.int", self="getitem", dim=1, index={"as_name": "length"}),

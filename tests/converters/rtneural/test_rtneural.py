@@ -169,7 +169,7 @@ def test_the_skip_and_the_gain_of_aida_x(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (entry("lstm", 4), "layer '0.lstm': expected one of gru, .*, got an LSTM; grurt runs GRU networks"),
+        (entry("lstm", 4), "layer '0.lstm': expected one of gru, .*, got an LSTM; grurt runs GRU networks: train one"),
         (entry("conv2d", 4), "got a two-dimensional convolution"),
         (entry("batchnorm2d", 4), "got a two-dimensional normalization"),
         (entry("unknown", 4), "got a layer that RTNeural's exporter did not know, .* as a Dropout, delete the entry"),
