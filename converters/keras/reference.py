@@ -15,7 +15,6 @@ from grurt.converters.installed import is_installed
 from grurt.converters.keras.config import Version
 from grurt.converters.sampling import BATCH, SEED, STEPS
 from grurt.errors import ConversionError
-from grurt.network.inputs import TokenInput
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import StatePort, ValuePort
@@ -99,7 +98,7 @@ def _import_keras() -> Any:
 
 def _inputs(network: Network, shapes: Sequence[tuple[int | None, ...]]) -> dict[str, NDArray[np.generic]]:
     """Return an input for each port of the model, of the sizes that Keras has for it, where they are fixed."""
-    tokens = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
+    tokens = {port.name: port.size for port in network.inputs if port.tokens}
     batch = next((shape[0] for shape in shapes if shape[0] is not None), BATCH)
     random = np.random.default_rng(SEED)
     inputs: dict[str, NDArray[np.generic]] = {}

@@ -16,7 +16,6 @@ from grurt.converters.onnx.tensors import ExternalData, read_tensor
 from grurt.converters.sampling import SEED
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
-from grurt.network.inputs import TokenInput
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import AnyPort, Axis, LengthsPort, StatePort
@@ -100,7 +99,7 @@ def _random_input(
         return lengths.astype(port.dtype)
     if isinstance(port, StatePort):
         return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-    vocabularies = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
+    vocabularies = {port.name: port.size for port in network.inputs if port.tokens}
     if port.value in vocabularies:
         return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
     return random.standard_normal(shape).astype(port.dtype)

@@ -23,7 +23,6 @@ from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
 from grurt.converters.sampling import BATCH, SEED, STEPS
 from grurt.errors import ConversionError
-from grurt.network.inputs import TokenInput
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import StatePort, ValuePort
@@ -63,7 +62,7 @@ def reference_run(network: Network, path: Path) -> ReferenceRun:
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
     random = np.random.default_rng(SEED)
     shapes = {port.name: port.shape or () for port in program.inputs}
-    vocabularies = {port.name: port.vocabulary_size for port in network.inputs if isinstance(port, TokenInput)}
+    vocabularies = {port.name: port.size for port in network.inputs if port.tokens}
     inputs: dict[str, Array] = {}
     for port in network.signature.inputs:
         open_sizes = {"batch": BATCH, "time": STEPS}
