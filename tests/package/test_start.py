@@ -333,7 +333,7 @@ def test_warmup_leaves_a_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_is_compiled_here", False)
     result = invoke("warmup")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "nothing to compile: a library of kernels serves this CPU, or Python runs them\n"
+    assert result.stderr == "nothing to compile: a library of kernels serves this CPU\n"
 
 
 def test_warmup_fails_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
