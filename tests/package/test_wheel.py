@@ -99,7 +99,7 @@ def test_all_calls_give_the_same_bits_without_numba(
 ) -> None:
     run(interpreter(version), "-m", "venv", "environment", cwd=tmp_path)
     python = tmp_path / "environment" / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel, cwd=tmp_path)
+    run(python, "-I", "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel, cwd=tmp_path)
     question = QUESTION.format(tests=str(HELPERS))
     package, entry, numba = run(python, "-I", "-c", question, *saved, cwd=tmp_path).splitlines()
     assert Path(package).is_relative_to(tmp_path)
