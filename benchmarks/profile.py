@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 from benchmarks import assembly
-from grurt import engine
 from grurt.kernels.entry import advance
 from grurt.kernels.fastcall import just_in_time
+from grurt.runtime import engine
 
 
 def load_named_kernels() -> Path:
