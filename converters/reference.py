@@ -15,15 +15,10 @@ from grurt.network.reference_run import ReferenceRun
 N = TypeVar("N", bound=Network)
 
 
-def with_reference(network: N, run: ReferenceRun | None) -> N:
-    """Return the network with this reference run."""
-    return network.replaced(reference_run=run)
-
-
 def attach_reference(network: N, run: Callable[[], ReferenceRun]) -> N:
     """Return the network with what ``run`` returns; or, if that is a ConversionError, with a note of the reason."""
     try:
-        return with_reference(network, run())
+        return network.replaced(reference_run=run())
     except ConversionError as error:
         return with_note(network, f"no reference run: {error}")
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
+from grurt.network.network import Network
+from grurt.network.signature import AnyPort, LengthsPort, StatePort
 
 SEED = 20240229
 BATCH = 2
 STEPS = 24
+MAX_PRODUCTS = 1 << 33
+"""How many multiplications a run of the source may take: some seconds."""
 
 
 def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
@@ -21,3 +26,29 @@ def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
     if port.tokens:
         return random.integers(port.size, size=(BATCH, STEPS))
     return random.standard_normal((BATCH, STEPS, port.size), np.float32)
+
+
+def random_input(
+    network: Network, port: AnyPort, shape: tuple[int, ...], n_steps: int, random: np.random.Generator
+) -> NDArray[np.generic]:
+    """Return a tensor for an input of the source.
+
+    Features are standard normal numbers; tokens are uniform, and so are states, in (-0.9, 0.9). Lengths fall from
+    ``n_steps``.
+    """
+    if isinstance(port, LengthsPort):
+        lengths = np.sort(random.integers(1, n_steps, size=shape, endpoint=True))[::-1].copy()
+        lengths[lengths == lengths.max()] = n_steps
+        return lengths.astype(port.dtype)
+    if isinstance(port, StatePort):
+        return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
+    vocabularies = {given.name: given.size for given in network.inputs if given.tokens}
+    if port.value in vocabularies:
+        return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
+    return random.standard_normal(shape).astype(port.dtype)
+
+
+def check_products(network: Network, n_steps: int) -> None:
+    """Raise ConversionError if a run of ``n_steps`` timesteps, of all sequences together, would take too long."""
+    if n_steps * network.parameter_count > MAX_PRODUCTS:
+        raise ConversionError(f"the file fixes its inputs to {n_steps} timesteps, too many for a test")

@@ -26,7 +26,6 @@ from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import HardSigmoid, Sigmoid
 
-_GATES = ("zrn", "znr", "rzn", "rnz", "nzr", "nrz")
 _MATRICES = ("weight_ih", "weight_hh")
 _BIASES = ("bias_ih", "bias_hh")
 _QUESTIONS = {

@@ -13,17 +13,14 @@ import numpy as np
 
 from grurt.converters.installed import is_installed
 from grurt.converters.keras.config import Version
-from grurt.converters.sampling import BATCH, SEED, STEPS
+from grurt.converters.sampling import BATCH, SEED, STEPS, check_products, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import StatePort, ValuePort
+from grurt.network.signature import ValuePort
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-MAX_PRODUCTS = 1 << 33
-"""How many multiplications a run may take: some seconds."""
 
 _BACKENDS = ("torch", "tensorflow", "jax")
 
@@ -104,15 +101,9 @@ def _inputs(network: Network, shapes: Sequence[tuple[int | None, ...]]) -> dict[
     inputs: dict[str, NDArray[np.generic]] = {}
     for port, shape in zip(network.signature.inputs, shapes, strict=True):
         sizes = (batch, *(STEPS if size is None else size for size in shape[1:]))
-        steps = batch * (sizes[1] if isinstance(port, ValuePort) else 1)
-        if steps * network.parameter_count > MAX_PRODUCTS:
-            raise ConversionError(f"the file fixes its inputs to {steps} timesteps, too many for a test")
-        if isinstance(port, StatePort):
-            inputs[port.name] = random.uniform(-0.9, 0.9, sizes).astype(port.dtype)
-        elif isinstance(port, ValuePort) and port.value in tokens:
-            found = random.integers(tokens[port.value], size=sizes)
-            found[:, 0] = tokens[port.value] - 1  # a mask at the first timestep is where grurt and Keras differ
-            inputs[port.name] = found.astype(port.dtype)
-        elif isinstance(port, ValuePort):
-            inputs[port.name] = random.standard_normal(sizes).astype(port.dtype)
+        check_products(network, batch * (sizes[1] if isinstance(port, ValuePort) else 1))
+        inputs[port.name] = random_input(network, port, sizes, STEPS, random)
+        if isinstance(port, ValuePort) and port.value in tokens:
+            # a mask at the first timestep is where grurt and Keras differ
+            inputs[port.name][:, 0] = tokens[port.value] - 1
     return inputs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,19 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from grurt.array_types import Array
+from grurt.converters.installed import is_installed
 from grurt.converters.onnx.tensors import ExternalData, read_tensor
-from grurt.converters.sampling import SEED
+from grurt.converters.sampling import SEED, check_products, random_input
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import AnyPort, Axis, LengthsPort, StatePort
+from grurt.network.signature import Axis, LengthsPort
 
 BATCH = 2
 STEPS = 16
 MAX_ELEMENTS = 1 << 20
 """The largest test input, for files exported with frozen sizes: it is kept in the model's file."""
-MAX_PRODUCTS = 1 << 33
-"""How many multiplications a run may take: some seconds."""
 
 
 def reference_run(network: Network, proto: ModelProto, folder: Path | None) -> ReferenceRun:
@@ -47,7 +45,7 @@ def reference_run(network: Network, proto: ModelProto, folder: Path | None) -> R
     ConversionError
         With the reason why there is none: onnxruntime is not installed, or cannot run the file.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
     import onnxruntime
 
@@ -74,11 +72,9 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
         for port in proto.graph.input
     }
     sizes = _sizes(network, declared)
-    steps = sizes["batch"] * sizes["time"]
-    if steps * network.parameter_count > MAX_PRODUCTS:
-        raise ConversionError(f"the file fixes its inputs to {steps} timesteps, too many for a test")
+    check_products(network, sizes["batch"] * sizes["time"])
     random = np.random.default_rng(SEED)
-    inputs = {}
+    inputs: dict[str, Array] = {}
     for port in network.signature.inputs:
         own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
         own["batch_position"] = sizes["batch"] * own.get("position", 1)
@@ -86,23 +82,8 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
         shape = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
         if math.prod(shape) > MAX_ELEMENTS:
             raise ConversionError(f"the file fixes the input {port.name!r} to the shape {shape}, too large for a test")
-        inputs[port.name] = _random_input(network, port, shape, sizes["time"], random)
+        inputs[port.name] = random_input(network, port, shape, sizes["time"], random)
     return inputs
-
-
-def _random_input(
-    network: Network, port: AnyPort, shape: tuple[int, ...], n_steps: int, random: np.random.Generator
-) -> Array:
-    if isinstance(port, LengthsPort):
-        lengths = np.sort(random.integers(1, n_steps, size=shape, endpoint=True))[::-1].copy()
-        lengths[lengths == lengths.max()] = n_steps
-        return lengths.astype(port.dtype)
-    if isinstance(port, StatePort):
-        return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-    vocabularies = {port.name: port.size for port in network.inputs if port.tokens}
-    if port.value in vocabularies:
-        return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
-    return random.standard_normal(shape).astype(port.dtype)
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from grurt.array_types import Array
@@ -45,15 +45,15 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
         notes=tuple(_notes(program, constants)),
     )
     network = network_of_graph(translate(simplify(program), constants), source, _refuse_graph)
-    return attach_reference(network, lambda: _reference_run(network, path)) if reference else network
+    return attach_reference(network, lambda: _reference_run(network, program, constants)) if reference else network
 
 
-def _reference_run(network: Network, path: Path) -> ReferenceRun:
+def _reference_run(network: Network, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
     if not is_installed("torch"):
         raise ConversionError("torch is not installed")
     from grurt.converters.pt2.reference import reference_run
 
-    return reference_run(network, path)
+    return reference_run(network, program, constants)
 
 
 def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:

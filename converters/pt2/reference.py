@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,19 @@ from grurt.array_types import Array
 from grurt.converters.pt2 import movement
 from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
-from grurt.converters.pt2.reading import read_constants
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
-from grurt.converters.sampling import BATCH, SEED, STEPS
+from grurt.converters.sampling import BATCH, SEED, STEPS, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import StatePort, ValuePort
 
 _SKIPPED = {name for name, handler in HANDLERS.items() if handler is movement.nothing}
 _IGNORED = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"}
 """Arguments of creating and converting operators that name the machine."""
 
 
-def reference_run(network: Network, path: Path) -> ReferenceRun:
+def reference_run(network: Network, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
     """Return what torch computes for the program on random inputs and states, always the same.
 
     Raises
@@ -40,7 +37,6 @@ def reference_run(network: Network, path: Path) -> ReferenceRun:
     ConversionError
         With the reason why there is none.
     """
-    program, constants = read_constants(path)
     inputs = _inputs(network, program)
     values: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in constants.items()}
     values |= {name: torch.from_numpy(array) for name, array in inputs.items()}
@@ -62,20 +58,14 @@ def reference_run(network: Network, path: Path) -> ReferenceRun:
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
     random = np.random.default_rng(SEED)
     shapes = {port.name: port.shape or () for port in program.inputs}
-    vocabularies = {port.name: port.size for port in network.inputs if port.tokens}
     inputs: dict[str, Array] = {}
     for port in network.signature.inputs:
         open_sizes = {"batch": BATCH, "time": STEPS}
-        shape = [
+        shape = tuple(
             size if isinstance(size, int) else open_sizes.get(axis, 1)
             for size, axis in zip(shapes[port.name], port.axes, strict=True)
-        ]
-        if isinstance(port, StatePort):
-            inputs[port.name] = random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-        elif isinstance(port, ValuePort) and port.value in vocabularies:
-            inputs[port.name] = random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
-        else:
-            inputs[port.name] = random.standard_normal(shape).astype(port.dtype)
+        )
+        inputs[port.name] = random_input(network, port, shape, STEPS, random)
     return inputs
 
 

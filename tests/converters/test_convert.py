@@ -22,7 +22,7 @@ from grurt import reference
 from grurt.converters import convert, convert_onnx, read_state_dict
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed
-from grurt.converters.reference import attach_reference, check_reference, with_reference
+from grurt.converters.reference import attach_reference, check_reference
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.network.reference_run import ReferenceRun
 
@@ -172,10 +172,10 @@ def test_a_wrong_reference_run_is_an_error() -> None:
     model = convert(DATA / "c_eachstep_bf.pt", layers="gru, fc")
     assert model.reference_run is not None
     outputs = {name: array + np.float32(1e-3) for name, array in model.reference_run.outputs.items()}
-    wrong = with_reference(model, ReferenceRun(model.reference_run.inputs, outputs, "torch 9"))
+    wrong = model.replaced(reference_run=ReferenceRun(model.reference_run.inputs, outputs, "torch 9"))
     with pytest.raises(ConversionError, match=r"expected the answers of torch 9, got others, by up to 0\.001"):
         check_reference(wrong)
-    check_reference(with_reference(model, None))
+    check_reference(model.replaced(reference_run=None))
 
 
 def test_a_missing_reference_run_is_noted() -> None:

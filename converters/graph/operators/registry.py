@@ -35,10 +35,10 @@ class Operator:
     """
 
     convert: Handler
-    in_loops: Literal["alike", "single", "aware"] = "alike"
-    moves_axes: bool = False
-    reads_padding: bool = False
-    features_at: FeaturesAt = lambda node, rank: None
+    in_loops: Literal["alike", "single", "aware"]
+    moves_axes: bool
+    reads_padding: bool
+    features_at: FeaturesAt
 
 
 OPERATORS: dict[str, Operator] = {}

@@ -9,7 +9,6 @@ from torch import nn
 
 from grurt.converters.description import Description, LayerDescription
 from grurt.converters.kinds import KINDS
-from grurt.converters.reference import with_reference
 from grurt.converters.sampling import BATCH, sample_input
 from grurt.converters.torch.assembly.build import network_of_weights
 from grurt.converters.torch.assembly.modules import ROOT
@@ -44,7 +43,7 @@ def network_of_chain(module: nn.Module, description: Description, *, reference: 
     network = network_of_weights(narrow, description, Source(format="torch", producer=f"torch {torch.__version__}"))
     dtype = _DTYPES[next(module.parameters()).dtype]
     network = network.replaced(signature=_signature(module, network, dtype))
-    return with_reference(network, _reference_run(module, network)) if reference else network
+    return network.replaced(reference_run=_reference_run(module, network)) if reference else network
 
 
 def _described(path: str, module: nn.Module) -> Iterator[LayerDescription | None]:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from grurt.converters.kinds import KINDS
-from grurt.converters.reference import with_reference
 from grurt.converters.sampling import SEED
 from grurt.converters.torch.module.evaluated import evaluation_mode, flat_tensors
 from grurt.errors import ConversionError
@@ -53,7 +52,7 @@ def network_of_export(module: nn.Module, example: tuple[Tensor, ...], *, referen
         {port.name: outputs[port.name] for port in network.signature.outputs},
         f"torch {torch.__version__}",
     )
-    return with_reference(network, run)
+    return network.replaced(reference_run=run)
 
 
 def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:
