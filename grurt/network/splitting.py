@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grurt.network.inputs import AnyInput, Input, Output
-from grurt.network.layers.base import weights_of
+from grurt.network.layers import AnyLayer
 from grurt.network.network import N, Network, once_per_network
 
 
@@ -32,9 +32,15 @@ def _stage(network: N, number: int) -> N:
     inputs: list[AnyInput] = [port for port in network.inputs if network.values[port.name].stage == number]
     read = dict.fromkeys(name for layer in own for name in layer.inputs)
     inputs += [Input(name, network.values[name].size) for name in read if network.values[name].stage < number]
+    return part_of(network, own, inputs, outputs)
+
+
+def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], outputs: Sequence[Output]) -> N:
+    """Return a network of some of the layers, with their weights; it has the default signature."""
+    names = (f"{layer.name}.{parameter}" for layer in layers for parameter in layer.weight_shapes())
     return network.replaced(
-        layers=own,
-        weights=weights_of(layers, network.weights),
+        layers=layers,
+        weights={name: network.weights[name] for name in names},
         inputs=inputs,
         outputs=outputs,
         signature=None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from grurt.network.splitting import stages_of
 from grurt.network.stages import handed_states
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
+from grurt.runtime.binding import present
 from grurt.runtime.tails import fill_tails
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run_arrays(
     plan = plan_of(network)
     port = plan.inputs[0]
     array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs)
-    sequence: tuple[int | str, ...] = ("n_steps",) if port.tokens else ("n_steps", port.size)
+    sequence: tuple[int | str, ...] = ("n_steps", *network.inputs[0].frame_shape)
     is_batch = array.ndim == len(sequence) + 1
     arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
     if lengths is not None and not is_batch:
@@ -45,9 +45,7 @@ def run_arrays(
     batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
     batch.run([batched], {})
     outputs = batch.outputs if is_batch else [output[0] for output in batch.outputs]
-    if len(outputs) == 1:
-        return outputs[0]
-    return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}
+    return present(plan, outputs)
 
 
 def run_mapping(
@@ -108,7 +106,7 @@ def _run_stages(
         if number == 0 and network.signature.takes_lengths:
             given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
             answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
-            fill_tails(stage, given, batch.lengths, answers, partial(run_mapping, lengths=None, nonfinite=nonfinite))
+            fill_tails(stage, given, batch.lengths, answers, nonfinite)
         known |= {output.value: array for output, array in zip(stage.outputs, batch.outputs, strict=True)}
         final_states |= batch.final_states
     return {output.name: known[output.value] for output in network.outputs}, final_states

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
-from grurt.network.layers.base import weights_of
 from grurt.network.network import once_per_network
+from grurt.network.splitting import part_of
+from grurt.runtime.batch import Batch
 
 if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.network.network import Network
-
-Run: TypeAlias = "Callable[[Network, Mapping[str, Array]], Mapping[str, Array]]"
+    from grurt.runtime.context import Nonfinite
 
 
 def fill_tails(
-    network: Network, inputs: Mapping[str, Array], lengths: Array, outputs: Mapping[str, Array], run: Run
+    network: Network, inputs: Mapping[str, Array], lengths: Array, outputs: Mapping[str, Array], nonfinite: Nonfinite
 ) -> None:
     """Write the answers behind the ends of sequences: what the layers after the GRUs make of zeros.
 
@@ -34,8 +34,8 @@ def fill_tails(
         Valid timesteps of each sequence, ``(batch,)``.
     outputs
         The model's outputs by name. Those of ``(batch, n_steps, size)`` are written to, behind the ends only.
-    run
-        Runs a network on inputs by name.
+    nonfinite
+        As in `Model.run`.
     """
     n_steps = max((array.shape[1] for array in inputs.values()), default=0)
     if np.all(lengths == n_steps):
@@ -43,16 +43,17 @@ def fill_tails(
     silent = _silent(network)
     if silent is None:
         return
-    feed = {
+    feed: dict[str, Array] = {
         port.name: np.zeros((len(lengths), n_steps, *port.frame_shape), np.float32)
         for port in silent.inputs
         if port.name not in inputs
     }
-    given = {port.name: inputs[port.name] for port in silent.inputs if port.name in inputs}
-    answers = run(silent, feed | given)
-    for name, answer in answers.items():
+    feed |= inputs
+    batch = Batch(silent, nonfinite, len(lengths), n_steps, None)
+    batch.run([feed[port.name] for port in silent.inputs], {})
+    for output, answer in zip(silent.outputs, batch.outputs, strict=True):
         for row, length in enumerate(lengths):
-            outputs[name][row, length:] = answer[row, length:]
+            outputs[output.name][row, length:] = answer[row, length:]
 
 
 @once_per_network
@@ -65,20 +66,13 @@ def _silent(network: Network) -> Network | None:
         for output in network.outputs
         if network.values[output.value].per_step and output.value in layers.keys() - silent
     ]
-    needed = _needed(layers, shown)
     if not shown:
         return None
+    needed = _needed(layers, shown)
     kept = [layer for layer in network.layers if layer.name in needed and layer.name not in silent]
     inputs: list[AnyInput] = [port for port in network.inputs if port.name in needed]
     inputs += [Input(name, network.values[name].size) for name in needed if name in silent]
-    return network.replaced(
-        layers=kept,
-        weights=weights_of(kept, network.weights),
-        inputs=inputs,
-        outputs=shown,
-        signature=None,
-        reference_run=None,
-    )
+    return part_of(network, kept, inputs, shown)
 
 
 def _needed(layers: Mapping[str, AnyLayer], outputs: list[Output]) -> list[str]:

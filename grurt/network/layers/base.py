@@ -1,8 +1,8 @@
 """What every layer answers about itself: those who check, lower, quantize and convert layers ask, and know no kinds."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 import msgspec
 
@@ -10,8 +10,6 @@ from grurt.errors import ModelError
 from grurt.network.functions import snake_case
 from grurt.network.inputs import AnyInput, Input
 from grurt.network.nibbles import packed_shape
-
-T = TypeVar("T")
 
 Shape = tuple[int, ...]
 
@@ -228,9 +226,3 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
 def with_bias(bias: bool, size: int, shapes: dict[str, Shape]) -> dict[str, Shape]:
     """Return shapes of weights, those of a bias among them if there is one."""
     return shapes | {"bias": (size,)} if bias else shapes
-
-
-def weights_of(layers: Iterable[Layer], weights: Mapping[str, T]) -> dict[str, T]:
-    """Return the weights of some layers, out of those of a model."""
-    names = (f"{layer.name}.{parameter}" for layer in layers for parameter in layer.weight_shapes())
-    return {name: weights[name] for name in names}
