@@ -3,6 +3,7 @@
 They are compiled once on a machine and kept in grurt's kernel cache.
 """
 
+import ctypes
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,14 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numba import float32, int64, njit
+from numba import float32, int64
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from benchmarks.timing import Loop
+from grurt.kernels import cache, machine_code
 from grurt.kernels.advance import run
-from grurt.kernels.cache import KernelCache
-from grurt.kernels.options import OPTIONS
+from grurt.kernels.options import kernel
 from grurt.kernels.simd import fma, load, splat, sum_lanes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
@@ -27,6 +29,8 @@ PEAK_CHAINS = 12
 
 READ_VECTORS = 8
 """Independent sums, and the vectors that one turn of the reading loop takes."""
+
+_C_TYPES = {int64: ctypes.c_int64, float32: ctypes.c_float}
 
 
 def _advance_loop(context, count):  # type: ignore[no-untyped-def]
@@ -63,10 +67,17 @@ def _read_loop(address, turns, count):  # type: ignore[no-untyped-def]
 def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """Compile a function for these argument types; the cache's key also holds the sources that are not grurt's."""
     source = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
-    dispatcher: Any = njit(**OPTIONS)(function)
-    dispatcher._cache = KernelCache(f"benchmark{function.__name__}-{source}")
-    dispatcher.compile(arguments)
-    return dispatcher  # type: ignore[no-any-return]
+    name = cache.entry_name(f"benchmark{function.__name__}-{source}", arguments, cpu_target.target_context.codegen())
+    if (found := cache.load(name)) is not None:
+        address, _ = found
+    else:
+        code = machine_code.compiled(kernel(function), arguments)
+        cache.keep(name, code)
+        address = machine_code.loaded(code)
+    types = [_C_TYPES[argument] for argument in arguments]
+    native = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)(address)
+    places = [ctypes.byref(kept) for kept in (ctypes.c_int64(), ctypes.c_void_p())]  # of the result and of an exception
+    return lambda *values: native(*places, *values)
 
 
 def timed(function: Callable[[int], object]) -> Loop:

@@ -1,55 +1,99 @@
-"""Writes a file whole or not at all."""
+"""Writes a file whole or not at all, and never through a link that somebody else may have laid."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 
+from grurt.path_walk import IS_POSSIBLE, walk
+from grurt.trust import is_ours
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o666) -> None:
     """Write ``content`` to ``path``, which at every moment holds the old file or the new one, also after a power cut.
 
     The content goes to a temporary file in the same folder, reaches the disk, and then takes the place of ``path``. A
-    symbolic link stays, and the file that it points at is replaced. Permissions are those of a new file under the
-    process's umask.
+    symbolic link stays, and the file that it points at is replaced: unless somebody else may have put the link there,
+    since it belongs to another user, or lies in a folder that others may write to; then the link itself is replaced. On
+    the way to the file, such a link is an error.
+
+    Parameters
+    ----------
+    path
+        Where; its folder must be there.
+    content
+        All of it.
+    mode
+        Permissions of the new file, of which the process's umask is taken away.
 
     Raises
     ------
     OSError
         If the file cannot be written. An older file at the path is untouched then, and the temporary one is removed.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise FileExistsError(errno.EEXIST, "expected a regular file or none, got something else", str(path))
+    place = Path(path)
     try:
-        _replace(target, content)
+        if IS_POSSIBLE:
+            _write_along(place, content, mode)
+        else:
+            target = place.resolve()
+            _expect_regular(target.stat() if target.exists() else None, place)
+            _replace(None, str(target), content, mode)
     except OSError as error:  # it names the temporary file, or none
         raise OSError(error.errno, error.strerror, str(path)) from error
-    _sync_folder(target.parent)
 
 
-def _replace(target: Path, content: bytes) -> None:
-    temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")
-    file = temporary.open("xb")
+def _write_along(path: Path, content: bytes, mode: int) -> None:
+    with contextlib.closing(walk(path)) as steps:
+        for step in steps:
+            if step.is_link:
+                if is_ours(step):
+                    continue
+                if not step.is_last:
+                    raise PermissionError(
+                        errno.EACCES,
+                        f"{step.path}, a link on the way, may be somebody else's: name the folder",
+                        str(path),
+                    )
+            elif step.is_last:
+                _expect_regular(step.status, path)
+            if step.is_last:
+                _replace(step.folder, step.name, content, mode)
+                _sync_folder(step.folder)
+                return
+    _expect_regular(path.stat(), path)  # a folder, by no name of its own
+
+
+def _expect_regular(status: os.stat_result | None, path: Path) -> None:
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        raise FileExistsError(errno.EEXIST, "expected a regular file or none, got something else", str(path))
+
+
+def _replace(folder: int | None, name: str, content: bytes, mode: int) -> None:
+    """Put a new file in the place of what has a name in a folder, or of what has a path where there is none."""
+    temporary = str(Path(name).with_name(f".{os.urandom(8).hex()}.tmp"))
+    descriptor = os.open(temporary, _NEW, mode, dir_fd=folder)
     try:
-        with file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: int) -> None:
     """Bring a rename to the disk. Some file systems cannot, and the new file is in place already: no error then."""
-    if os.name != "posix":
-        return
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(os.curdir, os.O_RDONLY, dir_fd=folder)
         try:
             os.fsync(descriptor)
         finally:

@@ -82,15 +82,17 @@ class Start:
 def _library() -> dict[str, str]:
     """Return the environment of a process that uses kernels compiled ahead of time, built where there are none yet."""
     from grurt.errors import EngineError
-    from grurt.kernels.places import cache_directories
+    from grurt.kernels.places import directory_to_write
     from grurt.native import library
     from grurt.native.build import build_library
 
-    path = cache_directories()[0] / "benchmark.so"
+    directory = directory_to_write()
+    if directory is None:
+        raise EngineError("expected a directory where compiled kernels can be kept, got none that can be written")
+    path = directory / "benchmark.so"
     with suppress(EngineError, OSError):
         library.load(path)
         return {"GRURT_ENGINE": "native", "GRURT_NATIVE": str(path)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     build_library(path)
     return {"GRURT_ENGINE": "native", "GRURT_NATIVE": str(path)}
 

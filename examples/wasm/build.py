@@ -20,7 +20,7 @@ NAME = "activity"
 
 def link(exported: Export, folder: Path) -> None:
     """Write a WebAssembly module of the exported object."""
-    linker = ["wasm-ld"] if shutil.which("wasm-ld") else [sys.executable, "-m", "ziglang", "wasm-ld"]
+    linker = ["wasm-ld"] if shutil.which("wasm-ld") else [sys.executable, "-P", "-m", "ziglang", "wasm-ld"]
     options = ["--no-entry", "--export-dynamic", "--export=__heap_base"]
     object_file = folder / f"{NAME}.o"
     object_file.write_bytes(exported.files[object_file.name])

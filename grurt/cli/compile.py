@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from grurt.cli.parameters import WRITTEN
-from grurt.cli.places import check_file
+from grurt.cli.places import check_file, no_cache_directory
 
 EXAMPLE = """\b
 Examples:
@@ -41,16 +41,17 @@ def compile(output: Path | None, cpus: tuple[str, ...]) -> None:  # noqa: A001 -
     """
     if output is not None:
         check_file(output)
-    from grurt.kernels.places import cache_directories
+    from grurt.kernels.places import directory_to_write
     from grurt.native.requirements import expect_numba
 
     expect_numba("grurt compile")
     from grurt.native.build import build_library
     from grurt.native.library import SUFFIX
 
-    path = cache_directories()[0] / f"kernels{SUFFIX}" if output is None else output
     if output is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    description = build_library(path, cpus)
+        if (folder := directory_to_write()) is None:
+            raise no_cache_directory()
+        output = folder / f"kernels{SUFFIX}"
+    description = build_library(output, cpus)
     names = ", ".join(cpu.name for cpu in description.cpus)
-    click.echo(f"wrote {path}, {path.stat().st_size:,} bytes: kernels of grurt {description.version} for {names}")
+    click.echo(f"wrote {output}, {output.stat().st_size:,} bytes: kernels of grurt {description.version} for {names}")

@@ -40,14 +40,16 @@ def check_folder(path: Path) -> None:
     _expect_writable(folder, path)
 
 
-def can_be_written(folder: Path) -> bool:
-    """Return whether a file can be made in a folder, which is made where there is none."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
+def no_cache_directory() -> click.ClickException:
+    """Return the error of a command that keeps what it compiles, where nothing can be kept."""
+    from grurt.kernels.places import cache_directories
+    from grurt.trust import has_passed_by
+
+    return click.ClickException(
+        "expected a directory where compiled kernels can be kept, got none that can be written"
+        f"{' and is safe from others' if has_passed_by() else ''} "
+        f"(tried {', '.join(map(str, cache_directories()))}): name one in GRURT_CACHE_DIR"
+    )
 
 
 @contextmanager

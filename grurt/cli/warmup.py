@@ -1,10 +1,8 @@
 """``grurt warmup``: compile the kernels now, so that no service has to."""
 
-from pathlib import Path
-
 import click
 
-from grurt.cli.places import can_be_written
+from grurt.cli.places import no_cache_directory
 
 EXAMPLE = """\b
 Examples:
@@ -19,7 +17,7 @@ def warmup() -> None:
 
     For the build of an image, or after an installation: the processes that start later load the file in a fraction of
     a second. If it is there already, or a library of kernels serves this CPU, nothing is compiled. The exit code is 2
-    if no directory can be written.
+    if no directory can be written, or others may write to it too.
     """
     from grurt.runtime.engine import is_compiled_here, is_interpreted
 
@@ -27,21 +25,15 @@ def warmup() -> None:
         who = "Python runs the kernels" if is_interpreted() else "a library of kernels serves this CPU"
         click.echo(f"nothing to compile: {who}", err=True)
         return
-    from grurt.kernels.places import cache_directories
+    from grurt.kernels.places import cache_directories, directory_to_write
+    from grurt.trust import is_trusted
 
-    tried = cache_directories()
-    if not any(can_be_written(folder) or any(folder.glob("*.kernel")) for folder in tried):
-        raise _nowhere(tried)
+    filled = (folder for folder in cache_directories() if is_trusted(folder) and any(folder.glob("*.kernel")))
+    if directory_to_write() is None and not any(filled):
+        raise no_cache_directory()
     from grurt.kernels.compiled import cached_in
 
     path = cached_in()
     if path is None:
-        raise _nowhere(tried)
+        raise no_cache_directory()
     click.echo(path)
-
-
-def _nowhere(tried: list[Path]) -> click.ClickException:
-    return click.ClickException(
-        "expected a directory where compiled kernels can be kept, got none that can be written "
-        f"(tried {', '.join(map(str, tried))}): name one in GRURT_CACHE_DIR"
-    )

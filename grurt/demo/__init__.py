@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from grurt.array_types import Floats
 from grurt.loading import load
 from grurt.model import Model
+from grurt.regular_files import open_regular_file
 
 _FOLDER = Path(__file__).parent
 
@@ -51,7 +52,7 @@ def load_recordings() -> Recordings:
     >>> recordings.samples.shape, recordings.classes
     ((40, 100, 6), ('Standing', 'Running', 'Walking', 'Badminton'))
     """
-    with np.load(RECORDINGS_PATH, allow_pickle=False) as arrays:
+    with open_regular_file(RECORDINGS_PATH) as file, np.load(file, allow_pickle=False) as arrays:
         return Recordings(
             samples=arrays["samples"],
             labels=arrays["labels"],

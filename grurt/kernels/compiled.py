@@ -1,23 +1,21 @@
 """Gets the entry point compiled: from the cache, or, once on a machine, by compiling it."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba.core import config
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
-from grurt.kernels.cache import KernelCache
+from grurt import trust
+from grurt.kernels import cache, machine_code
 from grurt.kernels.codegen.objects import SIGNATURE
-from grurt.kernels.entry import advance
 from grurt.kernels.fastcall import just_in_time
-from grurt.kernels.options import kernel
-from grurt.kernels.whole_program import whole_program
+from grurt.notices import say
 
 Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
 
@@ -46,41 +44,28 @@ def cached_in() -> Path | None:
 
 def _load() -> Advance:
     global _path
-    dispatcher: Any = kernel(advance)
-    cache = _AnnouncingCache("advance")
-    dispatcher._cache = cache
-    with whole_program(dispatcher.targetctx, advance.__qualname__):
-        dispatcher.compile(SIGNATURE)
-    dispatcher.disable_compile()
-    cache.announce_end()
-    _path = cache.path
-    (compiled,) = dispatcher.overloads.values()
-    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    return just_in_time(dispatcher.targetctx.codegen(), address, advance.__name__)
+    codegen = cpu_target.target_context.codegen()
+    name = cache.entry_name("advance", SIGNATURE, codegen)
+    address, _path = cache.load(name) or _compile(name, codegen)
+    return just_in_time(codegen, address, "advance")
 
 
-class _AnnouncingCache(KernelCache):
-    """A cache that says on stderr what a user waits for."""
+def _compile(entry_name: str, codegen: Any) -> tuple[int, Path | None]:
+    """Compile and keep the entry point; return its address, and where it is kept. Say on stderr what one waits for."""
+    # Imported here, because a start from the cache has no time for all kernels.
+    from grurt.kernels.entry import advance
+    from grurt.kernels.options import kernel
 
-    _started: float | None = None
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        compiled = super().load_overload(sig, target_context)
-        if not self.hit:
-            self._started = time.perf_counter()
-            cpu = config.CPU_NAME or target_context.codegen()._get_host_cpu_name()
-            _say(f"compiling the kernels for this CPU ({cpu}), once ...")
-        return compiled
-
-    def announce_end(self) -> None:
-        if self._started is not None:
-            seconds = time.perf_counter() - self._started
-            kept = f"kept in {self.path.parent}" if self.path else "not kept: no cache directory can be written"
-            _say(f"kernels compiled in {seconds:.1f} s, {kept}")
+    started = time.perf_counter()
+    say(f"compiling the kernels for this CPU ({config.CPU_NAME or codegen._get_host_cpu_name()}), once ...")
+    code = machine_code.compiled(kernel(advance), SIGNATURE)
+    path = cache.keep(entry_name, code)
+    seconds = time.perf_counter() - started
+    say(f"kernels compiled in {seconds:.1f} s, {f'kept in {path.parent}' if path else f'not kept: {_why_not_kept()}'}")
+    return machine_code.loaded(code), path
 
 
-def _say(message: str) -> None:
-    """Write a line to stderr, where there is one: a service without it starts as well."""
-    if sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            print(f"grurt: {message}", file=sys.stderr, flush=True)
+def _why_not_kept() -> str:
+    if trust.has_passed_by():
+        return "no cache directory that can be written is safe from others"
+    return "no cache directory can be written"

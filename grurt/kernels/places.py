@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,19 +10,27 @@ from typing import Any
 
 from grurt.atomic import write_atomically
 from grurt.digests import blake2b
+from grurt.regular_files import NotRegularError, read_regular_file
+from grurt.trust import UntrustedError, expect_trusted, read_trusted_file, say_passed_by
 
 _DIGEST_SIZE = 32
+FILE_MODE = 0o644
+"""Of what is kept: whatever the umask, nobody but its owner may write to it."""
 
 
 def source_digest() -> str:
     """Return the digest of all kernel sources; where they are no files, of the modules in their archive."""
     digest = blake2b()
     folder = Path(__file__).parent
-    files = [(".".join(file.relative_to(folder).with_suffix("").parts), file) for file in folder.rglob("*.py")]
-    sources = [(name, file.read_bytes()) for name, file in files] or _archived_modules()
-    for name, content in sorted(sources):
+    for name, content in sorted(_source_files(folder)) or sorted(_archived_modules()):
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
+
+
+def _source_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for file in folder.rglob("*.py"):
+        with suppress(NotRegularError):  # Python imports none either
+            yield ".".join(file.relative_to(folder).with_suffix("").parts), read_regular_file(file)
 
 
 def _archived_modules() -> list[tuple[str, bytes]]:
@@ -65,35 +74,77 @@ def cache_directories() -> list[Path]:
 
 
 def _user_cache_directory() -> Iterator[Path]:
-    with suppress(RuntimeError):  # no home directory
-        if sys.platform == "win32":
-            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        yield Path(base) / "grurt"
+    """Yield it, if there is one. What is no absolute path is ignored, as the specification of XDG directories says."""
+    with suppress(RuntimeError, OSError):  # no home directory, or none that may be looked at
+        home = Path.home() if os.environ.get("HOME") != "" else None
+        variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+        base = Path(os.environ.get(variable, ""))
+        if base.is_absolute():
+            yield base / "grurt"
+        elif home is not None and home.is_absolute() and home.is_dir():
+            below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+            yield home / below / "grurt"
+
+
+def directory_to_write() -> Path | None:
+    """Return the first of the cache directories in which something can be kept; None if there is none."""
+    return next((directory for directory in cache_directories() if _can_be_written(directory)), None)
 
 
 def read_entry(path: Path) -> bytes | None:
-    """Return the payload of an entry; None if there is none, or if a single bit of it is wrong."""
+    """Return the payload of an entry; None if there is none, it is not trusted, or a single bit of it is wrong."""
     try:
-        content = path.read_bytes()
+        content = read_trusted_file(path)
+    except UntrustedError as error:
+        say_passed_by(error)
+        return None
     except OSError:
         return None
     payload = content[_DIGEST_SIZE:]
-    return payload if content[:_DIGEST_SIZE] == _digest(payload) else None
+    return payload if content[:_DIGEST_SIZE] == _digest(path.name, payload) else None
 
 
 def write_entry(path: Path, payload: bytes) -> bool:
-    """Write an entry so that no process ever sees half of it; return False if it cannot be written."""
+    """Write an entry so that no process ever sees half of it; return False if it cannot be written.
+
+    It is not written either where others may write: nobody would read it there.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _digest(payload) + payload)
+        _make_directory(path.parent)
+        write_atomically(path, _digest(path.name, payload) + payload, mode=FILE_MODE)
+    except UntrustedError as error:
+        say_passed_by(error)
+        return False
     except OSError:
         return False
     return True
 
 
-def _digest(payload: bytes) -> bytes:
-    return blake2b(payload, digest_size=_DIGEST_SIZE).digest()
+def _can_be_written(directory: Path) -> bool:
+    try:
+        _make_directory(directory)
+        tempfile.TemporaryFile(dir=directory).close()  # only that shows what a file system allows
+    except UntrustedError as error:
+        say_passed_by(error)
+        return False
+    except OSError:
+        return False
+    return True
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a cache directory, and those above it, where they are missing; raise UntrustedError if others may write.
+
+    The user's own is private. Any other may serve every user of a machine, as that of an image does.
+    """
+    mode = 0o700 if directory in _user_cache_directory() else 0o755
+    missing = [place for place in (directory, *directory.parents) if not place.exists()]
+    expect_trusted(missing[-1].parent if missing else directory)
+    for place in reversed(missing):
+        place.mkdir(mode, exist_ok=True)
+    expect_trusted(directory)
+
+
+def _digest(name: str, payload: bytes) -> bytes:
+    """Return the digest of an entry: under another's name, it is another's."""
+    return blake2b(name.encode() + b"\0" + payload, digest_size=_DIGEST_SIZE).digest()

@@ -10,6 +10,7 @@ import msgspec
 
 from grurt.atomic import write_atomically
 from grurt.errors import EngineError
+from grurt.kernels.places import FILE_MODE
 from grurt.native.cpus import CPUS, Cpu, host_flags, machine, runs_here
 from grurt.native.extension import extension_module
 from grurt.native.intermediate import Kernels, kernels
@@ -27,7 +28,7 @@ def build_library(path: Path, names: Sequence[str] = ("native",)) -> Description
     Parameters
     ----------
     path
-        The file to write, atomically.
+        The file to write, atomically; nobody but its owner may write to it, whatever the umask.
     names
         What to compile for: names of `CPUS`, or ``native``, the best of them that this CPU is.
 
@@ -56,7 +57,7 @@ def build_library(path: Path, names: Sequence[str] = ("native",)) -> Description
         cpus=tuple(CpuDescription(cpu.name, cpu.symbol, cpu.flags) for cpu in cpus),
     )
     objects["extension"] = _extension(cpus)
-    write_atomically(path, sealed(link_library(objects, description.machine), description))
+    write_atomically(path, sealed(link_library(objects, description.machine), description), mode=FILE_MODE)
     return description
 
 

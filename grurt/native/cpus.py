@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from grurt.regular_files import open_regular_file
+
 _V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
 _V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
@@ -72,9 +74,9 @@ def machine() -> str:
 def host_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """Return what Linux says that the CPU has and programs may use; nothing where it cannot be known."""
     try:
-        with cpuinfo.open() as lines:
+        with open_regular_file(cpuinfo) as lines:
             for line in lines:  # the kernel writes one block for each core: the first is enough
-                key, _, value = line.partition(":")
+                key, _, value = line.decode("ascii", "replace").partition(":")
                 if key.strip() in ("flags", "Features"):
                     return frozenset(value.split())
     except OSError:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from inspect import signature
@@ -94,7 +95,8 @@ def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) 
     name = f"{part}-{hashlib.blake2b(key, digest_size=16).hexdigest()}.ir"
     for directory in cache_directories():
         if (kept := read_entry(directory / name)) is not None:
-            return msgspec.msgpack.decode(zlib.decompress(kept), type=Kernels)
+            with suppress(zlib.error, msgspec.DecodeError):  # an entry that cannot be read is compiled anew
+                return msgspec.msgpack.decode(zlib.decompress(kept), type=Kernels)
     encoded = _run("kernels", *arguments, lanes=lanes, features=capabilities)
     any(write_entry(directory / name, zlib.compress(encoded)) for directory in cache_directories())
     return msgspec.msgpack.decode(encoded, type=Kernels)
@@ -145,9 +147,11 @@ def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) ->
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("NUMBA_") and name != "GRURT_ENGINE"
     }
+    # Its modules are this process's, and none that only lies in the folder where it works.
+    path = {"PYTHONPATH": os.pathsep.join(folder or os.curdir for folder in sys.path)}
     result = subprocess.run(  # noqa: S603 - this interpreter, and this module
-        [sys.executable, "-c", _START, str(lanes), *arguments],
-        env=inherited | _ENVIRONMENT | cpu | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        [sys.executable, "-P", "-c", _START, str(lanes), *arguments],
+        env=inherited | _ENVIRONMENT | cpu | path,
         capture_output=True,
         check=False,
     )

@@ -7,9 +7,7 @@ to run it, and hold a digest of it all. So no instruction of a library that is d
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 
@@ -20,6 +18,8 @@ from grurt.errors import EngineError
 from grurt.kernels.fields import HEADER
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories
 from grurt.native import cpus
+from grurt.regular_files import read_regular_file
+from grurt.trust import UntrustedError, expect_trusted, say_passed_by
 
 MODULE = "kernels"
 """The name by which Python knows the module in a library: its first function is ``PyInit_kernels``."""
@@ -61,7 +61,8 @@ def entry_point() -> Callable[..., int] | None:
 
     The environment variable ``GRURT_NATIVE`` names a library, or a folder of some; without it, libraries are looked for
     beside this file, and where compiled kernels are kept. A library that is found in a folder is passed by if it does
-    not fit, or if others than this user and the owner of the package may have written it.
+    not fit, or if somebody else may have put it there: then a line on stderr says so. One that is named itself is
+    loaded whoever may have put it there, as any program that somebody starts.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def entry_point() -> Callable[..., int] | None:
         If the library that ``GRURT_NATIVE`` names does not fit.
     """
     chosen = os.environ.get("GRURT_NATIVE")
-    if chosen and not Path(chosen).is_dir():
+    if chosen and not _is_folder(Path(chosen)):
         try:
             return load(Path(chosen))
         except EngineError as error:
@@ -77,8 +78,12 @@ def entry_point() -> Callable[..., int] | None:
         except (OSError, ImportError) as error:
             raise EngineError(f"GRURT_NATIVE={chosen}: cannot be loaded: {error}") from error
     for path in _candidates():
-        with suppress(EngineError, OSError, ImportError):
+        try:
             return _load_found(path)
+        except UntrustedError as error:
+            say_passed_by(error)
+        except (EngineError, OSError, ImportError):
+            pass
     return None
 
 
@@ -93,31 +98,23 @@ def passed_by() -> list[str]:
     return reasons
 
 
-def _candidates() -> list[Path]:
+def _candidates() -> Iterator[Path]:
     chosen = os.environ.get("GRURT_NATIVE")
-    folders = [Path(chosen)] if chosen else [Path(__file__).parent, *cache_directories()]
-    return [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    for folder in [Path(chosen)] if chosen else [Path(__file__).parent, *cache_directories()]:
+        if _is_folder(folder):
+            yield from sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a path that is too long, or where nobody may look
+        return False
 
 
 def _load_found(path: Path) -> Callable[..., int]:
-    if not _is_from_trusted_users(path):
-        raise EngineError(f"{path}: somebody else may have put it there: see docs/native.md")
+    expect_trusted(path)
     return load(path)
-
-
-def _is_from_trusted_users(path: Path) -> bool:
-    """Return whether only root, this user, and the owner of this package can have put a file where it is.
-
-    The package's owner can have any code run in this process anyway.
-    """
-    if os.name != "posix":
-        return True
-    trusted = {0, os.geteuid(), Path(__file__).stat().st_uid}
-    file = path.resolve()
-    found = [place.stat() for place in (file, file.parent, path.parent)]
-    # In a folder with the sticky bit, like /tmp, everybody can write, but not replace another's file.
-    open_to_all = [status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH for status in found]
-    return trusted.issuperset(status.st_uid for status in found) and not any(open_to_all)
 
 
 def load(path: Path) -> Callable[..., int]:
@@ -147,7 +144,7 @@ def sealed(library: bytes, description: Description) -> bytes:
 
 def read_description(path: Path) -> Description:
     """Return what a library says of itself; raise EngineError if it is not one, or is damaged."""
-    content, _, rest = path.read_bytes().rpartition(MARK)
+    content, _, rest = read_regular_file(path).rpartition(MARK)
     content, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     try:
         if rest or not content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from grurt.errors import EngineError
 from grurt.native.cpus import machine as this_machine
+from grurt.regular_files import read_regular_file
+from grurt.trust import UntrustedError, expect_trusted
 
 
 def link_library(objects: Mapping[str, bytes], machine: str) -> bytes:
@@ -27,9 +30,16 @@ def link_library(objects: Mapping[str, bytes], machine: str) -> bytes:
     Raises
     ------
     EngineError
-        If there is no linker, or it fails.
+        If there is no linker, it fails, or somebody else could exchange what it writes.
     """
     with tempfile.TemporaryDirectory() as folder:
+        try:
+            expect_trusted(folder)
+        except UntrustedError as error:
+            raise EngineError(
+                f"linking the kernels: expected a temporary folder that nobody else can exchange, got {error}: "
+                f"name another one in TMPDIR"
+            ) from error
         paths = [Path(folder) / f"{name}.o" for name in objects]
         for path, content in zip(paths, objects.values(), strict=True):
             path.write_bytes(content)
@@ -38,17 +48,21 @@ def link_library(objects: Mapping[str, bytes], machine: str) -> bytes:
         result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         if result.returncode:
             raise EngineError(f"linking the kernels: {' '.join(command)} failed: {result.stderr.strip()}")
-        return library.read_bytes()
+        return read_regular_file(library)
 
 
 def _linker(machine: str) -> list[str]:
-    """Return the command of a linker for a machine: a C compiler, a bare linker, or the one of PyPI's ziglang."""
+    """Return the command of a linker for a machine: a C compiler, a bare linker, or the one of PyPI's ziglang.
+
+    What lies in the folder that the process works in is no linker, whatever ``PATH`` says.
+    """
+    folders = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder).is_absolute())
     prefix = "" if machine == this_machine() else f"{machine}-linux-gnu-"
     for name in ("cc", "gcc", "clang", "ld"):
-        if found := shutil.which(prefix + name):
+        if found := shutil.which(prefix + name, path=folders):
             return [found]
     if find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc", f"--target={machine}-linux-gnu"]
+        return [sys.executable, "-P", "-m", "ziglang", "cc", f"--target={machine}-linux-gnu"]
     raise EngineError(
         f"linking the kernels for {machine}: expected {prefix}gcc, {prefix}ld or the package ziglang, got none; "
         f"`pip install ziglang` brings a linker for every machine"

@@ -1,0 +1,63 @@
+"""Machine code of one function: from Numba, as data that can be kept, and into this process's memory.
+
+What is kept is an object file and a name, nothing that Python would have to unpickle. Kernels call nothing of Numba's
+runtime, so that LLVM loads them without Numba's type system.
+"""
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import msgspec
+from llvmlite.binding.object_file import ObjectFileRef
+from numba.core import config
+
+from grurt.kernels.whole_program import whole_program
+
+
+class MachineCode(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An object file, and the function in it that is called from outside."""
+
+    symbol: str
+    object_file: bytes
+
+    def encode(self) -> bytes:
+        """Return what `decode` reads."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, content: bytes) -> "MachineCode":
+        """Return what was encoded; raise ValueError if it is not."""
+        return msgspec.msgpack.decode(content, type=cls)
+
+
+def compiled(dispatcher: Any, signature: Any) -> MachineCode:
+    """Have Numba compile a function, and all that it calls, for one signature."""
+    with whole_program(dispatcher.targetctx, dispatcher.py_func.__qualname__):
+        dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    (result,) = dispatcher.overloads.values()
+    return MachineCode(result.fndesc.llvm_func_name, result.library._get_compiled_object())
+
+
+def loaded(code: MachineCode) -> int:
+    """Return the address of a function whose code is loaded for as long as the process lives.
+
+    It takes two addresses before its own arguments: of the result, and of an exception; and returns an error code.
+
+    Raises
+    ------
+    ValueError
+        If the object file is none of this system's, or does not hold the function.
+    """
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=config.USE_LLVMLITE_MEMORY_MANAGER)
+    engine.add_object_file(ObjectFileRef.from_data(code.object_file))
+    engine.finalize_object()
+    address: int = engine.get_function_address(code.symbol)
+    if not address:
+        raise ValueError(f"expected an object file with {code.symbol}, got one without it")
+    _kept.append(engine)
+    return address
+
+
+_kept: list[Any] = []
