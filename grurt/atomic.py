@@ -8,8 +8,8 @@ import os
 import stat
 from pathlib import Path
 
-from grurt.path_walk import IS_POSSIBLE, walk
-from grurt.trust import is_ours
+from grurt.path_walk import IS_POSSIBLE, Step, walk
+from grurt.trust import is_in_a_shared_folder, is_ours
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -18,9 +18,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
     """Write ``content`` to ``path``, which at every moment holds the old file or the new one, also after a power cut.
 
     The content goes to a temporary file in the same folder, reaches the disk, and then takes the place of ``path``. A
-    symbolic link stays, and the file that it points at is replaced: unless somebody else may have put the link there,
-    since it belongs to another user, or lies in a folder that others may write to; then the link itself is replaced. On
-    the way to the file, such a link is an error.
+    symbolic link stays, and the file that it points at is replaced: unless the link belongs to another user, or lies in
+    a folder of another user or that others may write to; then the link itself is replaced. A link on the way to the
+    folder that somebody else may have laid is an error.
 
     Parameters
     ----------
@@ -48,25 +48,40 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def expect_own_links(path: str | os.PathLike[str]) -> None:
+    """Raise PermissionError if a link on the way to what is written to, or there, may be somebody else's."""
+    if IS_POSSIBLE:
+        with contextlib.closing(walk(path)) as steps:
+            for step in steps:
+                if step.is_link:
+                    _expect_ours(step, path)
+
+
 def _write_along(path: Path, content: bytes, mode: int) -> None:
     with contextlib.closing(walk(path)) as steps:
         for step in steps:
-            if step.is_link:
-                if is_ours(step):
-                    continue
-                if not step.is_last:
-                    raise PermissionError(
-                        errno.EACCES,
-                        f"{step.path}, a link on the way, may be somebody else's: name the folder",
-                        str(path),
-                    )
-            elif step.is_last:
-                _expect_regular(step.status, path)
+            if step.is_link and _is_followed(step, path):
+                continue
             if step.is_last:
+                _expect_regular(None if step.is_link else step.status, path)
                 _replace(step.folder, step.name, content, mode)
                 _sync_folder(step.folder)
                 return
     _expect_regular(path.stat(), path)  # a folder, by no name of its own
+
+
+def _is_followed(link: Step, path: Path) -> bool:
+    """Return whether a link is followed, and not replaced; on the way, it is followed or an error."""
+    if link.is_last:
+        return is_ours(link) and not is_in_a_shared_folder(link)
+    _expect_ours(link, path)
+    return True
+
+
+def _expect_ours(link: Step, path: str | os.PathLike[str]) -> None:
+    if not is_ours(link):
+        reason = f"{link.path}, a link on the way, may be somebody else's: name the folder"
+        raise PermissionError(errno.EACCES, reason, str(path))
 
 
 def _expect_regular(status: os.stat_result | None, path: Path) -> None:

@@ -73,7 +73,8 @@ def walk(path: str | os.PathLike[str]) -> Generator[Step]:
                 if target.is_absolute():
                     place, folder = start, _entered(os.sep, folder)
             elif rest:
-                place, folder = step.path, _entered(name, folder)
+                up = name == os.pardir and place.is_absolute()
+                place, folder = place.parent if up else step.path, _entered(name, folder)
     finally:
         os.close(folder)
 

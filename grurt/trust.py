@@ -80,6 +80,11 @@ def is_ours(step: Step) -> bool:
     return all(status is None or _reason(path, status) is None for path, status in places)
 
 
+def is_in_a_shared_folder(step: Step) -> bool:
+    """Return whether others may put something beside it, be it that nobody can exchange what is another's there."""
+    return _right_to_write(step.folder_path, os.fstat(step.folder)) is not None
+
+
 def say_passed_by(error: UntrustedError) -> None:
     """Say on stderr, once in a process, that something is passed by: every start would read the same again."""
     if not _said:
@@ -107,16 +112,20 @@ def _step_reason(step: Step, status: os.stat_result) -> str | None:
 
 def _reason(path: Path, status: os.stat_result) -> str | None:
     """Return what lets others change something, or, in a folder, exchange what is not theirs; None if nothing does."""
-    trusted = _trusted_users()
-    if status.st_uid not in trusted:
+    if status.st_uid not in _trusted_users():
         return f"{path} belongs to {_user(status.st_uid)}"
     is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if is_sticky or stat.S_ISLNK(status.st_mode):  # as /tmp: nobody can exchange another's file; a link has no mode
         return None
+    return _right_to_write(path, status)
+
+
+def _right_to_write(path: Path, status: os.stat_result) -> str | None:
+    """Return who else may write to something that is one's own; None if nobody may."""
     if status.st_mode & stat.S_IWOTH:
         return f"everybody may write to {path}"
     if status.st_mode & stat.S_IWGRP:
-        if not _is_group_of(trusted, status.st_gid):
+        if not _is_group_of(_trusted_users(), status.st_gid):
             return f"the group {_group(status.st_gid)} may write to {path}"
         if _has_access_list(path):
             return f"an access control list may let others write to {path}"

@@ -47,11 +47,15 @@ def loaded(code: MachineCode) -> int:
     Raises
     ------
     ValueError
-        If the object file is none of this system's, or does not hold the function.
+        If it is no object file, or does not hold the function. What a damaged one does, nobody knows: those that are
+        kept have a digest.
     """
+    object_file = ObjectFileRef.from_data(code.object_file)
+    if not object_file._ptr:  # llvmlite would take it for one
+        raise ValueError(f"expected an object file with {code.symbol}, got something else")
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=config.USE_LLVMLITE_MEMORY_MANAGER)
-    engine.add_object_file(ObjectFileRef.from_data(code.object_file))
+    engine.add_object_file(object_file)
     engine.finalize_object()
     address: int = engine.get_function_address(code.symbol)
     if not address:

@@ -1,5 +1,6 @@
 """Where compiled kernels lie on a machine, and the digest of the sources that they were compiled from."""
 
+import errno
 import os
 import sys
 import tempfile
@@ -139,7 +140,10 @@ def _make_directory(directory: Path) -> None:
     """
     mode = 0o700 if directory in _user_cache_directory() else 0o755
     missing = [place for place in (directory, *directory.parents) if not place.exists()]
-    expect_trusted(missing[-1].parent if missing else directory)
+    there = missing[-1].parent if missing else directory
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    expect_trusted(there)
     for place in reversed(missing):
         place.mkdir(mode, exist_ok=True)
     expect_trusted(directory)

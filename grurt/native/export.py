@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import binding as llvm
 
-from grurt.atomic import write_atomically
+from grurt.atomic import expect_own_links, write_atomically
 from grurt.errors import EngineError, StreamingError
 from grurt.native import c_source, intermediate
 from grurt.native.machine import emit, link
@@ -61,8 +61,10 @@ class Export:
     def write(self, folder: Path) -> None:
         """Write the files; raise OSError, with nothing written, if that cannot be done.
 
-        Each file is replaced as a whole, and none before all are on the disk.
+        Each file is replaced as a whole, and none before all are on the disk. A link to the folder is followed, unless
+        it may be somebody else's.
         """
+        expect_own_links(next(place for place in (folder, *folder.parents) if place.exists()))
         is_new = not folder.is_dir()
         if is_new:
             folder.parent.mkdir(parents=True, exist_ok=True)

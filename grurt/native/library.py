@@ -29,6 +29,9 @@ MARK = b"\0grurt kernels\0"
 INTERFACE = 1
 """Of the functions in a library: a number that changes with what they take."""
 
+MOST_REASONS = 10
+"""That a message gives for as many libraries."""
+
 _DIGEST_SIZE = 32
 
 
@@ -88,9 +91,11 @@ def entry_point() -> Callable[..., int] | None:
 
 
 def passed_by() -> list[str]:
-    """Return, of each library that is found in a folder and not used, why."""
-    reasons = []
+    """Return, of each of the first libraries that are found in a folder and not used, why."""
+    reasons: list[str] = []
     for path in _candidates():
+        if len(reasons) == MOST_REASONS:
+            return [*reasons, "and so on"]
         try:
             _load_found(path)
         except (EngineError, OSError, ImportError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from typing import Any
 
 import every_layer
 import pytest
+from neighbours import NEIGHBOUR, give, needs_root
 
+from grurt import trust
 from grurt.kernels import cache, places
+from grurt.kernels.machine_code import MachineCode
 
 QUESTION = (
     "from numba.core import event\n"
@@ -100,38 +104,30 @@ def test_damaged_entries_are_compiled_again_and_replaced(copied: Path) -> None:
     assert (answer.stdout, answer.stderr) == ("[7.] loaded\n", "")
 
 
-class Compiled:
-    """What the cache needs of a compiled function."""
-
-    codegen = SimpleNamespace(magic_tuple=lambda: ("triple", "cpu", "features"))
-
-    def _reduce(self) -> tuple[str, ...]:
-        return ("machine code",)
+CODEGEN = SimpleNamespace(magic_tuple=lambda: ("triple", "cpu", "features"))
+CODE = MachineCode("symbol", b"object file")
 
 
-def target(codegen: Any = Compiled.codegen) -> Any:
-    return SimpleNamespace(refresh=lambda: None, codegen=lambda: codegen)
+def entry_name(signature: str = "signature", codegen: Any = CODEGEN) -> str:
+    return cache.entry_name("advance", signature, codegen)
 
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return the path of the only entry in a cache."""
     monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path / "made" / "when needed"))
-    kernels = cache.KernelCache("advance")
-    kernels.save_overload("signature", Compiled())
-    (path,) = (tmp_path / "made" / "when needed").iterdir()
-    assert kernels.path == path
+    path = cache.keep(entry_name(), CODE)
+    assert path is not None
+    assert list((tmp_path / "made" / "when needed").iterdir()) == [path]
     return path
 
 
-def is_found(monkeypatch: pytest.MonkeyPatch, signature: str = "signature", codegen: Any = Compiled.codegen) -> bool:
-    """Return whether the cache has an entry, without making a function of it."""
-    monkeypatch.setattr(cache, "CompileResult", SimpleNamespace(_rebuild=lambda target, code: code))
-    kernels = cache.KernelCache("advance")
-    found = kernels.load_overload(signature, target(codegen))
-    assert kernels.hit == (found is not None)
-    assert found in (None, "machine code")
-    return kernels.hit
+def is_found(monkeypatch: pytest.MonkeyPatch, name: str | None = None) -> bool:
+    """Return whether the cache has an entry, without loading its code."""
+    monkeypatch.setattr(cache.machine_code, "loaded", lambda code: code)
+    found = cache.load(name or entry_name())
+    assert found is None or found[0] == CODE
+    return found is not None
 
 
 def test_an_entry_is_found_again(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
@@ -139,8 +135,8 @@ def test_an_entry_is_found_again(monkeypatch: pytest.MonkeyPatch, saved: Path) -
 
 
 def test_an_entry_belongs_to_sources_versions_and_cpu(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
-    assert not is_found(monkeypatch, "another signature")
-    assert not is_found(monkeypatch, codegen=SimpleNamespace(magic_tuple=lambda: ("triple", "cpu", "others")))
+    others = SimpleNamespace(magic_tuple=lambda: ("triple", "cpu", "others"))
+    names = {entry_name(), entry_name("another signature"), entry_name(codegen=others)}
     for name, other in (
         ("SOURCE_DIGEST", "other"),
         ("numba", SimpleNamespace(__version__="0")),
@@ -148,7 +144,15 @@ def test_an_entry_belongs_to_sources_versions_and_cpu(monkeypatch: pytest.Monkey
     ):
         with monkeypatch.context() as patched:
             patched.setattr(cache, name, other)
-            assert not is_found(patched)
+            names.add(entry_name())
+    assert len(names) == 6
+    assert saved.name in names
+
+
+def test_an_entry_under_anothers_name_is_none(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
+    other = entry_name("another signature")
+    saved.rename(saved.with_name(other))
+    assert not is_found(monkeypatch, other)
 
 
 def test_the_digest_is_of_every_kernel_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -179,30 +183,33 @@ def test_every_damage_is_noticed(monkeypatch: pytest.MonkeyPatch, saved: Path) -
     assert not is_found(monkeypatch)
     saved.mkdir()
     assert not is_found(monkeypatch)
+    saved.rmdir()
+    os.mkfifo(saved)  # nobody writes to it
+    assert not is_found(monkeypatch)
 
 
-def test_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: Path) -> None:
+def test_where_nothing_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     taken = tmp_path / "taken"
     (taken / saved.name).mkdir(parents=True)  # a directory stands where the entry should
-    for directory in (tmp_path / "file", tmp_path / "file" / "below", taken, Path("/dev/null/cache")):
+    long = tmp_path / ("long" * 100)
+    for directory in (tmp_path / "file", tmp_path / "file" / "below", taken, Path("/dev/null/cache"), long):
         monkeypatch.setenv("GRURT_CACHE_DIR", str(directory))
-        kernels = cache.KernelCache("advance")
-        kernels.save_overload("signature", Compiled())
-        assert kernels.path is None
+        assert cache.keep(entry_name(), CODE) is None
         assert not is_found(monkeypatch)
     assert [path.name for path in taken.iterdir()] == [saved.name]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
-    def write_half(path: Path, content: bytes) -> None:
+    def write_half(path: Path, content: bytes, mode: int) -> None:
         path.with_name("half").write_bytes(content[:10])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(places, "write_atomically", write_half)
-    kernels = cache.KernelCache("advance")
-    kernels.save_overload("other signature", Compiled())
-    assert kernels.path is None
+    assert cache.keep(entry_name("other signature"), CODE) is None
 
 
 def test_beside_the_sources_or_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -213,10 +220,9 @@ def test_beside_the_sources_or_in_the_users_cache(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(places, "__file__", str(beside.parent / "cache.py"))
     assert places.cache_directories() == [beside, tmp_path / "user" / "grurt"]
     beside.parent.touch()  # a file: nothing can be written below it
-    kernels = cache.KernelCache("advance")
-    kernels.save_overload("signature", Compiled())
-    assert kernels.path is not None
-    assert kernels.path.parent == tmp_path / "user" / "grurt"
+    path = cache.keep(entry_name(), CODE)
+    assert path is not None
+    assert path.parent == tmp_path / "user" / "grurt"
     assert is_found(monkeypatch)
 
 
@@ -224,40 +230,235 @@ def test_beside_the_sources_or_in_the_users_cache(monkeypatch: pytest.MonkeyPatc
     ("system", "environment", "expected"),
     [
         ("linux", {}, "home/.cache/grurt"),
-        ("linux", {"XDG_CACHE_HOME": "xdg"}, "xdg/grurt"),
-        ("darwin", {}, "home/Library/Caches/grurt"),
+        ("linux", {"XDG_CACHE_HOME": "{}/xdg"}, "xdg/grurt"),
+        ("linux", {"XDG_CACHE_HOME": "xdg"}, "home/.cache/grurt"),  # a relative path is invalid, says its specification
+        ("linux", {"XDG_CACHE_HOME": "~/.cache"}, "home/.cache/grurt"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "home/.cache/grurt"),
+        ("linux", {"XDG_CACHE_HOME": "{}/xdg", "HOME": ""}, "xdg/grurt"),
+        ("linux", {"HOME": "home"}, None),
+        ("linux", {"HOME": "~"}, None),
+        ("linux", {"HOME": ""}, None),
+        ("linux", {"HOME": "{}/nonexistent"}, None),
+        ("linux", {"HOME": "{}/file"}, None),
+        ("darwin", {"XDG_CACHE_HOME": "{}/xdg"}, "home/Library/Caches/grurt"),
+        ("darwin", {"HOME": "home"}, None),
         ("win32", {}, "home/AppData/Local/grurt"),
-        ("win32", {"LOCALAPPDATA": "local"}, "local/grurt"),
+        ("win32", {"LOCALAPPDATA": "{}/local"}, "local/grurt"),
+        ("win32", {"LOCALAPPDATA": "local"}, "home/AppData/Local/grurt"),
     ],
 )
 def test_the_users_cache_directory(
-    monkeypatch: pytest.MonkeyPatch, system: str, environment: dict[str, str], expected: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, environment: dict[str, str], expected: str | None
 ) -> None:
+    """A path that is not absolute would lead into whatever folder the process works in."""
+    for folder in ("home", "working"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "working" / "home").mkdir()
+    (tmp_path / "file").touch()
     for name in ("GRURT_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    for name, value in ({"HOME": "{}/home"} | environment).items():
+        monkeypatch.setenv(name, value.format(tmp_path))
     monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(Path, "home", lambda: Path("home"))
-    assert places.cache_directories()[1:] == [Path(expected)]
+    monkeypatch.chdir(tmp_path / "working")
+    assert places.cache_directories()[1:] == ([] if expected is None else [tmp_path / expected])
 
 
 def test_no_home_directory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.delenv("GRURT_CACHE_DIR", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for name in ("GRURT_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(Path, "home", no_home)
     assert places.cache_directories() == [Path(places.__file__).parent / "__pycache__"]
 
 
-def test_numbas_dispatcher_may_ask_for_all_of_its_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path))
-    kernels = cache.KernelCache("advance")
-    kernels.enable()
-    kernels.disable()
-    kernels.flush()
-    assert kernels.cache_path == str(tmp_path)
-    assert not any(tmp_path.iterdir())
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
+def test_what_is_made_nobody_else_may_write_to(umask: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The user's own directory is private; one that is chosen may serve everybody, as in an image."""
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path / "new" / "kernels"))
+    old = os.umask(umask)
+    try:
+        chosen = cache.keep(entry_name(), CODE)
+        monkeypatch.delenv("GRURT_CACHE_DIR")
+        monkeypatch.setattr(places, "__file__", "/dev/null/places.py")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own" / "cache"))
+        monkeypatch.setattr(sys, "platform", "linux")
+        own = cache.keep(entry_name(), CODE)
+    finally:
+        os.umask(old)
+    assert chosen is not None
+    assert own is not None
+    for path, mode in {chosen: 0o644, chosen.parent: 0o755, chosen.parent.parent: 0o755, own: 0o644}.items():
+        assert path.stat().st_mode & 0o777 == mode & ~umask
+    assert own.parent == tmp_path / "own" / "cache" / "grurt"
+    for path in (own.parent, own.parent.parent, own.parent.parent.parent):
+        assert path.stat().st_mode & 0o777 == 0o700
+    assert is_found(monkeypatch)
+
+
+@pytest.fixture
+def untrusted(monkeypatch: pytest.MonkeyPatch, saved: Path) -> Path:
+    """Return the directory of the saved entry, with nothing said of it yet."""
+    monkeypatch.setattr(trust, "_said", [])
+    return saved.parent
+
+
+def assert_passed_by(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Path, reason: str
+) -> None:
+    """It is neither read nor replaced, and that is said once."""
+    before = {path: path.stat().st_ino for path in place.iterdir()}
+    assert not is_found(monkeypatch)
+    assert cache.keep(entry_name(), CODE) is None
+    assert not is_found(monkeypatch)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"grurt: passed by {place}")
+    assert f": somebody else may have put it there: {reason}: take the right to write there away from others" in line
+    assert {path: path.stat().st_ino for path in place.iterdir()} == before
+
+
+@pytest.mark.parametrize("above", [0, 1, 2])
+def test_a_directory_that_others_may_write_to_is_passed_by(
+    above: int, untrusted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = [untrusted, *untrusted.parents][above]
+    place.chmod(0o777)
+    assert_passed_by(monkeypatch, capsys, untrusted, f"everybody may write to {place}")
+    place.chmod(0o1777)
+    assert is_found(monkeypatch)
+
+
+def test_an_empty_directory_that_others_may_write_to_is_not_filled(
+    untrusted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is put there now would not be read at the next start either."""
+    (untrusted / entry_name()).unlink()
+    untrusted.chmod(0o777)
+    assert_passed_by(monkeypatch, capsys, untrusted, f"everybody may write to {untrusted}")
+    assert places.directory_to_write() is None
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(untrusted / "new" / "folder"))
+    assert cache.keep(entry_name(), CODE) is None
+    assert not list(untrusted.iterdir())
+
+
+@needs_root
+@pytest.mark.parametrize("above", [None, 0, 1])
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_another_users_entry_or_directory_is_passed_by(
+    above: int | None,
+    mode: int,
+    untrusted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Be it that of a user whose HOME root has been left with, as sudo does."""
+    place = untrusted / entry_name() if above is None else [untrusted, *untrusted.parents][above]
+    untrusted.chmod(mode)
+    give(place)
+    before = sorted(untrusted.iterdir())
+    assert not is_found(monkeypatch)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"grurt: passed by {untrusted / entry_name()}: somebody else may have put it there: "
+        f"{place} belongs to user {NEIGHBOUR}: "
+    )
+    assert sorted(untrusted.iterdir()) == before
+    # In a directory of its own, root may put another's entry away; in another's, it leaves nothing.
+    assert (cache.keep(entry_name(), CODE) is None) == (above is not None)
+    assert is_found(monkeypatch) == (above is None)
+    assert capsys.readouterr().err == ""
+
+
+@needs_root
+def test_root_makes_no_directory_in_the_home_of_another_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The user could not use it afterwards."""
+    monkeypatch.setattr(trust, "_said", [])
+    for name in ("GRURT_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(places, "__file__", "/dev/null/places.py")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(give(tmp_path)))
+    assert cache.keep(entry_name(), CODE) is None
+    assert not list(tmp_path.iterdir())
+    assert f"{tmp_path} belongs to user {NEIGHBOUR}: " in capsys.readouterr().err
+
+
+def test_a_directory_by_a_relative_path_is_looked_at_from_the_root(
+    untrusted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(untrusted)
+    monkeypatch.setenv("GRURT_CACHE_DIR", ".")
+    assert is_found(monkeypatch)
+    untrusted.parent.chmod(0o777)
+    assert not is_found(monkeypatch)
+    assert f"everybody may write to {untrusted.parent}: " in capsys.readouterr().err
+
+
+OTHER_CODE = """
+define i32 @other(ptr %result, ptr %exception) {{
+  %file = call i32 @creat(ptr @marker, i32 420)
+  ret i32 0
+}}
+declare i32 @creat(ptr, i32)
+@marker = constant [{size} x i8] c"{path}\\00"
+"""
+"""A function that makes a file, which shows that it was called."""
+
+CALL = """
+import ctypes, sys
+from numba.core.registry import cpu_target
+from grurt.kernels import cache
+cpu_target.target_context.codegen()  # LLVM is there from now on
+found = cache.load(sys.argv[1])
+if found:
+    ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(found[0])(None, None)
+print("loaded" if found else "passed by")
+"""
+
+
+class Unpickled:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="this system has neither owners nor modes of files")
+def test_a_poisoned_entry_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same entry is run where nobody else can have put it: it is sound, and its digest fits."""
+    marker = tmp_path / "marker"
+    llvm = pytest.importorskip("llvmlite.binding")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
+    module = llvm.parse_assembly(OTHER_CODE.format(size=len(str(marker)) + 1, path=marker))
+    directory = tmp_path / "kernels"
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(directory))
+    code = cache.keep("other.kernel", MachineCode("other", machine.emit_object(module)))
+    assert code is not None
+    assert places.write_entry(directory / "pickle.kernel", pickle.dumps(Unpickled(marker)))
+
+    def call(name: str) -> tuple[str, int, bool]:
+        command = [sys.executable, "-c", CALL, name]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        was_run = marker.exists()
+        marker.unlink(missing_ok=True)
+        return result.stdout.strip(), len(result.stderr.splitlines()), was_run
+
+    assert call("other.kernel") == ("loaded", 0, True)
+    assert call("pickle.kernel") == ("passed by", 0, False)
+    directory.chmod(0o777)
+    assert call("other.kernel") == ("passed by", 1, False)
+    directory.chmod(0o755)
+    if os.geteuid() == 0:
+        give(code)
+        assert call("other.kernel") == ("passed by", 1, False)

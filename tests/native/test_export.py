@@ -296,6 +296,21 @@ def test_a_folder_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "out" / "activity.h").read_bytes() == found.files["activity.h"]
 
 
+def test_a_link_to_the_folder_is_followed_unless_it_may_be_anothers(tmp_path: Path) -> None:
+    found = exported("x86_64-linux-gnu")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "shared" / "link").symlink_to(tmp_path / "own")
+    (tmp_path / "shared").chmod(0o777)
+    for folder in ("", "new", "new/er"):
+        with pytest.raises(PermissionError, match="link, a link on the way, may be somebody else's: name the folder"):
+            found.write(tmp_path / "shared" / "link" / folder)
+    assert not list((tmp_path / "own").iterdir())
+    (tmp_path / "shared").chmod(0o755)
+    found.write(tmp_path / "shared" / "link")
+    assert {path.name for path in (tmp_path / "own").iterdir()} == set(found.files)
+
+
 def test_flash_and_ram_are_those_of_the_object(tmp_path: Path) -> None:
     """What `grurt inspect --target` shows, and what the tools of the platform measure."""
     found = exported("thumbv7em-none-eabihf")

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,11 @@ import llvmlite.binding
 import msgspec
 import numpy as np
 import pytest
+from neighbours import give, needs_root
 
+from grurt import trust
 from grurt.errors import EngineError
+from grurt.kernels import places
 from grurt.native import build, cpus, intermediate, library, linker
 from grurt.runtime import engine
 
@@ -182,36 +186,84 @@ def test_a_named_library_that_cannot_be_loaded_is_an_error(
 
 @pytest.mark.slow
 def test_a_library_that_others_may_have_written_is_passed_by(
-    kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = Path(shutil.copy(kernels, tmp_path / "kernels.grurt.so"))
-
-    def is_found() -> bool:
-        return library.entry_point() is not None
-
-    monkeypatch.setenv("GRURT_NATIVE", str(tmp_path))
+    """Nothing of it is read or loaded, and that is said once; a library that is named itself is loaded."""
+    folder = tmp_path / "above" / "folder"
+    folder.mkdir(parents=True)
+    path = Path(shutil.copy(kernels, folder / "kernels.grurt.so"))
+    monkeypatch.setenv("GRURT_NATIVE", str(folder))
     for place, mode, expected in (
-        (path, 0o664, True),
         (path, 0o666, False),
         (path, 0o644, True),
-        (tmp_path, 0o777, False),
-        (tmp_path, 0o1777, True),
-        (tmp_path, 0o700, True),
+        (folder, 0o777, False),
+        (folder, 0o1777, True),
+        (folder, 0o700, True),
+        (folder.parent, 0o777, False),
+        (folder.parent, 0o755, True),
     ):
         place.chmod(mode)
-        assert is_found() == expected, (place, oct(mode))
-    link = tmp_path / "folder" / "link.grurt.so"
+        monkeypatch.setattr(trust, "_said", [])
+        assert [library.entry_point() is not None for _ in range(2)] == [expected] * 2, (place, oct(mode))
+        reason = f"{path}: somebody else may have put it there: everybody may write to {place}"
+        said = capsys.readouterr().err
+        assert said.splitlines() == ([] if expected else [said.strip()])
+        assert said.startswith("" if expected else f"grurt: passed by {reason}: ")
+        assert library.passed_by() == ([] if expected else [reason])
+    link = tmp_path / "links" / "link.grurt.so"
     link.parent.mkdir()
     link.symlink_to(path)
     monkeypatch.setenv("GRURT_NATIVE", str(link.parent))
-    assert is_found()
-    path.parent.chmod(0o777)
-    assert not is_found()
-    assert library.passed_by() == [f"{link}: somebody else may have put it there: see docs/native.md"]
-    path.parent.chmod(0o700)
-    monkeypatch.setattr(library.os, "geteuid", lambda: 10_001)
-    owners = {path.stat().st_uid, Path(library.__file__).stat().st_uid}
-    assert is_found() == (len(owners) == 1 or 0 in owners)
+    assert library.entry_point() is not None
+    folder.chmod(0o777)
+    monkeypatch.setattr(library, "load", lambda path: pytest.fail("it was loaded"))
+    assert library.entry_point() is None
+    monkeypatch.undo()
+    monkeypatch.setenv("GRURT_NATIVE", str(path))
+    assert library.entry_point() is not None
+
+
+@needs_root
+@pytest.mark.slow
+def test_another_users_library_is_passed_by(
+    kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(trust, "_said", [])
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path))
+    for name in ("a", "b"):
+        give(Path(shutil.copy(kernels, tmp_path / f"{name}\n\x1b.grurt.so")))
+    assert library.entry_point() is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"grurt: passed by {tmp_path}/a\\n\\x1b.grurt.so: somebody else may have put it there: ")
+    shutil.copy(kernels, tmp_path / "c.grurt.so")
+    assert library.entry_point() is not None
+
+
+def test_many_libraries_that_are_passed_by_make_a_short_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number:03}.grurt.so").touch()
+    monkeypatch.setenv("GRURT_NATIVE", str(tmp_path))
+    assert len(library.passed_by()) == library.MOST_REASONS + 1
+    assert library.passed_by()[-1] == "and so on"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_a_library_makes_nobody_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.grurt.so")
+    monkeypatch.setenv("GRURT_NATIVE", str(tmp_path))
+    assert library.entry_point() is None
+    monkeypatch.setenv("GRURT_NATIVE", str(tmp_path / "pipe.grurt.so"))
+    with pytest.raises(EngineError, match=r"cannot be loaded: .*expected a regular file, got a pipe"):
+        library.entry_point()
+    monkeypatch.setenv("GRURT_NATIVE", "long" * 1000)
+    with pytest.raises(EngineError, match=r"cannot be loaded: .*too long"):
+        library.entry_point()
+    monkeypatch.setenv("GRURT_NATIVE", "/proc/self/fd/0/nothing")
+    with pytest.raises(EngineError, match="cannot be loaded: "):
+        library.entry_point()
 
 
 def test_an_engine_that_does_not_exist() -> None:
@@ -280,14 +332,64 @@ def test_systems_and_cpus_that_are_not_known(tmp_path: Path, monkeypatch: pytest
 
 
 def test_without_a_linker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linker.shutil, "which", lambda name: None)
+    monkeypatch.setattr(linker.shutil, "which", lambda name, path: None)
     monkeypatch.setattr(linker, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match="expected gcc, ld or the package ziglang, got none; `pip install ziglang`"):
         linker.link_library({"a": b""}, cpus.machine())
     with pytest.raises(EngineError, match="expected riscv64-linux-gnu-gcc, riscv64-linux-gnu-ld or"):
         linker.link_library({"a": b""}, "riscv64")
     monkeypatch.setattr(linker, "find_spec", lambda name: object())
-    assert linker._linker("riscv64")[1:] == ["-m", "ziglang", "cc", "--target=riscv64-linux-gnu"]
+    assert linker._linker("riscv64")[1:] == ["-P", "-m", "ziglang", "cc", "--target=riscv64-linux-gnu"]
+
+
+def test_a_linker_in_the_folder_where_one_works_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever PATH says; a program of the name may be anybody's."""
+    for name in ("cc", "gcc", "clang", "ld"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(linker, "find_spec", lambda name: object())
+    monkeypatch.setenv("PATH", os.pathsep.join(["", ".", "./", f"../{tmp_path.name}"]))
+    assert linker._linker(cpus.machine())[0] == sys.executable
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert linker._linker(cpus.machine()) == [str(tmp_path / "cc")]
+
+
+def test_a_temporary_folder_that_others_may_exchange_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(linker.tempfile, "tempdir", str(tmp_path))
+    message = "expected a temporary folder that nobody else can exchange, got .*: name another one in TMPDIR"
+    with pytest.raises(EngineError, match=message):
+        linker.link_library({"nonsense": b"not an object"}, cpus.machine())
+    assert not list(tmp_path.iterdir())
+
+
+def test_modules_in_the_folder_where_one_works_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the process that compiles, nor by the one that links."""
+    for name in ("numba", "msgspec", "grurt", "ziglang"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} was run')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setattr(intermediate, "_START", "import sys, numba, msgspec, grurt; sys.stdout.write('done')")
+    assert intermediate._run("kernels") == b"done"
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(linker, "find_spec", lambda name: object())
+    command = [*linker._linker(cpus.machine())[:-2], "version"]
+    assert "was run" not in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+def test_kernels_that_cannot_be_decoded_are_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path))
+    expected = intermediate.Kernels(("text",), {"name": "symbol"}, frozenset())
+    monkeypatch.setattr(intermediate, "_run", lambda *arguments, **options: msgspec.msgpack.encode(expected))
+    assert intermediate.kernels("entry") == expected
+    (entry,) = tmp_path.iterdir()
+    for content in (b"nothing that was compressed", zlib.compress(b"nothing that was encoded")):
+        assert places.write_entry(entry, content)
+        assert intermediate.kernels("entry") == expected
 
 
 def test_a_linker_that_fails() -> None:
@@ -302,6 +404,8 @@ def test_numba_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_linux_says_of_the_cpu(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert cpus.host_flags(tmp_path / "pipe") == frozenset()
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: sve\n")
     assert cpus.host_flags(tmp_path / "cpuinfo") == {"fp", "asimd"}
     assert cpus.host_flags(tmp_path / "nothing") == frozenset()

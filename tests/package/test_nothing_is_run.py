@@ -83,7 +83,6 @@ def test_all_files_are_only_read() -> None:
 
 
 MAY_USE = {
-    "grurt/kernels/cache.py": {"pickle"},  # machine code that grurt has compiled itself: see docs/deployment.md
     "grurt/kernels/places.py": {"marshal"},  # written only, to be digested
     "grurt/kernels/fields.py": {"ctypes"},
     "grurt/kernels/simd.py": {"ctypes"},  # memory by its address, where Python runs the kernels
@@ -95,6 +94,11 @@ MAY_USE = {
 }
 DANGEROUS = {
     "pickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "numba.core.serialize",
+    "numba.core.caching",
     "marshal",
     "shelve",
     "ctypes",
@@ -113,9 +117,9 @@ def dangerous_names(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Import(names=names):
-                yield from (name.name.partition(".")[0] for name in names)
-            case ast.ImportFrom(module=str(module)):
-                yield module.partition(".")[0]
+                yield from (part for name in names for part in (name.name, name.name.partition(".")[0]))
+            case ast.ImportFrom(module=str(module), names=names):
+                yield from (module, module.partition(".")[0], *(f"{module}.{name.name}" for name in names))
             case ast.Call(func=ast.Name(id=name)):
                 yield name
             case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="load"), keywords=keywords):

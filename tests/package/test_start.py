@@ -19,8 +19,10 @@ from commandline import fail, invoke, succeed
 from paths import ROOT
 
 import grurt
+from grurt import trust
 from grurt.demo import MODEL_PATH
 from grurt.kernels import cache, compiled, places
+from grurt.notices import say
 from grurt.runtime import engine
 
 pytestmark = pytest.mark.slow
@@ -344,6 +346,16 @@ def test_warmup_fails_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pyt
     )
     monkeypatch.setattr(compiled, "cached_in", lambda: pytest.fail("compiled before it was known"))
     assert fail("warmup") == message.format("/dev/null/kernels")
+    tmp_path.chmod(0o777)
+    with monkeypatch.context() as patched:
+        patched.setattr(trust, "_said", [])
+        patched.setenv("GRURT_CACHE_DIR", str(tmp_path))
+        passed_by, error = invoke("warmup").stderr.splitlines()
+    assert passed_by.startswith(
+        f"grurt: passed by {tmp_path}: somebody else may have put it there: everybody may write"
+    )
+    assert f"got none that can be written and is safe from others (tried {tmp_path}): name one in" in error
+    tmp_path.chmod(0o755)
     fresh = subprocess.run([sys.executable, "-m", "grurt", "warmup"], capture_output=True, text=True, check=False)
     assert (fresh.returncode, fresh.stderr) == (2, message.format("/dev/null/kernels") + "\n")
     monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path))
@@ -376,7 +388,7 @@ def test_a_process_without_stderr_compiles_silently(monkeypatch: pytest.MonkeyPa
     with (Path(os.devnull)).open("w") as file:
         file.close()
         monkeypatch.setattr(sys, "stderr", file if stderr else None)
-        compiled._say("compiling")
+        say("compiling")
 
 
 def test_the_image_of_the_documentation_can_be_built() -> None:
