@@ -76,15 +76,24 @@ def cache_directories() -> list[Path]:
 
 def _user_cache_directory() -> Iterator[Path]:
     """Yield it, if there is one. What is no absolute path is ignored, as the specification of XDG directories says."""
-    with suppress(RuntimeError, OSError):  # no home directory, or none that may be looked at
-        home = Path.home() if os.environ.get("HOME") != "" else None
-        variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
-        base = Path(os.environ.get(variable, ""))
-        if base.is_absolute():
-            yield base / "grurt"
-        elif home is not None and home.is_absolute() and home.is_dir():
-            below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
-            yield home / below / "grurt"
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    chosen = Path(os.environ.get(variable, ""))
+    if chosen.is_absolute():
+        yield chosen / "grurt"
+    elif (home := _home()) is not None:
+        below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+        yield home / below / "grurt"
+
+
+def _home() -> Path | None:
+    """Return the user's home, if it is a folder that is there."""
+    if os.environ.get("HOME") == "":  # Python would take the root for it
+        return None
+    with suppress(RuntimeError, OSError):  # there is none, or one where this user may not look
+        home = Path.home()
+        if home.is_absolute() and home.is_dir():
+            return home
+    return None
 
 
 def directory_to_write() -> Path | None:

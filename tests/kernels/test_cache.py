@@ -276,6 +276,8 @@ def test_no_home_directory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(Path, "home", no_home)
     assert places.cache_directories() == [Path(places.__file__).parent / "__pycache__"]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert places.cache_directories()[1:] == [Path("/cache/grurt")]
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
