@@ -11,7 +11,6 @@ from typing import Any
 
 from grurt.atomic import write_atomically
 from grurt.digests import blake2b
-from grurt.regular_files import NotRegularError, read_regular_file
 from grurt.trust import UntrustedError, expect_trusted, read_trusted_file, say_passed_by
 
 _DIGEST_SIZE = 32
@@ -30,8 +29,8 @@ def source_digest() -> str:
 
 def _source_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for file in folder.rglob("*.py"):
-        with suppress(NotRegularError):  # Python imports none either
-            yield ".".join(file.relative_to(folder).with_suffix("").parts), read_regular_file(file)
+        if file.is_file():  # Python imports nothing else either
+            yield ".".join(file.relative_to(folder).with_suffix("").parts), file.read_bytes()
 
 
 def _archived_modules() -> list[tuple[str, bytes]]:

@@ -82,6 +82,18 @@ def test_all_files_are_only_read() -> None:
     assert_loading_only_reads(FILES)
 
 
+@pytest.mark.slow
+def test_modules_in_the_folder_where_a_command_is_started_are_not_run(tmp_path: Path) -> None:
+    """As the command `grurt` is started: Python itself would put the folder first for `python -m`."""
+    for name in ("numpy", "msgspec", "click", "onnx", "numba", "safetensors", "grurt", "rich", "pwd", "grp"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} was run')")
+    command = [sys.executable, "-P", "-c", "from grurt.__main__ import main; main()"]
+    example = str(ROOT / "examples" / "activity.onnx")
+    for arguments in (["convert", example, "-o", "model.grurt"], ["inspect", "model.grurt"], ["warmup"]):
+        result = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (result.returncode, "was run" in result.stderr) == (0, False), result.stderr
+
+
 MAY_USE = {
     "grurt/kernels/places.py": {"marshal"},  # written only, to be digested
     "grurt/kernels/fields.py": {"ctypes"},
