@@ -21,15 +21,15 @@ _END = 600
 
 
 def escaped(text: str) -> str:
-    """Return the text with the escapes that `repr` writes for whatever is not printable.
+    r"""Return the text with the escapes that `repr` writes for whatever is not printable.
 
     That is what `str.isprintable` says: control characters and line ends, the marks that turn the direction of writing
     round, characters without a width, surrogates, and what Unicode has not assigned.
 
     Examples
     --------
-    >>> print(escaped("a\\x1b[2Jb\\n" + chr(0x202E) + "é"))
-    a\\x1b[2Jb\\n\\u202eé
+    >>> print(escaped("a\x1b[2Jb\n\u202eé"))
+    a\x1b[2Jb\n\u202eé
     """
     if text.isprintable():
         return text

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from grurt.cli.parameters import Command
 from grurt.cli.places import can_be_written
+from grurt.cli.printing import say, show
 
 EXAMPLE = """\b
 Examples:
@@ -13,7 +15,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 def warmup() -> None:
     """Compile the kernels for this CPU, and say which file keeps them.
 
@@ -25,7 +27,7 @@ def warmup() -> None:
 
     if not is_compiled_here():
         who = "Python runs the kernels" if is_interpreted() else "a library of kernels serves this CPU"
-        click.echo(f"nothing to compile: {who}", err=True)
+        say(f"nothing to compile: {who}")
         return
     from grurt.kernels.places import cache_directories
 
@@ -37,7 +39,7 @@ def warmup() -> None:
     path = cached_in()
     if path is None:
         raise _nowhere(tried)
-    click.echo(path)
+    show(str(path))
 
 
 def _nowhere(tried: list[Path]) -> click.ClickException:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
-from grurt.escaping import shown
 from grurt.errors import DescriptionError, UnsupportedError
+from grurt.escaping import shown
 
 ROOT = "."
 """The module of tensors whose names have no dots."""
