@@ -70,7 +70,7 @@ class CommandGroup(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the arguments; this may print the help or the version."""
-        with _reporting(debug=False):
+        with _reporting(debug=False), naming("stdout"):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from grurt.cli.places import Place, refuse_overwriting
+from grurt.cli.places import Place, naming, refuse_overwriting
 from grurt.regular_files import NotRegularError, check_regular
 
 
@@ -61,6 +61,11 @@ class Finite(click.FloatRange):
 
 class Command(click.Command):
     """A command that writes nothing over what it reads, whichever of its parameters name that, and stdout included."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; this may print the help."""
+        with naming("stdout"):
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, unless an output is an input."""
