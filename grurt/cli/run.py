@@ -237,7 +237,7 @@ def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
     if path != "-":
         return Path(path).open("rb")
     if sys.stdin is None:
-        raise click.UsageError("stdin is closed: name a file, or send timesteps to stdin")
+        raise click.ClickException("stdin is closed: name a file, or send timesteps to stdin")
     if sys.stdin.isatty():
         say("reading timesteps from the terminal, one a line; Ctrl-D ends")
     stdin = sys.stdin.buffer
