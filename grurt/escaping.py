@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
+__all__ = ["escaped", "listed", "shown"]
+
 MAX_MESSAGE = 2000
 """Characters of a message: a screen of 25 lines and 80 columns."""
 

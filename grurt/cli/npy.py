@@ -71,7 +71,7 @@ def read_header(file: BinaryIO) -> Header | None:
     if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
         raise ValueError("a shape that is none")
     if dtype.hasobject:
-        raise ValueError("Python objects, which are pickled, and which grurt does not unpickle")
+        raise ValueError("pickled objects of Python, which grurt does not unpickle")
     return Header(shape, dtype, by_columns and len(shape) > 1, 8 + count + length)
 
 

@@ -33,7 +33,7 @@ STEPS = 200
 MAX_NUMBERS = 1 << 28
 """Numbers of a long stream, of all inputs and outputs together: 1 GiB as float32."""
 
-_MAX_RANDOM = 1 << 26
+_MAX_RANDOM = 1 << 24
 """Numbers of all random sequences together; wide inputs have fewer timesteps for it."""
 
 
@@ -61,7 +61,7 @@ class Recordings:
 def random_recordings(model: Network) -> Recordings:
     """Return eight sequences from a fixed seed: standard normal features, uniform tokens.
 
-    They have 200 timesteps, or fewer where these would hold more than 64 million numbers.
+    They have 200 timesteps, or fewer where these would hold more than 16 million numbers.
     """
     rng = np.random.default_rng(SEED)
     width = sum(math.prod(port.frame_shape) for port in model.inputs)
