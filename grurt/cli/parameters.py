@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,7 @@ class ReadFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        try:
-            check_regular(path)
-        except NotRegularError as error:
-            self.fail(f"{path}: {error.strerror}", param, ctx)
+        _expect_regular(path, param, ctx)
         return path
 
 
@@ -43,7 +41,13 @@ class WrittenFile(click.Path):
 
 
 class Layers(click.types.StringParamType):
-    """The type of a description of layers: it may be the path of a file that holds one."""
+    """The type of a description of layers: it may be the path of a file that holds one, which its suffix says."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).endswith((".toml", ".json")):
+            with suppress(FileNotFoundError):  # which the converters report
+                _expect_regular(Path(value), param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Finite(click.FloatRange):
@@ -81,6 +85,13 @@ class Command(click.Command):
                 values = value if isinstance(value, tuple) else (value,)
                 standard = sys.stdin if isinstance(parameter.type, ReadData) else sys.stdout
                 yield from (standard if each == "-" else Path(each) for each in values)
+
+
+def _expect_regular(path: Path, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    try:
+        check_regular(path)
+    except NotRegularError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", ctx, param) from error
 
 
 READ = ReadFile()

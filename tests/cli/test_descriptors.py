@@ -89,3 +89,10 @@ def test_nothing_waits_for_a_model_that_is_a_pipe(arguments: list[object], folde
         result = invoke(*(str(argument).format(path) for argument in arguments))
         assert result.exit_code == 2
         assert result.stderr.endswith(f": {path}: expected a regular file, got {what}\n")
+
+
+def test_nor_for_a_description_that_is_one(folder: Path) -> None:
+    for name in ("pipe.toml", "pipe.json"):
+        os.mkfifo(folder / name)
+        result = invoke("convert", MODEL_PATH, "--layers", name, "-o", "out.grurt")
+        assert result.stderr.endswith(f"Invalid value for '--layers': {name}: expected a regular file, got a pipe\n")
