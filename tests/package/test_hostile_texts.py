@@ -52,7 +52,7 @@ def stored(*names: str) -> Callable[[], list[bytes]]:
 
 
 FORMATS = {
-    "grurt": Format("grurt", lambda: [MODEL_PATH.read_bytes()], "grurt"),
+    "grurt": Format("grurt", stored("grurt/random0.grurt", "grurt/random5.grurt"), "grurt"),
     "onnx": Format("onnx", stored("onnx/a_h0_bf.dyn.op18.onnx", "onnx/c_eachstep_state2.ts.op18.qdyn.onnx"), "onnx"),
     "onnx, as bytes": Format("h5", stored("onnx/f_cell.ts.op17.onnx"), "onnx"),
     "safetensors": Format("safetensors", stored("torch/model.safetensors"), "safetensors", "gru, fc"),
