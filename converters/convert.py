@@ -108,7 +108,8 @@ def _finished(name: str, read: Callable[[], Network]) -> Model:
     try:
         model = Model.from_network(read())
     except ConversionError as error:
-        raise type(error)(f"{name}: {error}") from error
+        first, *further = error.args
+        raise type(error)(f"{name}: {first}", *further) from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error
     check_reference(model)

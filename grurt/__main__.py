@@ -3,6 +3,7 @@
 import sys
 from importlib.util import find_spec
 
+from grurt.cli.descriptors import occupy_standard_descriptors
 from grurt.cli.exits import INTERRUPTED
 
 EXTRA_MISSING = """\
@@ -20,9 +21,10 @@ def main() -> None:
 
 
 def _run() -> None:
+    occupy_standard_descriptors()
     missing = [package for package in ("click", "rich") if find_spec(package) is None]
     if missing:
-        sys.stderr.write(EXTRA_MISSING.format(missing=" and ".join(missing)))
+        print(EXTRA_MISSING.format(missing=" and ".join(missing)), end="", file=sys.stderr)
         sys.exit(2)
     from grurt.cli.app import grurt
 

@@ -18,8 +18,11 @@
     ├── StreamIdError         (KeyError)    a pool has no such stream, or one is named twice
     └── SnapshotError         (ValueError)  a snapshot is damaged or belongs to another model
 
-Messages have one form: where, what was expected, what was found, what to do.
+Messages have one form: where, what was expected, what was found, what to do. Whatever a file, a name or a caller puts
+into one, it is printable, and has at most 2,000 characters (`grurt.escaping`).
 """
+
+from grurt.escaping import MAX_MESSAGE, shown
 
 __all__ = [
     "ConcurrentUseError",
@@ -40,8 +43,28 @@ __all__ = [
 ]
 
 
+_SHORTEST = 100
+"""Characters to which lines are cut at most, so that all of them fit."""
+
+
 class GrurtError(Exception):
-    """Base class of every exception that grurt raises on purpose."""
+    """Base class of every exception that grurt raises on purpose.
+
+    Parameters
+    ----------
+    lines
+        The message. Where it has several lines, they are given one by one: a line end within a line is shown as an
+        escape.
+    """
+
+    def __init__(self, *lines: object) -> None:
+        texts = [shown(str(line)) for line in lines]
+        while (excess := sum(map(len, texts)) - MAX_MESSAGE) > 0 and len(longest := max(texts, key=len)) > _SHORTEST:
+            texts[texts.index(longest)] = shown(longest, max(_SHORTEST, len(longest) - excess))
+        super().__init__(*texts)
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ModelError(GrurtError, ValueError):
@@ -94,9 +117,6 @@ class ConcurrentUseError(GrurtError, RuntimeError):
 
 class StreamIdError(GrurtError, KeyError):
     """A pool has no stream of an id, has one already, or one is named twice in a call."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class SnapshotError(GrurtError, ValueError):

@@ -30,6 +30,11 @@ class NotRegularError(OSError):
         self.found = found
 
 
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise NotRegularError if a path leads to something else than a regular file, and OSError if to nothing."""
+    _refuse_others(Path(path).stat(), path)
+
+
 def open_regular_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file for reading, if it is a regular one; what is opened is what was looked at.
 
@@ -43,7 +48,7 @@ def open_regular_file(path: str | os.PathLike[str]) -> BinaryIO:
     OSError
         If there is nothing, or it cannot be opened.
     """
-    _refuse_others(Path(path).stat(), path)
+    check_regular(path)
     file = os.fdopen(os.open(path, _FLAGS), "rb")
     try:
         _refuse_others(os.fstat(file.fileno()), path)

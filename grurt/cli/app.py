@@ -1,11 +1,13 @@
 """The command ``grurt``: its subcommands, how errors are shown, and the exit codes."""
 
-import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
+from click.exceptions import Exit
 
 import grurt as package
 from grurt.cli.bench import bench
@@ -15,11 +17,14 @@ from grurt.cli.demo import demo
 from grurt.cli.exits import BROKEN_PIPE, INTERNAL, INTERRUPTED, USAGE
 from grurt.cli.export import export
 from grurt.cli.inspect import inspect
+from grurt.cli.places import naming
+from grurt.cli.printing import say, say_traceback
 from grurt.cli.quantize import quantize
 from grurt.cli.run import run
 from grurt.cli.verify import verify
 from grurt.cli.warmup import warmup
 from grurt.errors import GrurtError
+from grurt.escaping import shown
 
 EPILOG = """\b
 Convert a network, look at it, check it, and stream data through it:
@@ -50,12 +55,12 @@ class CommandGroup(click.Group):
         except click.Abort:  # how click reports Ctrl-C outside a command
             code = INTERRUPTED
         except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
+            say(*error.format_message().split("\n"))
             code = USAGE
         except click.ClickException as error:
             if isinstance(error, click.UsageError) and error.ctx is not None:
-                click.echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
-            click.echo(f"error: {error.format_message()}", err=True)
+                say(*error.ctx.get_usage().split("\n"), f"Try '{error.ctx.command_path} --help' for help.", "")
+            say(f"error: {error.format_message()}")
             code = USAGE
         sys.exit(code)
 
@@ -63,54 +68,70 @@ class CommandGroup(click.Group):
         """Return the subcommands in the order in which they are used."""
         return list(self.commands)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; this may print the help or the version."""
+        with _reporting(debug=False), naming("stdout"):
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> None:
         """Run the subcommand, and see to it that what it wrote has left before an error is reported."""
-        try:
+        with _reporting(debug=ctx.params["debug"]):
             try:
                 super().invoke(ctx)
             finally:
-                sys.stdout.flush()
-        except BrokenPipeError:
+                if sys.stdout is not None:
+                    with naming("stdout"):
+                        sys.stdout.flush()
+
+
+@contextmanager
+def _reporting(*, debug: bool) -> Iterator[None]:
+    """Report what goes wrong, and end with the exit code that stands for it."""
+    try:
+        yield
+    except BrokenPipeError:
+        _discard_stdout()
+        raise Exit(BROKEN_PIPE) from None
+    except KeyboardInterrupt:
+        raise Exit(INTERRUPTED) from None
+    except (click.ClickException, click.Abort, Exit):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename == "stdout":
             _discard_stdout()
-            ctx.exit(BROKEN_PIPE)
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
-        except (GrurtError, OSError) as error:
-            if ctx.params["debug"]:
-                raise
-            if _is_of_stdout(error):
-                _discard_stdout()
-            click.echo(f"error: {_message(error)}", err=True)
-            ctx.exit(USAGE)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
-        except Exception as error:
-            if ctx.params["debug"]:
-                raise
-            click.echo(
-                f"error: this is a fault of grurt: {type(error).__name__}: {error}; "
-                "please report it with what `grurt --debug ...` shows",
-                err=True,
-            )
-            ctx.exit(INTERNAL)
+        if debug:
+            say_traceback(error)
+        else:
+            say(f"error: {_message(error)}")
+        raise Exit(USAGE if isinstance(error, _USERS) else INTERNAL) from None
+
+
+_USERS = (GrurtError, OSError, MemoryError)
+"""Exceptions that are no fault of grurt."""
 
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        name = error.filename or ("stdout" if _is_of_stdout(error) else "")
+        name = error.filename or ""
         return f"{name}: {error.strerror}" if name else error.strerror
-    return str(error)
+    if isinstance(error, MemoryError):
+        return f"memory does not suffice: {str(error) or 'more than there is was asked for'}"
+    if isinstance(error, _USERS):
+        return str(error)
+    return (
+        f"this is a fault of grurt: {type(error).__name__}: {shown(str(error), _FAULT)}; "
+        "please report it with what `grurt --debug ...` shows"
+    )
 
 
-def _is_of_stdout(error: Exception) -> bool:
-    """Say whether stdout could not be written: files that could not be are named in the error."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return isinstance(error, OSError) and error.errno in full and error.filename in (None, "stdout")
+_FAULT = 1000
+"""Characters that are shown of a message that is not grurt's."""
 
 
 def _discard_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's own last flush does not fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, AttributeError):  # there is none, or it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=CommandGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, json_option, model_argument
+from grurt.cli.parameters import READ, Command, Finite, json_option, model_argument
+from grurt.cli.printing import say, show
 from grurt.cli.report import table
 from grurt.errors import ConversionError
 
@@ -34,7 +35,7 @@ class Row:
     times_real_time: float | None
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.option(
     "--against",
@@ -45,14 +46,14 @@ class Row:
 @click.option(
     "--sample-rate",
     metavar="HZ",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(1e9),
     help="Timesteps a second of the real thing: shows how many times faster the model is.",
 )
 @click.option(
     "--seconds",
     default=3.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(3600),
     help="How long to measure, roughly.",
 )
 @json_option
@@ -77,10 +78,10 @@ def bench(
         _expect_onnx(against)
     model = load(model_path)
     if against is not None and not _same_answers(model, against):
-        click.echo(f"error: the answers differ from those of {against}: see `grurt verify`", err=True)
+        say(f"error: the answers differ from those of {against}: see `grurt verify`")
         ctx.exit(DIFFERS)
     rows = _measure(_calls(model, against), seconds, sample_rate)
-    click.echo(_as_json(rows, sample_rate) if as_json else _as_text(rows, sample_rate))
+    show(*([_as_json(rows, sample_rate)] if as_json else _as_text(rows, sample_rate)))
 
 
 def _expect_onnx(source: Path) -> None:
@@ -114,7 +115,7 @@ def _calls(model: "Model", source: Path | None) -> "list[Call]":
         return chosen
     step = None if session is None else calls.source_step_call(model, session, sizes)
     if session is not None and step is None:
-        click.echo(f"{source}: takes no single timesteps with states, so whole sequences are compared", err=True)
+        say(f"{source}: takes no single timesteps with states, so whole sequences are compared")
     return [*calls.stream_calls(model), *([step] if step else []), *chosen]
 
 
@@ -134,7 +135,7 @@ def _measure(calls: "list[Call]", seconds: float, sample_rate: float | None) -> 
     ]
 
 
-def _as_text(rows: list[Row], sample_rate: float | None) -> str:
+def _as_text(rows: list[Row], sample_rate: float | None) -> list[str]:
     header = ["us a timestep", "median", "p50", "p99", "p99.9", "max"]
     lines = []
     for row in rows:
@@ -143,7 +144,7 @@ def _as_text(rows: list[Row], sample_rate: float | None) -> str:
         lines.append(cells + ([f"{row.times_real_time:,.0f}"] if row.times_real_time else []))
     if sample_rate:
         header.append(f"x real time at {sample_rate:g} Hz")
-    return "\n".join([table(header, lines, align="<" + ">" * (len(header) - 1)), *_comparison(rows)])
+    return [*table(header, lines, align="<" + ">" * (len(header) - 1)), *_comparison(rows)]
 
 
 def _comparison(rows: list[Row]) -> list[str]:

@@ -1,17 +1,20 @@
 """Calibration data out of .npy and .npz files."""
 
 import io
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from zipfile import BadZipFile
-
-import numpy as np
 
 from grurt.array_types import Array
-from grurt.errors import QuantizationError
+from grurt.cli.npy import read_array
+from grurt.converters.archive import MAX_INFLATED, Archive, open_archive
+from grurt.errors import ConversionError, QuantizationError
+from grurt.escaping import listed
 from grurt.model import Model
 from grurt.quantization.recordings import Recordings, recordings
+from grurt.regular_files import open_regular_file
+
+_COMPRESSION = 16
+"""How many times smaller ``numpy.savez_compressed`` may have made an archive, beyond `MAX_INFLATED` bytes."""
 
 
 def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
@@ -27,22 +30,33 @@ def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
     found = [(path, recordings(model, _read(model, path), str(path))) for path in paths]
     sequences = tuple(sequence for _, data in found for sequence in data.sequences)
     joined = Recordings(sequences, "")
-    files = ", ".join(path.name for path, _ in found)
+    files = listed(path.name for path, _ in found)
     return Recordings(sequences, f"{files}: sequences: {len(sequences):,}, timesteps: {joined.steps:,}")
 
 
 def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
+    names = [port.name for port in model.inputs]
     try:
-        content = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            names = [port.name for port in model.inputs]
-            if len(names) == 1 and len(content.files) == 1:
-                return {names[0]: content[content.files[0]]}
-            if set(names) <= set(content.files):
-                return {name: content[name] for name in names}
-            held = ", ".join(map(repr, content.files)) or "none"
-    except (ValueError, EOFError, SyntaxError, BadZipFile, zlib.error, MemoryError) as error:
+        with open_regular_file(path) as file:
+            is_archive = file.read(2) == b"PK"
+            size = file.seek(0, 2)
+            file.seek(0)
+            if not is_archive:
+                return read_array(file)
+            with open_archive(file, MAX_INFLATED + _COMPRESSION * size) as archive:
+                found = _entries(archive, names)
+                if set(names) <= found.keys():
+                    return {name: read_array(io.BytesIO(archive.read(found[name]))) for name in names}
+    except (ValueError, ConversionError) as error:
         raise QuantizationError(f"{path}: expected an array as .npy or .npz holds it, got something else") from error
-    raise QuantizationError(f"{path}: expected the arrays {names}, as the model's inputs are called, got {held}")
+    held = listed(map(repr, sorted(found))) or "none"
+    raise QuantizationError(
+        f"{path}: expected the arrays [{listed(map(repr, names))}], as the model's inputs are called, got {held}"
+    )
+
+
+def _entries(archive: Archive, names: list[str]) -> dict[str, str]:
+    """Return the entries of an archive by the names of their arrays; a single one has the name of a single input."""
+    if len(names) == 1 and len(archive.names) == 1:
+        return dict(zip(names, archive.names, strict=True))
+    return {name.removesuffix(".npy"): name for name in archive.names}

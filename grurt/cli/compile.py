@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from grurt.cli.parameters import WRITTEN
+from grurt.cli.parameters import WRITTEN, Command
 from grurt.cli.places import check_file, no_cache_directory
+from grurt.cli.printing import show
 
 EXAMPLE = """\b
 Examples:
@@ -15,7 +16,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @click.option(
     "-o",
     "--output",
@@ -54,4 +55,4 @@ def compile(output: Path | None, cpus: tuple[str, ...]) -> None:  # noqa: A001 -
         output = folder / f"kernels{SUFFIX}"
     description = build_library(output, cpus)
     names = ", ".join(cpu.name for cpu in description.cpus)
-    click.echo(f"wrote {output}, {output.stat().st_size:,} bytes: kernels of grurt {description.version} for {names}")
+    show(f"wrote {output}, {output.stat().st_size:,} bytes: kernels of grurt {description.version} for {names}")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, WRITTEN, json_option
+from grurt.cli.parameters import READ, WRITTEN, Command, Layers, json_option
 from grurt.cli.places import check_model_file
-from grurt.cli.report import STREAMS, json_number, shown_note
+from grurt.cli.printing import show
+from grurt.cli.report import STREAMS, json_number, shown_notes
+from grurt.escaping import listed
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -24,7 +26,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @click.argument("source", metavar="SRC", type=READ)
 @click.option(
     "-o",
@@ -37,6 +39,7 @@ Examples:
 @click.option(
     "--layers",
     metavar="LAYERS",
+    type=Layers(),
     help="The layers of weights, in order, e.g. 'gru, last, fc:sigmoid'; or the path of a .toml file; for weights of "
     "Keras, the path of the JSON that model.to_json() gave.",
 )
@@ -54,32 +57,31 @@ def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, 
     Where the source's framework is installed, it answers a test input; its answers are compared and kept in the model
     for `grurt verify`. docs/conversion.md says what is understood, and how layers are described.
     """
-    check_model_file(output, read=(source,))
+    check_model_file(output)
     from grurt.converters import convert as convert_file
 
     model = convert_file(source, layers=layers, repair=repair)
     model.save(output)
     verification = model.verify() if model.reference_run is not None else None
-    click.echo(_as_json(output, model, verification) if as_json else _as_text(output, model, verification))
+    show(*([_as_json(output, model, verification)] if as_json else _as_text(output, model, verification)))
     if verification is not None and not verification.ok:
         ctx.exit(DIFFERS)
 
 
-def _as_text(output: Path, model: "Model", verification: "Verification | None") -> str:
-    kinds = ", ".join(layer.kind for layer in model.layers)
+def _as_text(output: Path, model: "Model", verification: "Verification | None") -> list[str]:
+    kinds = listed(layer.kind for layer in model.layers)
     compared = (
         "not compared with its source"
         if verification is None
         else f"largest error against {verification.produced_by}: {verification.max_error:.1e}"
         + ("" if verification.ok else f", which is above the tolerance of {verification.tolerance:.0e}")
     )
-    lines = [
+    return [
         f"wrote {output}, {output.stat().st_size:,} bytes: {kinds}; {model.parameter_count:,} parameters",
         compared,
         f"whole sequences only: {model.unstreamable_reason}" if model.unstreamable_reason else STREAMS,
-        *(f"note: {shown_note(note)}" for note in model.source.notes),
+        *shown_notes(model.source.notes),
     ]
-    return "\n".join(lines)
 
 
 def _as_json(output: Path, model: "Model", verification: "Verification | None") -> str:

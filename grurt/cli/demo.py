@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import INTERRUPTED
+from grurt.cli.parameters import Command
+from grurt.cli.printing import is_terminal, show
 
 if TYPE_CHECKING:
     from grurt.cli.player import Player, Score
@@ -19,7 +21,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @click.option("--fast", is_flag=True, help="A line for each recording in place of the live display, without waiting.")
 @click.option("--json", "as_json", is_flag=True, help="Print the score as JSON.")
 @click.pass_context
@@ -40,7 +42,7 @@ def demo(ctx: click.Context, fast: bool, as_json: bool) -> None:
     except KeyboardInterrupt:
         interrupted = True
     score = player.score()
-    click.echo(json.dumps(asdict(score)) if as_json else _sentence(score))
+    show(*([json.dumps(asdict(score))] if as_json else _sentence(score)))
     if interrupted:
         ctx.exit(INTERRUPTED)
 
@@ -56,24 +58,24 @@ def _play(player: "Player", *, live: bool, silent: bool) -> None:
     for moment in player:
         if moment.verdict and not silent:
             mark = "" if moment.verdict.right else "   wrong"
-            click.echo(
+            show(
                 f"recording {moment.number:2}   {moment.verdict.activity:9}   recognised as "
                 f"{moment.verdict.answer:9} {moment.verdict.probability:.2f}{mark}"
             )
 
 
-def _sentence(score: "Score") -> str:
+def _sentence(score: "Score") -> list[str]:
     if score.recordings:
         accuracy = f"accuracy {score.right / score.recordings:.1%}"
         recognised = f"{score.right} of {score.recordings} recordings recognised: {accuracy}"
     else:
         recognised = "no recording was played to its end"
-    return (
-        f"{recognised}\n"
-        f"{score.microseconds_per_sample:.2f} microseconds a sample (median): "
-        f"{score.times_real_time:,.0f} times faster than real time"
-    )
+    times = f"{score.times_real_time:,.0f} times"
+    return [
+        recognised,
+        f"{score.microseconds_per_sample:.2f} microseconds a sample (median): {times} faster than real time",
+    ]
 
 
 def _is_terminal() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return is_terminal(sys.stdout) and os.environ.get("TERM") not in ("dumb", "unknown")

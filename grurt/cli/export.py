@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from grurt.cli.parameters import model_argument
-from grurt.cli.places import check_folder
+from grurt.cli.parameters import Command, model_argument
+from grurt.cli.places import check_folder, refuse_overwriting
+from grurt.cli.printing import show
 from grurt.network.layers.base import QuantizedFormat
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.option(
     "-o",
@@ -65,14 +66,16 @@ def export(
     if weight_format:
         model = model.quantize(weight_format)
     exported = export_model(model, target, cpu=cpu, name=name)
+    for file in exported.files:
+        refuse_overwriting(output / file, [model_path])
     exported.write(output)
     object_name = f"{name}.o"
-    click.echo(f"wrote {', '.join(str(output / file) for file in exported.files)}")
-    click.echo(sizes_text(exported))
+    show(f"wrote {', '.join(str(output / file) for file in exported.files)}")
+    show(sizes_text(exported))
     if exported.target.startswith("wasm32"):
-        click.echo(f"link: {exported.compiler} {output / object_name} -o {output / name}.wasm")
+        show(f"link: {exported.compiler} {output / object_name} -o {output / name}.wasm")
     else:
-        click.echo(f"compile: {exported.compiler} {output / 'main.c'} {output / object_name} -o {name}")
+        show(f"compile: {exported.compiler} {output / 'main.c'} {output / object_name} -o {name}")
 
 
 def sizes_text(exported: "Export") -> str:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.export import sizes_text
-from grurt.cli.parameters import model_argument
+from grurt.cli.parameters import Command, Layers, model_argument
 from grurt.cli.picture import draw
 from grurt.cli.places import FOREIGN_SUFFIXES
-from grurt.cli.report import STREAMS, shown_note, table
+from grurt.cli.printing import is_terminal, show
+from grurt.cli.report import MAX_ROWS, STREAMS, cell, folded, shown_notes, table
+from grurt.escaping import listed, shown
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -26,17 +28,21 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.option(
     "--layers",
     metavar="LAYERS",
+    type=Layers(),
     help="For weights without an architecture: their layers, as `grurt convert` takes them.",
 )
 @click.option("--target", metavar="TARGET", help="Also show what it takes there, as `grurt export` would compile it.")
 @click.option("--cpu", metavar="CPU", help="One of the CPUs of --target.")
+@click.option("--all", "everything", is_flag=True, help=f"Show all, also where there are more than {MAX_ROWS} layers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def inspect(model_path: Path, layers: str | None, target: str | None, cpu: str | None, as_json: bool) -> None:
+def inspect(
+    model_path: Path, layers: str | None, target: str | None, cpu: str | None, everything: bool, as_json: bool
+) -> None:
     """Show a model's layers as a picture, their sizes and costs.
 
     MODEL is a .grurt file, or one that `grurt convert` reads: then it is converted in memory.
@@ -50,12 +56,12 @@ def inspect(model_path: Path, layers: str | None, target: str | None, cpu: str |
     exported = _export(model, target, cpu) if target else None
     if as_json:
         sizes = {"exported": exported.sizes()} if exported else {}
-        click.echo(json.dumps(summary.to_dict() | sizes))
+        show(json.dumps(summary.to_dict() | sizes))
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(_as_text(summary, draw(summary, width=width, ascii_only=not _prints_boxes()), width))
-    if exported:
-        click.echo(sizes_text(exported))
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+    hint = None if everything else "--all shows them"
+    picture = draw(summary, width=width, ascii_only=not _prints_boxes(), hint=hint)
+    show(*_as_text(summary, picture, width, hint), *([sizes_text(exported)] if exported else []))
 
 
 def _export(model: "Model", target: str, cpu: str | None) -> "Export":
@@ -71,7 +77,7 @@ def _prints_boxes() -> bool:
     """Say whether stdout can show the characters of the picture."""
     try:
         "─●→".encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
+    except (UnicodeEncodeError, LookupError, AttributeError):
         return False
     return True
 
@@ -86,51 +92,53 @@ def _open(path: Path, layers: str | None) -> "Model":
     return convert(path, layers=layers, reference=False)
 
 
-def _as_text(summary: "Summary", picture: list[str], width: int | None) -> str:
+def _as_text(summary: "Summary", picture: list[str], width: int | None, hint: str | None) -> list[str]:
     source = summary.source
-    origin = " ".join(part for part in (source.format, source.file) if part)
-    lines = [
-        f"from {origin}" + (f", written by {source.producer}" if source.producer else ""),
-        *(f"note: {shown_note(note)}" for note in source.notes),
+    origin = " ".join(shown(part, 200) for part in (source.format, source.file) if part)
+    ports = [
+        [f"input {cell(port.name)}: {_input(port)}" for port in summary.inputs],
+        [f"output {cell(port.name)}: {_output(port)}" for port in summary.outputs],
+        [f"source's input {_port(port)}" for port in summary.signature.inputs],
+        [f"source's output {_port(port)}" for port in summary.signature.outputs],
+    ]
+    return [
+        f"from {origin}" + (f", written by {shown(source.producer, 200)}" if source.producer else ""),
+        *shown_notes(source.notes),
         "",
         *picture,
         "",
-        _costs(summary, width),
+        *_costs(summary, width, hint),
         "",
-        *(f"input {port.name}: {_input(port)}" for port in summary.inputs),
-        *(f"output {port.name}: {_output(port)}" for port in summary.outputs),
-        *(f"source's input {_port(port)}" for port in summary.signature.inputs),
-        *(f"source's output {_port(port)}" for port in summary.signature.outputs),
+        *(line for lines in ports for line in (lines if hint is None else folded(lines, hint))),
         *([f"state of a stream: {summary.state_bytes:,} bytes"] if summary.streams else []),
-        f"reference run: {summary.reference_run or 'none'}",
+        f"reference run: {shown(summary.reference_run or 'none', 200)}",
         STREAMS if summary.streams else f"whole sequences only: {summary.unstreamable_reason}",
     ]
-    return "\n".join(lines)
 
 
-def _costs(summary: "Summary", width: int | None) -> str:
+def _costs(summary: "Summary", width: int | None, hint: str | None) -> list[str]:
     """Return the table of the layers; where that is too wide, without what the picture shows already."""
     header = ["layer", "kind", "reads", "size", "state", "parameters", "bytes", "multiply-adds", "options"]
     numbers = [f"{number:,}" for number in (summary.parameters, summary.bytes, summary.multiply_adds)]
-    rows = [header, *map(_row, summary.layers), ["total", "", "", "", "", *numbers, ""]]
-    full = table(rows[0], rows[1:], align="<<<>>>>><")
-    if width is None or max(map(len, full.splitlines())) <= width:
+    rows = [*map(_row, summary.layers), ["total", "", "", "", "", *numbers, ""]]
+    full = table(header, rows, align="<<<>>>>><", hint=hint)
+    if width is None or max(map(len, full)) <= width:
         return full
-    narrow = [[*row[:2], *row[3:8]] for row in rows]
-    return table(narrow[0], narrow[1:], align="<<>>>>>")
+    narrow = [[*row[:2], *row[3:8]] for row in [header, *rows]]
+    return table(narrow[0], narrow[1:], align="<<>>>>>", hint=hint)
 
 
 def _row(layer: "LayerSummary") -> list[str]:
     return [
-        layer.name,
+        cell(layer.name),
         layer.kind,
-        ", ".join(layer.inputs),
+        cell(listed(layer.inputs)),
         str(layer.output_size),
         " x ".join(map(str, layer.state_shape)) if layer.state_shape else "",
         f"{layer.parameters:,}",
         f"{layer.bytes:,}",
         f"{layer.multiply_adds:,}",
-        layer.note,
+        cell(layer.note),
     ]
 
 
@@ -148,4 +156,4 @@ def _numbers(count: int) -> str:
 
 def _port(port: "AnyPort") -> str:
     order = ", from the last timestep to the first" if getattr(port, "backwards", False) else ""
-    return f"{port.name}: {port.dtype} ({', '.join(port.axes)}){order}"
+    return f"{cell(port.name)}: {port.dtype} ({', '.join(port.axes)}){order}"

@@ -1,14 +1,101 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands take, and what holds of all that name a file."""
 
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
-READ = click.Path(exists=True, dir_okay=False, path_type=Path)
-"""The type of a file that is read."""
+from grurt.cli.places import Place, naming, refuse_overwriting
+from grurt.regular_files import NotRegularError, check_regular
 
-WRITTEN = click.Path(dir_okay=False, path_type=Path)
-"""The type of a file that is written."""
+
+class ReadFile(click.Path):
+    """The type of a file that is read: a regular one, as opening anything else might wait for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        _expect_regular(path, param, ctx)
+        return path
+
+
+class ReadData(click.Path):
+    """The type of data that are read: a file, or what else gives bytes; ``-`` stands for stdin."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, allow_dash=True)
+
+
+class WrittenFile(click.Path):
+    """The type of a file that is written."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(dir_okay=False, allow_dash=allow_dash, path_type=None if allow_dash else Path)
+
+
+class Layers(click.types.StringParamType):
+    """The type of a description of layers: it may be the path of a file that holds one, which its suffix says."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).endswith((".toml", ".json")):
+            with suppress(FileNotFoundError):  # which the converters report
+                _expect_regular(Path(value), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Finite(click.FloatRange):
+    """The type of a positive number: neither NaN nor more than a limit."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__(min=0, max=most, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Command(click.Command):
+    """A command that writes nothing over what it reads, whichever of its parameters name that, and stdout included."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; this may print the help."""
+        with naming("stdout"):
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, unless an output is an input."""
+        read = list(self._places(ctx, ReadFile, ReadData, Layers))
+        for output in [*self._places(ctx, WrittenFile), sys.stdout]:
+            refuse_overwriting(output, read)
+        return super().invoke(ctx)
+
+    def _places(self, ctx: click.Context, *types: type[ReadFile | ReadData | Layers | WrittenFile]) -> Iterator[Place]:
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            if isinstance(parameter.type, types) and value is not None:
+                values = value if isinstance(value, tuple) else (value,)
+                standard = sys.stdin if isinstance(parameter.type, ReadData) else sys.stdout
+                yield from (standard if each == "-" else Path(each) for each in values)
+
+
+def _expect_regular(path: Path, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    try:
+        check_regular(path)
+    except NotRegularError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", ctx, param) from error
+
+
+READ = ReadFile()
+WRITTEN = WrittenFile()
 
 model_argument = click.argument("model_path", metavar="MODEL", type=READ)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

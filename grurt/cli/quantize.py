@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, WRITTEN, json_option, model_argument
-from grurt.cli.places import check_file, check_model_file
-from grurt.cli.report import json_number, table
+from grurt.cli.parameters import READ, WRITTEN, Command, json_option, model_argument
+from grurt.cli.places import check_file, check_model_file, is_same_file
+from grurt.cli.printing import is_terminal, say, show
+from grurt.cli.report import cell, folded, json_number, table
 from grurt.errors import QuantizationError
+from grurt.escaping import listed, shown
 from grurt.network.layers.base import QuantizedFormat
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ Examples:
 
 _COSTLIEST = 3
 """How many layers a refusal names."""
+
+_COLUMNS = 6
+"""How many outputs have a column of their own."""
+
+_HINT = "--json shows all"
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Result:
         return before, after
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.option(
     "-o",
@@ -90,7 +97,7 @@ class Result:
     "--steps",
     default=10_000,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=1_000_000),
     help="Timesteps of the long stream on which the error is followed.",
 )
 @json_option
@@ -119,7 +126,7 @@ def quantize(
     """
     if auto_keep and max_loss is None:
         raise click.UsageError("--auto-keep needs --max-loss, which says how much may be lost")
-    _check_places(output, report, (model_path, *calibration))
+    _check_places(output, report)
     if report is not None:
         from grurt.quantization.chart import check_report
 
@@ -142,19 +149,19 @@ def quantize(
     if output is not None and within:
         result.quantized.save(output)
     written = output if within else None
-    click.echo(_as_json(result, written, ok=within) if as_json else _as_text(result, written))
+    show(*([_as_json(result, written, ok=within)] if as_json else _as_text(result, written)))
     if not within:
-        click.echo(f"error: {_refusal(result, limit, auto_keep=auto_keep)}", err=True)
+        say(f"error: {_refusal(result, limit, auto_keep=auto_keep)}")
         ctx.exit(DIFFERS)
 
 
-def _check_places(output: Path | None, report: Path | None, read: tuple[Path, ...]) -> None:
+def _check_places(output: Path | None, report: Path | None) -> None:
     """Raise UsageError if the files cannot be written there, before the work rather than after it."""
     if output is not None:
-        check_model_file(output, read=read)
+        check_model_file(output)
     if report is not None:
-        check_file(report, read=read)
-    if output is not None and report is not None and output.resolve() == report.resolve():
+        check_file(report)
+    if output is not None and report is not None and is_same_file(output, report):
         raise click.UsageError(f"{output} would be both the model and the report: choose another name for one of them")
 
 
@@ -193,7 +200,7 @@ def _quantize(
 
 def _progress() -> AbstractContextManager[Callable[[str], None]]:
     """Return what shows on a terminal what is being measured, and nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         return nullcontext(lambda what: None)
     from grurt.cli.status import status
 
@@ -216,22 +223,22 @@ def _refusal(result: Result, limit: "Limit", *, auto_keep: bool) -> str:
     )
 
 
-def _as_text(result: Result, written: Path | None) -> str:
+def _as_text(result: Result, written: Path | None) -> list[str]:
     before, after = result.bytes
     outcome = f"wrote {written}, {written.stat().st_size:,} bytes" if written else "nothing was written"
     lines = [
         f"{outcome}: {_formats(result)}, weights of {after:,} bytes in place of {before:,}",
-        *([f"kept in float32: {', '.join(result.kept)}"] if result.kept else []),
-        *(f"rescaled: {name}" for name in _added(result)),
-        f"measured on {result.loss.data}",
+        *([f"kept in float32: {listed(result.kept)}"] if result.kept else []),
+        *folded([f"rescaled: {name}" for name in _added(result)], _HINT),
+        f"measured on {shown(result.loss.data)}",
         "",
-        _output_table(result.loss.outputs),
+        *_output_table(result.loss.outputs),
         "",
-        _layer_table(result.layers),
+        *_layer_table(result.layers),
     ]
     if result.loss.spans:
-        lines += ["", _span_table(result.loss)]
-    return "\n".join(lines)
+        lines += ["", *_span_table(result.loss)]
+    return lines
 
 
 def _formats(result: Result) -> str:
@@ -251,29 +258,36 @@ def _added(result: Result) -> list[str]:
     return [f"the inputs of {each.name}" for each in result.quantized.layers if set(each.inputs) & new]
 
 
-def _output_table(outputs: "tuple[Difference, ...]") -> str:
+def _output_table(outputs: "tuple[Difference, ...]") -> list[str]:
     from grurt.quantization.chart import cells
 
     header = ["output", "dB", "largest", "mean", "same arg-max"]
-    return table(header, [[output.name, *cells(output)] for output in outputs], align="<>>>>")
+    return table(header, [[output.name, *cells(output)] for output in outputs], align="<>>>>", hint=_HINT)
 
 
-def _layer_table(layers: "tuple[LayerLoss, ...]") -> str:
-    header = ["layer, if only it is quantized", "kind", "its own dB", *(f"{y.name} dB" for y in layers[0].outputs)]
-    rows = [
-        [layer.name, layer.kind, f"{layer.own.decibels:.1f}", *(f"{y.decibels:.1f}" for y in layer.outputs)]
-        for layer in layers
-    ]
-    return table(header, rows, align="<<>" + ">" * len(layers[0].outputs))
+def _layer_table(layers: "tuple[LayerLoss, ...]") -> list[str]:
+    header = ["layer, if only it is quantized", "kind", "its own dB", *_output_columns(layers[0].outputs)]
+    rows = [[layer.name, layer.kind, f"{layer.own.decibels:.1f}", *_decibels(layer.outputs)] for layer in layers]
+    return table(header, rows, align="<<" + ">" * (len(header) - 2), hint=_HINT)
 
 
-def _span_table(loss: "Loss") -> str:
-    header = ["timesteps of a long stream", *(f"{output.name} dB" for output in loss.outputs)]
-    rows = [
-        [f"{span.first:,} to {span.last:,}", *(f"{output.decibels:.1f}" for output in span.outputs)]
-        for span in loss.spans
-    ]
-    return table(header, rows, align="<" + ">" * len(loss.outputs))
+def _span_table(loss: "Loss") -> list[str]:
+    header = ["timesteps of a long stream", *_output_columns(loss.outputs)]
+    rows = [[f"{span.first:,} to {span.last:,}", *_decibels(span.outputs)] for span in loss.spans]
+    return table(header, rows, align="<" + ">" * (len(header) - 1))
+
+
+def _output_columns(outputs: "tuple[Difference, ...]") -> list[str]:
+    """Return the headers of the outputs' columns: of the first few, and of the worst of those beside them."""
+    columns = [f"{cell(output.name, 30)} dB" for output in outputs[:_COLUMNS]]
+    return columns + ([f"worst of {len(outputs) - _COLUMNS:,} more"] if len(outputs) > _COLUMNS else [])
+
+
+def _decibels(outputs: "tuple[Difference, ...]") -> list[str]:
+    """Return the cells of those columns."""
+    first = [output.decibels for output in outputs[:_COLUMNS]]
+    more = [output.decibels for output in outputs[_COLUMNS:]]
+    return [f"{decibels:.1f}" for decibels in first + ([min(more)] if more else [])]
 
 
 def _as_json(result: Result, written: Path | None, *, ok: bool) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ import click
 import numpy as np
 
 from grurt.cli.layout import Layout
+from grurt.cli.npy import Header, read_header, read_rows
 from grurt.cli.places import naming
+from grurt.escaping import listed
 
 Format = Literal["csv", "jsonl", "npy"]
 
@@ -20,6 +23,17 @@ FORMATS: tuple[Format, ...] = ("csv", "jsonl", "npy")
 
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+MAX_LINE = 1 << 20
+"""Characters of a line, or of a record of CSV whose quotes reach over several lines."""
+
+MAX_NUMBER = 64
+"""Characters for each number that the model reads, where that makes a line longer."""
+
+_INFINITIES = {math.inf: math.inf, -math.inf: -math.inf}
+
+_CONSTANTS = {"NaN": math.nan, "Infinity": _INFINITIES[math.inf], "-Infinity": _INFINITIES[-math.inf]}
+"""What stands for no finite number; a number that is too large for a float becomes another infinity than these."""
 
 
 class LineError(click.ClickException):
@@ -76,6 +90,7 @@ class TimestepReader:
         with naming(name):
             self.format: Format = file_format or format_of_start(self._file.peek(1))
         self.has_header = False
+        self._left = self._max_line = max(MAX_LINE, MAX_NUMBER * layout.width)
         self.where = name
         """The place of the latest timestep, for messages."""
 
@@ -91,10 +106,11 @@ class TimestepReader:
             ) from None
 
     def _csv_rows(self) -> Iterator[list[float]]:
-        reader = csv.reader(self._open_text(newline=""), delimiter=self._delimiter, skipinitialspace=True)
+        reader = csv.reader(self._lines(newline=""), delimiter=self._delimiter, skipinitialspace=True)
         picked: list[int] | None = None
         try:
             for fields in reader:
+                self._left = self._max_line
                 self.where = f"{self._name}, line {reader.line_num}"
                 if not any(field.strip() for field in fields):
                     continue
@@ -117,10 +133,10 @@ class TimestepReader:
         for column in self._columns:
             if column in names:
                 picked.append(names.index(column))
-            elif column.isdecimal() and 1 <= int(column) <= len(first):
+            elif column.isdecimal() and len(column) < 10 and 1 <= int(column) <= len(first):
                 picked.append(int(column) - 1)
             else:
-                found = f"the columns {', '.join(names)}" if names else f"{len(first)} columns without names"
+                found = f"the columns {listed(names, 20)}" if names else f"{len(first)} columns without names"
                 raise LineError(f"{self.where}: expected a column {column!r}, got {found}; see --columns")
         if len(picked) != self._layout.width:
             raise LineError(f"--columns: the model takes {self._layout.width} columns, got {len(picked)}")
@@ -144,20 +160,21 @@ class TimestepReader:
         ]
 
     def _json_rows(self) -> Iterator[list[float]]:
-        for number, line in enumerate(self._open_text(newline=None), 1):
+        for number, line in enumerate(self._lines(newline=None), 1):
+            self._left = self._max_line
             self.where = f"{self._name}, line {number}"
             if line.strip():
                 yield self._json_row(line)
 
     def _json_row(self, line: str) -> list[float]:
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_CONSTANTS.__getitem__)
         except (ValueError, RecursionError) as error:
             raise LineError(f"{self.where}: expected JSON, got {_short(line.strip())}: {error}") from None
         if isinstance(value, dict):
             names = [part.name for part in self._layout.parts]
             if sorted(value) != sorted(names):
-                raise LineError(f"{self.where}: expected the keys {', '.join(names)}, got {', '.join(value) or 'none'}")
+                raise LineError(f"{self.where}: expected the keys {listed(names)}, got {listed(value) or 'none'}")
             parts = [(part.name, part.size, value[part.name]) for part in self._layout.parts]
         else:
             parts = [("", self._layout.width, value)]
@@ -175,53 +192,74 @@ class TimestepReader:
         ]
 
     def _npy_rows(self) -> Iterator[list[float]]:
-        content = self._file.read()
-        if not content.startswith(b"\x93NUMPY"):
-            raise LineError(f"{self._name}: expected an .npy array, got something else; see --format")
         try:
-            array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            header = read_header(self._file)
+            if header is None:
+                raise LineError(f"{self._name}: expected an .npy array, got something else; see --format")
+            header = self._rows_header(header)
+            tokens = self._layout.field_is_token
+            for index, values in enumerate(read_rows(self._file, header)):
+                self.where = f"{self._name}, row {index}"
+                yield [
+                    self._number(_INFINITIES.get(value, value), f"column {column}", token=token)
+                    for column, (value, token) in enumerate(zip(values.tolist(), tokens, strict=True))
+                ]
+        except ValueError as error:
             raise LineError(f"{self._name}: the .npy array is damaged: {error}") from None
+
+    def _rows_header(self, header: Header) -> Header:
+        """Return the header as that of an array of rows; LineError if the model does not read such."""
         width = self._layout.width
-        if array.dtype.kind not in "fiu":
-            raise LineError(f"{self._name}: expected an array of numbers, got one of {array.dtype}")
-        if array.ndim == 1 and width == 1:
-            array = array[:, np.newaxis]
-        if array.ndim != 2 or array.shape[1] != width:
-            raise LineError(f"{self._name}: expected an array of shape (n_steps, {width}), got {array.shape}")
-        tokens = self._layout.field_is_token
-        for index, values in enumerate(array.tolist()):
-            self.where = f"{self._name}, row {index}"
-            yield [
-                self._number(value, f"column {column}", token=token)
-                for column, (value, token) in enumerate(zip(values, tokens, strict=True))
-            ]
+        if header.dtype.kind not in "fiu":
+            raise LineError(f"{self._name}: expected an array of numbers, got one of {header.dtype}")
+        if len(header.shape) == 1 and width == 1:
+            return replace(header, shape=(*header.shape, 1))
+        if len(header.shape) != 2 or header.shape[1] != width:
+            raise LineError(f"{self._name}: expected an array of shape (n_steps, {width}), got {header.shape}")
+        return header
 
     def _number(self, item: object, place: str, *, token: bool) -> float:
         """Return a field as a number; LineError if it is none, or not one that the model can take."""
-        if isinstance(item, bool) or not isinstance(item, int | float) or (token and item != item // 1):
+        if isinstance(item, bool) or not isinstance(item, int | float) or (token and not _is_token(item)):
             wanted = "a token id" if token else "a number"
             raise LineError(f"{self.where}: {place}: expected {wanted}, got {_short(item)}")
-        if not token and abs(item) > _FLOAT32_MAX and item not in (math.inf, -math.inf):
+        if not token and abs(item) > _FLOAT32_MAX and not any(item is constant for constant in _CONSTANTS.values()):
             raise LineError(f"{self.where}: {place}: expected a float32, got {_short(item)}, which is beyond its range")
         return item
 
     def _describe(self) -> str:
-        return ", ".join(part.name if part.size == 1 else f"{part.name} of {part.size}" for part in self._layout.parts)
+        return listed(part.name if part.size == 1 else f"{part.name} of {part.size}" for part in self._layout.parts)
 
-    def _open_text(self, newline: str | None) -> io.TextIOWrapper:
+    def _lines(self, newline: str | None) -> Iterator[str]:
+        """Yield the lines of the text; `_left` says how many characters may come before it is set again."""
         self._text = io.TextIOWrapper(self._file, encoding="utf-8-sig", newline=newline)
-        return self._text  # kept, because a TextIOWrapper closes its file when it is collected
+        # Kept, because a TextIOWrapper closes its file when it is collected.
+        while line := self._text.readline(self._left + 1):
+            self._left -= len(line)
+            if self._left < 0:
+                most = f"{self._max_line:,} characters"
+                raise LineError(f"{self.where}: expected the next line to have at most {most}, got more")
+            yield line
 
 
 def _parsed(field: str) -> int | float | str:
     """Return the number that a field holds, or the field if it holds none."""
+    if "_" in field:
+        return field
     for kind in (int, float):
         try:
-            return kind(field) if "_" not in field else field
+            number = kind(field)
         except ValueError:
-            pass
+            continue
+        if math.isinf(number) and "n" in field.lower():  # a word, and not a number that is too large for a float
+            return _CONSTANTS["Infinity" if number > 0 else "-Infinity"]
+        return number
     return field
+
+
+def _is_token(number: float) -> bool:
+    """Say whether a number is an integer that an int64 can hold."""
+    return number == number // 1 and abs(number) < 1 << 63
 
 
 def _short(item: object) -> str:

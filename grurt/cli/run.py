@@ -1,12 +1,15 @@
 """``grurt run``: timesteps in, answers out, as they arrive."""
 
+import errno
 import io
 import json
 import os
+import re
 import stat
 import sys
+from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -15,14 +18,20 @@ from typing import Any, BinaryIO, get_args
 import click
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.cli.layout import input_layout, output_layout
-from grurt.cli.parameters import model_argument
-from grurt.cli.places import naming
+from grurt.cli.parameters import Command, ReadData, WrittenFile, model_argument
+from grurt.cli.places import Place, check_can_be_opened, naming, open_output
+from grurt.cli.printing import is_terminal, say
 from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
 from grurt.cli.writers import make_writer
 from grurt.errors import InputValueError
 from grurt.model import Model
+from grurt.network.inputs import AnyInput
 from grurt.runtime.context import Nonfinite
+
+MAX_SEQUENCE = 1 << 28
+"""Numbers of a whole sequence: 1 GiB as float32."""
 
 EXAMPLE = """\b
 Example: follow a sensor, and keep the answers
@@ -30,13 +39,13 @@ Example: follow a sensor, and keep the answers
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.argument(
     "input_path",
     metavar="[INPUT]",
     default="-",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    type=ReadData(),
 )
 @click.option(
     "-o",
@@ -44,7 +53,7 @@ Example: follow a sensor, and keep the answers
     "output_path",
     metavar="OUT",
     default="-",
-    type=click.Path(dir_okay=False, allow_dash=True),
+    type=WrittenFile(allow_dash=True),
     help=f"File to write to; its suffix, if it has one, chooses the format: {', '.join(SUFFIXES)}. Default: stdout.",
 )
 @click.option(
@@ -100,16 +109,20 @@ def run(
     header line may come first), a line of JSON (an array; with several inputs an object of them), or a row of an
     .npy array. For a model that reads tokens it is one integer. A model that cannot stream answers when the input
     has ended. MODEL is a .grurt file; `grurt convert` makes one out of other formats.
+
+    OUT is opened when the first answer is known; where a later line ends the run, it holds the answers so far. Input
+    of any length takes the memory of one line, which may have a million characters, or 64 for each number of a
+    timestep.
     """
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
-    _check_paths(input_path, output_path)
     _check_formats(input_path, output_path, input_format, output_format)
     _check_text_options(delimiter, float_format)
+    if output_path != "-":
+        check_can_be_opened(Path(output_path))
     from grurt.loading import load
 
     model = load(model_path)
-    written = "stdout" if output_path == "-" else output_path
-    with naming(written), _open_input(input_path) as source, _open_output(output_path) as target:
+    with _open_input(input_path) as source:
         live = not _is_regular_file(source)
         reader = TimestepReader(
             source,
@@ -124,19 +137,21 @@ def run(
         if last:
             answers = iter(deque(answers, maxlen=1))
         first = list(islice(answers, 1))  # only now is it known whether the input has a header
-        writer = make_writer(
-            target,
-            output_layout(model),
-            written_format,
-            float_format=float_format,
-            delimiter=delimiter,
-            header=reader.has_header,
-        )
-        for answer in chain(first, answers):
-            writer.write(answer)
-            if live:
-                target.flush()
-        writer.close()
+        written = "stdout" if output_path == "-" else output_path
+        with naming(written), _open_output(output_path, read=[source, model_path]) as target:
+            writer = make_writer(
+                target,
+                output_layout(model),
+                written_format,
+                float_format=float_format,
+                delimiter=delimiter,
+                header=reader.has_header,
+            )
+            for answer in chain(first, answers):
+                writer.write(answer)
+                if live:
+                    target.flush()
+            writer.close()
 
 
 def _answers(model: Model, reader: TimestepReader, nonfinite: Nonfinite) -> Iterator[Any]:
@@ -159,11 +174,11 @@ def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Non
             "the model needs whole sequences, and has several inputs, or outputs of different lengths: "
             "call Model.run in Python"
         )
-    click.echo(f"note: answers come when the input has ended: {model.unstreamable_reason}", err=True)
-    timesteps = list(reader)
-    if not timesteps:
+    say(f"note: answers come when the input has ended: {model.unstreamable_reason}")
+    timesteps = _gathered(reader, model.inputs[0])
+    if not len(timesteps):
         return
-    result = model.run(np.array(timesteps), nonfinite=nonfinite)
+    result = model.run(timesteps, nonfinite=nonfinite)
     if per_step == {False}:
         yield result
     elif isinstance(result, dict):
@@ -173,15 +188,23 @@ def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Non
         yield from result
 
 
-def _check_paths(input_path: str, output_path: str) -> None:
-    if "-" not in (input_path, output_path) and Path(output_path).exists() and Path(output_path).samefile(input_path):
-        raise click.UsageError(f"the output would overwrite the input: {output_path}")
+def _gathered(reader: TimestepReader, port: AnyInput) -> Array:
+    """Return all timesteps as one array: features ``(n_steps, *frame_shape)``, or tokens ``(n_steps,)``."""
+    numbers = array("q" if port.tokens else "f")
+    for timestep in reader:
+        numbers.frombytes(np.asarray(timestep, numbers.typecode).tobytes())
+        if len(numbers) > MAX_SEQUENCE:
+            raise LineError(
+                f"{reader.where}: the model needs whole sequences, and one of more than {MAX_SEQUENCE:,} numbers "
+                "is not read: call Model.run in Python"
+            )
+    return np.frombuffer(numbers, numbers.typecode).reshape(-1, *port.frame_shape)
 
 
 def _check_formats(
     input_path: str, output_path: str, input_format: Format | None, output_format: Format | None
 ) -> None:
-    if output_path == "-" and output_format == "npy" and sys.stdout.isatty():
+    if output_path == "-" and output_format == "npy" and is_terminal(sys.stdout):
         raise click.UsageError("an .npy array is no text for a terminal: give -o OUT, or --to csv")
     if input_format is None and Path(input_path).suffix.lower() == ".npz":
         raise click.UsageError(f"{input_path}: .npz is not read: save one array as .npy")
@@ -200,6 +223,8 @@ def _check_text_options(delimiter: str, float_format: str | None) -> None:
     if float_format is None:
         return
     try:
+        if re.search(r"\d{3}", float_format):  # which would make hundreds of characters out of every number
+            raise ValueError
         json.loads(format(12345.678, float_format))
     except ValueError:
         raise click.BadParameter(
@@ -211,17 +236,21 @@ def _check_text_options(delimiter: str, float_format: str | None) -> None:
 def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
     if path != "-":
         return Path(path).open("rb")
+    if sys.stdin is None:
+        raise click.ClickException("stdin is closed: name a file, or send timesteps to stdin")
     if sys.stdin.isatty():
-        click.echo("reading timesteps from the terminal, one a line; Ctrl-D ends", err=True)
+        say("reading timesteps from the terminal, one a line; Ctrl-D ends")
     stdin = sys.stdin.buffer
     if isinstance(stdin, io.BufferedReader):
         return nullcontext(stdin)
     return io.BufferedReader(io.BytesIO(stdin.read()))
 
 
-def _open_output(path: str) -> AbstractContextManager[BinaryIO]:
+def _open_output(path: str, read: Iterable[Place]) -> AbstractContextManager[BinaryIO]:
     if path != "-":
-        return Path(path).open("wb")
+        return open_output(Path(path), read)
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed, and the answers would go there")
     return nullcontext(sys.stdout.buffer)
 
 

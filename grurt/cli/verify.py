@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, json_option, model_argument
-from grurt.cli.report import json_number, shown_note
+from grurt.cli.parameters import READ, Command, Layers, json_option, model_argument
+from grurt.cli.printing import show
+from grurt.cli.report import MAX_ROWS, cell, folded, json_number, shown_note
 from grurt.errors import ConversionError
+from grurt.escaping import listed
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -23,7 +25,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.option(
     "--against",
@@ -34,6 +36,7 @@ Examples:
 @click.option(
     "--layers",
     metavar="LAYERS",
+    type=Layers(),
     help="If SRC holds weights without an architecture (PyTorch, Keras, arrays): their layers, as for `grurt convert`.",
 )
 @json_option
@@ -50,7 +53,7 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
 
     model = load(model_path)
     verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))
-    click.echo(_as_json(verification) if as_json else _as_text(verification))
+    show(*([_as_json(verification)] if as_json else _as_text(verification)))
     if not verification.ok:
         ctx.exit(DIFFERS)
 
@@ -62,7 +65,7 @@ def source_answers(model: "Model", path: Path, layers: str | None) -> "Reference
     source = convert(path, layers=layers, repair=True)
     if source.reference_run is None:
         raise ConversionError(
-            f"{path}: its framework gave no answers; {'; '.join(map(shown_note, source.source.notes))}"
+            f"{path}: its framework gave no answers; {listed(map(shown_note, source.source.notes), separator='; ')}"
         )
     if source.signature != model.signature:
         raise ConversionError(
@@ -73,17 +76,20 @@ def source_answers(model: "Model", path: Path, layers: str | None) -> "Reference
 
 
 def _ports(model: "Model") -> str:
-    return ", ".join(port.name for port in model.signature.inputs + model.signature.outputs)
+    return listed(port.name for port in model.signature.inputs + model.signature.outputs)
 
 
-def _as_text(verification: "Verification") -> str:
+def _as_text(verification: "Verification") -> list[str]:
     lines = [f"largest error against {verification.produced_by}, at most {verification.tolerance:.0e} is allowed:"]
-    lines += [f"  {name}: {error:.1e}" for name, error in verification.errors.items()]
+    errors = list(verification.errors.items())
+    if len(errors) > MAX_ROWS:
+        errors.sort(key=lambda item: -item[1])
+    lines += folded([f"  {cell(name)}: {error:.1e}" for name, error in errors], "--json shows all")
     if verification.streamed:
         same = "the same bits as" if verification.same_bits else "NOT the same bits as"
         lines.append(f"streamed one timestep at a time: {same} in one piece")
     lines.append("ok" if verification.ok else "the answers DIFFER")
-    return "\n".join(lines)
+    return lines
 
 
 def _as_json(verification: "Verification") -> str:

@@ -2,7 +2,9 @@
 
 import click
 
+from grurt.cli.parameters import Command
 from grurt.cli.places import no_cache_directory
+from grurt.cli.printing import say, show
 
 EXAMPLE = """\b
 Examples:
@@ -11,7 +13,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(cls=Command, epilog=EXAMPLE)
 def warmup() -> None:
     """Compile the kernels for this CPU, and say which file keeps them.
 
@@ -23,7 +25,7 @@ def warmup() -> None:
 
     if not is_compiled_here():
         who = "Python runs the kernels" if is_interpreted() else "a library of kernels serves this CPU"
-        click.echo(f"nothing to compile: {who}", err=True)
+        say(f"nothing to compile: {who}")
         return
     from grurt.kernels.places import cache_directories, directory_to_write
     from grurt.trust import is_trusted
@@ -36,4 +38,4 @@ def warmup() -> None:
     path = cached_in()
     if path is None:
         raise no_cache_directory()
-    click.echo(path)
+    show(str(path))

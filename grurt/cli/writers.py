@@ -1,6 +1,9 @@
 """Answers into CSV, JSON lines and .npy, one at a time as they are given."""
 
 import json
+import os
+import shutil
+import tempfile
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -8,6 +11,7 @@ import numpy as np
 from grurt.array_types import Floats
 from grurt.cli.layout import Layout
 from grurt.cli.readers import Format
+from grurt.escaping import escaped
 
 
 class AnswerWriter(Protocol):
@@ -45,13 +49,18 @@ class CsvWriter:
         self._numbers = numbers
         self._delimiter = delimiter
         if header:
-            self._line(layout.field_names)
+            self._line([self._quoted(name) for name in layout.field_names])
 
     def write(self, answer: Any) -> None:
         self._line(self._numbers.texts(self._layout.join(answer)))
 
     def close(self) -> None:
         """Every line has been written already."""
+
+    def _quoted(self, name: str) -> str:
+        """Return a name as a field; a terminal gets it printable, as it might obey what else there is in it."""
+        shown = escaped(name) if self._file.isatty() else name
+        return '"' + shown.replace('"', '""') + '"' if {self._delimiter, '"'} & set(shown) else shown
 
     def _line(self, fields: list[str]) -> None:
         self._file.write((self._delimiter.join(fields) + "\n").encode())
@@ -86,19 +95,37 @@ class JsonLinesWriter:
 
 
 class NpyWriter:
-    """One float32 array ``(n_steps, width)``, written when the last answer is known."""
+    """One float32 array ``(n_steps, width)``, whose header tells how many rows there are when the last one is known.
+
+    Rows are kept on the disk until then, where the file is one that is written once from beginning to end.
+    """
 
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
-        self._file = file
+        self._target = file
         self._layout = layout
-        self._rows: list[Floats] = []
+        self._file = file if file.seekable() else tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._begin = self._file.tell()
+        self._count = 0
+        self._write_header()
 
     def write(self, answer: Any) -> None:
-        self._rows.append(self._layout.join(answer))
+        self._file.write(self._layout.join(answer).astype("<f4").tobytes())
+        self._count += 1
 
     def close(self) -> None:
-        rows = np.array(self._rows, np.float32).reshape(-1, self._layout.width)
-        np.save(self._file, rows, allow_pickle=False)
+        self._file.seek(self._begin)
+        self._write_header()
+        if self._file is self._target:
+            self._file.seek(0, os.SEEK_END)
+            return
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, self._target)
+        self._file.close()
+
+    def _write_header(self) -> None:
+        """Write the header, for which NumPy leaves room: it has the same size for every number of rows."""
+        header = {"shape": (self._count, self._layout.width), "fortran_order": False, "descr": "<f4"}
+        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def make_writer(

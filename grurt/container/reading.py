@@ -13,6 +13,7 @@ import numpy as np
 
 from grurt.container.header import REFERENCE_INPUTS, REFERENCE_OUTPUTS, WEIGHTS, Header
 from grurt.errors import ModelError, ModelFileError
+from grurt.escaping import listed
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.values import weight_dtypes
@@ -85,7 +86,7 @@ def _decode(content: bytes) -> Network:
     inputs = _take(tensors, REFERENCE_INPUTS)
     outputs = _take(tensors, REFERENCE_OUTPUTS)
     if tensors:
-        raise ModelFileError(f"tensors that a model does not have: {', '.join(sorted(tensors))}")
+        raise ModelFileError(f"tensors that a model does not have: {listed(sorted(tensors))}")
     dtypes = weight_dtypes(header.layers)
     for name, array in weights.items():
         if array.dtype != (expected := dtypes.get(name, "float32")):

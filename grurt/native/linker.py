@@ -47,7 +47,8 @@ def link_library(objects: Mapping[str, bytes], machine: str) -> bytes:
         command = [*_linker(machine), "-shared", "-nostdlib", "-s", "-o", str(library), *map(str, paths)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         if result.returncode:
-            raise EngineError(f"linking the kernels: {' '.join(command)} failed: {result.stderr.strip()}")
+            said = "; ".join(result.stderr.strip().splitlines())
+            raise EngineError(f"linking the kernels: {' '.join(command)} failed: {said}")
         return read_regular_file(library)
 
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from grurt.errors import ModelError
+from grurt.escaping import listed
 from grurt.network.costs import state_shapes
 from grurt.network.fingerprint import fingerprint
 from grurt.network.inputs import AnyInput, Output
@@ -204,7 +205,7 @@ class Network:
         raise AttributeError(f"a {type(self).__name__} is immutable: {name!r} cannot be deleted")
 
     def __repr__(self) -> str:
-        kinds = ", ".join(layer.kind for layer in self.layers)
+        kinds = listed(layer.kind for layer in self.layers)
         return f"<grurt.{type(self).__name__} {kinds}: {self.parameter_count} parameters>"
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from grurt.errors import ModelError
+from grurt.escaping import listed
 from grurt.network.text import check_name
 
 if TYPE_CHECKING:
@@ -173,10 +174,12 @@ def check_signature(
     _check_ports("outputs", signature.outputs)
     given = sorted(port.value for port in signature.inputs if isinstance(port, ValuePort))
     if given != sorted(port.name for port in inputs):
-        raise ModelError(f"signature: expected each model input once, got {given}")
+        raise ModelError(f"signature: expected each model input once, got [{listed(map(repr, given))}]")
     states = [name for port in signature.inputs if isinstance(port, StatePort) for name in port.states]
     if len(set(states)) != len(states):
-        raise ModelError(f"signature: expected each state in one input at most, got {sorted(states)}")
+        raise ModelError(
+            f"signature: expected each state in one input at most, got [{listed(map(repr, sorted(states)))}]"
+        )
     shown = {output.name: values[output.value] for output in outputs}
     for ports, by_name in ((signature.inputs, values), (signature.outputs, shown)):
         for port in ports:
@@ -206,7 +209,7 @@ def _check_ports(where: str, ports: Sequence[AnyPort]) -> None:
         check_name(port.name)
     names = [port.name for port in ports]
     if len(set(names)) != len(names):
-        raise ModelError(f"signature: two {where} have the same name: {sorted(names)}")
+        raise ModelError(f"signature: two {where} have the same name: [{listed(map(repr, sorted(names)))}]")
 
 
 def _check_value_port(port: ValuePort, value: Value | None) -> None:

@@ -6,12 +6,14 @@ import html
 import importlib.util
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grurt.atomic import write_atomically
 from grurt.errors import QuantizationError
+from grurt.escaping import shown
 from grurt.quantization.loss import Difference, Loss
 from grurt.quantization.sensitivity import LayerLoss
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".html", ".svg", ".png")
+
+MAX_DRAWN = 60
+"""How many layers, and how many outputs, a picture shows: the costliest, and the first."""
+
+MAX_NAME = 100
+"""Characters of a name in a picture."""
 
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
 
@@ -68,8 +76,8 @@ def write_report(path: Path, title: str, loss: Loss, layers: Sequence[LayerLoss]
         picture = _picture(figure, "svg").decode()
         tables = "\n".join([_table("output", loss.outputs), *_layer_tables(layers)])
         content = _PAGE.format(
-            title=html.escape(title),
-            data=html.escape(loss.data),
+            title=html.escape(shown(title)),
+            data=html.escape(shown(loss.data)),
             tables=tables,
             picture=picture[picture.index("<svg") :],
         ).encode()
@@ -81,10 +89,11 @@ def write_report(path: Path, title: str, loss: Loss, layers: Sequence[LayerLoss]
 def _figure(title: str, loss: Loss, layers: Sequence[LayerLoss]) -> Figure:
     from matplotlib.figure import Figure
 
+    layers = layers[:MAX_DRAWN]
     rows = 1 + bool(loss.spans)
     figure = Figure(figsize=(8, 1.5 + 0.45 * len(layers) + 3 * (rows - 1)), layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False, height_ratios=[1 + 0.45 * len(layers), 3][:rows])[:, 0]
-    figure.suptitle(title)
+    figure.suptitle(_plain(title))
     _draw_layers(axes[0], layers)
     if loss.spans:
         _draw_spans(axes[1], loss)
@@ -107,7 +116,7 @@ def _draw_layers(axes: Axes, layers: Sequence[LayerLoss]) -> None:
 def _draw_spans(axes: Axes, loss: Loss) -> None:
     """Draw each output's decibels against time."""
     ends = [span.last for span in loss.spans]
-    for index, output in enumerate(loss.outputs):
+    for index, output in enumerate(loss.outputs[:MAX_DRAWN]):
         decibels = [_drawable(span.outputs[index].decibels) for span in loss.spans]
         axes.plot(ends, decibels, marker="o", label=_plain(output.name))
     axes.set(xscale="log", xlabel="timesteps of a long stream", ylabel="dB from signal to error")
@@ -121,7 +130,8 @@ def _picture(figure: Figure, kind: str) -> bytes:
 
     file = io.BytesIO()
     # The same losses give the same file, and its text stays text.
-    with matplotlib.rc_context({"svg.hashsalt": "grurt", "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.hashsalt": "grurt", "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about characters that the font does not have
         figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None, dpi=120)
     return file.getvalue()
 
@@ -131,7 +141,7 @@ def _layer_tables(layers: Sequence[LayerLoss]) -> list[str]:
         _table("layer, only it quantized: its own value", [layer.own for layer in layers]),
         *(
             _table(f"output {output.name!r}, if only one layer is quantized", rows, [layer.name for layer in layers])
-            for index, output in enumerate(layers[0].outputs)
+            for index, output in enumerate(layers[0].outputs[:MAX_DRAWN])
             for rows in [[layer.outputs[index] for layer in layers]]
         ),
     ]
@@ -141,7 +151,7 @@ def _table(title: str, rows: Sequence[Difference], names: Sequence[str] = ()) ->
     head = [title, "dB", "largest error", "mean error", "same arg-max"]
     lines = [head, *([name, *cells(row)] for name, row in zip(names or [row.name for row in rows], rows, strict=True))]
     tagged = [
-        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line)
+        "".join(f"<{tag}>{html.escape(shown(cell))}</{tag}>" for cell in line)
         for tag, line in zip(["th", *["td"] * len(rows)], lines, strict=True)
     ]
     return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in tagged) + "\n</table>"
@@ -158,5 +168,6 @@ def _drawable(decibels: float) -> float:
 
 
 def _plain(name: str) -> str:
-    """Return a name that matplotlib does not read as mathematics."""
-    return name.replace("$", r"\$")
+    """Return a name that matplotlib neither reads as mathematics, nor leaves out as it does what begins with ``_``."""
+    text = shown(name, MAX_NAME).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text

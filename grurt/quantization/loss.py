@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.array_types import Doubles
+from grurt.errors import QuantizationError
 from grurt.quantization.observe import Answers, answers
-from grurt.quantization.recordings import Data, Recordings, random_recordings, recordings
+from grurt.quantization.recordings import MAX_NUMBERS, Data, Recordings, random_recordings, recordings
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -80,7 +81,7 @@ def loss(
     Raises
     ------
     QuantizationError
-        If the data do not fit the model.
+        If the data do not fit the model, or the long stream would have more than 2^28 numbers.
 
     Examples
     --------
@@ -143,6 +144,13 @@ def _decibels(signal: float, error: float) -> float:
 
 
 def _spans(model: Network, quantized: Network, data: Recordings, steps: int) -> tuple[Span, ...]:
+    width = sum(math.prod(port.frame_shape) for port in model.inputs)
+    width += sum(model.values[output.value].size for output in model.outputs)
+    if steps * width > MAX_NUMBERS:
+        raise QuantizationError(
+            f"steps: expected a long stream of at most {MAX_NUMBERS // width:,} timesteps, as each has {width:,} "
+            f"numbers of inputs and outputs, got {steps:,}"
+        )
     xs = data.joined(steps)
     expected, found = answers(model, xs), answers(quantized, xs)
     ends = [*(10**k for k in range(1, math.ceil(math.log10(steps)))), steps] if steps > 1 else [1]

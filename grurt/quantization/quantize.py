@@ -9,6 +9,7 @@ import msgspec
 
 from grurt.array_types import Array, Doubles, Floats
 from grurt.errors import QuantizationError
+from grurt.escaping import listed
 from grurt.network.layers import MatrixLayer
 from grurt.network.layers.base import QuantizedFormat, WeightFormat
 from grurt.network.network import N, Network
@@ -75,7 +76,7 @@ def quantizable(model: Network) -> Iterator[MatrixLayer]:
 
 
 def _names(model: Network) -> str:
-    return "its layers are " + ", ".join(layer.name for layer in model.layers)
+    return "its layers are " + listed(layer.name for layer in model.layers)
 
 
 def _rounded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
+from grurt.escaping import listed
 from grurt.network.inputs import AnyInput
 from grurt.runtime import arrays
 
@@ -27,6 +29,12 @@ tokens; for several inputs a mapping of those by name; or a list of such."""
 SEED = 5
 SEQUENCES = 8
 STEPS = 200
+
+MAX_NUMBERS = 1 << 28
+"""Numbers of a long stream, of all inputs and outputs together: 1 GiB as float32."""
+
+_MAX_RANDOM = 1 << 24
+"""Numbers of all random sequences together; wide inputs have fewer timesteps for it."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +59,23 @@ class Recordings:
 
 
 def random_recordings(model: Network) -> Recordings:
-    """Return eight sequences of 200 timesteps from a fixed seed: standard normal features, uniform tokens."""
+    """Return eight sequences from a fixed seed: standard normal features, uniform tokens.
+
+    They have 200 timesteps, or fewer where these would hold more than 16 million numbers.
+    """
     rng = np.random.default_rng(SEED)
-    sequences = tuple({port.name: _random(port, rng) for port in model.inputs} for _ in range(SEQUENCES))
+    width = sum(math.prod(port.frame_shape) for port in model.inputs)
+    steps = max(1, min(STEPS, _MAX_RANDOM // (SEQUENCES * width)))
+    sequences = tuple({port.name: _random(port, steps, rng) for port in model.inputs} for _ in range(SEQUENCES))
     tokens = [port.tokens for port in model.inputs]
     kinds = ["standard normal features"] * (not all(tokens)) + ["uniform tokens"] * any(tokens)
-    return Recordings(sequences, f"{SEQUENCES} random sequences of {STEPS} timesteps: {', '.join(kinds)}")
+    return Recordings(sequences, f"{SEQUENCES} random sequences of {steps} timesteps: {', '.join(kinds)}")
 
 
-def _random(port: AnyInput, rng: np.random.Generator) -> Array:
+def _random(port: AnyInput, steps: int, rng: np.random.Generator) -> Array:
     if port.tokens:
-        return rng.integers(port.size, size=STEPS)
-    return rng.standard_normal((STEPS, port.size), np.float32)
+        return rng.integers(port.size, size=steps)
+    return rng.standard_normal((steps, port.size), np.float32)
 
 
 def recordings(model: Network, data: Data | Recordings, where: str = "calibration") -> Recordings:
@@ -86,15 +99,16 @@ def recordings(model: Network, data: Data | Recordings, where: str = "calibratio
 
 def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) -> Iterator[Recording]:
     names = [port.name for port in model.inputs]
+    known = listed(map(repr, names))
     if not isinstance(part, Mapping):
         if len(names) != 1:
-            raise QuantizationError(f"{where}: expected a mapping with the inputs {names}, got an array")
+            raise QuantizationError(f"{where}: expected a mapping with the inputs [{known}], got an array")
         part = {names[0]: part}
     if sorted(part) != sorted(names):
-        raise QuantizationError(f"{where}: expected the inputs {names}, got {list(part)}")
+        raise QuantizationError(f"{where}: expected the inputs [{known}], got [{listed(map(repr, part))}]")
     batches = {port.name: _batch(port, part[port.name], f"{where}: input {port.name!r}") for port in model.inputs}
     if len({len(batch) for batch in batches.values()}) > 1:
-        found = ", ".join(f"{len(batch)} of {name!r}" for name, batch in batches.items())
+        found = listed(f"{len(batch)} of {name!r}" for name, batch in batches.items())
         raise QuantizationError(f"{where}: expected as many sequences of every input, got {found}")
     for row in zip(*batches.values(), strict=True):
         yield dict(zip(batches, row, strict=True))

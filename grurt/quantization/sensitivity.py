@@ -39,7 +39,7 @@ class Limit:
             If it stands for none.
         """
         match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e-?\d+)?|\.\d+)\s*(dB)?\s*", text, re.IGNORECASE)
-        if match is None:
+        if match is None or math.isinf(float(match[1])):
             raise QuantizationError(
                 f"expected decibels from signal to error such as 30dB, or the largest absolute error such as 0.01, "
                 f"got {text!r}"

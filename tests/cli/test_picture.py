@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import FrameType
 
 import models
 import numpy as np
+import pytest
 from commandline import Terminal, succeed
 
 import grurt
@@ -95,3 +98,81 @@ def test_a_terminal_of_80_columns(tmp_path: Path) -> None:
     piped = succeed("inspect", tmp_path / "model.grurt")
     assert "multiply-adds  options\n" in piped
     assert max(map(len, piped.splitlines())) > 80
+
+
+def parallel(count: int) -> grurt.Model:
+    names = [f"layer{index}" for index in range(count)]
+    return models.layer_model(
+        *(grurt.Activation(name=name, inputs=("x",), function=grurt.Relu()) for name in names),
+        rng=np.random.default_rng(1),
+        inputs=[grurt.Input("x", 1)],
+        outputs=[grurt.Output(f"y{name}", name) for name in names],
+    )
+
+
+@pytest.mark.slow
+def test_thousands_of_parallel_layers_are_folded(tmp_path: Path) -> None:
+    """A screen of each part; with --all every layer, but no more lanes."""
+    parallel(4000).save(tmp_path / "model.grurt")
+    text = succeed("inspect", tmp_path / "model.grurt")
+    assert len(text) < 16_000
+    lines = text.splitlines()
+    assert max(map(len, lines)) < 160
+    assert "... 7,962 more: --all shows them" in lines
+    assert "... 3,962 more: --all shows them" in lines
+    assert "... 3,961 more: --all shows them" in lines
+    for name in ("layer0", "layer3999", "total", "output ylayer0", "output ylayer3999"):
+        assert any(line.startswith(name) for line in lines)
+    everything = succeed("inspect", "--all", tmp_path / "model.grurt")
+    assert len(everything) < 600 * 4000
+    assert "more: --all" not in everything
+    assert re.search(r"^.*│ ● +layer2000 +activation 1, relu$", everything, re.MULTILINE)
+    assert re.search(r"^layer2000 +activation +x", everything, re.MULTILINE)
+
+
+def test_a_picture_takes_time_in_proportion_to_its_layers() -> None:
+    """Counted in bytecodes, of which there are a few thousand a layer, however many lanes there are."""
+
+    def instructions(count: int) -> int:
+        summary = summarize(parallel(count))
+        counted = 0
+
+        def trace(frame: FrameType, event: str, argument: object) -> object:
+            nonlocal counted
+            frame.f_trace_opcodes = True
+            counted += event == "opcode"
+            return trace
+
+        sys.settrace(trace)
+        try:
+            draw(summary, hint="--all shows them")
+        finally:
+            sys.settrace(None)
+        return counted
+
+    assert instructions(1200) < 3 * instructions(600)
+
+
+def test_no_more_lanes_than_fit_are_drawn() -> None:
+    lines = draw(summarize(parallel(30)))
+    assert max(map(len, lines)) <= 90
+    assert any("…" in line for line in lines)
+    few = draw(summarize(parallel(20)))
+    assert not any("…" in line for line in few)
+
+
+def test_long_names_and_lists_are_cut(tmp_path: Path) -> None:
+    layers = [
+        grurt.Activation(name=f"{index:02}{'n' * 150}", inputs=("x",), function=grurt.Relu()) for index in range(60)
+    ]
+    total = grurt.Add(name="sum", inputs=tuple(layer.name for layer in layers))
+    inputs = [grurt.Input("x", 1)]
+    models.layer_model(*layers, total, rng=np.random.default_rng(1), inputs=inputs).save(tmp_path / "model.grurt")
+    assert max(map(len, succeed("inspect", "--all", tmp_path / "model.grurt").splitlines())) < 260
+
+
+def test_reprs_fit_a_line() -> None:
+    model = parallel(4000)
+    for shown in (model, model.stream(), model.pool(2)):
+        assert len(repr(shown)) < 250
+        assert "activation and 3,992 more" in repr(shown)

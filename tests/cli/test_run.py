@@ -430,7 +430,9 @@ def test_a_nan_is_answered_with_the_option(plain: Path) -> None:
 
 def test_the_output_never_overwrites_the_input(plain: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "samples.csv", ["1,2"])
-    assert fail("run", plain, path, "-o", path) == f"error: the output would overwrite the input: {path}"
+    assert fail("run", plain, path, "-o", path) == (
+        f"error: {path} would be overwritten, which is read: choose another name for the output"
+    )
     assert path.read_text() == "1,2\n"
 
 

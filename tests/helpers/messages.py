@@ -13,7 +13,7 @@ import click
 from named_texts import NamedTexts, name_of
 from paths import ROOT
 
-from grurt import errors
+from grurt import errors, escaping
 
 WINDOW = 20
 """So many characters in a row that stand in no other message are a passage of a message's own."""
@@ -67,7 +67,7 @@ def messages() -> list[Message]:
     paths = [path for folder in ("grurt", "converters") for path in sorted((ROOT / folder).rglob("*.py"))]
     trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
     makers = EXCEPTIONS | {name for tree in trees.values() for name in _makers_of_exceptions(tree)}
-    named = NamedTexts(trees, opaque=makers)
+    named = NamedTexts(trees, opaque=makers | set(escaping.__all__))
     calls = [
         [*node.args, *(keyword.value for keyword in node.keywords)]
         for tree in trees.values()

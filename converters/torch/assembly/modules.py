@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError, UnsupportedError
+from grurt.escaping import shown
 
 ROOT = "."
 """The module of tensors whose names have no dots."""
 
-MAX_LISTED = 40
+MAX_LISTED = 20
+MAX_NAME = 100
 
 _RECURRENT_WEIGHT = re.compile(r"weight_ih(_l0)?")
 _GRU_GATES = 3
@@ -51,7 +53,7 @@ def module_kind(module: str, parameters: Mapping[str, Array]) -> str:
     *classes, last = [kind.classes[0] for kind in KINDS.values() if kind.parameters]
     raise UnsupportedError(
         f"module {module!r}: expected a {', '.join(classes)} or {last}, "
-        f"got {listing(parameters, '; ')}; if the model does not need it, write ignore({module})"
+        f"got {'; '.join(listing(parameters))}; if the model does not need it, write ignore({module})"
     )
 
 
@@ -60,7 +62,7 @@ def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> str:
     weight, given = parameters.get(f"weight_hh{suffix}"), parameters[f"weight_ih{suffix}"]
     if weight is None or weight.ndim != 2 or weight.shape[1] == 0 or given.ndim != 2:
         raise DescriptionError(
-            f"module {module!r}: expected the weight_ih and weight_hh of a GRU, got {listing(parameters, '; ')}"
+            f"module {module!r}: expected the weight_ih and weight_hh of a GRU, got {'; '.join(listing(parameters))}"
         )
     if "weight_hr_l0" in parameters:
         raise UnsupportedError(f"module {module!r}: expected a GRU, got an LSTM with a projection; train a GRU")
@@ -74,9 +76,9 @@ def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> str:
     return "gru"
 
 
-def listing(tensors: Mapping[str, Array], separator: str) -> str:
+def listing(tensors: Mapping[str, Array]) -> list[str]:
     """Return names and shapes, the first ones if there are many."""
-    lines = [f"{name} {array.shape}" for name, array in list(tensors.items())[:MAX_LISTED]]
+    lines = [f"{shown(name, MAX_NAME)} {array.shape}" for name, array in list(tensors.items())[:MAX_LISTED]]
     if len(tensors) > MAX_LISTED:
         lines.append(f"and {len(tensors) - MAX_LISTED} more")
-    return separator.join(lines)
+    return lines

@@ -26,12 +26,13 @@ class _Suggested:
 
 def no_description(tensors: Mapping[str, Array]) -> DescriptionError:
     """Return the error for a state dict without a description."""
-    found = listing(tensors, "\n  ")
     return DescriptionError(
-        "layers: expected a description, got none: the source holds weights, not how layers are connected.\n"
-        f"Its {len(tensors)} tensors:\n  {found}\n{_advice(tensors)}\n"
+        "layers: expected a description, got none: the source holds weights, not how layers are connected",
+        f"Its {len(tensors)} tensors:",
+        *(f"  {line}" for line in listing(tensors)),
+        _advice(tensors),
         'Put the layers in the order in which they run, and say what no weight shows: activations, as in "fc:sigmoid"; '
-        '"last" where only the last timestep goes on.'
+        '"last" where only the last timestep goes on',
     )
 
 
