@@ -79,7 +79,8 @@ def entry_point() -> Callable[..., int] | None:
         except EngineError as error:
             raise EngineError(f"GRURT_NATIVE={error}") from error
         except (OSError, ImportError) as error:
-            raise EngineError(f"GRURT_NATIVE={chosen}: cannot be loaded: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise EngineError(f"GRURT_NATIVE={chosen}: cannot be loaded: {reason}") from error
     for path in _candidates():
         try:
             return _load_found(path)
