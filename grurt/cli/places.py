@@ -34,7 +34,7 @@ def refuse_overwriting(output: Place, read: Iterable[Place], name: Path | str = 
 
 def is_same_file(path: Path, other: Path) -> bool:
     """Say whether two paths lead to one file, or would if it were there."""
-    return path.resolve() == other.resolve() or (_identity(path) or path) == _identity(other)
+    return os.path.realpath(path) == os.path.realpath(other) or (_identity(path) or path) == _identity(other)
 
 
 def _identity(place: Place) -> tuple[int, int] | None:
