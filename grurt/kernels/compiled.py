@@ -12,7 +12,6 @@ import numpy as np
 from numba.core import config
 from numpy.typing import NDArray
 
-from grurt.escaping import shown
 from grurt.kernels.cache import KernelCache
 from grurt.kernels.codegen.objects import SIGNATURE
 from grurt.kernels.entry import advance
@@ -84,4 +83,4 @@ def _say(message: str) -> None:
     """Write a line to stderr, where there is one: a service without it starts as well."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"grurt: {shown(message)}", file=sys.stderr, flush=True)
+            print(f"grurt: {message}", file=sys.stderr, flush=True)
