@@ -108,7 +108,7 @@ def _finished(name: str, read: Callable[[], Network]) -> Model:
     try:
         model = Model.from_network(read())
     except ConversionError as error:
-        first, *further = error.args
+        first, *further = error.args or ("",)
         raise type(error)(f"{name}: {first}", *further) from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error

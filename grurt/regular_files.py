@@ -77,6 +77,8 @@ def read_to_size(file: BinaryIO, path: str | os.PathLike[str]) -> bytes:
         return file.read(max(0, size))
     except (MemoryError, OverflowError) as error:
         raise OSError(errno.ENOMEM, f"it has {size:,} bytes, which memory cannot hold", os.fspath(path)) from error
+    except OSError as error:  # it names no file
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _refuse_others(status: os.stat_result, path: str | os.PathLike[str]) -> None:

@@ -102,7 +102,8 @@ def _reporting(*, debug: bool) -> Iterator[None]:
         if debug:
             say_traceback(error)
         else:
-            say(f"error: {_message(error)}")
+            first, *further = error.args if isinstance(error, GrurtError) and error.args else [_message(error)]
+            say(f"error: {first}", *further)
         raise Exit(USAGE if isinstance(error, _USERS) else INTERNAL) from None
 
 
@@ -117,7 +118,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"memory does not suffice: {str(error) or 'more than there is was asked for'}"
     if isinstance(error, _USERS):
-        return str(error)
+        return str(error) or type(error).__name__
     return (
         f"this is a fault of grurt: {type(error).__name__}: {shown(str(error), _FAULT)}; "
         "please report it with what `grurt --debug ...` shows"

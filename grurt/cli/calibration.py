@@ -6,6 +6,7 @@ from pathlib import Path
 
 from grurt.array_types import Array
 from grurt.cli.npy import read_array
+from grurt.cli.places import naming
 from grurt.converters.archive import MAX_INFLATED, Archive, open_archive
 from grurt.errors import ConversionError, QuantizationError
 from grurt.escaping import listed
@@ -37,7 +38,7 @@ def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
 def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
     names = [port.name for port in model.inputs]
     try:
-        with open_regular_file(path) as file:
+        with naming(str(path)), open_regular_file(path) as file:
             is_archive = file.read(2) == b"PK"
             size = file.seek(0, 2)
             file.seek(0)

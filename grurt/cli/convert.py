@@ -34,7 +34,7 @@ Examples:
     metavar="OUT",
     required=True,
     type=WRITTEN,
-    help="The .grurt file to write. An older file there is replaced in one step, or not at all.",
+    help="The .grurt file to write. An older one there is replaced in one step, or not at all.",
 )
 @click.option(
     "--layers",

@@ -24,6 +24,8 @@ _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000
 """Bytes; NumPy's own limit."""
 
+_ERRORS = (ValueError, TypeError, LookupError, SyntaxError, ArithmeticError, MemoryError, RecursionError, Warning)
+
 _BLOCK = 1 << 20
 """Bytes of the columns that are read at once, where an array lies column by column."""
 
@@ -36,8 +38,6 @@ class Header:
     dtype: np.dtype[Any]
     by_columns: bool
     """Whether the numbers lie column by column, which NumPy calls Fortran's order."""
-    begin: int
-    """Where the numbers begin, in bytes."""
 
     @property
     def size(self) -> int:
@@ -62,26 +62,24 @@ def read_header(file: BinaryIO) -> Header | None:
     length = int.from_bytes(file.read(count), "little")
     if length > _MAX_HEADER:
         raise ValueError(f"a header of {length:,} bytes")
-    fields = _fields(file.read(length).decode("latin1"))
-    try:
-        shape, dtype = fields["shape"], np.lib.format.descr_to_dtype(fields["descr"])
-        by_columns = bool(fields["fortran_order"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise ValueError("a header without shape, order and dtype") from error
-    if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
+    header = _described(file.read(length).decode("latin1"))
+    if any(type(size) is not int or size < 0 for size in header.shape):
         raise ValueError("a shape that is none")
-    if dtype.hasobject:
+    if header.dtype.hasobject:
         raise ValueError("pickled objects of Python, which grurt does not unpickle")
-    return Header(shape, dtype, by_columns and len(shape) > 1, 8 + count + length)
+    return header
 
 
-def _fields(text: str) -> Any:
+def _described(text: str) -> Header:
+    """Return what the text of a header says. NumPy's parser of dtypes raises whatever Python's parser does."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # the parser warns of strange texts; no header that NumPy wrote is one
-            return ast.literal_eval(text.strip())
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, Warning) as error:
-        raise ValueError("a header that is no dictionary") from error
+            warnings.simplefilter("error")  # the parsers warn of strange texts; no header that NumPy wrote is one
+            fields = ast.literal_eval(text.strip())
+            shape, dtype = tuple(fields["shape"]), np.lib.format.descr_to_dtype(fields["descr"])
+            return Header(shape, dtype, by_columns=bool(fields["fortran_order"]) and len(shape) > 1)
+    except _ERRORS as error:
+        raise ValueError("a header without shape, order and dtype") from error
 
 
 def read_array(file: BinaryIO) -> Array:

@@ -11,6 +11,7 @@ from typing import BinaryIO, TextIO
 
 import click
 
+from grurt.atomic import expect_own_links
 from grurt.regular_files import open_regular_file
 
 FOREIGN_SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".pt2", ".npz", ".json", ".keras", ".h5", ".hdf5")
@@ -34,7 +35,7 @@ def refuse_overwriting(output: Place, read: Iterable[Place], name: Path | str = 
 
 def is_same_file(path: Path, other: Path) -> bool:
     """Say whether two paths lead to one file, or would if it were there."""
-    return path.resolve() == other.resolve() or (_identity(path) or path) == _identity(other)
+    return os.path.realpath(path) == os.path.realpath(other) or (_identity(path) or path) == _identity(other)
 
 
 def _identity(place: Place) -> tuple[int, int] | None:
@@ -55,8 +56,9 @@ def open_output(path: Path, read: Iterable[Place]) -> BinaryIO:
     UsageError
         If it is one of those; it is as it was.
     OSError
-        If it cannot be opened.
+        If it cannot be opened, or somebody else may have put a link there.
     """
+    expect_own_links(path)
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb")
     try:
         refuse_overwriting(file, read, path)

@@ -129,10 +129,11 @@ class TimestepReader:
         if not self._columns:
             return list(range(self._layout.width))
         names = [field.strip() for field in first] if self.has_header else []
+        places = {name: index for index, name in reversed(list(enumerate(names)))}
         picked = []
         for column in self._columns:
-            if column in names:
-                picked.append(names.index(column))
+            if column in places:
+                picked.append(places[column])
             elif column.isdecimal() and len(column) < 10 and 1 <= int(column) <= len(first):
                 picked.append(int(column) - 1)
             else:

@@ -112,7 +112,7 @@ def run(
 
     OUT is opened when the first answer is known; where a later line ends the run, it holds the answers so far. Input
     of any length takes the memory of one line, which may have a million characters, or 64 for each number of a
-    timestep.
+    timestep; but a model that cannot stream takes that of the whole, which may have 268,435,456 numbers.
     """
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     _check_formats(input_path, output_path, input_format, output_format)

@@ -103,7 +103,7 @@ class NpyWriter:
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
         self._target = file
         self._layout = layout
-        self._file = file if file.seekable() else tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._file = file if file.seekable() and not _is_appended_to(file) else tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._begin = self._file.tell()
         self._count = 0
         self._write_header()
@@ -126,6 +126,16 @@ class NpyWriter:
         """Write the header, for which NumPy leaves room: it has the same size for every number of rows."""
         header = {"shape": (self._count, self._layout.width), "fortran_order": False, "descr": "<f4"}
         np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _is_appended_to(file: BinaryIO) -> bool:
+    """Say whether whatever is written goes to the end of a file, as the ``>>`` of a shell has it."""
+    try:
+        from fcntl import F_GETFL, fcntl
+
+        return bool(fcntl(file.fileno(), F_GETFL) & os.O_APPEND)
+    except (ImportError, OSError):  # another operating system, or no file of it
+        return False
 
 
 def make_writer(

@@ -142,6 +142,20 @@ def test_a_fault_of_grurt_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> No
     assert result.stderr.endswith("\nZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "more than there is was asked for"), ("Unable to allocate 4 TiB", "Unable to allocate 4 TiB")],
+)
+def test_too_little_memory_is_no_fault_of_grurt(text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: object) -> None:
+        raise MemoryError(text)
+
+    monkeypatch.setattr("grurt.loading.load", fail)
+    result = invoke("verify", MODEL_PATH)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: memory does not suffice: {message}\n"
+
+
 def test_help_and_version_import_nothing_heavy() -> None:
     script = (
         "import sys\nfrom grurt.cli.app import grurt\n"

@@ -130,6 +130,17 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert succeed(*shlex.split(line)).startswith("from keras model.weights.h5")
 
 
+def test_a_message_of_several_lines_is_shown_as_such(tmp_path: Path) -> None:
+    result = invoke("convert", STATE_DICT, "-o", tmp_path / "model.grurt")
+    assert result.exit_code == 2
+    first, tensors, *names, advice, order = result.stderr.splitlines()
+    assert first.startswith(f"error: {STATE_DICT.name}: layers: expected a description, got none")
+    assert tensors == f"Its {len(names)} tensors:"
+    assert all(name.startswith("  ") for name in names)
+    assert advice == 'A description that would fit: --layers "gru, fc"'
+    assert order.startswith("Put the layers in the order in which they run")
+
+
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(path: Path, **options: object) -> grurt.Model:
         assert (path, options) == (ONNX, {"layers": None, "repair": True})

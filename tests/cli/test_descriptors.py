@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commandline import COMMAND, invoke, write
 
@@ -59,6 +61,16 @@ def test_no_file_becomes_a_standard_stream_that_is_closed(closed: str, folder: P
     """Or what a library prints would be written into it."""
     assert shell(f"grurt run MODEL data.csv -o answers.csv {closed}") == (0, "", "")
     assert (folder / "answers.csv").read_text() == ANSWER
+
+
+def test_an_array_is_written_to_where_stdout_stands(folder: Path) -> None:
+    """At its end, or at the place where what came before has left it."""
+    for way in (">>", "1<>"):
+        (folder / "ys.npy").write_bytes(b"before")
+        assert shell(f"(printf before; grurt run MODEL data.csv --to npy) {way} ys.npy") == (0, "", "")
+        before, magic, after = (folder / "ys.npy").read_bytes().partition(b"\x93NUMPY")
+        assert before == (b"beforebefore" if way == ">>" else b"before")
+        assert np.load(io.BytesIO(magic + after)).shape == (1, 4)
 
 
 def test_stdin_may_be_any_file_or_pipe() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from grurt.regular_files import NotRegularError, open_regular_file, read_regular_file
+from grurt.regular_files import NotRegularError, open_regular_file, read_regular_file, read_to_size
 
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:
@@ -40,6 +40,13 @@ def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path: Path, mo
     monkeypatch.setattr("grurt.regular_files.Path.stat", lambda path: status)
     with pytest.raises(NotRegularError, match="got a pipe"):
         open_regular_file(tmp_path / "pipe")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    descriptor = os.open(tmp_path / "file", os.O_WRONLY)
+    with os.fdopen(descriptor, "rb") as file, pytest.raises(OSError, match=r"Bad file descriptor: '.*/file'"):
+        read_to_size(file, tmp_path / "file")
 
 
 def test_a_file_larger_than_memory_is_an_error_that_says_so(tmp_path: Path) -> None:
