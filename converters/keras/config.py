@@ -7,11 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from grurt.errors import ConversionError, UnsupportedError
-
-MAX_JSON = 64 << 20
 
 _WITHOUT_EFFECT = frozenset(
     {
@@ -50,16 +46,6 @@ class Version:
                 "than this reader"
             )
         return cls(int(match[1]), int(match[2]), text.endswith("-tf") or (match[1] == "2" and int(match[2]) >= 4))
-
-
-def parse_json(data: str | bytes, where: str) -> Any:
-    """Return what a JSON text says; ConversionError if it is damaged, or too large or deep to be a configuration."""
-    if len(data) > MAX_JSON:
-        raise ConversionError(f"{where}: expected a configuration in JSON, got {len(data)} bytes")
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise ConversionError(f"{where}: expected a configuration in JSON, got damage: {error}") from error
 
 
 class Config:
