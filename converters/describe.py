@@ -34,8 +34,8 @@ from grurt.converters.description import Description, LayerDescription, convert_
 from grurt.converters.reading import read_bounded
 from grurt.errors import ConversionError, DescriptionError
 
-MAX_BYTES = 1 << 20
-"""The largest description: of some ten thousand layers."""
+MAX_BYTES = 1 << 19
+"""The largest description: of some five thousand layers, more than a model may have."""
 
 _MAX_DOTS = 1000
 """Of a line, which may be a dotted key: Python's reader takes a time that is the square of its parts."""

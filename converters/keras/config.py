@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from grurt.errors import ConversionError, UnsupportedError
+
+MAX_KEYS = 1000
 
 _WITHOUT_EFFECT = frozenset(
     {
@@ -48,6 +50,14 @@ class Version:
         return cls(int(match[1]), int(match[2]), text.endswith("-tf") or (match[1] == "2" and int(match[2]) >= 4))
 
 
+def as_float(number: float, error: Callable[[], ConversionError]) -> float:
+    """Return a number of JSON's; integers that are none, since they are too large, raise an error."""
+    try:
+        return float(number)
+    except OverflowError:
+        raise error() from None
+
+
 class Config:
     """The configuration of one layer.
 
@@ -64,6 +74,8 @@ class Config:
             raise ConversionError(
                 f"{where}: expected a configuration, got {type(values).__name__}; the file is damaged"
             )
+        if len(values) > MAX_KEYS:
+            raise ConversionError(f"{where}: expected a configuration of at most {MAX_KEYS} keys, got {len(values)}")
         self.where = where
         self._values = values
         self._read = set(_WITHOUT_EFFECT)
@@ -99,7 +111,7 @@ class Config:
             value = value.get("value", value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.invalid(key, "a number", value)
-        return float(value)
+        return as_float(value, lambda: self.invalid(key, "a number", value))
 
     def skip(self, *keys: str) -> None:
         """Say that these keys have no effect on what a trained layer computes."""

@@ -32,7 +32,7 @@ def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     UnsupportedError
         If the layer, or one of its arguments, has nothing in grurt that does the same.
     """
-    build.count_call()
+    build.count_calls()
     if layer.is_operation or operations.is_unmarked(layer, args):
         return operations.convert(layer, args, build)
     if layer.kind in MODELS:
@@ -46,6 +46,7 @@ def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
 def convert_model(model: Layer, inputs: Sequence[Tensor], build: Builder, *, prefix: str) -> tuple[Tensor, ...]:
     """Convert all calls of a model that is called with these tensors, and return what it returns."""
     topology = build.topology(model)
+    build.count_calls(len(topology.outputs))
     if len(inputs) != len(topology.inputs):
         raise model.invalid(f"expected {len(topology.inputs)} inputs, got {len(inputs)}")
     results: dict[tuple[str, int], tuple[Tensor, ...]] = {

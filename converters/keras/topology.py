@@ -14,6 +14,8 @@ from grurt.errors import ConversionError, UnsupportedError
 
 MODELS = ("Sequential", "Functional", "Model")
 
+_MAX_CLASS = 100
+
 MAX_CALLS = 1 << 14
 """How many calls of layers a model may consist of, with those inside of models that are called several times."""
 
@@ -50,7 +52,7 @@ class Topology:
     def keys(self) -> Mapping[str, str]:
         """The names under which a file in Keras 3's layout has the layers' weights, by those of the layers."""
         classes = (
-            str(item.get("class_name")) if ".ops." not in str(item.get("module")) else ""
+            str(item.get("class_name"))[:_MAX_CLASS] if ".ops." not in str(item.get("module")) else ""
             for item in self.layers.values()
         )
         return dict(zip(self.layers, object_keys(classes), strict=True))

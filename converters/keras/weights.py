@@ -138,11 +138,11 @@ class ListedModel(Weights):
         self._listings: dict[str, Listing] = {}
 
     def layer(self, key: str, name: str) -> Weights:
-        group = f"{self._path}/{name}".lstrip("/")
-        if group not in self._listings:
+        if name not in self._listings:
+            group = f"{self._path}/{name}".lstrip("/")
             names = self._file.texts(group, "weight_names") or []
-            self._listings[group] = Listing(names, [f"{group}/{listed}" for listed in names])
-        return ListedWeights(self._file, self._listings[group], self._used)
+            self._listings[name] = Listing(names, [f"{group}/{listed}" for listed in names])
+        return ListedWeights(self._file, self._listings[name], self._used)
 
     def child(self, name: str) -> Weights:
         return self

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Raw
-
 from grurt.array_types import Array
 from grurt.converters.rtneural.layers import Entry, convert_entry, last_integer
-from grurt.converters.rtneural.reading import Fields, fields, is_list, objects, short
+from grurt.converters.rtneural.reading import Fields, is_list, objects, short
 from grurt.errors import UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
@@ -22,13 +20,12 @@ _REMARKS = {"metadata", "samplerate", "sample_rate", "input_batch", "output_batc
 _SWITCHES = {"in_skip", "in_gain", "out_gain"}
 
 
-def is_model(document: Raw) -> bool:
+def is_model(document: Fields) -> bool:
     """Say whether a JSON document is a list of layers, rather than a state dict."""
-    found = fields(document) or {}
-    return "in_shape" in found and "layers" in found and is_list(found["layers"])
+    return "in_shape" in document and "layers" in document and is_list(document["layers"])
 
 
-def network_of_document(text: Raw, source: Source) -> Network:
+def network_of_document(document: Fields, source: Source) -> Network:
     """Return the network of a list of layers, as RTNeural's loader and AIDA-X understand it.
 
     ``in_skip: 1`` adds the input to the output, and ``out_gain`` is in decibels, as in the files for AIDA-X. A GRU that
@@ -41,7 +38,6 @@ def network_of_document(text: Raw, source: Source) -> Network:
     UnsupportedError
         If there is a layer or field that RTNeural or grurt does not compute.
     """
-    document = fields(text) or {}
     if unknown := sorted(document.keys() - {"in_shape", "layers"} - _REMARKS - _SWITCHES):
         raise UnsupportedError(
             f"RTNeural: expected in_shape and layers, got the field {unknown[0][:50]!r} too; delete it if it changes "

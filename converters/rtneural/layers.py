@@ -40,6 +40,7 @@ _REFUSED = {
     ),
 }
 _MAX_WEIGHTS = 16
+_MAX_EPSILON = 1e6
 _EVERYWHERE = {"type", "name", "shape", "weights", "activation"}
 
 
@@ -213,7 +214,7 @@ def _batch_norm(entry: Entry) -> Iterator[Weighted]:
     vectors = [entry.weight(index, 1, (size,)) for index in range(4 if affine else 2)]
     gamma, beta = vectors[:2] if affine else (np.ones(size, np.float32), np.zeros(size, np.float32))
     epsilon = entry.get("epsilon")
-    if not isinstance(epsilon, float | int):
+    if not isinstance(epsilon, float | int) or not abs(epsilon) < _MAX_EPSILON:
         raise ConversionError(f"{entry.where}: expected a number as its epsilon, got {str(epsilon)[:50]!r}")
     arrays = {"mean": vectors[-2], "variance": vectors[-1], "weight": gamma, "bias": beta}
     yield layers.BatchNorm(name=entry.name, size=size, epsilon=float(epsilon)), arrays

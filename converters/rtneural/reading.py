@@ -31,13 +31,12 @@ Fields = Mapping[str, msgspec.Raw]
 _MAX_AXES = 8
 _PIECE = 1 << 16
 _SPACE = b" \t\n\r"
-_NUMBERS = b"0123456789+-.eE,[]"
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
 _FLOATS = msgspec.json.Decoder(list[float])
 
 
-def read_json(path: Path) -> msgspec.Raw:
-    """Return the text of a JSON file, found to be sound.
+def read_json(path: Path) -> Fields:
+    """Return the fields of the object that a JSON file holds, each found to be sound; none, if it holds something else.
 
     Raises
     ------
@@ -49,8 +48,11 @@ def read_json(path: Path) -> msgspec.Raw:
         raise ConversionError(
             f"JSON: expected at most {MAX_NAMES} names and objects, got more; save the weights as .safetensors instead"
         )
-    document: msgspec.Raw = _decoded(data, msgspec.Raw)
-    return document
+    if not data.lstrip(_SPACE).startswith(b"{"):
+        _decoded(data, msgspec.Raw)
+        return {}
+    found: Fields = _decoded(data, dict[str, msgspec.Raw])
+    return found
 
 
 def fields(text: msgspec.Raw) -> Fields | None:
@@ -102,14 +104,14 @@ def items(text: msgspec.Raw, most: int) -> list[bytes] | None:
 
 def numbers(text: msgspec.Raw | bytes, axes: int | None = None) -> Array | None:
     """Return nested lists of numbers as a float32 array of so many axes; None if they are no such array."""
-    data = bytes(text).translate(None, _SPACE)
-    if data.translate(None, _NUMBERS):
-        return None
-    shape = _shape(data.translate(None, _NOT_BRACKETS), empty=b"[]" in data)
+    data = bytes(text)
+    shape = _shape(data.translate(None, _NOT_BRACKETS))
     if shape is None or (axes is not None and len(shape) != axes):
         return None
-    flat = _flat(data.translate(None, b"[]"), math.prod(shape))
-    return None if flat is None else flat.reshape(shape)
+    if shape[-1:] == (1,) and not data.translate(None, b"[]," + _SPACE):
+        return np.zeros((*shape[:-1], 0), np.float32)
+    array = _flat(data, math.prod(shape))
+    return None if array is None else array.reshape(shape)
 
 
 def weights(text: bytes, axes: int, where: str) -> Array:
@@ -120,11 +122,11 @@ def weights(text: bytes, axes: int, where: str) -> Array:
     return array
 
 
-def _shape(brackets: bytes, *, empty: bool) -> tuple[int, ...] | None:
+def _shape(brackets: bytes) -> tuple[int, ...] | None:
     """Return the shape of the array whose brackets and commas these are, as ``[[,],[,]]``; None if it has none.
 
-    It is that of the first lists at each depth, if the array of that shape looks like this. ``empty`` says that the
-    innermost lists hold nothing, which looks as if they held one number.
+    It is that of the first lists at each depth, if the array of that shape looks like this. An innermost list without
+    commas is taken to hold one number.
     """
     depth = _depth(brackets, 0)
     if depth > _MAX_AXES or (depth == 0 and brackets):
@@ -135,21 +137,18 @@ def _shape(brackets: bytes, *, empty: bool) -> tuple[int, ...] | None:
         start = depth - level
         length = brackets.find(b"]" * level, start) + level - start
         if level == 1:
-            sizes.append(0 if empty else length - 1)
+            sizes.append(length - 1)
             expected = b"[" + b"," * (length - 2) + b"]"
         else:
-            count = (length - 1) // (len(expected) + 1)
-            sizes.append(count)
-            expected = b"[" + (expected + b",") * (count - 1) + expected + b"]"
+            sizes.append((length - 1) // (len(expected) + 1))
+            expected = b"[" + (expected + b",") * (sizes[-1] - 1) + expected + b"]"
         if brackets[start : start + length] != expected:
             return None
     return tuple(reversed(sizes)) if brackets == expected else None
 
 
 def _flat(data: bytes, size: int) -> Array | None:
-    """Return so many numbers with commas between them; None if there are others."""
-    if size == 0:
-        return None if data.strip(b",") else np.zeros(0, np.float32)
+    """Return so many numbers with commas and brackets between them; None if there are others, or something else."""
     result = np.empty(size, np.float32)
     done, start = 0, 0
     with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
@@ -157,7 +156,7 @@ def _flat(data: bytes, size: int) -> Array | None:
             stop = data.find(b",", start + _PIECE)
             stop = len(data) if stop < 0 else stop
             try:
-                piece = _FLOATS.decode(b"[" + data[start:stop] + b"]")
+                piece = _FLOATS.decode(b"[" + data[start:stop].translate(None, b"[]") + b"]")
             except msgspec.DecodeError:
                 return None
             if done + len(piece) > size:

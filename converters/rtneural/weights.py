@@ -15,7 +15,7 @@ _MAX_DEPTH = 8
 _MAX_PATH = 1000
 
 
-def read_state_dict_json(document: Raw, entry: str | None) -> StateDict:
+def read_state_dict_json(document: Fields, entry: str | None) -> StateDict:
     """Return the state dict in a JSON document, wherever in it that stands.
 
     Parameters
@@ -44,16 +44,15 @@ def read_state_dict_json(document: Raw, entry: str | None) -> StateDict:
     return finish_state_dict({name: _array(name, text) for name, text in found[entry].items()}, "json")
 
 
-def _state_dicts(path: str, text: Raw, depth: int) -> Iterator[tuple[str, Fields]]:
+def _state_dicts(path: str, found: Fields, depth: int) -> Iterator[tuple[str, Fields]]:
     """Find the objects that hold arrays, by the keys that lead to them, joined by dots."""
-    found = fields(text)
-    if found is None or depth == 0 or len(path) > _MAX_PATH:
-        return
     if any(map(is_list, found.values())):
         yield path, found
         return
-    for name, item in found.items():
-        yield from _state_dicts(f"{path}.{name}" if path else name, item, depth - 1)
+    for name, text in found.items() if depth > 1 and len(path) <= _MAX_PATH else ():
+        inner = fields(text)
+        if inner is not None:
+            yield from _state_dicts(f"{path}.{name}" if path else name, inner, depth - 1)
 
 
 def _array(name: str, text: Raw) -> Array:

@@ -23,6 +23,9 @@ from grurt.network.network import Network, Source
 _UNUSED_BUFFER = "num_batches_tracked"
 """Counts the training's batches: no layer needs it."""
 
+_USES, _ALWAYS = 4, 1 << 20
+"""How many times the numbers of the file the weights of the layers may have, and how many in any case."""
+
 
 def network_of_weights(
     tensors: Mapping[str, Array], description: Description | None, source: Source, *, prefix: str = ""
@@ -79,6 +82,7 @@ class _Builder:
         self.weights: dict[str, Array] = {}
         self.values = {name: name for name in inputs}
         self.previous = inputs[0]
+        self.room = _ALWAYS + _USES * sum(array.size for array in tensors.values())
         self.used: set[str] = set()
         self.notes: dict[str, None] = {}
 
@@ -117,6 +121,12 @@ class _Builder:
         """Append the layers of a module."""
         for layer, weights in kind.convert(module):
             self.append(layer)
+            self.room -= sum(array.size for array in weights.values())
+            if self.room < 0:
+                raise DescriptionError(
+                    f"layer {module.name!r}: expected each module about once, got them so often that their weights are "
+                    f"{_USES} times those of the file; leave layers out"
+                )
             self.weights |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
         self.notes |= dict.fromkeys(module.notes)
 

@@ -20,7 +20,7 @@ from grurt.errors import ConversionError, UnsupportedError
 OPERATIONS = 1 << 19
 """How many operations a pickle may have in any file; each makes at most one object of some hundred bytes."""
 
-BYTES_PER_OPERATION = 4
+BYTES_PER_OPERATION = 8
 """For how many bytes of the file there may be one more; but for lists of numbers, ``torch.save`` writes more."""
 
 MAX_NAME = 1000

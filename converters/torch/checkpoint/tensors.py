@@ -18,7 +18,7 @@ from grurt.errors import ConversionError, UnsupportedError
 
 MAX_INTEGER = 1 << 48
 MAX_AXES = 16
-MAX_SHARED = 1 << 22
+MAX_SHARED = 1 << 21
 """How many elements the tensors of a file may have beyond the file's bytes, by sharing and expanding storages."""
 
 _PERSISTENT_PARTS = 6

@@ -59,7 +59,7 @@ def test_tensors_outside_of_their_storage(opcodes: bytes, message: str, tmp_path
 
 
 def test_expanded_tensors_take_no_memory_together(tmp_path: Path) -> None:
-    large = tensor(size=(1 << 21,), stride=(0,))
+    large = tensor(size=(1 << 20,), stride=(0,))
     content = checkpoint(state_dict(a=large, b=large, c=large), {"0": FLOATS})
     with pytest.raises(ConversionError, match="tensor 'c': expected tensors that fit into the file"):
         read_state_dict(write(tmp_path, content))
