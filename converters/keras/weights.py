@@ -172,9 +172,9 @@ class Store:
                 "save it again"
             )
         else:
+            found = ", ".join(file.groups[""][:20])[:500] or "nothing"
             raise ConversionError(
-                f"the weights: expected the layers of a Keras model, got {', '.join(file.groups['']) or 'nothing'}; "
-                "give a file that Keras saved"
+                f"the weights: expected the layers of a Keras model, got {found}; give a file that Keras saved"
             )
 
     def check_all_used(self) -> None:

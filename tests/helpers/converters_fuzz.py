@@ -137,7 +137,10 @@ def mutated_json(content: bytes, rng: random.Random) -> bytes:
             del node[key]
         if len(places) > MAX_PLACES:
             break
-    return json.dumps(document).encode()
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:  # it is nested too deeply by now for Python's writer
+        return mutated(content, rng)
 
 
 def mutated_hdf5(content: bytes, rng: random.Random) -> bytes:

@@ -18,7 +18,7 @@ from keras_files import DATA, entries
 from grurt.converters.torch.checkpoint.legacy import MAGIC, PROTOCOL
 
 MEBIBYTE = 1 << 20
-COMPRESSED = 12 * MEBIBYTE
+COMPRESSED = 7 * MEBIBYTE
 """What a small archive may unpack to."""
 
 
@@ -338,6 +338,13 @@ def many_arguments() -> bytes:
     return checkpoints.checkpoint(b"\x80\x02" + view + call + b"h\x01h\x00R0" * 100_000 + b".")
 
 
+def names_put_together() -> bytes:
+    """Return classes whose names are all pairs of some long texts."""
+    texts = b"".join(text(f"{index:0480}") + b"\x94" for index in range(200))
+    pairs = b"".join(b"h%ch%c\x93" % (index % 200, index // 200 % 200) for index in range(160_000))
+    return pickled(texts + pairs + b".")
+
+
 def pickled(opcodes: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     return checkpoints.zipped({"archive/data.pkl": b"\x80\x02" + opcodes}, compression)
 
@@ -360,6 +367,23 @@ def legacy(keys: Sequence[str], opcodes: bytes = b"\x80\x02}.", data: bytes = b"
     return b"".join([*parts, opcodes, pickle.dumps(list(keys), 2), data])
 
 
+def a_long_key_many_times() -> bytes:
+    """Return storages without numbers that have the same long key."""
+    key = text("k" * MEBIBYTE) + b"q\x00"
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + key + text("cpu") + b"K\x00tQ"
+    pickles = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, {})]
+    keys = b"\x80\x02](" + key + b"h\x00" * 60_000 + b"e."
+    return b"".join([*pickles, b"\x80\x02" + storage + b".", keys, bytes(8 * 60_001)])
+
+
+def many_attributes_in_many_groups() -> bytes:
+    """Return groups of many attributes each, in an archive that is much smaller than they."""
+    data = hdf5.empty()
+    empty = [hdf5.text("a", b"")] * 1000
+    groups = [(str(index), hdf5.group(data, [], *empty)) for index in range(180)]
+    return keras_with(weights=hdf5.finished(data, hdf5.group(data, groups)))
+
+
 def program(**changed: bytes) -> bytes:
     """Return a program of torch.export with some entries changed, compressed."""
     names = {"model": "export/models/model.json", "weights": "export/data/weights/model_weights_config.json"}
@@ -377,7 +401,7 @@ def weights_of_a_program(count: int) -> bytes:
 
 def nested_archives() -> bytes:
     """Return a program in its older layout, with a compressed checkpoint, half of it empty, in a compressed entry."""
-    count = 3 * MEBIBYTE
+    count = MEBIBYTE
     weights = checkpoints.state_dict(w=checkpoints.tensor(numel=count, size=(count,)))
     inner = checkpoints.zipped({"a/data.pkl": weights, "a/data/0": bytes(4 * count)}, zipfile.ZIP_DEFLATED)
     padded = checkpoints.appended(inner, "padding", bytes(COMPRESSED))
@@ -471,6 +495,9 @@ HEAVY: Mapping[str, Heavy] = {
     ),
     "keras: continuation blocks that are shared": Heavy(
         "structures that share their bytes over and over", lambda: keras_with(weights=shared_continuations()), ".keras"
+    ),
+    "keras: many attributes": Heavy(
+        "expected the layers of a Keras model, got", many_attributes_in_many_groups, ".keras"
     ),
     "keras: calls in reverse order": Heavy(
         "may have 4096 layers, got 8000", lambda: calls_in_reverse_order(8000), ".keras"
@@ -578,6 +605,7 @@ HEAVY: Mapping[str, Heavy] = {
     "pt: names of stubs": Heavy(
         "got an object of type 'Global' without tensors", lambda: pickled(b"ca\na\n" * OPERATIONS + b"."), ".pt", "fc"
     ),
+    "pt: names put together": Heavy("expected at most [0-9]+ operations, got more", names_put_together, ".pt", "fc"),
     "pt: one number seen as many": Heavy(
         "tensor 'fc_v': expected tensors that fit into the file",
         lambda: views_of_one_number(fc_g=1, fc_v=1 << 28),
@@ -710,6 +738,12 @@ HEAVY: Mapping[str, Heavy] = {
     "npz: many arrays": Heavy(
         "arrays: expected at most 65536 of them, got 70000", lambda: arrays(70_000, npy("(0,)")), ".npz", "fc"
     ),
+    "npz: long headers": Heavy(
+        "got damage: a header of 9",
+        lambda: arrays(2000, npy("(" + "1," * 4800 + ")"), zipfile.ZIP_DEFLATED),
+        ".npz",
+        "fc",
+    ),
     "npz: a large shape": Heavy(
         "expected 4398046511104 bytes for its shape",
         lambda: arrays(1, npy("(1 << 40,)".replace("1 << 40", str(1 << 40)))),
@@ -732,6 +766,7 @@ HEAVY: Mapping[str, Heavy] = {
         "expected a sound .npy entry, got damage", lambda: arrays(1, npy("(" + "9" * 9000 + ",)")), ".npz", "fc"
     ),
     "legacy: keys without end": Heavy("expected keys of storages in use", lambda: legacy(["0"] * 400_000), ".pt", "fc"),
+    "legacy: a long key many times": Heavy("a persistent id that names no storage", a_long_key_many_times, ".pt", "fc"),
     "legacy: dictionaries": Heavy(
         "got an object of type 'dict' without tensors",
         lambda: legacy([], b"\x80\x02" + b"}" * OPERATIONS + b"."),

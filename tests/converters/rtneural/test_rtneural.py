@@ -35,7 +35,8 @@ def model_of(size: int, *layers: dict[str, Any], **fields: Any) -> dict[str, Any
 
 def write(tmp_path: Path, document: Any) -> Path:
     path = tmp_path / "model.json"
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    text = document if isinstance(document, str) else json.dumps(document)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     return path
 
 
@@ -227,6 +228,10 @@ def test_layers_that_are_refused(layer: dict[str, Any], message: str, tmp_path: 
         (
             model_of(3, entry("batchnorm", 3, *[normal(3)] * 2, epsilon=10**400)),
             "expected a number as its epsilon, got '1000",
+        ),
+        (
+            '{"in_shape": [3], "layers": [{"type\udcff": 1}]}',
+            "layers: expected a list of objects, got another: 'utf-8' codec",
         ),
         (model_of(3, 7), "layers: expected a list of objects, got another: Expected `object`, got `int`"),
         (model_of(3, extra=1), "expected in_shape and layers, got the field 'extra' too"),
