@@ -30,7 +30,7 @@ FACTORS = {
     ".pt": 24,
     ".pt2": 24,
     ".safetensors": 16,
-    ".npz": 16,
+    ".npz": 8,
     ".json": 8,
 }
 """Bytes of memory for each byte of a file, as docs/conversion.md has them."""
