@@ -324,6 +324,14 @@ def watch(folder: Path) -> None:
     sys.addaudithook(hook)
 
 
+def limited_attempt(path: Path, layers: str | None, size: int) -> tuple[str, float]:
+    """Convert a file of a size in as much memory as that allows; return what came of it, and the seconds it took."""
+    started = time.process_time()
+    with limited(MEMORY + MEMORY_PER_BYTE * size):
+        outcome = attempt(path, layers)
+    return outcome, time.process_time() - started
+
+
 @contextmanager
 def limited(memory: int) -> Iterator[None]:
     """Allow so many more bytes of address space."""
@@ -356,12 +364,14 @@ def main(name: str, first: int, count: int, folder: Path) -> None:
         content = mutant(target, rng)
         path.write_bytes(content)
         layers = target.layers[0 if rng.random() < 0.8 else -1]
-        started = time.process_time()
+        allowed = SECONDS + SECONDS_PER_MEBIBYTE * len(content) / (1 << 20)
         try:
-            with limited(MEMORY + MEMORY_PER_BYTE * len(content)):
-                results[attempt(path, layers)] += 1
-            if time.process_time() - started > SECONDS + SECONDS_PER_MEBIBYTE * len(content) / (1 << 20):
+            outcome, seconds = limited_attempt(path, layers, len(content))
+            if seconds > allowed:  # once more: a machine that others use counts their time too
+                outcome, seconds = limited_attempt(path, layers, len(content))
+            if seconds > allowed:
                 raise SystemExit("more seconds than the file's size allows")
+            results[outcome] += 1
         except BaseException:
             Path(f"failed-{seed}.{name}").write_bytes(content)
             print(f"seed {seed}", file=sys.stderr)
