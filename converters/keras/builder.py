@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from grurt.array_types import Array
+from grurt.converters.keras.topology import MAX_CALLS, Topology, read_topology, too_many_calls
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network import layers
+from grurt.network.layers import AnyLayer
 
-MAX_CALLS = 1 << 14
-"""How many calls of layers a model may consist of, with those inside of models that are called several times."""
+MAX_LAYERS = 1 << 14
 
 Convert = Callable[[Layer, Arguments, "Builder"], tuple[Tensor, ...]]
 """Converts a call of a layer, to what it returns."""
@@ -53,12 +55,25 @@ class Builder(LayerBuilder):
         self.inputs: dict[str, ModelInput] = {}
         self.notes: dict[str, None] = {}
         self._calls = 0
+        self._topologies: dict[int, Topology] = {}
 
-    def count_call(self) -> None:
-        """Count a call of a layer; UnsupportedError if there are too many."""
-        self._calls += 1
+    def count_calls(self, count: int = 1) -> None:
+        """Count calls of layers; UnsupportedError if there are too many."""
+        self._calls += count
         if self._calls > MAX_CALLS:
-            raise UnsupportedError(f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it")
+            raise too_many_calls()
+
+    def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
+        if len(self.layers) == MAX_LAYERS:
+            raise UnsupportedError(f"got a model of more than {MAX_LAYERS} layers; convert a part of it")
+        return super().add(layer, weights)
+
+    def topology(self, model: Layer) -> Topology:
+        """Return the topology of a model; it is read once, however often the model is called."""
+        described = id(model.config.get("layers"))  # the same list for every call
+        if described not in self._topologies:
+            self._topologies[described] = read_topology(model)
+        return self._topologies[described]
 
     def add_input(self, model: Layer, name: str, shape: tuple[int | None, ...], dtype: str) -> Tensor:
         """Add an input of the whole model, of this shape behind the batch axis, and return its tensor."""

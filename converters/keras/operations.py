@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.config import as_float
 from grurt.converters.keras.merging import either_mask, join
 from grurt.converters.keras.values import EVERYWHERE, NOWHERE, VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.network import layers
@@ -72,7 +73,7 @@ def _arithmetic(layer: Layer, left: Any, right: Any, build: Builder) -> Tensor:
     numbers = [item for item in (left, right) if isinstance(item, int | float) and not isinstance(item, bool)]
     if len(tensors) != 1 or len(numbers) != 1:
         raise layer.unsupported("arithmetic of something else than tensors and a number", _SUPPORTED)
-    number = float(numbers[0])
+    number = as_float(numbers[0], lambda: layer.unsupported("a number beyond floating point", _SUPPORTED))
     scale, offset = 1.0, 0.0
     if layer.kind == "Add":
         offset = number
@@ -132,4 +133,5 @@ def _not_equal(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
         raise layer.unsupported("a comparison that is no mask", "masks are made by Masking and mask_zero only")
     tokens = tensor.kind is Kind.FLAT and not build.inputs[tensor.value].timed
     source = tensor if tokens else build.value(layer, tensor, Kind.SEQUENCE)
-    return Tensor(build.mask(source.value, float(number), tokens=tokens), 1, Kind.MASK)
+    value = as_float(number, lambda: layer.unsupported("a number beyond floating point", _SUPPORTED))
+    return Tensor(build.mask(source.value, value, tokens=tokens), 1, Kind.MASK)

@@ -7,15 +7,15 @@ from pathlib import Path
 from grurt.array_types import Array
 from grurt.cli.npy import read_array
 from grurt.cli.places import naming
-from grurt.converters.archive import MAX_INFLATED, Archive, open_archive
+from grurt.converters.archive import COMPRESSION, Archive, open_archive
 from grurt.errors import ConversionError, QuantizationError
 from grurt.escaping import listed
 from grurt.model import Model
 from grurt.quantization.recordings import Recordings, recordings
 from grurt.regular_files import open_regular_file
 
-_COMPRESSION = 16
-"""How many times smaller ``numpy.savez_compressed`` may have made an archive, beyond `MAX_INFLATED` bytes."""
+INFLATED_FLOOR = 64 << 20
+"""Bytes that an archive may unpack to in any case: recordings of silence shrink to next to nothing."""
 
 
 def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
@@ -44,7 +44,7 @@ def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
             file.seek(0)
             if not is_archive:
                 return read_array(file)
-            with open_archive(file, MAX_INFLATED + _COMPRESSION * size) as archive:
+            with open_archive(file, INFLATED_FLOOR + COMPRESSION * size) as archive:
                 found = _entries(archive, names)
                 if set(names) <= found.keys():
                     return {name: read_array(io.BytesIO(archive.read(found[name]))) for name in names}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError, UnsupportedError
-from grurt.escaping import shown
+from grurt.escaping import listed, shown
 
 ROOT = "."
 """The module of tensors whose names have no dots."""
@@ -76,9 +77,14 @@ def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> str:
     return "gru"
 
 
+def names_of(values: Iterable[str]) -> str:
+    """Return names with commas between them, the first ones if there are many."""
+    return listed((shown(name, MAX_NAME) for name in values), MAX_LISTED)
+
+
 def listing(tensors: Mapping[str, Array]) -> list[str]:
     """Return names and shapes, the first ones if there are many."""
-    lines = [f"{shown(name, MAX_NAME)} {array.shape}" for name, array in list(tensors.items())[:MAX_LISTED]]
+    lines = [f"{shown(name, MAX_NAME)} {array.shape}" for name, array in islice(tensors.items(), MAX_LISTED)]
     if len(tensors) > MAX_LISTED:
         lines.append(f"and {len(tensors) - MAX_LISTED} more")
     return lines
