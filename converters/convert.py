@@ -100,19 +100,32 @@ def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = Tr
     >>> convert_onnx("tests/data/onnx/c_eachstep_bf.ts.da.op20.onnx")
     <grurt.Model gru, linear: 363 parameters>
     """
-    return Model.from_network(_network_of_onnx(Path(path), repair, reference))
+    path = Path(path)
+    return _model(path.name, lambda: _network_of_onnx(path, repair, reference))
 
 
 def _finished(name: str, read: Callable[[], Network]) -> Model:
     """Return the model of what was read, compared with its source's answers, if it has them; errors say its name."""
     try:
-        model = Model.from_network(read())
+        model = _model(name, read)
+    except OSError as error:
+        raise ConversionError(f"{name}: expected a file that can be read, got: {error.strerror or error}") from error
+    check_reference(model)
+    return model
+
+
+def _model(name: str, read: Callable[[], Network]) -> Model:
+    """Return the model of what was read; whatever the file is to blame for is a ConversionError that says its name."""
+    try:
+        return Model.from_network(read())
     except ConversionError as error:
         raise type(error)(f"{name}: {error}") from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error
-    check_reference(model)
-    return model
+    except MemoryError as error:
+        raise ConversionError(f"{name}: expected a model that memory can hold, got a larger one") from error
+    except RecursionError as error:
+        raise ConversionError(f"{name}: expected a model, got parts in parts too deep to follow") from error
 
 
 def _network_of_file(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import ConversionError
+from grurt.network.costs import costs
 from grurt.network.inputs import AnyInput
 from grurt.network.network import Network
 from grurt.network.signature import AnyPort, LengthsPort, StatePort
@@ -13,6 +16,9 @@ from grurt.network.signature import AnyPort, LengthsPort, StatePort
 SEED = 20240229
 BATCH = 2
 STEPS = 24
+MAX_ELEMENTS = 1 << 20
+"""The largest test input, for files exported with frozen sizes: it is kept in the model's file."""
+
 MAX_PRODUCTS = 1 << 33
 """How many multiplications a run of the source may take: some seconds."""
 
@@ -48,7 +54,18 @@ def random_input(
     return random.standard_normal(shape).astype(port.dtype)
 
 
+def check_input(network: Network, port: AnyPort, shape: tuple[int, ...]) -> None:
+    """Raise ConversionError if a test input of this shape is too large, or a run on it would take too long."""
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise ConversionError(
+            f"the file fixes the input {port.name[:100]!r} to the shape {shape}, too large for a test"
+        )
+    sizes = [size for axis, size in zip(port.axes, shape, strict=True) if axis in ("batch", "time", "batch_position")]
+    check_products(network, math.prod(sizes))
+
+
 def check_products(network: Network, n_steps: int) -> None:
     """Raise ConversionError if a run of ``n_steps`` timesteps, of all sequences together, would take too long."""
-    if n_steps * network.parameter_count > MAX_PRODUCTS:
+    products = max(network.parameter_count, costs(network.layers, network.values).multiply_adds)
+    if n_steps * products > MAX_PRODUCTS:
         raise ConversionError(f"the file fixes its inputs to {n_steps} timesteps, too many for a test")

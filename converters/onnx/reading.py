@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -30,21 +29,20 @@ def parse_model(data: bytes) -> ModelProto:
         raise ConversionError("expected an ONNX model, got bytes that are none: the file is damaged") from error
 
 
-def read_graph(proto: ModelProto, folder: Path | None) -> Graph:
+def read_graph(proto: ModelProto, external: ExternalData) -> Graph:
     """Return the graph of a model, with all its weights.
 
     Parameters
     ----------
     proto
         The parsed file.
-    folder
-        Where its external data files lie; None if it has none.
+    external
+        The files beside it.
     """
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
     if len(proto.graph.node) > MAX_NODES:
         raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
-    external = ExternalData(folder)
     constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
     if proto.graph.sparse_initializer:
         raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
@@ -56,6 +54,7 @@ def read_graph(proto: ModelProto, folder: Path | None) -> Graph:
         outputs=tuple(_declaration(port) for port in proto.graph.output),
         producer=_printable(proto.producer_name),
         producer_version=_printable(proto.producer_version),
+        size=proto.ByteSize() + external.size,
     )
 
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 from grurt.converters.pt2.program import Call, Program, Ref
 
 _VIEWS = ("view", "_unsafe_view", "reshape")
+_MOST_COPIES = 16
+"""How many operators may stand between a matrix and its use: torch writes three."""
+
 _COPIES = ("expand", "unsqueeze", "clone", *_VIEWS)
 
 
@@ -34,14 +37,16 @@ def _by_matrix(call: Call, made_by: Mapping[str, Call], program: Program) -> Cal
 def _repeated_matrix(name: str, made_by: Mapping[str, Call], program: Program) -> str | None:
     """Return the matrix of which a tensor holds copies, one behind the other; None if it does not."""
     shape = matrix_shape = program.shapes.get(name, ())[-2:]
-    while program.shapes.get(name) != matrix_shape and shape == matrix_shape:
+    for _ in range(_MOST_COPIES):
+        if program.shapes.get(name) == matrix_shape or shape != matrix_shape:
+            return name if shape == matrix_shape and None not in shape else None
         call = made_by.get(name)
         source = call.get("self") if call is not None and call.op in _COPIES else None
         if not isinstance(source, Ref):
             return None
         name = source.name
         shape = program.shapes.get(name, ())[-2:]
-    return name if shape == matrix_shape and None not in shape else None
+    return None
 
 
 def _stack(call: Call, made_by: Mapping[str, Call], program: Program) -> Call:

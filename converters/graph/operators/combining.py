@@ -59,6 +59,8 @@ def _whole_sequence(tensors: list[Tensor], index: int) -> Tensor | None:
     if first.at is None or any(tensor.at is None or tensor.dims[index] for tensor in tensors):
         return None
     axis = first.at[0]
+    if axis.size != len(tensors):
+        return None
     found = [(tensor.rows, tensor.at[0].root, tensor.at[1]) for tensor in tensors if tensor.at is not None]
     in_order = [(first.rows, axis.root, position) for position in range(axis.size)]
     if found == in_order:
@@ -95,6 +97,9 @@ def _stackable(tensor: Tensor, index: int) -> bool:
 
 
 def _stack(node: Node, tensors: list[Tensor], index: int) -> Tensor:
+    count = sum(tensor.shape[index] for tensor in tensors)
+    if count > MAX_STACK:
+        raise node.unsupported(f"it stacks {count} values", f"at most {MAX_STACK} are supported")
     rows = tuple(row for tensor in tensors for row in rows_along(tensor, index))
     first = tensors[0]
     for other in tensors[1:]:

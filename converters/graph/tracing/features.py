@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from grurt.array_types import Array
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Role
 from grurt.converters.graph.tracing.values import Tensor
@@ -47,6 +51,25 @@ def without_repeats(array: Array) -> Array:
     """Return an array with axes along which it repeats itself cut to size 1, so far as its memory layout shows that."""
     kept = tuple(slice(0, 1) if stride == 0 and size > 1 else slice(None) for stride, size in _layout(array))
     return array[kept]
+
+
+def the_one_row(node: Node, array: Array, budget: Budget) -> Array | None:
+    """Return the row ``(size,)`` that an array ``(..., size)`` consists of; None if its rows differ."""
+    if array.ndim < 2:
+        return array.reshape(-1)
+    compact = without_repeats(array)
+    budget.read(compact.nbytes, node)
+    rows = compact.reshape(math.prod(compact.shape[:-1]), compact.shape[-1])
+    if len(rows) != 1 and not (len(rows) and (rows == rows[0]).all()):
+        return None
+    return np.broadcast_to(rows[0], array.shape[-1:])
+
+
+def is_same_array(one: Array, other: Array) -> bool:
+    """Say whether two arrays hold the same numbers, as views of one constant do, which are not compared."""
+    interface, others = one.__array_interface__, other.__array_interface__
+    views = all(interface[key] == others[key] for key in ("data", "shape", "strides", "typestr"))
+    return views or np.array_equal(one, other)
 
 
 def _layout(array: Array) -> Iterator[tuple[int, int]]:
