@@ -10,11 +10,13 @@ from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
 
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
 from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
+from grurt.converters.onnx.messages import check_parts
 from grurt.converters.onnx.opsets import OLDEST, modernized
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
 from grurt.errors import ConversionError, UnsupportedError
 
 MAX_NODES = 200_000
+MAX_PORTS = 1 << 12
 
 _OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
 _PARAMETER = re.compile(r"([\w.]{1,100})\.(weight|bias)")
@@ -23,6 +25,7 @@ _STANDARD_DOMAINS = ("", "ai.onnx")
 
 def parse_model(data: bytes) -> ModelProto:
     """Return the protobuf message in the bytes of a file; ConversionError if there is none."""
+    check_parts(data, ModelProto)
     try:
         return onnx.load_model_from_string(data)
     except DecodeError as error:
@@ -43,6 +46,13 @@ def read_graph(proto: ModelProto, external: ExternalData) -> Graph:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
     if len(proto.graph.node) > MAX_NODES:
         raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
+    for parts, what in (
+        (proto.graph.initializer, "weights"),
+        (proto.graph.input, "inputs"),
+        (proto.graph.output, "outputs"),
+    ):
+        if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
+            raise UnsupportedError(f"the graph has {len(parts)} {what}; at most {most} are supported")
     constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
     if proto.graph.sparse_initializer:
         raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")

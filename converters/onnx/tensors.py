@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -171,15 +172,19 @@ def _from_bytes(data: bytes, dtype: np.dtype[Any], where: str) -> Array:
 
 def _from_fields(proto: TensorProto, dtype: np.dtype[Any]) -> Array:
     if proto.data_type == TensorProto.FLOAT:
-        return np.array(proto.float_data, dtype)
+        return _listed(proto.float_data, dtype)
     if proto.data_type == TensorProto.DOUBLE:
-        return np.array(proto.double_data, dtype)
+        return _listed(proto.double_data, dtype)
     if proto.data_type == TensorProto.INT64:
-        return np.array(proto.int64_data, dtype)
-    numbers = np.array(proto.int32_data, np.int32)
+        return _listed(proto.int64_data, dtype)
+    numbers = _listed(proto.int32_data, np.dtype(np.int32))
     if proto.data_type in _BITS_IN_INT32:
         return numbers.astype(np.uint16).view(dtype)
     return numbers.astype(dtype)
+
+
+def _listed(numbers: Sequence[float], dtype: np.dtype[Any]) -> Array:
+    return np.fromiter(numbers, dtype, len(numbers))
 
 
 def _numbers(stored: Array, data_type: int) -> Array:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,8 +23,9 @@ from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
+from grurt.converters.graph.tracing.states import StateSource
 from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value
-from grurt.errors import UnsupportedError
+from grurt.errors import GrurtError, UnsupportedError
 
 SPARE_ELEMENTS = 1 << 24
 """How many numbers a network's weights may have beside a small multiple of those that the file holds."""
@@ -45,6 +48,14 @@ class Interpretation:
     outputs: Mapping[str, Tensor]
     values: Mapping[str, Value]
     """Everything that the graph computes, by name."""
+
+    @cached_property
+    def state_sources(self) -> Mapping[str, Mapping[str, StateSource]]:
+        """Where the states of GRUs come from, by the inputs that give them and the GRUs."""
+        found: dict[str, dict[str, StateSource]] = defaultdict(dict)
+        for gru, source in self.build.state_sources.items():
+            found[source.input][gru] = source
+        return found
 
     def elements(self) -> int:
         """Return how many numbers a run of the source writes, for the sizes of this interpretation."""
@@ -130,7 +141,12 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
         if isinstance(first, Tensor) and place is not None:
             grids.learn_positions(node, first, place)
         args = tuple(grids.formed(node, value, build) if isinstance(value, Tensor) else value for value in args)
-    return known.convert(node, args, build)
+    try:
+        return known.convert(node, args, build)
+    except GrurtError:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as error:
+        raise node.invalid("its inputs and attributes do not fit together") from error
 
 
 def _check_extent(node: Node, result: Value, build: Builder) -> None:

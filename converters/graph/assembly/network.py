@@ -27,7 +27,7 @@ MAX_WRITTEN = 1 << 27
 """How many numbers a run of the source may write, in all tensors together: half a gigabyte."""
 
 _MAX_EVALUATIONS = 200_000
-"""How many nodes may be evaluated, each in two interpretations, while it is sought which axis is time."""
+"""How many nodes and axes of inputs may be looked at, each in two interpretations, to find out which axis is time."""
 
 _PROBES = (1009, 4003)
 """Where the sizes begin that stand for those left open: with either, the graph must give the same network."""
@@ -90,7 +90,8 @@ def _on_a_grid(
     """
     found = None
     candidates = time_candidates(graph) if any(node.op == "GRU" for node in nodes) else ()
-    for time_axis in islice(candidates, 1 + _MAX_EVALUATIONS // len(nodes)):
+    size = len(nodes) + sum(len(port.shape or ()) for port in graph.inputs)
+    for time_axis in islice(candidates, 1 + _MAX_EVALUATIONS // size):
         with suppress(ConversionError, UnsupportedError, ModelError):
             converted = _interpreted(graph, nodes, source, budget, time_axis)
             network = converted.network

@@ -70,9 +70,16 @@ def _whole_sequence(tensors: list[Tensor], index: int) -> Tensor | None:
 
 def rows_along(tensor: Tensor, index: int) -> tuple[Row, ...]:
     """Return the rows along a dimension that is the stack, means nothing, or is an axis of a model input."""
+    check_rows_along(tensor, index)
+    dim = tensor.dims[index]
+    return tensor.rows if dim == tensor.stacks else tensor.picking(dim[0], range(dim[0].size))
+
+
+def check_rows_along(tensor: Tensor, index: int) -> None:
+    """Raise UnsupportedError for a dimension that is none of those, or is too long."""
     dim = tensor.dims[index]
     if dim == tensor.stacks:
-        return tensor.rows
+        return
     if tensor.stacks:
         raise UnsupportedError(
             f"{dim[0].where if dim else 'a new axis'} holds states, which are stacked along another axis: "
@@ -80,7 +87,6 @@ def rows_along(tensor: Tensor, index: int) -> tuple[Row, ...]:
         )
     if dim[0].size > MAX_STACK:
         raise UnsupportedError(f"{dim[0].where} stacks {dim[0].size} states; at most {MAX_STACK} are supported")
-    return tensor.picking(dim[0], range(dim[0].size))
 
 
 def _stackable(tensor: Tensor, index: int) -> bool:

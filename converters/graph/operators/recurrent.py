@@ -17,7 +17,7 @@ from grurt.converters.graph.building import grids
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.activations import gru_activations
-from grurt.converters.graph.operators.combining import rows_along
+from grurt.converters.graph.operators.combining import check_rows_along, rows_along
 from grurt.converters.graph.operators.lengths import lengths_of_sequences
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
@@ -240,6 +240,7 @@ def _given_states(node: Node, tensor: Tensor, directions: int, batch_first: bool
     if len(tensor.dims) != 3:
         raise node.invalid(f"expected an initial state of 3 axes, got the shape {tensor.shape}")
     position, batch = (1, 0) if batch_first else (0, 1)
+    check_rows_along(tensor, position)
     if tensor.shape[position] != directions or len(tensor.dims[batch]) > 1 or len(tensor.dims[2]) > 1:
         raise node.unsupported(f"its initial state, of shape {tensor.shape}, is made of merged axes or too many states")
     rows = rows_along(tensor, position)

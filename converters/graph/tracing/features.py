@@ -34,7 +34,7 @@ def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
         raise node.unsupported(f"it combines features with a constant of the type {array.dtype}")
     array = without_repeats(array)
     padding = len(tensor.dims) - array.ndim
-    if padding < 0:
+    if padding < 0 or not array.size:
         raise node.unsupported(f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}")
     wide = [padding + index for index, size in enumerate(array.shape) if size > 1]
     if len(wide) > 1 or any(len(tensor.dims[index]) != 1 for index in wide):

@@ -59,12 +59,9 @@ class Folder:
 
     def computed(self, node: Node, function: Callable[..., Array], *arrays: Array) -> Array:
         """Return a function of arrays, element by element, computed once for what repeats itself in all of them."""
-        try:
-            compact, shape = _compact(arrays)
-            self.budget.create(_n_bytes_computed(compact), node)
-            return np.broadcast_to(np.asarray(function(*compact)), shape)
-        except ValueError as error:
-            raise node.invalid("the shapes of its inputs do not fit together") from error
+        compact, shape = _compact(node, arrays)
+        self.budget.create(_n_bytes_computed(compact), node)
+        return np.broadcast_to(np.asarray(function(*compact)), shape)
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def _of_gather(node: Node, args: Arguments) -> int:
     data, indices = constant(node, required(node, args, 0), "data"), constant(node, optional(args, 1), "indices")
     axis = parameters.axis_index(node, node.integer("axis", 0), data.ndim)
     kept = math.prod(size for place, size in enumerate(data.shape) if place != axis)
-    return indices.size * max(kept, 1) * data.itemsize
+    return int(indices.size * max(kept, 1) * data.itemsize)
 
 
 def _of_range(node: Node, args: Arguments) -> int:
@@ -112,17 +109,22 @@ def _of_tile(node: Node, args: Arguments) -> int:
 
 
 def _of_elements(node: Node, args: Arguments) -> int:
-    compact, _ = _compact(_arrays(node, args))
+    compact, _ = _compact(node, _arrays(node, args))
     return _n_bytes_computed(compact)
 
 
-def _compact(arrays: Sequence[Array]) -> tuple[list[Array], tuple[int, ...]]:
+def _compact(node: Node, arrays: Sequence[Array]) -> tuple[list[Array], tuple[int, ...]]:
     """Return arrays without what they repeat, and the shape that they have together."""
-    return [without_repeats(array) for array in arrays], np.broadcast_shapes(*(array.shape for array in arrays))
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError as error:
+        raise node.invalid("the shapes of its inputs do not fit together") from error
+    return [without_repeats(array) for array in arrays], shape
 
 
 def _n_bytes_computed(arrays: Sequence[Array]) -> int:
-    return _WIDEST * math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    return _WIDEST * math.prod(shape)
 
 
 def _shape(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -251,12 +253,12 @@ def _range_length(node: Node, args: Arguments) -> int:
     start, limit, step = (array.item() for array in arrays)
     if step == 0 or not all(math.isfinite(number) for number in (start, limit, step)):
         raise node.invalid(f"it counts from {start} to {limit} by {step}")
-    if isinstance(step, int):
-        return max(0, -((start - limit) // step))
+    if arrays[0].dtype.kind in "iu":
+        return len(range(start, limit, step))
     length = (limit - start) / step
     if not math.isfinite(length):
         raise node.unsupported(f"it counts from {start} to {limit} by {step}", "a range must be shorter")
-    return max(0, math.ceil(length))
+    return int(max(0, math.ceil(length)))
 
 
 def _tile(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -273,7 +275,7 @@ def _divide(a: Array, b: Array) -> Array:
 
 def _elementwise(function: Callable[..., Array]) -> Fold:
     def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
-        compact, shape = _compact([constant(node, value, "inputs") for value in args])
+        compact, shape = _compact(node, [constant(node, value, "inputs") for value in args])
         return (np.broadcast_to(np.asarray(function(*compact)), shape),)
 
     return fold
