@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ SEED = 20240229
 BATCH = 2
 STEPS = 24
 MAX_ELEMENTS = 1 << 20
-"""The largest test input, for files exported with frozen sizes: it is kept in the model's file."""
+"""Of all test inputs together, for files exported with frozen sizes: they are kept in the model's file."""
 
 MAX_PRODUCTS = 1 << 33
 """How many multiplications a run of the source may take: some seconds."""
+
+_SEQUENCES = ("batch", "time", "batch_position")
 
 
 def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
@@ -48,20 +51,25 @@ def random_input(
         return lengths.astype(port.dtype)
     if isinstance(port, StatePort):
         return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-    vocabularies = {given.name: given.size for given in network.inputs if given.tokens}
-    if port.value in vocabularies:
-        return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
+    value = network.values[port.value]
+    if value.tokens:
+        return random.integers(value.size, size=shape).astype(port.dtype)
     return random.standard_normal(shape).astype(port.dtype)
 
 
-def check_input(network: Network, port: AnyPort, shape: tuple[int, ...]) -> None:
-    """Raise ConversionError if a test input of this shape is too large, or a run on it would take too long."""
-    if math.prod(shape) > MAX_ELEMENTS:
+def check_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ConversionError if inputs of these shapes are too large for a test, or a run on them takes too long."""
+    elements = {name: math.prod(shape) for name, shape in shapes.items()}
+    if sum(elements.values()) > MAX_ELEMENTS:
+        name = max(elements, key=lambda each: elements[each])
         raise ConversionError(
-            f"the file fixes the input {port.name[:100]!r} to the shape {shape}, too large for a test"
+            f"the file fixes the input {name[:100]!r} to the shape {shapes[name]}, too large for a test"
         )
-    sizes = [size for axis, size in zip(port.axes, shape, strict=True) if axis in ("batch", "time", "batch_position")]
-    check_products(network, math.prod(sizes))
+    steps = [
+        math.prod(size for axis, size in zip(port.axes, shapes[port.name], strict=True) if axis in _SEQUENCES)
+        for port in network.signature.inputs
+    ]
+    check_products(network, max(steps))
 
 
 def check_products(network: Network, n_steps: int) -> None:

@@ -13,7 +13,7 @@ from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.tensors import ExternalData
-from grurt.converters.sampling import SEED, check_input, check_products, random_input
+from grurt.converters.sampling import SEED, check_inputs, random_input
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import Network
@@ -73,17 +73,18 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
         for port in proto.graph.input
     }
     sizes = _sizes(network, declared)
-    check_products(network, sizes["batch"] * sizes["time"])
-    random = np.random.default_rng(SEED)
-    inputs: dict[str, Array] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for port in network.signature.inputs:
         own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
         own["batch_position"] = sizes["batch"] * own.get("position", 1)
         given = zip(port.axes, declared[port.name], strict=True)
-        shape = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
-        check_input(network, port, shape)
-        inputs[port.name] = random_input(network, port, shape, sizes["time"], random)
-    return inputs
+        shapes[port.name] = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
+    check_inputs(network, shapes)
+    random = np.random.default_rng(SEED)
+    return {
+        port.name: random_input(network, port, shapes[port.name], sizes["time"], random)
+        for port in network.signature.inputs
+    }
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:

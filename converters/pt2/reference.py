@@ -20,7 +20,7 @@ from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
-from grurt.converters.sampling import BATCH, SEED, STEPS, check_input, random_input
+from grurt.converters.sampling import BATCH, SEED, STEPS, check_inputs, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
@@ -59,18 +59,20 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
 
 
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
-    random = np.random.default_rng(SEED)
-    shapes = {port.name: port.shape or () for port in program.inputs}
-    inputs: dict[str, Array] = {}
-    for port in network.signature.inputs:
-        open_sizes = {"batch": BATCH, "time": STEPS}
-        shape = tuple(
+    declared = {port.name: port.shape or () for port in program.inputs}
+    open_sizes = {"batch": BATCH, "time": STEPS}
+    shapes = {
+        port.name: tuple(
             size if isinstance(size, int) else open_sizes.get(axis, 1)
-            for size, axis in zip(shapes[port.name], port.axes, strict=True)
+            for size, axis in zip(declared[port.name], port.axes, strict=True)
         )
-        check_input(network, port, shape)
-        inputs[port.name] = random_input(network, port, shape, STEPS, random)
-    return inputs
+        for port in network.signature.inputs
+    }
+    check_inputs(network, shapes)
+    random = np.random.default_rng(SEED)
+    return {
+        port.name: random_input(network, port, shapes[port.name], STEPS, random) for port in network.signature.inputs
+    }
 
 
 def _live_calls(program: Program) -> Iterator[Call]:

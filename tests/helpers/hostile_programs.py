@@ -58,7 +58,9 @@ def _argument(value: Any) -> dict[str, Any]:
             return {"as_ints": list(value)}
 
 
-def program(calls: Iterable[dict[str, Any]], output: str, weights: Mapping[str, np.ndarray[Any, Any]] | None = None) -> bytes:
+def program(
+    calls: Iterable[dict[str, Any]], output: str, weights: Mapping[str, np.ndarray[Any, Any]] | None = None
+) -> bytes:
     """Return the stored program, of a GRU, with these calls behind it, and more weights."""
     files = dict(_stored())
     document = copy.deepcopy(json.loads(files[f"{_ROOT}models/model.json"]))
@@ -142,12 +144,25 @@ def normalized_often() -> bytes:
 
 @hostile
 def one_gru_many_times() -> bytes:
-    weights = {"w": np.ones((24, 8)), "r": np.ones((24, 8)), "large": np.ones((3 << 10, 8)), "u": np.ones((3 << 10, 1 << 10))}
+    weights = {
+        "w": np.ones((24, 8)),
+        "r": np.ones((24, 8)),
+        "large": np.ones((3 << 10, 8)),
+        "u": np.ones((3 << 10, 1 << 10)),
+    }
     calls = [call("zeros.default", "h", size=[1, 2, 1 << 10], shape=[1, 2, 1 << 10])]
     for index in range(300):
         options = {"has_biases": False, "num_layers": 1, "dropout": 0.0, "train": False, "bidirectional": False}
         calls.append(
-            call("gru.input", [f"y{index}", f"n{index}"], input=Y, hx="h", params=["large", "u"], batch_first=True, **options)
+            call(
+                "gru.input",
+                [f"y{index}", f"n{index}"],
+                input=Y,
+                hx="h",
+                params=["large", "u"],
+                batch_first=True,
+                **options,
+            )
         )
     calls.append(call("cat.default", "y", tensors=[f"y{index}" for index in range(300)], dim=2))
     return program(calls, "y", {"large": weights["large"], "u": weights["u"]})
@@ -165,15 +180,16 @@ def one_weight_norm_many_times() -> bytes:
 @hostile
 def split_into_thousands() -> bytes:
     calls = [call("reshape.default", "v", self=Y, shape=[4096 * 8], **{}) for _ in range(1)]
-    calls += [
-        call("split.Tensor", [f"a{index}"], self="wide", split_size=1, dim=0, shape=[1]) for index in range(5000)
-    ]
+    calls += [call("split.Tensor", [f"a{index}"], self="wide", split_size=1, dim=0, shape=[1]) for index in range(5000)]
     return program([*calls, call("relu.default", "y", self=Y)], "y", {"wide": np.ones(4096)})
 
 
 @hostile
 def copies_in_a_circle() -> bytes:
-    calls = [call("expand.default", "a", self="b", size=[2, 5, 8]), call("expand.default", "b", self="a", size=[2, 5, 8])]
+    calls = [
+        call("expand.default", "a", self="b", size=[2, 5, 8]),
+        call("expand.default", "b", self="a", size=[2, 5, 8]),
+    ]
     return program([*calls, call("bmm.default", "y", self=Y, mat2="a")], "y")
 
 

@@ -23,6 +23,7 @@ from grurt.network.signature import LengthsPort, ValuePort
 Refuse = Callable[[Graph, Sequence[Node]], None]
 """Raises UnsupportedError for a graph, and its live nodes, that the format it was read from is known to spoil."""
 
+MAX_NODES_RUN = 1 << 14
 MAX_WRITTEN = 1 << 27
 """How many numbers a run of the source may write, in all tensors together: half a gigabyte."""
 
@@ -43,10 +44,12 @@ class ConvertedGraph:
     _time_axis: TimeAxis | None
 
     def check_run(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise ConversionError if a run of the source on inputs of these shapes would write too much.
+        """Raise ConversionError if a run of the source on inputs of these shapes would take too much.
 
         What a source computes, constants written out among it, is not in proportion to its file.
         """
+        if len(self._nodes) > MAX_NODES_RUN:
+            raise ConversionError(f"the graph has {len(self._nodes)} nodes, of which a test runs {MAX_NODES_RUN}")
         inputs = tuple(replace(port, shape=shapes[port.name]) for port in self._graph.inputs)
         graph = replace(self._graph, inputs=inputs)
         with np.errstate(all="ignore"):
