@@ -59,17 +59,17 @@ def random_input(
 
 def check_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ConversionError if inputs of these shapes are too large for a test, or a run on them takes too long."""
+    steps = [
+        math.prod(size for axis, size in zip(port.axes, shapes[port.name], strict=True) if axis in _SEQUENCES)
+        for port in network.signature.inputs
+    ]
+    check_products(network, max(steps))
     elements = {name: math.prod(shape) for name, shape in shapes.items()}
     if sum(elements.values()) > MAX_ELEMENTS:
         name = max(elements, key=lambda each: elements[each])
         raise ConversionError(
             f"the file fixes the input {name[:100]!r} to the shape {shapes[name]}, too large for a test"
         )
-    steps = [
-        math.prod(size for axis, size in zip(port.axes, shapes[port.name], strict=True) if axis in _SEQUENCES)
-        for port in network.signature.inputs
-    ]
-    check_products(network, max(steps))
 
 
 def check_products(network: Network, n_steps: int) -> None:

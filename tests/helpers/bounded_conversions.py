@@ -5,7 +5,7 @@ Run as a program, with the names of files; prints what became of each, and what 
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import json
 import os
 import resource
@@ -96,10 +96,8 @@ def main(reference: str, names: list[str]) -> None:
     import grurt.converters.onnx.convert
     import grurt.converters.pt2.convert  # noqa: F401 - so that every process has them
 
-    with contextlib.suppress(ImportError):
-        if int(reference):
-            import onnxruntime  # noqa: F401
-            import torch  # noqa: F401
+    if int(reference):
+        importlib.import_module("torch" if names[0].endswith(".pt2") else "onnxruntime")
     for name in names:
         print(json.dumps(_in_a_fork(Path(name), bool(int(reference)))), flush=True)
 

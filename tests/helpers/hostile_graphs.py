@@ -1,37 +1,46 @@
-"""ONNX files that weigh little and ask for much: each function returns a model, by its name in `MODELS`."""
+"""ONNX files that weigh little and ask for much: each function returns a model, by its name.
+
+Those in `SMALL` have some nodes, and sizes or numbers that are large; those in `LARGE` have thousands of nodes, or
+constants of megabytes that thousands of nodes read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
-from onnx_graphs import HIDDEN, INPUT, after_gru, gru_weights, node, proto, random
+from onnx_graphs import HIDDEN, INPUT, after_gru, gru_weights, node, proto, random, written
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 HUGE = np.array([2**17, 2**17])
-MODELS: dict[str, Callable[[], ModelProto]] = {}
+SMALL: dict[str, Callable[[], ModelProto]] = {}
+LARGE: dict[str, Callable[[], ModelProto]] = {}
 
 
-def model(make: Callable[[], ModelProto]) -> Callable[[], ModelProto]:
-    MODELS[make.__name__] = make
+def small(make: Callable[[], ModelProto]) -> Callable[[], ModelProto]:
+    SMALL[make.__name__] = make
+    return make
+
+
+def large(make: Callable[[], ModelProto]) -> Callable[[], ModelProto]:
+    LARGE[make.__name__] = make
     return make
 
 
 def text_models(**graphs: tuple[str, Mapping[str, Array]]) -> None:
     """Register models of nodes behind a GRU, ``s (time, batch, hidden)``, whose last writes ``y``."""
-    from onnx_graphs import written
-
     for name, (nodes, weights) in graphs.items():
-        MODELS[name] = lambda nodes=nodes, weights=weights: after_gru(written(nodes), weights)
+        SMALL[name] = lambda nodes=nodes, weights=weights: after_gru(written(nodes), weights)
 
 
 def chained(count: int, step: Callable[[str, str], NodeProto], first: str = "s") -> list[NodeProto]:
     """Return nodes that read each other, the last of which writes ``y``."""
     names = [first, *(f"v{i}" for i in range(1, count)), "y"]
-    return [step(source, target) for source, target in zip(names, names[1:], strict=False)]
+    return [step(source, target) for source, target in pairwise(names)]
 
 
 _LARGE = {"shape": HUGE}
@@ -97,33 +106,33 @@ text_models(
 )
 
 
-@model
+@small
 def doubled() -> ModelProto:
     nodes = [node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(40)]
     return after_gru([*nodes, node("Add", ["s", "c40"], ["y"])], {"c0": random(1)})
 
 
-@model
+@small
 def doubled_values() -> ModelProto:
     nodes = [node("Unsqueeze", ["h", "zero"], ["c0"])]
     nodes += [node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(40)]
     return after_gru([*nodes, node("Relu", ["c40"], ["y"])])
 
 
-@model
+@small
 def tiles_of_tiles() -> ModelProto:
     nodes = [node("Tile", [f"c{i}", "two"], [f"c{i + 1}"]) for i in range(60)]
     return after_gru([*nodes, node("Add", ["s", "c60"], ["y"])], {"c0": random(1), "two": np.array([2])})
 
 
-@model
+@small
 def features_of_two_billion() -> ModelProto:
     nodes = [node("ReduceMean", ["x", "last"], ["m"], keepdims=1), node("GRU", ["m", "W", "R", "B"], ["y"])]
     weights = {**gru_weights(size=1), "last": np.array([2])}
     return proto(nodes, {"x": (4, 2, 2**31 - 1)}, ["y"], weights)
 
 
-@model
+@small
 def one_feature_repeated() -> ModelProto:
     nodes = [node("GRU", ["x", "W", "R", "B"], ["Y"]), node("Squeeze", ["Y", "one"], ["s"])]
     nodes += [node("MatMul", ["s", "M"], ["n"]), node("Add", ["n", "z"], ["y"])]
@@ -131,33 +140,33 @@ def one_feature_repeated() -> ModelProto:
     return proto(nodes, {"x": (4, 2, INPUT), "z": (4, 2, 2**31 - 1)}, ["y"], weights)
 
 
-@model
+@small
 def parts_of_two_billion() -> ModelProto:
     nodes = [helper.make_node("Split", ["x"], ["a", "b"], axis=0, num_outputs=2**31 - 1)]
     nodes += [node("GRU", ["a", "W", "R", "B"], ["y"])]
     return proto(nodes, {"x": (2**31 - 1, 2, INPUT)}, ["y"], gru_weights())
 
 
-@model
+@small
 def one_matrix_in_many_layers() -> ModelProto:
     nodes = chained(4000, lambda source, target: node("Gemm", [source, "M"], [target], alpha=0.5), "v")
     return after_gru([node("MatMul", ["s", "In"], ["v"]), *nodes], {"In": random(HIDDEN, 600), "M": random(600, 600)})
 
 
-@model
+@large
 def one_bias_in_many_layers() -> ModelProto:
     """Each layer must see that all rows of the bias are the same."""
     nodes = chained(4000, lambda source, target: node("Gemm", [source, "M", "rows"], [target]), "h")
     return after_gru(nodes, {"M": random(HIDDEN, HIDDEN), "rows": np.ones((2**20, HIDDEN), np.float32)})
 
 
-@model
+@large
 def one_weight_in_many_normalizations() -> ModelProto:
     nodes = chained(4000, lambda source, target: node("LayerNormalization", [source, "rows"], [target]))
     return after_gru(nodes, {"rows": np.ones((2**20, HIDDEN), np.float32)})
 
 
-@model
+@large
 def one_initial_state_of_many() -> ModelProto:
     nodes = chained(2000, lambda a, b: node("GRU", [a, "W5", "R", "B", "", "first"], [f"{b}d"]))
     squeezed = [node("Squeeze", [f"{one.output[0]}", "one"], [one.output[0][:-1]]) for one in nodes]
@@ -166,7 +175,7 @@ def one_initial_state_of_many() -> ModelProto:
     return after_gru(every, weights)
 
 
-@model
+@large
 def positions_selected_often() -> ModelProto:
     nodes = chained(30_000, lambda source, target: node("Gather", [source, "places"], [target], axis=2), "v")
     weights = {"places": np.arange(4096), "In": random(HIDDEN, 4096)}
@@ -176,30 +185,30 @@ def positions_selected_often() -> ModelProto:
 # As many nodes as a small file can have, and what is done for each of them with all.
 
 
-@model
+@large
 def sum_of_many() -> ModelProto:
     relus = [node("Relu", ["s"], [f"r{i}"]) for i in range(4000)]
     return after_gru([*relus, node("Sum", [f"r{i}" for i in range(4000)], ["y"])])
 
 
-@model
+@large
 def concat_of_many() -> ModelProto:
     relus = [node("Relu", ["s"], [f"r{i}"]) for i in range(4000)]
     return after_gru([*relus, node("Concat", [f"r{i}" for i in range(4000)], ["y"], axis=2)])
 
 
-@model
+@large
 def many_layers() -> ModelProto:
     return after_gru(chained(190_000, lambda source, target: node("Relu", [source], [target])))
 
 
-@model
+@large
 def many_layers_of_one_name() -> ModelProto:
     nodes = chained(4000, lambda a, b: node("Relu", [a], [b], name="/same/module/Relu"))
     return after_gru(nodes)
 
 
-@model
+@large
 def many_identities() -> ModelProto:
     nodes = chained(60_000, lambda source, target: node("Identity", [source], [target]), "c")
     nodes[-1].output[0] = "d"
@@ -207,13 +216,7 @@ def many_identities() -> ModelProto:
     return after_gru([*nodes, *adds, node("Relu", [adds[-1].output[0]], ["y"])], {"c": random(HIDDEN)})
 
 
-@model
-def many_reshapes_before_cells() -> ModelProto:
-    nodes = chained(30_000, lambda source, target: node("Identity", [source], [target]))
-    return after_gru(nodes)
-
-
-@model
+@large
 def slices_of_slices() -> ModelProto:
     weights = {"M": random(HIDDEN, 30_001), "from": np.array([0]), "to": np.array([-1]), "axis": np.array([2])}
     nodes = chained(30_000, lambda a, b: node("Slice", [a, "from", "to", "axis"], [b]), "v")
@@ -222,29 +225,25 @@ def slices_of_slices() -> ModelProto:
     )
 
 
-@model
+@large
 def unsqueezed_often() -> ModelProto:
     return after_gru(chained(50_000, lambda source, target: node("Unsqueeze", [source, "zero"], [target])))
 
 
-@model
+@large
 def constants_unsqueezed_often() -> ModelProto:
     nodes = chained(5_000, lambda source, target: node("Unsqueeze", [source, "zero"], [target]), "c")
     nodes[-1].output[0] = "d"
     return after_gru([*nodes, node("Add", ["s", "d"], ["y"])], {"c": random(1)})
 
 
-@model
+@large
 def squeezed_in_turn() -> ModelProto:
-    def step(source: str, target: str) -> NodeProto:
-        return node("Squeeze" if int(target[1:] or 1) % 2 else "Unsqueeze", [source, "zero"], [target])
-
-    nodes = [node("Unsqueeze", ["s", "zero"], ["v0"])]
-    nodes += [node("Unsqueeze" if i % 2 else "Squeeze", [f"v{i}", "zero"], [f"v{i + 1}"]) for i in range(40_000)]
-    return after_gru([*nodes, node("Squeeze", ["v40000", "zero"], ["y"])])
+    operators = [node("Squeeze" if i % 2 else "Unsqueeze", [f"v{i}", "zero"], [f"v{i + 1}"]) for i in range(40_000)]
+    return after_gru([node("Identity", ["s"], ["v0"]), *operators, node("Identity", ["v40000"], ["y"])])
 
 
-@model
+@large
 def many_inputs_of_many_axes() -> ModelProto:
     graph = after_gru([node("ReduceMax", ["s"], ["y"])])
     for index in range(3000):
@@ -253,7 +252,7 @@ def many_inputs_of_many_axes() -> ModelProto:
     return graph
 
 
-@model
+@large
 def many_outputs() -> ModelProto:
     graph = after_gru([node("Relu", ["s"], ["y"]), *(node("Identity", ["y"], [f"o{i}"]) for i in range(4000))])
     for index in range(4000):
@@ -261,29 +260,23 @@ def many_outputs() -> ModelProto:
     return graph
 
 
-@model
+@large
 def many_states() -> ModelProto:
     """As many GRUs as layers, each with a state of its own."""
-    nodes, weights = [], gru_weights()
-    for index in range(2000):
-        nodes.append(node("GRU", ["x", "W", "R", "B", "", f"h{index}"], [f"Y{index}", f"n{index}"]))
-    graph = proto(
-        nodes,
-        {"x": (4, 2, INPUT), **{f"h{i}": (1, 2, HIDDEN) for i in range(2000)}},
-        [f"n{i}" for i in range(2000)],
-        weights,
-    )
-    return graph
+    numbers = range(2000)
+    nodes = [node("GRU", ["x", "W", "R", "B", "", f"h{i}"], [f"Y{i}", f"n{i}"]) for i in numbers]
+    inputs = {"x": (4, 2, INPUT), **{f"h{i}": (1, 2, HIDDEN) for i in numbers}}
+    return proto(nodes, inputs, [f"n{i}" for i in numbers], gru_weights())
 
 
-@model
+@large
 def many_constants() -> ModelProto:
     nodes = [node("Constant", [], [f"c{i}"], value_float=1.0) for i in range(60_000)]
     nodes += [node("Concat", [f"c{i}" for i in range(60_000)], ["c"], axis=0), node("Add", ["s", "c"], ["y"])]
     return after_gru(nodes)
 
 
-@model
+@large
 def many_small_weights() -> ModelProto:
     graph = after_gru([node("Relu", ["s"], ["y"])])
     for index in range(100_000):
@@ -294,14 +287,14 @@ def many_small_weights() -> ModelProto:
     return graph
 
 
-@model
+@large
 def sequences_of_adds() -> ModelProto:
     """Each addition could end a GRU cell, a normalization or an activation."""
     nodes = chained(40_000, lambda source, target: node("Add", [source, source], [target]))
     return after_gru(nodes)
 
 
-@model
+@large
 def almost_cells() -> ModelProto:
     """Gates of the same weights in every combination."""
     weights = {f"M{i}": random(HIDDEN, HIDDEN, seed=i) for i in range(20)}
@@ -423,12 +416,19 @@ text_models(
     scalar_conv=("y = Conv(s, v)", {"v": np.array(1, _F)}),
     scalar_axes=("y = Squeeze(s, v)", {"v": np.array(0)}),
     no_equation=("y = Einsum(s, v)", {"v": random(5, 5)}),
-    infinite_epsilon=("y = LayerNormalization <epsilon = 1e39>(s, v)", {"v": random(HIDDEN)}),
     denormal_epsilon=("y = LayerNormalization <epsilon = 1e-45>(s, v)", {"v": random(HIDDEN)}),
-    infinite_alpha=("y = Gemm <alpha = 1e39>(h, v)", {"v": random(HIDDEN, 2)}),
-    infinite_slope=("y = LeakyRelu <alpha = 1e39>(s)", {}),
     alpha_of_celu=("y = Celu <alpha = 1e-45>(s)", {}),
-    selu_of_infinity=("y = Selu <alpha = 1e39, gamma = 1e39>(s)", {}),
     gather_of_booleans=("c = Gather(v, b); y = Add(s, c)", {"v": random(5), "b": np.array([True])}),
     gather_of_floats=("c = Gather(v, v); y = Add(s, c)", {"v": random(5)}),
 )
+
+
+def with_number(op: str, inputs: list[str], weights: Mapping[str, Array], **attributes: float) -> None:
+    """Register a model of an operator with an attribute that no text can write."""
+    SMALL[f"{op}_of_infinity"] = lambda: after_gru([node(op, inputs, ["y"], **attributes)], weights)
+
+
+with_number("LayerNormalization", ["s", "v"], {"v": random(HIDDEN)}, epsilon=float("inf"))
+with_number("Gemm", ["h", "v"], {"v": random(HIDDEN, 2)}, alpha=float("inf"))
+with_number("LeakyRelu", ["s"], {}, alpha=float("nan"))
+with_number("Selu", ["s"], {}, alpha=float("inf"), gamma=float("nan"))

@@ -1,9 +1,14 @@
-"""Programs of torch.export that weigh little and ask for much: each function returns the bytes of a file."""
+"""Programs of torch.export that weigh little and ask for much: each function returns the bytes of a file.
+
+Those in `SMALL` have some calls, and sizes or numbers that are large; those in `LARGE` have thousands of calls.
+"""
 
 from __future__ import annotations
 
 import copy
+import io
 import json
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -12,7 +17,8 @@ from typing import Any
 import numpy as np
 from checkpoints import DATA, entries, zipped
 
-PROGRAMS: dict[str, Callable[[], bytes]] = {}
+SMALL: dict[str, Callable[[], bytes]] = {}
+LARGE: dict[str, Callable[[], bytes]] = {}
 
 Y = "getitem"
 """What the program's GRU gives, ``(2, 5, 8)``."""
@@ -22,8 +28,13 @@ _ROOT = "export/"
 _WEIGHTS = f"{_ROOT}data/weights/model_weights_config.json"
 
 
-def hostile(make: Callable[[], bytes]) -> Callable[[], bytes]:
-    PROGRAMS[make.__name__] = make
+def small(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    SMALL[make.__name__] = make
+    return make
+
+
+def large(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    LARGE[make.__name__] = make
     return make
 
 
@@ -98,7 +109,7 @@ def _of_filled(op: str, **arguments: Any) -> Callable[[], bytes]:
     return lambda: program(copy.deepcopy(calls), "y")
 
 
-PROGRAMS |= {
+SMALL |= {
     "added": _of_filled("add.Tensor", self=Y, other="c"),
     "subtracted": _of_filled("sub.Tensor", self=Y, other="c"),
     "subtracted_from": _of_filled("sub.Tensor", self="c", other=Y),
@@ -115,76 +126,95 @@ PROGRAMS |= {
 }
 
 
-@hostile
+def grown(content: bytes, rng: random.Random) -> bytes:
+    """Return a program with many more calls before one that it makes: it stays sound, but for a few sizes."""
+    files = dict(entries(io.BytesIO(content)))
+    (name,) = (name for name in files if name.endswith("models/model.json"))
+    document = json.loads(files[name])
+    graph = document["graph_module"]["graph"]
+    nodes, values = graph["nodes"], graph["tensor_values"]
+    place = rng.randrange(len(nodes))
+    given = [item["arg"]["as_tensor"] for item in nodes[place]["inputs"] if "as_tensor" in item["arg"]]
+    if not given:
+        return content
+    read, count = rng.choice(given), rng.choice([1, 10, 100, 1000])
+    shape = [item.get("as_int", 1) for item in values[read["name"]]["sizes"]]
+    size = [rng.choice([1, 8, 1 << 17, 1 << 31]) for _ in shape]
+    kinds: Sequence[Callable[[str, str], list[dict[str, Any]]]] = (
+        lambda a, b: [call("relu.default", b, self=a, shape=shape)],
+        lambda a, b: [call("expand.default", b, self=a, size=shape, shape=shape)],
+        lambda a, b: [call("transpose.int", b, self=a, dim0=0, dim1=-1, shape=shape[::-1])],
+        lambda a, b: [call("cat.default", b, tensors=[a, a], dim=rng.choice([0, -1]), shape=shape)],
+        lambda a, b: [call("add.Tensor", b, self=a, other=a, shape=shape)],
+        lambda a, b: [call("repeat.default", b, self=a, repeats=[2] * len(shape), shape=shape)],
+        lambda a, b: [
+            call(f"{rng.choice(['zeros', 'ones'])}.default", f"{b}_c", size=size, shape=size),
+            call(f"{rng.choice(['add', 'mul', 'sub', 'div'])}.Tensor", b, self=a, other=f"{b}_c", shape=shape),
+        ],
+    )
+    kind = rng.choice(kinds)
+    names = [read["name"], *(f"grown{index}" for index in range(count))]
+    more = [made for source, target in pairwise(names) for made in kind(source, target)]
+    for made in more:
+        sizes = [{"as_int": each} for each in made.pop("shape")]
+        values |= {each["as_tensor"]["name"]: values[read["name"]] | {"sizes": sizes} for each in made["outputs"]}
+    read["name"] = names[-1]
+    nodes[place:place] = more
+    return zipped({**files, name: json.dumps(document).encode()})
+
+
+@small
 def negated_constants() -> bytes:
     calls = [call("zeros.default", "c", size=HUGE, shape=HUGE), call("neg.default", "d", self="c", shape=HUGE)]
     return program([*calls, call("add.Tensor", "y", self=Y, other="d")], "y")
 
 
-@hostile
+@small
 def repeated_constants() -> bytes:
     calls = [call("ones.default", "c0", size=[16], shape=[16])]
     calls += [call("repeat.default", f"c{i + 1}", self=f"c{i}", repeats=[16], shape=[16]) for i in range(10)]
     return program([*calls, call("add.Tensor", "y", self=Y, other="c10")], "y")
 
 
-@hostile
+@small
 def doubled_constants() -> bytes:
     calls = [call("ones.default", "c0", size=[16], shape=[16])]
     calls += [call("cat.default", f"c{i + 1}", tensors=[f"c{i}", f"c{i}"], shape=[16]) for i in range(40)]
     return program([*calls, call("add.Tensor", "y", self=Y, other="c40")], "y")
 
 
-@hostile
+@large
 def normalized_often() -> bytes:
     """Each makes weights of as many ones."""
     step = lambda a, b: call("layer_norm.default", b, input=a, normalized_shape=[1 << 23])  # noqa: E731
     return program(chained(200, step), "y")
 
 
-@hostile
+@large
 def one_gru_many_times() -> bytes:
-    weights = {
-        "w": np.ones((24, 8)),
-        "r": np.ones((24, 8)),
-        "large": np.ones((3 << 10, 8)),
-        "u": np.ones((3 << 10, 1 << 10)),
-    }
+    weights = {"w": np.ones((3 << 10, 8)), "u": np.ones((3 << 10, 1 << 10))}
+    fixed = {"has_biases": False, "num_layers": 1, "train": False, "bidirectional": False, "batch_first": True}
+    given = {"input": Y, "hx": "h", "params": ["w", "u"], **fixed}
     calls = [call("zeros.default", "h", size=[1, 2, 1 << 10], shape=[1, 2, 1 << 10])]
-    for index in range(300):
-        options = {"has_biases": False, "num_layers": 1, "dropout": 0.0, "train": False, "bidirectional": False}
-        calls.append(
-            call(
-                "gru.input",
-                [f"y{index}", f"n{index}"],
-                input=Y,
-                hx="h",
-                params=["large", "u"],
-                batch_first=True,
-                **options,
-            )
-        )
+    calls += [call("gru.input", [f"y{index}", f"n{index}"], **given) for index in range(300)]
     calls.append(call("cat.default", "y", tensors=[f"y{index}" for index in range(300)], dim=2))
-    return program(calls, "y", {"large": weights["large"], "u": weights["u"]})
+    return program(calls, "y", weights)
 
 
-@hostile
+@large
 def one_weight_norm_many_times() -> bytes:
-    calls = []
-    for index in range(300):
-        calls.append(call("_weight_norm.default", f"w{index}", v="v", g="g", shape=[1 << 18, 8]))
+    calls = [call("_weight_norm.default", f"w{index}", v="v", g="g", shape=[1 << 18, 8]) for index in range(300)]
     calls += chained(300, lambda a, b: call("linear.default", b, input=a, weight=f"w{len(calls) % 300}"))
     return program(calls, "y", {"v": np.ones((1 << 18, 8)), "g": np.ones((1 << 18, 1))})
 
 
-@hostile
+@large
 def split_into_thousands() -> bytes:
-    calls = [call("reshape.default", "v", self=Y, shape=[4096 * 8], **{}) for _ in range(1)]
-    calls += [call("split.Tensor", [f"a{index}"], self="wide", split_size=1, dim=0, shape=[1]) for index in range(5000)]
+    calls = [call("split.Tensor", [f"a{index}"], self="wide", split_size=1, dim=0, shape=[1]) for index in range(5000)]
     return program([*calls, call("relu.default", "y", self=Y)], "y", {"wide": np.ones(4096)})
 
 
-@hostile
+@small
 def copies_in_a_circle() -> bytes:
     calls = [
         call("expand.default", "a", self="b", size=[2, 5, 8]),
@@ -193,42 +223,42 @@ def copies_in_a_circle() -> bytes:
     return program([*calls, call("bmm.default", "y", self=Y, mat2="a")], "y")
 
 
-@hostile
+@large
 def copies_of_copies() -> bytes:
     calls = chained(10_000, lambda a, b: call("expand.default", b, self=a, size=[2, 8, 8], shape=[2, 8, 8]), "v0")
     calls += [call("bmm.default", f"m{index}", self=Y, mat2=f"v{9000 + index % 900}") for index in range(10_000)]
     return program([*calls, call("relu.default", "z", self="m9999")], "z", {"v0": np.ones((2, 8, 8))})
 
 
-@hostile
+@large
 def many_layers() -> bytes:
     return program(chained(40_000, lambda a, b: call("relu.default", b, self=a)), "y")
 
 
-@hostile
+@large
 def many_views() -> bytes:
     return program(chained(40_000, lambda a, b: call("transpose.int", b, self=a, dim0=0, dim1=0)), "y")
 
 
-@hostile
+@large
 def sum_of_many() -> bytes:
     calls = [call("relu.default", f"r{index}", self=Y) for index in range(4000)]
     return program([*calls, call("cat.default", "y", tensors=[f"r{index}" for index in range(4000)], dim=2)], "y")
 
 
-@hostile
+@large
 def tensors_of_many_axes() -> bytes:
     calls = [call("relu.default", f"r{index}", self=Y, shape=[1] * 1000) for index in range(100)]
     return program([*calls, call("relu.default", "y", self=Y)], "y")
 
 
-@hostile
+@large
 def unsqueezed_often() -> bytes:
     return program(chained(20_000, lambda a, b: call("unsqueeze.default", b, self=a, dim=0)), "y")
 
 
 for _name, _number in {"largest": 2**63 - 1, "smallest": -(2**63), "beyond": 2**70, "minus": -1}.items():
-    PROGRAMS |= {
+    SMALL |= {
         f"{op.partition('.')[0]}_{_name}": lambda op=op, arguments=arguments: program([call(op, "y", **arguments)], "y")
         for op, arguments in {
             "select.int": {"self": Y, "dim": _number, "index": _number},

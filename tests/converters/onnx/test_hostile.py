@@ -265,7 +265,11 @@ def test_weights_that_are_not_finite() -> None:
     "nodes",
     [
         [node("ConstantOfShape", ["huge"], ["c"]), node("Add", ["s", "c"], ["y"])],
-        [node("ConstantOfShape", ["large"], ["c"]), node("Neg", ["c"], ["n"]), node("Add", ["s", "n"], ["y"])],
+        [
+            node("ConstantOfShape", ["large"], ["c"]),
+            node("Concat", ["c", "c"], ["n"], axis=0),
+            node("Add", ["s", "n"], ["y"]),
+        ],
         [node("Tile", ["M", "large"], ["c"]), node("Add", ["s", "c"], ["y"])],
         [node("Range", ["from", "to", "by"], ["c"]), node("Add", ["s", "c"], ["y"])],
         [node("Mul", ["column", "row"], ["c"]), node("Mul", ["c", "c"], ["y"])],
