@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_graph
 from grurt.converters.graph.nodes import Graph, Node
@@ -45,7 +47,9 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
         file=path.name,
         notes=tuple(_notes(program, constants)),
     )
-    converted = network_of_graph(translate(simplify(program), constants, size), source, _refuse_graph)
+    with np.errstate(all="ignore"):  # weights that are not finite are refused by name
+        graph = translate(simplify(program), constants, size)
+    converted = network_of_graph(graph, source, _refuse_graph)
     if not reference:
         return converted.network
     return attach_reference(converted.network, lambda: _reference_run(converted, program, constants))

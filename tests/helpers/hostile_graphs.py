@@ -119,6 +119,50 @@ def doubled_values() -> ModelProto:
     return after_gru([*nodes, node("Relu", ["c40"], ["y"])])
 
 
+def _stack_of_4096(nodes: list[NodeProto], weights: Mapping[str, Array]) -> ModelProto:
+    """Return a model with nodes that read ``c12 (4096, batch, 4096)``, one value as often as a stack may hold."""
+    stack = [node("MatMul", ["h", "In"], ["v"]), node("Unsqueeze", ["v", "zero"], ["c0"])]
+    stack += [node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(12)]
+    return after_gru([*stack, *nodes], {"In": random(HIDDEN, 4096), **weights})
+
+
+@small
+def parts_of_a_stack() -> ModelProto:
+    parts = [f"p{i}" for i in range(4096)]
+    return _stack_of_4096([node("Split", ["c12"], parts, axis=2, num_outputs=4096), node("Relu", ["p0"], ["y"])], {})
+
+
+@small
+def outputs_of_a_stack() -> ModelProto:
+    graph = _stack_of_4096([node("Identity", ["c12"], [f"o{i}"]) for i in range(3000)] + written("y = Relu(v)"), {})
+    graph.graph.output.extend(helper.make_tensor_value_info(f"o{i}", TensorProto.FLOAT, None) for i in range(3000))
+    return graph
+
+
+@small
+def sums_of_a_stack() -> ModelProto:
+    sums = [node("ReduceSum", ["c12", "zero"], [f"o{i}"], keepdims=0) for i in range(1000)]
+    return _stack_of_4096([*sums, *chained(1000, lambda a, b: node("Add", [a, f"o{len(b) % 7}"], [b]), "v")], {})
+
+
+@small
+def activations_of_a_stack() -> ModelProto:
+    return _stack_of_4096(chained(1000, lambda source, target: node("Relu", [source], [target]), "c12"), {})
+
+
+@small
+def reshapes_of_a_stack() -> ModelProto:
+    weights = {"to": np.array([4096, 0, 4096])}
+    return _stack_of_4096(chained(2000, lambda a, b: node("Reshape", [a, "to"], [b]), "c12"), weights)
+
+
+@small
+def transpositions_of_a_stack() -> ModelProto:
+    return _stack_of_4096(
+        chained(2000, lambda a, b: node("Slice", [a, "zero", "many", "zero"], [b]), "c12"), {"many": np.array([4095])}
+    )
+
+
 @small
 def tiles_of_tiles() -> ModelProto:
     nodes = [node("Tile", [f"c{i}", "two"], [f"c{i + 1}"]) for i in range(60)]

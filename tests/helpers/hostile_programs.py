@@ -231,6 +231,16 @@ def copies_of_copies() -> bytes:
 
 
 @large
+def views_of_a_stack() -> bytes:
+    """Each view of what was put together becomes a stack of all parts."""
+    calls = [call("relu.default", f"r{index}", self=Y) for index in range(3000)]
+    calls.append(call("cat.default", "c", tensors=[f"r{index}" for index in range(3000)], dim=0, shape=[6000, 5, 8]))
+    size = [3000, 2, 5, 8]
+    calls += [call("view.default", f"v{index}", self="c", size=size, shape=size) for index in range(3000)]
+    return program([*calls, call("cat.default", "y", tensors=[f"v{index}" for index in range(3000)])], "y")
+
+
+@large
 def many_layers() -> bytes:
     return program(chained(40_000, lambda a, b: call("relu.default", b, self=a)), "y")
 

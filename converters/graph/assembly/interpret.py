@@ -24,7 +24,7 @@ from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import StateSource
-from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value
+from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value
 from grurt.errors import GrurtError, UnsupportedError
 
 SPARE_ELEMENTS = 1 << 24
@@ -32,8 +32,6 @@ SPARE_ELEMENTS = 1 << 24
 
 _SMALLEST_WEIGHT = 2
 """Bytes of a number in the narrowest type of weights."""
-
-_ROW_BYTES = 128
 
 MAX_SIZE = 2**31 - 1
 """The largest size of an axis of an input."""
@@ -156,7 +154,7 @@ def _check_extent(node: Node, result: Value, build: Builder) -> None:
     if isinstance(result, Tensor) and len(result.rows) > 1:
         if len(result.rows) > MAX_STACK:
             raise node.unsupported(f"it stacks {len(result.rows)} values", f"at most {MAX_STACK} are supported")
-        build.folder.budget.create(_ROW_BYTES * len(result.rows), node)
+        build.folder.budget.create(ROW_BYTES * len(result.rows), node)
 
 
 def _at_one_position(args: Arguments) -> bool:

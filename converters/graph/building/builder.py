@@ -81,6 +81,9 @@ class Builder(LayerBuilder):
                 f"layer {layer.name!r}: expected at most {MAX_LAYERS} layers, got more than {MAX_LAYERS_FOUND}; "
                 "convert a part of the model"
             )
+        _, most = layer.input_counts()
+        if len(layer.inputs) > most:
+            raise UnsupportedError(f"layer {layer.name!r}: it combines {len(layer.inputs)} values, of which {most} fit")
         if self.unrolled and (same := self._same(layer, weights or {})) is not None:
             return same
         for source in layer.inputs:

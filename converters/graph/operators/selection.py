@@ -17,7 +17,7 @@ from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
 from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
-from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
+from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
 from grurt.network.layers import Concat, Embedding
 
 _BYTES_PER_POSITION = 4096
@@ -42,6 +42,7 @@ def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensor = tensor_input(node, args)
     index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
     parts, start = [], 0
+    build.folder.budget.create(ROW_BYTES * len(tensor.rows) * len(node.outputs), node)
     for size in parameters.split_sizes(node, args, tensor.shape[index]):
         parts.append(_select(node, tensor, index, range(start, start + size), build))
         start += size

@@ -45,7 +45,10 @@ def test_large_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("calls", "message"),
     [
-        ([call("split.Tensor", ["y"], self=Y, split_size=1, dim=0)], "it splits into 2 parts for 1 outputs; export it"),
+        (
+            [call("split.Tensor", ["y"], self=Y, split_size=1, dim=0)],
+            "it splits into 2 parts for 1 outputs; export it again",
+        ),
         ([call("relu.default", "y", self=Y, shape=[1] * 17)], "tensor 'y': expected at most 16 axes, got 17"),
     ],
 )
