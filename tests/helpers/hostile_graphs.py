@@ -236,6 +236,11 @@ def sum_of_many() -> ModelProto:
 
 
 @large
+def one_sum_of_millions() -> ModelProto:
+    return after_gru([node("Sum", ["s"] * 2_000_000, ["y"])])
+
+
+@large
 def concat_of_many() -> ModelProto:
     relus = [node("Relu", ["s"], [f"r{i}"]) for i in range(4000)]
     return after_gru([*relus, node("Concat", [f"r{i}" for i in range(4000)], ["y"], axis=2)])

@@ -33,6 +33,9 @@ SPARE_ELEMENTS = 1 << 24
 _SMALLEST_WEIGHT = 2
 """Bytes of a number in the narrowest type of weights."""
 
+MAX_INPUTS = 1 << 14
+"""The most tensors that a node reads: as many as a loop of so many timesteps puts together again."""
+
 MAX_SIZE = 2**31 - 1
 """The largest size of an axis of an input."""
 
@@ -126,6 +129,8 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
     known = OPERATORS.get(node.op)
     if known is None:
         raise node.unsupported(*reason_against(node.op))
+    if len(args) > MAX_INPUTS:
+        raise node.unsupported(f"it reads {len(args)} tensors", f"at most {MAX_INPUTS} are supported")
     if not known.reads_padding:
         refuse_padding(node, args)
     if not known.reads_repeats:

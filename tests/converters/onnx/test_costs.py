@@ -47,6 +47,7 @@ def test_small_files(tmp_path: Path) -> None:
     found = what_becomes_of(SMALL, tmp_path)
     for name in ("added", "subtracted", "multiplied", "initial_state", "negated", "cast", "compared"):
         assert found[name].error == "", name  # what takes no memory is no reason to refuse a model
+    assert "it combines 4096 values, of which 64 fit" in found["sums_of_a_stack"].text
     assert "it stacks 8192 values; at most 4096 are supported" in found["doubled_values"].text
     for name in ("concatenated", "reshaped", "doubled", "tiles_of_tiles", "outer_product", "counted"):
         assert "the constants that the graph computes are too large" in found[name].text, name
@@ -74,6 +75,7 @@ def test_large_files(tmp_path: Path) -> None:
         ("c = Range(a, b, d); y = Add(s, c)", "it counts from 0.0 to 1.0 by 5e-324; a range must be shorter"),
         ("y = Dropout(s, half, v)", "expected one value as its training mode"),
         ("a0 = Unsqueeze(s, zero); y = Unsqueeze(a0, many)", "it gives a tensor of more than 16 axes"),
+        (f"y = Sum({', '.join('s' * 16385)})", "it reads 16385 tensors; at most 16384 are supported"),
         ("y = Split <num_outputs = 7>(s)", "it has 1 outputs and splits into 7 parts: the file is damaged"),
     ],
 )

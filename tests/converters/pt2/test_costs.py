@@ -11,6 +11,7 @@ from bounded_conversions import Outcome, outcomes
 from hostile_programs import LARGE, SMALL, Y, call, program
 
 from grurt.converters import convert
+from grurt.converters.pt2 import emitter
 from grurt.errors import UnsupportedError
 
 
@@ -40,6 +41,13 @@ def test_small_programs(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_large_programs(tmp_path: Path) -> None:
     what_becomes_of(LARGE, tmp_path)
+
+
+def test_more_nodes_than_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emitter, "MAX_NODES", 3)
+    (tmp_path / "m.pt2").write_bytes(program([call("relu.default", "y", self=Y)], "y"))
+    with pytest.raises(UnsupportedError, match="the program comes to more than 3 nodes; export a part of it"):
+        convert(tmp_path / "m.pt2")
 
 
 @pytest.mark.parametrize(
