@@ -113,6 +113,7 @@ def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProt
     inside.graph.initializer.extend(weights)
     inside.graph.input.extend(port for port in graph.input if port.name not in unread)
     inside.graph.output.extend(graph.output)
+    inside.graph.value_info.extend(graph.value_info)
     copied = 0
     for tensor in inside.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:

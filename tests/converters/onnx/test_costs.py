@@ -47,7 +47,7 @@ def test_small_files(tmp_path: Path) -> None:
     found = what_becomes_of(SMALL, tmp_path)
     for name in ("added", "subtracted", "multiplied", "initial_state", "negated", "cast", "compared"):
         assert found[name].error == "", name  # what takes no memory is no reason to refuse a model
-    assert "it combines 4096 values, of which 64 fit" in found["sums_of_a_stack"].text
+    assert "layer 'sum': it combines 4096 values, of which 64 fit" in found["sums_of_a_stack"].text
     assert "it stacks 8192 values; at most 4096 are supported" in found["doubled_values"].text
     for name in ("concatenated", "reshaped", "doubled", "tiles_of_tiles", "outer_product", "counted"):
         assert "the constants that the graph computes are too large" in found[name].text, name
