@@ -49,6 +49,8 @@ def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
 
 def without_repeats(array: Array) -> Array:
     """Return an array with axes along which it repeats itself cut to size 1, so far as its memory layout shows that."""
+    if 0 not in array.strides:
+        return array
     kept = tuple(slice(0, 1) if stride == 0 and size > 1 else slice(None) for stride, size in _layout(array))
     return array[kept]
 

@@ -61,7 +61,7 @@ class Folder:
         """Return a function of arrays, element by element, computed once for what repeats itself in all of them."""
         compact, shape = _compact(node, arrays)
         self.budget.create(_n_bytes_computed(compact), node)
-        return np.broadcast_to(np.asarray(function(*compact)), shape)
+        return _expanded(np.asarray(function(*compact)), shape)
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,23 @@ def _of_elements(node: Node, args: Arguments) -> int:
 def _compact(node: Node, arrays: Sequence[Array]) -> tuple[list[Array], tuple[int, ...]]:
     """Return arrays without what they repeat, and the shape that they have together."""
     try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        shape = _common_shape(arrays)
     except ValueError as error:
         raise node.invalid("the shapes of its inputs do not fit together") from error
     return [without_repeats(array) for array in arrays], shape
 
 
 def _n_bytes_computed(arrays: Sequence[Array]) -> int:
-    shape = np.broadcast_shapes(*(array.shape for array in arrays))
-    return _WIDEST * math.prod(shape)
+    return _WIDEST * math.prod(_common_shape(arrays))
+
+
+def _common_shape(arrays: Sequence[Array]) -> tuple[int, ...]:
+    shapes = {array.shape for array in arrays}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+
+
+def _expanded(array: Array, shape: tuple[int, ...]) -> Array:
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def _shape(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -276,7 +284,7 @@ def _divide(a: Array, b: Array) -> Array:
 def _elementwise(function: Callable[..., Array]) -> Fold:
     def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
         compact, shape = _compact(node, [constant(node, value, "inputs") for value in args])
-        return (np.broadcast_to(np.asarray(function(*compact)), shape),)
+        return (_expanded(np.asarray(function(*compact)), shape),)
 
     return fold
 
