@@ -10,7 +10,7 @@ from grurt.converters.describe import Describable, describe
 from grurt.converters.description import Description
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed
-from grurt.converters.reading import errors_named
+from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
 from grurt.errors import ConversionError, DescriptionError
@@ -101,12 +101,14 @@ def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = Tr
     >>> convert_onnx("tests/data/onnx/c_eachstep_bf.ts.da.op20.onnx")
     <grurt.Model gru, linear: 363 parameters>
     """
-    return Model.from_network(_network_of_onnx(Path(path), repair, reference))
+    path = Path(path)
+    with errors_named(path.name):
+        return Model.from_network(_network_of_onnx(path, repair, reference))
 
 
 def _finished(name: str, read: Callable[[], Network]) -> Model:
     """Return the model of what was read, compared with its source's answers, if it has them; errors say its name."""
-    with errors_named(name):
+    with unreadable_files_named(name), errors_named(name):
         model = Model.from_network(read())
     check_reference(model)
     return model

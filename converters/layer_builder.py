@@ -114,7 +114,7 @@ class LayerBuilder:
             name = self.unique(f"{value}.repeated")
             self._check_room(name, size)
             layer = Linear(name=name, inputs=(value,), input_size=1, output_size=size, bias=False)
-            return self.add(layer, {"weight": np.ones((size, 1), np.float32)})
+            return self.add(layer, {"weight": np.broadcast_to(np.float32(1), (size, 1))})
 
         return self.once(("repeated", value, size), make)
 

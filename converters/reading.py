@@ -21,14 +21,21 @@ def errors_named(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {first}", *further) from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error
-    except OSError as error:
-        raise ConversionError(f"{name}: expected a file that can be read, got: {error.strerror or error}") from error
     except RecursionError as error:
         raise ConversionError(
             f"{name}: expected a model, got something that is nested too deeply; the file is damaged or hostile"
         ) from error
     except MemoryError as error:
         raise ConversionError(f"{name}: expected a model that fits into memory, got a larger one") from error
+
+
+@contextmanager
+def unreadable_files_named(name: str) -> Iterator[None]:
+    """Let a file that cannot be read be a ConversionError that says its name."""
+    try:
+        yield
+    except OSError as error:
+        raise ConversionError(f"{name}: expected a file that can be read, got: {error.strerror or error}") from error
 
 
 def read_bounded(path: Path, most: int, where: str, advice: str) -> bytes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import ConversionError
+from grurt.network.costs import costs
 from grurt.network.inputs import AnyInput
 from grurt.network.network import Network
 from grurt.network.signature import AnyPort, LengthsPort, StatePort
@@ -13,8 +17,13 @@ from grurt.network.signature import AnyPort, LengthsPort, StatePort
 SEED = 20240229
 BATCH = 2
 STEPS = 24
+MAX_ELEMENTS = 1 << 20
+"""Of all test inputs together, for files exported with frozen sizes: they are kept in the model's file."""
+
 MAX_PRODUCTS = 1 << 33
 """How many multiplications a run of the source may take: some seconds."""
+
+_SEQUENCES = ("batch", "time", "batch_position")
 
 
 def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
@@ -42,13 +51,29 @@ def random_input(
         return lengths.astype(port.dtype)
     if isinstance(port, StatePort):
         return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-    vocabularies = {given.name: given.size for given in network.inputs if given.tokens}
-    if port.value in vocabularies:
-        return random.integers(vocabularies[port.value], size=shape).astype(port.dtype)
+    value = network.values[port.value]
+    if value.tokens:
+        return random.integers(value.size, size=shape).astype(port.dtype)
     return random.standard_normal(shape).astype(port.dtype)
+
+
+def check_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ConversionError if inputs of these shapes are too large for a test, or a run on them takes too long."""
+    steps = [
+        math.prod(size for axis, size in zip(port.axes, shapes[port.name], strict=True) if axis in _SEQUENCES)
+        for port in network.signature.inputs
+    ]
+    check_products(network, max(steps))
+    elements = {name: math.prod(shape) for name, shape in shapes.items()}
+    if sum(elements.values()) > MAX_ELEMENTS:
+        name = max(elements, key=lambda each: elements[each])
+        raise ConversionError(
+            f"the file fixes the input {name[:100]!r} to the shape {shapes[name]}, too large for a test"
+        )
 
 
 def check_products(network: Network, n_steps: int) -> None:
     """Raise ConversionError if a run of ``n_steps`` timesteps, of all sequences together, would take too long."""
-    if n_steps * network.parameter_count > MAX_PRODUCTS:
+    products = max(network.parameter_count, costs(network.layers, network.values).multiply_adds)
+    if n_steps * products > MAX_PRODUCTS:
         raise ConversionError(f"the file fixes its inputs to {n_steps} timesteps, too many for a test")

@@ -3,6 +3,7 @@
 A graph's path through the rooms::
 
     nodes, elements     the graph as a reader made it
+    budget              what may be created of it, and looked through
     rewriting           operators that were spelled out in pieces      -> one node
     tracing             what stands for a tensor: numbers, or values and what their axes mean
     building            the layers so far, and values brought together

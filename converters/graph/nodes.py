@@ -13,6 +13,9 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.errors import ConversionError, UnsupportedError
 
+_LONGEST_TEXT = 600
+"""Of what an error says was found: lists in a file may be long."""
+
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array | None
 
 
@@ -91,11 +94,11 @@ class Node:
 
     def unsupported(self, found: str, advice: str = "") -> UnsupportedError:
         """Return the error that says what was found at this node, and what to do."""
-        return UnsupportedError(f"{self}: {found}" + (f"; {advice}" if advice else ""))
+        return UnsupportedError(f"{self}: {_short(found)}" + (f"; {advice}" if advice else ""))
 
     def invalid(self, found: str) -> ConversionError:
         """Return the error that says how this node contradicts the specification of ONNX."""
-        return ConversionError(f"{self}: {found}: the file is damaged or was not written by an ONNX exporter")
+        return ConversionError(f"{self}: {_short(found)}: the file is damaged or was not written by an ONNX exporter")
 
     def _value(self, name: str, default: Attribute) -> Attribute:
         self._read.add(name)
@@ -130,10 +133,16 @@ class Graph:
     outputs: tuple[Declaration, ...]
     producer: str
     producer_version: str
+    size: int
+    """Bytes of the file, and of what it names beside it."""
 
     def producers(self) -> dict[str, Node]:
         """Return the node that writes each tensor."""
         return {name: node for node in self.nodes for name in node.outputs if name}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
 
 
 def is_weight(array: Array) -> bool:

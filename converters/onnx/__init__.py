@@ -2,6 +2,7 @@
 
 ::
 
+    messages      the file's bytes                                  -> not too many parts
     opsets        operators of older versions                       -> as they are now
     tensors       weights, inside and in files beside               -> arrays
     reading       the file's bytes, checked                         -> `converters.graph.nodes.Graph`

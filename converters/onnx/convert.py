@@ -13,14 +13,16 @@ from grurt.converters.onnx.reading import parse_model, read_graph
 from grurt.converters.onnx.reference import reference_run
 from grurt.converters.onnx.refusals import refuse_graph
 from grurt.converters.onnx.repair import NOTE, repaired
+from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.reference import attach_reference
 from grurt.network.network import Network, Source
+from grurt.regular_files import read_regular_file
 
 
 def network_of_file(path: Path, *, repair: bool, reference: bool) -> Network:
     """Return the network in an ONNX file. See `converters.convert_onnx`."""
     source = Source(format="onnx", file=path.name)
-    proto = parse_model(path.read_bytes())
+    proto = parse_model(read_regular_file(path))
     return network_of_proto(proto, folder=path.parent, source=source, repair=repair, reference=reference)
 
 
@@ -37,12 +39,15 @@ def network_of_proto(
 ) -> Network:
     """Return the network in a parsed ONNX model, whose external data files, if any, lie in ``folder``."""
     mended = repaired(proto) if repair else None
-    graph = read_graph(mended or proto, folder)
+    external = ExternalData(folder)
+    graph = read_graph(mended or proto, external)
     notes = [NOTE] * (mended is not None) + _precision_notes(graph)
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))
-    network = network_of_graph(graph, source, refuse_graph)
-    return attach_reference(network, lambda: reference_run(network, mended or proto, folder)) if reference else network
+    converted = network_of_graph(graph, source, refuse_graph)
+    if not reference:
+        return converted.network
+    return attach_reference(converted.network, lambda: reference_run(converted, mended or proto, external))
 
 
 def _precision_notes(graph: Graph) -> list[str]:

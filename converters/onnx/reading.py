@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -11,11 +10,13 @@ from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
 
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
 from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
+from grurt.converters.onnx.messages import check_parts
 from grurt.converters.onnx.opsets import OLDEST, modernized
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
 from grurt.errors import ConversionError, UnsupportedError
 
 MAX_NODES = 200_000
+MAX_PORTS = 1 << 12
 
 _OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
 _PARAMETER = re.compile(r"([\w.]{1,100})\.(weight|bias)")
@@ -24,27 +25,34 @@ _STANDARD_DOMAINS = ("", "ai.onnx")
 
 def parse_model(data: bytes) -> ModelProto:
     """Return the protobuf message in the bytes of a file; ConversionError if there is none."""
+    check_parts(data, ModelProto)
     try:
         return onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ConversionError("expected an ONNX model, got bytes that are none: the file is damaged") from error
 
 
-def read_graph(proto: ModelProto, folder: Path | None) -> Graph:
+def read_graph(proto: ModelProto, external: ExternalData) -> Graph:
     """Return the graph of a model, with all its weights.
 
     Parameters
     ----------
     proto
         The parsed file.
-    folder
-        Where its external data files lie; None if it has none.
+    external
+        The files beside it.
     """
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
     if len(proto.graph.node) > MAX_NODES:
         raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
-    external = ExternalData(folder)
+    for parts, what in (
+        (proto.graph.initializer, "weights"),
+        (proto.graph.input, "inputs"),
+        (proto.graph.output, "outputs"),
+    ):
+        if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
+            raise UnsupportedError(f"the graph has {len(parts)} {what}; at most {most} are supported")
     constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
     if proto.graph.sparse_initializer:
         raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
@@ -56,6 +64,7 @@ def read_graph(proto: ModelProto, folder: Path | None) -> Graph:
         outputs=tuple(_declaration(port) for port in proto.graph.output),
         producer=_printable(proto.producer_name),
         producer_version=_printable(proto.producer_version),
+        size=proto.ByteSize() + external.size,
     )
 
 

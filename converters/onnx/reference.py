@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
+from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.installed import is_installed
-from grurt.converters.onnx.tensors import ExternalData, read_tensor
-from grurt.converters.sampling import SEED, check_products, random_input
+from grurt.converters.onnx.tensors import ExternalData
+from grurt.converters.sampling import SEED, check_inputs, random_input
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import Network
@@ -22,28 +21,29 @@ from grurt.network.signature import Axis, LengthsPort
 
 BATCH = 2
 STEPS = 16
-MAX_ELEMENTS = 1 << 20
-"""The largest test input, for files exported with frozen sizes: it is kept in the model's file."""
+_MOST_COPIES = 4
+"""How often a byte of a data file may be part of a weight, on average."""
 
 
-def reference_run(network: Network, proto: ModelProto, folder: Path | None) -> ReferenceRun:
+def reference_run(converted: ConvertedGraph, proto: ModelProto, external: ExternalData) -> ReferenceRun:
     """Run the source of a converted model on random inputs and states, always the same.
 
     Batches are of 2 sequences of 16 timesteps, except where the file fixes these sizes.
 
     Parameters
     ----------
-    network
-        The converted network.
+    converted
+        The network, and the graph that it was found in.
     proto
         What it was converted from. onnxruntime sees a copy with all weights inside, and opens no file.
-    folder
-        Where the external data files of ``proto`` lie.
+    external
+        The files beside ``proto``.
 
     Raises
     ------
     ConversionError
-        With the reason why there is none: onnxruntime is not installed, or cannot run the file.
+        With the reason why there is none: onnxruntime is not installed, or cannot run the file; or a run would take
+        too much memory or time.
     """
     if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
@@ -52,10 +52,12 @@ def reference_run(network: Network, proto: ModelProto, folder: Path | None) -> R
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    network = converted.network
     inputs = _random_inputs(network, proto)
+    converted.check_run({name: array.shape for name, array in inputs.items()})
     names = [port.name for port in network.signature.outputs]
     try:
-        data = _with_weights_inside(proto, folder).SerializeToString()
+        data = _with_weights_inside(proto, external).SerializeToString()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         answers: list[Array] = session.run(names, inputs)
     except Exception as error:  # onnxruntime's and protobuf's exceptions have no base class of their own
@@ -72,18 +74,18 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
         for port in proto.graph.input
     }
     sizes = _sizes(network, declared)
-    check_products(network, sizes["batch"] * sizes["time"])
-    random = np.random.default_rng(SEED)
-    inputs: dict[str, Array] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for port in network.signature.inputs:
         own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
         own["batch_position"] = sizes["batch"] * own.get("position", 1)
         given = zip(port.axes, declared[port.name], strict=True)
-        shape = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
-        if math.prod(shape) > MAX_ELEMENTS:
-            raise ConversionError(f"the file fixes the input {port.name!r} to the shape {shape}, too large for a test")
-        inputs[port.name] = random_input(network, port, shape, sizes["time"], random)
-    return inputs
+        shapes[port.name] = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
+    check_inputs(network, shapes)
+    random = np.random.default_rng(SEED)
+    return {
+        port.name: random_input(network, port, shapes[port.name], sizes["time"], random)
+        for port in network.signature.inputs
+    }
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
@@ -98,13 +100,42 @@ def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> di
     return sizes
 
 
-def _with_weights_inside(proto: ModelProto, folder: Path | None) -> ModelProto:
-    external = ExternalData(folder)
-    inside = ModelProto()
-    inside.CopyFrom(proto)
+def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProto:
+    """Return a model of the nodes that the outputs need, with their weights inside."""
+    graph = proto.graph
+    nodes = _live_nodes(proto)
+    read = {name for node in nodes for name in node.input}
+    weights = [tensor for tensor in graph.initializer if tensor.name in read]
+    unread = {tensor.name for tensor in graph.initializer} - read
+    inside = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    inside.graph.name = graph.name
+    inside.graph.node.extend(nodes)
+    inside.graph.initializer.extend(weights)
+    inside.graph.input.extend(port for port in graph.input if port.name not in unread)
+    inside.graph.output.extend(graph.output)
+    inside.graph.value_info.extend(graph.value_info)
+    copied = 0
     for tensor in inside.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
-            tensor.raw_data = read_tensor(tensor, external).tobytes()
+            data = external.read(tensor)
+            copied += len(data)
+            if copied > _MOST_COPIES * external.size:
+                raise ConversionError("its tensors share the bytes of their data file, and take more by themselves")
+            tensor.raw_data = data
             tensor.ClearField("external_data")
             tensor.data_location = TensorProto.DEFAULT
     return inside
+
+
+def _live_nodes(proto: ModelProto) -> list[NodeProto]:
+    """Return the nodes that the outputs need, in the order of the file."""
+    nodes = list(proto.graph.node)
+    writers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    live: set[int] = set()
+    todo = [port.name for port in proto.graph.output]
+    while todo:
+        place = writers.get(todo.pop())
+        if place is not None and place not in live:
+            live.add(place)
+            todo.extend(nodes[place].input)
+    return [nodes[place] for place in sorted(live)]

@@ -6,6 +6,9 @@ Source: ``TensorProto`` and ``ExternalData`` of the ONNX specification (onnx/onn
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -15,6 +18,13 @@ from onnx import TensorProto
 from grurt.array_types import Array
 from grurt.converters.graph.elements import MAX_RANK, STORED, Element, dtype_of
 from grurt.errors import ConversionError
+from grurt.regular_files import open_regular_file
+
+_File = tuple[int, int]
+"""The device and the number of a file, which are the same for all its names."""
+
+_Part = tuple[_File, int, int]
+"""A part of a file: where it begins, and how long it is."""
 
 _BITS_IN_INT32 = (Element.FLOAT16, Element.BFLOAT16)
 
@@ -36,17 +46,13 @@ def read_tensor(proto: TensorProto, external: ExternalData) -> Array:
         raise ConversionError(f"{where}: expected at most {MAX_RANK} axes, none of negative size, got {shape[:20]}")
     dtype = STORED[proto.data_type]
     if proto.data_location == TensorProto.EXTERNAL:
-        flat = np.frombuffer(external.read(proto, math.prod(shape) * dtype.itemsize), dtype)
-    elif proto.HasField("raw_data"):
-        flat = _from_bytes(proto.raw_data, dtype, where)
-    else:
-        flat = _from_fields(proto, dtype)
+        return external.array(proto, dtype, where).reshape(shape)
+    flat = _from_bytes(proto.raw_data, dtype, where) if proto.HasField("raw_data") else _from_fields(proto, dtype)
     if flat.size != math.prod(shape):
         raise ConversionError(
             f"{where}: its shape {shape} needs {math.prod(shape)} elements, the file holds {flat.size}: it is damaged"
         )
-    array = _widened(flat) if proto.data_type == Element.BFLOAT16 else flat.astype(dtype.newbyteorder("="), copy=False)
-    return array.reshape(shape)
+    return _numbers(flat, proto.data_type).reshape(shape)
 
 
 def text(value: str | bytes) -> str:
@@ -57,7 +63,7 @@ def text(value: str | bytes) -> str:
 
 
 class ExternalData:
-    """The files beside a model that hold its larger weights.
+    """The files beside a model that hold its larger weights: each part of them is read once.
 
     Parameters
     ----------
@@ -66,32 +72,71 @@ class ExternalData:
     """
 
     def __init__(self, folder: Path | None) -> None:
+        self.size = 0
+        """Bytes read."""
         self._folder = folder
-        self._contents: dict[str, bytes] = {}
+        self._paths: dict[str, Path] = {}
+        self._parts: dict[_Part, bytes] = {}
+        self._numbers: dict[tuple[_Part, int], Array] = {}
+        self._taken: Counter[_File] = Counter()
 
-    def read(self, proto: TensorProto, n_bytes: int) -> memoryview:
-        """Return the bytes of a tensor, checked to be ``n_bytes`` and to lie inside the file."""
-        where = f"tensor {proto.name[:100]!r}"
+    def read(self, proto: TensorProto) -> bytes:
+        """Return the bytes of a tensor, checked to be as many as it needs, and to lie inside the file.
+
+        Raises
+        ------
+        ConversionError
+            If they are not there, or are longer together than the file: then parts of it overlap.
+        """
+        return self._parts[self._part(proto, f"tensor {text(proto.name)[:100]!r}")]
+
+    def array(self, proto: TensorProto, dtype: np.dtype[Any], where: str) -> Array:
+        """Return the numbers of a tensor, one behind the other; tensors of the same bytes share them."""
+        part = self._part(proto, where)
+        key = part, int(proto.data_type)
+        if key not in self._numbers:
+            self._numbers[key] = _numbers(np.frombuffer(self._parts[part], dtype), proto.data_type)
+        return self._numbers[key]
+
+    def _part(self, proto: TensorProto, where: str) -> _Part:
+        """Return where a tensor's bytes lie, and have them read."""
         entries = {text(entry.key): text(entry.value) for entry in proto.external_data}
         location = entries.get("location", "")
-        content = self._content(location, where)
+        n_bytes = math.prod(proto.dims) * STORED[proto.data_type].itemsize
         start = _natural_number(entries.get("offset", "0"), where)
         length = _natural_number(entries.get("length", str(n_bytes)), where)
-        if length != n_bytes or start + length > len(content):
-            raise ConversionError(
-                f"{where}: expected {n_bytes} bytes of {location!r}, got {length} at offset {start} of {len(content)}: "
-                "the model and its data file do not belong together"
-            )
-        return memoryview(content)[start : start + length]
+        if location not in self._paths:
+            self._paths[location] = self._path(location, where)
+        try:
+            with open_regular_file(self._paths[location]) as file:
+                status = os.fstat(file.fileno())
+                if length != n_bytes or start + length > status.st_size:
+                    raise ConversionError(
+                        f"{where}: expected {n_bytes} bytes of {location[:200]!r}, got {length} at offset {start} of "
+                        f"{status.st_size}: the model and its data file do not belong together"
+                    )
+                part = (status.st_dev, status.st_ino), start, length
+                if part not in self._parts:
+                    self._count(part, status.st_size, location, where)
+                    file.seek(start)
+                    self._parts[part] = file.read(length)
+        except (OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or "memory cannot hold it"
+            raise ConversionError(f"{where}: cannot read {location[:200]!r}: {reason}") from error
+        if len(self._parts[part]) != length:
+            raise ConversionError(f"{where}: the file {location[:200]!r} became shorter while it was read")
+        return part
 
-    def _content(self, location: str, where: str) -> bytes:
-        if location not in self._contents:
-            path = self._path(location, where)
-            try:
-                self._contents[location] = path.read_bytes()
-            except OSError as error:
-                raise ConversionError(f"{where}: cannot read {location!r}: {error.strerror}") from error
-        return self._contents[location]
+    def _count(self, part: _Part, file_size: int, location: str, where: str) -> None:
+        """Count what is read of a file, by whatever name it is called."""
+        file, _, length = part
+        self._taken[file] += length
+        self.size += length
+        if self._taken[file] > file_size:
+            raise ConversionError(
+                f"{where}: expected tensors beside each other in {location[:200]!r}, got some that overlap: export "
+                "the model again"
+            )
 
     def _path(self, location: str, where: str) -> Path:
         if self._folder is None:
@@ -127,15 +172,26 @@ def _from_bytes(data: bytes, dtype: np.dtype[Any], where: str) -> Array:
 
 def _from_fields(proto: TensorProto, dtype: np.dtype[Any]) -> Array:
     if proto.data_type == TensorProto.FLOAT:
-        return np.array(proto.float_data, dtype)
+        return _listed(proto.float_data, dtype)
     if proto.data_type == TensorProto.DOUBLE:
-        return np.array(proto.double_data, dtype)
+        return _listed(proto.double_data, dtype)
     if proto.data_type == TensorProto.INT64:
-        return np.array(proto.int64_data, dtype)
-    numbers = np.array(proto.int32_data, np.int32)
+        return _listed(proto.int64_data, dtype)
+    numbers = _listed(proto.int32_data, np.dtype(np.int32))
     if proto.data_type in _BITS_IN_INT32:
         return numbers.astype(np.uint16).view(dtype)
     return numbers.astype(dtype)
+
+
+def _listed(numbers: Sequence[float], dtype: np.dtype[Any]) -> Array:
+    return np.fromiter(numbers, dtype, len(numbers))
+
+
+def _numbers(stored: Array, data_type: int) -> Array:
+    """Return the numbers that are stored, in the byte order of this machine: a view where possible."""
+    if data_type == Element.BFLOAT16:
+        return _widened(stored)
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _widened(bfloat16: Array) -> Array:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from grurt.array_types import Array
-from grurt.converters.graph.assembly.network import network_of_graph
+from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_graph
 from grurt.converters.graph.nodes import Graph, Node
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.installed import is_installed
@@ -37,6 +39,7 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
     UnsupportedError
         If the program computes something that grurt does not implement: the message names the operator.
     """
+    size = path.stat().st_size
     program, constants = read_constants(path)
     source = Source(
         format="pt2",
@@ -44,16 +47,20 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
         file=path.name,
         notes=tuple(_notes(program, constants)),
     )
-    network = network_of_graph(translate(simplify(program), constants), source, _refuse_graph)
-    return attach_reference(network, lambda: _reference_run(network, program, constants)) if reference else network
+    with np.errstate(all="ignore"):  # weights that are not finite are refused by name
+        graph = translate(simplify(program), constants, size)
+    converted = network_of_graph(graph, source, _refuse_graph)
+    if not reference:
+        return converted.network
+    return attach_reference(converted.network, lambda: _reference_run(converted, program, constants))
 
 
-def _reference_run(network: Network, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
+def _reference_run(converted: ConvertedGraph, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
     if not is_installed("torch"):
         raise ConversionError("torch is not installed")
     from grurt.converters.pt2.reference import reference_run
 
-    return reference_run(network, program, constants)
+    return reference_run(converted, program, constants)
 
 
 def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
@@ -73,7 +80,7 @@ def _notes(program: Program, constants: dict[str, Array]) -> list[str]:
         for name, array in constants.items()
         if _address(array) not in addresses and array.dtype.kind == "f"
     ]
-    return [f"not read by the program, and left out: {', '.join(unused[:10])}"] if unused else []
+    return [f"not read by the program, and left out: {', '.join(name[:80] for name in unused[:10])}"] if unused else []
 
 
 def _address(array: Array) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.pt2.program import Call, Program, Ref
+
+MAX_NODES = 1 << 18
 
 Size = int | Ref
 
@@ -23,11 +26,15 @@ class Emitter:
         What is translated.
     constants
         Its weights, buffers and constants by the names of the tensors that stand for them.
+    budget
+        What may be created.
     """
 
-    def __init__(self, program: Program, constants: Mapping[str, Array]) -> None:
+    def __init__(self, program: Program, constants: Mapping[str, Array], budget: Budget) -> None:
         self.nodes: list[Node] = []
         self.constants = dict(constants)
+        self._budget = budget
+        self._made: dict[object, str] = {}
         self._shapes = program.shapes
         self._count = 0
         self._call = Call("", "", {}, ())
@@ -38,6 +45,8 @@ class Emitter:
 
     def emit(self, op: str, *inputs: str, into: str | Sequence[str] | None = None, **attributes: Attribute) -> str:
         """Add a node, and return the name of its first output: new ones, unless ``into`` gives names."""
+        if len(self.nodes) >= MAX_NODES:
+            raise self._call.unsupported(f"the program comes to more than {MAX_NODES} nodes", "export a part of it")
         outputs = (self.fresh(),) if into is None else (into,) if isinstance(into, str) else tuple(into)
         self.nodes.append(Node(self._call.name, op, inputs, outputs, attributes, self._call.module))
         return outputs[0]
@@ -52,6 +61,21 @@ class Emitter:
         name = self.fresh()
         self.constants[name] = np.asarray(value, dtype)
         return name
+
+    def filled(self, value: float, shape: Sequence[int]) -> str:
+        """Return the name of a new constant that repeats a number, and takes no memory."""
+        name = self.fresh()
+        self.constants[name] = np.broadcast_to(np.float32(value), tuple(shape))
+        return name
+
+    def made(self, key: object, arrays: Iterable[Array], make: Callable[[], Array]) -> str:
+        """Return the name of the constant that is made of arrays, and is as large; made once for each key."""
+        if key not in self._made:
+            node = Node(self._call.name, self._call.op, (), ())
+            self._budget.create(sum(array.nbytes for array in arrays), node)
+            self._made[key] = name = self.fresh()
+            self.constants[name] = make()
+        return self._made[key]
 
     def tensor(self, name: str) -> str:
         """Return the name of a tensor argument; empty for None."""

@@ -48,8 +48,10 @@ def embedding(call: Call, em: Emitter) -> None:
 @translates("_weight_norm", "_weight_norm_interface")
 def weight_norm(call: Call, em: Emitter) -> None:
     """Compute a weight from its parts, as its author could have done before the export."""
-    direction, magnitude = em.array(em.required("v")), em.array(em.required("g"))
-    em.constants[call.outputs[0]] = normalized_weight(call.name, magnitude, direction)
+    names = em.required("v"), em.required("g")
+    direction, magnitude = map(em.array, names)
+    made = em.made(("weight_norm", names), [direction], lambda: normalized_weight(call.name, magnitude, direction))
+    em.constants[call.outputs[0]] = em.constants[made]
 
 
 @translates("layer_norm", "native_layer_norm")
@@ -58,7 +60,7 @@ def layer_norm(call: Call, em: Emitter) -> None:
     shape = call.arguments["normalized_shape"]
     if math.prod(shape) > MAX_FEATURES:
         raise call.unsupported(f"it normalizes {math.prod(shape)} numbers", f"at most {MAX_FEATURES} are supported")
-    weight = em.tensor("weight") or em.constant(np.ones(shape))
+    weight = em.tensor("weight") or em.filled(1.0, shape)
     bias = [name] if (name := em.tensor("bias")) else []
     em.emit(
         "LayerNormalization",
@@ -92,10 +94,7 @@ def batch_norm(call: Call, em: Emitter) -> None:
     if not mean or not variance:
         raise call.unsupported(*_EVALUATION)
     size = em.array(mean).shape
-    weight, bias = (
-        em.tensor(name) or em.constant(neutral)
-        for name, neutral in (("weight", np.ones(size)), ("bias", np.zeros(size)))
-    )
+    weight, bias = (em.tensor(name) or em.filled(neutral, size) for name, neutral in (("weight", 1.0), ("bias", 0.0)))
     em.emit(
         "BatchNormalization",
         *(em.required("input"), weight, bias, mean, variance),

@@ -155,6 +155,8 @@ def split(call: Call, em: Emitter) -> None:
         count = -(-size // max(step, 1))
         if count > MAX_PARTS:
             raise call.unsupported(f"it splits into {count} parts", f"at most {MAX_PARTS} are supported")
+        if count != len(call.outputs):
+            raise call.unsupported(f"it splits into {count} parts for {len(call.outputs)} outputs", "export it again")
         sizes = [min(step, size - start) for start in range(0, size, max(step, 1))]
     if not isinstance(sizes, list) or any(not isinstance(part, int) for part in sizes):
         raise call.unsupported("it splits an axis of open size", "whole sequences must be kept")

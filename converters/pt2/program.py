@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.errors import ConversionError, UnsupportedError
@@ -126,6 +127,8 @@ def _program(module: Mapping[str, Any], torch_version: str) -> Program:
 
 
 def _value(name: str, meta: Mapping[str, Any]) -> Declaration:
+    if len(meta["sizes"]) > MAX_RANK:
+        raise UnsupportedError(f"tensor {name[:80]!r}: expected at most {MAX_RANK} axes, got {len(meta['sizes'])}")
     return Declaration(
         name, DTYPES.get(meta["dtype"], f"number {meta['dtype']}"), tuple(_size(item) for item in meta["sizes"])
     )

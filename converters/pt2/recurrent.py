@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from grurt.array_types import Array
 from grurt.converters.gates import zrn_from_rzn
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
@@ -57,13 +58,10 @@ def _layer(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]]) -> 
 
 
 def _gru_node(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]], outputs: tuple[str, str]) -> None:
-    arrays = [[zrn_from_rzn(em.array(name)) for name in group] for group in groups]
-    weights = [em.constant(np.stack([group[index] for group in arrays])) for index in range(2)]
-    bias = ""
-    if len(arrays[0]) > 2:
-        bias = em.constant(np.stack([np.concatenate(group[2:]) for group in arrays]))
+    weights = [_stacked(em, [group[index : index + 1] for group in groups]) for index in range(2)]
+    bias = _stacked(em, [group[2:] for group in groups]) if len(groups[0]) > 2 else ""
     direction = "bidirectional" if len(groups) == 2 else "forward"
-    hidden_size = arrays[0][1].shape[-1]
+    hidden_size = em.array(groups[0][1]).shape[-1]
     em.emit(
         "GRU",
         *(x, *weights, bias, "", state),
@@ -72,6 +70,17 @@ def _gru_node(em: Emitter, x: str, state: str, groups: Sequence[Sequence[str]], 
         direction=direction,
         linear_before_reset=1,
     )
+
+
+def _stacked(em: Emitter, groups: Sequence[Sequence[str]]) -> str:
+    """Return the weights of each direction, one or several behind each other, with their gates in grurt's order."""
+    arrays = [[em.array(name) for name in group] for group in groups]
+
+    def make() -> Array:
+        parts = [np.concatenate([zrn_from_rzn(array) for array in group]) for group in arrays]
+        return np.asarray(np.stack(parts), np.float32)
+
+    return em.made(tuple(map(tuple, groups)), [array for group in arrays for array in group], make)
 
 
 @translates("gru_cell")

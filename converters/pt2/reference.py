@@ -7,19 +7,20 @@ translation itself understands, on arrays that it has checked.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from grurt.array_types import Array
+from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.pt2 import movement
 from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
-from grurt.converters.sampling import BATCH, SEED, STEPS, random_input
+from grurt.converters.sampling import BATCH, SEED, STEPS, check_inputs, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
@@ -29,22 +30,24 @@ _IGNORED = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "
 """Arguments of creating and converting operators that name the machine."""
 
 
-def reference_run(network: Network, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
+def reference_run(converted: ConvertedGraph, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
     """Return what torch computes for the program on random inputs and states, always the same.
 
     Raises
     ------
     ConversionError
-        With the reason why there is none.
+        With the reason why there is none: torch cannot run it, or a run would take too much memory or time.
     """
+    network = converted.network
     inputs = _inputs(network, program)
+    converted.check_run({name: array.shape for name, array in inputs.items()})
     values: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in constants.items()}
     values |= {name: torch.from_numpy(array) for name, array in inputs.items()}
     try:
         with torch.no_grad():
-            for call in program.calls:
+            for call in _live_calls(program):
                 _run(call, values)
-    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+    except Exception as error:  # whatever an operator raises on arguments that the file has made up
         raise ConversionError(f"torch cannot run the program: {str(error)[:200]}") from error
     outputs = {
         port.name: values[declared.name].numpy()
@@ -56,17 +59,31 @@ def reference_run(network: Network, program: Program, constants: Mapping[str, Ar
 
 
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
-    random = np.random.default_rng(SEED)
-    shapes = {port.name: port.shape or () for port in program.inputs}
-    inputs: dict[str, Array] = {}
-    for port in network.signature.inputs:
-        open_sizes = {"batch": BATCH, "time": STEPS}
-        shape = tuple(
+    declared = {port.name: port.shape or () for port in program.inputs}
+    open_sizes = {"batch": BATCH, "time": STEPS}
+    shapes = {
+        port.name: tuple(
             size if isinstance(size, int) else open_sizes.get(axis, 1)
-            for size, axis in zip(shapes[port.name], port.axes, strict=True)
+            for size, axis in zip(declared[port.name], port.axes, strict=True)
         )
-        inputs[port.name] = random_input(network, port, shape, STEPS, random)
-    return inputs
+        for port in network.signature.inputs
+    }
+    check_inputs(network, shapes)
+    random = np.random.default_rng(SEED)
+    return {
+        port.name: random_input(network, port, shapes[port.name], STEPS, random) for port in network.signature.inputs
+    }
+
+
+def _live_calls(program: Program) -> Iterator[Call]:
+    """Yield the calls that the outputs need, in order."""
+    wanted = {port.name for port in program.outputs}
+    live = []
+    for call in reversed(program.calls):
+        if not wanted.isdisjoint(call.outputs):
+            live.append(call)
+            wanted.update(call.references())
+    return reversed(live)
 
 
 def _run(call: Call, values: dict[str, Any]) -> None:

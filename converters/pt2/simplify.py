@@ -7,7 +7,12 @@ from dataclasses import replace
 
 from grurt.converters.pt2.program import Call, Program, Ref
 
+_Shape = tuple[int | str | None, ...]
+
 _VIEWS = ("view", "_unsafe_view", "reshape")
+_MOST_COPIES = 16
+"""How many operators may stand between a matrix and its use: torch writes three."""
+
 _COPIES = ("expand", "unsqueeze", "clone", *_VIEWS)
 
 
@@ -18,7 +23,8 @@ def simplify(program: Program) -> Program:
     ``cat`` and ``view``.
     """
     made_by = {output: call for call in program.calls for output in call.outputs}
-    calls = [_stack(_by_matrix(call, made_by, program), made_by, program) for call in program.calls]
+    shapes = {call.outputs[:1]: _common_shape(call, program) for call in program.calls if call.op == "cat"}
+    calls = [_stack(_by_matrix(call, made_by, program), made_by, shapes, program) for call in program.calls]
     return replace(program, calls=tuple(calls))
 
 
@@ -34,27 +40,38 @@ def _by_matrix(call: Call, made_by: Mapping[str, Call], program: Program) -> Cal
 def _repeated_matrix(name: str, made_by: Mapping[str, Call], program: Program) -> str | None:
     """Return the matrix of which a tensor holds copies, one behind the other; None if it does not."""
     shape = matrix_shape = program.shapes.get(name, ())[-2:]
-    while program.shapes.get(name) != matrix_shape and shape == matrix_shape:
+    for _ in range(_MOST_COPIES):
+        if program.shapes.get(name) == matrix_shape or shape != matrix_shape:
+            return name if shape == matrix_shape and None not in shape else None
         call = made_by.get(name)
         source = call.get("self") if call is not None and call.op in _COPIES else None
         if not isinstance(source, Ref):
             return None
         name = source.name
         shape = program.shapes.get(name, ())[-2:]
-    return name if shape == matrix_shape and None not in shape else None
+    return None
 
 
-def _stack(call: Call, made_by: Mapping[str, Call], program: Program) -> Call:
-    source = call.get("self")
-    joined = made_by.get(source.name) if call.op in _VIEWS and isinstance(source, Ref) else None
-    parts = joined.get("tensors") if joined is not None and joined.op == "cat" else None
-    if joined is None or not isinstance(parts, list) or not all(isinstance(part, Ref) for part in parts):
-        return call
+def _common_shape(joined: Call, program: Program) -> _Shape | None:
+    """Return the shape that all parts of a ``cat`` have; None if theirs differ, or are open."""
+    parts = joined.get("tensors")
+    if not isinstance(parts, list) or not all(isinstance(part, Ref) for part in parts):
+        return None
     shapes = {program.shapes.get(part.name) for part in parts}
     shape = shapes.pop() if len(shapes) == 1 else None
-    axis = joined.get("dim", 0)
-    if not shape or None in shape or not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
+    return None if shape is None or None in shape else shape
+
+
+def _stack(
+    call: Call, made_by: Mapping[str, Call], shapes: Mapping[tuple[str, ...], _Shape | None], program: Program
+) -> Call:
+    source = call.get("self")
+    joined = made_by.get(source.name) if call.op in _VIEWS and isinstance(source, Ref) else None
+    shape = shapes.get(joined.outputs[:1]) if joined is not None and joined.op == "cat" else None
+    axis = joined.get("dim", 0) if joined is not None else None
+    if joined is None or not shape or not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
         return call
+    parts = joined.arguments["tensors"]
     axis %= len(shape)
     if program.shapes.get(call.outputs[0]) != (*shape[:axis], len(parts), *shape[axis:]):
         return call

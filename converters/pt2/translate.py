@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from grurt.array_types import Array
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Declaration, Graph
 from grurt.converters.pt2 import arithmetic, layers, movement, recurrent  # noqa: F401 - they fill the table of handlers
 from grurt.converters.pt2.emitter import Emitter
@@ -20,7 +21,7 @@ _VIEWS = {"view", "reshape", "transpose", "permute", "t", "select", "slice", "un
 _VIEWS |= {"flatten", "unflatten", "split", "split_with_sizes", "chunk", "unbind", "detach", "contiguous", "to"}
 
 
-def translate(program: Program, constants: Mapping[str, Array]) -> Graph:
+def translate(program: Program, constants: Mapping[str, Array], size: int) -> Graph:
     """Return the graph of a program.
 
     Parameters
@@ -29,13 +30,15 @@ def translate(program: Program, constants: Mapping[str, Array]) -> Graph:
         The program.
     constants
         Its weights, buffers and constants by the names of the tensors that stand for them.
+    size
+        Bytes of the file.
 
     Raises
     ------
     UnsupportedError
         If it calls an operator that is not understood; the message names it.
     """
-    em = Emitter(program, constants)
+    em = Emitter(program, constants, Budget(size))
     _check_in_place(program)
     for call in program.calls:
         em.begin(call)
@@ -54,6 +57,7 @@ def translate(program: Program, constants: Mapping[str, Array]) -> Graph:
         outputs=tuple(outputs),
         producer="torch.export",
         producer_version=program.torch_version,
+        size=size,
     )
 
 

@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import paths
@@ -20,7 +20,7 @@ def stored(name: str) -> Mapping[str, np.ndarray[Any, np.dtype[Any]]]:
         return dict(arrays)
 
 
-def entries(path: Path) -> dict[str, bytes]:
+def entries(path: Path | BinaryIO) -> dict[str, bytes]:
     """Return the entries of a zip archive."""
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

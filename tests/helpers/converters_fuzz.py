@@ -29,6 +29,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import hostile_programs
 import numpy as np
 from checkpoints import entries, zipped
 from paths import DATA
@@ -72,6 +73,8 @@ class Target:
     files: Callable[[], Sequence[bytes]]
     endings: tuple[str, ...] = ()
     layers: Sequence[str | None] = ("gru, fc", None)
+    grown: Callable[[bytes, random.Random], bytes] | None = None
+    """Returns a sound file that holds more, or shares more of what it holds."""
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
@@ -223,6 +226,10 @@ def unzipped(content: bytes) -> Mapping[str, bytes]:
 def mutant(target: Target, rng: random.Random) -> bytes:
     """Return a damaged file; of an archive often a sound one with one damaged entry, which gets further."""
     content = rng.choice(target.files())
+    if target.grown is not None and rng.random() < 0.4:
+        content = target.grown(content, rng)
+        if rng.random() < 0.7:
+            return content
     if content.startswith(b"PK") and rng.random() < 0.75:
         files = unzipped(content)
         chosen = rng.choice([name for name in files if name.endswith(target.endings)])
@@ -294,7 +301,7 @@ TARGETS: Mapping[str, Target] = {
     "legacy": Target(stored("torch/sd_legacy.pt")),
     "torchscript": Target(stored("torch/jit_trace.pt"), (".pkl",)),
     "safetensors": Target(stored("torch/model.safetensors")),
-    "pt2": Target(stored("torch/export.pt2"), (".json", "byteorder"), (None,)),
+    "pt2": Target(stored("torch/export.pt2"), (".json", "byteorder"), (None,), hostile_programs.grown),
     "rtneural": Target(rtneural_files),
     "npz": Target(npz_files, (".npy",), (ARRAYS, None)),
     "keras": Target(stored("keras/k3_[befgnrst]*.keras", "keras/k2_*.keras"), (".json", ".h5"), (None,)),

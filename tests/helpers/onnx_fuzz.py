@@ -8,7 +8,10 @@ from __future__ import annotations
 import random
 import resource
 import sys
+import time
+import warnings
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -19,8 +22,11 @@ from grurt.converters import convert_onnx
 from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import GrurtError
 
-MEMORY = 3 << 30
-"""Bytes of address space: what Python, NumPy and the package onnx take, and one GiB more."""
+MEMORY = 768 << 20
+"""Bytes of address space, beyond what Python, NumPy and the package onnx take: for files of some kilobytes."""
+
+SECONDS = 3
+"""Of the CPU, for each file."""
 
 NUMBERS = [0, 1, -1, 2, 3, 7, 255, 2**31, 2**62, -(2**63), 2**63 - 1]
 OPERATORS = ["Expand", "Tile", "Range", "Gather", "Concat", "Reshape", "Split", "GRU", "Shape", "Slice", "Transpose"]
@@ -37,6 +43,10 @@ def mutated(data: bytes, source: random.Random) -> bytes:
     if source.random() < 0.4:
         return _other_bytes(data, source)
     model = onnx.load_model_from_string(data)
+    if source.random() < 0.5:
+        source.choice(_GROWTHS)(model, source)
+        if source.random() < 0.7:
+            return model.SerializeToString()
     for _ in range(source.randrange(1, 4)):
         source.choice(_MUTATIONS)(model, source)
     return model.SerializeToString()
@@ -153,6 +163,103 @@ def _shape(model: ModelProto, source: random.Random) -> None:
         tensor.raw_data = bytes(changed)
 
 
+def _insert(model: ModelProto, place: int, nodes: list[NodeProto]) -> None:
+    """Insert nodes before the one that stands at a place."""
+    every = [*model.graph.node[:place], *nodes, *model.graph.node[place:]]
+    every = [NodeProto.FromString(node.SerializeToString()) for node in every]
+    del model.graph.node[:]
+    model.graph.node.extend(every)
+
+
+def _read(model: ModelProto, source: random.Random) -> tuple[int, int] | None:
+    """Return a node and one of the tensors that it reads, as two numbers."""
+    pairs = [(place, index) for place, node in enumerate(model.graph.node) for index in range(len(node.input))]
+    return source.choice(pairs) if pairs else None
+
+
+def _grown(model: ModelProto, source: random.Random) -> None:
+    """Put a chain, or a fan that is joined again, before one of the tensors that a node reads: it stays sound."""
+    found = _read(model, source)
+    if found is None:
+        return
+    place, index = found
+    name, count = model.graph.node[place].input[index], source.choice([1, 10, 100, 1000])
+    op = source.choice(["Identity", "Relu", "Neg", "Abs", "Sigmoid", "Unsqueeze", "Concat", "Add", "Mul", "Transpose"])
+    if source.random() < 0.7:
+        inputs = 2 if op in ("Concat", "Add", "Mul") else 1
+        attributes = {"axis": source.choice([0, -1])} if op == "Concat" else {}
+        chain = [name, *(f"grown{i}" for i in range(count))]
+        nodes = [helper.make_node(op, [a] * inputs, [b], **attributes) for a, b in pairwise(chain)]
+    else:
+        parts = [f"grown{i}" for i in range(count)]
+        nodes = [helper.make_node(source.choice(["Relu", "Identity", "Neg"]), [name], [part]) for part in parts]
+        joined = source.choice(["Sum", "Concat", "Add"])
+        nodes.append(helper.make_node(joined, parts, ["grown"], **({"axis": -1} if joined == "Concat" else {})))
+    model.graph.node[place].input[index] = nodes[-1].output[0]
+    _insert(model, place, nodes)
+
+
+def _repeated(model: ModelProto, source: random.Random) -> None:
+    """Have a constant made by ConstantOfShape or Expand, of its own shape or a larger one."""
+    tensors = [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT]
+    if not tensors:
+        return
+    tensor = source.choice(tensors)
+    sizes = list(tensor.dims) or [1]
+    for _ in range(source.choice([0, 1, 1, 2])):
+        sizes[source.randrange(len(sizes))] = source.choice([1, 2**10, 2**17, 2**20, 2**31])
+    shape = helper.make_tensor("repeated/shape", TensorProto.INT64, [len(sizes)], sizes)
+    if source.random() < 0.5:
+        made = [helper.make_node("ConstantOfShape", [shape.name], [tensor.name])]
+    else:
+        one = helper.make_tensor("repeated/one", TensorProto.FLOAT, [1] * len(sizes), [0.5])
+        model.graph.initializer.append(one)
+        made = [helper.make_node("Expand", [one.name, shape.name], [tensor.name])]
+    model.graph.initializer.remove(tensor)
+    model.graph.initializer.append(shape)
+    _insert(model, 0, made)
+
+
+def _shared(model: ModelProto, source: random.Random) -> None:
+    """Let all constants of one shape be one, and copy what reads them."""
+    tensors = list(model.graph.initializer)
+    if not tensors:
+        return
+    chosen = source.choice(tensors)
+    alike = {tensor.name for tensor in tensors if tensor.dims == chosen.dims and tensor.data_type == chosen.data_type}
+    for node in model.graph.node:
+        node.input[:] = [chosen.name if name in alike else name for name in node.input]
+    readers = [node for node in model.graph.node if chosen.name in node.input]
+    for index in range(source.choice([0, 10, 300]) if readers else 0):
+        copy = model.graph.node.add()
+        copy.CopyFrom(source.choice(readers))
+        copy.output[:] = [f"{name}/copy{index}" if name else "" for name in copy.output]
+        if copy.output[0] and source.random() < 0.5:
+            model.graph.output.append(helper.make_tensor_value_info(copy.output[0], TensorProto.FLOAT, None))
+
+
+def _frozen(model: ModelProto, source: random.Random) -> None:
+    """Fix all sizes that are called the same to a large one."""
+    sizes: dict[str, int] = {}
+    for port in [*model.graph.input, *model.graph.output]:
+        for dim in port.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_value = sizes.setdefault(dim.dim_param, source.choice([1, 7, 2**12, 2**20, 2**31 - 1]))
+
+
+def _aliased(model: ModelProto, source: random.Random) -> None:
+    """Let tensors lie in one file beside the model, by many names and with parts that may overlap."""
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        entries = {"location": "./" * source.randrange(4) + "weights", "offset": str(source.choice([0, 0, 4, 64]))}
+        for key, value in entries.items():
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, value
+
+
+_GROWTHS = (_grown, _grown, _repeated, _repeated, _shared, _frozen, _aliased)
+
 _MUTATIONS = (
     _axes,
     _axes,
@@ -173,7 +280,7 @@ _MUTATIONS = (
 def convert(data: bytes, folder: Path, source: random.Random) -> str:
     """Convert a file, from memory or from the folder, and return the name of the exception, if any."""
     try:
-        if source.random() < 0.1:
+        if source.random() < 0.1 or b"weights" in data:
             (folder / "mutated.onnx").write_bytes(data)
             convert_onnx(folder / "mutated.onnx", reference=False)
         else:
@@ -183,6 +290,13 @@ def convert(data: bytes, folder: Path, source: random.Random) -> str:
             raise
         return type(error).__name__
     return "converted"
+
+
+def timed(data: bytes, folder: Path, source: random.Random) -> tuple[str, float]:
+    """Convert a file, and return what became of it, and the seconds of the CPU."""
+    started = time.process_time()
+    result = convert(data, folder, source)
+    return result, time.process_time() - started
 
 
 def watch(folder: Path) -> None:
@@ -200,17 +314,23 @@ def watch(folder: Path) -> None:
 
 
 def main(first: int, count: int, samples: Path, folder: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     paths = [path for path in sorted(samples.glob("*.onnx")) if not path.with_name(f"{path.name}.data").exists()]
     files = [path.read_bytes() for path in paths]
+    (folder / "weights").write_bytes(bytes(1 << 16))
     convert(files[0], folder, random.Random(0))
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
     watch(folder)
+    warnings.simplefilter("error")
     results: Counter[str] = Counter()
     for seed in range(first, first + count):
         source = random.Random(seed)
         data = mutated(source.choice(files), source)
         try:
-            results[convert(data, folder, source)] += 1
+            result, seconds = timed(data, folder, source)
+            results[result] += 1
+            if seconds > SECONDS and timed(data, folder, source)[1] > SECONDS:  # once may be the machine's fault
+                raise SystemExit(f"more than {SECONDS} seconds")
         except BaseException:
             (folder / f"failed-{seed}.onnx").write_bytes(data)
             print(f"seed {seed}", file=sys.stderr)

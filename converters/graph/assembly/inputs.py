@@ -26,7 +26,7 @@ def input_port(port: Declaration, found: Interpretation) -> AnyPort:
                 f"input {port.name[:100]!r}: it gives the lengths of sequences, and layers read it too"
             )
         return LengthsPort(name=port.name, dtype=dtype_name(port), axes=("batch",))
-    sources = {gru: source for gru, source in build.state_sources.items() if source.input == port.name}
+    sources = found.state_sources.get(port.name, {})
     read = port.name in build.value_inputs
     if read and sources:
         reader = next(iter(sources))

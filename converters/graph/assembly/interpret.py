@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building import grids
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
+from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
 from grurt.converters.graph.operators.convolution import refuse_padding
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
-from grurt.errors import UnsupportedError
+from grurt.converters.graph.tracing.states import StateSource
+from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value
+from grurt.errors import GrurtError, UnsupportedError
 
 SPARE_ELEMENTS = 1 << 24
-"""How many numbers a conversion may compute or copy beside a small multiple of those that the file holds."""
+"""How many numbers a network's weights may have beside a small multiple of those that the file holds."""
 
+_SMALLEST_WEIGHT = 2
+"""Bytes of a number in the narrowest type of weights."""
+
+MAX_INPUTS = 1 << 14
+"""The most tensors that a node reads: as many as a loop of so many timesteps puts together again."""
 
 MAX_SIZE = 2**31 - 1
 """The largest size of an axis of an input."""
@@ -35,10 +47,24 @@ class Interpretation:
     build: Builder
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    values: Mapping[str, Value]
+    """Everything that the graph computes, by name."""
+
+    @cached_property
+    def state_sources(self) -> Mapping[str, Mapping[str, StateSource]]:
+        """Where the states of GRUs come from, by the inputs that give them and the GRUs."""
+        found: dict[str, dict[str, StateSource]] = defaultdict(dict)
+        for gru, source in self.build.state_sources.items():
+            found[source.input][gru] = source
+        return found
+
+    def elements(self) -> int:
+        """Return how many numbers a run of the source writes, for the sizes of this interpretation."""
+        return sum(math.prod(value.shape) for value in self.values.values())
 
 
 def interpret(
-    graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int], time_axis: TimeAxis | None = None
+    graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int], budget: Budget, time_axis: TimeAxis | None = None
 ) -> Interpretation:
     """Return the layers that a graph computes with.
 
@@ -50,6 +76,8 @@ def interpret(
         Its live nodes, each after those that it reads.
     open_sizes
         Gives a number for each size that the file leaves open, by its name.
+    budget
+        What may be created.
     time_axis
         For graphs whose GRUs scan different axes, the one that is time; see `grids`.
 
@@ -58,12 +86,15 @@ def interpret(
     ConversionError
         If the graph contradicts itself, or holds something that is not supported.
     """
-    held = sum(array.size for array in graph.constants.values())
+    held = min(sum(array.size for array in graph.constants.values()), graph.size // _SMALLEST_WEIGHT)
     unrolled = any(node.op == CELL and node.attributes.get("unrolled") for node in nodes)
     build = Builder(
-        [port.name for port in graph.inputs], 4 * held + SPARE_ELEMENTS, unrolled=unrolled, grid=time_axis is not None
+        [port.name for port in graph.inputs],
+        4 * held + SPARE_ELEMENTS,
+        Folder(budget),
+        unrolled=unrolled,
+        grid=time_axis is not None,
     )
-    folder = Folder(4 * held + SPARE_ELEMENTS)
     inputs = {port.name: _input(port, open_sizes) for port in graph.inputs}
     if time_axis is not None:
         name, index = time_axis
@@ -73,19 +104,22 @@ def interpret(
     values: dict[str, Value] = {**graph.constants, **inputs}
     for node in nodes:
         args = tuple(values[name] if name else None for name in node.inputs)
-        results = _evaluate(node, args, build, folder)
+        results = _evaluate(node, args, build)
         if len(results) < len([name for name in node.outputs if name]):
             raise node.unsupported(f"it has {len(node.outputs)} outputs, of which {len(results)} are supported")
         values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-    return Interpretation(build, inputs, {port.name: _output(port, values[port.name]) for port in graph.outputs})
+    outputs = {port.name: _output(port, values[port.name]) for port in graph.outputs}
+    return Interpretation(build, inputs, outputs, values)
 
 
-def _evaluate(node: Node, args: Arguments, build: Builder, folder: Folder) -> tuple[Value, ...]:
+def _evaluate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     results: tuple[Value, ...]
     if all(not isinstance(value, Tensor) for value in args):
-        results = folder.fold(node, args)
+        results = build.folder.fold(node, args)
     else:
         results = _converted(node, args, build)
+        for result in results:
+            _check_extent(node, result, build)
     if unread := node.unread():
         raise node.unsupported(f"its attribute {unread[0][:50]!r} is not understood")
     return results
@@ -95,8 +129,13 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
     known = OPERATORS.get(node.op)
     if known is None:
         raise node.unsupported(*reason_against(node.op))
+    if len(args) > MAX_INPUTS:
+        raise node.unsupported(f"it reads {len(args)} tensors", f"at most {MAX_INPUTS} are supported")
     if not known.reads_padding:
         refuse_padding(node, args)
+    if not known.reads_repeats:
+        for array in (value for value in args if isinstance(value, np.ndarray)):
+            build.folder.budget.create(array.nbytes - without_repeats(array).nbytes, node)
     if known.in_loops == "single" or (known.in_loops == "alike" and not _at_one_position(args)):
         args = tuple(value.settled() if isinstance(value, Tensor) else value for value in args)
     if build.grid and not known.moves_axes:
@@ -105,7 +144,22 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
         if isinstance(first, Tensor) and place is not None:
             grids.learn_positions(node, first, place)
         args = tuple(grids.formed(node, value, build) if isinstance(value, Tensor) else value for value in args)
-    return known.convert(node, args, build)
+    try:
+        return known.convert(node, args, build)
+    except GrurtError:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as error:
+        raise node.invalid("its inputs and attributes do not fit together") from error
+
+
+def _check_extent(node: Node, result: Value, build: Builder) -> None:
+    """Refuse tensors of more axes or stacked values than there may be: each node after it would take that much time."""
+    if len(result.shape if isinstance(result, np.ndarray) else result.dims) > MAX_RANK:
+        raise node.unsupported(f"it gives a tensor of more than {MAX_RANK} axes")
+    if isinstance(result, Tensor) and len(result.rows) > 1:
+        if len(result.rows) > MAX_STACK:
+            raise node.unsupported(f"it stacks {len(result.rows)} values", f"at most {MAX_STACK} are supported")
+        build.folder.budget.create(ROW_BYTES * len(result.rows), node)
 
 
 def _at_one_position(args: Arguments) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.converters.graph.assembly.interpret import interpret
 from grurt.converters.graph.assembly.parts import assemble
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
 from grurt.converters.graph.rewriting.recompose import recompose
+from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.network.network import Network, Parts, Source
 from grurt.network.signature import LengthsPort, ValuePort
@@ -21,11 +23,42 @@ from grurt.network.signature import LengthsPort, ValuePort
 Refuse = Callable[[Graph, Sequence[Node]], None]
 """Raises UnsupportedError for a graph, and its live nodes, that the format it was read from is known to spoil."""
 
+MAX_NODES_RUN = 1 << 14
+MAX_WRITTEN = 1 << 27
+"""How many numbers a run of the source may write, in all tensors together: half a gigabyte."""
+
+_MAX_EVALUATIONS = 200_000
+"""How many nodes and axes of inputs may be looked at, each in two interpretations, to find out which axis is time."""
+
 _PROBES = (1009, 4003)
 """Where the sizes begin that stand for those left open: with either, the graph must give the same network."""
 
 
-def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> Network:
+@dataclass(frozen=True)
+class ConvertedGraph:
+    """A network, and the graph that was found to compute it."""
+
+    network: Network
+    _graph: Graph
+    _nodes: list[Node]
+    _time_axis: TimeAxis | None
+
+    def check_run(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ConversionError if a run of the source on inputs of these shapes would take too much.
+
+        What a source computes, constants written out among it, is not in proportion to its file.
+        """
+        if len(self._nodes) > MAX_NODES_RUN:
+            raise ConversionError(f"the graph has {len(self._nodes)} nodes, of which a test runs {MAX_NODES_RUN}")
+        inputs = tuple(replace(port, shape=shapes[port.name]) for port in self._graph.inputs)
+        graph = replace(self._graph, inputs=inputs)
+        with np.errstate(all="ignore"):
+            written = interpret(graph, self._nodes, _open_sizes(1), Budget(graph.size), self._time_axis).elements()
+        if written > MAX_WRITTEN:
+            raise ConversionError(f"a run on a test input writes {written} numbers, of which {MAX_WRITTEN} are tried")
+
+
+def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedGraph:
     """Return the network that a graph computes.
 
     Raises
@@ -35,19 +68,22 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> Network:
     UnsupportedError
         If it holds something that grurt does not implement, or ``refuse`` raises it.
     """
-    nodes = _live_nodes(graph)
-    _check_all_weights_used(graph, nodes)
-    graph = recompose(replace(graph, nodes=tuple(nodes)))
-    nodes = _live_nodes(graph)
-    refuse(graph, nodes)
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
+        nodes = _live_nodes(graph)
+        _check_all_weights_used(graph, nodes)
+        budget = Budget(graph.size)
+        graph = recompose(replace(graph, nodes=tuple(nodes)), budget)
+        nodes = _live_nodes(graph)
+        refuse(graph, nodes)
         try:
-            return _interpreted(graph, nodes, source, None)
+            return _interpreted(graph, nodes, source, budget, None)
         except UnsupportedError as error:
-            return _on_a_grid(graph, nodes, source, error)
+            return _on_a_grid(graph, nodes, source, budget, error)
 
 
-def _on_a_grid(graph: Graph, nodes: list[Node], source: Source, refusal: UnsupportedError) -> Network:
+def _on_a_grid(
+    graph: Graph, nodes: list[Node], source: Source, budget: Budget, refusal: UnsupportedError
+) -> ConvertedGraph:
     """Return the network of a graph whose GRUs scan different axes, one that streams if there is a choice.
 
     Raises
@@ -56,13 +92,16 @@ def _on_a_grid(graph: Graph, nodes: list[Node], source: Source, refusal: Unsuppo
         The refusal that was the reason to look for one, if there is none.
     """
     found = None
-    for time_axis in time_candidates(graph) if any(node.op == "GRU" for node in nodes) else ():
+    candidates = time_candidates(graph) if any(node.op == "GRU" for node in nodes) else ()
+    size = len(nodes) + sum(len(port.shape or ()) for port in graph.inputs)
+    for time_axis in islice(candidates, 1 + _MAX_EVALUATIONS // size):
         with suppress(ConversionError, UnsupportedError, ModelError):
-            network = _interpreted(graph, nodes, source, time_axis)
+            converted = _interpreted(graph, nodes, source, budget, time_axis)
+            network = converted.network
             if any(layer.final_state_at is not None for layer in network.layers) and _has_positions(network):
-                found = found or network
+                found = found or converted
                 if network.unstreamable_reason is None:
-                    return network
+                    return converted
     if found is None:
         raise refusal
     return found
@@ -74,10 +113,12 @@ def _has_positions(network: Network) -> bool:
     return grids or any(port.positions > 1 for port in ports if not isinstance(port, LengthsPort))
 
 
-def _interpreted(graph: Graph, nodes: list[Node], source: Source, time_axis: TimeAxis | None) -> Network:
+def _interpreted(
+    graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
+) -> ConvertedGraph:
     is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
     probes = _PROBES if is_open else _PROBES[:1]
-    found, *others = [interpret(graph, nodes, _open_sizes(start), time_axis) for start in probes]
+    found, *others = [interpret(graph, nodes, _open_sizes(start), budget.anew(), time_axis) for start in probes]
     parts = assemble(graph, found, source)
     network = Network(**parts)
     _refuse_unequal_times(graph, network)
@@ -86,7 +127,7 @@ def _interpreted(graph: Graph, nodes: list[Node], source: Source, time_axis: Tim
             "the graph computes something that depends on how many timesteps or sequences there are; "
             "its layers must be the same for every length"
         )
-    return network
+    return ConvertedGraph(network, graph, nodes, time_axis)
 
 
 def _live_nodes(graph: Graph) -> list[Node]:
@@ -104,15 +145,8 @@ def _differ(one: Parts, other: Parts) -> bool:
     if any(one.get(name) != other.get(name) for name in ("layers", "inputs", "outputs", "signature")):
         return True
     return weights.keys() != others.keys() or any(
-        not _same(np.asarray(weights[name]), np.asarray(others[name])) for name in weights
+        not is_same_array(np.asarray(weights[name]), np.asarray(others[name])) for name in weights
     )
-
-
-def _same(one: Array, other: Array) -> bool:
-    """Say whether two arrays hold the same numbers, as views of one constant do, which are not compared."""
-    interface, others = one.__array_interface__, other.__array_interface__
-    views = all(interface[key] == others[key] for key in ("data", "shape", "strides", "typestr"))
-    return views or np.array_equal(one, other)
 
 
 def _refuse_unequal_times(graph: Graph, network: Network) -> None:

@@ -85,18 +85,16 @@ def _beside_sequences(node: Node, tensors: list[Tensor], build: Builder, skip: i
     Should it be the batch, a GRU will say so.
     """
     roles = (Role.TIME,) if build.grid else (Role.TIME, None)
-    found = []
-    for tensor in tensors:
-        lacking = [
-            dim[0]
-            for other in tensors
-            for index, (own, dim) in enumerate(zip(tensor.dims, other.dims, strict=True))
-            if index != skip and not own and len(dim) == 1 and dim[0].size > 1 and dim[0].role in roles
-        ]
-        for axis in lacking:
-            axis.require(Role.TIME, node)
-        found.append(as_vector(node, tensor, build) if lacking else tensor)
-    return found
+    columns = list(zip(*(tensor.dims for tensor in tensors), strict=True))
+    lacking: set[int] = set()
+    for index, dims in enumerate(columns):
+        without = [place for place, dim in enumerate(dims) if not dim]
+        axes = [dim[0] for dim in dims if len(dim) == 1 and dim[0].size > 1 and dim[0].role in roles]
+        if index != skip and without and axes:
+            lacking.update(without)
+            for axis in axes:
+                axis.require(Role.TIME, node)
+    return [as_vector(node, tensor, build) if place in lacking else tensor for place, tensor in enumerate(tensors)]
 
 
 def _widened(node: Node, tensors: list[Tensor], build: Builder) -> list[Tensor]:

@@ -12,11 +12,18 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
+from grurt.converters.graph.tracing.features import is_same_array
+from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
+from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
 from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten
+from grurt.network.values import MAX_LAYERS
+
+MAX_LAYERS_FOUND = 4 * MAX_LAYERS
+"""How many layers a graph may be found to have, of which some vanish again: offsets become biases of others."""
 
 _LONGEST_MODULE = 80
 _EXACT_ONE = 1e-30
@@ -32,6 +39,8 @@ class Builder(LayerBuilder):
         Names that layers must not have: those of the graph's inputs.
     elements
         How many numbers the weights may hold in all.
+    folder
+        Computes with constants.
     unrolled
         Whether the graph holds the timesteps of a loop: then the same layer on the same value is added once.
     grid
@@ -40,8 +49,11 @@ class Builder(LayerBuilder):
 
     used_too_often = "its weights are used too often"
 
-    def __init__(self, taken: Iterable[str], elements: int, *, unrolled: bool = False, grid: bool = False) -> None:
+    def __init__(
+        self, taken: Iterable[str], elements: int, folder: Folder, *, unrolled: bool = False, grid: bool = False
+    ) -> None:
         super().__init__(elements, taken)
+        self.folder = folder
         self.unrolled = unrolled
         self.grid = grid
         self.lengths: Lengths = ()
@@ -64,6 +76,14 @@ class Builder(LayerBuilder):
         return self.unique(base)
 
     def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
+        if len(self.layers) >= MAX_LAYERS_FOUND:
+            raise UnsupportedError(
+                f"layer {layer.name!r}: expected at most {MAX_LAYERS} layers, got more than {MAX_LAYERS_FOUND}; "
+                "convert a part of the model"
+            )
+        _, most = layer.input_counts()
+        if len(layer.inputs) > most:
+            raise UnsupportedError(f"layer {layer.name!r}: it combines {len(layer.inputs)} values, of which {most} fit")
         if self.unrolled and (same := self._same(layer, weights or {})) is not None:
             return same
         for source in layer.inputs:
@@ -79,7 +99,7 @@ class Builder(LayerBuilder):
         """Return the name of the layer that computes the same from the same value; None if there is none so far."""
         name = self._alike.setdefault(msgspec.structs.replace(layer, name=""), layer.name)
         known = {parameter: self.weights.get(f"{name}.{parameter}") for parameter in weights}
-        alike = all(array is not None and np.array_equal(array, weights[key]) for key, array in known.items())
+        alike = all(array is not None and is_same_array(array, weights[key]) for key, array in known.items())
         return name if name != layer.name and alike else None
 
     def add_gru(self, layer: GRU, weights: Mapping[str, Array], *, timeless: bool) -> str:
@@ -215,8 +235,8 @@ class Builder(LayerBuilder):
             return self._note_shift(self.function(value, function, self.name(node, "affine")), scale, shift)
         size = max(scale.size, shift.size)
         weights = {
-            "mean": np.zeros(size, np.float32),
-            "variance": np.ones(size, np.float32),
+            "mean": np.broadcast_to(np.float32(0), (size,)),
+            "variance": np.broadcast_to(np.float32(1), (size,)),
             "weight": np.broadcast_to(scale, (size,)),
             "bias": np.broadcast_to(shift, (size,)),
         }

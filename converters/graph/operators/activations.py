@@ -143,7 +143,7 @@ def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (tensor.with_row(Row(build.function(tensor.rows[0].value, function, build.name(node, function.name)))),)
 
 
-@operator("PRelu")
+@operator("PRelu", reads_repeats=True)
 def prelu(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """PRelu with one slope, which is a leaky ReLU, or one for each feature."""
     tensor = build.single(tensor_input(node, args), node)

@@ -21,7 +21,7 @@ _ZERO, _ONE = np.zeros((), np.float32), np.ones((), np.float32)
 _EXPONENTS = (1, 2, 3, 4)
 
 
-@operator("Add", "Sum")
+@operator("Add", "Sum", reads_repeats=True)
 def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Add (and Sum): of values, or of a value and a constant."""
     result = _of_values(node, args, Add, build)
@@ -30,19 +30,20 @@ def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (result,)
 
 
-@operator("Sub")
+@operator("Sub", reads_repeats=True)
 def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Sub: ``a - b``, where one of them may be constant."""
     first, second = required(node, args, 0), required(node, args, 1)
     if not isinstance(second, Tensor):
-        return (_with_constant(node, tensor_input(node, args), _ONE, -second, build),)
+        tensor = merged_features(node, tensor_input(node, args), build)
+        return (_scaled(node, tensor, _ONE, np.asarray(-per_feature(node, tensor, second)), build),)
     second = _scaled(node, second, -_ONE, _ZERO, build)
     if isinstance(first, Tensor):
         return (combined(node, [first, second], Add, build),)
     return (_with_constant(node, second, _ONE, first, build),)
 
 
-@operator("Mul")
+@operator("Mul", reads_repeats=True)
 def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Mul: of values, or of a value and a constant."""
     result = _of_values(node, args, Mul, build)
@@ -51,11 +52,12 @@ def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (result,)
 
 
-@operator("Div")
+@operator("Div", reads_repeats=True)
 def divide(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Div by a constant."""
     divisor = constant(node, required(node, args, 1), "divisor")
-    return (_with_constant(node, tensor_input(node, args), np.asarray(1 / divisor), _ZERO, build),)
+    factor = build.folder.computed(node, lambda array: np.asarray(1 / array), divisor)
+    return (_with_constant(node, tensor_input(node, args), factor, _ZERO, build),)
 
 
 @operator("Neg")

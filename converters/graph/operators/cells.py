@@ -20,7 +20,7 @@ from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import GRU
 
 
-@operator(CELL, in_loops="aware")
+@operator(CELL, in_loops="aware", reads_repeats=True)
 def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Add the GRU of a cell, or, where its state is that of the timestep before, take the GRU that is there."""
     node.ignore("unrolled", "linear_before_reset")
@@ -96,7 +96,7 @@ def _first(
 
 def _initial(node: Node, h: Value, hidden_size: int, build: Builder) -> Initial:
     if not isinstance(h, Tensor):
-        (state,) = constant_states(node, h.reshape(1, -1, h.shape[-1]) if h.ndim else h, hidden_size, 1)
+        (state,) = constant_states(node, h.reshape(1, -1, h.shape[-1]) if h.ndim else h, hidden_size, 1, build)
         return Initial(constant=state)
     h = h.settled()
     if len(h.rows) != 1 or len(h.dims) < 2 or any(len(dim) > 1 for dim in h.dims):

@@ -59,6 +59,8 @@ def _whole_sequence(tensors: list[Tensor], index: int) -> Tensor | None:
     if first.at is None or any(tensor.at is None or tensor.dims[index] for tensor in tensors):
         return None
     axis = first.at[0]
+    if axis.size != len(tensors):
+        return None
     found = [(tensor.rows, tensor.at[0].root, tensor.at[1]) for tensor in tensors if tensor.at is not None]
     in_order = [(first.rows, axis.root, position) for position in range(axis.size)]
     if found == in_order:
@@ -68,9 +70,16 @@ def _whole_sequence(tensors: list[Tensor], index: int) -> Tensor | None:
 
 def rows_along(tensor: Tensor, index: int) -> tuple[Row, ...]:
     """Return the rows along a dimension that is the stack, means nothing, or is an axis of a model input."""
+    check_rows_along(tensor, index)
+    dim = tensor.dims[index]
+    return tensor.rows if dim == tensor.stacks else tensor.picking(dim[0], range(dim[0].size))
+
+
+def check_rows_along(tensor: Tensor, index: int) -> None:
+    """Raise UnsupportedError for a dimension that is none of those, or is too long."""
     dim = tensor.dims[index]
     if dim == tensor.stacks:
-        return tensor.rows
+        return
     if tensor.stacks:
         raise UnsupportedError(
             f"{dim[0].where if dim else 'a new axis'} holds states, which are stacked along another axis: "
@@ -78,7 +87,6 @@ def rows_along(tensor: Tensor, index: int) -> tuple[Row, ...]:
         )
     if dim[0].size > MAX_STACK:
         raise UnsupportedError(f"{dim[0].where} stacks {dim[0].size} states; at most {MAX_STACK} are supported")
-    return tensor.picking(dim[0], range(dim[0].size))
 
 
 def _stackable(tensor: Tensor, index: int) -> bool:
@@ -95,6 +103,9 @@ def _stackable(tensor: Tensor, index: int) -> bool:
 
 
 def _stack(node: Node, tensors: list[Tensor], index: int) -> Tensor:
+    count = sum(tensor.shape[index] for tensor in tensors)
+    if count > MAX_STACK:
+        raise node.unsupported(f"it stacks {count} values", f"at most {MAX_STACK} are supported")
     rows = tuple(row for tensor in tensors for row in rows_along(tensor, index))
     first = tensors[0]
     for other in tensors[1:]:

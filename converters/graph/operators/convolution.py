@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
-from grurt.converters.graph.tracing.parameters import constant, integers, optional, required, slice_ranges, tensor_input
+from grurt.converters.graph.tracing.parameters import (
+    axis_index,
+    constant,
+    integers,
+    number,
+    optional,
+    required,
+    slice_ranges,
+    tensor_input,
+)
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import Conv1d
 
@@ -23,9 +30,9 @@ def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     rank = len(tensor.dims)
     pads = node.integers("pads") if node.has("pads") else integers(node, optional(args, 1), "pads")
     axes = optional(args, 3)
-    numbers = range(rank) if axes is None else [axis % rank for axis in integers(node, axes, "axes")]
+    numbers = range(rank) if axes is None else [axis_index(node, axis, rank) for axis in integers(node, axes, "axes")]
     fill = optional(args, 2)
-    fills_zeros = node.number("value", 0.0) == 0 if fill is None else not np.any(constant(node, fill, "value"))
+    fills_zeros = (node.number("value", 0.0) if fill is None else number(node, fill, "value")) == 0
     if node.text("mode", "constant") != "constant" or not fills_zeros or len(pads) != 2 * len(numbers):
         raise node.unsupported("only padding with zeros is supported")
     padded = [(axis, before) for axis, before in zip(numbers, pads[: len(numbers)], strict=True) if before]

@@ -72,6 +72,7 @@ def scatter_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value
     target, updates = required(node, args, 0), constant(node, required(node, args, 2), "updates")
     if indices.order is None or not isinstance(target, np.ndarray) or updates.shape != indices.shape:
         raise node.unsupported("it scatters something else than the positions of sorted sequences")
+    build.folder.budget.create(updates.nbytes, node)
     if not np.array_equal(updates, np.arange(updates.size)) or target.shape != updates.shape:
         raise node.unsupported("it scatters something else than the positions of sorted sequences")
     axis_index(node, node.integer("axis", 0), 1)

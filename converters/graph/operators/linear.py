@@ -14,7 +14,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import combined
 from grurt.converters.graph.operators.registry import last, operator
 from grurt.converters.graph.tracing.axes import Axis, Role
-from grurt.converters.graph.tracing.features import require_features
+from grurt.converters.graph.tracing.features import require_features, the_one_row
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import Add, Linear
@@ -34,7 +34,7 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (linear(node, tensor_input(node, args), matrix.T, None, build),)
 
 
-@operator("Gemm", features_at=last)
+@operator("Gemm", features_at=last, reads_repeats=True)
 def gemm(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Gemm: ``alpha * A B' + beta * C``, with constants B and C, as a Linear layer."""
     alpha, beta = np.float32(node.number("alpha", 1.0)), np.float32(node.number("beta", 1.0))
@@ -42,7 +42,7 @@ def gemm(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.unsupported("it transposes the value that it multiplies (transA=1)")
     matrix = constant(node, required(node, args, 1), "matrix B")
     weight = matrix if node.integer("transB", 0) else matrix.T
-    weight = weight if alpha == 1 else weight * alpha
+    weight = weight if alpha == 1 else build.folder.computed(node, np.multiply, weight, np.asarray(alpha))
     offset = optional(args, 2)
     if offset is None:
         return (linear(node, tensor_input(node, args), weight, None, build),)
@@ -51,8 +51,10 @@ def gemm(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
             raise node.unsupported(f"it adds a value times beta={beta}; only beta=1 is supported")
         product = linear(node, tensor_input(node, args), weight, None, build)
         return (combined(node, [product, offset], Add, build),)
-    bias = _same_in_every_row(node, offset)
-    bias = bias if beta == 1 else bias * beta
+    bias = the_one_row(node, offset, build.folder.budget)
+    if bias is None:
+        raise node.unsupported(f"its bias, of shape {offset.shape}, differs between the rows of the batch")
+    bias = bias if beta == 1 else build.folder.computed(node, np.multiply, bias, np.asarray(beta))
     return (linear(node, tensor_input(node, args), weight, bias, build),)
 
 
@@ -93,11 +95,3 @@ def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build:
         rows.append(Row(build.add(layer, weights)))
     feature = Axis(output_size, f"the feature axis of {rows[0].value!r}", Role.FEATURE)
     return replace(tensor, rows=tuple(rows)).with_dim(len(tensor.dims) - 1, (feature,))
-
-
-def _same_in_every_row(node: Node, array: Array) -> Array:
-    if array.ndim > 1:
-        if not np.array_equal(array, np.broadcast_to(array[:1], array.shape)):
-            raise node.unsupported(f"its bias, of shape {array.shape}, differs between the rows of the batch")
-        array = array.reshape(-1, array.shape[-1])[0]
-    return array.reshape(-1)

@@ -28,6 +28,8 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Identity, and Dropout in inference."""
     node.ignore("ratio", "seed")
     training = optional(args, 2)
+    if training is not None and constant(node, training, "training mode").size != 1:
+        raise node.invalid("expected one value as its training mode")
     if training is not None and bool(np.any(constant(node, training, "training mode"))):
         raise node.unsupported("the model was exported in training mode", "call model.eval() before the export")
     return (required(node, args, 0),)

@@ -16,7 +16,7 @@ from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import rewrites
 from grurt.converters.graph.tracing.axes import NotTimeError, Role
-from grurt.converters.graph.tracing.features import require_features
+from grurt.converters.graph.tracing.features import require_features, the_one_row
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
@@ -143,7 +143,7 @@ def _of_features(
         require_features(node, tensor, rank - 1, size)
     else:
         raise node.unsupported("it normalizes several axes", "only the features of a timestep can be normalized")
-    return tensor, size, {name: _vector(node, array, size) for name, array in arrays.items()}
+    return tensor, size, {name: _vector(node, array, size, build) for name, array in arrays.items()}
 
 
 def _count_axes(node: Node, rank: int) -> int:
@@ -185,7 +185,7 @@ def batch_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
     size = tensor.shape[1]
     require_features(node, tensor, 1, size)
     names = ("weight", "bias", "mean", "variance")
-    weights = {name: _vector(node, required(node, args, i), size) for i, name in enumerate(names, start=1)}
+    weights = {name: _vector(node, required(node, args, i), size, build) for i, name in enumerate(names, start=1)}
     layer = BatchNorm(
         name=build.name(node, "batch_norm"),
         inputs=(tensor.rows[0].value,),
@@ -195,10 +195,11 @@ def batch_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
     return (tensor.with_row(Row(build.add(layer, weights))),)
 
 
-def _vector(node: Node, value: Value, size: int) -> Array:
+def _vector(node: Node, value: Value, size: int, build: Builder) -> Array:
     array = constant(node, value, "weights")
-    if array.size and array.shape[-1:] == (size,) and (array == array.reshape(-1, size)[0]).all():
-        array = array.reshape(-1, size)[0]  # as an exporter may have repeated it for every timestep
+    if array.ndim > 1 and array.size and array.shape[-1] == size:  # an exporter may repeat it for every timestep
+        row = the_one_row(node, array, build.folder.budget)
+        array = array if row is None else row
     if array.shape != (size,) or array.dtype.kind != "f":
         raise node.unsupported(f"expected weights of shape ({size},), got {array.dtype} {array.shape}")
     return array

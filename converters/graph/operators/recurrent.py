@@ -17,7 +17,7 @@ from grurt.converters.graph.building import grids
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.activations import gru_activations
-from grurt.converters.graph.operators.combining import rows_along
+from grurt.converters.graph.operators.combining import check_rows_along, rows_along
 from grurt.converters.graph.operators.lengths import lengths_of_sequences
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
@@ -59,7 +59,7 @@ _OPPOSITE: dict[Direction, Direction] = {"forward": "reverse", "reverse": "forwa
 """What a GRU does to a sequence that was reversed before it."""
 
 
-@operator("GRU", in_loops="single", moves_axes=True)
+@operator("GRU", in_loops="single", moves_axes=True, reads_repeats=True)
 def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """GRU: Y (time, direction, batch, features) and Y_h (direction, batch, features), or batch first for layout 1."""
     batch_first = bool(node.integer("layout", 0))
@@ -214,16 +214,19 @@ def _initial_states(
         return [Initial()] * directions
     if isinstance(value, np.ndarray):
         array = value.swapaxes(0, 1) if batch_first and value.ndim == 3 else value
-        return [Initial(constant=state) for state in constant_states(node, array, hidden_size, directions)]
+        return [Initial(constant=state) for state in constant_states(node, array, hidden_size, directions, build)]
     return list(_given_states(node, value, directions, batch_first, build))
 
 
-def constant_states(node: Node, array: Array, hidden_size: int, directions: int) -> Iterator[Array | None]:
+def constant_states(
+    node: Node, array: Array, hidden_size: int, directions: int, build: Builder
+) -> Iterator[Array | None]:
     """Yield the initial state of each direction ``(hidden_size,)`` from a constant; None if it is zero."""
     if array.ndim != 3 or (array.shape[0], array.shape[2]) != (directions, hidden_size) or array.shape[1] < 1:
         expected = f"({directions}, batch, {hidden_size})"
         raise node.invalid(f"expected an initial state of shape {expected}, got {array.shape}")
     array = without_repeats(array)
+    build.folder.budget.read(array.nbytes, node)
     if not np.array_equal(array, np.broadcast_to(array[:, :1], array.shape)):
         raise node.unsupported(
             "its constant initial state differs between the sequences of the batch",
@@ -237,9 +240,10 @@ def _given_states(node: Node, tensor: Tensor, directions: int, batch_first: bool
     if len(tensor.dims) != 3:
         raise node.invalid(f"expected an initial state of 3 axes, got the shape {tensor.shape}")
     position, batch = (1, 0) if batch_first else (0, 1)
-    rows = rows_along(tensor, position)
-    if len(rows) != directions or len(tensor.dims[batch]) > 1 or len(tensor.dims[2]) > 1:
+    check_rows_along(tensor, position)
+    if tensor.shape[position] != directions or len(tensor.dims[batch]) > 1 or len(tensor.dims[2]) > 1:
         raise node.unsupported(f"its initial state, of shape {tensor.shape}, is made of merged axes or too many states")
+    rows = rows_along(tensor, position)
     for axis in tensor.dims[batch]:
         if not build.grid:
             axis.require(Role.BATCH, node)

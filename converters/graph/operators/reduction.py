@@ -50,7 +50,7 @@ def _of_features(node: Node, tensor: Tensor, index: int, build: Builder, *, is_m
     order = [*(place for place in range(last + 1) if place != index), index]
     moved = replace(tensor, dims=tuple(tensor.dims[place] for place in order))
     size = moved.shape[-1]
-    weight = np.full((1, size), 1 / size if is_mean else 1, np.float32)
+    weight = np.broadcast_to(np.float32(1 / size if is_mean else 1), (1, size))
     result = linear(node, moved, weight, None, build)
     dims = list(result.dims[:-1])
     feature = result.dims[-1]

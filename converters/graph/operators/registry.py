@@ -30,6 +30,8 @@ class Operator:
         Whether it only moves axes, or sees for itself which of them it reads: positions need no dimension of their own.
     reads_padding
         Whether it may read a sequence that is padded before or behind.
+    reads_repeats
+        Whether it sees for itself what a constant repeats. Constants that others read cost what they take written out.
     features_at
         Returns which dimension of the first input, of a rank, holds features; None if the operator does not tell.
     """
@@ -38,6 +40,7 @@ class Operator:
     in_loops: Literal["alike", "single", "aware"]
     moves_axes: bool
     reads_padding: bool
+    reads_repeats: bool
     features_at: FeaturesAt
 
 
@@ -50,12 +53,13 @@ def operator(
     in_loops: Literal["alike", "single", "aware"] = "alike",
     moves_axes: bool = False,
     reads_padding: bool = False,
+    reads_repeats: bool = False,
     features_at: FeaturesAt = lambda node, rank: None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler for operators of these names; see `Operator`."""
 
     def register(handler: Handler) -> Handler:
-        entry = Operator(handler, in_loops, moves_axes, reads_padding, features_at)
+        entry = Operator(handler, in_loops, moves_axes, reads_padding, reads_repeats, features_at)
         OPERATORS.update(dict.fromkeys(names, entry))
         return handler
 

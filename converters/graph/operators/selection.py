@@ -17,8 +17,11 @@ from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
 from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
-from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
+from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
 from grurt.network.layers import Concat, Embedding
+
+_BYTES_PER_POSITION = 4096
+"""What looking at one position is worth, of looking through bytes."""
 
 
 @operator("Slice", moves_axes=True, reads_padding=True)
@@ -39,6 +42,7 @@ def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensor = tensor_input(node, args)
     index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
     parts, start = [], 0
+    build.folder.budget.create(ROW_BYTES * len(tensor.rows) * len(node.outputs), node)
     for size in parameters.split_sizes(node, args, tensor.shape[index]):
         parts.append(_select(node, tensor, index, range(start, start + size), build))
         start += size
@@ -59,6 +63,7 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     size = data.shape[index]
     if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
         raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
+    build.folder.budget.read(_BYTES_PER_POSITION * positions.size, node)
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
     tensor = _select(node, data, index, kept, build)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
@@ -68,7 +73,7 @@ def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: 
     """Return the tensor at some positions of a dimension."""
     dim = tensor.dims[index]
     size = tensor.shape[index]
-    if len(kept) == size and all(position == i for i, position in enumerate(kept[:MAX_STACK])):
+    if kept == range(size) or (len(kept) == size and list(kept[:MAX_STACK]) == list(range(size)[:MAX_STACK])):
         return tensor
     if isinstance(kept, range) and _starts_with_stack(tensor, dim):
         return _select_direction(node, tensor, index, kept, build)

@@ -6,6 +6,7 @@ weights hand their state on, a loop over the timesteps was unrolled, and `steps`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -107,7 +108,7 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
         gates = each.of_state
         if not isinstance(gates, Gates):
             recurrent = by_state.get(each.node.outputs[0])
-            if recurrent is None or not _gives(recurrent, matcher.constant(each.state), gates):
+            if recurrent is None or not _gives(recurrent, each.state, gates, matcher):
                 raise each.node.unsupported(
                     "it ends a GRU cell whose state is a constant, and the exporter left out the recurrent weights",
                     "give the state as an input of the model and its new value as an output, and export again",
@@ -159,13 +160,15 @@ def _with_gates(node: Node, bindings: Bindings, equation: _Equation, matcher: Ma
     of_input = find_gates(names_x, matcher)
     projected = of_input is None and thirds_of(names_x, matcher)
     if projected:
-        of_input = Gates(projected, np.eye(3 * hidden_size, dtype=np.float32), None, None)
+        rows = 3 * hidden_size
+        identity = matcher.made(("identity", rows), 4 * rows**2, names_x[0], lambda: np.eye(rows, dtype=np.float32))
+        of_input = Gates(projected, identity, None, None)
     if of_input is None or of_input.weight.shape[0] != 3 * hidden_size:
         return None
     if equation.negated:
         if projected or not isinstance(of_state, Gates):
             return None
-        of_input, of_state = of_input.with_update_negated(), of_state.with_update_negated()
+        of_input, of_state = of_input.with_update_negated(matcher), of_state.with_update_negated(matcher)
     return _Candidate(node, of_input, of_state, bindings["h"], equation.linear_before_reset, bool(projected))
 
 
@@ -175,12 +178,17 @@ def _of_reset_state(bindings: Bindings, matcher: Matcher) -> Bindings | None:
     return None if of_state is None else next(matcher.match(_RESET_STATE, of_state.source, bindings), None)
 
 
-def _gives(gates: Gates, state: Array | None, expected: Array) -> bool:
-    """Say whether a constant state gives these gates."""
+def _gives(gates: Gates, name: str, expected: Array, matcher: Matcher) -> bool:
+    """Say whether a constant state, of this name, gives these gates."""
+    state = matcher.constant(name)
     if state is None or state.shape[-1:] != gates.weight.shape[1:]:
         return False
-    found = state.reshape(-1, state.shape[-1]) @ gates.weight.T + (0 if gates.bias is None else gates.bias)
-    return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=_FOLDED_TOLERANCE)
+    rows = state.reshape(math.prod(state.shape[:-1]), state.shape[-1])
+    if expected.shape != (len(rows), len(gates.weight)):
+        return False
+    matcher.budget.read(len(rows) * gates.weight.nbytes, matcher.node(name))
+    found = rows @ gates.weight.T + (0 if gates.bias is None else gates.bias)
+    return np.allclose(found, expected, rtol=0, atol=_FOLDED_TOLERANCE)
 
 
 class CellWriter:
@@ -188,11 +196,14 @@ class CellWriter:
 
     Parameters
     ----------
+    matcher
+        Keeps account of what is created.
     unrolled
         Whether they are the timesteps of a loop.
     """
 
-    def __init__(self, *, unrolled: bool) -> None:
+    def __init__(self, matcher: Matcher, *, unrolled: bool) -> None:
+        self._matcher = matcher
         self.constants: dict[str, Array] = {}
         self._unrolled = unrolled
         self._names: dict[object, str] = {}
@@ -214,6 +225,8 @@ class CellWriter:
         key = (hidden_size, *(gates.key for gates in sides))
         if key not in self._names:
             self._names[key] = stem = f"{cell.node.outputs[0]}/weights"
+            n_bytes = sum(gates.weight.nbytes + 24 * hidden_size for gates in sides)
+            self._matcher.budget.create(n_bytes, cell.node)
             self.constants[f"{stem}/W"] = zrn_from_rzn(cell.of_input.weight)[None]
             self.constants[f"{stem}/R"] = zrn_from_rzn(cell.of_state.weight)[None]
             if any(gates.bias is not None for gates in sides):

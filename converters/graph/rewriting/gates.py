@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +24,13 @@ class Gates:
     key: object
     """The same for all gates that read the same constants."""
 
-    def with_update_negated(self) -> Gates:
+    def with_update_negated(self, matcher: Matcher) -> Gates:
         """Return the gates with 1 - z in the place of z: sigmoid(-x) is 1 - sigmoid(x)."""
         sign = np.repeat(np.array([1, -1, 1], np.float32), self.weight.shape[0] // 3)
-        bias = None if self.bias is None else self.bias * sign
-        return Gates(self.source, self.weight * sign[:, None], bias, ("negated", self.key))
+        key, given = ("negated", self.key), self.bias
+        weight = matcher.made(key, self.weight.nbytes, self.source, lambda: self.weight * sign[:, None])
+        bias = None if given is None else matcher.made(("bias", key), given.nbytes, self.source, lambda: given * sign)
+        return Gates(self.source, weight, bias, key)
 
 
 def find_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
@@ -50,7 +53,7 @@ def gates_before_reset(names: tuple[str, ...], matcher: Matcher) -> Gates | None
     r, z, n = found
     if r is None or z is None or n is None or not same_data(r.source, z.source, matcher):
         return None
-    return _stacked([r, z, n])
+    return _stacked([r, z, n], matcher)
 
 
 def thirds_of(names: tuple[str, ...], matcher: Matcher) -> str | None:
@@ -68,8 +71,9 @@ def constant_gates(names: tuple[str, ...], matcher: Matcher) -> Array | None:
     arrays = [part for part in parts if part is not None and part.ndim in (2, 3)]
     if len(arrays) < len(parts) or len({array.shape[:-1] for array in arrays}) != 1:
         return None
-    gates = np.concatenate(arrays, axis=-1)
-    return gates.reshape(-1, gates.shape[-1])
+    key, n_bytes = tuple(map(_address, arrays)), sum(array.nbytes for array in arrays)
+    gates = matcher.made(key, n_bytes, names[0], lambda: np.concatenate(arrays, axis=-1))
+    return gates.reshape(math.prod(gates.shape[:-1]), gates.shape[-1])
 
 
 def linear(name: str, matcher: Matcher) -> Gates | None:
@@ -95,19 +99,18 @@ def linear(name: str, matcher: Matcher) -> Gates | None:
 
 def origin(name: str, matcher: Matcher) -> str:
     """Return the tensor that a tensor is a reshaped copy of: itself in most cases."""
-    node = matcher.producers.get(name)
-    while node is not None and node.op in _SAME_DATA and node.inputs:
-        name = node.inputs[0]
-        node = matcher.producers.get(name)
-    return name
+    return matcher.origin(name, _SAME_DATA)
 
 
 def same_data(one: str, other: str, matcher: Matcher) -> bool:
     """Say whether two tensors hold the same numbers: reshaped copies of one tensor, or equal constants."""
     if origin(one, matcher) == origin(other, matcher):
         return True
-    constants = [matcher.constant(name) for name in (one, other)]
-    return constants[0] is not None and constants[1] is not None and np.array_equal(constants[0], constants[1])
+    mine, others = matcher.constant(one), matcher.constant(other)
+    if mine is None or others is None or mine.shape != others.shape:
+        return False
+    matcher.budget.read(mine.nbytes, matcher.node(one))
+    return np.array_equal(mine, others)
 
 
 def _separate_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
@@ -115,18 +118,21 @@ def _separate_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
     gates = [each for each in found if each is not None]
     if len(gates) < 3 or not all(same_data(gates[0].source, each.source, matcher) for each in gates[1:]):
         return None
-    return _stacked(gates)
+    return _stacked(gates, matcher)
 
 
-def _stacked(gates: list[Gates]) -> Gates | None:
+def _stacked(gates: list[Gates], matcher: Matcher) -> Gates | None:
     """Return three linear layers, r, z, n, as the gates of the first one's source; None if they do not fit together."""
     if len({each.weight.shape for each in gates}) != 1:
         return None
-    rows = gates[0].weight.shape[0]
+    source, weights, key = gates[0].source, [each.weight for each in gates], tuple(each.key for each in gates)
+    weight = matcher.made(key, sum(array.nbytes for array in weights), source, lambda: np.concatenate(weights))
+    if all(each.bias is None for each in gates):
+        return Gates(source, weight, None, key)
+    rows = weights[0].shape[0]
     biases = [np.zeros(rows, np.float32) if each.bias is None else each.bias for each in gates]
-    bias = None if all(each.bias is None for each in gates) else np.concatenate(biases)
-    keys = tuple(each.key for each in gates)
-    return Gates(gates[0].source, np.concatenate([each.weight for each in gates]), bias, keys)
+    bias = matcher.made(("bias", key), sum(array.nbytes for array in biases), source, lambda: np.concatenate(biases))
+    return Gates(source, weight, bias, key)
 
 
 def _is_in_thirds(split: Node, matcher: Matcher) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.graph.nodes import Attribute, Graph
+from grurt.converters.graph.budget import Budget
+from grurt.converters.graph.elements import MAX_RANK
+from grurt.converters.graph.nodes import Attribute, Graph, Node
 
 Bindings = Mapping[str, str]
 """Names of tensors by the variables of a template."""
 
+_COPIES = frozenset({"Identity"})
 _COMMUTATIVE = frozenset({"Add", "Mul"})
 
 
@@ -56,11 +60,22 @@ def op(name: str, *operands: Template | float, **attributes: Attribute) -> Op:
 
 
 class Matcher:
-    """Matches templates against the tensors of one graph."""
+    """Matches templates against the tensors of one graph.
 
-    def __init__(self, graph: Graph) -> None:
+    Parameters
+    ----------
+    graph
+        The graph, whose nodes do not read each other in a circle.
+    budget
+        What may be created, by those who ask.
+    """
+
+    def __init__(self, graph: Graph, budget: Budget) -> None:
         self.producers = graph.producers()
+        self.budget = budget
         self._constants = graph.constants
+        self._origins: dict[frozenset[str], dict[str, str]] = defaultdict(dict)
+        self._made: dict[object, Array] = {}
 
     def match(self, template: Template, tensor: str, bound: Bindings | None = None) -> Iterator[Bindings]:
         """Yield every binding of variables under which the tensor is what the template says."""
@@ -93,15 +108,43 @@ class Matcher:
         return array if array is not None and array.dtype.kind == "f" else None
 
     def integers(self, tensor: str) -> tuple[int, ...] | None:
-        """Return the integers that a tensor holds in every run; None if it is not constant."""
+        """Return the few integers that a tensor holds in every run, none of many; None if it is not constant."""
         array = self._array(tensor)
-        return tuple(map(int, array.flat)) if array is not None and array.dtype.kind == "i" else None
+        if array is None or array.dtype.kind != "i":
+            return None
+        return tuple(map(int, array.flat)) if array.size <= MAX_RANK else ()
+
+    def origin(self, tensor: str, through: frozenset[str]) -> str:
+        """Return the tensor that a tensor is made of by nothing but operators of these names."""
+        known = self._origins[through]
+        passed = []
+        while tensor not in known:
+            node = self.producers.get(tensor)
+            if node is None or node.op not in through or not node.inputs:
+                known[tensor] = tensor
+                break
+            passed.append(tensor)
+            tensor = node.inputs[0]
+        known.update(dict.fromkeys(passed, known[tensor]))
+        return known[tensor]
+
+    def node(self, tensor: str) -> Node:
+        """Return the node that writes a tensor; for a constant of the file, one to speak of in errors."""
+        return self.producers.get(tensor) or Node("", "Constant", (), (tensor,))
+
+    def made(self, key: object, n_bytes: int, tensor: str, make: Callable[[], Array]) -> Array:
+        """Return what ``make`` returned when it was first called for this key: an array of so many bytes.
+
+        ``tensor`` is what it is made for.
+        """
+        if key not in self._made:
+            self.budget.create(n_bytes, self.node(tensor))
+            self._made[key] = make()
+        return self._made[key]
 
     def _array(self, tensor: str) -> Array | None:
+        tensor = self.origin(tensor, _COPIES)
         node = self.producers.get(tensor)
-        while node is not None and node.op == "Identity" and node.inputs:
-            tensor = node.inputs[0]
-            node = self.producers.get(tensor)
         if node is not None and node.op == "Constant":
             value = node.attributes.get("value")
             return value if isinstance(value, np.ndarray) else None

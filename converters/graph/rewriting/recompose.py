@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Graph, Node
 from grurt.converters.graph.rewriting.cells import CellWriter, find_cells, is_unrolled
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template
@@ -44,11 +45,11 @@ def spelled_out(name: str, template: Op | AnyOf, **attributes: Attribute) -> Non
     rewrites(*_last_operators(template))(rewrite)
 
 
-def recompose(graph: Graph) -> Graph:
+def recompose(graph: Graph, budget: Budget) -> Graph:
     """Return the graph with GRU cells, and all that is registered, as one operator each."""
-    matcher = Matcher(graph)
+    matcher = Matcher(graph, budget)
     cells = find_cells(graph.nodes, matcher)
-    writer = CellWriter(unrolled=is_unrolled(cells.values(), matcher))
+    writer = CellWriter(matcher, unrolled=is_unrolled(cells.values(), matcher))
     nodes = [
         writer.write(cells[id(node)]) if id(node) in cells else _rewritten(node, matcher) or node
         for node in graph.nodes

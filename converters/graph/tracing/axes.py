@@ -33,8 +33,33 @@ class NotTimeError(UnsupportedError):
     """The axis that was tried as time cannot be it. Has no message: the next is tried, and the first refusal shown."""
 
 
+_LONGEST_WHERE = 240
+
 REVERSED = object()
 """The order of an axis that runs from its last element to the first."""
+
+
+class _Meaning:
+    """What axes mean that have one meaning: those found to be the same, and their parts."""
+
+    def __init__(self, role: Role | None) -> None:
+        self.role = role
+        self._same_as: _Meaning | None = None
+
+    def found(self) -> _Meaning:
+        """Return the one that stands for all that were found to be the same."""
+        last = self
+        while last._same_as is not None:
+            last = last._same_as
+        each = self
+        while each._same_as is not None:
+            each._same_as, each = last, each._same_as
+        return last
+
+    def unite(self, other: _Meaning) -> None:
+        if other is not self:
+            self.role = self.role or other.role
+            other._same_as = self
 
 
 class Axis:
@@ -68,12 +93,12 @@ class Axis:
         order: object = None,
     ) -> None:
         self.size = size
-        self.where = where
+        self.where = where if len(where) <= _LONGEST_WHERE else f"{where[:_LONGEST_WHERE]} ..."
         self.dynamic = dynamic
-        self._role = role
         self.order = order
         self._part_of = part_of
         self._same_as: Axis | None = None
+        self._meaning: _Meaning = _Meaning(role) if part_of is None else part_of._meaning.found()
 
     def __repr__(self) -> str:
         return f"<Axis {self.where}: {self.size}, {self.role}>"
@@ -81,28 +106,27 @@ class Axis:
     @property
     def root(self) -> Axis:
         """The one axis that stands for all that were found to be the same."""
+        root = self
+        while root._same_as is not None:
+            root = root._same_as
         axis = self
-        while axis._same_as is not None:
-            axis = axis._same_as
-        return axis
+        while axis._same_as is not None:  # so that no chain is followed twice
+            axis._same_as, axis = root, axis._same_as
+        return root
 
     @property
     def role(self) -> Role | None:
         """The axis's meaning; None as long as no operator has told it."""
-        root = self.root
-        return root._role or (root._part_of.role if root._part_of is not None else None)
+        return self._meaning.found().role
 
     def require(self, role: Role, node: Node) -> None:
         """Learn the axis's meaning; UnsupportedError if it was found to mean something else."""
-        root = self.root
         if (known := self.role) not in (None, role):
             raise node.unsupported(
                 f"{self.where} serves as the {role.value} axis here and as the {known.value} axis elsewhere",
                 "each GRU must scan the same time axis, and layers must work on the features of one timestep",
             )
-        root._role = role
-        if root._part_of is not None:
-            root._part_of.require(role, node)
+        self._meaning.found().role = role
 
     @property
     def is_reversed(self) -> bool:
@@ -135,6 +159,7 @@ class Axis:
             mine.require(others.role, node)
         elif mine.role is not None:
             others.require(mine.role, node)
+        mine._meaning.found().unite(others._meaning.found())
         if mine.order is not None and mine._part_of is not None and others._part_of is not None:
             mine._part_of.unify(others._part_of, node)
         mine._part_of = mine._part_of or others._part_of

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from grurt.array_types import Array
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Role
 from grurt.converters.graph.tracing.values import Tensor
@@ -30,7 +34,7 @@ def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
         raise node.unsupported(f"it combines features with a constant of the type {array.dtype}")
     array = without_repeats(array)
     padding = len(tensor.dims) - array.ndim
-    if padding < 0:
+    if padding < 0 or not array.size:
         raise node.unsupported(f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}")
     wide = [padding + index for index, size in enumerate(array.shape) if size > 1]
     if len(wide) > 1 or any(len(tensor.dims[index]) != 1 for index in wide):
@@ -45,8 +49,29 @@ def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
 
 def without_repeats(array: Array) -> Array:
     """Return an array with axes along which it repeats itself cut to size 1, so far as its memory layout shows that."""
+    if 0 not in array.strides:
+        return array
     kept = tuple(slice(0, 1) if stride == 0 and size > 1 else slice(None) for stride, size in _layout(array))
     return array[kept]
+
+
+def the_one_row(node: Node, array: Array, budget: Budget) -> Array | None:
+    """Return the row ``(size,)`` that an array ``(..., size)`` consists of; None if its rows differ."""
+    if array.ndim < 2:
+        return array.reshape(-1)
+    compact = without_repeats(array)
+    budget.read(compact.nbytes, node)
+    rows = compact.reshape(math.prod(compact.shape[:-1]), compact.shape[-1])
+    if len(rows) != 1 and not (len(rows) and (rows == rows[0]).all()):
+        return None
+    return np.broadcast_to(rows[0], array.shape[-1:])
+
+
+def is_same_array(one: Array, other: Array) -> bool:
+    """Say whether two arrays hold the same numbers, as views of one constant do, which are not compared."""
+    interface, others = one.__array_interface__, other.__array_interface__
+    views = all(interface[key] == others[key] for key in ("data", "shape", "strides", "typestr"))
+    return views or np.array_equal(one, other)
 
 
 def _layout(array: Array) -> Iterator[tuple[int, int]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
+from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required
 from grurt.converters.graph.tracing.values import Arguments
 from grurt.errors import ConversionError, UnsupportedError
@@ -26,12 +29,12 @@ class Folder:
 
     Parameters
     ----------
-    elements
-        How many elements may be written in all.
+    budget
+        What may be created.
     """
 
-    def __init__(self, elements: int) -> None:
-        self._remaining = elements
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
 
     def fold(self, node: Node, args: Arguments) -> tuple[Array, ...]:
         """Return what a node writes whose inputs are constants.
@@ -39,44 +42,97 @@ class Folder:
         Raises
         ------
         UnsupportedError
-            If there is no rule for the operator.
+            If there is no rule for the operator, or the budget is spent.
         ConversionError
-            If the operator refuses its inputs, or the budget is spent.
+            If the operator refuses its inputs.
         """
-        if node.op not in _FOLDS:
+        rule = _RULES.get(node.op)
+        if rule is None:
             raise node.unsupported("it works on constants only, and grurt does not evaluate this operator")
-        self._remaining -= _elements_written(node, args)
-        if self._remaining < 0:
-            raise node.unsupported("the constants that the graph computes are too large")
         try:
-            return tuple(np.asarray(array) for array in _FOLDS[node.op](node, args))
+            self.budget.create(rule.bytes_created(node, args), node)
+            return tuple(np.asarray(array) for array in rule.fold(node, args))
         except (ConversionError, UnsupportedError):
             raise
-        except (ValueError, IndexError, TypeError, OverflowError) as error:
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise node.invalid("its inputs do not fit together") from error
 
+    def computed(self, node: Node, function: Callable[..., Array], *arrays: Array) -> Array:
+        """Return a function of arrays, element by element, computed once for what repeats itself in all of them."""
+        compact, shape = _compact(node, arrays)
+        self.budget.create(_n_bytes_computed(compact), node)
+        return _expanded(np.asarray(function(*compact)), shape)
 
-def _elements_written(node: Node, args: Arguments) -> int:
-    """Return how many elements an operator writes, before it does."""
-    arrays = [constant(node, value, "inputs") for value in args if value is not None]
-    if node.op in _VIEWS or not arrays:
-        return 1
-    if node.op == "Gather" and len(arrays) == 2:
-        data, indices = arrays
-        return indices.size * math.prod(data.shape[1:]) if node.integer("axis", 0) == 0 else indices.size * data.size
-    if node.op == "Range":
-        start, limit, step = (float(array.reshape(-1)[0]) if array.size else 0.0 for array in (arrays * 3)[:3])
-        return math.ceil(abs((limit - start) / step)) if step and math.isfinite(limit - start) else 2**62
-    if node.op == "Tile":
-        return math.prod(max(repeat, 1) for repeat in parameters.integers(node, arrays[-1], "repeats")) * max(
-            arrays[0].size, 1
-        )
-    if node.op in _BROADCASTING:
-        try:
-            return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
-        except ValueError as error:
-            raise node.invalid("the shapes of its inputs do not fit together") from error
-    return sum(array.size for array in arrays)
+
+@dataclass(frozen=True)
+class _Rule:
+    """How an operator is evaluated, and how many bytes that creates at most, said before it does."""
+
+    fold: Fold
+    bytes_created: Callable[[Node, Arguments], int]
+
+
+def _arrays(node: Node, args: Arguments) -> list[Array]:
+    return [constant(node, value, "inputs") for value in args if value is not None]
+
+
+def _nothing(node: Node, args: Arguments) -> int:
+    """Of operators that return a view."""
+    return 0
+
+
+def _all_inputs(node: Node, args: Arguments) -> int:
+    """Of operators that copy their inputs, and whatever these repeat."""
+    return sum(array.nbytes for array in _arrays(node, args))
+
+
+def _unless_contiguous(node: Node, args: Arguments) -> int:
+    """Of operators that return a view of an array that lies in one piece, and copy others."""
+    array = constant(node, required(node, args, 0), "input")
+    return 0 if array.flags.c_contiguous else array.nbytes
+
+
+def _of_gather(node: Node, args: Arguments) -> int:
+    data, indices = constant(node, required(node, args, 0), "data"), constant(node, optional(args, 1), "indices")
+    axis = parameters.axis_index(node, node.integer("axis", 0), data.ndim)
+    kept = math.prod(size for place, size in enumerate(data.shape) if place != axis)
+    return int(indices.size * max(kept, 1) * data.itemsize)
+
+
+def _of_range(node: Node, args: Arguments) -> int:
+    return _WIDEST * _range_length(node, args)
+
+
+def _of_tile(node: Node, args: Arguments) -> int:
+    array, repeats = constant(node, required(node, args, 0), "input"), optional(args, 1)
+    return max(array.nbytes, 1) * math.prod(max(n, 1) for n in parameters.integers(node, repeats, "repeats"))
+
+
+def _of_elements(node: Node, args: Arguments) -> int:
+    compact, _ = _compact(node, _arrays(node, args))
+    return _n_bytes_computed(compact)
+
+
+def _compact(node: Node, arrays: Sequence[Array]) -> tuple[list[Array], tuple[int, ...]]:
+    """Return arrays without what they repeat, and the shape that they have together."""
+    try:
+        shape = _common_shape(arrays)
+    except ValueError as error:
+        raise node.invalid("the shapes of its inputs do not fit together") from error
+    return [without_repeats(array) for array in arrays], shape
+
+
+def _n_bytes_computed(arrays: Sequence[Array]) -> int:
+    return _WIDEST * math.prod(_common_shape(arrays))
+
+
+def _common_shape(arrays: Sequence[Array]) -> tuple[int, ...]:
+    shapes = {array.shape for array in arrays}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+
+
+def _expanded(array: Array, shape: tuple[int, ...]) -> Array:
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def _shape(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -125,14 +181,21 @@ def _repeated(node: Node, array: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(array, shape)
 
 
+def _identity(node: Node, args: Arguments) -> tuple[Array, ...]:
+    return (constant(node, args[0], "input"),)
+
+
 def _cast(node: Node, args: Arguments) -> tuple[Array, ...]:
-    return (constant(node, args[0], "input").astype(dtype_of(node.integer("to", 0), str(node))),)
+    array, dtype = constant(node, args[0], "input"), dtype_of(node.integer("to", 0), str(node))
+    return _elementwise(lambda compact: compact.astype(dtype))(node, (array,))
 
 
 def _gather(node: Node, args: Arguments) -> tuple[Array, ...]:
     data, indices = constant(node, args[0], "data"), constant(node, optional(args, 1), "indices")
     axis = parameters.axis_index(node, node.integer("axis", 0), data.ndim)
-    return (np.take(data, indices, axis=axis, mode="raise"),)
+    if indices.dtype.kind not in "iu":
+        raise node.invalid(f"its indices are of the type {indices.dtype}")
+    return (data[(slice(None),) * axis + (indices,)],)  # np.take copies all of the data first, what they repeat too
 
 
 def _concat(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -185,8 +248,25 @@ def _transpose(node: Node, args: Arguments) -> tuple[Array, ...]:
 
 
 def _range(node: Node, args: Arguments) -> tuple[Array, ...]:
-    start, limit, step = (constant(node, required(node, args, i), "inputs").reshape(()) for i in range(3))
+    _range_length(node, args)
+    start, limit, step = (constant(node, value, "inputs") for value in args[:3])
     return (np.arange(start.item(), limit.item(), step.item(), dtype=start.dtype),)
+
+
+def _range_length(node: Node, args: Arguments) -> int:
+    """Return how many elements Range writes: integers are counted exactly."""
+    arrays = [constant(node, required(node, args, i), "inputs") for i in range(3)]
+    if len({array.dtype for array in arrays}) > 1 or any(array.size != 1 for array in arrays):
+        raise node.invalid("its start, limit and step are not one number each, of one type")
+    start, limit, step = (array.item() for array in arrays)
+    if step == 0 or not all(math.isfinite(number) for number in (start, limit, step)):
+        raise node.invalid(f"it counts from {start} to {limit} by {step}")
+    if arrays[0].dtype.kind in "iu":
+        return len(range(start, limit, step))
+    length = (limit - start) / step
+    if not math.isfinite(length):
+        raise node.unsupported(f"it counts from {start} to {limit} by {step}", "a range must be shorter")
+    return int(max(0, math.ceil(length)))
 
 
 def _tile(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -203,8 +283,8 @@ def _divide(a: Array, b: Array) -> Array:
 
 def _elementwise(function: Callable[..., Array]) -> Fold:
     def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
-        arrays = [constant(node, value, "inputs") for value in args]
-        return (np.asarray(function(*arrays)),)
+        compact, shape = _compact(node, [constant(node, value, "inputs") for value in args])
+        return (_expanded(np.asarray(function(*compact)), shape),)
 
     return fold
 
@@ -243,33 +323,43 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {
     "Where": np.where,
 }
 _UNARY: dict[str, Callable[..., Array]] = {
-    "Identity": np.asarray,
     "Neg": np.negative,
     "Sqrt": np.sqrt,
     "Not": np.logical_not,
 }
-_BROADCASTING = frozenset(_ARITHMETIC)
-_VIEWS = frozenset({"Constant", "ConstantOfShape", "Expand", "Shape", "Identity", "Slice", "Squeeze", "Unsqueeze"})
+_WIDEST = 8
+"""Bytes of an element, at most."""
 
-_FOLDS: dict[str, Fold] = {
-    "Cast": _cast,
-    "Concat": _concat,
-    "Constant": _constant,
-    "ConstantOfShape": _constant_of_shape,
-    "Expand": _expand,
-    "Flatten": _flatten,
-    "Gather": _gather,
-    "Range": _range,
-    "ReduceL2": _reduction(_l2),
-    "ReduceProd": _reduction(_product),
-    "ReduceSum": _reduction(_sum),
-    "Reshape": _reshape,
-    "Shape": _shape,
-    "Slice": _slice,
-    "Split": _split,
-    "Squeeze": _squeeze,
-    "Tile": _tile,
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
-    **{op: _elementwise(function) for op, function in (_ARITHMETIC | _UNARY).items()},
+_RULES: dict[str, _Rule] = {
+    **{
+        op: _Rule(fold, _nothing)
+        for op, fold in (
+            ("Constant", _constant),
+            ("ConstantOfShape", _constant_of_shape),
+            ("Expand", _expand),
+            ("Identity", _identity),
+            ("Shape", _shape),
+            ("Slice", _slice),
+            ("Split", _split),
+            ("Squeeze", _squeeze),
+            ("Transpose", _transpose),
+            ("Unsqueeze", _unsqueeze),
+        )
+    },
+    **{
+        op: _Rule(fold, _all_inputs)
+        for op, fold in (
+            ("Concat", _concat),
+            ("ReduceL2", _reduction(_l2)),
+            ("ReduceProd", _reduction(_product)),
+            ("ReduceSum", _reduction(_sum)),
+        )
+    },
+    "Flatten": _Rule(_flatten, _unless_contiguous),
+    "Reshape": _Rule(_reshape, _unless_contiguous),
+    "Cast": _Rule(_cast, _of_elements),
+    "Gather": _Rule(_gather, _of_gather),
+    "Range": _Rule(_range, _of_range),
+    "Tile": _Rule(_tile, _of_tile),
+    **{op: _Rule(_elementwise(function), _of_elements) for op, function in (_ARITHMETIC | _UNARY).items()},
 }

@@ -138,6 +138,8 @@ def split_sizes(node: Node, args: Arguments, size: int) -> tuple[int, ...]:
         sizes = integers(node, value, "split")
     else:
         count = node.integer("num_outputs", len(node.outputs))
+        if count != len(node.outputs):
+            raise node.invalid(f"it has {len(node.outputs)} outputs and splits into {count} parts")
         step = -(-size // max(count, 1))
         sizes = tuple(min(step, size - start) for start in range(0, size, max(step, 1)))
     if sum(sizes) != size or len(sizes) != len(node.outputs) or any(part <= 0 for part in sizes):

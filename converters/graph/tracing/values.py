@@ -13,6 +13,9 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
 MAX_STACK = 4096
 """The most values that one tensor may stack."""
 
+ROW_BYTES = 128
+"""What a row takes."""
+
 
 @dataclass(frozen=True)
 class Row:

@@ -13,7 +13,7 @@ from grurt.array_types import Array
 from grurt.converters.archive import open_archive
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.json_text import check_json
-from grurt.converters.reading import errors_named
+from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.torch.checkpoint import legacy, zipped
 from grurt.converters.torch.checkpoint.pickles import Opaque
 from grurt.converters.torch.checkpoint.tensors import (
@@ -113,7 +113,7 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
     """
     path = Path(path)
     found = detect_format(path)
-    with errors_named(path.name):
+    with unreadable_files_named(path.name), errors_named(path.name):
         if found in _OTHERS:
             raise ConversionError(f"expected a state dict, got {_OTHERS[found]}; convert it with convert(path)")
         return read_detected(path, found, entry)
