@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from grurt.network.costs import costs
 from grurt.network.functions import Function
 from grurt.network.inputs import Input, TokenInput
 from grurt.network.layers import AnyLayer
@@ -99,7 +98,7 @@ def summarize(model: Network) -> Summary:
         ),
         parameters=model.parameter_count,
         bytes=sum(layer.bytes for layer in layers),
-        multiply_adds=costs(model.layers, model.values).multiply_adds,
+        multiply_adds=model.costs.multiply_adds,
         state_bytes=sum(4 * math.prod(shape) for shape in model.state_shapes.values()),
         streams=model.unstreamable_reason is None,
         unstreamable_reason=model.unstreamable_reason,

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from grurt.errors import ModelError
-from grurt.network.costs import state_shapes
+from grurt.network.costs import Costs, Limits, costs, state_shapes
 from grurt.network.fingerprint import fingerprint
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
@@ -66,6 +66,7 @@ class Parts(TypedDict, total=False):
     signature: Signature | None
     source: Source | None
     reference_run: ReferenceRun | None
+    limits: Limits | None
 
 
 class Network:
@@ -96,6 +97,10 @@ class Network:
     """Every value of the model by name, with its size."""
     state_shapes: Mapping[str, tuple[int, ...]]
     """Shapes of the states that its layers carry between timesteps, by layer name."""
+    costs: Costs
+    """What it takes to run it."""
+    limits: Limits
+    """What that was allowed to be."""
 
     def __init__(
         self,
@@ -107,6 +112,7 @@ class Network:
         signature: Signature | None = None,
         source: Source | None = None,
         reference_run: ReferenceRun | None = None,
+        limits: Limits | None = None,
     ) -> None:
         parts: Parts = {
             "layers": layers,
@@ -116,6 +122,7 @@ class Network:
             "signature": signature,
             "source": source,
             "reference_run": reference_run,
+            "limits": limits,
         }
         self._take(parts, checked=())
 
@@ -157,6 +164,7 @@ class Network:
             "signature": self.signature,
             "source": self.source,
             "reference_run": self.reference_run,
+            "limits": self.limits,
         }
         new = object.__new__(type(self))
         new._take(parts | changes, checked=self.weights.values())
@@ -175,6 +183,9 @@ class Network:
         signature = typed("signature", signature, Signature)
         check_signature(signature, inputs, outputs, values, states)
         check_handed_states(signature, layers)
+        cost = costs(layers, values, outputs, signature)
+        limits = parts["limits"] or Limits()
+        limits.check(cost)
         if (run := parts["reference_run"]) is not None:
             check_reference_run(run, signature, outputs, values, states)
         dtypes = weight_dtypes(layers)
@@ -195,6 +206,8 @@ class Network:
             reference_run=run,
             values=MappingProxyType(values),
             state_shapes=MappingProxyType(states),
+            costs=cost,
+            limits=limits,
         )
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from grurt.errors import ModelError
-from grurt.network.costs import costs
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.stages import find_stages
@@ -19,12 +18,9 @@ from grurt.network.value import Value
 T = TypeVar("T")
 
 MAX_SIZE = 1 << 20
-"""The largest size of a value or state: it bounds what a small file can make the engine allocate."""
+"""The largest number that a layer or an input can have, and the largest size of a value or state."""
 
 MAX_LAYERS = 1 << 12
-
-MAX_TOTAL_SIZE = 1 << 24
-"""The largest sum of the padded sizes of all values and states of a model, for the same reason."""
 
 
 def typed(where: str, description: object, type_: type[T]) -> T:
@@ -66,8 +62,6 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
         values[name] = replace(values[name], stage=stage)
     _check_handed_over(layers, values)
     _check_outputs(outputs, values)
-    if (total := costs(layers, values).memory) > MAX_TOTAL_SIZE:
-        raise ModelError(f"the sizes of all values and states may add up to {MAX_TOTAL_SIZE}, got {total}")
     return values
 
 

@@ -13,6 +13,9 @@ class Arithmetic(Layer, frozen=True, kw_only=True):
 
     max_inputs: ClassVar[int] = 64
 
+    def operation_count(self) -> int:
+        return len(self.inputs) - 1
+
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         for size in input_sizes[1:]:
             self._expect_input_size(input_sizes[0], size)
@@ -31,6 +34,9 @@ class Concat(Layer, frozen=True, kw_only=True):
     """The features of two or more values, one after the other."""
 
     max_inputs: ClassVar[int] = 64
+
+    def operation_count(self) -> int:
+        return len(self.inputs)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         return sum(input_sizes)
