@@ -25,7 +25,7 @@ def fingerprint(description: Iterable[msgspec.Struct], weights: Mapping[str, NDA
     described = msgspec.json.encode([_without_defaults(part) for part in description])
     digest = blake2b(described, digest_size=_SIZE)
     for name in sorted(weights):
-        digest.update(weights[name].tobytes())
+        digest.update(np.ascontiguousarray(weights[name]).data)
     return digest.digest()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from grurt.errors import ModelError
 from grurt.network.costs import Costs, Limits, costs, state_shapes
 from grurt.network.fingerprint import fingerprint
+from grurt.network.frozen import frozen
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.reference_run import ReferenceRun, check_reference_run
@@ -267,8 +268,6 @@ def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
 
 
 def _frozen(array: ArrayLike, dtype: str) -> Array:
-    """Return a read-only copy in a floating-point dtype; integers have to be integers, which is checked by name."""
+    """Return a read-only array in a floating-point dtype; integers have to be integers, which is checked by name."""
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
-        frozen = np.array(array, dtype=dtype if dtype.startswith("float") else None, order="C")
-    frozen.flags.writeable = False
-    return frozen
+        return frozen(array, dtype if dtype.startswith("float") else None)

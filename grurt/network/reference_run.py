@@ -11,6 +11,7 @@ import numpy as np
 
 from grurt.errors import InputShapeError, ModelError
 from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
+from grurt.network.frozen import frozen
 from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
 from grurt.network.text import printable
 
@@ -106,7 +107,4 @@ def _shared_sizes(where: str, port: AnyPort, shape: tuple[int, ...]) -> Mapping[
 
 
 def _frozen(arrays: Arrays) -> Arrays:
-    copies = {name: np.array(array, order="C") for name, array in arrays.items()}
-    for copy in copies.values():
-        copy.flags.writeable = False
-    return MappingProxyType(copies)
+    return MappingProxyType({name: frozen(array) for name, array in arrays.items()})

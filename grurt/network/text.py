@@ -1,6 +1,7 @@
 """Text in models: names, and remarks about where a model came from, both possibly written by a stranger."""
 
 import re
+from collections.abc import Iterable
 
 from grurt.errors import ModelError
 
@@ -19,3 +20,16 @@ def check_name(name: str) -> None:
 def printable(text: str) -> str:
     """Return the text with a replacement character for each that a file or a terminal cannot hold."""
     return re.sub(f"[{_UNPRINTABLE}]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def clipped(text: str, longest: int) -> str:
+    """Return the text, or as much of its beginning and its end as has the longest length that is allowed."""
+    half = (longest - 5) // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Return the first few names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
