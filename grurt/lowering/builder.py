@@ -30,7 +30,9 @@ class PlanBuilder:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self._operations: list[NDArray[np.int64]] = []
+        n_operations = sum(layer.operation_count() for layer in network.layers)
+        self._operations = np.zeros((n_operations, codes.OP_SLOTS), np.int64)
+        self._n_operations = 0
         self._weights = aligned_zeros(network.costs.packed_weights // F32_BYTES)
         self._weights_bytes = 0
         self._row_bytes = 0
@@ -44,7 +46,7 @@ class PlanBuilder:
         """Return the plan, when all layers are lowered."""
         weights = self._weights[: self._weights_bytes // F32_BYTES]
         initial_state = np.concatenate([*self._initial_state, np.zeros(0, np.float32)])
-        operations = np.array(self._operations, np.int64).reshape(-1, codes.OP_SLOTS)
+        operations = self._operations[: self._n_operations]
         for array in (weights, initial_state, operations):
             array.flags.writeable = False
         return Plan(
@@ -143,7 +145,7 @@ class PlanBuilder:
                 codes.OP_IN_TIMESTEP_STRIDE: self.timestep_stride(source),
                 codes.OP_IN_SIZE: self.network.values[source].size,
             }
-        row = np.zeros(codes.OP_SLOTS, np.int64)
+        row = self._operations[self._n_operations]
         for slot, number in (operation | slots).items():
             row[slot] = number
-        self._operations.append(row)
+        self._n_operations += 1

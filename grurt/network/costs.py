@@ -44,8 +44,8 @@ MAX_OPERATIONS = 1 << 32
 REPLAYED_TIMESTEPS = 256
 """A reference run may take as long as so many of the longest timesteps that are allowed."""
 
-_OPERATION_BYTES = 512
-"""Of an operation in the plan's table."""
+_ENTRY_BYTES = 512
+"""Of an operation, an input or an output in tables, and of the array of an answer beside its numbers."""
 
 _ALIGNMENT = 64
 _LAYER_PIECES = 4
@@ -65,8 +65,8 @@ class Costs:
         Of the weights as the file has them, which a network keeps.
     packed_weights
         Of the weights as the kernels read them.
-    table
-        Of the plan's table of operations.
+    tables
+        Of the tables that say where what lies: of operations, inputs and outputs.
     states
         Of the states of one stream.
     values
@@ -88,7 +88,7 @@ class Costs:
 
     weights: int
     packed_weights: int
-    table: int
+    tables: int
     states: int
     values: int
     n_stages: int
@@ -101,7 +101,7 @@ class Costs:
     @property
     def bytes(self) -> int:
         """What the model and one stream take, with the arrays of a step."""
-        own = self.weights + self.packed_weights + self.table + 2 * self.states
+        own = self.weights + self.packed_weights + self.tables + 2 * self.states
         return own + self._block_bytes + 2 * self.arrays
 
     @property
@@ -158,6 +158,12 @@ class Limits:
             )
 
 
+def block_rows(timestep_bytes: int) -> int:
+    """Return of how many timesteps a block is, from what a timestep takes in scratch memory."""
+    fitting = min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(1, timestep_bytes))
+    return max(MIN_BLOCK_ROWS, fitting // MIN_BLOCK_ROWS * MIN_BLOCK_ROWS)
+
+
 def costs(
     layers: Sequence[AnyLayer], values: Mapping[str, Value], outputs: Sequence[Output], signature: Signature
 ) -> Costs:
@@ -179,7 +185,8 @@ def costs(
     return Costs(
         weights=sum(map(_weight_bytes, layers)),
         packed_weights=sum(layer.packed_bytes() + _LAYER_PIECES * _ALIGNMENT for layer in layers),
-        table=_OPERATION_BYTES * sum(layer.operation_count() for layer in layers),
+        tables=_ENTRY_BYTES
+        * (sum(layer.operation_count() for layer in layers) + sum(map(len, (layers, inputs, outputs)))),
         states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in state_shapes(layers, values).values()),
         values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed),
         n_stages=1 + max(value.stage for value in values.values()),

@@ -29,7 +29,7 @@ def clipped(text: str, longest: int) -> str:
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
-    """Return the first few names, and how many more there are."""
+    """Return the first few names, and how many more there are; "none" if there are none."""
     every = list(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+    return (", ".join(every[:most]) or "none") + more

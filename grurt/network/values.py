@@ -12,7 +12,7 @@ from grurt.errors import ModelError
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.stages import find_stages
-from grurt.network.text import check_name
+from grurt.network.text import check_name, listed
 from grurt.network.value import Value
 
 T = TypeVar("T")
@@ -80,9 +80,9 @@ def check_weights(
     expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
     dtypes = weight_dtypes(layers)
     if missing := sorted(expected.keys() - weights.keys()):
-        raise ModelError(f"weights are missing: {', '.join(missing)}")
+        raise ModelError(f"weights are missing: {listed(missing)}")
     if unused := sorted(weights.keys() - expected.keys()):
-        raise ModelError(f"weights that no layer uses: {', '.join(unused)}")
+        raise ModelError(f"weights that no layer uses: {listed(unused)}")
     for name, shape in expected.items():
         dtype = dtypes.get(name, "float32")
         if weights[name].dtype != dtype:

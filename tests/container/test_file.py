@@ -302,7 +302,7 @@ def test_layers_may_leave_out_what_has_a_default(path: Path, content: bytes) -> 
 
 def test_a_header_that_is_not_utf8_is_damage(path: Path, content: bytes) -> None:
     path.write_bytes(content.replace(b"embed", b"emb\xc4d"))
-    with pytest.raises(ModelFileError, match="the file is damaged: its header does not fit the data behind it"):
+    with pytest.raises(ModelFileError, match=r"the header is damaged: 'utf-8' codec can't decode byte 0xc4"):
         read(path)
 
 
@@ -313,7 +313,7 @@ def test_only_a_file_is_read(tmp_path: Path) -> None:
         read(tmp_path / "missing.grurt")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo")
-        with pytest.raises(ModelFileError, match=r"expected a \.grurt file, got neither a file nor a folder"):
+        with pytest.raises(ModelFileError, match=r"expected a \.grurt file, got a pipe"):
             read(tmp_path / "fifo")
 
 
