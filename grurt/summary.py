@@ -14,6 +14,7 @@ from grurt.network.inputs import Input, TokenInput
 from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.signature import Signature
+from grurt.network.structs import struct_fields
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -131,7 +132,7 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
 def _note(layer: AnyLayer) -> str:
     return ", ".join(
         value_text if field.name == "function" else f"{field.name}={value_text}"
-        for field in msgspec.structs.fields(layer)
+        for field in struct_fields(type(layer))
         if field.name not in _SHOWN_ELSEWHERE and (value := getattr(layer, field.name)) != field.default
         for value_text in [_text(value)]
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Numbers: TypeAlias = "NDArray[np.float32 | np.float16 | np.int8]"
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 """Numbers that are brought into order at a time: so many fit into the cache."""
 
 _FORMATS = {"float32": codes.FLOAT32, "float16": codes.FLOAT16, "int8": codes.INT8, "int4": codes.INT4}

@@ -11,5 +11,6 @@ Nothing here computes, reads or writes files, or knows of an engine. A file each
     versions, costs      which version of the file a network needs, and what it costs
     text, vectors        names and remarks that a stranger may have written; sizes in memory
     frozen, nibbles      arrays that never change; matrices of numbers of four bits
+    structs              what layers and ports are declared with
     network              all of it in one object that never changes
 """

@@ -47,6 +47,9 @@ REPLAYED_TIMESTEPS = 256
 _ENTRY_BYTES = 512
 """Of an operation, an input or an output in tables, and of the array of an answer beside its numbers."""
 
+_PACKING_BYTES = 1 << 21
+"""While weights are packed, a chunk at a time."""
+
 _ALIGNMENT = 64
 _LAYER_PIECES = 4
 """Pieces of packed weights that a layer has at most, each of which begins on a cache line."""
@@ -65,6 +68,8 @@ class Costs:
         Of the weights as the file has them, which a network keeps.
     packed_weights
         Of the weights as the kernels read them.
+    packing
+        Of the largest layer, while its weights are brought into that order.
     tables
         Of the tables that say where what lies: of operations, inputs and outputs.
     states
@@ -88,6 +93,7 @@ class Costs:
 
     weights: int
     packed_weights: int
+    packing: int
     tables: int
     states: int
     values: int
@@ -101,11 +107,12 @@ class Costs:
     @property
     def bytes(self) -> int:
         """What the model and one stream take, with the arrays of a step."""
-        own = self.weights + self.packed_weights + self.tables + 2 * self.states
-        return own + self._block_bytes + 2 * self.arrays
+        own = self.weights + self.packed_weights + self.packing + self.tables + 2 * self.states
+        return own + self.block_bytes + 2 * self.arrays
 
     @property
-    def _block_bytes(self) -> int:
+    def block_bytes(self) -> int:
+        """Scratch memory of a block of timesteps, of each stage."""
         return MIN_BLOCK_ROWS * self.values + min(MAX_BLOCK_ROWS * self.values, self.n_stages * BLOCK_BYTES)
 
     def run_bytes(self, sequences: int, timesteps: int) -> int:
@@ -169,7 +176,7 @@ def costs(
 ) -> Costs:
     """Return what a network of these layers, values, outputs and ports costs."""
     positions = {layer.name: values[layer.name].positions for layer in layers}
-    rows = {name: value.positions * row_bytes(value.size) for name, value in values.items()}
+    rows = {name: 0 if value.tokens else value.positions * row_bytes(value.size) for name, value in values.items()}
     scratch = {layer.name: layer.scratch_bytes(positions[layer.name]) for layer in layers}
     # A value that another stage reads is an output of the one, and an input of the other.
     handed = {
@@ -185,6 +192,7 @@ def costs(
     return Costs(
         weights=sum(map(_weight_bytes, layers)),
         packed_weights=sum(layer.packed_bytes() + _LAYER_PIECES * _ALIGNMENT for layer in layers),
+        packing=_PACKING_BYTES + 4 * max(layer.parameter_count for layer in layers),
         tables=_ENTRY_BYTES
         * (sum(layer.operation_count() for layer in layers) + sum(map(len, (layers, inputs, outputs)))),
         states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in state_shapes(layers, values).values()),

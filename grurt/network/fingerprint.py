@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from grurt.digests import blake2b
+from grurt.network.structs import struct_fields
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,6 @@ def fingerprint(description: Iterable[msgspec.Struct], weights: Mapping[str, NDA
 def _without_defaults(value: Any) -> Any:
     if not isinstance(value, msgspec.Struct):
         return value
-    given = {field.name: (getattr(value, field.name), field.default) for field in msgspec.structs.fields(value)}
+    given = {field.name: (getattr(value, field.name), field.default) for field in struct_fields(type(value))}
     kind = [type(value).__struct_config__.tag]
     return kind + [[name, _without_defaults(found)] for name, (found, default) in given.items() if found != default]

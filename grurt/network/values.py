@@ -12,6 +12,7 @@ from grurt.errors import ModelError
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.stages import find_stages
+from grurt.network.structs import struct_fields
 from grurt.network.text import check_name, listed
 from grurt.network.value import Value
 
@@ -161,7 +162,7 @@ def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
 
 def _check_parameters(layer: Layer) -> None:
     """Check the ranges of a layer's numbers, which its fields' types alone do not."""
-    for field in msgspec.structs.fields(layer):
+    for field in struct_fields(type(layer)):
         number = getattr(layer, field.name)
         where = f"layer {layer.name!r}: {field.name}"
         if field.type is int:

@@ -120,15 +120,16 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
         else:
             inputs[port.value] = batch_first(port, run.inputs[port.name])
     batch = len(next(iter(inputs.values())))
+    answers = {port.name: batch_first(port, found[port.name]) for port in network.signature.outputs}
     return all(
         _stream_alike(
             network,
-            {name: array[row, : np.broadcast_to(lengths, batch)[row]] for name, array in inputs.items()},
+            {name: array[row, :length] for name, array in inputs.items()},
             {name: array[row] for name, array in states.items()},
-            {port.name: batch_first(port, found[port.name]) for port in network.signature.outputs},
+            answers,
             row,
         )
-        for row in range(batch)
+        for row, length in enumerate(np.broadcast_to(lengths, batch))
     )
 
 
