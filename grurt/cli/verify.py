@@ -43,14 +43,17 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
 
     The model file holds a test input, and what the source framework answered to it. The model answers it again, as a
     whole sequence and streamed one timestep at a time. The exit code is 1 if the answers differ. MODEL is a .grurt
-    file; `grurt convert` makes one out of other formats.
+    file; `grurt convert` makes one out of other formats. That the file is undamaged is checked whenever it is read, by
+    its SHA-256; files of older releases have none.
     """
+    from grurt.container.reading import digest_of
     from grurt.loading import load
     from grurt.runtime.verify import replay
 
     model = load(model_path)
+    digest = digest_of(model_path)
     verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))
-    click.echo(_as_json(verification) if as_json else _as_text(verification))
+    click.echo(_as_json(verification, digest) if as_json else _as_text(verification, digest))
     if not verification.ok:
         ctx.exit(DIFFERS)
 
@@ -76,8 +79,9 @@ def _ports(model: "Model") -> str:
     return ", ".join(port.name for port in model.signature.inputs + model.signature.outputs)
 
 
-def _as_text(verification: "Verification") -> str:
-    lines = [f"largest error against {verification.produced_by}, at most {verification.tolerance:.0e} is allowed:"]
+def _as_text(verification: "Verification", digest: str | None) -> str:
+    lines = [f"the file is undamaged: SHA-256 {digest}" if digest else "the file is of an older release: no SHA-256"]
+    lines += [f"largest error against {verification.produced_by}, at most {verification.tolerance:.0e} is allowed:"]
     lines += [f"  {name}: {error:.1e}" for name, error in verification.errors.items()]
     if verification.streamed:
         same = "the same bits as" if verification.same_bits else "NOT the same bits as"
@@ -86,9 +90,10 @@ def _as_text(verification: "Verification") -> str:
     return "\n".join(lines)
 
 
-def _as_json(verification: "Verification") -> str:
+def _as_json(verification: "Verification", digest: str | None) -> str:
     return json.dumps(
         {
+            "sha256": digest,
             "compared_with": verification.produced_by,
             "errors": {name: json_number(error) for name, error in verification.errors.items()},
             "max_error": json_number(verification.max_error),

@@ -33,7 +33,7 @@ MAX_POSITIONS = 1 << 20
 MAX_LENGTH = 1 << 31
 """Timesteps of a sequence: more than memory holds."""
 MAX_AXES = 32
-"""Of a tensor: as many as every NumPy can have."""
+"""Of a tensor: NumPy has 64, some of which are added while a tensor is rearranged."""
 
 
 class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="value", tag_field="port"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from limited import run_limited
 from memory import memory_peak
 
 import grurt
-from grurt.container.tensors import arranged, entries
+from grurt.container import reading
+from grurt.container.tensors import arranged, entries, in_order
 from grurt.loading import read
 from grurt.network.costs import Limits
 from grurt.network.reference_run import run_size
@@ -191,10 +193,16 @@ LONG_SUMS = description(
 )
 
 COSTLY: dict[str, tuple[Description, str]] = {
-    "outputs of one value": (MANY_OUTPUTS, r"a stream of it take [\d,]+ bytes of memory, expected at most 268,435,456"),
-    "ports of one output": (MANY_PORTS, r"a stream of it take [\d,]+ bytes of memory, expected at most 268,435,456"),
-    "values": (LARGE_VALUES, r"a stream of it take [\d,]+ bytes of memory, expected at most 268,435,456"),
-    "states": (LONG_STATES, r"a stream of it take [\d,]+ bytes of memory, expected at most 268,4"),
+    "outputs of one value": (
+        MANY_OUTPUTS,
+        r"the model and a stream of it take [\d,]+ bytes of memory, expected at most 268,435,456",
+    ),
+    "ports of one output": (
+        MANY_PORTS,
+        r"the model and a stream of it take [\d,]+ bytes of memory, expected at most 268,435,456",
+    ),
+    "values": (LARGE_VALUES, r"the model and a stream of it take [\d,]+ bytes of memory, expected at most 268,435,456"),
+    "states": (LONG_STATES, r"the model and a stream of it take [\d,]+ bytes of memory, expected at most 268,4"),
     "operations": (
         LONG_SUMS,
         r"a timestep takes [\d,]+ operations, expected at most 4,294,967,296: allow more",
@@ -362,8 +370,10 @@ def test_a_sparse_file_is_looked_at_from_the_front(path: Path) -> None:
         b"": r"expected a \.grurt file, got something else",
         file_of(description()): "its header does not fit the data behind it",
         (1 << 41).to_bytes(8, "little")
-        + b'{"__metadata__":{"grurt": ""}}': "expected at most 100,000,000 bytes, got 2,199,",
-        file_of(description(1 << 20, layers=[layer]), tensors): "weight: it has 4,398,046,511,104 bytes, which memory",
+        + b'{"__metadata__":{"grurt": ""}}': "the header is damaged: expected at most 100,000,000 bytes, got 2,199,",
+        file_of(description(1 << 20, layers=[layer]), tensors): (
+            "tensor weights.relu.weight: it has 4,398,046,511,104 bytes, which memory cannot hold"
+        ),
     }
     for front, message in sparse.items():
         with path.open("wb") as file:
@@ -384,6 +394,42 @@ except grurt.ModelFileError as error:
         assert message.replace("\\", "") in run_limited(refused, str(path), memory=1 << 28, seconds=2)
 
 
+def a_tensor(begin: int, end: int, **parts: Any) -> Description:
+    return {"dtype": "F32", "shape": [(end - begin) // 4], "data_offsets": [begin, end]} | parts
+
+
+MISFITS: dict[str, dict[str, Description]] = {
+    "shared": {"weights.a": a_tensor(0, 8), "weights.b": a_tensor(0, 8)},
+    "overlapping": {"weights.a": a_tensor(0, 8), "weights.b": a_tensor(4, 8)},
+    "apart": {"weights.a": a_tensor(0, 4), "weights.b": a_tensor(8, 12)},
+    "not from the front": {"weights.a": a_tensor(4, 12)},
+    "backwards": {"weights.a": a_tensor(0, 8), "weights.b": a_tensor(8, 4, shape=[1])},
+    "before the front": {"weights.a": a_tensor(-8, 0)},
+    "another size": {"weights.a": a_tensor(0, 8, shape=[3])},
+    "a huge size": {"weights.a": a_tensor(0, 8, shape=[1 << 62, 1 << 62])},
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_tensors_lie_one_after_the_other(path: Path, name: str) -> None:
+    path.write_bytes(file_of(description(), MISFITS[name]) + bytes(12))
+    message = "the file is damaged: its header does not fit the data behind it, at tensor weights"
+    with pytest.raises(grurt.ModelFileError, match=message):
+        read(path)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models.gru_model(100, 100, np.random.default_rng(5)).save(path)  # more than is read ahead
+
+    def shortened(found: Any) -> Any:
+        os.truncate(path, path.stat().st_size - 100)
+        return in_order(found)
+
+    monkeypatch.setattr(reading, "in_order", shortened)
+    with pytest.raises(grurt.ModelFileError, match="the file is truncated: it became shorter while it was read"):
+        read(path)
+
+
 class Checked:
     """Reads and runs files, and keeps what they were allowed and took."""
 
@@ -402,7 +448,7 @@ class Checked:
             if model:
                 self._step(model)
         self.seconds += time.process_time() - begun
-        self.allowed += 0.05 + 4e-9 * NANOSECONDS * len(content)  # looking at memory slows it down
+        self.allowed += 0.02 + 4e-9 * NANOSECONDS * len(content)  # looking at memory slows it down
         assert peak.bytes <= reading + (model.costs.bytes if model else 0)
         if model:
             self.loaded += 1

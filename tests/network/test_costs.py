@@ -143,7 +143,7 @@ def test_what_a_model_may_cost_is_limited() -> None:
     assert model.limits == Limits(None, MAX_OPERATIONS)
     for limits in (Limits(costs.bytes), Limits(max_operations=costs.operations)):
         assert model.replaced(limits=limits).limits is limits
-    with pytest.raises(grurt.ModelError, match=rf"a stream of it take {costs.bytes:,} bytes of memory, expected at mo"):
+    with pytest.raises(grurt.ModelError, match=rf"the model and a stream of it take {costs.bytes:,} bytes of memory"):
         model.replaced(limits=Limits(costs.bytes - 1))
     with pytest.raises(
         grurt.ModelError,
