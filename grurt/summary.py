@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from grurt.network.costs import Costs
 from grurt.network.functions import Function
 from grurt.network.inputs import Input, TokenInput
 from grurt.network.layers import AnyLayer
@@ -71,6 +72,8 @@ class Summary:
     parameters: int
     bytes: int
     multiply_adds: int
+    costs: Costs
+    """What the engine takes, at most."""
     state_bytes: int
     """What the state of one stream takes, in float32."""
     streams: bool
@@ -100,6 +103,7 @@ def summarize(model: Network) -> Summary:
         parameters=model.parameter_count,
         bytes=sum(layer.bytes for layer in layers),
         multiply_adds=model.costs.multiply_adds,
+        costs=model.costs,
         state_bytes=sum(4 * math.prod(shape) for shape in model.state_shapes.values()),
         streams=model.unstreamable_reason is None,
         unstreamable_reason=model.unstreamable_reason,

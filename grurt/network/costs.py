@@ -6,6 +6,7 @@ What the engine allocates is never more than this says: `tests/network/test_cost
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -163,6 +164,10 @@ class Limits:
             raise ModelError(
                 f"{what} {needed:,} bytes of memory, expected at most {allowed:,}: allow more with max_bytes={needed}"
             )
+
+
+NO_LIMITS = Limits(sys.maxsize, sys.maxsize)
+"""For parts of a model that has been found to be within its own."""
 
 
 def block_rows(timestep_bytes: int) -> int:

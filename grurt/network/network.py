@@ -20,7 +20,7 @@ from grurt.network.layers import AnyLayer
 from grurt.network.reference_run import ReferenceRun, check_reference_run
 from grurt.network.signature import Signature, check_signature, default_signature
 from grurt.network.stages import check_handed_states
-from grurt.network.text import printable
+from grurt.network.text import listed, printable
 from grurt.network.value import Value
 from grurt.network.values import (
     check_weights,
@@ -218,7 +218,7 @@ class Network:
         raise AttributeError(f"a {type(self).__name__} is immutable: {name!r} cannot be deleted")
 
     def __repr__(self) -> str:
-        kinds = ", ".join(layer.kind for layer in self.layers)
+        kinds = listed(layer.kind for layer in self.layers)
         return f"<grurt.{type(self).__name__} {kinds}: {self.parameter_count} parameters>"
 
     @property

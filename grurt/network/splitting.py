@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from grurt.network.costs import NO_LIMITS
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.network import N, Network, once_per_network
@@ -47,6 +48,7 @@ def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], 
         outputs=outputs,
         signature=None,
         reference_run=None,
+        limits=NO_LIMITS,
     )
 
 

@@ -28,7 +28,7 @@ def clipped(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
-def listed(names: Iterable[str], most: int = 8) -> str:
+def listed(names: Iterable[str], most: int = 20) -> str:
     """Return the first few names, and how many more there are; "none" if there are none."""
     every = list(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""

@@ -9,6 +9,7 @@ import every_layer
 import models
 import numpy as np
 import pytest
+from encoders import encoder_decoder
 from memory import memory_peak
 
 import grurt
@@ -176,6 +177,14 @@ def test_what_is_made_of_a_model_has_its_limits() -> None:
     model = models.gru_model(5, 40, np.random.default_rng(56)).replaced(limits=limits)
     assert model.quantize("int8").limits is limits
     assert grurt.Model.from_network(model).limits is limits
+
+
+def test_the_parts_of_a_model_that_costs_all_that_it_may_can_be_used() -> None:
+    model = encoder_decoder(np.random.default_rng(57))
+    model = model.replaced(limits=Limits(model.costs.bytes, model.costs.operations))
+    inputs = models.random_inputs(model.inputs, 5, np.random.default_rng(58))
+    assert len(model.stages) == 2
+    assert model.run({name: xs[np.newaxis] for name, xs in inputs.items()})
 
 
 @pytest.mark.parametrize(
