@@ -49,8 +49,8 @@ _FOREIGN = {
 _BEGINNING = f'{{"{METADATA}":{{"'.encode()
 """How the header of a ``.grurt`` file begins, as this package writes it."""
 
-_MAX_HEADER = 100_000_000
-"""Bytes of a header: the limit of safetensors."""
+_MAX_HEADER = 1 << 25
+"""Bytes of a header: some ten times what 4,096 layers need."""
 
 _LENGTH = 8
 
@@ -113,15 +113,16 @@ def _read(file: BinaryIO, limits: Limits) -> Network:
     header = _header(file, length, size)
     metadata = _metadata(header)
     description = _description(metadata[DESCRIPTION])
+    stated = _stated_digest(header, metadata)
+    del metadata
     tensors = in_order(_entries(header))
     end = _LENGTH + len(header) + (tensors[-1][1].data_offsets[1] if tensors else 0)
     if size != end:
         raise ModelFileError(_truncated(end, size) if size < end else _MISFIT)
-    stated = _stated_digest(header, metadata)
     digest = sha256(size)
     for part in _without_digest(length, header) if stated else ():
         digest.update(part)
-    del header, metadata
+    del header
     arrays = {}
     for name, entry in tensors:
         data = _data(file, name, entry)

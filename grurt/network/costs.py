@@ -48,8 +48,9 @@ REPLAYED_TIMESTEPS = 256
 _ENTRY_BYTES = 512
 """Of an operation, an input or an output in tables, and of the array of an answer beside its numbers."""
 
+_PACKING_SHARE = 8
 _PACKING_BYTES = 1 << 21
-"""While weights are packed, a chunk at a time."""
+"""While weights are packed, a chunk at a time: for all numbers of a small layer, or for a chunk of a large one."""
 
 _ALIGNMENT = 64
 _LAYER_PIECES = 4
@@ -197,7 +198,7 @@ def costs(
     return Costs(
         weights=sum(map(_weight_bytes, layers)),
         packed_weights=sum(layer.packed_bytes() + _LAYER_PIECES * _ALIGNMENT for layer in layers),
-        packing=_PACKING_BYTES + 4 * max(layer.parameter_count for layer in layers),
+        packing=max(map(_packing_bytes, layers)),
         tables=_ENTRY_BYTES
         * (sum(layer.operation_count() for layer in layers) + sum(map(len, (layers, inputs, outputs)))),
         states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in state_shapes(layers, values).values()),
@@ -228,6 +229,10 @@ def _state_bytes(port: AnyPort, states: Mapping[str, int]) -> int:
     if not isinstance(port, StatePort):
         return 0
     return np.dtype(port.dtype).itemsize * sum(states[name] for name in port.states)
+
+
+def _packing_bytes(layer: AnyLayer) -> int:
+    return 4 * layer.parameter_count + min(_PACKING_SHARE * layer.packed_bytes(), _PACKING_BYTES)
 
 
 def _weight_bytes(layer: AnyLayer) -> int:

@@ -370,7 +370,7 @@ def test_a_sparse_file_is_looked_at_from_the_front(path: Path) -> None:
         b"": r"expected a \.grurt file, got something else",
         file_of(description()): "its header does not fit the data behind it",
         (1 << 41).to_bytes(8, "little")
-        + b'{"__metadata__":{"grurt": ""}}': "the header is damaged: expected at most 100,000,000 bytes, got 2,199,",
+        + b'{"__metadata__":{"grurt": ""}}': "the header is damaged: expected at most 33,554,432 bytes, got 2,199,",
         file_of(description(1 << 20, layers=[layer]), tensors): (
             "tensor weights.relu.weight: it has 4,398,046,511,104 bytes, which memory cannot hold"
         ),

@@ -17,7 +17,6 @@ from grurt.network.costs import MAX_OPERATIONS, Limits, block_rows, costs
 from grurt.network.reference_run import run_size
 from grurt.network.signature import default_signature
 from grurt.network.values import connect, infer_values
-from grurt.runtime.engine import ready
 
 
 def costly_models() -> Iterator[tuple[str, grurt.Model]]:
@@ -72,6 +71,11 @@ MODELS = dict(costly_models())
 STREAMING = [name for name, model in MODELS.items() if model.unstreamable_reason is None]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _engine_is_loaded() -> None:
+    MODELS["gru 1 True"].stream().step(np.zeros(7))  # which imports what converts it
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_no_part_of_a_model_takes_more_than_its_costs_say(name: str) -> None:
     model = MODELS[name]
@@ -91,7 +95,6 @@ def test_no_part_of_a_model_takes_more_than_its_costs_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", STREAMING)
 def test_a_stream_and_its_step_take_no_more_than_the_costs_say(name: str) -> None:
-    ready()
     model = unlowered(MODELS[name])
     inputs = models.random_inputs(model.inputs, 1, np.random.default_rng(52))
     step = {port: xs[0].astype(np.float64) if xs.ndim > 1 else int(xs[0]) for port, xs in inputs.items()}
