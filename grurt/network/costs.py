@@ -52,6 +52,7 @@ _PACKING_SHARE = 8
 _PACKING_BYTES = 1 << 21
 """While weights are packed, a chunk at a time: for all numbers of a small layer, or for a chunk of a large one."""
 
+_F32_BYTES = 4
 _ALIGNMENT = 64
 _LAYER_PIECES = 4
 """Pieces of packed weights that a layer has at most, each of which begins on a cache line."""
@@ -184,36 +185,41 @@ def costs(
     positions = {layer.name: values[layer.name].positions for layer in layers}
     rows = {name: 0 if value.tokens else value.positions * row_bytes(value.size) for name, value in values.items()}
     scratch = {layer.name: layer.scratch_bytes(positions[layer.name]) for layer in layers}
-    # A value that another stage reads is an output of the one, and an input of the other.
-    handed = {
-        (name, values[layer.name].stage)
-        for layer in layers
-        for name in layer.inputs
-        if values[name].stage < values[layer.name].stage
-    }
-    shown = {output.name: values[output.value] for output in outputs}
-    states = {name: math.prod(shape) for name, shape in state_shapes(layers, values).items()}
-    numbers = sum(layer.operation_count() * rows[layer.name] + scratch[layer.name] for layer in layers) // 4
     inputs = values.keys() - positions.keys()
+    shown = {output.name: values[output.value] for output in outputs}
+    handed_over = _handed_over(layers, values)
+    states = state_shapes(layers, values)
+    numbers = sum(layer.operation_count() * rows[layer.name] + scratch[layer.name] for layer in layers) // _F32_BYTES
+    arrays = [8 if values[name].tokens else rows[name] for name in inputs]
+    arrays += [rows[output.value] for output in outputs]
+    arrays += [4 * rows[name] for name, _ in handed_over]
+    arrays += [_value_bytes(port, values) for port in signature.inputs]
+    arrays += [_value_bytes(port, shown) for port in signature.outputs]
+    entries = sum(layer.operation_count() for layer in layers) + len(inputs) + len(outputs) + 2 * len(handed_over)
     return Costs(
         weights=sum(map(_weight_bytes, layers)),
         packed_weights=sum(layer.packed_bytes() + _LAYER_PIECES * _ALIGNMENT for layer in layers),
         packing=max(map(_packing_bytes, layers)),
-        tables=_ENTRY_BYTES
-        * (sum(layer.operation_count() for layer in layers) + sum(map(len, (layers, inputs, outputs)))),
-        states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in state_shapes(layers, values).values()),
-        values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed),
+        tables=_ENTRY_BYTES * entries,
+        states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in states.values()),
+        values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed_over),
         n_stages=1 + max(value.stage for value in values.values()),
-        arrays=sum(8 if values[name].tokens else rows[name] for name in inputs)
-        + sum(rows[output.value] for output in outputs)
-        + 2 * sum(rows[name] for name, _ in handed)
-        + sum(_value_bytes(port, values) for port in signature.inputs)
-        + sum(_value_bytes(port, shown) for port in signature.outputs),
+        arrays=sum(arrays),
         state_arrays=sum(_state_bytes(port, states) for port in signature.inputs + signature.outputs),
         multiply_adds=sum(layer.multiply_adds(positions[layer.name]) for layer in layers),
         operations=sum(layer.products(positions[layer.name]) for layer in layers) + FUNCTION_WORK * numbers,
         in_blocks=not signature.takes_lengths and all(layer.unstreamable_reason is None for layer in layers),
     )
+
+
+def _handed_over(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> set[tuple[str, int]]:
+    """Return the values that another stage reads, and which: outputs of the one, and inputs of the other."""
+    return {
+        (name, values[layer.name].stage)
+        for layer in layers
+        for name in layer.inputs
+        if values[name].stage < values[layer.name].stage
+    }
 
 
 def _value_bytes(port: AnyPort, values: Mapping[str, Value]) -> int:
@@ -224,11 +230,11 @@ def _value_bytes(port: AnyPort, values: Mapping[str, Value]) -> int:
     return np.dtype(port.dtype).itemsize * (1 if value.tokens else value.size)
 
 
-def _state_bytes(port: AnyPort, states: Mapping[str, int]) -> int:
+def _state_bytes(port: AnyPort, states: Mapping[str, tuple[int, ...]]) -> int:
     """Return the bytes of one sequence's states in a source's tensor."""
     if not isinstance(port, StatePort):
         return 0
-    return np.dtype(port.dtype).itemsize * sum(states[name] for name in port.states)
+    return np.dtype(port.dtype).itemsize * sum(math.prod(states[name]) for name in port.states)
 
 
 def _packing_bytes(layer: AnyLayer) -> int:

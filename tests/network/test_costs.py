@@ -54,6 +54,7 @@ def costly_models() -> Iterator[tuple[str, grurt.Model]]:
             outputs=[grurt.Output(f"y{i}", "l") for i in range(300)],
         ),
     )
+    yield "encoder and decoder", encoder_decoder(rng)
     for scan in ("time", "positions"):
         grid = models.layer_model(
             grurt.Unflatten(name="grid", positions=500),
@@ -116,6 +117,16 @@ def test_whole_sequences_and_replaying_take_no_more_than_the_costs_say(name: str
         model.verify()
     allowed = model.costs.run_bytes(sequences, timesteps) - model.costs.weights
     assert peak.bytes <= allowed + objects(model) + (timesteps << 12)
+
+
+def test_padded_sequences_take_no_more_than_the_costs_say() -> None:
+    model = models.gru_model(5, 60, np.random.default_rng(59), output_size=200)
+    ports = (*model.signature.inputs, grurt.LengthsPort(name="lengths", dtype="int64", axes=("batch",)))
+    model = model.replaced(signature=grurt.Signature(ports, model.signature.outputs))
+    lengths = np.arange(1, 41)
+    with memory_peak() as peak:
+        model.run({"x": np.zeros((40, 40, 5), np.float32), "lengths": lengths})
+    assert peak.bytes <= model.costs.run_bytes(40, 1600) - model.costs.weights + objects(model)
 
 
 def unlowered(model: grurt.Model) -> grurt.Model:
