@@ -42,7 +42,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None, max_oper
     ready()
     try:
         for stage in model.stages:
-            stage.plan  # noqa: B018 - lowers the model, which may refuse it
+            stage.plan  # noqa: B018 - lowers the model
     except ModelError as error:
         raise ModelFileError(f"{path}: {error}") from error
     return model

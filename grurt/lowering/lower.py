@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grurt.errors import ModelError, StreamingError
+from grurt.errors import StreamingError
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
@@ -57,10 +57,7 @@ class _Lowering(PlanBuilder):
             self.offsets[layer.name] = self.offsets[source]
             return
         self.offsets[layer.name] = self.reserve(self.timestep_stride(layer.name))
-        try:
-            kind, slots = getattr(self, layer.kind)(layer)
-        except ModelError as error:
-            raise ModelError(f"layer {layer.name!r}: {error}") from None
+        kind, slots = getattr(self, layer.kind)(layer)
         if kind is not None:
             self.add_operation(kind, layer, None if layer.reads_tokens else source, slots)
 
@@ -146,9 +143,8 @@ class _Lowering(PlanBuilder):
         }
 
     def batch_norm(self, layer: ly.BatchNorm) -> tuple[int, dict[int, int]]:
-        variance = self.weight(layer, "variance").astype(np.float64) + layer.epsilon
-        scale = self.weight(layer, "weight") / np.sqrt(variance)
-        rows = self.weight(layer, "mean"), scale, self.weight(layer, "bias")
+        factor = layer.factor(self.weight(layer, "weight"), self.weight(layer, "variance"))
+        rows = self.weight(layer, "mean"), factor, self.weight(layer, "bias")
         return codes.BATCH_NORM, {codes.OP_WEIGHTS: self.add_rows(*rows)}
 
     def conv1d(self, layer: ly.Conv1d) -> tuple[int, dict[int, int]]:

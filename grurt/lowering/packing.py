@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.lanes import LANES
 from grurt.network.vectors import padded, panel_bytes, row_bytes
@@ -63,7 +62,7 @@ class Matrix:
 
 def pack_dense(out: Bytes, weight: Matrix, bias: NDArray[np.floating]) -> None:
     """Pack ``weight (outputs, inputs)`` and ``bias (outputs,)`` for `grurt.kernels.dense`."""
-    _pack_dense(out[np.newaxis], weight, _to_float32(bias), _orders(0, 1, len(weight.values)))
+    _pack_dense(out[np.newaxis], weight, bias.astype(np.float32), _orders(0, 1, len(weight.values)))
 
 
 def _pack_dense(out: Bytes, weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> None:
@@ -111,7 +110,7 @@ def pack_gru(
         bias[2 * hidden_size :] = bias_ih[2 * hidden_size :]
     units = _gate_rows(hidden_size)
     panels = len(units)
-    _pack_dense(projection[np.newaxis], weight_ih, _to_float32(bias), units.reshape(1, -1))
+    _pack_dense(projection[np.newaxis], weight_ih, bias.astype(np.float32), units.reshape(1, -1))
     if linear_before_reset:
         joined = recurrence.reshape(1, panels, -1)
         candidate_bias = row_bytes(LANES)
@@ -161,7 +160,7 @@ def pack_rows(out: Bytes, *rows: NDArray[np.floating]) -> None:
         matrix = np.atleast_2d(row)
         count, size = matrix.shape
         part, out = out[: count * row_bytes(size)], out[count * row_bytes(size) :]
-        part.view(np.float32).reshape(count, -1)[:, :size] = _to_float32(matrix)
+        part.view(np.float32).reshape(count, -1)[:, :size] = matrix
 
 
 def _fill_dense(out: Bytes, weight: Matrix, bias: Floats, order: NDArray[np.intp]) -> None:
@@ -220,12 +219,3 @@ def _take(rows: Array, order: NDArray[np.intp]) -> Array:
     taken = rows[order]
     taken[order < 0] = 0
     return taken
-
-
-def _to_float32(array: NDArray[np.floating]) -> Floats:
-    """Round sums and quotients of weights to float32; raise ModelError if one of them is too large."""
-    with np.errstate(over="ignore"):
-        rounded = array.astype(np.float32)
-    if not np.isfinite(rounded).all():
-        raise ModelError("weights that belong together (two biases, a scale and a variance) are too large for float32")
-    return rounded

@@ -99,6 +99,7 @@ def check_weights(
         for parameter in layer.scales():
             if (weights[f"{layer.name}.{parameter}"] <= 0).any():
                 raise ModelError(f"weight {layer.name}.{parameter}: a scale must be positive")
+        layer.check_together({name: weights[f"{layer.name}.{name}"] for name in layer.weight_shapes()})
 
 
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:

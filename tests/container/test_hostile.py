@@ -354,11 +354,18 @@ def test_axes_and_lengths_as_large_as_they_may_be_can_be_used(path: Path) -> Non
     assert answer["y"].shape == (3, *[1] * 31)
 
 
-def test_what_only_lowering_sees_is_an_error_of_the_file(path: Path) -> None:
-    model = models.gru_model(3, 5, np.random.default_rng(0))
-    large = {f"gru0.bias_{part}": np.full(15, 3e38, np.float32) for part in ("ih", "hh")}
-    model.replaced(weights={**model.weights, **large}).save(path)
-    with pytest.raises(grurt.ModelFileError, match=r"weights that belong together .* too large") as caught:
+def test_what_only_taking_a_model_apart_shows_is_an_error_of_the_file(path: Path) -> None:
+    """A vector that is handed over becomes an output, whose name is longer than names may be."""
+    name = "n" * 200
+    layers = [
+        grurt.GRU(name="encoder", inputs=("source",), input_size=2, hidden_size=3),
+        grurt.LastStep(name=name),
+        grurt.GRU(name="decoder", inputs=("target", name), input_size=2, hidden_size=3, initial_state="value"),
+    ]
+    inputs = [grurt.Input("source", 2), grurt.Input("target", 2)]
+    outputs = [grurt.Output(name, "encoder"), grurt.Output("y", "decoder")]
+    models.layer_model(*layers, rng=np.random.default_rng(6), inputs=inputs, outputs=outputs).save(path)
+    with pytest.raises(grurt.ModelFileError, match="expected a name of 1 to 200 printable characters") as caught:
         grurt.load(path)
     assert str(caught.value).startswith(f"{path}: ")
 

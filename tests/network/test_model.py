@@ -37,8 +37,12 @@ def model(*layers: Any, **options: Any) -> grurt.Model:
 
 
 def with_weight(name: str, value: Any) -> grurt.Model:
+    return with_weights({name: value})
+
+
+def with_weights(weights: dict[str, Any]) -> grurt.Model:
     layers = (gru(), grurt.BatchNorm(name="norm", size=SIZE))
-    return model(*layers, weights=models.random_weights(layers, RNG) | {name: value})
+    return model(*layers, weights=models.random_weights(layers, RNG) | weights)
 
 
 def with_signature(*, inputs: Any = None, outputs: Any = None) -> grurt.Model:
@@ -348,6 +352,14 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "negative variance": (
         lambda: with_weight("norm.variance", [-1.0] * 4),
         "weight norm.variance: a variance must not be negative",
+    ),
+    "biases whose sum is no float32": (
+        lambda: with_weights({f"gru.bias_{part}": [3e38] * 12 for part in ("ih", "hh")}),
+        "layer 'gru': a sum of two biases is too large for float32",
+    ),
+    "a normalization whose factor is no float32": (
+        lambda: with_weights({"norm.weight": [3e38] * 4, "norm.variance": [0.0] * 4}),
+        "layer 'norm': a quotient of weight and deviation is too large for float32",
     ),
     "port name": (lambda: with_signature(inputs=(value_port(name="\x9b"),)), "printable characters, got '\\x9b'"),
     "two input ports of one name": (

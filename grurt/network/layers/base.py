@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.functions import snake_case
 from grurt.network.inputs import AnyInput, Input
@@ -129,6 +131,9 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def check_format(self) -> None:
         """Raise ModelError if there are no kernels for these weights in their format."""
 
+    def check_together(self, weights: Mapping[str, Array]) -> None:
+        """Raise ModelError if the layer's weights, each of them finite, make something that is not."""
+
     def first_input(self, name: str) -> AnyInput | None:
         """Return the input of a model whose first layer it is; None if the layer does not say its size."""
         size = getattr(self, "input_size", None) or getattr(self, "size", None)
@@ -152,6 +157,10 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def without_handed_state(self) -> Self:
         """Return the layer as it is where its state is set from outside."""
         return self
+
+    def _expect_float32(self, what: str, numbers: Array) -> None:
+        if np.abs(numbers).max() > np.finfo(np.float32).max:
+            raise ModelError(f"layer {self.name!r}: {what} is too large for float32")
 
     def _expect_input_size(self, expected: int, size: int) -> None:
         if size != expected:

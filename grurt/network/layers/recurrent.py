@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers.base import MatrixLayer, Shape, WeightFormat
@@ -79,6 +81,12 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
         if not self.scans_time:
             return None
         return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
+
+    def check_together(self, weights: Mapping[str, Array]) -> None:
+        if self.bias:
+            rows = slice(0, (2 if self.linear_before_reset else 3) * self.hidden_size)
+            total = weights["bias_ih"][rows].astype(np.float64) + weights["bias_hh"][rows]
+            self._expect_float32("a sum of two biases", total)
 
     def packed_shapes(self) -> tuple[Shape, ...]:
         rows = 3 * padded(self.hidden_size)
