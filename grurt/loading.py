@@ -22,7 +22,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None, max_oper
         times the weights. A small file can ask for much: `Model.costs` says how much.
     max_operations
         What a timestep may take: multiplications, of which a function or a copy of a number counts 16; `Model.verify`
-        may take 256 times as many. By default 2^32, about a second.
+        may take 256 times as many. By default 2^30: half a second, at worst.
 
     Raises
     ------

@@ -39,7 +39,7 @@ SPARE_BYTES = 1 << 28
 WEIGHTS_SHARE = 4
 """What a model may take unless it is said: 256 MiB, and four times its weights."""
 
-MAX_OPERATIONS = 1 << 32
+MAX_OPERATIONS = 1 << 30
 """What a timestep may take unless it is said."""
 
 REPLAYED_TIMESTEPS = 256

@@ -205,7 +205,7 @@ COSTLY: dict[str, tuple[Description, str]] = {
     "states": (LONG_STATES, r"the model and a stream of it take [\d,]+ bytes of memory, expected at most 268,4"),
     "operations": (
         LONG_SUMS,
-        r"a timestep takes [\d,]+ operations, expected at most 4,294,967,296: allow more",
+        r"a timestep takes [\d,]+ operations, expected at most 1,073,741,824: allow more",
     ),
 }
 
