@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -19,45 +18,15 @@ import hypothesis
 import models
 import numpy as np
 import pytest
+from grurt_files import assert_equal, rewritten, small_model
 from hypothesis import strategies as st
-from safetensors.numpy import load as decode_safetensors
 from safetensors.numpy import save as encode_safetensors
 
 import grurt
-from grurt.container.header import DIGEST_PLACE
-from grurt.container.reading import digest_of
 from grurt.container.writing import encode, save
-from grurt.digests import sha256
 from grurt.errors import GrurtError, ModelFileError
 from grurt.loading import read
 from grurt.network.versions import FILE_VERSION
-
-
-def small_model(seed: int = 3) -> grurt.Model:
-    """Return a model with everything that a file can hold: a signature with states, a source, a reference run."""
-    rng = np.random.default_rng(seed)
-    layers = (
-        grurt.Embedding(name="embed", vocabulary_size=5, size=3),
-        grurt.GRU(name="gru.0", input_size=3, hidden_size=2, initial_state="learned", clip=2.5),
-        grurt.Activation(name="täuschend", function=grurt.HardSigmoid(0.2, 0.5)),
-    )
-    signature = grurt.Signature(
-        (
-            grurt.ValuePort(name="ids", value="x", dtype="int64", axes=("time",)),
-            grurt.StatePort(name="h0", states=("gru.0",), dtype="float64", axes=("feature",)),
-        ),
-        (grurt.ValuePort(name="answer/y", value="y", dtype="float16", axes=("time", "feature")),),
-    )
-    inputs = {"ids": np.array([0, 4, 2]), "h0": rng.normal(size=2)}
-    run = grurt.ReferenceRun(inputs, {"answer/y": rng.normal(size=(3, 2)).astype(np.float16)}, "a framework 1.0")
-    source = grurt.Source(format="onnx", producer="pytorch", file="model.onnx", notes=("repaired",))
-    return grurt.Model(
-        layers=layers,
-        weights=models.random_weights(layers, rng),
-        signature=signature,
-        source=source,
-        reference_run=run,
-    )
 
 
 @pytest.fixture
@@ -70,22 +39,6 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     file = tmp_path_factory.mktemp("file") / "small.grurt"
     save(small_model(), file)
     return file.read_bytes()
-
-
-def assert_equal(found: grurt.Model, expected: grurt.Model) -> None:
-    for name in ("inputs", "layers", "outputs", "signature", "source", "fingerprint"):
-        assert getattr(found, name) == getattr(expected, name)
-    assert found.weights.keys() == expected.weights.keys()
-    for name, array in expected.weights.items():
-        np.testing.assert_array_equal(found.weights[name], array, strict=True)
-    if expected.reference_run is None:
-        assert found.reference_run is None
-        return
-    assert found.reference_run is not None
-    assert found.reference_run.produced_by == expected.reference_run.produced_by
-    for side in ("inputs", "outputs"):
-        for name, array in getattr(expected.reference_run, side).items():
-            np.testing.assert_array_equal(getattr(found.reference_run, side)[name], array, strict=True)
 
 
 def test_what_is_saved_comes_back(path: Path) -> None:
@@ -143,20 +96,6 @@ def test_the_files_from_the_past_hold_every_kind_of_layer() -> None:
     }
     formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.network.layers.MatrixLayer)}
     assert formats == set(get_args(grurt.network.layers.base.WeightFormat))
-
-
-def rewritten(
-    content: bytes,
-    edit: Callable[[dict[str, Any]], None] = lambda header: None,
-    tensors: Callable[[dict[str, Any]], None] = lambda tensors: None,
-) -> bytes:
-    """Return the file with its description and its tensors edited, as older releases write it: without a digest."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["grurt"])
-    arrays = decode_safetensors(content)
-    edit(header)
-    tensors(arrays)
-    return encode_safetensors(arrays, metadata={"grurt": json.dumps(header)})
 
 
 def container(header: str, data: bytes = b"") -> bytes:
@@ -308,94 +247,6 @@ def test_only_a_file_is_read(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(ModelFileError, match=r"expected a \.grurt file, got a pipe"):
             read(tmp_path / "fifo")
-
-
-def test_a_file_holds_its_digest(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    stated = header["__metadata__"]["sha256"]
-    assert content.count(stated.encode()) == 1
-    assert hashlib.sha256(content.replace(stated.encode(), b"0" * 64)).hexdigest() == stated
-    assert digest_of(path) == stated
-
-
-@pytest.mark.parametrize("size", [0, 1 << 20])
-def test_either_implementation_of_the_digest_is_the_digest(size: int) -> None:
-    digest = sha256(size)
-    digest.update(b"grurt")
-    assert digest.hexdigest() == hashlib.sha256(b"grurt").hexdigest()
-
-
-def test_files_without_a_digest_are_read(path: Path, content: bytes) -> None:
-    path.write_bytes(rewritten(content))
-    assert digest_of(path) is None
-    assert_equal(read(path), small_model())
-    for golden in GOLDEN:
-        assert digest_of(golden) is None or golden.stem == "sha256"
-
-
-def flipped(content: bytes, bit: int) -> bytes:
-    changed = bytearray(content)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
-
-
-def assert_no_flipped_bit_is_read(content: bytes, path: Path, step: int) -> None:
-    for bit in range(0, 8 * len(content), step):
-        path.write_bytes(flipped(content, bit))
-        with pytest.raises(ModelFileError, match=r"damaged|truncated|expected"):
-            read(path)
-
-
-def test_a_flipped_bit_is_damage(path: Path, content: bytes) -> None:
-    assert_no_flipped_bit_is_read(content, path, step=131)
-
-
-@pytest.mark.long
-def test_any_flipped_bit_is_damage(path: Path, content: bytes) -> None:
-    assert_no_flipped_bit_is_read(content, path, step=1)
-
-
-def test_a_flipped_bit_of_the_weights_is_named(path: Path, content: bytes) -> None:
-    stated = content[DIGEST_PLACE : DIGEST_PLACE + 64].decode()
-    path.write_bytes(flipped(content, 8 * len(content) - 1))
-    with pytest.raises(
-        ModelFileError, match=rf"the file is damaged: expected the SHA-256 {stated}, got [0-9a-f]{{64}}$"
-    ):
-        read(path)
-
-
-LOST_DIGESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "another name": (
-        lambda c: c.replace(b'"sha256"', b'"sha257"'),
-        "the header is damaged: metadata that a model does not have: sha257",
-    ),
-    "another place": (
-        lambda c: re.sub(rb'("sha256":"[0-9a-f]{64}"),("grurt":"(?:[^"\\]|\\.)*")', rb"\2,\1", c),
-        "the header is damaged: the SHA-256 is not where it belongs",
-    ),
-    "capital letters": (
-        lambda c: c[:DIGEST_PLACE] + c[DIGEST_PLACE : DIGEST_PLACE + 64].upper() + c[DIGEST_PLACE + 64 :],
-        "the file is damaged: expected the SHA-256",
-    ),
-    "not a text": (
-        lambda c: c[: DIGEST_PLACE - 1] + b"1" * 66 + c[DIGEST_PLACE + 65 :],
-        "the header is damaged: Expected `str`, got `float`",
-    ),
-    "another file's": (
-        lambda c: c[:DIGEST_PLACE] + b"0" * 64 + c[DIGEST_PLACE + 64 :],
-        "the file is damaged: expected the SHA-256 0000",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", LOST_DIGESTS)
-def test_a_digest_cannot_get_lost(path: Path, content: bytes, name: str) -> None:
-    change, message = LOST_DIGESTS[name]
-    path.write_bytes(change(content))
-    assert path.read_bytes() != content
-    with pytest.raises(ModelFileError, match=message):
-        read(path)
 
 
 @pytest.fixture(scope="module")
