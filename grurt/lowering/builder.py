@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.packing import Matrix, pack_rows
@@ -107,6 +108,8 @@ class PlanBuilder:
         """Reserve memory for so many bytes of packed weights, from a cache line on: return its offset, and itself."""
         offset = self._weights_bytes
         self._weights_bytes += -(-size // _CACHE_LINE) * _CACHE_LINE
+        if self._weights_bytes > self._weights.nbytes:  # kernels would read beyond them
+            raise ModelError("a layer has more packed weights than its packed_bytes() says")
         return offset, self._weights.view(np.uint8)[offset : offset + size]
 
     def add_rows(self, *rows: NDArray[np.floating] | Sequence[float]) -> int:
