@@ -189,7 +189,7 @@ def costs(
     shown = {output.name: values[output.value] for output in outputs}
     handed_over = _handed_over(layers, values)
     states = state_shapes(layers, values)
-    numbers = sum(layer.operation_count() * rows[layer.name] + scratch[layer.name] for layer in layers) // _F32_BYTES
+    numbers = sum(layer.passes() * rows[layer.name] + scratch[layer.name] for layer in layers) // _F32_BYTES
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
     arrays += [rows[output.value] for output in outputs]
     arrays += [4 * rows[name] for name, _ in handed_over]

@@ -16,6 +16,9 @@ class Arithmetic(Layer, frozen=True, kw_only=True):
     def operation_count(self) -> int:
         return len(self.inputs) - 1
 
+    def passes(self) -> int:
+        return self.operation_count()
+
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         for size in input_sizes[1:]:
             self._expect_input_size(input_sizes[0], size)

@@ -101,7 +101,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return 0
 
     def operation_count(self) -> int:
-        """How many times the engine goes over the layer's value in a timestep."""
+        """How many operations of the engine the layer is."""
+        return 1
+
+    def passes(self) -> int:
+        """How many times a timestep writes all of the layer's value."""
         return 1
 
     def state_shape(self, positions: int = 1) -> Shape | None:
