@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.errors import ConversionError
-from grurt.network.costs import costs
 from grurt.network.inputs import AnyInput
 from grurt.network.network import Network
 from grurt.network.signature import AnyPort, LengthsPort, StatePort
@@ -74,6 +73,6 @@ def check_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> Non
 
 def check_products(network: Network, n_steps: int) -> None:
     """Raise ConversionError if a run of ``n_steps`` timesteps, of all sequences together, would take too long."""
-    products = max(network.parameter_count, costs(network.layers, network.values).multiply_adds)
+    products = max(network.parameter_count, network.costs.multiply_adds)
     if n_steps * products > MAX_PRODUCTS:
         raise ConversionError(f"the file fixes its inputs to {n_steps} timesteps, too many for a test")

@@ -7,6 +7,7 @@ from grurt.errors import *
 from grurt.loading import load as load
 from grurt.model import Model as Model
 from grurt.network import functions, layers
+from grurt.network.costs import Limits as Limits
 from grurt.network.functions import *
 from grurt.network.inputs import Input as Input
 from grurt.network.inputs import Output as Output
@@ -36,6 +37,7 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
             *layers.__all__,
             "Input",
             "LengthsPort",
+            "Limits",
             "Model",
             "Network",
             "Output",

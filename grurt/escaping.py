@@ -52,7 +52,7 @@ def shown(text: str, limit: int = MAX_MESSAGE) -> str:
 
 
 def listed(items: Iterable[object], limit: int = MAX_LISTED, separator: str = ", ") -> str:
-    """Return the first items, and how many there are beside them.
+    """Return the first items, and how many there are beside them; "none" if there are none.
 
     Examples
     --------
@@ -62,4 +62,4 @@ def listed(items: Iterable[object], limit: int = MAX_LISTED, separator: str = ",
     rest = iter(items)
     first = separator.join(map(str, islice(rest, limit)))
     left = sum(1 for _ in rest)
-    return f"{first} and {left:,} more" if left else first
+    return f"{first} and {left:,} more" if left else first or "none"

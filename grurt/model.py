@@ -47,11 +47,14 @@ class Model(Network):
         Where the model came from.
     reference_run
         What `verify` replays.
+    limits
+        What the model may cost, as `grurt.load` has it; see `costs`.
 
     Raises
     ------
     ModelError
-        If layers, weights, signature and reference run do not fit together, or a weight is not finite in float32.
+        If layers, weights, signature and reference run do not fit together, a weight is not finite in float32, or the
+        model costs more than it may.
 
     Examples
     --------

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from grurt.network.costs import costs
+from grurt.network.costs import Costs
 from grurt.network.functions import Function
 from grurt.network.inputs import Input, TokenInput
 from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.signature import Signature
+from grurt.network.structs import struct_fields
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -71,6 +72,8 @@ class Summary:
     parameters: int
     bytes: int
     multiply_adds: int
+    costs: Costs
+    """What the engine takes, at most."""
     state_bytes: int
     """What the state of one stream takes, in float32."""
     streams: bool
@@ -99,7 +102,8 @@ def summarize(model: Network) -> Summary:
         ),
         parameters=model.parameter_count,
         bytes=sum(layer.bytes for layer in layers),
-        multiply_adds=costs(model.layers, model.values).multiply_adds,
+        multiply_adds=model.costs.multiply_adds,
+        costs=model.costs,
         state_bytes=sum(4 * math.prod(shape) for shape in model.state_shapes.values()),
         streams=model.unstreamable_reason is None,
         unstreamable_reason=model.unstreamable_reason,
@@ -132,7 +136,7 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
 def _note(layer: AnyLayer) -> str:
     return ", ".join(
         value_text if field.name == "function" else f"{field.name}={value_text}"
-        for field in msgspec.structs.fields(layer)
+        for field in struct_fields(type(layer))
         if field.name not in _SHOWN_ELSEWHERE and (value := getattr(layer, field.name)) != field.default
         for value_text in [_text(value)]
     )

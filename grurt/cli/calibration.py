@@ -50,7 +50,7 @@ def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
                     return {name: read_array(io.BytesIO(archive.read(found[name]))) for name in names}
     except (ValueError, ConversionError) as error:
         raise QuantizationError(f"{path}: expected an array as .npy or .npz holds it, got something else") from error
-    held = listed(map(repr, sorted(found))) or "none"
+    held = listed(map(repr, sorted(found)))
     raise QuantizationError(
         f"{path}: expected the arrays [{listed(map(repr, names))}], as the model's inputs are called, got {held}"
     )

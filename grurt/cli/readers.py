@@ -175,7 +175,7 @@ class TimestepReader:
         if isinstance(value, dict):
             names = [part.name for part in self._layout.parts]
             if sorted(value) != sorted(names):
-                raise LineError(f"{self.where}: expected the keys {listed(names)}, got {listed(value) or 'none'}")
+                raise LineError(f"{self.where}: expected the keys {listed(names)}, got {listed(value)}")
             parts = [(part.name, part.size, value[part.name]) for part in self._layout.parts]
         else:
             parts = [("", self._layout.width, value)]

@@ -46,14 +46,17 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
 
     The model file holds a test input, and what the source framework answered to it. The model answers it again, as a
     whole sequence and streamed one timestep at a time. The exit code is 1 if the answers differ. MODEL is a .grurt
-    file; `grurt convert` makes one out of other formats.
+    file; `grurt convert` makes one out of other formats. That the file is undamaged is checked whenever it is read, by
+    its SHA-256; files of older releases have none.
     """
+    from grurt.container.reading import digest_of
     from grurt.loading import load
     from grurt.runtime.verify import replay
 
     model = load(model_path)
+    digest = digest_of(model_path)
     verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))
-    show(*([_as_json(verification)] if as_json else _as_text(verification)))
+    show(*([_as_json(verification, digest)] if as_json else _as_text(verification, digest)))
     if not verification.ok:
         ctx.exit(DIFFERS)
 
@@ -79,8 +82,9 @@ def _ports(model: "Model") -> str:
     return listed(port.name for port in model.signature.inputs + model.signature.outputs)
 
 
-def _as_text(verification: "Verification") -> list[str]:
-    lines = [f"largest error against {verification.produced_by}, at most {verification.tolerance:.0e} is allowed:"]
+def _as_text(verification: "Verification", digest: str | None) -> list[str]:
+    lines = [f"the file is undamaged: SHA-256 {digest}" if digest else "the file is of an older release: no SHA-256"]
+    lines += [f"largest error against {verification.produced_by}, at most {verification.tolerance:.0e} is allowed:"]
     errors = list(verification.errors.items())
     if len(errors) > MAX_ROWS:
         errors.sort(key=lambda item: -item[1])
@@ -92,9 +96,10 @@ def _as_text(verification: "Verification") -> list[str]:
     return lines
 
 
-def _as_json(verification: "Verification") -> str:
+def _as_json(verification: "Verification", digest: str | None) -> str:
     return json.dumps(
         {
+            "sha256": digest,
             "compared_with": verification.produced_by,
             "errors": {name: json_number(error) for name, error in verification.errors.items()},
             "max_error": json_number(verification.max_error),

@@ -14,6 +14,17 @@ REFERENCE_INPUTS = "reference.inputs."
 REFERENCE_OUTPUTS = "reference.outputs."
 """How the names of tensors begin: of weights, and of a reference run's inputs and outputs."""
 
+METADATA = "__metadata__"
+DESCRIPTION = "grurt"
+DIGEST = "sha256"
+"""The keys of a container's header and metadata that are not about tensors."""
+
+DIGEST_PLACE = 8 + len(f'{{"{METADATA}":{{"{DIGEST}":"')
+"""Where in a file that has a digest its digits are."""
+
+NO_DIGEST = b"0" * 64
+"""What is digested in the place of the digits."""
+
 
 class ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a reference run is beside its tensors."""

@@ -1,29 +1,41 @@
-"""Reads ``.grurt`` files, which anybody may have written."""
+"""Reads ``.grurt`` files, which anybody may have written.
+
+What is at the front is looked at before what is behind it is read: the length of the header, the header, the tensors.
+Each tensor is read into memory of its own, and not copied after that.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
-import numpy as np
 
-from grurt.container.header import REFERENCE_INPUTS, REFERENCE_OUTPUTS, WEIGHTS, Header
+from grurt.container.header import (
+    DESCRIPTION,
+    DIGEST,
+    DIGEST_PLACE,
+    METADATA,
+    NO_DIGEST,
+    REFERENCE_INPUTS,
+    REFERENCE_OUTPUTS,
+    WEIGHTS,
+    Header,
+)
+from grurt.container.tensors import Entry, in_order
+from grurt.digests import sha256
 from grurt.errors import ModelError, ModelFileError
 from grurt.escaping import listed
+from grurt.network.costs import Limits
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.values import weight_dtypes
 from grurt.network.versions import FILE_VERSION, file_version
+from grurt.regular_files import NotRegularError, open_regular_file
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-
-_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
-_MAX_AXES = 8
 
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as PyTorch (.pt) and Keras (.keras) write them",
@@ -34,54 +46,188 @@ _FOREIGN = {
 }
 """How foreign files begin."""
 
+_BEGINNING = f'{{"{METADATA}":{{"'.encode()
+"""How the header of a ``.grurt`` file begins, as this package writes it."""
 
-_BEGINNING = b'{"__metadata__":{"grurt":'
-"""How the header of a ``.grurt`` file begins."""
+_MAX_HEADER = 1 << 25
+"""Bytes of a header: some ten times what 4,096 layers need."""
+
+_LENGTH = 8
+
+_MISFIT = "the file is damaged: its header does not fit the data behind it"
+
+_DAMAGE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding JSON raises if it is not JSON, not UTF-8, not of the type, or too deep."""
 
 
-class _Extent(msgspec.Struct, frozen=True):
-    """Where the data of a tensor lies; metadata has none."""
+class _Container(msgspec.Struct, frozen=True):
+    """The part of a safetensors header that is not about tensors."""
 
-    data_offsets: tuple[int, int] = (0, 0)
-
-
-_Extents = dict[str, _Extent]
+    metadata: dict[str, str] = msgspec.field(name=METADATA, default_factory=dict)
 
 
 class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
-class _Metadata(msgspec.Struct, frozen=True):
-    grurt: str | None = None
-
-
-class _Container(msgspec.Struct, frozen=True):
-    """The part of a safetensors header that is not about tensors."""
-
-    metadata: _Metadata = msgspec.field(name="__metadata__", default=_Metadata())
-
-
-def read(path: str | os.PathLike[str]) -> Network:
+def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
     """Read a file; all of it is checked before anything is used, and nothing in it is ever run.
 
     Raises
     ------
     ModelFileError
-        If it is not a ``.grurt`` file, is damaged, contradicts itself, or is of a newer version.
+        If it is not a ``.grurt`` file, is damaged, contradicts itself, is of a newer version, or costs too much.
     OSError
         If there is no such file, or it cannot be read.
     """
     try:
-        return _decode(_content(Path(path)))
+        with open_regular_file(path) as file:
+            return _read(file, limits or Limits())
+    except NotRegularError as error:
+        raise ModelFileError(f"{path}: expected a .grurt file, got {error.found}") from error
     except (ModelFileError, ModelError) as error:
         raise ModelFileError(f"{path}: {error}") from error
 
 
-def _decode(content: bytes) -> Network:
-    entries = _entries(content)
-    header = _header(content)
-    tensors = {name: _array(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
+def digest_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the SHA-256 that stands in a file which has been read, in hexadecimal digits; None if it is older."""
+    with open_regular_file(path) as file:
+        start = file.read(DIGEST_PLACE + len(NO_DIGEST))
+    return start[DIGEST_PLACE:].decode() if _has_digest(start[_LENGTH:]) else None
+
+
+def _has_digest(header: bytes) -> bool:
+    return header.startswith(_BEGINNING + f'{DIGEST}":"'.encode())
+
+
+def _read(file: BinaryIO, limits: Limits) -> Network:
+    size = os.fstat(file.fileno()).st_size
+    if limits.max_bytes is not None and size > limits.max_bytes:
+        raise ModelFileError(
+            f"the file has {size:,} bytes, expected at most {limits.max_bytes:,}: allow more with max_bytes={size}"
+        )
+    length = file.read(_LENGTH)
+    header = _header(file, length, size)
+    metadata = _metadata(header)
+    description = _description(metadata[DESCRIPTION])
+    stated = _stated_digest(header, metadata)
+    del metadata
+    tensors = in_order(_entries(header))
+    end = _LENGTH + len(header) + (tensors[-1][1].data_offsets[1] if tensors else 0)
+    if size != end:
+        raise ModelFileError(_truncated(end, size) if size < end else _MISFIT)
+    digest = sha256(size)
+    for part in _without_digest(length, header) if stated else ():
+        digest.update(part)
+    del header
+    arrays = {}
+    for name, entry in tensors:
+        data = _data(file, name, entry)
+        arrays[name] = entry.array(data)
+        if stated:
+            digest.update(data)
+    if stated and digest.hexdigest() != stated:
+        raise ModelFileError(f"the file is damaged: expected the SHA-256 {stated}, got {digest.hexdigest()}")
+    return _network(description, arrays, limits)
+
+
+def _header(file: BinaryIO, length: bytes, size: int) -> bytes:
+    """Return the header, whose length is at the front of the file; what comes behind it is not looked at."""
+    front = file.read(len(_BEGINNING))
+    if not front.startswith(b"{"):
+        raise ModelFileError(_not_a_container(length))
+    stated = int.from_bytes(length, "little")
+    if stated > size - _LENGTH:
+        is_model = front.startswith(_BEGINNING)
+        raise ModelFileError(_truncated(_LENGTH + stated, size) if is_model else _not_a_container(length))
+    if stated > _MAX_HEADER:
+        raise ModelFileError(f"the header is damaged: expected at most {_MAX_HEADER:,} bytes, got {stated:,}")
+    return (front + file.read(max(0, stated - len(front))))[:stated]
+
+
+def _not_a_container(start: bytes) -> str:
+    if not start:
+        return "expected a .grurt file, got an empty file"
+    for beginning, description in _FOREIGN.items():
+        if start.startswith(beginning):
+            return f"expected a .grurt file, got {description}: use `grurt convert` to make a model of it"
+    return "expected a .grurt file, got something else"
+
+
+def _truncated(expected: int, size: int) -> str:
+    return f"the file is truncated: expected {expected} bytes, got {size}"
+
+
+def _metadata(header: bytes) -> dict[str, str]:
+    try:
+        metadata = msgspec.json.decode(header, type=_Container).metadata
+    except _DAMAGE as error:
+        raise ModelFileError(f"the header is damaged: {error}") from error
+    if DESCRIPTION not in metadata:
+        raise ModelFileError(
+            "expected a .grurt file, got another safetensors file: use `grurt convert` to make a model of it"
+        )
+    if unknown := sorted(metadata.keys() - {DESCRIPTION, DIGEST}):
+        raise ModelFileError(f"the header is damaged: metadata that a model does not have: {listed(unknown)}")
+    return metadata
+
+
+def _stated_digest(header: bytes, metadata: dict[str, str]) -> str | None:
+    """Return the digest of the file; None if it is from before there were any."""
+    stated = metadata.get(DIGEST)
+    place = DIGEST_PLACE - _LENGTH
+    if _has_digest(header) != (stated is not None) or (
+        stated is not None and header[place : place + len(NO_DIGEST)] != stated.encode()
+    ):
+        raise ModelFileError("the header is damaged: the SHA-256 is not where it belongs")
+    return stated
+
+
+def _without_digest(length: bytes, header: bytes) -> tuple[bytes | memoryview, ...]:
+    """Return what is digested of the front of a file."""
+    place = DIGEST_PLACE - _LENGTH
+    return length, header[:place], NO_DIGEST, memoryview(header)[place + len(NO_DIGEST) :]
+
+
+def _entries(header: bytes) -> dict[str, Entry]:
+    try:
+        entries = msgspec.json.decode(header, type=dict[str, Entry])
+    except _DAMAGE as error:
+        raise ModelFileError(f"the header is damaged: {error}") from error
+    del entries[METADATA]
+    return entries
+
+
+def _description(text: str) -> Header:
+    try:
+        version = msgspec.json.decode(text, type=_Version).version
+        if version > FILE_VERSION:
+            raise ModelFileError(
+                f"expected format version {FILE_VERSION}, got the newer version {version}: upgrade grurt to read it"
+            )
+        if version < 1:
+            raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
+        header = msgspec.json.decode(text, type=Header)
+    except _DAMAGE as error:
+        raise ModelFileError(f"the header is damaged: {error}") from error
+    if version < file_version(header.layers):
+        kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.file_version > version}))
+        raise ModelFileError(f"the header is damaged: format version {version} does not have the layers {kinds}")
+    return header
+
+
+def _data(file: BinaryIO, name: str, entry: Entry) -> bytes:
+    begin, end = entry.data_offsets
+    try:
+        data = file.read(end - begin)
+    except (MemoryError, OverflowError) as error:
+        raise ModelFileError(f"tensor {name}: it has {end - begin:,} bytes, which memory cannot hold") from error
+    if len(data) < end - begin:
+        raise ModelFileError("the file is truncated: it became shorter while it was read")
+    return data
+
+
+def _network(header: Header, tensors: dict[str, NDArray[np.generic]], limits: Limits) -> Network:
     weights = _take(tensors, WEIGHTS)
     inputs = _take(tensors, REFERENCE_INPUTS)
     outputs = _take(tensors, REFERENCE_OUTPUTS)
@@ -102,79 +248,8 @@ def _decode(content: bytes) -> Network:
         signature=header.signature,
         source=header.source,
         reference_run=run,
+        limits=limits,
     )
-
-
-def _content(path: Path) -> bytes:
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        found = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a folder"
-        raise ModelFileError(f"expected a .grurt file, got {found}")
-    return path.read_bytes()
-
-
-def _entries(content: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """Return the container's tensors by name: dtype, shape and data of each, which is checked to be within the file."""
-    from safetensors import SafetensorError, deserialize
-
-    try:
-        return list(deserialize(content))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise ModelFileError(_not_a_container(content)) from error
-
-
-def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> NDArray[np.generic]:
-    if dtype not in _DTYPES:
-        raise ModelFileError(f"tensor {name}: expected a dtype of {', '.join(_DTYPES)}, got {dtype}")
-    if len(shape) > _MAX_AXES or not data:
-        raise ModelFileError(f"tensor {name}: expected at most {_MAX_AXES} axes, none of them empty, got shape {shape}")
-    array: NDArray[np.generic] = np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _not_a_container(content: bytes) -> str:
-    if not content:
-        return "expected a .grurt file, got an empty file"
-    for beginning, description in _FOREIGN.items():
-        if content.startswith(beginning):
-            return f"expected a .grurt file, got {description}: use `grurt convert` to make a model of it"
-    if content[8:].startswith(_BEGINNING):
-        return _damage(content)
-    return "expected a .grurt file, got something else"
-
-
-def _damage(content: bytes) -> str:
-    """Say what is wrong with a container that begins as one of grurt's, but that safetensors does not take."""
-    size = 8 + int.from_bytes(content[:8], "little")
-    with contextlib.suppress(ValueError, RecursionError):  # a DecodeError is a ValueError; or there is no tensor
-        size += max(entry.data_offsets[1] for entry in msgspec.json.decode(content[8:size], type=_Extents).values())
-    if len(content) < size:
-        return f"the file is truncated: expected {size} bytes, got {len(content)}"
-    return "the file is damaged: its header does not fit the data behind it"
-
-
-def _header(content: bytes) -> Header:
-    length = int.from_bytes(content[:8], "little")
-    try:
-        text = msgspec.json.decode(content[8 : 8 + length], type=_Container).metadata.grurt
-        if text is None:
-            raise ModelFileError(
-                "expected a .grurt file, got another safetensors file: use `grurt convert` to make a model of it"
-            )
-        version = msgspec.json.decode(text, type=_Version).version
-        if version > FILE_VERSION:
-            raise ModelFileError(
-                f"expected format version {FILE_VERSION}, got the newer version {version}: upgrade grurt to read it"
-            )
-        if version < 1:
-            raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
-        header = msgspec.json.decode(text, type=Header)
-        if version < file_version(header.layers):
-            kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.file_version > version}))
-            raise ModelFileError(f"the header is damaged: format version {version} does not have the layers {kinds}")
-        return header
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ModelFileError(f"the header is damaged: {error}") from error
 
 
 def _take(tensors: dict[str, NDArray[np.generic]], prefix: str) -> dict[str, NDArray[np.generic]]:

@@ -6,15 +6,30 @@ import os
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from grurt.atomic import write_atomically
-from grurt.container.header import REFERENCE_INPUTS, REFERENCE_OUTPUTS, WEIGHTS, Header, ReferenceRunHeader
+from grurt.container.header import (
+    DESCRIPTION,
+    DIGEST,
+    DIGEST_PLACE,
+    METADATA,
+    NO_DIGEST,
+    REFERENCE_INPUTS,
+    REFERENCE_OUTPUTS,
+    WEIGHTS,
+    Header,
+    ReferenceRunHeader,
+)
+from grurt.container.tensors import arranged, entries
+from grurt.digests import sha256
 from grurt.network.network import Network
 from grurt.network.versions import file_version
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+_ALIGNMENT = 8
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -30,8 +45,6 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
 def encode(network: Network) -> bytes:
     """Return the bytes of a file."""
-    from safetensors.numpy import save as encode_safetensors
-
     run = network.reference_run
     header = Header(
         version=file_version(network.layers),
@@ -46,4 +59,19 @@ def encode(network: Network) -> bytes:
     if run:
         tensors |= {REFERENCE_INPUTS + name: array for name, array in run.inputs.items()}
         tensors |= {REFERENCE_OUTPUTS + name: array for name, array in run.outputs.items()}
-    return encode_safetensors(tensors, metadata={"grurt": msgspec.json.encode(header).decode()})
+    return container(msgspec.json.encode(header).decode(), tensors)
+
+
+def container(description: str, tensors: dict[str, NDArray[np.generic]]) -> bytes:
+    """Return the bytes of a file with any description and tensors."""
+    ordered = arranged(tensors)
+    metadata = {DIGEST: NO_DIGEST.decode(), DESCRIPTION: description}
+    header = msgspec.json.encode({METADATA: metadata, **entries(ordered)})
+    header += b" " * (-len(header) % _ALIGNMENT)
+    front = len(header).to_bytes(8, "little") + header
+    parts: list[bytes | memoryview] = [front, *(array.reshape(-1).view(np.uint8).data for array in ordered.values())]
+    digest = sha256(sum(map(len, parts)))
+    for part in parts:
+        digest.update(part)
+    parts[0] = front[:DIGEST_PLACE] + digest.hexdigest().encode() + front[DIGEST_PLACE + len(NO_DIGEST) :]
+    return b"".join(parts)

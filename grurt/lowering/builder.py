@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
-from grurt.lowering.packing import Matrix
+from grurt.lowering.packing import Matrix, pack_rows
 from grurt.lowering.plan import Plan, PlanPort, PlanState, aligned_zeros
 from grurt.network.layers import Layer, MatrixLayer
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
-from grurt.network.vectors import padded
+from grurt.network.vectors import padded, row_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from grurt.array_types import Floats
+    from grurt.array_types import Bytes, Floats
 
-_CACHE_LINE = 16
+_CACHE_LINE = 64
 
 
 class PlanBuilder:
@@ -29,23 +31,23 @@ class PlanBuilder:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self._operations: list[dict[int, int]] = []
-        self._weights: list[Floats] = []
-        self._weights_size = 0
+        n_operations = sum(layer.operation_count() for layer in network.layers)
+        self._operations = np.zeros((n_operations, codes.OP_SLOTS), np.int64)
+        self._n_operations = 0
+        self._weights = aligned_zeros(network.costs.packed_weights // F32_BYTES)
+        self._weights_bytes = 0
         self._row_bytes = 0
         self.offsets: dict[str, int] = {}
+        self.input_numbers = {port.name: number for number, port in enumerate(network.inputs)}
         self._states: dict[str, PlanState] = {}
         self._initial_state: list[Floats] = []
         self._state_size = 0
 
     def plan(self) -> Plan:
         """Return the plan, when all layers are lowered."""
-        weights = aligned_zeros(self._weights_size)
-        weights[:] = np.concatenate([*self._weights, np.zeros(0, np.float32)])
+        weights = self._weights[: self._weights_bytes // F32_BYTES]
         initial_state = np.concatenate([*self._initial_state, np.zeros(0, np.float32)])
-        operations = np.zeros((len(self._operations), codes.OP_SLOTS), np.int64)
-        for row, operation in zip(operations, self._operations, strict=True):
-            row[list(operation)] = list(operation.values())
+        operations = self._operations[: self._n_operations]
         for array in (weights, initial_state, operations):
             array.flags.writeable = False
         return Plan(
@@ -90,22 +92,31 @@ class PlanBuilder:
     def matrix(self, layer: MatrixLayer, name: str, inputs: int = 0) -> Matrix:
         """Return a matrix; the number of its inputs is needed for int4, which is unpacked."""
         values = self.network.weights[f"{layer.name}.{name}"]
-        scale = self.network.weights.get(f"{layer.name}.{name}_scale")
         if layer.weight_format == "int4":
-            return Matrix(unpack_nibbles(values, inputs), scale, is_int4=True)
-        return Matrix(values, scale)
+            values = unpack_nibbles(values, inputs)
+        return Matrix(values, layer.weight_format, self.scale(layer, name))
+
+    def scale(self, layer: Layer, name: str) -> Floats | None:
+        """Return the factors of a matrix of integers; None of one of floating point."""
+        return self.network.weights.get(f"{layer.name}.{name}_scale")
 
     def bias(self, layer: Layer, name: str, size: int) -> Floats:
         """Return a bias, or zeros where the layer has none."""
         return self.network.weights.get(f"{layer.name}.{name}", np.zeros(size, np.float32))
 
-    def add_weights(self, packed: NDArray[np.floating[Any]]) -> int:
-        """Add packed weights at the next cache line, and return their offset."""
-        offset = F32_BYTES * self._weights_size
-        filled = np.zeros(-(-packed.size // _CACHE_LINE) * _CACHE_LINE, np.float32)
-        filled[: packed.size] = packed
-        self._weights.append(filled)
-        self._weights_size += filled.size
+    def reserve_weights(self, size: int) -> tuple[int, Bytes]:
+        """Reserve memory for so many bytes of packed weights, from a cache line on: return its offset, and itself."""
+        offset = self._weights_bytes
+        self._weights_bytes += -(-size // _CACHE_LINE) * _CACHE_LINE
+        if self._weights_bytes > self._weights.nbytes:  # kernels would read beyond them
+            raise ModelError("a layer has more packed weights than its packed_bytes() says")
+        return offset, self._weights.view(np.uint8)[offset : offset + size]
+
+    def add_rows(self, *rows: NDArray[np.floating] | Sequence[float]) -> int:
+        """Add vectors ``(size,)`` or matrices ``(n, size)`` to the packed weights, and return their offset."""
+        arrays = [np.atleast_2d(np.asarray(row)) for row in rows]
+        offset, out = self.reserve_weights(sum(len(array) * row_bytes(array.shape[1]) for array in arrays))
+        pack_rows(out, *arrays)
         return offset
 
     def add_state(self, name: str, rows: int, size: int, initial: Floats | None, *, is_ring: bool) -> int:
@@ -137,4 +148,7 @@ class PlanBuilder:
                 codes.OP_IN_TIMESTEP_STRIDE: self.timestep_stride(source),
                 codes.OP_IN_SIZE: self.network.values[source].size,
             }
-        self._operations.append(operation | slots)
+        row = self._operations[self._n_operations]
+        for slot, number in (operation | slots).items():
+            row[slot] = number
+        self._n_operations += 1

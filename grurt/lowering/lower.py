@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from grurt.errors import ModelError, StreamingError
+from grurt.errors import StreamingError
 from grurt.kernels import codes
-from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
 from grurt.lowering.builder import PlanBuilder
 from grurt.lowering.functions import function_code
-from grurt.lowering.packing import pack_conv1d, pack_dense, pack_embedding, pack_gru, pack_rows
+from grurt.lowering.packing import Matrix, gru_bytes, pack_conv1d, pack_dense, pack_embedding, pack_gru, tap_by_tap
 from grurt.lowering.plan import Plan
 from grurt.network import functions as fn
 from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
-from grurt.network.vectors import padded
+from grurt.network.vectors import record_bytes, row_bytes
 
 
 def lower(network: Network) -> Plan:
@@ -39,11 +39,6 @@ def plan_of(network: Network) -> Plan:
     return lower(network)
 
 
-def _record_bytes(size: int) -> int:
-    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
-    return VECTOR_BYTES + -(-size // VECTOR_BYTES) * VECTOR_BYTES
-
-
 class _Lowering(PlanBuilder):
     """Lowers the layers: one method for each kind, of its name, which returns the operation and its slots."""
 
@@ -62,10 +57,7 @@ class _Lowering(PlanBuilder):
             self.offsets[layer.name] = self.offsets[source]
             return
         self.offsets[layer.name] = self.reserve(self.timestep_stride(layer.name))
-        try:
-            kind, slots = getattr(self, layer.kind)(layer)
-        except ModelError as error:
-            raise ModelError(f"layer {layer.name!r}: {error}") from None
+        kind, slots = getattr(self, layer.kind)(layer)
         if kind is not None:
             self.add_operation(kind, layer, None if layer.reads_tokens else source, slots)
 
@@ -81,36 +73,33 @@ class _Lowering(PlanBuilder):
         rows = 3 * layer.hidden_size
         weight_ih = self.matrix(layer, "weight_ih", layer.input_size)
         weight_hh = self.matrix(layer, "weight_hh", layer.hidden_size)
-        packed, projection_bytes = pack_gru(
-            weight_ih,
-            weight_hh,
-            self.bias(layer, "bias_ih", rows),
-            self.bias(layer, "bias_hh", rows),
-            linear_before_reset=layer.linear_before_reset,
-        )
         gate, *gate_parameters = function_code(layer.gate_activation)
         if gate == codes.SIGMOID:
             gate = codes.GATE_SIGMOID
         candidate, *candidate_parameters = function_code(layer.candidate_activation)
-        parameters = np.array([*gate_parameters, *candidate_parameters, layer.clip or 0.0])
+        parameters = [*gate_parameters, *candidate_parameters, layer.clip or 0.0]
         initial = self.bias(layer, "initial_state", layer.hidden_size)
-        row = (4 if layer.linear_before_reset else 5) * self.stride(layer.name)
+        row = layer.sums_bytes
         positions = self.network.values[layer.name].positions
         if layer.scan == "positions":
-            slots = {codes.OP_SCANS_POSITIONS: 1, codes.OP_INITIAL: self.add_weights(pack_rows(initial))}
+            slots = {codes.OP_SCANS_POSITIONS: 1, codes.OP_INITIAL: self.add_rows(initial)}
         else:
             slots = {codes.OP_STATE: self.add_state(layer.name, positions, layer.hidden_size, initial, is_ring=False)}
         if weight_ih.format in (codes.INT8, codes.INT4):
-            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + _record_bytes(layer.input_size)}
-            row += _record_bytes(layer.input_size) + _record_bytes(layer.hidden_size)
+            slots |= {codes.OP_RECORD: row, codes.OP_HIDDEN_RECORD: row + record_bytes(layer.input_size)}
+            row += layer.records_bytes
         if layer.masked:
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[1]]}
-        weights = self.add_weights(packed)
+        is_linear = layer.linear_before_reset
+        projection, recurrence = gru_bytes(weight_ih, weight_hh, linear_before_reset=is_linear)
+        weights, out = self.reserve_weights(projection + recurrence)
+        biases = self.bias(layer, "bias_ih", rows), self.bias(layer, "bias_hh", rows)
+        pack_gru(out[:projection], out[projection:], weight_ih, weight_hh, *biases, linear_before_reset=is_linear)
         return codes.GRU if layer.linear_before_reset else codes.GRU_RESET_BEFORE, slots | {
             codes.OP_WEIGHTS: weights,
-            codes.OP_RECURRENT_WEIGHTS: weights + projection_bytes,
-            codes.OP_PARAMETERS: self.add_weights(parameters),
-            codes.OP_TEMP: self.reserve(positions * row),
+            codes.OP_RECURRENT_WEIGHTS: weights + projection,
+            codes.OP_PARAMETERS: self.add_rows(parameters),
+            codes.OP_TEMP: self.reserve(layer.scratch_bytes(positions)),
             codes.OP_TEMP_STRIDE: row,
             codes.OP_FORMAT: weight_ih.format,
             codes.OP_GATE: gate,
@@ -121,18 +110,20 @@ class _Lowering(PlanBuilder):
 
     def linear(self, layer: ly.Linear) -> tuple[int, dict[int, int]]:
         weight = self.matrix(layer, "weight")
-        packed = pack_dense(weight, self.bias(layer, "bias", layer.output_size))
-        slots = {codes.OP_WEIGHTS: self.add_weights(packed), codes.OP_FORMAT: weight.format}
+        weights, out = self.reserve_weights(layer.packed_bytes())
+        pack_dense(out, weight, self.bias(layer, "bias", layer.output_size))
+        slots = {codes.OP_WEIGHTS: weights, codes.OP_FORMAT: weight.format}
         if weight.format == codes.INT8:
-            stride = _record_bytes(layer.input_size)
-            positions = self.network.values[layer.name].positions
-            slots |= {codes.OP_TEMP: self.reserve(positions * stride), codes.OP_TEMP_STRIDE: stride}
+            scratch = self.reserve(layer.scratch_bytes(self.network.values[layer.name].positions))
+            slots |= {codes.OP_TEMP: scratch, codes.OP_TEMP_STRIDE: record_bytes(layer.input_size)}
         return codes.DENSE, slots
 
     def embedding(self, layer: ly.Embedding) -> tuple[int, dict[int, int]]:
         weight = self.matrix(layer, "weight")
+        weights, out = self.reserve_weights(layer.packed_bytes())
+        pack_embedding(out, weight)
         return codes.EMBEDDING, {
-            codes.OP_WEIGHTS: self.add_weights(pack_embedding(weight)),
+            codes.OP_WEIGHTS: weights,
             codes.OP_FORMAT: weight.format,
             codes.OP_INPUT: self._input_index(layer),
         }
@@ -140,45 +131,43 @@ class _Lowering(PlanBuilder):
     def layer_norm(self, layer: ly.LayerNorm) -> tuple[int, dict[int, int]]:
         weight = self.weight(layer, "weight") if layer.weight else np.ones(layer.size, np.float32)
         return codes.LAYER_NORM, {
-            codes.OP_WEIGHTS: self.add_weights(pack_rows(weight, self.bias(layer, "bias", layer.size))),
-            codes.OP_PARAMETERS: self.add_weights(np.array([layer.epsilon])),
+            codes.OP_WEIGHTS: self.add_rows(weight, self.bias(layer, "bias", layer.size)),
+            codes.OP_PARAMETERS: self.add_rows([layer.epsilon]),
         }
 
     def rms_norm(self, layer: ly.RMSNorm) -> tuple[int, dict[int, int]]:
         weight = self.weight(layer, "weight") if layer.weight else np.ones(layer.size, np.float32)
         return codes.RMS_NORM, {
-            codes.OP_WEIGHTS: self.add_weights(pack_rows(weight)),
-            codes.OP_PARAMETERS: self.add_weights(np.array([layer.epsilon])),
+            codes.OP_WEIGHTS: self.add_rows(weight),
+            codes.OP_PARAMETERS: self.add_rows([layer.epsilon]),
         }
 
     def batch_norm(self, layer: ly.BatchNorm) -> tuple[int, dict[int, int]]:
-        variance = self.weight(layer, "variance").astype(np.float64) + layer.epsilon
-        scale = self.weight(layer, "weight") / np.sqrt(variance)
-        packed = pack_rows(self.weight(layer, "mean"), scale, self.weight(layer, "bias"))
-        return codes.BATCH_NORM, {codes.OP_WEIGHTS: self.add_weights(packed)}
+        factor = layer.factor(self.weight(layer, "weight"), self.weight(layer, "variance"))
+        rows = self.weight(layer, "mean"), factor, self.weight(layer, "bias")
+        return codes.BATCH_NORM, {codes.OP_WEIGHTS: self.add_rows(*rows)}
 
     def conv1d(self, layer: ly.Conv1d) -> tuple[int, dict[int, int]]:
-        weight, bias = self.matrix(layer, "weight"), self.bias(layer, "bias", layer.output_size)
+        weight, bias = self.weight(layer, "weight"), self.bias(layer, "bias", layer.output_size)
         slots = {codes.OP_TAPS: layer.kernel_size, codes.OP_DILATION: layer.dilation, codes.OP_GROUPS: layer.groups}
         history = (layer.kernel_size - 1) * layer.dilation
         if history:
             slots[codes.OP_STATE] = self.add_state(layer.name, history, layer.input_size, None, is_ring=True)
         if layer.is_depthwise:
-            packed = pack_rows(bias, self.weight(layer, "weight")[:, 0].T)
-            return codes.DEPTHWISE_CONV1D, slots | {codes.OP_WEIGHTS: self.add_weights(packed)}
-        features = layer.kernel_size * layer.input_size // layer.groups
-        outputs = F32_BYTES * padded(layer.output_size // layer.groups)
-        row = F32_BYTES * padded(features) + outputs
-        if weight.format == codes.INT8:
-            slots[codes.OP_RECORD] = row
-            row += _record_bytes(features)
+            return codes.DEPTHWISE_CONV1D, slots | {codes.OP_WEIGHTS: self.add_rows(bias, weight[:, 0].T)}
+        matrix = Matrix(tap_by_tap(weight), layer.weight_format, self.scale(layer, "weight"))
+        features, outputs = row_bytes(layer.features_per_output), row_bytes(layer.outputs_per_group)
+        if matrix.format == codes.INT8:
+            slots[codes.OP_RECORD] = features + outputs
+        weights, out = self.reserve_weights(layer.packed_bytes())
+        pack_conv1d(out, matrix, bias, layer.groups)
         return codes.CONV1D, slots | {
-            codes.OP_WEIGHTS: self.add_weights(pack_conv1d(weight, bias, layer.groups)),
-            codes.OP_FORMAT: weight.format,
-            codes.OP_TEMP: self.reserve(row),
-            codes.OP_TEMP_STRIDE: row,
+            codes.OP_WEIGHTS: weights,
+            codes.OP_FORMAT: matrix.format,
+            codes.OP_TEMP: self.reserve(layer.scratch_bytes()),
+            codes.OP_TEMP_STRIDE: layer.scratch_bytes(),
             codes.OP_GROUP_STRIDE: outputs,
-            codes.OP_GROUP_OUT: F32_BYTES * padded(features),
+            codes.OP_GROUP_OUT: features,
         }
 
     def add(self, layer: ly.Add) -> tuple[None, dict[int, int]]:
@@ -215,13 +204,13 @@ class _Lowering(PlanBuilder):
         return codes.COPY_POSITIONS, {codes.OP_OUT_STRIDE: F32_BYTES * grid.size, codes.OP_POSITIONS: grid.positions}
 
     def feature_mask(self, layer: ly.FeatureMask) -> tuple[int, dict[int, int]]:
-        return codes.FEATURE_MASK, {codes.OP_PARAMETERS: self.add_weights(np.array([layer.mask_value]))}
+        return codes.FEATURE_MASK, {codes.OP_PARAMETERS: self.add_rows([layer.mask_value])}
 
     def token_mask(self, layer: ly.TokenMask) -> tuple[int, dict[int, int]]:
         return codes.TOKEN_MASK, {codes.OP_INPUT: self._input_index(layer), codes.OP_TOKEN: layer.token}
 
     def _input_index(self, layer: ly.Layer) -> int:
-        return [port.name for port in self.network.inputs].index(layer.inputs[0])
+        return self.input_numbers[layer.inputs[0]]
 
     def activation(self, layer: ly.Activation) -> tuple[int, dict[int, int]]:
         if isinstance(layer.function, fn.Softmax):
@@ -231,11 +220,11 @@ class _Lowering(PlanBuilder):
         code, *parameters = function_code(layer.function)
         return codes.FUNCTION, {
             codes.OP_FUNCTION: code,
-            codes.OP_PARAMETERS: self.add_weights(np.array(parameters)),
+            codes.OP_PARAMETERS: self.add_rows(parameters),
         }
 
     def prelu(self, layer: ly.PRelu) -> tuple[int, dict[int, int]]:
-        return codes.PRELU, {codes.OP_WEIGHTS: self.add_weights(pack_rows(self.weight(layer, "weight")))}
+        return codes.PRELU, {codes.OP_WEIGHTS: self.add_rows(self.weight(layer, "weight"))}
 
     def first_step(self, layer: ly.FirstStep) -> tuple[int, dict[int, int]]:
         return codes.COPY_FIRST_ROW, {}

@@ -164,8 +164,9 @@ def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) ->
 def _lower(path: str) -> Any:
     from grurt.container.reading import read
     from grurt.lowering.lower import lower
+    from grurt.network.costs import NO_LIMITS
 
-    plan = lower(read(path))
+    plan = lower(read(path, NO_LIMITS))
     arrays, fields = {}, {}
     for field in dataclasses.fields(plan):
         value = getattr(plan, field.name)

@@ -10,6 +10,7 @@ Nothing here computes, reads or writes files, or knows of an engine. A file each
     fingerprint          16 bytes that tell networks apart
     versions, costs      which version of the file a network needs, and what it costs
     text, vectors        names and remarks that a stranger may have written; sizes in memory
-    nibbles              matrices of numbers of four bits
+    frozen, nibbles      arrays that never change; matrices of numbers of four bits
+    structs              what layers and ports are declared with
     network              all of it in one object that never changes
 """

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from grurt.digests import blake2b
+from grurt.network.structs import struct_fields
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,13 +26,13 @@ def fingerprint(description: Iterable[msgspec.Struct], weights: Mapping[str, NDA
     described = msgspec.json.encode([_without_defaults(part) for part in description])
     digest = blake2b(described, digest_size=_SIZE)
     for name in sorted(weights):
-        digest.update(weights[name].tobytes())
+        digest.update(np.ascontiguousarray(weights[name]).data)
     return digest.digest()
 
 
 def _without_defaults(value: Any) -> Any:
     if not isinstance(value, msgspec.Struct):
         return value
-    given = {field.name: (getattr(value, field.name), field.default) for field in msgspec.structs.fields(value)}
+    given = {field.name: (getattr(value, field.name), field.default) for field in struct_fields(type(value))}
     kind = [type(value).__struct_config__.tag]
     return kind + [[name, _without_defaults(found)] for name, (found, default) in given.items() if found != default]

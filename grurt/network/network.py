@@ -13,8 +13,9 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
-from grurt.network.costs import state_shapes
+from grurt.network.costs import Costs, Limits, costs, state_shapes
 from grurt.network.fingerprint import fingerprint
+from grurt.network.frozen import frozen
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.reference_run import ReferenceRun, check_reference_run
@@ -67,6 +68,7 @@ class Parts(TypedDict, total=False):
     signature: Signature | None
     source: Source | None
     reference_run: ReferenceRun | None
+    limits: Limits | None
 
 
 class Network:
@@ -97,6 +99,10 @@ class Network:
     """Every value of the model by name, with its size."""
     state_shapes: Mapping[str, tuple[int, ...]]
     """Shapes of the states that its layers carry between timesteps, by layer name."""
+    costs: Costs
+    """What it takes to run it."""
+    limits: Limits
+    """What that was allowed to be."""
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class Network:
         signature: Signature | None = None,
         source: Source | None = None,
         reference_run: ReferenceRun | None = None,
+        limits: Limits | None = None,
     ) -> None:
         parts: Parts = {
             "layers": layers,
@@ -117,6 +124,7 @@ class Network:
             "signature": signature,
             "source": source,
             "reference_run": reference_run,
+            "limits": limits,
         }
         self._take(parts, checked=())
 
@@ -158,6 +166,7 @@ class Network:
             "signature": self.signature,
             "source": self.source,
             "reference_run": self.reference_run,
+            "limits": self.limits,
         }
         new = object.__new__(type(self))
         new._take(parts | changes, checked=self.weights.values())
@@ -176,6 +185,9 @@ class Network:
         signature = typed("signature", signature, Signature)
         check_signature(signature, inputs, outputs, values, states)
         check_handed_states(signature, layers)
+        cost = costs(layers, values, outputs, signature)
+        limits = parts["limits"] or Limits()
+        limits.check(cost)
         if (run := parts["reference_run"]) is not None:
             check_reference_run(run, signature, outputs, values, states)
         dtypes = weight_dtypes(layers)
@@ -196,6 +208,8 @@ class Network:
             reference_run=run,
             values=MappingProxyType(values),
             state_shapes=MappingProxyType(states),
+            costs=cost,
+            limits=limits,
         )
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -255,8 +269,6 @@ def _default_inputs(layers: tuple[AnyLayer, ...]) -> tuple[AnyInput, ...]:
 
 
 def _frozen(array: ArrayLike, dtype: str) -> Array:
-    """Return a read-only copy in a floating-point dtype; integers have to be integers, which is checked by name."""
+    """Return a read-only array in a floating-point dtype; integers have to be integers, which is checked by name."""
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused by name
-        frozen = np.array(array, dtype=dtype if dtype.startswith("float") else None, order="C")
-    frozen.flags.writeable = False
-    return frozen
+        return frozen(array, dtype if dtype.startswith("float") else None)

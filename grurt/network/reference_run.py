@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.errors import InputShapeError, ModelError
+from grurt.escaping import listed
 from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
+from grurt.network.frozen import frozen
 from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
 from grurt.network.text import printable
 
@@ -42,6 +44,21 @@ class ReferenceRun:
         object.__setattr__(self, "produced_by", printable(self.produced_by))
 
 
+def run_size(run: ReferenceRun, signature: Signature, values: Mapping[str, Value]) -> tuple[int, int]:
+    """Return how many sequences a reference run has, and how many timesteps at most all of them together."""
+    sequences = timesteps = 1
+    for port in signature.inputs:
+        array = run.inputs.get(port.name)
+        if array is None or array.ndim != len(port.axes):
+            continue
+        batch = shared_sizes(port, array.shape).get("batch", 1)
+        sequences = max(sequences, batch)
+        if isinstance(port, ValuePort):
+            value = values[port.value]
+            timesteps = max(timesteps, array.size // (1 if value.tokens else value.size))
+    return sequences, max(timesteps, sequences)
+
+
 def check_reference_run(
     run: ReferenceRun,
     signature: Signature,
@@ -54,11 +71,11 @@ def check_reference_run(
     answered = {port.name: port for port in signature.outputs}
     required = {port.name for port in signature.inputs if isinstance(port, ValuePort)}
     if missing := sorted(required - run.inputs.keys()):
-        raise ModelError(f"reference run: inputs are missing: {', '.join(missing)}")
+        raise ModelError(f"reference run: inputs are missing: {listed(missing)}")
     if not run.outputs:
         raise ModelError("reference run: expected at least one output, got none")
     if unknown := sorted((run.inputs.keys() - given.keys()) | (run.outputs.keys() - answered.keys())):
-        raise ModelError(f"reference run: the signature has no such inputs or outputs: {', '.join(unknown)}")
+        raise ModelError(f"reference run: the signature has no such inputs or outputs: {listed(unknown)}")
     shown = {output.name: values[output.value] for output in outputs}
     lengths: dict[tuple[Axis, int], int] = {}
     for name, array in run.inputs.items():
@@ -106,7 +123,4 @@ def _shared_sizes(where: str, port: AnyPort, shape: tuple[int, ...]) -> Mapping[
 
 
 def _frozen(arrays: Arrays) -> Arrays:
-    copies = {name: np.array(array, order="C") for name, array in arrays.items()}
-    for copy in copies.values():
-        copy.flags.writeable = False
-    return MappingProxyType(copies)
+    return MappingProxyType({name: frozen(array) for name, array in arrays.items()})

@@ -8,6 +8,7 @@ called like the source: by names, in the source's shapes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,10 @@ axis of size 1 without a meaning."""
 DType = Literal["float32", "float64", "float16", "int64", "int32"]
 
 MAX_POSITIONS = 1 << 20
+MAX_LENGTH = 1 << 31
+"""Timesteps of a sequence: more than memory holds."""
+MAX_AXES = 32
+"""Of a tensor: NumPy has 64, some of which are added while a tensor is rearranged."""
 
 
 class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="value", tag_field="port"):
@@ -174,12 +179,10 @@ def check_signature(
     _check_ports("outputs", signature.outputs)
     given = sorted(port.value for port in signature.inputs if isinstance(port, ValuePort))
     if given != sorted(port.name for port in inputs):
-        raise ModelError(f"signature: expected each model input once, got [{listed(map(repr, given))}]")
+        raise ModelError(f"signature: expected each model input once, got {listed(given)}")
     states = [name for port in signature.inputs if isinstance(port, StatePort) for name in port.states]
     if len(set(states)) != len(states):
-        raise ModelError(
-            f"signature: expected each state in one input at most, got [{listed(map(repr, sorted(states)))}]"
-        )
+        raise ModelError(f"signature: expected each state in one input at most, got {listed(_repeated(states))} twice")
     shown = {output.name: values[output.value] for output in outputs}
     for ports, by_name in ((signature.inputs, values), (signature.outputs, shown)):
         for port in ports:
@@ -200,16 +203,24 @@ def _check_lengths(signature: Signature) -> None:
     backwards = [port.name for port in signature.inputs + signature.outputs if getattr(port, "backwards", False)]
     if backwards and signature.takes_lengths:
         raise ModelError(f"port {backwards[0]!r}: expected timesteps in order where sequences have lengths")
-    if any(length < 1 for length in signature.lengths):
-        raise ModelError(f"signature: expected lengths of at least 1, got {signature.lengths[:20]}")
+    for length in signature.lengths:
+        if not 1 <= length <= MAX_LENGTH:
+            raise ModelError(f"signature: expected lengths in [1, {MAX_LENGTH}], got {length}")
 
 
 def _check_ports(where: str, ports: Sequence[AnyPort]) -> None:
     for port in ports:
         check_name(port.name)
+        if len(port.axes) > MAX_AXES:
+            raise ModelError(f"port {port.name!r}: expected at most {MAX_AXES} axes, got {len(port.axes)}")
     names = [port.name for port in ports]
     if len(set(names)) != len(names):
-        raise ModelError(f"signature: two {where} have the same name: [{listed(map(repr, sorted(names)))}]")
+        raise ModelError(f"signature: two {where} have the same name: {listed(_repeated(names))}")
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that are there more than once."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _check_value_port(port: ValuePort, value: Value | None) -> None:
@@ -232,7 +243,7 @@ def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...
     shapes = {state_shapes.get(name) for name in port.states}
     shape = shapes.pop() if len(shapes) == 1 else None
     if shape is None or not _is_gru_state(shape, port.positions):
-        raise ModelError(f"port {port.name!r}: expected GRU layers of one hidden size, got {port.states}")
+        raise ModelError(f"port {port.name!r}: expected GRU layers of one hidden size, got {listed(port.states)}")
     _check_positions(port, math.prod(shape))
     named = [axis for axis in port.axes if axis != "one"]
     required = {"feature"} if len(port.states) == port.groups else {"feature", "state"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from grurt.network.costs import NO_LIMITS
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.network import N, Network, once_per_network
@@ -25,9 +26,11 @@ def _stages(network: N) -> tuple[N, ...]:
 def _stage(network: N, number: int) -> N:
     layers = [layer for layer in network.layers if network.values[layer.name].stage == number]
     outputs = [output for output in network.outputs if network.values[output.value].stage == number]
+    shown, names = {output.value for output in outputs}, {output.name for output in outputs}
     for value in _handed_over(network):
-        if network.values[value].stage == number and value not in [output.value for output in outputs]:
-            outputs.append(Output(_new_name(value, [output.name for output in outputs]), value))
+        if network.values[value].stage == number and value not in shown:
+            outputs.append(Output(_new_name(value, names), value))
+            names.add(outputs[-1].name)
     own = [layer.without_handed_state() for layer in layers]
     inputs: list[AnyInput] = [port for port in network.inputs if network.values[port.name].stage == number]
     read = dict.fromkeys(name for layer in own for name in layer.inputs)
@@ -45,6 +48,7 @@ def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], 
         outputs=outputs,
         signature=None,
         reference_run=None,
+        limits=NO_LIMITS,
     )
 
 
@@ -55,7 +59,7 @@ def _handed_over(network: Network) -> list[str]:
     return list(dict.fromkeys(name for name, layer in read if stage[name] < stage[layer.name]))
 
 
-def _new_name(name: str, taken: Sequence[str]) -> str:
+def _new_name(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "'"
     return name

@@ -10,22 +10,19 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
-from grurt.network.costs import costs
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.stages import find_stages
+from grurt.network.structs import struct_fields
 from grurt.network.text import check_name
 from grurt.network.value import Value
 
 T = TypeVar("T")
 
 MAX_SIZE = 1 << 20
-"""The largest size of a value or state: it bounds what a small file can make the engine allocate."""
+"""The largest number that a layer or an input can have, and the largest size of a value or state."""
 
 MAX_LAYERS = 1 << 12
-
-MAX_TOTAL_SIZE = 1 << 24
-"""The largest sum of the padded sizes of all values and states of a model, for the same reason."""
 
 
 def typed(where: str, description: object, type_: type[T]) -> T:
@@ -67,8 +64,6 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
         values[name] = replace(values[name], stage=stage)
     _check_handed_over(layers, values)
     _check_outputs(outputs, values)
-    if (total := costs(layers, values).memory) > MAX_TOTAL_SIZE:
-        raise ModelError(f"the sizes of all values and states may add up to {MAX_TOTAL_SIZE}, got {total}")
     return values
 
 
@@ -105,6 +100,7 @@ def check_weights(
         for parameter in layer.scales():
             if (weights[f"{layer.name}.{parameter}"] <= 0).any():
                 raise ModelError(f"weight {layer.name}.{parameter}: a scale must be positive")
+        layer.check_together({name: weights[f"{layer.name}.{name}"] for name in layer.weight_shapes()})
 
 
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
@@ -168,7 +164,7 @@ def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
 
 def _check_parameters(layer: Layer) -> None:
     """Check the ranges of a layer's numbers, which its fields' types alone do not."""
-    for field in msgspec.structs.fields(layer):
+    for field in struct_fields(type(layer)):
         number = getattr(layer, field.name)
         where = f"layer {layer.name!r}: {field.name}"
         if field.type is int:

@@ -1,8 +1,33 @@
-"""Sizes in memory: values and states are padded to whole vectors."""
+"""Sizes in memory, as the engine keeps things: everything is padded to whole vectors."""
 
 from grurt.lanes import LANES
+
+_F32_BYTES = 4
+_VECTOR_BYTES = _F32_BYTES * LANES
 
 
 def padded(size: int) -> int:
     """Return a size rounded up to whole vectors."""
     return -(-size // LANES) * LANES
+
+
+def row_bytes(size: int) -> int:
+    """Return the bytes of so many float32 features, padded to whole vectors."""
+    return _F32_BYTES * padded(size)
+
+
+def record_bytes(size: int) -> int:
+    """Return the room for so many features as bytes (see `grurt.kernels.quantize`), in whole vectors."""
+    return _VECTOR_BYTES + -(-size // _VECTOR_BYTES) * _VECTOR_BYTES
+
+
+def panel_bytes(outputs: int, inputs: int, weight_format: str) -> int:
+    """Return the bytes of the weights of panels (see `grurt.kernels.panels`) of so many outputs, padded already."""
+    match weight_format:
+        case "float32":
+            return outputs * 4 * inputs
+        case "float16":
+            return outputs * 2 * inputs
+        case "int8":
+            return outputs * (8 + 4 * -(-inputs // 4))
+    return outputs * (8 + 4 * -(-inputs // 8))

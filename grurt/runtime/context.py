@@ -10,8 +10,10 @@ import numpy as np
 
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
 from grurt.kernels import codes, fields
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, aligned_zeros
+from grurt.network.costs import FUNCTION_WORK, block_rows
 from grurt.runtime.engine import entry_point
 from grurt.runtime.states import States
 
@@ -27,14 +29,8 @@ Nonfinite = Literal["refuse", "propagate"]
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-BLOCK_FLOATS = 1 << 18
-"""Scratch memory of a block of rows, in float32: 1 MiB, about half of today's level-2 caches."""
-MAX_BLOCK_ROWS = 64
-"""Rows of a block: enough that reading the weights once for all of them costs little."""
 MAX_STEPS = 256
 """Timesteps of a call into the kernels at first: Ctrl-C is noticed between two calls, so longer runs take several."""
-FUNCTION_WORK = 16
-"""Multiplications that take as long as what is done to one number of a timestep besides: functions, copies."""
 SHORT_CALL = 0.02
 """Seconds. After a call that took less, the next one has twice as many timesteps."""
 
@@ -120,10 +116,7 @@ class Context:
 
     def reserve_block(self, n_steps: int) -> None:
         """Make room for a run of ``n_steps`` timesteps, in blocks whose scratch memory stays in the cache."""
-        self.reserve(min(n_steps, self._block_rows()))
-
-    def _block_rows(self) -> int:
-        return int(max(4, min(MAX_BLOCK_ROWS, BLOCK_FLOATS // max(1, self.plan.row_size)))) // 4 * 4
+        self.reserve(min(n_steps, block_rows(F32_BYTES * self.plan.row_size)))
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
         """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports.

@@ -13,9 +13,10 @@ import numpy as np
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
 from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
+from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.context import MAX_BLOCK_ROWS, refuses, streaming_context
+from grurt.runtime.context import refuses, streaming_context
 from grurt.runtime.states import States, check_states
 from grurt.runtime.team import Team
 

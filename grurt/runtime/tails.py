@@ -77,13 +77,13 @@ def _silent(network: Network) -> Network | None:
 
 def _needed(layers: Mapping[str, AnyLayer], outputs: list[Output]) -> list[str]:
     """Return the names of the values that the outputs need, but for those that only GRUs read."""
-    needed: list[str] = []
+    needed: dict[str, None] = {}
     open_values = [output.value for output in outputs]
     while open_values:
         value = open_values.pop()
         if value not in needed:
-            needed.append(value)
+            needed[value] = None
             layer = layers.get(value)
             if layer is not None and not layer.silent_past_end:
                 open_values.extend(layer.inputs)
-    return needed
+    return list(needed)

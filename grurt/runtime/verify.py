@@ -11,6 +11,7 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
+from grurt.network.reference_run import run_size
 from grurt.network.signature import LengthsPort, StatePort
 from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
@@ -62,7 +63,7 @@ def verify(network: Network) -> Verification:
     Raises
     ------
     ModelError
-        If the model has no reference run.
+        If the model has no reference run, or one that costs more than the model's limits allow.
     """
     if network.reference_run is None:
         raise ModelError(
@@ -79,7 +80,10 @@ def replay(network: Network, run: ReferenceRun) -> Verification:
     ------
     InputShapeError, InputTypeError, InputValueError
         If the run's inputs do not fit the model.
+    ModelError
+        If it costs more than the model's limits allow.
     """
+    network.limits.check_run(network.costs, *run_size(run, network.signature, network.values))
     found = run_mapping(network, run.inputs, lengths=None, nonfinite="refuse")
     streams = network.unstreamable_reason is None
     is_half = any(port.dtype == "float16" for port in network.signature.inputs + network.signature.outputs)
@@ -116,15 +120,16 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
         else:
             inputs[port.value] = batch_first(port, run.inputs[port.name])
     batch = len(next(iter(inputs.values())))
+    answers = {port.name: batch_first(port, found[port.name]) for port in network.signature.outputs}
     return all(
         _stream_alike(
             network,
-            {name: array[row, : np.broadcast_to(lengths, batch)[row]] for name, array in inputs.items()},
+            {name: array[row, :length] for name, array in inputs.items()},
             {name: array[row] for name, array in states.items()},
-            {port.name: batch_first(port, found[port.name]) for port in network.signature.outputs},
+            answers,
             row,
         )
-        for row in range(batch)
+        for row, length in enumerate(np.broadcast_to(lengths, batch))
     )
 
 

@@ -18,6 +18,7 @@ from commandline import Terminal, fail, invoke, succeed, write
 from paths import DATA, ROOT
 
 import grurt
+from grurt.container.reading import digest_of
 from grurt.demo import MODEL_PATH
 
 ONNX = ROOT / "examples" / "activity.onnx"
@@ -311,6 +312,7 @@ def test_inspect_needs_no_numba(path: Path) -> None:
 
 def test_verify_by_the_reference_run_of_the_file() -> None:
     assert re.fullmatch(
+        r"the file is undamaged: SHA-256 [0-9a-f]{64}\n"
         r"largest error against onnxruntime \d\S+, at most 1e-04 is allowed:\n"
         r"  probabilities: \d\.\de-0[78]\n"
         r"streamed one timestep at a time: the same bits as in one piece\nok\n",
@@ -326,7 +328,7 @@ def test_verify_against_a_state_dict(tmp_path: Path) -> None:
     path = tmp_path / "model.grurt"
     succeed("convert", STATE_DICT, "--layers", "gru, fc", "-o", path)
     text = succeed("verify", path, "--against", STATE_DICT, "--layers", "gru, fc")
-    assert text.startswith("largest error against torch ")
+    assert text.splitlines()[1].startswith("largest error against torch ")
     assert "A description that would fit" in invoke("verify", path, "--against", STATE_DICT).stderr
 
 
@@ -341,11 +343,18 @@ def test_verify_fails_where_the_answers_differ(tmp_path: Path) -> None:
         assert json.loads(result.stdout)["ok"] is False
 
 
+def test_verify_says_that_an_older_file_has_no_digest() -> None:
+    older = DATA / "grurt" / "random0.grurt"
+    assert succeed("verify", older).startswith("the file is of an older release: no SHA-256\n")
+    assert json.loads(succeed("verify", older, "--json"))["sha256"] is None
+
+
 def test_verify_as_json() -> None:
     result = json.loads(succeed("verify", MODEL_PATH, "--json"))
     error = result["errors"]["probabilities"]
     assert 0 < error < 2e-6
     assert result == {
+        "sha256": digest_of(MODEL_PATH),
         "compared_with": result["compared_with"],
         "errors": {"probabilities": error},
         "max_error": error,

@@ -40,6 +40,7 @@ def test_each_layer_and_the_totals_are_counted() -> None:
     assert summary.bytes == 4 * summary.parameters
     assert summary.multiply_adds == 72 + 195 + 20
     assert summary.state_bytes == 4 * (24 + 5)
+    assert summary.to_dict()["costs"]["operations"] == summary.costs.operations > summary.multiply_adds
 
 
 NOTES: list[tuple[AnyLayer, str]] = [

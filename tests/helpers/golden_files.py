@@ -31,7 +31,11 @@ def golden_models() -> dict[str, grurt.Model]:
     plain["encoder_decoder"] = encoder_decoder(np.random.default_rng(8))
     formats: tuple[Any, ...] = ("float16", "int8", "int4")
     narrow = {f"random{i}_{weights}": plain[f"random{i}"].quantize(weights) for i in (0, 5) for weights in formats}
-    return plain | narrow | {"version2": version_2(np.random.default_rng(10))}
+    later = {
+        "version2": version_2(np.random.default_rng(10)),
+        "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
+    }
+    return plain | narrow | later
 
 
 def version_2(rng: np.random.Generator) -> grurt.Model:

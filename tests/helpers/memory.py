@@ -34,3 +34,22 @@ def resident_bytes() -> int:
     except OSError:
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Peak:
+    """What Python and NumPy held at most while `memory_peak` looked, beyond what they held before."""
+
+    bytes: int
+
+
+@contextmanager
+def memory_peak() -> Iterator[Peak]:
+    """Look at the memory that is asked for, whether it is touched or not."""
+    peak = Peak()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        yield peak
+        peak.bytes = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()

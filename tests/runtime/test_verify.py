@@ -12,6 +12,7 @@ import pytest
 import grurt
 from grurt import reference
 from grurt.errors import ModelError
+from grurt.network.axes import batch_first
 from grurt.runtime.stream import Stream
 from grurt.runtime.verify import HALF_TOLERANCE, TOLERANCE, Verification, replay
 
@@ -198,3 +199,18 @@ def test_answers_of_another_batch_size_are_refused() -> None:
     message = "reference run: expected answers of shape (3, 2, 1), got (1, 2, 1)"
     with pytest.raises(ModelError, match=re.escape(message)):
         model.verify()
+
+
+def test_a_batch_is_arranged_once_and_not_for_each_of_its_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.gru_model(2, 3, np.random.default_rng(21))
+    xs = np.zeros((30, 4, 2), np.float32)
+    run = grurt.ReferenceRun({"x": xs}, {"y": model.run(xs)}, "grurt")
+    arranged: list[str] = []
+
+    def counted(port: Any, tensor: Any) -> Any:
+        arranged.append(port.name)
+        return batch_first(port, tensor)
+
+    monkeypatch.setattr("grurt.runtime.verify.batch_first", counted)
+    assert model.replaced(reference_run=run).verify().ok
+    assert arranged == ["x", "y"]

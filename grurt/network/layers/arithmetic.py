@@ -13,6 +13,12 @@ class Arithmetic(Layer, frozen=True, kw_only=True):
 
     max_inputs: ClassVar[int] = 64
 
+    def operation_count(self) -> int:
+        return len(self.inputs) - 1
+
+    def passes(self) -> int:
+        return self.operation_count()
+
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         for size in input_sizes[1:]:
             self._expect_input_size(input_sizes[0], size)
@@ -31,6 +37,9 @@ class Concat(Layer, frozen=True, kw_only=True):
     """The features of two or more values, one after the other."""
 
     max_inputs: ClassVar[int] = 64
+
+    def operation_count(self) -> int:
+        return len(self.inputs)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         return sum(input_sizes)

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.functions import snake_case
 from grurt.network.inputs import AnyInput, Input
 from grurt.network.nibbles import packed_shape
+from grurt.network.vectors import panel_bytes, row_bytes
 
 Shape = tuple[int, ...]
 
@@ -85,9 +88,25 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Multiplications of a timestep with matrices; what is done to each feature by itself is not counted."""
         return positions * sum(math.prod(shape) for shape in self.float32_shapes().values() if len(shape) > 1)
 
-    def working_memory(self, positions: int = 1) -> int:
-        """Float32 numbers that a timestep needs beside the layer's value, where its weights do not bound them."""
+    def products(self, positions: int = 1) -> int:
+        """Multiplications of a timestep as the engine makes them: of matrices that are padded to whole vectors."""
         return 0
+
+    def packed_bytes(self) -> int:
+        """Bytes that the engine keeps of the weights, at most."""
+        return 0
+
+    def scratch_bytes(self, positions: int = 1) -> int:
+        """Bytes that a timestep needs beside the values that the layer reads and writes."""
+        return 0
+
+    def operation_count(self) -> int:
+        """How many operations of the engine the layer is."""
+        return 1
+
+    def passes(self) -> int:
+        """How many times a timestep writes all of the layer's value."""
+        return 1
 
     def state_shape(self, positions: int = 1) -> Shape | None:
         """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
@@ -116,6 +135,9 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def check_format(self) -> None:
         """Raise ModelError if there are no kernels for these weights in their format."""
 
+    def check_together(self, weights: Mapping[str, Array]) -> None:
+        """Raise ModelError if the layer's weights, each of them finite, make something that is not."""
+
     def first_input(self, name: str) -> AnyInput | None:
         """Return the input of a model whose first layer it is; None if the layer does not say its size."""
         size = getattr(self, "input_size", None) or getattr(self, "size", None)
@@ -140,6 +162,10 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return the layer as it is where its state is set from outside."""
         return self
 
+    def _expect_float32(self, what: str, numbers: Array) -> None:
+        if np.abs(numbers).max() > np.finfo(np.float32).max:
+            raise ModelError(f"layer {self.name!r}: {what} is too large for float32")
+
     def _expect_input_size(self, expected: int, size: int) -> None:
         if size != expected:
             raise ModelError(f"layer {self.name!r}: expected an input of size {expected}, got {size}")
@@ -149,6 +175,10 @@ class SizedLayer(Layer, frozen=True, kw_only=True):
     """Base class of the layers that write as many features as they read, and say how many: ``size``."""
 
     size: int
+
+    def packed_bytes(self) -> int:
+        # A normalization without weights and biases has ones and zeros in their place.
+        return row_bytes(self.size) * max(2, len(self.weight_shapes()))
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         self._expect_input_size(self.size, input_sizes[0])
@@ -180,6 +210,20 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
     def is_quantizable(self) -> bool:
         """Whether its matrices may be anything but float32."""
         return True
+
+    def packed_shapes(self) -> tuple[Shape, ...]:
+        """Shapes ``(outputs, inputs)`` of the matrices as the engine reads them: outputs padded to whole vectors."""
+        raise NotImplementedError
+
+    def products(self, positions: int = 1) -> int:
+        return positions * sum(map(math.prod, self.packed_shapes()))
+
+    def packed_bytes(self) -> int:
+        # Beside the weights, each output has a bias.
+        return sum(
+            row_bytes(outputs) + panel_bytes(outputs, inputs, self.weight_format)
+            for outputs, inputs in self.packed_shapes()
+        )
 
     def matrix_inputs(self) -> Mapping[str, str]:
         """Return the value whose vectors, as they are, each matrix is multiplied with, by the matrix's name."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from grurt.errors import ModelError
 from grurt.network.layers.base import MatrixLayer, Shape, with_bias
+from grurt.network.vectors import padded, record_bytes, row_bytes
 
 __all__ = ["Conv1d"]
 
@@ -39,6 +40,27 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
     def state_shape(self, positions: int = 1) -> Shape | None:
         history = (self.kernel_size - 1) * self.dilation
         return (history, self.input_size) if history else None
+
+    @property
+    def features_per_output(self) -> int:
+        """How many numbers an output is computed of: those of all taps of its group."""
+        return self.kernel_size * (self.input_size // self.groups)
+
+    @property
+    def outputs_per_group(self) -> int:
+        """How many outputs are computed of the same numbers."""
+        return self.output_size // self.groups
+
+    def packed_shapes(self) -> tuple[Shape, ...]:
+        if self.is_depthwise:
+            return ((padded(self.output_size), self.kernel_size),)
+        return ((self.groups * padded(self.outputs_per_group), self.features_per_output),)
+
+    def scratch_bytes(self, positions: int = 1) -> int:
+        if self.is_depthwise:
+            return 0
+        records = record_bytes(self.features_per_output) if self.scales() else 0
+        return row_bytes(self.features_per_output) + row_bytes(self.outputs_per_group) + records
 
     @property
     def is_quantizable(self) -> bool:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from grurt.errors import ModelError
 from grurt.network.inputs import AnyInput, TokenInput
 from grurt.network.layers.base import MatrixLayer, Shape, with_bias
+from grurt.network.vectors import padded, record_bytes, row_bytes
 
 __all__ = ["Embedding", "Linear"]
 
@@ -20,6 +21,12 @@ class Linear(MatrixLayer, frozen=True, kw_only=True):
     def weight_shapes(self) -> Mapping[str, Shape]:
         shapes = with_bias(self.bias, self.output_size, {"weight": (self.output_size, self.input_size)})
         return self._in_format(shapes)
+
+    def packed_shapes(self) -> tuple[Shape, ...]:
+        return ((padded(self.output_size), self.input_size),)
+
+    def scratch_bytes(self, positions: int = 1) -> int:
+        return positions * record_bytes(self.input_size) if self.scales() else 0
 
     def matrix_inputs(self) -> Mapping[str, str]:
         return {"weight": self.inputs[0]}
@@ -42,6 +49,14 @@ class Embedding(MatrixLayer, frozen=True, kw_only=True):
 
     def multiply_adds(self, positions: int = 1) -> int:
         return 0
+
+    def products(self, positions: int = 1) -> int:
+        return 0
+
+    def packed_bytes(self) -> int:
+        scales = row_bytes(self.vocabulary_size) if self.scales() else 0
+        numbers = self.vocabulary_size * padded(self.size)
+        return scales + numbers * {"float32": 4, "float16": 2, "int8": 1, "int4": 1}[self.weight_format]
 
     def first_input(self, name: str) -> AnyInput | None:
         return TokenInput(name, self.vocabulary_size)

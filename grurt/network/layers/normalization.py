@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
+from grurt.array_types import Array
 from grurt.network.layers.base import Shape, SizedLayer, with_bias
 
 __all__ = ["BatchNorm", "LayerNorm", "RMSNorm"]
@@ -37,6 +40,13 @@ class BatchNorm(SizedLayer, frozen=True, kw_only=True):
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         return dict.fromkeys(("mean", "variance", "weight", "bias"), (self.size,))
+
+    def check_together(self, weights: Mapping[str, Array]) -> None:
+        self._expect_float32("a quotient of weight and deviation", self.factor(weights["weight"], weights["variance"]))
+
+    def factor(self, weight: Array, variance: Array) -> Array:
+        """Return what a feature is multiplied with, once its mean is taken off; float64."""
+        return weight / np.sqrt(variance.astype(np.float64) + self.epsilon)
 
 
 class RMSNorm(SizedLayer, frozen=True, kw_only=True, tag="rms_norm"):

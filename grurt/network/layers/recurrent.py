@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers.base import MatrixLayer, Shape, WeightFormat
-from grurt.network.vectors import padded
+from grurt.network.vectors import padded, record_bytes, row_bytes
 
 __all__ = ["GRU"]
 
@@ -80,9 +82,28 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
             return None
         return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
 
-    def working_memory(self, positions: int = 1) -> int:
-        # The sums of the gates: on a grid of many positions far more than there are weights.
-        return 5 * positions * padded(self.hidden_size) if positions > 1 else 0
+    def check_together(self, weights: Mapping[str, Array]) -> None:
+        if self.bias:
+            rows = slice(0, (2 if self.linear_before_reset else 3) * self.hidden_size)
+            total = weights["bias_ih"][rows].astype(np.float64) + weights["bias_hh"][rows]
+            self._expect_float32("a sum of two biases", total)
+
+    def packed_shapes(self) -> tuple[Shape, ...]:
+        rows = 3 * padded(self.hidden_size)
+        return (rows, self.input_size), (rows, self.hidden_size)
+
+    def scratch_bytes(self, positions: int = 1) -> int:
+        return positions * (self.sums_bytes + (self.records_bytes if self.scales() else 0))
+
+    @property
+    def sums_bytes(self) -> int:
+        """Bytes of the sums of the gates, of h and of what is computed of it, at a position."""
+        return (4 if self.linear_before_reset else 5) * row_bytes(self.hidden_size)
+
+    @property
+    def records_bytes(self) -> int:
+        """Bytes of the input and of h as integer weights are multiplied with them, at a position."""
+        return record_bytes(self.input_size) + record_bytes(self.hidden_size)
 
     def matrix_inputs(self) -> Mapping[str, str]:
         return {"weight_ih": self.inputs[0], "weight_hh": self.name}
