@@ -151,12 +151,10 @@ PORT_SINGLE = 5
 PORT_SLOTS = 6
 
 # Phases of a call.
-CHECK_AND_RUN = 0
-CHECK = 1
-RUN = 2
-LEAD = 3  # check, and run with a team
-LEAD_ON = 4  # go on, when the members have been woken, or where some still work
-FOLLOW = 5  # be a member of a team: run whatever there is to run
+ALONE = 0  # check, and run
+LEAD = 1  # check, and run with a team
+LEAD_ON = 2  # go on, when the members have been woken, or where some still work
+FOLLOW = 3  # be a member of a team: run whatever there is to run
 
 # Slots of a team. What is written by different threads stands 64 bytes apart.
 TEAM_N_MEMBERS = 0

@@ -218,6 +218,16 @@ class Network:
         return unstreamable_reason(self.layers, self.values)
 
     @cached_property
+    def unbounded_states(self) -> frozenset[str]:
+        """Names of the layers whose states can become infinite, or NaN, though all inputs are finite."""
+        inputs = {port.name for port in self.inputs}
+        return frozenset(
+            layer.name
+            for layer in self.layers
+            if layer.name in self.state_shapes and layer.has_unbounded_state(layer.inputs[0] in inputs)
+        )
+
+    @cached_property
     def fingerprint(self) -> bytes:
         """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
         return fingerprint((*self.inputs, *self.layers, *self.outputs), self.weights)

@@ -93,6 +93,13 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
         return None
 
+    def has_unbounded_state(self, reads_input: bool) -> bool:
+        """Whether its state can become infinite, or NaN, by what the layer computes of finite inputs of the model.
+
+        ``reads_input``: whether what it reads first is an input of the model itself.
+        """
+        return False
+
     def input_counts(self) -> tuple[int, int]:
         """Fewest and most values that the layer reads."""
         return (2 if self.max_inputs > 1 else 1), self.max_inputs

@@ -40,6 +40,9 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
         history = (self.kernel_size - 1) * self.dilation
         return (history, self.input_size) if history else None
 
+    def has_unbounded_state(self, reads_input: bool) -> bool:
+        return not reads_input
+
     @property
     def is_quantizable(self) -> bool:
         return not self.is_depthwise
