@@ -130,7 +130,8 @@ CONTEXT_LEADER = 29  # address of the leader's context
 CONTEXT_MEMBER = 30  # address of the state of this member
 CONTEXT_WORTH_WAKING = 31  # timesteps of all streams from which on members that sleep are woken
 CONTEXT_STEP_WORK = 32  # multiplications of a timestep
-CONTEXT_PORTS = 33  # the first port; inputs first, then outputs
+CONTEXT_HELD = 33  # what `hold` gave for the arrays of a call, until all is done: x, y, streams
+CONTEXT_PORTS = 36  # the first port; inputs first, then outputs
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""

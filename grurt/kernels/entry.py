@@ -53,19 +53,33 @@ def advance(context, x, y, streams):
         status = _bind(c, x_address, address_of(y), address_of(streams))
     if status == codes.OK:
         releases = not _is_short(c)
-        held_x, held_y, held_streams = 0, 0, 0
         if releases and not by_address:
-            held_x, held_y = hold(_owner(c, x_address)), hold(_owner(c, address_of(y)))
-            held_streams = hold(_owner(c, address_of(streams))) if load_i64(c, codes.CONTEXT_STREAMS) else 0
+            _hold(c, x_address, address_of(y), address_of(streams))
         thread_state = release_gil() if releases else 0
         status = run(c, by_address and address_of(y) != x_address)
         if releases:
             acquire_gil(thread_state)
-            let_go(held_x)
-            let_go(held_y)
-            let_go(held_streams)
+            if status != codes.MEMBERS_SLEEP and status != codes.MEMBERS_WORK:
+                _let_go(c)
     store_i64(c, codes.CONTEXT_BUSY, was)
     return status
+
+
+@kernel
+def _hold(c, x, y, streams):
+    """Keep the memory of a call's arrays where it is; ``streams`` may be none."""
+    store_i64(c, codes.CONTEXT_HELD, hold(_owner(c, x)))
+    store_i64(c, codes.CONTEXT_HELD + 1, hold(_owner(c, y)))
+    if load_i64(c, codes.CONTEXT_STREAMS):
+        store_i64(c, codes.CONTEXT_HELD + 2, hold(_owner(c, streams)))
+
+
+@kernel
+def _let_go(c):
+    for slot in range(codes.CONTEXT_HELD, codes.CONTEXT_HELD + 3):
+        held = load_i64(c, slot)
+        store_i64(c, slot, 0)
+        let_go(held)
 
 
 @kernel

@@ -41,7 +41,7 @@ def hold(owner: int) -> int:
 
 
 def let_go(held: int) -> None:
-    """End what `hold` began."""
+    """End what `hold` began; 0 is nothing."""
 
 
 def release_gil() -> int:

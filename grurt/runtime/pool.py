@@ -265,8 +265,7 @@ class StreamPool:
         return status == codes.OK
 
     def _lead(self, team: Team, xs: Any, y: Any, ids: Ids) -> int:
-        memory = (self._own_streams, arrays.hold(xs), arrays.hold(y))
-        return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=memory)
+        return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=self._own_streams)
 
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._front.plan
