@@ -218,13 +218,18 @@ class Network:
         return unstreamable_reason(self.layers, self.values)
 
     @cached_property
-    def unbounded_states(self) -> frozenset[str]:
-        """Names of the layers whose states can become infinite, or NaN, though all inputs are finite."""
+    def kept_inputs(self) -> frozenset[str]:
+        """Names of the layers whose states are inputs of the model as they were: finite where the inputs are."""
         inputs = {port.name for port in self.inputs}
+        return frozenset(layer.name for layer in self.layers if layer.keeps_input and layer.inputs[0] in inputs)
+
+    @cached_property
+    def unbounded_states(self) -> frozenset[str]:
+        """Names of the layers whose states can become infinite, or NaN, by what layers compute of finite inputs."""
         return frozenset(
             layer.name
             for layer in self.layers
-            if layer.name in self.state_shapes and layer.has_unbounded_state(layer.inputs[0] in inputs)
+            if layer.has_unbounded_state or (layer.keeps_input and layer.name not in self.kept_inputs)
         )
 
     @cached_property

@@ -39,51 +39,58 @@ def features(where: str, x: ArrayLike, held: Held | None = None) -> Floats:
         Where x has the right layout, the result shares its memory, and the hold on that is put here. Without it, the
         result is a copy.
     """
-    array = _taken(where, x)
+    array, hold_on_it = _taken(where, x)
     if array.dtype is _FLOAT32 and array.flags.c_contiguous and array.flags.aligned:
-        return _shared(array, held)
+        return _shared(array, hold_on_it, held)
     if not np.can_cast(array.dtype, np.float32, "same_kind"):
         raise InputTypeError(f"{where}: expected real numbers, convertible to float32, got dtype {array.dtype}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused where infinities are
         converted = np.require(array, np.float32, ("C", "A"))
-    return _shared(array, held) if converted is array else converted
+    return _shared(array, hold_on_it, held) if converted is array else converted
 
 
 def tokens(where: str, x: ArrayLike, held: Held | None = None) -> NDArray[np.int64]:
-    """Return an array of token ids as `integers` does; shared or copied as by `features`."""
-    array, converted = _as_integers(where, x, "token ids of an integer dtype")
-    return _shared(array, held) if converted is array else converted
+    """Return an array of token ids as contiguous, aligned int64; shared or copied as by `features`.
+
+    Raises InputTypeError if they are no integers.
+    """
+    return _integers(where, x, "token ids of an integer dtype", held)
 
 
 def integers(where: str, x: ArrayLike, expected: str) -> NDArray[np.int64]:
     """Return a contiguous, aligned int64 copy; raise InputTypeError with what was ``expected`` if there is none."""
-    array, converted = _as_integers(where, x, expected)
-    return array.copy() if converted is array else converted
+    return _integers(where, x, expected, None)
 
 
-def _as_integers(where: str, x: ArrayLike, expected: str) -> tuple[Array, NDArray[np.int64]]:
-    array = _taken(where, x)
+def _integers(where: str, x: ArrayLike, expected: str, held: Held | None) -> NDArray[np.int64]:
+    array, hold_on_it = _taken(where, x)
     if array.dtype.kind not in "iu":
         raise InputTypeError(f"{where}: expected {expected}, got dtype {array.dtype}")
-    return array, np.require(array, np.int64, ("C", "A"))
+    converted = np.require(array, np.int64, ("C", "A"))
+    return _shared(array, hold_on_it, held) if converted is array else converted
 
 
-def _taken(where: str, x: ArrayLike) -> Array:
-    """Return an array that nobody else has, of x as it is now."""
+def _taken(where: str, x: ArrayLike) -> tuple[Array, object]:
+    """Return an array that nobody else has, of x as it is now, and the hold on its memory, which is older."""
     if np.ma.is_masked(x):
         raise InputValueError(f"{where}: expected a number everywhere, got masked elements; fill them first")
+    if issubclass(type(x), np.ndarray):
+        held = hold(x)  # type: ignore[arg-type]
+        return np.asarray(x).view(), held
     try:
-        return np.asarray(x).view()
+        array = np.asarray(x)
     except ValueError as error:
         if was_raised_below(error):
             raise
         raise InputShapeError(f"{where}: expected a rectangular array of numbers: {error}") from None
+    held = hold(array)
+    return array.view(), held
 
 
-def _shared(array: Array, held: Held | None) -> Array:
+def _shared(array: Array, hold_on_it: object, held: Held | None) -> Array:
     if held is None:
         return array.copy()
-    held.append(hold(array))
+    held.append(hold_on_it)
     return array
 
 
@@ -93,10 +100,18 @@ def hold(array: Array) -> object:
     NumPy resizes no array that there is a weak reference to, not even with ``refcheck=False``; of a view, that is the
     array at its end. Other memory than an array's own is held by the buffer protocol.
     """
-    owner, base = array, array.base
+    owner, base = array, _base_of(array)
     while base is not None and issubclass(type(base), np.ndarray):
         owner, base = base, _base_of(base)
     return weakref.ref(owner)
+
+
+def own_copy(array: Array) -> Array:
+    """Return a copy of an array as it is now, of no subclass."""
+    held = hold(array)
+    copy = np.asarray(array).view().copy()
+    del held
+    return copy
 
 
 def expect_shape(where: str, array: Array, expected: tuple[int | str, ...]) -> None:
@@ -115,11 +130,14 @@ def shape_text(shape: tuple[int | str, ...]) -> str:
 
 def expect_output(where: str, out: Any, shape: tuple[int, ...], held: Held) -> Floats:
     """Return an array of its own in the memory of ``out``, which is held, if a kernel can write there; else raise."""
-    array = np.asarray(out).view() if issubclass(type(out), np.ndarray) else None
-    if array is None or array.dtype != np.float32:
-        found = type(out).__name__ if array is None else f"dtype {array.dtype}"
-        raise InputTypeError(f"{where}: expected out to be a float32 array, got {found}")
+    if not issubclass(type(out), np.ndarray):
+        raise InputTypeError(f"{where}: expected out to be a float32 array, got {type(out).__name__}")
+    hold_on_it = hold(out)
+    array = np.asarray(out).view()
+    if array.dtype != np.float32:
+        raise InputTypeError(f"{where}: expected out to be a float32 array, got dtype {array.dtype}")
     expect_shape(f"{where}: out", array, shape)
     if not array.flags.carray:
         raise InputValueError(f"{where}: expected out to be a writeable, aligned, C-contiguous array")
-    return _shared(array, held)
+    held.append(hold_on_it)
+    return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -279,18 +279,21 @@ class StreamPool:
 
     def _take_ids(self, where: str, ids: Ids) -> NDArray[np.int64] | tuple[Hashable, ...]:
         """Return numbers of streams, or their names, as they are now."""
-        if isinstance(ids, np.ndarray) and ids.ndim > 0:
-            ids = np.asarray(ids)
-        elif not isinstance(ids, np.ndarray) and isinstance(ids, Sequence):
-            ids = tuple(ids)
-        else:
+        taken: Any = ()
+        is_sequence = isinstance(ids, Sequence)
+        if issubclass(type(ids), np.ndarray):
+            taken = arrays.own_copy(cast("Array", ids))
+            is_sequence = taken.ndim > 0
+        elif is_sequence:
+            taken = tuple(ids)
+        if not is_sequence:
             raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
         if self._slot_of_name is not None:
-            return tuple(ids)
-        if len(ids) == 0:
+            return tuple(taken)
+        if len(taken) == 0:
             return _NO_IDS
         try:
-            numbers = arrays.integers(where, ids, "integers, as this pool numbers its streams")
+            numbers = arrays.integers(where, taken, "integers, as this pool numbers its streams")
         except InputTypeError as error:
             raise StreamIdError(str(error)) from None
         if numbers.ndim != 1:
@@ -392,7 +395,7 @@ class StreamPool:
         StreamIdError, SnapshotError
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(saved, self._network.fingerprint, self._network.state_shapes)
+        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
         self._at(lambda slot: self._states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
 
     def __reduce__(self) -> NoReturn:

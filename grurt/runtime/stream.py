@@ -220,7 +220,7 @@ class Stream:
         SnapshotError
             If it is damaged, of a newer version, or of another model. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(saved, self._network.fingerprint, self._network.state_shapes)
+        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
         self._context.exclusively(self._states.write_all, 0, steps, states)
 
     def fork(self) -> Stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -33,7 +34,7 @@ class Interruption(BaseException):
 
 
 def interrupted(call: Callable[[], object], number: int, *, opcodes: bool) -> bool:
-    """Make a call in which a trace function raises at an event of this number; return whether there was such an event."""
+    """Make a call in which a trace function raises at the event of a number; return whether there was such an event."""
     events = count(1)
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -53,9 +54,7 @@ def interrupted(call: Callable[[], object], number: int, *, opcodes: bool) -> bo
     return next(events) > number
 
 
-def numbers(opcodes: bool, few: int) -> range:
-    """Return the events to interrupt at: every one, or of the many between instructions every so many."""
-    return range(1, 100_000, few if opcodes else 1)
+EVERY_EVENT = range(1, 100_000)
 
 
 Stream, Pool = grurt.Stream, grurt.StreamPool
@@ -83,7 +82,7 @@ def test_a_stream_stands_before_or_after_the_call(call: Callable[[Stream], objec
     done = start.fork()
     call(done)
     stream = start.fork()
-    for number in numbers(opcodes, few=3):
+    for number in EVERY_EVENT[:: 7 if opcodes else 1]:
         stream.restore(start.snapshot())
         if not interrupted(lambda: call(stream), number, opcodes=opcodes):
             break
@@ -94,7 +93,7 @@ def test_a_stream_stands_before_or_after_the_call(call: Callable[[Stream], objec
 
 def test_a_long_run_stands_after_some_of_its_timesteps() -> None:
     stream = MODEL.stream()
-    for number in numbers(opcodes=False, few=1):
+    for number in EVERY_EVENT:
         stream.reset()
         if not interrupted(lambda: stream.run(XS), number, opcodes=False):
             break
@@ -117,7 +116,7 @@ def after(n_steps: int) -> bytes:
 def test_a_step_of_a_token() -> None:
     stream, twin = TOKENS.stream(), TOKENS.stream()
     twin.step(4)
-    for number in numbers(opcodes=False, few=1):
+    for number in EVERY_EVENT:
         stream.reset()
         if not interrupted(lambda: stream.step(4), number, opcodes=False):
             break
@@ -159,8 +158,8 @@ def test_a_pool_stands_before_or_after_the_call(call: Callable[[Pool, list[Any]]
     done, pool = fresh(), fresh()
     before = standing(pool)
     call(done, ids)
-    for number in numbers(opcodes=False, few=1):
-        if not interrupted(lambda: call(pool, ids), number, opcodes=False):
+    for number in EVERY_EVENT[:: 1 if kind == "numbers" else 3]:
+        if not interrupted(partial(call, pool, ids), number, opcodes=False):
             break
         found = standing(pool)
         assert found in (before, standing(done))
@@ -177,7 +176,7 @@ def test_a_pool_stands_before_or_after_the_call(call: Callable[[Pool, list[Any]]
 def test_a_model_answers_as_before(call: str) -> None:
     xs = XS[:40] if call == "one sequence" else XS.reshape(6, 100, 3)
     expected = MODEL.run(xs)
-    for number in numbers(opcodes=False, few=1):
+    for number in EVERY_EVENT:
         if not interrupted(lambda: MODEL.run(xs), number, opcodes=False):
             break
     assert number > 1

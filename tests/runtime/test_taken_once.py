@@ -1,4 +1,4 @@
-"""What a caller hands in is read once: whatever changes it meanwhile changes nothing of the call, and no other memory."""
+"""What a caller hands in is read once: whoever changes it meanwhile changes nothing of the call, and nothing else."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_mapping_whose_keys_change_is_asked_once() -> None:
     with pytest.raises(InputShapeError, match=r"expected the inputs \['a', 'b'\], got \['c'\]"):
         stream.step(Shifting(["c"], ["a", "b"]))
     assert stream.steps == 1
-    with pytest.raises(InputShapeError, match="expected inputs among .*, got 'c', 3"):
+    with pytest.raises(InputShapeError, match=r"expected inputs among .*, got 'c', 3"):
         TWO_INPUTS.run({"a": XS[np.newaxis], "c": 1, 3: 1})  # type: ignore[dict-item]
 
 

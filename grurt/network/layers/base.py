@@ -50,6 +50,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether it writes the numbers that it reads, in another number of positions."""
     silent_past_end: ClassVar[bool] = False
     """Whether the sources of models with padded sequences give zeros behind their ends, whatever the layer reads."""
+    keeps_input: ClassVar[bool] = False
+    """Whether its state is what it has read, as it was."""
     from_zero: ClassVar[tuple[str, ...]] = ()
     """Fields of whole numbers that may be 0; others are 1 at least."""
     positive: ClassVar[tuple[str, ...]] = ()
@@ -93,13 +95,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
         return None
 
-    def has_unbounded_state(self, reads_input: bool) -> bool:
-        """Whether its state can become infinite, or NaN, by what the layer computes of finite inputs of the model.
-
-        ``reads_input``: whether what it reads first is an input of the model itself.
-        """
-        return False
-
     def input_counts(self) -> tuple[int, int]:
         """Fewest and most values that the layer reads."""
         return (2 if self.max_inputs > 1 else 1), self.max_inputs
@@ -132,6 +127,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def unstreamable_reason(self) -> str | None:
         """Why the layer cannot run one timestep at a time; None if it can."""
         return None
+
+    @property
+    def has_unbounded_state(self) -> bool:
+        """Whether what it computes has no bound, so that its state can become infinite, or NaN, of finite inputs."""
+        return False
 
     @property
     def final_state_at(self) -> Literal["first", "last"] | None:

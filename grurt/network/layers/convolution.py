@@ -19,6 +19,7 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
     """
 
     needs_sequence: ClassVar[bool] = True
+    keeps_input: ClassVar[bool] = True
 
     input_size: int
     output_size: int
@@ -39,9 +40,6 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
     def state_shape(self, positions: int = 1) -> Shape | None:
         history = (self.kernel_size - 1) * self.dilation
         return (history, self.input_size) if history else None
-
-    def has_unbounded_state(self, reads_input: bool) -> bool:
-        return not reads_input
 
     @property
     def is_quantizable(self) -> bool:

@@ -81,7 +81,8 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
             return None
         return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
 
-    def has_unbounded_state(self, reads_input: bool) -> bool:
+    @property
+    def has_unbounded_state(self) -> bool:
         # Between an old state and a bounded candidate, a gate from 0 to 1 finds nothing beyond both.
         least, largest = self.gate_activation.bounds
         candidate_is_bounded = self.clip is not None or all(map(math.isfinite, self.candidate_activation.bounds))
