@@ -27,7 +27,6 @@ from grurt.network.versions import SNAPSHOT_VERSION
 if TYPE_CHECKING:
     from grurt.array_types import Floats
     from grurt.network.network import Network
-    from grurt.runtime.context import Nonfinite
 
 _MAGIC = b"GRURTSN\0"
 _HEADER = struct.Struct("<8sH6s16sQ")
@@ -44,7 +43,7 @@ def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
     return content + _checksum(content)
 
 
-def unpack(snapshot: bytes, network: Network, nonfinite: Nonfinite) -> tuple[int, dict[str, Floats]]:
+def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict[str, Floats]]:
     """Return the number of timesteps and the states of a snapshot, checked to be whole and of the model.
 
     They are whatever a stream can reach: infinite or NaN as well, where sums have gone beyond float32.

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from grurt.array_types import Array, Floats
     from grurt.network.network import Network
-    from grurt.runtime.context import Nonfinite
 
 
 class States:
@@ -85,9 +84,7 @@ class States:
         return part.reshape(place.rows, place.stride)[:, : place.size]
 
 
-def check_states(
-    where: str, network: Network, states: Mapping[str, ArrayLike], nonfinite: Nonfinite
-) -> dict[str, Floats]:
+def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], nonfinite: str) -> dict[str, Floats]:
     """Return copies of a user's states as float32; raise unless each has its layer's name and shape, and is finite.
 
     A state that computing takes beyond float32 by itself may be infinite or NaN, and any where that propagates.
@@ -106,7 +103,7 @@ def check_states(
     return checked
 
 
-def expect_finite_state(where: str, network: Network, name: str, state: Array, nonfinite: Nonfinite) -> None:
+def expect_finite_state(where: str, network: Network, name: str, state: Array, nonfinite: str) -> None:
     """Raise InputValueError if a layer's state holds a NaN or an infinity that it cannot have come to by itself."""
     if nonfinite == "refuse" and not np.isfinite(state).all() and name not in network.unbounded_states:
         raise InputValueError(f"{where}: expected finite numbers, got a NaN or an infinity")
