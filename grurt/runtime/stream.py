@@ -90,7 +90,7 @@ class Stream:
         x
             The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
             converted to that in a copy. For a model of tokens, one token id. For several inputs, a mapping by their
-            names.
+            names. It is read once, when the call begins, and not resized before its end.
         out
             Where to write the answer: float32 ``(output_size,)``, C-contiguous. Only for models of one output.
 
@@ -199,7 +199,8 @@ class Stream:
         Raises
         ------
         InputShapeError, InputTypeError, InputValueError
-            If what is assigned does not fit. No state has changed then.
+            If what is assigned does not fit, or is infinite or NaN though the layer keeps its state in bounds, and the
+            stream does not propagate that. No state has changed then.
         """
         return self._context.exclusively(self._states.read_all, 0)
 
@@ -215,10 +216,13 @@ class Stream:
     def restore(self, saved: bytes) -> None:
         """Go to the state that a `snapshot` holds, of this stream or of another one of the same model.
 
+        That is any state that a stream can reach, infinite or NaN where sums went beyond float32.
+
         Raises
         ------
         SnapshotError
-            If it is damaged, of a newer version, or of another model. The state is then what it was before.
+            If it is damaged, of a newer version, of another model, or of a stream that took inputs which this one
+            refuses, and still has them. The state is then what it was before.
         """
         steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
         self._context.exclusively(self._states.write_all, 0, steps, states)
