@@ -16,19 +16,19 @@ from grurt.kernels.transfers import read_inputs, write_outputs
 
 
 @kernel
-def run(c):
-    """Run the plan of the context at address ``c``; return a status.
+def run(c, only_checks):
+    """Run the plan of the context at address ``c``, or look only whether that can be done; return a status.
 
     Any status but OK means that nothing was computed and no state has changed.
     """
     phase = load_i64(c, codes.CONTEXT_PHASE)
     if phase == codes.FOLLOW:
         return _follow(c)
-    if phase != codes.RUN and phase != codes.LEAD_ON:
+    if phase != codes.LEAD_ON:
         status = check_streams(c)
         if status == codes.OK:
             status = check_inputs(c)
-        if status != codes.OK or phase == codes.CHECK:
+        if status != codes.OK or only_checks:
             return status
     if phase == codes.LEAD or phase == codes.LEAD_ON:
         return _lead(c, phase)

@@ -130,7 +130,8 @@ CONTEXT_LEADER = 29  # address of the leader's context
 CONTEXT_MEMBER = 30  # address of the state of this member
 CONTEXT_WORTH_WAKING = 31  # timesteps of all streams from which on members that sleep are woken
 CONTEXT_STEP_WORK = 32  # multiplications of a timestep
-CONTEXT_PORTS = 33  # the first port; inputs first, then outputs
+CONTEXT_HELD = 33  # what `hold` gave for the arrays of a call, until all is done: x, y, streams
+CONTEXT_PORTS = 36  # the first port; inputs first, then outputs
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -151,12 +152,10 @@ PORT_SINGLE = 5
 PORT_SLOTS = 6
 
 # Phases of a call.
-CHECK_AND_RUN = 0
-CHECK = 1
-RUN = 2
-LEAD = 3  # check, and run with a team
-LEAD_ON = 4  # go on, when the members have been woken, or where some still work
-FOLLOW = 5  # be a member of a team: run whatever there is to run
+ALONE = 0  # check, and run
+LEAD = 1  # check, and run with a team
+LEAD_ON = 2  # go on, when the members have been woken, or where some still work
+FOLLOW = 3  # be a member of a team: run whatever there is to run
 
 # Slots of a team. What is written by different threads stands 64 bytes apart.
 TEAM_N_MEMBERS = 0

@@ -30,6 +30,8 @@ def entry_point() -> Advance:
     The first call in a process loads it from the cache, or compiles it: only then, two lines on stderr say so.
     """
     global _entry_point
+    if _entry_point is not None:
+        return _entry_point
     with _lock:
         if _entry_point is None:
             _entry_point = _load()

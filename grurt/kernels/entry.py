@@ -8,8 +8,8 @@ NOT_PLAIN.
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
-from grurt.kernels.fields import DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
-from grurt.kernels.objects import acquire_gil, address_of, entered_address, release_gil
+from grurt.kernels.fields import BASE, DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
+from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, let_go, release_gil
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i32, load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES
@@ -26,16 +26,18 @@ def advance(context, x, y, streams):
     x, y
         For a model with one input, of features, and one output: these. If they are not plain NumPy arrays, float32,
         contiguous, aligned, of the shapes below, and y writeable, the status is NOT_PLAIN. `BY_ADDRESS`: the context
-        says where inputs and outputs are, how many timesteps, and which streams.
+        says where inputs and outputs are, how many timesteps, and which streams; with None as y, the inputs are only
+        checked.
     streams
         `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. Otherwise a plain
         array of streams, int64 ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and
         ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
 
-    It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds.
+    It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds. Fields of
+    arrays are read before, once, and their memory is held: it stays, whatever other threads do to them.
 
     A second thread in the same context is turned away with the status BUSY, before it touches anything: see
-    `entered_address`. Who has set the flag to CLAIMED from Python goes on where it hands in nothing, or leads a team.
+    `entered_address`. Who has claimed the context (see `fastcall`) goes on where it hands in nothing, or leads a team.
     """
     entered = entered_address(context)
     was = entered & codes.BUSY_BITS
@@ -51,12 +53,42 @@ def advance(context, x, y, streams):
         status = _bind(c, x_address, address_of(y), address_of(streams))
     if status == codes.OK:
         releases = not _is_short(c)
+        if releases and not by_address:
+            _hold(c, x_address, address_of(y), address_of(streams))
         thread_state = release_gil() if releases else 0
-        status = run(c)
+        status = run(c, by_address and address_of(y) != x_address)
         if releases:
             acquire_gil(thread_state)
+            if status != codes.MEMBERS_SLEEP and status != codes.MEMBERS_WORK:
+                _let_go(c)
     store_i64(c, codes.CONTEXT_BUSY, was)
     return status
+
+
+@kernel
+def _hold(c, x, y, streams):
+    """Keep the memory of a call's arrays where it is; ``streams`` may be none."""
+    store_i64(c, codes.CONTEXT_HELD, hold(_owner(c, x)))
+    store_i64(c, codes.CONTEXT_HELD + 1, hold(_owner(c, y)))
+    if load_i64(c, codes.CONTEXT_STREAMS):
+        store_i64(c, codes.CONTEXT_HELD + 2, hold(_owner(c, streams)))
+
+
+@kernel
+def _let_go(c):
+    for slot in range(codes.CONTEXT_HELD, codes.CONTEXT_HELD + 3):
+        held = load_i64(c, slot)
+        store_i64(c, slot, 0)
+        let_go(held)
+
+
+@kernel
+def _owner(c, array):
+    """The object that the memory of an array belongs to: itself, or the last of those that it is a view of."""
+    owner = array
+    while load_i64(owner, TYPE // 8) == load_i64(c, codes.CONTEXT_ARRAY_TYPE) and load_i64(owner, BASE // 8):
+        owner = load_i64(owner, BASE // 8)
+    return owner
 
 
 @kernel

@@ -1,6 +1,11 @@
 """The function that Python calls, in LLVM's language: METH_FASTCALL, of the stable ABI.
 
 Numba's own wrapper takes its arguments in a tuple, which costs as much as a small network.
+
+``advance(context, x, y, streams)`` calls the kernel. ``advance(context, work, args)`` claims the context: it returns
+``work(*args)``, and whoever calls meanwhile is turned away; or, where somebody is inside already, it does nothing and
+returns the context itself. Both mark the context, and take the mark away, in C: no exception, not that of a signal or
+of a trace function, can leave it marked.
 """
 
 from __future__ import annotations
@@ -14,7 +19,10 @@ from llvmlite import ir
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.pythonapi import _unboxers
 
+from grurt.kernels import codes
 from grurt.kernels.codegen.objects import SIGNATURE
+from grurt.kernels.fields import DATA
+from grurt.kernels.sizes import I64_BYTES
 
 METH_FASTCALL = 0x80
 
@@ -37,6 +45,8 @@ FASTCALL_TYPE = ir.FunctionType(_pointer, [_pointer, _pointer.as_pointer(), _i64
 def define_fastcall(function: ir.Function, kernel: ir.Function | int) -> None:
     """Give a function of `FASTCALL_TYPE` its body: a call of a kernel of `KERNEL_TYPE`, or of the kernel at an address.
 
+    Or a claim, as the arguments are.
+
     Arguments are converted, and the kernel is entered, with the GIL held (see `codegen.objects.ContextArray`).
     """
     count = len(SIGNATURE.args)
@@ -44,10 +54,12 @@ def define_fastcall(function: ir.Function, kernel: ir.Function | int) -> None:
     result = builder.alloca(_i64)
     exception = builder.bitcast(builder.alloca(_pointer), _pointer)
     with builder.if_then(builder.icmp_unsigned("!=", function.args[2], ir.Constant(_i64, count)), likely=False):
-        _raise_type_error(function.module, builder, f"expected {count} arguments")
+        with builder.if_then(builder.icmp_unsigned("!=", function.args[2], ir.Constant(_i64, 3)), likely=False):
+            _raise_type_error(function.module, builder, f"expected {count} arguments, or 3")
+        _claim(function.module, builder, *(_argument(builder, function, index) for index in range(3)))
     values = []
     for index, typ in enumerate(SIGNATURE.args):
-        python_object = builder.load(builder.gep(function.args[1], [ir.Constant(_i64, index)]))
+        python_object = _argument(builder, function, index)
         unbox = _unboxers.functions[type(typ)]
         values.append(unbox(typ, python_object, SimpleNamespace(builder=builder)).value)
     if isinstance(kernel, int):
@@ -55,6 +67,30 @@ def define_fastcall(function: ir.Function, kernel: ir.Function | int) -> None:
     builder.call(kernel, [result, exception, *values])
     make_integer = _declare(function.module, "PyLong_FromLongLong", _pointer, _i64)
     builder.ret(builder.call(make_integer, [builder.load(result)]))
+
+
+def _argument(builder: ir.IRBuilder, function: ir.Function, index: int) -> Any:
+    return builder.load(builder.gep(function.args[1], [ir.Constant(_i64, index)]))
+
+
+def _claim(module: ir.Module, builder: ir.IRBuilder, context: Any, work: Any, arguments: Any) -> None:
+    """Return what a Python function does with a tuple of arguments; the context, if it is busy."""
+    data = _load_i64(builder, builder.ptrtoint(context, _i64), DATA)
+    busy = builder.inttoptr(builder.add(data, ir.Constant(_i64, I64_BYTES * codes.CONTEXT_BUSY)), _i64.as_pointer())
+    is_busy = builder.icmp_unsigned("!=", builder.load(busy), ir.Constant(_i64, codes.IDLE))
+    with builder.if_then(is_busy, likely=False):
+        builder.call(_declare(module, "Py_IncRef", ir.VoidType(), _pointer), [context])
+        builder.ret(context)
+    builder.store(ir.Constant(_i64, codes.CLAIMED), busy)
+    call = _declare(module, "PyObject_CallObject", _pointer, _pointer, _pointer)
+    result = builder.call(call, [work, arguments])
+    builder.store(ir.Constant(_i64, codes.IDLE), busy)
+    builder.ret(result)
+
+
+def _load_i64(builder: ir.IRBuilder, address: Any, offset: int) -> Any:
+    place = builder.add(address, ir.Constant(_i64, offset))
+    return builder.load(builder.inttoptr(place, _i64.as_pointer()))
 
 
 def _raise_type_error(module: ir.Module, builder: ir.IRBuilder, message: str) -> None:

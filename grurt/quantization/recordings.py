@@ -104,7 +104,8 @@ def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) ->
         if len(names) != 1:
             raise QuantizationError(f"{where}: expected a mapping with the inputs [{known}], got an array")
         part = {names[0]: part}
-    if sorted(part) != sorted(names):
+    part = dict(part)
+    if part.keys() != set(names):
         raise QuantizationError(f"{where}: expected the inputs [{known}], got [{listed(map(repr, part))}]")
     batches = {port.name: _batch(port, part[port.name], f"{where}: input {port.name!r}") for port in model.inputs}
     if len({len(batch) for batch in batches.values()}) > 1:

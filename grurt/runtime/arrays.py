@@ -1,12 +1,14 @@
-"""Checks and converts the arrays that users hand in, with messages of one form."""
+"""Takes, checks and converts the arrays that users hand in, with messages of one form."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.runtime.foreign import was_raised_below
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -14,38 +16,102 @@ if TYPE_CHECKING:
     from grurt.array_types import Array, Floats
 
 
-def features(where: str, x: ArrayLike) -> Floats:
-    """Return an array of numbers as contiguous, aligned float32: itself if it is that, else a copy.
+Held: TypeAlias = "list[object]"
+"""Keeps the memory of arrays where it is, for as long as it lives: see `hold`."""
+
+_FLOAT32 = np.dtype(np.float32)
+_base_of = np.ndarray.base.__get__
+
+
+def features(where: str, x: ArrayLike, held: Held | None = None) -> Floats:
+    """Return an array of numbers as contiguous, aligned float32.
 
     Real numbers are rounded to float32. Raises InputTypeError for anything else, such as complex numbers and objects.
+
+    Parameters
+    ----------
+    where
+        What messages begin with.
+    x
+        Read once: the result is an array of its own, so that nobody else can change its shape, its strides or its
+        dtype.
+    held
+        Where x has the right layout, the result shares its memory, and the hold on that is put here. Without it, the
+        result is a copy.
     """
-    array = _array(where, x)
+    array, hold_on_it = _taken(where, x)
+    if array.dtype is _FLOAT32 and array.flags.c_contiguous and array.flags.aligned:
+        return _shared(array, hold_on_it, held)
     if not np.can_cast(array.dtype, np.float32, "same_kind"):
         raise InputTypeError(f"{where}: expected real numbers, convertible to float32, got dtype {array.dtype}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused where infinities are
-        return np.require(array, np.float32, ("C", "A"))
+        converted = np.require(array, np.float32, ("C", "A"))
+    return _shared(array, hold_on_it, held) if converted is array else converted
 
 
-def tokens(where: str, x: ArrayLike) -> NDArray[np.int64]:
-    """Return an array of token ids as `integers` does."""
-    return integers(where, x, "token ids of an integer dtype")
+def tokens(where: str, x: ArrayLike, held: Held | None = None) -> NDArray[np.int64]:
+    """Return an array of token ids as contiguous, aligned int64; shared or copied as by `features`.
+
+    Raises InputTypeError if they are no integers.
+    """
+    return _integers(where, x, "token ids of an integer dtype", held)
 
 
 def integers(where: str, x: ArrayLike, expected: str) -> NDArray[np.int64]:
-    """Return an array as contiguous, aligned int64; raise InputTypeError with what was ``expected`` if it is not."""
-    array = _array(where, x)
+    """Return a contiguous, aligned int64 copy; raise InputTypeError with what was ``expected`` if there is none."""
+    return _integers(where, x, expected, None)
+
+
+def _integers(where: str, x: ArrayLike, expected: str, held: Held | None) -> NDArray[np.int64]:
+    array, hold_on_it = _taken(where, x)
     if array.dtype.kind not in "iu":
         raise InputTypeError(f"{where}: expected {expected}, got dtype {array.dtype}")
-    return np.require(array, np.int64, ("C", "A"))
+    converted = np.require(array, np.int64, ("C", "A"))
+    return _shared(array, hold_on_it, held) if converted is array else converted
 
 
-def _array(where: str, x: ArrayLike) -> Array:
+def _taken(where: str, x: ArrayLike) -> tuple[Array, object]:
+    """Return an array that nobody else has, of x as it is now, and the hold on its memory, which is older."""
     if np.ma.is_masked(x):
         raise InputValueError(f"{where}: expected a number everywhere, got masked elements; fill them first")
+    if issubclass(type(x), np.ndarray):
+        held = hold(x)  # type: ignore[arg-type]
+        return np.asarray(x).view(), held
     try:
-        return np.asarray(x)
+        array = np.asarray(x)
     except ValueError as error:
+        if was_raised_below(error):
+            raise
         raise InputShapeError(f"{where}: expected a rectangular array of numbers: {error}") from None
+    held = hold(array)
+    return array.view(), held
+
+
+def _shared(array: Array, hold_on_it: object, held: Held | None) -> Array:
+    if held is None:
+        return array.copy()
+    held.append(hold_on_it)
+    return array
+
+
+def hold(array: Array) -> object:
+    """Keep the memory of an array where it is, for as long as what is returned lives.
+
+    NumPy resizes no array that there is a weak reference to, not even with ``refcheck=False``; of a view, that is the
+    array at its end. Other memory than an array's own is held by the buffer protocol.
+    """
+    owner, base = array, _base_of(array)
+    while base is not None and issubclass(type(base), np.ndarray):
+        owner, base = base, _base_of(base)
+    return weakref.ref(owner)
+
+
+def own_copy(array: Array) -> Array:
+    """Return a copy of an array as it is now, of no subclass."""
+    held = hold(array)
+    copy = np.asarray(array).view().copy()
+    del held
+    return copy
 
 
 def expect_shape(where: str, array: Array, expected: tuple[int | str, ...]) -> None:
@@ -62,12 +128,16 @@ def shape_text(shape: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def expect_output(where: str, out: Any, shape: tuple[int, ...]) -> Floats:
-    """Return ``out`` if a kernel can write to it; raise if it is not such an array."""
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
-        found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise InputTypeError(f"{where}: expected out to be a float32 array, got {found}")
-    expect_shape(f"{where}: out", out, shape)
-    if not out.flags.carray:
+def expect_output(where: str, out: Any, shape: tuple[int, ...], held: Held) -> Floats:
+    """Return an array of its own in the memory of ``out``, which is held, if a kernel can write there; else raise."""
+    if not issubclass(type(out), np.ndarray):
+        raise InputTypeError(f"{where}: expected out to be a float32 array, got {type(out).__name__}")
+    hold_on_it = hold(out)
+    array = np.asarray(out).view()
+    if array.dtype != np.float32:
+        raise InputTypeError(f"{where}: expected out to be a float32 array, got dtype {array.dtype}")
+    expect_shape(f"{where}: out", array, shape)
+    if not array.flags.carray:
         raise InputValueError(f"{where}: expected out to be a writeable, aligned, C-contiguous array")
-    return out
+    held.append(hold_on_it)
+    return array

@@ -105,13 +105,14 @@ class Batch:
 
     def _run_one_by_one(self, inputs: Sequence[Array], states: Mapping[str, Array], streams: bool) -> None:
         spare = _spare_contexts(self._network)
-        context, own = spare.pop() if streams and spare else self._new_context(1)
+        context, own = self._take_spare(spare) if streams else self._new_context(1)
         context.slots[codes.CONTEXT_REFUSE_NONFINITE] = self._refuses
         if not streams:
             self._reserve_sequence(context)
         for row, length in enumerate(self.lengths.tolist()):
             own.reset(0)
-            own.write_all(0, 0, {name: state[row] for name, state in states.items()})
+            if states:
+                own.write_all(0, 0, {name: state[row] for name, state in states.items()})
             outputs = [
                 output[row] if port.single else output[row, :length]
                 for port, output in zip(self._plan.outputs, self.outputs, strict=True)
@@ -124,6 +125,12 @@ class Batch:
                 final[row] = own.read(0, name)
         if streams and len(spare) < _MAX_SPARE:
             spare.append((context, own))
+
+    def _take_spare(self, spare: list[tuple[Context, States]]) -> tuple[Context, States]:
+        try:
+            return spare.pop()
+        except IndexError:
+            return self._new_context(1)
 
     def _new_context(self, n_slots: int) -> tuple[Context, States]:
         states = States(self._plan, n_slots)
@@ -141,7 +148,7 @@ class Batch:
         """Run all sequences as streams of one pool; return whether all inputs are sound."""
         order = np.argsort(-self.lengths, kind="stable")
         context, own = self._new_context(len(order))
-        for slot, row in enumerate(order):
+        for slot, row in enumerate(order if states else ()):
             own.write_all(slot, 0, {name: state[row] for name, state in states.items()})
         context.use_streams(len(order))
         context.reserve_block(len(order))

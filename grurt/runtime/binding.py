@@ -24,9 +24,14 @@ Lead = tuple[int | str, ...]
 """Axes of an input before its features: a number, or a name where any size will do if all inputs have the same."""
 
 
-def convert_inputs(where: str, plan: Plan, xs: Inputs, lead: Lead) -> tuple[list[Array], tuple[int, ...]]:
-    """Return contiguous arrays in the plan's order, ``(*lead, size)`` or for tokens ``(*lead,)``, and lead's sizes."""
-    inputs = [_convert(where, port, x, lead) for port, x in _pair(where, plan, xs)]
+def convert_inputs(
+    where: str, plan: Plan, xs: Inputs, lead: Lead, held: arrays.Held
+) -> tuple[list[Array], tuple[int, ...]]:
+    """Return contiguous arrays in the plan's order, ``(*lead, size)`` or for tokens ``(*lead,)``, and lead's sizes.
+
+    What they share with the caller is held: see `arrays.features`.
+    """
+    inputs = [_convert(where, port, x, lead, held) for port, x in _pair(where, plan, xs)]
     sizes = inputs[0].shape[: len(lead)]
     for port, array in zip(plan.inputs, inputs, strict=True):
         if array.shape[: len(lead)] != sizes:
@@ -43,27 +48,28 @@ def _pair(where: str, plan: Plan, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]
         if len(names) > 1:
             raise InputTypeError(f"{where}: expected a mapping with the inputs {names}, got {type(xs).__name__}")
         return [(plan.inputs[0], xs)]
-    if xs.keys() != set(names):
-        raise InputShapeError(f"{where}: expected the inputs {names}, got {list(xs)}")
-    return [(port, xs[port.name]) for port in plan.inputs]
+    taken = dict(xs)
+    if taken.keys() != set(names):
+        raise InputShapeError(f"{where}: expected the inputs {names}, got {list(taken)}")
+    return [(port, taken[port.name]) for port in plan.inputs]
 
 
-def _convert(where: str, port: PlanPort, x: ArrayLike, lead: Lead) -> Array:
-    array: Array = (arrays.tokens if port.tokens else arrays.features)(where, x)
+def _convert(where: str, port: PlanPort, x: ArrayLike, lead: Lead, held: arrays.Held) -> Array:
+    array: Array = (arrays.tokens if port.tokens else arrays.features)(where, x, held)
     kind = "a token id" if port.tokens else "an input"
     arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, lead if port.tokens else (*lead, port.size))
     return array
 
 
 def make_outputs(
-    where: str, plan: Plan, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[Array]
+    where: str, plan: Plan, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[Array], held: arrays.Held
 ) -> list[Floats]:
-    """Return the arrays ``(*lead, size)`` to write to: ``out``, if it is given and fits, or new ones."""
+    """Return the arrays ``(*lead, size)`` to write to: the memory of ``out``, if it is given and fits, or new ones."""
     if out is None:
         return [np.empty((*lead, port.size), np.float32) for port in plan.outputs]
     if len(plan.outputs) > 1:
         raise InputTypeError(f"{where}: out is for models of one output; this one has {len(plan.outputs)}")
-    checked = arrays.expect_output(where, out, (*lead, plan.outputs[0].size))
+    checked = arrays.expect_output(where, out, (*lead, plan.outputs[0].size), held)
     # One timestep is read before its answer is written.
     if lead and any(np.may_share_memory(checked, array) for array in inputs):
         raise InputValueError(f"{where}: expected out not to overlap the input")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, TypeVarTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.network.costs import FUNCTION_WORK, block_rows
+from grurt.runtime import arrays
+from grurt.runtime.commit import commit
 from grurt.runtime.engine import entry_point
 from grurt.runtime.states import States
 
@@ -37,7 +40,6 @@ SHORT_CALL = 0.02
 _BUSY = (
     "another thread is using this stream or pool: expected one thread at a time; give each thread a stream of its own"
 )
-_BUSY_SLOT = codes.CONTEXT_BUSY
 
 
 def refuses(nonfinite: str) -> bool:
@@ -73,6 +75,7 @@ class Context:
         self.plan = plan
         self.advance = entry_point()
         self.array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * (len(plan.inputs) + len(plan.outputs)), np.int64)
+        self._claim: Callable[..., Any] = self.advance
         self.slots = self.array.data
         """The same numbers: Python reads and writes one of them three times as fast."""
         self.array[codes.CONTEXT_OPS] = plan.operations.ctypes.data
@@ -98,6 +101,7 @@ class Context:
             slots[codes.PORT_SINGLE] = port.single
         self.addressed = (states.buffer, states.steps)
         """What must stay alive, because the array holds addresses of it."""
+        self._held = [arrays.hold(array) for array in (plan.operations, plan.weights)]
         self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
         self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
         self.reserve(1)
@@ -110,9 +114,11 @@ class Context:
         """Make room in scratch memory for blocks of at least ``rows`` timesteps."""
         if rows > self.array[codes.CONTEXT_CAPACITY]:
             scratch = aligned_zeros(rows * self.plan.row_size)
-            self.array[codes.CONTEXT_SCRATCH] = scratch.ctypes.data
-            self.array[codes.CONTEXT_CAPACITY] = rows
-            self._scratch = scratch
+            commit(
+                (operator.setitem, self.slots, codes.CONTEXT_SCRATCH, scratch.ctypes.data),
+                (operator.setitem, self.slots, codes.CONTEXT_CAPACITY, rows),
+                (setattr, self, "_scratch", scratch),
+            )
 
     def reserve_block(self, n_steps: int) -> None:
         """Make room for a run of ``n_steps`` timesteps, in blocks whose scratch memory stays in the cache."""
@@ -124,42 +130,35 @@ class Context:
         Raises ConcurrentUseError, or InputValueError for what an input holds. An exception from a signal ends the run
         between two calls into the kernels: the states are then those after some of the timesteps.
         """
-        status = self.exclusively(self._run, inputs, outputs, n_steps)
-        if status != codes.OK:
-            self.raise_fault(status, inputs)
+        self.exclusively(self._run, inputs, outputs, n_steps)
 
-    def _run(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> int:
+    def _run(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
         self.reserve_block(n_steps)
-        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
+        self.bind(map(fields.data_address, (*inputs, *outputs)), n_steps)
         if n_steps <= MAX_STEPS or n_steps <= self.slots[codes.CONTEXT_CAPACITY]:
-            return self.call()
-        try:
-            self.slots[codes.CONTEXT_PHASE] = codes.CHECK
-            status = self.call()
-            self.slots[codes.CONTEXT_PHASE] = codes.RUN
-            if status == codes.OK:
-                self._run_in_calls(inputs, outputs, n_steps)
-        finally:
-            self.slots[codes.CONTEXT_PHASE] = codes.CHECK_AND_RUN
-        return status
+            self.expect_sound(self.call(), inputs)
+        else:
+            self.expect_sound(self._check(), inputs)
+            self._run_in_calls(inputs, outputs, n_steps)
 
     def _run_in_calls(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
         """Run timesteps that are checked, so many at a time that a call is short, and few that its costs count."""
         start, size = 0, MAX_STEPS
         while start < n_steps:
             stop = min(start + size, n_steps)
-            part = [array[start:stop] for array in inputs]
+            parts = [array[start:stop] for array in inputs]
+            answers = []
             for port, output in zip(self.plan.outputs, outputs, strict=True):
                 single = port.single and self.slots[codes.CONTEXT_WHOLE_SEQUENCE]
-                part.append(output if single else output[start:stop])
-            self.bind([array.ctypes.data for array in part], stop - start)
+                answers.append(output if single else output[start:stop])
+            self.bind(map(fields.data_address, (*parts, *answers)), stop - start)
             begun = time.perf_counter()
-            self.call()
+            self.expect_sound(self.call(), parts)
             if time.perf_counter() - begun < SHORT_CALL:
                 size *= 2
             start = stop
 
-    def bind(self, addresses: Sequence[int], n_steps: int) -> None:
+    def bind(self, addresses: Iterable[int], n_steps: int) -> None:
         """Set the memory of inputs and outputs, in the plan's order, and the number of timesteps of the next call."""
         slots, slot = self.slots, codes.CONTEXT_PORTS + codes.PORT_ADDRESS
         for address in addresses:
@@ -183,32 +182,36 @@ class Context:
 
     def run_streams(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_streams: int, n_steps: int) -> int:
         """Run ``n_steps`` timesteps of the first streams, ``(n_streams, n_steps, ...)``; return the kernels' status."""
-        self.bind([array.ctypes.data for array in (*inputs, *outputs)], n_steps)
+        self.bind(map(fields.data_address, (*inputs, *outputs)), n_steps)
         self.bind_streams(self._streams[0].ctypes.data, n_streams)
         return self.call()
 
     def exclusively(self, work: Callable[[*Arguments], T], *args: *Arguments) -> T:
-        """Return what ``work`` does, during which every other thread gets a ConcurrentUseError.
+        """Return what ``work`` does, during which every other call gets a ConcurrentUseError.
 
-        Raises ConcurrentUseError if another thread is inside already: nothing has been done then.
+        Raises ConcurrentUseError if there is a call already, of another thread or around this one: nothing has been
+        done then.
         """
-        slots = self.slots
-        # Nothing is called between the look, the change and the try: so neither another thread of Python nor an
-        # exception from a signal can come between them.
-        if slots[_BUSY_SLOT]:
+        result = self._claim(self.array, work, args)
+        if result is self.array:
             raise ConcurrentUseError(_BUSY)
-        slots[_BUSY_SLOT] = codes.CLAIMED
-        try:
-            return work(*args)
-        finally:
-            slots[_BUSY_SLOT] = codes.IDLE
+        return result  # type: ignore[no-any-return]
 
     def call(self) -> int:
         """Enter the kernels, and return their status."""
         return self.advance(self.array, fields.BY_ADDRESS, fields.BY_ADDRESS, fields.BY_ADDRESS)
 
+    def _check(self) -> int:
+        """Have the kernels look at the inputs only, and return their status."""
+        return self.advance(self.array, fields.BY_ADDRESS, None, fields.BY_ADDRESS)
+
+    def expect_sound(self, status: int, inputs: Sequence[Array]) -> None:
+        """Raise the exception for a status of the kernels that is not OK."""
+        if status != codes.OK:
+            self.raise_fault(status, inputs)
+
     def raise_fault(self, status: int, inputs: Sequence[Array]) -> NoReturn:
-        """Raise the exception for a status of the kernels other than OK and NOT_PLAIN."""
+        """Raise the exception for what the kernels say of the inputs."""
         if status == codes.BUSY:
             raise ConcurrentUseError(_BUSY)
         number = int(self.array[codes.CONTEXT_FAULT_PORT])

@@ -36,6 +36,8 @@ def entry_point() -> Advance:
         If what was chosen is not there, or the GIL is off, under which a stream sees to it that one thread uses it.
     """
     global _entry_point
+    if _entry_point is not None:  # without the lock, which an exception of a trace function may have left closed
+        return _entry_point
     with _lock:
         if _entry_point is None:
             loaded = _load(_chosen())
@@ -51,10 +53,9 @@ def ready() -> None:
 
 def is_compiled_here() -> bool:
     """Return whether it is Numba that makes the kernels; nothing is compiled to know that."""
-    with _lock:
-        if _entry_point is None:
-            return _chosen() != "python" and _library(_chosen()) is None
-        return _is_compiled_here
+    if _entry_point is None:
+        return _chosen() != "python" and _library(_chosen()) is None
+    return _is_compiled_here
 
 
 def is_interpreted() -> bool:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
-from grurt.kernels import codes
+from grurt.kernels import codes, fields
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.context import refuses, streaming_context
+from grurt.runtime.commit import commit
+from grurt.runtime.context import streaming_context
+from grurt.runtime.foreign import was_raised_below
 from grurt.runtime.states import States, check_states
 from grurt.runtime.team import Team
 
@@ -78,11 +78,11 @@ class StreamPool:
     ) -> None:
         if threads < 1:
             raise InputValueError(f"Model.pool: expected at least 1 thread, got {threads}")
-        n_slots = operator.index(streams) if isinstance(streams, SupportsIndex) else 0
+        n_slots, names = (operator.index(streams), None) if isinstance(streams, SupportsIndex) else (0, streams)
         if n_slots < 0:
-            raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {streams}")
+            raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {n_slots}")
         self._network = network
-        self._refuse_nonfinite = refuses(nonfinite)
+        self._nonfinite: Nonfinite = nonfinite
         plan = plan_of(network)
         states = States(plan, n_slots)
         self._output_size = plan.outputs[0].size
@@ -92,13 +92,12 @@ class StreamPool:
         for context in (self._front, *self._members):
             context.reserve_block(MAX_BLOCK_ROWS)
         self._team = Team(self._front, self._members) if self._members else None
-        self._slot_of_name: dict[Hashable, int] | None = None if isinstance(streams, SupportsIndex) else {}
-        if not isinstance(streams, SupportsIndex):
-            for name in streams:
-                self.add(name)
+        self._slot_of_name: dict[Hashable, int] | None = None if names is None else {}
+        for name in () if names is None else names:
+            self.add(name)
 
     def _use(self, states: States, last_call: NDArray[np.int64], free: list[int]) -> None:
-        """Hold other streams from now on: all at once, so that an exception from a signal leaves the old or the new."""
+        """Hold other streams from now on: all at once, so that an exception from outside leaves the old or the new."""
         own_streams = np.zeros(max(1, len(last_call)), np.int64)
         contexts = (self._front, *self._members)
         numbers = {
@@ -108,16 +107,18 @@ class StreamPool:
             codes.CONTEXT_OWN_STREAMS: own_streams.ctypes.data,
             codes.CONTEXT_N_SLOTS: len(last_call),
         }
-        slots = [(context.slots, slot, number) for context in contexts for slot, number in numbers.items()]
-        attributes: list[tuple[object, str, object]] = [
-            *((context, "addressed", (states.buffer, states.steps)) for context in contexts),
-            (self, "_states", states),
-            (self, "_last_call", last_call),
-            (self, "_own_streams", own_streams),
-            (self, "_free", free),
-        ]
-        # One call into C: signals are not looked at in between.
-        deque(chain(starmap(operator.setitem, slots), starmap(setattr, attributes)), maxlen=0)
+        commit(
+            *(
+                (operator.setitem, context.slots, slot, number)
+                for context in contexts
+                for slot, number in numbers.items()
+            ),
+            *((setattr, context, "addressed", (states.buffer, states.steps)) for context in contexts),
+            (setattr, self, "_states", states),
+            (setattr, self, "_last_call", last_call),
+            (setattr, self, "_own_streams", own_streams),
+            (setattr, self, "_free", free),
+        )
 
     @property
     def model(self) -> Network:
@@ -132,21 +133,14 @@ class StreamPool:
         return len(self._last_call) - len(self._free)
 
     def __iter__(self) -> Iterator[Hashable]:
-        """Iterate over the ids of the streams."""
+        """Iterate over the ids of the streams that there are now."""
         if self._slot_of_name is not None:
-            return iter(self._slot_of_name)
+            return iter([*self._slot_of_name])
         return iter(np.flatnonzero(self._last_call != _FREE).tolist())
 
     def __contains__(self, stream_id: object) -> bool:
         """Whether there is a stream of this id."""
-        if self._slot_of_name is not None:
-            try:
-                return stream_id in self._slot_of_name
-            except TypeError:  # a list, or a tuple that holds one
-                return False
-        if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
-            return False
-        return bool(0 <= stream_id < len(self._last_call) and self._last_call[stream_id] != _FREE)
+        return self._find(stream_id) is not None
 
     def add(self, stream_id: Hashable = _NEXT) -> Hashable:
         """Add a stream at the model's initial state, and return its id.
@@ -169,21 +163,27 @@ class StreamPool:
         if self._slot_of_name is None:
             if stream_id is not _NEXT:
                 raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
-            return self._take_slot()
+            slot = self._free_slot()
+            commit((operator.setitem, self._last_call, slot, 0), (operator.delitem, self._free, -1))
+            return slot
         if stream_id is _NEXT:
             raise StreamIdError("StreamPool.add: this pool names its streams: expected an id, got none")
         if stream_id in self._slot_of_name:
             raise StreamIdError(f"StreamPool.add: there is a stream {stream_id!r} already: drop it first")
-        self._slot_of_name[stream_id] = self._take_slot()
+        slot = self._free_slot()
+        commit(
+            (operator.setitem, self._slot_of_name, stream_id, slot),
+            (operator.setitem, self._last_call, slot, 0),
+            (operator.delitem, self._free, -1),
+        )
         return stream_id
 
-    def _take_slot(self) -> int:
+    def _free_slot(self) -> int:
+        """Return the next slot without a stream, at the model's initial state."""
         if not self._free:
             self._grow()
         slot = self._free[-1]
         self._states.reset(slot)
-        self._last_call[slot] = 0
-        del self._free[-1]
         return slot
 
     def _grow(self) -> None:
@@ -198,10 +198,11 @@ class StreamPool:
         self._at(lambda slot: self._drop(slot, stream_id), "StreamPool.drop", stream_id)
 
     def _drop(self, slot: int, stream_id: Hashable) -> None:
-        if self._slot_of_name is not None:
-            del self._slot_of_name[stream_id]
-        self._last_call[slot] = _FREE
-        self._free.append(slot)
+        freed = ((operator.setitem, self._last_call, slot, _FREE), (self._free.append, slot))
+        if self._slot_of_name is None:
+            commit(*freed)
+        else:
+            commit((operator.delitem, self._slot_of_name, stream_id), *freed)
 
     def step(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
         """Advance some streams by one timestep each.
@@ -209,7 +210,8 @@ class StreamPool:
         Parameters
         ----------
         ids
-            Which streams, each once, ``(n_streams,)``. In a pool of numbered streams an integer array is quickest.
+            Which streams, each once, ``(n_streams,)``. In a pool of numbered streams an integer array is quickest. They
+            are read once, when the call begins: who changes a list or an array of them meanwhile changes a later call.
         xs
             Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes and mappings
             as in `Stream.step`.
@@ -229,7 +231,7 @@ class StreamPool:
         """
         if self._takes_plain(ids, xs, 2):
             y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
-            if self._run_plain("StreamPool.step", ids, xs, y):
+            if self._run_plain(ids, xs, y):
                 return y
         return self._run("StreamPool.step", ids, xs, out, ())
 
@@ -238,7 +240,7 @@ class StreamPool:
 
         The parameters, the errors and the bits are those of so many calls of `step`.
         """
-        if out is not None and self._takes_plain(ids, xs, 3) and self._run_plain("StreamPool.run", ids, xs, out):
+        if out is not None and self._takes_plain(ids, xs, 3) and self._run_plain(ids, xs, out):
             return out
         return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
 
@@ -252,71 +254,102 @@ class StreamPool:
             and xs.ndim == n_dimensions
         )
 
-    def _run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
+    def _run_plain(self, ids: Ids, xs: Any, y: Any) -> bool:
         """Run if the kernels can take these objects as they are; return whether they did."""
         front = self._front
         if self._team is None:
             status = front.advance(front.array, xs, y, ids)
-        else:
+        elif type(y) is np.ndarray:
             status = front.exclusively(self._lead, self._team, xs, y, ids)
-        if status == codes.NOT_PLAIN:
+        else:
             return False
-        if status != codes.OK:
-            self._raise_fault(where, status, [np.asarray(xs)], ids)
-        return True
+        return status == codes.OK
 
     def _lead(self, team: Team, xs: Any, y: Any, ids: Ids) -> int:
         return team.lead(self._front.advance, self._front.array, xs, y, ids, memory=self._own_streams)
 
     def _run(self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
-        if not isinstance(ids, Sequence) and (not isinstance(ids, np.ndarray) or ids.ndim == 0):
-            raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
         plan = self._front.plan
-        inputs, sizes = convert_inputs(where, plan, xs, (len(ids), *lead))
-        outputs = make_outputs(where, plan, out, sizes, inputs)
-        status = self._front.exclusively(self._run_bound, where, ids, (*inputs, *outputs), sizes[1] if lead else 1)
-        if status != codes.OK:
-            self._raise_fault(where, status, inputs, ids)
-        return present(plan, outputs)
+        taken = self._take_ids(where, ids)
+        held: arrays.Held = []
+        inputs, sizes = convert_inputs(where, plan, xs, (len(taken), *lead), held)
+        outputs = make_outputs(where, plan, out, sizes, inputs, held)
+        n_steps = sizes[1] if lead else 1
+        self._front.exclusively(self._run_claimed, where, taken, inputs, outputs, n_steps, held)
+        return present(plan, outputs) if out is None else out
 
-    def _run_bound(self, where: str, ids: Ids, memory: Sequence[Array], n_steps: int) -> int:
-        slots = self._slots(where, ids)
+    def _take_ids(self, where: str, ids: Ids) -> NDArray[np.int64] | tuple[Hashable, ...]:
+        """Return numbers of streams, or their names, as they are now."""
+        taken: Any = ()
+        is_sequence = isinstance(ids, Sequence)
+        if issubclass(type(ids), np.ndarray):
+            taken = arrays.own_copy(cast("Array", ids))
+            is_sequence = taken.ndim > 0
+        elif is_sequence:
+            taken = tuple(ids)
+        if not is_sequence:
+            raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
+        if self._slot_of_name is not None:
+            return tuple(taken)
+        if len(taken) == 0:
+            return _NO_IDS
+        try:
+            numbers = arrays.integers(where, taken, "integers, as this pool numbers its streams")
+        except InputTypeError as error:
+            raise StreamIdError(str(error)) from None
+        if numbers.ndim != 1:
+            raise InputShapeError(f"{where}: expected ids of shape (n_streams,), got {numbers.shape}")
+        return numbers
+
+    def _run_claimed(
+        self,
+        where: str,
+        ids: NDArray[np.int64] | tuple[Hashable, ...],
+        inputs: Sequence[Array],
+        outputs: Sequence[Floats],
+        n_steps: int,
+        held: arrays.Held,
+    ) -> None:
+        front = self._front
+        slots = np.array([self._slot(where, name) for name in ids], np.int64) if isinstance(ids, tuple) else ids
         self._settle()
-        self._front.bind([array.ctypes.data for array in memory], n_steps)
-        self._front.bind_streams(slots.ctypes.data, len(slots))
+        front.bind(map(fields.data_address, (*inputs, *outputs)), n_steps)
+        front.bind_streams(fields.data_address(slots), len(slots))
         if self._team is None:
-            return self._front.call()
-        return self._team.lead(self._front.call, memory=(memory, slots, self._own_streams))
+            status = front.call()
+        else:
+            status = self._team.lead(front.call, memory=(inputs, outputs, slots, self._own_streams, held))
+        if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
+            index = front.slots[codes.CONTEXT_FAULT_INDEX]
+            fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
+            found = ids[index] if isinstance(ids, tuple) else int(ids[index])
+            raise StreamIdError(f"{where}: ids[{index}] is {found!r}: {fault}")
+        if status != codes.OK:
+            front.raise_fault(status, inputs)
 
     def _settle(self) -> None:
         if self._team is not None:
             self._team.settle()
 
-    def _raise_fault(self, where: str, status: int, inputs: list[Array], ids: Ids) -> None:
-        if status in (codes.NO_SUCH_STREAM, codes.STREAM_TWICE):
-            index = self._front.array[codes.CONTEXT_FAULT_INDEX]
-            fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
-            raise StreamIdError(f"{where}: ids[{index}] is {ids[index]!r}: {fault}")
-        if status != codes.OK:
-            self._front.raise_fault(status, inputs)
-
-    def _slots(self, where: str, ids: Any) -> NDArray[np.int64]:
-        if self._slot_of_name is not None:
-            return np.array([self._slot(where, stream_id) for stream_id in ids], np.int64)
-        try:
-            slots = arrays.integers(where, ids, "integers, as this pool numbers its streams") if len(ids) else _NO_IDS
-        except InputTypeError as error:
-            raise StreamIdError(str(error)) from None
-        if slots.ndim != 1:
-            raise InputShapeError(f"{where}: expected ids of shape (n_streams,), got {slots.shape}")
-        return slots
-
     def _slot(self, where: str, stream_id: Hashable) -> int:
-        if stream_id not in self:
+        slot = self._find(stream_id)
+        if slot is None:
             raise StreamIdError(f"{where}: there is no stream {stream_id!r}")
+        return slot
+
+    def _find(self, stream_id: object) -> int | None:
+        """Return the slot of a stream; None if there is no such stream."""
         if self._slot_of_name is not None:
-            return self._slot_of_name[stream_id]
-        return int(cast("int", stream_id))
+            try:
+                return self._slot_of_name.get(stream_id)
+            except TypeError as error:  # of a list, or a tuple that holds one
+                if was_raised_below(error):
+                    raise
+                return None
+        if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
+            return None
+        slot = int(stream_id)
+        return slot if 0 <= slot < len(self._last_call) and self._last_call[slot] != _FREE else None
 
     def _at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
         """Return what ``work`` does with a stream's slot; from the look-up on, the pool belongs to this thread."""
@@ -347,7 +380,7 @@ class StreamPool:
             If there is no such stream, or a state does not fit. No state has changed then.
         """
         where = "StreamPool.set_state"
-        checked = check_states(where, self._network.state_shapes, states, refuse_nonfinite=self._refuse_nonfinite)
+        checked = check_states(where, self._network, states, self._nonfinite)
         self._at(lambda slot: self._states.write_all(slot, None, checked), where, stream_id)
 
     def snapshot(self, stream_id: Hashable) -> bytes:
@@ -363,9 +396,7 @@ class StreamPool:
         StreamIdError, SnapshotError
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(
-            saved, self._network.fingerprint, self._network.state_shapes, refuse_nonfinite=self._refuse_nonfinite
-        )
+        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
         self._at(lambda slot: self._states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
 
     def __reduce__(self) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.errors import InputShapeError, InputTypeError
 from grurt.lowering.lower import plan_of
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
 from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
@@ -16,6 +16,7 @@ from grurt.network.stages import handed_states
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
+from grurt.runtime.states import expect_finite_state
 from grurt.runtime.tails import fill_tails
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def run_arrays(
         raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
     plan = plan_of(network)
     port = plan.inputs[0]
-    array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs)
+    held: arrays.Held = []
+    array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs, held)
     sequence: tuple[int | str, ...] = ("n_steps", *network.inputs[0].frame_shape)
     is_batch = array.ndim == len(sequence) + 1
     arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
@@ -53,9 +55,11 @@ def run_mapping(
 ) -> dict[str, Array]:
     """Run from and to tensors as the model's source has them: see `Model.run`."""
     ports = {port.name: port for port in network.signature.inputs}
-    if unknown := sorted(xs.keys() - ports.keys()):
+    given = dict(xs)
+    if unknown := [name for name in given if name not in ports]:
         raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {', '.join(map(repr, unknown))}")
-    tensors = {name: _input_tensor(network, ports[name], value) for name, value in xs.items()}
+    held: arrays.Held = []
+    tensors = {name: _input_tensor(network, ports[name], value, held) for name, value in given.items()}
     sizes = _common_sizes(network, tensors)
     values: dict[str, Array] = {}
     states: dict[str, Array] = {}
@@ -67,8 +71,10 @@ def run_mapping(
             lengths = _only_lengths(name, lengths, batch_first(port, tensor))
         else:
             stacked = batch_first(port, tensor)
-            _check_finite(name, stacked, nonfinite)
-            states |= dict(zip(port.states, stacked, strict=True))
+            own = dict(zip(port.states, stacked, strict=True))
+            for state, rows in own.items():
+                expect_finite_state(f"Model.run: state {name!r}", network, state, rows, nonfinite)
+            states |= own
     missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
     if missing:
         raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
@@ -122,14 +128,14 @@ def _only_lengths(name: str, given: ArrayLike | None, lengths: Array) -> Array:
     return lengths
 
 
-def _input_tensor(network: Network, port: AnyPort, value: ArrayLike) -> Array:
+def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: arrays.Held) -> Array:
     """Convert a source's tensor to the engine's dtype, and check its shape but for batch and time."""
     where = f"Model.run: input {port.name!r}"
     if isinstance(port, LengthsPort):
         tensor: Array = arrays.integers(where, value, "integer lengths")
     else:
         tokens = isinstance(port, ValuePort) and network.values[port.value].tokens
-        tensor = (arrays.tokens if tokens else arrays.features)(where, value)
+        tensor = (arrays.tokens if tokens else arrays.features)(where, value, held)
     fixed = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor
@@ -168,11 +174,6 @@ def _common_sizes(network: Network, tensors: Mapping[str, Array]) -> dict[str, i
                     f"but {owners[lacking]!r} has a {lacking} size of {size}"
                 )
     return sizes
-
-
-def _check_finite(name: str, state: Array, nonfinite: Nonfinite) -> None:
-    if nonfinite == "refuse" and not np.isfinite(state).all():
-        raise InputValueError(f"Model.run: state {name!r}: expected finite numbers, got a NaN or an infinity")
 
 
 def _output_tensor(port: Port, values: Mapping[str, Array], states: Mapping[str, Array]) -> Array:

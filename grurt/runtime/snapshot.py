@@ -26,6 +26,7 @@ from grurt.network.versions import SNAPSHOT_VERSION
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
+    from grurt.network.network import Network
 
 _MAGIC = b"GRURTSN\0"
 _HEADER = struct.Struct("<8sH6s16sQ")
@@ -42,17 +43,18 @@ def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
     return content + _checksum(content)
 
 
-def unpack(
-    snapshot: bytes, fingerprint: bytes, shapes: Mapping[str, tuple[int, ...]], *, refuse_nonfinite: bool
-) -> tuple[int, dict[str, Floats]]:
+def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict[str, Floats]]:
     """Return the number of timesteps and the states of a snapshot, checked to be whole and of the model.
+
+    They are whatever a stream can reach: infinite or NaN as well, where sums have gone beyond float32.
 
     Raises
     ------
     SnapshotError
-        If it is not a snapshot, is truncated or altered, is of a newer version, belongs to another model, or holds NaN
-        or infinity where that is to be refused.
+        If it is not a snapshot, is truncated or altered, is of a newer version, belongs to another model, or holds an
+        input that was NaN or infinite, where that is to be refused.
     """
+    fingerprint, shapes = network.fingerprint, network.state_shapes
     content, checksum = _split(snapshot)
     magic, version, reserved, owner, steps_done = _HEADER.unpack_from(content)
     if magic != _MAGIC:
@@ -72,12 +74,16 @@ def unpack(
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
     if numbers.size != sum(sizes) or steps_done >= 1 << 62:
         raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
-    if refuse_nonfinite and not np.isfinite(numbers).all():
-        raise SnapshotError(
-            'restore: the snapshot holds a NaN or an infinity, which only a stream with nonfinite="propagate" takes'
-        )
     parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
-    return steps_done, {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    states = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    if nonfinite == "refuse" and not all(
+        np.isfinite(states[name]).all() for name in network.kept_inputs & states.keys()
+    ):
+        raise SnapshotError(
+            "restore: the snapshot holds a NaN or an infinity among the inputs that a layer keeps, which only a stream "
+            'with nonfinite="propagate" takes'
+        )
+    return steps_done, states
 
 
 def _split(snapshot: bytes) -> tuple[bytes, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ import numpy as np
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.runtime import arrays
+from grurt.runtime.commit import commit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from grurt.array_types import Floats
+    from grurt.array_types import Array, Floats
+    from grurt.network.network import Network
 
 
 class States:
@@ -33,8 +36,10 @@ class States:
 
     def reset(self, slot: int) -> None:
         """Go back to the plan's initial state."""
-        self.buffer[slot] = self.plan.initial_state
-        self.steps[slot] = 0
+        self._replace(slot, 0, self.plan.initial_state)
+
+    def _replace(self, slot: int, steps: int, state: Floats) -> None:
+        commit((operator.setitem, self.buffer, slot, state), (operator.setitem, self.steps, slot, steps))
 
     def grown(self, n_slots: int) -> States:
         """Return a copy with room for more streams; their numbers do not change."""
@@ -46,15 +51,10 @@ class States:
     def read(self, slot: int, name: str) -> Floats:
         """Return a copy of a layer's state: ``(size,)``, or ``(rows, size)`` by position, or with the oldest first."""
         place = self.plan.states[name]
-        rows = self._rows(slot, name)
+        rows = self._rows(self.buffer[slot], name)
         if place.is_ring:
             return np.roll(rows, -int(self.steps[slot]), axis=0)
         return rows.copy() if place.rows > 1 else rows[0].copy()
-
-    def write(self, slot: int, name: str, value: Floats) -> None:
-        """Replace a layer's state: the counterpart of `read`."""
-        place = self.plan.states[name]
-        self._rows(slot, name)[...] = np.roll(value, int(self.steps[slot]), axis=0) if place.is_ring else value
 
     def read_all(self, slot: int) -> dict[str, Floats]:
         """Return copies of the states of all layers."""
@@ -65,36 +65,45 @@ class States:
         return int(self.steps[slot]), self.read_all(slot)
 
     def write_all(self, slot: int, steps: int | None, values: Mapping[str, Floats]) -> None:
-        """Replace the number of timesteps, unless it is None, and the states that the mapping names."""
-        if steps is not None:
-            self.steps[slot] = steps
+        """Replace the number of timesteps, unless it is None, and the states that the mapping names: all, or none."""
+        steps = int(self.steps[slot]) if steps is None else steps
+        state = self.buffer[slot].copy()
         for name, value in values.items():
-            self.write(slot, name, value)
+            self._rows(state, name)[...] = np.roll(value, steps, axis=0) if self.plan.states[name].is_ring else value
+        self._replace(slot, steps, state)
 
     def copy_from(self, other: States) -> None:
         """Take on the states of as many streams of the same plan."""
         self.buffer[:] = other.buffer
         self.steps[:] = other.steps
 
-    def _rows(self, slot: int, name: str) -> Floats:
+    def _rows(self, state: Floats, name: str) -> Floats:
+        """Return the part of a stream's state that is a layer's, as rows."""
         place = self.plan.states[name]
-        part = self.buffer[slot, place.offset : place.offset + place.rows * place.stride]
+        part = state[place.offset : place.offset + place.rows * place.stride]
         return part.reshape(place.rows, place.stride)[:, : place.size]
 
 
-def check_states(
-    where: str, shapes: Mapping[str, tuple[int, ...]], states: Mapping[str, ArrayLike], *, refuse_nonfinite: bool
-) -> dict[str, Floats]:
-    """Return a user's states as float32; raise unless each has its layer's name and shape."""
+def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], nonfinite: str) -> dict[str, Floats]:
+    """Return copies of a user's states as float32; raise unless each has its layer's name and shape, and is finite.
+
+    A state that computing takes beyond float32 by itself may be infinite or NaN, and any where that propagates.
+    """
     if not isinstance(states, Mapping):
         raise InputTypeError(f"{where}: expected a mapping by layer name, got {type(states).__name__}")
+    shapes = network.state_shapes
     checked = {}
-    for name, value in states.items():
+    for name, value in dict(states).items():
         here = f"{where}: {name!r}"
         if name not in shapes:
             raise InputShapeError(f"{here}: expected one of the states {list(shapes)}")
         checked[name] = arrays.features(here, value)
         arrays.expect_shape(here, checked[name], shapes[name])
-        if refuse_nonfinite and not np.isfinite(checked[name]).all():
-            raise InputValueError(f"{here}: expected finite numbers, got a NaN or an infinity")
+        expect_finite_state(here, network, name, checked[name], nonfinite)
     return checked
+
+
+def expect_finite_state(where: str, network: Network, name: str, state: Array, nonfinite: str) -> None:
+    """Raise InputValueError if a layer's state holds a NaN or an infinity that it cannot have come to by itself."""
+    if nonfinite == "refuse" and not np.isfinite(state).all() and name not in network.unbounded_states:
+        raise InputValueError(f"{where}: expected finite numbers, got a NaN or an infinity")

@@ -12,6 +12,7 @@ from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.lowering.lower import plan_of
 from grurt.runtime import snapshot
+from grurt.runtime.arrays import Held
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.context import streaming_context
 from grurt.runtime.states import States, check_states
@@ -63,9 +64,10 @@ class Stream:
         self._reads_tokens = len(plan.inputs) == len(plan.outputs) == 1 and plan.inputs[0].tokens
         self._token = np.zeros(1, np.int64)
         self._token_slot = self._token.data
+        self._answer = np.zeros(self._output_size if self._reads_tokens else 0, np.float32)
+        self._token_addresses = (self._token.ctypes.data, self._answer.ctypes.data)
         self._input = np.zeros(plan.inputs[0].size if plan.is_plain else 0, np.float32)
         self._output = np.zeros(self._output_size, np.float32)
-        self._token_addresses = (self._token.ctypes.data, self._output.ctypes.data)
 
     @property
     def model(self) -> Network:
@@ -88,7 +90,7 @@ class Stream:
         x
             The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
             converted to that in a copy. For a model of tokens, one token id. For several inputs, a mapping by their
-            names.
+            names. It is read once, when the call begins, and not resized before its end.
         out
             Where to write the answer: float32 ``(output_size,)``, C-contiguous. Only for models of one output.
 
@@ -107,8 +109,6 @@ class Stream:
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
-        if status != codes.NOT_PLAIN:
-            self._context.raise_fault(status, [np.asarray(x)])
         if type(x) is int and self._reads_tokens and out is None:
             return self._step_token(x)
         return self._run("Stream.step", x, out, ())
@@ -122,10 +122,8 @@ class Stream:
     def _answer_token(self, token: int) -> Floats:
         self._token_slot[0] = token
         self._context.bind(self._token_addresses, 1)
-        status = self._context.call()
-        if status != codes.OK:
-            self._context.raise_fault(status, [self._token])
-        return self._output.copy()
+        self._context.expect_sound(self._context.call(), (self._token,))
+        return self._answer.copy()
 
     @property
     def input(self) -> Floats:
@@ -155,8 +153,6 @@ class Stream:
             return
         if not self._context.plan.is_plain:
             raise InputTypeError("Stream.advance: expected a model of one input, of features, and one output: use step")
-        if status != codes.NOT_PLAIN:
-            self._context.raise_fault(status, [self._input])
         self._run("Stream.advance", self._input, self._output, ())
 
     def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
@@ -183,10 +179,11 @@ class Stream:
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
-        inputs, sizes = convert_inputs(where, plan, xs, lead)
-        outputs = make_outputs(where, plan, out, sizes, inputs)
+        held: Held = []
+        inputs, sizes = convert_inputs(where, plan, xs, lead, held)
+        outputs = make_outputs(where, plan, out, sizes, inputs, held)
         self._context.run(inputs, outputs, sizes[0] if lead else 1)
-        return present(plan, outputs)
+        return present(plan, outputs) if out is None else out
 
     def reset(self) -> None:
         """Go back to the model's initial state, before the first timestep."""
@@ -202,15 +199,14 @@ class Stream:
         Raises
         ------
         InputShapeError, InputTypeError, InputValueError
-            If what is assigned does not fit. No state has changed then.
+            If what is assigned does not fit, or is infinite or NaN though the layer keeps its state in bounds, and the
+            stream does not propagate that. No state has changed then.
         """
         return self._context.exclusively(self._states.read_all, 0)
 
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
-        shapes = self._network.state_shapes
-        refuse = self._nonfinite == "refuse"
-        checked = check_states("Stream.state", shapes, states, refuse_nonfinite=refuse)
+        checked = check_states("Stream.state", self._network, states, self._nonfinite)
         self._context.exclusively(self._states.write_all, 0, None, checked)
 
     def snapshot(self) -> bytes:
@@ -220,14 +216,15 @@ class Stream:
     def restore(self, saved: bytes) -> None:
         """Go to the state that a `snapshot` holds, of this stream or of another one of the same model.
 
+        That is any state that a stream can reach, infinite or NaN where sums went beyond float32.
+
         Raises
         ------
         SnapshotError
-            If it is damaged, of a newer version, or of another model. The state is then what it was before.
+            If it is damaged, of a newer version, of another model, or of a stream that took inputs which this one
+            refuses, and still has them. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(
-            saved, self._network.fingerprint, self._network.state_shapes, refuse_nonfinite=self._nonfinite == "refuse"
-        )
+        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
         self._context.exclusively(self._states.write_all, 0, steps, states)
 
     def fork(self) -> Stream:

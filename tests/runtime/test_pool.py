@@ -413,5 +413,5 @@ def test_more_ids_than_streams_and_other_odd_ids(model: grurt.Model) -> None:
         named.add()
     loose = model.pool(1, nonfinite="propagate")
     loose.step([0], np.full((1, 3), np.nan))
-    with pytest.raises(grurt.SnapshotError, match="holds a NaN or an infinity"):
+    with pytest.raises(grurt.SnapshotError, match="holds a NaN or an infinity among the inputs that a layer keeps"):
         pool.restore(0, loose.snapshot(0))

@@ -80,6 +80,26 @@ def _entered_address(context: Any, builder: Any, entered: Any) -> Any:
     return entered
 
 
+@instruction(objects.hold, types.int64, types.int64)
+def _hold(context: Any, builder: Any, owner: Any) -> Any:
+    i64 = ir.IntType(64)
+    new_type = ir.FunctionType(_pointer, [_pointer, _pointer])
+    new = cgutils.get_or_insert_function(builder.module, new_type, "PyWeakref_NewRef")
+    held = builder.ptrtoint(builder.call(new, [builder.inttoptr(owner, _pointer), ir.Constant(_pointer, None)]), i64)
+    # What cannot be referenced weakly is no array: a buffer, which sees to its memory itself.
+    with builder.if_then(builder.icmp_unsigned("==", held, ir.Constant(i64, 0)), likely=False):
+        clear = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "PyErr_Clear")
+        builder.call(clear, [])
+    return held
+
+
+@instruction(objects.let_go, types.void, types.int64)
+def _let_go(context: Any, builder: Any, held: Any) -> None:
+    decrease_type = ir.FunctionType(ir.VoidType(), [_pointer])
+    decrease = cgutils.get_or_insert_function(builder.module, decrease_type, "Py_DecRef")
+    builder.call(decrease, [builder.inttoptr(held, _pointer)])
+
+
 @instruction(objects.release_gil, types.int64)
 def _release_gil(context: Any, builder: Any) -> Any:
     save = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_pointer, []), "PyEval_SaveThread")

@@ -53,6 +53,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether it writes the numbers that it reads, in another number of positions."""
     silent_past_end: ClassVar[bool] = False
     """Whether the sources of models with padded sequences give zeros behind their ends, whatever the layer reads."""
+    keeps_input: ClassVar[bool] = False
+    """Whether its state is what it has read, as it was."""
     from_zero: ClassVar[tuple[str, ...]] = ()
     """Fields of whole numbers that may be 0; others are 1 at least."""
     positive: ClassVar[tuple[str, ...]] = ()
@@ -147,6 +149,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def unstreamable_reason(self) -> str | None:
         """Why the layer cannot run one timestep at a time; None if it can."""
         return None
+
+    @property
+    def has_unbounded_state(self) -> bool:
+        """Whether what it computes has no bound, so that its state can become infinite, or NaN, of finite inputs."""
+        return False
 
     @property
     def final_state_at(self) -> Literal["first", "last"] | None:

@@ -20,6 +20,7 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
     """
 
     needs_sequence: ClassVar[bool] = True
+    keeps_input: ClassVar[bool] = True
 
     input_size: int
     output_size: int

@@ -1,5 +1,6 @@
 """The gated recurrent unit."""
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
@@ -81,6 +82,13 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
         if not self.scans_time:
             return None
         return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
+
+    @property
+    def has_unbounded_state(self) -> bool:
+        # Between an old state and a bounded candidate, a gate from 0 to 1 finds nothing beyond both.
+        least, largest = self.gate_activation.bounds
+        candidate_is_bounded = self.clip is not None or all(map(math.isfinite, self.candidate_activation.bounds))
+        return not (least >= 0 and largest <= 1 and candidate_is_bounded)
 
     def check_together(self, weights: Mapping[str, Array]) -> None:
         if self.bias:
