@@ -130,7 +130,9 @@ CONTEXT_LEADER = 29  # address of the leader's context
 CONTEXT_MEMBER = 30  # address of the state of this member
 CONTEXT_WORTH_WAKING = 31  # timesteps of all streams from which on members that sleep are woken
 CONTEXT_STEP_WORK = 32  # multiplications of a timestep
-CONTEXT_HELD = 33  # what `hold` gave for the arrays of a call, until all is done: x, y, streams
+CONTEXT_HELD_X = 33  # what `hold` gave for the arrays of a call, until all is done
+CONTEXT_HELD_Y = 34
+CONTEXT_HELD_STREAMS = 35
 CONTEXT_PORTS = 36  # the first port; inputs first, then outputs
 
 SHORT_WORK = 200_000

@@ -68,15 +68,15 @@ def advance(context, x, y, streams):
 @kernel
 def _hold(c, x, y, streams):
     """Keep the memory of a call's arrays where it is; ``streams`` may be none."""
-    store_i64(c, codes.CONTEXT_HELD, hold(_owner(c, x)))
-    store_i64(c, codes.CONTEXT_HELD + 1, hold(_owner(c, y)))
+    store_i64(c, codes.CONTEXT_HELD_X, hold(_owner(c, x)))
+    store_i64(c, codes.CONTEXT_HELD_Y, hold(_owner(c, y)))
     if load_i64(c, codes.CONTEXT_STREAMS):
-        store_i64(c, codes.CONTEXT_HELD + 2, hold(_owner(c, streams)))
+        store_i64(c, codes.CONTEXT_HELD_STREAMS, hold(_owner(c, streams)))
 
 
 @kernel
 def _let_go(c):
-    for slot in range(codes.CONTEXT_HELD, codes.CONTEXT_HELD + 3):
+    for slot in (codes.CONTEXT_HELD_X, codes.CONTEXT_HELD_Y, codes.CONTEXT_HELD_STREAMS):
         held = load_i64(c, slot)
         store_i64(c, slot, 0)
         let_go(held)
