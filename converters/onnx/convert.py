@@ -22,8 +22,10 @@ from grurt.regular_files import read_regular_file
 def network_of_file(path: Path, *, repair: bool, reference: bool) -> Network:
     """Return the network in an ONNX file. See `converters.convert_onnx`."""
     source = Source(format="onnx", file=path.name)
-    proto = parse_model(read_regular_file(path))
-    return network_of_proto(proto, folder=path.parent, source=source, repair=repair, reference=reference)
+    data = read_regular_file(path)
+    size, proto = len(data), parse_model(data)
+    del data
+    return network_of_proto(proto, size=size, folder=path.parent, source=source, repair=repair, reference=reference)
 
 
 def network_of_bytes(data: bytes, *, source: Source, reference: bool = False) -> Network:
@@ -31,16 +33,25 @@ def network_of_bytes(data: bytes, *, source: Source, reference: bool = False) ->
 
     ``source`` is what the network says it comes from; the producer is taken from the model if it is empty.
     """
-    return network_of_proto(parse_model(data), folder=None, source=source, reference=reference)
+    return network_of_proto(parse_model(data), size=len(data), folder=None, source=source, reference=reference)
 
 
 def network_of_proto(
-    proto: ModelProto, *, folder: Path | None, source: Source, repair: bool = False, reference: bool = False
+    proto: ModelProto,
+    *,
+    folder: Path | None,
+    source: Source,
+    size: int | None = None,
+    repair: bool = False,
+    reference: bool = False,
 ) -> Network:
-    """Return the network in a parsed ONNX model, whose external data files, if any, lie in ``folder``."""
+    """Return the network in a parsed ONNX model, whose external data files, if any, lie in ``folder``.
+
+    ``size`` is that of the file, where it is known.
+    """
     mended = repaired(proto) if repair else None
     external = ExternalData(folder)
-    graph = read_graph(mended or proto, external)
+    graph = read_graph(mended or proto, external, proto.ByteSize() if size is None else size)
     notes = [NOTE] * (mended is not None) + _precision_notes(graph)
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))

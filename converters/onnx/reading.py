@@ -32,7 +32,7 @@ def parse_model(data: bytes) -> ModelProto:
         raise ConversionError("expected an ONNX model, got bytes that are none: the file is damaged") from error
 
 
-def read_graph(proto: ModelProto, external: ExternalData) -> Graph:
+def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     """Return the graph of a model, with all its weights.
 
     Parameters
@@ -41,6 +41,8 @@ def read_graph(proto: ModelProto, external: ExternalData) -> Graph:
         The parsed file.
     external
         The files beside it.
+    size
+        Its bytes in the file.
     """
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
@@ -64,7 +66,7 @@ def read_graph(proto: ModelProto, external: ExternalData) -> Graph:
         outputs=tuple(_declaration(port) for port in proto.graph.output),
         producer=_printable(proto.producer_name),
         producer_version=_printable(proto.producer_version),
-        size=proto.ByteSize() + external.size,
+        size=size + external.size,
     )
 
 

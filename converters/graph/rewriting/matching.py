@@ -143,8 +143,10 @@ class Matcher:
         return self._made[key]
 
     def _array(self, tensor: str) -> Array | None:
-        tensor = self.origin(tensor, _COPIES)
         node = self.producers.get(tensor)
+        if node is not None and node.op in _COPIES:
+            tensor = self.origin(tensor, _COPIES)
+            node = self.producers.get(tensor)
         if node is not None and node.op == "Constant":
             value = node.attributes.get("value")
             return value if isinstance(value, np.ndarray) else None
