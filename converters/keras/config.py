@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ConversionError, UnsupportedError
 
 MAX_JSON = 64 << 20
@@ -60,6 +62,21 @@ def parse_json(data: str | bytes, where: str) -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ConversionError(f"{where}: expected a configuration in JSON, got damage: {error}") from error
+
+
+def constant(value: object) -> Array | None:
+    """Return a number or an array of Keras's JSON as float32; None for anything else."""
+    if isinstance(value, Mapping):
+        inner = value.get("config", value)
+        value = inner.get("value") if isinstance(inner, Mapping) else None
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError, RecursionError):  # lists of different lengths, or nested too deeply
+        return None
+    if array.dtype.kind in "if":
+        with np.errstate(all="ignore"):  # what is no float32 becomes infinite
+            array = array.astype(np.float32)
+    return array if array.dtype == np.float32 and array.size and np.isfinite(array).all() else None
 
 
 class Config:
@@ -114,6 +131,14 @@ class Config:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.invalid(key, "a number", value)
         return float(value)
+
+    def numbers(self, key: str, default: float | None = None) -> Array:
+        """Return a number, or numbers in nested lists, as float32; also from Keras's forms of NumPy's arrays."""
+        value = self.get(key, default)
+        found = constant(value)
+        if found is None:
+            raise self.invalid(key, "numbers", value)
+        return found
 
     def skip(self, *keys: str) -> None:
         """Say that these keys have no effect on what a trained layer computes."""

@@ -90,7 +90,7 @@ STATE = described("InputLayer", name="h", batch_shape=[None, 4])
             adding("TimeDistributed", G1, layer=5),
             "layer new.*: expected a description with a class_name, got 5; the file",
         ),
-        (adding("GetItem", G1, module=OPERATIONS), "got an index that is no constant; supported are sums"),
+        (adding("GetItem", G1, module=OPERATIONS), "got an index that is no constant; supported are "),
         (
             adding("Add", G1, "text", module=OPERATIONS),
             "got arithmetic of something else than tensors and a number; supported are sums",
@@ -220,13 +220,6 @@ def test_slopes_of_every_timestep(tmp_path: Path) -> None:
         ConversionError, match=r"got slopes of shape \(6, 3\); use shared_axes=\[1\], so that all timest"
     ):
         convert(functional(tmp_path, layers, "slopes", {"p_re_lu": {"vars": {"0": np.ones((6, 3))}}}))
-
-
-def test_weights_of_early_keras_2(tmp_path: Path) -> None:
-    (tmp_path / "weights.h5").write_bytes(hdf5_files.written({"_layer_checkpoint_dependencies": {}}))
-    (tmp_path / "model.json").write_text(json.dumps({"class_name": "Sequential", "config": []}))
-    with pytest.raises(ConversionError, match=r"the weights: got the layout of Keras 2\.12 and before; load the model"):
-        convert(tmp_path / "weights.h5", layers=str(tmp_path / "model.json"))
 
 
 def test_an_architecture_that_is_too_large(tmp_path: Path) -> None:
