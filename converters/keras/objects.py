@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from grurt.array_types import Array
-from grurt.converters.keras.hdf5 import Hdf5
+from grurt.converters.keras.hdf5 import MAX_DEPTH, Hdf5
 from grurt.errors import ConversionError
 
 _LAYERS = "layers"
@@ -22,32 +22,41 @@ class Objects:
     Raises
     ------
     ConversionError
-        If two paths differ in their separators only.
+        If two paths differ in their separators only, or have too many parts.
     """
 
     def __init__(self, file: Hdf5) -> None:
         self._file = file
         self._paths: dict[str, str] = {}
-        self._children: defaultdict[str, list[str]] = defaultdict(list)
+        self._children: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._early: dict[str, defaultdict[str, list[str]]] = {}
         datasets = set(file.datasets)
         for path in (*file.groups, *datasets):
             slashed = path.replace("\\", "/")
-            if slashed in self._paths:
+            if slashed in self._paths or slashed.count("/") > MAX_DEPTH:
                 raise ConversionError(
-                    f"HDF5: expected names that differ, got two of {slashed[:200]!r}; the file is damaged"
+                    f"HDF5: expected names that differ, of at most {MAX_DEPTH} parts, got {slashed[:200]!r}; the file "
+                    "is damaged"
                 )
             self._paths[slashed] = path
-            parent, _, name = slashed.rpartition("/")
-            self._children[parent].append(name)
+            self._add(slashed)
         self.datasets = tuple(slashed for slashed, path in self._paths.items() if path in datasets)
+
+    def _add(self, path: str) -> None:
+        """Note a path, and the groups that hold it."""
+        while path:
+            parent, _, name = path.rpartition("/")
+            if name in self._children[parent]:
+                return
+            self._children[parent][name] = None
+            path = parent
 
     @property
     def holds_layers(self) -> bool:
         """Whether there are layers of a model."""
         return _LAYERS in self._children or _EARLY_LAYERS in self._children
 
-    def children(self, path: str) -> Sequence[str]:
+    def children(self, path: str) -> Collection[str]:
         """Return the names in a group; none if there is no such group."""
         return self._children.get(path, ())
 
