@@ -27,6 +27,9 @@ from grurt.network.functions import AnyFunction, Function
 
 KEYWORDS: Mapping[str, str] = {"last": "last_step", "final": "final_state"}
 
+_SHOWN = 1000
+"""Characters of a description that errors repeat."""
+
 _TOKEN = re.compile(r"\s*([,:()=]|[^\s,:()=]+)\s*")
 _FRACTION = re.compile(r"(-?\d+(?:\.\d*)?)/(\d+(?:\.\d*)?)")
 _PARAMETERS = frozenset(parameter for kind in KINDS.values() for parameter in kind.parameters)
@@ -63,7 +66,7 @@ def parse_function(text: str) -> AnyFunction:
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
         self.tokens = _TOKEN.findall(text)
         self.position = 0
 
@@ -84,8 +87,8 @@ class _Parser:
         return token
 
     def error(self, expected: str) -> DescriptionError:
-        found = repr(self.peek()) if self.peek() else "the end"
-        before = "".join(self.tokens[: self.position])
+        found = repr(self.peek()[:_SHOWN]) if self.peek() else "the end"
+        before = "".join(self.tokens[max(0, self.position - 100) : self.position])[-_SHOWN:]
         return DescriptionError(
             f"layers {self.text!r}: expected {expected}, got {found} after {before!r}; "
             'write for example "gru, last, fc:sigmoid"'

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grurt.converters.describe import Describable, describe
 from grurt.converters.description import Description
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed
+from grurt.converters.reading import errors_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
-from grurt.errors import ConversionError, DescriptionError, ModelError
+from grurt.errors import ConversionError, DescriptionError
 from grurt.model import Model
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
@@ -105,12 +106,8 @@ def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = Tr
 
 def _finished(name: str, read: Callable[[], Network]) -> Model:
     """Return the model of what was read, compared with its source's answers, if it has them; errors say its name."""
-    try:
+    with errors_named(name):
         model = Model.from_network(read())
-    except ConversionError as error:
-        raise type(error)(f"{name}: {error}") from error
-    except ModelError as error:
-        raise ConversionError(f"{name}: {error}") from error
     check_reference(model)
     return model
 
@@ -161,7 +158,7 @@ def _network_of_json(path: Path, layers: Describable | None, reference: bool) ->
     from grurt.converters.rtneural.reading import read_json
     from grurt.converters.rtneural.weights import read_state_dict_json
 
-    document: Any = read_json(path)
+    document = read_json(path)
     if is_model(document):
         _refuse_description(layers, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))

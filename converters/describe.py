@@ -25,12 +25,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from grurt.converters.compact import parse_description, parse_function
 from grurt.converters.description import Description, LayerDescription, convert_fields
-from grurt.errors import DescriptionError
+from grurt.converters.reading import read_bounded
+from grurt.errors import ConversionError, DescriptionError
+
+MAX_BYTES = 1 << 19
+"""The largest description: of some five thousand layers, more than a model may have."""
+
+_MAX_DOTS = 1000
+"""Of a line, which may be a dotted key: Python's reader takes a time that is the square of its parts."""
 
 Describable = str | Path | Description | Iterable[LayerDescription | str]
 """What `describe` reads."""
@@ -74,14 +82,7 @@ def describe(layers: Describable) -> Description:
 
 
 def _read_toml(path: Path) -> Description:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DescriptionError(
-            f"{path.name}: expected a file with a description of the layers, got: {error.strerror or error}"
-        ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DescriptionError(f"{path.name}: expected a description of the layers in TOML, got {error}") from error
+    document = _toml(path)
     layers = document.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, dict) and isinstance(layer.get("functions"), list):
@@ -91,6 +92,22 @@ def _read_toml(path: Path) -> Description:
                 layer[name] = _function(layer[name])
     description: Description = convert_fields(document, Description, path.name)
     return description
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        text = read_bounded(path, MAX_BYTES, path.name, "describe fewer layers").decode("utf-8")
+        if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
+            raise ValueError(f"a line with more than {_MAX_DOTS} dots, which has to be broken")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise DescriptionError(
+            f"{path.name}: expected a file with a description of the layers, got: {error.strerror or error}"
+        ) from error
+    except ConversionError as error:
+        raise DescriptionError(str(error)) from error
+    except (ValueError, RecursionError) as error:  # among them damage, texts that are not UTF-8, numbers without end
+        raise DescriptionError(f"{path.name}: expected a description of the layers in TOML, got {error}") from error
 
 
 def _function(item: object) -> object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import stat
-import zipfile
+import os
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
+from grurt.converters.archive import open_archive
 from grurt.errors import ConversionError, UnsupportedError
+from grurt.regular_files import NotRegularError, open_regular_file
 
 _HEAD_BYTES = 512
 _TAR_MAGIC = (257, b"ustar")
@@ -60,22 +62,15 @@ def detect_format(path: Path) -> FileFormat:
         If it is known, but not read; the message says what to do.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            found = (
-                "a folder; give the model file in it" if stat.S_ISDIR(mode) else "a pipe or device; write it to a file"
-            )
-            raise ConversionError(f"{path.name}: expected a file, got {found}")
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        size = path.stat().st_size
+        with open_regular_file(path) as file:
+            known = _known(path, file)
+    except NotRegularError as error:
+        advice = "give the model file in it" if error.found == "a folder" else "write it to a file"
+        raise ConversionError(f"{path.name}: expected a file, got {error.found}; {advice}") from error
     except OSError as error:
         raise ConversionError(
             f"{path.name}: expected a file that can be read, got: {error.strerror or error}"
         ) from error
-    if not head:
-        raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
-    known = _format(head, size) or (_zip_format(path) if head.startswith(b"PK\x03\x04") else None)
     if isinstance(known, FileFormat):
         return known
     if known in _REFUSED:
@@ -85,6 +80,14 @@ def detect_format(path: Path) -> FileFormat:
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
         "got an unknown format; the file is damaged, or not a model"
     )
+
+
+def _known(path: Path, file: BinaryIO) -> FileFormat | str | None:
+    head = file.read(_HEAD_BYTES)
+    if not head:
+        raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
+    found = _format(head, os.fstat(file.fileno()).st_size)
+    return _zip_format(path, file) if found is None and head.startswith(b"PK\x03\x04") else found
 
 
 def _format(head: bytes, size: int) -> FileFormat | str | None:
@@ -113,14 +116,12 @@ def _is_model_proto(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80
 
 
-def _zip_format(path: Path) -> FileFormat | str:
+def _zip_format(path: Path, file: BinaryIO) -> FileFormat | str:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError) as error:
-        raise ConversionError(
-            f"{path.name}: expected a sound zip archive, as torch.save writes them, got damage: {error}"
-        ) from error
+        with open_archive(file) as archive:
+            names = archive.names
+    except ConversionError as error:
+        raise ConversionError(f"{path.name}: {error}") from error
     files = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in files:
         return FileFormat.TORCHSCRIPT

@@ -79,8 +79,7 @@ class LayerBuilder:
         for parameter, array in (weights or {}).items():
             self._remaining -= array.size
             self.weights[f"{layer.name}.{parameter}"] = array
-        if self._remaining < 0:
-            raise UnsupportedError(f"layer {layer.name!r}: {self.used_too_often}")
+        self._check_room(layer.name, 0)
         self.layers[layer.name] = layer
         return layer.name
 
@@ -121,10 +120,16 @@ class LayerBuilder:
 
         def make() -> str:
             name = self.unique(f"{value}.repeated")
+            self._check_room(name, size)
             layer = Linear(name=name, inputs=(value,), input_size=1, output_size=size, bias=False)
             return self.add(layer, {"weight": np.ones((size, 1), np.float32)})
 
         return self.once(("repeated", value, size), make)
+
+    def _check_room(self, name: str, elements: int) -> None:
+        """Raise UnsupportedError unless there is room for so many more numbers among the weights."""
+        if self._remaining < elements:
+            raise UnsupportedError(f"layer {name!r}: {self.used_too_often}")
 
     def prune(self, wanted: Iterable[str]) -> None:
         """Remove the layers that none of the wanted values needs."""

@@ -14,13 +14,23 @@ from numpy.lib import format as npy
 from numpy.typing import ArrayLike
 
 from grurt.array_types import Array
-from grurt.converters.archive import MAX_INFLATED, open_archive
+from grurt.converters.archive import open_archive
 from grurt.errors import ConversionError, UnsupportedError
 
 _MAX_HEADER = 10_000
 _MAX_AXES = 16
-_COMPRESSION = 16
-"""How many times smaller ``numpy.savez_compressed`` may have made an archive; weights hardly shrink at all."""
+_MAX_ARRAYS = 1 << 16
+
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+)
+"""What Python's parser and NumPy raise for a header that is none, beside MemoryError and warnings."""
 
 
 def read_npz(path: Path) -> dict[str, Array]:
@@ -35,8 +45,10 @@ def read_npz(path: Path) -> dict[str, Array]:
     UnsupportedError
         If an array holds no numbers.
     """
-    with open_archive(path, MAX_INFLATED + _COMPRESSION * path.stat().st_size) as archive:
-        names = sorted(archive.names, key=str)
+    with open_archive(path) as archive:
+        names = sorted(archive.names)
+        if len(names) > _MAX_ARRAYS:
+            raise ConversionError(f"arrays: expected at most {_MAX_ARRAYS} of them, got {len(names)}")
         return {name.removesuffix(".npy"): _array(name.removesuffix(".npy"), archive.read(name)) for name in names}
 
 
@@ -47,7 +59,7 @@ def read_arrays(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
         if not isinstance(name, str):
             raise ConversionError(f"arrays: expected names that are strings, got {name!r}")
         try:
-            array = np.array(value)
+            array = np.array(value)  # a copy, which nobody else can change
         except ValueError as error:
             raise ConversionError(f"array {name!r}: expected an array, got {type(value).__name__}: {error}") from error
         found[name] = _numbers(name, array)
@@ -57,20 +69,25 @@ def read_arrays(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
 def _array(name: str, data: bytes) -> Array:
     try:
         shape, fortran_order, dtype, begin = _header(data)
-    except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError, Warning) as error:
-        raise ConversionError(f"array {name!r}: expected a sound .npy entry, got damage: {error}") from error
+    except (*_DAMAGED, MemoryError, Warning) as error:
+        raise ConversionError(f"array {name[:200]!r}: expected a sound .npy entry, got damage: {error}") from error
     if dtype.hasobject:
         raise UnsupportedError(
-            f"array {name!r}: expected numbers, got Python objects, which are pickled; unpickling runs code, so "
+            f"array {name[:200]!r}: expected numbers, got Python objects, which are pickled; unpickling runs code, so "
             "grurt does not: save plain arrays, one under each name"
         )
     size, left = math.prod(shape) * dtype.itemsize, len(data) - begin
     if len(shape) > _MAX_AXES or size != left:
         raise ConversionError(
-            f"array {name!r}: expected {size} bytes for its shape {shape}, got {left}; the file is damaged"
+            f"array {name[:200]!r}: expected {size} bytes for its shape {str(shape)[:200]}, got {left}; the file is "
+            "damaged"
         )
-    flat = np.frombuffer(data, dtype, offset=begin) if size else np.zeros(0, dtype)
-    return _numbers(name, flat.reshape(shape, order="F" if fortran_order else "C"))
+    try:
+        flat = np.frombuffer(data, dtype, offset=begin) if size else np.zeros(0, dtype)
+        array = flat.reshape(shape, order="F" if fortran_order else "C")
+    except ValueError as error:  # an empty array whose other sizes are too large together
+        raise ConversionError(f"array {name[:200]!r}: expected a shape that fits, got {shape}") from error
+    return _numbers(name, array)
 
 
 def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -97,9 +114,9 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
 def _numbers(name: str, array: Array) -> Array:
     if array.dtype.kind not in "fiub":
         raise UnsupportedError(
-            f"array {name!r}: expected real numbers, got the dtype {array.dtype}; save it as float32"
+            f"array {name[:200]!r}: expected real numbers, got the dtype {str(array.dtype)[:200]}; save it as float32"
         )
     if array.dtype.kind != "f":
         return array
     with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
-        return array.astype(np.float32)
+        return array.astype(np.float32, copy=False)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.keras.topology import MAX_CALLS, Topology, read_topology, too_many_calls
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.layers import AnyLayer
+from grurt.network.values import MAX_SIZE
 
-MAX_CALLS = 1 << 14
-"""How many calls of layers a model may consist of, with those inside of models that are called several times."""
+MAX_LAYERS = 1 << 14
 
 NOTHING = 1e-30
 """An epsilon that vanishes beside any variance that float32 numbers are divided by."""
@@ -83,18 +85,28 @@ class Builder(LayerBuilder):
         self.inputs: dict[str, ModelInput] = {}
         self.notes: dict[str, None] = {}
         self._calls = 0
+        self._topologies: dict[int, Topology] = {}
         self._per_step: dict[str, bool] = {}
 
+    def count_calls(self, count: int = 1) -> None:
+        """Count calls of layers; UnsupportedError if there are too many."""
+        self._calls += count
+        if self._calls > MAX_CALLS:
+            raise too_many_calls()
+
     def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
+        if len(self.layers) == MAX_LAYERS:
+            raise UnsupportedError(f"got a model of more than {MAX_LAYERS} layers; convert a part of it")
         sources = [self._per_step.get(source, True) for source in layer.inputs]
         self._per_step[layer.name] = not layer.selects_timestep and any(sources)
         return super().add(layer, weights)
 
-    def count_call(self) -> None:
-        """Count a call of a layer; UnsupportedError if there are too many."""
-        self._calls += 1
-        if self._calls > MAX_CALLS:
-            raise UnsupportedError(f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it")
+    def topology(self, model: Layer) -> Topology:
+        """Return the topology of a model; it is read once, however often the model is called."""
+        described = id(model.config.get("layers"))  # the same list for every call
+        if described not in self._topologies:
+            self._topologies[described] = read_topology(model)
+        return self._topologies[described]
 
     def add_input(self, model: Layer, name: str, shape: tuple[int | None, ...], dtype: str) -> Tensor:
         """Add an input of the whole model, of this shape behind the batch axis, and return its tensor."""
@@ -121,6 +133,11 @@ class Builder(LayerBuilder):
     def widened(self, value: str, size: int, found: int) -> str:
         """Return a value of one feature repeated to ``size`` features; others as they are."""
         return value if found == size else self.repeated(value, size)
+
+    def filled(self, layer: Layer, shape: tuple[int, ...], value: float) -> Array:
+        """Return an array of one number; UnsupportedError where a small file says that it has many."""
+        self._check_room(layer.name, math.prod(shape))
+        return np.full(shape, value, np.float32)
 
     def part(self, layer: Layer, tensor: Tensor, start: int, stop: int) -> Tensor:
         """Return the features from ``start`` to ``stop - 1``."""
@@ -171,6 +188,8 @@ class Builder(LayerBuilder):
         if tensor.kind not in kinds:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
+        if tensor.size > MAX_SIZE:
+            raise layer.unsupported(f"{tensor.size} features as its input", f"a timestep may have {MAX_SIZE}")
         if tensor.padding and not padded:
             raise layer.unsupported(
                 f"a sequence that ZeroPadding1D has made {tensor.padding} timesteps longer",

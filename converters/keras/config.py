@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.errors import ConversionError, UnsupportedError
 
-MAX_JSON = 64 << 20
+MAX_KEYS = 1000
 
 _WITHOUT_EFFECT = frozenset(
     {
@@ -54,14 +53,12 @@ class Version:
         return cls(int(match[1]), int(match[2]), text.endswith("-tf") or (match[1] == "2" and int(match[2]) >= 4))
 
 
-def parse_json(data: str | bytes, where: str) -> Any:
-    """Return what a JSON text says; ConversionError if it is damaged, or too large or deep to be a configuration."""
-    if len(data) > MAX_JSON:
-        raise ConversionError(f"{where}: expected a configuration in JSON, got {len(data)} bytes")
+def as_float(number: float, error: Callable[[], ConversionError]) -> float:
+    """Return a number of JSON's; integers that are none, since they are too large, raise an error."""
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise ConversionError(f"{where}: expected a configuration in JSON, got damage: {error}") from error
+        return float(number)
+    except OverflowError:
+        raise error() from None
 
 
 def constant(value: object) -> Array | None:
@@ -95,6 +92,8 @@ class Config:
             raise ConversionError(
                 f"{where}: expected a configuration, got {type(values).__name__}; the file is damaged"
             )
+        if len(values) > MAX_KEYS:
+            raise ConversionError(f"{where}: expected a configuration of at most {MAX_KEYS} keys, got {len(values)}")
         self.where = where
         self._values = values
         self._read = set(_WITHOUT_EFFECT)
@@ -130,7 +129,7 @@ class Config:
             value = value.get("value", value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.invalid(key, "a number", value)
-        return float(value)
+        return as_float(value, lambda: self.invalid(key, "a number", value))
 
     def numbers(self, key: str, default: float | None = None) -> Array:
         """Return a number, or numbers in nested lists, as float32; also from Keras's forms of NumPy's arrays."""

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from grurt.converters.archive import open_archive
-from grurt.converters.keras.config import Version, parse_json
+from grurt.converters.json_text import decode_json
+from grurt.converters.keras.config import Version
 from grurt.converters.keras.hdf5 import Hdf5
 from grurt.converters.keras.weights import Store
+from grurt.converters.reading import read_bounded
 from grurt.errors import ConversionError, DescriptionError
+from grurt.regular_files import read_regular_file
+
+MAX_ARCHITECTURE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class KerasFile:
 def read_archive(path: Path) -> KerasFile:
     """Read a ``.keras`` file, of Keras 3 or of Keras 2.13 and later."""
     with open_archive(path) as archive:
-        metadata = parse_json(archive.read("metadata.json"), "metadata.json")
-        description = parse_json(archive.read("config.json"), "config.json")
+        metadata = decode_json(archive.read("metadata.json"), archive.size, "metadata.json")
+        description = decode_json(archive.read("config.json"), archive.size, "config.json")
         data = archive.read("model.weights.h5")
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     if not isinstance(version, str):
@@ -46,13 +51,13 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
     DescriptionError
         If the file holds weights only, and there is no architecture; or if there is one that is not needed.
     """
-    data = path.read_bytes()
+    data = read_regular_file(path)
     file = Hdf5(data)
     found, version = file.text("", "model_config"), file.text("", "keras_version")
     if found is not None:
         if architecture is not None:
             raise DescriptionError("layers: the file holds the whole model; leave the architecture out")
-        return _file(parse_json(found, "model_config"), version or "1.0", file, len(data))
+        return _file(decode_json(found, len(data), "model_config"), version or "1.0", file, len(data))
     if architecture is None:
         raise DescriptionError(
             "layers: expected the architecture of these weights, got none in the file; save it as JSON with "
@@ -60,7 +65,8 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
             "--layers model.json); or save the whole model as .keras"
         )
     try:
-        description = parse_json(architecture.read_bytes(), architecture.name)
+        text = read_bounded(architecture, MAX_ARCHITECTURE, architecture.name, "give what model.to_json() returned")
+        description = decode_json(text, len(text), architecture.name)
     except OSError as error:
         raise DescriptionError(
             f"{architecture.name}: expected a file that can be read, got: {error.strerror or error}"

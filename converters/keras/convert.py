@@ -12,11 +12,11 @@ from grurt.converters.keras.container import KerasFile, read_archive, read_hdf5
 from grurt.converters.keras.interpret import convert_layer, convert_model, model_inputs
 from grurt.converters.keras.reference import reference_run
 from grurt.converters.keras.signature import check_vectors, input_ports, output_ports, shown
-from grurt.converters.keras.topology import read_topology
 from grurt.converters.keras.values import make_layer
 from grurt.converters.reference import attach_reference
 from grurt.network.network import Network, Source
 from grurt.network.signature import Signature, StatePort
+from grurt.regular_files import open_regular_file
 
 
 def network_of_file(path: Path, *, architecture: Path | None, reference: bool) -> Network:
@@ -44,7 +44,7 @@ def network_of_file(path: Path, *, architecture: Path | None, reference: bool) -
     DescriptionError
         If it holds weights only, and there is no architecture; or the other way round.
     """
-    with path.open("rb") as file:
+    with open_regular_file(path) as file:
         is_archive = file.read(2) == b"PK"
     found = read_archive(path) if is_archive else read_hdf5(path, architecture)
     network = _build(found, path.name)
@@ -57,7 +57,7 @@ def _build(file: KerasFile, name: str) -> Network:
     root = make_layer(file.description, file.store.weights, file.version)
     build = Builder(convert_layer, elements=file.elements)
     tensors = convert_model(root, model_inputs(root, build), build, prefix="")
-    names = [source.layer for source in read_topology(root).outputs]
+    names = [source.layer for source in build.topology(root).outputs]
     ports = output_ports(root, names, tensors, build)
     outputs, signature = shown(ports)
     file.store.check_all_used()

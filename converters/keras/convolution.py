@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from grurt.array_types import Array
 from grurt.converters.activations import Composite
 from grurt.converters.keras.activations import composite
@@ -117,7 +115,7 @@ def average_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Te
     layer.config.policy()
     layer.config.check_all_read()
     made = _depthwise(build.unique(layer.name), tensor, tensor.size, pool_size, 1, bias=False)
-    weight = np.full((tensor.size, 1, pool_size), 1 / pool_size, np.float32)
+    weight = build.filled(layer, (tensor.size, 1, pool_size), 1 / pool_size)
     return (_behind(tensor, build.add(made, {"weight": weight}), tensor.size),)
 
 

@@ -52,6 +52,7 @@ _ELEMENTWISE: Mapping[str, Callable[[Config], Composite]] = {
 }
 """Functions of each number by itself."""
 
+_MOST_PARTS = 4096
 _MOST_FACTORS = 8
 """The highest power that is computed as a product."""
 
@@ -83,7 +84,7 @@ def _softmax(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...
 def _total(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """Return the sum or mean of the features of each timestep."""
     tensor = _with_features(layer, args, build)
-    weight = np.full((1, tensor.size), 1 if layer.kind == "Sum" else 1 / tensor.size, np.float32)
+    weight = build.filled(layer, (1, tensor.size), 1 if layer.kind == "Sum" else 1 / tensor.size)
     name = build.unique(layer.name)
     made = layers.Linear(name=name, inputs=(tensor.value,), input_size=tensor.size, output_size=1, bias=False)
     total = tensor.with_value(build.add(made, {"weight": weight}), 1)
@@ -102,7 +103,7 @@ def _split(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """Return parts of the features: as many of one size, or between the places that are given."""
     tensor = _with_features(layer, args, build)
     found = layer.config.get("indices_or_sections")
-    if type(found) is int and 0 < found <= tensor.size and tensor.size % found == 0:
+    if type(found) is int and 0 < found <= min(tensor.size, _MOST_PARTS) and tensor.size % found == 0:
         places = list(range(0, tensor.size + 1, tensor.size // found))
     elif isinstance(found, list) and all(type(place) is int for place in found):
         places = [0, *found, tensor.size]

@@ -15,21 +15,33 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.keras.hdf5_bytes import (
     FileBytes,
+    Header,
     Message,
     damaged,
     group_entries,
     not_of_keras,
-    read_messages,
+    read_header,
     root_address,
 )
-from grurt.converters.keras.hdf5_types import Attribute, read_attribute, read_layout, read_space, read_texts, read_type
+from grurt.converters.keras.hdf5_types import (
+    Attribute,
+    attribute_name,
+    read_attribute,
+    read_layout,
+    read_space,
+    read_texts,
+    read_type,
+)
 from grurt.errors import UnsupportedError
 
 MAX_OBJECTS = 1 << 16
 MAX_DEPTH = 64
+MAX_PATH = 1000
 
 _SPACE, _LINK_INFO, _TYPE, _EXTERNAL, _LINK, _LAYOUT, _FILTERS = 0x01, 0x02, 0x03, 0x07, 0x06, 0x08, 0x0B
-_ATTRIBUTE, _SYMBOL_TABLE, _ATTRIBUTE_INFO = 0x0C, 0x11, 0x15
+_SYMBOL_TABLE, _ATTRIBUTE_INFO = 0x11, 0x15
+
+_NOTHING = Header({}, ())
 
 
 class Hdf5:
@@ -52,10 +64,11 @@ class Hdf5:
 
     def __init__(self, data: bytes) -> None:
         self._file = FileBytes(data)
-        self._messages: dict[str, list[Message]] = {}
+        self._headers: dict[str, Header] = {}
         self._groups: dict[str, tuple[str, ...]] = {}
         self._budget = len(data)
         self._arrays: dict[str, Array] = {}
+        self._attributes: dict[str, dict[str, Message]] = {}
         self._walk()
 
     @property
@@ -66,7 +79,7 @@ class Hdf5:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The paths of the datasets."""
-        return tuple(path for path in self._messages if path not in self._groups)
+        return tuple(path for path in self._headers if path not in self._groups)
 
     def array(self, path: str) -> Array:
         """Return a dataset: floating point as float32, integers as they are. All of them together must fit the file.
@@ -83,7 +96,7 @@ class Hdf5:
         return self._arrays[path]
 
     def _read(self, path: str) -> Array:
-        messages = self._by_kind(path)
+        messages = self._header(path).messages
         if path in self._groups or not {_SPACE, _TYPE, _LAYOUT} <= messages.keys():
             raise damaged(f"no dataset {path[:200]!r}")
         if _FILTERS in messages or _EXTERNAL in messages:
@@ -105,7 +118,8 @@ class Hdf5:
 
     def dtype(self, path: str) -> str:
         """Return NumPy's name of a dataset's type, or ``"bfloat16"``, or ``""`` if it holds no numbers."""
-        found = read_type(self._file, self._by_kind(path)[_TYPE].start).name if _TYPE in self._by_kind(path) else ""
+        messages = self._header(path).messages
+        found = read_type(self._file, messages[_TYPE].start).name if _TYPE in messages else ""
         if found == "opaque":
             return "bfloat16"
         return "" if found in ("text", "texts") else found
@@ -135,40 +149,44 @@ class Hdf5:
         stack, seen = [("", root)], {root}
         while stack:
             path, address = stack.pop()
-            self._messages[path] = read_messages(self._file, address)
-            tables = [message for message in self._messages[path] if message.kind == _SYMBOL_TABLE]
-            if not tables:
+            header = self._headers[path] = read_header(self._file, address)
+            table = header.messages.get(_SYMBOL_TABLE)
+            if table is None:
                 self._check_dataset(path)
                 continue
-            start = tables[0].start
-            entries = dict(group_entries(self._file, self._file.number(start, 8), self._file.number(start + 8, 8)))
+            tree, heap = self._file.number(table.start, 8), self._file.number(table.start + 8, 8)
+            entries = dict(group_entries(self._file, tree, heap))
             self._groups[path] = tuple(entries)
             for name, child in entries.items():
                 if not name or child in seen or len(seen) >= MAX_OBJECTS or path.count("/") >= MAX_DEPTH:
                     raise damaged(f"a tree that is too large, or comes back to itself, at {path[:100]}/{name[:100]}")
+                if len(path) + len(name) > MAX_PATH:
+                    raise damaged(f"a path of more than {MAX_PATH} characters, at {path[:100]}/{name[:100]}")
                 seen.add(child)
                 stack.append((f"{path}/{name}" if path else name, child))
+                self._file.charge(len(path))
 
     def _check_dataset(self, path: str) -> None:
-        kinds = self._by_kind(path).keys()
+        kinds = self._headers[path].messages.keys()
         if kinds & {_LINK_INFO, _LINK} or not path:
             raise not_of_keras(f"a group {path[:200]!r} of HDF5's newer layout")
 
-    def _by_kind(self, path: str) -> dict[int, Message]:
-        return {message.kind: message for message in self._messages.get(path, ())}
+    def _header(self, path: str) -> Header:
+        return self._headers.get(path, _NOTHING)
 
     def _attribute(self, path: str, name: str) -> Attribute | None:
-        for message in self._messages.get(path, ()):
-            if message.kind == _ATTRIBUTE_INFO:
+        if path not in self._attributes:
+            header = self._header(path)
+            if _ATTRIBUTE_INFO in header.messages:
                 raise not_of_keras(f"attributes of {path[:200]!r} in HDF5's newer layout")
-            if message.kind == _ATTRIBUTE:
-                attribute = read_attribute(self._file, message.start, message.size)
-                if attribute.name == name:
-                    return attribute
-        return None
+            self._attributes[path] = {
+                attribute_name(self._file, item.start, item.size): item for item in header.attributes
+            }
+        message = self._attributes[path].get(name)
+        return None if message is None else read_attribute(self._file, message.start, message.size)
 
 
-def _decode(data: bytes, dtype: str) -> Array:
+def _decode(data: memoryview, dtype: str) -> Array:
     if dtype == "bfloat16":  # the upper half of a float32
         return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     array = np.frombuffer(data, dtype)

@@ -1,13 +1,16 @@
 """Reads the structures of an HDF5 file that hold other things: object headers, group trees and heaps.
 
 The names are those of the HDF5 File Format Specification, version 3.0. Every address and size is checked against the
-file before anything is read.
+file before anything is read. What is read is charged: no two structures of a sound file share bytes, and a file whose
+structures name each other's again and again is found out before that costs anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from grurt.errors import ConversionError, UnsupportedError
 
@@ -16,34 +19,58 @@ UNDEFINED = (1 << 64) - 1
 """The address of what does not exist."""
 
 MAX_NAME = 1 << 12
+READINGS = 4
+"""How many times the file's size may be read as structures: names and texts are read once more than what holds them."""
+
+ATTRIBUTE = 0x0C
 
 _MAX_MESSAGES = 1 << 12
-_MAX_NODES = 1 << 16
+_MAX_KIND = 0x18
+_MIN_ATTRIBUTE = 20
 _CONTINUATION = 0x10
 _SHARED = 0x02
 _SYMBOLIC_LINK = 2
-_ENTRY_BYTES = 40
+_OBJECT = struct.Struct("<H6xQ")
+_MESSAGE = struct.Struct("<HHB3x")
+_ENTRY = struct.Struct("<QQI20x")
+"""An entry of a group: where its name is, the address of its object header, and what else is known of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Message:
-    """A message of an object header: its type, and where its data are."""
+    """A message of an object header: where its data are."""
 
-    kind: int
     start: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The messages of an object header: the attributes, and of each other kind the last one."""
+
+    messages: Mapping[int, Message]
+    attributes: tuple[Message, ...]
 
 
 class FileBytes:
     """The bytes of a file, read as little-endian numbers inside of its bounds."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self._data = memoryview(data)
+        self._bytes = data
+        self._left = READINGS * len(data)
+        self._heaps: dict[int, dict[int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._data)
 
-    def at(self, start: int, size: int) -> bytes:
+    def charge(self, size: int) -> None:
+        """Count bytes that are read as a structure; ConversionError if they are more than the file can hold."""
+        self._left -= size
+        if self._left < 0:
+            raise damaged("structures that share their bytes over and over")
+
+    def at(self, start: int, size: int) -> memoryview:
         """Return ``size`` bytes; ConversionError if the file does not have them."""
         if start < 0 or size < 0 or start + size > len(self._data):
             raise damaged(f"something of {size} bytes at {start}, outside of the file's {len(self._data)}")
@@ -53,6 +80,10 @@ class FileBytes:
         """Return an unsigned number of ``size`` bytes."""
         return int.from_bytes(self.at(start, size), "little")
 
+    def numbers(self, layout: struct.Struct, start: int) -> tuple[Any, ...]:
+        """Return the numbers of a structure."""
+        return layout.unpack(self.at(start, layout.size))
+
     def expect(self, start: int, signature: bytes, what: str) -> None:
         """Raise ConversionError unless a structure begins with its signature."""
         if self.at(start, len(signature)) != signature:
@@ -60,10 +91,20 @@ class FileBytes:
 
     def text(self, start: int, end: int) -> str:
         """Return a text of at most `MAX_NAME` bytes that ends with a zero byte, before ``end``."""
-        found = self._data.find(b"\0", start, min(end, start + MAX_NAME)) if 0 <= start < len(self._data) else -1
+        found = self._bytes.find(b"\0", start, min(end, start + MAX_NAME)) if 0 <= start < len(self._data) else -1
         if found < 0:
             raise damaged(f"a name without an end at {start}")
-        return self._data[start:found].decode("utf-8", "replace")
+        self.charge(found - start)
+        return str(self._data[start:found], "utf-8", "replace")
+
+    def heap_object(self, collection: int, index: int) -> tuple[int, int]:
+        """Return where an object of the global heap starts, and its size: the bytes of a text, for example."""
+        if collection not in self._heaps:
+            self._heaps[collection] = dict(_heap_objects(self, collection))
+        start = self._heaps[collection].get(index)
+        if start is None:
+            raise damaged(f"no object {index} in the global heap at {collection}")
+        return start, self.number(start - 8, 8)
 
 
 def damaged(found: str) -> ConversionError:
@@ -92,31 +133,42 @@ def root_address(file: FileBytes) -> int:
     return file.number(start + 32 + 8, 8)
 
 
-def read_messages(file: FileBytes, address: int) -> list[Message]:
+def read_header(file: FileBytes, address: int) -> Header:
     """Return the messages of an object header, with those of its continuation blocks."""
     if file.number(address, 1) != 1:
         raise not_of_keras(f"an object header at {address} that is not of version 1")
     blocks = [(address + 16, file.number(address + 8, 4))]
-    messages: list[Message] = []
+    messages: dict[int, Message] = {}
+    attributes: list[Message] = []
+    count = 0
     for start, size in blocks:  # grows while it is read
-        position, end = start, start + size
-        file.at(start, size)
-        while position + 8 <= end:
-            kind, length = file.number(position, 2), file.number(position + 2, 2)
-            shared = file.number(position + 4, 1) & _SHARED
-            position += 8
-            if position + length > end:
-                raise damaged(f"a message at {position} that is longer than its object header")
-            if shared:
-                raise not_of_keras("messages shared between objects")
-            if kind == _CONTINUATION:
-                blocks.append((file.number(position, 8), file.number(position + 8, 8)))
-            else:
-                messages.append(Message(kind, position, length))
-            position += length
-            if len(messages) + len(blocks) > _MAX_MESSAGES:
+        for kind, message in _block(file, start, size):
+            count += 1
+            if count > _MAX_MESSAGES:
                 raise damaged(f"an object header at {address} with more than {_MAX_MESSAGES} messages")
-    return messages
+            if kind == _CONTINUATION:
+                blocks.append((file.number(message.start, 8), file.number(message.start + 8, 8)))
+            elif kind == ATTRIBUTE:
+                attributes.append(message)
+            elif kind <= _MAX_KIND:
+                messages[kind] = message
+    return Header(messages, tuple(attributes))
+
+
+def _block(file: FileBytes, start: int, size: int) -> Iterator[tuple[int, Message]]:
+    """Yield the messages in a part of an object header, each with its kind."""
+    file.at(start, size)
+    file.charge(16 + size)
+    position, end = start, start + size
+    while position + 8 <= end:
+        kind, length, flags = file.numbers(_MESSAGE, position)
+        position += 8
+        if position + length > end or (kind == ATTRIBUTE and length < _MIN_ATTRIBUTE):
+            raise damaged(f"a message at {position} that is longer than its object header, or too short for its parts")
+        if flags & _SHARED:
+            raise not_of_keras("messages shared between objects")
+        yield kind, Message(position, length)
+        position += length
 
 
 def group_entries(file: FileBytes, tree: int, heap: int) -> Iterator[tuple[str, int]]:
@@ -136,27 +188,28 @@ def group_entries(file: FileBytes, tree: int, heap: int) -> Iterator[tuple[str, 
     names_end = names + file.number(heap + 8, 8)
     for node in _symbol_nodes(file, tree):
         file.expect(node, b"SNOD", "symbol table node")
-        for index in range(file.number(node + 6, 2)):
-            entry = node + 8 + index * _ENTRY_BYTES
-            name = file.text(names + file.number(entry, 8), names_end)
-            if file.number(entry + 16, 4) == _SYMBOLIC_LINK:
+        count = file.number(node + 6, 2)
+        file.charge(8 + count * _ENTRY.size)
+        for position in range(node + 8, node + 8 + count * _ENTRY.size, _ENTRY.size):
+            start, header, cached = file.numbers(_ENTRY, position)
+            name = file.text(names + start, names_end)
+            if cached == _SYMBOLIC_LINK:
                 raise not_of_keras(f"{name[:100]!r}, a link to somewhere else")
-            yield name, file.number(entry + 8, 8)
+            yield name, header
 
 
-def heap_object(file: FileBytes, collection: int, index: int) -> tuple[int, int]:
-    """Return where an object of the global heap starts, and its size: the bytes of a text, for example."""
+def _heap_objects(file: FileBytes, collection: int) -> Iterator[tuple[int, int]]:
+    """Yield the numbers of the objects in a global heap, each with where it starts; of two of a number the last."""
     file.expect(collection, b"GCOL", "global heap")
-    end = collection + file.number(collection + 8, 8)
-    position = collection + 16
+    size = file.number(collection + 8, 8)
+    file.charge(size)
+    position, end = collection + 16, collection + size
     while position + 16 <= end:
-        found, size = file.number(position, 2), file.number(position + 8, 8)
-        if found == index and index > 0:
-            return position + 16, size
-        if found == 0:
+        index, length = file.numbers(_OBJECT, position)
+        if index == 0:
             break
-        position += 16 + (size + 7) // 8 * 8
-    raise damaged(f"no object {index} in the global heap at {collection}")
+        yield index, position + 16
+        position += 16 + (length + 7) // 8 * 8
 
 
 def _symbol_nodes(file: FileBytes, tree: int) -> Iterator[int]:
@@ -168,10 +221,12 @@ def _symbol_nodes(file: FileBytes, tree: int) -> Iterator[int]:
         if file.number(node + 4, 1) != 0:
             raise damaged(f"a B-tree at {node} that is not of a group")
         level, count = file.number(node + 5, 1), file.number(node + 6, 2)
+        file.charge(32 + 16 * count)
         children = [file.number(node + 32 + 16 * index, 8) for index in range(count)]
-        if len(seen) + count > _MAX_NODES or len(seen.union(children)) < len(seen) + count:
-            raise damaged(f"a B-tree at {tree} that is too large, or comes back to itself")
-        seen.update(children)
+        for child in children:
+            if child in seen:
+                raise damaged(f"a B-tree at {tree} that comes back to itself")
+            seen.add(child)
         if level == 0:
             yield from children
         else:

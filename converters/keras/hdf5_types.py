@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from grurt.converters.keras.hdf5_bytes import UNDEFINED, FileBytes, damaged, heap_object, not_of_keras
+from grurt.converters.keras.hdf5_bytes import UNDEFINED, FileBytes, damaged, not_of_keras
 
 MAX_AXES = 32
 MAX_TEXT = 16 << 20
@@ -91,21 +91,33 @@ def read_layout(file: FileBytes, start: int) -> tuple[int, int]:
     return (0, 0) if address == UNDEFINED else (address, size)
 
 
+def attribute_name(file: FileBytes, start: int, size: int) -> str:
+    """Return the name in an attribute message."""
+    begin, length = (9 if _version(file, start) == 3 else 8), file.number(start + 2, 2)
+    if begin + length > size:
+        raise damaged(f"an attribute at {start} that is longer than its message")
+    return bytes(file.at(start + begin, length)).partition(b"\0")[0].decode("utf-8", "replace")
+
+
 def read_attribute(file: FileBytes, start: int, size: int) -> Attribute:
     """Read an attribute message."""
-    version = file.number(start, 1)
-    if version not in (1, 2, 3) or (version > 1 and file.number(start + 1, 1)):
-        raise not_of_keras(f"an attribute of version {version}, or of a shared type")
+    version = _version(file, start)
     position = start + (9 if version == 3 else 8)
-    lengths = [file.number(start + offset, 2) for offset in (2, 4, 6)]
     starts = []
-    for length in lengths:
+    for length in [file.number(start + offset, 2) for offset in (2, 4, 6)]:
         starts.append(position)
         position += (length + 7) // 8 * 8 if version == 1 else length
     if position > start + size:
         raise damaged(f"an attribute at {start} that is longer than its message")
-    name = file.at(starts[0], lengths[0]).partition(b"\0")[0].decode("utf-8", "replace")
-    return Attribute(name, read_type(file, starts[1]), read_space(file, starts[2]), position, start + size)
+    kind, space = read_type(file, starts[1]), read_space(file, starts[2])
+    return Attribute(attribute_name(file, start, size), kind, space, position, start + size)
+
+
+def _version(file: FileBytes, start: int) -> int:
+    version = file.number(start, 1)
+    if version not in (1, 2, 3) or (version > 1 and file.number(start + 1, 1)):
+        raise not_of_keras(f"an attribute of version {version}, or of a shared type")
+    return version
 
 
 def read_texts(file: FileBytes, attribute: Attribute) -> Iterator[str]:
@@ -117,15 +129,16 @@ def read_texts(file: FileBytes, attribute: Attribute) -> Iterator[str]:
         raise damaged(f"an attribute {attribute.name[:100]!r} that is no text")
     if size < (16 if kind == "texts" else 1) or attribute.start + count * size > attribute.end:
         raise damaged(f"an attribute {attribute.name[:100]!r} that is longer than its message")
-    budget = MAX_TEXT
+    left = MAX_TEXT
     for position in range(attribute.start, attribute.start + count * size, size):
         start, length = position, size
         if kind == "texts":
             start, length = 0, file.number(position, 4)
             if length:
-                start, held = heap_object(file, file.number(position + 4, 8), file.number(position + 12, 4))
+                start, held = file.heap_object(file.number(position + 4, 8), file.number(position + 12, 4))
                 length = min(length, held)
-        budget -= length
-        if budget < 0:
+        left -= length
+        if left < 0:
             raise damaged(f"an attribute {attribute.name[:100]!r} of more than {MAX_TEXT} bytes of text")
-        yield file.at(start, length).rstrip(b"\0").decode("utf-8", "replace")
+        file.charge(length)
+        yield str(file.at(start, length), "utf-8", "replace").rstrip("\0")

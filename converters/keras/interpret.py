@@ -19,9 +19,8 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the table of hand
 )
 from grurt.converters.keras.builder import Builder
 from grurt.converters.keras.handlers import HANDLERS, reason_against
-from grurt.converters.keras.topology import MODELS, Call, Reference, read_topology, references
+from grurt.converters.keras.topology import MODELS, Reference
 from grurt.converters.keras.values import Arguments, Layer, Tensor, make_layer
-from grurt.converters.keras.weights import object_keys
 from grurt.errors import ConversionError, UnsupportedError
 
 
@@ -33,7 +32,7 @@ def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     UnsupportedError
         If the layer, or one of its arguments, has nothing in grurt that does the same.
     """
-    build.count_call()
+    build.count_calls()
     if layer.is_operation or operations.is_unmarked(layer, args):
         return operations.convert(layer, args, build)
     if layer.kind in MODELS:
@@ -46,30 +45,29 @@ def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
 
 def convert_model(model: Layer, inputs: Sequence[Tensor], build: Builder, *, prefix: str) -> tuple[Tensor, ...]:
     """Convert all calls of a model that is called with these tensors, and return what it returns."""
-    topology = read_topology(model)
+    topology = build.topology(model)
+    build.count_calls(len(topology.outputs))
     if len(inputs) != len(topology.inputs):
         raise model.invalid(f"expected {len(topology.inputs)} inputs, got {len(inputs)}")
-    keys = object_keys(
-        str(item.get("class_name")) if ".ops." not in str(item.get("module")) else ""
-        for name, item in topology.layers.items()
-    )
     results: dict[tuple[str, int], tuple[Tensor, ...]] = {
         (source.layer, source.call): (tensor,) for source, tensor in zip(topology.inputs, inputs, strict=True)
     }
-    key_of = dict(zip(topology.layers, keys, strict=True))
-    for call in _in_order(model, topology.calls, results):
+    calls, blocked = topology.ordered
+    for call in calls:
         described = topology.layers[call.layer]
-        weights = model.weights.layer(key_of[call.layer], call.layer)
+        weights = model.weights.layer(topology.keys[call.layer], call.layer)
         layer = make_layer(described, weights, model.version, prefix, model.depth + 1)
         positional = tuple(_tensors(model, value, results) for value in call.positional)
         named = {name: _tensors(model, value, results) for name, value in call.named.items()}
         results[call.layer, call.number] = convert_layer(layer, Arguments(positional, named), build)
+    if blocked is not None:
+        raise model.invalid(f"expected inputs for the layer {blocked.layer[:100]!r}, got none that gives them")
     return tuple(_tensors(model, source, results) for source in topology.outputs)
 
 
 def model_inputs(model: Layer, build: Builder) -> tuple[Tensor, ...]:
     """Return tensors for the inputs of the whole model."""
-    topology = read_topology(model)
+    topology = build.topology(model)
     tensors = []
     for source in topology.inputs:
         described = topology.layers.get(source.layer)
@@ -79,21 +77,6 @@ def model_inputs(model: Layer, build: Builder) -> tuple[Tensor, ...]:
         shape, dtype = reshaping.input_shape(model, first, source.layer or "x")
         tensors.append(build.add_input(model, source.layer or "x", shape, dtype))
     return tuple(tensors)
-
-
-def _in_order(model: Layer, calls: Sequence[Call], results: Mapping[tuple[str, int], object]) -> Any:
-    """Yield the calls, each after those that give its arguments."""
-    waiting = list(calls)
-    while waiting:
-        blocked = []
-        for call in waiting:
-            if all((source.layer, source.call) in results for source in references([call.positional, call.named])):
-                yield call
-            else:
-                blocked.append(call)
-        if len(blocked) == len(waiting):
-            raise model.invalid(f"expected inputs for the layer {blocked[0].layer[:100]!r}, got none that gives them")
-        waiting = blocked
 
 
 def _tensors(model: Layer, value: Any, results: Mapping[tuple[str, int], tuple[Tensor, ...]]) -> Any:

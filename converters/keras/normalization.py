@@ -98,7 +98,7 @@ def unit_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[T
         build.note(f"{layer.where}: vectors shorter than 1e-6 come out longer than in Keras {layer.version.major}")
     name, epsilon = build.unique(layer.name), 1e-24 / tensor.size
     made = layers.RMSNorm(name=name, inputs=(tensor.value,), size=tensor.size, epsilon=epsilon)
-    weight = np.full(tensor.size, tensor.size**-0.5, np.float32)
+    weight = build.filled(layer, (tensor.size,), tensor.size**-0.5)
     return (tensor.with_value(build.add(made, {"weight": weight})),)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.keras.builder import Builder
-from grurt.converters.keras.config import constant
+from grurt.converters.keras.config import as_float, constant
 from grurt.converters.keras.functions import FUNCTIONS
 from grurt.converters.keras.handlers import HANDLERS
 from grurt.converters.keras.merging import either_mask, join
@@ -178,4 +178,5 @@ def _not_equal(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
         raise layer.unsupported("a comparison that is no mask", "masks are made by Masking and mask_zero only")
     tokens = tensor.kind is Kind.FLAT and not build.inputs[tensor.value].timed
     source = tensor if tokens else build.value(layer, tensor, Kind.SEQUENCE)
-    return Tensor(build.mask(source.value, float(number), tokens=tokens), 1, Kind.MASK)
+    value = as_float(number, lambda: layer.unsupported("a number beyond floating point", _NUMBERS))
+    return Tensor(build.mask(source.value, value, tokens=tokens), 1, Kind.MASK)

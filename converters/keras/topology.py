@@ -5,15 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from grurt.converters.keras.values import Layer
+from grurt.converters.keras.weights import object_keys
 from grurt.errors import ConversionError, UnsupportedError
 
 MODELS = ("Sequential", "Functional", "Model")
 
+_MAX_CLASS = 100
 
-@dataclass(frozen=True)
+MAX_CALLS = 1 << 14
+"""How many calls of layers a model may consist of, with those inside of models that are called several times."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """One of the tensors that a call of a layer returns: the layer's name, the call's number, the tensor's."""
 
@@ -22,7 +29,7 @@ class Reference:
     index: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call of a layer, with references in place of tensors."""
 
@@ -40,6 +47,48 @@ class Topology:
     calls: tuple[Call, ...]
     inputs: tuple[Reference, ...]
     outputs: tuple[Reference, ...]
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """The names under which a file in Keras 3's layout has the layers' weights, by those of the layers."""
+        classes = (
+            str(item.get("class_name"))[:_MAX_CLASS] if ".ops." not in str(item.get("module")) else ""
+            for item in self.layers.values()
+        )
+        return dict(zip(self.layers, object_keys(classes), strict=True))
+
+    @cached_property
+    def ordered(self) -> tuple[tuple[Call, ...], Call | None]:
+        """The calls, each after those that give its arguments, and the first that nothing gives its arguments to.
+
+        That is the order in which they are found by going through the list again and again.
+        """
+        makers = {(call.layer, call.number): position for position, call in enumerate(self.calls)}
+        given = {(source.layer, source.call) for source in self.inputs}
+        needed = [self._makers(call, makers, given) for call in self.calls]
+        readers: list[list[int]] = [[] for _ in self.calls]
+        for position, sources in enumerate(needed):
+            for source in sources:
+                if source >= 0:
+                    readers[source].append(position)
+        missing = [len(sources) for sources in needed]
+        turns = [0] * len(self.calls)
+        ready = [position for position, count in enumerate(missing) if count == 0]
+        for position in ready:  # grows while it is read
+            for reader in readers[position]:
+                turns[reader] = max(turns[reader], turns[position] + (position > reader))
+                missing[reader] -= 1
+                if missing[reader] == 0:
+                    ready.append(reader)
+        order = sorted(ready, key=lambda position: (turns[position], position))
+        blocked = next((call for call, count in zip(self.calls, missing, strict=True) if count > 0), None)
+        return tuple(self.calls[position] for position in order), blocked
+
+    @staticmethod
+    def _makers(call: Call, makers: Mapping[tuple[str, int], int], given: set[tuple[str, int]]) -> set[int]:
+        """Return the positions of the calls that a call waits for; -1 among them if it waits for ever."""
+        sources = {(source.layer, source.call) for source in references([call.positional, call.named])}
+        return {makers.get(source, -1) for source in sources - given}
 
 
 def read_topology(model: Layer) -> Topology:
@@ -71,7 +120,10 @@ def read_topology(model: Layer) -> Topology:
     model.config.skip("build_input_shape")
     if model.kind == "Sequential":
         return _sequential(layers)
-    calls = tuple(call for name, item in layers.items() for call in _calls(model, name, item))
+    found = (call for name, item in layers.items() for call in _calls(model, name, item))
+    calls = tuple(itertools.islice(found, MAX_CALLS + 1))
+    if len(calls) > MAX_CALLS:
+        raise too_many_calls()
     inputs = _endpoints(model, model.config.get("input_layers"))
     outputs = _endpoints(model, model.config.get("output_layers"))
     return _renumbered(model, Topology(layers, calls, inputs, outputs))
@@ -99,13 +151,21 @@ def _renumbered(model: Layer, topology: Topology) -> Topology:
 
 
 def references(value: Any) -> Iterator[Reference]:
-    """Yield the references in the arguments of calls."""
-    if isinstance(value, Reference):
-        yield value
-    else:
-        items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-        for item in items:
-            yield from references(item)
+    """Yield the references in the arguments of calls, in no order."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Reference):
+            yield item
+        elif isinstance(item, Mapping):
+            stack += item.values()
+        elif isinstance(item, list | tuple):
+            stack += item
+
+
+def too_many_calls() -> UnsupportedError:
+    """Return the error for a model of too many calls."""
+    return UnsupportedError(f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it")
 
 
 def _name(item: Any) -> str | None:

@@ -12,6 +12,7 @@ from grurt.converters.keras.weights import Weights
 from grurt.errors import ConversionError, UnsupportedError
 
 MAX_NESTING = 16
+MAX_NAME = 200
 
 NOWHERE, EVERYWHERE = "\0nowhere", "\0everywhere"
 """Stand for the values of masks that are false, or true, at every timestep."""
@@ -123,15 +124,17 @@ def make_layer(
     values = described.get("config")
     if kind == "Sequential" and isinstance(values, list):  # of Keras 1 and early Keras 2
         values = {"layers": values}
-    own = (values.get("name") if isinstance(values, Mapping) else None) or described.get("name")
-    full = f"{prefix}{name or own or kind}"
+    names = (name, values.get("name") if isinstance(values, Mapping) else None, described.get("name"), kind)
+    own = next((item for item in names if isinstance(item, str) and item), "")
+    full = f"{prefix}{own[:MAX_NAME]}"
     where = f"layer {full[:200]!r} ({kind})"
     registered = described.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         raise UnsupportedError(
             f"{where}: got a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted"
         )
-    return Layer(kind, str(described.get("module") or ""), full, Config(where, values), weights, version, depth)
+    module = described.get("module")
+    return Layer(kind, module if isinstance(module, str) else "", full, Config(where, values), weights, version, depth)
 
 
 @dataclass(frozen=True)

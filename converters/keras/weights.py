@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from grurt.array_types import Array
-from grurt.converters.keras.hdf5 import Hdf5
+from grurt.converters.keras.hdf5 import MAX_OBJECTS, Hdf5
+from grurt.converters.keras.hdf5_bytes import damaged
 from grurt.converters.keras.objects import Objects
 from grurt.errors import ConversionError
 
@@ -73,30 +75,59 @@ class ObjectWeights(Weights):
         return ObjectWeights(self._file, f"{self._path}/{name}".lstrip("/"), self._used)
 
 
+class Listing:
+    """The names of weights in their order, and where they are; read once, however often a layer is called."""
+
+    def __init__(self, names: Sequence[str], paths: Sequence[str]) -> None:
+        self.names = names
+        self.paths = paths
+
+    def part(self, name: str) -> Listing:
+        """Return those that belong to a layer of this name in a nested model."""
+        return self._parts.get(name, _EMPTY)
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Listing]:
+        positions: defaultdict[str, list[int]] = defaultdict(list)
+        for position, name in enumerate(self.names):
+            for part in set(name.split("/")):
+                positions[part].append(position)
+            if len(positions) > MAX_OBJECTS:
+                raise damaged(f"weights whose names have more than {MAX_OBJECTS} parts")
+        return {
+            part: Listing([self.names[at] for at in found], [self.paths[at] for at in found])
+            for part, found in positions.items()
+        }
+
+
+_EMPTY = Listing((), ())
+
+
 class ListedWeights(Weights):
     """Weights in a list, in the order in which the parts of the layer have them."""
 
-    def __init__(self, file: Hdf5, names: list[str], paths: list[str], used: set[str]) -> None:
+    def __init__(self, file: Hdf5, listing: Listing, used: set[str]) -> None:
         self._file = file
-        self._remaining = list(zip(names, paths, strict=True))
+        self._listing = listing
         self._used = used
+        self._taken = 0
 
     def layer(self, key: str, name: str) -> Weights:
-        own = [(listed, path) for listed, path in self._remaining if name in listed.split("/")]
-        return ListedWeights(self._file, [listed for listed, _ in own], [path for _, path in own], self._used)
+        return ListedWeights(self._file, self._listing.part(name), self._used)
 
     def child(self, name: str) -> Weights:
         return self
 
     def count(self) -> int:
-        return len(self._remaining)
+        return len(self._listing.paths) - self._taken
 
     def take(self, where: str, *names: str) -> list[Array]:
         if self.count() < len(names):
             raise _wrong_count(where, names, self.count())
-        taken, self._remaining = self._remaining[: len(names)], self._remaining[len(names) :]
-        self._used.update(path for _, path in taken)
-        return [self._file.array(path) for _, path in taken]
+        paths = self._listing.paths[self._taken : self._taken + len(names)]
+        self._taken += len(names)
+        self._used.update(paths)
+        return [self._file.array(path) for path in paths]
 
 
 class ListedModel(Weights):
@@ -106,11 +137,14 @@ class ListedModel(Weights):
         self._file = file
         self._path = path
         self._used = used
+        self._listings: dict[str, Listing] = {}
 
     def layer(self, key: str, name: str) -> Weights:
-        group = f"{self._path}/{name}".lstrip("/")
-        names = self._file.texts(group, "weight_names") or []
-        return ListedWeights(self._file, names, [f"{group}/{listed}" for listed in names], self._used)
+        if name not in self._listings:
+            group = f"{self._path}/{name}".lstrip("/")
+            names = self._file.texts(group, "weight_names") or []
+            self._listings[name] = Listing(names, [f"{group}/{listed}" for listed in names])
+        return ListedWeights(self._file, self._listings[name], self._used)
 
     def child(self, name: str) -> Weights:
         return self

@@ -23,6 +23,9 @@ Tensors = Mapping[str, Array]
 Weighted = tuple[AnyLayer, Mapping[str, Array]]
 """A layer and its weights by parameter name."""
 
+_SHOWN = 40
+"""How many of a module's tensors an error names."""
+
 EPSILON = 1e-5
 """PyTorch's default, where it does not follow from the dtype."""
 
@@ -84,9 +87,8 @@ class Module:
     def get(self, name: str, axes: int) -> Array:
         """Return the tensor of that name, which has to be finite and of floating point, with so many axes."""
         if name not in self.tensors:
-            raise DescriptionError(
-                f"module {self.path!r}: expected a tensor {name!r}, got only {', '.join(self.tensors) or 'none'}"
-            )
+            found = ", ".join(list(self.tensors)[:_SHOWN]) or "none"
+            raise DescriptionError(f"module {self.path!r}: expected a tensor {name!r}, got only {found}")
         array = self.tensors[name]
         if array.dtype != np.float32 or array.ndim != axes:
             raise DescriptionError(

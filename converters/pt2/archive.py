@@ -19,10 +19,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from grurt.array_types import Array
 from grurt.converters.archive import Archive, open_archive
+from grurt.converters.json_text import decode_json
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.torch.checkpoint.tensors import (
     MAX_AXES,
@@ -33,8 +32,6 @@ from grurt.converters.torch.checkpoint.tensors import (
 )
 from grurt.converters.torch.checkpoint.zipped import read_checkpoint
 from grurt.errors import ConversionError, UnsupportedError
-
-MAX_JSON = 1 << 27
 
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt")
@@ -71,13 +68,7 @@ def read_archive(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
 
 
 def _json(archive: Archive, name: str) -> Mapping[str, Any]:
-    data = archive.read(name)
-    if len(data) > MAX_JSON:
-        raise ConversionError(f"archive: expected at most {MAX_JSON} bytes in {name!r}, got {len(data)}")
-    try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConversionError(f"archive: expected JSON in {name!r}, got damage: {error}") from error
+    document = decode_json(archive.read(name), archive.size, f"archive: {name[:200]!r}")
     if not isinstance(document, dict):
         raise ConversionError(f"archive: expected an object in {name!r}, got {type(document).__name__}")
     return document
@@ -120,7 +111,7 @@ def _old_tensors(archive: Archive) -> dict[str, Array]:
     with ExitStack() as stack:
         for name in _OLD_TENSORS:
             if name in archive.names and (data := archive.read(name)):
-                inner = stack.enter_context(open_archive(io.BytesIO(data)))
+                inner = stack.enter_context(open_archive(io.BytesIO(data), archive.inflated))
                 checkpoint, reader = read_checkpoint(inner)
                 found |= {key: reader.array(key, tensor) for key, tensor in _references(checkpoint)}
     return found

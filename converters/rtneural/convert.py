@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from grurt.array_types import Array
 from grurt.converters.rtneural.layers import Entry, convert_entry, last_integer
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.converters.rtneural.reading import Fields, is_list, objects, short
+from grurt.errors import UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.inputs import Input, Output
@@ -22,12 +20,12 @@ _REMARKS = {"metadata", "samplerate", "sample_rate", "input_batch", "output_batc
 _SWITCHES = {"in_skip", "in_gain", "out_gain"}
 
 
-def is_model(document: object) -> bool:
+def is_model(document: Fields) -> bool:
     """Say whether a JSON document is a list of layers, rather than a state dict."""
-    return isinstance(document, dict) and "in_shape" in document and isinstance(document.get("layers"), list)
+    return "in_shape" in document and "layers" in document and is_list(document["layers"])
 
 
-def network_of_document(document: Mapping[str, Any], source: Source) -> Network:
+def network_of_document(document: Fields, source: Source) -> Network:
     """Return the network of a list of layers, as RTNeural's loader and AIDA-X understand it.
 
     ``in_skip: 1`` adds the input to the output, and ``out_gain`` is in decibels, as in the files for AIDA-X. A GRU that
@@ -45,19 +43,21 @@ def network_of_document(document: Mapping[str, Any], source: Source) -> Network:
             f"RTNeural: expected in_shape and layers, got the field {unknown[0][:50]!r} too; delete it if it changes "
             "nothing"
         )
-    if len(document["layers"]) > MAX_LAYERS:
-        raise UnsupportedError(f"RTNeural: expected at most {MAX_LAYERS} layers, got {len(document['layers'])}")
+    entries = objects(document["layers"], "layers")
+    if len(entries) > MAX_LAYERS:
+        raise UnsupportedError(f"RTNeural: expected at most {MAX_LAYERS} layers, got {len(entries)}")
     found: list[AnyLayer] = []
     arrays: dict[str, Array] = {}
-    input_size = size = last_integer(document["in_shape"], "in_shape")
-    axes = _axes(document["in_shape"])
-    for index, fields in enumerate(document["layers"]):
-        entry = _entry(fields, index, size)
+    in_shape = short(document["in_shape"], "in_shape")
+    input_size = size = last_integer(in_shape, "in_shape")
+    axes = _axes(in_shape)
+    for index, given in enumerate(entries):
+        entry = _entry(given, index, size)
         for layer, weights in convert_entry(entry):
             found.append(layer)
             arrays |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
         size = entry.size
-        if entry.kind == "gru" and (axes, _axes(fields["shape"])) == (3, 2):
+        if entry.kind == "gru" and (axes, _axes(entry.get("shape"))) == (3, 2):
             found.append(layers.LastStep(name=f"{entry.name}.last"))
             axes = 2
     found += _around(document, found)
@@ -70,20 +70,19 @@ def network_of_document(document: Mapping[str, Any], source: Source) -> Network:
     )
 
 
-def _entry(fields: object, index: int, input_size: int) -> Entry:
-    if not isinstance(fields, dict):
-        raise ConversionError(f"layers[{index}]: expected an object, got {type(fields).__name__}")
-    kind = str(fields.get("type"))[:40]
-    return Entry(fields, f"{index}.{kind}" if kind.isprintable() else str(index), input_size)
+def _entry(given: Fields, index: int, input_size: int) -> Entry:
+    kind = str(short(given["type"], f"layers[{index}]: type"))[:40] if "type" in given else "None"
+    return Entry(given, f"{index}.{kind}" if kind.isprintable() else str(index), input_size)
 
 
 def _axes(shape: object) -> int:
     return len(shape) if isinstance(shape, list) else 1
 
 
-def _around(document: Mapping[str, Any], found: list[AnyLayer]) -> list[AnyLayer]:
+def _around(document: Fields, found: list[AnyLayer]) -> list[AnyLayer]:
     """Return the layers behind the network: a gain, and the input added to it."""
-    skip, gains = document.get("in_skip", 0), [document.get(name, 0) for name in ("in_gain", "out_gain")]
+    switches = {name: short(document[name], name) for name in _SWITCHES if name in document}
+    skip, gains = switches.get("in_skip", 0), [switches.get(name, 0) for name in ("in_gain", "out_gain")]
     known = all(isinstance(gain, float | int) and abs(gain) <= _MAX_GAIN for gain in gains)
     if skip not in (0, 1) or not known or gains[0] != 0:
         raise UnsupportedError(

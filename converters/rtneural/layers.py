@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.rtneural.reading import numbers, weights
+from grurt.converters.rtneural.reading import Fields, items, numbers, short, weights
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.network import functions, layers
 from grurt.network.functions import AnyFunction
@@ -38,6 +39,8 @@ _REFUSED = {
         "if the network does not need it, as a Dropout, delete the entry; else convert the network's own file",
     ),
 }
+_MAX_WEIGHTS = 16
+_MAX_EPSILON = 1e6
 _EVERYWHERE = {"type", "name", "shape", "weights", "activation"}
 
 
@@ -45,7 +48,7 @@ _EVERYWHERE = {"type", "name", "shape", "weights", "activation"}
 class Entry:
     """One entry of the list of layers, and what it is called in errors and in the model."""
 
-    fields: Mapping[str, Any]
+    fields: Fields
     name: str
     input_size: int
 
@@ -53,18 +56,27 @@ class Entry:
     def where(self) -> str:
         return f"layer {self.name!r}"
 
+    def get(self, field: str, default: object = None) -> Any:
+        """Return the value of a field that is no weight."""
+        return short(self.fields[field], f"{self.where}: {field}") if field in self.fields else default
+
     @property
     def kind(self) -> object:
-        return self.fields.get("type")
+        return self.get("type")
 
     @property
     def size(self) -> int:
         """Features of the layer's output: the last number of its shape."""
-        return last_integer(self.fields.get("shape"), f"{self.where}: shape")
+        return last_integer(self.get("shape"), f"{self.where}: shape")
+
+    @cached_property
+    def weights(self) -> list[bytes]:
+        """The texts of the weights."""
+        return (items(self.fields["weights"], _MAX_WEIGHTS) or []) if "weights" in self.fields else []
 
     def weight(self, index: int, axes: int, shape: tuple[int, ...]) -> Array:
         """Return one of the weights, checked to be of a shape."""
-        array = weights(self.fields["weights"][index], axes, f"{self.where}, weight {index}")
+        array = weights(self.weights[index], axes, f"{self.where}, weight {index}")
         if array.shape != shape:
             raise ConversionError(
                 f"{self.where}: expected weight {index} of shape {shape}, got {array.shape}; RTNeural reads it so "
@@ -74,11 +86,10 @@ class Entry:
 
     def count(self, *allowed: int) -> int:
         """Return how many weights there are, which has to be one of these numbers."""
-        given = self.fields.get("weights")
-        count = len(given) if isinstance(given, list) else -1
+        count = len(self.weights)
         if count not in allowed:
             raise ConversionError(
-                f"{self.where}: expected {' or '.join(map(str, allowed))} weights, got {max(count, 0)}; "
+                f"{self.where}: expected {' or '.join(map(str, allowed))} weights, got {count}; "
                 "the file was not written by RTNeural's exporter"
             )
         return count
@@ -105,13 +116,13 @@ def convert_entry(entry: Entry) -> Iterator[Weighted]:
 
 def _with_activation(entry: Entry, layer: AnyLayer, arrays: Mapping[str, Array]) -> Iterator[Weighted]:
     yield layer, arrays
-    if entry.fields.get("activation", ""):
+    if entry.get("activation", ""):
         function = _function(entry)
         yield layers.Activation(name=f"{entry.name}.{function.name}", function=function), {}
 
 
 def _function(entry: Entry) -> AnyFunction:
-    name = entry.fields.get("activation")
+    name = entry.get("activation")
     if not isinstance(name, str) or name not in _FUNCTIONS:
         raise UnsupportedError(
             f"{entry.where}: expected an activation among {', '.join(_FUNCTIONS)}, got {str(name)[:50]!r}"
@@ -121,7 +132,7 @@ def _function(entry: Entry) -> AnyFunction:
 
 def _activation(entry: Entry) -> Iterator[Weighted]:
     entry.count(0)
-    if entry.fields.get("activation", ""):
+    if entry.get("activation", ""):
         yield layers.Activation(name=entry.name, function=_function(entry)), {}
         return
     raise UnsupportedError(
@@ -142,14 +153,14 @@ def _dense(entry: Entry) -> Iterator[Weighted]:
 
 def _conv1d(entry: Entry) -> Iterator[Weighted]:
     """Conv1D: a kernel ``(kernel_size, input_size / groups, output_size)``, oldest timestep first, run causally."""
-    kernel_size = last_integer(entry.fields.get("kernel_size"), f"{entry.where}: kernel_size")
-    dilation = last_integer(entry.fields.get("dilation"), f"{entry.where}: dilation")
-    groups = last_integer(entry.fields.get("groups", 1), f"{entry.where}: groups")
+    kernel_size = last_integer(entry.get("kernel_size"), f"{entry.where}: kernel_size")
+    dilation = last_integer(entry.get("dilation"), f"{entry.where}: dilation")
+    groups = last_integer(entry.get("groups", 1), f"{entry.where}: groups")
     bias = entry.count(1, 2) == 2
     kernel = entry.weight(0, 3, (kernel_size, entry.input_size // groups, entry.size))
     if "name" in entry.fields and (kernel_size > 1 or min(kernel[0].shape) > 1):
         raise UnsupportedError(
-            f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, which gives layers no names, got one of "
+            f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, which names no layers, got one of "
             "model_utils_torch.py, which writes the numbers in a wrong order; save the state dict as JSON instead, and "
             "describe its layers"
         )
@@ -174,14 +185,14 @@ def _gru(entry: Entry) -> Iterator[Weighted]:
     The row of the table in `grurt.network.layers`: "Keras ``GRU``: z, r, n; columns of ``(k, 3 * hidden)``; a bias
     z, r, n". RTNeural computes with sigmoid and tanh, whatever the entry says.
     """
-    if entry.fields.get("activation", "") not in ("", "tanh"):
+    if entry.get("activation", "") not in ("", "tanh"):
         raise UnsupportedError(
-            f"{entry.where}: expected the activation 'tanh', got {str(entry.fields['activation'])[:50]!r}, which "
+            f"{entry.where}: expected the activation 'tanh', got {str(entry.get('activation'))[:50]!r}, which "
             "RTNeural ignores; convert the Keras model's own file"
         )
     entry.count(3)
     rows, hidden_size = 3 * entry.size, entry.size
-    if numbers(entry.fields["weights"][2], axes=1) is not None:
+    if numbers(entry.weights[2], axes=1) is not None:
         raise UnsupportedError(
             f"{entry.where}: expected a bias of shape (2, {rows}), got one of a Keras GRU with reset_after=False, "
             "which RTNeural cannot read; convert the Keras model's own file"
@@ -203,8 +214,8 @@ def _batch_norm(entry: Entry) -> Iterator[Weighted]:
     size, affine = entry.input_size, entry.count(2, 4) == 4
     vectors = [entry.weight(index, 1, (size,)) for index in range(4 if affine else 2)]
     gamma, beta = vectors[:2] if affine else (np.ones(size, np.float32), np.zeros(size, np.float32))
-    epsilon = entry.fields.get("epsilon")
-    if not isinstance(epsilon, float | int):
+    epsilon = entry.get("epsilon")
+    if not isinstance(epsilon, float | int) or not abs(epsilon) < _MAX_EPSILON:
         raise ConversionError(f"{entry.where}: expected a number as its epsilon, got {str(epsilon)[:50]!r}")
     arrays = {"mean": vectors[-2], "variance": vectors[-1], "weight": gamma, "bias": beta}
     yield layers.BatchNorm(name=entry.name, size=size, epsilon=float(epsilon)), arrays
@@ -213,7 +224,7 @@ def _batch_norm(entry: Entry) -> Iterator[Weighted]:
 def _prelu(entry: Entry) -> Iterator[Weighted]:
     """PReLU: slopes ``(1, size)``, or one for all features ``(1, 1)``."""
     entry.count(1)
-    slopes = weights(entry.fields["weights"][0], 2, f"{entry.where}, weight 0")
+    slopes = weights(entry.weights[0], 2, f"{entry.where}, weight 0")
     if slopes.shape == (1, 1):
         yield layers.Activation(name=entry.name, function=functions.LeakyRelu(float(slopes[0, 0]))), {}
     else:

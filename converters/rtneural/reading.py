@@ -1,53 +1,185 @@
-"""JSON texts to objects, and nested lists of numbers to arrays."""
+"""JSON texts to fields, and nested lists of numbers to arrays, straight from the text.
+
+The numbers of a file are never objects of Python's, of which one takes up to ten times its text: the text is cut into
+the values of its fields, and what is a list of numbers is decoded piece by piece into an array.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.reading import read_bounded
 from grurt.errors import ConversionError
 
 MAX_BYTES = 1 << 28
-"""The largest file: its numbers take up to sixteen times as much memory while it is read."""
+MAX_NAMES = 1 << 17
+"""The largest file, and how many names and texts there may be in it."""
+
+MAX_SHORT = 1 << 12
+"""Characters of what is no weight: a name, a shape, a number."""
+
+Fields = Mapping[str, msgspec.Raw]
+"""The values of an object by name, each as its text."""
+
+_MAX_AXES = 8
+_PIECE = 1 << 16
+_SPACE = b" \t\n\r"
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[],"))
+_FLOATS = msgspec.json.Decoder(list[float])
 
 
-def read_json(path: Path) -> object:
-    """Return what a JSON file holds.
+def read_json(path: Path) -> Fields:
+    """Return the fields of the object that a JSON file holds, each found to be sound; none, if it holds something else.
 
     Raises
     ------
     ConversionError
-        If it is no JSON, nested too deeply, or larger than 256 MB.
+        If it is no JSON, or larger than 256 MB, or has more names than a model.
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
+    data = read_bounded(path, MAX_BYTES, "JSON", "save the weights as .safetensors instead")
+    if data.count(b'"') > 2 * MAX_NAMES or data.count(b"{") > MAX_NAMES:
         raise ConversionError(
-            f"JSON: expected at most {MAX_BYTES} bytes, got {size}; save the weights as .safetensors instead"
+            f"JSON: expected at most {MAX_NAMES} names and objects, got more; save the weights as .safetensors instead"
         )
+    if not data.lstrip(_SPACE).startswith(b"{"):
+        _decoded(data, msgspec.Raw)
+        return {}
+    found: Fields = _decoded(data, dict[str, msgspec.Raw])
+    return found
+
+
+def fields(text: msgspec.Raw) -> Fields | None:
+    """Return the fields of an object; None if it is something else."""
+    return _decoded(text, dict[str, msgspec.Raw]) if _begins(text, b"{") else None
+
+
+def objects(text: msgspec.Raw, where: str) -> list[Fields]:
+    """Return the fields of each object in a list; ConversionError if it is something else."""
     try:
-        return msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ConversionError(f"JSON: expected a sound text, got damage: {error}; save the file again") from error
+        found: list[Fields] = msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
+    except msgspec.ValidationError as error:
+        raise ConversionError(f"{where}: expected a list of objects, got another: {error}") from error
+    return found
 
 
-def numbers(value: object, axes: int | None = None) -> Array | None:
+def is_list(text: msgspec.Raw) -> bool:
+    """Say whether a value is a list."""
+    return _begins(text, b"[")
+
+
+def short(text: msgspec.Raw, where: str) -> Any:
+    """Return a value that is no weight; ConversionError if it is too long for anything else."""
+    size = len(memoryview(text))
+    if size > MAX_SHORT:
+        raise ConversionError(f"{where}: expected a value of at most {MAX_SHORT} characters, got one of {size}")
+    return _decoded(text, Any)
+
+
+def items(text: msgspec.Raw, most: int) -> list[bytes] | None:
+    """Return the texts of the lists in a list, without spaces; None if it holds other things, or more than so many."""
+    data = bytes(text).translate(None, _SPACE)
+    if not (data.startswith(b"[") and data.endswith(b"]")):
+        return None
+    found: list[bytes] = []
+    start, end = 1, len(data) - 1
+    while start < end:
+        depth = _depth(data, start)
+        closing = data.find(b"]" * depth, start, end)  # the first place at which so many lists end together
+        if depth == 0 or closing < 0 or len(found) == most:
+            return None
+        stop = closing + depth
+        found.append(data[start:stop])
+        if data[stop : stop + 1] != b"," and stop != end:
+            return None
+        start = stop + 1
+    return found
+
+
+def numbers(text: msgspec.Raw | bytes, axes: int | None = None) -> Array | None:
     """Return nested lists of numbers as a float32 array of so many axes; None if they are no such array."""
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError, RecursionError):  # lists of different lengths, or nested too deeply
+    data = bytes(text)
+    shape = _shape(data.translate(None, _NOT_BRACKETS))
+    if shape is None or (axes is not None and len(shape) != axes):
         return None
-    if (array.dtype.kind not in "fi" and array.size > 0) or (axes is not None and array.ndim != axes):
-        return None
-    with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
-        return array.astype(np.float32)
+    if shape[-1:] == (1,) and not data.translate(None, b"[]," + _SPACE):
+        return np.zeros((*shape[:-1], 0), np.float32)
+    array = _flat(data, math.prod(shape))
+    return None if array is None else array.reshape(shape)
 
 
-def weights(value: object, axes: int, where: str) -> Array:
+def weights(text: bytes, axes: int, where: str) -> Array:
     """Return nested lists of numbers as a float32 array of so many axes; ConversionError if they are no such array."""
-    array = numbers(value, axes)
+    array = numbers(text, axes)
     if array is None:
         raise ConversionError(f"{where}: expected numbers in lists nested {axes} deep, got another shape")
     return array
+
+
+def _shape(brackets: bytes) -> tuple[int, ...] | None:
+    """Return the shape of the array whose brackets and commas these are, as ``[[,],[,]]``; None if it has none.
+
+    It is that of the first lists at each depth, if the array of that shape looks like this. An innermost list without
+    commas is taken to hold one number.
+    """
+    depth = _depth(brackets, 0)
+    if depth > _MAX_AXES or (depth == 0 and brackets):
+        return None
+    sizes: list[int] = []
+    expected = b""
+    for level in range(1, depth + 1):
+        start = depth - level
+        length = brackets.find(b"]" * level, start) + level - start
+        if level == 1:
+            sizes.append(length - 1)
+            expected = b"[" + b"," * (length - 2) + b"]"
+        else:
+            sizes.append((length - 1) // (len(expected) + 1))
+            expected = b"[" + (expected + b",") * (sizes[-1] - 1) + expected + b"]"
+        if brackets[start : start + length] != expected:
+            return None
+    return tuple(reversed(sizes)) if brackets == expected else None
+
+
+def _flat(data: bytes, size: int) -> Array | None:
+    """Return so many numbers with commas and brackets between them; None if there are others, or something else."""
+    result = np.empty(size, np.float32)
+    done, start = 0, 0
+    with np.errstate(all="ignore"):  # what is no float32 becomes infinite or NaN; the model refuses it by name
+        while start < len(data):
+            stop = data.find(b",", start + _PIECE)
+            stop = len(data) if stop < 0 else stop
+            try:
+                piece = _FLOATS.decode(b"[" + data[start:stop].translate(None, b"[]") + b"]")
+            except msgspec.DecodeError:
+                return None
+            if done + len(piece) > size:
+                return None
+            result[done : done + len(piece)] = np.array(piece, np.float64)
+            done, start = done + len(piece), stop + 1
+    return result if done == size else None
+
+
+def _depth(data: bytes, start: int) -> int:
+    """Return how many lists begin together."""
+    depth = 0
+    while depth <= _MAX_AXES and data[start + depth : start + depth + 1] == b"[":
+        depth += 1
+    return depth
+
+
+def _begins(text: msgspec.Raw, character: bytes) -> bool:
+    return bytes(memoryview(text)[:1]) == character
+
+
+def _decoded(text: bytes | msgspec.Raw, wanted: Any) -> Any:
+    try:
+        return msgspec.json.decode(text, type=wanted)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ConversionError(f"JSON: expected a sound text, got damage: {error}; save the file again") from error

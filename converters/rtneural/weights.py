@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import Raw
+
 from grurt.array_types import Array
-from grurt.converters.rtneural.reading import numbers
+from grurt.converters.rtneural.reading import Fields, fields, is_list, numbers
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict
 from grurt.errors import ConversionError
 
 _MAX_DEPTH = 8
+_MAX_PATH = 1000
 
 
-def read_state_dict_json(document: object, entry: str | None) -> StateDict:
+def read_state_dict_json(document: Fields, entry: str | None) -> StateDict:
     """Return the state dict in a JSON document, wherever in it that stands.
 
     Parameters
@@ -38,22 +41,22 @@ def read_state_dict_json(document: object, entry: str | None) -> StateDict:
             f"JSON: expected RTNeural's list of layers or {wanted}, arrays by name, got {listed}; "
             "write it from {name: tensor.tolist() for name, tensor in module.state_dict().items()}"
         )
-    return finish_state_dict(found[entry], "json")
+    return finish_state_dict({name: _array(name, text) for name, text in found[entry].items()}, "json")
 
 
-def _state_dicts(path: str, value: object, depth: int) -> Iterator[tuple[str, dict[str, Array]]]:
+def _state_dicts(path: str, found: Fields, depth: int) -> Iterator[tuple[str, Fields]]:
     """Find the objects that hold arrays, by the keys that lead to them, joined by dots."""
-    if not isinstance(value, dict) or depth == 0:
+    if any(map(is_list, found.values())):
+        yield path, found
         return
-    if any(isinstance(item, list) for item in value.values()):
-        yield path, {name: _array(name, item) for name, item in value.items()}
-        return
-    for name, item in value.items():
-        yield from _state_dicts(f"{path}.{name}" if path else name, item, depth - 1)
+    for name, text in found.items() if depth > 1 and len(path) <= _MAX_PATH else ():
+        inner = fields(text)
+        if inner is not None:
+            yield from _state_dicts(f"{path}.{name}" if path else name, inner, depth - 1)
 
 
-def _array(name: str, value: object) -> Array:
-    array = numbers(value)
+def _array(name: str, text: Raw) -> Array:
+    array = numbers(text)
     if array is None:
         raise ConversionError(
             f"entry {name[:200]!r}: expected nested lists of numbers, got lists of different lengths, or no numbers"

@@ -106,7 +106,7 @@ def test_a_grurt_file_is_a_model_already(tmp_path: Path) -> None:
         (b"", r"^model\.bin: expected a model, got an empty file; was it written to the end\?"),
         (b"a", r"^model\.bin: .*got an unknown format; the file is damaged, or not a model"),
         (bytes(100), "got an unknown format"),
-        (b"PK\x03\x04" + bytes(100), "expected a sound zip archive, as torch.save writes them, got damage"),
+        (b"PK\x03\x04" + bytes(100), "checkpoint: expected a sound zip archive, got damage"),
         (b"\xff\xfe hello", "got an unknown format"),
     ],
 )
@@ -123,7 +123,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="expected a file, got a folder; give the model file in it"):
         convert(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConversionError, match="expected a file, got a pipe or device; write it to a file"):
+    with pytest.raises(ConversionError, match="expected a file, got a pipe; write it to a file"):
         convert(tmp_path / "pipe")
 
 
@@ -134,7 +134,7 @@ def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("grurt.converters.detect.open_regular_file", refuse)
     with pytest.raises(ConversionError, match=r"model\.pt: expected a file that can be read, got: Permission denied"):
         convert(path)
 

@@ -35,6 +35,14 @@ def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) ->
     return buffer.getvalue()
 
 
+def appended(archive: bytes, name: str, content: bytes) -> bytes:
+    """Return a zip archive with one more entry, which is not compressed."""
+    buffer = io.BytesIO(archive)
+    with zipfile.ZipFile(buffer, "a") as opened:
+        opened.writestr(name, content)
+    return buffer.getvalue()
+
+
 def checkpoint(pickled: bytes, storages: Mapping[str, bytes] | None = None) -> bytes:
     """Return a checkpoint in the zip format with this pickle."""
     files = {f"archive/data/{key}": content for key, content in (storages or {}).items()}

@@ -13,7 +13,7 @@ from grurt.converters.compact import KEYWORDS
 from grurt.converters.description import Description, LayerDescription
 from grurt.converters.kinds import KINDS, Kind, Module, Options
 from grurt.converters.layer_builder import Names
-from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind
+from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind, names_of
 from grurt.converters.torch.assembly.suggestion import no_description
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Output
@@ -22,6 +22,9 @@ from grurt.network.network import Network, Source
 
 _UNUSED_BUFFER = "num_batches_tracked"
 """Counts the training's batches: no layer needs it."""
+
+_USES, _ALWAYS = 4, 1 << 20
+"""How many times the numbers of the file the weights of the layers may have, and how many in any case."""
 
 
 def network_of_weights(
@@ -75,9 +78,11 @@ class _Builder:
         self.modules = group_by_module(tensors)
         self.names = Names(inputs)
         self.layers: list[AnyLayer] = []
+        self.by_name: dict[str, AnyLayer] = {}
         self.weights: dict[str, Array] = {}
         self.values = {name: name for name in inputs}
         self.previous = inputs[0]
+        self.room = _ALWAYS + _USES * sum(array.size for array in tensors.values())
         self.used: set[str] = set()
         self.notes: dict[str, None] = {}
 
@@ -109,12 +114,19 @@ class _Builder:
     def append(self, layer: AnyLayer) -> None:
         self.names.take(layer.name)
         self.layers.append(layer)
+        self.by_name[layer.name] = layer
         self.previous = layer.name
 
     def convert(self, kind: Kind, module: Module) -> None:
         """Append the layers of a module."""
         for layer, weights in kind.convert(module):
             self.append(layer)
+            self.room -= sum(array.size for array in weights.values())
+            if self.room < 0:
+                raise DescriptionError(
+                    f"layer {module.name!r}: expected each module about once, got them so often that their weights are "
+                    f"{_USES} times those of the file; leave layers out"
+                )
             self.weights |= {f"{layer.name}.{parameter}": array for parameter, array in weights.items()}
         self.notes |= dict.fromkeys(module.notes)
 
@@ -129,12 +141,12 @@ class _Builder:
         if path in KEYWORDS:
             return KEYWORDS[path]
         raise DescriptionError(
-            f"layer {path!r}: expected a module, got none of that name among {', '.join(self.modules)}"
+            f"layer {path!r}: expected a module, got none of that name among {names_of(self.modules)}"
         )
 
     def add_module(self, kind: str, path: str, name: str, inputs: tuple[str, ...], item: LayerDescription) -> None:
         if path not in self.modules and not item.arrays:
-            raise DescriptionError(f"layer {path!r}: expected a module, got none among {', '.join(self.modules)}")
+            raise DescriptionError(f"layer {path!r}: expected a module, got none among {names_of(self.modules)}")
         where = f"layer {path or name!r}"
         given, used = (
             gather(kind, item, self.tensors, self.prefix, where) if item.arrays else (self.modules[path], set())
@@ -158,9 +170,8 @@ class _Builder:
 
     def add_final_state(self, name: str, source: str) -> None:
         """Append the last hidden state of a GRU: of a reverse one, that is its value at the first timestep."""
-        by_name = {layer.name: layer for layer in self.layers}
-        layer = by_name.get(source)
-        directions = [by_name.get(part) for part in layer.inputs] if isinstance(layer, Concat) else [layer]
+        layer = self.by_name.get(source)
+        directions = [self.by_name.get(part) for part in layer.inputs] if isinstance(layer, Concat) else [layer]
         steps: list[str] = []
         for gru in directions:
             if gru is None or gru.final_state_at is None:
@@ -175,18 +186,23 @@ class _Builder:
         """Return the value of the description or model input of that name."""
         if name.removeprefix(self.prefix) not in self.values:
             raise DescriptionError(
-                f"expected the name of an earlier layer, got {name!r}; there are {', '.join(self.values)}"
+                f"expected the name of an earlier layer, got {name!r}; there are {names_of(self.values)}"
             )
         return self.values[name.removeprefix(self.prefix)]
 
     def check_all_used(self, ignore: tuple[str, ...]) -> None:
         """Raise DescriptionError for tensors that no layer uses, and for an ``ignore`` that names none."""
-        unused = [name for name in self.tensors if name not in self.used and not name.endswith(_UNUSED_BUFFER)]
-        for pattern in ignore:
-            name = pattern.removeprefix(self.prefix)
-            if not any(other == name or other.startswith(f"{name}.") for other in self.tensors):
+        patterns = {pattern.removeprefix(self.prefix): pattern for pattern in ignore}
+        ignored = {name: patterns.keys() & _names_around(name) for name in self.tensors} if patterns else {}
+        met = {pattern for found in ignored.values() for pattern in found}
+        for name, pattern in patterns.items():
+            if name not in met:
                 raise DescriptionError(f"ignore({pattern}): expected a tensor or module, got none of that name")
-            unused = [other for other in unused if other != name and not other.startswith(f"{name}.")]
+        unused = [
+            name
+            for name in self.tensors
+            if name not in self.used and not name.endswith(_UNUSED_BUFFER) and not ignored.get(name)
+        ]
         if unused:
             raise DescriptionError(
                 f"layers: expected every tensor in a layer, got {len(unused)} that none uses: "
@@ -195,9 +211,15 @@ class _Builder:
             )
 
 
+def _names_around(name: str) -> set[str]:
+    """Return the names under which a tensor can be ignored: its own, and those of the modules that it is in."""
+    return {name} | {name[:position] for position, character in enumerate(name) if character == "."}
+
+
 def _check_options(item: LayerDescription, kind: str, where: str) -> None:
     """Raise DescriptionError for an option that the kind does not have."""
     for option in Options.__struct_fields__:
+        if getattr(item, option) is None or (kind in KINDS and option in KINDS[kind].options):
+            continue
         kinds = [other.name for other in KINDS.values() if option in other.options]
-        if getattr(item, option) is not None and kind not in kinds:
-            raise DescriptionError(f"{where}: {option} is an option of {' and '.join(kinds)}, not {kind}")
+        raise DescriptionError(f"{where}: {option} is an option of {' and '.join(kinds)}, not {kind}")

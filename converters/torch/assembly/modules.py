@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
@@ -74,9 +75,15 @@ def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> str:
     return "gru"
 
 
+def names_of(values: Iterable[str]) -> str:
+    """Return names with commas between them, the first ones if there are many."""
+    found = list(islice(values, MAX_LISTED + 1))
+    return ", ".join(found[:MAX_LISTED]) + (", ..." if len(found) > MAX_LISTED else "")
+
+
 def listing(tensors: Mapping[str, Array], separator: str) -> str:
     """Return names and shapes, the first ones if there are many."""
-    lines = [f"{name} {array.shape}" for name, array in list(tensors.items())[:MAX_LISTED]]
+    lines = [f"{name} {array.shape}" for name, array in islice(tensors.items(), MAX_LISTED)]
     if len(tensors) > MAX_LISTED:
         lines.append(f"and {len(tensors) - MAX_LISTED} more")
     return separator.join(lines)

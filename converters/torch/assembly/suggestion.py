@@ -15,6 +15,10 @@ MAX_ORDERED = 7
 """How many modules are put into an order in which their sizes fit; there are 5040 orders of 7."""
 
 
+MAX_CHARACTERS = 4000
+"""Of a suggestion; a longer one is cut off."""
+
+
 @dataclass(frozen=True)
 class _Suggested:
     """A module in the compact form, and the sizes that it reads and writes; None stands for any."""
@@ -60,7 +64,8 @@ def suggestion(tensors: Mapping[str, Array]) -> str:
             found.append(_suggest_ambiguous(module, parameters))
         except UnsupportedError:
             ignored += [f"ignore({name})" for name in ([module] if module != ROOT else parameters)]
-    return ", ".join([item.text for item in _ordered(found)] + ignored)
+    text = ", ".join([item.text for item in _ordered(found)] + ignored)
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS].rpartition(', ')[0]}, ..."
 
 
 def _suggest_ambiguous(module: str, parameters: Mapping[str, Array]) -> _Suggested:

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 
 from grurt.errors import ConversionError, UnsupportedError
 
-MAX_OPERATIONS = 1 << 21
-"""Bounds time and memory: an operation makes at most one object of some hundred bytes, beside a share of the file."""
+OPERATIONS = 1 << 19
+"""How many operations a pickle may have in any file; each makes at most one object of some hundred bytes."""
+
+BYTES_PER_OPERATION = 8
+"""For how many bytes of the file there may be one more; but for lists of numbers, ``torch.save`` writes more."""
 
 MAX_NAME = 1000
 
@@ -49,6 +52,7 @@ def read_pickle(
     functions: Mapping[str, Function],
     persistent: Callable[[object], object] | None = None,
     start: int = 0,
+    file_size: int | None = None,
 ) -> tuple[object, int]:
     """Read the pickle at ``start``.
 
@@ -62,6 +66,8 @@ def read_pickle(
         What a persistent id stands for.
     start
         Where the pickle begins.
+    file_size
+        Bytes of the file that it is from, if it is not ``data``: they bound the number of operations.
 
     Returns
     -------
@@ -74,7 +80,8 @@ def read_pickle(
     UnsupportedError
         If it uses an opcode that no checkpoint needs.
     """
-    machine = _Machine(memoryview(data), start, functions, persistent)
+    operations = OPERATIONS + (len(data) if file_size is None else file_size) // BYTES_PER_OPERATION
+    machine = _Machine(memoryview(data), start, functions, persistent, operations)
     try:
         return machine.run(), machine.position
     except ConversionError:
@@ -95,6 +102,7 @@ class _Machine:
         position: int,
         functions: Mapping[str, Function],
         persistent: Callable[[object], object] | None,
+        operations: int,
     ) -> None:
         self.data = data
         self.position = position
@@ -102,7 +110,8 @@ class _Machine:
         self.persistent = persistent
         self.stack: list[object] = []
         self.marks: list[int] = []
-        self.operations = 0
+        self.operations = operations
+        self.left = operations
         self.memo: dict[int, object] = {}
 
     def run(self) -> object:
@@ -120,10 +129,10 @@ class _Machine:
             return self.stack.pop()
 
     def charge(self, operations: int) -> None:
-        self.operations += operations
-        if self.operations > MAX_OPERATIONS:
+        self.left -= operations
+        if self.left < 0:
             raise ConversionError(
-                f"pickle: expected at most {MAX_OPERATIONS} operations, got more; save only the state dict, "
+                f"pickle: expected at most {self.operations} operations, got more; save only the state dict, "
                 "without the training's history"
             )
 
@@ -171,7 +180,7 @@ class _Machine:
             self.stack[-1].update(zip(map(_key, items[::2]), items[1::2], strict=True))
 
     def call(self) -> None:
-        """Apply the function of that name to the arguments; the lists among them count, for it may copy them."""
+        """Apply the function of that name to the arguments, which count as operations, as what they hold does."""
         function, arguments = self.pop_many(2)
         if not isinstance(arguments, tuple):
             raise TypeError(f"arguments of type {type(arguments).__name__}")
@@ -179,7 +188,8 @@ class _Machine:
         if name not in self.functions:
             self.push(Opaque(name))
             return
-        self.charge(sum(len(argument) for argument in arguments if isinstance(argument, list)))
+        self.charge(len(arguments))
+        self.charge(sum(len(argument) for argument in arguments if isinstance(argument, list | tuple)))
         self.push(self.functions[name](*arguments))
 
     def build(self) -> None:

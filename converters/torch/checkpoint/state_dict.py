@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,21 @@ import safetensors
 from grurt.array_types import Array
 from grurt.converters.archive import open_archive
 from grurt.converters.detect import FileFormat, detect_format
+from grurt.converters.json_text import check_json
+from grurt.converters.reading import errors_named
 from grurt.converters.torch.checkpoint import legacy, zipped
 from grurt.converters.torch.checkpoint.pickles import Opaque
-from grurt.converters.torch.checkpoint.tensors import TensorReader, TensorReference, decode, item_size
+from grurt.converters.torch.checkpoint.tensors import (
+    MAX_AXES,
+    MAX_INTEGER,
+    TensorReader,
+    TensorReference,
+    decode,
+    item_size,
+)
 from grurt.converters.torch.checkpoint.weight_norm import resolve_reparametrized
 from grurt.errors import ConversionError, UnsupportedError
+from grurt.regular_files import read_regular_file
 
 MAX_TENSORS = 1 << 16
 MAX_NAME = 200
@@ -27,6 +37,14 @@ _QUANTIZED_MODULES = ".quantized."
 _WRAPPER_PREFIXES = ("module.", "model.")
 _COMPILED = "_orig_mod."
 _SCRIPTED = "__torch__."
+_OTHERS = {
+    FileFormat.ONNX: "an ONNX file",
+    FileFormat.PT2: "a program of torch.export",
+    FileFormat.JSON: "a JSON text",
+    FileFormat.NPZ: "NumPy's arrays",
+    FileFormat.KERAS: "a Keras model",
+    FileFormat.HDF5: "an HDF5 file",
+}
 _SAFETENSORS_DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -93,10 +111,10 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
     """
     path = Path(path)
     found = detect_format(path)
-    if found in (FileFormat.ONNX, FileFormat.PT2):
-        what = "an ONNX file" if found is FileFormat.ONNX else "a program of torch.export"
-        raise ConversionError(f"{path.name}: expected a state dict, got {what}; convert it with convert(path)")
-    return read_detected(path, found, entry)
+    with errors_named(path.name):
+        if found in _OTHERS:
+            raise ConversionError(f"expected a state dict, got {_OTHERS[found]}; convert it with convert(path)")
+        return read_detected(path, found, entry)
 
 
 def read_detected(path: Path, file_format: FileFormat, entry: str | None) -> StateDict:
@@ -104,22 +122,40 @@ def read_detected(path: Path, file_format: FileFormat, entry: str | None) -> Sta
     if file_format is FileFormat.SAFETENSORS:
         return finish_state_dict(_read_safetensors(path), "safetensors")
     if file_format is FileFormat.LEGACY_TORCH:
-        return _from_checkpoint(*legacy.read_checkpoint(path.read_bytes()), entry)
+        return _from_checkpoint(*legacy.read_checkpoint(read_regular_file(path)), entry)
     with open_archive(path) as archive:
         return _from_checkpoint(*zipped.read_checkpoint(archive), entry)
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
+    data = read_regular_file(path)
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")]
+    if header.count(b"{") > MAX_TENSORS + 2:  # one around all, one of metadata
+        raise ConversionError(f"safetensors: expected at most {MAX_TENSORS} tensors, got more")
+    check_json(header, len(data), "safetensors")
     try:
-        entries = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ConversionError(f"safetensors: expected a sound file, got damage: {error}") from error
+    del data, header
     tensors = {}
     for name, entry in sorted(entries, key=lambda item: item[0]):  # they come in no order
         dtype = _SAFETENSORS_DTYPES.get(entry["dtype"], entry["dtype"])
         item_size(name, dtype)
-        tensors[name] = decode(entry["data"], dtype).reshape(entry["shape"])
+        tensors[name] = _shaped(name, decode(entry["data"], dtype), entry["shape"])
     return tensors
+
+
+def _shaped(name: str, array: Array, shape: Sequence[int]) -> Array:
+    if len(shape) > MAX_AXES or any(size >= MAX_INTEGER for size in shape):
+        raise ConversionError(
+            f"tensor {name[:200]!r}: expected at most {MAX_AXES} axes of sizes that memory can hold, got others; the "
+            "file is damaged"
+        )
+    try:
+        return array.reshape(shape)
+    except ValueError as error:  # an empty array whose other sizes are too large together
+        raise ConversionError(f"tensor {name[:200]!r}: expected a shape that fits, got {shape}") from error
 
 
 def _from_checkpoint(checkpoint: object, reader: TensorReader, entry: str | None) -> StateDict:
@@ -128,34 +164,36 @@ def _from_checkpoint(checkpoint: object, reader: TensorReader, entry: str | None
         entry = next(iter(found))
     if entry not in found:
         raise _no_entry(checkpoint, entry, found)
-    if not found[entry]:
+    holder = found[entry]
+    values = dict(_module_tensors(holder) if isinstance(holder, Opaque) else _items(holder))
+    if not values:
         raise ConversionError(
             "checkpoint: expected a module with weights, got one without, such as a TorchScript program that was "
             "frozen; save module.state_dict() instead"
         )
     tensors = {}
-    for name, value in found[entry].items():
+    for name, value in values.items():
         if not isinstance(value, TensorReference):
             raise _not_a_tensor(name, value)
         tensors[name] = reader.array(name, value)
     return finish_state_dict(tensors, "torch")
 
 
-def _state_dicts(checkpoint: object) -> Iterator[tuple[str, dict[str, object]]]:
+def _state_dicts(checkpoint: object) -> Iterator[tuple[str, object]]:
     """Find the state dicts and pickled modules in a checkpoint, by the keys that lead to them, joined by dots."""
     seen = set()
     stack = [("", checkpoint)]
     while stack:
         path, value = stack.pop()
-        if id(value) in seen or len(path) > MAX_NAME:
+        if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, Opaque) and isinstance(value.state, dict) and _is_module(value):
-            yield path, dict(_module_tensors(value))
-        elif any(isinstance(item, TensorReference) or _is_quantized(item) for _, item in _items(value)):
-            yield path, dict(_items(value))
-        elif "param_groups" not in dict(_items(value)):  # which an optimizer's state has
-            stack += [(f"{path}.{name}" if path else name, item) for name, item in reversed(_items(value))]
+        items = _items(value)
+        if _is_module(value) or any(isinstance(item, TensorReference) or _is_quantized(item) for _, item in items):
+            yield path, value
+        elif not any(name == "param_groups" for name, _ in items):  # which an optimizer's state has
+            fitting = [(name, item) for name, item in items if len(path) + len(name) < MAX_NAME]
+            stack += [(f"{path}.{name}" if path else name, item) for name, item in reversed(fitting)]
 
 
 def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
@@ -173,7 +211,8 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
             tensors = [(name, value) for name, value in state.items() if isinstance(value, TensorReference)]
             children = [(name, value) for name, value in state.items() if isinstance(value, Opaque)]
         found += 1 + len(tensors) + len(children)
-        if found > MAX_TENSORS or len(prefix) > MAX_NAME:
+        longest = max((len(name) for name, _ in (*tensors, *children)), default=0)
+        if found > MAX_TENSORS or len(prefix) + longest > MAX_NAME:
             raise ConversionError(
                 f"checkpoint: expected at most {MAX_TENSORS} modules and tensors with names of {MAX_NAME} characters, "
                 "got more; save module.state_dict() instead"
@@ -182,9 +221,11 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
         stack += [(f"{prefix}{name}.", child) for name, child in reversed(children)]
 
 
-def _is_module(value: Opaque) -> bool:
+def _is_module(value: object) -> bool:
     """Say whether a stub stands for a module: pickled whole, or of TorchScript, whose attributes are its state."""
-    return value.name.startswith(_SCRIPTED) or (isinstance(value.state, dict) and "_modules" in value.state)
+    if not isinstance(value, Opaque) or not isinstance(value.state, dict):
+        return False
+    return value.name.startswith(_SCRIPTED) or "_modules" in value.state
 
 
 def _items(value: object) -> list[tuple[str, object]]:
@@ -198,10 +239,10 @@ def _is_quantized(value: object) -> bool:
 
 def _not_a_tensor(name: str, value: object) -> ConversionError:
     if _is_quantized(value) or name.endswith("_packed_params.dtype"):
-        return _quantized(f"tensor {name!r}")
+        return _quantized(f"tensor {name[:MAX_NAME]!r}")
     what = value.name if isinstance(value, Opaque) else type(value).__name__
     return UnsupportedError(
-        f"state dict entry {name!r}: expected a tensor, got {what!r}; save a state dict of tensors only"
+        f"state dict entry {name[:MAX_NAME]!r}: expected a tensor, got {what!r}; save a state dict of tensors only"
     )
 
 

@@ -18,8 +18,11 @@ from grurt.errors import ConversionError, UnsupportedError
 
 MAX_INTEGER = 1 << 48
 MAX_AXES = 16
-MAX_SHARED = 1 << 24
+MAX_SHARED = 1 << 21
 """How many elements the tensors of a file may have beyond the file's bytes, by sharing and expanding storages."""
+
+_PERSISTENT_PARTS = 6
+"""A kind, a type, a key, a device, a size, and what it is a view of. A pickled module has four parts."""
 
 _NUMPY_DTYPES = {
     "float64": "f8",
@@ -71,7 +74,7 @@ class TensorReference:
 
 def storage_reference(persistent_id: object) -> object:
     """Return what a persistent id of ``torch.save`` stands for: a storage, or the class of a pickled module."""
-    if not isinstance(persistent_id, tuple) or len(persistent_id) < 2:
+    if not isinstance(persistent_id, tuple) or not 2 <= len(persistent_id) <= _PERSISTENT_PARTS:
         raise ValueError("a persistent id that names no storage")
     if persistent_id[0] == "module":
         return persistent_id[1]

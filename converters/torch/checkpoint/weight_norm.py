@@ -75,7 +75,8 @@ def normalized_weight(name: str, magnitude: Array, direction: Array) -> Array:
     with np.errstate(all="ignore"):  # what is not finite then is refused by name if it is used
         exact = direction.astype(np.float64)
         norm = np.sqrt(np.sum(exact**2, axis=axes, keepdims=True))
-        return np.asarray(exact * (magnitude / norm), np.float32)
+        exact *= magnitude / norm
+        return np.asarray(exact, np.float32)
 
 
 def masked_weight(name: str, weight: Array, mask: Array) -> Array:

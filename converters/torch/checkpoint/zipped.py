@@ -19,5 +19,5 @@ def read_checkpoint(archive: Archive) -> tuple[object, TensorReader]:
     pickled = min((name for name in archive.names if f"/{name}".endswith("/data.pkl")), key=len)
     root = pickled.removesuffix("data.pkl")
     big = f"{root}byteorder" in archive.names and archive.read(f"{root}byteorder").strip() == b"big"
-    checkpoint, _ = read_pickle(archive.read(pickled), ALLOWED, storage_reference)
+    checkpoint, _ = read_pickle(archive.read(pickled), ALLOWED, storage_reference, file_size=archive.size)
     return checkpoint, TensorReader(lambda key: archive.read(f"{root}data/{key}"), archive.size, ">" if big else "<")

@@ -34,16 +34,22 @@ def patched(position: int, content: bytes, data: bytes = WEIGHTS) -> bytes:
 
 
 def first_message(kind: int) -> int:
-    """Return where the data of the dataset's first header message of a kind start."""
-    return next(message.start for message in Hdf5(WEIGHTS)._messages[KERNEL] if message.kind == kind)
+    """Return where the data of the dataset's header message of a kind start."""
+    return Hdf5(WEIGHTS)._headers[KERNEL].messages[kind].start
 
 
 def continued_by_itself() -> bytes:
     """Return a file whose dataset has an object header with a message that says it goes on where it begins."""
-    block = min(message.start for message in Hdf5(WEIGHTS)._messages[KERNEL]) - 8
+    block = min(message.start for message in Hdf5(WEIGHTS)._headers[KERNEL].messages.values()) - 8
     (size,) = struct.unpack_from("<I", WEIGHTS, block - 8)
     layout = first_message(0x08)
     return patched(layout - 8, b"\x10", patched(layout, struct.pack("<QQ", block, size)))
+
+
+def continued_by(block: bytes) -> bytes:
+    """Return a file whose dataset has an object header that goes on with these messages, at the end of the file."""
+    layout = first_message(0x08)
+    return patched(layout - 8, b"\x10", patched(layout, struct.pack("<QQ", len(WEIGHTS), len(block)))) + block
 
 
 def test_the_file_is_sound() -> None:
@@ -68,7 +74,8 @@ def test_the_file_is_sound() -> None:
             "a message at .* that is longer than its object header",
         ),
         (lambda: patched(first_message(0x08) - 4, b"\x02"), "got messages shared between objects"),
-        (lambda: continued_by_itself(), "got an object header at .* with more than 4096 messages"),
+        (lambda: continued_by_itself(), "got structures that share their bytes over and over"),
+        (lambda: continued_by(bytes(8 * 5000)), "got an object header at .* with more than 4096 messages"),
         (lambda: patched(first_message(0x05) - 8, b"\x02"), f"got a group '{KERNEL}' of HDF5's newer layout"),
         (lambda: patched(64, b"\xff" * 8), "got something of 1 bytes at 18446744073709551615"),
         (lambda: patched(WEIGHTS.index(b"TREE"), b"BUSH"), "got no B-tree at"),
@@ -76,7 +83,7 @@ def test_the_file_is_sound() -> None:
         (lambda: patched(WEIGHTS.index(b"TREE") + 5, b"\x01"), "got no B-tree at"),
         (
             lambda: patched(TREE + 5, b"\x01", patched(TREE + 32, struct.pack("<Q", TREE))),
-            "got a B-tree at .* that is too large, or comes back to itself",
+            "got a B-tree at .* that comes back to itself",
         ),
         (lambda: patched(WEIGHTS.index(b"HEAP"), b"HOPE"), "got no local heap at"),
         (lambda: patched(WEIGHTS.index(b"SNOD"), b"DONS"), "got no symbol table node at"),
@@ -181,7 +188,7 @@ def test_gates_of_several_sizes(tmp_path: Path) -> None:
     """Keras 1 kept the gates apart."""
     data = (DATA / "k1_gru.h5").read_bytes()
     path = next(path for path in Hdf5(data).datasets if path.endswith("gru_1_W_z_0"))
-    space = next(message.start for message in Hdf5(data)._messages[path] if message.kind == 0x01)
+    space = Hdf5(data)._headers[path].messages[0x01].start
     rows, columns = struct.unpack_from("<QQ", data, space + 8)
     (tmp_path / "model.h5").write_bytes(patched(space + 8, struct.pack("<QQ", columns, rows), data))
     with pytest.raises(ConversionError, match="expected gates of one size, got others"):
@@ -198,8 +205,8 @@ def test_archives_without_a_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", r"config\.json: expected a configuration in JSON, got damage"),
-        ("config.json", b"[" * 100_000, r"config\.json: expected a configuration in JSON, got damage"),
+        ("config.json", b"{", r"config\.json: expected JSON, got damage"),
+        ("config.json", b"[" * 100_000, r"config\.json: expected JSON, got damage"),
         ("config.json", b"[]", "the configuration: expected a model, got something else"),
         ("metadata.json", b"{}", r"metadata\.json: expected a keras_version, got none"),
         (
@@ -228,7 +235,7 @@ def test_compressed_entries_are_bounded(tmp_path: Path) -> None:
 def test_layers_that_are_called_very_often(tmp_path: Path) -> None:
     def repeat(config: dict[str, Any]) -> None:
         gru = keras_files.layer_of(config, "g1")
-        gru["inbound_nodes"] *= 20_000
+        gru["inbound_nodes"] *= 10_000
 
     with pytest.raises(UnsupportedError, match="got a layer that is called too often"):
         convert(edited(tmp_path, "k3_residual", repeat))

@@ -191,7 +191,9 @@ def test_the_skip_and_the_gain_of_aida_x(tmp_path: Path) -> None:
         ),
         *(
             (
-                entry("conv1d", 4, normal(*shape), normal(4), kernel_size=shape[:1], dilation=[1], groups=1, name="conv"),
+                entry(
+                    "conv1d", 4, normal(*shape), normal(4), kernel_size=shape[:1], dilation=[1], groups=1, name="conv"
+                ),
                 r"got one of model_utils_torch\.py, which writes the numbers in a wrong order; save the state dict",
             )
             for shape in ((3, 3, 4), (1, 3, 4))
@@ -228,7 +230,7 @@ def test_layers_that_are_refused(layer: dict[str, Any], message: str, tmp_path: 
         (model_of(3, entry("dense", 4) | {"weights": None}), "expected 1 or 2 weights, got 0"),
         (model_of(3, entry("batchnorm", 3, *[normal(3)] * 3, epsilon=0.1)), "expected 2 or 4 weights, got 3"),
         (model_of(3, entry("batchnorm", 3, *[normal(3)] * 2)), "expected a number as its epsilon, got 'None'"),
-        (model_of(3, 7), r"layers\[0\]: expected an object, got int"),
+        (model_of(3, 7), "layers: expected a list of objects, got another: Expected `object`, got `int`"),
         (model_of(3, extra=1), "expected in_shape and layers, got the field 'extra' too"),
         (model_of(3, in_skip=2), "expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, got 2, 0 and 0"),
         (model_of(3, in_gain=1.5), "programs differ in what they make of these"),

@@ -1,0 +1,544 @@
+"""Files that weigh little and would cost much: what they name again and again, claim, compress or nest."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import checkpoints
+import hdf5_files as hdf5
+import numpy as np
+from keras_files import DATA, entries
+
+from grurt.converters.torch.checkpoint.legacy import MAGIC, PROTOCOL
+
+MEBIBYTE = 1 << 20
+COMPRESSED = 12 * MEBIBYTE
+"""What a small archive may unpack to."""
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """A file: what writes it, how it ends, and the description that it is converted with, or what writes that."""
+
+    content: Callable[[], bytes]
+    ending: str
+    layers: str | Callable[[], bytes] | None = None
+
+
+# HDF5
+
+
+def shared_continuations() -> bytes:
+    """Return many object headers that go on in the same block of messages."""
+    data = hdf5.empty()
+    block = hdf5.append(data, bytes(8 * 4090))
+    more = (hdf5.CONTINUATION, struct.pack("<QQ", block, 8 * 4090))
+    return hdf5.finished(data, hdf5.group(data, [(str(index), hdf5.header(data, more)) for index in range(2000)]))
+
+
+def shared_texts() -> bytes:
+    """Return a list of texts of which each is the last object of a long heap."""
+    data = hdf5.empty()
+    heap = hdf5.global_heap(data, [*((1, b""),) * 65_000, (7, b"x")])
+    model = hdf5.group(data, [], hdf5.texts("layer_names", [(1, heap, 7)] * 4000))
+    config = hdf5.text("model_config", json.dumps(sequential([gru("g")])).encode())
+    return hdf5.finished(data, hdf5.group(data, [("model_weights", model)], config))
+
+
+def long_shared_texts() -> bytes:
+    """Return a list of texts that all are the same long object of a heap."""
+    data = hdf5.empty()
+    heap = hdf5.global_heap(data, [(1, b"x" * 4000)])
+    model = hdf5.group(data, [], hdf5.texts("layer_names", [(4000, heap, 1)] * 4000))
+    return hdf5.finished(data, hdf5.group(data, [("model_weights", model)], hdf5.text("model_config", b"{}")))
+
+
+def chains_of_nodes(groups: int) -> bytes:
+    """Return groups that share a B-tree in which each node has one child."""
+    data = hdf5.empty()
+    node = hdf5.b_tree(data, 0, [])
+    for _ in range(20_000):
+        node = hdf5.b_tree(data, 1, [node])
+    heap = hdf5.append(data, b"HEAP" + struct.pack("<IQQQ", 0, 8, hdf5.UNDEFINED, hdf5.append(data, bytes(8))))
+    table = (hdf5.SYMBOL_TABLE, struct.pack("<QQ", node, heap))
+    return hdf5.finished(data, hdf5.group(data, [(str(index), hdf5.header(data, table)) for index in range(groups)]))
+
+
+def long_paths() -> bytes:
+    """Return a group that is deep inside of groups with long names, and holds many others."""
+    data = hdf5.empty()
+    inner = hdf5.group(data, [(str(index), hdf5.group(data, [])) for index in range(5000)])
+    for _ in range(60):
+        inner = hdf5.group(data, [("n" * 4000, inner)])
+    return hdf5.finished(data, inner)
+
+
+def names_inside_of_names() -> bytes:
+    """Return groups whose members' names are the ends of one long text that they share."""
+    data = hdf5.empty()
+    segment = hdf5.append(data, b"n" * 4000 + bytes(8))
+    heap = hdf5.append(data, b"HEAP" + struct.pack("<IQQQ", 0, 4008, hdf5.UNDEFINED, segment))
+    groups = []
+    for index in range(50):
+        children = [hdf5.header(data) for _ in range(4000)]
+        rows = b"".join(struct.pack("<QQII16x", start, child, 0, 0) for start, child in enumerate(children))
+        node = hdf5.append(data, b"SNOD" + struct.pack("<BBH", 1, 0, 4000) + rows)
+        table = (hdf5.SYMBOL_TABLE, struct.pack("<QQ", hdf5.b_tree(data, 0, [node]), heap))
+        groups.append((str(index), hdf5.header(data, table)))
+    return hdf5.finished(data, hdf5.group(data, groups))
+
+
+def many_attributes() -> bytes:
+    """Return a group with as many attributes as an object header holds, which are a list in that many parts."""
+    data = hdf5.empty()
+    heap = hdf5.global_heap(data, [(1, b"g")])
+    parts = [hdf5.texts(f"layer_names{index}", [(1, heap, 1)]) for index in reversed(range(4000))]
+    blocks = [hdf5.messages(*parts[first : first + 500]) for first in range(0, 4000, 500)]
+    more = [(hdf5.CONTINUATION, struct.pack("<QQ", hdf5.append(data, block), len(block))) for block in blocks]
+    model = hdf5.group(data, [], *more)
+    return hdf5.finished(data, hdf5.group(data, [("model_weights", model)], hdf5.text("model_config", b"{}")))
+
+
+def many_objects() -> bytes:
+    """Return a group of very many objects without anything."""
+    data = hdf5.empty()
+    return hdf5.finished(data, hdf5.group(data, [(str(index), hdf5.header(data)) for index in range(60_000)]))
+
+
+def weights_without_bytes(*shape: int, stored: int = hdf5.UNDEFINED, times: int = 1) -> bytes:
+    """Return a model whose weights have a shape, and bytes that are nowhere, or are those of all."""
+    data = hdf5.empty()
+    start = hdf5.append(data, bytes(4096)) if stored != hdf5.UNDEFINED else stored
+    size = 4 * int(np.prod(shape, dtype=object)) % (1 << 64)
+    arrays = [(str(index), hdf5.header(data, *hdf5.dataset_messages(shape, start, size))) for index in range(3)]
+    names = [f"gru_{index}" if index else "gru" for index in range(times)]
+    layers = []
+    for name in names:
+        cell = hdf5.group(data, [("vars", hdf5.group(data, arrays))])
+        layers.append((name, hdf5.group(data, [("cell", cell)])))
+        arrays = [(str(index), hdf5.header(data, *hdf5.dataset_messages(shape, start, size))) for index in range(3)]
+    root = hdf5.group(data, [("layers", hdf5.group(data, layers)), ("more", hdf5.group(data, arrays))])
+    return keras(sequential([gru(name) for name in names]), hdf5.finished(data, root))
+
+
+# Keras
+
+
+def gru(name: str, **options: Any) -> dict[str, Any]:
+    config = {"name": name, "units": 4, "return_sequences": True, "batch_input_shape": [None, None, 4]}
+    return {"class_name": "GRU", "config": config | options}
+
+
+def sequential(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"class_name": "Sequential", "config": {"name": "s", "layers": list(layers)}, "keras_version": "2.4.0"}
+
+
+def functional(layers: Sequence[Mapping[str, Any]], output: str, call: int = 0) -> dict[str, Any]:
+    given = {
+        "class_name": "InputLayer",
+        "name": "x",
+        "config": {"name": "x", "batch_input_shape": [None, None, 4]},
+        "inbound_nodes": [],
+    }
+    config = {
+        "name": "f",
+        "layers": [given, *layers],
+        "input_layers": [["x", 0, 0]],
+        "output_layers": [[output, call, 0]],
+    }
+    return {"class_name": "Functional", "config": config}
+
+
+def node(kind: str, name: str, calls: Sequence[Any], **config: Any) -> dict[str, Any]:
+    """Return a layer of a functional model and its calls."""
+    return {"class_name": kind, "name": name, "config": {"name": name} | config, "inbound_nodes": list(calls)}
+
+
+NO_WEIGHTS = hdf5.written({"layers": {}})
+
+
+def keras(
+    config: Any, weights: bytes = NO_WEIGHTS, version: str = "2.21.0", compression: int = zipfile.ZIP_DEFLATED
+) -> bytes:
+    """Return a ``.keras`` archive of a model, or of a configuration that is a text already."""
+    text = config if isinstance(config, bytes) else json.dumps(config).encode()
+    metadata = json.dumps({"keras_version": version}).encode()
+    files = {"metadata.json": metadata, "config.json": text, "model.weights.h5": weights}
+    return checkpoints.zipped(files, compression)
+
+
+def calls_in_reverse_order(count: int) -> bytes:
+    """Return a functional model whose layers stand from the last to the first."""
+    layers = [
+        node("Activation", str(index), [[[str(index - 1) if index else "x", 0, 0]]], activation="tanh")
+        for index in range(count)
+    ]
+    return keras(functional(layers[::-1], str(count - 1)))
+
+
+def nested_models_with_many_layers() -> bytes:
+    """Return a model that is called very often, and has many layers that are never called."""
+    unused = [{"class_name": "Dropout", "config": {"name": str(index)}} for index in range(20_000)]
+    inner = functional(unused, "x")
+    inner |= {"name": "f", "inbound_nodes": [[["x", 0, 0]], *([["f", index + 1, 0]] for index in range(8000))]}
+    return keras(functional([inner], "f", 8000))
+
+
+def layers_with_many_weights() -> bytes:
+    """Return a layer that is called very often, and has a long list of weights."""
+    data = hdf5.empty()
+    heap = hdf5.global_heap(data, [(1, b"w")])
+    lists = hdf5.group(data, [], hdf5.texts("weight_names", [(1, heap, 1)] * 4000))
+    names = hdf5.texts("layer_names", [(1, heap, 1)])
+    weights = hdf5.finished(data, hdf5.group(data, [("w", lists)], names))
+    calls = [[["x" if index == 0 else "w", max(0, index - 1), 0]] for index in range(16_000)]
+    return keras(functional([node("Dropout", "w", calls)], "w", 15_999), weights)
+
+
+def models_with_many_outputs() -> bytes:
+    """Return a model that is called very often, and has many outputs, which are one."""
+    inner = functional([], "x")
+    inner["config"]["output_layers"] = [["x", 0, 0]] * 10_000
+    inner |= {"name": "f", "inbound_nodes": [[["x", 0, 0]], *([["f", index + 1, 0]] for index in range(8000))]}
+    return keras(functional([inner], "f", 8000))
+
+
+def cells_in_cells() -> bytes:
+    """Return a layer of many cells that is called very often."""
+    cell = {"class_name": "GRUCell", "config": {"units": 1, "use_bias": False}}
+    stack = {"class_name": "StackedRNNCells", "config": {"cells": [cell] * 1000}}
+    calls = [[["x" if index == 0 else "r", max(0, index - 1), 0]] for index in range(16_000)]
+    cells = {"gru_cell" + (f"_{index}" if index else ""): index for index in range(1000)}
+    arrays = {
+        name: {"vars": {"0": np.ones((4 if index == 0 else 1, 3)), "1": np.ones((1, 3))}}
+        for name, index in cells.items()
+    }
+    weights = hdf5.written({"layers": {"rnn": {"cell": {"cells": arrays}}}})
+    return keras(functional([node("RNN", "r", calls, cell=stack, return_sequences=True)], "r", 15_999), weights)
+
+
+def called_often(**config: Any) -> bytes:
+    """Return a layer that is called very often, and has something heavy in its configuration."""
+    calls = [[["x" if index == 0 else "d", max(0, index - 1), 0]] for index in range(16_000)]
+    return keras(functional([node("Dropout", "d", calls) | {"config": config}], "d", 15_999))
+
+
+def features_that_double() -> bytes:
+    """Return a model whose vectors are joined with themselves until no memory holds them."""
+    layers = []
+    before = "x"
+    for index in range(60):
+        layers.append(node("Concatenate", f"c{index}", [[[before, 0, 0], [before, 0, 0]]], axis=-1))
+        before = f"c{index}"
+    one = node("Add", "sum", [[["narrow", 0, 0], [before, 0, 0]]])
+    narrow = node("Dense", "narrow", [[["x", 0, 0]]], units=1, use_bias=False)
+    weights = hdf5.written({"layers": {"dense": {"vars": {"0": np.ones((4, 1))}}}})
+    return keras(functional([*layers, narrow, one], "sum"), weights)
+
+
+def deep_arguments() -> bytes:
+    """Return a call whose arguments are lists in lists."""
+    deep: Any = ["x", 0, 0]
+    for _ in range(900):
+        deep = [deep]
+    return keras(functional([node("Dropout", "d", [[["x", 0, 0, {"a": deep}]]])], "d"))
+
+
+def wrappers_in_wrappers() -> bytes:
+    """Return layers inside of others, as deep as JSON may be."""
+    inner = gru("g")
+    for _ in range(300):
+        inner = {"class_name": "TimeDistributed", "config": {"name": "t", "layer": inner}}
+    return keras(sequential([inner | {"config": inner["config"] | {"batch_input_shape": [None, None, 4]}}]))
+
+
+SOUND = entries(DATA / "k3_two_layers.keras")
+
+
+def keras_with(**changed: bytes) -> bytes:
+    """Return a sound ``.keras`` archive with some entries changed, compressed."""
+    names = {"config": "config.json", "weights": "model.weights.h5", "metadata": "metadata.json"}
+    return checkpoints.zipped(SOUND | {names[key]: value for key, value in changed.items()}, zipfile.ZIP_DEFLATED)
+
+
+# Pickles
+
+
+def modules_that_share(leaves: int, roots: int) -> bytes:
+    """Return modules that all hold the same graph of modules, in which each holds the next one twice."""
+    parts = [b"\x80\x02", stub(b"}" + text("_parameters") + b"}" + text("w") + checkpoints.tensor() + b"ss")]
+    parts.append(b"q\x00")
+    for _ in range(leaves):
+        children = b"}(" + text("a") + b"h\x00" + text("b") + b"h\x00u"
+        parts.append(b"0" + stub(b"}" + text("_modules") + children + b"s") + b"q\x00")
+    roots_ = b"".join(
+        text(str(index)) + stub(b"}" + text("_modules") + b"}" + text("a") + b"h\x00ss") for index in range(roots)
+    )
+    return checkpoints.checkpoint(b"".join(parts) + b"0}(" + roots_ + b"u.", {"0": bytes(16)})
+
+
+def stub(state: bytes) -> bytes:
+    """Return the opcodes of an object of a class that is not known, with a state."""
+    return b"cm\nNet\n)\x81" + state + b"b"
+
+
+text = checkpoints.text
+OPERATIONS = 500_000
+"""Of a pickle in a small file."""
+
+
+def long_keys_that_are_shared() -> bytes:
+    """Return dictionaries in each other's long key."""
+    key = text("k" * MEBIBYTE) + b"q\x00"
+    inner = b"".join(text(str(index)) + b"}h\x00}s" for index in range(10_000))
+    return checkpoints.checkpoint(b"\x80\x02" + key + b"0}h\x00}(" + inner + b"us.")
+
+
+def pairs_in_a_tuple() -> bytes:
+    """Return a long tuple of pairs of which a dictionary is made again and again."""
+    pairs = b"(" + (text("a") + b"K\x01\x86") * 20_000 + b"tq\x00"
+    call = b"ccollections\nOrderedDict\nq\x010"
+    return checkpoints.checkpoint(b"\x80\x02" + pairs + b"0" + call + b"h\x01h\x00\x85R0" * 20_000 + b"N.")
+
+
+def long_persistent_ids() -> bytes:
+    """Return a long tuple that is given again and again as the id of a storage."""
+    storage = text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x01" + b"N" * 100_000
+    return checkpoints.checkpoint(b"\x80\x02(" + storage + b"tq\x00" + b"0h\x00Q" * 100_000 + b".")
+
+
+def many_arguments() -> bytes:
+    """Return a long tuple that is given again and again as the arguments of a function."""
+    view = b"(" + checkpoints.tensor() + b"N" * 100_000 + b"tq\x00"
+    call = b"ctorch._utils\n_rebuild_parameter\nq\x01"
+    return checkpoints.checkpoint(b"\x80\x02" + view + call + b"h\x01h\x00R0" * 100_000 + b".")
+
+
+def pickled(opcodes: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    return checkpoints.zipped({"archive/data.pkl": b"\x80\x02" + opcodes}, compression)
+
+
+def views_of_one_number(**sizes: int) -> bytes:
+    """Return tensors of these sizes, which all are one number."""
+    views = {name: checkpoints.tensor(size=(size,), stride=(0,)) for name, size in sizes.items()}
+    return checkpoints.checkpoint(checkpoints.state_dict(**views), {"0": bytes(16)})
+
+
+def views_of_one_storage(count: int, size: int) -> bytes:
+    """Return many tensors that all are the same storage."""
+    views = {f"t{index}": checkpoints.tensor(numel=size, size=(size,)) for index in range(count)}
+    return checkpoints.checkpoint(checkpoints.state_dict(**views), {"0": bytes(4 * size)})
+
+
+def legacy(keys: Sequence[str], opcodes: bytes = b"\x80\x02}.", data: bytes = b"") -> bytes:
+    """Return a checkpoint in the format before torch 1.6."""
+    parts = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, {})]
+    return b"".join([*parts, opcodes, pickle.dumps(list(keys), 2), data])
+
+
+def program(**changed: bytes) -> bytes:
+    """Return a program of torch.export with some entries changed, compressed."""
+    names = {"model": "export/models/model.json", "weights": "export/data/weights/model_weights_config.json"}
+    files = checkpoints.entries(checkpoints.DATA / "export.pt2")
+    return checkpoints.zipped(files | {names[key]: value for key, value in changed.items()}, zipfile.ZIP_DEFLATED)
+
+
+def weights_of_a_program(count: int) -> bytes:
+    """Return the places of many weights, which are one."""
+    files = checkpoints.entries(checkpoints.DATA / "export.pt2")
+    config = json.loads(files["export/data/weights/model_weights_config.json"])["config"]
+    entry = next(iter(config.values()))
+    return json.dumps({"config": config | {str(index): entry for index in range(count)}}).encode()
+
+
+def nested_archives() -> bytes:
+    """Return a program in its older layout, with a compressed checkpoint, half of it empty, in a compressed entry."""
+    count = 3 * MEBIBYTE
+    weights = checkpoints.state_dict(w=checkpoints.tensor(numel=count, size=(count,)))
+    inner = checkpoints.zipped({"a/data.pkl": weights, "a/data/0": bytes(4 * count)}, zipfile.ZIP_DEFLATED)
+    padded = checkpoints.appended(inner, "padding", bytes(COMPRESSED))
+    outer = {"serialized_exported_program.json": b"{}", "serialized_state_dict.pt": padded}
+    return checkpoints.zipped(outer, zipfile.ZIP_DEFLATED)
+
+
+# Zip archives
+
+
+def many_entries(count: int) -> bytes:
+    return checkpoints.zipped({f"a/{index}": b"" for index in range(count)} | {"a/data.pkl": b"\x80\x02}."})
+
+
+# JSON
+
+
+def repeated(begin: bytes, item: bytes, end: bytes, size: int = 12 * MEBIBYTE) -> bytes:
+    return begin + item * (size // len(item)) + end
+
+
+# safetensors
+
+
+def safetensors(header: bytes, data: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def many_tensors(count: int) -> bytes:
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    return safetensors(json.dumps({str(index): entry for index in range(count)}).encode())
+
+
+def tensor_of_shape(shape: str) -> bytes:
+    return safetensors(b'{"w":{"dtype":"F32","shape":%s,"data_offsets":[0,4]}}' % shape.encode(), bytes(4))
+
+
+def empty_tensor_of_shape(shape: str) -> bytes:
+    return safetensors(b'{"w":{"dtype":"F32","shape":%s,"data_offsets":[0,0]}}' % shape.encode())
+
+
+# NumPy
+
+
+def npy(shape: str, descr: str = "'<f4'", data: bytes = b"") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def arrays(count: int = 1, content: bytes = b"", compression: int = zipfile.ZIP_STORED) -> bytes:
+    return checkpoints.zipped({f"{index}.npy": content for index in range(count)}, compression)
+
+
+# Descriptions
+
+
+def sound_weights() -> bytes:
+    return checkpoints.checkpoint(checkpoints.state_dict(w=checkpoints.tensor()), {"0": bytes(16)})
+
+
+def described(text: str) -> Heavy:
+    """Return sound weights, and a heavy description of their layers."""
+    return Heavy(sound_weights, ".pt", text.encode)
+
+
+HEAVY: Mapping[str, Heavy] = {
+    "h5: continuation blocks that are shared": Heavy(shared_continuations, ".h5"),
+    "h5: texts at the end of a heap": Heavy(shared_texts, ".h5"),
+    "h5: a long text many times": Heavy(long_shared_texts, ".h5"),
+    "h5: a chain of nodes": Heavy(lambda: chains_of_nodes(1), ".h5"),
+    "h5: a chain of nodes that is shared": Heavy(lambda: chains_of_nodes(100), ".h5"),
+    "h5: long paths": Heavy(long_paths, ".h5"),
+    "h5: names inside of names": Heavy(names_inside_of_names, ".h5"),
+    "h5: many attributes": Heavy(many_attributes, ".h5"),
+    "h5: many objects": Heavy(many_objects, ".h5"),
+    "keras: weights without bytes": Heavy(lambda: weights_without_bytes(1 << 20, 1 << 20), ".keras"),
+    "keras: weights of endless shape": Heavy(lambda: weights_without_bytes(1 << 63, 1 << 62, 4, stored=0), ".keras"),
+    "keras: weights that share their bytes": Heavy(
+        lambda: weights_without_bytes(32, 32, stored=0, times=2000), ".keras"
+    ),
+    "keras: continuation blocks that are shared": Heavy(lambda: keras_with(weights=shared_continuations()), ".keras"),
+    "keras: calls in reverse order": Heavy(lambda: calls_in_reverse_order(8000), ".keras"),
+    "keras: nested models with many layers": Heavy(nested_models_with_many_layers, ".keras"),
+    "keras: layers with many weights": Heavy(layers_with_many_weights, ".keras"),
+    "keras: models with many outputs": Heavy(models_with_many_outputs, ".keras"),
+    "keras: cells in cells": Heavy(cells_in_cells, ".keras"),
+    "keras: many keys": Heavy(lambda: called_often(**{f"{index}_initializer": 0 for index in range(50_000)}), ".keras"),
+    "keras: a name that is a list": Heavy(lambda: called_often(name=[0] * 500_000), ".keras"),
+    "keras: a long name": Heavy(lambda: called_often(name="n" * MEBIBYTE), ".keras"),
+    "keras: a long argument": Heavy(lambda: called_often(name="d", noise_shape=[0] * 500_000), ".keras"),
+    "keras: features that double": Heavy(features_that_double, ".keras"),
+    "keras: deep arguments": Heavy(deep_arguments, ".keras"),
+    "keras: wrappers in wrappers": Heavy(wrappers_in_wrappers, ".keras"),
+    "keras: empty objects": Heavy(lambda: keras_with(config=repeated(b"[", b"{},", b"{}]", COMPRESSED)), ".keras"),
+    "keras: empty lists": Heavy(lambda: keras_with(config=repeated(b"[", b"[[]],", b"{}]", COMPRESSED)), ".keras"),
+    "keras: objects with a field": Heavy(
+        lambda: keras_with(config=repeated(b"[", b'{"":0},', b"{}]", COMPRESSED)), ".keras"
+    ),
+    "keras: empty objects as metadata": Heavy(
+        lambda: keras_with(metadata=repeated(b"[", b"{},", b"{}]", COMPRESSED)), ".keras"
+    ),
+    "keras: zeros as weights": Heavy(lambda: keras_with(weights=bytes(64 * MEBIBYTE)), ".keras"),
+    "pt: modules that share": Heavy(lambda: modules_that_share(12, 1000), ".pt", "fc"),
+    "pt: modules that share very deeply": Heavy(lambda: modules_that_share(40, 1), ".pt", "fc"),
+    "pt: long keys that are shared": Heavy(long_keys_that_are_shared, ".pt", "fc"),
+    "pt: pairs in a tuple": Heavy(pairs_in_a_tuple, ".pt", "fc"),
+    "pt: long persistent ids": Heavy(long_persistent_ids, ".pt", "fc"),
+    "pt: many arguments": Heavy(many_arguments, ".pt", "fc"),
+    "pt: dictionaries without end": Heavy(lambda: pickled(b"}" * COMPRESSED + b"."), ".pt", "fc"),
+    "pt: empty dictionaries": Heavy(lambda: pickled(b"}" * OPERATIONS + b"."), ".pt", "fc"),
+    "pt: dictionaries with a field": Heavy(lambda: pickled(b"}U\x00Ns" * (OPERATIONS // 4) + b"."), ".pt", "fc"),
+    "pt: a full memo": Heavy(lambda: pickled(b"}\x94" * (OPERATIONS // 2) + b"."), ".pt", "fc"),
+    "pt: tuples in tuples": Heavy(lambda: pickled(b"N" + b"\x85" * OPERATIONS + b"."), ".pt", "fc"),
+    "pt: stubs": Heavy(lambda: pickled(b"ca\na\n" + b"2)R" * (OPERATIONS // 3) + b"."), ".pt", "fc"),
+    "pt: names of stubs": Heavy(lambda: pickled(b"ca\na\n" * OPERATIONS + b"."), ".pt", "fc"),
+    "pt: one number seen as many": Heavy(lambda: views_of_one_number(fc_g=1, fc_v=1 << 28), ".pt", "fc"),
+    "pt: one number seen as many weights": Heavy(lambda: views_of_one_number(fc_g=1, fc_v=1 << 22), ".pt", "fc"),
+    "pt: one storage many times": Heavy(lambda: views_of_one_storage(2000, 1 << 16), ".pt", "fc"),
+    "zip: many entries": Heavy(lambda: many_entries(60_000), ".pt", "fc"),
+    "zip: bzip2": Heavy(lambda: checkpoints.zipped({"w.npy": bytes(20 * MEBIBYTE)}, zipfile.ZIP_BZIP2), ".npz", "fc"),
+    "zip: lzma": Heavy(lambda: checkpoints.zipped({"w.npy": bytes(MEBIBYTE)}, zipfile.ZIP_LZMA), ".npz", "fc"),
+    "json: empty objects": Heavy(lambda: repeated(b"[", b"{},", b"{}]"), ".json", "fc"),
+    "json: empty lists": Heavy(lambda: repeated(b"[", b"[],", b"[]]"), ".json", "fc"),
+    "json: lists in lists": Heavy(lambda: repeated(b"", b"[", b""), ".json", "fc"),
+    "json: rows of a column": Heavy(lambda: repeated(b'{"fc.weight":[', b"[0],", b"[0]]}"), ".json", "fc"),
+    "json: zeros": Heavy(lambda: repeated(b'{"fc.weight":[[', b"0,", b"0]]}"), ".json", "fc"),
+    "json: halves": Heavy(lambda: repeated(b'{"fc.weight":[[', b"0.5,", b"0]]}"), ".json", "fc"),
+    "json: lists of several lengths": Heavy(lambda: repeated(b'{"fc.weight":[', b"[0,1],[],", b"[0]]}"), ".json", "fc"),
+    "json: texts": Heavy(lambda: repeated(b'{"fc.weight":[', b'"a",', b'"a"]}'), ".json", "fc"),
+    "json: layers that are no objects": Heavy(lambda: repeated(b'{"in_shape":[1],"layers":[', b"0,", b"0]}"), ".json"),
+    "json: weights that are numbers": Heavy(
+        lambda: repeated(b'{"in_shape":[1],"layers":[{"type":"dense","shape":[1],"weights":[', b"0,", b"0]}]}"), ".json"
+    ),
+    "json: weights that are lists": Heavy(
+        lambda: repeated(b'{"in_shape":[1],"layers":[{"type":"dense","shape":[1],"weights":[', b"[0],", b"[0]]}]}"),
+        ".json",
+    ),
+    "json: a long shape": Heavy(lambda: repeated(b'{"in_shape":[', b"1,", b'1],"layers":[]}'), ".json"),
+    "json: many names": Heavy(
+        lambda: b"{" + b",".join(b'"%d":[]' % index for index in range(2 * MEBIBYTE)) + b"}", ".json", "fc"
+    ),
+    "json: one name many times": Heavy(lambda: repeated(b"{", b'"a":[],', b'"a":[]}'), ".json", "fc"),
+    "safetensors: many tensors": Heavy(lambda: many_tensors(100_000), ".safetensors", "fc"),
+    "safetensors: many axes": Heavy(lambda: tensor_of_shape(f"[{'1,' * 64}1]"), ".safetensors", "fc"),
+    "safetensors: axes without end": Heavy(lambda: tensor_of_shape(f"[{'1,' * 10_000_000}1]"), ".safetensors", "fc"),
+    "safetensors: an endless axis": Heavy(lambda: tensor_of_shape(f"[{10**25}]"), ".safetensors", "fc"),
+    "safetensors: empty and endless": Heavy(
+        lambda: empty_tensor_of_shape(f"[0,{(1 << 63) - 1},{(1 << 63) - 1}]"), ".safetensors", "fc"
+    ),
+    "safetensors: empty and large": Heavy(
+        lambda: empty_tensor_of_shape("[0,140737488355328,140737488355328]"), ".safetensors", "fc"
+    ),
+    "npz: zeros": Heavy(
+        lambda: arrays(1, npy("(16777216,)", data=bytes(64 * MEBIBYTE)), zipfile.ZIP_DEFLATED), ".npz", "fc"
+    ),
+    "npz: many arrays": Heavy(lambda: arrays(70_000, npy("(0,)")), ".npz", "fc"),
+    "npz: a large shape": Heavy(lambda: arrays(1, npy("(1 << 40,)".replace("1 << 40", str(1 << 40)))), ".npz", "fc"),
+    "npz: empty and endless": Heavy(lambda: arrays(1, npy(f"(0, {1 << 62}, {1 << 62})")), ".npz", "fc"),
+    "npz: elements of two gigabytes": Heavy(lambda: arrays(1, npy("(0,)", "'|V2147483647'")), ".npz", "fc"),
+    "npz: lists in lists": Heavy(lambda: arrays(1, npy("(" + "[" * 4000 + ")")), ".npz", "fc"),
+    "npz: a number without end": Heavy(lambda: arrays(1, npy("(" + "9" * 9000 + ",)")), ".npz", "fc"),
+    "legacy: keys without end": Heavy(lambda: legacy(["0"] * 400_000), ".pt", "fc"),
+    "legacy: dictionaries": Heavy(lambda: legacy([], b"\x80\x02" + b"}" * OPERATIONS + b"."), ".pt", "fc"),
+    "pt2: empty objects": Heavy(lambda: program(model=repeated(b'{"a":[', b"{},", b"{}]}", COMPRESSED)), ".pt2"),
+    "pt2: empty lists": Heavy(lambda: program(weights=repeated(b'{"a":[', b"[],", b"[]]}", COMPRESSED)), ".pt2"),
+    "pt2: weights that are one": Heavy(lambda: program(weights=weights_of_a_program(20_000)), ".pt2"),
+    "pt2: archives in archives": Heavy(nested_archives, ".pt2"),
+    "toml: a dotted key": described("a." * 100_000 + "a = 1"),
+    "toml: a quoted dotted key": described('"[".' * 100_000 + "a = 1"),
+    "toml: dotted keys": described(("a." * 999 + "a = 1\n") * 250),
+    "toml: lists in lists": described("a = " + "[" * 400_000),
+    "toml: empty tables": described("layers = [" + "{}," * 160_000 + "]"),
+    "toml: tables": described("[[layers]]\n" * 45_000),
+    "toml: a number without end": described("a = " + "9" * 500_000),
+    "toml: a long function": described(f'[[layers]]\nmodule = "w"\nfunctions = ["{"(" * 500_000}"]'),
+    "toml: a long text": described(" " * 2 * MEBIBYTE),
+    "toml: many layers": described('[[layers]]\nkind = "final_state"\n' * 15_000),
+    "toml: things to ignore": described("ignore = [" + '"a.b.c",\n' * 50_000 + "]\n[[layers]]\nmodule='w'"),
+    "json: an architecture of empty objects": Heavy(
+        lambda: (DATA / "k2_masked.weights_only.h5").read_bytes(), ".h5", lambda: repeated(b"[", b"{},", b"{}]")
+    ),
+}
