@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,8 @@ def convert(
     Parameters
     ----------
     source
-        A file that holds a whole network: ONNX, ``.pt2`` of `torch.export`, RTNeural's JSON. Or weights: a PyTorch
-        state dict in ``.pt``, ``.pth``, ``.ckpt``, ``.safetensors`` or JSON, a TorchScript program, arrays in ``.npz``;
+        A file that holds a whole network: ONNX, ``.pt2`` of `torch.export`, JSON of RTNeural or CoreAudioML. Or
+        weights: a PyTorch state dict in ``.pt``, ``.pth``, ``.ckpt``, ``.safetensors`` or JSON, a TorchScript program, arrays in ``.npz``;
         or a mapping of arrays by name.
     layers
         The layers of weights, which carry no architecture; see `describe`. A whole network needs no description.
@@ -154,6 +155,7 @@ def _network_of_keras(path: Path, layers: Describable | None, reference: bool) -
 
 
 def _network_of_json(path: Path, layers: Describable | None, reference: bool) -> Network:
+    from grurt.converters.rtneural import coreaudioml
     from grurt.converters.rtneural.convert import is_model, network_of_document
     from grurt.converters.rtneural.reading import read_json
     from grurt.converters.rtneural.weights import read_state_dict_json
@@ -163,6 +165,12 @@ def _network_of_json(path: Path, layers: Describable | None, reference: bool) ->
         _refuse_description(layers, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))
         return attach_reference(network, lambda: _evaluated(network)) if reference else network
+    if coreaudioml.is_model(document):
+        _refuse_description(layers, "model_data")
+        simple = coreaudioml.read(document)
+        network = coreaudioml.network_of(simple, Source(format="coreaudioml", file=path.name))
+        run = partial(coreaudioml.reference_run, simple, network)
+        return attach_reference(network, run) if reference else network
     description = None if layers is None else describe(layers)
     state_dict = read_state_dict_json(document, description.entry if description else None)
     return _network_of_weights(state_dict, description, path.name, reference)

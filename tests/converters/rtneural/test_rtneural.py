@@ -265,9 +265,7 @@ def test_a_list_of_layers_needs_no_description(tmp_path: Path) -> None:
 STATE_DICT = {name: array.tolist() for name, array in read_state_dict(DATA / "c_eachstep_bf.pt").items()}
 
 
-@pytest.mark.parametrize(
-    "document", [STATE_DICT, {"model_data": {"unit_type": "GRU", "skip": 0}, "state_dict": STATE_DICT}]
-)
+@pytest.mark.parametrize("document", [STATE_DICT, {"epoch": 3, "model": {"state_dict": STATE_DICT}}])
 def test_state_dicts_as_json(document: Any, tmp_path: Path) -> None:
     model = convert(write(tmp_path, document), "gru, fc", reference=False)
     arrays = stored("c_eachstep_bf.npz")
