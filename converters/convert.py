@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from grurt.converters.describe import Describable, describe
 from grurt.converters.description import Description
 from grurt.converters.detect import FileFormat, detect_format
+from grurt.converters.foreign_formats import by_keys
 from grurt.converters.installed import is_installed
 from grurt.converters.reading import errors_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
-from grurt.errors import ConversionError, DescriptionError
+from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.model import Model
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
@@ -41,8 +42,8 @@ def convert(
     ----------
     source
         A file that holds a whole network: ONNX, ``.pt2`` of `torch.export`, JSON of RTNeural or CoreAudioML. Or
-        weights: a PyTorch state dict in ``.pt``, ``.pth``, ``.ckpt``, ``.safetensors`` or JSON, a TorchScript program, arrays in ``.npz``;
-        or a mapping of arrays by name.
+        weights: a PyTorch state dict in ``.pt``, ``.pth``, ``.ckpt``, ``.safetensors`` or JSON, a TorchScript program,
+        arrays in ``.npz``; or a mapping of arrays by name.
     layers
         The layers of weights, which carry no architecture; see `describe`. A whole network needs no description.
     repair
@@ -161,6 +162,8 @@ def _network_of_json(path: Path, layers: Describable | None, reference: bool) ->
     from grurt.converters.rtneural.weights import read_state_dict_json
 
     document = read_json(path)
+    if (foreign := by_keys(document.keys())) is not None:
+        raise UnsupportedError(f"expected a model that grurt reads, got {foreign.what}; {foreign.advice}")
     if is_model(document):
         _refuse_description(layers, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))

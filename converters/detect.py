@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from grurt.converters.archive import open_archive
+from grurt.converters.foreign_formats import ForeignFormat, by_content, by_members, by_name, of_folder
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
@@ -41,13 +42,15 @@ class FileFormat(Enum):
 
 
 _REFUSED = {
-    "grurt": ("a grurt model already", "use it as it is, grurt.load reads it"),
-    "tar": ("a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"),
-    "pickle": (
+    "grurt": ForeignFormat("a grurt model already", "use it as it is, grurt.load reads it"),
+    "tar": ForeignFormat(
+        "a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"
+    ),
+    "pickle": ForeignFormat(
         "a pickle that torch.save did not write",
         "unpickling runs code, so grurt does not: save module.state_dict() with torch.save",
     ),
-    "zip": ("a zip archive that no known framework wrote", "give the model file itself"),
+    "zip": ForeignFormat("a zip archive that no known framework wrote", "give the model file itself"),
 }
 
 
@@ -65,24 +68,37 @@ def detect_format(path: Path) -> FileFormat:
         with open_regular_file(path) as file:
             known = _known(path, file)
     except NotRegularError as error:
-        advice = "give the model file in it" if error.found == "a folder" else "write it to a file"
-        raise ConversionError(f"{path.name}: expected a file, got {error.found}; {advice}") from error
+        if error.found != "a folder":
+            raise ConversionError(f"{path.name}: expected a file, got {error.found}; write it to a file") from error
+        known = _of_folder(path, error)
     except OSError as error:
-        raise ConversionError(
-            f"{path.name}: expected a file that can be read, got: {error.strerror or error}"
-        ) from error
+        raise _unreadable(path, error) from error
     if isinstance(known, FileFormat):
         return known
-    if known in _REFUSED:
-        what, advice = _REFUSED[known]
-        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {what}; {advice}")
+    found = _REFUSED[known] if isinstance(known, str) else known or by_name(path.name)
+    if found is not None:
+        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {found.what}; {found.advice}")
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
         "got an unknown format; the file is damaged, or not a model"
     )
 
 
-def _known(path: Path, file: BinaryIO) -> FileFormat | str | None:
+def _of_folder(path: Path, error: Exception) -> ForeignFormat:
+    try:
+        found = of_folder(path)
+    except OSError as unreadable:
+        raise _unreadable(path, unreadable) from unreadable
+    if found is None:
+        raise ConversionError(f"{path.name}: expected a file, got a folder; give the model file in it") from error
+    return found
+
+
+def _unreadable(path: Path, error: OSError) -> ConversionError:
+    return ConversionError(f"{path.name}: expected a file that can be read, got: {error.strerror or error}")
+
+
+def _known(path: Path, file: BinaryIO) -> FileFormat | ForeignFormat | str | None:
     head = file.read(_HEAD_BYTES)
     if not head:
         raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
@@ -90,7 +106,7 @@ def _known(path: Path, file: BinaryIO) -> FileFormat | str | None:
     return _zip_format(path, file) if found is None and head.startswith(b"PK\x03\x04") else found
 
 
-def _format(head: bytes, size: int) -> FileFormat | str | None:
+def _format(head: bytes, size: int) -> FileFormat | ForeignFormat | str | None:
     if _is_safetensors(head, size):
         return "grurt" if b'"__metadata__":{"grurt":' in head else FileFormat.SAFETENSORS
     if head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]:
@@ -103,7 +119,7 @@ def _format(head: bytes, size: int) -> FileFormat | str | None:
         return "pickle"
     if head.lstrip()[:1] in (b"{", b"["):
         return FileFormat.JSON
-    return FileFormat.ONNX if _is_model_proto(head) else None
+    return by_content(head) or (FileFormat.ONNX if _is_model_proto(head) else None)
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
@@ -116,7 +132,7 @@ def _is_model_proto(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80
 
 
-def _zip_format(path: Path, file: BinaryIO) -> FileFormat | str:
+def _zip_format(path: Path, file: BinaryIO) -> FileFormat | ForeignFormat | str:
     try:
         with open_archive(file) as archive:
             names = archive.names
@@ -129,6 +145,10 @@ def _zip_format(path: Path, file: BinaryIO) -> FileFormat | str:
         return FileFormat.TORCH
     if "model.weights.h5" in files:
         return FileFormat.KERAS
-    if {"archive_format", "model.json", "serialized_exported_program.json"} & files:
+    if {"archive_format", "serialized_exported_program.json"} & files:
+        return FileFormat.PT2
+    if (foreign := by_members(names)) is not None:
+        return foreign
+    if "model.json" in files:
         return FileFormat.PT2
     return FileFormat.NPZ if names and all(name.endswith(".npy") for name in names) else "zip"
