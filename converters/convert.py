@@ -163,7 +163,8 @@ def _network_of_json(path: Path, layers: Describable | None, reference: bool) ->
 
     document = read_json(path)
     if (foreign := by_keys(document.keys())) is not None:
-        raise UnsupportedError(f"expected a model that grurt reads, got {foreign.what}; {foreign.advice}")
+        what, advice = foreign
+        raise UnsupportedError(f"expected a model that grurt reads, got {what}; {advice}")
     if is_model(document):
         _refuse_description(layers, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))

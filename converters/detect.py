@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from grurt.converters.archive import open_archive
-from grurt.converters.foreign_formats import ForeignFormat, by_content, by_members, by_name, of_folder
+from grurt.converters.foreign_formats import by_content, by_members, by_name, of_folder
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
@@ -42,15 +42,13 @@ class FileFormat(Enum):
 
 
 _REFUSED = {
-    "grurt": ForeignFormat("a grurt model already", "use it as it is, grurt.load reads it"),
-    "tar": ForeignFormat(
-        "a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"
-    ),
-    "pickle": ForeignFormat(
+    "grurt": ("a grurt model already", "use it as it is, grurt.load reads it"),
+    "tar": ("a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"),
+    "pickle": (
         "a pickle that torch.save did not write",
         "unpickling runs code, so grurt does not: save module.state_dict() with torch.save",
     ),
-    "zip": ForeignFormat("a zip archive that no known framework wrote", "give the model file itself"),
+    "zip": ("a zip archive that no known framework wrote", "give the model file itself"),
 }
 
 
@@ -77,14 +75,15 @@ def detect_format(path: Path) -> FileFormat:
         return known
     found = _REFUSED[known] if isinstance(known, str) else known or by_name(path.name)
     if found is not None:
-        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {found.what}; {found.advice}")
+        what, advice = found
+        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {what}; {advice}")
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
         "got an unknown format; the file is damaged, or not a model"
     )
 
 
-def _of_folder(path: Path, error: Exception) -> ForeignFormat:
+def _of_folder(path: Path, error: Exception) -> tuple[str, str]:
     try:
         found = of_folder(path)
     except OSError as unreadable:
@@ -98,7 +97,7 @@ def _unreadable(path: Path, error: OSError) -> ConversionError:
     return ConversionError(f"{path.name}: expected a file that can be read, got: {error.strerror or error}")
 
 
-def _known(path: Path, file: BinaryIO) -> FileFormat | ForeignFormat | str | None:
+def _known(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str | None:
     head = file.read(_HEAD_BYTES)
     if not head:
         raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
@@ -106,7 +105,7 @@ def _known(path: Path, file: BinaryIO) -> FileFormat | ForeignFormat | str | Non
     return _zip_format(path, file) if found is None and head.startswith(b"PK\x03\x04") else found
 
 
-def _format(head: bytes, size: int) -> FileFormat | ForeignFormat | str | None:
+def _format(head: bytes, size: int) -> FileFormat | tuple[str, str] | str | None:
     if _is_safetensors(head, size):
         return "grurt" if b'"__metadata__":{"grurt":' in head else FileFormat.SAFETENSORS
     if head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]:
@@ -132,7 +131,7 @@ def _is_model_proto(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80
 
 
-def _zip_format(path: Path, file: BinaryIO) -> FileFormat | ForeignFormat | str:
+def _zip_format(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str:
     try:
         with open_archive(file) as archive:
             names = archive.names

@@ -146,7 +146,7 @@ def _expand_dims(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor,
     tensor = args.only(layer)
     found = with_feature_axis(tensor, build) if layer.config.get("axis") in (-1, tensor.rank) else None
     if found is None:
-        raise layer.unsupported("a new axis that is not that of the features", "use axis=-1 of (batch, time)")
+        raise layer.unsupported("a new axis elsewhere than behind (batch, time)", "use axis=-1")
     return (found,)
 
 

@@ -54,7 +54,7 @@ class Objects:
     @property
     def holds_layers(self) -> bool:
         """Whether there are layers of a model."""
-        return _LAYERS in self._children or _EARLY_LAYERS in self._children
+        return bool({_LAYERS, _EARLY_LAYERS} & self._children[""].keys())
 
     def children(self, path: str) -> Collection[str]:
         """Return the names in a group; none if there is no such group."""

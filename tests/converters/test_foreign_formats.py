@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -64,6 +65,8 @@ FLATBUFFER = b"\x1c\0\0\0"
         ),
         (gzip.compress(b"model"), "a file that gzip has packed; unpack it, and give the model file in it"),
         (lzma.compress(b"model"), "a file that xz has packed"),
+        (bz2.compress(b"model"), "a file that bzip2 has packed"),
+        (b"\x28\xb5\x2f\xfd\0", "a file that zstd has packed"),
         (b"GGUF\3\0\0\0", "a model of llama.cpp"),
         (b"\x93NUMPY\1\0", "a single array of NumPy; save the arrays by name, with numpy.savez"),
     ],

@@ -246,7 +246,7 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         (
             "k3_tensor_functions",
             setting("expand_dims", axis=0),
-            r"got a new axis that is not that of the features; use axis=-1 of \(batch, time\)",
+            r"got a new axis elsewhere than behind \(batch, time\); use axis=-1",
         ),
         (
             "k3_tensor_functions",
