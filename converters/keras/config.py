@@ -29,6 +29,9 @@ _WITHOUT_EFFECT = frozenset(
 )
 """Keys of training, of shapes that the weights tell, and of names."""
 
+_MAX_AXES = 4
+"""How deep the lists of a constant may be nested."""
+
 _TRAINING = ("_initializer", "_regularizer", "_constraint")
 _FLOAT_POLICIES = frozenset({"float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"})
 
@@ -66,14 +69,20 @@ def constant(value: object) -> Array | None:
     if isinstance(value, Mapping):
         inner = value.get("config", value)
         value = inner.get("value") if isinstance(inner, Mapping) else None
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError, RecursionError):  # lists of different lengths, or nested too deeply
+    if not _holds_numbers(value, _MAX_AXES):
         return None
-    if array.dtype.kind in "if":
+    try:
         with np.errstate(all="ignore"):  # what is no float32 becomes infinite
-            array = array.astype(np.float32)
-    return array if array.dtype == np.float32 and array.size and np.isfinite(array).all() else None
+            array = np.asarray(value, np.float64).astype(np.float32)
+    except (ValueError, OverflowError):  # lists of different lengths, or an integer that is no number of theirs
+        return None
+    return array if array.size and np.isfinite(array).all() else None
+
+
+def _holds_numbers(value: object, depth: int) -> bool:
+    if isinstance(value, list):
+        return depth > 0 and all(_holds_numbers(item, depth - 1) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Config:
