@@ -17,8 +17,11 @@ from grurt.regular_files import open_regular_file
 COMPRESSION = 16
 """How many times the archive's size its compressed entries may unpack to; weights hardly shrink at all."""
 
-INFLATED_FLOOR = 16 << 20
+INFLATED_FLOOR = 8 << 20
 """What they may unpack to in any case: texts of frameworks shrink to a thirtieth."""
+
+_LARGEST = 1 << 28
+"""What counts of an archive's size for that: a file may be said to be any size, and take no room on the disk."""
 
 MAX_DIRECTORY = 8 << 20
 """Bytes of the list of entries, of which each takes sixteen times as much memory."""
@@ -59,7 +62,7 @@ class Archive:
 
     def __init__(self, file: BinaryIO, inflated: int | None = None) -> None:
         self.size = file.seek(0, os.SEEK_END)
-        self.inflated = INFLATED_FLOOR + COMPRESSION * self.size if inflated is None else inflated
+        self.inflated = _inflated(self.size) if inflated is None else inflated
         """Bytes that compressed entries may still unpack to."""
         self._stored = self.size
         _check_directory(file, self.size)
@@ -111,6 +114,11 @@ def open_archive(file: Path | BinaryIO, inflated: int | None = None) -> Iterator
         raise
     except (*_ZIP_ERRORS, OSError) as error:
         raise ConversionError(f"checkpoint: expected a sound zip archive, got damage: {error}") from error
+
+
+def _inflated(size: int) -> int:
+    """Return what the compressed entries of an archive of this size may unpack to."""
+    return INFLATED_FLOOR + COMPRESSION * min(size, _LARGEST)
 
 
 def _check_directory(file: BinaryIO, size: int) -> None:

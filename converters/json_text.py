@@ -13,6 +13,9 @@ FACTOR = 16
 
 FLOOR = 32 << 20
 
+_LARGEST = 1 << 27
+"""What counts of a file's size: it may be said to be any, and take no room on the disk."""
+
 _BYTES = {b"{": 200, b"[": 80, b",": 40, b'"': 32}
 """What decoding takes at most for each of these characters: a mapping with an entry, a list, an item, half a text."""
 
@@ -30,7 +33,7 @@ def check_json(data: bytes, file_size: int, where: str) -> None:
         What errors call the text.
     """
     needed = len(data) + sum(data.count(character) * size for character, size in _BYTES.items())
-    allowed = FACTOR * file_size + FLOOR
+    allowed = FACTOR * min(file_size, _LARGEST) + FLOOR
     if needed > allowed:
         raise ConversionError(
             f"{where}: expected JSON of at most {allowed:,} bytes when it is decoded, got up to {needed:,}; "

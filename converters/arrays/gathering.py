@@ -11,6 +11,8 @@ from grurt.converters.description import LayerDescription
 from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
 
+_MAX_PARTS = 16
+
 
 def gather(
     kind: str, item: LayerDescription, tensors: Mapping[str, Array], prefix: str, where: str
@@ -33,6 +35,8 @@ def gather(
                 f"{where}: expected the parameters {', '.join(parameters)} of {kind}, got {parameter!r}"
             )
         parts = [name.removeprefix(prefix) for name in ([names] if names in tensors else names.split("+"))]
+        if len(parts) > _MAX_PARTS:
+            raise DescriptionError(f"{where}: expected at most {_MAX_PARTS} arrays for {parameter}, got {len(parts)}")
         for name in parts:
             if name not in tensors:
                 raise DescriptionError(

@@ -17,7 +17,7 @@ from grurt.array_types import Array
 from grurt.converters.archive import open_archive
 from grurt.errors import ConversionError, UnsupportedError
 
-_MAX_HEADER = 10_000
+_MAX_HEADER = 1000
 _MAX_AXES = 16
 _MAX_ARRAYS = 1 << 16
 

@@ -71,7 +71,8 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
         raise DescriptionError(
             f"{architecture.name}: expected a file that can be read, got: {error.strerror or error}"
         ) from error
-    version = version or (description.get("keras_version") if isinstance(description, Mapping) else None)
+    written = description.get("keras_version") if isinstance(description, Mapping) else None
+    version = version or (written if isinstance(written, str) else None)
     return _file(description, version or "3.0", file, len(data))  # only the JSON of Keras 3 has no version
 
 

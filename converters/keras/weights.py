@@ -170,9 +170,9 @@ class Store:
             self.weights = ObjectWeights(objects, "", self._used)
             self._datasets = objects.datasets
         else:
+            found = ", ".join(file.groups[""][:20])[:500] or "nothing"
             raise ConversionError(
-                f"the weights: expected the layers of a Keras model, got {', '.join(file.groups['']) or 'nothing'}; "
-                "give a file that Keras saved"
+                f"the weights: expected the layers of a Keras model, got {found}; give a file that Keras saved"
             )
 
     def check_all_used(self) -> None:

@@ -64,7 +64,7 @@ def objects(text: msgspec.Raw, where: str) -> list[Fields]:
     """Return the fields of each object in a list; ConversionError if it is something else."""
     try:
         found: list[Fields] = msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConversionError(f"{where}: expected a list of objects, got another: {error}") from error
     return found
 
@@ -157,7 +157,7 @@ def _flat(data: bytes, size: int) -> Array | None:
             stop = len(data) if stop < 0 else stop
             try:
                 piece = _FLOATS.decode(b"[" + data[start:stop].translate(None, b"[]") + b"]")
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 return None
             if done + len(piece) > size:
                 return None

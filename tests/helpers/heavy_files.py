@@ -18,14 +18,18 @@ from keras_files import DATA, entries
 from grurt.converters.torch.checkpoint.legacy import MAGIC, PROTOCOL
 
 MEBIBYTE = 1 << 20
-COMPRESSED = 12 * MEBIBYTE
+COMPRESSED = 7 * MEBIBYTE
 """What a small archive may unpack to."""
 
 
 @dataclass(frozen=True)
 class Heavy:
-    """A file: what writes it, how it ends, and the description that it is converted with, or what writes that."""
+    """A file: what is said of it, what writes it, how it ends, and the description that it is converted with.
 
+    ``layers`` may be what writes a description, or an architecture, in a file of its own.
+    """
+
+    message: str
     content: Callable[[], bytes]
     ending: str
     layers: str | Callable[[], bytes] | None = None
@@ -125,6 +129,20 @@ def weights_without_bytes(*shape: int, stored: int = hdf5.UNDEFINED, times: int 
         arrays = [(str(index), hdf5.header(data, *hdf5.dataset_messages(shape, start, size))) for index in range(3)]
     root = hdf5.group(data, [("layers", hdf5.group(data, layers)), ("more", hdf5.group(data, arrays))])
     return keras(sequential([gru(name) for name in names]), hdf5.finished(data, root))
+
+
+def names_of_many_parts() -> bytes:
+    """Return a model inside of a model, whose weights have a name of very many parts."""
+    data = hdf5.empty()
+    name = "/".join(map(str, range(70_000))).encode()
+    heap = hdf5.global_heap(data, [(1, name), (2, b"m")])
+    lists = hdf5.group(data, [], hdf5.texts("weight_names", [(len(name), heap, 1)]))
+    given = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, None, 4]}}
+    inner = {"class_name": "Sequential", "config": {"name": "m", "layers": [given, gru("g")]}}
+    config = hdf5.text("model_config", json.dumps(sequential([given, inner])).encode())
+    model = hdf5.group(data, [("m", lists)], hdf5.texts("layer_names", [(1, heap, 2)]))
+    version = hdf5.text("keras_version", b"2.4.0")
+    return hdf5.finished(data, hdf5.group(data, [("model_weights", model)], config, version))
 
 
 # Keras
@@ -320,6 +338,13 @@ def many_arguments() -> bytes:
     return checkpoints.checkpoint(b"\x80\x02" + view + call + b"h\x01h\x00R0" * 100_000 + b".")
 
 
+def names_put_together() -> bytes:
+    """Return classes whose names are all pairs of some long texts."""
+    texts = b"".join(text(f"{index:0480}") + b"\x94" for index in range(200))
+    pairs = b"".join(b"h%ch%c\x93" % (index % 200, index // 200 % 200) for index in range(160_000))
+    return pickled(texts + pairs + b".")
+
+
 def pickled(opcodes: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     return checkpoints.zipped({"archive/data.pkl": b"\x80\x02" + opcodes}, compression)
 
@@ -342,6 +367,23 @@ def legacy(keys: Sequence[str], opcodes: bytes = b"\x80\x02}.", data: bytes = b"
     return b"".join([*parts, opcodes, pickle.dumps(list(keys), 2), data])
 
 
+def a_long_key_many_times() -> bytes:
+    """Return storages without numbers that have the same long key."""
+    key = text("k" * MEBIBYTE) + b"q\x00"
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + key + text("cpu") + b"K\x00tQ"
+    pickles = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, {})]
+    keys = b"\x80\x02](" + key + b"h\x00" * 60_000 + b"e."
+    return b"".join([*pickles, b"\x80\x02" + storage + b".", keys, bytes(8 * 60_001)])
+
+
+def many_attributes_in_many_groups() -> bytes:
+    """Return groups of many attributes each, in an archive that is much smaller than they."""
+    data = hdf5.empty()
+    empty = [hdf5.text("a", b"")] * 1000
+    groups = [(str(index), hdf5.group(data, [], *empty)) for index in range(180)]
+    return keras_with(weights=hdf5.finished(data, hdf5.group(data, groups)))
+
+
 def program(**changed: bytes) -> bytes:
     """Return a program of torch.export with some entries changed, compressed."""
     names = {"model": "export/models/model.json", "weights": "export/data/weights/model_weights_config.json"}
@@ -359,7 +401,7 @@ def weights_of_a_program(count: int) -> bytes:
 
 def nested_archives() -> bytes:
     """Return a program in its older layout, with a compressed checkpoint, half of it empty, in a compressed entry."""
-    count = 3 * MEBIBYTE
+    count = MEBIBYTE
     weights = checkpoints.state_dict(w=checkpoints.tensor(numel=count, size=(count,)))
     inner = checkpoints.zipped({"a/data.pkl": weights, "a/data/0": bytes(4 * count)}, zipfile.ZIP_DEFLATED)
     padded = checkpoints.appended(inner, "padding", bytes(COMPRESSED))
@@ -420,125 +462,352 @@ def sound_weights() -> bytes:
     return checkpoints.checkpoint(checkpoints.state_dict(w=checkpoints.tensor()), {"0": bytes(16)})
 
 
-def described(text: str) -> Heavy:
+def described(message: str, text: str) -> Heavy:
     """Return sound weights, and a heavy description of their layers."""
-    return Heavy(sound_weights, ".pt", text.encode)
+    return Heavy(message, sound_weights, ".pt", text.encode)
 
 
 HEAVY: Mapping[str, Heavy] = {
-    "h5: continuation blocks that are shared": Heavy(shared_continuations, ".h5"),
-    "h5: texts at the end of a heap": Heavy(shared_texts, ".h5"),
-    "h5: a long text many times": Heavy(long_shared_texts, ".h5"),
-    "h5: a chain of nodes": Heavy(lambda: chains_of_nodes(1), ".h5"),
-    "h5: a chain of nodes that is shared": Heavy(lambda: chains_of_nodes(100), ".h5"),
-    "h5: long paths": Heavy(long_paths, ".h5"),
-    "h5: names inside of names": Heavy(names_inside_of_names, ".h5"),
-    "h5: many attributes": Heavy(many_attributes, ".h5"),
-    "h5: many objects": Heavy(many_objects, ".h5"),
-    "keras: weights without bytes": Heavy(lambda: weights_without_bytes(1 << 20, 1 << 20), ".keras"),
-    "keras: weights of endless shape": Heavy(lambda: weights_without_bytes(1 << 63, 1 << 62, 4, stored=0), ".keras"),
-    "keras: weights that share their bytes": Heavy(
-        lambda: weights_without_bytes(32, 32, stored=0, times=2000), ".keras"
+    "h5: continuation blocks that are shared": Heavy(
+        "structures that share their bytes over and over", shared_continuations, ".h5"
     ),
-    "keras: continuation blocks that are shared": Heavy(lambda: keras_with(weights=shared_continuations()), ".keras"),
-    "keras: calls in reverse order": Heavy(lambda: calls_in_reverse_order(8000), ".keras"),
-    "keras: nested models with many layers": Heavy(nested_models_with_many_layers, ".keras"),
-    "keras: layers with many weights": Heavy(layers_with_many_weights, ".keras"),
-    "keras: models with many outputs": Heavy(models_with_many_outputs, ".keras"),
-    "keras: cells in cells": Heavy(cells_in_cells, ".keras"),
-    "keras: many keys": Heavy(lambda: called_often(**{f"{index}_initializer": 0 for index in range(50_000)}), ".keras"),
-    "keras: a name that is a list": Heavy(lambda: called_often(name=[0] * 500_000), ".keras"),
-    "keras: a long name": Heavy(lambda: called_often(name="n" * MEBIBYTE), ".keras"),
-    "keras: a long argument": Heavy(lambda: called_often(name="d", noise_shape=[0] * 500_000), ".keras"),
-    "keras: features that double": Heavy(features_that_double, ".keras"),
-    "keras: deep arguments": Heavy(deep_arguments, ".keras"),
-    "keras: wrappers in wrappers": Heavy(wrappers_in_wrappers, ".keras"),
-    "keras: empty objects": Heavy(lambda: keras_with(config=repeated(b"[", b"{},", b"{}]", COMPRESSED)), ".keras"),
-    "keras: empty lists": Heavy(lambda: keras_with(config=repeated(b"[", b"[[]],", b"{}]", COMPRESSED)), ".keras"),
+    "h5: texts at the end of a heap": Heavy("expected 9 weights .*, got 0", shared_texts, ".h5"),
+    "h5: a long text many times": Heavy("structures that share their bytes over and over", long_shared_texts, ".h5"),
+    "h5: a chain of nodes": Heavy(
+        "expected the architecture of these weights, got none", lambda: chains_of_nodes(1), ".h5"
+    ),
+    "h5: a chain of nodes that is shared": Heavy(
+        "structures that share their bytes over and over", lambda: chains_of_nodes(100), ".h5"
+    ),
+    "h5: long paths": Heavy("got a path of more than 1000 characters, at", long_paths, ".h5"),
+    "h5: names inside of names": Heavy("got a path of more than 1000 characters, at", names_inside_of_names, ".h5"),
+    "h5: many attributes": Heavy("expected a description with a class_name", many_attributes, ".h5"),
+    "h5: many objects": Heavy("expected the architecture of these weights, got none", many_objects, ".h5"),
+    "h5: names of many parts": Heavy("weights whose names have more than 65536 parts", names_of_many_parts, ".h5"),
+    "keras: weights without bytes": Heavy(
+        r"of 0 bytes for the shape \(1048576, 1048576\)", lambda: weights_without_bytes(1 << 20, 1 << 20), ".keras"
+    ),
+    "keras: weights of endless shape": Heavy(
+        "of 0 bytes for the shape", lambda: weights_without_bytes(1 << 63, 1 << 62, 4, stored=0), ".keras"
+    ),
+    "keras: weights that share their bytes": Heavy(
+        "expected weights for 4 units", lambda: weights_without_bytes(32, 32, stored=0, times=2000), ".keras"
+    ),
+    "keras: continuation blocks that are shared": Heavy(
+        "structures that share their bytes over and over", lambda: keras_with(weights=shared_continuations()), ".keras"
+    ),
+    "keras: many attributes": Heavy(
+        "expected the layers of a Keras model, got", many_attributes_in_many_groups, ".keras"
+    ),
+    "keras: calls in reverse order": Heavy(
+        "may have 4096 layers, got 8000", lambda: calls_in_reverse_order(8000), ".keras"
+    ),
+    "keras: nested models with many layers": Heavy(
+        "at least one input, one layer", nested_models_with_many_layers, ".keras"
+    ),
+    "keras: layers with many weights": Heavy("at least one input, one layer", layers_with_many_weights, ".keras"),
+    "keras: models with many outputs": Heavy(
+        "got a model of more than 16384 calls of layers; convert a part of it", models_with_many_outputs, ".keras"
+    ),
+    "keras: cells in cells": Heavy(
+        "got a model of more than 16384 layers; convert a part of it", cells_in_cells, ".keras"
+    ),
+    "keras: many keys": Heavy(
+        r"layer 'd' \(Dropout\): expected a configuration of at most 1000 keys, got 50000",
+        lambda: called_often(**{f"{index}_initializer": 0 for index in range(50_000)}),
+        ".keras",
+    ),
+    "keras: a name that is a list": Heavy(
+        "at least one input, one layer", lambda: called_often(name=[0] * 500_000), ".keras"
+    ),
+    "keras: a long name": Heavy(
+        "expected inputs for the layer 'nnn", lambda: called_often(name="n" * MEBIBYTE), ".keras"
+    ),
+    "keras: a long argument": Heavy(
+        "at least one input, one layer", lambda: called_often(name="d", noise_shape=[0] * 500_000), ".keras"
+    ),
+    "keras: features that double": Heavy(
+        r"layer 'narrow\.repeated': got a layer that is called too often", features_that_double, ".keras"
+    ),
+    "keras: deep arguments": Heavy(
+        r"\.keras: expected a model, got something that is nested too deeply; the file is damaged",
+        deep_arguments,
+        ".keras",
+    ),
+    "keras: wrappers in wrappers": Heavy("got a single vector as its input", wrappers_in_wrappers, ".keras"),
+    "keras: empty objects": Heavy(
+        r"config\.json: expected JSON of at most [\d,]+ bytes when it is decoded, got up to",
+        lambda: keras_with(config=repeated(b"[", b"{},", b"{}]", COMPRESSED)),
+        ".keras",
+    ),
+    "keras: empty lists": Heavy(
+        r"config\.json: expected JSON of at most [\d,]+ bytes when it is decoded, got up to",
+        lambda: keras_with(config=repeated(b"[", b"[[]],", b"{}]", COMPRESSED)),
+        ".keras",
+    ),
     "keras: objects with a field": Heavy(
-        lambda: keras_with(config=repeated(b"[", b'{"":0},', b"{}]", COMPRESSED)), ".keras"
+        r"config\.json: expected JSON of at most [\d,]+ bytes when it is decoded, got up to",
+        lambda: keras_with(config=repeated(b"[", b'{"":0},', b"{}]", COMPRESSED)),
+        ".keras",
     ),
     "keras: empty objects as metadata": Heavy(
-        lambda: keras_with(metadata=repeated(b"[", b"{},", b"{}]", COMPRESSED)), ".keras"
+        r"metadata\.json: expected JSON of at most [\d,]+ bytes",
+        lambda: keras_with(metadata=repeated(b"[", b"{},", b"{}]", COMPRESSED)),
+        ".keras",
     ),
-    "keras: zeros as weights": Heavy(lambda: keras_with(weights=bytes(64 * MEBIBYTE)), ".keras"),
-    "pt: modules that share": Heavy(lambda: modules_that_share(12, 1000), ".pt", "fc"),
-    "pt: modules that share very deeply": Heavy(lambda: modules_that_share(40, 1), ".pt", "fc"),
-    "pt: long keys that are shared": Heavy(long_keys_that_are_shared, ".pt", "fc"),
-    "pt: pairs in a tuple": Heavy(pairs_in_a_tuple, ".pt", "fc"),
-    "pt: long persistent ids": Heavy(long_persistent_ids, ".pt", "fc"),
-    "pt: many arguments": Heavy(many_arguments, ".pt", "fc"),
-    "pt: dictionaries without end": Heavy(lambda: pickled(b"}" * COMPRESSED + b"."), ".pt", "fc"),
-    "pt: empty dictionaries": Heavy(lambda: pickled(b"}" * OPERATIONS + b"."), ".pt", "fc"),
-    "pt: dictionaries with a field": Heavy(lambda: pickled(b"}U\x00Ns" * (OPERATIONS // 4) + b"."), ".pt", "fc"),
-    "pt: a full memo": Heavy(lambda: pickled(b"}\x94" * (OPERATIONS // 2) + b"."), ".pt", "fc"),
-    "pt: tuples in tuples": Heavy(lambda: pickled(b"N" + b"\x85" * OPERATIONS + b"."), ".pt", "fc"),
-    "pt: stubs": Heavy(lambda: pickled(b"ca\na\n" + b"2)R" * (OPERATIONS // 3) + b"."), ".pt", "fc"),
-    "pt: names of stubs": Heavy(lambda: pickled(b"ca\na\n" * OPERATIONS + b"."), ".pt", "fc"),
-    "pt: one number seen as many": Heavy(lambda: views_of_one_number(fc_g=1, fc_v=1 << 28), ".pt", "fc"),
-    "pt: one number seen as many weights": Heavy(lambda: views_of_one_number(fc_g=1, fc_v=1 << 22), ".pt", "fc"),
-    "pt: one storage many times": Heavy(lambda: views_of_one_storage(2000, 1 << 16), ".pt", "fc"),
-    "zip: many entries": Heavy(lambda: many_entries(60_000), ".pt", "fc"),
-    "zip: bzip2": Heavy(lambda: checkpoints.zipped({"w.npy": bytes(20 * MEBIBYTE)}, zipfile.ZIP_BZIP2), ".npz", "fc"),
-    "zip: lzma": Heavy(lambda: checkpoints.zipped({"w.npy": bytes(MEBIBYTE)}, zipfile.ZIP_LZMA), ".npz", "fc"),
-    "json: empty objects": Heavy(lambda: repeated(b"[", b"{},", b"{}]"), ".json", "fc"),
-    "json: empty lists": Heavy(lambda: repeated(b"[", b"[],", b"[]]"), ".json", "fc"),
-    "json: lists in lists": Heavy(lambda: repeated(b"", b"[", b""), ".json", "fc"),
-    "json: rows of a column": Heavy(lambda: repeated(b'{"fc.weight":[', b"[0],", b"[0]]}"), ".json", "fc"),
-    "json: zeros": Heavy(lambda: repeated(b'{"fc.weight":[[', b"0,", b"0]]}"), ".json", "fc"),
-    "json: halves": Heavy(lambda: repeated(b'{"fc.weight":[[', b"0.5,", b"0]]}"), ".json", "fc"),
-    "json: lists of several lengths": Heavy(lambda: repeated(b'{"fc.weight":[', b"[0,1],[],", b"[0]]}"), ".json", "fc"),
-    "json: texts": Heavy(lambda: repeated(b'{"fc.weight":[', b'"a",', b'"a"]}'), ".json", "fc"),
-    "json: layers that are no objects": Heavy(lambda: repeated(b'{"in_shape":[1],"layers":[', b"0,", b"0]}"), ".json"),
+    "keras: zeros as weights": Heavy(
+        r"expected entries within the file's size, got 'model\.weights\.h5'",
+        lambda: keras_with(weights=bytes(64 * MEBIBYTE)),
+        ".keras",
+    ),
+    "pt: modules that share": Heavy(
+        "expected one state dict, got '0', '1', '2'", lambda: modules_that_share(12, 1000), ".pt", "fc"
+    ),
+    "pt: modules that share very deeply": Heavy(
+        "expected at most 65536 modules and tensors", lambda: modules_that_share(40, 1), ".pt", "fc"
+    ),
+    "pt: long keys that are shared": Heavy(
+        "got an object of type 'dict' without tensors", long_keys_that_are_shared, ".pt", "fc"
+    ),
+    "pt: pairs in a tuple": Heavy("expected at most [0-9]+ operations, got more", pairs_in_a_tuple, ".pt", "fc"),
+    "pt: long persistent ids": Heavy("a persistent id that names no storage", long_persistent_ids, ".pt", "fc"),
+    "pt: many arguments": Heavy("expected at most [0-9]+ operations, got more", many_arguments, ".pt", "fc"),
+    "pt: dictionaries without end": Heavy(
+        "expected at most [0-9]+ operations, got more", lambda: pickled(b"}" * COMPRESSED + b"."), ".pt", "fc"
+    ),
+    "pt: empty dictionaries": Heavy(
+        "got an object of type 'dict' without tensors", lambda: pickled(b"}" * OPERATIONS + b"."), ".pt", "fc"
+    ),
+    "pt: dictionaries with a field": Heavy(
+        "got an object of type 'dict' without tensors",
+        lambda: pickled(b"}U\x00Ns" * (OPERATIONS // 4) + b"."),
+        ".pt",
+        "fc",
+    ),
+    "pt: a full memo": Heavy(
+        "got an object of type 'dict' without tensors",
+        lambda: pickled(b"}\x94" * (OPERATIONS // 2) + b"."),
+        ".pt",
+        "fc",
+    ),
+    "pt: tuples in tuples": Heavy(
+        "got an object of type 'tuple' without tensors",
+        lambda: pickled(b"N" + b"\x85" * OPERATIONS + b"."),
+        ".pt",
+        "fc",
+    ),
+    "pt: stubs": Heavy(
+        "got an object of type 'an object' without tensors",
+        lambda: pickled(b"ca\na\n" + b"2)R" * (OPERATIONS // 3) + b"."),
+        ".pt",
+        "fc",
+    ),
+    "pt: names of stubs": Heavy(
+        "got an object of type 'Global' without tensors", lambda: pickled(b"ca\na\n" * OPERATIONS + b"."), ".pt", "fc"
+    ),
+    "pt: names put together": Heavy("expected at most [0-9]+ operations, got more", names_put_together, ".pt", "fc"),
+    "pt: one number seen as many": Heavy(
+        "tensor 'fc_v': expected tensors that fit into the file",
+        lambda: views_of_one_number(fc_g=1, fc_v=1 << 28),
+        ".pt",
+        "fc",
+    ),
+    "pt: one number seen as many weights": Heavy(
+        "expected a module, got none of that name", lambda: views_of_one_number(fc_g=1, fc_v=2_000_000), ".pt", "fc"
+    ),
+    "pt: one storage many times": Heavy(
+        "expected tensors that fit into the file", lambda: views_of_one_storage(2000, 1 << 16), ".pt", "fc"
+    ),
+    "zip: many entries": Heavy(
+        "got an object of type 'dict' without tensors", lambda: many_entries(60_000), ".pt", "fc"
+    ),
+    "zip: bzip2": Heavy(
+        "expected entries that are stored or deflated, got 'w",
+        lambda: checkpoints.zipped({"w.npy": bytes(20 * MEBIBYTE)}, zipfile.ZIP_BZIP2),
+        ".npz",
+        "fc",
+    ),
+    "zip: lzma": Heavy(
+        "expected entries that are stored or deflated, got 'w",
+        lambda: checkpoints.zipped({"w.npy": bytes(MEBIBYTE)}, zipfile.ZIP_LZMA),
+        ".npz",
+        "fc",
+    ),
+    "json: empty objects": Heavy(
+        "expected at most 131072 names and objects, got more", lambda: repeated(b"[", b"{},", b"{}]"), ".json", "fc"
+    ),
+    "json: empty lists": Heavy(
+        "a state dict, arrays by name, got none", lambda: repeated(b"[", b"[],", b"[]]"), ".json", "fc"
+    ),
+    "json: lists in lists": Heavy("expected a sound text, got damage", lambda: repeated(b"", b"[", b""), ".json", "fc"),
+    "json: rows of a column": Heavy(
+        r"weight \(.*, 1\), may be linear or embedding",
+        lambda: repeated(b'{"fc.weight":[', b"[0],", b"[0]]}"),
+        ".json",
+        "fc",
+    ),
+    "json: zeros": Heavy(
+        r"weight \(1, .*\), may be linear or embedding",
+        lambda: repeated(b'{"fc.weight":[[', b"0,", b"0]]}"),
+        ".json",
+        "fc",
+    ),
+    "json: halves": Heavy(
+        r"weight \(1, .*\), may be linear or embedding",
+        lambda: repeated(b'{"fc.weight":[[', b"0.5,", b"0]]}"),
+        ".json",
+        "fc",
+    ),
+    "json: lists of several lengths": Heavy(
+        "got lists of different lengths", lambda: repeated(b'{"fc.weight":[', b"[0,1],[],", b"[0]]}"), ".json", "fc"
+    ),
+    "json: texts": Heavy(
+        "expected at most 131072 names and objects, got more",
+        lambda: repeated(b'{"fc.weight":[', b'"a",', b'"a"]}'),
+        ".json",
+        "fc",
+    ),
+    "json: layers that are no objects": Heavy(
+        "layers: expected a list of objects, got another",
+        lambda: repeated(b'{"in_shape":[1],"layers":[', b"0,", b"0]}"),
+        ".json",
+    ),
     "json: weights that are numbers": Heavy(
-        lambda: repeated(b'{"in_shape":[1],"layers":[{"type":"dense","shape":[1],"weights":[', b"0,", b"0]}]}"), ".json"
+        "expected 1 or 2 weights, got 0",
+        lambda: repeated(b'{"in_shape":[1],"layers":[{"type":"dense","shape":[1],"weights":[', b"0,", b"0]}]}"),
+        ".json",
     ),
     "json: weights that are lists": Heavy(
+        "expected 1 or 2 weights, got 0",
         lambda: repeated(b'{"in_shape":[1],"layers":[{"type":"dense","shape":[1],"weights":[', b"[0],", b"[0]]}]}"),
         ".json",
     ),
-    "json: a long shape": Heavy(lambda: repeated(b'{"in_shape":[', b"1,", b'1],"layers":[]}'), ".json"),
-    "json: many names": Heavy(
-        lambda: b"{" + b",".join(b'"%d":[]' % index for index in range(2 * MEBIBYTE)) + b"}", ".json", "fc"
+    "json: a long shape": Heavy(
+        "in_shape: expected a value of at most 4096 characters, got one of",
+        lambda: repeated(b'{"in_shape":[', b"1,", b'1],"layers":[]}'),
+        ".json",
     ),
-    "json: one name many times": Heavy(lambda: repeated(b"{", b'"a":[],', b'"a":[]}'), ".json", "fc"),
-    "safetensors: many tensors": Heavy(lambda: many_tensors(100_000), ".safetensors", "fc"),
-    "safetensors: many axes": Heavy(lambda: tensor_of_shape(f"[{'1,' * 64}1]"), ".safetensors", "fc"),
-    "safetensors: axes without end": Heavy(lambda: tensor_of_shape(f"[{'1,' * 10_000_000}1]"), ".safetensors", "fc"),
-    "safetensors: an endless axis": Heavy(lambda: tensor_of_shape(f"[{10**25}]"), ".safetensors", "fc"),
+    "json: many names": Heavy(
+        "expected at most 131072 names and objects, got more",
+        lambda: b"{" + b",".join(b'"%d":[]' % index for index in range(2 * MEBIBYTE)) + b"}",
+        ".json",
+        "fc",
+    ),
+    "json: one name many times": Heavy(
+        "expected at most 131072 names and objects, got more",
+        lambda: repeated(b"{", b'"a":[],', b'"a":[]}'),
+        ".json",
+        "fc",
+    ),
+    "safetensors: many tensors": Heavy(
+        "safetensors: expected at most 65536 tensors, got more", lambda: many_tensors(100_000), ".safetensors", "fc"
+    ),
+    "safetensors: many axes": Heavy(
+        "expected at most 16 axes of sizes that memory can hold, got others",
+        lambda: tensor_of_shape(f"[{'1,' * 64}1]"),
+        ".safetensors",
+        "fc",
+    ),
+    "safetensors: axes without end": Heavy(
+        "safetensors: expected JSON of at most",
+        lambda: tensor_of_shape(f"[{'1,' * 10_000_000}1]"),
+        ".safetensors",
+        "fc",
+    ),
+    "safetensors: an endless axis": Heavy(
+        "expected a sound file, got damage", lambda: tensor_of_shape(f"[{10**25}]"), ".safetensors", "fc"
+    ),
     "safetensors: empty and endless": Heavy(
-        lambda: empty_tensor_of_shape(f"[0,{(1 << 63) - 1},{(1 << 63) - 1}]"), ".safetensors", "fc"
+        "expected at most 16 axes of sizes that memory can hold, got others",
+        lambda: empty_tensor_of_shape(f"[0,{(1 << 63) - 1},{(1 << 63) - 1}]"),
+        ".safetensors",
+        "fc",
     ),
     "safetensors: empty and large": Heavy(
-        lambda: empty_tensor_of_shape("[0,140737488355328,140737488355328]"), ".safetensors", "fc"
+        r"tensor 'w': expected a shape that fits, got \[0, ",
+        lambda: empty_tensor_of_shape("[0,140737488355328,140737488355328]"),
+        ".safetensors",
+        "fc",
     ),
     "npz: zeros": Heavy(
-        lambda: arrays(1, npy("(16777216,)", data=bytes(64 * MEBIBYTE)), zipfile.ZIP_DEFLATED), ".npz", "fc"
+        r"expected entries within the file's size, got '0\.npy'",
+        lambda: arrays(1, npy("(16777216,)", data=bytes(64 * MEBIBYTE)), zipfile.ZIP_DEFLATED),
+        ".npz",
+        "fc",
     ),
-    "npz: many arrays": Heavy(lambda: arrays(70_000, npy("(0,)")), ".npz", "fc"),
-    "npz: a large shape": Heavy(lambda: arrays(1, npy("(1 << 40,)".replace("1 << 40", str(1 << 40)))), ".npz", "fc"),
-    "npz: empty and endless": Heavy(lambda: arrays(1, npy(f"(0, {1 << 62}, {1 << 62})")), ".npz", "fc"),
-    "npz: elements of two gigabytes": Heavy(lambda: arrays(1, npy("(0,)", "'|V2147483647'")), ".npz", "fc"),
-    "npz: lists in lists": Heavy(lambda: arrays(1, npy("(" + "[" * 4000 + ")")), ".npz", "fc"),
-    "npz: a number without end": Heavy(lambda: arrays(1, npy("(" + "9" * 9000 + ",)")), ".npz", "fc"),
-    "legacy: keys without end": Heavy(lambda: legacy(["0"] * 400_000), ".pt", "fc"),
-    "legacy: dictionaries": Heavy(lambda: legacy([], b"\x80\x02" + b"}" * OPERATIONS + b"."), ".pt", "fc"),
-    "pt2: empty objects": Heavy(lambda: program(model=repeated(b'{"a":[', b"{},", b"{}]}", COMPRESSED)), ".pt2"),
-    "pt2: empty lists": Heavy(lambda: program(weights=repeated(b'{"a":[', b"[],", b"[]]}", COMPRESSED)), ".pt2"),
-    "pt2: weights that are one": Heavy(lambda: program(weights=weights_of_a_program(20_000)), ".pt2"),
-    "pt2: archives in archives": Heavy(nested_archives, ".pt2"),
-    "toml: a dotted key": described("a." * 100_000 + "a = 1"),
-    "toml: a quoted dotted key": described('"[".' * 100_000 + "a = 1"),
-    "toml: dotted keys": described(("a." * 999 + "a = 1\n") * 250),
-    "toml: lists in lists": described("a = " + "[" * 400_000),
-    "toml: empty tables": described("layers = [" + "{}," * 160_000 + "]"),
-    "toml: tables": described("[[layers]]\n" * 45_000),
-    "toml: a number without end": described("a = " + "9" * 500_000),
-    "toml: a long function": described(f'[[layers]]\nmodule = "w"\nfunctions = ["{"(" * 500_000}"]'),
-    "toml: a long text": described(" " * 2 * MEBIBYTE),
-    "toml: many layers": described('[[layers]]\nkind = "final_state"\n' * 15_000),
-    "toml: things to ignore": described("ignore = [" + '"a.b.c",\n' * 50_000 + "]\n[[layers]]\nmodule='w'"),
+    "npz: many arrays": Heavy(
+        "arrays: expected at most 65536 of them, got 70000", lambda: arrays(70_000, npy("(0,)")), ".npz", "fc"
+    ),
+    "npz: long headers": Heavy(
+        "got damage: a header of 9",
+        lambda: arrays(2000, npy("(" + "1," * 4800 + ")"), zipfile.ZIP_DEFLATED),
+        ".npz",
+        "fc",
+    ),
+    "npz: a large shape": Heavy(
+        "expected 4398046511104 bytes for its shape",
+        lambda: arrays(1, npy("(1 << 40,)".replace("1 << 40", str(1 << 40)))),
+        ".npz",
+        "fc",
+    ),
+    "npz: empty and endless": Heavy(
+        r"array '0': expected a shape that fits, got \(0, ",
+        lambda: arrays(1, npy(f"(0, {1 << 62}, {1 << 62})")),
+        ".npz",
+        "fc",
+    ),
+    "npz: elements of two gigabytes": Heavy(
+        "expected real numbers, got the dtype", lambda: arrays(1, npy("(0,)", "'|V2147483647'")), ".npz", "fc"
+    ),
+    "npz: lists in lists": Heavy(
+        "expected a sound .npy entry, got damage", lambda: arrays(1, npy("(" + "[" * 4000 + ")")), ".npz", "fc"
+    ),
+    "npz: a number without end": Heavy(
+        "expected a sound .npy entry, got damage", lambda: arrays(1, npy("(" + "9" * 9000 + ",)")), ".npz", "fc"
+    ),
+    "legacy: keys without end": Heavy("expected keys of storages in use", lambda: legacy(["0"] * 400_000), ".pt", "fc"),
+    "legacy: a long key many times": Heavy("a persistent id that names no storage", a_long_key_many_times, ".pt", "fc"),
+    "legacy: dictionaries": Heavy(
+        "got an object of type 'dict' without tensors",
+        lambda: legacy([], b"\x80\x02" + b"}" * OPERATIONS + b"."),
+        ".pt",
+        "fc",
+    ),
+    "pt2: empty objects": Heavy(
+        "expected JSON of at most", lambda: program(model=repeated(b'{"a":[', b"{},", b"{}]}", COMPRESSED)), ".pt2"
+    ),
+    "pt2: empty lists": Heavy(
+        "expected JSON of at most", lambda: program(weights=repeated(b'{"a":[', b"[],", b"[]]}", COMPRESSED)), ".pt2"
+    ),
+    "pt2: weights that are one": Heavy(
+        "expected JSON of at most", lambda: program(weights=weights_of_a_program(20_000)), ".pt2"
+    ),
+    "pt2: archives in archives": Heavy(
+        "expected entries within the file's size, got 'a/data/0'", nested_archives, ".pt2"
+    ),
+    "toml: a dotted key": described(
+        "got a line with more than 1000 dots, which has to be broken", "a." * 100_000 + "a = 1"
+    ),
+    "toml: a quoted dotted key": described(
+        "got a line with more than 1000 dots, which has to be broken", '"[".' * 100_000 + "a = 1"
+    ),
+    "toml: dotted keys": described("Cannot overwrite a value", ("a." * 999 + "a = 1\n") * 250),
+    "toml: lists in lists": described("expected a description of the layers in TOML", "a = " + "[" * 400_000),
+    "toml: empty tables": described("expected a module, got none of that name", "layers = [" + "{}," * 160_000 + "]"),
+    "toml: tables": described("expected a module, got none of that name", "[[layers]]\n" * 45_000),
+    "toml: a number without end": described("expected a description of the layers in TOML", "a = " + "9" * 500_000),
+    "toml: a long function": described(r"layers '\(\(\(", f'[[layers]]\nmodule = "w"\nfunctions = ["{"(" * 500_000}"]'),
+    "toml: a long text": described(
+        "expected at most 524288 bytes, got 2097152; describe fewer layers", " " * 2 * MEBIBYTE
+    ),
+    "toml: many layers": described("expected the final state of a GRU", '[[layers]]\nkind = "final_state"\n' * 15_000),
+    "toml: things to ignore": described(
+        "expected a module, got none of that name", "ignore = [" + '"a.b.c",\n' * 50_000 + "]\n[[layers]]\nmodule='w'"
+    ),
     "json: an architecture of empty objects": Heavy(
-        lambda: (DATA / "k2_masked.weights_only.h5").read_bytes(), ".h5", lambda: repeated(b"[", b"{},", b"{}]")
+        "expected JSON of at most",
+        lambda: (DATA / "k2_masked.weights_only.h5").read_bytes(),
+        ".h5",
+        lambda: repeated(b"[", b"{},", b"{}]"),
     ),
 }

@@ -23,7 +23,12 @@ OPERATIONS = 1 << 19
 BYTES_PER_OPERATION = 8
 """For how many bytes of the file there may be one more; but for lists of numbers, ``torch.save`` writes more."""
 
+_LARGEST = 1 << 27
+"""What counts of a file's size for that: it may be said to be any, and take no room on the disk."""
+
 MAX_NAME = 1000
+_CHARACTERS = 64
+"""Of a name that is put together, which count as one operation."""
 
 Function = Callable[..., object]
 
@@ -80,7 +85,8 @@ def read_pickle(
     UnsupportedError
         If it uses an opcode that no checkpoint needs.
     """
-    operations = OPERATIONS + (len(data) if file_size is None else file_size) // BYTES_PER_OPERATION
+    size = min(_LARGEST, len(data) if file_size is None else file_size)
+    operations = OPERATIONS + size // BYTES_PER_OPERATION
     machine = _Machine(memoryview(data), start, functions, persistent, operations)
     try:
         return machine.run(), machine.position
@@ -227,6 +233,7 @@ def _stack_global(machine: _Machine) -> None:
         raise TypeError("a global that is not named by strings")
     if len(module) + len(name) > MAX_NAME:
         raise ValueError(f"a global with a name longer than {MAX_NAME} characters")
+    machine.charge((len(module) + len(name)) // _CHARACTERS)
     machine.push(Global(f"{module}.{name}"))
 
 

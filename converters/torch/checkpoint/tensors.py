@@ -24,6 +24,8 @@ MAX_SHARED = 1 << 21
 _PERSISTENT_PARTS = 6
 """A kind, a type, a key, a device, a size, and what it is a view of. A pickled module has four parts."""
 
+_MAX_KEY = 200
+
 _NUMPY_DTYPES = {
     "float64": "f8",
     "float32": "f4",
@@ -79,7 +81,8 @@ def storage_reference(persistent_id: object) -> object:
     if persistent_id[0] == "module":
         return persistent_id[1]
     kind, storage_type, key, _device, size, *view = persistent_id
-    if kind != "storage" or not isinstance(storage_type, Global) or not isinstance(key, str):
+    named = isinstance(storage_type, Global) and isinstance(key, str) and len(key) <= _MAX_KEY
+    if kind != "storage" or not named:
         raise ValueError("a persistent id that names no storage")
     if view and view[0] is not None:
         raise UnsupportedError(

@@ -179,6 +179,7 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
         ("g(linear, weight=R)", r"expected a shape that shows which axis is the outputs', got \(12, 4\)"),
         ("g(linear, weight=W+R)", "expected the layout of the matrices in weight, got none"),
         ("g(linear, weight=W+R, layout=rows)", r"fit side by side in weight, got \(12, 5\), \(12, 4\)"),
+        (f"g(linear, weight={'+'.join('W' * 17)})", "layer 'g': expected at most 16 arrays for weight, got 17"),
         ("g(linear, weight=R, gates=zrn)", "gates is an option of gru, not linear"),
         (STACKED.format("zrn", "after", "keep, layout=columns"), "expected three blocks of outputs, one"),
         (STACKED.format("zzn", "after", "keep"), "Invalid enum value 'zzn'"),

@@ -171,6 +171,11 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
             lambda c: layer_of(c, "true_divide")["inbound_nodes"][0]["args"].__setitem__(1, 0),
             "got a division by a tensor, or by zero",
         ),
+        (
+            "k3_functions",
+            lambda c: layer_of(c, "true_divide")["inbound_nodes"][0]["args"].__setitem__(1, 10**400),
+            "got a number beyond floating point; supported are sums",
+        ),
         ("k3_scalars", setting("reshape", target_shape=[2, 3]), r"got target_shape=\[2, 3\]; it joins timesteps"),
         (
             "k3_scalars",
@@ -356,6 +361,7 @@ def test_arguments_that_are_refused(name: str, change: Change, message: str, tmp
             lambda c: layer_of(c, "d").update(inbound_nodes=layer_of(c, "g1")["inbound_nodes"]),
             "expected inputs for the layer 'd'",
         ),
+        ("k3_norms", setting("layer_normalization", epsilon=10**400), "expected epsilon to be a number, got 1000"),
     ],
 )
 def test_files_that_contradict_themselves(name: str, change: Change, message: str, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def model_of(size: int, *layers: dict[str, Any], **fields: Any) -> dict[str, Any
 
 def write(tmp_path: Path, document: Any) -> Path:
     path = tmp_path / "model.json"
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    text = document if isinstance(document, str) else json.dumps(document)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     return path
 
 
@@ -230,6 +231,14 @@ def test_layers_that_are_refused(layer: dict[str, Any], message: str, tmp_path: 
         (model_of(3, entry("dense", 4) | {"weights": None}), "expected 1 or 2 weights, got 0"),
         (model_of(3, entry("batchnorm", 3, *[normal(3)] * 3, epsilon=0.1)), "expected 2 or 4 weights, got 3"),
         (model_of(3, entry("batchnorm", 3, *[normal(3)] * 2)), "expected a number as its epsilon, got 'None'"),
+        (
+            model_of(3, entry("batchnorm", 3, *[normal(3)] * 2, epsilon=10**400)),
+            "expected a number as its epsilon, got '1000",
+        ),
+        (
+            '{"in_shape": [3], "layers": [{"type\udcff": 1}]}',
+            "layers: expected a list of objects, got another: 'utf-8' codec",
+        ),
         (model_of(3, 7), "layers: expected a list of objects, got another: Expected `object`, got `int`"),
         (model_of(3, extra=1), "expected in_shape and layers, got the field 'extra' too"),
         (model_of(3, in_skip=2), "expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, got 2, 0 and 0"),
@@ -252,7 +261,8 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
         file.write(b"{")
         file.truncate((1 << 28) + 1)  # a hole, which takes no room on the disk
     with pytest.raises(
-        ConversionError, match=r"JSON: expected at most 268435456 bytes, got 268435457; save the weights"
+        ConversionError,
+        match=r"JSON: expected at most 268435456 bytes, got 268435457; save the weights as \.safetensors instead",
     ):
         convert(tmp_path / "model.json")
 

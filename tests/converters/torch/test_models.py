@@ -271,6 +271,13 @@ def test_gru_cell(tmp_path: Path) -> None:
         np.testing.assert_allclose(stream.step(x.numpy()), state.numpy(), atol=TOLERANCE, rtol=0)
 
 
+def test_a_module_used_very_often(tmp_path: Path) -> None:
+    layers = [LayerDescription(module="fc", name=f"f{index}", kind="linear") for index in range(8)]
+    with pytest.raises(DescriptionError, match="expected each module about once, got them so often that their weights"):
+        convert({"fc.weight": np.zeros((700, 700))}, layers)
+    assert len(convert({"fc.weight": np.zeros((700, 700))}, layers[:4], reference=False).layers) == 4
+
+
 def test_module_used_twice_has_two_names(tmp_path: Path) -> None:
     linear = randomize(nn.Linear(4, 4), 1)
     path = save(tmp_path, {f"fc.{k}": v for k, v in linear.state_dict().items()})
