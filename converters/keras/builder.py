@@ -16,7 +16,6 @@ from grurt.errors import UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.layers import AnyLayer
-from grurt.network.values import MAX_SIZE
 
 MAX_LAYERS = 1 << 14
 
@@ -134,8 +133,8 @@ class Builder(LayerBuilder):
         """Return a value of one feature repeated to ``size`` features; others as they are."""
         return value if found == size else self.repeated(value, size)
 
-    def filled(self, layer: Layer, shape: tuple[int, ...], value: float) -> Array:
-        """Return an array of one number; UnsupportedError where a small file says that it has many."""
+    def filled(self, layer: Layer, shape: tuple[int, ...], value: float | Array) -> Array:
+        """Return an array of one number, or of one row; UnsupportedError where a small file says that it has many."""
         self._check_room(layer.name, math.prod(shape))
         return np.full(shape, value, np.float32)
 
@@ -148,9 +147,12 @@ class Builder(LayerBuilder):
         """Return ``scale * x + shift``, with numbers ``()`` or one for each feature."""
         if scale.ndim == 0 and shift.ndim == 0:
             return tensor.with_value(self.function(tensor.value, Affine(float(scale), float(shift))))
-        ones, zeros = np.ones(tensor.size, np.float32), np.zeros(tensor.size, np.float32)
-        scales, shifts = (np.broadcast_to(found, ones.shape).astype(np.float32) for found in (scale, shift))
-        weights = {"mean": zeros, "variance": ones, "weight": scales, "bias": shifts}
+        weights = {
+            "mean": self.filled(layer, (tensor.size,), 0.0),
+            "variance": self.filled(layer, (tensor.size,), 1.0),
+            "weight": self.filled(layer, (tensor.size,), scale),
+            "bias": self.filled(layer, (tensor.size,), shift),
+        }
         return tensor.with_value(self.normalized(layer, tensor, weights, NOTHING))
 
     def normalized(self, layer: Layer, tensor: Tensor, weights: Mapping[str, Array], epsilon: float) -> str:
@@ -188,8 +190,6 @@ class Builder(LayerBuilder):
         if tensor.kind not in kinds:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
-        if tensor.size > MAX_SIZE:
-            raise layer.unsupported(f"{tensor.size} features as its input", f"a timestep may have {MAX_SIZE}")
         if tensor.padding and not padded:
             raise layer.unsupported(
                 f"a sequence that ZeroPadding1D has made {tensor.padding} timesteps longer",

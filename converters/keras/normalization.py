@@ -134,7 +134,7 @@ def group_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     value = build.add(layers.Flatten(name=build.unique(f"{layer.name}.joined"), inputs=(build.add(normalized),)))
     if not arrays:
         return (tensor.with_value(value),)
-    gamma, beta = arrays.get("gamma", np.ones(tensor.size)), arrays.get("beta", np.zeros(tensor.size))
+    gamma, beta = arrays.get("gamma", np.ones(1, np.float32)), arrays.get("beta", np.zeros(1, np.float32))
     return (build.scale_and_shift(layer, tensor.with_value(value), gamma, beta),)
 
 
@@ -152,7 +152,7 @@ def normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     config.policy()
     config.check_all_read()
     mean, variance, *_ = given or layer.weights.take(layer.where, "mean", "variance", "count")
-    mean, variance = (_for_each_feature(layer, tensor, array) for array in (mean, variance))
+    mean, variance = (_for_each_feature(layer, tensor, array, build) for array in (mean, variance))
     if (variance < 0).any():
         raise layer.invalid("expected a variance that is not negative")
     variance = np.maximum(variance, _LEAST_DEVIATION**2)
@@ -171,14 +171,14 @@ def rescaling(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ..
     layer.config.policy()
     layer.config.check_all_read()
     if scale.ndim or offset.ndim:
-        scale, offset = (_for_each_feature(layer, tensor, array) for array in (scale, offset))
+        scale, offset = (_for_each_feature(layer, tensor, array, build) for array in (scale, offset))
     return (build.scale_and_shift(layer, tensor, scale, offset),)
 
 
-def _for_each_feature(layer: Layer, tensor: Tensor, array: Array) -> Array:
+def _for_each_feature(layer: Layer, tensor: Tensor, array: Array, build: Builder) -> Array:
     if array.size not in (1, tensor.size) or array.shape[-1:] not in ((), (1,), (tensor.size,)):
         raise layer.invalid(f"expected numbers of shape ({tensor.size},), got {array.shape}")
-    return np.broadcast_to(array.reshape(-1), (tensor.size,)).astype(np.float32)
+    return build.filled(layer, (tensor.size,), array.reshape(-1))
 
 
 def _require_last_axis(layer: Layer, tensor: Tensor) -> None:

@@ -84,7 +84,7 @@ def _arithmetic(layer: Layer, left: Any, right: Any, build: Builder) -> Tensor:
     tensors = [build.value(layer, item, *ANY) for item in (left, right) if isinstance(item, Tensor)]
     if len(tensors) == 2 and layer.kind in ("Add", "Subtract", "Multiply"):
         return join(layer, layer.kind, [replace(tensor, mask=None) for tensor in tensors], build)
-    constants = [_constant(item) for item in (left, right) if not isinstance(item, Tensor)]
+    constants = [_constant(layer, item) for item in (left, right) if not isinstance(item, Tensor)]
     if len(tensors) != 1 or constants[0] is None:
         raise layer.unsupported("arithmetic of something else than tensors and a number", _NUMBERS)
     number = _fitted(layer, tensors[0], constants[0])
@@ -102,9 +102,11 @@ def _arithmetic(layer: Layer, left: Any, right: Any, build: Builder) -> Tensor:
     raise layer.unsupported("a division by a tensor, or by zero", _NUMBERS)
 
 
-def _constant(value: object) -> Array | None:
+def _constant(layer: Layer, value: object) -> Array | None:
     """Return a number, or an array of Keras's JSON; None for anything else."""
-    return None if isinstance(value, bool | list) else constant(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return np.asarray(as_float(value, lambda: layer.unsupported("a number beyond floating point", _NUMBERS)))
+    return constant(value) if isinstance(value, Mapping) else None
 
 
 def _fitted(layer: Layer, tensor: Tensor, number: Array) -> Array:

@@ -106,9 +106,22 @@ STATE = described("InputLayer", name="h", batch_shape=[None, 4])
         (
             both(
                 *(adding("Concatenate", [tensor(f"c{i}" if i else "d")] * 64, name=f"c{i + 1}") for i in range(4)),
-                adding("ReLU", tensor("c4")),
+                adding(
+                    "Multiply",
+                    tensor("c4"),
+                    {"class_name": "__numpy__", "config": {"value": [[2.0]]}},
+                    module=OPERATIONS,
+                ),
+                adding("Sum", tensor("new"), name="total", module=OPERATIONS),
             ),
-            r"layer 'new' \(ReLU\): got 67108864 features as its input; a timestep may have 1048576",
+            "layer 'total': got a layer that is called too often; call it once",
+        ),
+        (
+            both(
+                *(adding("Concatenate", [tensor(f"c{i}" if i else "d")] * 64, name=f"c{i + 1}") for i in range(4)),
+                adding("Rescaling", tensor("c4"), scale=[2.0]),
+            ),
+            "layer 'new': got a layer that is called too often; call it once",
         ),
         (
             adding("NotEqual", X, True, module=OPERATIONS),
