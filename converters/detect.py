@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from grurt.converters.archive import open_archive
-from grurt.converters.foreign_formats import by_content, by_members, by_name, of_folder
+from grurt.converters.foreign_formats import HEAD_BYTES, by_content, by_members, by_name, of_folder
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
-_HEAD_BYTES = 512
 _TAR_MAGIC = (257, b"ustar")
 _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """torch's magic number as a pickle, with which its files began before version 1.6: behind the protocol, and a frame."""
@@ -98,7 +97,7 @@ def _unreadable(path: Path, error: OSError) -> ConversionError:
 
 
 def _known(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str | None:
-    head = file.read(_HEAD_BYTES)
+    head = file.read(HEAD_BYTES)
     if not head:
         raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
     found = _format(head, os.fstat(file.fileno()).st_size)

@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
 
+HEAD_BYTES = 512
+"""How many bytes of a file tell its format."""
+
 _MAX_LISTED = 1000
 """How many names in a folder are looked at."""
 

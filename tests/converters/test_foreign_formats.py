@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from grurt.converters import convert, read_state_dict
+from grurt.converters import convert, convert_onnx, read_state_dict
 from grurt.errors import ConversionError, UnsupportedError
 
 
@@ -78,6 +78,12 @@ def test_files(data: bytes, what: str, tmp_path: Path) -> None:
             read(tmp_path / "model.onnx")
         assert what in str(raised.value)
         assert "damaged" not in str(raised.value)
+
+
+def test_files_that_are_taken_for_onnx(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(SAVED_MODEL)
+    with pytest.raises(UnsupportedError, match="expected an ONNX model, got a SavedModel of TensorFlow; convert the"):
+        convert_onnx(tmp_path / "saved_model.pb")
 
 
 @pytest.mark.parametrize(
