@@ -17,6 +17,7 @@ import pytest
 from checkpoints import checkpoint, state_dict, tensor
 from costs import Found, Job
 from heavy_files import HEAVY, MEBIBYTE, arrays, calls_in_reverse_order, npy, safetensors
+from paths import ROOT
 
 from grurt.converters import convert, describe, read_state_dict
 from grurt.errors import ConversionError, DescriptionError
@@ -36,6 +37,12 @@ FACTORS = {
 """Bytes of memory for each byte of a file, as docs/conversion.md has them."""
 
 SECONDS = 5
+
+
+@pytest.mark.parametrize("ending", [ending for ending in FACTORS if ending != ".pt2"])
+def test_the_factors_are_those_of_the_documentation(ending: str) -> None:
+    text = (ROOT / "docs" / "conversion.md").read_text()
+    assert re.search(rf"^\|[^|]*`{re.escape(ending)}`[^|]*\| {FACTORS[ending]} \|", text, re.M)
 
 
 @pytest.fixture(scope="module")

@@ -99,10 +99,13 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
 
 
 def places_in(document: Any) -> list[tuple[Any, Any]]:
-    """Return what stands in a JSON document: each with the object or list that holds it, and its key or index."""
+    """Return what stands in a JSON document: each with the object or list that holds it, and its key or index.
+
+    Of a document that has grown enough, a part.
+    """
     places: list[tuple[Any, Any]] = []
     stack = [document]
-    while stack:
+    while stack and len(places) < MAX_PLACES:
         node = stack.pop()
         keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node)))
         places += [(node, key) for key in keys]
@@ -135,7 +138,7 @@ def mutated_json(content: bytes, rng: random.Random) -> bytes:
             node[key] |= {f"{name}_{index}": value for name, value in node[key].items() for index in range(50)}
         else:
             del node[key]
-        if len(places) > MAX_PLACES:
+        if len(places) >= MAX_PLACES:
             break
     try:
         return json.dumps(document).encode()

@@ -301,6 +301,22 @@ def modules_that_share(leaves: int, roots: int) -> bytes:
     return checkpoints.checkpoint(b"".join(parts) + b"0}(" + roots_ + b"u.", {"0": bytes(16)})
 
 
+def attributes_that_are_shared(count: int) -> bytes:
+    """Return modules that hold each other twice, down to one with many attributes."""
+    many = b"}(" + b"".join(text(str(index)) + b"N" for index in range(count)) + b"u"
+    parts = [b"\x80\x02" + stub(many + text("_modules") + b"}s") + b"q\x00"]
+    for _ in range(15):
+        children = b"}(" + text("a") + b"h\x00" + text("b") + b"h\x00u"
+        parts.append(b"0" + stub(b"}" + text("_modules") + children + b"s") + b"q\x00")
+    return checkpoints.zipped({"a/data.pkl": b"".join(parts) + b"."}, zipfile.ZIP_DEFLATED)
+
+
+def many_modules(count: int) -> bytes:
+    """Return tensors of very many modules, which all are one."""
+    weights = {f"m{index}.weight": checkpoints.tensor() for index in range(count)}
+    return checkpoints.checkpoint(checkpoints.state_dict(**weights), {"0": bytes(16)})
+
+
 def stub(state: bytes) -> bytes:
     """Return the opcodes of an object of a class that is not known, with a state."""
     return b"cm\nNet\n)\x81" + state + b"b"
@@ -566,6 +582,10 @@ HEAVY: Mapping[str, Heavy] = {
     "pt: modules that share very deeply": Heavy(
         "expected at most 65536 modules and tensors", lambda: modules_that_share(40, 1), ".pt", "fc"
     ),
+    "pt: attributes that are shared": Heavy(
+        "expected at most 65536 modules and tensors", lambda: attributes_that_are_shared(20_000), ".pt", "fc"
+    ),
+    "pt: many modules": Heavy("Its 12000 tensors", lambda: many_modules(12_000), ".pt"),
     "pt: long keys that are shared": Heavy(
         "got an object of type 'dict' without tensors", long_keys_that_are_shared, ".pt", "fc"
     ),

@@ -30,6 +30,8 @@ from grurt.regular_files import read_regular_file
 
 MAX_TENSORS = 1 << 16
 MAX_NAME = 200
+_MAX_ATTRIBUTES = 1 << 20
+"""Of all modules together, those counted again that are in several others."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _QUANTIZED = ("torch.ScriptObject", "torch._utils._rebuild_qtensor")
@@ -198,7 +200,7 @@ def _state_dicts(checkpoint: object) -> Iterator[tuple[str, object]]:
 
 def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
     """Return what ``torch.nn.Module.state_dict`` would, from the attributes of a pickled module."""
-    found = 0
+    found = visited = 0
     stack: list[tuple[str, object]] = [("", root)]
     while stack:
         prefix, module = stack.pop()
@@ -211,8 +213,9 @@ def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
             tensors = [(name, value) for name, value in state.items() if isinstance(value, TensorReference)]
             children = [(name, value) for name, value in state.items() if isinstance(value, Opaque)]
         found += 1 + len(tensors) + len(children)
+        visited += len(state)
         longest = max((len(name) for name, _ in (*tensors, *children)), default=0)
-        if found > MAX_TENSORS or len(prefix) + longest > MAX_NAME:
+        if found > MAX_TENSORS or visited > _MAX_ATTRIBUTES or len(prefix) + longest > MAX_NAME:
             raise ConversionError(
                 f"checkpoint: expected at most {MAX_TENSORS} modules and tensors with names of {MAX_NAME} characters, "
                 "got more; save module.state_dict() instead"
