@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from grurt.network.functions import (
     Affine,
     AnyFunction,
     Clip,
     Elu,
     HardSigmoid,
+    LeakyRelu,
+    Relu,
     Sigmoid,
     Softplus,
     Tanh,
+    ThresholdedRelu,
 )
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest float32: as a bound it limits nothing."""
 
 NEGATIVE = Affine(scale=-1.0, offset=0.0)
 HARD_SIGMOID = HardSigmoid(slope=1 / 6, offset=0.5)
@@ -27,15 +35,34 @@ RELU6 = Clip(minimum=0.0, maximum=6.0)
 
 @dataclass(frozen=True)
 class Composite:
-    """Functions applied one after the other; with ``gated``, the result is multiplied with what they started from."""
+    """Functions applied one after the other; with ``gated``, the result is multiplied with what they started from.
+
+    ``plus`` are functions of the same input, applied one after the other as well, whose result is added.
+    """
 
     functions: tuple[AnyFunction, ...] = ()
     gated: bool = False
+    plus: tuple[AnyFunction, ...] = ()
 
 
 HARD_SWISH = Composite((HARD_SIGMOID,), gated=True)
 LOG_SIGMOID = Composite((NEGATIVE, Softplus(), NEGATIVE))
 MISH = Composite((Softplus(), Tanh()), gated=True)
+
+
+def relu(negative_slope: float = 0.0, maximum: float | None = None, threshold: float = 0.0) -> Composite:
+    """Return Keras's ReLU: x above the threshold, ``negative_slope * (x - threshold)`` below.
+
+    From the maximum on, which is not negative, it is the maximum.
+    """
+    if not threshold and not negative_slope:
+        return Composite((Relu() if maximum is None else Clip(0.0, maximum),))
+    if not threshold:
+        limit = () if maximum is None else (Clip(-LARGEST, maximum),)
+        return Composite((LeakyRelu(negative_slope), *limit))
+    limit = () if maximum is None else (Clip(0.0, maximum),)
+    below = (Affine(-1.0, threshold), Relu(), Affine(-negative_slope, 0.0)) if negative_slope else ()
+    return Composite((ThresholdedRelu(threshold), *limit), plus=below)
 
 
 def celu(alpha: float = 1.0) -> Composite:

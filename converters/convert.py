@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grurt.converters.describe import Describable, describe
 from grurt.converters.description import Description
 from grurt.converters.detect import FileFormat, detect_format
+from grurt.converters.foreign_formats import by_keys
 from grurt.converters.installed import is_installed
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
-from grurt.errors import ConversionError, DescriptionError
+from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.model import Model
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
@@ -39,9 +41,9 @@ def convert(
     Parameters
     ----------
     source
-        A file that holds a whole network: ONNX, ``.pt2`` of `torch.export`, RTNeural's JSON. Or weights: a PyTorch
-        state dict in ``.pt``, ``.pth``, ``.ckpt``, ``.safetensors`` or JSON, a TorchScript program, arrays in ``.npz``;
-        or a mapping of arrays by name.
+        A file that holds a whole network: ONNX, ``.pt2`` of `torch.export`, JSON of RTNeural or CoreAudioML. Or
+        weights: a PyTorch state dict in ``.pt``, ``.pth``, ``.ckpt``, ``.safetensors`` or JSON, a TorchScript program,
+        arrays in ``.npz``; or a mapping of arrays by name.
     layers
         The layers of weights, which carry no architecture; see `describe`. A whole network needs no description.
     repair
@@ -156,15 +158,25 @@ def _network_of_keras(path: Path, layers: Describable | None, reference: bool) -
 
 
 def _network_of_json(path: Path, layers: Describable | None, reference: bool) -> Network:
+    from grurt.converters.rtneural import coreaudioml
     from grurt.converters.rtneural.convert import is_model, network_of_document
     from grurt.converters.rtneural.reading import read_json
     from grurt.converters.rtneural.weights import read_state_dict_json
 
     document = read_json(path)
+    if (foreign := by_keys(document.keys())) is not None:
+        what, advice = foreign
+        raise UnsupportedError(f"expected a model that grurt reads, got {what}; {advice}")
     if is_model(document):
         _refuse_description(layers, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))
         return attach_reference(network, lambda: _evaluated(network)) if reference else network
+    if coreaudioml.is_model(document):
+        _refuse_description(layers, "model_data")
+        simple = coreaudioml.read(document)
+        network = coreaudioml.network_of(simple, Source(format="coreaudioml", file=path.name))
+        run = partial(coreaudioml.reference_run, simple, network)
+        return attach_reference(network, run) if reference else network
     description = None if layers is None else describe(layers)
     state_dict = read_state_dict_json(document, description.entry if description else None)
     return _network_of_weights(state_dict, description, path.name, reference)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from grurt.converters.archive import open_archive
+from grurt.converters.foreign_formats import HEAD_BYTES, by_content, by_members, by_name, of_folder
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
-_HEAD_BYTES = 512
 _TAR_MAGIC = (257, b"ustar")
 _GRURT = re.compile(rb'"__metadata__":{("sha256":"[^"]*",)?"grurt":')
 """What the header of a ``.grurt`` file holds."""
@@ -69,16 +69,16 @@ def detect_format(path: Path) -> FileFormat:
         with open_regular_file(path) as file:
             known = _known(path, file)
     except NotRegularError as error:
-        advice = "give the model file in it" if error.found == "a folder" else "write it to a file"
-        raise ConversionError(f"{path.name}: expected a file, got {error.found}; {advice}") from error
+        if error.found != "a folder":
+            raise ConversionError(f"{path.name}: expected a file, got {error.found}; write it to a file") from error
+        known = _of_folder(path, error)
     except OSError as error:
-        raise ConversionError(
-            f"{path.name}: expected a file that can be read, got: {error.strerror or error}"
-        ) from error
+        raise _unreadable(path, error) from error
     if isinstance(known, FileFormat):
         return known
-    if known in _REFUSED:
-        what, advice = _REFUSED[known]
+    found = _REFUSED[known] if isinstance(known, str) else known or by_name(path.name)
+    if found is not None:
+        what, advice = found
         raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {what}; {advice}")
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
@@ -86,15 +86,29 @@ def detect_format(path: Path) -> FileFormat:
     )
 
 
-def _known(path: Path, file: BinaryIO) -> FileFormat | str | None:
-    head = file.read(_HEAD_BYTES)
+def _of_folder(path: Path, error: Exception) -> tuple[str, str]:
+    try:
+        found = of_folder(path)
+    except OSError as unreadable:
+        raise _unreadable(path, unreadable) from unreadable
+    if found is None:
+        raise ConversionError(f"{path.name}: expected a file, got a folder; give the model file in it") from error
+    return found
+
+
+def _unreadable(path: Path, error: OSError) -> ConversionError:
+    return ConversionError(f"{path.name}: expected a file that can be read, got: {error.strerror or error}")
+
+
+def _known(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str | None:
+    head = file.read(HEAD_BYTES)
     if not head:
         raise ConversionError(f"{path.name}: expected a model, got an empty file; was it written to the end?")
     found = _format(head, os.fstat(file.fileno()).st_size)
     return _zip_format(path, file) if found is None and head.startswith(b"PK\x03\x04") else found
 
 
-def _format(head: bytes, size: int) -> FileFormat | str | None:
+def _format(head: bytes, size: int) -> FileFormat | tuple[str, str] | str | None:
     if _is_safetensors(head, size):
         return "grurt" if _GRURT.search(head) else FileFormat.SAFETENSORS
     if head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]:
@@ -107,7 +121,7 @@ def _format(head: bytes, size: int) -> FileFormat | str | None:
         return "pickle"
     if head.lstrip()[:1] in (b"{", b"["):
         return FileFormat.JSON
-    return FileFormat.ONNX if _is_model_proto(head) else None
+    return by_content(head) or (FileFormat.ONNX if _is_model_proto(head) else None)
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
@@ -120,7 +134,7 @@ def _is_model_proto(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80
 
 
-def _zip_format(path: Path, file: BinaryIO) -> FileFormat | str:
+def _zip_format(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str:
     try:
         with open_archive(file) as archive:
             names = archive.names
@@ -133,6 +147,10 @@ def _zip_format(path: Path, file: BinaryIO) -> FileFormat | str:
         return FileFormat.TORCH
     if "model.weights.h5" in files:
         return FileFormat.KERAS
-    if {"archive_format", "model.json", "serialized_exported_program.json"} & files:
+    if {"archive_format", "serialized_exported_program.json"} & files:
+        return FileFormat.PT2
+    if (foreign := by_members(names)) is not None:
+        return foreign
+    if "model.json" in files:
         return FileFormat.PT2
     return FileFormat.NPZ if names and all(name.endswith(".npy") for name in names) else "zip"

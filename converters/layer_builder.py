@@ -17,7 +17,7 @@ from grurt.array_types import Array
 from grurt.converters.activations import Composite
 from grurt.errors import UnsupportedError
 from grurt.network.functions import AnyFunction
-from grurt.network.layers import Activation, AnyLayer, FirstStep, LastStep, Linear, Mul
+from grurt.network.layers import Activation, Add, AnyLayer, FirstStep, LastStep, Linear, Mul
 
 _LONGEST_NAME = 180
 
@@ -97,10 +97,18 @@ class LayerBuilder:
     def activate(self, value: str, composite: Composite, name: Callable[[str], str] | None = None) -> str:
         """Return the value of an activation applied to a value; ``name`` gives names to layers, from what they do."""
         name = name or (lambda suffix: self.unique(f"{value}.{suffix}"))
-        result = value
-        for function in composite.functions:
-            result = self.function(result, function, name(function.name))
-        return self.add(Mul(name=name("mul"), inputs=(value, result))) if composite.gated else result
+        result = self._in_turn(value, composite.functions, name)
+        if composite.gated:
+            result = self.add(Mul(name=name("mul"), inputs=(value, result)))
+        if composite.plus:
+            result = self.add(Add(name=name("add"), inputs=(result, self._in_turn(value, composite.plus, name))))
+        return result
+
+    def _in_turn(self, value: str, functions: Iterable[AnyFunction], name: Callable[[str], str]) -> str:
+        """Return the value of functions that are applied to a value one after the other."""
+        for function in functions:
+            value = self.function(value, function, name(function.name))
+        return value
 
     def timestep_of(self, value: str, *, last: bool) -> str:
         """Return the value's last or first timestep, made once."""

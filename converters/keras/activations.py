@@ -14,6 +14,7 @@ from grurt.converters.activations import (
     RELU6,
     Composite,
     celu,
+    relu,
     selu,
     swish,
 )
@@ -21,7 +22,6 @@ from grurt.converters.keras.config import Config, Version
 from grurt.converters.keras.values import Layer
 from grurt.network.functions import (
     Affine,
-    Clip,
     ElementwiseFunction,
     Elu,
     Gelu,
@@ -109,28 +109,21 @@ def gate(layer: Layer, key: str, value: Any) -> ElementwiseFunction:
     if not found.functions:
         return Affine()
     function: Any = found.functions[0]
-    if len(found.functions) > 1 or found.gated or not isinstance(function, _ELEMENTWISE):
+    if len(found.functions) > 1 or found.gated or found.plus or not isinstance(function, _ELEMENTWISE):
         raise layer.unsupported(f"{key}={str(value)[:100]!r} in a GRU", "a gate needs one function of a single number")
     gate_function: ElementwiseFunction = function
     return gate_function
 
 
 def relu_layer(config: Config) -> Composite:
-    """``ReLU``: of ``max_value``, ``negative_slope`` and ``threshold``, one or none is set."""
-    maximum = config.get("max_value")
-    slope, threshold = config.get("negative_slope") or 0.0, config.get("threshold") or 0.0
-    if [maximum is not None, bool(slope), bool(threshold)].count(True) > 1:
-        raise config.unsupported(
-            f"max_value={maximum}, negative_slope={slope}, threshold={threshold} together",
-            "only one of them can be set",
-        )
-    if maximum is not None:
-        if config.number("max_value") < 0:
-            raise config.invalid("max_value", "positive", maximum)
-        return Composite((Clip(0.0, config.number("max_value")),))
-    if slope:
-        return Composite((LeakyRelu(config.number("negative_slope")),))
-    return Composite((ThresholdedRelu(config.number("threshold")),)) if threshold else Composite((Relu(),))
+    """``ReLU`` with any of ``max_value``, ``negative_slope`` and ``threshold``."""
+    maximum = config.number("max_value") if config.get("max_value") is not None else None
+    if maximum is not None and maximum < 0:
+        raise config.invalid("max_value", "positive", maximum)
+    slope, threshold = (
+        config.number(key) if config.get(key) is not None else 0.0 for key in ("negative_slope", "threshold")
+    )
+    return relu(slope, maximum, threshold)
 
 
 def leaky_relu_layer(config: Config) -> Composite:

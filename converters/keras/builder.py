@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.keras.topology import MAX_CALLS, Topology, read_topology, too_many_calls
@@ -11,9 +14,13 @@ from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network import layers
+from grurt.network.functions import Affine
 from grurt.network.layers import AnyLayer
 
 MAX_LAYERS = 1 << 14
+
+NOTHING = 1e-30
+"""An epsilon that vanishes beside any variance that float32 numbers are divided by."""
 
 Convert = Callable[[Layer, Arguments, "Builder"], tuple[Tensor, ...]]
 """Converts a call of a layer, to what it returns."""
@@ -24,7 +31,7 @@ class ModelInput:
     """An input of the Keras model: what reads it tells what it is.
 
     ``tokens`` is the size of the vocabulary, of tokens; ``states`` are the GRUs whose initial state it is; ``timed``
-    says that it holds one number for each timestep.
+    says that it holds one number for each timestep, ``vector`` that it holds one vector for the whole sequence.
     """
 
     name: str
@@ -34,6 +41,28 @@ class ModelInput:
     tokens: int | None = None
     states: tuple[str, ...] = ()
     timed: bool = False
+    vector: bool = False
+
+    @property
+    def unread(self) -> bool:
+        """Whether nothing has said yet what it holds."""
+        return self.tokens is None and not (self.states or self.timed or self.vector)
+
+    @property
+    def may_be_tokens(self) -> bool:
+        return self.unread or self.tokens is not None
+
+    @property
+    def may_be_state(self) -> bool:
+        return self.unread or bool(self.states)
+
+    @property
+    def may_be_numbers(self) -> bool:
+        return self.unread or self.timed
+
+    @property
+    def may_be_vector(self) -> bool:
+        return (self.unread or self.vector) and self.size > 0
 
 
 class Builder(LayerBuilder):
@@ -56,6 +85,7 @@ class Builder(LayerBuilder):
         self.notes: dict[str, None] = {}
         self._calls = 0
         self._topologies: dict[int, Topology] = {}
+        self._per_step: dict[str, bool] = {}
 
     def count_calls(self, count: int = 1) -> None:
         """Count calls of layers; UnsupportedError if there are too many."""
@@ -66,6 +96,8 @@ class Builder(LayerBuilder):
     def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
         if len(self.layers) == MAX_LAYERS:
             raise UnsupportedError(f"got a model of more than {MAX_LAYERS} layers; convert a part of it")
+        sources = [self._per_step.get(source, True) for source in layer.inputs]
+        self._per_step[layer.name] = not layer.selects_timestep and any(sources)
         return super().add(layer, weights)
 
     def topology(self, model: Layer) -> Topology:
@@ -101,6 +133,33 @@ class Builder(LayerBuilder):
         """Return a value of one feature repeated to ``size`` features; others as they are."""
         return value if found == size else self.repeated(value, size)
 
+    def filled(self, layer: Layer, shape: tuple[int, ...], value: float | Array) -> Array:
+        """Return an array of one number, or of one row; UnsupportedError where a small file says that it has many."""
+        self._check_room(layer.name, math.prod(shape))
+        return np.full(shape, value, np.float32)
+
+    def part(self, layer: Layer, tensor: Tensor, start: int, stop: int) -> Tensor:
+        """Return the features from ``start`` to ``stop - 1``."""
+        made = layers.Slice(name=self.unique(layer.name), inputs=(tensor.value,), start=start, stop=stop)
+        return tensor.with_value(self.add(made), stop - start)
+
+    def scale_and_shift(self, layer: Layer, tensor: Tensor, scale: Array, shift: Array) -> Tensor:
+        """Return ``scale * x + shift``, with numbers ``()`` or one for each feature."""
+        if scale.ndim == 0 and shift.ndim == 0:
+            return tensor.with_value(self.function(tensor.value, Affine(float(scale), float(shift))))
+        weights = {
+            "mean": self.filled(layer, (tensor.size,), 0.0),
+            "variance": self.filled(layer, (tensor.size,), 1.0),
+            "weight": self.filled(layer, (tensor.size,), scale),
+            "bias": self.filled(layer, (tensor.size,), shift),
+        }
+        return tensor.with_value(self.normalized(layer, tensor, weights, NOTHING))
+
+    def normalized(self, layer: Layer, tensor: Tensor, weights: Mapping[str, Array], epsilon: float) -> str:
+        """Add a `BatchNorm` of the tensor."""
+        name, size = self.unique(layer.name), tensor.size
+        return self.add(layers.BatchNorm(name=name, inputs=(tensor.value,), size=size, epsilon=epsilon), weights)
+
     def masked(self, value: str, size: int, mask: str) -> str:
         """Return the value, with zeros at the timesteps that the mask skips."""
         inputs = (value, self.widened(mask, size, 1))
@@ -121,17 +180,40 @@ class Builder(LayerBuilder):
         """Return the last or first timestep of a sequence, in Keras's order of the timesteps; made once."""
         return Tensor(self.timestep_of(tensor.value, last=last != tensor.backwards), tensor.size, Kind.SINGLE)
 
-    def value(self, layer: Layer, tensor: Tensor, *kinds: Kind) -> Tensor:
-        """Return the tensor, if it is of one of these kinds; the final state of a GRU becomes a value of its own."""
-        if tensor.kind is Kind.FLAT and self.inputs[tensor.value].timed and Kind.SEQUENCE in kinds:
-            return Tensor(tensor.value, 1, Kind.SEQUENCE)
+    def value(self, layer: Layer, tensor: Tensor, *kinds: Kind, padded: bool = False) -> Tensor:
+        """Return the tensor, if it is of one of these kinds; the final state of a GRU becomes a value of its own.
+
+        With ``padded``, the layer knows what to do with zeros before the first timestep.
+        """
+        if tensor.kind is Kind.FLAT:
+            tensor = self._read(tensor, kinds)
         if tensor.kind not in kinds:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
+        if tensor.padding and not padded:
+            raise layer.unsupported(
+                f"a sequence that ZeroPadding1D has made {tensor.padding} timesteps longer",
+                "only a convolution or average that makes it as long as before can follow: Conv1D(padding='valid') or "
+                "AveragePooling1D(strides=1), behind ZeroPadding1D(((k - 1) * dilation, 0))",
+            )
         if tensor.state_of is not None and not tensor.value:
             backwards = self.layers[tensor.state_of].final_state_at == "first"
             return self.timestep(Tensor(tensor.state_of, tensor.size, Kind.SEQUENCE, backwards))
         return tensor
+
+    def _read(self, tensor: Tensor, kinds: Collection[Kind]) -> Tensor:
+        """Return an input of two axes as what a layer reads it as: one number a timestep, or one vector in all."""
+        found = self.inputs[tensor.value]
+        if found.timed and Kind.SEQUENCE in kinds:
+            return Tensor(tensor.value, 1, Kind.SEQUENCE)
+        if found.may_be_vector and Kind.SINGLE in kinds:
+            self.inputs[tensor.value] = replace(found, vector=True)
+            return Tensor(tensor.value, found.size, Kind.SINGLE)
+        return tensor
+
+    def at_the_end(self, value: str) -> str:
+        """Return a vector that a GRU can begin with: what an input gives once is a sequence of one timestep."""
+        return self.timestep_of(value, last=True) if self._per_step.get(value, True) else value
 
     def note(self, text: str) -> None:
         """Keep a remark for the model's ``source.notes``."""

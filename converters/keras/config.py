@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from grurt.array_types import Array
 from grurt.errors import ConversionError, UnsupportedError
 
 MAX_KEYS = 1000
@@ -25,6 +28,9 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 """Keys of training, of shapes that the weights tell, and of names."""
+
+_MAX_AXES = 4
+"""How deep the lists of a constant may be nested."""
 
 _TRAINING = ("_initializer", "_regularizer", "_constraint")
 _FLOAT_POLICIES = frozenset({"float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"})
@@ -56,6 +62,27 @@ def as_float(number: float, error: Callable[[], ConversionError]) -> float:
         return float(number)
     except OverflowError:
         raise error() from None
+
+
+def constant(value: object) -> Array | None:
+    """Return a number or an array of Keras's JSON as float32; None for anything else."""
+    if isinstance(value, Mapping):
+        inner = value.get("config", value)
+        value = inner.get("value") if isinstance(inner, Mapping) else None
+    if not _holds_numbers(value, _MAX_AXES):
+        return None
+    try:
+        with np.errstate(all="ignore"):  # what is no float32 becomes infinite
+            array = np.asarray(value, np.float64).astype(np.float32)
+    except (ValueError, OverflowError):  # lists of different lengths, or an integer that is no number of theirs
+        return None
+    return array if array.size and np.isfinite(array).all() else None
+
+
+def _holds_numbers(value: object, depth: int) -> bool:
+    if isinstance(value, list):
+        return depth > 0 and all(_holds_numbers(item, depth - 1) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Config:
@@ -112,6 +139,14 @@ class Config:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.invalid(key, "a number", value)
         return as_float(value, lambda: self.invalid(key, "a number", value))
+
+    def numbers(self, key: str, default: float | None = None) -> Array:
+        """Return a number, or numbers in nested lists, as float32; also from Keras's forms of NumPy's arrays."""
+        value = self.get(key, default)
+        found = constant(value)
+        if found is None:
+            raise self.invalid(key, "numbers", value)
+        return found
 
     def skip(self, *keys: str) -> None:
         """Say that these keys have no effect on what a trained layer computes."""

@@ -11,7 +11,7 @@ from grurt.converters.keras.config import Config
 from grurt.converters.keras.container import KerasFile, read_archive, read_hdf5
 from grurt.converters.keras.interpret import convert_layer, convert_model, model_inputs
 from grurt.converters.keras.reference import reference_run
-from grurt.converters.keras.signature import input_ports, output_ports, shown
+from grurt.converters.keras.signature import check_vectors, input_ports, output_ports, shown
 from grurt.converters.keras.values import make_layer
 from grurt.converters.reference import attach_reference
 from grurt.network.network import Network, Source
@@ -65,7 +65,7 @@ def _build(file: KerasFile, name: str) -> Network:
     states = [state for port in (*given, *ports) if isinstance(port, StatePort) for state in port.states]
     build.prune([*(output.value for output in outputs), *states])
     notes = (*build.notes, *_precision_notes(file.description))
-    return Network(
+    network = Network(
         layers=build.layers.values(),
         weights=build.weights,
         inputs=inputs,
@@ -73,6 +73,8 @@ def _build(file: KerasFile, name: str) -> Network:
         signature=Signature(tuple(given), signature.outputs),
         source=Source(format="keras", producer=file.producer, file=name, notes=notes),
     )
+    check_vectors(network)
+    return network
 
 
 def _precision_notes(description: Mapping[str, Any]) -> Iterator[str]:

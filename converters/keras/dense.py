@@ -43,7 +43,7 @@ def embedding(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ..
     mask_zero = config.boolean("mask_zero")
     config.policy()
     config.check_all_read()
-    if tensor.kind is not Kind.FLAT or build.inputs[tensor.value].states or build.inputs[tensor.value].timed:
+    if tensor.kind is not Kind.FLAT or not build.inputs[tensor.value].may_be_tokens:
         raise layer.unsupported(
             f"{tensor.kind.value} as its input", "tokens must be an input of the model (batch, time)"
         )

@@ -6,16 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from grurt.array_types import Array
 from grurt.converters.keras.builder import Builder
-from grurt.converters.keras.config import as_float
+from grurt.converters.keras.config import as_float, constant
+from grurt.converters.keras.functions import FUNCTIONS
+from grurt.converters.keras.handlers import HANDLERS
 from grurt.converters.keras.merging import either_mask, join
-from grurt.converters.keras.values import EVERYWHERE, NOWHERE, VECTORS, Arguments, Kind, Layer, Tensor
-from grurt.network import layers
-from grurt.network.functions import Affine
+from grurt.converters.keras.reshaping import with_feature_axis, without_feature_axis
+from grurt.converters.keras.values import ANY, EVERYWHERE, NOWHERE, VECTORS, Arguments, Kind, Layer, Tensor
 
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide", "Divide")
-_FUNCTIONS = ("NotEqual", "Any", "LogicalOr", "GetItem", "Negative", "ExpandDims", "ZerosLike", "OnesLike")
-_SUPPORTED = "supported are sums, differences, products, scaling by a number, [:, -1], [:, 0] and [..., a:b]"
+_MASKS_AND_MOVES = ("NotEqual", "Any", "LogicalOr", "GetItem", "Negative", "ZerosLike", "OnesLike")
+_SUPPORTED = f"supported are arithmetic, slices, and {', '.join(sorted(FUNCTIONS))}"
+_NUMBERS = "supported are sums, differences and products, and scaling by numbers"
+_INDICES = "supported are [:, -1], [:, 0], [..., a:b], [..., a] and [..., None] of one number a timestep"
 
 
 def is_unmarked(layer: Layer, args: Arguments) -> bool:
@@ -24,7 +30,8 @@ def is_unmarked(layer: Layer, args: Arguments) -> bool:
         return False
     if layer.kind in _ARITHMETIC and len(args.positional) == 2:
         return True
-    return layer.kind in _FUNCTIONS or bool(_masks(args.positional))
+    is_function = layer.kind in _MASKS_AND_MOVES or (layer.kind in FUNCTIONS and layer.kind not in HANDLERS)
+    return is_function or bool(_masks(args.positional))
 
 
 def convert(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
@@ -37,16 +44,23 @@ def convert(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
     if masks := _masks(positional):
         return (_joined(layer, masks, build),)
     args.check_named(layer)
+    results = _results(layer, args, build)
+    layer.config.skip("dtype")
+    layer.config.check_all_read()
+    return tuple(replace(result, mask=None) for result in results)  # Keras hands no mask on from a function
+
+
+def _results(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    positional = list(args.positional)
     if layer.kind == "GetItem":
         return (_item(layer, positional, build),)
     if layer.kind == "Negative" and len(positional) == 1:
-        positional = [-1, *positional]
-        layer = replace(layer, kind="Multiply")
-    if layer.kind not in _ARITHMETIC or len(positional) != 2:
-        raise layer.unsupported("a function of keras.ops", _SUPPORTED)
-    layer.config.skip("dtype")
-    layer.config.check_all_read()
-    return (_arithmetic(layer, positional[0], positional[1], build),)
+        return (_arithmetic(replace(layer, kind="Multiply"), -1, positional[0], build),)
+    if layer.kind in _ARITHMETIC and len(positional) == 2:
+        return (_arithmetic(layer, positional[0], positional[1], build),)
+    if layer.kind in FUNCTIONS:
+        return FUNCTIONS[layer.kind](layer, args, build)
+    raise layer.unsupported("a function of keras.ops", _SUPPORTED)
 
 
 def _masks(positional: Sequence[Any]) -> list[Tensor]:
@@ -67,46 +81,79 @@ def _joined(layer: Layer, masks: Sequence[Tensor], build: Builder) -> Tensor:
 
 
 def _arithmetic(layer: Layer, left: Any, right: Any, build: Builder) -> Tensor:
-    tensors = [build.value(layer, item, *VECTORS) for item in (left, right) if isinstance(item, Tensor)]
+    tensors = [build.value(layer, item, *ANY) for item in (left, right) if isinstance(item, Tensor)]
     if len(tensors) == 2 and layer.kind in ("Add", "Subtract", "Multiply"):
-        return join(layer, layer.kind, tensors, build)
-    numbers = [item for item in (left, right) if isinstance(item, int | float) and not isinstance(item, bool)]
-    if len(tensors) != 1 or len(numbers) != 1:
-        raise layer.unsupported("arithmetic of something else than tensors and a number", _SUPPORTED)
-    number = as_float(numbers[0], lambda: layer.unsupported("a number beyond floating point", _SUPPORTED))
-    scale, offset = 1.0, 0.0
+        return join(layer, layer.kind, [replace(tensor, mask=None) for tensor in tensors], build)
+    constants = [_constant(layer, item) for item in (left, right) if not isinstance(item, Tensor)]
+    if len(tensors) != 1 or constants[0] is None:
+        raise layer.unsupported("arithmetic of something else than tensors and a number", _NUMBERS)
+    number = _fitted(layer, tensors[0], constants[0])
+    one, zero = np.ones_like(number), np.zeros_like(number)
     if layer.kind == "Add":
-        offset = number
-    elif layer.kind == "Multiply":
-        scale = number
-    elif layer.kind == "Subtract":
-        scale, offset = (1.0, -number) if isinstance(left, Tensor) else (-1.0, number)
-    elif isinstance(left, Tensor) and number:
-        scale = 1 / number
-    else:
-        raise layer.unsupported("a division by a tensor, or by zero", _SUPPORTED)
-    return tensors[0].with_value(build.function(tensors[0].value, Affine(scale, offset)))
+        return build.scale_and_shift(layer, tensors[0], one, number)
+    if layer.kind == "Multiply":
+        return build.scale_and_shift(layer, tensors[0], number, zero)
+    if layer.kind == "Subtract" and isinstance(left, Tensor):
+        return build.scale_and_shift(layer, tensors[0], one, -number)
+    if layer.kind == "Subtract":
+        return build.scale_and_shift(layer, tensors[0], -one, number)
+    if isinstance(left, Tensor) and number.all():
+        return build.scale_and_shift(layer, tensors[0], 1 / number, zero)
+    raise layer.unsupported("a division by a tensor, or by zero", _NUMBERS)
+
+
+def _constant(layer: Layer, value: object) -> Array | None:
+    """Return a number, or an array of Keras's JSON; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return np.asarray(as_float(value, lambda: layer.unsupported("a number beyond floating point", _NUMBERS)))
+    return constant(value) if isinstance(value, Mapping) else None
+
+
+def _fitted(layer: Layer, tensor: Tensor, number: Array) -> Array:
+    """Return a number, or numbers for each feature, in float64."""
+    fits = tensor.kind in VECTORS and number.shape[-1:] == (tensor.size,) and number.ndim <= tensor.rank
+    if number.size != 1 and not (fits and number.size == tensor.size):
+        raise layer.unsupported(
+            f"a constant of shape {number.shape}",
+            f"supported are one number, and one for each of {tensor.size} features",
+        )
+    return number.reshape(() if number.size == 1 else -1).astype(np.float64)
 
 
 def _item(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
-    """``x[:, -1]`` and ``x[:, 0]`` of a sequence, ``x[..., a:b]`` or ``x[:, :, a:b]``, and both together."""
+    """Return ``x[:, -1]`` or ``x[:, 0]`` of a sequence, ``x[..., a:b]``, ``x[..., a]`` or ``x[:, :, a:b]``, or both."""
     if len(positional) != 2 or not isinstance(positional[0], Tensor):
-        raise layer.unsupported("an index that is no constant", _SUPPORTED)
-    tensor, key = build.value(layer, positional[0], *VECTORS), positional[1]
+        raise layer.unsupported("an index that is no constant", _INDICES)
+    key = positional[1]
     parts = key if isinstance(key, list) else [key]
-    rank = 3 if tensor.kind is Kind.SEQUENCE else 2
+    if len(parts) > 1 and parts[-1] is None and (found := _new_axis(positional[0], parts[:-1], build)) is not None:
+        return found
+    tensor = build.value(layer, positional[0], *VECTORS)
+    rank = tensor.rank
     if parts and _is(parts[0], "__ellipsis__"):
         parts = [{"class_name": "__slice__", "config": {}}] * (rank - len(parts) + 1) + parts[1:]
     whole = [_bounds(part) == (None, None) for part in parts]
     if rank == 3 and len(parts) in (2, 3) and whole[0] and parts[1] in (0, -1) and parts[1] is not False:
         step = build.timestep(tensor, last=parts[1] == -1)
         return step if all(whole[2:]) else _item(layer, [step, [parts[0], parts[2]]], build)
-    bounds = _bounds(parts[-1]) if len(parts) == rank and all(whole[:-1]) else None
-    if bounds is None:
-        raise layer.unsupported(f"the index {str(key)[:200]}", _SUPPORTED)
+    if len(parts) != rank or not all(whole[:-1]):
+        raise layer.unsupported(f"the index {str(key)[:200]}", _INDICES)
+    place = parts[-1]
+    if type(place) is int and -tensor.size <= place < tensor.size:
+        feature = build.part(layer, tensor, place % tensor.size, place % tensor.size + 1)
+        return without_feature_axis(layer, feature, build)
+    if (bounds := _bounds(place)) is None:
+        raise layer.unsupported(f"the index {str(key)[:200]}", _INDICES)
     start, stop, _ = slice(*bounds).indices(tensor.size)
-    made = layers.Slice(name=build.unique(layer.name), inputs=(tensor.value,), start=start, stop=stop)
-    return tensor.with_value(build.add(made), stop - start)
+    return build.part(layer, tensor, start, stop)
+
+
+def _new_axis(tensor: Tensor, parts: Sequence[Any], build: Builder) -> Tensor | None:
+    """Return numbers as vectors of one feature, if the parts of an index before the new axis take all of them."""
+    everything = len(parts) == tensor.rank and all(_bounds(part) == (None, None) for part in parts)
+    if not everything and (len(parts) != 1 or not _is(parts[0], "__ellipsis__")):
+        return None
+    return with_feature_axis(tensor, build)
 
 
 def _bounds(part: Any) -> tuple[int | None, int | None] | None:
@@ -133,5 +180,5 @@ def _not_equal(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
         raise layer.unsupported("a comparison that is no mask", "masks are made by Masking and mask_zero only")
     tokens = tensor.kind is Kind.FLAT and not build.inputs[tensor.value].timed
     source = tensor if tokens else build.value(layer, tensor, Kind.SEQUENCE)
-    value = as_float(number, lambda: layer.unsupported("a number beyond floating point", _SUPPORTED))
+    value = as_float(number, lambda: layer.unsupported("a number beyond floating point", _NUMBERS))
     return Tensor(build.mask(source.value, value, tokens=tokens), 1, Kind.MASK)

@@ -175,10 +175,10 @@ def _add(
         inputs = (*inputs, mask)
     handed_over = state is not None and state.kind is not Kind.FLAT
     if state is not None and handed_over:
-        inputs = (*inputs, build.value(layer, state, Kind.SINGLE).value)
+        inputs = (*inputs, build.at_the_end(build.value(layer, state, Kind.SINGLE).value))
     elif state is not None:
         found = build.inputs[state.value]
-        if found.tokens is not None or found.timed or found.size not in (0, cell.layer.hidden_size):
+        if not found.may_be_state or found.size not in (0, cell.layer.hidden_size):
             raise layer.unsupported(
                 f"the input {state.value!r} as its initial state", f"the state has {cell.layer.hidden_size} numbers"
             )

@@ -22,8 +22,7 @@ refuses(
     because="it works on images; grurt reads sequences of vectors",
 )
 refuses(
-    *("MaxPooling1D", "AveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D", "RepeatVector"),
-    "Conv1DTranspose",
+    *("MaxPooling1D", "UpSampling1D", "Cropping1D", "RepeatVector", "Conv1DTranspose"),
     because="it changes the number of timesteps, and a stream gives one output for each input; leave it out",
 )
 refuses(

@@ -49,23 +49,53 @@ def input_shape(model: Layer, described: Mapping[str, Any], name: str) -> tuple[
 
 @converts("Reshape")
 def reshape(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``Reshape`` of an input ``(batch, time)`` to ``(batch, time, 1)``, one number for each timestep."""
+    """``Reshape`` of one number for each timestep to vectors of one feature, or to the shape that there is."""
     tensor = args.only(layer)
     target = layer.config.get("target_shape")
     layer.config.policy()
     layer.config.check_all_read()
-    if tensor.kind is Kind.FLAT and isinstance(target, list) and len(target) == 2 and target[1] == 1:
-        found = build.inputs[tensor.value]
-        if target[0] in (-1, found.size) and found.tokens is None and not found.states:
-            build.inputs[tensor.value] = replace(found, timed=True)
-            return (Tensor(tensor.value, 1, Kind.SEQUENCE),)
-    if (
-        isinstance(target, list)
-        and target in ([-1, tensor.size], [tensor.size])
-        and (len(target) == 2) == (tensor.kind is Kind.SEQUENCE)
-    ):
-        return (tensor,)
+    sizes = target if isinstance(target, list) else []
+    to_vectors = len(sizes) == 2 and sizes[1] == 1 and sizes[0] in (-1, _timesteps(tensor, build) or sizes[0])
+    if to_vectors and (found := with_feature_axis(tensor, build)) is not None:
+        return (found,)
+    if sizes and sizes[-1] == tensor.size and len(sizes) == tensor.rank - 1 and tensor.kind is not Kind.NUMBERS:
+        return (tensor,)  # numbers do not move, as there are as many timesteps as before
     raise layer.unsupported(f"target_shape={str(target)[:100]}", reason_against("Reshape"))
+
+
+def with_feature_axis(tensor: Tensor, build: Builder) -> Tensor | None:
+    """Return numbers as vectors of one feature; None for anything else. An input of two axes is read as numbers."""
+    if tensor.kind is Kind.FLAT and build.inputs[tensor.value].may_be_numbers:
+        build.inputs[tensor.value] = replace(build.inputs[tensor.value], timed=True)
+        return Tensor(tensor.value, 1, Kind.SEQUENCE)
+    kinds = {Kind.NUMBERS: Kind.SEQUENCE, Kind.NUMBER: Kind.SINGLE}
+    return replace(tensor, kind=kinds[tensor.kind]) if tensor.kind in kinds else None
+
+
+def without_feature_axis(layer: Layer, tensor: Tensor, build: Builder) -> Tensor:
+    """Return vectors of one feature as numbers."""
+    kinds = {Kind.SEQUENCE: Kind.NUMBERS, Kind.SINGLE: Kind.NUMBER}
+    found = build.value(layer, tensor, *kinds)
+    if found.size != 1:
+        raise layer.invalid(f"expected one feature, got {found.size}")
+    return replace(found, kind=kinds[found.kind])
+
+
+def _timesteps(tensor: Tensor, build: Builder) -> int:
+    """Return the number of timesteps that an input of two axes has, or 0 if it is open."""
+    return build.inputs[tensor.value].size if tensor.kind is Kind.FLAT else 0
+
+
+@converts("Permute")
+def permute(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``Permute`` that leaves all axes where they are."""
+    tensor = args.only(layer)
+    dims = layer.config.get("dims")
+    layer.config.policy()
+    layer.config.check_all_read()
+    if dims != list(range(1, tensor.rank)):
+        raise layer.unsupported(f"dims={str(dims)[:100]}", reason_against("Permute"))
+    return (tensor,)
 
 
 @converts("Flatten")

@@ -8,10 +8,18 @@ from collections.abc import Sequence
 import msgspec
 
 from grurt.converters.keras.builder import Builder, ModelInput
-from grurt.converters.keras.values import Kind, Layer, Tensor
+from grurt.converters.keras.values import ANY, Kind, Layer, Tensor
+from grurt.errors import UnsupportedError
 from grurt.network.inputs import AnyInput, Input, Output, TokenInput
+from grurt.network.network import Network
 from grurt.network.signature import Axis, DType, Port, Signature, StatePort, ValuePort
 
+_AXES: dict[Kind, tuple[Axis, ...]] = {
+    Kind.SEQUENCE: ("batch", "time", "feature"),
+    Kind.SINGLE: ("batch", "feature"),
+    Kind.NUMBERS: ("batch", "time"),
+    Kind.NUMBER: ("batch",),
+}
 _FLOATS: dict[str, DType] = {"float32": "float32", "float64": "float64", "float16": "float16"}
 _INTEGERS: dict[str, DType] = {"int32": "int32", "int64": "int64"}
 
@@ -36,11 +44,27 @@ def input_ports(model: Layer, build: Builder) -> tuple[list[AnyInput], list[Port
             inputs.append(TokenInput(found.name, found.tokens))
         elif found.kind is Kind.SEQUENCE or found.timed:
             inputs.append(Input(found.name, found.size if found.kind is Kind.SEQUENCE else 1))
+        elif found.vector:
+            axes = ("batch", "feature")
+            inputs.append(Input(found.name, found.size))
         else:
             raise model.unsupported(f"the input {found.name!r}, which no layer reads", "save the model without it")
         dtype = _float(found) if found.tokens is None else _INTEGERS.get(found.dtype, "int64")
         ports.append(ValuePort(name=found.name, value=found.name, dtype=dtype, axes=axes))
     return inputs, ports
+
+
+def check_vectors(network: Network) -> None:
+    """Raise UnsupportedError for a vector that would have to be given as often as the timesteps of a sequence."""
+    ports = [port for port in network.signature.inputs if isinstance(port, ValuePort)]
+    stages = {network.values[port.value].stage: port.name for port in ports if "time" in port.axes}
+    for port in ports:
+        sequence = stages.get(network.values[port.value].stage)
+        if "time" not in port.axes and sequence is not None:
+            raise UnsupportedError(
+                f"input {port.name!r}: got a vector that meets no end of the sequence {sequence!r}; join it with the "
+                "last timestep, begin a GRU with it, or make a model of its own for it"
+            )
 
 
 def output_ports(model: Layer, names: Sequence[str], tensors: Sequence[Tensor], build: Builder) -> list[Port]:
@@ -55,11 +79,9 @@ def output_ports(model: Layer, names: Sequence[str], tensors: Sequence[Tensor], 
             states = (tensor.state_of,)
             ports.append(StatePort(name=name, states=states, dtype="float32", axes=("batch", "feature")))
             continue
-        tensor = build.value(model, tensor, Kind.SEQUENCE, Kind.SINGLE)
-        axes: tuple[Axis, ...] = ("batch", "time", "feature")
-        if tensor.kind is Kind.SINGLE:
-            axes = ("batch", "feature")
-        backwards = tensor.backwards and tensor.kind is Kind.SEQUENCE
+        tensor = build.value(model, tensor, *ANY)
+        axes = _AXES[tensor.kind]
+        backwards = tensor.backwards and "time" in axes
         if backwards:
             build.note(
                 f"Model.run of a mapping gives the output {name!r} from the last timestep to the first, as Keras does"

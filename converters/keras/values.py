@@ -25,14 +25,21 @@ class Kind(Enum):
     """``(batch, time, features)``."""
     SINGLE = "a single vector"
     """``(batch, features)``."""
+    NUMBERS = "one number for each timestep"
+    """``(batch, time)``."""
+    NUMBER = "a single number"
+    """``(batch,)``."""
     FLAT = "an input of two axes"
-    """``(batch, n)``, an input that nothing has read yet: tokens, a state, or numbers."""
+    """``(batch, n)``, an input that nothing has read yet: tokens, a state, a vector, or numbers."""
     MASK = "a mask"
     """``(batch, time)``, truth values."""
 
 
 VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
 """What layers read that do the same to each vector."""
+
+ANY = (*VECTORS, Kind.NUMBERS, Kind.NUMBER)
+"""What functions read that do the same to each number."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,8 @@ class Tensor:
 
     ``backwards`` says that it holds the timesteps from the last to the first, as ``go_backwards`` makes them. ``mask``
     names the value that is 0 at timesteps to skip. ``state_of`` names the GRU whose final state this is; ``value`` is
-    empty then, until someone needs the state as a value.
+    empty then, until someone needs the state as a value. ``padding`` is how many timesteps of zeros the Keras model has
+    put before the first one, which the value has not.
     """
 
     value: str
@@ -50,6 +58,16 @@ class Tensor:
     backwards: bool = False
     mask: str | None = None
     state_of: str | None = None
+    padding: int = 0
+
+    @property
+    def rank(self) -> int:
+        """How many axes it has in Keras."""
+        return {Kind.SEQUENCE: 3, Kind.NUMBER: 1}.get(self.kind, 2)
+
+    def is_last_axis(self, axis: object) -> bool:
+        """Say whether an axis, counted from the first or the last one, is that of the features."""
+        return type(axis) is int and self.kind in VECTORS and axis in (-1, self.rank - 1)
 
     def with_value(self, value: str, size: int | None = None) -> Tensor:
         """Return the tensor that a layer makes of this one at each timestep by itself."""

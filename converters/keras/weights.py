@@ -2,6 +2,7 @@
 
 ======================================  ====================================================================
 ``.keras``, ``.weights.h5``             objects: ``layers/<class name and counter>/.../vars/<number>``
+                                        (before Keras 2.14 ``_layer_checkpoint_dependencies`` for ``layers``)
 ``.h5`` of a whole model, Keras 1 to 3  lists: ``model_weights/<layer name>``, whose attribute ``weight_names``
                                         gives the datasets and their order
 ``.h5`` of weights, Keras 1 and 2       the same, without ``model_weights``
@@ -19,7 +20,8 @@ from functools import cached_property
 from grurt.array_types import Array
 from grurt.converters.keras.hdf5 import MAX_OBJECTS, Hdf5
 from grurt.converters.keras.hdf5_bytes import damaged
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.converters.keras.objects import Objects
+from grurt.errors import ConversionError
 
 _NOT_OF_LAYERS = ("optimizer/", "optimizer_weights/", "_trainer/", "metrics/", "model_weights/optimizer_weights/")
 _SEEDS = "/seed_generator/"
@@ -48,19 +50,19 @@ class Weights(ABC):
 class ObjectWeights(Weights):
     """Weights under the path of the object that owns them."""
 
-    def __init__(self, file: Hdf5, path: str, used: set[str]) -> None:
+    def __init__(self, file: Objects, path: str, used: set[str]) -> None:
         self._file = file
         self._path = path
         self._used = used
 
     def layer(self, key: str, name: str) -> Weights:
-        return self._below(f"layers/{key}")
+        return ObjectWeights(self._file, self._file.layer(self._path, key), self._used)
 
     def child(self, name: str) -> Weights:
         return self._below(name)
 
     def count(self) -> int:
-        return len(self._file.groups.get(f"{self._path}/vars", ()))
+        return len(self._file.children(f"{self._path}/vars"))
 
     def take(self, where: str, *names: str) -> list[Array]:
         if self.count() != len(names):
@@ -158,19 +160,15 @@ class Store:
     """The weights of a whole model, and which of them were taken."""
 
     def __init__(self, file: Hdf5) -> None:
-        self._file = file
         self._used: set[str] = set()
+        self._datasets: Iterable[str] = file.datasets
         listed = next((path for path in ("model_weights", "") if file.texts(path, "layer_names") is not None), None)
         self.weights: Weights
         if listed is not None:
             self.weights = ListedModel(file, listed, self._used)
-        elif "layers" in file.groups:
-            self.weights = ObjectWeights(file, "", self._used)
-        elif "_layer_checkpoint_dependencies" in file.groups:
-            raise UnsupportedError(
-                "the weights: got the layout of Keras 2.12 and before; load the model with Keras 2.13 or later, and "
-                "save it again"
-            )
+        elif (objects := Objects(file)).holds_layers:
+            self.weights = ObjectWeights(objects, "", self._used)
+            self._datasets = objects.datasets
         else:
             found = ", ".join(file.groups[""][:20])[:500] or "nothing"
             raise ConversionError(
@@ -181,7 +179,7 @@ class Store:
         """Raise ConversionError for weights that no layer took. Those of the training, and seeds, do not count."""
         unused = [
             path
-            for path in sorted(self._file.datasets)
+            for path in sorted(self._datasets)
             if path not in self._used and not path.startswith(_NOT_OF_LAYERS) and _SEEDS not in path
         ]
         if unused:

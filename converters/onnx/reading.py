@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
 
+from grurt.converters.foreign_formats import HEAD_BYTES, by_content
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
 from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
 from grurt.converters.onnx.messages import check_parts
@@ -24,7 +25,10 @@ _STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def parse_model(data: bytes) -> ModelProto:
-    """Return the protobuf message in the bytes of a file; ConversionError if there is none."""
+    """Return the protobuf message in the bytes of a file; ConversionError if there is none, or another format's."""
+    if (foreign := by_content(data[:HEAD_BYTES])) is not None:
+        what, advice = foreign
+        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}")
     check_parts(data, ModelProto)
     try:
         return onnx.load_model_from_string(data)

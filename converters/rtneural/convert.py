@@ -16,7 +16,7 @@ MAX_LAYERS = 1024
 _MAX_GAIN = 200
 """In decibels."""
 
-_REMARKS = {"metadata", "samplerate", "sample_rate", "input_batch", "output_batch", "name", "date", "author"}
+REMARKS = {"metadata", "samplerate", "sample_rate", "input_batch", "output_batch", "name", "date", "author"}
 _SWITCHES = {"in_skip", "in_gain", "out_gain"}
 
 
@@ -38,7 +38,7 @@ def network_of_document(document: Fields, source: Source) -> Network:
     UnsupportedError
         If there is a layer or field that RTNeural or grurt does not compute.
     """
-    if unknown := sorted(document.keys() - {"in_shape", "layers"} - _REMARKS - _SWITCHES):
+    if unknown := sorted(document.keys() - {"in_shape", "layers"} - REMARKS - _SWITCHES):
         raise UnsupportedError(
             f"RTNeural: expected in_shape and layers, got the field {unknown[0][:50]!r} too; delete it if it changes "
             "nothing"

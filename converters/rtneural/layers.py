@@ -158,10 +158,11 @@ def _conv1d(entry: Entry) -> Iterator[Weighted]:
     groups = last_integer(entry.get("groups", 1), f"{entry.where}: groups")
     bias = entry.count(1, 2) == 2
     kernel = entry.weight(0, 3, (kernel_size, entry.input_size // groups, entry.size))
-    if "groups" in entry.fields and min(kernel[0].shape) > 1:
+    if "name" in entry.fields and (kernel_size > 1 or min(kernel[0].shape) > 1):
         raise UnsupportedError(
-            f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, got one of model_utils_torch.py, "
-            "which writes the numbers in a wrong order; save the state dict as JSON instead, and describe its layers"
+            f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, which names no layers, got one of "
+            "model_utils_torch.py, which writes the numbers in a wrong order; save the state dict as JSON instead, and "
+            "describe its layers"
         )
     arrays = {"weight": kernel.transpose(2, 1, 0)}
     if bias:

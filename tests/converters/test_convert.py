@@ -103,15 +103,15 @@ def test_a_grurt_file_is_a_model_already(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"^model\.bin: expected a model, got an empty file; was it written to the end\?"),
-        (b"a", r"^model\.bin: .*got an unknown format; the file is damaged, or not a model"),
+        (b"", r"^model\.pt: expected a model, got an empty file; was it written to the end\?"),
+        (b"a", r"^model\.pt: .*got an unknown format; the file is damaged, or not a model"),
         (bytes(100), "got an unknown format"),
         (b"PK\x03\x04" + bytes(100), "checkpoint: expected a sound zip archive, got damage"),
         (b"\xff\xfe hello", "got an unknown format"),
     ],
 )
 def test_other_files(content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.bin"
+    path = tmp_path / "model.pt"
     path.write_bytes(content)
     with pytest.raises(ConversionError, match=message):
         convert(path)

@@ -270,7 +270,12 @@ def rtneural_files() -> Sequence[bytes]:
     model = {"in_shape": [None, None, 3], "layers": [gru, conv, norm, dense], "in_skip": 0, "out_gain": 1.5}
     tensors = {"gru.weight_ih_l0": [[0.5] * 3] * 6, "gru.weight_hh_l0": [[0.5] * 2] * 6}
     tensors |= {"fc.weight": [[1.0, 2.0]], "fc.bias": [0.5]}
-    return [json.dumps(document).encode() for document in (model, {"model_data": {}, "state_dict": tensors}, tensors)]
+    simple = {"rec.weight_ih_l0": [[0.5] * 2] * 6, "rec.weight_hh_l0": [[0.5] * 2] * 6, "lin.weight": [[1.0, 2.0]]}
+    simple |= {"rec.bias_ih_l0": [0.1] * 6, "rec.bias_hh_l0": [0.1] * 6}
+    described = {"model": "SimpleRNN", "unit_type": "GRU", "skip": 1, "input_size": 2, "output_size": 1}
+    described |= {"hidden_size": 2, "num_layers": 1, "bias_fl": False}
+    documents = (model, {"model_data": {}, "state_dict": tensors}, tensors)
+    return [json.dumps(each).encode() for each in (*documents, {"model_data": described, "state_dict": simple})]
 
 
 @cache
@@ -304,7 +309,7 @@ TARGETS: Mapping[str, Target] = {
     "pt2": Target(stored("torch/export.pt2"), (".json", "byteorder"), (None,), hostile_programs.grown),
     "rtneural": Target(rtneural_files),
     "npz": Target(npz_files, (".npy",), (ARRAYS, None)),
-    "keras": Target(stored("keras/k3_[befgnrst]*.keras", "keras/k2_*.keras"), (".json", ".h5"), (None,)),
+    "keras": Target(stored("keras/k3_[abefgnprstuv]*.keras", "keras/k2_*.keras"), (".json", ".h5"), (None,)),
     "h5": Target(stored("keras/k[12]_*.h5", "keras/k3_cells.h5"), (), (None, "architecture.json")),
 }
 

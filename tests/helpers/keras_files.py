@@ -46,8 +46,14 @@ def archive(folder: Path, files: dict[str, bytes]) -> Path:
 def edited(folder: Path, name: str, change: Callable[[dict[str, Any]], object], version: str = "3.15.1") -> Path:
     """Write a copy of a ``.keras`` archive with a changed configuration."""
     files = entries(DATA / f"{name}.keras")
+    files["metadata.json"] = json.dumps({"keras_version": version}).encode()
+    return changed(archive(folder, files), change)
+
+
+def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Change the configuration in a ``.keras`` archive, and return its path."""
+    files = entries(path)
     config = json.loads(files["config.json"])
     change(config)
     files["config.json"] = json.dumps(config).encode()
-    files["metadata.json"] = json.dumps({"keras_version": version}).encode()
-    return archive(folder, files)
+    return archive(path.parent, files)

@@ -10,7 +10,7 @@ from typing import Any
 import hdf5_files
 import numpy as np
 import pytest
-from keras_files import archive, edited, layer_of
+from keras_files import archive, changed, edited, layer_of
 
 from grurt.converters import convert
 from grurt.errors import ConversionError
@@ -90,10 +90,38 @@ STATE = described("InputLayer", name="h", batch_shape=[None, 4])
             adding("TimeDistributed", G1, layer=5),
             "layer new.*: expected a description with a class_name, got 5; the file",
         ),
-        (adding("GetItem", G1, module=OPERATIONS), "got an index that is no constant; supported are sums"),
+        (adding("GetItem", G1, module=OPERATIONS), "got an index that is no constant; supported are "),
         (
             adding("Add", G1, "text", module=OPERATIONS),
-            "got arithmetic of something else than tensors and a number; supported are sums",
+            "got arithmetic of something else than tensors and a number; supported are sums, differences and products",
+        ),
+        (
+            both(
+                adding("Sum", G1, module=OPERATIONS, name="total", axis=-1),
+                adding("Dense", tensor("total"), units=2),
+            ),
+            r"layer 'new' \(Dense\): got one number for each timestep as its input; the layer can read a sequence",
+        ),
+        (adding("Squeeze", G1, module=OPERATIONS, axis=-1), "expected one feature, got 4; the file is damaged"),
+        (
+            both(
+                *(adding("Concatenate", [tensor(f"c{i}" if i else "d")] * 64, name=f"c{i + 1}") for i in range(4)),
+                adding(
+                    "Multiply",
+                    tensor("c4"),
+                    {"class_name": "__numpy__", "config": {"value": [[2.0]]}},
+                    module=OPERATIONS,
+                ),
+                adding("Sum", tensor("new"), name="total", module=OPERATIONS),
+            ),
+            "layer 'total': got a layer that is called too often; call it once",
+        ),
+        (
+            both(
+                *(adding("Concatenate", [tensor(f"c{i}" if i else "d")] * 64, name=f"c{i + 1}") for i in range(4)),
+                adding("Rescaling", tensor("c4"), scale=[2.0]),
+            ),
+            "layer 'new': got a layer that is called too often; call it once",
         ),
         (
             adding("NotEqual", X, True, module=OPERATIONS),
@@ -198,6 +226,39 @@ def functional(folder: Path, layers: list[dict[str, Any]], output: str, weights:
     )
 
 
+def test_a_vector_that_meets_no_end_of_a_sequence(tmp_path: Path) -> None:
+    layers = [
+        described("InputLayer", name="x", batch_shape=[None, None, 2]),
+        described("InputLayer", name="v", batch_shape=[None, 3]),
+        described("Activation", tensor("x"), name="a", activation="tanh"),
+        described("Activation", tensor("v"), name="b", activation="tanh"),
+    ]
+    path = functional(tmp_path, layers, "a", {})
+
+    def both_ends(config: dict[str, Any]) -> None:
+        ends = {"input_layers": [["x", 0, 0], ["v", 0, 0]], "output_layers": [["a", 0, 0], ["b", 0, 0]]}
+        config["config"].update(ends)
+
+    with pytest.raises(
+        ConversionError,
+        match="input 'v': got a vector that meets no end of the sequence 'x'; join it with the last time",
+    ):
+        convert(changed(path, both_ends), reference=False)
+
+
+def test_a_vector_that_is_a_state_too(tmp_path: Path) -> None:
+    def change(model: dict[str, Any]) -> None:
+        model["config"]["layers"] += [STATE, described("Activation", tensor("h"), activation="tanh")]
+        model["config"].update(input_layers=[["x", 0, 0], ["h", 0, 0]])
+        model["config"]["output_layers"].append(["new", 0, 0])
+        calling("g1", D, initial_state=tensor("h"))(model)
+
+    with pytest.raises(
+        ConversionError, match=r"got (the input 'h' as its initial state|an input of two axes as its input)"
+    ):
+        convert(edited(tmp_path, "k3_residual", change), reference=False)
+
+
 def test_tokens_of_two_vocabularies(tmp_path: Path) -> None:
     layers = [
         described("InputLayer", name="t", batch_shape=[None, None], dtype="int32"),
@@ -220,13 +281,6 @@ def test_slopes_of_every_timestep(tmp_path: Path) -> None:
         ConversionError, match=r"got slopes of shape \(6, 3\); use shared_axes=\[1\], so that all timest"
     ):
         convert(functional(tmp_path, layers, "slopes", {"p_re_lu": {"vars": {"0": np.ones((6, 3))}}}))
-
-
-def test_weights_of_early_keras_2(tmp_path: Path) -> None:
-    (tmp_path / "weights.h5").write_bytes(hdf5_files.written({"_layer_checkpoint_dependencies": {}}))
-    (tmp_path / "model.json").write_text(json.dumps({"class_name": "Sequential", "config": []}))
-    with pytest.raises(ConversionError, match=r"the weights: got the layout of Keras 2\.12 and before; load the model"):
-        convert(tmp_path / "weights.h5", layers=str(tmp_path / "model.json"))
 
 
 def test_an_architecture_that_is_too_large(tmp_path: Path) -> None:

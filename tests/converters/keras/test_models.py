@@ -47,7 +47,18 @@ def test_files_give_the_answers_of_keras(path: Path) -> None:
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["k3_two_layers", "k3_embedding_masked", "k3_masking", "k3_masked_conv", "k3_cells"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "k3_two_layers",
+        "k3_embedding_masked",
+        "k3_masking",
+        "k3_masked_conv",
+        "k3_cells",
+        "k3_padded_conv",
+        "k3_relu_options",
+    ],
+)
 def test_streams_give_the_same_answers_step_by_step(name: str) -> None:
     inputs, _ = answers(DATA / f"{name}.keras")
     model = load(DATA / f"{name}.keras")
@@ -175,3 +186,35 @@ def test_a_mask_beside_a_given_state_is_noted(tmp_path: Path) -> None:
 
     model = convert(edited(tmp_path, "k3_embedding_masked_sequential", stateful), reference=False)
     assert "until the first timestep that is not masked" in model.source.notes[0]
+
+
+def test_a_vector_beside_a_sequence_is_read_at_its_end() -> None:
+    model = load(DATA / "k3_vectors.keras")
+    inputs, (expected,) = answers(DATA / "k3_vectors.keras")
+    assert model.signature.inputs[1] == ValuePort(name="v", value="v", dtype="float32", axes=("batch", "feature"))
+    sequence, end = model.stages
+    streams = sequence.stream(), end.stream()
+    for x in inputs["x"][0]:
+        state = streams[0].step(x)
+    found = streams[1].step({"v": inputs["v"][0], sequence.outputs[0].name: state})
+    np.testing.assert_allclose(found, expected[0], rtol=0, atol=TOLERANCE)
+
+
+def test_short_vectors_of_keras_2_are_noted(tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        normalization = {"class_name": "UnitNormalization", "config": {"name": "dropout", "axis": [-1]}}
+        layer_of(config, "dropout").update(normalization)
+
+    model = convert(edited(tmp_path, "k3_two_layers", change, version="2.15.0"), reference=False)
+    assert model.source.notes == (
+        "layer 'dropout' (UnitNormalization): vectors shorter than 1e-6 come out longer than in Keras 2",
+    )
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-15, 1e-9, 1e-3, 1e15])
+def test_unit_normalization_of_vectors_of_any_length(size: float) -> None:
+    model = load(DATA / "k3_unit_and_group_norms.keras")
+    x = np.full((1, 2, 3), size, np.float32)
+    unit = model.run({"x": x})["unit_normalization"]
+    expected = x * np.minimum(1e12, 1 / max(np.sqrt(3) * size, 1e-30))
+    np.testing.assert_allclose(unit, expected, rtol=0, atol=TOLERANCE)

@@ -112,11 +112,12 @@ def test_activations(name: str, function: Any, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, function(XS @ kernel + bias), atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.parametrize("written", [True, False], ids=["groups", "before_groups"])
 @pytest.mark.parametrize(("taps", "dilation", "groups"), [(3, 1, 1), (2, 4, 1), (1, 1, 1), (3, 2, 3)])
-def test_conv1d_is_causal(taps: int, dilation: int, groups: int, tmp_path: Path) -> None:
+def test_conv1d_is_causal(taps: int, dilation: int, groups: int, written: bool, tmp_path: Path) -> None:
     kernel, bias = normal(taps, 3 // groups, 6), normal(6)
     options: dict[str, Any] = {"kernel_size": [taps], "dilation": [dilation]}
-    options |= {"groups": groups} if groups > 1 else {}
+    options |= {"groups": groups} if written or groups > 1 else {}
     model = converted(tmp_path, model_of(3, entry("conv1d", 6, kernel, bias, activation="tanh", **options)))
     padded = np.concatenate([np.zeros(((taps - 1) * dilation, 3)), XS])
     expected = np.zeros((STEPS, 6))
@@ -189,9 +190,14 @@ def test_the_skip_and_the_gain_of_aida_x(tmp_path: Path) -> None:
             entry("activation", 3),
             "expected an activation among tanh, .*, got none; RTNeural's exporter writes none for those",
         ),
-        (
-            entry("conv1d", 4, normal(3, 3, 4), normal(4), kernel_size=[3], dilation=[1], groups=1),
-            r"got one of model_utils_torch\.py, which writes the numbers in a wrong order; save the state dict",
+        *(
+            (
+                entry(
+                    "conv1d", 4, normal(*shape), normal(4), kernel_size=shape[:1], dilation=[1], groups=1, name="conv"
+                ),
+                r"got one of model_utils_torch\.py, which writes the numbers in a wrong order; save the state dict",
+            )
+            for shape in ((3, 3, 4), (1, 3, 4))
         ),
     ],
 )
@@ -269,9 +275,7 @@ def test_a_list_of_layers_needs_no_description(tmp_path: Path) -> None:
 STATE_DICT = {name: array.tolist() for name, array in read_state_dict(DATA / "c_eachstep_bf.pt").items()}
 
 
-@pytest.mark.parametrize(
-    "document", [STATE_DICT, {"model_data": {"unit_type": "GRU", "skip": 0}, "state_dict": STATE_DICT}]
-)
+@pytest.mark.parametrize("document", [STATE_DICT, {"epoch": 3, "model": {"state_dict": STATE_DICT}}])
 def test_state_dicts_as_json(document: Any, tmp_path: Path) -> None:
     model = convert(write(tmp_path, document), "gru, fc", reference=False)
     arrays = stored("c_eachstep_bf.npz")

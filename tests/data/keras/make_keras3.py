@@ -16,10 +16,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import Input, Model, Sequential
+from keras import Input, Model, Sequential, ops
 from keras import layers as L  # noqa: N812
 
 STEPS, FEATURES, BATCH = 6, 3, 2
+DATA = np.random.default_rng(3).normal([2.0, -5.0, 0.3], [3.0, 0.5, 0.01], (40, FEATURES))
+"""What layers are adapted to."""
+
+ADAPTED = ("mean", "variance", "count")
+"""The variables of ``Normalization``, from which it has made others already."""
+
 NETWORKS: dict[str, Callable[[], Any]] = {}
 
 
@@ -351,6 +357,131 @@ def rms_norms() -> Any:
     )
 
 
+@network
+def adapted() -> Any:
+    x = sequence()
+    everything = L.Normalization(axis=None)
+    features = L.Normalization()
+    everything.adapt(DATA)
+    features.adapt(DATA)
+    back = L.Normalization(invert=True)
+    back.adapt(DATA)
+    g = L.GRU(4, return_sequences=True)(features(x))
+    return Model(x, [g, back(L.Dense(FEATURES)(g)), everything(x), L.GRU(3)(L.Masking()(everything(x)))])
+
+
+@network
+def scaled() -> Any:
+    x = sequence()
+    given = L.Normalization(mean=[1.0, -2.0, 0.5], variance=[4.0, 0.25, 0.0])(x)
+    one = L.Normalization(mean=3.0, variance=2.0, invert=True)(x)
+    both = L.Rescaling(scale=[0.5, 2.0, -1.0], offset=[0.0, 1.0, 0.1])(L.Rescaling(1 / 127.5, offset=-1)(x))
+    return Model(x, [L.GRU(3)(L.Rescaling(1e-7)(given)), one, both])
+
+
+@network
+def padded_conv() -> Any:
+    x = sequence()
+    c = L.Conv1D(4, 3, dilation_rate=2, activation="relu")(L.ZeroPadding1D((4, 0))(x))
+    d = L.DepthwiseConv1D(2, depth_multiplier=2)(L.Dropout(0.2)(L.ZeroPadding1D((1, 0))(x)))
+    s = L.SeparableConv1D(5, 3, depth_multiplier=2, activation="tanh")(
+        L.ZeroPadding1D((1, 0))(L.ZeroPadding1D((1, 0))(x))
+    )
+    average = L.AveragePooling1D(4, strides=1)(L.ZeroPadding1D((3, 0))(x))
+    joined = L.Concatenate()([c, d, s, average])
+    return Model(x, [L.GRU(4, return_sequences=True)(joined), joined])
+
+
+@network
+def unit_and_group_norms() -> Any:
+    x = sequence()
+    u = L.UnitNormalization()(x)
+    g = L.TimeDistributed(L.GroupNormalization(groups=2, epsilon=1e-2))(L.Dense(6)(u))
+    last = L.GroupNormalization(groups=-1, scale=False)(L.GroupNormalization(groups=1, center=False)(L.GRU(4)(g)))
+    return Model(x, [u, g, last, L.GroupNormalization(groups=2, center=False, scale=False)(L.GRU(6)(x))])
+
+
+@network
+def moves() -> Any:
+    x = sequence()
+    g = L.GRU(4, return_sequences=True)(L.Permute((1, 2))(x))
+    return Model(x, L.Dense(2)(L.Permute((1,))(L.GRU(3)(L.Reshape((STEPS, 4))(g)))))
+
+
+@network
+def vectors() -> Any:
+    x, v = sequence(), Input((5,), name="v")
+    g = L.GRU(4)(x)
+    normalize = L.Normalization()
+    normalize.adapt(np.random.default_rng(4).normal(1.0, 2.0, (40, 5)))
+    return Model([x, v], L.Dense(2)(L.Concatenate()([g, L.Dense(3, activation="relu")(normalize(v))])))
+
+
+@network
+def vector_as_state() -> Any:
+    x, v = sequence(), Input((5,), name="v")
+    h = L.Dense(4, activation="tanh")(v)
+    return Model([x, v], L.GRU(4, return_sequences=True)(x, initial_state=h))
+
+
+RELU_OPTIONS = [
+    {"max_value": 0.6, "negative_slope": 0.2},
+    {"max_value": 0.6, "threshold": 0.3},
+    {"negative_slope": 0.2, "threshold": 0.3},
+    {"max_value": 0.6, "negative_slope": 0.2, "threshold": 0.3},
+    {"max_value": 0.2, "negative_slope": 0.1, "threshold": 0.3},
+]
+
+
+@network
+def relu_options() -> Any:
+    x = sequence()
+    parts = [L.ReLU(**options)(x) for options in RELU_OPTIONS]
+    parts.append(keras.activations.relu(x, negative_slope=0.1, max_value=0.4, threshold=-0.2))
+    return Model(x, [L.Concatenate()(parts), L.GRU(3)(L.Dense(4, activation=L.ReLU(**RELU_OPTIONS[3]))(x))])
+
+
+@network
+def tensor_functions() -> Any:
+    x = sequence()
+    g = L.GRU(6, return_sequences=True)(x)
+    a, b, c = ops.split(g, [1, 3], axis=2)
+    d, e = ops.split(g, 2, axis=-1)
+    limited = ops.concatenate([ops.clip(d, -0.1, 0.2), ops.maximum(e, 0.05), ops.minimum(b, 0.1), a], axis=-1)
+    total, mean = ops.sum(c, axis=-1, keepdims=True), ops.mean(limited, axis=2)
+    powers = ops.square(e) + e**3 - ops.power(d, 2)
+    numbers = ops.expand_dims(g[..., 0] * ops.sum(g, axis=[-1]), -1) * ops.squeeze(total, -1)[:, :, None]
+    return Model(x, [limited, total, mean, powers, numbers, g[:, -1, 2], ops.sum(g[:, 0], axis=1, keepdims=True)])
+
+
+@network
+def constants() -> Any:
+    x = sequence()
+    y = (x - np.array([0.5, -1.0, 2.0], "float32")) / np.array([2.0, 0.1, 3.0], "float32")
+    z = ops.multiply(np.array([[1.0, 2.0, 3.0]], "float32"), ops.add(np.array(0.25, "float32"), x))
+    return Model(x, [L.GRU(3)(y), 1.0 - z, ops.subtract(np.array([1.0, 0.0, -1.0], "float32"), y)])
+
+
+@network
+def activation_functions() -> Any:
+    x = sequence()
+    functions = [
+        ops.relu, ops.relu6, ops.sigmoid, ops.tanh, ops.softplus, ops.softsign, ops.silu, ops.selu, ops.celu,
+        ops.hard_sigmoid, ops.hard_silu, ops.hard_tanh, ops.log_sigmoid, ops.softmax, ops.log_softmax, ops.gelu,
+        ops.stop_gradient, keras.activations.softmax,
+    ]  # fmt: skip
+    parts = [function(x) for function in functions]
+    parts += [ops.leaky_relu(x, 0.3), ops.elu(x, 0.4), ops.gelu(x, approximate=False), ops.celu(x, 0.5)]
+    return Model(x, L.GRU(4)(ops.concatenate(parts, axis=-1)) + ops.cast(L.GRU(4)(x), "float32"))
+
+
+@network
+def masked_functions() -> Any:
+    x = sequence()
+    m = L.Masking()(x)
+    return Model(x, [L.GRU(3)(m * 2.0), L.GRU(3)(ops.relu(m)), L.GRU(3)(m[..., :2]), L.GRU(3)(L.Rescaling(2.0)(m))])
+
+
 STORED = ("k3_two_layers", "k3_residual")
 """Archives that stay as Keras wrote them."""
 
@@ -368,7 +499,7 @@ def randomize(model: Any, random: np.random.Generator) -> None:
         values = random.normal(0, 0.5, variable.shape)
         if "variance" in variable.path or "gamma" in variable.path:
             values = np.abs(values) + 0.5
-        if "seed" not in variable.path:
+        if "seed" not in variable.path and variable.name not in ADAPTED:
             variable.assign(keras.ops.cast(values, variable.dtype))
 
 
@@ -416,6 +547,8 @@ def write_all(folder: Path) -> None:
             "k3_time_distributed",
             "k3_cells",
             "k3_embedding_masked",
+            "k3_adapted",
+            "k3_tensor_functions",
         ):
             model.save(folder / f"{name}.h5")
         if name == "k3_residual":
