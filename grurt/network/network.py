@@ -13,6 +13,7 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.network.costs import state_shapes
+from grurt.network.feedback import feedback_fault
 from grurt.network.fingerprint import fingerprint
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
@@ -215,7 +216,8 @@ class Network:
     @cached_property
     def unstreamable_reason(self) -> str | None:
         """Why the model cannot run one timestep at a time; None if it can."""
-        return unstreamable_reason(self.layers, self.values)
+        fault = feedback_fault(self.signature, self.layers, self.values, self.state_shapes, self.outputs)
+        return unstreamable_reason(self.layers, self.values) or fault
 
     @cached_property
     def fingerprint(self) -> bytes:
