@@ -131,6 +131,8 @@ def _refuse_unequal_times(graph: Graph, network: Network) -> None:
 
 def _check_all_weights_used(graph: Graph, nodes: list[Node]) -> None:
     """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any."""
+    if any(None in node.attributes.values() for node in nodes):  # graphs inside, as of a Loop: they may read them
+        return
     read = {name for node in nodes for name in node.inputs}
     unused = sorted(name for name, array in graph.constants.items() if is_weight(array) and name not in read)
     if unused:
