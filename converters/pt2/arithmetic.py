@@ -37,6 +37,14 @@ def reversed_subtraction(call: Call, em: Emitter) -> None:
     em.emit("Sub", em.operand("other"), em.operand("self"), into=call.outputs[0])
 
 
+@translates("lerp")
+def lerp(call: Call, em: Emitter) -> None:
+    """Translate lerp: ``a + weight * (b - a)``."""
+    start = em.required("self")
+    difference = em.emit("Sub", em.required("end"), start)
+    em.emit("Add", start, em.emit("Mul", difference, em.operand("weight")), into=call.outputs[0])
+
+
 def size_arithmetic(op: str) -> Handler:
     """Return the handler of an operation of Python's on sizes."""
 

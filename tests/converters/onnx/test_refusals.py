@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import onnx
 import onnx_graphs
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto
@@ -276,6 +277,18 @@ def test_weights_that_nothing_reads() -> None:
     weights = {**gru_weights(), "lost.weight": random(4, 4), "shape": np.array([1, 2])}
     with pytest.raises(ConversionError, match=r"holds 1 weights that nothing reads: 'lost\.weight'"):
         convert(proto([gru(["x", "W", "R", "B"])], {"x": ("t", "b", INPUT)}, ["Y"], weights))
+
+
+@pytest.mark.parametrize("op", ["Loop", "Scan", "If"])
+def test_weights_that_a_graph_inside_of_a_node_reads_are_not_called_unused(op: str) -> None:
+    body = onnx.helper.make_graph([node("MatMul", ["v", "inner.weight"], ["w"])], "body", [], [])
+    attributes = {"then_branch": body, "else_branch": body} if op == "If" else {"body": body}
+    nodes = [gru(["x", "W", "R", "B"]), node(op, ["Y"], ["y"], **attributes)]
+    weights = {**gru_weights(), "inner.weight": random(4, 4)}
+    with pytest.raises(
+        UnsupportedError, match=r"\(" + op + r"\): a (loop|branch that depends on the inputs) is not supported"
+    ):
+        convert(proto(nodes, {"x": ("t", "b", INPUT)}, ["y"], weights))
 
 
 def test_an_output_that_is_constant() -> None:

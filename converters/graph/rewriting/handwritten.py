@@ -1,0 +1,224 @@
+"""GRU cells as papers and people write them: gates of the joined input and state, joined gates, in any order.
+
+With ``[h, x]`` the state and the input side by side::
+
+    z = sigmoid(W_z [h, x] + b_z)        r = sigmoid(W_r [h, x] + b_r)
+    n = tanh(W_n [r * h, x] + b_n)       or tanh(W_n x + b_n + r * (R_n h + c_n))
+    h' = (1 - z) * n + z * h             or (1 - z) * h + z * n
+
+The gates may come from a linear layer each, from one for several of them, or from sums of these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.rewriting.affine import Affine, Product, affine, part_of
+from grurt.converters.graph.rewriting.gates import Gates, address, same_data
+from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Var, op
+
+_Z, _A, _B = Var("z"), Var("a"), Var("b")
+_DIFFERENCE = op("Sub", _A, _B)
+_STEP = op("Add", op("Mul", _DIFFERENCE, _Z), _B)
+_MIXED = AnyOf(
+    (
+        op("Add", op("Mul", op("Sub", 1.0, _Z), _B), op("Mul", _Z, _A)),
+        op("Add", op("Sub", _B, op("Mul", _Z, _B)), op("Mul", _Z, _A)),
+        _STEP,
+        op("Where", op("Less", _Z, 0.5), _STEP, op("Sub", _A, op("Mul", _DIFFERENCE, op("Sub", 1.0, _Z)))),
+    )
+)
+"""``z * a + (1 - z) * b``; the last is how PyTorch writes ``torch.lerp(b, a, z)``."""
+
+_LAST_OPERATORS = ("Add", "Where")
+
+
+@dataclass(frozen=True)
+class Handwritten:
+    """A cell: what its gates are computed from, and the tensor that holds its state."""
+
+    of_input: Gates
+    of_state: Gates
+    state: str
+    linear_before_reset: bool
+    folded: bool
+    """Whether the state is a constant, and an exporter may have computed some of what is made of it: see `agrees`."""
+
+    def with_update_negated(self, matcher: Matcher) -> Handwritten:
+        """Return the cell with 1 - z in the place of z."""
+        sides = self.of_input.with_update_negated(matcher), self.of_state.with_update_negated(matcher)
+        return replace(self, of_input=sides[0], of_state=sides[1])
+
+    def agrees(self, other: Handwritten, state: Array) -> bool:
+        """Whether another cell gives the same new states as this one, from a constant state."""
+        sizes = [(cell.of_input.weight.shape, cell.linear_before_reset) for cell in (self, other)]
+        if sizes[0] != sizes[1] or state.shape[-1:] != other.of_state.weight.shape[1:]:
+            return False
+        xs = np.random.default_rng(0).standard_normal((3, self.of_input.weight.shape[1]))
+        h = state.reshape(-1, state.shape[-1])[:1]
+        return np.allclose(self._step(xs, h), other._step(xs, h), rtol=0, atol=_FOLDED_TOLERANCE)
+
+    def _step(self, xs: Array, h: Array) -> Array:
+        size = self.of_state.weight.shape[1]
+        of_x, of_h = _times(self.of_input, xs), _times(self.of_state, h)
+        r, z = (1 / (1 + np.exp(-(of_x[:, rows] + of_h[:, rows]))) for rows in (slice(size), slice(size, 2 * size)))
+        if self.linear_before_reset:
+            n = np.tanh(of_x[:, 2 * size :] + r * of_h[:, 2 * size :])
+        else:
+            n = np.tanh(of_x[:, 2 * size :] + _times(self.of_state, r * h)[:, 2 * size :])
+        return np.asarray((1 - z) * n + z * h)
+
+
+_FOLDED_TOLERANCE = 1e-4
+"""How exactly what an exporter computed beforehand must be that of the weights: float32, in another order."""
+
+
+def handwritten_cell(node: Node, matcher: Matcher) -> Handwritten | None:
+    """Return the cell whose new state a node writes; None if it writes something else."""
+    if node.op not in _LAST_OPERATORS or not node.outputs:
+        return None
+    for bindings in matcher.match(_MIXED, node.outputs[0]):
+        update = _gate(bindings["z"], matcher)
+        for candidate, state, is_negated in (("b", "a", False), ("a", "b", True)):
+            if update is not None and update.size:
+                cell = _Reader(bindings[state], update.size, matcher).cell(bindings[candidate], update, is_negated)
+                if cell is not None:
+                    return cell
+    return None
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """A gate's weights for the input and for the state, None where it reads none of it, and its biases."""
+
+    of_input: Product | None
+    of_state: Product | None
+    bias: Array | None
+    state_bias: Array | None = None
+
+
+class _Reader:
+    """Reads the gates of one cell.
+
+    Parameters
+    ----------
+    state
+        The tensor that holds the state.
+    size
+        How many features it has.
+    matcher
+        Of the graph.
+    """
+
+    def __init__(self, state: str, size: int, matcher: Matcher) -> None:
+        self._state = state
+        self._size = size
+        self._matcher = matcher
+        self._is_constant = matcher.constant(state) is not None
+
+    def cell(self, candidate: str, update: Affine, is_negated: bool) -> Handwritten | None:
+        """Return the cell with this candidate and update gate; None if there is none."""
+        tanh = self._matcher.producers.get(candidate)
+        if tanh is None or tanh.op != "Tanh":
+            return None
+        inner = affine(tanh.inputs[0], self._matcher)
+        for found, is_after in ((self._reset_after(inner), True), (self._reset_before(inner), False)):
+            for reset, n in found:
+                r, z = self._split(reset, self._state), self._split(update, self._state)
+                if r is not None and z is not None and n is not None and (cell := self._stacked(r, z, n, is_after)):
+                    return cell.with_update_negated(self._matcher) if is_negated else cell
+        return None
+
+    def _reset_after(self, inner: Affine) -> Iterator[tuple[Affine, _Gate | None]]:
+        """Yield the reset gate and the candidate, where it multiplies what is computed from the state."""
+        if len(inner.others) != 1:
+            return
+        for bindings in self._matcher.match(op("Mul", Var("r"), Var("u")), inner.others[0]):
+            reset, given = _gate(bindings["r"], self._matcher), affine(bindings["u"], self._matcher)
+            of_input, of_state = self._split(Affine(inner.products, inner.bias), ""), self._split(given, self._state)
+            if reset is not None and of_input is not None and of_state is not None and of_state.of_input is None:
+                yield reset, _Gate(of_input.of_input, of_state.of_state, of_input.bias, of_state.bias)
+
+    def _reset_before(self, inner: Affine) -> Iterator[tuple[Affine, _Gate | None]]:
+        """Yield the reset gate and the candidate, where it multiplies the state itself."""
+        for name in dict.fromkeys(source for product in inner.products for source in product.sources):
+            for bindings in self._matcher.match(op("Mul", Var("r"), Var("h")), name):
+                reset = _gate(bindings["r"], self._matcher)
+                if reset is not None and same_data(bindings["h"], self._state, self._matcher):
+                    yield reset, self._split(inner, name)
+
+    def _split(self, gate: Affine, state: str) -> _Gate | None:
+        """Return a gate's parts; None if it is not the sum of one product of the input and one of the state."""
+        of_input: list[Product] = []
+        of_state: list[Product] = []
+        for product in gate.products:
+            is_state = [bool(state) and same_data(source, state, self._matcher) for source in product.sources]
+            if len(is_state) > 2 or sum(is_state) > 1 or (len(is_state) == 2 and not any(is_state)):
+                return None
+            for part, belongs in zip(product.columns(self._size, is_state), is_state, strict=True):
+                (of_state if belongs else of_input).append(part)
+        sizes = {product.weight.shape[0] for product in gate.products} - {self._size}
+        if gate.others or sizes or len(of_input) > 1 or len(of_state) > 1:
+            return None
+        if gate.bias is not None and gate.bias.shape != (self._size,):
+            return None
+        return _Gate(of_input[0] if of_input else None, of_state[0] if of_state else None, gate.bias)
+
+    def _stacked(self, r: _Gate, z: _Gate, n: _Gate, linear_before_reset: bool) -> Handwritten | None:
+        inputs = [gate.of_input.sources[0] for gate in (r, z, n) if gate.of_input is not None]
+        if not inputs or not all(same_data(inputs[0], other, self._matcher) for other in inputs[1:]):
+            return None
+        states = [gate.of_state for gate in (r, z, n)]
+        of_input = self._gates(inputs[0], [gate.of_input for gate in (r, z, n)], [gate.bias for gate in (r, z, n)])
+        of_state = self._gates(self._state, states, [gate.state_bias for gate in (r, z, n)])
+        if of_input is None or of_state is None or of_state.weight.shape[1] != self._size:
+            return None
+        folded = self._is_constant and None in states
+        return Handwritten(of_input, of_state, self._state, linear_before_reset, folded)
+
+    def _gates(self, source: str, products: list[Product | None], biases: list[Array | None]) -> Gates | None:
+        sizes = {product.weight.shape[1] for product in products if product is not None} or {self._size}
+        if len(sizes) > 1 or (all(product is None for product in products) and not self._is_constant):
+            return None
+        (columns,) = sizes
+        key = ("handwritten", self._size, columns, *(None if product is None else product.key for product in products))
+        weight = self._joined(
+            key, [None if product is None else product.weight for product in products], (self._size, columns)
+        )
+        if all(bias is None for bias in biases):
+            return Gates(source, weight, None, key)
+        key_of_bias = ("bias", self._size, *map(address, biases))
+        return Gates(source, weight, self._joined(key_of_bias, biases, (self._size,)), key)
+
+    def _joined(self, key: object, parts: Sequence[Array | None], shape: tuple[int, ...]) -> Array:
+        """Return three parts of a shape one after the other, zeros where there is none."""
+        n_bytes = 4 * len(parts) * math.prod(shape)
+        return self._matcher.made(
+            key,
+            n_bytes,
+            self._state,
+            lambda: np.concatenate([np.zeros(shape, np.float32) if part is None else part for part in parts]),
+        )
+
+
+def _gate(name: str, matcher: Matcher) -> Affine | None:
+    """Return what a gate is the sigmoid of: of its own sum, or of a part of one for several gates."""
+    node = matcher.producers.get(name)
+    if node is None or not node.inputs:
+        return None
+    if node.op == "Sigmoid":
+        inner = affine(node.inputs[0], matcher)
+        return None if inner.others else inner
+    whole = _gate(node.inputs[0], matcher) if node.op in ("Split", "Slice") else None
+    return None if whole is None else part_of(node, name, whole, matcher)
+
+
+def _times(gates: Gates, xs: Array) -> Array:
+    product = xs.astype(np.float64) @ gates.weight.T.astype(np.float64)
+    return product if gates.bias is None else product + gates.bias

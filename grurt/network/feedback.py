@@ -1,0 +1,99 @@
+"""What the source's own loop feeds back from one timestep to the next: a stream keeps the states of layers themselves.
+
+A source that takes states as inputs is run by feeding its outputs back. That is what a stream does only if the outputs
+are the states, each for the input that it came in by. Where they are something made of the states, or the states
+in another order, the loop computes something else.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from grurt.network.inputs import Output
+from grurt.network.layers import AnyLayer, LastStep
+from grurt.network.signature import Signature, StatePort, ValuePort
+from grurt.network.value import Value
+
+_DECORATIONS = frozenset(("in", "input", "out", "output", "new", "next", "prev", "last", "initial", "final", "n"))
+"""Parts of names that tell what goes in from what comes out, not one state from another."""
+
+
+def feedback_fault(
+    signature: Signature,
+    layers: Sequence[AnyLayer],
+    values: Mapping[str, Value],
+    state_shapes: Mapping[str, tuple[int, ...]],
+    outputs: Sequence[Output],
+) -> str | None:
+    """Return why the source's own loop feeds back something else than its layers' states; None if it feeds back these.
+
+    It is one of two faults: an output that has the shape of a state's input and is computed from that state, where no
+    output is the state itself; or states that are given out in another order than they are taken in.
+    """
+    taken = [port for port in signature.inputs if isinstance(port, StatePort)]
+    given = [port for port in signature.outputs if isinstance(port, StatePort)]
+    shown = {name for port in given for name in port.states}
+    values_shown = {output.name: output.value for output in outputs}
+    for port in taken:
+        size = sum(math.prod(state_shapes[name]) for name in port.states)
+        for other in signature.outputs if shown.isdisjoint(port.states) else ():
+            if isinstance(other, ValuePort) and _could_be_fed_back(other, port, signature):
+                value = values_shown[other.value]
+                if values[value].size == size and _is_made_of(value, port.states, layers):
+                    return (
+                        f"the source computes its output {other.name!r} from the state that {port.name!r} takes, and "
+                        "would feed it back, where a stream keeps the state itself"
+                    )
+    return _exchange(taken, given)
+
+
+def _could_be_fed_back(output: ValuePort, state: StatePort, signature: Signature) -> bool:
+    """Whether an output may be meant as the next state: an only one, of whole sequences, is the answer."""
+    if "time" in output.axes:
+        return False
+    is_only = len(signature.outputs) == 1 and any("time" in port.axes for port in signature.inputs)
+    return not is_only or _stem(output.name) == _stem(state.name)
+
+
+def _is_made_of(value: str, states: Sequence[str], layers: Iterable[AnyLayer]) -> bool:
+    """Whether a value is computed from one of the states, and is not that state itself."""
+    by_name = {layer.name: layer for layer in layers}
+    layer = by_name.get(value)
+    if value in states or (isinstance(layer, LastStep) and layer.inputs[0] in states):
+        return False
+    found: set[str] = set()
+    open_ = [value]
+    while open_:
+        if (name := open_.pop()) in by_name and name not in found:
+            found.add(name)
+            open_ += by_name[name].inputs
+    return not found.isdisjoint(states)
+
+
+def _exchange(taken: Sequence[StatePort], given: Sequence[StatePort]) -> str | None:
+    """Return which states are given out for others; by their names, or where these do not tell, by their order."""
+    by_states = {frozenset(port.states): port for port in given}
+    pairs = [(port, by_states[key]) for port in taken if (key := frozenset(port.states)) in by_states]
+    stems = [(_stem(port.name), _stem(other.name)) for port, other in pairs]
+    names_tell = {stem for stem, _ in stems} == {stem for _, stem in stems} and len({stem for stem, _ in stems}) > 1
+    places = [given.index(other) for _, other in pairs]
+    fit = (
+        [one == other for one, other in stems]
+        if names_tell
+        else [a == b for a, b in zip(places, sorted(places), strict=True)]
+    )
+    for (port, other), is_own in zip(pairs, fit, strict=True):
+        if not is_own or port.states != other.states:
+            return (
+                f"the source gives the states of {', '.join(other.states)} out in {other.name!r}, and takes those of "
+                f"{', '.join(port.states)} from {port.name!r}: it exchanges them, where in a stream each keeps its own"
+            )
+    return None
+
+
+def _stem(name: str) -> tuple[str, ...]:
+    """Return the parts of a name that tell one state from another: of ``"h1_in"`` and ``"h1_out"`` the same."""
+    parts = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    return tuple(part.removesuffix("n") or part for part in parts if part not in _DECORATIONS)
