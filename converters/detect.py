@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
+from grurt.container.header import is_of_model
 from grurt.converters.archive import open_archive
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content, by_members, by_name, of_folder
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
 _TAR_MAGIC = (257, b"ustar")
-_GRURT = re.compile(rb'"__metadata__":{("sha256":"[^"]*",)?"grurt":')
-"""What the header of a ``.grurt`` file holds."""
-
 _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """torch's magic number as a pickle, with which its files began before version 1.6: behind the protocol, and a frame."""
 
@@ -110,7 +107,7 @@ def _known(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str | N
 
 def _format(head: bytes, size: int) -> FileFormat | tuple[str, str] | str | None:
     if _is_safetensors(head, size):
-        return "grurt" if _GRURT.search(head) else FileFormat.SAFETENSORS
+        return "grurt" if is_of_model(head) else FileFormat.SAFETENSORS
     if head.startswith(b"\x80") and _LEGACY_MAGIC in head[:32]:
         return FileFormat.LEGACY_TORCH
     if head.startswith(b"\x89HDF\r\n\x1a\n"):

@@ -12,6 +12,7 @@ from typing import BinaryIO, TextIO
 import click
 
 from grurt.atomic import expect_own_links
+from grurt.container.header import is_of_model
 from grurt.regular_files import open_regular_file
 
 FOREIGN_SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".pt2", ".npz", ".json", ".keras", ".h5", ".hdf5")
@@ -107,8 +108,8 @@ def check_model_file(path: Path) -> None:
 def _may_be_replaced(path: Path) -> bool:
     """Say whether a file is empty, or a model: and not what another model keeps its weights in, for example."""
     with open_regular_file(path) as file:
-        head = file.read(64)
-    return not head or b'"__metadata__":{"grurt":' in head
+        head = file.read(512)
+    return not head or is_of_model(head)
 
 
 def check_folder(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from grurt.network.inputs import AnyInput, Output
@@ -24,6 +26,14 @@ DIGEST_PLACE = 8 + len(f'{{"{METADATA}":{{"{DIGEST}":"')
 
 NO_DIGEST = b"0" * 64
 """What is digested in the place of the digits."""
+
+
+_MODEL = re.compile(f'"{METADATA}":{{("{DIGEST}":"[^"]*",)?"{DESCRIPTION}":'.encode())
+
+
+def is_of_model(head: bytes) -> bool:
+    """Say whether the first 512 bytes of a file, or more, are those of a ``.grurt`` file of any release."""
+    return _MODEL.search(head) is not None
 
 
 class ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -55,7 +55,7 @@ def test_a_text_that_is_cut_says_how_long_it_was() -> None:
 
 def test_the_first_items_of_a_list_are_named_and_the_others_counted() -> None:
     assert listed(["a", "b"]) == "a, b"
-    assert listed([]) == ""
+    assert listed([]) == "none"
     assert listed((f"w{index}" for index in range(4000)), 2, "; ") == "w0; w1 and 3,998 more"
 
 

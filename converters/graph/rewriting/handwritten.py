@@ -187,10 +187,10 @@ class _Reader:
         if len(sizes) > 1 or (all(product is None for product in products) and not self._is_constant):
             return None
         (columns,) = sizes
-        key = ("handwritten", self._size, columns, *(None if product is None else product.key for product in products))
-        weight = self._joined(
-            key, [None if product is None else product.weight for product in products], (self._size, columns)
-        )
+        weights = [None if product is None else product.weight for product in products]
+        keys = [None if product is None else product.key for product in products]
+        key = ("handwritten", self._size, columns, *keys)
+        weight = self._joined(key, weights, (self._size, columns))
         if all(bias is None for bias in biases):
             return Gates(source, weight, None, key)
         key_of_bias = ("bias", self._size, *map(address, biases))
