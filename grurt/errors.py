@@ -47,6 +47,17 @@ _SHORTEST = 100
 """Characters to which lines are cut at most, so that all of them fit."""
 
 
+def _fitting(texts: list[str]) -> list[str]:
+    """Return lines that are together no longer than a message may be: cut, or without those in the middle."""
+    while (excess := sum(map(len, texts)) + len(texts) - 1 - MAX_MESSAGE) > 0:
+        longest = max(texts, key=len)
+        if len(longest) > _SHORTEST:
+            texts[texts.index(longest)] = shown(longest, max(_SHORTEST, len(longest) - excess))
+        else:
+            texts[len(texts) // 2 - 1 : len(texts) // 2 + 1] = ["..."]
+    return texts
+
+
 class GrurtError(Exception):
     """Base class of every exception that grurt raises on purpose.
 
@@ -58,9 +69,7 @@ class GrurtError(Exception):
     """
 
     def __init__(self, *lines: object) -> None:
-        texts = [shown(str(line)) for line in lines]
-        while (excess := sum(map(len, texts)) - MAX_MESSAGE) > 0 and len(longest := max(texts, key=len)) > _SHORTEST:
-            texts[texts.index(longest)] = shown(longest, max(_SHORTEST, len(longest) - excess))
+        texts = _fitting([shown(str(line)) for line in lines])
         super().__init__(*texts)
 
     def __str__(self) -> str:

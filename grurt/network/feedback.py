@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from grurt.escaping import listed
 from grurt.network.inputs import Output
 from grurt.network.layers import AnyLayer, LastStep
 from grurt.network.signature import Signature, StatePort, ValuePort
@@ -35,41 +37,60 @@ def feedback_fault(
     taken = [port for port in signature.inputs if isinstance(port, StatePort)]
     given = [port for port in signature.outputs if isinstance(port, StatePort)]
     shown = {name for port in given for name in port.states}
-    values_shown = {output.name: output.value for output in outputs}
-    for port in taken:
-        size = sum(math.prod(state_shapes[name]) for name in port.states)
-        for other in signature.outputs if shown.isdisjoint(port.states) else ():
-            if isinstance(other, ValuePort) and _could_be_fed_back(other, port, signature):
-                value = values_shown[other.value]
-                if values[value].size == size and _is_made_of(value, port.states, layers):
+    kept = [port for port in taken if shown.isdisjoint(port.states)]
+    return _transformation(signature, kept, layers, values, state_shapes, outputs) or _exchange(taken, given)
+
+
+def _transformation(
+    signature: Signature,
+    kept: Sequence[StatePort],
+    layers: Sequence[AnyLayer],
+    values: Mapping[str, Value],
+    state_shapes: Mapping[str, tuple[int, ...]],
+    outputs: Sequence[Output],
+) -> str | None:
+    """Return which output is made of a state that is taken in and not given out."""
+    of_size: dict[int, int] = defaultdict(int)
+    for place, port in enumerate(kept):
+        of_size[sum(math.prod(state_shapes[name]) for name in port.states)] |= 1 << place
+    made_of = _dependencies(kept, layers)
+    shown_as = {output.name: output.value for output in outputs}
+    for output in signature.outputs if kept else ():
+        if isinstance(output, ValuePort) and "time" not in output.axes:
+            value = shown_as[output.value]
+            for place in _bits(made_of[value] & of_size[values[value].size]):
+                if _may_be_fed_back(output, kept[place], signature):
                     return (
-                        f"the source computes its output {other.name!r} from the state that {port.name!r} takes, and "
-                        "would feed it back, where a stream keeps the state itself"
+                        f"the source computes its output {output.name!r} from the state that {kept[place].name!r} "
+                        "takes, and would feed it back, where a stream keeps the state itself"
                     )
-    return _exchange(taken, given)
+    return None
 
 
-def _could_be_fed_back(output: ValuePort, state: StatePort, signature: Signature) -> bool:
+def _may_be_fed_back(output: ValuePort, state: StatePort, signature: Signature) -> bool:
     """Whether an output may be meant as the next state: an only one, of whole sequences, is the answer."""
-    if "time" in output.axes:
-        return False
     is_only = len(signature.outputs) == 1 and any("time" in port.axes for port in signature.inputs)
     return not is_only or _stem(output.name) == _stem(state.name)
 
 
-def _is_made_of(value: str, states: Sequence[str], layers: Iterable[AnyLayer]) -> bool:
-    """Whether a value is computed from one of the states, and is not that state itself."""
-    by_name = {layer.name: layer for layer in layers}
-    layer = by_name.get(value)
-    if value in states or (isinstance(layer, LastStep) and layer.inputs[0] in states):
-        return False
-    found: set[str] = set()
-    open_ = [value]
-    while open_:
-        if (name := open_.pop()) in by_name and name not in found:
-            found.add(name)
-            open_ += by_name[name].inputs
-    return not found.isdisjoint(states)
+def _dependencies(ports: Sequence[StatePort], layers: Iterable[AnyLayer]) -> dict[str, int]:
+    """Return by value which ports' states it is computed from, a bit for each; a state is not computed from itself."""
+    own = {name: 1 << place for place, port in enumerate(ports) for name in port.states}
+    found: dict[str, int] = defaultdict(int)
+    for layer in layers:
+        for name in layer.inputs:
+            found[layer.name] |= found[name] | own.get(name, 0)
+    for layer in layers:
+        if isinstance(layer, LastStep):
+            found[layer.name] &= ~own.get(layer.inputs[0], 0)
+    return found
+
+
+def _bits(mask: int) -> Iterator[int]:
+    while mask:
+        place = (mask & -mask).bit_length() - 1
+        yield place
+        mask &= mask - 1
 
 
 def _exchange(taken: Sequence[StatePort], given: Sequence[StatePort]) -> str | None:
@@ -78,7 +99,8 @@ def _exchange(taken: Sequence[StatePort], given: Sequence[StatePort]) -> str | N
     pairs = [(port, by_states[key]) for port in taken if (key := frozenset(port.states)) in by_states]
     stems = [(_stem(port.name), _stem(other.name)) for port, other in pairs]
     names_tell = {stem for stem, _ in stems} == {stem for _, stem in stems} and len({stem for stem, _ in stems}) > 1
-    places = [given.index(other) for _, other in pairs]
+    place_of = {id(port): place for place, port in enumerate(given)}
+    places = [place_of[id(other)] for _, other in pairs]
     fit = (
         [one == other for one, other in stems]
         if names_tell
@@ -87,8 +109,8 @@ def _exchange(taken: Sequence[StatePort], given: Sequence[StatePort]) -> str | N
     for (port, other), is_own in zip(pairs, fit, strict=True):
         if not is_own or port.states != other.states:
             return (
-                f"the source gives the states of {', '.join(other.states)} out in {other.name!r}, and takes those of "
-                f"{', '.join(port.states)} from {port.name!r}: it exchanges them, where in a stream each keeps its own"
+                f"the source gives the states of {listed(other.states)} out in {other.name!r}, and takes those of "
+                f"{listed(port.states)} from {port.name!r}: it exchanges them, where in a stream each keeps its own"
             )
     return None
 

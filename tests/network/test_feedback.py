@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,3 +114,45 @@ def test_the_only_answer_of_a_sequence_is_no_state() -> None:
 def test_a_state_that_is_shown_as_a_value_streams() -> None:
     model = network((state("h", "a"),), (Y, vector("hn", "last")), LAST, TANH)
     assert model.unstreamable_reason is None
+
+
+def test_many_states_and_outputs_are_looked_at_once() -> None:
+    """Each doubling of both is twice the work, which is counted in lines: a square of it would be four times."""
+    lines = [lines_of(many_states(count)) for count in (100, 200, 400)]
+    assert lines[2] < 2.5 * lines[1] < 6.25 * lines[0]
+
+
+def many_states(count: int) -> grurt.Model:
+    """Return a model of so many GRUs, each with a state that comes in, and as many outputs of another value."""
+    gru = [grurt.GRU(name=f"g{i}", inputs=("x",), input_size=1, hidden_size=1, bias=False) for i in range(count)]
+    weights = {f"g{i}.weight_{side}": np.zeros((3, 1)) for i in range(count) for side in ("ih", "hh")}
+    x = ValuePort(name="x", value="x", dtype="float32", axes=SEQUENCE)
+    states = [
+        StatePort(name=f"s{i}", states=(f"g{i}",), dtype="float32", axes=("batch", "feature")) for i in range(count)
+    ]
+    shown = [ValuePort(name=f"o{i}", value=f"o{i}", dtype="float32", axes=axes) for i in range(count)]
+    return grurt.Model(
+        layers=[*gru, grurt.LastStep(name="last", inputs=("x",))],
+        weights=weights,
+        inputs=[grurt.Input("x", 1)],
+        outputs=[grurt.Output(port.name, "last") for port in shown],
+        signature=grurt.Signature((x, *states), tuple(shown)),
+    )
+
+
+def lines_of(model: grurt.Model) -> int:
+    """Return how many lines are run to find out whether a model streams."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        assert model.unstreamable_reason is None
+    finally:
+        sys.settrace(before)
+    return count

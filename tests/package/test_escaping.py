@@ -109,3 +109,14 @@ def test_an_id_of_a_stream_may_be_anything(pool: grurt.StreamPool) -> None:
 def pool() -> grurt.StreamPool:
     layer = grurt.Activation(name="a", function=grurt.Relu(), inputs=("x",))
     return grurt.Model(layers=[layer], inputs=[grurt.Input("x", 1)], weights={}).pool(["a"])
+
+
+@pytest.mark.parametrize(
+    "lines", [["x" * 99] * 40, ["x" * 5000, *["y" * 100] * 30], ["z" * 80] * 24, ["a", "b" * 1998]]
+)
+def test_messages_of_many_lines_fit_with_their_line_ends(lines: list[str]) -> None:
+    found = str(errors.ModelError(*lines))
+    assert len(found) <= MAX_MESSAGE
+    first, *_, last = found.split("\n")
+    assert first.startswith(lines[0][:20])
+    assert last.endswith(lines[-1][-20:])
