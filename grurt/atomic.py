@@ -11,6 +11,7 @@ from pathlib import Path
 from grurt.path_walk import IS_POSSIBLE, Step, walk
 from grurt.trust import is_in_a_shared_folder, is_ours
 
+_EXISTING = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -48,6 +49,40 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def open_for_writing(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of what is at a path, for writing: a file, which is made where there is none, or a pipe.
+
+    It is not emptied. Links are followed if nobody else can have laid them, and a pipe must be nobody else's either.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or somebody else may have put a link on the way, or a pipe there.
+    """
+    if not IS_POSSIBLE:
+        return os.open(path, _EXISTING, 0o666)
+    with contextlib.closing(walk(path)) as steps:
+        for step in steps:
+            if step.is_link:
+                _expect_ours(step, path)
+                if not (step.is_last and _is_of_an_open_file(step)):
+                    continue
+                return os.open(step.name, _EXISTING, 0o666, dir_fd=step.folder)
+            if step.is_last:
+                if step.status is not None and stat.S_ISFIFO(step.status.st_mode):
+                    _expect_ours(step, path)
+                return os.open(step.name, _EXISTING | os.O_NOFOLLOW, 0o666, dir_fd=step.folder)
+    return os.open(path, _EXISTING)  # a folder, by no name of its own: an error
+
+
+def _is_of_an_open_file(step: Step) -> bool:
+    """Whether a link is one of the system's own to files that are open, as behind ``/dev/stdout``: it says no path."""
+    try:
+        return step.status is not None and step.status.st_dev == Path("/proc/self/fd").stat().st_dev
+    except OSError:  # there are no such links here
+        return False
+
+
 def expect_own_links(path: str | os.PathLike[str]) -> None:
     """Raise PermissionError if a link on the way to what is written to, or there, may be somebody else's."""
     if IS_POSSIBLE:
@@ -78,9 +113,11 @@ def _is_followed(link: Step, path: Path) -> bool:
     return True
 
 
-def _expect_ours(link: Step, path: str | os.PathLike[str]) -> None:
-    if not is_ours(link):
-        reason = f"{link.path}, a link on the way, may be somebody else's: name the folder"
+def _expect_ours(step: Step, path: str | os.PathLike[str]) -> None:
+    if not is_ours(step):
+        reason = f"{step.path}, a pipe, may be somebody else's"
+        if step.is_link:
+            reason = f"{step.path}, a link on the way, may be somebody else's: name the folder"
         raise PermissionError(errno.EACCES, reason, str(path))
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from grurt.atomic import expect_own_links
+from grurt.atomic import open_for_writing
 from grurt.container.header import is_of_model
 from grurt.regular_files import open_regular_file
 
@@ -57,10 +57,9 @@ def open_output(path: Path, read: Iterable[Place]) -> BinaryIO:
     UsageError
         If it is one of those; it is as it was.
     OSError
-        If it cannot be opened, or somebody else may have put a link there.
+        If it cannot be opened, or somebody else may have put a link or a pipe there.
     """
-    expect_own_links(path)
-    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "wb")
+    file = os.fdopen(open_for_writing(path), "wb")
     try:
         refuse_overwriting(file, read, path)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -99,7 +98,7 @@ def check_model_file(path: Path) -> None:
     check_file(path)
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         raise click.UsageError(f"{path}: what is written is a .grurt file, not {path.suffix}: choose another name")
-    if path.suffix.lower() != ".grurt" and path.is_file() and not _may_be_replaced(path):
+    if path.is_file() and not _may_be_replaced(path):
         raise click.UsageError(
             f"{path}: expected a new file, or an older .grurt file to replace, got another file: choose another name"
         )

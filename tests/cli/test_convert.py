@@ -166,9 +166,10 @@ def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_convert_replaces_an_older_file_or_leaves_it_as_it_is(tmp_path: Path) -> None:
-    path = write(tmp_path / "model.grurt", ["older"])
+    path = tampered(tmp_path / "model.grurt")
+    older = path.read_bytes()
     fail("convert", STATE_DICT, "-o", path)
-    assert path.read_text() == "older\n"
+    assert path.read_bytes() == older
     assert list(tmp_path.iterdir()) == [path]
     succeed("convert", ONNX, "-o", path)
     assert grurt.load(path).parameter_count == 3996

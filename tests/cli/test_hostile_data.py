@@ -56,9 +56,9 @@ def measured(*arguments: object, stdin: Iterable[bytes] = ()) -> tuple[int, str,
     return process.returncode, said, used.ru_maxrss * 1024
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def usual() -> int:
-    """The memory that a run takes in any case."""
+    """The memory that a run takes in any case: measured anew, as a child's peak counts what this process has."""
     code, _, peak = measured("run", MODEL_PATH, stdin=[b"1,2,3,4,5,6\n"])
     assert code == 0
     return peak

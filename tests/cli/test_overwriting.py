@@ -114,12 +114,14 @@ def test_what_an_export_writes_is_not_its_model(folder: Path) -> None:
 
 def test_a_model_replaces_no_file_of_another_kind(folder: Path) -> None:
     """Such as the weights that an ONNX file keeps beside it, which no argument names."""
-    Path("weights.bin").write_bytes(bytes(100))
-    for arguments in (["convert", "source.onnx"], ["quantize", "model.grurt"]):
-        message = fail(*arguments, "-o", "weights.bin")
-        assert message.startswith(
-            "error: weights.bin: expected a new file, or an older .grurt file to replace, got anoth"
-        )
+    for name in ("weights.bin", "weights.grurt"):
+        Path(name).write_bytes(bytes(100))
+        for arguments in (["convert", "source.onnx"], ["quantize", "model.grurt"]):
+            message = fail(*arguments, "-o", name)
+            assert message.startswith(
+                f"error: {name}: expected a new file, or an older .grurt file to replace, got anoth"
+            )
+        assert Path(name).read_bytes() == bytes(100)
     Path("empty.bin").touch()
     shutil.copy("model.grurt", "model.bin")
     for name in ("empty.bin", "model.bin", "new.bin"):

@@ -10,7 +10,8 @@ import pytest
 from neighbours import NEIGHBOUR, as_neighbour, give, needs_root, public_folder
 
 from grurt import atomic
-from grurt.atomic import expect_own_links, write_atomically
+from grurt.atomic import expect_own_links, open_for_writing, write_atomically
+from grurt.path_walk import Step, walk
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="this system has neither owners nor modes of files")
 
@@ -240,3 +241,41 @@ def test_in_a_sticky_folder_nobody_replaces_what_is_anothers(public: Path) -> No
     as_neighbour(write)
     assert (public / "file").read_bytes() == b"old"
     assert names(public) == ["file", "own"]
+
+
+def test_what_is_opened_for_writing_is_behind_no_link_of_anothers(shared: Path, victim: Path) -> None:
+    (shared / "link").symlink_to(victim)
+    shared.chmod(0o777)
+    with pytest.raises(PermissionError, match="link, a link on the way, may be somebody else's"):
+        open_for_writing(shared / "link")
+    os.mkfifo(shared / "pipe")
+    with pytest.raises(PermissionError, match="pipe, a pipe, may be somebody else's"):
+        open_for_writing(shared / "pipe")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_link_that_is_laid_while_a_path_is_walked_is_not_followed(
+    shared: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_first(path: Path) -> Iterator[Step]:
+        steps = list(walk(path))
+        (shared / "late").symlink_to(victim)
+        folder = os.open(shared, os.O_RDONLY)
+        yield Step(folder, shared, "late", steps[-1].status, is_last=True)
+
+    monkeypatch.setattr(atomic, "walk", look_first)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        open_for_writing(shared / "late")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_what_is_opened_for_writing_is_made_or_left_as_it_is(shared: Path, victim: Path) -> None:
+    (shared / "link").symlink_to(victim)
+    for path in (shared / "new", shared / "link", shared / ".." / "shared" / "new"):
+        os.close(open_for_writing(path))
+    assert (shared / "new").read_bytes() == b""
+    assert victim.read_bytes() == b"precious"
+    with (shared / "open").open("wb") as file:
+        os.close(open_for_writing(f"/proc/self/fd/{file.fileno()}"))
+    with pytest.raises(IsADirectoryError):
+        open_for_writing(shared)
