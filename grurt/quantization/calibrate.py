@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from grurt.array_types import Array, Doubles, Floats
+from grurt.errors import QuantizationError
 from grurt.network.layers import BatchNorm, MatrixLayer
 from grurt.network.network import N, Network
 from grurt.quantization.observe import answers, exposed, matrix_layers, unused_name
@@ -56,10 +57,15 @@ def collect(model: Network, data: Recordings, layers: Collection[str]) -> dict[s
         written = {**sequence, **(answers(probe, sequence) if probe else {})}
         for name in wanted:
             parts[name].append(_sampled(written[name], len(written[name]) / data.steps))
+    rows = {name: _rows(found, model.values[name].size) for name, found in parts.items()}
+    for layer in chosen:
+        if not all(np.isfinite(rows[value]).all() for value in layer.matrix_inputs().values()):
+            raise QuantizationError(
+                f"calibration: layer {layer.name!r}: expected finite numbers to multiply its weights with, got a NaN "
+                "or an infinity, which layers make of the data; give data like those that the model was trained on"
+            )
     return {
-        layer.name: Samples(
-            {matrix: _rows(parts[value], model.values[value].size) for matrix, value in layer.matrix_inputs().items()}
-        )
+        layer.name: Samples({matrix: rows[value] for matrix, value in layer.matrix_inputs().items()})
         for layer in chosen
     }
 

@@ -59,7 +59,9 @@ def to_integers(
     # A row of zeros keeps a scale that is positive, and so does one of denormal numbers.
     scale = np.maximum(bound * np.abs(rows).max(axis=1) / largest, np.finfo(np.float32).tiny).astype(np.float32)
     steps = rows / scale[:, np.newaxis].astype(np.float64)
-    rounded = _rounded(steps, largest) if second_moments is None else _rounded_together(steps, largest, second_moments)
+    rounded = None if second_moments is None else _rounded_together(steps, largest, second_moments)
+    if rounded is None:
+        rounded = _rounded(steps, largest)
     return rounded.astype(np.int8).reshape(matrix.shape), scale
 
 
@@ -74,14 +76,24 @@ def _rounded(steps: Doubles, largest: int) -> Doubles:
     return np.rint(steps).clip(-largest, largest)
 
 
-def _rounded_together(steps: Doubles, largest: int, second_moments: Doubles) -> Doubles:
+def _rounded_together(steps: Doubles, largest: int, second_moments: Doubles) -> Doubles | None:
     """Round a column at a time, and let the columns that are left make good what was rounded away (GPTQ).
 
-    Frantar et al. 2022, arXiv:2210.17323, algorithm 1 without its blocks; columns in the order of their energy.
+    Frantar et al. 2022, arXiv:2210.17323, algorithm 1 without its blocks; columns in the order of their energy. None if
+    there is no energy, or more than float64 can compute with.
     """
+    if not np.diag(second_moments).any():
+        return None
+    with np.errstate(all="ignore"):
+        try:
+            rounded = _with_errors_handed_on(steps, largest, second_moments)
+        except np.linalg.LinAlgError:
+            return None
+    return rounded if np.isfinite(rounded).all() else None
+
+
+def _with_errors_handed_on(steps: Doubles, largest: int, second_moments: Doubles) -> Doubles:
     energy = np.diag(second_moments)
-    if not energy.any():
-        return _rounded(steps, largest)
     order = np.argsort(-energy, kind="stable")
     # One hundredth of the mean energy on the diagonal makes features that always come together harmless.
     damped = second_moments[np.ix_(order, order)] + 0.01 * energy.mean() * np.eye(len(energy))

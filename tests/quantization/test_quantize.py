@@ -322,3 +322,25 @@ def test_scales_are_positive() -> None:
     weights = {**model.weights, "gru0.weight_ih_scale": np.zeros(15, np.float32)}
     with pytest.raises(grurt.ModelError, match=r"weight gru0\.weight_ih_scale: a scale must be positive"):
         model.replaced(weights=weights)
+
+
+@pytest.mark.parametrize("weight_format", ["int8", "int4"])
+def test_calibration_that_overflows_inside_of_the_model_is_refused(weight_format: Any) -> None:
+    layers = [
+        grurt.Activation(name="huge", inputs=("x",), function=grurt.Affine(scale=3.4e38)),
+        grurt.Linear(name="linear", input_size=2, output_size=2, bias=False),
+    ]
+    model = grurt.Model(layers=layers, weights={"linear.weight": np.eye(2)}, inputs=[grurt.Input("x", 2)])
+    with pytest.raises(QuantizationError, match="layer 'linear': expected finite numbers to multiply its weights with"):
+        model.quantize(weight_format, calibration=np.full((3, 2), 10, np.float32))
+    few = model.quantize(weight_format, calibration=np.full((3, 2), 0.1, np.float32))
+    np.testing.assert_allclose(few.run(np.ones((1, 1, 2))), model.run(np.ones((1, 1, 2))), rtol=0.01)
+
+
+@pytest.mark.parametrize("weight_format", ["int8", "int4"])
+def test_calibration_with_numbers_near_the_largest(weight_format: Any) -> None:
+    rng = np.random.default_rng(0)
+    gru = grurt.GRU(name="gru", input_size=2, hidden_size=3, candidate_activation=grurt.ScaledTanh(alpha=1e35))
+    model = models.layer_model(gru, grurt.Linear(name="linear", input_size=3, output_size=2), rng=rng)
+    quantized = model.quantize(weight_format, calibration=rng.standard_normal((50, 2)).astype(np.float32))
+    assert all(np.isfinite(array).all() for array in quantized.weights.values())
