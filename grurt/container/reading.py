@@ -169,7 +169,7 @@ def _header(content: bytes) -> Header:
             raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
         header = msgspec.json.decode(text, type=Header)
         if version < file_version(header.layers):
-            kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.file_version > version}))
+            kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
             raise ModelFileError(f"the header is damaged: format version {version} does not have the layers {kinds}")
         return header
     except (msgspec.DecodeError, RecursionError) as error:

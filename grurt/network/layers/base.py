@@ -57,12 +57,17 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     variances: ClassVar[tuple[str, ...]] = ()
     """Weights that must not be negative."""
     file_version: ClassVar[int] = 1
-    """The first version of the ``.grurt`` file that has it."""
+    """The first version of the ``.grurt`` file that has layers of this kind."""
 
     @property
     def kind(self) -> str:
         """The layer's kind as it stands in files, e.g. ``"layer_norm"``."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def first_file_version(self) -> int:
+        """The first version of the ``.grurt`` file that can say this very layer, with its options."""
+        return self.file_version
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         """Shapes of the layer's weights by parameter name; all of them are required."""
