@@ -121,7 +121,7 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
             network,
             {name: array[row, : np.broadcast_to(lengths, batch)[row]] for name, array in inputs.items()},
             {name: array[row] for name, array in states.items()},
-            {port.name: batch_first(port, found[port.name]) for port in network.signature.outputs},
+            {port.name: batch_first(port, found[port.name], is_output=True) for port in network.signature.outputs},
             row,
         )
         for row in range(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def interpret(
         if len(results) < len([name for name in node.outputs if name]):
             raise node.unsupported(f"it has {len(node.outputs)} outputs, of which {len(results)} are supported")
         values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-    return Interpretation(build, inputs, {port.name: _output(port, values[port.name]) for port in graph.outputs})
+    return Interpretation(build, inputs, {port.name: _output(port, values[port.name], build) for port in graph.outputs})
 
 
 def _evaluate(node: Node, args: Arguments, build: Builder, folder: Folder) -> tuple[Value, ...]:
@@ -132,9 +132,9 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
     return Tensor((Row(port.name),), tuple((axis,) for axis in axes), integer=integer)
 
 
-def _output(port: Declaration, value: Value) -> Tensor:
+def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
     if isinstance(value, np.ndarray):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is a constant, which does not depend on any input")
-    if value.padding or value.surplus or value.integer:
+    if value.padding or value.surplus or value.is_cut or (value.integer and not build.is_computed(value)):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
-    return value
+    return replace(value, integer=False)

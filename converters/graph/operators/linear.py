@@ -92,7 +92,7 @@ def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build:
         )
         rows.append(Row(build.add(layer, weights)))
     feature = Axis(output_size, f"the feature axis of {rows[0].value!r}", Role.FEATURE)
-    return replace(tensor, rows=tuple(rows)).with_dim(len(tensor.dims) - 1, (feature,))
+    return replace(tensor, rows=tuple(rows), boolean=False).with_dim(len(tensor.dims) - 1, (feature,))
 
 
 def _same_in_every_row(node: Node, array: Array) -> Array:

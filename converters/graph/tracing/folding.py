@@ -213,7 +213,7 @@ def _reduction(function: Callable[..., Array]) -> Fold:
     def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
         array = constant(node, args[0], "input")
         axes = parameters.listed_axes(node, args, 1, array.ndim)
-        if axes is None and node.integer("noop_with_empty_axes", 0):
+        if node.integer("noop_with_empty_axes", 0) and axes is None:
             return (array,)
         return (np.asarray(function(array, axes, bool(node.integer("keepdims", 1)))),)
 
@@ -238,7 +238,13 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {
     "Mul": np.multiply,
     "Div": _divide,
     "Equal": np.equal,
+    "Pow": np.power,
     "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "GreaterOrEqual": np.greater_equal,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Xor": np.logical_xor,
     "Greater": np.greater,
     "Where": np.where,
 }
@@ -246,6 +252,16 @@ _UNARY: dict[str, Callable[..., Array]] = {
     "Identity": np.asarray,
     "Neg": np.negative,
     "Sqrt": np.sqrt,
+    "Exp": np.exp,
+    "Log": np.log,
+    "Reciprocal": np.reciprocal,
+    "Abs": np.abs,
+    "Sign": np.sign,
+    "Round": np.rint,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Sin": np.sin,
+    "Cos": np.cos,
     "Not": np.logical_not,
 }
 _BROADCASTING = frozenset(_ARITHMETIC)
