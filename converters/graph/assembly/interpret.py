@@ -12,7 +12,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
-from grurt.converters.graph.operators.convolution import refuse_padding
+from grurt.converters.graph.operators.convolution import refuse_cut, refuse_padding
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -135,6 +135,7 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
 def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
     if isinstance(value, np.ndarray):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is a constant, which does not depend on any input")
-    if value.padding or value.surplus or value.is_cut or (value.integer and not build.is_computed(value)):
+    refuse_cut(Node("", "output", (), (port.name,)), value)
+    if value.padding or value.surplus or (value.integer and not build.is_computed(value)):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
     return replace(value, integer=False)

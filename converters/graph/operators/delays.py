@@ -20,11 +20,15 @@ from grurt.network.layers import Conv1d
 
 
 def may_be_cut(tensor: Tensor, index: int, kept: range) -> bool:
-    """Say whether a Slice keeps all but the last positions of a dimension that may be time."""
+    """Say whether a Slice keeps all but the last positions of a dimension that may be time.
+
+    Of an axis of open size, whose size is a large number here, a Slice that keeps few keeps the first ones.
+    """
     dim = tensor.dims[index]
     if len(dim) != 1 or tensor.stacks or tensor.integer or tensor.rows[0].picked or tensor.at is not None:
         return False
-    is_front = kept.step == 1 and kept.start == 0 and 0 < len(kept) < dim[0].size
+    least = dim[0].size // 2 if dim[0].dynamic else 1
+    is_front = kept.step == 1 and kept.start == 0 and least <= len(kept) < dim[0].size
     return is_front and dim[0].role in (None, Role.TIME) and not dim[0].is_reversed
 
 
