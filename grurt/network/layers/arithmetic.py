@@ -8,9 +8,6 @@ from grurt.network.layers.base import Layer, Shape, SizedLayer
 
 __all__ = ["Add", "Binary", "Concat", "Constant", "Mul", "Reduce", "Slice", "Where"]
 
-MAX_PLACES = 1 << 24
-"""The most features among which one can be named in float32."""
-
 
 class Arithmetic(Layer, frozen=True, kw_only=True):
     """Base class of the operations on two or more values of one size, feature by feature, from left to right."""
@@ -84,10 +81,6 @@ class Reduce(Layer, frozen=True, kw_only=True):
     operation: Literal["sum", "mean", "prod", "max", "min", "l1", "l2", "log_sum_exp", "argmax", "argmin"]
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
-        if self.operation in ("argmax", "argmin") and input_sizes[0] > MAX_PLACES:
-            raise ModelError(
-                f"layer {self.name!r}: expected at most {MAX_PLACES} features to name one of, got {input_sizes[0]}"
-            )
         return 1
 
 
