@@ -97,11 +97,8 @@ def variance(call: Call, em: Emitter) -> None:
 
 @translates("one_hot")
 def one_hot(call: Call, em: Emitter) -> None:
-    """Translate one_hot with its number of classes given."""
-    classes = call.get("num_classes", -1)
-    if classes < 1:
-        raise call.unsupported("its number of classes depends on the input", "give num_classes")
-    depth, values = em.constant(classes, np.int64), em.constant([0, 1], np.int64)
+    """Translate one_hot, whose number of classes must be given."""
+    depth, values = em.constant(call.get("num_classes", -1), np.int64), em.constant([0, 1], np.int64)
     em.emit("OneHot", em.required("self"), depth, values, into=call.outputs[0], axis=-1)
 
 

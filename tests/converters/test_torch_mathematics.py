@@ -162,7 +162,6 @@ def test_what_is_no_delay_is_refused(name: str, source: str, tmp_path: Path) -> 
         (lambda y: y.argmax(), "it names one place in all axes; name the one of a feature, with dim=-1"),
         (lambda y: y.norm(3, dim=-1), "it is a norm of order 3; supported are 1 and 2"),
         (lambda y: y.std((1, 2)), "it is no variance over one axis of known size; use that of the features"),
-        (lambda y: functional.one_hot(y.argmax(-1)).float(), "its number of classes depends on the input; give num_"),
         (lambda y: y.sum(-1, dtype=torch.int64), "it sums in another type; sum in float32"),
     ],
 )
