@@ -207,7 +207,10 @@ def test_delays(text: str) -> None:
         ("a = ArgMax <axis=-1> (s); y = Mul(a, a)", "it computes with integers; token inputs must go to an embedding"),
         ("a = ArgMax <axis=-1> (s); o = OneHot(a, depth, off_on); y = Add(o, s)", "keeps its axis of features; use"),
         ("a = ArgMax <axis=-1> (s); y = OneHot <axis=0> (a, depth, off_on)", "its classes are not the last axis; supp"),
-        ("a = ArgMax <axis=-1, keepdims=0> (s); y = OneHot (a, far, off_on)", "it has 4097 classes; at most 4096"),
+        (
+            "a = ArgMax <axis=-1, keepdims=0> (s); y = OneHot (a, far, off_on)",
+            "it has 4097 classes; at most 4096 are supported",
+        ),
         ("y = Slice(s, first, last, first)", r"node 'y' \(output\): it reads a sequence without its last timesteps"),
         ("t = Slice(s, first, last, first); y = Tanh(t)", "it reads a sequence without its last timesteps; a stream"),
         ("t = Slice(s, first, last, first); y = Concat <axis=0> (ones, t)", "it reads a sequence without its last"),
