@@ -204,7 +204,8 @@ def _divide(a: Array, b: Array) -> Array:
 def _elementwise(function: Callable[..., Array]) -> Fold:
     def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
         arrays = [constant(node, value, "inputs") for value in args]
-        return (np.asarray(function(*arrays)),)
+        with np.errstate(all="ignore"):
+            return (np.asarray(function(*arrays)),)
 
     return fold
 
