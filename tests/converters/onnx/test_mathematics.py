@@ -211,6 +211,10 @@ def test_delays(text: str) -> None:
             "a = ArgMax <axis=-1, keepdims=0> (s); y = OneHot (a, far, off_on)",
             "it has 4097 classes; at most 4096 are supported",
         ),
+        (
+            "y = Slice(s, second, end, first)",
+            "it selects .* positions of axis 0 of input 'x'; whole sequences must be kept, in order, or one timestep",
+        ),
         ("y = Slice(s, first, last, first)", r"node 'y' \(output\): it reads a sequence without its last timesteps"),
         ("t = Slice(s, first, last, first); y = Tanh(t)", "it reads a sequence without its last timesteps; a stream"),
         ("t = Slice(s, first, last, first); y = Concat <axis=0> (ones, t)", "it reads a sequence without its last"),
@@ -222,6 +226,8 @@ def test_delays(text: str) -> None:
 def test_refused(text: str, message: str) -> None:
     more = {
         "far": np.array(4097),
+        "second": np.array([1]),
+        "end": np.array([2**62]),
         "ones": np.ones((1, 2, HIDDEN), np.float32),
         "back": np.array([-(2**62)]),
         "before": np.array([1, 0, 0, 0, 0, 0]),
