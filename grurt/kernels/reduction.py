@@ -38,7 +38,7 @@ def reduce(operation, x, out, size, n_rows):
         x_row, out_row = row_at(x, row), row_at(out, row)
         if operation >= codes.REDUCE_ARGMAX:
             negated = operation == codes.REDUCE_ARGMIN
-            store_f32(out_row, 0, float32(_place_of_largest(x_row, size, float32(-1.0 if negated else 1.0))))
+            store_f32(out_row, 0, _place_of_largest(x_row, size, float32(-1.0 if negated else 1.0)))
         elif operation == codes.REDUCE_PROD:
             store_f32(out_row, 0, _product(x_row, size))
         elif operation == codes.REDUCE_MAX:
@@ -105,10 +105,14 @@ def _log_sum_exp(x, size):
 
 @kernel
 def _place_of_largest(x, size, factor):
-    """Where the largest feature times a factor is, of several the first; where the first NaN is if there is one."""
-    place, largest = 0, load_f32(x, 0) * factor
+    """Where the largest feature times a factor is, of several the first; where the first NaN is if there is one.
+
+    The place is counted as a float32: on CPUs of 32 bits, LLVM would call a function to convert an integer of 64.
+    """
+    position, place, largest = float32(0.0), float32(0.0), load_f32(x, 0) * factor
     for i in range(1, size):
         xi = load_f32(x, i) * factor
+        position += float32(1.0)
         if xi > largest or (xi != xi and largest == largest):
-            place, largest = i, xi
+            place, largest = position, xi
     return place
