@@ -1,6 +1,7 @@
 """One operation of a plan, over the rows of a block."""
 
 from grurt.kernels import codes
+from grurt.kernels.combining import binary, constant, select
 from grurt.kernels.conv import ConvMemory, conv1d, depthwise_conv1d
 from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.elementwise import add, batch_norm, function, mul, prelu
@@ -10,6 +11,7 @@ from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
+from grurt.kernels.reduction import reduce
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
 from grurt.kernels.simd import load_f32, load_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
@@ -39,7 +41,7 @@ def run_operation(c, op, block):
         _run_conv1d(c, op, x, out, n_rows, block.streams)
     elif kind == codes.DENSE:
         _run_dense(c, op, x, out, n_positions)
-    elif kind == codes.ADD or kind == codes.MUL or kind == codes.COPY or kind == codes.COPY_FIRST_ROW:
+    elif _combines(kind):
         _run_combining(c, op, x, out, first, n_positions)
     elif kind == codes.COPY_POSITIONS:
         _copy_positions(op, x_timesteps, out_timesteps, n_rows)
@@ -47,6 +49,14 @@ def run_operation(c, op, block):
         _run_on_tokens(c, op, block.first + block.spacing * first, block.spacing, out, n_rows)
     else:
         _run_rowwise(c, op, x, out, n_positions)
+
+
+@kernel
+def _combines(kind):
+    """Whether an operation puts together values that are there, and has no weights."""
+    is_sum_or_product = kind == codes.ADD or kind == codes.MUL
+    is_copy = kind == codes.COPY or kind == codes.COPY_FIRST_ROW
+    return is_sum_or_product or is_copy or kind == codes.BINARY or kind == codes.SELECT
 
 
 @kernel
@@ -127,14 +137,32 @@ def _run_combining(c, op, x, out, first, n_rows):
     elif kind == codes.COPY_FIRST_ROW:
         source = value_rows(c, load_i64(op, codes.OP_IN), x.stride)
         copy_rows(source, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
+    elif kind == codes.BINARY or kind == codes.SELECT:
+        _run_on_two(c, op, x, out, first, n_rows)
     else:
         size = load_i64(op, codes.OP_OUT_SIZE)
-        other = value_rows(c, load_i64(op, codes.OP_OTHER), load_i64(op, codes.OP_OTHER_STRIDE))
-        other = rows_from(other, first * load_i64(op, codes.OP_POSITIONS))
+        other = _other_rows(c, op, first)
         if kind == codes.ADD:
             add(x, other, out, size, n_rows)
         else:
             mul(x, other, out, size, n_rows)
+
+
+@kernel
+def _run_on_two(c, op, x, out, first, n_rows):
+    size = load_i64(op, codes.OP_OUT_SIZE)
+    other = _other_rows(c, op, first)
+    if load_i64(op, codes.OP_KIND) == codes.BINARY:
+        binary(load_i64(op, codes.OP_FUNCTION), x, other, out, size, n_rows)
+    else:
+        select(other, x, out, size, n_rows)
+
+
+@kernel
+def _other_rows(c, op, first):
+    """The rows of the second operand, from the block's row ``first`` on."""
+    other = value_rows(c, load_i64(op, codes.OP_OTHER), load_i64(op, codes.OP_OTHER_STRIDE))
+    return rows_from(other, first * load_i64(op, codes.OP_POSITIONS))
 
 
 @kernel
@@ -183,3 +211,7 @@ def _run_rowwise(c, op, x, out, n_rows):
         feature_mask(load_f32(parameters, 0), x, load_i64(op, codes.OP_IN_SIZE), out, n_rows)
     elif kind == codes.LOG_SOFTMAX:
         log_softmax(x, out, size, n_rows)
+    elif kind == codes.REDUCE:
+        reduce(load_i64(op, codes.OP_FUNCTION), x, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
+    elif kind == codes.CONSTANT:
+        constant(weights, out, n_rows)
