@@ -3,6 +3,7 @@
 import sys
 from importlib.util import find_spec
 
+from grurt.cli import interrupts
 from grurt.cli.descriptors import occupy_standard_descriptors
 from grurt.cli.exits import INTERRUPTED
 
@@ -22,6 +23,7 @@ def main() -> None:
 
 def _run() -> None:
     occupy_standard_descriptors()
+    interrupts.watch()
     missing = [package for package in ("click", "rich") if find_spec(package) is None]
     if missing:
         print(EXTRA_MISSING.format(missing=" and ".join(missing)), end="", file=sys.stderr)

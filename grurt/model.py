@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from grurt.network.costs import Limits
 from grurt.network.network import Network, Source
 from grurt.network.splitting import stages_of
 
@@ -28,6 +29,7 @@ class Model(Network):
     """A GRU network: layers in order, and their weights.
 
     A model never changes and holds no state of a sequence: threads may share it, and it can have any number of streams.
+    Copies are the model itself. It can be pickled, and so sent to other processes, as the bytes of its file.
 
     Parameters
     ----------
@@ -67,6 +69,20 @@ class Model(Network):
     >>> model.run(np.zeros((10, 2), np.float32))
     array([0., 0., 0., 0.], dtype=float32)
     """
+
+    def __copy__(self) -> Self:
+        """Return the model itself, which never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the model itself, which never changes."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the model as the bytes of its file, which are checked when they are read."""
+        from grurt.container.writing import encode
+
+        return _of_bytes, (type(self), encode(self), self.limits)
 
     @classmethod
     def from_network(cls, network: Network) -> Self:
@@ -279,3 +295,9 @@ class Model(Network):
         from grurt.container.writing import save
 
         save(self, path)
+
+
+def _of_bytes(cls: type[Model], content: bytes, limits: Limits) -> Model:
+    from grurt.container.reading import decode
+
+    return cls.from_network(decode(content, limits))

@@ -10,6 +10,7 @@ import click
 from click.exceptions import Exit
 
 import grurt as package
+from grurt.cli import interrupts
 from grurt.cli.bench import bench
 from grurt.cli.compile import compile  # noqa: A004 - the command's name
 from grurt.cli.convert import convert
@@ -97,6 +98,8 @@ def _reporting(*, debug: bool) -> Iterator[None]:
     except (click.ClickException, click.Abort, Exit):
         raise
     except Exception as error:
+        if interrupts.came():  # as when a module cannot be imported because of it
+            raise Exit(INTERRUPTED) from None
         if isinstance(error, OSError) and error.filename == "stdout":
             _discard_stdout()
         if debug:

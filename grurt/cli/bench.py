@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, Finite, json_option, model_argument
 from grurt.cli.printing import say, show
 from grurt.cli.report import table
@@ -72,11 +73,9 @@ def bench(
     the slowest. With --against, the answers are compared first: the exit code is 1 if they differ. MODEL is a .grurt
     file; `grurt convert` makes one out of other formats.
     """
-    from grurt.loading import load
-
     if against is not None:
         _expect_onnx(against)
-    model = load(model_path)
+    model = load_model(model_path)
     if against is not None and not _same_answers(model, against):
         say(f"error: the answers differ from those of {against}: see `grurt verify`")
         ctx.exit(DIFFERS)

@@ -43,10 +43,17 @@ Examples:
     help="The layers of weights, in order, e.g. 'gru, last, fc:sigmoid'; or the path of a .toml file; for weights of "
     "Keras, the path of the JSON that model.to_json() gave.",
 )
+@click.option(
+    "--reference/--no-reference",
+    default=True,
+    help="Let the source's framework, where it is installed, answer a test input, and compare. That is the default.",
+)
 @click.option("--repair", is_flag=True, help="Correct known mistakes of exporters, and note it in the model.")
 @json_option
 @click.pass_context
-def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, repair: bool, as_json: bool) -> None:
+def convert(
+    ctx: click.Context, source: Path, output: Path, layers: str | None, reference: bool, repair: bool, as_json: bool
+) -> None:
     """Convert a trained network to a .grurt file.
 
     SRC holds a whole network: ONNX (.onnx), torch.export (.pt2), Keras (.keras, .h5) or RTNeural (.json). Or it holds
@@ -55,12 +62,13 @@ def convert(ctx: click.Context, source: Path, output: Path, layers: str | None, 
     description that would fit. What a file is follows from its content.
 
     Where the source's framework is installed, it answers a test input; its answers are compared and kept in the model
-    for `grurt verify`. docs/conversion.md says what is understood, and how layers are described.
+    for `grurt verify`; --no-reference leaves it alone. docs/conversion.md says what is understood, and how layers are
+    described.
     """
     check_model_file(output)
     from grurt.converters import convert as convert_file
 
-    model = convert_file(source, layers=layers, repair=repair)
+    model = convert_file(source, layers=layers, repair=repair, reference=reference)
     model.save(output)
     verification = model.verify() if model.reference_run is not None else None
     show(*([_as_json(output, model, verification)] if as_json else _as_text(output, model, verification)))

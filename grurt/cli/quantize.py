@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, WRITTEN, Command, json_option, model_argument
 from grurt.cli.places import check_file, check_model_file, is_same_file
 from grurt.cli.printing import is_terminal, say, show
@@ -132,10 +133,9 @@ def quantize(
 
         check_report(report)
     from grurt.cli.calibration import read_calibration
-    from grurt.loading import load
 
     limit = _limit(max_loss)
-    model = load(model_path)
+    model = load_model(model_path)
     data = read_calibration(model, calibration) if calibration else None
     with _progress() as progress:
         result = _quantize(

@@ -20,6 +20,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.cli.layout import input_layout, output_layout
+from grurt.cli.models import load_model
 from grurt.cli.parameters import Command, ReadData, WrittenFile, model_argument
 from grurt.cli.places import Place, check_can_be_opened, naming, open_output
 from grurt.cli.printing import is_terminal, say
@@ -119,9 +120,7 @@ def run(
     _check_text_options(delimiter, float_format)
     if output_path != "-":
         check_can_be_opened(Path(output_path))
-    from grurt.loading import load
-
-    model = load(model_path)
+    model = load_model(model_path)
     with _open_input(input_path) as source:
         live = not _is_regular_file(source)
         reader = TimestepReader(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
+from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, Layers, json_option, model_argument
 from grurt.cli.printing import show
 from grurt.cli.report import MAX_ROWS, cell, folded, json_number, shown_note
@@ -50,10 +51,9 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
     its SHA-256; files of older releases have none.
     """
     from grurt.container.reading import digest_of
-    from grurt.loading import load
     from grurt.runtime.verify import replay
 
-    model = load(model_path)
+    model = load_model(model_path)
     digest = digest_of(model_path)
     verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))
     show(*([_as_json(verification, digest)] if as_json else _as_text(verification, digest)))

@@ -6,6 +6,7 @@ Each tensor is read into memory of its own, and not copied after that.
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -82,11 +83,19 @@ def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
     """
     try:
         with open_regular_file(path) as file:
-            return _read(file, limits or Limits())
+            return _read(file, os.fstat(file.fileno()).st_size, limits or Limits())
     except NotRegularError as error:
         raise ModelFileError(f"{path}: expected a .grurt file, got {error.found}") from error
     except (ModelFileError, ModelError) as error:
         raise ModelFileError(f"{path}: {error}") from error
+
+
+def decode(content: bytes, limits: Limits | None = None) -> Network:
+    """Return the network in the bytes of a file, checked as `read` does; raise ModelFileError if there is none."""
+    try:
+        return _read(io.BytesIO(content), len(content), limits or Limits())
+    except ModelError as error:
+        raise ModelFileError(str(error)) from error
 
 
 def digest_of(path: str | os.PathLike[str]) -> str | None:
@@ -100,8 +109,7 @@ def _has_digest(header: bytes) -> bool:
     return header.startswith(_BEGINNING + f'{DIGEST}":"'.encode())
 
 
-def _read(file: BinaryIO, limits: Limits) -> Network:
-    size = os.fstat(file.fileno()).st_size
+def _read(file: BinaryIO, size: int, limits: Limits) -> Network:
     if limits.max_bytes is not None and size > limits.max_bytes:
         raise ModelFileError(
             f"the file has {size:,} bytes, expected at most {limits.max_bytes:,}: allow more with max_bytes={size}"

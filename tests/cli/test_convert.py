@@ -67,6 +67,20 @@ def test_convert_onnx(tmp_path: Path) -> None:
     assert grurt.load(path).fingerprint == grurt.load(MODEL_PATH).fingerprint
 
 
+def test_convert_leaves_the_sources_framework_alone_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    text = succeed("convert", ONNX, "--no-reference", "-o", tmp_path / "model.grurt")
+    assert text.splitlines()[1:] == ["not compared with its source", "streams: can run one timestep at a time"]
+    assert grurt.load(tmp_path / "model.grurt").reference_run is None
+
+
+def test_convert_says_that_a_description_is_compared_with_itself(tmp_path: Path) -> None:
+    text = succeed("convert", STATE_DICT, "--layers", "gru, fc", "-o", tmp_path / "model.grurt")
+    assert "from the description of the layers, whose own faults do not show: " in text.splitlines()[1]
+
+
 def test_convert_a_state_dict_by_the_layers_of_a_line_or_of_a_file(tmp_path: Path) -> None:
     line, file = tmp_path / "line.grurt", tmp_path / "file.grurt"
     toml = write(tmp_path / "layers.toml", ['[[layers]]\nmodule = "gru"', '[[layers]]\nmodule = "fc"'])
@@ -144,7 +158,7 @@ def test_a_message_of_several_lines_is_shown_as_such(tmp_path: Path) -> None:
 
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(path: Path, **options: object) -> grurt.Model:
-        assert (path, options) == (ONNX, {"layers": None, "repair": True})
+        assert (path, options) == (ONNX, {"layers": None, "repair": True, "reference": True})
         return grurt.load(MODEL_PATH)
 
     monkeypatch.setattr("grurt.converters.convert", convert)

@@ -42,7 +42,7 @@ SECONDS = 5
 @pytest.mark.parametrize("ending", [ending for ending in FACTORS if ending != ".pt2"])
 def test_the_factors_are_those_of_the_documentation(ending: str) -> None:
     text = (ROOT / "docs" / "conversion.md").read_text()
-    assert re.search(rf"^\|[^|]*`{re.escape(ending)}`[^|]*\| {FACTORS[ending]} \|", text, re.M)
+    assert re.search(rf"^\|[^|]*`{re.escape(ending)}`[^|]*\| {FACTORS[ending]} times", text, re.M)
 
 
 @pytest.fixture(scope="module")
