@@ -41,22 +41,14 @@ def run_operation(c, op, block):
         _run_conv1d(c, op, x, out, n_rows, block.streams)
     elif kind == codes.DENSE:
         _run_dense(c, op, x, out, n_positions)
-    elif _combines(kind):
+    elif kind == codes.ADD or kind == codes.MUL or kind == codes.COPY or kind == codes.COPY_FIRST_ROW:
         _run_combining(c, op, x, out, first, n_positions)
     elif kind == codes.COPY_POSITIONS:
         _copy_positions(op, x_timesteps, out_timesteps, n_rows)
     elif kind == codes.EMBEDDING or kind == codes.TOKEN_MASK:
         _run_on_tokens(c, op, block.first + block.spacing * first, block.spacing, out, n_rows)
     else:
-        _run_rowwise(c, op, x, out, n_positions)
-
-
-@kernel
-def _combines(kind):
-    """Whether an operation puts together values that are there, and has no weights."""
-    is_sum_or_product = kind == codes.ADD or kind == codes.MUL
-    is_copy = kind == codes.COPY or kind == codes.COPY_FIRST_ROW
-    return is_sum_or_product or is_copy or kind == codes.BINARY or kind == codes.SELECT
+        _run_rowwise(c, op, x, out, first, n_positions)
 
 
 @kernel
@@ -137,8 +129,6 @@ def _run_combining(c, op, x, out, first, n_rows):
     elif kind == codes.COPY_FIRST_ROW:
         source = value_rows(c, load_i64(op, codes.OP_IN), x.stride)
         copy_rows(source, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
-    elif kind == codes.BINARY or kind == codes.SELECT:
-        _run_on_two(c, op, x, out, first, n_rows)
     else:
         size = load_i64(op, codes.OP_OUT_SIZE)
         other = _other_rows(c, op, first)
@@ -189,7 +179,8 @@ def _run_on_tokens(c, op, first, spacing, out, n_rows):
 
 
 @kernel
-def _run_rowwise(c, op, x, out, n_rows):
+def _run_rowwise(c, op, x, out, first, n_rows):
+    """Run what goes row by row, those of all positions, from the block's row ``first`` on."""
     kind = load_i64(op, codes.OP_KIND)
     weights = _weights(c, op, codes.OP_WEIGHTS)
     parameters = _weights(c, op, codes.OP_PARAMETERS)
@@ -215,3 +206,5 @@ def _run_rowwise(c, op, x, out, n_rows):
         reduce(load_i64(op, codes.OP_FUNCTION), x, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
     elif kind == codes.CONSTANT:
         constant(weights, out, n_rows)
+    else:
+        _run_on_two(c, op, x, out, first, n_rows)
