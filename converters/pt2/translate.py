@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Declaration, Graph
-from grurt.converters.pt2 import arithmetic, layers, movement, recurrent  # noqa: F401 - they fill the table of handlers
+from grurt.converters.pt2 import (  # noqa: F401 - they fill the table of handlers
+    arithmetic,
+    layers,
+    mathematics,
+    movement,
+    recurrent,
+)
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import HANDLERS, Handler
 from grurt.converters.pt2.program import Call, Program, Ref

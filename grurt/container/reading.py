@@ -219,7 +219,7 @@ def _description(text: str) -> Header:
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {error}") from error
     if version < file_version(header.layers):
-        kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.file_version > version}))
+        kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
         raise ModelFileError(f"the header is damaged: format version {version} does not have the layers {kinds}")
     return header
 

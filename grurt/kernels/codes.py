@@ -24,6 +24,20 @@ SOFTSIGN = 11
 SOFTPLUS = 12
 AFFINE = 13
 CLIP = 14
+# From here on, functions that no gate has.
+EXP = 15
+LOG = 16
+SQRT = 17
+RECIPROCAL = 18
+POW = 19
+ABS = 20
+SIGN = 21
+ROUND = 22
+FLOOR = 23
+CEIL = 24
+SIN = 25
+COS = 26
+ERF = 27
 
 # Operations.
 GRU = 0
@@ -46,6 +60,32 @@ FEATURE_MASK = 16
 TOKEN_MASK = 17
 DEPTHWISE_CONV1D = 18
 RMS_NORM = 19
+BINARY = 20
+SELECT = 21
+CONSTANT = 22
+REDUCE = 23
+
+# Operations on two numbers.
+SUB = 0
+DIV = 1
+BINARY_POW = 2
+MIN = 3
+MAX = 4
+LESS = 5
+LESS_OR_EQUAL = 6
+EQUAL = 7
+
+# Reductions.
+REDUCE_SUM = 0
+REDUCE_MEAN = 1
+REDUCE_L1 = 2
+REDUCE_L2 = 3
+REDUCE_LOG_SUM_EXP = 4
+REDUCE_PROD = 5
+REDUCE_MAX = 6
+REDUCE_MIN = 7
+REDUCE_ARGMAX = 8
+REDUCE_ARGMIN = 9
 
 # Slots of an operation: first what any may have, then what belongs to one kind, or to a few.
 OP_KIND = 0
@@ -81,11 +121,11 @@ OP_DILATION = 29  # CONV1D
 OP_GROUPS = 30  # CONV1D
 OP_GROUP_STRIDE = 31  # CONV1D: bytes of a group's outputs, in whole vectors,
 OP_GROUP_OUT = 32  # and where in a row of OP_TEMP they are
-OP_OTHER = 33  # ADD, MUL: second operand
+OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition
 OP_OTHER_STRIDE = 34
 OP_COLUMN = 35  # COPY: first output feature
 OP_SOURCE_COLUMN = 36  # COPY: first input feature
-OP_FUNCTION = 37  # FUNCTION
+OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE: which
 OP_INPUT = 38  # EMBEDDING, TOKEN_MASK: index of the model input
 OP_TOKEN = 39  # TOKEN_MASK
 OP_SLOTS = 40

@@ -1,6 +1,8 @@
 """Operations on one number after the other: arithmetic, functions, and what scales features."""
 
+from grurt.kernels import codes
 from grurt.kernels.functions import apply
+from grurt.kernels.mathematics import apply_mathematics
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import row_at
 from grurt.kernels.simd import fma, load, select_less, splat, store
@@ -28,8 +30,12 @@ def mul(a, b, out, size, n_rows):
 @kernel
 def function(code, parameters, x, out, size):
     """``out = f(x)``, in whole vectors, for the function ``code`` of `codes` with parameters at an address."""
-    for i in range(0, size, LANES):
-        store(out, i, apply(code, parameters, load(x, i)))
+    if code <= codes.CLIP:
+        for i in range(0, size, LANES):
+            store(out, i, apply(code, parameters, load(x, i)))
+    else:
+        for i in range(0, size, LANES):
+            store(out, i, apply_mathematics(code, parameters, load(x, i)))
 
 
 @kernel

@@ -59,23 +59,37 @@ def _exp_parts(x):
     n = fma(x, splat(_LOG2_E), splat(_ROUND)) - splat(_ROUND)
     r = fma(n, splat(-_LN2_HIGH), x)
     r = fma(n, splat(-_LN2_LOW), r)
+    return small_expm1(r), n
+
+
+@kernel
+def small_expm1(r):
+    """``exp(r) - 1`` for |r| <= ln(2) / 2, relative error below 1e-7."""
     p = fma(splat(0.00019911027629859746), r, splat(0.0013947609113529325))
     p = fma(p, r, splat(0.008333278819918633))
     p = fma(p, r, splat(0.04166624695062637))
     p = fma(p, r, splat(0.1666666716337204))
     p = fma(p, r, splat(0.5))
-    return fma(p, r * r, r), n
+    return fma(p, r * r, r)
 
 
 @kernel
 def exp(x):
     """``exp(x)``, relative error below 2e-7; 0 below -87.3, where results would be denormal; infinity above 88.73."""
     e, n = _exp_parts(limit(x, splat(-87.3), splat(89.0)))
-    # 2**n is split in two: n goes up to 128, where a float32 overflows.
+    return select_less(x, splat(-87.3), splat(0.0), scaled_up(e, n))
+
+
+@kernel
+def scaled_up(e, n):
+    """``2**n * (1 + e)`` for whole n in [-252, 254], infinity where that is too large.
+
+    2**n is split in two: n goes up to 128 and more, where a float32 overflows.
+    """
     half = fma(n, splat(0.5), splat(_ROUND)) - splat(_ROUND)
     first = power_of_two(half)
     second = power_of_two(n - half)
-    return select_less(x, splat(-87.3), splat(0.0), fma(e, first, first) * second)
+    return fma(e, first, first) * second
 
 
 @kernel
@@ -120,12 +134,11 @@ def softplus(x):
 
 
 @kernel
-def gelu(x):
-    """``x/2 (1 + erf(x / sqrt(2)))`` as ``max(x, 0) - |x|/2 erfc(|x| / sqrt(2))``, error below 1.5e-7 of max(1, |x|).
+def erfc(t):
+    """``1 - erf(t)`` for t in [0, 11], relative error below 4e-7; from 9.4 on, 0.
 
-    ``erfc(t) = exp(-t^2) P(t) / Q(t)``, P and Q of degrees 4 and 5, for t up to 11: from 9.4 on, the exponential is 0.
+    ``exp(-t^2) P(t) / Q(t)``, P and Q of degrees 4 and 5.
     """
-    t = limit(magnitude(x) * splat(0.7071067811865476), splat(0.0), splat(11.0))
     p = fma(splat(0.03271139785647392), t, splat(0.22881454229354858))
     p = fma(p, t, splat(0.7307572960853577))
     p = fma(p, t, splat(1.2376031875610352))
@@ -135,7 +148,16 @@ def gelu(x):
     q = fma(q, t, splat(2.4004740715026855))
     q = fma(q, t, splat(2.365983009338379))
     q = fma(q, t, splat(1.0))
-    half_erfc = exp(splat(0.0) - t * t) * p / q * splat(0.5)
+    return exp(splat(0.0) - t * t) * p / q
+
+
+@kernel
+def gelu(x):
+    """``x/2 (1 + erf(x / sqrt(2)))`` as ``max(x, 0) - |x|/2 erfc(|x| / sqrt(2))``.
+
+    The error is below 1.5e-7 of max(1, |x|).
+    """
+    half_erfc = erfc(limit(magnitude(x) * splat(0.7071067811865476), splat(0.0), splat(11.0))) * splat(0.5)
     # Beyond 20 the product is zero; an infinite factor would make it NaN.
     return select_less(x, splat(0.0), splat(0.0), x) - limit(magnitude(x), splat(0.0), splat(20.0)) * half_erfc
 

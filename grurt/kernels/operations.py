@@ -1,6 +1,7 @@
 """One operation of a plan, over the rows of a block."""
 
 from grurt.kernels import codes
+from grurt.kernels.combining import binary, constant, select
 from grurt.kernels.conv import ConvMemory, conv1d, depthwise_conv1d
 from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.elementwise import add, batch_norm, function, mul, prelu
@@ -10,6 +11,7 @@ from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
+from grurt.kernels.reduction import reduce
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
 from grurt.kernels.simd import load_f32, load_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
@@ -46,7 +48,7 @@ def run_operation(c, op, block):
     elif kind == codes.EMBEDDING or kind == codes.TOKEN_MASK:
         _run_on_tokens(c, op, block.first + block.spacing * first, block.spacing, out, n_rows)
     else:
-        _run_rowwise(c, op, x, out, n_positions)
+        _run_rowwise(c, op, x, out, first, n_positions)
 
 
 @kernel
@@ -129,12 +131,28 @@ def _run_combining(c, op, x, out, first, n_rows):
         copy_rows(source, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
     else:
         size = load_i64(op, codes.OP_OUT_SIZE)
-        other = value_rows(c, load_i64(op, codes.OP_OTHER), load_i64(op, codes.OP_OTHER_STRIDE))
-        other = rows_from(other, first * load_i64(op, codes.OP_POSITIONS))
+        other = _other_rows(c, op, first)
         if kind == codes.ADD:
             add(x, other, out, size, n_rows)
         else:
             mul(x, other, out, size, n_rows)
+
+
+@kernel
+def _run_on_two(c, op, x, out, first, n_rows):
+    size = load_i64(op, codes.OP_OUT_SIZE)
+    other = _other_rows(c, op, first)
+    if load_i64(op, codes.OP_KIND) == codes.BINARY:
+        binary(load_i64(op, codes.OP_FUNCTION), x, other, out, size, n_rows)
+    else:
+        select(other, x, out, size, n_rows)
+
+
+@kernel
+def _other_rows(c, op, first):
+    """The rows of the second operand, from the block's row ``first`` on."""
+    other = value_rows(c, load_i64(op, codes.OP_OTHER), load_i64(op, codes.OP_OTHER_STRIDE))
+    return rows_from(other, first * load_i64(op, codes.OP_POSITIONS))
 
 
 @kernel
@@ -161,7 +179,8 @@ def _run_on_tokens(c, op, first, spacing, out, n_rows):
 
 
 @kernel
-def _run_rowwise(c, op, x, out, n_rows):
+def _run_rowwise(c, op, x, out, first, n_rows):
+    """Run what goes row by row, those of all positions, from the block's row ``first`` on."""
     kind = load_i64(op, codes.OP_KIND)
     weights = _weights(c, op, codes.OP_WEIGHTS)
     parameters = _weights(c, op, codes.OP_PARAMETERS)
@@ -183,3 +202,9 @@ def _run_rowwise(c, op, x, out, n_rows):
         feature_mask(load_f32(parameters, 0), x, load_i64(op, codes.OP_IN_SIZE), out, n_rows)
     elif kind == codes.LOG_SOFTMAX:
         log_softmax(x, out, size, n_rows)
+    elif kind == codes.REDUCE:
+        reduce(load_i64(op, codes.OP_FUNCTION), x, out, load_i64(op, codes.OP_IN_SIZE), n_rows)
+    elif kind == codes.CONSTANT:
+        constant(weights, out, n_rows)
+    else:
+        _run_on_two(c, op, x, out, first, n_rows)

@@ -23,6 +23,12 @@ from grurt.lanes import LANES
 
 Vector = NDArray[np.float32]
 
+LEAST_ANGLE_EXPONENT = 126
+"""The exponent field of the numbers from 1/2 on."""
+_TWO_OVER_PI = 0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041  # 192 bits behind the point
+TURNS = tuple((_TWO_OVER_PI >> 130 + 24 - i) % (1 << 64) for i in range(255 - LEAST_ANGLE_EXPONENT))
+"""``2 / pi * 2**(i - 24)`` modulo 4, in units of 2**-62: quarter turns of the last bit of a number, by its exponent."""
+
 
 def memory(address: int, dtype: Any, count: int) -> NDArray[Any]:
     """The numbers at an address: a view of them."""
@@ -102,6 +108,21 @@ def select_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector
     return np.where(a < b, then, otherwise)
 
 
+def select_equal(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
+    """``then if a == b else otherwise``, lane by lane; a NaN in a or b takes ``otherwise``."""
+    return np.where(a == b, then, otherwise)
+
+
+def copy_sign(a: Vector, b: Vector) -> Vector:
+    """``|a|`` with the sign of b."""
+    return np.copysign(a, b)
+
+
+def square_root(a: Vector) -> Vector:
+    """The square root, correctly rounded; NaN below 0, and -0 of -0."""
+    return np.sqrt(a)
+
+
 def select_first(count: int, then: Vector, otherwise: Vector) -> Vector:
     """``then`` in the lanes below ``count``, ``otherwise`` in the rest."""
     return np.where(np.arange(LANES) < count, then, otherwise)
@@ -117,6 +138,22 @@ def split_exponent(value: Vector) -> tuple[Vector, Vector]:
     mantissa, exponent = np.frexp(value)  # in [1/2, 1)
     is_small = mantissa < np.float32(2 / 3)
     return (exponent - is_small).astype(np.float32), np.where(is_small, 2 * mantissa, mantissa)
+
+
+def split_angle(angle: Vector) -> tuple[Vector, Vector, Vector]:
+    """``(n, high, low)`` with ``|angle| = (n + high / 2**22 + low / 2**46) * pi / 2 + 2 pi k``, below 1e-11.
+
+    n is one of 0, 1, 2, 3, and the fraction between -1/2 and 1/2; for ``pi / 4 <= |angle| < infinity``, unspecified
+    outside. The product of the 24 bits of the angle with those of 2/pi that its exponent leaves below a whole turn is
+    exact but for the last bits (Payne and Hanek, "Radian reduction for trigonometric functions", 1983).
+    """
+    bits = angle.view(np.uint32)
+    exponent = np.clip(bits >> 23 & 0xFF, LEAST_ANGLE_EXPONENT, 254) - LEAST_ANGLE_EXPONENT
+    mantissa = (bits & 0x7FFFFF | 0x800000).astype(np.uint64)
+    turns = mantissa * np.array(TURNS, np.uint64)[exponent]
+    n = turns + np.uint64(1 << 61) >> np.uint64(62)
+    fraction = (turns - (n << np.uint64(62))).view(np.int64)
+    return n.astype(np.float32), (fraction >> 40).astype(np.float32), (fraction >> 16 & 0xFFFFFF).astype(np.float32)
 
 
 def sum_lanes(value: Vector) -> np.float32:

@@ -3,6 +3,21 @@
 from grurt.kernels import codes
 from grurt.network import functions as fn
 
+_MATHEMATICAL = {
+    fn.Exp: codes.EXP,
+    fn.Log: codes.LOG,
+    fn.Sqrt: codes.SQRT,
+    fn.Reciprocal: codes.RECIPROCAL,
+    fn.Abs: codes.ABS,
+    fn.Sign: codes.SIGN,
+    fn.Round: codes.ROUND,
+    fn.Floor: codes.FLOOR,
+    fn.Ceil: codes.CEIL,
+    fn.Sin: codes.SIN,
+    fn.Cos: codes.COS,
+    fn.Erf: codes.ERF,
+}
+
 
 def function_code(function: fn.Function) -> tuple[int, float, float]:
     """Return a function's code in `codes`, and its two parameters."""
@@ -35,4 +50,8 @@ def function_code(function: fn.Function) -> tuple[int, float, float]:
             return codes.AFFINE, scale, offset
         case fn.Clip(minimum, maximum):
             return codes.CLIP, minimum, maximum
+        case fn.Pow(exponent):
+            return codes.POW, exponent, 0.0
+        case fn.Mathematical():
+            return _MATHEMATICAL[type(function)], 0.0, 0.0
     raise NotImplementedError(f"no kernel for the function {function!r}")

@@ -17,6 +17,29 @@ from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
 from grurt.network.vectors import record_bytes, row_bytes
 
+_BINARY = {
+    "sub": codes.SUB,
+    "div": codes.DIV,
+    "pow": codes.BINARY_POW,
+    "min": codes.MIN,
+    "max": codes.MAX,
+    "less": codes.LESS,
+    "less_or_equal": codes.LESS_OR_EQUAL,
+    "equal": codes.EQUAL,
+}
+_REDUCE = {
+    "sum": codes.REDUCE_SUM,
+    "mean": codes.REDUCE_MEAN,
+    "l1": codes.REDUCE_L1,
+    "l2": codes.REDUCE_L2,
+    "log_sum_exp": codes.REDUCE_LOG_SUM_EXP,
+    "prod": codes.REDUCE_PROD,
+    "max": codes.REDUCE_MAX,
+    "min": codes.REDUCE_MIN,
+    "argmax": codes.REDUCE_ARGMAX,
+    "argmin": codes.REDUCE_ARGMIN,
+}
+
 
 def lower(network: Network) -> Plan:
     """Lower a network of one stage."""
@@ -176,14 +199,32 @@ class _Lowering(PlanBuilder):
     def mul(self, layer: ly.Mul) -> tuple[None, dict[int, int]]:
         return self._from_left_to_right(codes.MUL, layer)
 
-    def _from_left_to_right(self, kind: int, layer: ly.Layer) -> tuple[None, dict[int, int]]:
+    def _from_left_to_right(
+        self, kind: int, layer: ly.Layer, slots: dict[int, int] | None = None
+    ) -> tuple[None, dict[int, int]]:
         """Add operations, of which the second and later ones read what the one before wrote."""
         left = layer.inputs[0]
         for right in layer.inputs[1:]:
             other = {codes.OP_OTHER: self.offsets[right], codes.OP_OTHER_STRIDE: self.stride(right)}
-            self.add_operation(kind, layer, left, other)
+            self.add_operation(kind, layer, left, other | (slots or {}))
             left = layer.name
         return None, {}
+
+    def binary(self, layer: ly.Binary) -> tuple[None, dict[int, int]]:
+        return self._from_left_to_right(codes.BINARY, layer, {codes.OP_FUNCTION: _BINARY[layer.operation]})
+
+    def where(self, layer: ly.Where) -> tuple[None, dict[int, int]]:
+        condition, then, otherwise = layer.inputs
+        self.add_operation(codes.COPY, layer, otherwise, {})
+        slots = {codes.OP_OTHER: self.offsets[condition], codes.OP_OTHER_STRIDE: self.stride(condition)}
+        self.add_operation(codes.SELECT, layer, then, slots)
+        return None, {}
+
+    def constant(self, layer: ly.Constant) -> tuple[int, dict[int, int]]:
+        return codes.CONSTANT, {codes.OP_WEIGHTS: self.add_rows(self.weight(layer, "weight"))}
+
+    def reduce(self, layer: ly.Reduce) -> tuple[int, dict[int, int]]:
+        return codes.REDUCE, {codes.OP_FUNCTION: _REDUCE[layer.operation]}
 
     def concat(self, layer: ly.Concat) -> tuple[None, dict[int, int]]:
         column = 0

@@ -61,8 +61,10 @@ def shared_sizes(port: AnyPort, shape: tuple[int, ...]) -> dict[Axis, int]:
     return {"batch": merged // port.positions, **sizes}
 
 
-def batch_first(port: AnyPort, tensor: Array) -> Array:
+def batch_first(port: AnyPort, tensor: Array, *, is_output: bool = False) -> Array:
     """Return a port's tensor batch-first and contiguous, with an axis of size 1 for each that it lacks.
+
+    Integers of an input are tokens, and those of an output features.
 
     A sequence is ``(batch, n_steps, size)`` then, tokens are ``(batch, n_steps)``, lengths ``(batch,)``, states
     ``(states, batch, size)``, or ``(states, batch, positions, size)`` on a grid.
@@ -73,7 +75,7 @@ def batch_first(port: AnyPort, tensor: Array) -> Array:
         return _separate_states(port, _arranged(port, tensor, _STATES))
     if port.backwards:
         tensor = np.flip(tensor, port.axes.index("time"))
-    if port.dtype.startswith("int"):
+    if port.dtype.startswith("int") and not is_output:
         return np.ascontiguousarray(_arranged(port, tensor, _TOKENS))
     values = _arranged(port, tensor, _VALUE)
     batch, n_steps, positions, size = values.shape
@@ -117,7 +119,8 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     sizes = dict(zip(axes, array.shape, strict=True))
     moved = array.reshape([sizes[axis] for axis in kept]).transpose([kept.index(axis) for axis in wanted])
     merged = {**sizes, "one": 1, "batch_position": sizes.get("batch", 1) * sizes["position"]}
-    return np.ascontiguousarray(moved.reshape([merged[axis] for axis in port.axes]), dtype=port.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # of what is NaN, or too large, in the source's dtype
+        return np.ascontiguousarray(moved.reshape([merged[axis] for axis in port.axes]), dtype=port.dtype)
 
 
 def _arranged(port: ValuePort | StatePort, tensor: Array, order: tuple[Axis, ...]) -> Array:

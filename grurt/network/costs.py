@@ -189,7 +189,7 @@ def costs(
     shown = {output.name: values[output.value] for output in outputs}
     handed_over = _handed_over(layers, values)
     states = state_shapes(layers, values)
-    numbers = sum(layer.passes() * rows[layer.name] + scratch[layer.name] for layer in layers) // _F32_BYTES
+    numbers = sum(_bytes_worked_on(layer, rows) + scratch[layer.name] for layer in layers) // _F32_BYTES
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
     arrays += [rows[output.value] for output in outputs]
     arrays += [4 * rows[name] for name, _ in handed_over]
@@ -210,6 +210,12 @@ def costs(
         operations=sum(layer.products(positions[layer.name]) for layer in layers) + FUNCTION_WORK * numbers,
         in_blocks=not signature.takes_lengths and all(layer.unstreamable_reason is None for layer in layers),
     )
+
+
+def _bytes_worked_on(layer: AnyLayer, rows: Mapping[str, int]) -> int:
+    """Return the bytes of the numbers of a timestep, each as often as the layer does something to it."""
+    read = sum(rows[name] for name in layer.inputs) if layer.reads_all else 0
+    return layer.passes() * max(rows[layer.name], read)
 
 
 def _handed_over(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> set[tuple[str, int]]:

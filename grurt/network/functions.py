@@ -6,24 +6,37 @@ model is lowered.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 __all__ = [
+    "Abs",
     "Affine",
+    "Ceil",
     "Clip",
+    "Cos",
     "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
     "Gelu",
     "HardSigmoid",
     "LeakyRelu",
+    "Log",
     "LogSoftmax",
+    "Pow",
+    "Reciprocal",
     "Relu",
+    "Round",
     "ScaledTanh",
     "Sigmoid",
+    "Sign",
+    "Sin",
     "Softmax",
     "Softplus",
     "Softsign",
+    "Sqrt",
     "Tanh",
     "ThresholdedRelu",
 ]
@@ -42,6 +55,11 @@ class Function(
     tag=snake_case,
 ):
     """Base class of the activation functions."""
+
+    file_version: ClassVar[int] = 1
+    """The first version of the ``.grurt`` file that has it."""
+    has_poles: ClassVar[bool] = False
+    """Whether it makes infinities, or NaN, of numbers that are neither, and of no great size."""
 
     @property
     def name(self) -> str:
@@ -168,6 +186,80 @@ class Clip(Elementwise, frozen=True):
         return f"minimum {self.minimum} is above maximum {self.maximum}"
 
 
+class Mathematical(Function, frozen=True):
+    """Base class of the functions of a single number that no GRU gate may be: they compute what surrounds a network."""
+
+    file_version: ClassVar[int] = 2
+
+
+class Exp(Mathematical, frozen=True):
+    """``e ** x``; 0 below -87.3, where results are too small for normal float32."""
+
+    has_poles: ClassVar[bool] = True
+
+
+class Log(Mathematical, frozen=True):
+    """The natural logarithm; minus infinity at 0, NaN below."""
+
+    has_poles: ClassVar[bool] = True
+
+
+class Sqrt(Mathematical, frozen=True):
+    """The square root; NaN below 0."""
+
+    has_poles: ClassVar[bool] = True
+
+
+class Reciprocal(Mathematical, frozen=True):
+    """``1 / x``; infinite at 0."""
+
+    has_poles: ClassVar[bool] = True
+
+
+class Pow(Mathematical, frozen=True):
+    """``x ** exponent``; NaN below 0 unless the exponent is whole."""
+
+    has_poles: ClassVar[bool] = True
+
+    exponent: float
+
+    @property
+    def contradiction(self) -> str | None:
+        return "an exponent of 0 makes every number 1" if self.exponent == 0 else None
+
+
+class Abs(Mathematical, frozen=True):
+    """``|x|``."""
+
+
+class Sign(Mathematical, frozen=True):
+    """-1 below 0, 1 above, and 0."""
+
+
+class Round(Mathematical, frozen=True):
+    """The nearest whole number, of two the even one (PyTorch, ONNX and NumPy ``round``)."""
+
+
+class Floor(Mathematical, frozen=True):
+    """The largest whole number that is not above x."""
+
+
+class Ceil(Mathematical, frozen=True):
+    """The smallest whole number that is not below x."""
+
+
+class Sin(Mathematical, frozen=True):
+    """``sin(x)``, x in radians, to the same error however large x is; NaN for infinities."""
+
+
+class Cos(Mathematical, frozen=True):
+    """``cos(x)``, x in radians, to the same error however large x is; NaN for infinities."""
+
+
+class Erf(Mathematical, frozen=True):
+    """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)`` from 0 to x."""
+
+
 class Softmax(Function, frozen=True):
     """``exp(x_i) / sum_j exp(x_j)`` over the features of a timestep."""
 
@@ -193,5 +285,8 @@ ElementwiseFunction = (
 )
 """What a GRU gate may use."""
 
-AnyFunction = ElementwiseFunction | Softmax | LogSoftmax
+MathematicalFunction = Exp | Log | Sqrt | Reciprocal | Pow | Abs | Sign | Round | Floor | Ceil | Sin | Cos | Erf
+"""The other functions of a single number."""
+
+AnyFunction = ElementwiseFunction | MathematicalFunction | Softmax | LogSoftmax
 """What an `Activation` layer may use."""

@@ -243,11 +243,16 @@ class Network:
     @cached_property
     def unbounded_states(self) -> frozenset[str]:
         """Names of the layers whose states can become infinite, or NaN, by what layers compute of finite inputs."""
-        return frozenset(
+        found = {
             layer.name
             for layer in self.layers
             if layer.has_unbounded_state or (layer.keeps_input and layer.name not in self.kept_inputs)
-        )
+        }
+        behind_poles: set[str] = set()
+        for layer in self.layers:
+            if layer.has_poles or not behind_poles.isdisjoint(layer.inputs):
+                behind_poles.add(layer.name)
+        return frozenset(found | (behind_poles & self.state_shapes.keys()))
 
     @cached_property
     def fingerprint(self) -> bytes:

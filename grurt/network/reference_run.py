@@ -111,8 +111,12 @@ def _check_array(
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ModelError(f"{where}: expected finite numbers, got a NaN or an infinity")
-    elif isinstance(port, ValuePort) and (array.min() < 0 or array.max() >= values[port.value].size):
+    elif isinstance(port, ValuePort) and not _fits(array, values[port.value]):
         raise ModelError(f"{where}: expected tokens in [0, {values[port.value].size}), got others")
+
+
+def _fits(integers: NDArray[np.generic], value: Value) -> bool:
+    return not value.tokens or bool(integers.min() >= 0 and integers.max() < value.size)
 
 
 def _shared_sizes(where: str, port: AnyPort, shape: tuple[int, ...]) -> Mapping[Axis, int]:

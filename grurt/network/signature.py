@@ -47,7 +47,8 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     value
         Name of the model's input or output.
     dtype
-        The source's dtype: outputs are returned in it, inputs are converted from it.
+        The source's dtype: outputs are returned in it, inputs are converted from it. An output may be of whole numbers,
+        such as the place of the largest feature, or 0 and 1 where a comparison holds.
     axes
         Meaning of the tensor's axes, outermost first, e.g. ``("time", "batch", "feature")``. ``"batch"`` may be absent
         (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens, and
@@ -189,7 +190,7 @@ def check_signature(
             if isinstance(port, StatePort):
                 _check_state_port(port, state_shapes)
             elif isinstance(port, ValuePort):
-                _check_value_port(port, by_name.get(port.value))
+                _check_value_port(port, by_name.get(port.value), is_output=ports is signature.outputs)
     _check_lengths(signature)
 
 
@@ -223,7 +224,7 @@ def _repeated(names: Sequence[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def _check_value_port(port: ValuePort, value: Value | None) -> None:
+def _check_value_port(port: ValuePort, value: Value | None, *, is_output: bool) -> None:
     if value is None:
         raise ModelError(f"port {port.name!r}: the model has no such input or output: {port.value!r}")
     _check_positions(port, value.size)
@@ -235,7 +236,7 @@ def _check_value_port(port: ValuePort, value: Value | None) -> None:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
     if port.backwards and "time" not in port.axes:
         raise ModelError(f"port {port.name!r}: expected a time axis that goes backwards, got the axes {port.axes}")
-    if value.tokens != port.dtype.startswith("int"):
+    if value.tokens != port.dtype.startswith("int") and not is_output:
         raise ModelError(f"port {port.name!r}: the dtype {port.dtype} does not fit the value {port.value!r}")
 
 

@@ -2,8 +2,8 @@
 
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
-What a file needs, its layers say: `Layer.file_version`. A snapshot holds states in float32, and is of the one version
-that there is.
+What a file needs, its layers say: `Layer.first_file_version`. A snapshot holds states in float32, and is of the one
+version that there is.
 """
 
 from __future__ import annotations
@@ -22,4 +22,4 @@ SNAPSHOT_VERSION = 1
 
 def file_version(layers: Iterable[AnyLayer]) -> int:
     """Return the lowest version of a file that can hold these layers."""
-    return max((layer.file_version for layer in layers), default=1)
+    return max((layer.first_file_version for layer in layers), default=1)

@@ -7,6 +7,8 @@ import numpy as np
 from grurt.array_types import Doubles
 from grurt.network import functions
 
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
 
 def function(f: functions.AnyFunction, x: Doubles) -> Doubles:
     """Apply a function of `grurt.network.functions`; softmax and log_softmax over the last axis."""
@@ -20,7 +22,7 @@ def function(f: functions.AnyFunction, x: Doubles) -> Doubles:
         case functions.Elu():
             return np.where(x >= 0, x, f.alpha * np.expm1(np.minimum(x, 0)))
         case functions.Gelu(approximate="none"):
-            return x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)))
+            return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
         case functions.Gelu():
             return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         case functions.Sigmoid():
@@ -39,6 +41,32 @@ def function(f: functions.AnyFunction, x: Doubles) -> Doubles:
             return f.scale * x + f.offset
         case functions.Clip():
             return np.clip(x, f.minimum, f.maximum)
+        case functions.Exp():
+            return np.exp(x)
+        case functions.Log():
+            return np.log(x)
+        case functions.Sqrt():
+            return np.sqrt(x)
+        case functions.Reciprocal():
+            return 1 / x
+        case functions.Pow():
+            return np.power(x, float(np.float32(f.exponent)))
+        case functions.Abs():
+            return np.abs(x)
+        case functions.Sign():
+            return np.sign(x)
+        case functions.Round():
+            return np.rint(x)
+        case functions.Floor():
+            return np.floor(x)
+        case functions.Ceil():
+            return np.ceil(x)
+        case functions.Sin():
+            return np.sin(x)
+        case functions.Cos():
+            return np.cos(x)
+        case functions.Erf():
+            return _erf(x)
         case functions.Softmax():
             exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
             return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -17,6 +17,29 @@ from grurt.reference.functions import function
 
 Weights = Mapping[str, Doubles]
 
+_BINARY: dict[str, Callable[..., Doubles]] = {
+    "sub": np.subtract,
+    "div": np.divide,
+    "pow": np.power,
+    "min": np.minimum,
+    "max": np.maximum,
+    "less": lambda a, b: (a < b).astype(np.float64),
+    "less_or_equal": lambda a, b: (a <= b).astype(np.float64),
+    "equal": lambda a, b: (a == b).astype(np.float64),
+}
+_REDUCE: dict[str, Callable[[Doubles], Doubles]] = {
+    "sum": lambda x: x.sum(axis=-1),
+    "mean": lambda x: x.mean(axis=-1),
+    "prod": lambda x: x.prod(axis=-1),
+    "max": lambda x: x.max(axis=-1),
+    "min": lambda x: x.min(axis=-1),
+    "l1": lambda x: np.abs(x).sum(axis=-1),
+    "l2": lambda x: np.sqrt((x**2).sum(axis=-1)),
+    "log_sum_exp": lambda x: np.logaddexp.reduce(x, axis=-1),
+    "argmax": lambda x: x.argmax(axis=-1),
+    "argmin": lambda x: x.argmin(axis=-1),
+}
+
 
 def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *mask_and_state: Doubles) -> tuple[Doubles, Doubles]:
     """Scan the time: of a grid, every position by itself."""
@@ -118,6 +141,22 @@ def mul(layer: layers.Mul, weights: Weights, *sources: Doubles) -> Doubles:
     return functools.reduce(np.multiply, sources)
 
 
+def binary(layer: layers.Binary, weights: Weights, *sources: Doubles) -> Doubles:
+    return functools.reduce(_BINARY[layer.operation], sources)
+
+
+def where(layer: layers.Where, weights: Weights, condition: Doubles, then: Doubles, otherwise: Doubles) -> Doubles:
+    return np.where(condition != 0, then, otherwise)
+
+
+def constant(layer: layers.Constant, weights: Weights, x: Doubles) -> Doubles:
+    return np.broadcast_to(weights["weight"], (*x.shape[:-1], layer.size))
+
+
+def reduce(layer: layers.Reduce, weights: Weights, x: Doubles) -> Doubles:
+    return np.expand_dims(_REDUCE[layer.operation](x), -1).astype(np.float64)
+
+
 def concat(layer: layers.Concat, weights: Weights, *sources: Doubles) -> Doubles:
     return np.concatenate(sources, axis=-1)
 
@@ -159,6 +198,10 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.Conv1d: lambda layer, weights, xs: conv1d(layer, weights, xs, np.zeros((0, layer.input_size)))[0],
     layers.Add: add,
     layers.Mul: mul,
+    layers.Binary: binary,
+    layers.Where: where,
+    layers.Constant: constant,
+    layers.Reduce: reduce,
     layers.Concat: concat,
     layers.Slice: slice_,
     layers.Unflatten: unflatten,

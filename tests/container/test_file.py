@@ -57,7 +57,8 @@ def test_random_models_come_back(path: Path, seed: int) -> None:
 
 
 def test_every_function_comes_back(path: Path) -> None:
-    layers = [grurt.Activation(name=f"f{i}", function=f) for i, f in enumerate(models.ALL_FUNCTIONS)]
+    functions = (*models.ALL_FUNCTIONS, *models.MATHEMATICAL_FUNCTIONS)
+    layers = [grurt.Activation(name=f"f{i}", function=f) for i, f in enumerate(functions)]
     model = grurt.Model(layers=layers, weights={}, inputs=[grurt.Input("x", 3)])
     save(model, path)
     assert read(path).layers == model.layers
@@ -435,6 +436,16 @@ def test_a_file_is_of_the_lowest_version_that_has_its_layers(path: Path, tmp_pat
     content = (tmp_path / "newer.grurt").read_bytes()
     path.write_bytes(rewritten(content, lambda h: h.update(version=1)))
     with pytest.raises(ModelFileError, match=r"is damaged: format version 1 does not have the layers rms_norm$"):
+        read(path)
+
+
+@pytest.mark.parametrize("function", models.MATHEMATICAL_FUNCTIONS, ids=str)
+def test_a_function_that_came_later_raises_the_version(path: Path, function: grurt.network.functions.Function) -> None:
+    layer = grurt.Activation(name="f", function=function)
+    model = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", 3)])
+    assert version_of(model) == 2
+    path.write_bytes(rewritten(encode(model), lambda h: h.update(version=1)))
+    with pytest.raises(ModelFileError, match=r"is damaged: format version 1 does not have the layers activation$"):
         read(path)
 
 

@@ -82,7 +82,7 @@ def test_directives() -> None:
         ("gru(gru", "expected a closing parenthesis, got the end"),
         ("gru=1", "expected a comma, or the end, got '='"),
         ("fc:", "expected a layer, got the end|expected a function"),
-        ("fc:foo", "expected a function, got 'foo'; there are affine, clip,"),
+        ("fc:foo", "expected a function, got 'foo'; there are abs, affine, ceil,"),
         ("fc::relu", "expected a function, got ''"),
         ("fc:relu(1)", r"relu takes 0 values \(\), got 1"),
         ("fc:clip(1,2,3)", r"layers 'fc:clip\(1,2,3\)': clip takes 2 values \(minimum, maximum\), got 3"),

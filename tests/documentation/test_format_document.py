@@ -12,6 +12,7 @@ import pytest
 from paths import ROOT
 
 from grurt.loading import read
+from grurt.network.functions import AnyFunction, Function
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.versions import FILE_VERSION
 
@@ -29,7 +30,8 @@ def test_the_file_by_hand_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_versions_are_those_of_the_layers() -> None:
     table = dict(re.findall(r"^\| (\d) \| (.*?) \|$", DOCUMENT, re.MULTILINE))
     assert [int(version) for version in table] == list(range(1, FILE_VERSION + 1))
-    later = {layer.__struct_config__.tag: layer.file_version for layer in get_args(AnyLayer) if layer.file_version > 1}
+    kinds: list[type[Layer | Function]] = [*get_args(AnyLayer), *get_args(AnyFunction)]
+    later = {kind.__struct_config__.tag: kind.file_version for kind in kinds if kind.file_version > 1}
     documented = {kind: int(version) for version, kinds in table.items() for kind in re.findall(r"`(\w+)`", kinds)}
     assert documented == later
 

@@ -18,7 +18,7 @@ N_STEPS = 37
 
 def all_models() -> dict[str, grurt.Model]:
     """Return models by name, made from fixed seeds."""
-    found = {"functions": functions_model(), "gates": gates_model()}
+    found = {"functions": functions_model(), "gates": gates_model(), "mathematics": mathematics_model()}
     for hidden_size in (1, 17, 64):
         for linear_before_reset in (True, False):
             rng = np.random.default_rng(hidden_size)
@@ -45,6 +45,40 @@ def functions_model() -> grurt.Model:
     ]
     everything = grurt.Concat(name="everything", inputs=tuple(layer.name for layer in layers))
     return models.layer_model(*layers, everything, inputs=(grurt.Input("x", 21),), rng=np.random.default_rng(41))
+
+
+def mathematics_model() -> grurt.Model:
+    """Return a model of all functions, operations and reductions, of numbers from 0.1 on: their results are numbers."""
+    size = 21
+    layers: list[grurt.network.layers.AnyLayer] = [
+        grurt.Activation(name="size", inputs=("x",), function=grurt.Abs()),
+        grurt.Activation(name="positive", function=grurt.Affine(1.0, 0.1)),
+        grurt.Activation(name="large", inputs=("x",), function=grurt.Affine(1e30, 0.1)),
+        grurt.Constant(name="constant", size=size),
+        grurt.Activation(name="rounded", inputs=("x",), function=grurt.Round()),
+    ]
+    layers += [
+        grurt.Activation(name=f"{function}", inputs=("positive",), function=function)
+        for function in models.MATHEMATICAL_FUNCTIONS
+    ]
+    layers += [
+        grurt.Activation(name=f"{function} of large", inputs=("large",), function=function)
+        for function in (grurt.Sin(), grurt.Cos())
+    ]
+    layers += [
+        grurt.Binary(name=operation, inputs=("positive", "constant"), operation=operation)
+        for operation in models.OPERATIONS
+    ]
+    layers += [
+        grurt.Binary(name="largest", inputs=("x", "constant", "positive"), operation="max"),
+        grurt.Binary(name="same", inputs=("rounded", "Sign()"), operation="equal"),
+        grurt.Where(name="where", inputs=("rounded", "x", "constant")),
+    ]
+    layers += [
+        grurt.Reduce(name=f"{operation} of x", inputs=("x",), operation=operation) for operation in models.REDUCTIONS
+    ]
+    everything = grurt.Concat(name="everything", inputs=tuple(layer.name for layer in layers))
+    return models.layer_model(*layers, everything, inputs=(grurt.Input("x", size),), rng=np.random.default_rng(47))
 
 
 def gates_model() -> grurt.Model:

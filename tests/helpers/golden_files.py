@@ -33,6 +33,7 @@ def golden_models() -> dict[str, grurt.Model]:
     narrow = {f"random{i}_{weights}": plain[f"random{i}"].quantize(weights) for i in (0, 5) for weights in formats}
     later = {
         "version2": version_2(np.random.default_rng(10)),
+        "mathematics": mathematics(),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }
     return plain | narrow | later
@@ -47,6 +48,26 @@ def version_2(rng: np.random.Generator) -> grurt.Model:
         rng=rng,
         inputs=(grurt.Input("x", 5),),
     )
+
+
+def mathematics() -> grurt.Model:
+    """Return a model of the functions and operations that came with version 2 of the format."""
+    layers: list[grurt.network.layers.AnyLayer] = [
+        grurt.Activation(name="size", function=grurt.Abs()),
+        grurt.Activation(name="positive", function=grurt.Affine(1.0, 0.5)),
+    ]
+    layers += [
+        grurt.Activation(name=str(function), inputs=("positive",), function=function)
+        for function in models.MATHEMATICAL_FUNCTIONS
+    ]
+    layers += [
+        grurt.Constant(name="constant", inputs=("x",), size=5),
+        grurt.Binary(name="less", inputs=("x", "constant"), operation="less"),
+        grurt.Where(name="where", inputs=("less", "positive", "constant")),
+        grurt.Reduce(name="sum", inputs=("where",), operation="log_sum_exp"),
+        grurt.Concat(name="everything", inputs=("less", "where", "sum", *map(str, models.MATHEMATICAL_FUNCTIONS))),
+    ]
+    return models.layer_model(*layers, rng=np.random.default_rng(11), inputs=(grurt.Input("x", 5),))
 
 
 def with_answers(model: grurt.Model) -> grurt.Model:

@@ -82,6 +82,19 @@ text_models(
     rooted=("c = ConstantOfShape(shape); d = Sqrt(c); y = Add(s, d)", _LARGE),
     compared=("c = ConstantOfShape(shape); d = Equal(c, c); e = Where(d, c, c); y = Add(s, e)", _LARGE),
     cast=("c = ConstantOfShape(shape); d = Cast <to = 11>(c); y = Add(s, d)", _LARGE),
+    divided=("c = ConstantOfShape(shape); y = Div(c, s)", _LARGE),
+    raised=("c = ConstantOfShape(shape); y = Pow(c, s)", _LARGE),
+    limited=("c = ConstantOfShape(shape); y = Max(s, c)", _LARGE),
+    less=("c = ConstantOfShape(shape); d = Less(s, c); y = Cast <to = 1>(d)", _LARGE),
+    chosen=("c = ConstantOfShape(shape); d = Less(s, c); y = Where(d, c, s)", _LARGE),
+    conditions=("c = ConstantOfShape(shape); d = Equal(c, c); y = Where(d, s, c)", _LARGE),
+    exponentials=("c = ConstantOfShape(shape); d = Exp(c); e = Log(d); f = Pow(e, d); y = Add(s, f)", _LARGE),
+    logical=("c = ConstantOfShape(shape); d = Less(c, c); e = Or(d, d); y = Where(e, s, s)", _LARGE),
+    powers_of_an_outer_product=(
+        "c = Mul(column, row); d = Exp(c); e = Pow(d, c); y = Add(s, e)",
+        {"column": random(2**12, 1), "row": random(1, 2**12)},
+    ),
+    zeros_before=("c = ConstantOfShape(shape); d = Unsqueeze(c, zero); y = Concat <axis = 0>(d, s)", _LARGE),
     concatenated=("c = ConstantOfShape(shape); d = Concat <axis = 0>(c, c); y = Add(s, d)", _LARGE),
     gathered=("c = ConstantOfShape(shape); d = Gather(c, zero); y = Add(s, d)", _LARGE),
     gathered_often=(
@@ -192,6 +205,37 @@ def parts_of_two_billion() -> ModelProto:
 
 
 @small
+def classes_of_tokens() -> ModelProto:
+    """Each table has the square of the number of classes."""
+    nodes = [node("OneHot", ["t", "depth", "off_on"], [f"o{i}"], axis=-1) for i in range(9)]
+    nodes += [node("Concat", [f"o{i}" for i in range(9)], ["c"], axis=2), node("GRU", ["c", "W", "R", "B"], ["y"])]
+    weights = {**gru_weights(size=9 * 4096), "depth": np.array(4096), "off_on": np.array([0, 1], np.float32)}
+    return proto(nodes, {"t": (4, 2)}, ["y"], weights, dtypes={"t": TensorProto.INT64})
+
+
+@small
+def places_of_features() -> ModelProto:
+    nodes = [node("ArgMax", ["s"], [f"a{i}"], axis=2, keepdims=0) for i in range(1000)]
+    nodes += [node("OneHot", [f"a{i}", "depth", "off_on"], [f"o{i}"], axis=-1) for i in range(1000)]
+    nodes += chained(999, lambda a, b: node("Add", [a, f"o{b[1:] if b != 'y' else 999}"], [b]), "o0")
+    return after_gru(nodes, {"depth": np.array(4096), "off_on": np.array([0, 1], np.float32)})
+
+
+@small
+def delay_of_two_billion() -> ModelProto:
+    nodes = [node("Pad", ["x", "pads"], ["p"]), node("ReduceMean", ["p", "last"], ["m"], keepdims=1)]
+    nodes += [node("GRU", ["m", "W", "R", "B"], ["y"])]
+    weights = {**gru_weights(size=1), "last": np.array([2]), "pads": np.array([1, 0, 0, -1, 0, 0])}
+    return proto(nodes, {"x": (4, 2, 2**31 - 1)}, ["y"], weights)
+
+
+@small
+def extremes_of_two_billion() -> ModelProto:
+    nodes = [node("ReduceMax", ["x", "last"], ["m"], keepdims=1), node("GRU", ["m", "W", "R", "B"], ["y"])]
+    return proto(nodes, {"x": (4, 2, 2**31 - 1)}, ["y"], {**gru_weights(size=1), "last": np.array([2])})
+
+
+@small
 def one_matrix_in_many_layers() -> ModelProto:
     nodes = chained(4000, lambda source, target: node("Gemm", [source, "M"], [target], alpha=0.5), "v")
     return after_gru([node("MatMul", ["s", "In"], ["v"]), *nodes], {"In": random(HIDDEN, 600), "M": random(600, 600)})
@@ -202,6 +246,27 @@ def one_bias_in_many_layers() -> ModelProto:
     """Each layer must see that all rows of the bias are the same."""
     nodes = chained(4000, lambda source, target: node("Gemm", [source, "M", "rows"], [target]), "h")
     return after_gru(nodes, {"M": random(HIDDEN, HIDDEN), "rows": np.ones((2**20, HIDDEN), np.float32)})
+
+
+@large
+def one_limit_in_many_layers() -> ModelProto:
+    """Each layer must see that the numbers are finite."""
+    nodes = chained(4000, lambda source, target: node("Max", [source, "limit"], [target]), "v")
+    weights = {"In": random(HIDDEN, 2**20), "limit": random(2**20)}
+    return after_gru([node("MatMul", ["s", "In"], ["v"]), *nodes], weights)
+
+
+@large
+def one_limit_of_integers_in_many_layers() -> ModelProto:
+    """Each layer must have the numbers as float32."""
+    nodes = chained(4000, lambda source, target: node("Where", ["limit", source, "v"], [target]), "v")
+    weights = {"In": random(HIDDEN, 2**20), "limit": np.ones(2**20, np.bool_)}
+    return after_gru([node("MatMul", ["s", "In"], ["v"]), *nodes], weights)
+
+
+@large
+def limits_of_many() -> ModelProto:
+    return after_gru([node("Max", ["s"] * 16_000, ["y"])])
 
 
 @large

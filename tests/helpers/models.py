@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -46,6 +46,26 @@ ALL_FUNCTIONS: tuple[functions.AnyFunction, ...] = (
     functions.Softmax(),
     functions.LogSoftmax(),
 )
+
+MATHEMATICAL_FUNCTIONS: tuple[functions.MathematicalFunction, ...] = (
+    functions.Exp(),
+    functions.Log(),
+    functions.Sqrt(),
+    functions.Reciprocal(),
+    functions.Pow(1.7),
+    functions.Pow(-2.0),
+    functions.Abs(),
+    functions.Sign(),
+    functions.Round(),
+    functions.Floor(),
+    functions.Ceil(),
+    functions.Sin(),
+    functions.Cos(),
+    functions.Erf(),
+)
+
+OPERATIONS = get_args(grurt.Binary.__annotations__["operation"])
+REDUCTIONS = get_args(grurt.Reduce.__annotations__["operation"])
 
 
 def random_weights(layers: Iterable[AnyLayer], rng: np.random.Generator) -> dict[str, Array]:
@@ -219,6 +239,10 @@ class _RandomGraph:
                 "conv1d",
                 "add",
                 "mul",
+                "binary",
+                "where",
+                "constant",
+                "reduce",
                 "concat",
                 "slice",
                 "feature_mask",
@@ -251,6 +275,17 @@ class _RandomGraph:
                 return grurt.Add(name=name, inputs=self._same_size())
             case "mul":
                 return grurt.Mul(name=name, inputs=self._same_size()[:2])
+            case "binary":
+                operation = self._pick(_CONTINUOUS)
+                inputs = self._same_size()
+                return grurt.Binary(name=name, operation=operation, inputs=inputs if operation == "max" else inputs[:2])
+            case "where":
+                equal = [other for other, other_size in self.sizes.items() if other_size == size]
+                return grurt.Where(name=name, inputs=(self._condition(name, inputs), inputs[0], self._pick(equal)))
+            case "constant":
+                return grurt.Constant(name=name, inputs=inputs, size=self._size())
+            case "reduce":
+                return grurt.Reduce(name=name, inputs=inputs, operation=self._pick(_REDUCED_CONTINUOUSLY))
             case "concat":
                 return grurt.Concat(name=name, inputs=self._some(int(self.rng.integers(2, 4))))
             case "slice":
@@ -259,7 +294,7 @@ class _RandomGraph:
             case "feature_mask":
                 return grurt.FeatureMask(name=name, inputs=inputs)
             case "activation":
-                return grurt.Activation(name=name, inputs=inputs, function=self._pick(ALL_FUNCTIONS))
+                return grurt.Activation(name=name, inputs=inputs, function=self._pick(ALL_FUNCTIONS + _OF_ANY_NUMBER))
             case _:
                 return grurt.PRelu(name=name, inputs=inputs, size=size)
 
@@ -280,6 +315,15 @@ class _RandomGraph:
             clip=None if self._coin() else 0.8,
         )
 
+    def _condition(self, name: str, inputs: tuple[str, ...]) -> str:
+        """Add a condition that rounding errors do not change: one for each feature, the same at every timestep."""
+        size = self.sizes[inputs[0]]
+        coin = grurt.Constant(name=f"{name} constant", inputs=inputs, size=size)
+        condition = grurt.Activation(name=f"{name} condition", inputs=(coin.name,), function=functions.Relu())
+        self.layers += [coin, condition]
+        self.sizes |= {coin.name: size, condition.name: size}
+        return condition.name
+
     def _conv1d(self, name: str, inputs: tuple[str, ...], size: int) -> grurt.Conv1d:
         groups = self._pick([g for g in (1, 2, 3, size) if size % g == 0])
         return grurt.Conv1d(
@@ -293,6 +337,11 @@ class _RandomGraph:
             bias=self._coin(),
         )
 
+
+_CONTINUOUS = ("sub", "min", "max")
+_REDUCED_CONTINUOUSLY = ("sum", "mean", "max", "min", "l1", "l2", "log_sum_exp")
+_OF_ANY_NUMBER = (functions.Abs(), functions.Sin(), functions.Cos(), functions.Erf())
+"""Operations that rounding errors stay small in; the others have tests of their own."""
 
 _BOUNDED = (
     functions.Tanh(),

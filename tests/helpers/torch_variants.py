@@ -193,7 +193,7 @@ add("centered", lambda net, x: net.g(x - x.mean(-1, keepdim=True))[0].sum(-1), X
 refuse(
     "normalized_over_time", "it computes across timesteps", lambda n, x: n.g(x - x.mean(1, keepdim=True))[0], X, g=gru()
 )
-refuse("largest", "it picks the largest of several numbers", lambda n, x: n.g(x)[0].argmax(-1), X, g=gru())
+refuse("largest", "it computes across timesteps or sequences", lambda n, x: n.g(x)[0].argmax(1), X, g=gru())
 
 # Spectra: channels and frequencies, or frequencies and complex numbers, are the features of a timestep.
 

@@ -48,6 +48,13 @@ def positive_floats(rng: np.random.Generator) -> Array:
     return rng.integers(0x00800000, 0x7F800000, COUNT, np.uint32).view(np.float32)
 
 
+def angles(rng: np.random.Generator) -> Array:
+    """Return float32 of both signs from 1/2 up, the largest among them, which are split in quarter turns."""
+    sizes = rng.integers(0x3F000000, 0x7F800000, COUNT, np.uint32)
+    sizes[:2] = 0x3F000000, 0x7F7FFFFF
+    return (sizes | rng.integers(0, 2, COUNT, np.uint32) << np.uint32(31)).view(np.float32)
+
+
 def whole_floats(rng: np.random.Generator) -> Array:
     return rng.integers(-126, 128, COUNT).astype(np.float32)
 
@@ -99,6 +106,14 @@ def splitting(a, out, count):  # type: ignore[no-untyped-def]
         exponent, mantissa = simd.split_exponent(load(a, i))
         store(out, 2 * i, exponent)
         store(out, 2 * i + LANES, mantissa)
+
+
+def splitting_angles(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(0, count // 4, LANES):
+        n, high, low = simd.split_angle(load(a, i))
+        store(out, 4 * i, n)
+        store(out, 4 * i + LANES, high)
+        store(out, 4 * i + 2 * LANES, low)
 
 
 def selecting_first(a, b, out, count):  # type: ignore[no-untyped-def]
@@ -171,11 +186,15 @@ CASES: dict[str, Case] = {
             ("magnitude", simd.magnitude, 1),
             ("larger_magnitude", simd.larger_magnitude, 2),
             ("select_less", simd.select_less, 4),
+            ("select_equal", simd.select_equal, 4),
+            ("copy_sign", simd.copy_sign, 2),
+            ("square_root", simd.square_root, 1),
         )
         for numbers in (any_floats, close_floats)
     },
     "power_of_two": (on_vectors(simd.power_of_two, 1), (whole_floats,)),
     "split_exponent": (splitting, (positive_floats,)),
+    "split_angle": (splitting_angles, (angles,)),
     "select_first": (selecting_first, (any_floats, any_floats)),
     "splat": (splatting, (any_floats,)),
     "sum_lanes": (reducing(simd.sum_lanes), (finite_floats,)),

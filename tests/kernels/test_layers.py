@@ -7,6 +7,7 @@ from typing import Any
 import models
 import numpy as np
 import pytest
+import torch
 from oracle import assert_agrees, assert_close, seeded
 
 import grurt
@@ -53,6 +54,126 @@ def test_activation(function: functions.AnyFunction, size: int) -> None:
     rng = seeded(function, size)
     layer = grurt.Activation(name="f", function=function)
     assert_agrees(models.layer_model(layer, rng=rng, inputs=[grurt.Input("x", size)]), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("function", models.MATHEMATICAL_FUNCTIONS, ids=str)
+def test_mathematics_of_positive_numbers(function: functions.AnyFunction, size: int) -> None:
+    layers = [
+        grurt.Activation(name="size", function=functions.Abs()),
+        grurt.Activation(name="positive", function=functions.Affine(1.0, 0.25)),
+        grurt.Activation(name="f", function=function),
+    ]
+    rng = seeded(function, size)
+    assert_agrees(models.layer_model(*layers, rng=rng, inputs=[grurt.Input("x", size)]), rng)
+
+
+def two_inputs(size: int) -> list[grurt.Input]:
+    return [grurt.Input("a", size), grurt.Input("b", size)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("operation", models.OPERATIONS)
+def test_operations_on_two_values(operation: Any, size: int) -> None:
+    rng = seeded(operation, size)
+    a, b = (grurt.Activation(name=f"{x} positive", inputs=(x,), function=functions.Softplus()) for x in "ab")
+    layer = grurt.Binary(name="y", inputs=(a.name, b.name), operation=operation)
+    assert_agrees(models.layer_model(a, b, layer, rng=rng, inputs=two_inputs(size)), rng)
+
+
+@pytest.mark.parametrize("operation", ["less", "less_or_equal", "equal"])
+def test_comparisons_of_equal_numbers_and_nan(operation: Any) -> None:
+    layer = grurt.Binary(name="y", inputs=("a", "b"), operation=operation)
+    stream = grurt.Model(layers=[layer], weights={}, inputs=two_inputs(20)).stream(nonfinite="propagate")
+    a = np.float32([0, -0.0, 1, 1, 2, np.inf, np.inf, -np.inf, np.nan, 1] * 2)
+    b = np.float32([-0.0, 0, 1, 2, 1, np.inf, 1, -np.inf, 1, np.nan] * 2)
+    expected = {"less": a < b, "less_or_equal": a <= b, "equal": a == b}[operation]
+    np.testing.assert_array_equal(stream.step({"a": a, "b": b}), expected)
+
+
+@pytest.mark.parametrize("operation", ["min", "max"])
+def test_extremes_of_several_values_and_nan(operation: Any) -> None:
+    inputs = [grurt.Input(name, 17) for name in "abcd"]
+    layer = grurt.Binary(name="y", inputs=tuple("abcd"), operation=operation)
+    stream = grurt.Model(layers=[layer], weights={}, inputs=inputs).stream(nonfinite="propagate")
+    values = seeded(operation).normal(size=(4, 17)).astype(np.float32)
+    values[1, 3] = values[0, 4] = values[3, 5] = np.nan
+    values[2, 6], values[2, 7] = np.inf, -np.inf
+    expected = (np.min if operation == "min" else np.max)(values, axis=0)
+    np.testing.assert_array_equal(stream.step(dict(zip("abcd", values, strict=True))), expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_where(size: int) -> None:
+    rng = seeded("where", size)
+    layers = [
+        grurt.Activation(name="condition", inputs=("a",), function=functions.ThresholdedRelu(0.3)),
+        grurt.Where(name="y", inputs=("condition", "a", "b")),
+    ]
+    assert_agrees(models.layer_model(*layers, rng=rng, inputs=two_inputs(size)), rng)
+
+
+def test_where_takes_nan_for_true_and_hides_what_is_not_chosen() -> None:
+    inputs = [grurt.Input(name, 4) for name in "cab"]
+    model = grurt.Model(layers=[grurt.Where(name="y", inputs=tuple("cab"))], weights={}, inputs=inputs)
+    answer = model.stream(nonfinite="propagate").step(
+        {"c": [1, 0, np.nan, -0.0], "a": [1, np.nan, 3, np.inf], "b": [np.nan, 20, 30, 40]}
+    )
+    np.testing.assert_array_equal(answer, [1, 20, 3, 40])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_constant(size: int) -> None:
+    rng = seeded("constant", size)
+    layer = grurt.Constant(name="y", size=size)
+    assert_agrees(models.layer_model(layer, rng=rng, inputs=[grurt.Input("x", 3)]), rng)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("operation", models.REDUCTIONS)
+def test_reduce(operation: Any, size: int) -> None:
+    rng = seeded(operation, size)
+    layer = grurt.Reduce(name="y", operation=operation)
+    assert_agrees(models.layer_model(layer, rng=rng, inputs=[grurt.Input("x", size)]), rng)
+
+
+@pytest.mark.parametrize("operation", models.REDUCTIONS)
+def test_reductions_of_what_is_not_finite(operation: Any) -> None:
+    model = grurt.Model(layers=[grurt.Reduce(name="y", operation=operation)], weights={}, inputs=[grurt.Input("x", 19)])
+    xs = seeded(operation).normal(size=(6, 19)).astype(np.float32)
+    xs[0, 18], xs[1, 0], xs[2, 17], xs[3, [2, 9]], xs[4, 5] = np.nan, np.nan, np.inf, -np.inf, 1e38
+    xs[5] = -np.inf
+    stream = model.stream(nonfinite="propagate")
+    exact = torch.tensor(xs)
+    truth = {
+        "sum": exact.sum(-1),
+        "mean": exact.mean(-1),
+        "prod": exact.prod(-1),
+        "max": exact.amax(-1),
+        "min": exact.amin(-1),
+        "l1": exact.norm(1, dim=-1),
+        "l2": exact.norm(dim=-1),
+        "log_sum_exp": exact.logsumexp(-1),
+        "argmax": exact.argmax(-1),
+        "argmin": exact.argmin(-1),
+    }[operation]
+    np.testing.assert_allclose(np.stack([stream.step(x) for x in xs]), truth.numpy()[:, None], rtol=2e-6)
+
+
+@pytest.mark.parametrize("operation", ["argmax", "argmin"])
+def test_of_several_extremes_the_first_is_named(operation: Any) -> None:
+    layer = grurt.Reduce(name="y", operation=operation)
+    stream = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", 40)]).stream()
+    xs = np.zeros(40, np.float32)
+    assert stream.step(xs) == 0
+    xs[[17, 35]] = 1 if operation == "argmax" else -1
+    assert stream.step(xs) == 17
+
+
+def test_logarithm_of_sums_of_large_exponentials() -> None:
+    layer = grurt.Reduce(name="y", operation="log_sum_exp")
+    stream = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", 3)]).stream()
+    np.testing.assert_allclose(stream.step([1000, 1000, -1000]), 1000 + np.log(2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("function", models.ALL_FUNCTIONS, ids=str)

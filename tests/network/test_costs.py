@@ -168,6 +168,16 @@ def test_what_a_model_may_cost_is_limited() -> None:
         model.replaced(limits=Limits(max_operations=costs.operations - 1))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [grurt.Reduce(name="l", inputs=("x",), operation="argmax"), grurt.FeatureMask(name="l", inputs=("x",))],
+    ids=lambda layer: layer.kind,
+)
+def test_going_through_features_is_work_however_few_are_written(layer: Any) -> None:
+    model = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("x", 1 << 20)])
+    assert model.costs.operations >= 16 << 20
+
+
 def test_replaying_is_limited() -> None:
     model = with_a_run(models.gru_model(5, 40, np.random.default_rng(55)))
     needed = model.costs.run_bytes(2, 60)

@@ -406,10 +406,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: with_signature(inputs=(value_port(dtype="float32"),)),
         "port 'ids': the dtype float32 does not fit the value 'x'",
     ),
-    "features as int": (
-        lambda: with_signature(outputs=(answer_port(dtype="int64"),)),
-        "port 'y': the dtype int64 does not fit the value 'y'",
-    ),
     "state of no GRU": (
         lambda: with_signature(outputs=(state_port(states=("a", "embed")),)),
         "port 'h0': expected GRU layers of one hidden size, got a, embed",

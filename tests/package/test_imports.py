@@ -124,7 +124,7 @@ def test_all_is_complete() -> None:
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert public - {"Function", "Elementwise", "Parts"} <= set(grurt.__all__)
+    assert public - {"Function", "Elementwise", "Mathematical", "Parts"} <= set(grurt.__all__)
     kinds = {kind.__struct_config__.tag for kind in concrete(Layer)}
     assert kinds == {getattr(grurt, name).__struct_config__.tag for name in layers.__all__}
 

@@ -219,7 +219,7 @@ def test_any_graph_stays_near_its_float32_model(seed: int, calibrate: bool) -> N
         batch = {name: xs[np.newaxis] for name, xs in data.items()}
         expected, found = model.run(batch), small.run(batch)
         joined = [np.concatenate([np.ravel(answers[name]) for name in expected]) for answers in (expected, found)]
-        assert decibels(*joined) > least
+        assert np.array_equal(*joined) or decibels(*joined) > least
 
 
 @pytest.mark.parametrize("weights", FORMATS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import models
@@ -49,6 +50,47 @@ ONNX_FUNCTIONS: dict[functions.ElementwiseFunction, tuple[str, list[float], list
     functions.Affine(0.7, -0.2): ("Affine", [0.7], [-0.2]),
 }
 
+TORCH_MATHEMATICS: dict[functions.AnyFunction, Callable[[torch.Tensor], torch.Tensor]] = {
+    functions.Exp(): torch.exp,
+    functions.Log(): torch.log,
+    functions.Sqrt(): torch.sqrt,
+    functions.Reciprocal(): torch.reciprocal,
+    functions.Pow(1.5): lambda x: torch.pow(x, 1.5),
+    functions.Pow(-2.0): lambda x: torch.pow(x, -2.0),
+    functions.Abs(): torch.abs,
+    functions.Sign(): torch.sign,
+    functions.Round(): torch.round,
+    functions.Floor(): torch.floor,
+    functions.Ceil(): torch.ceil,
+    functions.Sin(): torch.sin,
+    functions.Cos(): torch.cos,
+    functions.Erf(): torch.erf,
+}
+
+TORCH_OPERATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "sub": torch.sub,
+    "div": torch.div,
+    "pow": torch.pow,
+    "min": torch.minimum,
+    "max": torch.maximum,
+    "less": torch.lt,
+    "less_or_equal": torch.le,
+    "equal": torch.eq,
+}
+
+TORCH_REDUCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sum": lambda x: x.sum(-1, keepdim=True),
+    "mean": lambda x: x.mean(-1, keepdim=True),
+    "prod": lambda x: x.prod(-1, keepdim=True),
+    "max": lambda x: x.amax(-1, keepdim=True),
+    "min": lambda x: x.amin(-1, keepdim=True),
+    "l1": lambda x: x.norm(1, dim=-1, keepdim=True),
+    "l2": lambda x: x.norm(dim=-1, keepdim=True),
+    "log_sum_exp": lambda x: x.logsumexp(-1, keepdim=True),
+    "argmax": lambda x: x.argmax(-1, keepdim=True),
+    "argmin": lambda x: x.argmin(-1, keepdim=True),
+}
+
 
 def torch_answer(module: torch.nn.Module, model: grurt.Model, layer: str, xs: Array) -> Array:
     """Give the module the layer's weights, and return what it answers in float64."""
@@ -64,6 +106,32 @@ def torch_answer(module: torch.nn.Module, model: grurt.Model, layer: str, xs: Ar
 
 def answer(model: grurt.Model, xs: Array) -> Array:
     return reference.run(model, {"x": xs})[0]["y"]
+
+
+@pytest.mark.parametrize("function", TORCH_MATHEMATICS, ids=str)
+def test_mathematics_is_that_of_torch(function: functions.AnyFunction) -> None:
+    xs = np.concatenate([np.linspace(-9, 9, 181), [0.0, -0.5, 0.5, 1.5, 2.5, -50.0, 50.0]]).reshape(-1, 4)
+    expected = TORCH_MATHEMATICS[function](torch.tensor(xs)).numpy()
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(reference.function(function, xs), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("operation", TORCH_OPERATIONS)
+def test_operations_are_those_of_torch(operation: Any) -> None:
+    a, b = np.random.default_rng(26).normal(0, 2, (2, 9, 5)).round(1)
+    layer = grurt.Binary(name="y", inputs=("a", "b"), operation=operation)
+    model = grurt.Model(layers=[layer], weights={}, inputs=[grurt.Input("a", 5), grurt.Input("b", 5)])
+    with np.errstate(all="ignore"):
+        found = reference.run(model, {"a": a, "b": b})[0]["y"]
+    np.testing.assert_allclose(found, TORCH_OPERATIONS[operation](torch.tensor(a), torch.tensor(b)).numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("operation", TORCH_REDUCTIONS)
+def test_reductions_are_those_of_torch(operation: Any) -> None:
+    xs = np.random.default_rng(27).normal(0, 2, (9, 5)).round()
+    model = grurt.Model(layers=[grurt.Reduce(name="y", operation=operation)], weights={}, inputs=[grurt.Input("x", 5)])
+    expected = TORCH_REDUCTIONS[operation](torch.tensor(xs)).numpy()
+    np.testing.assert_allclose(answer(model, xs), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("function", TORCH_FUNCTIONS, ids=str)

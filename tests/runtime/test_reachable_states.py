@@ -125,6 +125,28 @@ def test_a_state_that_has_bounds_is_not_set_beyond_all() -> None:
             history.state = {"conv": np.full((2, 3), bad)}
 
 
+POLES: tuple[Any, ...] = (
+    grurt.Activation(name="pole", function=fn.Log()),
+    grurt.Activation(name="pole", function=fn.Exp()),
+    grurt.Activation(name="pole", function=fn.Sqrt()),
+    grurt.Activation(name="pole", function=fn.Reciprocal()),
+    grurt.Activation(name="pole", function=fn.Pow(exponent=-0.5)),
+    grurt.Binary(name="pole", inputs=("x", "x"), operation="div"),
+)
+
+
+@pytest.mark.parametrize("pole", POLES, ids=lambda layer: getattr(layer, "operation", None) or layer.function.name)
+def test_a_bounded_state_behind_a_pole_is_handed_on(pole: Any) -> None:
+    """What is infinite for numbers of ordinary size makes NaN of any state."""
+    model = models.layer_model(pole, *BOUNDED_BEHIND, inputs=(grurt.Input("x", 3),), rng=np.random.default_rng(94))
+    stream, other = model.stream(), model.stream()
+    for xs in ([0.0, -1.0, 100.0], [100.0, 100.0, 0.0]):
+        stream.step(xs)
+    assert not np.isfinite(stream.state["gru"]).all()
+    other.state = stream.state
+    assert other.step([1.0, 1.0, 1.0]).tobytes() == stream.step([1.0, 1.0, 1.0]).tobytes()
+
+
 FUNCTIONS = [
     fn.Relu(),
     fn.LeakyRelu(),

@@ -443,3 +443,12 @@ def test_an_error_in_a_batch_names_the_sequence() -> None:
     model = models.gru_model(2, 3, np.random.default_rng(95))
     with pytest.raises(grurt.InputValueError, match=r"^Model.run: sequence 1: input 'x' at \[2, 0\]: expected finite"):
         model.run([[[0, 0]] * 3, [[0, 0], [0, 0], [np.nan, 0]]])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16"])
+def test_what_is_no_number_of_the_sources_type_is_given_without_a_warning(dtype: Any) -> None:
+    layers = [grurt.Activation(name="log", function=grurt.Log())]
+    model = grurt.Model(layers=layers, weights={}, inputs=[grurt.Input("x", 3)])
+    port = grurt.ValuePort(name="y", value="y", dtype=dtype, axes=("batch", "time", "feature"))
+    model = model.replaced(signature=grurt.Signature(model.signature.inputs, (port,)))
+    assert model.run({"x": np.float32([[[0, -1, 1]]])})["y"].dtype == dtype

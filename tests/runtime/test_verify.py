@@ -207,9 +207,9 @@ def test_a_batch_is_arranged_once_and_not_for_each_of_its_sequences(monkeypatch:
     run = grurt.ReferenceRun({"x": xs}, {"y": model.run(xs)}, "grurt")
     arranged: list[str] = []
 
-    def counted(port: Any, tensor: Any) -> Any:
+    def counted(port: Any, tensor: Any, **options: bool) -> Any:
         arranged.append(port.name)
-        return batch_first(port, tensor)
+        return batch_first(port, tensor, **options)
 
     monkeypatch.setattr("grurt.runtime.verify.batch_first", counted)
     assert model.replaced(reference_run=run).verify().ok

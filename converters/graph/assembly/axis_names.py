@@ -63,5 +63,5 @@ def check_repeats(port: Declaration, axes: list[AxisName]) -> None:
 def dtype_name(port: Declaration) -> DType:
     """Return the dtype of an input or output; UnsupportedError if it is none of a network's."""
     if port.dtype not in _DTYPES:
-        raise UnsupportedError(f"{port.name[:100]!r}: the type {port.dtype} is not supported")
+        raise UnsupportedError(f"{port.name[:100]!r}: the type {port.dtype} is not supported; cast it to float32")
     return _DTYPES[port.dtype]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
-from grurt.converters.graph.operators.convolution import refuse_padding
+from grurt.converters.graph.operators.convolution import refuse_cut, refuse_padding
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -108,7 +108,7 @@ def interpret(
         if len(results) < len([name for name in node.outputs if name]):
             raise node.unsupported(f"it has {len(node.outputs)} outputs, of which {len(results)} are supported")
         values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-    outputs = {port.name: _output(port, values[port.name]) for port in graph.outputs}
+    outputs = {port.name: _output(port, values[port.name], build) for port in graph.outputs}
     return Interpretation(build, inputs, outputs, values)
 
 
@@ -186,9 +186,10 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
     return Tensor((Row(port.name),), tuple((axis,) for axis in axes), integer=integer)
 
 
-def _output(port: Declaration, value: Value) -> Tensor:
+def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
     if isinstance(value, np.ndarray):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is a constant, which does not depend on any input")
-    if value.padding or value.surplus or value.integer:
+    refuse_cut(Node("", "output", (), (port.name,)), value)
+    if value.padding or value.surplus or (value.integer and not build.is_computed(value)):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
-    return value
+    return replace(value, integer=False)

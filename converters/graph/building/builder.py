@@ -142,6 +142,10 @@ class Builder(LayerBuilder):
         """Say whether a value is one vector for the whole sequence."""
         return value in self._single
 
+    def is_computed(self, tensor: Tensor) -> bool:
+        """Say whether layers have computed all that a tensor holds."""
+        return all(row.value in self.layers for row in tensor.rows)
+
     def take(self, row: Row, node: Node) -> str:
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
@@ -190,12 +194,12 @@ class Builder(LayerBuilder):
         if tensor.integer:
             raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
         if not tensor.stacks:
-            return tensor.with_row(Row(self.take(tensor.rows[0], node)))
+            return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), boolean=False)
         for index, dim in enumerate(tensor.dims):
             if dim[:-1] == tensor.stacks and dim[-1].role is Role.FEATURE:
                 name = self.joined(tensor.rows, node)
                 feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
-                merged = replace(tensor, rows=(Row(name),), stacks=())
+                merged = replace(tensor, rows=(Row(name),), stacks=(), boolean=False)
                 return merged.with_dim(index, (feature,))
         selected = tensor.rows[0].picked
         if selected:
@@ -210,10 +214,11 @@ class Builder(LayerBuilder):
         )
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
-        """Return the tensor with each of its values replaced by what ``function`` makes of it."""
+        """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
         if tensor.integer:
             raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
-        return replace(tensor, rows=tuple(Row(function(self.take(row, node))) for row in tensor.rows))
+        rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
+        return replace(tensor, rows=rows, boolean=False)
 
     def joined(self, rows: Iterable[Row], node: Node) -> str:
         """Return rows concatenated; parts of one value that adjoin are not taken apart for that."""

@@ -4,7 +4,7 @@
 
     registry        the table of operators
     linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
-    arithmetic, combining, reduction     several values, or several features         -> one value
+    arithmetic, mathematics, combining, reduction    several values or features      -> one value
     movement, reshaping, selection       what only moves data                        -> axes that move
     lengths                              padded and sorted sequences
     refusals                             operators without a handler                 -> the reason
@@ -21,8 +21,10 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     convolution,
     lengths,
     linear,
+    mathematics,
     movement,
     normalization,
+    one_hot,
     recurrent,
     reduction,
     reshaping,

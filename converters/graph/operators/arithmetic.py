@@ -13,12 +13,11 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.features import per_feature
-from grurt.converters.graph.tracing.parameters import constant, number, required, tensor_input
+from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import Add, Mul
 
 _ZERO, _ONE = np.zeros((), np.float32), np.ones((), np.float32)
-_EXPONENTS = (1, 2, 3, 4)
 
 
 @operator("Add", "Sum", reads_repeats=True)
@@ -52,44 +51,35 @@ def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (result,)
 
 
-@operator("Div", reads_repeats=True)
-def divide(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Div by a constant."""
-    divisor = constant(node, required(node, args, 1), "divisor")
-    factor = build.folder.computed(node, lambda array: np.asarray(1 / array), divisor)
-    return (_with_constant(node, tensor_input(node, args), factor, _ZERO, build),)
-
-
 @operator("Neg")
 def negate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Neg: ``-x``."""
     return (_scaled(node, tensor_input(node, args), -_ONE, _ZERO, build),)
 
 
-@operator("Pow")
-def power(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Pow with a small natural number as exponent: a product."""
-    exponent = number(node, required(node, args, 1), "exponent")
-    if exponent not in _EXPONENTS:
-        raise node.unsupported(f"its exponent is {exponent:g}", f"supported are {_EXPONENTS}")
-    tensor = tensor_input(node, args)
-    if exponent == 1:
-        return (tensor,)
-
-    def product(value: str) -> str:
-        return build.add(Mul(name=build.name(node, "mul"), inputs=(value,) * int(exponent)))
-
-    return (build.map(node, tensor, product),)
-
-
 def combined(node: Node, tensors: list[Tensor], layer: type[Add | Mul], build: Builder) -> Tensor:
     """Return the sum or product of tensors, whose axes are found to be the same."""
+    found = aligned(node, tensors, build)
+    inputs = tuple(tensor.rows[0].value for tensor in found)
+    name = build.name(node, "add" if layer is Add else "mul")
+    return found[0].with_row(Row(build.add(layer(name=name, inputs=inputs))))
+
+
+def aligned(node: Node, tensors: list[Tensor], build: Builder) -> list[Tensor]:
+    """Return tensors of any ranks as one-row values, whose axes are found to be the same."""
     rank = max(len(tensor.dims) for tensor in tensors)
     padded = [replace(tensor, dims=((),) * (rank - len(tensor.dims)) + tensor.dims) for tensor in tensors]
-    aligned = align(node, padded, build)
-    inputs = tuple(tensor.rows[0].value for tensor in aligned)
-    name = build.name(node, "add" if layer is Add else "mul")
-    return aligned[0].with_row(Row(build.add(layer(name=name, inputs=inputs))))
+    return align(node, padded, build)
+
+
+def scaled_and_shifted(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
+    """Return ``scale * x + shift``, by numbers; the same tensor where that changes nothing."""
+    return tensor if scale == 1 and shift == 0 else _scaled(node, tensor, scale, shift, build)
+
+
+def scaled(node: Node, tensor: Tensor, scale: Array, build: Builder) -> Tensor:
+    """Return ``scale * x``, by one number or by one for each feature."""
+    return _with_constant(node, tensor, scale, _ZERO, build)
 
 
 def _of_values(node: Node, args: Arguments, layer: type[Add | Mul], build: Builder) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from grurt.converters.activations import HARD_SWISH, LOG_SIGMOID, MISH, NEGATIVE, Composite, celu, selu, swish
+from grurt.converters.activations import HARD_SWISH, LOG_SIGMOID, MISH, Composite, celu, selu, swish
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
@@ -12,8 +12,6 @@ from grurt.converters.graph.rewriting.matching import Var, op
 from grurt.converters.graph.rewriting.recompose import spelled_out
 from grurt.converters.graph.tracing.parameters import tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Value
-from grurt.network.functions import Relu
-from grurt.network.layers import Add
 
 _LOG_SIGMOID = "grurt.LogSigmoid"
 """The logarithm of a sigmoid, which ONNX has no operator for."""
@@ -48,16 +46,3 @@ def composite(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return build.activate(value, activation, lambda kind: build.name(node, kind))
 
     return (build.map(node, tensor_input(node, args), activated),)
-
-
-@operator("Abs")
-def absolute(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Abs: ``relu(x) + relu(-x)``."""
-
-    def magnitude(value: str) -> str:
-        positive = build.function(value, Relu(), build.name(node, "relu"))
-        flipped = build.function(value, NEGATIVE, build.name(node, "affine"))
-        negative = build.function(flipped, Relu(), build.name(node, "relu"))
-        return build.add(Add(name=build.name(node, "add"), inputs=(positive, negative)))
-
-    return (build.map(node, tensor_input(node, args), magnitude),)

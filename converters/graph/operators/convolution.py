@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators import delays
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
@@ -25,7 +27,7 @@ from grurt.network.layers import Conv1d
 
 @operator("Pad", in_loops="single", reads_padding=True)
 def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Pad with zeros before the first timestep: kept in mind until a Conv reads it."""
+    """Pad with zeros before the first timestep: kept in mind until a Conv reads it, or a Slice makes it a delay."""
     tensor = tensor_input(node, args)
     rank = len(tensor.dims)
     pads = node.integers("pads") if node.has("pads") else integers(node, optional(args, 1), "pads")
@@ -35,6 +37,8 @@ def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     fills_zeros = (node.number("value", 0.0) if fill is None else number(node, fill, "value")) == 0
     if node.text("mode", "constant") != "constant" or not fills_zeros or len(pads) != 2 * len(numbers):
         raise node.unsupported("only padding with zeros is supported")
+    if (shifted := _shifted(numbers, pads[: len(numbers)], pads[len(numbers) :])) is not None:
+        return (delays.delayed(node, tensor, *shifted, build),)
     padded = [(axis, before) for axis, before in zip(numbers, pads[: len(numbers)], strict=True) if before]
     if any(pads[len(numbers) :]) or len(padded) > 1 or any(before < 0 for _, before in padded) or tensor.padding:
         raise node.unsupported(
@@ -43,18 +47,31 @@ def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if not padded:
         return (tensor,)
     index, before = padded[0]
+    if (whole := delays.uncut(node, tensor, index, before, build)) is not None:
+        return (delays.delayed(node, whole, index, before, build),)
+    refuse_cut(node, tensor)
     if len(tensor.dims[index]) != 1:
         raise node.unsupported("it pads an axis that is not time")
     tensor.dims[index][0].require(Role.TIME, node)
-    return (replace(tensor, padding=before),)
+    return (replace(tensor, padding=before, padded=tensor.dims[index]),)
+
+
+def _shifted(axes: Iterable[int], before: Iterable[int], after: Iterable[int]) -> tuple[int, int] | None:
+    """Return the axis that is padded before as much as it is cut behind, and how much; None if there is no such one."""
+    changed = [each for each in zip(axes, before, after, strict=True) if any(each[1:])]
+    if len(changed) != 1:
+        return None
+    ((axis, added, removed),) = changed
+    return (axis, added) if added > 0 and added == -removed else None
 
 
 @operator("Conv", in_loops="single", reads_padding=True, features_at=second)
 def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Conv over (batch, features, time) with stride 1, padded so that no output depends on later timesteps."""
     tensor = tensor_input(node, args)
+    refuse_cut(node, tensor)
     padding = tensor.padding
-    tensor = build.single(replace(tensor, padding=0), node)
+    tensor = build.single(replace(tensor, padding=0, padded=()), node)
     weight = constant(node, required(node, args, 1), "weights")
     if weight.ndim != 3 or len(tensor.dims) != 3 or weight.dtype.kind != "f":
         raise node.unsupported(f"only 1-D convolutions are supported, got weights {weight.dtype} {weight.shape}")
@@ -125,9 +142,20 @@ def _surplus(node: Node, padding: int, history: int) -> int:
 def refuse_padding(node: Node, args: Arguments) -> None:
     """Raise UnsupportedError if a node reads a sequence that is padded before or behind."""
     if any(isinstance(value, Tensor) and value.padding for value in args):
-        raise node.unsupported("it reads a padded sequence", "only a Conv may follow a Pad")
+        raise node.unsupported("it reads a padded sequence", "only a Conv may follow a Pad, or a Slice that delays")
+    for value in args:
+        refuse_cut(node, value)
     if any(isinstance(value, Tensor) and value.surplus for value in args):
         raise node.unsupported(
             "it reads a convolution that looks ahead, because it pads behind the last timestep",
             "cut the padding off the end of its output first, or pad on the left only",
+        )
+
+
+def refuse_cut(node: Node, value: Value | None) -> None:
+    """Raise UnsupportedError if a sequence lacks its last timesteps."""
+    if isinstance(value, Tensor) and value.is_cut:
+        raise node.unsupported(
+            "it reads a sequence without its last timesteps",
+            "a stream gives one output for each input: put as many timesteps of zeros before it, or cut the output",
         )

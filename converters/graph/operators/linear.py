@@ -94,4 +94,4 @@ def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build:
         )
         rows.append(Row(build.add(layer, weights)))
     feature = Axis(output_size, f"the feature axis of {rows[0].value!r}", Role.FEATURE)
-    return replace(tensor, rows=tuple(rows)).with_dim(len(tensor.dims) - 1, (feature,))
+    return replace(tensor, rows=tuple(rows), boolean=False).with_dim(len(tensor.dims) - 1, (feature,))

@@ -16,10 +16,11 @@ from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
-from grurt.converters.graph.tracing.values import Arguments, Tensor, Value
+from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 
 _TOKENS = (np.dtype(np.int32), np.dtype(np.int64))
 _FEATURES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+_OF_CONDITIONS = (*_TOKENS, *_FEATURES, np.dtype(np.bool_))
 
 
 @operator("Dropout")
@@ -37,10 +38,15 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 @operator("Cast", moves_axes=True)
 def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Cast between floating-point types (grurt computes in float32), or between integer types of tokens."""
+    """Cast between floating-point types (grurt computes in float32), or between integer types of tokens.
+
+    Conditions, and integers that layers have found, are numbers too.
+    """
     target = dtype_of(node.integer("to", 0), str(node))
     tensor = tensor_input(node, args)
     integer = tensor.integer
+    if (tensor.boolean and target in _OF_CONDITIONS) or (integer and target in _FEATURES and build.is_computed(tensor)):
+        return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
     if target not in (_TOKENS if integer else _FEATURES):
         raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")
     return (tensor,)
@@ -49,7 +55,12 @@ def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Shape", moves_axes=True, reads_padding=True)
 def shape(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Shape: the sizes of this interpretation."""
-    return (shape_slice(node, tensor_input(node, args).shape),)
+    tensor = tensor_input(node, args)
+    sizes = [
+        size + tensor.padding if tensor.padding and dim == tensor.padded else size
+        for size, dim in zip(tensor.shape, tensor.dims, strict=True)
+    ]
+    return (shape_slice(node, tuple(sizes)),)
 
 
 @operator("Transpose", moves_axes=True, reads_padding=True)
@@ -106,6 +117,8 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     places = [index for index, count in enumerate(repeats) if count != 1]
     if not places:
         return tensor
+    if len(places) == 1 and _is_single_feature(tensor, places[0]) and repeats[places[0]] > 0:
+        return repeated_feature(node, tensor, places[0], repeats[places[0]], build)
     if len(places) > 1 or tensor.dims[places[0]] or repeats[places[0]] < 1:
         raise node.unsupported(
             f"it repeats a value of shape {tensor.shape} {tuple(repeats)} times",
@@ -114,6 +127,19 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     tensor = as_vector(node, tensor, build)
     time = Axis(repeats[places[0]], f"the axis along which {node} repeats a vector", Role.TIME, dynamic=True)
     return tensor.with_dim(places[0], (time,))
+
+
+def _is_single_feature(tensor: Tensor, index: int) -> bool:
+    dim = tensor.dims[index]
+    return len(dim) == 1 and dim[0].size == 1 and dim[0].role is Role.FEATURE and not tensor.stacks
+
+
+def repeated_feature(node: Node, tensor: Tensor, index: int, count: int, build: Builder) -> Tensor:
+    """Return the tensor with a dimension of one feature repeated."""
+    tensor = build.single(tensor, node)
+    value = build.repeated(tensor.rows[0].value, count)
+    feature = Axis(count, f"the feature axis of {value!r}", Role.FEATURE)
+    return tensor.with_row(Row(value)).with_dim(index, (feature,))
 
 
 def without(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:

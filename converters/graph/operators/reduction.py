@@ -1,39 +1,129 @@
-"""ReduceSum and ReduceMean, over the features of a timestep or over states that are stacked."""
+"""Reductions of the features of a timestep, or of states that are stacked, to one number: ReduceSum, ArgMax, ..."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
+from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.linear import linear
 from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.axes import Role
-from grurt.converters.graph.tracing.parameters import listed_axes, tensor_input
+from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.features import require_features
+from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
-from grurt.network.functions import Affine
-from grurt.network.layers import Activation, Add
+from grurt.network.functions import Affine, Log
+from grurt.network.layers import Activation, Add, AnyLayer, Binary, Mul, Reduce
+
+Operation = Literal["max", "min", "prod", "l1", "l2", "log_sum_exp", "argmax", "argmin"]
 
 
-@operator("ReduceMean", "ReduceSum")
+@dataclass(frozen=True)
+class _Reduction:
+    """How an operator is made of layers.
+
+    Parameters
+    ----------
+    of_features
+        Returns the reduced tensor, of one whose last dimension holds the features.
+    of_states
+        Returns the layer that reduces values of one size; None if there is none.
+    """
+
+    of_features: Callable[[Node, Tensor, Builder], Tensor]
+    of_states: Callable[[str, tuple[str, ...]], AnyLayer] | None = None
+
+
+def _sum(node: Node, tensor: Tensor, build: Builder) -> Tensor:
+    return _weighted_sum(node, tensor, 1.0, build)
+
+
+def _mean(node: Node, tensor: Tensor, build: Builder) -> Tensor:
+    return _weighted_sum(node, tensor, 1 / tensor.shape[-1], build)
+
+
+def _weighted_sum(node: Node, tensor: Tensor, weight: float, build: Builder) -> Tensor:
+    return linear(node, tensor, np.broadcast_to(np.float32(weight), (1, tensor.shape[-1])), None, build)
+
+
+def _sum_of_squares(node: Node, tensor: Tensor, build: Builder) -> Tensor:
+    def square(value: str) -> str:
+        return build.add(Mul(name=build.name(node, "square"), inputs=(value, value)))
+
+    return _sum(node, build.map(node, tensor, square), build)
+
+
+def _log_of_sum(node: Node, tensor: Tensor, build: Builder) -> Tensor:
+    return build.map(
+        node, _sum(node, tensor, build), lambda value: build.function(value, Log(), build.name(node, "log"))
+    )
+
+
+def _by(operation: Operation) -> Callable[[Node, Tensor, Builder], Tensor]:
+    def reduced(node: Node, tensor: Tensor, build: Builder) -> Tensor:
+        tensor = merged_features(node, tensor, build)
+        last = len(tensor.dims) - 1
+        require_features(node, tensor, last, tensor.shape[last])
+
+        def layer(value: str) -> str:
+            return build.add(Reduce(name=build.name(node, operation), inputs=(value,), operation=operation))
+
+        result = build.map(node, tensor, layer)
+        return result.with_dim(last, (Axis(1, f"the feature axis of {node}", Role.FEATURE),))
+
+    return reduced
+
+
+_REDUCTIONS = {
+    "ReduceSum": _Reduction(_sum, lambda name, inputs: Add(name=name, inputs=inputs)),
+    "ReduceMean": _Reduction(_mean, lambda name, inputs: Add(name=name, inputs=inputs)),
+    "ReduceMax": _Reduction(_by("max"), lambda name, inputs: Binary(name=name, inputs=inputs, operation="max")),
+    "ReduceMin": _Reduction(_by("min"), lambda name, inputs: Binary(name=name, inputs=inputs, operation="min")),
+    "ReduceProd": _Reduction(_by("prod"), lambda name, inputs: Mul(name=name, inputs=inputs)),
+    "ReduceL1": _Reduction(_by("l1")),
+    "ReduceL2": _Reduction(_by("l2")),
+    "ReduceLogSumExp": _Reduction(_by("log_sum_exp")),
+    "ReduceSumSquare": _Reduction(_sum_of_squares),
+    "ReduceLogSum": _Reduction(_log_of_sum),
+}
+
+
+@operator(*_REDUCTIONS)
 def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """ReduceSum and ReduceMean of one axis, of features or of states."""
+    """Reduce one axis, of features or of states."""
     tensor = tensor_input(node, args)
     node.ignore("noop_with_empty_axes")
     axes = listed_axes(node, args, 1, len(tensor.dims)) or ()
     if len(axes) != 1:
         raise node.unsupported(f"it computes across {len(axes) or 'all'} axes", "one axis can be reduced, of features")
-    (index,) = axes
-    is_mean, keeps = node.op == "ReduceMean", bool(node.integer("keepdims", 1))
+    return (_reduced(node, tensor, axes[0], _REDUCTIONS[node.op], build),)
+
+
+@operator("ArgMax", "ArgMin")
+def place_of_extreme(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """ArgMax and ArgMin over features: an integer."""
+    tensor = tensor_input(node, args)
+    if node.integer("select_last_index", 0):
+        raise node.unsupported("of several equal numbers it picks the last", "pick the first (select_last_index=0)")
+    index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    reduction = _Reduction(_by("argmax" if node.op == "ArgMax" else "argmin"))
+    return (replace(_reduced(node, tensor, index, reduction, build), integer=True),)
+
+
+def _reduced(node: Node, tensor: Tensor, index: int, reduction: _Reduction, build: Builder) -> Tensor:
+    keeps = bool(node.integer("keepdims", 1))
     dim = tensor.dims[index]
-    if dim and dim == tensor.stacks:
-        return (_of_states(node, tensor, index, build, is_mean=is_mean, keeps=keeps),)
+    if dim and dim == tensor.stacks and reduction.of_states is not None:
+        return _of_states(node, tensor, index, reduction.of_states, build, keeps=keeps)
     if not _are_features(tensor, index):
         raise node.unsupported(*OTHER_AXES)
-    return (_of_features(node, tensor, index, build, is_mean=is_mean, keeps=keeps),)
+    return _of_features(node, tensor, index, reduction, build, keeps=keeps)
 
 
 def _are_features(tensor: Tensor, index: int) -> bool:
@@ -45,13 +135,13 @@ def _are_features(tensor: Tensor, index: int) -> bool:
     return axis.role is Role.FEATURE or unknown
 
 
-def _of_features(node: Node, tensor: Tensor, index: int, build: Builder, *, is_mean: bool, keeps: bool) -> Tensor:
+def _of_features(
+    node: Node, tensor: Tensor, index: int, reduction: _Reduction, build: Builder, *, keeps: bool
+) -> Tensor:
     last = len(tensor.dims) - 1
     order = [*(place for place in range(last + 1) if place != index), index]
     moved = replace(tensor, dims=tuple(tensor.dims[place] for place in order))
-    size = moved.shape[-1]
-    weight = np.broadcast_to(np.float32(1 / size if is_mean else 1), (1, size))
-    result = linear(node, moved, weight, None, build)
+    result = reduction.of_features(node, moved, build)
     dims = list(result.dims[:-1])
     feature = result.dims[-1]
     if keeps:
@@ -60,10 +150,19 @@ def _of_features(node: Node, tensor: Tensor, index: int, build: Builder, *, is_m
     return replace(result, dims=tuple(dims), dropped=(*result.dropped, *feature))
 
 
-def _of_states(node: Node, tensor: Tensor, index: int, build: Builder, *, is_mean: bool, keeps: bool) -> Tensor:
+def _of_states(
+    node: Node,
+    tensor: Tensor,
+    index: int,
+    layer: Callable[[str, tuple[str, ...]], AnyLayer],
+    build: Builder,
+    *,
+    keeps: bool,
+) -> Tensor:
     values = tuple(build.take(row, node) for row in tensor.rows)
-    value = build.add(Add(name=build.name(node, "sum"), inputs=values))
-    if is_mean:
+    name = "sum" if node.op == "ReduceMean" else node.op.removeprefix("Reduce").lower()
+    value = build.add(layer(build.name(node, name), values))
+    if node.op == "ReduceMean":
         mean = Affine(scale=1 / len(values), offset=0.0)
         value = build.add(Activation(name=build.name(node, "mean"), inputs=(value,), function=mean))
     return replace(tensor, rows=(Row(value),), stacks=()).with_dim(index, () if keeps else None)

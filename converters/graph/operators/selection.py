@@ -10,14 +10,15 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import convolution
+from grurt.converters.graph.operators import convolution, delays
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
-from grurt.converters.graph.tracing.axes import Axis, Dim, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
+from grurt.errors import UnsupportedError
 from grurt.network.layers import Concat, Embedding
 
 _BYTES_PER_POSITION = 4096
@@ -30,10 +31,27 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensor = tensor_input(node, args)
     if tensor.surplus:
         return (convolution.without_surplus(node, args, tensor),)
+    convolution.refuse_cut(node, tensor)
+    if tensor.padding:
+        return (delays.of_slice(node, args, tensor, build),)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        tensor = _select(node, tensor, index, kept, build)
+        tensor = _sliced(node, tensor, index, kept, build)
     return (tensor,)
+
+
+def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
+    """Return the tensor at some positions, which may be a sequence without its last timesteps, to be delayed."""
+    may_be_cut = delays.may_be_cut(tensor, index, kept) and not _are_features(tensor, index, len(kept))
+    try:
+        selected = _select(node, tensor, index, kept, build)
+    except NotTimeError:
+        raise
+    except UnsupportedError:
+        if not may_be_cut:
+            raise
+        return delays.cut(tensor, index, kept)
+    return replace(selected, whole=tensor if may_be_cut else None)
 
 
 @operator("Split", moves_axes=True)
@@ -54,7 +72,9 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Gather: an embedding where tokens select rows of a constant, else a selection at constant positions."""
     data, indices = required(node, args, 0), required(node, args, 1)
     if isinstance(data, np.ndarray):
-        return (_embedding(node, data, tensor_input(node, args, 1), build),)
+        if axis_index(node, node.integer("axis", 0), data.ndim) != 0:
+            raise node.unsupported(f"it looks up tokens in a table of shape {data.shape}, but not in its first axis")
+        return (embedding(node, data, tensor_input(node, args, 1), build),)
     if isinstance(indices, Tensor) and indices.order is not None:
         index = axis_index(node, node.integer("axis", 0), len(data.dims))
         return (reordered(node, data, index, indices.order),)
@@ -177,10 +197,11 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
     return axis
 
 
-def _embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:
-    if axis_index(node, node.integer("axis", 0), table.ndim) != 0 or table.ndim != 2 or table.dtype.kind != "f":
+def embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:
+    """Return the rows of a table ``(tokens, features)`` that an input of tokens names."""
+    if table.ndim != 2 or table.dtype.kind != "f":
         raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
-    if not tokens.integer or tokens.order or tokens.stacks or tokens.rows[0].picked:
+    if not tokens.integer or tokens.order or tokens.stacks or tokens.rows[0].picked or build.is_computed(tokens):
         raise node.unsupported("the tokens of an embedding must be an input of the model")
     source = tokens.rows[0].value
     size = build.vocabulary_sizes.setdefault(source, table.shape[0])

@@ -51,7 +51,8 @@ class Folder:
             raise node.unsupported("it works on constants only, and grurt does not evaluate this operator")
         try:
             self.budget.create(rule.bytes_created(node, args), node)
-            return tuple(np.asarray(array) for array in rule.fold(node, args))
+            with np.errstate(all="ignore"):
+                return tuple(np.asarray(array) for array in rule.fold(node, args))
         except (ConversionError, UnsupportedError):
             raise
         except (ValueError, IndexError, TypeError, ArithmeticError) as error:
@@ -61,7 +62,8 @@ class Folder:
         """Return a function of arrays, element by element, computed once for what repeats itself in all of them."""
         compact, shape = _compact(node, arrays)
         self.budget.create(_n_bytes_computed(compact), node)
-        return _expanded(np.asarray(function(*compact)), shape)
+        with np.errstate(all="ignore"):
+            return _expanded(np.asarray(function(*compact)), shape)
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ def _reduction(function: Callable[..., Array]) -> Fold:
     def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
         array = constant(node, args[0], "input")
         axes = parameters.listed_axes(node, args, 1, array.ndim)
-        if axes is None and node.integer("noop_with_empty_axes", 0):
+        if node.integer("noop_with_empty_axes", 0) and axes is None:
             return (array,)
         return (np.asarray(function(array, axes, bool(node.integer("keepdims", 1)))),)
 
@@ -318,13 +320,29 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {
     "Mul": np.multiply,
     "Div": _divide,
     "Equal": np.equal,
+    "Pow": np.power,
     "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "GreaterOrEqual": np.greater_equal,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Xor": np.logical_xor,
     "Greater": np.greater,
     "Where": np.where,
 }
 _UNARY: dict[str, Callable[..., Array]] = {
     "Neg": np.negative,
     "Sqrt": np.sqrt,
+    "Exp": np.exp,
+    "Log": np.log,
+    "Reciprocal": np.reciprocal,
+    "Abs": np.abs,
+    "Sign": np.sign,
+    "Round": np.rint,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Sin": np.sin,
+    "Cos": np.cos,
     "Not": np.logical_not,
 }
 _WIDEST = 8

@@ -62,13 +62,21 @@ class Tensor:
     dropped
         Axes of size 1 that were squeezed away.
     integer
-        Whether it holds integers: tokens.
+        Whether it holds integers: tokens, or positions that layers have found.
+    boolean
+        Whether its 0 and 1 stand for false and true.
     padding
         Timesteps of zeros before the first one, which only a Conv can read.
     surplus
         Timesteps behind the last one, which a Conv that pads on both sides writes and a Slice must cut off.
     uncut
         The axis of the timesteps without those.
+    padded
+        The dimension of the timesteps that there is padding before.
+    whole
+        What this is, without its last timesteps: a Concat with zeros before it would be a delay.
+    is_cut
+        Whether nothing but such a Concat can read it.
     order
         What a Gather with these numbers does to an axis, where they are the result of sorting.
     at
@@ -81,9 +89,13 @@ class Tensor:
     stacks: Dim = ()
     dropped: Dim = ()
     integer: bool = False
+    boolean: bool = False
     padding: int = 0
     surplus: int = 0
     uncut: Dim = ()
+    padded: Dim = ()
+    whole: Tensor | None = None
+    is_cut: bool = False
     order: Order | None = None
     at: tuple[Axis, int] | None = None
 

@@ -20,6 +20,7 @@ _i32 = ir.IntType(32)
 _i64 = ir.IntType(64)
 _vector = ir.VectorType(_f32, LANES)
 _int_vector = ir.VectorType(_i32, LANES)
+_long_vector = ir.VectorType(_i64, LANES)
 
 
 class F32x16(types.Type):  # type: ignore[misc]
@@ -104,6 +105,23 @@ def _select_less(context: Any, builder: Any, a: Any, b: Any, then: Any, otherwis
     return builder.select(builder.fcmp_ordered("<", a, b), then, otherwise)
 
 
+@instruction(simd.select_equal, f32x16, f32x16, f32x16, f32x16, f32x16)
+def _select_equal(context: Any, builder: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("==", a, b), then, otherwise)
+
+
+@instruction(simd.copy_sign, f32x16, f32x16, f32x16)
+def _copy_sign(context: Any, builder: Any, a: Any, b: Any) -> Any:
+    magnitude = builder.and_(builder.bitcast(a, _int_vector), _all(0x7FFFFFFF))
+    sign = builder.and_(builder.bitcast(b, _int_vector), _all(-0x80000000))
+    return builder.bitcast(builder.or_(magnitude, sign), _vector)
+
+
+@instruction(simd.square_root, f32x16, f32x16)
+def _square_root(context: Any, builder: Any, a: Any) -> Any:
+    return _call(builder, "sqrt", a)
+
+
 @instruction(simd.select_first, f32x16, types.int64, f32x16, f32x16)
 def _select_first(context: Any, builder: Any, count: Any, then: Any, otherwise: Any) -> Any:
     undefined = ir.Constant(_int_vector, ir.Undefined)
@@ -130,6 +148,39 @@ def _split_exponent(context: Any, builder: Any, value: Any) -> Any:
     return cgutils.pack_array(builder, [builder.sitofp(exponent, _vector), builder.bitcast(mantissa, _vector)])
 
 
+@instruction(simd.split_angle, types.UniTuple(f32x16, 3), f32x16)
+def _split_angle(context: Any, builder: Any, angle: Any) -> Any:
+    bits = builder.bitcast(angle, _int_vector)
+    field = builder.and_(builder.lshr(bits, _all(23)), _all(0xFF))
+    exponent = builder.sub(_within(builder, field, simd.LEAST_ANGLE_EXPONENT, 254), _all(simd.LEAST_ANGLE_EXPONENT))
+    mantissa = builder.zext(builder.or_(builder.and_(bits, _all(0x7FFFFF)), _all(0x800000)), _long_vector)
+    turns = builder.mul(mantissa, _turns_of(builder, exponent))
+    n = builder.lshr(builder.add(turns, _all_long(1 << 61)), _all_long(62))
+    fraction = builder.sub(turns, builder.shl(n, _all_long(62)))
+    high = builder.ashr(fraction, _all_long(40))
+    low = builder.and_(builder.lshr(fraction, _all_long(16)), _all_long(0xFFFFFF))
+    return cgutils.pack_array(
+        builder, [builder.sitofp(builder.trunc(part, _int_vector), _vector) for part in (n, high, low)]
+    )
+
+
+def _within(builder: Any, value: Any, least: int, largest: int) -> Any:
+    value = builder.select(builder.icmp_signed("<", value, _all(least)), _all(least), value)
+    return builder.select(builder.icmp_signed(">", value, _all(largest)), _all(largest), value)
+
+
+def _turns_of(builder: Any, exponent: Any) -> Any:
+    """Look up each lane's entry of `simd.TURNS`."""
+    table_type = ir.ArrayType(_i64, len(simd.TURNS))
+    table = cgutils.global_constant(builder, "grurt_turns", ir.Constant(table_type, list(simd.TURNS)))
+    found = ir.Constant(_long_vector, ir.Undefined)
+    for lane in range(LANES):
+        place = ir.Constant(_i32, lane)
+        entry = builder.gep(table, [ir.Constant(_i32, 0), builder.extract_element(exponent, place)])
+        found = builder.insert_element(found, builder.load(entry), place)
+    return found
+
+
 def _reduction(definition: Any, combine: Callable[[Any, Any, Any], Any]) -> None:
     @instruction(definition, types.float32, f32x16)
     def write(context: Any, builder: Any, lanes: Any) -> Any:
@@ -154,6 +205,10 @@ _reduction(
 
 def _all(number: int) -> Any:
     return ir.Constant(_int_vector, [number] * LANES)
+
+
+def _all_long(number: int) -> Any:
+    return ir.Constant(_long_vector, [number] * LANES)
 
 
 def _call(builder: Any, name: str, *values: Any) -> Any:

@@ -13,6 +13,14 @@ class Activation(Layer, frozen=True, kw_only=True):
 
     function: AnyFunction
 
+    @property
+    def first_file_version(self) -> int:
+        return max(self.file_version, self.function.file_version)
+
+    @property
+    def has_poles(self) -> bool:
+        return self.function.has_poles
+
 
 class PRelu(SizedLayer, frozen=True, kw_only=True, tag="prelu"):
     """``x if x >= 0 else weight * x``, with a ``weight (size,)`` learned for each feature."""

@@ -55,6 +55,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether the sources of models with padded sequences give zeros behind their ends, whatever the layer reads."""
     keeps_input: ClassVar[bool] = False
     """Whether its state is what it has read, as it was."""
+    reads_all: ClassVar[bool] = False
+    """Whether it goes through all the features that it reads, of which it may write fewer."""
     from_zero: ClassVar[tuple[str, ...]] = ()
     """Fields of whole numbers that may be 0; others are 1 at least."""
     positive: ClassVar[tuple[str, ...]] = ()
@@ -62,12 +64,17 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     variances: ClassVar[tuple[str, ...]] = ()
     """Weights that must not be negative."""
     file_version: ClassVar[int] = 1
-    """The first version of the ``.grurt`` file that has it."""
+    """The first version of the ``.grurt`` file that has layers of this kind."""
 
     @property
     def kind(self) -> str:
         """The layer's kind as it stands in files, e.g. ``"layer_norm"``."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def first_file_version(self) -> int:
+        """The first version of the ``.grurt`` file that can say this very layer, with its options."""
+        return self.file_version
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         """Shapes of the layer's weights by parameter name; all of them are required."""
@@ -153,6 +160,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def has_unbounded_state(self) -> bool:
         """Whether what it computes has no bound, so that its state can become infinite, or NaN, of finite inputs."""
+        return False
+
+    @property
+    def has_poles(self) -> bool:
+        """Whether it makes infinities, or NaN, of numbers that are neither, and of no great size."""
         return False
 
     @property

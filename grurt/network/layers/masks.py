@@ -11,6 +11,8 @@ __all__ = ["FeatureMask", "TokenMask"]
 class FeatureMask(Layer, frozen=True, kw_only=True):
     """0 where all features of a timestep equal ``mask_value``, otherwise 1: a mask for a `GRU` (Keras ``Masking``)."""
 
+    reads_all: ClassVar[bool] = True
+
     mask_value: float = 0.0
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
