@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -53,7 +54,7 @@ class ConvertedGraph:
         inputs = tuple(replace(port, shape=shapes[port.name]) for port in self._graph.inputs)
         graph = replace(self._graph, inputs=inputs)
         with np.errstate(all="ignore"):
-            written = interpret(graph, self._nodes, _open_sizes(1), Budget(graph.size), self._time_axis).elements()
+            written = interpret(graph, self._nodes, _OpenSizes(1), Budget(graph.size), self._time_axis).elements()
         if written > MAX_WRITTEN:
             raise ConversionError(f"a run on a test input writes {written} numbers, of which {MAX_WRITTEN} are tried")
 
@@ -117,8 +118,20 @@ def _interpreted(
     graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
 ) -> ConvertedGraph:
     is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
-    probes = _PROBES if is_open else _PROBES[:1]
-    found, *others = [interpret(graph, nodes, _open_sizes(start), budget.anew(), time_axis) for start in probes]
+    probes = [_OpenSizes(start) for start in (_PROBES if is_open else _PROBES[:1])]
+    with _open_sizes_named(probes):
+        return _same_for_all(graph, nodes, source, budget, time_axis, probes)
+
+
+def _same_for_all(
+    graph: Graph,
+    nodes: list[Node],
+    source: Source,
+    budget: Budget,
+    time_axis: TimeAxis | None,
+    probes: Sequence[_OpenSizes],
+) -> ConvertedGraph:
+    found, *others = [interpret(graph, nodes, sizes, budget.anew(), time_axis) for sizes in probes]
     parts = assemble(graph, found, source)
     network = Network(**parts)
     _refuse_unequal_times(graph, network)
@@ -135,9 +148,43 @@ def _live_nodes(graph: Graph) -> list[Node]:
     return live_order(graph.nodes, given, [port.name for port in graph.outputs])
 
 
-def _open_sizes(start: int) -> Callable[[str], int]:
-    sizes: dict[str, int] = {}
-    return lambda name: sizes.setdefault(name, start + 2 * len(sizes))
+class _OpenSizes:
+    """Gives numbers for sizes that the file leaves open, each name its own."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._sizes: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+
+    def __call__(self, name: str) -> int:
+        """Return the number for a size."""
+        if name not in self._sizes:
+            self._sizes[name] = self._start + 2 * len(self._sizes)
+            is_name = len(name) <= _LONGEST_NAME and " of input " not in name
+            self._names[str(self._sizes[name])] = name if is_name else "an open number"
+        return self._sizes[name]
+
+    def named(self, message: str) -> str:
+        """Return a message with the names of open sizes in place of the numbers: nobody else knows these."""
+        return _NUMBER.sub(lambda found: self._names.get(found[0], found[0]), message)
+
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.]\w)")
+_LONGEST_NAME = 50
+"""Characters of the name of an open size that a message shows."""
+
+
+@contextmanager
+def _open_sizes_named(probes: Sequence[_OpenSizes]) -> Iterator[None]:
+    try:
+        yield
+    except ConversionError as error:
+        named = [str(line) for line in error.args]
+        for sizes in probes:
+            named = list(map(sizes.named, named))
+        if named == list(error.args):
+            raise
+        raise type(error)(*named) from error.__cause__
 
 
 def _differ(one: Parts, other: Parts) -> bool:

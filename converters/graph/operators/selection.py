@@ -84,6 +84,11 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
         raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
     build.folder.budget.read(_BYTES_PER_POSITION * positions.size, node)
+    if any(axis.dynamic for axis in data.dims[index]) and any(abs(int(each)) >= size for each in positions.reshape(-1)):
+        raise node.unsupported(
+            f"it picks a position far inside of {data.dims[index][0].where}, which is of open size",
+            "only the last or first timestep of a sequence can be picked",
+        )
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
     tensor = _select(node, data, index, kept, build)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)

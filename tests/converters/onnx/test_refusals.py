@@ -24,10 +24,10 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Gemm", ["h", "M"], ["y"], transA=1)], r"it transposes the value that it multiplies \(transA=1\)"),
         ([node("Gemm", ["h", "M", "h"], ["y"], beta=2.0)], "it adds a value times beta=2.0"),
         ([node("Gather", ["s", "one"], ["y"], axis=1)], "it selects from the batch"),
-        ([node("Gather", ["s", "one"], ["y"], axis=0)], "it picks position 1 of 1009.*only the last or first timestep"),
+        ([node("Gather", ["s", "one"], ["y"], axis=0)], "it picks position 1 of t.*only the last or first timestep"),
         ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
         ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
-        ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of 1009 positions of axis 0 of input 'x'"),
+        ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of t positions of axis 0 of input 'x'"),
         (
             [node("Reshape", ["s", "merge"], ["y"])],
             "output 'y': one of its axes merges 2 axes; export the model with an output of .batch, time, features",
@@ -373,3 +373,18 @@ def test_a_graph_that_onnxruntime_cannot_run_converts_with_a_note() -> None:
     assert note.startswith("no reference run: onnxruntime cannot run the file:")
     assert "/" not in note
     assert onnx_graphs.kinds(convert(graph)) == ["gru"]
+
+
+@pytest.mark.parametrize(
+    ("position", "message"), [(5, "position 5 of {}"), (1009, "of axis 0 of input 'x', which is of")]
+)
+@pytest.mark.parametrize("axis", ["t", None])
+def test_numbers_that_stand_for_open_sizes_are_in_no_message(axis: str | None, position: int, message: str) -> None:
+    nodes = [
+        gru(["x", "W", "R", "B"]),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("Gather", ["s", "far"], ["y"], axis=0),
+    ]
+    weights = {**gru_weights(), "one": np.array([1]), "far": np.array(position)}
+    with pytest.raises(UnsupportedError, match=message.format(axis or "an open number")):
+        convert(proto(nodes, {"x": (axis, "b", INPUT)}, ["y"], weights))
