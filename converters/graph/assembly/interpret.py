@@ -168,6 +168,11 @@ def _at_one_position(args: Arguments) -> bool:
     return len({None if at is None else (at[0].root, at[1]) for at in places}) == 1
 
 
+def axis_place(port: Declaration, index: int) -> str:
+    """Return which axis of which input this is."""
+    return f"axis {index} of input {port.name[:100]!r}"
+
+
 def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
     if port.shape is None:
         raise UnsupportedError(f"input {port.name[:100]!r}: the file does not say its shape; export with a shape")
@@ -176,7 +181,7 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
         raise UnsupportedError(f"input {port.name[:100]!r}: the type {port.dtype} is not supported")
     axes = []
     for index, size in enumerate(port.shape):
-        where = f"axis {index} of input {port.name[:100]!r}"
+        where = axis_place(port, index)
         if isinstance(size, int):
             if not 1 <= size <= MAX_SIZE:
                 raise UnsupportedError(f"{where}: expected a size from 1 to {MAX_SIZE}, got {size}")

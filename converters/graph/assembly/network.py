@@ -10,12 +10,13 @@ from itertools import islice
 
 import numpy as np
 
-from grurt.converters.graph.assembly.interpret import interpret
+from grurt.converters.graph.assembly.interpret import axis_place, interpret
 from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
 from grurt.converters.graph.rewriting.recompose import recompose
+from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.network.network import Network, Parts, Source
@@ -30,6 +31,9 @@ MAX_WRITTEN = 1 << 27
 
 _MAX_EVALUATIONS = 200_000
 """How many nodes and axes of inputs may be looked at, each in two interpretations, to find out which axis is time."""
+
+_MAX_OPEN_FEATURES = 16
+"""How many axes of features the inputs may leave open: their sizes are those of weights."""
 
 _PROBES = (1009, 4003)
 """Where the sizes begin that stand for those left open: with either, the graph must give the same network."""
@@ -117,10 +121,34 @@ def _has_positions(network: Network) -> bool:
 def _interpreted(
     graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
 ) -> ConvertedGraph:
-    is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
-    probes = [_OpenSizes(start) for start in (_PROBES if is_open else _PROBES[:1])]
-    with _open_sizes_named(probes):
-        return _same_for_all(graph, nodes, source, budget, time_axis, probes)
+    for attempt in range(_MAX_OPEN_FEATURES + 1):
+        is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
+        probes = [_OpenSizes(start) for start in (_PROBES if is_open else _PROBES[:1])]
+        with _open_sizes_named(probes):
+            try:
+                return _same_for_all(graph, nodes, source, budget, time_axis, probes)
+            except OpenFeaturesError as error:
+                name = probes[0].name(error.stand_in)
+                if name is None or attempt == _MAX_OPEN_FEATURES:
+                    raise
+                graph = _with_size(graph, name, error.size)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _with_size(graph: Graph, name: str, size: int) -> Graph:
+    """Return the graph with a size that its inputs leave open."""
+    inputs = tuple(
+        replace(
+            port,
+            shape=port.shape
+            and tuple(
+                size if not isinstance(each, int) and (each or axis_place(port, index)) == name else each
+                for index, each in enumerate(port.shape)
+            ),
+        )
+        for port in graph.inputs
+    )
+    return replace(graph, inputs=inputs)
 
 
 def _same_for_all(
@@ -163,6 +191,10 @@ class _OpenSizes:
             is_name = len(name) <= _LONGEST_NAME and " of input " not in name
             self._names[str(self._sizes[name])] = name if is_name else "an open number"
         return self._sizes[name]
+
+    def name(self, size: int) -> str | None:
+        """Return the name of the open size that a number stands for; None if it stands for none."""
+        return next((name for name, number in self._sizes.items() if number == size), None)
 
     def named(self, message: str) -> str:
         """Return a message with the names of open sizes in place of the numbers: nobody else knows these."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from grurt.converters.graph.nodes import Node
-from grurt.errors import UnsupportedError
+from grurt.errors import ConversionError, UnsupportedError
 
 
 class Role(Enum):
@@ -27,6 +27,25 @@ class Role(Enum):
     FEATURE = "feature"
     STATE = "state"
     POSITION = "position"
+
+
+class OpenFeaturesError(ConversionError):
+    """An axis that the file leaves open holds the features of a layer, whose weights say how many there are.
+
+    Parameters
+    ----------
+    message
+        What is wrong if the axis cannot have that size.
+    stand_in
+        The number that stands for the size in this interpretation.
+    size
+        How many features there are.
+    """
+
+    def __init__(self, message: str, stand_in: int = 0, size: int = 0) -> None:
+        super().__init__(message)
+        self.stand_in = stand_in
+        self.size = size
 
 
 class NotTimeError(UnsupportedError):

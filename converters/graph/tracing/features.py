@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import Role
+from grurt.converters.graph.tracing.axes import OpenFeaturesError, Role
 from grurt.converters.graph.tracing.values import Tensor
 
 
@@ -18,7 +18,10 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
     """Learn that a dimension holds the features of a timestep, and check their number."""
     dim = tensor.dims[index] if tensor.dims else ()
     if tensor.shape[index : index + 1] != (size,) and not (size == 1 and not tensor.dims):
-        raise node.invalid(f"it expects {size} features, and gets a tensor of shape {tensor.shape}")
+        error = node.invalid(f"it expects {size} features, and gets a tensor of shape {tensor.shape}")
+        if len(dim) == 1 and dim[0].dynamic:
+            raise OpenFeaturesError(str(error), dim[0].size, size)
+        raise error
     if len(dim) > 1:
         merged = ", ".join(axis.where for axis in dim)
         raise node.unsupported(
