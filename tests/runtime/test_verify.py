@@ -214,3 +214,41 @@ def test_a_batch_is_arranged_once_and_not_for_each_of_its_sequences(monkeypatch:
     monkeypatch.setattr("grurt.runtime.verify.batch_first", counted)
     assert model.replaced(reference_run=run).verify().ok
     assert arranged == ["x", "y"]
+
+
+def ill_conditioned(gates: tuple[int, ...] = (0, 1, 2)) -> grurt.Model:
+    """Return a GRU whose large weights amplify rounding, with the answers of one whose gates are in this order."""
+    rng = np.random.default_rng(0)
+    layers = [grurt.GRU(name="gru", input_size=200, hidden_size=100, linear_before_reset=False)]
+    shapes = layers[0].weight_shapes()
+    weights = {f"gru.{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    xs = rng.normal(size=(24, 200)).astype(np.float32)
+    plain = grurt.Model(layers=layers, weights=weights)
+    answers, _ = reference.run(plain, {"x": xs}, {})
+    own = {
+        name: np.concatenate([np.split(array, 3)[gate] for gate in gates]) if ".weight" in name else array
+        for name, array in weights.items()
+    }
+    run = grurt.ReferenceRun({"x": xs[None]}, {"y": answers["y"][None].astype(np.float32)}, "the oracle")
+    return grurt.Model(layers=layers, weights=own, reference_run=run)
+
+
+def test_a_network_that_amplifies_rounding_may_be_as_far_off_as_rounding_moves_it() -> None:
+    found = ill_conditioned().verify()
+    assert found.max_error > TOLERANCE
+    assert found.ok
+    assert TOLERANCE < found.tolerance < 0.1
+
+
+def test_swapped_gates_show_in_it_too() -> None:
+    found = ill_conditioned(gates=(1, 0, 2)).verify()
+    assert not found.ok
+    assert found.max_error > 10 * found.tolerance
+
+
+def test_what_is_moved_stays_finite() -> None:
+    largest = np.finfo(np.float32).max
+    layer = grurt.Linear(name="fc", input_size=1, output_size=1, bias=False)
+    run = grurt.ReferenceRun({"x": np.full((1, 1, 1), largest)}, {"y": np.ones((1, 1, 1), np.float32)}, "the oracle")
+    model = grurt.Model(layers=[layer], weights={"fc.weight": np.full((1, 1), 0.5)}, reference_run=run)
+    assert not model.verify().ok
