@@ -21,7 +21,6 @@ _LARGEST = 1 << 27
 _BYTES = {b"{": 200, b"[": 80, b",": 40, b'"': 32}
 """What decoding takes at most for each of these characters: a mapping with an entry, a list, an item, half a text."""
 
-
 _TEXT = re.compile(rb'"[^"]*"([ \t\r\n]*:)?')
 """A text without escaped quotes: the name of a field, if a colon follows."""
 

@@ -115,6 +115,14 @@ def many_objects() -> bytes:
     return hdf5.finished(data, hdf5.group(data, [(str(index), hdf5.header(data)) for index in range(60_000)]))
 
 
+def groups_in_names() -> bytes:
+    """Return a model whose weights have names of many groups, as those of a file that was written on Windows."""
+    data = hdf5.empty()
+    names = ["\\".join([str(index)] + ["a"] * 60) for index in range(20_000)]
+    layers = hdf5.group(data, [(name, hdf5.header(data)) for name in names])
+    return keras(sequential([gru("g")]), hdf5.finished(data, hdf5.group(data, [("layers", layers)])))
+
+
 def weights_without_bytes(*shape: int, stored: int = hdf5.UNDEFINED, times: int = 1) -> bytes:
     """Return a model whose weights have a shape, and bytes that are nowhere, or are those of all."""
     data = hdf5.empty()
@@ -531,6 +539,7 @@ HEAVY: Mapping[str, Heavy] = {
     "h5: one name of many models": Heavy(
         "expected 3 weights .*, got 0", lambda: names_in_nested_models(["m"] * 15, b"m", 20_000), ".h5"
     ),
+    "keras: groups in names": Heavy("structures that share their bytes over and over", groups_in_names, ".keras"),
     "keras: weights without bytes": Heavy(
         r"of 0 bytes for the shape \(1048576, 1048576\)", lambda: weights_without_bytes(1 << 20, 1 << 20), ".keras"
     ),
