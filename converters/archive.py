@@ -67,7 +67,13 @@ class Archive:
         self._stored = self.size
         _check_directory(file, self.size)
         self._zip = zipfile.ZipFile(file)
-        self.names = frozenset(self._zip.namelist())
+        names = self._zip.namelist()
+        self.names = frozenset(names)
+        if len(names) != len(self.names):
+            raise ConversionError(
+                f"checkpoint: expected entries with a name each, got {len(names)} with {len(self.names)} names; the "
+                "file is damaged or hostile"
+            )
 
     def read(self, name: str) -> bytes:
         """Return the entry's bytes; ConversionError if there is none, or more than the archive can hold."""

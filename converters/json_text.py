@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +20,11 @@ _LARGEST = 1 << 27
 
 _BYTES = {b"{": 200, b"[": 80, b",": 40, b'"': 32}
 """What decoding takes at most for each of these characters: a mapping with an entry, a list, an item, half a text."""
+
+_TEXT = re.compile(rb'"[^"]*"([ \t\r\n]*:)?')
+"""A text without escaped quotes: the name of a field, if a colon follows."""
+
+_ONE_VALUE = "expected one value for each name of an object, got a name twice; the file is damaged or hostile"
 
 
 def check_json(data: bytes, file_size: int, where: str) -> None:
@@ -47,11 +54,58 @@ def decode_json(data: str | bytes, file_size: int, where: str) -> Any:
     Raises
     ------
     ConversionError
-        If it is damaged, nested too deeply, or stands for more than the file can hold.
+        If it is damaged, nested too deeply, names a field twice, or stands for more than the file can hold.
     """
     encoded = data.encode("utf-8", "replace") if isinstance(data, str) else data
     check_json(encoded, file_size, where)
+    value = _decoded(encoded, Any, where)
+    check_names(encoded, value, where)
+    return value
+
+
+def decode_fields(data: bytes, where: str) -> dict[str, msgspec.Raw]:
+    """Return the fields of the object that a JSON text is, each as its text; errors are those of `decode_json`."""
+    fields: dict[str, msgspec.Raw] = _decoded(data, dict[str, msgspec.Raw], where)
+    check_fields(data, [fields], where)
+    return fields
+
+
+def check_names(data: bytes, value: Any, where: str) -> None:
+    """Raise ConversionError if a text gives a name twice in one object: of those, the value has only the last."""
+    if _names_of(data) != sum(map(len, _objects(value))):
+        raise ConversionError(f"{where}: {_ONE_VALUE}")
+
+
+def check_fields(data: bytes | msgspec.Raw, objects: Iterable[Mapping[str, msgspec.Raw]], where: str) -> None:
+    """Raise ConversionError if an object gives a name twice, for a text that was cut into the fields of its objects.
+
+    What is inside of the fields is left for when they are decoded.
+    """
+    if _names_of(data) != sum(len(fields) + sum(map(_names_of, fields.values())) for fields in objects):
+        raise ConversionError(f"{where}: {_ONE_VALUE}")
+
+
+def _decoded(data: bytes, wanted: Any, where: str) -> Any:
     try:
-        return msgspec.json.decode(encoded)
+        return msgspec.json.decode(data, type=wanted)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ConversionError(f"{where}: expected JSON, got damage: {error}") from error
+
+
+def _names_of(text: bytes | msgspec.Raw) -> int:
+    """Return how many fields the objects in a sound text have together, with those that are there twice."""
+    data = bytes(text)
+    if b"\\" in data:
+        data = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    return sum(match.lastindex is not None for match in _TEXT.finditer(data))
+
+
+def _objects(value: Any) -> Iterable[dict[str, Any]]:
+    stack = [value] if isinstance(value, dict | list) else []
+    while stack:
+        item = stack.pop()
+        held: Iterable[Any] = item
+        if isinstance(item, dict):
+            yield item
+            held = item.values()
+        stack += [inner for inner in held if isinstance(inner, dict | list)]

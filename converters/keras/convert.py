@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grurt.converters.keras.builder import Builder
 from grurt.converters.keras.config import Config
 from grurt.converters.keras.container import KerasFile, read_archive, read_hdf5
@@ -46,8 +48,9 @@ def network_of_file(path: Path, *, architecture: Path | None, reference: bool) -
     """
     with open_regular_file(path) as file:
         is_archive = file.read(2) == b"PK"
-    found = read_archive(path) if is_archive else read_hdf5(path, architecture)
-    network = _build(found, path.name)
+    with np.errstate(all="ignore"):  # weights that are not finite are refused by name
+        found = read_archive(path) if is_archive else read_hdf5(path, architecture)
+        network = _build(found, path.name)
     if not reference:
         return network
     return attach_reference(network, lambda: reference_run(network, path, found.version, architecture))

@@ -144,6 +144,10 @@ class Hdf5:
             index += 1
         return found if index else None
 
+    def charge(self, size: int) -> None:
+        """Count what is made of the file's structures; ConversionError if it is more than the file can hold."""
+        self._file.charge(size)
+
     def _walk(self) -> None:
         root = root_address(self._file)
         stack, seen = [("", root)], {root}

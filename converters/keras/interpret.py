@@ -21,7 +21,7 @@ from grurt.converters.keras.builder import Builder
 from grurt.converters.keras.handlers import HANDLERS, reason_against
 from grurt.converters.keras.topology import MODELS, Reference
 from grurt.converters.keras.values import Arguments, Layer, Tensor, make_layer
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, GrurtError, UnsupportedError
 
 
 def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
@@ -29,10 +29,21 @@ def convert_layer(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
 
     Raises
     ------
+    ConversionError
+        If its configuration, arguments and weights do not fit together.
     UnsupportedError
         If the layer, or one of its arguments, has nothing in grurt that does the same.
     """
     build.count_calls()
+    try:
+        return _converted(layer, args, build)
+    except GrurtError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise layer.invalid("expected a configuration, arguments and weights that fit together") from error
+
+
+def _converted(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     if layer.is_operation or operations.is_unmarked(layer, args):
         return operations.convert(layer, args, build)
     if layer.kind in MODELS:

@@ -149,6 +149,8 @@ def normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
         raise layer.unsupported(f"axis={str(axis)[:100]}", _FEATURES_ONLY)
     inverted = config.boolean("invert")
     given = [config.numbers(key) for key in ("mean", "variance") if config.get(key) is not None]
+    if len(given) == 1:
+        raise layer.invalid("expected a mean and a variance, or neither, got one of them")
     config.policy()
     config.check_all_read()
     mean, variance, *_ = given or layer.weights.take(layer.where, "mean", "variance", "count")

@@ -13,6 +13,9 @@ _LAYERS = "layers"
 _EARLY_LAYERS = "_layer_checkpoint_dependencies"
 """What the layers of a model were stored under before Keras 2.14."""
 
+_PATH_BYTES = 128
+"""What is charged for each path, beside its length: the file may have the groups in the name of one object."""
+
 
 class Objects:
     r"""The groups and datasets of a file, by paths whose parts are separated by slashes.
@@ -22,7 +25,8 @@ class Objects:
     Raises
     ------
     ConversionError
-        If two paths differ in their separators only, or have too many parts.
+        If two paths differ in their separators only, or have too many parts, or stand for more groups than the file
+        can hold.
     """
 
     def __init__(self, file: Hdf5) -> None:
@@ -48,6 +52,7 @@ class Objects:
             parent, _, name = path.rpartition("/")
             if name in self._children[parent]:
                 return
+            self._file.charge(_PATH_BYTES + len(path))
             self._children[parent][name] = None
             path = parent
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -25,6 +26,9 @@ from grurt.errors import ConversionError
 
 _NOT_OF_LAYERS = ("optimizer/", "optimizer_weights/", "_trainer/", "metrics/", "model_weights/optimizer_weights/")
 _SEEDS = "/seed_generator/"
+
+_PART_BYTES = 32
+"""What is charged for each part that a list of names has, beside one byte for each place where a name has a part."""
 
 
 class Weights(ABC):
@@ -76,31 +80,56 @@ class ObjectWeights(Weights):
 
 
 class Listing:
-    """The names of weights in their order, and where they are; read once, however often a layer is called."""
+    """The names of weights in their order, and where they are; read once, however often a layer is called.
 
-    def __init__(self, names: Sequence[str], paths: Sequence[str]) -> None:
-        self.names = names
-        self.paths = paths
+    The listing of a part knows the positions of its weights only. What is looked through is charged to the file, since
+    a few names that the file holds once can be many that have many parts, in models inside of each other.
+
+    Parameters
+    ----------
+    file
+        The file.
+    names
+        The names in the whole list.
+    paths
+        Where the weights of these names are.
+    positions
+        Those that belong to this listing, from the first to the last.
+    """
+
+    def __init__(self, file: Hdf5, names: Sequence[str], paths: Sequence[str], positions: Sequence[int]) -> None:
+        self._file = file
+        self._names = names
+        self._paths = paths
+        self._positions = positions
+        self._listings: dict[str, Listing] = {}
+
+    def __len__(self) -> int:
+        return len(self._positions)
 
     def part(self, name: str) -> Listing:
         """Return those that belong to a layer of this name in a nested model."""
-        return self._parts.get(name, _EMPTY)
+        if name not in self._listings:
+            self._listings[name] = Listing(self._file, self._names, self._paths, self._parts.get(name, ()))
+        return self._listings[name]
+
+    def paths(self, start: int, stop: int) -> list[str]:
+        """Return where the weights from ``start`` to ``stop - 1`` are."""
+        return [self._paths[position] for position in self._positions[start:stop]]
 
     @cached_property
-    def _parts(self) -> Mapping[str, Listing]:
-        positions: defaultdict[str, list[int]] = defaultdict(list)
-        for position, name in enumerate(self.names):
+    def _parts(self) -> Mapping[str, Sequence[int]]:
+        """The positions of the names that have a part, by part."""
+        positions: defaultdict[str, array[int]] = defaultdict(lambda: array("I"))
+        for position in self._positions:
+            name, known = self._names[position], len(positions)
+            self._file.charge(name.count("/") + 1)
             for part in set(name.split("/")):
                 positions[part].append(position)
             if len(positions) > MAX_OBJECTS:
                 raise damaged(f"weights whose names have more than {MAX_OBJECTS} parts")
-        return {
-            part: Listing([self.names[at] for at in found], [self.paths[at] for at in found])
-            for part, found in positions.items()
-        }
-
-
-_EMPTY = Listing((), ())
+            self._file.charge(_PART_BYTES * (len(positions) - known))
+        return positions
 
 
 class ListedWeights(Weights):
@@ -119,12 +148,12 @@ class ListedWeights(Weights):
         return self
 
     def count(self) -> int:
-        return len(self._listing.paths) - self._taken
+        return len(self._listing) - self._taken
 
     def take(self, where: str, *names: str) -> list[Array]:
         if self.count() < len(names):
             raise _wrong_count(where, names, self.count())
-        paths = self._listing.paths[self._taken : self._taken + len(names)]
+        paths = self._listing.paths(self._taken, self._taken + len(names))
         self._taken += len(names)
         self._used.update(paths)
         return [self._file.array(path) for path in paths]
@@ -143,7 +172,8 @@ class ListedModel(Weights):
         if name not in self._listings:
             group = f"{self._path}/{name}".lstrip("/")
             names = self._file.texts(group, "weight_names") or []
-            self._listings[name] = Listing(names, [f"{group}/{listed}" for listed in names])
+            paths = [f"{group}/{listed}" for listed in names]
+            self._listings[name] = Listing(self._file, names, paths, range(len(names)))
         return ListedWeights(self._file, self._listings[name], self._used)
 
     def child(self, name: str) -> Weights:

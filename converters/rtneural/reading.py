@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.json_text import check_fields, check_names
 from grurt.converters.reading import read_bounded
 from grurt.errors import ConversionError
 
@@ -41,7 +42,7 @@ def read_json(path: Path) -> Fields:
     Raises
     ------
     ConversionError
-        If it is no JSON, or larger than 256 MB, or has more names than a model.
+        If it is no JSON, or larger than 256 MB, or has more names than a model, or one of them twice.
     """
     data = read_bounded(path, MAX_BYTES, "JSON", "save the weights as .safetensors instead")
     if data.count(b'"') > 2 * MAX_NAMES or data.count(b"{") > MAX_NAMES:
@@ -51,13 +52,12 @@ def read_json(path: Path) -> Fields:
     if not data.lstrip(_SPACE).startswith(b"{"):
         _decoded(data, msgspec.Raw)
         return {}
-    found: Fields = _decoded(data, dict[str, msgspec.Raw])
-    return found
+    return _fields(data)
 
 
 def fields(text: msgspec.Raw) -> Fields | None:
     """Return the fields of an object; None if it is something else."""
-    return _decoded(text, dict[str, msgspec.Raw]) if _begins(text, b"{") else None
+    return _fields(text) if _begins(text, b"{") else None
 
 
 def objects(text: msgspec.Raw, where: str) -> list[Fields]:
@@ -66,6 +66,7 @@ def objects(text: msgspec.Raw, where: str) -> list[Fields]:
         found: list[Fields] = msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConversionError(f"{where}: expected a list of objects, got another: {error}") from error
+    check_fields(text, found, where)
     return found
 
 
@@ -79,7 +80,9 @@ def short(text: msgspec.Raw, where: str) -> Any:
     size = len(memoryview(text))
     if size > MAX_SHORT:
         raise ConversionError(f"{where}: expected a value of at most {MAX_SHORT} characters, got one of {size}")
-    return _decoded(text, Any)
+    value = _decoded(text, Any)
+    check_names(bytes(text), value, where)
+    return value
 
 
 def items(text: msgspec.Raw, most: int) -> list[bytes] | None:
@@ -176,6 +179,12 @@ def _depth(data: bytes, start: int) -> int:
 
 def _begins(text: msgspec.Raw, character: bytes) -> bool:
     return bytes(memoryview(text)[:1]) == character
+
+
+def _fields(text: bytes | msgspec.Raw) -> Fields:
+    found: Fields = _decoded(text, dict[str, msgspec.Raw])
+    check_fields(text, [found], "JSON")
+    return found
 
 
 def _decoded(text: bytes | msgspec.Raw, wanted: Any) -> Any:

@@ -28,7 +28,7 @@ _TEXTS = struct.pack("<BBHIBBHI", 0x19, 1, 0, 16, 0x10, 0, 0, 1)
 def written(tree: Tree) -> bytes:
     """Return the bytes of a file with these groups and arrays."""
     data = empty()
-    return finished(data, _tree(data, tree))
+    return finished(data, groups(data, tree))
 
 
 def empty() -> bytearray:
@@ -121,9 +121,10 @@ def _attribute(name: str, kind: bytes, space: bytes, value: bytes) -> Message:
     return ATTRIBUTE, head + b"".join(part + bytes(-len(part) % 8) for part in parts) + value
 
 
-def _tree(data: bytearray, tree: Tree) -> int:
+def groups(data: bytearray, tree: Tree, *given: Message) -> int:
+    """Append groups and arrays; the messages are those of the first group."""
     entries = [
-        (name, _tree(data, item) if isinstance(item, Mapping) else dataset(data, np.asarray(item)))
+        (name, groups(data, item) if isinstance(item, Mapping) else dataset(data, np.asarray(item)))
         for name, item in tree.items()
     ]
-    return group(data, entries)
+    return group(data, entries, *given)

@@ -115,6 +115,14 @@ def many_objects() -> bytes:
     return hdf5.finished(data, hdf5.group(data, [(str(index), hdf5.header(data)) for index in range(60_000)]))
 
 
+def groups_in_names() -> bytes:
+    """Return a model whose weights have names of many groups, as those of a file that was written on Windows."""
+    data = hdf5.empty()
+    names = ["\\".join([str(index)] + ["a"] * 60) for index in range(20_000)]
+    layers = hdf5.group(data, [(name, hdf5.header(data)) for name in names])
+    return keras(sequential([gru("g")]), hdf5.finished(data, hdf5.group(data, [("layers", layers)])))
+
+
 def weights_without_bytes(*shape: int, stored: int = hdf5.UNDEFINED, times: int = 1) -> bytes:
     """Return a model whose weights have a shape, and bytes that are nowhere, or are those of all."""
     data = hdf5.empty()
@@ -143,6 +151,29 @@ def names_of_many_parts() -> bytes:
     model = hdf5.group(data, [("m", lists)], hdf5.texts("layer_names", [(1, heap, 2)]))
     version = hdf5.text("keras_version", b"2.4.0")
     return hdf5.finished(data, hdf5.group(data, [("model_weights", model)], config, version))
+
+
+def names_in_nested_models(models: Sequence[str], name: bytes, count: int) -> bytes:
+    """Return models inside of each other around a layer, and many weights of one name, of which a heap has copies."""
+    data = hdf5.empty()
+    heaps = [hdf5.global_heap(data, [(index, name) for index in range(1, 4001)]) for _ in range(count // 4000)]
+    lists = [
+        hdf5.texts(f"weight_names{at}", [(len(name), heap, index) for index in range(1, 4001)])
+        for at, heap in enumerate(heaps)
+    ]
+    layer = gru("g")
+    for model in reversed(models):
+        given = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, None, 4]}}
+        layer = {"class_name": "Sequential", "config": {"name": model, "layers": [given, layer]}}
+    listed = hdf5.text("layer_names", b"all")
+    weights = hdf5.group(data, [(models[0], hdf5.group(data, [], *lists))], listed)
+    config, version = json.dumps(sequential([given, layer])).encode(), hdf5.text("keras_version", b"2.4.0")
+    return hdf5.finished(
+        data, hdf5.group(data, [("model_weights", weights)], hdf5.text("model_config", config), version)
+    )
+
+
+LETTERS = [chr(code) for code in range(33, 127) if chr(code) not in "./"]
 
 
 # Keras
@@ -500,6 +531,15 @@ HEAVY: Mapping[str, Heavy] = {
     "h5: many attributes": Heavy("expected a description with a class_name", many_attributes, ".h5"),
     "h5: many objects": Heavy("expected the architecture of these weights, got none", many_objects, ".h5"),
     "h5: names of many parts": Heavy("weights whose names have more than 65536 parts", names_of_many_parts, ".h5"),
+    "h5: names that have the names of many models": Heavy(
+        "structures that share their bytes over and over",
+        lambda: names_in_nested_models(LETTERS[:14], "/".join(LETTERS).encode(), 16_000),
+        ".h5",
+    ),
+    "h5: one name of many models": Heavy(
+        "expected 3 weights .*, got 0", lambda: names_in_nested_models(["m"] * 15, b"m", 20_000), ".h5"
+    ),
+    "keras: groups in names": Heavy("structures that share their bytes over and over", groups_in_names, ".keras"),
     "keras: weights without bytes": Heavy(
         r"of 0 bytes for the shape \(1048576, 1048576\)", lambda: weights_without_bytes(1 << 20, 1 << 20), ".keras"
     ),

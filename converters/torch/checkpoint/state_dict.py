@@ -12,7 +12,7 @@ import safetensors
 from grurt.array_types import Array
 from grurt.converters.archive import open_archive
 from grurt.converters.detect import FileFormat, detect_format
-from grurt.converters.json_text import check_json
+from grurt.converters.json_text import check_json, decode_fields
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.torch.checkpoint import legacy, zipped
 from grurt.converters.torch.checkpoint.pickles import Opaque
@@ -139,6 +139,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
         entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ConversionError(f"safetensors: expected a sound file, got damage: {error}") from error
+    decode_fields(header, "safetensors")  # deserialize takes the last tensor of a name
     del data, header
     tensors = {}
     for name, entry in sorted(entries, key=lambda item: item[0]):  # they come in no order

@@ -243,6 +243,19 @@ def test_damaged_archives(data: bytes, error: type[Exception], message: str, tmp
         convert(path, "fc(linear, weight=w)")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_arrays_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w") as zipped:
+        for _ in range(3):
+            zipped.writestr("w.npy", SOUND)
+    with pytest.raises(
+        ConversionError,
+        match="checkpoint: expected entries with a name each, got 3 with 1 names; the file is damaged or",
+    ):
+        convert(path, "fc(linear, weight=w)")
+
+
 def test_archives_that_inflate_without_end(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     np.savez_compressed(path, w=np.zeros(1 << 25, np.float32))

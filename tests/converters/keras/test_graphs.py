@@ -48,6 +48,16 @@ def both(*changes: Change) -> Change:
     return lambda model: [change(model) for change in changes]
 
 
+def shown(layer: str) -> Change:
+    """Return a change of what the model returns: one layer's tensor."""
+    return lambda model: model["config"].update(output_layers=[[layer, 0, 0]])
+
+
+def array(value: object) -> dict[str, Any]:
+    """Return what stands for an array of numbers."""
+    return {"class_name": "__numpy__", "config": {"value": value}}
+
+
 X, D, G1, G2 = (tensor(name) for name in ("x", "d", "g1", "g2"))
 """Tensors of ``k3_residual``, of 3, 4, 4 and 4 features."""
 
@@ -104,12 +114,25 @@ STATE = described("InputLayer", name="h", batch_shape=[None, 4])
         ),
         (adding("Squeeze", G1, module=OPERATIONS, axis=-1), "expected one feature, got 4; the file is damaged"),
         (
+            adding("Normalization", G1, mean=[0.0] * 4),
+            r"layer 'new' \(Normalization\): expected a mean and a variance, or neither, got one of them; the file",
+        ),
+        (adding("Normalization", G1, mean=None, variance=1.0), "expected a mean and a variance, or neither, got one"),
+        (
+            both(adding("TrueDivide", G1, array([[1e-45, 1, 1, 1]]), module=OPERATIONS), shown("new")),
+            r"weight new\.weight: expected finite numbers, got NaN, infinity or a number beyond float32",
+        ),
+        (
+            both(adding("TrueDivide", G1, 5e-324, module=OPERATIONS), shown("new")),
+            r"layer 'g1\.affine': function\.scale must be a finite float32, got inf",
+        ),
+        (
             both(
                 *(adding("Concatenate", [tensor(f"c{i}" if i else "d")] * 64, name=f"c{i + 1}") for i in range(4)),
                 adding(
                     "Multiply",
                     tensor("c4"),
-                    {"class_name": "__numpy__", "config": {"value": [[2.0]]}},
+                    array([[2.0]]),
                     module=OPERATIONS,
                 ),
                 adding("Sum", tensor("new"), name="total", module=OPERATIONS),

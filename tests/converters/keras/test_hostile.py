@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hdf5_files
 import keras_files
+import numpy as np
 import pytest
 from keras_files import DATA, archive, edited, entries
 
 from grurt.converters import convert
+from grurt.converters.keras.handlers import HANDLERS
 from grurt.converters.keras.hdf5 import Hdf5
 from grurt.errors import ConversionError, UnsupportedError
 
 MEBIBYTE = 1 << 20
 WEIGHTS = entries(DATA / "k3_two_layers.keras")["model.weights.h5"]
 INPUT = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 6]}}
+INPUT_OF_THREE = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, None, 3]}}
 KERNEL = "layers/dense/vars/0"
 TREE = WEIGHTS.index(b"TREE")
 (ROOT,) = struct.unpack_from("<Q", WEIGHTS, 64)
@@ -261,3 +266,52 @@ def test_layers_nested_very_deeply(tmp_path: Path) -> None:
 
     with pytest.raises(UnsupportedError, match="got layers inside of more than 16 others"):
         convert(edited(tmp_path, "k3_two_layers", nest))
+
+
+def test_models_inside_of_each_other_with_many_layers(tmp_path: Path) -> None:
+    """What is charged for looking through the names of weights is less than any sound file pays for."""
+    models = [f"model_{depth}" for depth in range(15)]
+    layers = [f"dense_{index}" for index in range(50)]
+    kinds = {"kernel:0": np.eye(3), "bias:0": np.zeros(3)}
+    names = ["/".join((*models, layer, kind)).encode() for layer in layers for kind in kinds]
+    data = hdf5_files.empty()
+    heap = hdf5_files.global_heap(data, list(enumerate([*names, b"model_0"], 1)))
+    listed = hdf5_files.texts("weight_names", [(len(name), heap, at) for at, name in enumerate(names, 1)])
+    tree: dict[str, Any] = dict.fromkeys(layers, kinds)
+    held: list[dict[str, Any]] = [{"class_name": "Dense", "config": {"name": name, "units": 3}} for name in layers]
+    for model in reversed(models):
+        tree = {model: tree}
+        held = [{"class_name": "Sequential", "config": {"name": model, "layers": [INPUT_OF_THREE, *held]}}]
+    root = hdf5_files.group(
+        data,
+        [("model_0", hdf5_files.groups(data, tree, listed))],
+        hdf5_files.texts("layer_names", [(7, heap, len(names) + 1)]),
+    )
+    (tmp_path / "model.h5").write_bytes(hdf5_files.finished(data, root))
+    whole = {"class_name": "Sequential", "keras_version": "2.4.0", "config": {"name": "s", "layers": held}}
+    whole["config"]["layers"] = [INPUT_OF_THREE, *held]
+    (tmp_path / "model.json").write_text(json.dumps(whole))
+    assert len(convert(tmp_path / "model.h5", str(tmp_path / "model.json")).layers) == 50
+
+
+def test_contradictions_that_no_layer_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (ValueError("of NumPy"), TypeError(), IndexError(), ZeroDivisionError()):
+
+        def fail(*args: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setitem(HANDLERS, "GRU", fail)
+        with pytest.raises(
+            ConversionError,
+            match=r"^k3_residual\.keras: layer 'g1' \(GRU\): expected a configuration, arguments and weights that fit "
+            "together; the file is damaged",
+        ):
+            convert(DATA / "k3_residual.keras")
+
+
+def test_names_that_stand_twice(tmp_path: Path) -> None:
+    files = entries(DATA / "k3_residual.keras")
+    twice = files | {"config.json": files["config.json"].replace(b'"units": 4', b'"units": 5, "units": 4', 1)}
+    assert twice != files
+    with pytest.raises(ConversionError, match=r"config\.json: expected one value for each name of an object, got a na"):
+        convert(archive(tmp_path, twice))

@@ -57,3 +57,15 @@ def test_a_file_of_very_long_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     assert note(monkeypatch, module("3.15.1", load_model)) == (
         "no reference run: the file fixes its inputs to 2147483648 timesteps, too many for a test"
     )
+
+
+def test_inputs_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For models of very many inputs."""
+    calls = []
+
+    def load_model(path: object, **options: object) -> object:
+        return SimpleNamespace(inputs=[SimpleNamespace(shape=(None, None, 3))])
+
+    monkeypatch.setattr(reference, "check_inputs", lambda network, shapes: calls.append(shapes))
+    assert "no reference run: Keras cannot run the file" in note(monkeypatch, module("3.15.1", load_model))
+    assert calls == [{"x": (2, 24, 3)}]

@@ -249,6 +249,15 @@ def test_layers_that_are_refused(layer: dict[str, Any], message: str, tmp_path: 
         ({"in_shape": [None, 1], "lay": 3}, r"expected in lists|entry 'in_shape': expected nested lists of numbers"),
         ({"a": {"b": 3}}, r"expected RTNeural's list of layers or a state dict, arrays by name, got none; write it"),
         ([1, 2], "expected RTNeural's list of layers or a state dict"),
+        ('{"w": [1], "w": [2]}', "JSON: expected one value for each name of an object, got a name twice; the file"),
+        (r'{"a": {"w": [1], "\u0077" : [2]}}', "JSON: expected one value for each name of an object"),
+        (r'{"a\\": {"w\"": [1], "w": [2], "w\u0022": [3]}}', "JSON: expected one value for each name of an object"),
+        (r'{"a\\": {"w\"": [":"], "w": [2]}}', "entry 'w\"': expected nested lists of numbers, got lists of different"),
+        ('{"in_shape": [3], "layers": [{"type": "gru", "type": "dense"}]}', "layers: expected one value for each"),
+        (
+            '{"in_shape": [3], "layers": [{"type": {"a": 1, "a": 2}}]}',
+            r"layers\[0\]: type: expected one value for each name of an object",
+        ),
     ],
 )
 def test_damaged_documents(document: Any, message: str, tmp_path: Path) -> None:

@@ -171,6 +171,14 @@ def test_damaged_safetensors(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "model.safetensors")
 
 
+def test_safetensors_of_one_name(tmp_path: Path) -> None:
+    entry = '"w":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = f"{{{entry},{entry}}}".encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ConversionError, match="safetensors: expected one value for each name of an object, got a name"):
+        read_state_dict(tmp_path / "model.safetensors")
+
+
 @pytest.mark.slow
 def test_more_tensors_than_any_network_has(tmp_path: Path) -> None:
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
