@@ -121,18 +121,23 @@ def _has_positions(network: Network) -> bool:
 def _interpreted(
     graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
 ) -> ConvertedGraph:
-    for attempt in range(_MAX_OPEN_FEATURES + 1):
-        is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
-        probes = [_OpenSizes(start) for start in (_PROBES if is_open else _PROBES[:1])]
-        with _open_sizes_named(probes):
-            try:
-                return _same_for_all(graph, nodes, source, budget, time_axis, probes)
-            except OpenFeaturesError as error:
-                name = probes[0].name(error.stand_in)
-                if name is None or attempt == _MAX_OPEN_FEATURES:
-                    raise
-                graph = _with_size(graph, name, error.size)
-    raise AssertionError("the last attempt returns or raises")
+    for _ in range(_MAX_OPEN_FEATURES):
+        try:
+            return _with_sizes(graph, nodes, source, budget, time_axis)
+        except OpenFeaturesError as error:
+            if not error.name:
+                raise
+            graph = _with_size(graph, error.name, error.size)
+    return _with_sizes(graph, nodes, source, budget, time_axis)
+
+
+def _with_sizes(
+    graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
+) -> ConvertedGraph:
+    is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
+    probes = [_OpenSizes(start) for start in (_PROBES if is_open else _PROBES[:1])]
+    with _open_sizes_named(probes):
+        return _same_for_all(graph, nodes, source, budget, time_axis, probes)
 
 
 def _with_size(graph: Graph, name: str, size: int) -> Graph:
@@ -192,9 +197,9 @@ class _OpenSizes:
             self._names[str(self._sizes[name])] = name if is_name else "an open number"
         return self._sizes[name]
 
-    def name(self, size: int) -> str | None:
-        """Return the name of the open size that a number stands for; None if it stands for none."""
-        return next((name for name, number in self._sizes.items() if number == size), None)
+    def name(self, size: int) -> str:
+        """Return the name of the open size that a number stands for; nothing if it stands for none."""
+        return next((name for name, number in self._sizes.items() if number == size), "")
 
     def named(self, message: str) -> str:
         """Return a message with the names of open sizes in place of the numbers: nobody else knows these."""
@@ -214,6 +219,9 @@ def _open_sizes_named(probes: Sequence[_OpenSizes]) -> Iterator[None]:
         named = [str(line) for line in error.args]
         for sizes in probes:
             named = list(map(sizes.named, named))
+        if isinstance(error, OpenFeaturesError):
+            name = probes[0].name(error.stand_in)
+            raise OpenFeaturesError(named[0], error.stand_in, error.size, name) from error.__cause__
         if named == list(error.args):
             raise
         raise type(error)(*named) from error.__cause__

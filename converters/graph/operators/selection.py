@@ -87,7 +87,7 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if any(axis.dynamic for axis in data.dims[index]) and any(abs(int(each)) >= size for each in positions.reshape(-1)):
         raise node.unsupported(
             f"it picks a position far inside of {data.dims[index][0].where}, which is of open size",
-            "only the last or first timestep of a sequence can be picked",
+            "export the model so that it reads the end of the sequence, or its beginning",
         )
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
     tensor = _select(node, data, index, kept, build)

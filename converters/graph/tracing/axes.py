@@ -40,12 +40,15 @@ class OpenFeaturesError(ConversionError):
         The number that stands for the size in this interpretation.
     size
         How many features there are.
+    name
+        The name of the size, where it is known.
     """
 
-    def __init__(self, message: str, stand_in: int = 0, size: int = 0) -> None:
+    def __init__(self, message: str, stand_in: int = 0, size: int = 0, name: str = "") -> None:
         super().__init__(message)
         self.stand_in = stand_in
         self.size = size
+        self.name = name
 
 
 class NotTimeError(UnsupportedError):
