@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import starmap
 from typing import Any
 
@@ -15,3 +15,15 @@ def commit(*changes: tuple[Callable[..., None], *tuple[Any, ...]]) -> None:
     function gets a word in between.
     """
     any(starmap(operator.call, changes))
+
+
+def hand_on(first: tuple[Callable[..., Any], *tuple[Any, ...]], *others: Callable[[Any], Any]) -> None:
+    """Call a function, ``(function, *arguments)``, and each of the others with the result of the one before.
+
+    As in `commit`, it is one call into C; only the first may run Python, the others only look up, and change. Any of
+    them may refuse, before it changes anything; the last returns None.
+    """
+    results: Iterator[Any] = starmap(operator.call, (first,))
+    for function in others:
+        results = map(function, results)
+    any(results)
