@@ -130,7 +130,7 @@ def many_states(count: int) -> grurt.Model:
     states = [
         StatePort(name=f"s{i}", states=(f"g{i}",), dtype="float32", axes=("batch", "feature")) for i in range(count)
     ]
-    shown = [ValuePort(name=f"o{i}", value=f"o{i}", dtype="float32", axes=axes) for i in range(count)]
+    shown = [ValuePort(name=f"o{i}", value=f"o{i}", dtype="float32", axes=("batch", "feature")) for i in range(count)]
     return grurt.Model(
         layers=[*gru, grurt.LastStep(name="last", inputs=("x",))],
         weights=weights,
