@@ -36,7 +36,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
     OSError
         If the file cannot be written. An older file at the path is untouched then, and the temporary one is removed.
     """
-    place = Path(os.fsdecode(path))
+    name = os.fsdecode(path)
+    place = Path(name)
     try:
         if IS_POSSIBLE:
             _write_along(place, content, mode)
@@ -45,9 +46,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
             _expect_regular(target.stat() if target.exists() else None, place)
             _replace(None, str(target), content, mode)
     except ValueError as error:  # a null, or a surrogate
-        raise OSError(errno.EINVAL, f"expected a path that a file can have: {error}", str(place)) from error
+        raise OSError(errno.EINVAL, f"expected a path that a file can have: {error}", name) from error
     except OSError as error:  # it names the temporary file, or none
-        raise OSError(error.errno, error.strerror, str(place)) from error
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def expect_own_links(path: str | os.PathLike[str]) -> None:

@@ -18,7 +18,7 @@ from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.commit import commit, hand_on
+from grurt.runtime.commit import commit, handed_on
 from grurt.runtime.context import streaming_context
 from grurt.runtime.foreign import was_raised_below
 from grurt.runtime.states import States, check_states
@@ -179,7 +179,7 @@ class StreamPool:
         is_last_free = {slot: -1}.__getitem__
         try:
             # An id may have another hash each time: the one look-up that puts it there also says that it is new.
-            hand_on((self._slot_of_name.setdefault, stream_id, slot), is_last_free, self._free.__delitem__)
+            any(handed_on((self._slot_of_name.setdefault, stream_id, slot), is_last_free, self._free.__delitem__))
         except TypeError as error:
             if was_raised_below(error):
                 raise
@@ -219,7 +219,7 @@ class StreamPool:
             return
         try:
             # An id may have another hash each time: the one look-up that takes it away also says which slot is free.
-            hand_on((self._slot_of_name.pop, stream_id), self._free.append)
+            any(handed_on((self._slot_of_name.pop, stream_id), self._free.append))
         except (KeyError, TypeError) as error:
             if was_raised_below(error):
                 raise
@@ -478,7 +478,12 @@ def _copied(where: str, ids: Any) -> Array | tuple[Hashable, ...] | None:
         return None
     if type(ids) in (list, tuple):
         return tuple(ids)
-    length = len(ids)
+    try:
+        length = len(ids)
+    except (ValueError, OverflowError, TypeError) as error:
+        if was_raised_below(error):
+            raise
+        raise StreamIdError(f"{where}: expected a sequence of ids that has a length: {error}") from None
     taken_ids = tuple(islice(ids, min(length, sys.maxsize - 1) + 1))
     if len(taken_ids) > length:
         raise StreamIdError(f"{where}: expected as many ids as their sequence says, {length}, got more")
