@@ -71,7 +71,7 @@ class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
-def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
+def read(path: str | bytes | os.PathLike[str], limits: Limits | None = None) -> Network:
     """Read a file; all of it is checked before anything is used, and nothing in it is ever run.
 
     Raises

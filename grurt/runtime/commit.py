@@ -20,8 +20,8 @@ def commit(*changes: tuple[Callable[..., None], *tuple[Any, ...]]) -> None:
 def handed_on(first: tuple[Callable[..., Any], *tuple[Any, ...]], *others: Callable[[Any], Any]) -> Iterator[Any]:
     """Return the call of a function, ``(function, *arguments)``, and of each of the others with the result before it.
 
-    They are made by ``any``, and as in `commit`, in one call into C: only the first may run Python, the others only look
-    up, and change. Any of them may refuse, before it changes anything; the last returns None.
+    They are made by ``any``, as in `commit` in one call into C: only the first may run Python, the others only look up,
+    and change. Any of them may refuse, before it changes anything; the last returns None.
     """
     results: Iterator[Any] = starmap(operator.call, (first,))
     for function in others:

@@ -138,7 +138,8 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
         tensor: Array = arrays.integers(where, value, "integer lengths")
     else:
         tokens = isinstance(port, ValuePort) and network.values[port.value].tokens
-        tensor = (arrays.tokens if tokens else arrays.features)(where, value, held)
+        own = isinstance(port, StatePort)  # which nothing looks at again, once it has been checked
+        tensor = (arrays.tokens if tokens else arrays.features)(where, value, None if own else held)
     fixed = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor

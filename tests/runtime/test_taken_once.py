@@ -278,6 +278,21 @@ def test_what_is_checked_is_what_is_used_whatever_equal_dtype_it_has(features: A
     given.run({"a": a, "b": Convertible(XS, lambda: refused_resize(a))})
 
 
+def test_states_are_looked_at_and_used_as_they_were() -> None:
+    """The lengths are converted after the states have been checked."""
+    model = models.gru_model(3, 5, np.random.default_rng(77))
+    ports = (
+        grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch", "time", "feature")),
+        grurt.StatePort(name="h", states=("gru0",), dtype="float32", axes=("batch", "feature")),
+    )
+    model = model.replaced(signature=grurt.Signature(ports, model.signature.outputs))
+    state = np.zeros((2, 5), np.float32)
+    xs = np.stack([XS, XS])
+    lengths = Convertible(np.array([7, 7]), lambda: state.fill(np.nan))
+    found = model.run({"x": xs, "h": state}, lengths=lengths)
+    assert np.isfinite(found["y"]).all()
+
+
 class Liar(np.ndarray[Any, Any]):
     """An array that says of itself what is not so."""
 
