@@ -25,11 +25,11 @@ class FrozenArrays(Mapping[str, "Array"]):
     Parameters
     ----------
     arrays
-        Copied, unless their memory is of bytes already.
+        What `frozen` has returned, and nobody else has.
     """
 
-    def __init__(self, arrays: Mapping[str, ArrayLike]) -> None:
-        self._arrays = {name: frozen(array) for name, array in arrays.items()}
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self._arrays = arrays
 
     def __getitem__(self, name: str) -> Array:
         return _same(self._arrays[name])
@@ -44,7 +44,12 @@ class FrozenArrays(Mapping[str, "Array"]):
         return f"{type(self).__name__}({self._arrays!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return FrozenArrays, (dict(self),)
+        return all_frozen, (dict(self),)
+
+
+def all_frozen(arrays: Mapping[str, ArrayLike]) -> FrozenArrays:
+    """Return arrays as `frozen` does, all of them."""
+    return FrozenArrays({name: frozen(array) for name, array in arrays.items()})
 
 
 def frozen(array: ArrayLike, dtype: DTypeLike | None = None) -> Array:
@@ -65,22 +70,24 @@ def frozen(array: ArrayLike, dtype: DTypeLike | None = None) -> Array:
 def place(array: Array) -> Place | None:
     """Return what two arrays have in common that are the same numbers in the same bytes; None without such bytes."""
     owner = _owner(array)
-    return (id(owner), array.ctypes.data, array.nbytes, array.dtype) if owner else None
+    return (id(owner), _offset(owner, array), array.nbytes, array.dtype) if owner else None
 
 
 def _same(array: Array) -> Array:
-    owner = _owner(array)
-    return array.view() if owner is None else _over(owner, array, None)
+    owner = array.base  # of what `frozen` has returned, the bytes themselves
+    return _over(owner, array, None) if isinstance(owner, bytes) else array.view()
 
 
 def _over(owner: bytes, array: Array, dtype: DTypeLike | None) -> Array:
     """Return a new array of the same numbers directly over the bytes."""
-    offset = array.ctypes.data - _address(owner)
-    return np.ndarray(array.shape, array.dtype if dtype is None else dtype, owner, offset)
+    return np.ndarray(array.shape, array.dtype if dtype is None else dtype, owner, _offset(owner, array))
 
 
-def _address(owner: bytes) -> int:
-    return np.frombuffer(owner, np.uint8).ctypes.data
+def _offset(owner: bytes, array: Array) -> int:
+    """Return where in the bytes a contiguous array begins."""
+    if array.nbytes == len(owner):
+        return 0
+    return array.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
 
 
 def _owner(array: Array) -> bytes | None:

@@ -11,7 +11,7 @@ import numpy as np
 from grurt.errors import InputShapeError, ModelError
 from grurt.escaping import listed
 from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
-from grurt.network.frozen import FrozenArrays
+from grurt.network.frozen import all_frozen
 from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
 from grurt.network.text import printable
 
@@ -38,8 +38,8 @@ class ReferenceRun:
     """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", FrozenArrays(self.inputs))
-        object.__setattr__(self, "outputs", FrozenArrays(self.outputs))
+        object.__setattr__(self, "inputs", all_frozen(self.inputs))
+        object.__setattr__(self, "outputs", all_frozen(self.outputs))
         object.__setattr__(self, "produced_by", printable(self.produced_by))
 
 

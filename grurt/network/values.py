@@ -92,7 +92,7 @@ def check_weights(
             raise ModelError(f"weight {name}: expected {dtype}, got {weights[name].dtype}")
         if weights[name].shape != shape:
             raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
-        if place(weights[name]) not in checked and not np.isfinite(weights[name]).all():
+        if (not checked or place(weights[name]) not in checked) and not np.isfinite(weights[name]).all():
             raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond {dtype}")
     for layer in layers:
         for parameter in layer.variances:

@@ -30,6 +30,8 @@ _MAX_BYTES = np.iinfo(np.intp).max
 MAX_TIMESTEPS = 1 << 40
 _MAX_AXES = 64
 """As deep as NumPy looks into lists of lists."""
+_LISTS = {list, tuple}
+_NUMBERS = {float, int, bool}
 _base_of = np.ndarray.base.__get__
 
 
@@ -125,6 +127,8 @@ def _shared(array: Array, hold_on_it: object, held: Held | None) -> Array:
 
 def is_masked(x: object) -> bool:
     """Return whether an array has masked elements, or one in a list of lists has: NumPy takes what is behind masks."""
+    if type(x) in _LISTS and _are_numbers(x):
+        return False
     level = [x]
     for _ in range(_MAX_AXES):
         kinds = set(map(type, level))
@@ -137,6 +141,14 @@ def is_masked(x: object) -> bool:
         lists = {id(item): item for item in level if issubclass(type(item), list | tuple)}
         level = list(chain.from_iterable(map(_items, lists.values())))
     return False
+
+
+def _are_numbers(items: Any) -> bool:
+    """Return whether a list, or a list of lists, is seen at once to have nothing but numbers of Python's own."""
+    kinds = set(map(type, items))
+    if kinds <= _LISTS:
+        kinds = set(map(type, chain.from_iterable(items)))
+    return kinds <= _NUMBERS
 
 
 def _items(items: Any) -> Iterator[object]:
@@ -169,7 +181,10 @@ def expect_timesteps(where: str, lead: tuple[int, ...]) -> None:
 
     NumPy makes no array of so many, even where it would hold nothing.
     """
-    if math.prod(size or 1 for size in lead) > MAX_TIMESTEPS:
+    total = 1
+    for size in lead:
+        total *= size or 1
+    if total > MAX_TIMESTEPS:
         raise InputShapeError(f"{where}: expected at most 2**40 timesteps in all, got the axes {lead}")
 
 
