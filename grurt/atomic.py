@@ -37,7 +37,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
     OSError
         If the file cannot be written. An older file at the path is untouched then, and the temporary one is removed.
     """
-    place = Path(path)
+    name = os.fsdecode(path)
+    place = Path(name)
     try:
         if IS_POSSIBLE:
             _write_along(place, content, mode)
@@ -45,8 +46,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes, *, mode: int 
             target = place.resolve()
             _expect_regular(target.stat() if target.exists() else None, place)
             _replace(None, str(target), content, mode)
+    except ValueError as error:  # a null, or a surrogate
+        raise OSError(errno.EINVAL, f"expected a path that a file can have: {error}", name) from error
     except OSError as error:  # it names the temporary file, or none
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def open_for_writing(path: str | os.PathLike[str]) -> int:

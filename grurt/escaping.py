@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-__all__ = ["escaped", "listed", "shown"]
+__all__ = ["described", "escaped", "listed", "shown"]
 
 MAX_MESSAGE = 2000
 """Characters of a message: a screen of 25 lines and 80 columns."""
@@ -49,6 +49,21 @@ def shown(text: str, limit: int = MAX_MESSAGE) -> str:
     end = min(_END, limit // 3)
     begin = limit - end - len(omission)
     return escaped(text[:begin])[:begin] + omission + escaped(text[-end:])[-end:]
+
+
+def described(value: object) -> str:
+    """Return what `repr` writes of an object that may be anything, or, where that fails, what kind of object it is.
+
+    Examples
+    --------
+    >>> described("a"), described(10**5000)
+    ("'a'", 'an int of 16,610 bits')
+    """
+    try:
+        return str.__str__(repr(value))
+    except Exception:  # of the object's own code, or of an integer that has more digits than Python writes
+        kind = type(value).__name__
+        return f"an {kind} of {int.bit_length(value):,} bits" if isinstance(value, int) else f"an object of type {kind}"
 
 
 def listed(items: Iterable[object], limit: int = MAX_LISTED, separator: str = ", ") -> str:

@@ -10,7 +10,9 @@ from grurt.model import Model
 from grurt.network.costs import MAX_OPERATIONS, Limits
 
 
-def load(path: str | os.PathLike[str], *, max_bytes: int | None = None, max_operations: int = MAX_OPERATIONS) -> Model:
+def load(
+    path: str | bytes | os.PathLike[str], *, max_bytes: int | None = None, max_operations: int = MAX_OPERATIONS
+) -> Model:
     """Read a ``.grurt`` file, and get the engine ready: when this returns, nothing is left to compile.
 
     Parameters
@@ -44,10 +46,10 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None, max_oper
         for stage in model.stages:
             stage.plan  # noqa: B018 - lowers the model
     except ModelError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+        raise ModelFileError(f"{os.fsdecode(path)}: {error}") from error
     return model
 
 
-def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Model:
+def read(path: str | bytes | os.PathLike[str], limits: Limits | None = None) -> Model:
     """Read a ``.grurt`` file as `load` does, but leave the engine alone: for tools that do not compute."""
     return Model.from_network(reading.read(path, limits))

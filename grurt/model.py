@@ -168,7 +168,7 @@ class Model(Network):
         streams
             How many streams, with the ids 0, 1, 2 and so on; or the ids themselves, any hashables. More can be added.
         threads
-            Over how many threads a call is spread. They sleep between calls.
+            Over how many threads a call is spread, 1 to 1024. They sleep between calls.
         nonfinite
             What a NaN or an infinity does: see `stream`.
 
@@ -176,8 +176,13 @@ class Model(Network):
         ------
         StreamingError
             If the model needs the whole sequence.
-        InputValueError
-            If the number of streams is negative, or that of threads not positive.
+        InputTypeError, InputValueError
+            If the number of streams is negative, or their states take more than 1 TiB, or that of threads is not one
+            of those above.
+        StreamIdError
+            If an id cannot be hashed, is masked, or is there twice.
+        EngineError
+            If the system does not start so many threads.
         """
         from grurt.runtime.pool import StreamPool
 

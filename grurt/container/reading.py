@@ -71,7 +71,7 @@ class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
-def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
+def read(path: str | bytes | os.PathLike[str], limits: Limits | None = None) -> Network:
     """Read a file; all of it is checked before anything is used, and nothing in it is ever run.
 
     Raises
@@ -81,6 +81,7 @@ def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
     OSError
         If there is no such file, or it cannot be read.
     """
+    path = _openable(path)
     try:
         with open_regular_file(path) as file:
             return _read(file, os.fstat(file.fileno()).st_size, limits or Limits())
@@ -88,6 +89,18 @@ def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Network:
         raise ModelFileError(f"{path}: expected a .grurt file, got {error.found}") from error
     except (ModelFileError, ModelError) as error:
         raise ModelFileError(f"{path}: {error}") from error
+
+
+def _openable(path: str | bytes | os.PathLike[str]) -> str:
+    """Return a path as text; raise ModelFileError if no file can have it."""
+    name = os.fsdecode(path)
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ModelFileError(f"{name}: expected a path, got one that no file can have: it has a null, or a surrogate")
+    return name
 
 
 def decode(content: bytes, limits: Limits | None = None) -> Network:

@@ -16,7 +16,7 @@ from grurt.escaping import listed
 from grurt.network.costs import Costs, Limits, costs, state_shapes
 from grurt.network.feedback import feedback_fault
 from grurt.network.fingerprint import fingerprint
-from grurt.network.frozen import frozen
+from grurt.network.frozen import FrozenArrays, frozen, place
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.reference_run import ReferenceRun, check_reference_run
@@ -93,6 +93,7 @@ class Network:
     layers: tuple[AnyLayer, ...]
     outputs: tuple[Output, ...]
     weights: Mapping[str, Array]
+    """Read-only arrays; at each access another object over the same memory, whose shape is nobody else's."""
     signature: Signature
     source: Source
     reference_run: ReferenceRun | None
@@ -150,11 +151,12 @@ class Network:
 
         Examples
         --------
+        >>> import numpy as np
         >>> import grurt
         >>> from grurt.demo import load_model
         >>> model = load_model()
         >>> shown = model.replaced(outputs=[grurt.Output("state", "gru")], signature=None, reference_run=None)
-        >>> shown.values["gru"].size, shown.weights["gru.weight_hh"] is model.weights["gru.weight_hh"]
+        >>> shown.values["gru"].size, np.shares_memory(shown.weights["gru.weight_hh"], model.weights["gru.weight_hh"])
         (32, True)
         """
         if unknown := sorted(changes.keys() - Parts.__annotations__.keys()):
@@ -192,18 +194,13 @@ class Network:
         if (run := parts["reference_run"]) is not None:
             check_reference_run(run, signature, outputs, values, states)
         dtypes = weight_dtypes(layers)
-        known = {id(array): array for array in checked}
-        arrays = {}
-        for name, given in parts["weights"].items():
-            dtype = dtypes.get(name, "float32")
-            own = known.get(id(given))
-            arrays[name] = own if own is not None and own.dtype == dtype else _frozen(given, dtype)
-        check_weights(layers, arrays, known)
+        arrays = {name: _frozen(given, dtypes.get(name, "float32")) for name, given in parts["weights"].items()}
+        check_weights(layers, arrays, {place(array) for array in checked})
         self.__dict__.update(
             inputs=inputs,
             layers=layers,
             outputs=outputs,
-            weights=MappingProxyType(arrays),
+            weights=FrozenArrays(arrays),
             signature=signature,
             source=typed("source", parts["source"] or Source(format="grurt"), Source),
             reference_run=run,

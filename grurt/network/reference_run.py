@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from grurt.errors import InputShapeError, ModelError
 from grurt.escaping import listed
 from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
-from grurt.network.frozen import frozen
+from grurt.network.frozen import all_frozen
 from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
 from grurt.network.text import printable
 
@@ -39,8 +38,8 @@ class ReferenceRun:
     """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", _frozen(self.inputs))
-        object.__setattr__(self, "outputs", _frozen(self.outputs))
+        object.__setattr__(self, "inputs", all_frozen(self.inputs))
+        object.__setattr__(self, "outputs", all_frozen(self.outputs))
         object.__setattr__(self, "produced_by", printable(self.produced_by))
 
 
@@ -124,7 +123,3 @@ def _shared_sizes(where: str, port: AnyPort, shape: tuple[int, ...]) -> Mapping[
         return shared_sizes(port, shape)
     except InputShapeError as error:
         raise ModelError(f"{where}: {error}") from error
-
-
-def _frozen(arrays: Arrays) -> Arrays:
-    return MappingProxyType({name: frozen(array) for name, array in arrays.items()})

@@ -1,7 +1,7 @@
 """Checks a model's layers against each other and against the weights, and works out the value that each writes."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
+from grurt.network.frozen import Place, place
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.stages import find_stages
@@ -73,11 +74,11 @@ def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, str]:
 
 
 def check_weights(
-    layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray], checked: Mapping[int, np.ndarray]
+    layers: Sequence[AnyLayer], weights: Mapping[str, np.ndarray], checked: Collection[Place | None]
 ) -> None:
     """Raise ModelError unless the weights are exactly those that the layers need, in shape, dtype and range.
 
-    The numbers in the arrays that ``checked`` holds, by their ids, are known to be in range.
+    The numbers in the places that ``checked`` holds are known to be in range.
     """
     expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
     dtypes = weight_dtypes(layers)
@@ -91,7 +92,7 @@ def check_weights(
             raise ModelError(f"weight {name}: expected {dtype}, got {weights[name].dtype}")
         if weights[name].shape != shape:
             raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
-        if id(weights[name]) not in checked and not np.isfinite(weights[name]).all():
+        if (not checked or place(weights[name]) not in checked) and not np.isfinite(weights[name]).all():
             raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond {dtype}")
     for layer in layers:
         for parameter in layer.variances:

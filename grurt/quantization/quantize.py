@@ -9,7 +9,7 @@ import msgspec
 
 from grurt.array_types import Array, Doubles, Floats
 from grurt.errors import QuantizationError
-from grurt.escaping import listed
+from grurt.escaping import described, listed
 from grurt.network.layers import MatrixLayer
 from grurt.network.layers.base import QuantizedFormat, WeightFormat
 from grurt.network.network import N, Network
@@ -19,6 +19,7 @@ from grurt.quantization.calibrate import Samples, collect, rescaled
 from grurt.quantization.observe import matrix_layers
 from grurt.quantization.recordings import Data, Recordings, recordings
 from grurt.quantization.rounding import to_float16, to_int4, to_int8
+from grurt.runtime.foreign import was_raised_below
 from grurt.runtime.sequences import run_mapping
 
 
@@ -34,8 +35,8 @@ def quantize(
     If the model has a reference run, the new one has a run with the same inputs and its own answers to them, so that
     `verify` shows whether it computes elsewhere what it computes here.
     """
-    check_arguments(model, weight_format, keep)
-    chosen = {layer.name for layer in quantizable(model)} - set(keep)
+    kept = check_arguments(model, weight_format, keep)
+    chosen = {layer.name for layer in quantizable(model)} - kept
     if not chosen:
         raise QuantizationError("no layer is left to be quantized: GRU, Linear, Embedding and Conv1d layers can be")
     samples: dict[str, Samples] = {}
@@ -60,14 +61,22 @@ def quantize(
     )
 
 
-def check_arguments(model: Network, weight_format: str, keep: Collection[str]) -> None:
-    """Raise QuantizationError unless the model can be quantized so."""
-    if weight_format not in get_args(QuantizedFormat):
-        raise QuantizationError(f'weight_format: expected "int8", "int4" or "float16", got {weight_format!r}')
-    if unknown := sorted(set(keep) - {layer.name for layer in model.layers}):
-        raise QuantizationError(f"keep: the model has no layer {unknown[0]!r}: {_names(model)}")
+def check_arguments(model: Network, weight_format: str, keep: Collection[str]) -> frozenset[str]:
+    """Return the names of the layers to keep; raise QuantizationError unless the model can be quantized so."""
+    if not isinstance(weight_format, str) or weight_format not in get_args(QuantizedFormat):
+        raise QuantizationError(f'weight_format: expected "int8", "int4" or "float16", got {described(weight_format)}')
+    try:
+        kept = frozenset(keep)
+    except TypeError as error:
+        if was_raised_below(error):
+            raise
+        raise QuantizationError(f"keep: expected names of layers, got {described(keep)}: {_names(model)}") from None
+    if unknown := kept - {layer.name for layer in model.layers}:
+        first = min(map(described, unknown))
+        raise QuantizationError(f"keep: the model has no layer {first}: {_names(model)}")
     if any(layer.weight_format != "float32" for layer in matrix_layers(model)):
         raise QuantizationError("the model is quantized already: quantize the float32 model that it was made from")
+    return kept
 
 
 def quantizable(model: Network) -> Iterator[MatrixLayer]:

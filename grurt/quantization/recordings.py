@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
-from grurt.escaping import listed
+from grurt.escaping import described, listed
 from grurt.network.inputs import AnyInput
 from grurt.runtime import arrays
+from grurt.runtime.foreign import was_raised_below
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -89,12 +90,23 @@ def recordings(model: Network, data: Data | Recordings, where: str = "calibratio
     """
     if isinstance(data, Recordings):
         return data
-    parts = [data] if isinstance(data, np.ndarray | Mapping) else list(data)
+    parts = [data] if isinstance(data, np.ndarray | Mapping) else _listed(data, where)
     sequences = tuple(sequence for part in parts for sequence in _sequences(model, part, where))
     if not sequences:
         raise QuantizationError(f"{where}: expected at least one sequence, got none")
     found = Recordings(sequences, "")
     return Recordings(sequences, f"{len(sequences)} sequences given, {found.steps:,} timesteps in all")
+
+
+def _listed(data: Iterable[Array | Mapping[str, Array]], where: str) -> list[Array | Mapping[str, Array]]:
+    try:
+        return list(data)
+    except TypeError as error:
+        if was_raised_below(error):
+            raise
+        raise QuantizationError(
+            f"{where}: expected an array, a mapping, or a list of those, got {type(data).__name__}"
+        ) from None
 
 
 def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) -> Iterator[Recording]:
@@ -106,7 +118,7 @@ def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) ->
         part = {names[0]: part}
     part = dict(part)
     if part.keys() != set(names):
-        raise QuantizationError(f"{where}: expected the inputs [{known}], got [{listed(map(repr, part))}]")
+        raise QuantizationError(f"{where}: expected the inputs [{known}], got [{listed(map(described, part))}]")
     batches = {port.name: _batch(port, part[port.name], f"{where}: input {port.name!r}") for port in model.inputs}
     if len({len(batch) for batch in batches.values()}) > 1:
         found = listed(f"{len(batch)} of {name!r}" for name, batch in batches.items())

@@ -104,12 +104,12 @@ def layer_losses(
     QuantizationError
         If the model cannot be quantized so, or the data do not fit.
     """
-    check_arguments(model, weight_format, keep)
+    kept = check_arguments(model, weight_format, keep)
     used = random_recordings(model) if data is None else recordings(model, data)
     shown = {output.name: output.value for output in model.outputs}
     found = []
     for layer in quantizable(model):
-        if layer.name in keep:
+        if layer.name in kept:
             continue
         progress(layer.name)
         others = {other.name for other in model.layers} - {layer.name}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import weakref
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.kernels.sizes import F32_BYTES
 from grurt.runtime.foreign import was_raised_below
 
 if TYPE_CHECKING:
@@ -20,6 +24,14 @@ Held: TypeAlias = "list[object]"
 """Keeps the memory of arrays where it is, for as long as it lives: see `hold`."""
 
 _FLOAT32 = np.dtype(np.float32)
+_INT64 = np.dtype(np.int64)
+_LARGEST = np.iinfo(np.int64).max
+_MAX_BYTES = np.iinfo(np.intp).max
+MAX_TIMESTEPS = 1 << 40
+_MAX_AXES = 64
+"""As deep as NumPy looks into lists of lists."""
+_LISTS = {list, tuple}
+_NUMBERS = {float, int, bool}
 _base_of = np.ndarray.base.__get__
 
 
@@ -45,8 +57,7 @@ def features(where: str, x: ArrayLike, held: Held | None = None) -> Floats:
     if not np.can_cast(array.dtype, np.float32, "same_kind"):
         raise InputTypeError(f"{where}: expected real numbers, convertible to float32, got dtype {array.dtype}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused where infinities are
-        converted = np.require(array, np.float32, ("C", "A"))
-    return _shared(array, hold_on_it, held) if converted is array else converted
+        return _converted(where, array, _FLOAT32, hold_on_it, held)
 
 
 def tokens(where: str, x: ArrayLike, held: Held | None = None) -> NDArray[np.int64]:
@@ -66,23 +77,43 @@ def _integers(where: str, x: ArrayLike, expected: str, held: Held | None) -> NDA
     array, hold_on_it = _taken(where, x)
     if array.dtype.kind not in "iu":
         raise InputTypeError(f"{where}: expected {expected}, got dtype {array.dtype}")
-    converted = np.require(array, np.int64, ("C", "A"))
-    return _shared(array, hold_on_it, held) if converted is array else converted
+    if array.dtype.kind == "u" and (beyond := array > _LARGEST).any():
+        raise InputValueError(f"{where}: expected {expected}, below 2**63, got {array[beyond][0]}")
+    return _converted(where, array, _INT64, hold_on_it, held)
+
+
+def _converted(where: str, array: Array, dtype: np.dtype[Any], hold_on_it: object, held: Held | None) -> Array:
+    """Return an array of a dtype, contiguous and aligned: a copy, or one that may share the memory, which is held.
+
+    NumPy takes dtypes for equal that are not the same object, and copies nothing for them: whether it has is not asked.
+    """
+    expect_possible(where, array.shape, dtype.itemsize)
+    if held is None:
+        return np.array(array, dtype, order="C")
+    held.append(hold_on_it)
+    return np.require(array, dtype, ("C", "A"))
+
+
+def expect_possible(where: str, shape: tuple[int, ...], itemsize: int = F32_BYTES) -> None:
+    """Raise InputShapeError if no memory can have an array of a shape: NumPy makes none, also where a size is zero."""
+    if math.prod(max(1, size) for size in shape) > _MAX_BYTES // itemsize:
+        raise InputShapeError(f"{where}: expected an array that memory can hold, got the shape {shape}")
 
 
 def _taken(where: str, x: ArrayLike) -> tuple[Array, object]:
     """Return an array that nobody else has, of x as it is now, and the hold on its memory, which is older."""
-    if np.ma.is_masked(x):
+    if type(x) is not np.ndarray and is_masked(x):
         raise InputValueError(f"{where}: expected a number everywhere, got masked elements; fill them first")
     if issubclass(type(x), np.ndarray):
         held = hold(x)  # type: ignore[arg-type]
         return np.asarray(x).view(), held
     try:
         array = np.asarray(x)
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError, AttributeError, BufferError) as error:
         if was_raised_below(error):
             raise
-        raise InputShapeError(f"{where}: expected a rectangular array of numbers: {error}") from None
+        kind = InputShapeError if isinstance(error, ValueError) else InputTypeError
+        raise kind(f"{where}: expected a rectangular array of numbers: {error}") from None
     held = hold(array)
     return array.view(), held
 
@@ -92,6 +123,37 @@ def _shared(array: Array, hold_on_it: object, held: Held | None) -> Array:
         return array.copy()
     held.append(hold_on_it)
     return array
+
+
+def is_masked(x: object) -> bool:
+    """Return whether an array has masked elements, or one in a list of lists has: NumPy takes what is behind masks."""
+    if type(x) in _LISTS and _are_numbers(x):
+        return False
+    level = [x]
+    for _ in range(_MAX_AXES):
+        kinds = set(map(type, level))
+        if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds) and any(
+            issubclass(type(item), np.ma.MaskedArray) and np.ma.is_masked(item) for item in level
+        ):
+            return True
+        if not any(issubclass(kind, list | tuple) for kind in kinds):
+            return False
+        lists = {id(item): item for item in level if issubclass(type(item), list | tuple)}
+        level = list(chain.from_iterable(map(_items, lists.values())))
+    return False
+
+
+def _are_numbers(items: Any) -> bool:
+    """Return whether a list, or a list of lists, is seen at once to have nothing but numbers of Python's own."""
+    kinds = set(map(type, items))
+    if kinds <= _LISTS:
+        kinds = set(map(type, chain.from_iterable(items)))
+    return kinds <= _NUMBERS
+
+
+def _items(items: Any) -> Iterator[object]:
+    """Return what NumPy takes for the items of a list or tuple, whatever its class says."""
+    return list.__iter__(items) if issubclass(type(items), list) else tuple.__iter__(items)
 
 
 def hold(array: Array) -> object:
@@ -112,6 +174,18 @@ def own_copy(array: Array) -> Array:
     copy = np.asarray(array).view().copy()
     del held
     return copy
+
+
+def expect_timesteps(where: str, lead: tuple[int, ...]) -> None:
+    """Raise InputShapeError for more timesteps, of all sequences, than memory has places, also of no sequence at all.
+
+    NumPy makes no array of so many, even where it would hold nothing.
+    """
+    total = 1
+    for size in lead:
+        total *= size or 1
+    if total > MAX_TIMESTEPS:
+        raise InputShapeError(f"{where}: expected at most 2**40 timesteps in all, got the axes {lead}")
 
 
 def expect_shape(where: str, array: Array, expected: tuple[int | str, ...]) -> None:

@@ -80,6 +80,7 @@ class Batch:
     ) -> None:
         if n_steps < 1:
             raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
+        arrays.expect_timesteps("Model.run", (batch, n_steps))
         self._network = network
         self._plan = plan_of(network)
         self._refuses = refuses(nonfinite)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.escaping import described
 from grurt.lowering.plan import Plan, PlanPort
 from grurt.runtime import arrays
 
@@ -39,6 +40,7 @@ def convert_inputs(
                 f"{where}: expected {sizes[-1]} timesteps of every input, "
                 f"got {array.shape[len(lead) - 1]} of {port.name!r}"
             )
+    arrays.expect_timesteps(where, sizes)
     return inputs, sizes
 
 
@@ -50,7 +52,7 @@ def _pair(where: str, plan: Plan, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]
         return [(plan.inputs[0], xs)]
     taken = dict(xs)
     if taken.keys() != set(names):
-        raise InputShapeError(f"{where}: expected the inputs {names}, got {list(taken)}")
+        raise InputShapeError(f"{where}: expected the inputs {names}, got [{', '.join(map(described, taken))}]")
     return [(port, taken[port.name]) for port in plan.inputs]
 
 

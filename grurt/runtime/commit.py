@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import starmap
 from typing import Any
 
@@ -15,3 +15,15 @@ def commit(*changes: tuple[Callable[..., None], *tuple[Any, ...]]) -> None:
     function gets a word in between.
     """
     any(starmap(operator.call, changes))
+
+
+def handed_on(first: tuple[Callable[..., Any], *tuple[Any, ...]], *others: Callable[[Any], Any]) -> Iterator[Any]:
+    """Return the call of a function, ``(function, *arguments)``, and of each of the others with the result before it.
+
+    They are made by ``any``, as in `commit` in one call into C: only the first may run Python, the others only look up,
+    and change. Any of them may refuse, before it changes anything; the last returns None.
+    """
+    results: Iterator[Any] = starmap(operator.call, (first,))
+    for function in others:
+        results = map(function, results)
+    return results

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 import numpy as np
 
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
+from grurt.escaping import described
 from grurt.kernels import codes, fields
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
@@ -44,8 +45,8 @@ _BUSY = (
 
 def refuses(nonfinite: str) -> bool:
     """Return whether NaN and infinity are refused; raise InputValueError unless it is said in one of the two words."""
-    if nonfinite not in ("refuse", "propagate"):
-        raise InputValueError(f'nonfinite: expected "refuse" or "propagate", got {nonfinite!r}')
+    if not isinstance(nonfinite, str) or nonfinite not in ("refuse", "propagate"):
+        raise InputValueError(f'nonfinite: expected "refuse" or "propagate", got {described(nonfinite)}')
     return nonfinite == "refuse"
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
+from grurt.escaping import described
 from grurt.kernels import codes, fields
+from grurt.kernels.sizes import I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.commit import commit
+from grurt.runtime.commit import commit, handed_on
 from grurt.runtime.context import streaming_context
 from grurt.runtime.foreign import was_raised_below
 from grurt.runtime.states import States, check_states
@@ -34,6 +38,9 @@ _FLOAT32 = np.dtype(np.float32)
 _NEXT = object()
 _NO_IDS = np.zeros(0, np.int64)
 _FREE = -1
+MAX_THREADS = 1024
+MAX_BYTES = 1 << 40
+"""What the states of a pool's first streams may take."""
 
 
 class StreamPool:
@@ -63,7 +70,7 @@ class StreamPool:
 
     _states: States
     _last_call: NDArray[np.int64]
-    """Of each slot the number of the last call that it was in; `_FREE` where there is no stream."""
+    """Of each slot the number of the last call that it was in; `_FREE` where there is no stream of that number."""
     _own_streams: NDArray[np.int64]
     _free: list[int]
     """Slots without a stream, the next one last."""
@@ -76,14 +83,12 @@ class StreamPool:
         threads: int = 1,
         nonfinite: Nonfinite = "refuse",
     ) -> None:
-        if threads < 1:
-            raise InputValueError(f"Model.pool: expected at least 1 thread, got {threads}")
-        n_slots, names = (operator.index(streams), None) if isinstance(streams, SupportsIndex) else (0, streams)
-        if n_slots < 0:
-            raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {n_slots}")
+        threads = _number_of_threads(threads)
+        n_slots, names = _number_or_names(streams)
         self._network = network
         self._nonfinite: Nonfinite = nonfinite
         plan = plan_of(network)
+        _expect_room(n_slots, plan.initial_state.nbytes)
         states = States(plan, n_slots)
         self._output_size = plan.outputs[0].size
         self._front = streaming_context(network, states, nonfinite)
@@ -162,20 +167,29 @@ class StreamPool:
         self._settle()
         if self._slot_of_name is None:
             if stream_id is not _NEXT:
-                raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {stream_id!r}")
+                found = described(stream_id)
+                raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {found}")
             slot = self._free_slot()
             commit((operator.setitem, self._last_call, slot, 0), (operator.delitem, self._free, -1))
             return slot
         if stream_id is _NEXT:
             raise StreamIdError("StreamPool.add: this pool names its streams: expected an id, got none")
-        if stream_id in self._slot_of_name:
-            raise StreamIdError(f"StreamPool.add: there is a stream {stream_id!r} already: drop it first")
         slot = self._free_slot()
-        commit(
-            (operator.setitem, self._slot_of_name, stream_id, slot),
-            (operator.setitem, self._last_call, slot, 0),
-            (operator.delitem, self._free, -1),
-        )
+        self._last_call[slot] = 0
+        is_last_free = {slot: -1}.__getitem__
+        try:
+            # An id may have another hash each time: the one look-up that puts it there also says that it is new.
+            any(handed_on((self._slot_of_name.setdefault, stream_id, slot), is_last_free, self._free.__delitem__))
+        except TypeError as error:
+            if was_raised_below(error):
+                raise
+            raise StreamIdError(f"StreamPool.add: expected an id that can be hashed: {error}") from None
+        except KeyError as error:
+            if was_raised_below(error):
+                raise
+            raise StreamIdError(
+                f"StreamPool.add: there is a stream {described(stream_id)} already: drop it first"
+            ) from None
         return stream_id
 
     def _free_slot(self) -> int:
@@ -195,14 +209,21 @@ class StreamPool:
 
     def drop(self, stream_id: Hashable) -> None:
         """Remove a stream. Raises StreamIdError if there is none."""
-        self._at(lambda slot: self._drop(slot, stream_id), "StreamPool.drop", stream_id)
+        self._front.exclusively(self._drop, stream_id)
 
-    def _drop(self, slot: int, stream_id: Hashable) -> None:
-        freed = ((operator.setitem, self._last_call, slot, _FREE), (self._free.append, slot))
+    def _drop(self, stream_id: Hashable) -> None:
+        self._settle()
         if self._slot_of_name is None:
-            commit(*freed)
-        else:
-            commit((operator.delitem, self._slot_of_name, stream_id), *freed)
+            slot = self._slot("StreamPool.drop", stream_id)
+            commit((operator.setitem, self._last_call, slot, _FREE), (self._free.append, slot))
+            return
+        try:
+            # An id may have another hash each time: the one look-up that takes it away also says which slot is free.
+            any(handed_on((self._slot_of_name.pop, stream_id), self._free.append))
+        except (KeyError, TypeError) as error:
+            if was_raised_below(error):
+                raise
+            raise _no_stream("StreamPool.drop", stream_id) from None
 
     def step(self, ids: Ids, xs: Inputs, out: Floats | None = None) -> Outputs:
         """Advance some streams by one timestep each.
@@ -280,14 +301,8 @@ class StreamPool:
 
     def _take_ids(self, where: str, ids: Ids) -> NDArray[np.int64] | tuple[Hashable, ...]:
         """Return numbers of streams, or their names, as they are now."""
-        taken: Any = ()
-        is_sequence = isinstance(ids, Sequence)
-        if issubclass(type(ids), np.ndarray):
-            taken = arrays.own_copy(cast("Array", ids))
-            is_sequence = taken.ndim > 0
-        elif is_sequence:
-            taken = tuple(ids)
-        if not is_sequence:
+        taken: Any = _copied(where, ids)
+        if taken is None:
             raise StreamIdError(f"{where}: expected a sequence of ids, got {type(ids).__name__}")
         if self._slot_of_name is not None:
             return tuple(taken)
@@ -295,7 +310,7 @@ class StreamPool:
             return _NO_IDS
         try:
             numbers = arrays.integers(where, taken, "integers, as this pool numbers its streams")
-        except InputTypeError as error:
+        except (InputTypeError, InputValueError) as error:
             raise StreamIdError(str(error)) from None
         if numbers.ndim != 1:
             raise InputShapeError(f"{where}: expected ids of shape (n_streams,), got {numbers.shape}")
@@ -323,7 +338,7 @@ class StreamPool:
             index = front.slots[codes.CONTEXT_FAULT_INDEX]
             fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
             found = ids[index] if isinstance(ids, tuple) else int(ids[index])
-            raise StreamIdError(f"{where}: ids[{index}] is {found!r}: {fault}")
+            raise StreamIdError(f"{where}: ids[{index}] is {described(found)}: {fault}")
         if status != codes.OK:
             front.raise_fault(status, inputs)
 
@@ -334,7 +349,7 @@ class StreamPool:
     def _slot(self, where: str, stream_id: Hashable) -> int:
         slot = self._find(stream_id)
         if slot is None:
-            raise StreamIdError(f"{where}: there is no stream {stream_id!r}")
+            raise _no_stream(where, stream_id)
         return slot
 
     def _find(self, stream_id: object) -> int | None:
@@ -348,7 +363,7 @@ class StreamPool:
                 return None
         if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
             return None
-        slot = int(stream_id)
+        slot = operator.index(stream_id)
         return slot if 0 <= slot < len(self._last_call) and self._last_call[slot] != _FREE else None
 
     def _at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
@@ -401,3 +416,79 @@ class StreamPool:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")
+
+
+def _number_of_threads(threads: SupportsIndex) -> int:
+    number = _integer(threads)
+    if number is None:
+        raise InputTypeError(f"Model.pool: expected a number of threads, got {type(threads).__name__}")
+    if not 1 <= number <= MAX_THREADS:
+        found = described(number)
+        raise InputValueError(f"Model.pool: expected at least 1 thread, and at most {MAX_THREADS}, got {found}")
+    return number
+
+
+def _number_or_names(streams: SupportsIndex | Iterable[Hashable]) -> tuple[int, Iterable[Hashable] | None]:
+    """Return how many streams there are to be, and None; or 0, and their names."""
+    names: Any = _copied("Model.pool", streams)
+    if names is not None:
+        return 0, names
+    number = _integer(streams)
+    if number is not None:
+        if number < 0:
+            found = described(number)
+            raise InputValueError(f"Model.pool: expected a number of streams of at least 0, got {found}")
+        return number, None
+    try:
+        return 0, iter(streams)  # type: ignore[arg-type]
+    except TypeError as error:
+        if was_raised_below(error):
+            raise
+        found = type(streams).__name__
+        raise InputTypeError(f"Model.pool: expected a number of streams, or their ids, got {found}") from None
+
+
+def _integer(value: Any) -> int | None:
+    """Return what stands for an integer as one; None for anything else."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        if was_raised_below(error):
+            raise
+        return None
+
+
+def _expect_room(n_streams: int, state_bytes: int) -> None:
+    """Raise InputValueError for more streams than any memory holds, before any of it is asked for."""
+    room = MAX_BYTES // (state_bytes + 3 * I64_BYTES)
+    if n_streams > room:
+        raise InputValueError(
+            f"Model.pool: expected at most {room:,} streams of this model, which take 1 TiB, got {described(n_streams)}"
+        )
+
+
+def _copied(where: str, ids: Any) -> Array | tuple[Hashable, ...] | None:
+    """Return ids as they are now; None unless they are a sequence."""
+    if issubclass(type(ids), np.ndarray):
+        if arrays.is_masked(ids):
+            raise StreamIdError(f"{where}: expected an id everywhere, got masked elements: leave them out first")
+        taken = arrays.own_copy(cast("Array", ids))
+        return taken if taken.ndim else None
+    if not isinstance(ids, Sequence):
+        return None
+    if type(ids) in (list, tuple):
+        return tuple(ids)
+    try:
+        length = len(ids)
+    except (ValueError, OverflowError, TypeError) as error:
+        if was_raised_below(error):
+            raise
+        raise StreamIdError(f"{where}: expected a sequence of ids that has a length: {error}") from None
+    taken_ids = tuple(islice(ids, min(length, sys.maxsize - 1) + 1))
+    if len(taken_ids) > length:
+        raise StreamIdError(f"{where}: expected as many ids as their sequence says, {length}, got more")
+    return taken_ids
+
+
+def _no_stream(where: str, stream_id: object) -> StreamIdError:
+    return StreamIdError(f"{where}: there is no stream {described(stream_id)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError
+from grurt.escaping import described, listed
 from grurt.lowering.lower import plan_of
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
 from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
@@ -16,6 +17,7 @@ from grurt.network.stages import handed_states
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
+from grurt.runtime.context import refuses
 from grurt.runtime.states import expect_finite_state
 from grurt.runtime.tails import fill_tails
 
@@ -54,10 +56,11 @@ def run_mapping(
     network: Network, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None, nonfinite: Nonfinite
 ) -> dict[str, Array]:
     """Run from and to tensors as the model's source has them: see `Model.run`."""
+    refuses(nonfinite)
     ports = {port.name: port for port in network.signature.inputs}
     given = dict(xs)
     if unknown := [name for name in given if name not in ports]:
-        raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {', '.join(map(repr, unknown))}")
+        raise InputShapeError(f"Model.run: expected inputs among {list(ports)}, got {listed(map(described, unknown))}")
     held: arrays.Held = []
     tensors = {name: _input_tensor(network, ports[name], value, held) for name, value in given.items()}
     sizes = _common_sizes(network, tensors)
@@ -135,7 +138,8 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
         tensor: Array = arrays.integers(where, value, "integer lengths")
     else:
         tokens = isinstance(port, ValuePort) and network.values[port.value].tokens
-        tensor = (arrays.tokens if tokens else arrays.features)(where, value, held)
+        own = isinstance(port, StatePort)  # which nothing looks at again, once it has been checked
+        tensor = (arrays.tokens if tokens else arrays.features)(where, value, None if own else held)
     fixed = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor

@@ -23,6 +23,7 @@ import numpy as np
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
 from grurt.network.versions import SNAPSHOT_VERSION
+from grurt.runtime.foreign import was_raised_below
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
@@ -89,7 +90,12 @@ def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict
 def _split(snapshot: bytes) -> tuple[bytes, bytes]:
     if not isinstance(snapshot, bytes | bytearray | memoryview):
         raise SnapshotError(f"restore: expected bytes, got {type(snapshot).__name__}")
-    whole = bytes(snapshot)
+    try:
+        whole = bytes(snapshot)
+    except ValueError as error:
+        if was_raised_below(error):
+            raise
+        raise SnapshotError(f"restore: expected bytes that can be read: {error}") from None
     if len(whole) < _HEADER.size + _CHECKSUM_SIZE or (len(whole) - _HEADER.size - _CHECKSUM_SIZE) % 4:
         raise SnapshotError(f"restore: the snapshot is truncated: {len(whole)} bytes")
     return whole[:-_CHECKSUM_SIZE], whole[-_CHECKSUM_SIZE:]

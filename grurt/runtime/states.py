@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.escaping import described
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.runtime import arrays
 from grurt.runtime.commit import commit
@@ -94,7 +95,7 @@ def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], 
     shapes = network.state_shapes
     checked = {}
     for name, value in dict(states).items():
-        here = f"{where}: {name!r}"
+        here = f"{where}: {described(name)}"
         if name not in shapes:
             raise InputShapeError(f"{here}: expected one of the states {list(shapes)}")
         checked[name] = arrays.features(here, value)

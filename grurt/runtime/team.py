@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grurt.errors import EngineError
 from grurt.kernels import codes
 
 if TYPE_CHECKING:
@@ -70,8 +71,13 @@ class Team:
                 queue: Queue = SimpleQueue()
                 queues.append(queue)
                 threading.Thread(target=_follow, args=(queue, context, memory), name="grurt", daemon=True).start()
-        except BaseException:
+        except BaseException as error:
             _end(queues)
+            if isinstance(error, RuntimeError):
+                raise EngineError(
+                    f"StreamPool: expected {len(self._members)} threads more, but the system starts no more than "
+                    f"{len(queues) - 1}: ask for fewer threads"
+                ) from error
             raise
         self._queues = queues
         self._process = os.getpid()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import pickle
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import models
@@ -16,6 +19,7 @@ from grurt import reference
 from grurt.lowering.lower import plan_of
 from grurt.network import values
 from grurt.network.network import Network, once_per_network
+from grurt.network.reference_run import ReferenceRun
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def test_a_changed_network_shares_the_arrays(network: Network) -> None:
     changed = network.replaced(outputs=[grurt.Output("state", "gru0")], signature=None)
     assert isinstance(changed, Network)
     assert [output.name for output in changed.outputs] == ["state"]
-    assert all(changed.weights[name] is array for name, array in network.weights.items())
+    assert all(np.shares_memory(changed.weights[name], array) for name, array in network.weights.items())
     assert [output.name for output in network.outputs] == ["y"]
 
 
@@ -42,25 +46,25 @@ def test_a_model_that_is_changed_is_a_model() -> None:
 
 
 def test_what_has_not_changed_is_not_looked_through_again(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at: list[int] = []
+    looked_at: list[Any] = []
     isfinite = np.isfinite
 
     def counted(array: Any) -> Any:
-        looked_at.append(id(array))
+        looked_at.append(array)
         return isfinite(array)
 
     monkeypatch.setattr(values.np, "isfinite", counted)
     head = np.ones((2, 5), np.float32)
     changed = network.replaced(weights={**network.weights, "head.weight": head})
-    assert looked_at == [id(changed.weights["head.weight"])]
-    assert changed.weights["head.weight"] is not head
+    assert [np.shares_memory(array, changed.weights["head.weight"]) for array in looked_at] == [True]
+    assert not np.shares_memory(changed.weights["head.weight"], head)
 
 
 def test_an_array_is_shared_under_another_name_too(network: Network) -> None:
     renamed = {name.replace("head.", "out."): array for name, array in network.weights.items()}
     layers = [*network.layers[:1], grurt.Linear(name="out", input_size=5, output_size=2)]
     changed = network.replaced(layers=layers, weights=renamed, outputs=(), signature=None)
-    assert changed.weights["out.weight"] is network.weights["head.weight"]
+    assert np.shares_memory(changed.weights["out.weight"], network.weights["head.weight"])
 
 
 def test_an_array_that_a_layer_wants_in_another_dtype_is_converted(network: Network) -> None:
@@ -102,9 +106,57 @@ def test_a_network_never_changes(network: Network) -> None:
         network.weights["head.weight"][0] = 1
 
 
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "strides": lambda array: setattr(array, "strides", (0, 4)),
+    "shape": lambda array: setattr(array, "shape", array.shape[::-1]),
+    "dtype": lambda array: setattr(array, "dtype", np.int32),
+    "writeable": lambda array: array.setflags(write=True),
+    "writeable below": lambda array: array.base.setflags(write=True),
+    "resize": lambda array: array.resize((1, 5), refcheck=False),
+    "resize below": lambda array: array.base.resize((1,), refcheck=False),
+    "another state": lambda array: array.__setstate__((1, (1,), np.dtype(np.float32), False, b"\0" * 4)),
+}
+
+
+def of_bytes(array: Any) -> Any:
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")
+@pytest.mark.parametrize("take", [np.array, of_bytes], ids=["array", "bytes"])
+def test_what_is_done_to_an_array_is_not_done_to_the_network(
+    network: Network, change: Callable[[Any], object], take: Callable[[Any], Any]
+) -> None:
+    """Neither to one that was handed in, nor to one that was given out."""
+    given = {name: take(array) for name, array in network.weights.items()}
+    run = ReferenceRun({"x": np.zeros((1, 6, 3), np.float32)}, {"y": np.zeros((1, 6, 2), np.float32)}, "test")
+    model = grurt.Model(layers=network.layers, weights=given, reference_run=run)
+    weights = [given["gru0.weight_hh"], model.weights["gru0.weight_hh"], next(iter(model.weights.values()))]
+    for array in (*weights, run.inputs["x"]):
+        with contextlib.suppress(ValueError, AttributeError):
+            change(array)
+    assert model.fingerprint == network.fingerprint
+    xs = np.ones((4, 3), np.float32)
+    assert model.run(xs).tobytes() == grurt.Model.from_network(network).run(xs).tobytes()
+    assert run.inputs["x"].shape == (1, 6, 3)
+    assert model.weights["gru0.weight_hh"].tobytes() == network.weights["gru0.weight_hh"].tobytes()
+    assert not any(array.flags.writeable for array in model.weights.values())
+
+
+def test_the_arrays_of_a_network_show_themselves_and_can_be_pickled(network: Network) -> None:
+    assert repr(network.weights).startswith("FrozenArrays({'gru0.weight_ih': array([[")
+    copied = pickle.loads(pickle.dumps(network.weights))
+    assert {name: array.tobytes() for name, array in copied.items()} == {
+        name: array.tobytes() for name, array in network.weights.items()
+    }
+    assert len(copied) == len(network.weights)
+    assert not any(array.flags.writeable for array in copied.values())
+
+
 def test_a_model_of_a_network_computes_what_it_says(network: Network) -> None:
     model = grurt.Model.from_network(network)
-    assert all(model.weights[name] is array for name, array in network.weights.items())
+    assert all(np.shares_memory(model.weights[name], array) for name, array in network.weights.items())
     assert model.fingerprint == network.fingerprint
     inputs = models.random_inputs(model.inputs, 6, np.random.default_rng(14))
     expected, _ = reference.run(network, inputs)

@@ -171,7 +171,7 @@ def test_a_bad_call_advances_no_stream(
 
 
 def test_other_errors(model: grurt.Model, rng: np.random.Generator) -> None:
-    with pytest.raises(grurt.InputValueError, match="expected at least 1 thread, got 0"):
+    with pytest.raises(grurt.InputValueError, match="expected at least 1 thread, and at most 1024, got 0"):
         model.pool(1, threads=0)
     with pytest.raises(grurt.InputValueError, match="expected a number of streams of at least 0, got -1"):
         model.pool(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from paths import HELPERS
 import grurt
 from grurt.errors import ConcurrentUseError, InputShapeError, InputTypeError, StreamIdError
 from grurt.kernels import codes
+from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 
 MODEL = models.gru_model(3, 5, np.random.default_rng(71), output_size=2)
@@ -87,13 +89,36 @@ class Odd(Sequence[str]):
         return iter(self.names)
 
 
-@pytest.mark.parametrize("length", [0, 1, 2_000])
+@pytest.mark.parametrize("length", [2, 3, 2_000])
 def test_ids_whose_length_disagrees_with_what_they_hold(length: int) -> None:
     pool = MODEL.pool(NAMES)
     assert pool.step(Odd(NAMES[:2], length), XS[:2]).shape == (2, 2)
     with pytest.raises(InputShapeError, match=r"expected shape \(2, 3\), got \(7, 3\)"):
         pool.step(Odd(NAMES[:2], length), XS)
     assert [pool.steps(name) for name in NAMES[:3]] == [1, 1, 0]
+
+
+class Endless(Sequence[int]):
+    """Ids that have a length, and no end."""
+
+    taken = 0
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        self.taken += 1
+        return index
+
+
+@pytest.mark.parametrize("n_streams", [5, range(5)])
+def test_ids_without_an_end_are_read_as_far_as_their_length(n_streams: Any) -> None:
+    ids, pool = Endless(), MODEL.pool(n_streams)
+    for call in (lambda: pool.step(ids, XS[:2]), lambda: MODEL.pool(ids)):
+        ids.taken = 0
+        with pytest.raises(StreamIdError, match=r"expected as many ids as their sequence says, 2, got more$"):
+            call()
+        assert ids.taken == 3
 
 
 class Shifting(Mapping[str, Any]):
@@ -195,6 +220,77 @@ def test_the_lengths_of_a_batch_are_its_own() -> None:
     lengths = np.array([3, 7])
     batch = Batch(MODEL, "refuse", 2, 7, lengths)
     assert not np.shares_memory(batch.lengths, lengths)
+
+
+ALIKE: dict[str, tuple[Any, Any]] = {
+    "byte order": (np.dtype(np.float32).newbyteorder("<"), np.longlong),
+    "metadata": (np.dtype(np.float32, metadata={"unit": "g"}), np.dtype(np.int64, metadata={"unit": "s"})),  # type: ignore[call-overload]
+    "pickled": (pickle.loads(pickle.dumps(np.dtype(np.float32).newbyteorder("<"))), np.longlong),
+    "the same": (np.dtype(np.float32), np.dtype(np.int64)),
+}
+"""Dtypes that equal float32 and int64, but for the last are other objects, and have the same numbers in memory."""
+
+
+@pytest.mark.parametrize(("features", "integers"), ALIKE.values(), ids=ALIKE)
+def test_arrays_of_equal_dtypes_are_copied_where_a_copy_is_promised(features: Any, integers: Any) -> None:
+    for x, take in (
+        (np.ones((2, 3), features), lambda x: arrays.features("x", x)),
+        (np.ones(3, integers), lambda x: arrays.tokens("x", x)),
+        (np.ones(3, integers), lambda x: arrays.integers("x", x, "integers")),
+    ):
+        taken = take(x)
+        assert not np.shares_memory(taken, x)
+        assert taken.base is None
+
+
+@pytest.mark.parametrize(("features", "integers"), ALIKE.values(), ids=ALIKE)
+def test_arrays_of_equal_dtypes_are_held_where_memory_is_shared(features: Any, integers: Any) -> None:
+    held: list[object] = []
+    x, tokens = np.ones((2, 3), features), np.ones(6, integers)
+    shared = arrays.features("x", x, held), arrays.tokens("x", tokens, held)
+    for array in (x, tokens):
+        refused_resize(array)
+    assert all(map(np.shares_memory, shared, (x, tokens)))
+    del held[:], shared
+    x.resize((1, 3), refcheck=False)
+
+
+@pytest.mark.parametrize(("features", "integers"), ALIKE.values(), ids=ALIKE)
+def test_what_is_checked_is_what_is_used_whatever_equal_dtype_it_has(features: Any, integers: Any) -> None:
+    """Another value's conversion changes the first one after it has been checked."""
+    model = models.layer_model(
+        grurt.GRU(name="a", input_size=3, hidden_size=4),
+        grurt.GRU(name="b", input_size=4, hidden_size=2),
+        rng=np.random.default_rng(76),
+    )
+    stream, state, zeros = model.stream(), np.zeros(4, features), np.zeros(2, np.float32)
+    stream.state = {"a": state, "b": Convertible(zeros, lambda: state.fill(np.nan))}
+    assert not stream.state["a"].any()
+    state = np.zeros(4, features)
+    stream.state = {"a": state, "b": Convertible(zeros, lambda: state.resize((1,), refcheck=False))}
+    assert not stream.state["a"].any()
+    lengths = np.array([3, 7], integers)
+    batch = Batch(MODEL, "refuse", 2, 7, lengths)
+    lengths.fill(10**9)
+    assert batch.lengths.tolist() == [3, 7]
+    given = TWO_INPUTS.stream()
+    a = XS.astype(features)
+    given.run({"a": a, "b": Convertible(XS, lambda: refused_resize(a))})
+
+
+def test_states_are_looked_at_and_used_as_they_were() -> None:
+    """The lengths are converted after the states have been checked."""
+    model = models.gru_model(3, 5, np.random.default_rng(77))
+    ports = (
+        grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch", "time", "feature")),
+        grurt.StatePort(name="h", states=("gru0",), dtype="float32", axes=("batch", "feature")),
+    )
+    model = model.replaced(signature=grurt.Signature(ports, model.signature.outputs))
+    state = np.zeros((2, 5), np.float32)
+    xs = np.stack([XS, XS])
+    lengths = Convertible(np.array([7, 7]), lambda: state.fill(np.nan))
+    found = model.run({"x": xs, "h": state}, lengths=lengths)
+    assert np.isfinite(found["y"]).all()
 
 
 class Liar(np.ndarray[Any, Any]):
