@@ -54,6 +54,8 @@ def network_of_weights(
     for layer in description.layers:
         builder.add(layer)
     builder.check_all_used(description.ignore)
+    if description.ignore:
+        builder.notes[f"left out, as the description says: {names_of(description.ignore)}"] = None
     try:
         return Network(
             layers=builder.layers,

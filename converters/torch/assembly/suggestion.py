@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
-from grurt.converters.torch.assembly.modules import ROOT, group_by_module, listing, module_kind
+from grurt.converters.torch.assembly.modules import ROOT, group_by_module, listing, module_kind, names_of
 from grurt.errors import DescriptionError, UnsupportedError
 
 MAX_ORDERED = 7
@@ -34,29 +34,39 @@ def no_description(tensors: Mapping[str, Array]) -> DescriptionError:
         "layers: expected a description, got none: the source holds weights, not how layers are connected",
         f"Its {len(tensors)} tensors:",
         *(f"  {line}" for line in listing(tensors)),
-        _advice(tensors),
+        *_advice(tensors),
         'Put the layers in the order in which they run, and say what no weight shows: activations, as in "fc:sigmoid"; '
         '"last" where only the last timestep goes on',
     )
 
 
-def _advice(tensors: Mapping[str, Array]) -> str:
-    """Return a description that would fit; or, for tensors that are not named as PyTorch does, how to write one."""
-    text = suggestion(tensors)
-    if any(not item.startswith("ignore(") for item in text.split(", ")):
+def _advice(tensors: Mapping[str, Array]) -> Iterator[str]:
+    """Yield a description that would fit; or, for tensors that are not named as PyTorch does, how to write one.
+
+    Modules that are none of grurt's are named apart: to leave them out is right only if no answer depends on them.
+    """
+    text, unknown = suggestion(tensors)
+    if text:
         choice = ", with one of the kinds where there are several" if "|" in text else ""
-        return f'A description that would fit{choice}: --layers "{text}"'
-    return (
+        fit = f"of what is understood, which is not all{choice}" if unknown else f"that would fit{choice}"
+        yield f'A description {fit}: --layers "{text}"'
+        if unknown:
+            yield (
+                f"Not understood: {names_of(unknown)}. If the answers depend on it, as on a normalizer or an LSTM, the "
+                "description would leave it out; if they do not, say so: ignore(NAME)"
+            )
+        return
+    yield (
         "These are not the names of PyTorch's modules. Say which array is what, and how it is laid out: "
         '--layers "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=before, update=keep), '
         'fc(linear, weight=V, bias=c)"'
     )
 
 
-def suggestion(tensors: Mapping[str, Array]) -> str:
-    """Return a description in the compact form that uses every tensor, in an order in which the sizes fit."""
+def suggestion(tensors: Mapping[str, Array]) -> tuple[str, list[str]]:
+    """Return a description in the compact form, in an order in which the sizes fit, and what it does not use."""
     found: list[_Suggested] = []
-    ignored: list[str] = []
+    unknown: list[str] = []
     for module, parameters in group_by_module(tensors).items():
         try:
             kind = KINDS[module_kind(module, parameters)]
@@ -64,9 +74,9 @@ def suggestion(tensors: Mapping[str, Array]) -> str:
         except DescriptionError:
             found.append(_suggest_ambiguous(module, parameters))
         except UnsupportedError:
-            ignored += [f"ignore({name})" for name in ([module] if module != ROOT else parameters)]
-    text = ", ".join([item.text for item in _ordered(found)] + ignored)
-    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS].rpartition(', ')[0]}, ..."
+            unknown += [module] if module != ROOT else parameters
+    text = ", ".join(item.text for item in _ordered(found))
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS].rpartition(', ')[0]}, ...", unknown
 
 
 def _suggest_ambiguous(module: str, parameters: Mapping[str, Array]) -> _Suggested:

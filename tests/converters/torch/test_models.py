@@ -445,8 +445,16 @@ def test_what_weights_do_not_show_is_noted(tmp_path: Path) -> None:
 
 
 def test_suggestion_leaves_out_what_is_no_layer() -> None:
-    with pytest.raises(DescriptionError, match=r'--layers "gru, fc, ignore\(tied\), ignore\(scalar\), ignore\(empty\)'):
+    """It is named apart: a description that leaves out a normalizer, or an LSTM, would fit, and be wrong."""
+    with pytest.raises(DescriptionError, match=r'is understood, which is not all: --layers "gru, fc"') as error:
         from_stored("sd_views.pt", None)
+    assert "Not understood: tied, scalar, empty, expand, i64, bool. If the answers depend on it" in str(error.value)
+
+
+def test_what_a_description_leaves_out_is_noted() -> None:
+    ignored = ("tied", "scalar", "empty", "expand", "i64", "bool")
+    model = from_stored("sd_views.pt", ", ".join(["gru, fc", *(f"ignore({name})" for name in ignored)]))
+    assert f"left out, as the description says: {', '.join(ignored)}" in model.source.notes
 
 
 def test_long_lists_of_tensors_are_cut(tmp_path: Path) -> None:
