@@ -148,6 +148,7 @@ def test_a_mapping_whose_keys_change_is_asked_once() -> None:
         TWO_INPUTS.run({"a": XS[np.newaxis], "c": 1, 3: 1})  # type: ignore[dict-item]
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of NumPy 2.5
 @pytest.mark.parametrize("whole", [False, True], ids=["stream", "model"])
 def test_an_input_that_is_reshaped_while_the_next_is_converted(whole: bool) -> None:
     expected = TWO_INPUTS.stream().run({"a": XS, "b": XS})
