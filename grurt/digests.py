@@ -24,8 +24,7 @@ _WORTH_OPENSSL = 1 << 20
 
 def sha256(size: int) -> _Hash:
     """Return a SHA-256 of nothing, to be updated with some ``size`` bytes."""
-    names = ("_sha2", "_sha256", "hashlib") if size < _WORTH_OPENSSL else ("hashlib",)  # Python 3.12, 3.11, another
-    for name in names[:-1]:
+    for name in ("_sha2", "_sha256") if size < _WORTH_OPENSSL else ():  # Python 3.12, 3.11; another has neither
         try:
             return importlib.import_module(name).sha256()  # type: ignore[no-any-return]
         except ImportError:

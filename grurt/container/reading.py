@@ -23,7 +23,7 @@ from grurt.container.header import (
     WEIGHTS,
     Header,
 )
-from grurt.container.tensors import Entry, in_order
+from grurt.container.tensors import MISFIT, Entry, in_order
 from grurt.digests import sha256
 from grurt.errors import ModelError, ModelFileError
 from grurt.escaping import listed
@@ -54,8 +54,6 @@ _MAX_HEADER = 1 << 25
 """Bytes of a header: some ten times what 4,096 layers need."""
 
 _LENGTH = 8
-
-_MISFIT = "the file is damaged: its header does not fit the data behind it"
 
 _DAMAGE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What decoding JSON raises if it is not JSON, not UTF-8, not of the type, or too deep."""
@@ -136,7 +134,7 @@ def _read(file: BinaryIO, size: int, limits: Limits) -> Network:
     tensors = in_order(_entries(header))
     end = _LENGTH + len(header) + (tensors[-1][1].data_offsets[1] if tensors else 0)
     if size != end:
-        raise ModelFileError(_truncated(end, size) if size < end else _MISFIT)
+        raise ModelFileError(_truncated(end, size) if size < end else MISFIT)
     digest = sha256(size)
     for part in _without_digest(length, header) if stated else ():
         digest.update(part)

@@ -19,6 +19,9 @@ _NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 _MAX_AXES = 8
 
+MISFIT = "the file is damaged: its header does not fit the data behind it"
+"""What is said of a file whose tensors are elsewhere than its header says, or of other sizes."""
+
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """A tensor: its extent is ``[begin, end)``, counted from where the data begin. What is left out is no tensor's."""
@@ -74,5 +77,5 @@ def in_order(found: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
                 f"got shape {list(entry.shape[: _MAX_AXES + 1])}"
             )
         if begin != previous or end - begin != np.dtype(DTYPES[entry.dtype]).itemsize * math.prod(entry.shape):
-            raise ModelFileError(f"the file is damaged: its header does not fit the data behind it, at tensor {name}")
+            raise ModelFileError(f"{MISFIT}, at tensor {name}")
     return ordered

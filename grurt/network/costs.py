@@ -15,7 +15,8 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.network.signature import AnyPort, StatePort, ValuePort
-from grurt.network.vectors import row_bytes
+from grurt.network.stages import handed_over
+from grurt.network.vectors import F32_BYTES, row_bytes
 
 if TYPE_CHECKING:
     from grurt.network.inputs import Output
@@ -52,7 +53,6 @@ _PACKING_SHARE = 8
 _PACKING_BYTES = 1 << 21
 """While weights are packed, a chunk at a time: for all numbers of a small layer, or for a chunk of a large one."""
 
-_F32_BYTES = 4
 _ALIGNMENT = 64
 _LAYER_PIECES = 4
 """Pieces of packed weights that a layer has at most, each of which begins on a cache line."""
@@ -187,22 +187,22 @@ def costs(
     scratch = {layer.name: layer.scratch_bytes(positions[layer.name]) for layer in layers}
     inputs = values.keys() - positions.keys()
     shown = {output.name: values[output.value] for output in outputs}
-    handed_over = _handed_over(layers, values)
+    handed = handed_over(layers, values)  # outputs of the one stage, and inputs of the other
     states = state_shapes(layers, values)
-    numbers = sum(_bytes_worked_on(layer, rows) + scratch[layer.name] for layer in layers) // _F32_BYTES
+    numbers = sum(_bytes_worked_on(layer, rows) + scratch[layer.name] for layer in layers) // F32_BYTES
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
     arrays += [rows[output.value] for output in outputs]
-    arrays += [4 * rows[name] for name, _ in handed_over]
+    arrays += [4 * rows[name] for name, _ in handed]
     arrays += [_value_bytes(port, values) for port in signature.inputs]
     arrays += [_value_bytes(port, shown) for port in signature.outputs]
-    entries = sum(layer.operation_count() for layer in layers) + len(inputs) + len(outputs) + 2 * len(handed_over)
+    entries = sum(layer.operation_count() for layer in layers) + len(inputs) + len(outputs) + 2 * len(handed)
     return Costs(
         weights=sum(map(_weight_bytes, layers)),
         packed_weights=sum(layer.packed_bytes() + _LAYER_PIECES * _ALIGNMENT for layer in layers),
         packing=max(map(_packing_bytes, layers)),
         tables=_ENTRY_BYTES * entries,
         states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in states.values()),
-        values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed_over),
+        values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed),
         n_stages=1 + max(value.stage for value in values.values()),
         arrays=sum(arrays),
         state_arrays=sum(_state_bytes(port, states) for port in signature.inputs + signature.outputs),
@@ -216,16 +216,6 @@ def _bytes_worked_on(layer: AnyLayer, rows: Mapping[str, int]) -> int:
     """Return the bytes of the numbers of a timestep, each as often as the layer does something to it."""
     read = sum(rows[name] for name in layer.inputs) if layer.reads_all else 0
     return layer.passes() * max(rows[layer.name], read)
-
-
-def _handed_over(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> set[tuple[str, int]]:
-    """Return the values that another stage reads, and which: outputs of the one, and inputs of the other."""
-    return {
-        (name, values[layer.name].stage)
-        for layer in layers
-        for name in layer.inputs
-        if values[name].stage < values[layer.name].stage
-    }
 
 
 def _value_bytes(port: AnyPort, values: Mapping[str, Value]) -> int:

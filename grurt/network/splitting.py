@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from grurt.network.costs import NO_LIMITS
 from grurt.network.inputs import AnyInput, Input, Output
 from grurt.network.layers import AnyLayer
-from grurt.network.network import N, Network, once_per_network
+from grurt.network.network import N, once_per_network
+from grurt.network.stages import handed_over
 
 
 def stages_of(network: N) -> tuple[N, ...]:
@@ -27,7 +28,7 @@ def _stage(network: N, number: int) -> N:
     layers = [layer for layer in network.layers if network.values[layer.name].stage == number]
     outputs = [output for output in network.outputs if network.values[output.value].stage == number]
     shown, names = {output.value for output in outputs}, {output.name for output in outputs}
-    for value in _handed_over(network):
+    for value in dict.fromkeys(name for name, _ in handed_over(network.layers, network.values)):
         if network.values[value].stage == number and value not in shown:
             outputs.append(Output(_new_name(value, names), value))
             names.add(outputs[-1].name)
@@ -50,13 +51,6 @@ def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], 
         reference_run=None,
         limits=NO_LIMITS,
     )
-
-
-def _handed_over(network: Network) -> list[str]:
-    """Return the values that layers of a later stage read."""
-    stage = {name: value.stage for name, value in network.values.items()}
-    read = ((name, layer) for layer in network.layers for name in layer.inputs)
-    return list(dict.fromkeys(name for name, layer in read if stage[name] < stage[layer.name]))
 
 
 def _new_name(name: str, taken: Collection[str]) -> str:

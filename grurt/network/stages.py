@@ -78,6 +78,18 @@ def _move_late_sequences(
     return late
 
 
+def handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> list[tuple[str, int]]:
+    """Return the values that a later stage reads, and that stage's number: each once, in the order of reading."""
+    return list(
+        dict.fromkeys(
+            (name, values[layer.name].stage)
+            for layer in layers
+            for name in layer.inputs
+            if values[name].stage < values[layer.name].stage
+        )
+    )
+
+
 def check_handed_states(signature: Signature, layers: Iterable[AnyLayer]) -> None:
     """Raise ModelError if the source gives a state to a GRU that gets it from another sequence."""
     handed = handed_states(layers)

@@ -2,8 +2,8 @@
 
 from grurt.lanes import LANES
 
-_F32_BYTES = 4
-_VECTOR_BYTES = _F32_BYTES * LANES
+F32_BYTES = 4
+_VECTOR_BYTES = F32_BYTES * LANES
 
 
 def padded(size: int) -> int:
@@ -13,7 +13,7 @@ def padded(size: int) -> int:
 
 def row_bytes(size: int) -> int:
     """Return the bytes of so many float32 features, padded to whole vectors."""
-    return _F32_BYTES * padded(size)
+    return F32_BYTES * padded(size)
 
 
 def record_bytes(size: int) -> int:

@@ -339,8 +339,7 @@ class StreamPool:
             fault = "there is no such stream" if status == codes.NO_SUCH_STREAM else "the stream is named twice"
             found = ids[index] if isinstance(ids, tuple) else int(ids[index])
             raise StreamIdError(f"{where}: ids[{index}] is {described(found)}: {fault}")
-        if status != codes.OK:
-            front.raise_fault(status, inputs)
+        front.expect_sound(status, inputs)
 
     def _settle(self) -> None:
         if self._team is not None:
