@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from collections.abc import Iterator
 from itertools import chain
@@ -127,6 +128,8 @@ def _shared(array: Array, hold_on_it: object, held: Held | None) -> Array:
 
 def is_masked(x: object) -> bool:
     """Return whether an array has masked elements, or one in a list of lists has: NumPy takes what is behind masks."""
+    if "numpy.ma" not in sys.modules:  # who has a masked array has imported it; a step does not wait for that
+        return False
     if type(x) in _LISTS and _are_numbers(x):
         return False
     level = [x]
