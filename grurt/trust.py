@@ -60,7 +60,7 @@ def expect_trusted(path: str | os.PathLike[str]) -> None:
         for step in steps:
             if step.status is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
-            reason = reason or _step_reason(step, step.status)
+            reason = reason or _step_reason(step)
     if reason is not None:
         raise UntrustedError(reason, path)
 
@@ -76,8 +76,7 @@ def is_trusted(path: str | os.PathLike[str]) -> bool:
 
 def is_ours(step: Step) -> bool:
     """Return whether nobody else can have put what is there into its folder."""
-    places = ((step.folder_path, os.fstat(step.folder)), (step.path, step.status))
-    return all(status is None or _reason(path, status) is None for path, status in places)
+    return all(_reason(path, status) is None for path, status in _folder_and_itself(step))
 
 
 def is_in_a_shared_folder(step: Step) -> bool:
@@ -103,8 +102,14 @@ def has_passed_by() -> bool:
 _said: list[UntrustedError] = []
 
 
-def _step_reason(step: Step, status: os.stat_result) -> str | None:
-    for path, found in ((step.folder_path, os.fstat(step.folder)), (step.path, status)):
+def _folder_and_itself(step: Step) -> list[tuple[Path, os.stat_result]]:
+    """Return the folder of a component, and what is there, if there is something; each with its path."""
+    found = [(step.folder_path, os.fstat(step.folder))]
+    return found if step.status is None else [*found, (step.path, step.status)]
+
+
+def _step_reason(step: Step) -> str | None:
+    for path, found in _folder_and_itself(step):
         if _identity(found) not in _package_folders() and (reason := _reason(path, found)):
             return reason
     return None

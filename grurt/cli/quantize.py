@@ -15,7 +15,7 @@ from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, WRITTEN, Command, json_option, model_argument
 from grurt.cli.places import check_file, check_model_file, is_same_file
 from grurt.cli.printing import is_terminal, say, show
-from grurt.cli.report import cell, folded, json_number, table
+from grurt.cli.report import JSON_SHOWS_ALL, cell, folded, json_number, table
 from grurt.errors import QuantizationError
 from grurt.escaping import listed, shown
 from grurt.network.layers.base import QuantizedFormat
@@ -36,8 +36,6 @@ _COSTLIEST = 3
 
 _COLUMNS = 6
 """How many outputs have a column of their own."""
-
-_HINT = "--json shows all"
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,7 @@ def _as_text(result: Result, written: Path | None) -> list[str]:
     lines = [
         f"{outcome}: {_formats(result)}, weights of {after:,} bytes in place of {before:,}",
         *([f"kept in float32: {listed(result.kept)}"] if result.kept else []),
-        *folded([f"rescaled: {name}" for name in _added(result)], _HINT),
+        *folded([f"rescaled: {name}" for name in _added(result)], JSON_SHOWS_ALL),
         f"measured on {shown(result.loss.data)}",
         "",
         *_output_table(result.loss.outputs),
@@ -262,13 +260,13 @@ def _output_table(outputs: "tuple[Difference, ...]") -> list[str]:
     from grurt.quantization.chart import cells
 
     header = ["output", "dB", "largest", "mean", "same arg-max"]
-    return table(header, [[output.name, *cells(output)] for output in outputs], align="<>>>>", hint=_HINT)
+    return table(header, [[output.name, *cells(output)] for output in outputs], align="<>>>>", hint=JSON_SHOWS_ALL)
 
 
 def _layer_table(layers: "tuple[LayerLoss, ...]") -> list[str]:
     header = ["layer, if only it is quantized", "kind", "its own dB", *_output_columns(layers[0].outputs)]
     rows = [[layer.name, layer.kind, f"{layer.own.decibels:.1f}", *_decibels(layer.outputs)] for layer in layers]
-    return table(header, rows, align="<<" + ">" * (len(header) - 2), hint=_HINT)
+    return table(header, rows, align="<<" + ">" * (len(header) - 2), hint=JSON_SHOWS_ALL)
 
 
 def _span_table(loss: "Loss") -> list[str]:

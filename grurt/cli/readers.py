@@ -224,7 +224,7 @@ class TimestepReader:
         if isinstance(item, bool) or not isinstance(item, int | float) or (token and not _is_token(item)):
             wanted = "a token id" if token else "a number"
             raise LineError(f"{self.where}: {place}: expected {wanted}, got {_short(item)}")
-        if not token and abs(item) > _FLOAT32_MAX and not any(item is constant for constant in _CONSTANTS.values()):
+        if not token and abs(item) > _FLOAT32_MAX and item is not _INFINITIES.get(item):
             raise LineError(f"{self.where}: {place}: expected a float32, got {_short(item)}, which is beyond its range")
         return item
 
@@ -253,7 +253,7 @@ def _parsed(field: str) -> int | float | str:
         except ValueError:
             continue
         if math.isinf(number) and "n" in field.lower():  # a word, and not a number that is too large for a float
-            return _CONSTANTS["Infinity" if number > 0 else "-Infinity"]
+            return _INFINITIES[number]
         return number
     return field
 

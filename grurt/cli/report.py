@@ -8,6 +8,9 @@ from grurt.escaping import escaped, shown
 STREAMS = "streams: can run one timestep at a time"
 """What is said of a model that can."""
 
+JSON_SHOWS_ALL = "--json shows all"
+"""What a list is folded with, where the command has that option."""
+
 MAX_ROWS = 40
 """Rows of a table, or lines of a list, that are shown of longer ones: a screen of them."""
 
@@ -28,7 +31,7 @@ def shown_note(note: str) -> str:
 
 def shown_notes(notes: Iterable[str]) -> list[str]:
     """Return the lines for a model's remarks."""
-    return folded([f"note: {shown_note(note)}" for note in notes], "--json shows all")
+    return folded([f"note: {shown_note(note)}" for note in notes], JSON_SHOWS_ALL)
 
 
 def json_number(number: float) -> float | None:

@@ -10,7 +10,7 @@ from grurt.cli.exits import DIFFERS
 from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, Layers, json_option, model_argument
 from grurt.cli.printing import show
-from grurt.cli.report import MAX_ROWS, cell, folded, json_number, shown_note
+from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number, shown_note
 from grurt.errors import ConversionError
 from grurt.escaping import listed
 
@@ -88,7 +88,7 @@ def _as_text(verification: "Verification", digest: str | None) -> list[str]:
     errors = list(verification.errors.items())
     if len(errors) > MAX_ROWS:
         errors.sort(key=lambda item: -item[1])
-    lines += folded([f"  {cell(name)}: {error:.1e}" for name, error in errors], "--json shows all")
+    lines += folded([f"  {cell(name)}: {error:.1e}" for name, error in errors], JSON_SHOWS_ALL)
     if verification.streamed:
         same = "the same bits as" if verification.same_bits else "NOT the same bits as"
         lines.append(f"streamed one timestep at a time: {same} in one piece")

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -118,21 +118,21 @@ def write_entry(path: Path, payload: bytes) -> bool:
 
     It is not written either where others may write: nobody would read it there.
     """
-    try:
-        _make_directory(path.parent)
-        write_atomically(path, _digest(path.name, payload) + payload, mode=FILE_MODE)
-    except UntrustedError as error:
-        say_passed_by(error)
-        return False
-    except OSError:
-        return False
-    return True
+    return _is_written(
+        path.parent, lambda: write_atomically(path, _digest(path.name, payload) + payload, mode=FILE_MODE)
+    )
 
 
 def _can_be_written(directory: Path) -> bool:
+    # Only a file shows what a file system allows.
+    return _is_written(directory, lambda: tempfile.TemporaryFile(dir=directory).close())
+
+
+def _is_written(directory: Path, write: Callable[[], None]) -> bool:
+    """Make a cache directory where it is missing, and write there; return whether that could be done."""
     try:
         _make_directory(directory)
-        tempfile.TemporaryFile(dir=directory).close()  # only that shows what a file system allows
+        write()
     except UntrustedError as error:
         say_passed_by(error)
         return False

@@ -12,7 +12,7 @@ import numpy as np
 from grurt.array_types import Doubles
 from grurt.errors import QuantizationError
 from grurt.quantization.observe import Answers, answers
-from grurt.quantization.recordings import MAX_NUMBERS, Data, Recordings, random_recordings, recordings
+from grurt.quantization.recordings import MAX_NUMBERS, Data, Recordings, input_width, random_recordings, recordings
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -144,8 +144,7 @@ def _decibels(signal: float, error: float) -> float:
 
 
 def _spans(model: Network, quantized: Network, data: Recordings, steps: int) -> tuple[Span, ...]:
-    width = sum(math.prod(port.frame_shape) for port in model.inputs)
-    width += sum(model.values[output.value].size for output in model.outputs)
+    width = input_width(model) + sum(model.values[output.value].size for output in model.outputs)
     if steps * width > MAX_NUMBERS:
         raise QuantizationError(
             f"steps: expected a long stream of at most {MAX_NUMBERS // width:,} timesteps, as each has {width:,} "

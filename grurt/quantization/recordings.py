@@ -65,12 +65,16 @@ def random_recordings(model: Network) -> Recordings:
     They have 200 timesteps, or fewer where these would hold more than 16 million numbers.
     """
     rng = np.random.default_rng(SEED)
-    width = sum(math.prod(port.frame_shape) for port in model.inputs)
-    steps = max(1, min(STEPS, _MAX_RANDOM // (SEQUENCES * width)))
+    steps = max(1, min(STEPS, _MAX_RANDOM // (SEQUENCES * input_width(model))))
     sequences = tuple({port.name: _random(port, steps, rng) for port in model.inputs} for _ in range(SEQUENCES))
     tokens = [port.tokens for port in model.inputs]
     kinds = ["standard normal features"] * (not all(tokens)) + ["uniform tokens"] * any(tokens)
     return Recordings(sequences, f"{SEQUENCES} random sequences of {steps} timesteps: {', '.join(kinds)}")
+
+
+def input_width(model: Network) -> int:
+    """Return how many numbers a timestep of all inputs has."""
+    return sum(math.prod(port.frame_shape) for port in model.inputs)
 
 
 def _random(port: AnyInput, steps: int, rng: np.random.Generator) -> Array:
