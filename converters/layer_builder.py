@@ -97,14 +97,14 @@ class LayerBuilder:
     def activate(self, value: str, composite: Composite, name: Callable[[str], str] | None = None) -> str:
         """Return the value of an activation applied to a value; ``name`` gives names to layers, from what they do."""
         name = name or (lambda suffix: self.unique(f"{value}.{suffix}"))
-        result = self._in_turn(value, composite.functions, name)
+        result = self.in_turn(value, composite.functions, name)
         if composite.gated:
             result = self.add(Mul(name=name("mul"), inputs=(value, result)))
         if composite.plus:
-            result = self.add(Add(name=name("add"), inputs=(result, self._in_turn(value, composite.plus, name))))
+            result = self.add(Add(name=name("add"), inputs=(result, self.in_turn(value, composite.plus, name))))
         return result
 
-    def _in_turn(self, value: str, functions: Iterable[AnyFunction], name: Callable[[str], str]) -> str:
+    def in_turn(self, value: str, functions: Iterable[AnyFunction], name: Callable[[str], str]) -> str:
         """Return the value of functions that are applied to a value one after the other."""
         for function in functions:
             value = self.function(value, function, name(function.name))

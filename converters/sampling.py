@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
 from grurt.network.network import Network
@@ -34,6 +35,21 @@ def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
     if port.tokens:
         return random.integers(port.size, size=(BATCH, STEPS))
     return random.standard_normal((BATCH, STEPS, port.size), np.float32)
+
+
+def random_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]], n_steps: int) -> dict[str, Array]:
+    """Return a tensor for each input of the source, always the same ones; see `random_input`.
+
+    Raises
+    ------
+    ConversionError
+        If inputs of these shapes are too large for a test, or a run on them takes too long.
+    """
+    check_inputs(network, shapes)
+    random = np.random.default_rng(SEED)
+    return {
+        port.name: random_input(network, port, shapes[port.name], n_steps, random) for port in network.signature.inputs
+    }
 
 
 def random_input(

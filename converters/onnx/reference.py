@@ -12,7 +12,7 @@ from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.tensors import ExternalData
-from grurt.converters.sampling import SEED, check_inputs, random_input
+from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import Network
@@ -91,12 +91,7 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
         own["batch_position"] = sizes["batch"] * own.get("position", 1)
         given = zip(port.axes, declared[port.name], strict=True)
         shapes[port.name] = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
-    check_inputs(network, shapes)
-    random = np.random.default_rng(SEED)
-    return {
-        port.name: random_input(network, port, shapes[port.name], sizes["time"], random)
-        for port in network.signature.inputs
-    }
+    return random_inputs(network, shapes, sizes["time"])
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:

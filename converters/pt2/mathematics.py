@@ -15,14 +15,10 @@ from grurt.converters.pt2.program import Call
 from grurt.converters.pt2.scalar_types import element_of
 
 
-def inverted(handler_op: str) -> Handler:
-    """Return the handler of the negation of a comparison."""
-
-    def handler(call: Call, em: Emitter) -> None:
-        found = em.emit(handler_op, em.operand("self"), em.operand("other"))
-        em.emit("Not", found, into=call.outputs[0])
-
-    return handler
+@translates("ne")
+def unequal(call: Call, em: Emitter) -> None:
+    """Translate ne: the negation of eq."""
+    em.emit("Not", em.emit("Equal", em.operand("self"), em.operand("other")), into=call.outputs[0])
 
 
 @translates("rsqrt")
@@ -106,18 +102,18 @@ def reduction(op: str) -> Handler:
     """Return the handler of a reduction over the axes ``dim``."""
 
     def handler(call: Call, em: Emitter) -> None:
-        _reduce(call, em, op, call.outputs[0])
+        _reduce(call, em, op)
 
     return handler
 
 
-def _reduce(call: Call, em: Emitter, op: str, into: str) -> str:
+def _reduce(call: Call, em: Emitter, op: str) -> None:
     dims = call.get("dim")
     if dims is None or dims == []:
         raise call.unsupported("it reduces all axes to one number", "reduce the axis of the features")
     dims = [dims] if isinstance(dims, int) else dims
     axes = em.constant(sorted(em.axis(em.required("self"), axis) for axis in dims), np.int64)
-    return em.emit(op, em.required("self"), axes, into=into, keepdims=int(bool(call.get("keepdim", False))))
+    em.emit(op, em.required("self"), axes, into=call.outputs[0], keepdims=int(bool(call.get("keepdim", False))))
 
 
 def extreme(op: str, place: str) -> Handler:
@@ -127,7 +123,7 @@ def extreme(op: str, place: str) -> Handler:
         if call.get("other") is not None:
             binary(op)(call, em)
             return
-        _reduce(call, em, f"Reduce{op}", call.outputs[0])
+        _reduce(call, em, f"Reduce{op}")
         if len(call.outputs) > 1:
             _place(call, em, place, call.outputs[1])
 
@@ -158,7 +154,7 @@ def norm(call: Call, em: Emitter) -> None:
     names: dict[Any, str] = {1: "ReduceL1", 2: "ReduceL2", None: "ReduceL2"}
     if order not in names:
         raise call.unsupported(f"it is a norm of order {order}", "supported are 1 and 2")
-    _reduce(call, em, names[order], call.outputs[0])
+    _reduce(call, em, names[order])
 
 
 @translates("sum", "mean")
@@ -166,7 +162,7 @@ def total(call: Call, em: Emitter) -> None:
     """Translate sum and mean; of conditions, a sum counts."""
     if call.get("dtype") is not None and element_of(call.get("dtype")) not in (Element.FLOAT, Element.DOUBLE):
         raise call.unsupported("it sums in another type", "sum in float32")
-    _reduce(call, em, "ReduceSum" if call.op == "sum" else "ReduceMean", call.outputs[0])
+    _reduce(call, em, "ReduceSum" if call.op == "sum" else "ReduceMean")
 
 
 _UNARY = ("exp", "log", "sqrt", "reciprocal", "sign", "floor", "ceil", "sin", "cos", "erf")
@@ -187,7 +183,6 @@ _register(_LOGICAL, binary, "logical_")
 _register(_LOGICAL, binary, "bitwise_")
 _register({f"{name}__": op for name, op in _LOGICAL.items()}, binary, "__")
 _register(_REDUCTIONS, reduction)
-translates("ne")(inverted("Equal"))
 translates("logical_not", "bitwise_not")(unary("Not"))
 translates("max")(extreme("Max", "ArgMax"))
 translates("min")(extreme("Min", "ArgMin"))

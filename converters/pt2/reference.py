@@ -20,7 +20,7 @@ from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
-from grurt.converters.sampling import BATCH, SEED, STEPS, check_inputs, random_input
+from grurt.converters.sampling import BATCH, STEPS, random_inputs
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
@@ -68,11 +68,7 @@ def _inputs(network: Network, program: Program) -> dict[str, Array]:
         )
         for port in network.signature.inputs
     }
-    check_inputs(network, shapes)
-    random = np.random.default_rng(SEED)
-    return {
-        port.name: random_input(network, port, shapes[port.name], STEPS, random) for port in network.signature.inputs
-    }
+    return random_inputs(network, shapes, STEPS)
 
 
 def _live_calls(program: Program) -> Iterator[Call]:

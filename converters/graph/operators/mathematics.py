@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -165,13 +166,8 @@ def where(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 def _mapped(node: Node, tensor: Tensor, build: Builder, *applied: AnyFunction, boolean: bool = False) -> Tensor:
     """Return the tensor with functions applied one after the other."""
-
-    def result(value: str) -> str:
-        for each in applied:
-            value = build.function(value, each, build.name(node, each.name))
-        return value
-
-    return replace(build.map(node, tensor, result), boolean=boolean)
+    result = build.map(node, tensor, lambda value: build.in_turn(value, applied, partial(build.name, node)))
+    return replace(result, boolean=boolean)
 
 
 def _binary(node: Node, operation: Operation, operands: list[Value], build: Builder) -> Tensor:

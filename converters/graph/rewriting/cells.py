@@ -16,6 +16,7 @@ from grurt.array_types import Array
 from grurt.converters.gates import zrn_from_rzn
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.rewriting.gates import (
+    FOLDED_TOLERANCE,
     Gates,
     constant_gates,
     find_gates,
@@ -70,9 +71,6 @@ _EQUATIONS = tuple(
     for candidate in _CANDIDATES
     for negated in (False, True)
 )
-
-_FOLDED_TOLERANCE = 1e-4
-"""How exactly gates that an exporter computed beforehand must be those of the weights: float32, in another order."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +208,7 @@ def _gives(gates: Gates, name: str, expected: Array, matcher: Matcher) -> bool:
         return False
     matcher.budget.read(len(rows) * gates.weight.nbytes, matcher.node(name))
     found = rows @ gates.weight.T + (0 if gates.bias is None else gates.bias)
-    return np.allclose(found, expected, rtol=0, atol=_FOLDED_TOLERANCE)
+    return np.allclose(found, expected, rtol=0, atol=FOLDED_TOLERANCE)
 
 
 class CellWriter:

@@ -11,6 +11,9 @@ from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.rewriting.matching import Matcher
 
+FOLDED_TOLERANCE = 1e-4
+"""How exactly what an exporter computed beforehand must be that of the weights: float32, in another order."""
+
 _SAME_DATA = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 
 
@@ -38,13 +41,10 @@ def find_gates(names: tuple[str, ...], matcher: Matcher) -> Gates | None:
 
     They are the thirds of a linear layer's output, or a linear layer each.
     """
-    split = matcher.producers.get(names[0])
-    if split is None or split.op != "Split" or split.outputs != names:
+    whole = thirds_of(names, matcher)
+    if whole is None:
         return _separate_gates(names, matcher)
-    if not _is_in_thirds(split, matcher):
-        return None
-    name = origin(split.inputs[0], matcher)
-    return linear(name, matcher) or linear(split.inputs[0], matcher)
+    return linear(origin(whole, matcher), matcher) or linear(whole, matcher)
 
 
 def gates_before_reset(names: tuple[str, ...], matcher: Matcher) -> Gates | None:

@@ -20,7 +20,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.rewriting.affine import Affine, Product, affine, part_of
-from grurt.converters.graph.rewriting.gates import Gates, address, same_data
+from grurt.converters.graph.rewriting.gates import FOLDED_TOLERANCE, Gates, address, same_data
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Var, op
 
 _Z, _A, _B = Var("z"), Var("a"), Var("b")
@@ -62,7 +62,7 @@ class Handwritten:
             return False
         xs = np.random.default_rng(0).standard_normal((3, self.of_input.weight.shape[1]))
         h = state.reshape(-1, state.shape[-1])[:1]
-        return np.allclose(self._step(xs, h), other._step(xs, h), rtol=0, atol=_FOLDED_TOLERANCE)
+        return np.allclose(self._step(xs, h), other._step(xs, h), rtol=0, atol=FOLDED_TOLERANCE)
 
     def _step(self, xs: Array, h: Array) -> Array:
         size = self.of_state.weight.shape[1]
@@ -75,13 +75,9 @@ class Handwritten:
         return np.asarray((1 - z) * n + z * h)
 
 
-_FOLDED_TOLERANCE = 1e-4
-"""How exactly what an exporter computed beforehand must be that of the weights: float32, in another order."""
-
-
 def handwritten_cell(node: Node, matcher: Matcher) -> Handwritten | None:
     """Return the cell whose new state a node writes; None if it writes something else."""
-    if node.op not in _LAST_OPERATORS or not node.outputs:
+    if node.op not in _LAST_OPERATORS:
         return None
     for bindings in matcher.match(_MIXED, node.outputs[0]):
         update = _gate(bindings["z"], matcher)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from typing import Self
 
 from grurt.converters.graph.nodes import Node
 from grurt.errors import ConversionError, UnsupportedError
@@ -61,22 +62,28 @@ REVERSED = object()
 """The order of an axis that runs from its last element to the first."""
 
 
-class _Meaning:
+class _United:
+    """One of things that are found to be the same."""
+
+    _same_as: Self | None = None
+
+    @property
+    def root(self) -> Self:
+        """The one that stands for all that were found to be the same."""
+        root = self
+        while root._same_as is not None:
+            root = root._same_as
+        each = self
+        while each._same_as is not None:  # so that no chain is followed twice
+            each._same_as, each = root, each._same_as
+        return root
+
+
+class _Meaning(_United):
     """What axes mean that have one meaning: those found to be the same, and their parts."""
 
     def __init__(self, role: Role | None) -> None:
         self.role = role
-        self._same_as: _Meaning | None = None
-
-    def found(self) -> _Meaning:
-        """Return the one that stands for all that were found to be the same."""
-        last = self
-        while last._same_as is not None:
-            last = last._same_as
-        each = self
-        while each._same_as is not None:
-            each._same_as, each = last, each._same_as
-        return last
 
     def unite(self, other: _Meaning) -> None:
         if other is not self:
@@ -84,7 +91,7 @@ class _Meaning:
             other._same_as = self
 
 
-class Axis:
+class Axis(_United):
     """An axis of a tensor.
 
     Parameters
@@ -119,27 +126,15 @@ class Axis:
         self.dynamic = dynamic
         self.order = order
         self._part_of = part_of
-        self._same_as: Axis | None = None
-        self._meaning: _Meaning = _Meaning(role) if part_of is None else part_of._meaning.found()
+        self._meaning: _Meaning = _Meaning(role) if part_of is None else part_of._meaning.root
 
     def __repr__(self) -> str:
         return f"<Axis {self.where}: {self.size}, {self.role}>"
 
     @property
-    def root(self) -> Axis:
-        """The one axis that stands for all that were found to be the same."""
-        root = self
-        while root._same_as is not None:
-            root = root._same_as
-        axis = self
-        while axis._same_as is not None:  # so that no chain is followed twice
-            axis._same_as, axis = root, axis._same_as
-        return root
-
-    @property
     def role(self) -> Role | None:
         """The axis's meaning; None as long as no operator has told it."""
-        return self._meaning.found().role
+        return self._meaning.root.role
 
     def require(self, role: Role, node: Node) -> None:
         """Learn the axis's meaning; UnsupportedError if it was found to mean something else."""
@@ -148,7 +143,7 @@ class Axis:
                 f"{self.where} serves as the {role.value} axis here and as the {known.value} axis elsewhere",
                 "each GRU must scan the same time axis, and layers must work on the features of one timestep",
             )
-        self._meaning.found().role = role
+        self._meaning.root.role = role
 
     @property
     def is_reversed(self) -> bool:
@@ -181,7 +176,7 @@ class Axis:
             mine.require(others.role, node)
         elif mine.role is not None:
             others.require(mine.role, node)
-        mine._meaning.found().unite(others._meaning.found())
+        mine._meaning.root.unite(others._meaning.root)
         if mine.order is not None and mine._part_of is not None and others._part_of is not None:
             mine._part_of.unify(others._part_of, node)
         mine._part_of = mine._part_of or others._part_of
