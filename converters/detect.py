@@ -10,6 +10,7 @@ from typing import BinaryIO
 from grurt.container.header import is_of_model
 from grurt.converters.archive import open_archive
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content, by_members, by_name, of_folder
+from grurt.converters.reading import unreadable_files_named
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
@@ -62,15 +63,14 @@ def detect_format(path: Path) -> FileFormat:
     UnsupportedError
         If it is known, but not read; the message says what to do.
     """
-    try:
-        with open_regular_file(path) as file:
-            known = _known(path, file)
-    except NotRegularError as error:
-        if error.found != "a folder":
-            raise ConversionError(f"{path.name}: expected a file, got {error.found}; write it to a file") from error
-        known = _of_folder(path, error)
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with unreadable_files_named(path.name):
+        try:
+            with open_regular_file(path) as file:
+                known = _known(path, file)
+        except NotRegularError as error:
+            if error.found != "a folder":
+                raise ConversionError(f"{path.name}: expected a file, got {error.found}; write it to a file") from error
+            known = _of_folder(path, error)
     if isinstance(known, FileFormat):
         return known
     found = _REFUSED[known] if isinstance(known, str) else known or by_name(path.name)
@@ -84,17 +84,10 @@ def detect_format(path: Path) -> FileFormat:
 
 
 def _of_folder(path: Path, error: Exception) -> tuple[str, str]:
-    try:
-        found = of_folder(path)
-    except OSError as unreadable:
-        raise _unreadable(path, unreadable) from unreadable
+    found = of_folder(path)
     if found is None:
         raise ConversionError(f"{path.name}: expected a file, got a folder; give the model file in it") from error
     return found
-
-
-def _unreadable(path: Path, error: OSError) -> ConversionError:
-    return ConversionError(f"{path.name}: expected a file that can be read, got: {error.strerror or error}")
 
 
 def _known(path: Path, file: BinaryIO) -> FileFormat | tuple[str, str] | str | None:

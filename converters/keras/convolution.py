@@ -27,7 +27,7 @@ def conv1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     tensor = _causal_input(layer, args, build, kernel_size, dilation)
     filters, groups = config.integer("filters"), config.integer("groups", 1)
     bias, activation = _bias_and_activation(layer)
-    arrays = _weights(layer, "kernel", *(["bias"] if bias else []))
+    arrays = _weights(layer, "kernel", bias=bias)
     _check_shape(layer, "kernel", arrays, (kernel_size, tensor.size // groups, filters))
     made = layers.Conv1d(
         name=build.unique(layer.name),
@@ -52,7 +52,7 @@ def depthwise_conv1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
     multiplier = config.integer("depth_multiplier", 1)
     config.require("groups", (1,), "a depthwise convolution has a group for each feature")
     bias, activation = _bias_and_activation(layer)
-    arrays = _weights(layer, "kernel", *(["bias"] if bias else []))
+    arrays = _weights(layer, "kernel", bias=bias)
     _check_shape(layer, "kernel", arrays, (kernel_size, tensor.size, multiplier))
     size = tensor.size * multiplier
     made = _depthwise(build.unique(layer.name), tensor, size, kernel_size, dilation, bias=bias)
@@ -69,7 +69,7 @@ def separable_conv1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
     filters, multiplier = config.integer("filters"), config.integer("depth_multiplier", 1)
     config.require("groups", (1,), "a separable convolution has a group for each feature")
     bias, activation = _bias_and_activation(layer)
-    arrays = _weights(layer, "depthwise_kernel", "pointwise_kernel", *(["bias"] if bias else []))
+    arrays = _weights(layer, "depthwise_kernel", "pointwise_kernel", bias=bias)
     size = tensor.size * multiplier
     _check_shape(layer, "depthwise_kernel", arrays, (kernel_size, tensor.size, multiplier))
     _check_shape(layer, "pointwise_kernel", arrays, (1, size, filters))
@@ -160,7 +160,8 @@ def _bias_and_activation(layer: Layer) -> tuple[bool, Composite]:
     return bias, activation
 
 
-def _weights(layer: Layer, *names: str) -> Mapping[str, Array]:
+def _weights(layer: Layer, *kernels: str, bias: bool) -> Mapping[str, Array]:
+    names = (*kernels, "bias") if bias else kernels
     return dict(zip(names, layer.weights.take(layer.where, *names), strict=True))
 
 

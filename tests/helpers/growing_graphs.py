@@ -161,12 +161,7 @@ FAMILIES: Mapping[str, Callable[[int], ModelProto]] = {
     "stacks": repeats(
         lambda a, b: [node("GRU", [a, "W5", "R", "B"], [f"{b}Y"]), node("Squeeze", [f"{b}Y", "one"], [b])]
     ),
-    "convolutions": lambda count: behind_a_gru(
-        [
-            node("Transpose", ["s"], ["t"], perm=[1, 2, 0]),
-            *chain(count, lambda a, b: [node("Conv", [a, "K"], [b])], "t"),
-        ]
-    ),
+    "convolutions": convolutions,
     "gates": repeats(
         lambda a, b: [
             node("Sigmoid", [a], [f"{b}z"]),

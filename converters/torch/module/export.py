@@ -75,15 +75,17 @@ def _export(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], o
     The exporter that traces TorchScript comes first: it is quick. What it does not know, the newer one may.
     """
     names: dict[str, Any] = {"input_names": inputs, "output_names": outputs}
-    if _is_beyond_tracing(module):  # which would fail, and print the whole graph
+    newer_first = _is_beyond_tracing(module)
+    if newer_first:  # tracing would fail, and print the whole graph
         with suppress(Exception), _silence():
             return _exported_program(module, example, names)
     try:
         with _silence():
             return _traced(module, example, names)
     except Exception as error:
-        with suppress(Exception), _silence():
-            return _exported_program(module, example, names)
+        if not newer_first:
+            with suppress(Exception), _silence():
+                return _exported_program(module, example, names)
         raise ConversionError(
             f"convert_module: expected a module that torch can export, got {type(module).__name__}: "
             f"{_reason(error)}; torch.onnx.export(module, example_input, 'model.onnx') shows all of it"
