@@ -22,12 +22,17 @@ Messages have one form: where, what was expected, what was found, what to do. Wh
 into one, it is printable, and has at most 2,000 characters (`grurt.escaping`).
 """
 
+from __future__ import annotations
+
+import enum
+
 from grurt.escaping import MAX_MESSAGE, shown
 
 __all__ = [
     "ConcurrentUseError",
     "ConversionError",
     "DescriptionError",
+    "DesignReason",
     "EngineError",
     "GrurtError",
     "InputShapeError",
@@ -92,8 +97,40 @@ class ConversionError(GrurtError, ValueError):
     """A foreign file could not be turned into a model."""
 
 
+class DesignReason(enum.Enum):
+    """Why a file is refused by design: what an engine of recurrent networks, one timestep at a time, does not do."""
+
+    OTHER_RECURRENCE = "a recurrent layer that is not a GRU, such as an LSTM"
+    NO_RECURRENCE = "no GRU, nor anything that is one"
+    WHOLE_SEQUENCE = "something that looks at all timesteps at once, such as attention"
+    SEQUENCE_LENGTH = "layers of which the number of timesteps is a size, or that change it"
+    ACROSS_BATCH = "something that joins the sequences of a batch"
+    IMAGES = "convolutions or pooling over more axes than time"
+    FED_BACK_STATE = "a state that the source changes before it feeds it back"
+    DATA_DEPENDENT = "loops, branches or shapes that depend on what is computed"
+    QUANTIZED = "weights or operators that something else has quantized"
+    OWN_CODE = "code of the model's author, which is not in the file, or would have to be run"
+    ELEMENT_TYPE = "texts, complex numbers, or other elements that a network does not compute with"
+    SIZE = "more of something than a converter takes from a file"
+    FAULTY_SOURCE = "a file that gives wrong answers wherever it is run"
+    OTHER_FORMAT = "a format that is another program's own"
+
+
 class UnsupportedError(ConversionError):
-    """A foreign file holds something that grurt does not implement."""
+    """A foreign file holds something that grurt does not implement.
+
+    Parameters
+    ----------
+    lines
+        The message.
+    reason
+        Why it stays so: one of a closed list, which ``docs/supported.md`` explains. None where grurt could compute the
+        network, and its converter does not know the form.
+    """
+
+    def __init__(self, *lines: object, reason: DesignReason | None = None) -> None:
+        super().__init__(*lines)
+        self.reason = reason
 
 
 class DescriptionError(ConversionError):

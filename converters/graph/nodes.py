@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 _LONGEST_TEXT = 600
 """Of what an error says was found: lists in a file may be long."""
@@ -92,9 +92,9 @@ class Node:
         """Return the names of the attributes that were given and not read."""
         return sorted(self.attributes.keys() - self._read)
 
-    def unsupported(self, found: str, advice: str = "") -> UnsupportedError:
-        """Return the error that says what was found at this node, and what to do."""
-        return UnsupportedError(f"{self}: {_short(found)}" + (f"; {advice}" if advice else ""))
+    def unsupported(self, found: str, advice: str = "", reason: DesignReason | None = None) -> UnsupportedError:
+        """Return the error that says what was found at this node, what to do, and why it stays so."""
+        return UnsupportedError(f"{self}: {_short(found)}" + (f"; {advice}" if advice else ""), reason=reason)
 
     def invalid(self, found: str) -> ConversionError:
         """Return the error that says how this node contradicts the specification of ONNX."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_KEYS = 1000
 
@@ -186,5 +186,5 @@ class Config:
     def invalid(self, key: str, expected: str, found: object) -> ConversionError:
         return ConversionError(f"{self.where}: expected {key} to be {expected}, got {str(found)[:100]}")
 
-    def unsupported(self, found: str, advice: str) -> UnsupportedError:
-        return UnsupportedError(f"{self.where}: got {found}; {advice}")
+    def unsupported(self, found: str, advice: str, reason: DesignReason | None = None) -> UnsupportedError:
+        return UnsupportedError(f"{self.where}: got {found}; {advice}", reason=reason)

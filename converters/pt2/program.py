@@ -13,7 +13,7 @@ from typing import Any
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.pt2.scalar_types import DTYPES
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_CALLS = 200_000
 SCHEMA = range(5, 10)
@@ -58,8 +58,8 @@ class Call:
         parts = self.target.removeprefix("torch.ops.").split(".")
         return parts[1] if len(parts) > 1 and parts[0] == "aten" else self.target
 
-    def unsupported(self, found: str, advice: str) -> UnsupportedError:
-        return UnsupportedError(f"node {self.name[:100]!r} ({self.target[:80]}): {found}; {advice}")
+    def unsupported(self, found: str, advice: str, reason: DesignReason | None = None) -> UnsupportedError:
+        return UnsupportedError(f"node {self.name[:100]!r} ({self.target[:80]}): {found}; {advice}", reason=reason)
 
     def references(self) -> Iterator[str]:
         """Yield the names of the tensors and sizes that it reads."""
