@@ -52,11 +52,11 @@ def stream_calls(model: Model) -> list[Call]:
     """Return the calls of a stream: a timestep at a time, and in blocks."""
     xs = _random_inputs(model, (N_STEPS,))
     x = {name: array[0] for name, array in xs.items()}
-    step = {"step": model.stream().step, "x": x if len(x) > 1 else next(iter(x.values()))}
+    stream = model.stream()
+    step = {"step": stream.step, "x": x if len(x) > 1 else next(iter(x.values()))}
     calls = [Call("grurt step", "step(x)", step, single=True)]
     if len(model.outputs) == 1:
-        out = np.empty(model.values[model.outputs[0].value].size, np.float32)
-        calls.append(Call("grurt step, out=", "step(x, out)", step | {"out": out}, single=True))
+        calls.append(Call("grurt step, out=", "step(x, out)", step | {"out": stream.output}, single=True))
     run = {"run": model.stream().run, "xs": xs if len(xs) > 1 else next(iter(xs.values()))}
     return [*calls, Call(f"grurt run, blocks of {N_STEPS}", "run(xs)", run, timesteps=N_STEPS)]
 
@@ -143,7 +143,7 @@ def random_feed(model: Model, sizes: Sizes) -> dict[str, Array]:
 
 
 def _random_inputs(model: Model, lead: tuple[int, ...]) -> dict[str, Array]:
-    return {port.name: _random(model, port.name, (*lead, *port.frame_shape)) for port in model.inputs}
+    return {port.name: _random(model, port.name, (*lead, *port.vector_shape)) for port in model.inputs}
 
 
 def _random(model: Model, name: str, shape: tuple[int, ...]) -> Array:
