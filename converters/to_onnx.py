@@ -23,7 +23,7 @@ def to_onnx(network: Network, *, step: bool = False) -> bytes:
         outputs: inputs and outputs ``(1, 1, *shape)``, with the shape that `step` takes and gives; and behind them, as
         many inputs as outputs and in the same order, ``NAME_state`` and ``NAME_next_state`` of each layer that has a
         state: of a GRU ``(1, positions, hidden_size)``, of a Conv1d ``(history, 1, input_size)``, the oldest first. A
-        caller begins with ``initial_state`` of `grurt.Model` and feeds them back.
+        caller begins with those of a new `grurt.Stream`, and feeds them back.
 
     Raises
     ------

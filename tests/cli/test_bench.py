@@ -160,3 +160,9 @@ def test_only_an_onnx_file_runs_beside(tmp_path: Path) -> None:
     message = fail("bench", MODEL_PATH, "--against", tmp_path / "weights.pt")
     assert message.startswith("error: --against: expected an ONNX file, which onnxruntime can run, got another: ")
     assert message.endswith("`grurt verify --against` compares the answers with those of other formats")
+
+
+def test_an_onnxruntime_that_cannot_open_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grurt.converters.to_onnx", lambda *_, **__: b"\x08")
+    message = fail("bench", MODEL_PATH, *QUICK)
+    assert message == "error: the model as an ONNX file: expected an ONNX file, got one that onnxruntime cannot open"
