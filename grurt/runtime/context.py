@@ -102,10 +102,14 @@ class Context:
         self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
         self.array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
         self.array[codes.CONTEXT_BY_ADDRESS] = id(fields.BY_ADDRESS)
-        if plan.is_plain and fields.array_layout_is_known():
+        self.array[codes.CONTEXT_NONE] = id(None)
+        if fields.layout_is_known():
             self.array[codes.CONTEXT_ARRAY_TYPE] = fields.ARRAY_TYPE_ADDRESS
             self.array[codes.CONTEXT_FLOAT32] = fields.FLOAT32_ADDRESS
             self.array[codes.CONTEXT_INT64] = fields.INT64_ADDRESS
+            self.array[codes.CONTEXT_INTEGER] = fields.INTEGER_ADDRESS
+            self.array[codes.CONTEXT_TUPLE] = fields.TUPLE_ADDRESS
+            self.array[codes.CONTEXT_TUPLE_ITEMS] = fields.TUPLE_ITEMS
         for index, port in enumerate(plan.inputs + plan.outputs):
             slots = self._port_slots(index)
             slots[codes.PORT_SIZE] = port.size
