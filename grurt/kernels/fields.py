@@ -65,6 +65,13 @@ def layout_is_known() -> bool:
 
 def data_address(array: NDArray[Any]) -> int:
     """Return where an array's elements begin: ``array.ctypes.data`` in a tenth of its time."""
-    if layout_is_known():
-        return int(ctypes.c_int64.from_address(id(array) + DATA).value)
-    return int(array.ctypes.data)
+    return _integer_at(id(array) + DATA).value if _IS_KNOWN else int(array.ctypes.data)
+
+
+def object_at(address: int) -> Any:
+    """Return the Python object at an address."""
+    return ctypes.cast(address, ctypes.py_object).value
+
+
+_integer_at = ctypes.c_int64.from_address
+_IS_KNOWN = layout_is_known()

@@ -3,7 +3,6 @@
 As in `grurt.kernels.simd`, these are the definitions.
 """
 
-import ctypes
 import threading
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.kernels import codes
+from grurt.kernels.fields import object_at
 
 _lock = threading.Lock()
 
@@ -22,7 +22,7 @@ def address_of(python_object: Any) -> int:
 
 def integer_at(address: int) -> int:
     """The value of a Python integer, at its address; -1 if int64 does not have it."""
-    value = ctypes.cast(address, ctypes.py_object).value
+    value = object_at(address)
     return value if -(2**63) <= value < 2**63 else -1
 
 

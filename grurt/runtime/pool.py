@@ -90,7 +90,7 @@ class StreamPool:
         self._nonfinite: Nonfinite = nonfinite
         plan = plan_of(network)
         _expect_room(n_slots, plan.initial_state.nbytes)
-        states = States(plan, n_slots)
+        states = States.new(plan, n_slots)
         self._frames = frames = frames_of(network)
         self._output_shape = frames.outputs[plan.outputs[0].name].shape
         self._step_axes = 1 + len(frames.inputs[plan.inputs[0].name].shape)

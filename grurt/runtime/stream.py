@@ -12,13 +12,12 @@ from grurt.errors import InputShapeError, InputTypeError
 from grurt.escaping import described, listed
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
-from grurt.lowering.lower import plan_of
 from grurt.network.frames import frames_of
 from grurt.runtime import snapshot
 from grurt.runtime.arrays import Held
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.context import streaming_context
-from grurt.runtime.states import States, check_states
+from grurt.runtime.states import check_states
+from grurt.runtime.stream_memory import new_memory
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -63,15 +62,13 @@ class Stream:
         return object.__new__(cls if is_single else _StreamOfSeveral)
 
     def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
-        plan = plan_of(network)
         self._network = network
         self._nonfinite: Nonfinite = nonfinite
-        self._states = States(plan, 1)
-        self._context = streaming_context(network, self._states, nonfinite)
+        self._context, self._states = new_memory(network, nonfinite)
         self._advance = self._context.advance
         self._array = self._context.array
         self._frames = frames = frames_of(network)
-        self._output_shape = frames.outputs[plan.outputs[0].name].shape
+        self._output_shape = next(iter(frames.outputs.values())).shape
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -203,8 +200,13 @@ class Stream:
         InputShapeError, InputTypeError, InputValueError
             As in `step`. All timesteps are checked before the first is run.
         """
-        if out is not None and self._advance(self._array, xs, out, None) == codes.OK:
-            return out
+        if out is not None:
+            if self._advance(self._array, xs, out, None) == codes.OK:
+                return out
+        elif type(xs) is np.ndarray and xs.ndim and len(self._frames.outputs) == 1:
+            ys = _empty((len(xs), *self._output_shape), _FLOAT32)
+            if self._advance(self._array, xs, ys, None) == codes.OK:
+                return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
@@ -304,9 +306,9 @@ class _StreamOfSeveral(Stream):
         elif xs:
             raise InputTypeError(
                 f"Stream.step: expected the inputs {[*names]}, in that order, by keyword, or in one mapping, got "
-                f"{len(xs)} by position" + (f" and {listed(named)} by keyword" if named else "")
+                f"{len(xs)} by position" + (f" and [{listed(named)}] by keyword" if named else "")
             )
-        if named.keys() != set(names):
+        if len(named) != len(names) or not all(map(named.__contains__, names)):
             raise InputShapeError(
                 f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]"
             )
