@@ -68,7 +68,8 @@ class Stream:
         self._advance = self._context.advance
         self._array = self._context.array
         self._frames = frames = frames_of(network)
-        self._output_shape = next(iter(frames.outputs.values())).shape
+        shape = self._output_shape = next(iter(frames.outputs.values())).shape
+        self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -121,7 +122,7 @@ class Stream:
             If the input does not fit, or holds a NaN, an infinity or a token that does not exist. The state of the
             stream is then what it was before.
         """
-        y = _empty(self._output_shape, _FLOAT32) if out is None else out
+        y = _empty(self._empty_shape, _FLOAT32) if out is None else out
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
@@ -302,17 +303,18 @@ class _StreamOfSeveral(Stream):
         """Return the inputs in the model's order, which are given by keyword, or in a mapping."""
         names = self._input_names
         if len(xs) == 1 and not named and isinstance(xs[0], Mapping):
-            named = dict(xs[0])  # as it is now
+            named = xs[0] if type(xs[0]) is dict else dict(xs[0])
         elif xs:
             raise InputTypeError(
                 f"Stream.step: expected the inputs {[*names]}, in that order, by keyword, or in one mapping, got "
                 f"{len(xs)} by position" + (f" and [{listed(named)}] by keyword" if named else "")
             )
-        if len(named) != len(names) or not all(map(named.__contains__, names)):
-            raise InputShapeError(
-                f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]"
-            )
-        return tuple([named[name] for name in names])
+        if len(named) == len(names):
+            try:
+                return tuple([named[name] for name in names])
+            except KeyError:
+                pass
+        raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
 
 
 def _listed(arrays: Any) -> list[Any]:
