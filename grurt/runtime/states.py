@@ -79,10 +79,12 @@ class States:
             self._rows(state, name)[...] = np.roll(value, steps, axis=0) if self.plan.states[name].is_ring else value
         self._replace(slot, steps, state)
 
-    def copy_from(self, other: States) -> None:
-        """Take on the states of as many streams of the same plan."""
-        self.buffer[:] = other.buffer
-        self.steps[:] = other.steps
+    def copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
+        """Let the streams ``targets`` take on the states that ``sources`` have now, all at once."""
+        commit(
+            (operator.setitem, self.buffer, targets, self.buffer[sources]),
+            (operator.setitem, self.steps, targets, self.steps[sources]),
+        )
 
     def _rows(self, state: Floats, name: str) -> Floats:
         """Return the part of a stream's state that is a layer's, as rows."""

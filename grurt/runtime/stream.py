@@ -64,7 +64,7 @@ class Stream:
     def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
         self._network = network
         self._nonfinite: Nonfinite = nonfinite
-        self._context, self._states = new_memory(network, nonfinite)
+        self._context, self._states, self._whole = new_memory(network, nonfinite)
         self._advance = self._context.advance
         self._array = self._context.array
         self._frames = frames = frames_of(network)
@@ -263,8 +263,28 @@ class Stream:
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
         twin = Stream(self._network, nonfinite=self._nonfinite)
-        self._context.exclusively(twin._states.copy_from, self._states)
+        self._context.exclusively(np.copyto, twin._whole, self._whole)
         return twin
+
+    def copy_from(self, other: Stream) -> None:
+        """Go to the state of another stream of the same model, which stays as it is.
+
+        Raises
+        ------
+        SnapshotError
+            If it is of another model, or has taken inputs that this one refuses. Nothing has changed then.
+        ConcurrentUseError
+            If another thread is using either of them.
+        """
+        if not isinstance(other, Stream):
+            raise InputTypeError(f"Stream.copy_from: expected a Stream, got {type(other).__name__}")
+        if other._network is not self._network or other._nonfinite != self._nonfinite:
+            self.restore(other.snapshot())
+        elif other is not self:
+            self._context.exclusively(self._copy_claimed, other)
+
+    def _copy_claimed(self, other: Stream) -> None:
+        other._context.exclusively(np.copyto, self._whole, other._whole)
 
     def __copy__(self) -> Stream:
         return self.fork()

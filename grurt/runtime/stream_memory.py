@@ -1,11 +1,11 @@
 """The memory of one stream, in one piece: so that a new stream, or a fork, is one copy.
 
     context     int64     the table of addresses (see `codes`)
-    steps       int64     how many timesteps there have been
     scratch     float32   the values of one timestep
+    steps       int64     how many timesteps there have been
     state       float32
 
-Each part begins on a cache line, and so does the whole.
+Each part begins on a cache line, and so does the whole. The last two are what a stream is: what a copy of it takes on.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class _Image:
     constants: Constants
     content: Floats
     n_slots: int
-    steps: int
     scratch: int
+    steps: int
     state: int
 
-    def placed(self, content: Floats, *, refuse_nonfinite: bool) -> tuple[Context, States]:
-        """Return a context, and the states that it advances, in a copy of a stream's memory."""
-        memory = np.empty(content.size + _LINE_SIZE, np.float32)
+    def placed(self, *, refuse_nonfinite: bool) -> tuple[Context, States, Floats]:
+        """Return a copy: a context, the states that it advances, and the memory of steps and state in one."""
+        memory = np.empty(self.content.size + _LINE_SIZE, np.float32)
         address = data_address(memory)
         start = -address % _LINE // F32_BYTES
         address += F32_BYTES * start
-        own = memory[start : start + content.size]
-        own[:] = content
+        own = memory[start : start + self.content.size]
+        own[:] = self.content
         integers = own.view(np.int64)
         first = self.steps // 2
         state = own[self.state : self.state + self.plan.initial_state.size]
@@ -62,27 +62,27 @@ class _Image:
         slots[codes.CONTEXT_STATES] = address + F32_BYTES * self.state
         slots[codes.CONTEXT_STEPS_DONE] = address + F32_BYTES * self.steps
         slots[codes.CONTEXT_SCRATCH] = address + F32_BYTES * self.scratch
-        return context, states
+        return context, states, own[self.steps :]
 
 
 @once_per_network
 def _image(network: Network) -> _Image:
     plan, constants = plan_of(network), streaming_constants(network)
     places = [0]
-    sizes = (I64_BYTES // F32_BYTES * constants.array.size, I64_BYTES // F32_BYTES, plan.row_size)
+    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):
         places.append(places[-1] + -(-size // _LINE_SIZE) * _LINE_SIZE)
-    _, steps, scratch, state, end = places
+    _, scratch, steps, state, end = places
     content = np.zeros(end, np.float32)
     content[: sizes[0]].view(np.int64)[:] = constants.array
     content[: sizes[0]].view(np.int64)[codes.CONTEXT_CAPACITY] = 1
     content[state : state + plan.initial_state.size] = plan.initial_state
     content.flags.writeable = False
-    return _Image(plan, constants, content, constants.array.size, steps, scratch, state)
+    return _Image(plan, constants, content, constants.array.size, scratch, steps, state)
 
 
-def new_memory(network: Network, nonfinite: str) -> tuple[Context, States]:
-    """Return a context, and the states that it advances, of a new stream.
+def new_memory(network: Network, nonfinite: str) -> tuple[Context, States, Floats]:
+    """Return the memory of a new stream: see `_Image.placed`.
 
     Raises
     ------
@@ -90,5 +90,4 @@ def new_memory(network: Network, nonfinite: str) -> tuple[Context, States]:
         If the model cannot stream.
     """
     refuse = refuses(nonfinite)
-    image = _image(network)
-    return image.placed(image.content, refuse_nonfinite=refuse)
+    return _image(network).placed(refuse_nonfinite=refuse)
