@@ -130,7 +130,8 @@ def _bind(c, x, y, streams):
         if not fits:
             return codes.NOT_PLAIN
     for i in range(n_outputs):
-        if not _bind_frames(c, port_slot(n_inputs + i), _item(c, y, i), n_lead, WRITEABLE):
+        port = port_slot(n_inputs + i)
+        if not _bind_frames(c, port, _item(c, y, i), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
             return codes.NOT_PLAIN
     if n_lead > 0 and _overlap(c):
         return codes.NOT_PLAIN
@@ -250,6 +251,11 @@ def _bind_frames(c, port, array, n_lead, flags):
 
 
 @kernel
+def _is_wanted_once(c, port):
+    return load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)
+
+
+@kernel
 def _bind_array(c, port, array):
     store_i64(c, port + codes.PORT_OBJECT, array)
     store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, DATA // 8))
@@ -260,20 +266,20 @@ def _overlap(c):
     """Whether an output shares memory with another array of the call."""
     n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
     n_ports = n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)
-    rows = timesteps_of_call(c)
     for i in range(n_inputs, n_ports):
-        begin, end = _extent(c, port_slot(i), rows)
+        begin, end = _extent(c, port_slot(i))
         for k in range(i):
-            other_begin, other_end = _extent(c, port_slot(k), rows)
+            other_begin, other_end = _extent(c, port_slot(k))
             if begin < other_end and other_begin < end:
                 return True
     return False
 
 
 @kernel
-def _extent(c, port, rows):
+def _extent(c, port):
     """The addresses where the array of a port begins and ends."""
     begin = load_i64(c, port + codes.PORT_ADDRESS)
+    rows = 1 if _is_wanted_once(c, port) else timesteps_of_call(c)
     if load_i64(c, port + codes.PORT_IS_TOKENS):
         return begin, begin + I64_BYTES * rows
     return begin, begin + F32_BYTES * rows * load_i64(c, port + codes.PORT_SIZE)

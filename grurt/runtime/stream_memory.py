@@ -33,7 +33,7 @@ _LINE_SIZE = _LINE // F32_BYTES
 
 
 @dataclass(frozen=True)
-class _Image:
+class Image:
     """The memory of a new stream, but for its own addresses, and where its parts begin, in float32."""
 
     plan: Plan
@@ -64,10 +64,19 @@ class _Image:
         slots[codes.CONTEXT_SCRATCH] = address + F32_BYTES * self.scratch
         return context, states, own[self.steps :]
 
+    @property
+    def whole(self) -> Floats:
+        """Steps and state of a new stream, as `placed` returns them."""
+        return self.content[self.steps :]
+
 
 @once_per_network
-def _image(network: Network) -> _Image:
-    plan, constants = plan_of(network), streaming_constants(network)
+def _image(network: Network) -> Image:
+    return image_of(plan_of(network), streaming_constants(network))
+
+
+def image_of(plan: Plan, constants: Constants) -> Image:
+    """Return the memory of a new stream."""
     places = [0]
     sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):
@@ -78,11 +87,11 @@ def _image(network: Network) -> _Image:
     content[: sizes[0]].view(np.int64)[codes.CONTEXT_CAPACITY] = 1
     content[state : state + plan.initial_state.size] = plan.initial_state
     content.flags.writeable = False
-    return _Image(plan, constants, content, constants.array.size, scratch, steps, state)
+    return Image(plan, constants, content, constants.array.size, scratch, steps, state)
 
 
 def new_memory(network: Network, nonfinite: str) -> tuple[Context, States, Floats]:
-    """Return the memory of a new stream: see `_Image.placed`.
+    """Return the memory of a new stream: see `Image.placed`.
 
     Raises
     ------
