@@ -204,11 +204,17 @@ class Stream:
         if out is not None:
             if self._advance(self._array, xs, out, None) == codes.OK:
                 return out
-        elif type(xs) is np.ndarray and xs.ndim and len(self._frames.outputs) == 1:
+        elif self._has_room_for(xs):
             ys = _empty((len(xs), *self._output_shape), _FLOAT32)
             if self._advance(self._array, xs, ys, None) == codes.OK:
                 return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
+
+    def _has_room_for(self, xs: Any) -> bool:
+        """Whether the kernels may be offered a block as it is, for answers of one output."""
+        if type(xs) is not np.ndarray or not xs.ndim or len(self._frames.outputs) > 1:
+            return False
+        return len(xs) <= self._context.slots[codes.CONTEXT_CAPACITY]
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_SPARE = 4
 """Memories that a model keeps for later runs: as many runs as go on at the same time."""
 
+MAX_STEPS = 1 << 12
+"""Timesteps. Where a block of the model has fewer, the kernels leave longer sequences to the general way."""
+
 _empty = np.empty
 _FLOAT32 = np.dtype(np.float32)
 
@@ -36,6 +39,8 @@ class _Windows:
 
     def run(self, xs: Any) -> Floats | None:
         n_steps = len(xs)
+        if n_steps > MAX_STEPS:
+            return None
         context, whole = self._take_spare()
         whole[:] = self.image.whole
         if n_steps > context.slots[codes.CONTEXT_CAPACITY]:
