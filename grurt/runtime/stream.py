@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar, overload
 
 import numpy as np
 
@@ -210,7 +210,7 @@ class Stream:
                 return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
 
-    def _has_room_for(self, xs: Any) -> bool:
+    def _has_room_for(self, xs: Any) -> TypeGuard[Array]:
         """Whether the kernels may be offered a block as it is, for answers of one output."""
         if type(xs) is not np.ndarray or not xs.ndim or len(self._frames.outputs) > 1:
             return False
