@@ -13,8 +13,7 @@ from grurt.escaping import described, listed
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
-from grurt.runtime import snapshot
-from grurt.runtime.arrays import Held
+from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.states import check_states
 from grurt.runtime.stream_memory import new_memory
@@ -126,6 +125,10 @@ class Stream:
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
+        if status == codes.NOT_PLAIN and (plain := arrays.plain_copy(x)) is not None:
+            status = self._advance(self._array, plain, y, BY_ADDRESS)
+            if status == codes.OK:
+                return y
         return self._run("Stream.step", x, out, ())
 
     @property
@@ -218,7 +221,7 @@ class Stream:
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
-        held: Held = []
+        held: arrays.Held = []
         inputs, sizes = convert_inputs(where, plan, self._frames, xs, lead, held)
         outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
         self._context.run(inputs, outputs, sizes[0] if lead else 1)
@@ -315,12 +318,15 @@ class _StreamOfSeveral(Stream):
         given: tuple[Any, ...] = xs
         if named or len(xs) != len(self._input_names) or type(xs[0]) is dict:
             given = self._in_order(xs, named)
-        if out is None:
-            ys = tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
-            if self._advance(self._array, given, ys, BY_ADDRESS) == codes.OK:
-                return dict(zip(self._output_names, ys)) if len(ys) > 1 else ys[0]  # noqa: B905 - as many
-        elif self._advance(self._array, given, out, BY_ADDRESS) == codes.OK:
-            return out
+        ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
+        status = self._advance(self._array, given, ys, BY_ADDRESS)
+        if status == codes.NOT_PLAIN:
+            plain = tuple([x if (copy := arrays.plain_copy(x)) is None else copy for x in given])
+            status = self._advance(self._array, plain, ys, BY_ADDRESS)
+        if status == codes.OK:
+            if out is not None:
+                return out
+            return dict(zip(self._output_names, ys)) if len(ys) > 1 else ys[0]  # noqa: B905 - as many
         return self._run("Stream.step", dict(zip(self._input_names, given, strict=True)), out, ())
 
     step.__doc__ = Stream.step.__doc__
@@ -343,14 +349,14 @@ class _StreamOfSeveral(Stream):
         raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
 
 
-def _listed(arrays: Any) -> list[Any]:
+def _listed(found: Any) -> list[Any]:
     """Return arrays as a list: one, a tuple, or a mapping by name."""
-    if isinstance(arrays, Mapping):
-        return list(arrays.values())
-    return list(arrays) if isinstance(arrays, tuple) else [arrays]
+    if isinstance(found, Mapping):
+        return list(found.values())
+    return list(found) if isinstance(found, tuple) else [found]
 
 
-def _only(what: str, arrays: Mapping[str, T]) -> T:
-    if len(arrays) > 1:
-        raise InputTypeError(f"Stream.{what}: expected a model of one {what}, got one of {[*arrays]}: use {what}s")
-    return next(iter(arrays.values()))
+def _only(what: str, found: Mapping[str, T]) -> T:
+    if len(found) > 1:
+        raise InputTypeError(f"Stream.{what}: expected a model of one {what}, got one of {[*found]}: use {what}s")
+    return next(iter(found.values()))
