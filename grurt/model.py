@@ -225,9 +225,9 @@ class Model(Network):
         InputShapeError, InputTypeError, InputValueError
             If an input does not fit.
         """
-        run_window, run_arrays, run_mapping = _runners()
-        if type(xs) is np.ndarray and lengths is None and nonfinite == "refuse":
-            answer = run_window(self, xs)
+        run_window, run_feed, run_arrays, run_mapping = _runners()
+        if lengths is None and nonfinite == "refuse" and type(xs) in (np.ndarray, dict):
+            answer = (run_window if type(xs) is np.ndarray else run_feed)(self, xs)
             if answer is not None:
                 return answer
         if isinstance(xs, Mapping):
@@ -309,12 +309,13 @@ class Model(Network):
 
 
 @functools.cache
-def _runners() -> tuple[Any, Any, Any]:
+def _runners() -> tuple[Any, Any, Any, Any]:
     """Return what runs sequences: imported once, as an import statement at every call takes half a microsecond."""
+    from grurt.runtime.feeds import run_feed
     from grurt.runtime.sequences import run_arrays, run_mapping
     from grurt.runtime.windows import run_window
 
-    return run_window, run_arrays, run_mapping
+    return run_window, run_feed, run_arrays, run_mapping
 
 
 def _of_bytes(cls: type[Model], content: bytes, limits: Limits) -> Model:

@@ -86,6 +86,10 @@ class States:
             (operator.setitem, self.steps, targets, self.steps[sources]),
         )
 
+    def rows_of(self, slot: int, name: str) -> Floats:
+        """Return a layer's state as a view: ``(rows, size)``, of a ring in no order of time."""
+        return self._rows(self.buffer[slot], name)
+
     def _rows(self, state: Floats, name: str) -> Floats:
         """Return the part of a stream's state that is a layer's, as rows."""
         place = self.plan.states[name]
