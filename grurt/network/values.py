@@ -107,6 +107,9 @@ def check_weights(
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
     """Return why these layers cannot run one timestep at a time, or None if they can."""
     for layer in layers:
+        if layer.resamples:
+            return layer.unstreamable_reason
+    for layer in layers:
         for name in layer.inputs:
             if values[name].stage < values[layer.name].stage:
                 return f"layer {layer.name!r} begins at the end of another sequence, {name!r}: Model.stages stream"
@@ -144,8 +147,8 @@ def _check_handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) 
         for name in layer.inputs:
             if values[name].stage < values[layer.name].stage and values[name].positions > 1:
                 raise ModelError(
-                    f"layer {layer.name!r}: expected a vector from the end of another sequence, "
-                    f"but {name!r} is a grid: Flatten it first"
+                    f"layer {layer.name!r}: expected single vectors from another stage, but {name!r} is a grid: "
+                    "Flatten it first"
                 )
 
 

@@ -298,7 +298,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
             grurt.Flatten(name="f"),
             inputs=[X, grurt.Input("z", SIZE)],
         ),
-        "layer 'add': expected a vector from the end of another sequence, but 'last' is a grid: Flatten it first",
+        "layer 'add': expected single vectors from another stage, but 'last' is a grid: Flatten it first",
     ),
     "a state port of a GRU that is handed its state": (
         lambda: model(

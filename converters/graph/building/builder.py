@@ -19,7 +19,7 @@ from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten, Unfold
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -58,6 +58,7 @@ class Builder(LayerBuilder):
         self.grid = grid
         self.lengths: Lengths = ()
         self.loops: dict[str, Loop] = {}
+        self.lengthened: dict[str, Callable[[], str]] = {}
         self.merged_batches: set[Axis] = set()
         self.positions: dict[str, int] = {}
         self.projected: set[str] = set()
@@ -202,6 +203,8 @@ class Builder(LayerBuilder):
                 merged = replace(tensor, rows=(Row(name),), stacks=(), boolean=False)
                 return merged.with_dim(index, (feature,))
         selected = tensor.rows[0].picked
+        if (kept := _timesteps_of(tensor)) is not None:
+            return self._kept(tensor, *kept, node)
         if selected:
             axis = selected[0][0]
             raise node.unsupported(
@@ -212,6 +215,19 @@ class Builder(LayerBuilder):
             f"it works on {len(tensor.rows)} values stacked along an axis of their own",
             "pick one of them, or merge them into the features",
         )
+
+    def _kept(self, tensor: Tensor, axis: Axis, positions: range, node: Node) -> Tensor:
+        """Return a tensor of rows that are timesteps of one value as the sequence of these."""
+        axis.require(Role.TIME, node)
+        layer = Unfold(
+            name=self.name(node, "timesteps"),
+            inputs=(tensor.rows[0].value,),
+            stride=positions.step,
+            padding=(-positions.start, positions[-1] + 1 - axis.size),
+        )
+        time = (Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME),)
+        dims = tuple(time if dim == tensor.stacks else dim for dim in tensor.dims)
+        return replace(tensor, rows=(Row(self.add(layer)),), dims=dims, stacks=())
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
@@ -256,6 +272,23 @@ class Builder(LayerBuilder):
     def _note_input(self, value: str) -> None:
         if value not in self.layers:
             self.value_inputs.add(value)
+
+
+def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
+    """Return which timesteps of one value a tensor's rows are, if they are in order, and at even distances."""
+    first = tensor.rows[0]
+    if len(tensor.stacks) != 1 or tensor.stacks not in tensor.dims or first.final or len(first.picked) != 1:
+        return None
+    axis = first.picked[0][0]
+    if axis.role not in (None, Role.TIME) or axis.is_reversed or any(len(row.picked) != 1 for row in tensor.rows):
+        return None
+    positions = [row.picked[0][1] for row in tensor.rows]
+    step = positions[1] - positions[0]
+    kept = range(positions[0], positions[-1] + 1, step) if step > 0 else range(0)
+    alike = all(
+        row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
+    )
+    return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
 
 
 def _stem(value: str) -> str:

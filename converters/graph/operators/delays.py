@@ -69,8 +69,11 @@ def of_concat(node: Node, args: Arguments, build: Builder) -> Tensor | None:
     return None if whole is None else delayed(node, whole, index, steps, build)
 
 
-def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor:
-    """Return what a Slice leaves of a sequence with zeros before it: as many timesteps as it has, hence a delay."""
+def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor | None:
+    """Return the delay that a Slice makes of a sequence with zeros before it, by keeping as many timesteps as it has.
+
+    None if it keeps others.
+    """
     index = next(place for place, dim in enumerate(tensor.dims) if dim == tensor.padded)
     size = tensor.shape[index]
     shape = [size + tensor.padding if place == index else other for place, other in enumerate(tensor.shape)]
@@ -78,10 +81,7 @@ def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Ten
     ranges = slice_ranges(node, args, shape, dynamic)
     kept = ranges.get(index, range(0))
     if len(ranges) != 1 or kept.step != 1 or len(kept) != size:
-        raise node.unsupported(
-            f"of a sequence with {tensor.padding} timesteps of zeros before it, it does not keep as many as it had",
-            "a delay keeps the length of its sequence",
-        )
+        return None
     return delayed(node, replace(tensor, padding=0, padded=()), index, tensor.padding - kept.start, build)
 
 

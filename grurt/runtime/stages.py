@@ -1,0 +1,141 @@
+"""The stages of a model, run one after the other: see `grurt.Model.stages`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.errors import InputShapeError, InputValueError
+from grurt.network.layers import Unfold
+from grurt.network.splitting import numbered_stages
+from grurt.network.stages import handed_states
+from grurt.runtime.batch import Batch, checked_lengths
+from grurt.runtime.context import CLEAN_OR_PROPAGATE, refuses
+from grurt.runtime.tails import fill_tails
+from grurt.runtime.windows import unfold
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from grurt.array_types import Array
+    from grurt.network.network import Network
+    from grurt.runtime.context import Nonfinite
+
+    Steps = tuple[int, NDArray[np.int64]]
+    """How many timesteps arrays have, and how many of them each sequence."""
+
+
+def time_of(stage: int) -> str:
+    """Return what the number of timesteps of a stage's inputs is called among sizes."""
+    return f"time of stage {stage}" if stage else "time"
+
+
+def run_stages(
+    network: Network,
+    sizes: Mapping[str, int],
+    inputs: Mapping[str, Array],
+    states: Mapping[str, Array],
+    lengths: ArrayLike | None,
+    wanted_states: Sequence[str],
+    nonfinite: Nonfinite,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Run one stage after the other; return outputs by name, and final states by layer.
+
+    Parameters
+    ----------
+    network
+        What is run.
+    sizes
+        ``"batch"``, and the timesteps of the inputs of each stage by `time_of`; 1 where it is left out.
+    inputs
+        The model's inputs by name, ``(batch, n_steps, size)``, and tokens ``(batch, n_steps)``.
+    states
+        Initial states by layer name, in place of the model's own.
+    lengths
+        Timesteps of each sequence of the first stage, and what is unfolded from it; others are whole.
+    wanted_states
+        Names of the layers whose final states are returned.
+    nonfinite
+        As in `grurt.Model.run`.
+    """
+    known = dict(inputs)
+    steps: dict[int, Steps] = {}
+    final_states: dict[str, Array] = {}
+    handed = handed_states(network.layers)
+    stages = numbered_stages(network)
+    for number in range(network.costs.n_stages):
+        n_steps, own_lengths = steps[number] = _begin(network, number, sizes, lengths, known, steps)
+        if (stage := stages.get(number)) is None:
+            if refuses(nonfinite):
+                _expect_finite(network, number, known, own_lengths)
+            continue
+        wanted = [name for name in wanted_states if name in stage.state_shapes]
+        own_inputs = any(port.name in inputs for port in stage.inputs)
+        batch = Batch(stage, nonfinite if own_inputs else "propagate", len(own_lengths), n_steps, own_lengths, wanted)
+        initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
+        initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
+        sequences = [
+            known[port.name] if network.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
+            for port in stage.inputs
+        ]
+        batch.run(sequences, initial)
+        if number == 0 and network.signature.takes_lengths:
+            given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
+            answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
+            fill_tails(stage, given, batch.lengths, answers, nonfinite)
+        known |= {output.value: array for output, array in zip(stage.outputs, batch.outputs, strict=True)}
+        final_states |= batch.final_states
+    return {output.name: known[output.value] for output in network.outputs}, final_states
+
+
+def _begin(
+    network: Network,
+    number: int,
+    sizes: Mapping[str, int],
+    lengths: ArrayLike | None,
+    known: dict[str, Array],
+    steps: Mapping[int, Steps],
+) -> Steps:
+    """Unfold what a stage reads, and return how long its sequences are."""
+    found: dict[str, Steps] = {}
+    for layer in network.layers:
+        if isinstance(layer, Unfold) and network.values[layer.name].stage == number:
+            (source,) = layer.inputs
+            known[layer.name], counts = unfold(layer, known[source], steps[network.values[source].stage][1])
+            found[layer.name] = known[layer.name].shape[1], counts
+    for name in _read_beside(network, number):
+        found[name] = steps[network.values[name].stage]
+    if not found:
+        n_steps = sizes.get(time_of(number), 1)
+        return n_steps, checked_lengths(None if number else lengths, sizes.get("batch", 1), n_steps)
+    (first, (n_steps, own)), *others = found.items()
+    for name, (other, lengths_of_other) in others:
+        if other != n_steps or not np.array_equal(own, lengths_of_other):
+            raise InputShapeError(
+                f"Model.run: layers read {first!r} and {name!r} side by side, of which the one has {n_steps} timesteps "
+                f"here and the other {other}: run sequences of a length at which they agree"
+            )
+    return n_steps, own
+
+
+def _read_beside(network: Network, number: int) -> Iterator[str]:
+    """Yield the sequences of earlier stages that layers of a stage read as they are."""
+    values = network.values
+    for layer in network.layers:
+        if values[layer.name].stage == number and values[layer.name].per_step and not layer.resamples:
+            yield from (name for name in layer.inputs if values[name].per_step and values[name].stage < number)
+
+
+def _expect_finite(network: Network, number: int, known: Mapping[str, Array], lengths: NDArray[np.int64]) -> None:
+    """Raise InputValueError for a NaN or infinity in an input that no stage but a later one reads, unfolded."""
+    for name in (port.name for port in network.inputs if network.values[port.name].stage == number):
+        for row, length in enumerate(lengths.tolist()):
+            faults = np.argwhere(~np.isfinite(known[name][row, :length]))
+            if len(faults):
+                place = tuple(faults[0].tolist())
+                raise InputValueError(
+                    f"Model.run: sequence {row}: input {name!r} at [{', '.join(map(str, place))}]: expected finite "
+                    f"numbers, got {known[name][row][place]}; {CLEAN_OR_PROPAGATE}"
+                )
