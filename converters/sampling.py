@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
+from grurt.network.lengths import find_lengths
 from grurt.network.network import Network
 from grurt.network.signature import AnyPort, LengthsPort, StatePort
 
 SEED = 20240229
 BATCH = 2
 STEPS = 24
+FEWEST_STEPS = 4
+"""Behind layers that make a sequence shorter."""
+
 MAX_ELEMENTS = 1 << 20
 """Of all test inputs together, for files exported with frozen sizes: they are kept in the model's file."""
 
@@ -24,6 +28,12 @@ MAX_PRODUCTS = 1 << 33
 """How many multiplications a run of the source may take: some seconds."""
 
 _SEQUENCES = ("batch", "time", "batch_position")
+
+
+def open_steps(network: Network, usual: int = STEPS) -> int:
+    """Return of how many timesteps a test input is: more than usual where layers need many, or leave many out."""
+    lengths = find_lengths(network.layers, network.values).values()
+    return max(usual, *(length.inputs_for(FEWEST_STEPS) for length in lengths))
 
 
 def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:

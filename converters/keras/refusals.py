@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grurt.converters.keras.handlers import refuses
+from grurt.errors import DesignReason
 
 refuses(
     *("LSTM", "SimpleRNN", "CuDNNLSTM", "LSTMCell", "SimpleRNNCell", "ConvLSTM1D", "ConvLSTM2D"),
@@ -20,10 +21,12 @@ refuses(
 refuses(
     *("Conv2D", "Conv3D", "MaxPooling2D", "AveragePooling2D", "Convolution2D"),
     because="it works on images; grurt reads sequences of vectors",
+    reason=DesignReason.IMAGES,
 )
 refuses(
-    *("MaxPooling1D", "UpSampling1D", "Cropping1D", "RepeatVector", "Conv1DTranspose"),
-    because="it changes the number of timesteps, and a stream gives one output for each input; leave it out",
+    *("UpSampling1D", "RepeatVector", "Conv1DTranspose"),
+    because="it makes more timesteps of fewer; leave it out",
+    reason=DesignReason.SEQUENCE_LENGTH,
 )
 refuses(
     *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),

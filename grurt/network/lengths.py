@@ -43,6 +43,10 @@ class Length:
         """Say whether two lengths are the same, for some n at least."""
         return self.stride == other.stride and abs(self.surplus - other.surplus) < self.stride
 
+    def inputs_for(self, n_steps: int) -> int:
+        """Return the fewest timesteps of the inputs of which there are so many."""
+        return max(1, (n_steps - 1) * self.stride - self.surplus)
+
     @property
     def most_added(self) -> int:
         """The most timesteps by which it exceeds n."""

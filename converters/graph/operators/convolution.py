@@ -56,7 +56,7 @@ def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         or not np.isfinite(np.float32(fill))
         or len(pads) != 2 * len(numbers)
     ):
-        raise node.unsupported("only padding with a number is supported")
+        raise node.unsupported("only padding with a finite number is supported")
     if fill == 0 and (shifted := _shifted(numbers, pads[: len(numbers)], pads[len(numbers) :])) is not None:
         return (delays.delayed(node, as_it_is(node, tensor, build), *shifted, build),)
     sides = zip(numbers, pads[: len(numbers)], pads[len(numbers) :], strict=True)
@@ -104,6 +104,9 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.invalid("its attributes do not fit its weights")
     weight, window, time, features = _over_time(node, tensor, weight, spatial(node, weight.shape[2:]), group)
     tensor, window = _with_padding(node, tensor, time, window, build)
+    is_reversed = any(axis.is_reversed for axis in tensor.dims[time])
+    if is_reversed:
+        tensor, weight, window = _mirrored(tensor, weight, window, time)
     tensor = build.single(tensor, node)
     output_size, inputs_per_group, kernel_size = weight.shape
     require_features(node, tensor, features, inputs_per_group * group)
@@ -120,7 +123,11 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         groups=group,
         bias="bias" in weights,
     )
-    return (_convolved(node, tensor, (time, features), layer, weights, window, build),)
+    result = _convolved(node, tensor, (time, features), layer, weights, window, build)
+    if is_reversed:
+        result = as_it_is(node, result, build)
+        result = result.with_dim(time, (result.dims[time][0].reversed(),))
+    return (result,)
 
 
 def _over_time(node: Node, tensor: Tensor, weight: Array, over: Spatial, group: int) -> tuple[Array, Window, int, int]:
@@ -147,6 +154,18 @@ def _over_time(node: Node, tensor: Tensor, weight: Array, over: Spatial, group: 
             covered = weight[:, 0] if other == 0 else weight[:, 0].swapaxes(1, 2)
             return covered, over.window(place), 2 + place, 2 + other
     raise images(node)
+
+
+def _mirrored(tensor: Tensor, weight: Array, window: Window, time: int) -> tuple[Tensor, Array, Window]:
+    """Return what gives the outputs of a convolution of a reversed sequence in the order of that sequence's own time.
+
+    One of another stride, whose windows begin at the end of the sequence, stays as it is.
+    """
+    if window.stride > 1 or window.fixed is None:
+        return tensor, weight, window
+    before, after = window.fixed
+    own = tensor.dims[time][0].reversed()
+    return tensor.with_dim(time, (own,)), weight[:, :, ::-1], replace(window, padding=(after, before))
 
 
 def _with_padding(node: Node, tensor: Tensor, index: int, window: Window, build: Builder) -> tuple[Tensor, Window]:

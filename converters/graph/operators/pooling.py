@@ -11,6 +11,7 @@ from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.converters.windows import Window
+from grurt.errors import DesignReason
 
 
 @operator("MaxPool", in_loops="single", features_at=second)
@@ -49,6 +50,12 @@ def _over_time(node: Node, tensor: Tensor) -> tuple[int, list[int], Window, int]
     """
     over = spatial(node, node.integers("kernel_shape"))
     count = len(over.kernel)
+    if max(over.kernel) > windows.MAX_TAPS:
+        raise node.unsupported(
+            f"it combines {max(over.kernel)} timesteps one by one",
+            f"at most {windows.MAX_TAPS} are supported",
+            DesignReason.SIZE,
+        )
     if count + 2 != len(tensor.dims):
         raise node.invalid(f"it pools over {count} axes of a tensor of shape {tensor.shape}")
     for place in sorted(range(count), key=lambda place: not is_time(tensor.dims[2 + place])):

@@ -81,6 +81,11 @@ def over_time(node: Node, tensor: Tensor, index: int, window: Window, name: str)
             "it runs over several merged axes", "each sequence must have an axis of its own", DesignReason.ACROSS_BATCH
         )
     for axis in dim:
+        if axis.role is Role.FEATURE:
+            raise node.unsupported(
+                f"it runs over {axis.where}",
+                "it has to run over time; instead of a history that is an input, pad on the left: a stream keeps it",
+            )
         axis.require(Role.TIME, node)
         if axis.is_reversed and window != Window():
             raise node.unsupported("it reads a sequence that was reversed", "reverse what it gives instead")
