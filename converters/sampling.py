@@ -31,9 +31,13 @@ _SEQUENCES = ("batch", "time", "batch_position")
 
 
 def open_steps(network: Network, usual: int = STEPS) -> int:
-    """Return of how many timesteps a test input is: more than usual where layers need many, or leave many out."""
+    """Return of how many timesteps a test input is: more than usual where layers need many, or leave many out.
+
+    Where they go in strides, nothing is left over.
+    """
     lengths = find_lengths(network.layers, network.values).values()
-    return max(usual, *(length.inputs_for(FEWEST_STEPS) for length in lengths))
+    needed = max(usual, *(length.inputs_for(FEWEST_STEPS) for length in lengths))
+    return needed + -needed % max(length.stride for length in lengths)
 
 
 def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:

@@ -146,6 +146,29 @@ def maximum(build: LayerBuilder, value: str, size: int, window: Window, name: st
     return combined(build, parts, name, lambda made, inputs: Binary(name=made, inputs=inputs, operation="max"))
 
 
+def running_maximum(build: LayerBuilder, value: str, size: int, window: Window, name: str) -> str:
+    """Return the largest of each feature in the latest timesteps, zeros before the first among them, which streams."""
+    parts = [value]
+    for _ in range(window.kernel_size - 1):
+        parts.append(delayed(build, parts[-1], size, window.dilation, build.unique(f"{name}.delay")))
+    return combined(build, parts, name, lambda made, inputs: Binary(name=made, inputs=inputs, operation="max"))
+
+
+def delayed(build: LayerBuilder, value: str, size: int, steps: int, name: str) -> str:
+    """Return a value as it was some timesteps before, zeros at first: a depthwise convolution with a weight of 1."""
+    layer = Conv1d(
+        name=name,
+        inputs=(value,),
+        input_size=size,
+        output_size=size,
+        kernel_size=2,
+        dilation=steps,
+        groups=size,
+        bias=False,
+    )
+    return build.add(layer, {"weight": np.broadcast_to(np.array([1, 0], np.float32), (size, 1, 2))})
+
+
 def average(
     build: LayerBuilder,
     value: str,

@@ -30,15 +30,18 @@ def cropping1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, .
 @converts("MaxPooling1D", "MaxPool1D")
 def max_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``MaxPooling1D``. The mask ends here, as in Keras."""
-    tensor, window = _pool(layer, args, build)
-    value = windows.maximum(build, tensor.value, tensor.size, window, build.unique(layer.name))
+    size, is_valid = layer.config.integer("pool_size", 2), layer.config.get("padding", "valid") == "valid"
+    looks_back = is_valid and args.only(layer).padding == size - 1 > 0 and layer.config.get("strides") in (1, [1])
+    tensor, window = _pool(layer, args, build, zeros_count=looks_back)
+    maximum = windows.running_maximum if looks_back else windows.maximum
+    value = maximum(build, tensor.value, tensor.size, window, build.unique(layer.name))
     return (behind(tensor, value, tensor.size),)
 
 
 @converts("AveragePooling1D", "AvgPool1D")
 def average_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``AveragePooling1D``, of the timesteps that there are. The mask ends here, as in Keras."""
-    tensor, window = _pool(layer, args, build)
+    tensor, window = _pool(layer, args, build, zeros_count=layer.config.get("padding", "valid") == "valid")
     size = window.kernel_size
     if isinstance(window.padding, str) and size > 2 and (window.stride > 1 or size % 2 == 0):
         raise layer.unsupported(
@@ -53,9 +56,19 @@ def average_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Te
 
 
 def read_window(
-    layer: Layer, args: Arguments, build: Builder, kernel_size: int, stride: int, dilation: int
+    layer: Layer,
+    args: Arguments,
+    build: Builder,
+    kernel_size: int,
+    stride: int,
+    dilation: int,
+    *,
+    zeros_count: bool = True,
 ) -> tuple[Tensor, Window]:
-    """Return the input of a layer, and what it reads of that, the zeros before it included."""
+    """Return the input of a layer, and what it reads of that.
+
+    The zeros before the input are a part of its windows, where its own padding counts as zeros, too.
+    """
     config = layer.config
     args.check_named(layer)
     tensor = build.value(layer, args.only(layer), Kind.SEQUENCE, padded=True)
@@ -71,7 +84,7 @@ def read_window(
         )
     if not tensor.padding:
         return tensor, window
-    if window.fixed is None:
+    if window.fixed is None or not zeros_count:
         return build.value(layer, tensor, Kind.SEQUENCE), window
     before, after = window.fixed
     return replace(tensor, padding=0), replace(window, padding=(tensor.padding + before, after))
@@ -82,10 +95,10 @@ def behind(tensor: Tensor, value: str, size: int) -> Tensor:
     return Tensor(value, size, Kind.SEQUENCE, tensor.backwards)
 
 
-def _pool(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, Window]:
+def _pool(layer: Layer, args: Arguments, build: Builder, *, zeros_count: bool) -> tuple[Tensor, Window]:
     size = layer.config.integer("pool_size", 2)
     stride = layer.config.integer("strides", size) if layer.config.get("strides") is not None else size
-    found = read_window(layer, args, build, size, stride, 1)
+    found = read_window(layer, args, build, size, stride, 1, zeros_count=zeros_count)
     layer.config.policy()
     layer.config.check_all_read()
     return found

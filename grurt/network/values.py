@@ -106,9 +106,8 @@ def check_weights(
 
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
     """Return why these layers cannot run one timestep at a time, or None if they can."""
-    for layer in layers:
-        if layer.resamples:
-            return layer.unstreamable_reason
+    if resampling := [layer for layer in layers if layer.resamples]:
+        return max(resampling, key=lambda layer: layer.ahead > 0).unstreamable_reason  # the first of them
     for layer in layers:
         for name in layer.inputs:
             if values[name].stage < values[layer.name].stage:

@@ -202,9 +202,9 @@ class Builder(LayerBuilder):
                 feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
                 merged = replace(tensor, rows=(Row(name),), stacks=(), boolean=False)
                 return merged.with_dim(index, (feature,))
+        if _timesteps_of(tensor) is not None:
+            return self.as_sequence(tensor, node)
         selected = tensor.rows[0].picked
-        if (kept := _timesteps_of(tensor)) is not None:
-            return self._kept(tensor, *kept, node)
         if selected:
             axis = selected[0][0]
             raise node.unsupported(
@@ -216,23 +216,30 @@ class Builder(LayerBuilder):
             "pick one of them, or merge them into the features",
         )
 
-    def _kept(self, tensor: Tensor, axis: Axis, positions: range, node: Node) -> Tensor:
-        """Return a tensor of rows that are timesteps of one value as the sequence of these."""
+    def as_sequence(self, tensor: Tensor, node: Node) -> Tensor:
+        """Return a tensor of rows that are timesteps of one value as the sequence of these; others as they are."""
+        if (kept := _timesteps_of(tensor)) is None:
+            return tensor
+        axis, positions = kept
         axis.require(Role.TIME, node)
+        value = tensor.rows[0].value
         layer = Unfold(
-            name=self.name(node, "timesteps"),
-            inputs=(tensor.rows[0].value,),
+            name=self.unique(f"{value}.timesteps"),
+            inputs=(value,),
             stride=positions.step,
             padding=(-positions.start, positions[-1] + 1 - axis.size),
         )
-        time = (Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME),)
-        dims = tuple(time if dim == tensor.stacks else dim for dim in tensor.dims)
+        time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
+        (stack,) = tensor.stacks
+        dims = tuple(tuple(time if each is stack else each for each in dim) for dim in tensor.dims)
+        self._note_input(value)
         return replace(tensor, rows=(Row(self.add(layer)),), dims=dims, stacks=())
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
         if tensor.integer:
             raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        tensor = self.as_sequence(tensor, node)
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
         return replace(tensor, rows=rows, boolean=False)
 
@@ -277,7 +284,7 @@ class Builder(LayerBuilder):
 def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
     """Return which timesteps of one value a tensor's rows are, if they are in order, and at even distances."""
     first = tensor.rows[0]
-    if len(tensor.stacks) != 1 or tensor.stacks not in tensor.dims or first.final or len(first.picked) != 1:
+    if len(tensor.stacks) != 1 or first.final or len(first.picked) != 1:
         return None
     axis = first.picked[0][0]
     if axis.role not in (None, Role.TIME) or axis.is_reversed or any(len(row.picked) != 1 for row in tensor.rows):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator, second
-from grurt.converters.graph.operators.windows import Spatial, images, is_time, over_time, spatial
+from grurt.converters.graph.operators.windows import Spatial, as_it_is, images, is_time, over_time, spatial
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -14,17 +16,24 @@ from grurt.converters.windows import Window
 from grurt.errors import DesignReason
 
 
-@operator("MaxPool", in_loops="single", features_at=second)
+@operator("MaxPool", in_loops="single", reads_padding=True, features_at=second)
 def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """MaxPool over time: timesteps outside of the sequence are not looked at."""
     node.ignore("storage_order")
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor)
     window = windows.longer(window, beyond)
+    behind_zeros = replace(window, padding=(tensor.padding, 0))
+    looks_back = tensor.padding > 0 and window.padding == (0, 0) and behind_zeros.is_causal
+    if looks_back and tensor.padded == tensor.dims[index]:
+        tensor, window = replace(tensor, padding=0, padded=()), behind_zeros
+        maximum = windows.running_maximum
+    else:
+        tensor, maximum = as_it_is(node, tensor, build), windows.maximum
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "max_pool")
     time = over_time(node, tensor, index, window, name)
-    value = windows.maximum(build, tensor.rows[0].value, size, window, name)
+    value = maximum(build, tensor.rows[0].value, size, window, name)
     return (tensor.with_row(Row(value)).with_dim(index, time),)
 
 

@@ -104,10 +104,11 @@ def _new_time(node: Node, dim: Dim, size: int, layer: Unfold, name: str) -> Dim:
 
 def resampled(node: Node, tensor: Tensor, index: int, window: Window, build: Builder, fill: float = 0.0) -> Tensor:
     """Return a sequence whose timesteps are windows of one: it is padded or cut, or every so many are kept."""
-    name = build.name(node, "timesteps")
-    time = over_time(node, tensor, index, window, name)
     tensor = build.single(tensor, node)
-    layer = window.layer(name, tensor.rows[0].value, fill)
+    value = tensor.rows[0].value
+    name = build.unique(f"{value}.timesteps")
+    time = over_time(node, tensor, index, window, name)
+    layer = window.layer(name, value, fill)
     return tensor.with_row(Row(build.add(layer))).with_dim(index, time)
 
 

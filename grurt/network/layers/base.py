@@ -155,6 +155,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return None if size is None else Input(name, size)
 
     @property
+    def ahead(self) -> int:
+        """How many timesteps later than its own the input is that it reads at a timestep."""
+        return 0
+
+    @property
     def unstreamable_reason(self) -> str | None:
         """Why the layer cannot run one timestep at a time; None if it can."""
         return None

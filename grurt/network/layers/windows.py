@@ -86,13 +86,17 @@ class Unfold(Layer, frozen=True, kw_only=True):
         return self.kernel_size * input_sizes[0]
 
     @property
+    def ahead(self) -> int:
+        before = self.padding_before(self.span) if isinstance(self.padding, str) else self.padding[0]
+        return max(0, self.span - 1 - before)
+
+    @property
     def unstreamable_reason(self) -> str:
         where = f"layer {self.name!r}"
         if self.stride > 1:
             return f"{where} gives one timestep for every {self.stride}"
-        before = self.padding_before(self.span) if isinstance(self.padding, str) else self.padding[0]
-        if (ahead := self.span - 1 - before) > 0:
-            return f"{where} looks {ahead} {_timesteps(ahead)} ahead"
+        if self.ahead:
+            return f"{where} looks {self.ahead} {_timesteps(self.ahead)} ahead"
         if (longer := self.surplus + 1) > 0:
             return f"{where} adds {longer} {_timesteps(longer)} to the sequence, into which later layers look"
         if (shorter := -longer) > 0:

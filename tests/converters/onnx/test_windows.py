@@ -68,9 +68,7 @@ def test_what_a_convolution_consists_of() -> None:
     assert kinds(convolution(3)) == ["conv1d", "unfold", "gru"]
     assert kinds(convolution(3, pads=[1, 1], strides=[2])) == ["unfold", "linear", "gru"]
     assert [layer.name for layer in convolution(3, pads=[1, 1]).layers] == ["conv.padded", "conv", "conv.ahead", "gru"]
-    assert convolution(5, pads=[2, 2]).unstreamable_reason == (
-        "layer 'conv.padded' adds 2 timesteps to the sequence, into which later layers look"
-    )
+    assert convolution(5, pads=[2, 2]).unstreamable_reason == ("layer 'conv.ahead' looks 2 timesteps ahead")
 
 
 @pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
@@ -121,6 +119,23 @@ def test_a_moving_average_streams() -> None:
     model = converted_and_checked(before_gru(nodes, {}, size=CHANNELS))
     assert model.unstreamable_reason is None
     assert kinds(model) == ["conv1d", "gru"]
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_a_running_maximum_streams(dilation: int) -> None:
+    """The zeros before the first timestep are among the numbers, where the network has put them there itself."""
+    options = {"kernel_shape": [3], "dilations": [dilation]}
+    nodes = [
+        node("Sub", ["x", "much"], ["low"]),
+        node("Pad", ["low", "pads"], ["p"]),
+        node("MaxPool", ["p"], ["c"], **options),
+    ]
+    constants = {"much": np.float32(1), "pads": np.array([0, 0, 2 * dilation, 0, 0, 0])}
+    model = converted_and_checked(before_gru(nodes, constants, size=CHANNELS))
+    assert model.unstreamable_reason is None
+    nodes[-1] = node("MaxPool", ["p"], ["c"], **options, strides=[2])
+    model = converted_and_checked(before_gru(nodes, constants, size=CHANNELS))
+    assert model.unstreamable_reason is not None
 
 
 def test_a_front_end_of_convolutions_pools_and_norms() -> None:

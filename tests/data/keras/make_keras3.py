@@ -417,6 +417,8 @@ def windows() -> Any:
         L.AveragePooling1D(3, strides=2),
         L.Conv1D(2, 3)(L.ZeroPadding1D((1, 3))(x)),
         L.MaxPooling1D(2, strides=2, padding="same")(L.ZeroPadding1D((2, 0))(x)),
+        L.MaxPooling1D(3, strides=1)(L.ZeroPadding1D((2, 0))(L.Rescaling(1.0, -9.0)(x))),
+        L.AveragePooling1D(3, strides=1, padding="same")(L.ZeroPadding1D((2, 0))(x)),
         L.Cropping1D((1, 2))(L.ZeroPadding1D((2, 0))(x)),
         L.GRU(3, return_sequences=True)(L.ZeroPadding1D((2, 0))(x)),
     ]
