@@ -295,6 +295,24 @@ IMAGES = "it works over more axes than time, of which grurt knows one"
             None,
         ),
         ("f = Transpose <perm=[0, 2, 1]> (x); a = Conv (f, K); c = Add (a, f)", (2, 7, CHANNELS), "of size", None),
+        (
+            "a = Conv (x, K); c = Gather <axis=2> (a, some)",
+            (2, CHANNELS, 9),
+            "it selects 3 of 7 positions of the time axis of 'conv'; whole sequences must be kept, in order, or one ti",
+            None,
+        ),
+        (
+            "g = Gather <axis=1> (x, some); c = Transpose <perm=[0, 2, 1]> (g)",
+            (2, 9, CHANNELS),
+            "it works on 3 selected positions of axis 1 of input 'x', of size 9; a layer must read whole sequences",
+            None,
+        ),
+        (
+            "f = Transpose <perm=[1, 0, 2]> (x); r = Reshape (f, row); c = Conv (r, K)",
+            (2, CHANNELS, 9),
+            "it runs over several merged axes; each sequence must have an axis of its own",
+            DesignReason.ACROSS_BATCH,
+        ),
         ("c = GlobalAveragePool (x)", OPEN, "it computes across timesteps or sequences", None),
     ],
 )
@@ -305,6 +323,8 @@ def test_refused(text: str, shape: Any, message: str, reason: DesignReason | Non
         "K3": random(8, 2, 3, 6),
         "K5": random(8, 4, 3, 6, 6),
         "three": np.array([3]),
+        "some": np.array([0, 1, 3]),
+        "row": np.array([1, CHANNELS, -1]),
         "pads4": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
         "back": np.array([-(2**62)]),
     }
