@@ -10,6 +10,7 @@ import numpy as np
 from grurt.errors import InputShapeError, InputTypeError
 from grurt.escaping import described, listed
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
+from grurt.network.frames import frames_of
 from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
@@ -34,14 +35,16 @@ def run_arrays(
         names = [port.name for port in network.inputs]
         raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
     port = network.inputs[0]
+    frames = frames_of(network)
+    frame = frames.inputs[port.name]
     held: arrays.Held = []
     array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs, held)
-    sequence: tuple[int | str, ...] = ("n_steps", *port.frame_shape)
+    sequence: tuple[int | str, ...] = ("n_steps", *frame.shape_in(array))
     is_batch = array.ndim == len(sequence) + 1
     arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
-    batched = array if is_batch else array[np.newaxis]
+    batched = frame.to_vectors(array if is_batch else array[np.newaxis])
     if any(value.stage for value in network.values.values()):
         sizes = {"batch": len(batched), "time": batched.shape[1]}
         by_name, _ = run_stages(network, sizes, {port.name: batched}, {}, lengths, (), nonfinite)
@@ -50,7 +53,8 @@ def run_arrays(
         batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
         batch.run([batched], {})
         found = batch.outputs
-    return present(network, found if is_batch else [output[0] for output in found])
+    answers = (own.from_vectors(ys) for own, ys in zip(frames.outputs.values(), found, strict=True))
+    return present(network, [answer if is_batch else answer[0] for answer in answers])
 
 
 def run_mapping(
