@@ -155,7 +155,7 @@ def windows_model(rng: np.random.Generator) -> grurt.Model:
         grurt.GRU(name="reverse", inputs=("strided",), input_size=7, hidden_size=4, direction="reverse"),
         grurt.Concat(name="both", inputs=("forward", "reverse")),
         grurt.LastStep(name="end"),
-        grurt.Unfold(name="pool", inputs=("x",), kernel_size=2, stride=2, fill=-9.0),
+        grurt.Unfold(name="pool", inputs=("x",), kernel_size=2, stride=2, padding="same", fill=-9.0),
         grurt.Slice(name="even", start=0, stop=5),
         grurt.Slice(name="odd", inputs=("pool",), start=5, stop=10),
         grurt.Binary(name="largest", inputs=("even", "odd"), operation="max"),
