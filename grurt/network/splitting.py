@@ -20,7 +20,7 @@ def stages_of(network: N) -> tuple[N, ...]:
 
 def numbered_stages(network: N) -> Mapping[int, N]:
     """Return a network for each stage in which there is something to compute, by the stages' numbers, in order."""
-    if not any(value.stage for value in network.values.values()):
+    if network.costs.n_stages == 1:
         return {0: network}
     return _stages(network)
 

@@ -45,7 +45,7 @@ def run_arrays(
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
     batched = frame.to_vectors(array if is_batch else array[np.newaxis])
-    if any(value.stage for value in network.values.values()):
+    if network.costs.n_stages > 1:
         sizes = {"batch": len(batched), "time": batched.shape[1]}
         by_name, _ = run_stages(network, sizes, {port.name: batched}, {}, lengths, (), nonfinite)
         found = [by_name[output.name] for output in network.outputs]

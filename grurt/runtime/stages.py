@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputValueError
 from grurt.network.layers import Unfold
+from grurt.network.network import once_per_network
 from grurt.network.splitting import numbered_stages
 from grurt.network.stages import handed_states
 from grurt.runtime.batch import Batch, checked_lengths
@@ -66,14 +67,17 @@ def run_stages(
     handed = handed_states(network.layers)
     stages = numbered_stages(network)
     for number in range(network.costs.n_stages):
-        n_steps, own_lengths = steps[number] = _begin(network, number, sizes, lengths, known, steps)
+        n_steps, own_lengths = _begin(network, number, sizes, None if number else lengths, known, steps)
+        n_sequences = sizes.get("batch", 1)
         if (stage := stages.get(number)) is None:
+            steps[number] = n_steps, checked_lengths(own_lengths, n_sequences, n_steps)
             if refuses(nonfinite):
-                _expect_finite(network, number, known, own_lengths)
+                _expect_finite(network, number, known, steps[number][1])
             continue
         wanted = [name for name in wanted_states if name in stage.state_shapes]
-        own_inputs = any(port.name in inputs for port in stage.inputs)
-        batch = Batch(stage, nonfinite if own_inputs else "propagate", len(own_lengths), n_steps, own_lengths, wanted)
+        inner = "propagate" if number and not any(port.name in inputs for port in stage.inputs) else nonfinite
+        batch = Batch(stage, inner, n_sequences, n_steps, own_lengths, wanted)
+        steps[number] = n_steps, batch.lengths
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
         sequences = [
@@ -97,19 +101,18 @@ def _begin(
     lengths: ArrayLike | None,
     known: dict[str, Array],
     steps: Mapping[int, Steps],
-) -> Steps:
-    """Unfold what a stage reads, and return how long its sequences are."""
+) -> tuple[int, ArrayLike | None]:
+    """Unfold what a stage reads; return how long its arrays are, and its sequences, where that does not follow."""
     found: dict[str, Steps] = {}
-    for layer in network.layers:
-        if isinstance(layer, Unfold) and network.values[layer.name].stage == number:
-            (source,) = layer.inputs
-            known[layer.name], counts = unfold(layer, known[source], steps[network.values[source].stage][1])
-            found[layer.name] = known[layer.name].shape[1], counts
-    for name in _read_beside(network, number):
+    unfolding, beside = _read_of_others(network)[number]
+    for layer in unfolding:
+        (source,) = layer.inputs
+        known[layer.name], counts = unfold(layer, known[source], steps[network.values[source].stage][1])
+        found[layer.name] = known[layer.name].shape[1], counts
+    for name in beside:
         found[name] = steps[network.values[name].stage]
     if not found:
-        n_steps = sizes.get(time_of(number), 1)
-        return n_steps, checked_lengths(None if number else lengths, sizes.get("batch", 1), n_steps)
+        return sizes.get(time_of(number), 1), lengths
     (first, (n_steps, own)), *others = found.items()
     for name, (other, lengths_of_other) in others:
         if other != n_steps or not np.array_equal(own, lengths_of_other):
@@ -120,12 +123,19 @@ def _begin(
     return n_steps, own
 
 
-def _read_beside(network: Network, number: int) -> Iterator[str]:
-    """Yield the sequences of earlier stages that layers of a stage read as they are."""
+@once_per_network
+def _read_of_others(network: Network) -> list[tuple[list[Unfold], list[str]]]:
+    """Return for each stage what unfolds sequences of earlier stages, and those that are read there as they are."""
     values = network.values
-    for layer in network.layers:
-        if values[layer.name].stage == number and values[layer.name].per_step and not layer.resamples:
-            yield from (name for name in layer.inputs if values[name].per_step and values[name].stage < number)
+    found: list[tuple[list[Unfold], list[str]]] = [([], []) for _ in range(network.costs.n_stages)]
+    for layer in network.layers if len(found) > 1 else ():
+        unfolding, beside = found[values[layer.name].stage]
+        if isinstance(layer, Unfold):
+            unfolding.append(layer)
+        elif values[layer.name].per_step:
+            stage = values[layer.name].stage
+            beside += [name for name in layer.inputs if values[name].per_step and values[name].stage < stage]
+    return found
 
 
 def _expect_finite(network: Network, number: int, known: Mapping[str, Array], lengths: NDArray[np.int64]) -> None:
