@@ -40,15 +40,15 @@ def open_steps(network: Network, usual: int = STEPS) -> int:
     return needed + -needed % max(length.stride for length in lengths)
 
 
-def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
+def sample_input(port: AnyInput, index: int = 0, n_steps: int = STEPS) -> NDArray[np.generic]:
     """Return a batch of sequences for a model input: ``(2, 24, size)`` float32, or ``(2, 24)`` int64 tokens.
 
     Features are standard normal numbers, tokens uniform; ``index`` tells the inputs of one model apart.
     """
     random = np.random.default_rng([SEED, index])
     if port.tokens:
-        return random.integers(port.size, size=(BATCH, STEPS))
-    return random.standard_normal((BATCH, STEPS, port.size), np.float32)
+        return random.integers(port.size, size=(BATCH, n_steps))
+    return random.standard_normal((BATCH, n_steps, port.size), np.float32)
 
 
 def random_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]], n_steps: int) -> dict[str, Array]:
