@@ -102,7 +102,7 @@ def _begin(
     known: dict[str, Array],
     steps: Mapping[int, Steps],
 ) -> tuple[int, ArrayLike | None]:
-    """Unfold what a stage reads; return how long its arrays are, and its sequences, where that does not follow."""
+    """Unfold what a stage reads; return how long its arrays are, and its sequences, where some are shorter."""
     found: dict[str, Steps] = {}
     unfolding, beside = _read_of_others(network)[number]
     for layer in unfolding:
@@ -120,7 +120,7 @@ def _begin(
                 f"Model.run: layers read {first!r} and {name!r} side by side, of which the one has {n_steps} timesteps "
                 f"here and the other {other}: run sequences of a length at which they agree"
             )
-    return n_steps, own
+    return n_steps, None if np.all(own == n_steps) else own
 
 
 @once_per_network

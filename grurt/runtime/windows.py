@@ -56,13 +56,15 @@ def unfold(layer: Unfold, xs: Floats, lengths: NDArray[np.int64]) -> tuple[Float
 
 def _unfold(layer: Unfold, xs: Floats, windows: Floats) -> None:
     """Write the windows ``(batch, n_windows, kernel_size, size)`` of sequences of one length."""
-    n_steps, count = xs.shape[1], windows.shape[1]
-    before = layer.padding_before(n_steps)
-    for tap in range(layer.kernel_size):
-        first = tap * layer.dilation - before  # the timestep of the first window
-        start = min(count, max(0, -(first // layer.stride)))
-        stop = max(start, min(count, (n_steps - 1 - first) // layer.stride + 1))
-        windows[:, :start, tap] = layer.fill
-        windows[:, stop:, tap] = layer.fill
-        inside = xs[:, first + start * layer.stride :: layer.stride] if stop > start else xs[:, :0]
-        windows[:, start:stop, tap] = inside[:, : stop - start]
+    batch, n_steps, size = xs.shape
+    before, length = layer.padding_before(n_steps), (windows.shape[1] - 1) * layer.stride + layer.span
+    if before <= 0 and length - before <= n_steps:
+        padded = xs[:, -before:]
+    else:
+        padded = np.full((batch, length, size), layer.fill, np.float32)
+        start, stop = max(0, before), min(length, before + n_steps)
+        if start < stop:
+            padded[:, start:stop] = xs[:, start - before : stop - before]
+    sequence, timestep, feature = padded.strides
+    strides = (sequence, layer.stride * timestep, layer.dilation * timestep, feature)
+    windows[:] = np.lib.stride_tricks.as_strided(padded, windows.shape, strides, writeable=False)
