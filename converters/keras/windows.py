@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from grurt.converters import windows
@@ -88,6 +89,26 @@ def read_window(
         return build.value(layer, tensor, Kind.SEQUENCE), window
     before, after = window.fixed
     return replace(tensor, padding=0), replace(window, padding=(tensor.padding + before, after))
+
+
+def slice_of_timesteps(bounds: object) -> Window | None:
+    """Return the window by which a slice keeps timesteps; None where it depends on how many there are."""
+    values = [bounds.get(key) for key in ("start", "stop", "step")] if isinstance(bounds, Mapping) else [True]
+    if not all(value is None or type(value) is int for value in values):
+        return None
+    start, stop, step = values[0] or 0, values[1] or 0, 1 if values[2] is None else values[2]
+    if start < 0 or stop > 0 or step < 1 or values[1] == 0:
+        return None
+    return Window(stride=step, padding=(-start, stop))
+
+
+def resampled(tensor: Tensor, window: Window, build: Builder) -> Tensor:
+    """Return some of a sequence's timesteps, in Keras's order."""
+    before, after = window.fixed or (0, 0)
+    if tensor.backwards:
+        window = replace(window, padding=(after, before))
+    layer = window.layer(build.unique(f"{tensor.value}.timesteps"), tensor.value)
+    return replace(tensor, value=build.add(layer), mask=None, state_of=None)
 
 
 def behind(tensor: Tensor, value: str, size: int) -> Tensor:

@@ -115,7 +115,7 @@ class Costs:
     def bytes(self) -> int:
         """What the model and one stream take, with the arrays of a step."""
         own = self.weights + self.packed_weights + self.packing + self.tables + 2 * self.states
-        return own + self.block_bytes + 2 * self.arrays
+        return own + self.block_bytes + 2 * self.arrays + self.added_timesteps * self.timestep_bytes
 
     @property
     def block_bytes(self) -> int:
@@ -125,9 +125,13 @@ class Costs:
     def run_bytes(self, sequences: int, timesteps: int) -> int:
         """Return what the model and a run of whole sequences take, of so many timesteps of all of them together."""
         per_sequence = self.states + _COPIES * (self.states + self.state_arrays)
-        per_timestep = _COPIES * self.arrays + (0 if self.in_blocks else self.values)
         longest = timesteps + sequences * self.added_timesteps
-        return self.bytes + sequences * per_sequence + longest * per_timestep
+        return self.bytes + sequences * per_sequence + longest * self.timestep_bytes
+
+    @property
+    def timestep_bytes(self) -> int:
+        """What each timestep of a run takes beside a block."""
+        return _COPIES * self.arrays + (0 if self.in_blocks else self.values)
 
 
 @dataclass(frozen=True)
@@ -148,10 +152,11 @@ class Limits:
     def check(self, costs: Costs) -> None:
         """Raise ModelError if a model may not cost that much."""
         self._check_bytes("the model and a stream of it take", costs.bytes, costs)
-        if costs.operations > self.max_operations:
+        operations = (1 + costs.added_timesteps) * costs.operations
+        if operations > self.max_operations:
             raise ModelError(
-                f"a timestep takes {costs.operations:,} operations, expected at most {self.max_operations:,}: "
-                f"allow more with max_operations={costs.operations}"
+                f"a timestep takes {operations:,} operations, expected at most {self.max_operations:,}: "
+                f"allow more with max_operations={operations}"
             )
 
     def check_run(self, costs: Costs, sequences: int, timesteps: int) -> None:

@@ -260,6 +260,13 @@ def test_costs_count_the_timesteps_that_are_added() -> None:
     )
     assert [model.costs.added_timesteps for model in (plain, padded, twice)] == [0, 500, 1000]
     assert padded.costs.run_bytes(1, 1) > 500 * padded.costs.arrays
+    assert padded.costs.bytes > plain.costs.bytes + 500 * padded.costs.arrays
+    with pytest.raises(
+        grurt.ModelError, match=r"the model and a stream of it take [\d,]+ bytes of memory, expected at"
+    ):
+        windows_of(grurt.Unfold(name="u", padding=(0, 1 << 20)), size=64)
+    with pytest.raises(grurt.ModelError, match=r"a timestep takes [\d,]+ operations, expected at most [\d,]+: allow"):
+        windows_of(*padded.layers, limits=grurt.Limits(max_operations=100 * padded.costs.operations))
     with pytest.raises(grurt.ModelError, match=r"replaying the reference run takes .* operations, expected at most"):
         grurt.Limits(max_operations=padded.costs.operations).check_run(padded.costs, 1, 1)
 

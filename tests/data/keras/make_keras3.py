@@ -422,6 +422,7 @@ def windows() -> Any:
         L.Cropping1D((1, 2))(L.ZeroPadding1D((2, 0))(x)),
         L.GRU(3, return_sequences=True)(L.ZeroPadding1D((2, 0))(x)),
     ]
+    shorter += [x[:, 1:-2], x[:, ::2], L.GRU(3, return_sequences=True)(x)[:, 3:], ops.tanh(x[:, 1:] - x[:, :-1])]
     first = L.GRU(4, return_sequences=True)(L.Concatenate()([x, *(layer(x) for layer in same)]))
     second = L.GRU(4)(L.BatchNormalization()(L.Concatenate()([layer(x) for layer in front])))
     return Model(x, [first, second, *(layer(x) if isinstance(layer, L.Layer) else layer for layer in shorter)])
@@ -431,7 +432,7 @@ def windows() -> Any:
 def backwards_windows() -> Any:
     x = sequence()
     g = L.GRU(4, return_sequences=True, go_backwards=True)(x)
-    return Model(x, [L.ZeroPadding1D((2, 1))(g), L.Cropping1D((0, 1))(g)])
+    return Model(x, [L.ZeroPadding1D((2, 1))(g), L.Cropping1D((0, 1))(g), g[:, 2:-1]])
 
 
 @network
