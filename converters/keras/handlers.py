@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grurt.converters.keras.builder import Convert
-from grurt.errors import DesignReason
 
 HANDLERS: dict[str, Convert] = {}
 """By the class of the layer."""
 
 _REASONS: dict[str, str] = {}
-_DESIGN: dict[str, DesignReason] = {}
 
 
 def converts(*kinds: str) -> Callable[[Convert], Convert]:
@@ -24,11 +22,9 @@ def converts(*kinds: str) -> Callable[[Convert], Convert]:
     return register
 
 
-def refuses(*kinds: str, because: str, reason: DesignReason | None = None) -> None:
+def refuses(*kinds: str, because: str) -> None:
     """Register why layers of these classes, or variants of them, have no counterpart, and what to do."""
     _REASONS.update(dict.fromkeys(kinds, because))
-    if reason is not None:
-        _DESIGN.update(dict.fromkeys(kinds, reason))
 
 
 def reason_against(kind: str) -> str:
@@ -36,8 +32,3 @@ def reason_against(kind: str) -> str:
     return _REASONS.get(
         kind, "the layer is not supported: grurt knows Keras's own layers for GRU networks, see the docs"
     )
-
-
-def design_reason(kind: str) -> DesignReason | None:
-    """Return why a layer of this class stays without a counterpart; None where it need not."""
-    return _DESIGN.get(kind)

@@ -19,7 +19,7 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the table of hand
     wrappers,
 )
 from grurt.converters.keras.builder import Builder
-from grurt.converters.keras.handlers import HANDLERS, design_reason, reason_against
+from grurt.converters.keras.handlers import HANDLERS, reason_against
 from grurt.converters.keras.topology import MODELS, Reference
 from grurt.converters.keras.values import Arguments, Layer, Tensor, make_layer
 from grurt.errors import ConversionError, GrurtError, UnsupportedError
@@ -51,7 +51,7 @@ def _converted(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, .
         return convert_model(layer, args.tensors(layer), build, prefix=f"{layer.name}.")
     handler = HANDLERS.get(layer.kind)
     if handler is None:
-        raise UnsupportedError(f"{layer.where}: {reason_against(layer.kind)}", reason=design_reason(layer.kind))
+        raise UnsupportedError(f"{layer.where}: {reason_against(layer.kind)}")
     return handler(layer, args, build)
 
 

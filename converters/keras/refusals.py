@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from grurt.converters.keras.handlers import refuses
-from grurt.errors import DesignReason
 
 refuses(
     *("LSTM", "SimpleRNN", "CuDNNLSTM", "LSTMCell", "SimpleRNNCell", "ConvLSTM1D", "ConvLSTM2D"),
@@ -21,12 +20,10 @@ refuses(
 refuses(
     *("Conv2D", "Conv3D", "MaxPooling2D", "AveragePooling2D", "Convolution2D"),
     because="it works on images; grurt reads sequences of vectors",
-    reason=DesignReason.IMAGES,
 )
 refuses(
     *("UpSampling1D", "RepeatVector", "Conv1DTranspose"),
     because="it makes more timesteps of fewer; leave it out",
-    reason=DesignReason.SEQUENCE_LENGTH,
 )
 refuses(
     *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),

@@ -23,7 +23,7 @@ _MOST_ELEMENTS = 1 << 31
 class _Parts(LayerBuilder):
     """The layers of one module, and their weights."""
 
-    used_too_often = "its weights are too many"
+    used_too_often = "its weights are used too often"
 
     def weighted(self) -> Iterator[Weighted]:
         for layer in self.layers.values():

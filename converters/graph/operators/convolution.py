@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -45,48 +44,36 @@ from grurt.network.layers import Conv1d
 def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Pad: zeros before the first timestep are kept in mind until a Conv reads them, or a Slice makes them a delay."""
     tensor = tensor_input(node, args)
-    rank = len(tensor.dims)
-    pads = node.integers("pads") if node.has("pads") else integers(node, optional(args, 1), "pads")
-    axes = optional(args, 3)
-    numbers = range(rank) if axes is None else [axis_index(node, axis, rank) for axis in integers(node, axes, "axes")]
-    given = optional(args, 2)
-    fill = node.number("value", 0.0) if given is None else number(node, given, "value")
-    if (
-        node.text("mode", "constant") != "constant"
-        or not np.isfinite(np.float32(fill))
-        or len(pads) != 2 * len(numbers)
-    ):
-        raise node.unsupported("only padding with a finite number is supported")
-    if fill == 0 and (shifted := _shifted(numbers, pads[: len(numbers)], pads[len(numbers) :])) is not None:
-        return (delays.delayed(node, as_it_is(node, tensor, build), *shifted, build),)
-    sides = zip(numbers, pads[: len(numbers)], pads[len(numbers) :], strict=True)
-    changed = [(index, before, after) for index, before, after in sides if before or after]
+    changed, fill = _pads(node, args, len(tensor.dims))
     if not changed:
         return (tensor,)
     if len(changed) > 1:
         raise images(node)
     ((index, before, after),) = changed
-    if (
-        not fill
-        and not after
-        and before > 0
-        and (whole := delays.uncut(node, tensor, index, before, build)) is not None
-    ):
+    if not fill and before == -after > 0:
+        return (delays.delayed(node, as_it_is(node, tensor, build), index, before, build),)
+    only_before = not fill and not after and before > 0
+    if only_before and (whole := delays.uncut(node, tensor, index, before, build)) is not None:
         return (delays.delayed(node, whole, index, before, build),)
     tensor = as_it_is(node, tensor, build)
-    if fill or after or before < 0 or len(tensor.dims[index]) != 1:
+    if not only_before or len(tensor.dims[index]) != 1:
         return (resampled(node, tensor, index, Window(padding=(before, after)), build, fill),)
     tensor.dims[index][0].require(Role.TIME, node)
     return (replace(tensor, padding=before, padded=tensor.dims[index]),)
 
 
-def _shifted(axes: Iterable[int], before: Iterable[int], after: Iterable[int]) -> tuple[int, int] | None:
-    """Return the axis that is padded before as much as it is cut behind, and how much; None if there is no such one."""
-    changed = [each for each in zip(axes, before, after, strict=True) if any(each[1:])]
-    if len(changed) != 1:
-        return None
-    ((axis, added, removed),) = changed
-    return (axis, added) if added > 0 and added == -removed else None
+def _pads(node: Node, args: Arguments, rank: int) -> tuple[list[tuple[int, int, int]], float]:
+    """Return which axes are padded, how much before and behind, and with what."""
+    pads = node.integers("pads") if node.has("pads") else integers(node, optional(args, 1), "pads")
+    given, listed = optional(args, 2), optional(args, 3)
+    axes = range(rank) if listed is None else [axis_index(node, each, rank) for each in integers(node, listed, "axes")]
+    fill = node.number("value", 0.0) if given is None else number(node, given, "value")
+    if (mode := node.text("mode", "constant")) != "constant" or not np.isfinite(np.float32(fill)):
+        raise node.unsupported(f"it pads in the mode {mode[:50]!r}", "only padding with a finite number is supported")
+    if len(pads) != 2 * len(axes):
+        raise node.invalid("its pads and axes do not fit together")
+    sides = zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True)
+    return [(axis, before, after) for axis, before, after in sides if before or after], fill
 
 
 @operator("Conv", in_loops="single", reads_padding=True, features_at=second)

@@ -31,7 +31,7 @@ WEIGHTS: dict[str, Array] = {
     "wide4": np.array([4, 1, 1, 1]),
     "twice": np.array([1, 2, 1]),
     "before": np.array([1, 0, 0, 0, 0, 0]),
-    "after": np.array([0, 0, 0, 1, 0, 0]),
+    "half_pads": np.array([1, 0, 0]),
     "before4": np.array([1, 0, 0, 0, 0, 0, 0, 0]),
     "huge": np.array([2**40, 2**20]),
     "large": np.array([2**17, 2**16]),
@@ -94,7 +94,8 @@ def graph_of(text: str) -> None:
         ("y = Conv <strides = [0]>(s, K)", "its attributes do not fit together"),
         ('y = Conv <auto_pad = "LEFT">(s, K)', "its auto_pad is 'LEFT'"),
         ("y = Conv <kernel_shape = [5]>(s, K)", "its attributes do not fit its weights"),
-        ('y = Pad <mode = "reflect">(s, before)', "only padding with a finite number is supported"),
+        ('y = Pad <mode = "reflect">(s, before)', "it pads in the mode 'reflect'; only padding with a finite number"),
+        ("y = Pad(s, half_pads)", "its pads and axes do not fit together"),
         ("u = Unsqueeze(s, zero); y = Pad(u, before4)", "'y': 2 of its axes serve as the time axis"),
         (
             "u = Unsqueeze(s, zero); y = Expand(u, wide4)",
