@@ -141,7 +141,7 @@ def _read_of_others(network: Network) -> list[tuple[list[Unfold], list[str]]]:
 def _expect_finite(network: Network, number: int, known: Mapping[str, Array], lengths: NDArray[np.int64]) -> None:
     """Raise InputValueError for a NaN or infinity in an input that no stage but a later one reads, unfolded."""
     for name in (port.name for port in network.inputs if network.values[port.name].stage == number):
-        for row, length in enumerate(lengths.tolist()):
+        for row, length in enumerate([] if np.isfinite(known[name]).all() else lengths.tolist()):
             faults = np.argwhere(~np.isfinite(known[name][row, :length]))
             if len(faults):
                 place = tuple(faults[0].tolist())

@@ -27,9 +27,9 @@ INVALID = {"unbatched"}
 QUICK = ("strided_groups", "pools_after_convolutions", "stacked_frames", "without_both_ends")
 
 
-def some(names: Iterable[str]) -> list[Any]:
-    """Return the names as parameters, of which all but some are left to long runs."""
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in names]
+def some(names: Iterable[str], others: pytest.MarkDecorator = pytest.mark.long) -> list[Any]:
+    """Return the names as parameters, of which all but some are marked."""
+    return [name if name in QUICK else pytest.param(name, marks=others) for name in names]
 
 
 def converted(data: bytes, name: str) -> grurt.Model:
@@ -44,7 +44,7 @@ def of_length(network: Network, n_steps: int) -> tuple[torch.Tensor, ...]:
     return (torch.randn([n_steps if size == 24 else size for size in x.shape]),)
 
 
-@pytest.mark.parametrize("name", NETWORKS.keys() - INVALID)
+@pytest.mark.parametrize("name", some([name for name in NETWORKS if name not in INVALID], pytest.mark.slow))
 def test_open_axes(name: str) -> None:
     """Files whose time axis is open, at other lengths than the one that they were exported with."""
     network = NETWORKS[name]
