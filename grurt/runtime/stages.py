@@ -15,7 +15,7 @@ from grurt.network.stages import handed_states
 from grurt.runtime.batch import Batch, checked_lengths
 from grurt.runtime.context import CLEAN_OR_PROPAGATE, refuses
 from grurt.runtime.tails import fill_tails
-from grurt.runtime.windows import unfold
+from grurt.runtime.unfolding import unfold
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
