@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
+from grurt.network.lengths import find_lengths
 from grurt.network.network import Network
 from grurt.network.signature import AnyPort, LengthsPort, StatePort
 
 SEED = 20240229
 BATCH = 2
 STEPS = 24
+FEWEST_STEPS = 4
+"""Behind layers that make a sequence shorter."""
+
 MAX_ELEMENTS = 1 << 20
 """Of all test inputs together, for files exported with frozen sizes: they are kept in the model's file."""
 
@@ -26,15 +30,25 @@ MAX_PRODUCTS = 1 << 33
 _SEQUENCES = ("batch", "time", "batch_position")
 
 
-def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
+def open_steps(network: Network, usual: int = STEPS) -> int:
+    """Return of how many timesteps a test input is: more than usual where layers need many, or leave many out.
+
+    Where they go in strides, nothing is left over.
+    """
+    lengths = find_lengths(network.layers, network.values).values()
+    needed = max(usual, *(length.inputs_for(FEWEST_STEPS) for length in lengths))
+    return needed + -needed % max(length.stride for length in lengths)
+
+
+def sample_input(port: AnyInput, index: int = 0, n_steps: int = STEPS) -> NDArray[np.generic]:
     """Return a batch of sequences for a model input: ``(2, 24, size)`` float32, or ``(2, 24)`` int64 tokens.
 
     Features are standard normal numbers, tokens uniform; ``index`` tells the inputs of one model apart.
     """
     random = np.random.default_rng([SEED, index])
     if port.tokens:
-        return random.integers(port.size, size=(BATCH, STEPS))
-    return random.standard_normal((BATCH, STEPS, port.size), np.float32)
+        return random.integers(port.size, size=(BATCH, n_steps))
+    return random.standard_normal((BATCH, n_steps, port.size), np.float32)
 
 
 def random_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]], n_steps: int) -> dict[str, Array]:

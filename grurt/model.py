@@ -101,7 +101,8 @@ class Model(Network):
         Those of an encoder and a decoder, for example. Each is a model of its own, and can stream by itself, if its
         layers can. A vector that a later stage reads is an output, of the value's name unless the model has one for it.
         Where it is a GRU's initial state, it is to be set as the state of that GRU; where a layer reads it beside its
-        sequence, it is one more input, to be given at every timestep. `run` does all that.
+        sequence, it is one more input, to be given at every timestep. What is behind an `Unfold` is a stage, too: it
+        reads the windows as an input of that layer's name. `run` does all that.
 
         Examples
         --------
@@ -210,7 +211,8 @@ class Model(Network):
             same number of timesteps; those of different stages may differ.
         lengths
             Valid timesteps of each sequence of a batch, ``(batch,)``, each in ``[1, n_steps]``. The rest is not read;
-            outputs there are zero. They are those of the first stage; later ones run whole sequences.
+            outputs there are zero. They are those of the first stage, and of what is unfolded from it; other stages run
+            whole sequences.
         nonfinite
             What a NaN or an infinity does: see `stream`.
 

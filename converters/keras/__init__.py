@@ -10,7 +10,7 @@
     topology                       Sequential, functional, nested        -> calls of layers
     values, builder                what stands for a tensor, and the layers so far
     recurrent, wrappers            GRU in all its forms, Bidirectional, TimeDistributed            -> layers
-    dense, normalization, pointwise, convolution, merging, reshaping, activations                  -> layers
+    dense, normalization, pointwise, convolution, windows, merging, reshaping, activations         -> layers
     operations, functions          what ``keras.ops`` does               -> layers
     handlers, refusals             which layers are converted, and why others are not
     interpret                      all calls, in order                   -> layers and weights

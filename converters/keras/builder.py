@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters import windows
 from grurt.converters.keras.topology import MAX_CALLS, Topology, read_topology, too_many_calls
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.converters.layer_builder import LayerBuilder
@@ -191,11 +192,8 @@ class Builder(LayerBuilder):
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
         if tensor.padding and not padded:
-            raise layer.unsupported(
-                f"a sequence that ZeroPadding1D has made {tensor.padding} timesteps longer",
-                "only a convolution or average that makes it as long as before can follow: Conv1D(padding='valid') or "
-                "AveragePooling1D(strides=1), behind ZeroPadding1D(((k - 1) * dilation, 0))",
-            )
+            name = f"{tensor.value}.padded"
+            return replace(tensor, value=windows.padded(self, tensor.value, tensor.padding, 0, name), padding=0)
         if tensor.state_of is not None and not tensor.value:
             backwards = self.layers[tensor.state_of].final_state_at == "first"
             return self.timestep(Tensor(tensor.state_of, tensor.size, Kind.SEQUENCE, backwards))

@@ -15,6 +15,7 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the table of hand
     recurrent,
     refusals,
     reshaping,
+    windows,
     wrappers,
 )
 from grurt.converters.keras.builder import Builder

@@ -16,12 +16,13 @@ from grurt.converters.keras.handlers import HANDLERS
 from grurt.converters.keras.merging import either_mask, join
 from grurt.converters.keras.reshaping import with_feature_axis, without_feature_axis
 from grurt.converters.keras.values import ANY, EVERYWHERE, NOWHERE, VECTORS, Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.windows import resampled, slice_of_timesteps
 
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide", "Divide")
 _MASKS_AND_MOVES = ("NotEqual", "Any", "LogicalOr", "GetItem", "Negative", "ZerosLike", "OnesLike")
 _SUPPORTED = f"supported are arithmetic, slices, and {', '.join(sorted(FUNCTIONS))}"
 _NUMBERS = "supported are sums, differences and products, and scaling by numbers"
-_INDICES = "supported are [:, -1], [:, 0], [..., a:b], [..., a] and [..., None] of one number a timestep"
+_INDICES = "supported are [:, -1], [:, 0], [:, a:-b:c], [..., a:b], [..., a] and [..., None] of one number a timestep"
 
 
 def is_unmarked(layer: Layer, args: Arguments) -> bool:
@@ -121,7 +122,7 @@ def _fitted(layer: Layer, tensor: Tensor, number: Array) -> Array:
 
 
 def _item(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
-    """Return ``x[:, -1]`` or ``x[:, 0]`` of a sequence, ``x[..., a:b]``, ``x[..., a]`` or ``x[:, :, a:b]``, or both."""
+    """Return ``x[:, -1]``, ``x[:, a:-b:c]``, ``x[..., a:b]``, ``x[..., a]`` or ``x[:, :, a:b]``, or two of them."""
     if len(positional) != 2 or not isinstance(positional[0], Tensor):
         raise layer.unsupported("an index that is no constant", _INDICES)
     key = positional[1]
@@ -136,6 +137,11 @@ def _item(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
     if rank == 3 and len(parts) in (2, 3) and whole[0] and parts[1] in (0, -1) and parts[1] is not False:
         step = build.timestep(tensor, last=parts[1] == -1)
         return step if all(whole[2:]) else _item(layer, [step, [parts[0], parts[2]]], build)
+    if rank == 3 and len(parts) in (2, 3) and whole[0] and all(whole[2:]) and not all(whole):
+        window = slice_of_timesteps(parts[1].get("config")) if _is(parts[1], "__slice__") else None
+        if window is None or (tensor.backwards and window.stride > 1):
+            raise layer.unsupported(f"the index {str(key)[:200]}", _INDICES)
+        return resampled(tensor, window, build)
     if len(parts) != rank or not all(whole[:-1]):
         raise layer.unsupported(f"the index {str(key)[:200]}", _INDICES)
     place = parts[-1]

@@ -13,7 +13,7 @@ import numpy as np
 
 from grurt.converters.installed import is_installed
 from grurt.converters.keras.config import Version
-from grurt.converters.sampling import BATCH, SEED, STEPS, check_inputs, random_input
+from grurt.converters.sampling import BATCH, SEED, check_inputs, open_steps, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
@@ -97,15 +97,16 @@ def _inputs(network: Network, shapes: Sequence[tuple[int | None, ...]]) -> dict[
     """Return an input for each port of the model, of the sizes that Keras has for it, where they are fixed."""
     tokens = {port.name: port.size for port in network.inputs if port.tokens}
     batch = next((shape[0] for shape in shapes if shape[0] is not None), BATCH)
+    n_steps = open_steps(network)
     sizes = {
-        port.name: (batch, *(STEPS if size is None else size for size in shape[1:]))
+        port.name: (batch, *(n_steps if size is None else size for size in shape[1:]))
         for port, shape in zip(network.signature.inputs, shapes, strict=True)
     }
     check_inputs(network, sizes)
     random = np.random.default_rng(SEED)
     inputs: dict[str, NDArray[np.generic]] = {}
     for port in network.signature.inputs:
-        inputs[port.name] = random_input(network, port, sizes[port.name], STEPS, random)
+        inputs[port.name] = random_input(network, port, sizes[port.name], n_steps, random)
         if isinstance(port, ValuePort) and port.value in tokens:
             # a mask at the first timestep is where grurt and Keras differ
             inputs[port.name][:, 0] = tokens[port.value] - 1

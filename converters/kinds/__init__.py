@@ -4,14 +4,21 @@ A kind says how its tensors become layers, how a state dict shows it, which opti
 class of ``torch.nn`` it is, and how torch computes its layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from grurt.converters.kinds import activations, connections, convolution, dense, normalization, recurrent
+from grurt.converters.kinds import activations, connections, convolution, dense, normalization, parts, recurrent
 from grurt.converters.kinds.kind import Kind, Module, Options
 
-__all__ = ["KINDS", "Kind", "Module", "Options"]
+__all__ = ["EVALUATED", "KINDS", "Kind", "Module", "Options"]
 
 _FILES = (recurrent, dense, normalization, convolution, activations, connections)
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for file in _FILES for kind in file.KINDS}
 """Every kind, by the name that descriptions have for it."""
+
+EVALUATED: Mapping[str, Callable[..., Any]] = {
+    **parts.EVALUATED,
+    **{kind.name: kind.evaluate for kind in KINDS.values() if kind.evaluate is not None},
+}
+"""How torch computes a layer, by its kind."""

@@ -38,8 +38,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     epsilon
         Of a normalization; that of PyTorch by default, 1e-5 for most.
     dilation, groups
-        Of a convolution, 1 by default. It is taken as causal: padded with ``(kernel_size - 1) * dilation`` zeros on the
-        left only.
+        Of a convolution, 1 by default.
+    padding
+        Of a convolution or pool: a number of timesteps at both ends, as in PyTorch, or ``"same"``; of a convolution
+        also ``"causal"``, as it is taken by default: ``(kernel_size - 1) * dilation`` zeros on the left only.
+    stride, kernel_size
+        Of a convolution and a pool, and of a pool.
     initial_state
         Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions; or of an
         earlier description that gives the state of its one layer, as an encoder does.
@@ -56,6 +60,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     epsilon: float | None = None
     dilation: int | None = None
     groups: int | None = None
+    padding: int | Literal["causal", "same"] | None = None
+    stride: int | None = None
+    kernel_size: int | None = None
     initial_state: str | None = None
     gates: Literal["zrn", "znr", "rzn", "rnz", "nzr", "nrz"] | None = None
     layout: Literal["rows", "columns"] | None = None
@@ -70,8 +77,9 @@ class Module:
     """A module's tensors, and where its layers stand in the network.
 
     ``path`` is its name in the checkpoint, ``name`` that of its layer in the network, ``initial_state`` a learned one
-    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind. ``used``
-    collects the names of the tensors that were asked for, ``notes`` what was taken for granted.
+    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind.
+    ``input_size`` is that of its first input, where it is known. ``used`` collects the names of the tensors that were
+    asked for, ``notes`` what was taken for granted.
     """
 
     path: str
@@ -81,6 +89,7 @@ class Module:
     tensors: Tensors
     initial_state: Array | str | None = None
     inferred: bool = False
+    input_size: int | None = None
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -107,6 +116,13 @@ class Module:
         weights = {"weight": self.get("weight", axes)}
         return weights | {"bias": self.get("bias", 1)} if "bias" in self.tensors else weights
 
+    def number(self, option: str, default: int, *, least: int = 1) -> int:
+        """Return an option that is a whole number."""
+        value = getattr(self.options, option)
+        if isinstance(value, int) and value < least:
+            raise DescriptionError(f"module {self.path!r}: expected {option} to be at least {least}, got {value}")
+        return value if isinstance(value, int) else default
+
     @property
     def epsilon(self) -> float:
         return EPSILON if self.options.epsilon is None else self.options.epsilon
@@ -123,8 +139,8 @@ class Kind:
     convert
         Yields the layers of a module; the last of them has the module's name.
     evaluate
-        Returns what torch computes for one of these layers, from the layer, its weights and its inputs ``(batch, time,
-        features)``.
+        Returns what torch computes for a layer of that name, from the layer, its weights and its inputs ``(batch, time,
+        features)``; None where the layers are of other kinds.
     parameters
         PyTorch's names of its tensors; empty if it has none.
     options
@@ -144,7 +160,7 @@ class Kind:
 
     name: str
     convert: Callable[[Module], Iterator[Weighted]]
-    evaluate: Callable[..., torch.Tensor]
+    evaluate: Callable[..., torch.Tensor] | None = None
     parameters: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     fits: Callable[[Tensors], bool] = lambda tensors: False

@@ -1,4 +1,4 @@
-"""Layers with weights: linear, embedding, normalization, convolution."""
+"""Layers with weights: linear, embedding, normalization."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
@@ -101,47 +100,3 @@ def batch_norm(call: Call, em: Emitter) -> None:
         into=call.outputs[0],
         epsilon=float(call.arguments["eps"]),
     )
-
-
-@translates("conv1d", "convolution")
-def conv1d(call: Call, em: Emitter) -> None:
-    """Translate convolutions, whose padding torch gives for both sides alike."""
-    if call.get("transposed"):
-        raise call.unsupported("it is a transposed convolution", "a stream gives one output for each input")
-    weight = em.required("weight")
-    bias = [name] if (name := em.tensor("bias")) else []
-    axes = _weight_axes(em, weight)
-    padding = call.get("padding", [0])
-    pads = {"auto_pad": "SAME_UPPER" if padding == "same" else "VALID"}
-    explicit = {} if isinstance(padding, str) else {"pads": tuple(_repeated(padding, axes)) * 2}
-    em.emit(
-        "Conv",
-        *(em.required("input"), weight, *bias),
-        into=call.outputs[0],
-        strides=_repeated(call.get("stride", [1]), axes),
-        dilations=_repeated(call.get("dilation", [1]), axes),
-        group=call.get("groups", 1),
-        **(explicit or pads),
-    )
-
-
-def _weight_axes(em: Emitter, weight: str) -> int:
-    known: Array | None = em.constants.get(weight)
-    return max((em.rank(weight) if known is None else known.ndim) - 2, 1)
-
-
-def _repeated(values: list[int], axes: int) -> tuple[int, ...]:
-    return tuple(values) * axes if len(values) == 1 else tuple(values)
-
-
-@translates("pad", "constant_pad_nd")
-def pad(call: Call, em: Emitter) -> None:
-    """Translate padding, which torch lists from the last axis on, before and after in turn."""
-    x, pads = em.required("self"), call.arguments["pad"]
-    rank = em.rank(x)
-    before, after = [0] * rank, [0] * rank
-    for index in range(min(len(pads) // 2, rank)):
-        before[rank - 1 - index], after[rank - 1 - index] = pads[2 * index], pads[2 * index + 1]
-    mode = call.get("mode", "constant")
-    inputs = [x, em.constant(before + after, np.int64), em.constant(call.get("value") or 0.0)]
-    em.emit("Pad", *inputs, into=call.outputs[0], mode=mode)

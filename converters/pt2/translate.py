@@ -13,6 +13,7 @@ from grurt.converters.pt2 import (  # noqa: F401 - they fill the table of handle
     mathematics,
     movement,
     recurrent,
+    windows,
 )
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import HANDLERS, Handler

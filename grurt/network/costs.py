@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.errors import ModelError
+from grurt.network.lengths import find_lengths
 from grurt.network.signature import AnyPort, StatePort, ValuePort
 from grurt.network.stages import handed_over
 from grurt.network.vectors import F32_BYTES, row_bytes
@@ -92,6 +93,8 @@ class Costs:
         copies.
     in_blocks
         Whether a sequence of any length is run in blocks. Otherwise all its timesteps are in memory at once.
+    added_timesteps
+        By how many timesteps, at most, layers make a sequence longer.
     """
 
     weights: int
@@ -106,12 +109,13 @@ class Costs:
     multiply_adds: int
     operations: int
     in_blocks: bool
+    added_timesteps: int
 
     @property
     def bytes(self) -> int:
         """What the model and one stream take, with the arrays of a step."""
         own = self.weights + self.packed_weights + self.packing + self.tables + 2 * self.states
-        return own + self.block_bytes + 2 * self.arrays
+        return own + self.block_bytes + 2 * self.arrays + self.added_timesteps * self.timestep_bytes
 
     @property
     def block_bytes(self) -> int:
@@ -121,8 +125,13 @@ class Costs:
     def run_bytes(self, sequences: int, timesteps: int) -> int:
         """Return what the model and a run of whole sequences take, of so many timesteps of all of them together."""
         per_sequence = self.states + _COPIES * (self.states + self.state_arrays)
-        per_timestep = _COPIES * self.arrays + (0 if self.in_blocks else self.values)
-        return self.bytes + sequences * per_sequence + timesteps * per_timestep
+        longest = timesteps + sequences * self.added_timesteps
+        return self.bytes + sequences * per_sequence + longest * self.timestep_bytes
+
+    @property
+    def timestep_bytes(self) -> int:
+        """What each timestep of a run takes beside a block."""
+        return _COPIES * self.arrays + (0 if self.in_blocks else self.values)
 
 
 @dataclass(frozen=True)
@@ -143,16 +152,17 @@ class Limits:
     def check(self, costs: Costs) -> None:
         """Raise ModelError if a model may not cost that much."""
         self._check_bytes("the model and a stream of it take", costs.bytes, costs)
-        if costs.operations > self.max_operations:
+        operations = (1 + costs.added_timesteps) * costs.operations
+        if operations > self.max_operations:
             raise ModelError(
-                f"a timestep takes {costs.operations:,} operations, expected at most {self.max_operations:,}: "
-                f"allow more with max_operations={costs.operations}"
+                f"a timestep takes {operations:,} operations, expected at most {self.max_operations:,}: "
+                f"allow more with max_operations={operations}"
             )
 
     def check_run(self, costs: Costs, sequences: int, timesteps: int) -> None:
         """Raise ModelError if a reference run of so many timesteps, of all sequences together, may not be replayed."""
         self._check_bytes("replaying the reference run takes", costs.run_bytes(sequences, timesteps), costs)
-        operations = timesteps * costs.operations
+        operations = (timesteps + sequences * costs.added_timesteps) * costs.operations
         if operations > REPLAYED_TIMESTEPS * self.max_operations:
             raise ModelError(
                 f"replaying the reference run takes {operations:,} operations, expected at most "
@@ -193,6 +203,7 @@ def costs(
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
     arrays += [rows[output.value] for output in outputs]
     arrays += [4 * rows[name] for name, _ in handed]
+    arrays += [4 * rows[layer.name] for layer in layers if layer.resamples]
     arrays += [_value_bytes(port, values) for port in signature.inputs]
     arrays += [_value_bytes(port, shown) for port in signature.outputs]
     entries = sum(layer.operation_count() for layer in layers) + len(inputs) + len(outputs) + 2 * len(handed)
@@ -209,6 +220,7 @@ def costs(
         multiply_adds=sum(layer.multiply_adds(positions[layer.name]) for layer in layers),
         operations=sum(layer.products(positions[layer.name]) for layer in layers) + FUNCTION_WORK * numbers,
         in_blocks=not signature.takes_lengths and all(layer.unstreamable_reason is None for layer in layers),
+        added_timesteps=max(length.most_added for length in find_lengths(layers, values).values()),
     )
 
 

@@ -21,7 +21,7 @@ from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.reference_run import ReferenceRun, check_reference_run
 from grurt.network.signature import Signature, check_signature, default_signature
-from grurt.network.stages import check_handed_states
+from grurt.network.stages import check_handed_states, check_lengths
 from grurt.network.text import printable
 from grurt.network.value import Value
 from grurt.network.values import (
@@ -188,6 +188,7 @@ class Network:
         signature = typed("signature", signature, Signature)
         check_signature(signature, inputs, outputs, values, states)
         check_handed_states(signature, layers)
+        check_lengths(signature, layers)
         cost = costs(layers, values, outputs, signature)
         limits = parts["limits"] or Limits()
         limits.check(cost)

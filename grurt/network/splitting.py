@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
 
 from grurt.network.costs import NO_LIMITS
 from grurt.network.inputs import AnyInput, Input, Output
-from grurt.network.layers import AnyLayer
+from grurt.network.layers import AnyLayer, LastStep
 from grurt.network.network import N, once_per_network
 from grurt.network.stages import handed_over
 
 
 def stages_of(network: N) -> tuple[N, ...]:
-    """Return a network for each stage: see `Model.stages`."""
-    if not any(value.stage for value in network.values.values()):
-        return (network,)
+    """Return a network for each stage in which there is something to compute: see `Model.stages`."""
+    return tuple(numbered_stages(network).values())
+
+
+def numbered_stages(network: N) -> Mapping[int, N]:
+    """Return a network for each stage in which there is something to compute, by the stages' numbers, in order."""
+    if network.costs.n_stages == 1:
+        return {0: network}
     return _stages(network)
 
 
 @once_per_network
-def _stages(network: N) -> tuple[N, ...]:
-    n_stages = 1 + max(value.stage for value in network.values.values())
-    return tuple(_stage(network, number) for number in range(n_stages))
+def _stages(network: N) -> Mapping[int, N]:
+    numbers = sorted({network.values[layer.name].stage for layer in network.layers if not layer.resamples})
+    return {number: _stage(network, number) for number in numbers}
 
 
 def _stage(network: N, number: int) -> N:
-    layers = [layer for layer in network.layers if network.values[layer.name].stage == number]
-    outputs = [output for output in network.outputs if network.values[output.value].stage == number]
+    values = network.values
+    layers = [layer for layer in network.layers if values[layer.name].stage == number]
+    outputs = [output for output in network.outputs if values[output.value].stage == number]
     shown, names = {output.value for output in outputs}, {output.name for output in outputs}
-    for value in dict.fromkeys(name for name, _ in handed_over(network.layers, network.values)):
-        if network.values[value].stage == number and value not in shown:
+    for value in dict.fromkeys(name for name, _ in handed_over(network.layers, values)):
+        if values[value].stage == number and value not in shown:
             outputs.append(Output(_new_name(value, names), value))
             names.add(outputs[-1].name)
-    own = [layer.without_handed_state() for layer in layers]
-    inputs: list[AnyInput] = [port for port in network.inputs if network.values[port.name].stage == number]
+    own = [layer.without_handed_state() for layer in layers if not layer.resamples]
+    inputs: list[AnyInput] = [port for port in network.inputs if values[port.name].stage == number]
+    inputs += [Input(layer.name, values[layer.name].size) for layer in layers if layer.resamples]
     read = dict.fromkeys(name for layer in own for name in layer.inputs)
-    inputs += [Input(name, network.values[name].size) for name in read if network.values[name].stage < number]
-    return part_of(network, own, inputs, outputs)
+    inputs += [Input(name, values[name].size) for name in read if values[name].stage < number]
+    return part_of(network, _with_ends(network, own, number), inputs, outputs)
+
+
+def _with_ends(network: N, layers: Sequence[AnyLayer], number: int) -> list[AnyLayer]:
+    """Return a stage's layers, with one that makes a vector again of what they read as vectors from earlier stages.
+
+    It is given at every timestep, as all inputs are.
+    """
+    values = network.values
+    taken = set(values)
+    ends: dict[str, str] = {}
+    for layer in layers:
+        for name in layer.inputs if not values[layer.name].per_step else ():
+            if values[name].stage < number and not values[name].per_step and name not in ends:
+                ends[name] = _new_name(name, taken)
+                taken.add(ends[name])
+    return [
+        *(LastStep(name=end, inputs=(name,)) for name, end in ends.items()),
+        *(
+            layer
+            if values[layer.name].per_step
+            else msgspec.structs.replace(layer, inputs=tuple(ends.get(name, name) for name in layer.inputs))
+            for layer in layers
+        ),
+    ]
 
 
 def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], outputs: Sequence[Output]) -> N:

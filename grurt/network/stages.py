@@ -1,7 +1,8 @@
 """Sequences that begin where others ended, as a decoder's: the stages of a model, which run one after the other.
 
 Values that a layer reads side by side belong to one sequence. A sequence that reads a vector from the end of another
-one comes after it. Sequences with as many others before them make one stage.
+one comes after it. Sequences with as many others before them run together; of these, what has one length (see
+`lengths`) makes a stage.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING
 
 from grurt.errors import ModelError
 from grurt.network.layers import AnyLayer
+from grurt.network.lengths import find_lengths
 from grurt.network.signature import StatePort
 
 if TYPE_CHECKING:
     from grurt.network.signature import Signature
     from grurt.network.value import Value
 
-MAX_STAGES = 16
+MAX_SEQUENCES = 16
+"""The most sequences that begin one after the other, each where another ended."""
+
+MAX_STAGES = 64
 
 
 def find_stages(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict[str, int]:
@@ -26,8 +31,21 @@ def find_stages(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict
     Raises
     ------
     ModelError
-        If a sequence begins with what is known at its end, or a layer joins vectors of several stages.
+        If a sequence begins with what is known at its end, a layer joins vectors of sequences that run one after the
+        other, or reads sequences of different lengths side by side.
     """
+    turns = _find_turns(layers, values)
+    lengths = find_lengths(layers, values)
+    places = {name: (turns[name], lengths[name]) for name in values}
+    numbers = {place: number for number, place in enumerate(sorted(set(places.values())))}
+    for layer in layers:
+        if numbers[places[layer.name]] >= MAX_STAGES:
+            raise ModelError(f"layer {layer.name!r}: expected at most {MAX_STAGES} stages")
+    return {name: numbers[place] for name, place in places.items()}
+
+
+def _find_turns(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict[str, int]:
+    """Return for every value how many sequences, each begun where another ended, run before its own."""
     sequence_of = _sequences(layers, values)
     stages = dict.fromkeys(values, 0)
     rounds = 0
@@ -35,8 +53,8 @@ def find_stages(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict
         rounds += 1
         if rounds >= len(set(sequence_of.values())):
             raise ModelError(f"layer {late!r}: it reads a vector that is known only at the end of its own sequence")
-        if stages[late] >= MAX_STAGES:
-            raise ModelError(f"layer {late!r}: expected at most {MAX_STAGES} sequences one after the other")
+        if stages[late] >= MAX_SEQUENCES:
+            raise ModelError(f"layer {late!r}: expected at most {MAX_SEQUENCES} sequences one after the other")
     for layer in layers:
         if not values[layer.name].per_step and len({stages[name] for name in layer.inputs}) > 1:
             raise ModelError(f"layer {layer.name!r}: it joins the ends of sequences that run one after the other")
@@ -88,6 +106,13 @@ def handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> list
             if values[name].stage < values[layer.name].stage
         )
     )
+
+
+def check_lengths(signature: Signature, layers: Iterable[AnyLayer]) -> None:
+    """Raise ModelError if the source takes the lengths of sequences that an Unfold reads."""
+    unfolding = next((layer for layer in layers if layer.resamples), None)
+    if unfolding is not None and signature.takes_lengths:
+        raise ModelError(f"layer {unfolding.name!r}: expected sequences of which the source does not take the lengths")
 
 
 def check_handed_states(signature: Signature, layers: Iterable[AnyLayer]) -> None:

@@ -106,6 +106,8 @@ def check_weights(
 
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
     """Return why these layers cannot run one timestep at a time, or None if they can."""
+    if resampling := [layer for layer in layers if layer.resamples]:
+        return max(resampling, key=lambda layer: layer.ahead > 0).unstreamable_reason  # the first of them
     for layer in layers:
         for name in layer.inputs:
             if values[name].stage < values[layer.name].stage:
@@ -144,8 +146,8 @@ def _check_handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) 
         for name in layer.inputs:
             if values[name].stage < values[layer.name].stage and values[name].positions > 1:
                 raise ModelError(
-                    f"layer {layer.name!r}: expected a vector from the end of another sequence, "
-                    f"but {name!r} is a grid: Flatten it first"
+                    f"layer {layer.name!r}: expected single vectors from another stage, but {name!r} is a grid: "
+                    "Flatten it first"
                 )
 
 

@@ -173,6 +173,25 @@ def flatten(layer: layers.Flatten, weights: Weights, x: Doubles) -> Doubles:
     return x.reshape(*x.shape[:-2], -1)
 
 
+def unfold(layer: layers.Unfold, weights: Weights, xs: Doubles) -> Doubles:
+    """Windows of `torch.nn.Unfold`, of a padded sequence; ``"same"`` is TensorFlow's padding."""
+    n_steps, size = xs.shape
+    if isinstance(layer.padding, str):
+        count = math.ceil(n_steps / layer.stride)
+        total = max(0, (count - 1) * layer.stride + (layer.kernel_size - 1) * layer.dilation + 1 - n_steps)
+        before = total // 2 if layer.padding == "same" else math.ceil(total / 2)
+        after = total - before
+    else:
+        before, after = layer.padding
+    ends = [np.full((max(0, count), size), layer.fill) for count in (before, after)]
+    padded = np.concatenate([ends[0], xs[max(0, -before) : n_steps + min(0, after)], ends[1]])
+    last = len(padded) - (layer.kernel_size - 1) * layer.dilation
+    starts = range(0, last, layer.stride)
+    return np.array(
+        [padded[s : s + (layer.kernel_size - 1) * layer.dilation + 1 : layer.dilation].ravel() for s in starts]
+    )
+
+
 def feature_mask(layer: layers.FeatureMask, weights: Weights, x: Doubles) -> Doubles:
     return np.any(x != np.float32(layer.mask_value), axis=-1, keepdims=True).astype(np.float64)
 
@@ -204,6 +223,7 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.Reduce: reduce,
     layers.Concat: concat,
     layers.Slice: slice_,
+    layers.Unfold: unfold,
     layers.Unflatten: unflatten,
     layers.Flatten: flatten,
     layers.FeatureMask: feature_mask,

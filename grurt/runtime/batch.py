@@ -90,7 +90,7 @@ class Batch:
         self._plan = plan_of(network)
         self._refuses = refuses(nonfinite)
         self._n_steps = n_steps
-        self.lengths = _check_lengths(lengths, batch, n_steps)
+        self.lengths = checked_lengths(lengths, batch, n_steps)
         self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
         self.final_states = {name: np.empty((batch, *network.state_shapes[name]), np.float32) for name in wanted_states}
 
@@ -193,7 +193,8 @@ def _segments(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
         start = end
 
 
-def _check_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:
+def checked_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:
+    """Return the lengths of sequences ``(batch,)``; all have ``n_steps`` timesteps by default."""
     if lengths is None:
         return np.full(batch, n_steps, np.int64)
     array = arrays.integers("Model.run", lengths, "integer lengths")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from grurt.array_types import Array, Floats
+    from grurt.network.inputs import Output
+    from grurt.network.network import Network
 
 Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
 Outputs: TypeAlias = "Floats | Any"
@@ -82,8 +84,9 @@ def make_outputs(
     return [checked]
 
 
-def present(plan: Plan, outputs: list[Floats]) -> Outputs:
+def present(model: Plan | Network, outputs: list[Floats]) -> Outputs:
     """Return a model's only output, or a dict of several by name."""
     if len(outputs) == 1:
         return outputs[0]
-    return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}
+    ports: Sequence[PlanPort | Output] = model.outputs
+    return {port.name: output for port, output in zip(ports, outputs, strict=True)}

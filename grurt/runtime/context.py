@@ -42,6 +42,8 @@ MAX_STEPS = 256
 SHORT_CALL = 0.02
 """Seconds. After a call that took less, the next one has twice as many timesteps."""
 
+CLEAN_OR_PROPAGATE = 'clean the input, or compute with it: nonfinite="propagate" (`grurt run --nonfinite propagate`)'
+
 _BUSY = (
     "another thread is using this stream or pool: expected one thread at a time; give each thread a stream of its own"
 )
@@ -268,7 +270,4 @@ class Context:
         found = array.reshape(-1)[index]
         if status == codes.TOKEN_OUT_OF_RANGE:
             raise InputValueError(f"{where}: expected a token id in [0, {port.size}), got {found}")
-        raise InputValueError(
-            f"{where}: expected finite numbers, got {found}; "
-            f'clean the input, or compute with it: nonfinite="propagate" (`grurt run --nonfinite propagate`)'
-        )
+        raise InputValueError(f"{where}: expected finite numbers, got {found}; {CLEAN_OR_PROPAGATE}")

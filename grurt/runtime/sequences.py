@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError
 from grurt.escaping import described, listed
-from grurt.lowering.lower import plan_of
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
 from grurt.network.frames import frames_of
 from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
-from grurt.network.splitting import stages_of
-from grurt.network.stages import handed_states
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
 from grurt.runtime.context import refuses
+from grurt.runtime.stages import run_stages, time_of
 from grurt.runtime.states import expect_finite_state
-from grurt.runtime.tails import fill_tails
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,21 +34,27 @@ def run_arrays(
     if len(network.inputs) != 1:
         names = [port.name for port in network.inputs]
         raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
-    plan = plan_of(network)
+    port = network.inputs[0]
     frames = frames_of(network)
-    frame = frames.inputs[plan.inputs[0].name]
+    frame = frames.inputs[port.name]
     held: arrays.Held = []
-    array = (arrays.tokens if plan.inputs[0].tokens else arrays.features)("Model.run", xs, held)
+    array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs, held)
     sequence: tuple[int | str, ...] = ("n_steps", *frame.shape_in(array))
     is_batch = array.ndim == len(sequence) + 1
     arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
     batched = frame.to_vectors(array if is_batch else array[np.newaxis])
-    batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
-    batch.run([batched], {})
-    answers = (own.from_vectors(ys) for own, ys in zip(frames.outputs.values(), batch.outputs, strict=True))
-    return present(plan, [answer if is_batch else answer[0] for answer in answers])
+    if network.costs.n_stages > 1:
+        sizes = {"batch": len(batched), "time": batched.shape[1]}
+        by_name, _ = run_stages(network, sizes, {port.name: batched}, {}, lengths, (), nonfinite)
+        found = [by_name[output.name] for output in network.outputs]
+    else:
+        batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
+        batch.run([batched], {})
+        found = batch.outputs
+    answers = (own.from_vectors(ys) for own, ys in zip(frames.outputs.values(), found, strict=True))
+    return present(network, [answer if is_batch else answer[0] for answer in answers])
 
 
 def run_mapping(
@@ -86,45 +89,8 @@ def run_mapping(
     wanted = [name for port in network.signature.outputs if isinstance(port, StatePort) for name in port.states]
     if lengths is None and network.signature.lengths:
         lengths = network.signature.lengths
-    by_name, final_states = _run_stages(network, sizes, values, states, lengths, wanted, nonfinite)
+    by_name, final_states = run_stages(network, sizes, values, states, lengths, wanted, nonfinite)
     return {port.name: _output_tensor(port, by_name, final_states) for port in network.signature.outputs}
-
-
-def _run_stages(
-    network: Network,
-    sizes: Mapping[str, int],
-    inputs: Mapping[str, Array],
-    states: Mapping[str, Array],
-    lengths: ArrayLike | None,
-    wanted_states: Sequence[str],
-    nonfinite: Nonfinite,
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Run one stage after the other; return outputs by name, and final states by layer."""
-    known = dict(inputs)
-    final_states: dict[str, Array] = {}
-    handed = handed_states(network.layers)
-    for number, stage in enumerate(stages_of(network)):
-        n_steps = sizes.get(_time(number), 1)
-        wanted = [name for name in wanted_states if name in stage.state_shapes]
-        batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
-        initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
-        initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
-        sequences = [
-            known[port.name] if network.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
-            for port in stage.inputs
-        ]
-        batch.run(sequences, initial)
-        if number == 0 and network.signature.takes_lengths:
-            given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
-            answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
-            fill_tails(stage, given, batch.lengths, answers, nonfinite)
-        known |= {output.value: array for output, array in zip(stage.outputs, batch.outputs, strict=True)}
-        final_states |= batch.final_states
-    return {output.name: known[output.value] for output in network.outputs}, final_states
-
-
-def _time(stage: int) -> str:
-    return f"time of stage {stage}" if stage else "time"
 
 
 def _only_lengths(name: str, given: ArrayLike | None, lengths: Array) -> Array:
@@ -154,7 +120,7 @@ def _common_sizes(network: Network, tensors: Mapping[str, Array]) -> dict[str, i
     """
     ports = {port.name: port for port in network.signature.inputs}
     times = {
-        name: _time(network.values[port.value].stage) if isinstance(port, ValuePort) else None
+        name: time_of(network.values[port.value].stage) if isinstance(port, ValuePort) else None
         for name, port in ports.items()
     }
     shared = {

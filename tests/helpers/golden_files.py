@@ -34,6 +34,7 @@ def golden_models() -> dict[str, grurt.Model]:
     later = {
         "version2": version_2(np.random.default_rng(10)),
         "mathematics": mathematics(),
+        "windows": models.windows_model(np.random.default_rng(12)),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }
     return plain | narrow | later

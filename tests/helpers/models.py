@@ -142,6 +142,32 @@ def gru_model(
     return layer_model(*layers, rng=rng)
 
 
+def windows_model(rng: np.random.Generator) -> grurt.Model:
+    """Return a model that looks ahead, strides, and reads sequences of several lengths, as a front end of GRUs does."""
+    return layer_model(
+        grurt.Unfold(name="padded", padding=(0, 1)),
+        grurt.Conv1d(name="same", input_size=5, output_size=5, kernel_size=3),
+        grurt.Unfold(name="ahead", padding=(-1, 0)),
+        grurt.Add(name="residual", inputs=("x", "ahead")),
+        grurt.Unfold(name="windows", kernel_size=3, stride=2, padding="same"),
+        grurt.Linear(name="strided", input_size=15, output_size=7),
+        grurt.GRU(name="forward", input_size=7, hidden_size=6),
+        grurt.GRU(name="reverse", inputs=("strided",), input_size=7, hidden_size=4, direction="reverse"),
+        grurt.Concat(name="both", inputs=("forward", "reverse")),
+        grurt.LastStep(name="end"),
+        grurt.Unfold(name="pool", inputs=("x",), kernel_size=2, stride=2, padding="same", fill=-9.0),
+        grurt.Slice(name="even", start=0, stop=5),
+        grurt.Slice(name="odd", inputs=("pool",), start=5, stop=10),
+        grurt.Binary(name="largest", inputs=("even", "odd"), operation="max"),
+        grurt.FirstStep(name="begin"),
+        grurt.Concat(name="ends", inputs=("end", "begin")),
+        grurt.Linear(name="fc", input_size=15, output_size=3),
+        rng=rng,
+        inputs=[grurt.Input("x", 5)],
+        outputs=[grurt.Output(name, name) for name in ("fc", "both", "largest", "residual")],
+    )
+
+
 def can_be_quantized(layer: AnyLayer) -> bool:
     """Return whether a layer has matrices that may be of fewer bits."""
     return isinstance(layer, MatrixLayer) and not (isinstance(layer, grurt.Conv1d) and layer.is_depthwise)

@@ -318,17 +318,15 @@ refuse(
     e=gru(),
     d=gru(8),
 )
-refuse(
+add(
     "convolution_that_looks_ahead",
-    r"it reads a convolution that looks ahead|expected padding by 2",
     lambda net, x: net.g(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
     X,
     conv=nn.Conv1d(4, 4, 3, padding=1),
     g=gru(),
 )
-refuse(
+add(
     "convolution_cut_in_the_middle",
-    "it keeps .* of a convolution that looks 2 timesteps ahead; cut the last timesteps off",
     lambda net, x: net.g(net.conv(x.transpose(1, 2))[:, :, 1:-1].transpose(1, 2))[0],
     X,
     conv=nn.Conv1d(4, 4, 3, padding=2),

@@ -230,6 +230,48 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         ),
         "layer 'c': a Conv1d reads single vectors, got 2 positions: Flatten first",
     ),
+    "windows of a grid": (
+        lambda: model(linear(), grurt.Unflatten(name="g", positions=2), grurt.Unfold(name="u")),
+        "layer 'u': an Unfold reads single vectors, got 2 positions: Flatten first",
+    ),
+    "windows of a vector": (
+        lambda: model(linear(), grurt.LastStep(name="last"), grurt.Unfold(name="u")),
+        "layer 'u': expected a sequence, got a single vector from 'last'",
+    ),
+    "much padding": (
+        lambda: model(linear(), grurt.Unfold(name="u", padding=(0, 1 << 21))),
+        "layer 'u': padding must be in [-1048576, 1048576], got 2097152",
+    ),
+    "windows over much": (
+        lambda: model(linear(), grurt.Unfold(name="u", kernel_size=3, dilation=1 << 20)),
+        "layer 'u': expected a window over at most 1048576 timesteps, got 2097153",
+    ),
+    "padding of a kind": (
+        lambda: model(linear(), grurt.Unfold(name="u", padding="valid")),  # type: ignore[arg-type]
+        "layers: Invalid enum value 'valid'",
+    ),
+    "sequences of different lengths": (
+        lambda: model(linear(), grurt.Unfold(name="u", padding=(0, 1)), grurt.Add(name="add", inputs=("fc", "u"))),
+        "layer 'add': expected inputs of one number of timesteps, got sequences that Unfold layers have made of diff",
+    ),
+    "many windows": (
+        lambda: model(linear(), *(grurt.Unfold(name=f"u{i}", stride=2) for i in range(64))),
+        "layer 'u63': expected at most 64 stages",
+    ),
+    "windows of sequences with lengths": (
+        lambda: model(
+            linear(),
+            grurt.Unfold(name="u", padding=(1, 1)),
+            signature=grurt.Signature(
+                (
+                    value_port(name="x", dtype="float32", axes=("batch", "time", "feature")),
+                    grurt.LengthsPort(name="lengths", dtype="int64", axes=("batch",)),
+                ),
+                (answer_port(axes=("batch", "time", "feature")),),
+            ),
+        ),
+        "layer 'u': expected sequences of which the source does not take the lengths",
+    ),
     "mask of many features": (
         lambda: model(linear(), gru(masked=True, inputs=("fc", "fc"))),
         "layer 'gru': expected a mask of size 1, got 4",
@@ -298,7 +340,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
             grurt.Flatten(name="f"),
             inputs=[X, grurt.Input("z", SIZE)],
         ),
-        "layer 'add': expected a vector from the end of another sequence, but 'last' is a grid: Flatten it first",
+        "layer 'add': expected single vectors from another stage, but 'last' is a grid: Flatten it first",
     ),
     "a state port of a GRU that is handed its state": (
         lambda: model(

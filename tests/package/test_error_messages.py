@@ -49,7 +49,7 @@ def test_messages_are_found_however_their_exceptions_are_made(found: list[Messag
     parts = {message.parts for message in found}
     assert {
         ("an index that is no constant",),
-        ("its stride is not 1", "a stream gives one output for each input"),
+        ("it reads a sequence that was reversed", "reverse what it gives instead"),
         ("--auto-keep needs --max-loss, which says how much may be lost",),
     } <= parts
 

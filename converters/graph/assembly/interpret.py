@@ -17,8 +17,8 @@ from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
-from grurt.converters.graph.operators.convolution import refuse_cut, refuse_padding
 from grurt.converters.graph.operators.refusals import reason_against
+from grurt.converters.graph.operators.windows import as_it_is, read
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
@@ -132,7 +132,7 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
     if len(args) > MAX_INPUTS:
         raise node.unsupported(f"it reads {len(args)} tensors", f"at most {MAX_INPUTS} are supported")
     if not known.reads_padding:
-        refuse_padding(node, args)
+        args = read(node, args, build)
     if not known.reads_repeats:
         for array in (value for value in args if isinstance(value, np.ndarray)):
             build.folder.budget.create(array.nbytes - without_repeats(array).nbytes, node)
@@ -194,7 +194,7 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
 def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
     if isinstance(value, np.ndarray):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is a constant, which does not depend on any input")
-    refuse_cut(Node("", "output", (), (port.name,)), value)
-    if value.padding or value.surplus or (value.integer and not build.is_computed(value)):
+    value = as_it_is(Node("", "output", (), (port.name,)), value, build)
+    if value.integer and not build.is_computed(value):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
     return replace(value, integer=False)

@@ -49,6 +49,11 @@ def _refuse_history_of_padding(build: Builder) -> None:
     """Refuse convolutions behind a GRU of padded sequences: past the ends they would read what the source does not."""
     silent: set[str] = set()
     for layer in build.layers.values() if build.lengths else ():
+        if layer.resamples:
+            raise UnsupportedError(
+                f"layer {layer.name!r}: it reads windows of sequences that have lengths, in the source also of what is "
+                "behind the ends; export the model without lengths, or with convolutions that pad on the left only"
+            )
         follows = any(source in silent for source in layer.inputs)
         if follows and isinstance(layer, Conv1d):
             raise UnsupportedError(

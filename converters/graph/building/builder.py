@@ -19,7 +19,7 @@ from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten, Unfold
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -58,6 +58,7 @@ class Builder(LayerBuilder):
         self.grid = grid
         self.lengths: Lengths = ()
         self.loops: dict[str, Loop] = {}
+        self.lengthened: dict[str, Callable[[], str]] = {}
         self.merged_batches: set[Axis] = set()
         self.positions: dict[str, int] = {}
         self.projected: set[str] = set()
@@ -201,6 +202,8 @@ class Builder(LayerBuilder):
                 feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
                 merged = replace(tensor, rows=(Row(name),), stacks=(), boolean=False)
                 return merged.with_dim(index, (feature,))
+        if _timesteps_of(tensor) is not None:
+            return self.as_sequence(tensor, node)
         selected = tensor.rows[0].picked
         if selected:
             axis = selected[0][0]
@@ -213,10 +216,30 @@ class Builder(LayerBuilder):
             "pick one of them, or merge them into the features",
         )
 
+    def as_sequence(self, tensor: Tensor, node: Node) -> Tensor:
+        """Return a tensor of rows that are timesteps of one value as the sequence of these; others as they are."""
+        if (kept := _timesteps_of(tensor)) is None:
+            return tensor
+        axis, positions = kept
+        axis.require(Role.TIME, node)
+        value = tensor.rows[0].value
+        layer = Unfold(
+            name=self.unique(f"{value}.timesteps"),
+            inputs=(value,),
+            stride=positions.step,
+            padding=(-positions.start, positions[-1] + 1 - axis.size),
+        )
+        time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
+        (stack,) = tensor.stacks
+        dims = tuple(tuple(time if each is stack else each for each in dim) for dim in tensor.dims)
+        self._note_input(value)
+        return replace(tensor, rows=(Row(self.add(layer)),), dims=dims, stacks=())
+
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
         if tensor.integer:
             raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        tensor = self.as_sequence(tensor, node)
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
         return replace(tensor, rows=rows, boolean=False)
 
@@ -256,6 +279,23 @@ class Builder(LayerBuilder):
     def _note_input(self, value: str) -> None:
         if value not in self.layers:
             self.value_inputs.add(value)
+
+
+def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
+    """Return which timesteps of one value a tensor's rows are, if they are in order, and at even distances."""
+    first = tensor.rows[0]
+    if len(tensor.stacks) != 1 or first.final or len(first.picked) != 1:
+        return None
+    axis = first.picked[0][0]
+    if axis.role not in (None, Role.TIME) or axis.is_reversed or any(len(row.picked) != 1 for row in tensor.rows):
+        return None
+    positions = [row.picked[0][1] for row in tensor.rows]
+    step = positions[1] - positions[0]
+    kept = range(positions[0], positions[-1] + 1, step) if step > 0 else range(0)
+    alike = all(
+        row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
+    )
+    return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
 
 
 def _stem(value: str) -> str:

@@ -3,10 +3,11 @@
 ::
 
     registry        the table of operators
-    linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
+    linear, recurrent, cells, convolution, pooling, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
     movement, reshaping, selection       what only moves data                        -> axes that move
     lengths                              padded and sorted sequences
+    windows                              what reads a sequence that is padded or cut
     refusals                             operators without a handler                 -> the reason
 
 How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
@@ -25,6 +26,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     movement,
     normalization,
     one_hot,
+    pooling,
     recurrent,
     reduction,
     reshaping,

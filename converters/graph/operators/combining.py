@@ -8,8 +8,8 @@ from grurt.converters.graph.building.alignment import align, common
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import delays
-from grurt.converters.graph.operators.convolution import refuse_padding
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.windows import read
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.parameters import axis_index, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
@@ -22,7 +22,7 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Concat: of states along an axis of their own, of features, or of zeros and a sequence, which delays it."""
     if (delay := delays.of_concat(node, args, build)) is not None:
         return (delay,)
-    refuse_padding(node, args)
+    args = read(node, args, build)
     tensors = [tensor_input(node, args, index) for index in range(len(args))]
     index = axis_index(node, node.integer("axis", 0), len(tensors[0].dims))
     if len(tensors) == 1:

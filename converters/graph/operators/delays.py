@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import axis_index, slice_ranges
 from grurt.converters.graph.tracing.values import ROW_BYTES, Arguments, Row, Tensor
-from grurt.network.layers import Conv1d
 
 
 def may_be_cut(tensor: Tensor, index: int, kept: range) -> bool:
@@ -69,8 +69,11 @@ def of_concat(node: Node, args: Arguments, build: Builder) -> Tensor | None:
     return None if whole is None else delayed(node, whole, index, steps, build)
 
 
-def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor:
-    """Return what a Slice leaves of a sequence with zeros before it: as many timesteps as it has, hence a delay."""
+def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor | None:
+    """Return the delay that a Slice makes of a sequence with zeros before it, by keeping as many timesteps as it has.
+
+    None if it keeps others.
+    """
     index = next(place for place, dim in enumerate(tensor.dims) if dim == tensor.padded)
     size = tensor.shape[index]
     shape = [size + tensor.padding if place == index else other for place, other in enumerate(tensor.shape)]
@@ -78,15 +81,12 @@ def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Ten
     ranges = slice_ranges(node, args, shape, dynamic)
     kept = ranges.get(index, range(0))
     if len(ranges) != 1 or kept.step != 1 or len(kept) != size:
-        raise node.unsupported(
-            f"of a sequence with {tensor.padding} timesteps of zeros before it, it does not keep as many as it had",
-            "a delay keeps the length of its sequence",
-        )
+        return None
     return delayed(node, replace(tensor, padding=0, padded=()), index, tensor.padding - kept.start, build)
 
 
 def delayed(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) -> Tensor:
-    """Return a sequence as it was some timesteps before, zeros at first: a depthwise convolution with a weight of 1."""
+    """Return a sequence as it was some timesteps before, zeros at first."""
     for axis in tensor.dims[index]:
         axis.require(Role.TIME, node)
         if axis.is_reversed:
@@ -95,18 +95,7 @@ def delayed(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) 
         return tensor
     tensor = build.single(tensor, node)
     size = _learn_features(node, tensor, index)
-    layer = Conv1d(
-        name=build.name(node, "delay"),
-        inputs=(tensor.rows[0].value,),
-        input_size=size,
-        output_size=size,
-        kernel_size=2,
-        dilation=steps,
-        groups=size,
-        bias=False,
-    )
-    weight = np.broadcast_to(np.array([1, 0], np.float32), (size, 1, 2))
-    return tensor.with_row(Row(build.add(layer, {"weight": weight})))
+    return tensor.with_row(Row(windows.delayed(build, tensor.rows[0].value, size, steps, build.name(node, "delay"))))
 
 
 def _learn_features(node: Node, tensor: Tensor, time: int) -> int:

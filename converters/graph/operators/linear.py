@@ -75,7 +75,7 @@ def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build:
     """Return a Linear layer on the last dimension of a tensor; ``weight (output_size, input_size)``."""
     if weight.ndim != 2 or weight.dtype.kind != "f":
         raise node.unsupported(f"expected a matrix of floating-point weights, got {weight.dtype} {weight.shape}")
-    tensor = merged_features(node, tensor, build)
+    tensor = build.as_sequence(merged_features(node, tensor, build), node)
     output_size, input_size = weight.shape
     require_features(node, tensor, len(tensor.dims) - 1, input_size)
     weights = {"weight": weight}

@@ -20,8 +20,6 @@ _REASONS: dict[str, tuple[str, str]] = {
     "MatMulInteger": _FLOAT_MODEL,
     "QLinearMatMul": _FLOAT_MODEL,
     "GlobalAveragePool": OTHER_AXES,
-    "MaxPool": OTHER_AXES,
-    "AveragePool": OTHER_AXES,
     "CumSum": OTHER_AXES,
     "GroupNormalization": OTHER_AXES,
     "InstanceNormalization": OTHER_AXES,

@@ -1,7 +1,7 @@
 """Reshape and Flatten: axes are merged, taken apart again, or split.
 
 What may be split are features into parts, which are rows of a tensor, stacked along the outer of the two axes, or on a
-grid positions; and stacks of states into layers and directions.
+grid positions; stacks of states into layers and directions; and timesteps into groups, which are windows side by side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from grurt.converters.graph.operators.selection import part_of
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role, regroup
 from grurt.converters.graph.tracing.parameters import tensor_input
-from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Tensor, Value
+from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value
+from grurt.network.layers import Unfold
 
 
 @operator("Reshape", moves_axes=True)
@@ -35,7 +36,7 @@ def flatten(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 def _reshaped(node: Node, tensor: Tensor, shape: tuple[int, ...], build: Builder) -> Tensor:
     while (found := _first_split(tensor.dims, shape)) is not None:
-        divided = _split(node, tensor, *found, build)
+        divided = _split(node, tensor, *found, shape, build)
         if divided is None:
             break
         tensor = divided
@@ -69,7 +70,7 @@ def _first_split(dims: Sequence[Dim], shape: Sequence[int]) -> tuple[Axis, int] 
     return None
 
 
-def _split(node: Node, tensor: Tensor, axis: Axis, outer: int, build: Builder) -> Tensor | None:
+def _split(node: Node, tensor: Tensor, axis: Axis, outer: int, shape: tuple[int, ...], build: Builder) -> Tensor | None:
     """Return the tensor with an axis split in two; None if that is possible only for axes of another meaning."""
     index = next(index for index, dim in enumerate(tensor.dims) if axis in dim)
     place = tensor.place_in_stacks(axis)
@@ -81,6 +82,8 @@ def _split(node: Node, tensor: Tensor, axis: Axis, outer: int, build: Builder) -
         stacks = (*tensor.stacks[:place], *parts, *tensor.stacks[place + 1 :])
         return replace(_replaced(tensor, index, axis, parts), stacks=stacks)
     innermost = [other for dim in tensor.dims for other in dim][-1]
+    if axis is not innermost and shape[-1] == axis.size // outer * innermost.size:
+        return _frames(node, tensor, index, axis, outer, build)
     is_feature = axis.role is Role.FEATURE or (axis.role is None and axis is innermost and len(tensor.dims) > 1)
     if not is_feature or axis.dynamic or tensor.integer or outer * len(tensor.rows) > MAX_STACK:
         return None
@@ -96,6 +99,29 @@ def _split(node: Node, tensor: Tensor, axis: Axis, outer: int, build: Builder) -
     feature = Axis(size, f"a part of {axis.where}", part_of=axis)
     rows = tuple(part_of(row, axis, start, start + size) for row in tensor.rows for start in range(0, axis.size, size))
     return replace(_replaced(tensor, index, axis, (stack, feature)), rows=rows, stacks=(*tensor.stacks, stack))
+
+
+def _frames(node: Node, tensor: Tensor, index: int, axis: Axis, outer: int, build: Builder) -> Tensor | None:
+    """Return the tensor with its timesteps in groups of one size; None if it is no sequence, features last."""
+    count, last = axis.size // outer, tensor.dims[-1]
+    if len(last) != 1 or last[0] is axis or tensor.integer or tensor.stacks or axis.role not in (None, Role.TIME):
+        return None
+    if axis.is_reversed or count > MAX_STACK or last[0].role not in (None, Role.FEATURE):
+        return None
+    axis.require(Role.TIME, node)
+    last[0].require(Role.FEATURE, node)
+    tensor = build.single(tensor, node)
+    value = tensor.rows[0].value
+    layer = Unfold(name=build.unique(f"{value}.frames"), inputs=(value,), kernel_size=count, stride=count)
+    whole = Row(build.add(layer))
+    features = Axis(count * last[0].size, f"the feature axis of {layer.name!r}", Role.FEATURE)
+    parts = (
+        Axis(outer, f"the time axis of {layer.name!r}", Role.TIME, dynamic=axis.dynamic),
+        Axis(count, f"the timesteps of each of {layer.name!r}", Role.STATE),
+    )
+    starts = range(0, features.size, last[0].size)
+    rows = tuple(part_of(whole, features, start, start + last[0].size) for start in starts)
+    return replace(_replaced(tensor, index, axis, parts), rows=rows, stacks=parts[1:])
 
 
 def _replaced(tensor: Tensor, index: int, axis: Axis, parts: Dim) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import convolution, delays
+from grurt.converters.graph.operators import convolution, delays, windows
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
@@ -29,11 +29,11 @@ _BYTES_PER_POSITION = 4096
 def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Slice: of states, of one timestep, or of everything."""
     tensor = tensor_input(node, args)
-    if tensor.surplus:
-        return (convolution.without_surplus(node, args, tensor),)
-    convolution.refuse_cut(node, tensor)
-    if tensor.padding:
-        return (delays.of_slice(node, args, tensor, build),)
+    if tensor.surplus and (uncut := convolution.without_surplus(node, args, tensor)) is not None:
+        return (uncut,)
+    if tensor.padding and (delay := delays.of_slice(node, args, tensor, build)) is not None:
+        return (delay,)
+    tensor = windows.as_it_is(node, tensor, build)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
         tensor = _sliced(node, tensor, index, kept, build)
@@ -48,9 +48,11 @@ def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder)
     except NotTimeError:
         raise
     except UnsupportedError:
-        if not may_be_cut:
+        if may_be_cut:
+            return delays.cut(tensor, index, kept)
+        if (window := windows.of_positions(tensor, index, kept)) is None:
             raise
-        return delays.cut(tensor, index, kept)
+        return windows.resampled(node, tensor, index, window, build)
     return replace(selected, whole=tensor if may_be_cut else None)
 
 

@@ -15,6 +15,7 @@ from grurt.array_types import Array
 from grurt.converters.onnx.writing.functions import write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.gru import Scanned, write_gru
+from grurt.converters.onnx.writing.windows import write_unfold
 from grurt.network import layers as ly
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
@@ -232,6 +233,9 @@ class LayerWriter:
 
     def slice_(self, layer: ly.Slice, x: str) -> str:
         return self.graph.slice(x, -1, layer.start, layer.stop)
+
+    def unfold(self, layer: ly.Unfold, x: str) -> str:
+        return write_unfold(self.graph, layer, x)
 
     def unflatten(self, layer: ly.Unflatten, x: str) -> str:
         return self.graph.reshape(x, 0, 0, layer.positions, -1) if layer.positions > 1 else x

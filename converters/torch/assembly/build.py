@@ -16,8 +16,8 @@ from grurt.converters.layer_builder import Names
 from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind, names_of
 from grurt.converters.torch.assembly.suggestion import no_description
 from grurt.errors import DescriptionError, ModelError
-from grurt.network.inputs import Output
-from grurt.network.layers import Activation, AnyLayer, Concat, FirstStep, LastStep
+from grurt.network.inputs import Input, Output
+from grurt.network.layers import Activation, AnyLayer, Concat, FirstStep, LastStep, Slice, Unfold
 from grurt.network.network import Network, Source
 
 _UNUSED_BUFFER = "num_batches_tracked"
@@ -51,6 +51,7 @@ def network_of_weights(
     if description is None:
         raise no_description(tensors)
     builder = _Builder(tensors, prefix, [port.name for port in description.inputs] or ["x"])
+    builder.sizes |= {port.name: port.size for port in description.inputs}
     for layer in description.layers:
         builder.add(layer)
     builder.check_all_used(description.ignore)
@@ -60,7 +61,7 @@ def network_of_weights(
         return Network(
             layers=builder.layers,
             weights=builder.weights,
-            inputs=description.inputs,
+            inputs=description.inputs or builder.unfolded_input(),
             outputs=[Output(output.name, builder.value(output.value)) for output in description.outputs],
             source=msgspec.structs.replace(source, notes=(*source.notes, *builder.notes)),
         )
@@ -85,6 +86,7 @@ class _Builder:
         self.values = {name: name for name in inputs}
         self.previous = inputs[0]
         self.room = _ALWAYS + _USES * sum(array.size for array in tensors.values())
+        self.sizes: dict[str, int] = {}
         self.used: set[str] = set()
         self.notes: dict[str, None] = {}
 
@@ -105,7 +107,7 @@ class _Builder:
         elif kind == "activation" and not item.functions:
             raise DescriptionError(f"layer {name!r}: expected functions, got none; write for example :relu")
         else:
-            self.convert(KINDS[kind], Module(path, name, inputs, item, {}))
+            self.convert(KINDS[kind], Module(path, name, inputs, item, {}, input_size=self.sizes.get(inputs[0])))
         for position, function in enumerate(item.functions):
             alone = kind == "activation" and position == 0
             activation = name if alone else self.names.unique(f"{name}.{function.name}")
@@ -118,6 +120,8 @@ class _Builder:
         self.layers.append(layer)
         self.by_name[layer.name] = layer
         self.previous = layer.name
+        if (size := _output_size(layer, self.sizes)) is not None:
+            self.sizes[layer.name] = size
 
     def convert(self, kind: Kind, module: Module) -> None:
         """Append the layers of a module."""
@@ -184,6 +188,15 @@ class _Builder:
         if len(steps) > 1:
             self.append(Concat(name=name, inputs=tuple(steps)))
 
+    def unfolded_input(self) -> list[Input]:
+        """Return the input of a model that begins with windows of it: the layers that read these say its size."""
+        if not self.layers or not isinstance(unfold := self.layers[0], Unfold):
+            return []
+        readers = [layer for layer in self.layers if layer.inputs[0] == unfold.name]
+        sizes = [layer.stop for layer in readers if isinstance(layer, Slice)]
+        sizes += [first.size for layer in readers if (first := layer.first_input("")) is not None]
+        return [Input(unfold.inputs[0], max(sizes) // unfold.kernel_size)] if sizes else []
+
     def value(self, name: str) -> str:
         """Return the value of the description or model input of that name."""
         if name.removeprefix(self.prefix) not in self.values:
@@ -211,6 +224,19 @@ class _Builder:
                 f"{', '.join(unused[:20])}{', ...' if len(unused) > 20 else ''}; describe their layers, "
                 f"or say that they are not needed: ignore({unused[0]})"
             )
+
+
+def _output_size(layer: AnyLayer, sizes: Mapping[str, int]) -> int | None:
+    """Return how many features a layer gives, from those of other values; None where that does not follow."""
+    first = layer.first_input(layer.inputs[0])
+    given = [sizes.get(name) for name in layer.inputs]
+    if given[0] is None and first is not None:
+        given[0] = first.size
+    known = tuple(size for size in given if size is not None)
+    try:
+        return layer.value_size(known) if len(known) == len(given) else None
+    except ModelError:  # of which the network says more, when it is whole
+        return None
 
 
 def _names_around(name: str) -> set[str]:

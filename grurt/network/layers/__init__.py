@@ -15,7 +15,8 @@ Sequences
 Values that a layer reads together belong to one sequence, and have one number of timesteps. A second sequence may
 begin where the first one ended: a GRU with ``initial_state="value"`` reads its initial state from a value behind
 `LastStep` or `FirstStep` of the other sequence, and any layer may read such a vector beside its own sequence: it is the
-same vector at every timestep then. The model has *stages* in that case, see `Model.stages`.
+same vector at every timestep then. Behind an `Unfold`, too, there is a sequence of its own, whose length follows from
+that of the sequence that it unfolds. The model has *stages* in either case, see `Model.stages`.
 
 Gate order
 ----------
@@ -46,6 +47,7 @@ from grurt.network.layers.masks import *
 from grurt.network.layers.normalization import *
 from grurt.network.layers.recurrent import *
 from grurt.network.layers.selection import *
+from grurt.network.layers.windows import *
 
 if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
     AnyLayer = Layer

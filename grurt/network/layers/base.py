@@ -49,6 +49,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether it writes one vector for the whole sequence: that of one timestep."""
     passes_on: ClassVar[bool] = False
     """Whether what it writes at a timestep is what it reads there: there is nothing to compute."""
+    resamples: ClassVar[bool] = False
+    """Whether what it writes is another sequence than what it reads, with timesteps of its own."""
     rearranges: ClassVar[bool] = False
     """Whether it writes the numbers that it reads, in another number of positions."""
     silent_past_end: ClassVar[bool] = False
@@ -151,6 +153,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return the input of a model whose first layer it is; None if the layer does not say its size."""
         size = getattr(self, "input_size", None) or getattr(self, "size", None)
         return None if size is None else Input(name, size)
+
+    @property
+    def ahead(self) -> int:
+        """How many timesteps later than its own the input is that it reads at a timestep."""
+        return 0
 
     @property
     def unstreamable_reason(self) -> str | None:

@@ -13,6 +13,7 @@ from keras_files import DATA, answers, edited, layer_of
 from grurt import Model, StatePort, ValuePort
 from grurt.converters import convert
 from grurt.converters.keras import reference as keras_reference
+from grurt.converters.keras.windows import slice_of_timesteps
 from grurt.network.functions import HardSigmoid
 from grurt.network.layers import GRU
 
@@ -218,3 +219,10 @@ def test_unit_normalization_of_vectors_of_any_length(size: float) -> None:
     unit = model.run({"x": x})["unit_normalization"]
     expected = x * np.minimum(1e12, 1 / max(np.sqrt(3) * size, 1e-30))
     np.testing.assert_allclose(unit, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"stop": 5}, {"start": -5}, {"stop": 0}, {"step": -1}, {"step": 0}, {"start": True}, None], ids=str
+)
+def test_slices_that_are_others_for_other_lengths(bounds: object) -> None:
+    assert slice_of_timesteps(bounds) is None

@@ -307,17 +307,6 @@ def test_something_that_depends_on_the_number_of_timesteps() -> None:
         convert(after_gru(nodes, {"m": np.array(0)}))
 
 
-def test_look_ahead() -> None:
-    nodes = [
-        node("Conv", ["x", "K"], ["c"], pads=[1, 1]),
-        node("Transpose", ["c"], ["p"], perm=[2, 0, 1]),
-        node("GRU", ["p", "W", "R", "B"], ["y"], hidden_size=HIDDEN),
-    ]
-    weights = {**gru_weights(size=4), "K": random(4, INPUT, 3)}
-    with pytest.raises(UnsupportedError, match=r"expected padding by 2 .* got 1 and 1; a convolution that looks ahead"):
-        convert(proto(nodes, {"x": ("b", INPUT, "t")}, ["y"], weights))
-
-
 @pytest.mark.parametrize(
     ("dtype", "message"),
     [

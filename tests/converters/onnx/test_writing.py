@@ -184,3 +184,13 @@ def test_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grurt.converters.installed.is_installed", lambda _: False)
     with pytest.raises(ConversionError, match="expected the package onnx to be installed, got none"):
         to_onnx(reverse)
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 2), (-1, 3), (0, -2), "same", "same_lower"], ids=str)
+@pytest.mark.parametrize(("kernel_size", "stride", "dilation"), [(1, 1, 1), (3, 1, 2), (3, 2, 1), (2, 3, 1)])
+def test_windows_of_timesteps(kernel_size: int, stride: int, dilation: int, padding: Any) -> None:
+    layer = grurt.Unfold(name="u", kernel_size=kernel_size, stride=stride, dilation=dilation, padding=padding, fill=0.5)
+    gru = grurt.GRU(name="gru", input_size=3 * kernel_size, hidden_size=4)
+    model = models.layer_model(layer, gru, rng=np.random.default_rng(1), inputs=[grurt.Input("x", 3)])
+    for n_steps in (9, 10, 11):
+        assert_computes(model, random_feed(model, 2, n_steps))

@@ -90,8 +90,12 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
             "it normalizes 33554432 numbers; at most 16777216 are supported",
         ),
         (
+            ending("avg_pool2d.default", self="getitem", kernel_size=[1, 2], divisor_override=3),
+            "it has a divisor_override; multiply its result by a number instead",
+        ),
+        (
             ending("convolution.default", input="getitem", weight="p_fc_weight", transposed=True),
-            "it is a transposed convolution; a stream gives one output for each input",
+            "it is a transposed convolution; a sequence may become shorter, not longer",
         ),
         (
             ending("dropout.default", input="getitem", p=0.5, train=True),

@@ -23,15 +23,6 @@ REFUSED: dict[str, tuple[Network, str]] = {
         r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
     ),
     "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
-    "looks_ahead": (
-        network_of(
-            lambda net, x: net.gru(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
-            X,
-            conv=nn.Conv1d(4, 4, 3, padding=1),
-            gru=nn.GRU(4, 8, batch_first=True),
-        ),
-        "expected padding by 2 timesteps before the first and none after the last, got 1 and 1",
-    ),
     "mean": (
         network_of(lambda net, x: net.gru(x)[0].mean(1), X, gru=nn.GRU(4, 8, batch_first=True)),
         r"node 'mean' \(ReduceMean\): it computes across timesteps or sequences",

@@ -393,6 +393,49 @@ def padded_conv() -> Any:
 
 
 @network
+def windows() -> Any:
+    x = Input((9, FEATURES), name="x")
+    same = [
+        L.Conv1D(4, 3, padding="same", activation="relu"),
+        L.Conv1D(6, 4, padding="same", groups=3, dilation_rate=2),
+        L.DepthwiseConv1D(4, padding="same", depth_multiplier=2),
+        L.SeparableConv1D(5, 3, padding="same"),
+        L.MaxPooling1D(4, strides=1, padding="same"),
+        L.AveragePooling1D(3, strides=1, padding="same"),
+    ]
+    front = [
+        L.Conv1D(4, 3, strides=2, padding="causal"),
+        L.Conv1D(4, 4, strides=2, padding="same"),
+        L.MaxPooling1D(3, strides=2, padding="same"),
+        L.AveragePooling1D(2, padding="same"),
+        L.DepthwiseConv1D(3, strides=2, padding="same"),
+        L.SeparableConv1D(4, 3, strides=2, padding="same"),
+    ]
+    shorter = [
+        L.Conv1D(4, 3),
+        L.MaxPooling1D(2),
+        L.AveragePooling1D(3, strides=2),
+        L.Conv1D(2, 3)(L.ZeroPadding1D((1, 3))(x)),
+        L.MaxPooling1D(2, strides=2, padding="same")(L.ZeroPadding1D((2, 0))(x)),
+        L.MaxPooling1D(3, strides=1)(L.ZeroPadding1D((2, 0))(L.Rescaling(1.0, -9.0)(x))),
+        L.AveragePooling1D(3, strides=1, padding="same")(L.ZeroPadding1D((2, 0))(x)),
+        L.Cropping1D((1, 2))(L.ZeroPadding1D((2, 0))(x)),
+        L.GRU(3, return_sequences=True)(L.ZeroPadding1D((2, 0))(x)),
+    ]
+    shorter += [x[:, 1:-2], x[:, ::2], L.GRU(3, return_sequences=True)(x)[:, 3:], ops.tanh(x[:, 1:] - x[:, :-1])]
+    first = L.GRU(4, return_sequences=True)(L.Concatenate()([x, *(layer(x) for layer in same)]))
+    second = L.GRU(4)(L.BatchNormalization()(L.Concatenate()([layer(x) for layer in front])))
+    return Model(x, [first, second, *(layer(x) if isinstance(layer, L.Layer) else layer for layer in shorter)])
+
+
+@network
+def backwards_windows() -> Any:
+    x = sequence()
+    g = L.GRU(4, return_sequences=True, go_backwards=True)(x)
+    return Model(x, [L.ZeroPadding1D((2, 1))(g), L.Cropping1D((0, 1))(g), g[:, 2:-1]])
+
+
+@network
 def unit_and_group_norms() -> Any:
     x = sequence()
     u = L.UnitNormalization()(x)

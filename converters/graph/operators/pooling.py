@@ -1,0 +1,94 @@
+"""Pooling over time: the largest or the mean of each feature in windows of timesteps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from grurt.converters import windows
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.registry import operator, second
+from grurt.converters.graph.operators.windows import Spatial, as_it_is, images, is_time, over_time, spatial
+from grurt.converters.graph.tracing.features import require_features
+from grurt.converters.graph.tracing.parameters import tensor_input
+from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.converters.windows import Window
+from grurt.errors import DesignReason
+
+
+@operator("MaxPool", in_loops="single", reads_padding=True, features_at=second)
+def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """MaxPool over time: timesteps outside of the sequence are not looked at."""
+    node.ignore("storage_order")
+    tensor = tensor_input(node, args)
+    index, others, window, beyond = _over_time(node, tensor)
+    window = windows.longer(window, beyond)
+    behind_zeros = replace(window, padding=(tensor.padding, 0))
+    looks_back = tensor.padding > 0 and window.padding == (0, 0) and behind_zeros.is_causal
+    if looks_back and tensor.padded == tensor.dims[index]:
+        tensor, window = replace(tensor, padding=0, padded=()), behind_zeros
+        maximum = windows.running_maximum
+    else:
+        tensor, maximum = as_it_is(node, tensor, build), windows.maximum
+    tensor, size = _features(node, tensor, others, build)
+    name = build.name(node, "max_pool")
+    time = over_time(node, tensor, index, window, name)
+    value = maximum(build, tensor.rows[0].value, size, window, name)
+    return (tensor.with_row(Row(value)).with_dim(index, time),)
+
+
+@operator("AveragePool", in_loops="single", features_at=second)
+def average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """AveragePool over time: timesteps outside of the sequence count as zeros, or not at all."""
+    tensor = tensor_input(node, args)
+    index, others, window, beyond = _over_time(node, tensor)
+    counts = bool(node.integer("count_include_pad", 0))
+    tensor, size = _features(node, tensor, others, build)
+    name = build.name(node, "average_pool")
+    time = over_time(node, tensor, index, windows.longer(window, beyond), name)
+    source = tensor.rows[0].value
+    value = windows.average(build, source, size, window, name, beyond=beyond, count_padding=counts)
+    return (tensor.with_row(Row(value)).with_dim(index, time),)
+
+
+def _over_time(node: Node, tensor: Tensor) -> tuple[int, list[int], Window, int]:
+    """Return what a pool does over time, of several axes the only one along which it does anything.
+
+    That is the dimension of time, those that may hold features, the windows, and how far the last of them may reach
+    behind the padding.
+    """
+    over = spatial(node, node.integers("kernel_shape"))
+    count = len(over.kernel)
+    if max(over.kernel) > windows.MAX_TAPS:
+        raise node.unsupported(
+            f"it combines {max(over.kernel)} timesteps one by one",
+            f"at most {windows.MAX_TAPS} are supported",
+            DesignReason.SIZE,
+        )
+    if count + 2 != len(tensor.dims):
+        raise node.invalid(f"it pools over {count} axes of a tensor of shape {tensor.shape}")
+    for place in sorted(range(count), key=lambda place: not is_time(tensor.dims[2 + place])):
+        others = [other for other in range(count) if other != place]
+        if all(over.keeps(other) for other in others):
+            return 2 + place, [1, *(2 + other for other in others)], over.window(place), _beyond(node, over, place)
+    raise images(node)
+
+
+def _beyond(node: Node, over: Spatial, place: int) -> int:
+    """Return how many timesteps behind the padding a window may hold that is rounded up to: none begins there."""
+    if not node.integer("ceil_mode", 0) or over.automatic != "NOTSET":
+        return 0
+    span = (over.kernel[place] - 1) * over.dilations[place] + 1
+    after = over.after[place]
+    return max(0, min(over.strides[place] - 1, span - 1 - after))
+
+
+def _features(node: Node, tensor: Tensor, places: list[int], build: Builder) -> tuple[Tensor, int]:
+    """Return a tensor of one value, and how many features it has, along one of these dimensions."""
+    tensor = build.single(tensor, node)
+    wide = [place for place in places if tensor.shape[place] > 1]
+    if len(wide) > 1:
+        raise images(node)
+    size = tensor.shape[wide[0]] if wide else 1
+    require_features(node, tensor, wide[0] if wide else 1, size)
+    return tensor, size

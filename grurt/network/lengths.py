@@ -1,0 +1,85 @@
+"""How many timesteps values have: of n timesteps at the inputs of a sequence, what is behind an `Unfold` has others.
+
+A number of timesteps is ``(n + surplus) // stride + 1`` with the surplus and the stride of a `Length`, also behind
+several `Unfold` layers one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from grurt.errors import ModelError
+
+if TYPE_CHECKING:
+    from grurt.network.layers import AnyLayer
+    from grurt.network.layers.windows import Unfold
+    from grurt.network.value import Value
+
+
+@dataclass(frozen=True, order=True)
+class Length:
+    """How many timesteps a value has.
+
+    Parameters
+    ----------
+    depth
+        How many lengths are known before this one: those of the values that it follows from come first.
+    stride, surplus
+        ``(n + surplus) // stride + 1`` timesteps, of n at the inputs.
+    """
+
+    depth: int = 0
+    stride: int = 1
+    surplus: int = -1
+
+    def unfolded(self, layer: Unfold) -> Length:
+        """Return the length of what a layer unfolds."""
+        surplus = self.surplus + self.stride * (1 + layer.surplus)
+        return Length(self.depth + 1, self.stride * layer.stride, surplus)
+
+    def may_equal(self, other: Length) -> bool:
+        """Say whether two lengths are the same, for some n at least."""
+        return self.stride == other.stride and abs(self.surplus - other.surplus) < self.stride
+
+    def inputs_for(self, n_steps: int) -> int:
+        """Return the fewest timesteps of the inputs of which there are so many."""
+        return max(1, (n_steps - 1) * self.stride - self.surplus)
+
+    @property
+    def most_added(self) -> int:
+        """The most timesteps by which it exceeds n."""
+        return max(0, self.surplus + 1)
+
+
+def find_lengths(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dict[str, Length]:
+    """Return the lengths of all values by name; those of single vectors are of the sequences that these end.
+
+    Raises
+    ------
+    ModelError
+        If a layer reads sequences side by side that never have one length.
+    """
+    lengths = {name: Length() for name in values}
+    for layer in layers:
+        read = [lengths[name] for name in layer.inputs if values[name].per_step == values[layer.name].per_step]
+        if layer.resamples:
+            lengths[layer.name] = lengths[layer.inputs[0]].unfolded(layer)  # type: ignore[arg-type]
+        elif values[layer.name].per_step:
+            lengths[layer.name] = _side_by_side(layer, read)
+        else:
+            lengths[layer.name] = max(lengths[name] for name in layer.inputs)
+    return lengths
+
+
+def _side_by_side(layer: AnyLayer, read: list[Length]) -> Length:
+    """Return the length of what reads sequences of these lengths at every timestep."""
+    first, depth = read[0], max(length.depth for length in read)
+    if any(not first.may_equal(length) for length in read):
+        raise ModelError(
+            f"layer {layer.name!r}: expected inputs of one number of timesteps, got sequences that Unfold layers have "
+            "made of different lengths"
+        )
+    same = all((length.stride, length.surplus) == (first.stride, first.surplus) for length in read)
+    return replace(first, depth=depth if same else depth + 1)
