@@ -34,6 +34,7 @@ def golden_models() -> dict[str, grurt.Model]:
     later = {
         "version2": version_2(np.random.default_rng(10)),
         "mathematics": mathematics(),
+        "scaled_state": scaled_state(np.random.default_rng(12)),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }
     return plain | narrow | later
@@ -47,6 +48,17 @@ def version_2(rng: np.random.Generator) -> grurt.Model:
         grurt.RMSNorm(name="plain", size=6, weight=False),
         rng=rng,
         inputs=(grurt.Input("x", 5),),
+    )
+
+
+def scaled_state(rng: np.random.Generator) -> grurt.Model:
+    """Return a model with an option of the GRU that came with version 2 of the format."""
+    options = {"hidden_size": 6, "scaled_state": True}
+    return models.layer_model(
+        grurt.GRU(name="gru", inputs=("x", "keep"), input_size=5, **options),
+        grurt.GRU(name="top", inputs=("gru", "keep", "keep"), input_size=6, masked=True, **options),
+        rng=rng,
+        inputs=(grurt.Input("x", 5), grurt.Input("keep", 1)),
     )
 
 
