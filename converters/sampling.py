@@ -12,7 +12,7 @@ from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
 from grurt.network.network import Network
-from grurt.network.signature import AnyPort, LengthsPort, StatePort
+from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort
 
 SEED = 20240229
 BATCH = 2
@@ -35,6 +35,18 @@ def sample_input(port: AnyInput, index: int = 0) -> NDArray[np.generic]:
     if port.tokens:
         return random.integers(port.size, size=(BATCH, STEPS))
     return random.standard_normal((BATCH, STEPS, port.size), np.float32)
+
+
+def open_steps(network: Network, n_steps: int) -> int:
+    """Return how many timesteps a test has where the file leaves that open: ``n_steps``, or as many as a run can have.
+
+    That is one where an input that the source has without a time axis is read at each timestep, beside others with one.
+    """
+    ports = [port for port in network.signature.inputs if isinstance(port, ValuePort)]
+    timed = {network.values[port.value].stage for port in ports if "time" in port.axes}
+    return (
+        1 if any("time" not in port.axes and network.values[port.value].stage in timed for port in ports) else n_steps
+    )
 
 
 def random_inputs(network: Network, shapes: Mapping[str, tuple[int, ...]], n_steps: int) -> dict[str, Array]:

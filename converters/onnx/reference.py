@@ -12,7 +12,7 @@ from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.tensors import ExternalData
-from grurt.converters.sampling import random_inputs
+from grurt.converters.sampling import open_steps, random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import Network
@@ -95,8 +95,8 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
-    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and `STEPS`."""
-    sizes: dict[Axis, int] = {"batch": BATCH, "time": STEPS}
+    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and, mostly, `STEPS`."""
+    sizes: dict[Axis, int] = {"batch": BATCH, "time": open_steps(network, STEPS)}
     for port in network.signature.inputs:
         for axis, size in zip(port.axes, declared[port.name], strict=True):
             if size and axis in ("batch", "time"):

@@ -20,7 +20,7 @@ from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
-from grurt.converters.sampling import BATCH, STEPS, random_inputs
+from grurt.converters.sampling import BATCH, STEPS, open_steps, random_inputs
 from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
@@ -60,7 +60,7 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
 
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
     declared = {port.name: port.shape or () for port in program.inputs}
-    open_sizes = {"batch": BATCH, "time": STEPS}
+    open_sizes = {"batch": BATCH, "time": open_steps(network, STEPS)}
     shapes = {
         port.name: tuple(
             size if isinstance(size, int) else open_sizes.get(axis, 1)
@@ -68,7 +68,7 @@ def _inputs(network: Network, program: Program) -> dict[str, Array]:
         )
         for port in network.signature.inputs
     }
-    return random_inputs(network, shapes, STEPS)
+    return random_inputs(network, shapes, open_sizes["time"])
 
 
 def _live_calls(program: Program) -> Iterator[Call]:

@@ -82,7 +82,10 @@ def _value_input(port: Declaration, axes: list[Axis]) -> ValuePort:
     unknown = [axis for axis in axes if axis.role is None]
     if len(unknown) == 1 and all(axis.role is not Role.BATCH for axis in axes):
         unknown[0].root.require(Role.BATCH, Node("", "input", (), (port.name,)))
-    names: list[AxisName] = ["one" if axis.role is None and axis.size == 1 else role_name(axis, port) for axis in axes]
+    fillers = (None, Role.STATE)  # of a factor, beside the axis of the states that it multiplies
+    names: list[AxisName] = [
+        "one" if axis.role in fillers and axis.size == 1 else role_name(axis, port) for axis in axes
+    ]
     check_repeats(port, names)
     positions = math.prod(axis.size for axis in axes if axis.role is Role.POSITION)
     return ValuePort(name=port.name, value=port.name, dtype=dtype_name(port), axes=tuple(names), positions=positions)

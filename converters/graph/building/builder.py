@@ -149,6 +149,11 @@ class Builder(LayerBuilder):
     def take(self, row: Row, node: Node) -> str:
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
+        if row.factor is not None:
+            raise node.unsupported(
+                f"it reads the state {value!r} times {row.factor.value!r}, which a GRU reads too",
+                "let nothing but the GRU read a state that is multiplied by a mask",
+            )
         if row.final:
             final_at = self.layers[value].final_state_at
             if final_at is None:

@@ -6,7 +6,7 @@
     linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
     movement, reshaping, selection       what only moves data                        -> axes that move
-    lengths                              padded and sorted sequences
+    lengths, scaled_states               padded and sorted sequences, states that masks reset
     refusals                             operators without a handler                 -> the reason
 
 How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
@@ -28,6 +28,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     recurrent,
     reduction,
     reshaping,
+    scaled_states,
     selection,
 )
 from grurt.converters.graph.operators.registry import OPERATORS

@@ -142,16 +142,17 @@ def _as_numbers(value: Value, build: Builder) -> Value:
 def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """And, Or, Xor and Not of conditions, as product, maximum, inequality and difference from 1."""
     if node.op == "Not":
-        return (_negated(node, tensor_input(node, args), build),)
+        return (negated(node, tensor_input(node, args), build),)
     operands = [required(node, args, 0), required(node, args, 1)]
     if node.op == "And":
         result = _of_values(node, operands, build, lambda inputs: Mul(name=build.name(node, "and"), inputs=inputs))
         return (replace(result, boolean=True),)
     result = replace(_binary(node, "max" if node.op == "Or" else "equal", operands, build), boolean=True)
-    return (_negated(node, result, build) if node.op == "Xor" else result,)
+    return (negated(node, result, build) if node.op == "Xor" else result,)
 
 
-def _negated(node: Node, condition: Tensor, build: Builder) -> Tensor:
+def negated(node: Node, condition: Tensor, build: Builder) -> Tensor:
+    """Return a condition that holds where another does not."""
     return _mapped(node, condition, build, functions.Affine(scale=-1.0, offset=1.0), boolean=True)
 
 

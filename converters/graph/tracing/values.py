@@ -18,6 +18,14 @@ ROW_BYTES = 128
 
 
 @dataclass(frozen=True)
+class Factor:
+    """What a state is multiplied by before each timestep: a value, and those of its axes that the state has too."""
+
+    value: str
+    axes: Dim
+
+
+@dataclass(frozen=True)
 class Row:
     """One layer value, or a selection of it.
 
@@ -31,12 +39,15 @@ class Row:
         Positions picked on axes of the value, which the row does not have any more.
     part
         Which of the value's features these are, and on which axis; None if all of them.
+    factor
+        What it is multiplied by, where it is a state of a GRU; None if by nothing.
     """
 
     value: str
     final: bool = False
     picked: tuple[tuple[Axis, int], ...] = ()
     part: tuple[Axis, int, int] | None = None
+    factor: Factor | None = None
 
 
 @dataclass(frozen=True)
