@@ -47,7 +47,7 @@ def encode(network: Network) -> bytes:
     """Return the bytes of a file."""
     run = network.reference_run
     header = Header(
-        version=file_version(network.layers),
+        version=file_version(network.layers, network.inputs, network.signature),
         inputs=network.inputs,
         layers=network.layers,
         outputs=network.outputs,

@@ -157,9 +157,10 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
         if isinstance(port, StatePort):
             states |= dict(zip(port.states, batch_first(port, run.inputs[port.name]), strict=True))
         else:
-            inputs[port.value] = batch_first(port, run.inputs[port.name])
+            tokens = network.values[port.value].tokens
+            inputs[port.value] = batch_first(port, run.inputs[port.name], tokens=tokens)
     batch = len(next(iter(inputs.values())))
-    answers = {port.name: batch_first(port, found[port.name], is_output=True) for port in network.signature.outputs}
+    answers = {port.name: batch_first(port, found[port.name], batch=batch) for port in network.signature.outputs}
     return all(
         _stream_alike(
             network,

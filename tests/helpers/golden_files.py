@@ -95,7 +95,9 @@ def with_answers(model: grurt.Model) -> grurt.Model:
         answers, by = {name: y[np.newaxis].astype(np.float32) for name, y in found.items()}, "the reference"
     return grurt.Model(
         **{name: getattr(model, name) for name in ("inputs", "layers", "outputs", "weights", "signature")},
-        source=grurt.Source(format="tests", notes=(f"of format version {file_version(model.layers)}",)),
+        source=grurt.Source(
+            format="tests", notes=(f"of format version {file_version(model.layers, model.inputs, model.signature)}",)
+        ),
         reference_run=grurt.ReferenceRun(batch, answers, by),
     )
 
