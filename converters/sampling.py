@@ -12,7 +12,7 @@ from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
 from grurt.network.network import Network
-from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort
+from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort, is_float
 
 SEED = 20240229
 BATCH = 2
@@ -69,7 +69,8 @@ def random_input(
 ) -> NDArray[np.generic]:
     """Return a tensor for an input of the source.
 
-    Features are standard normal numbers; tokens are uniform, and so are states, in (-0.9, 0.9). Lengths fall from
+    Features are standard normal numbers, those of whole numbers and conditions 0 or 1; tokens are uniform, and so are
+    states, in (-0.9, 0.9). Lengths fall from
     ``n_steps``.
     """
     if isinstance(port, LengthsPort):
@@ -81,6 +82,8 @@ def random_input(
     value = network.values[port.value]
     if value.tokens:
         return random.integers(value.size, size=shape).astype(port.dtype)
+    if not is_float(port.dtype):
+        return random.integers(2, size=shape).astype(port.dtype)
     return random.standard_normal(shape).astype(port.dtype)
 
 

@@ -45,17 +45,27 @@ class Builder(LayerBuilder):
         Whether the graph holds the timesteps of a loop: then the same layer on the same value is added once.
     grid
         Whether GRUs scan other axes than time: then values may be grids of positions.
+    token_inputs
+        Names of the inputs that hold tokens.
     """
 
     used_too_often = "its weights are used too often"
 
     def __init__(
-        self, taken: Iterable[str], elements: int, folder: Folder, *, unrolled: bool = False, grid: bool = False
+        self,
+        taken: Iterable[str],
+        elements: int,
+        folder: Folder,
+        *,
+        unrolled: bool = False,
+        grid: bool = False,
+        token_inputs: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(elements, taken)
         self.folder = folder
         self.unrolled = unrolled
         self.grid = grid
+        self.token_inputs = token_inputs
         self.lengths: Lengths = ()
         self.loops: dict[str, Loop] = {}
         self.merged_batches: set[Axis] = set()
@@ -224,6 +234,12 @@ class Builder(LayerBuilder):
             raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
         return replace(tensor, rows=rows, boolean=False)
+
+    def negated(self, node: Node, condition: Tensor) -> Tensor:
+        """Return a condition that holds where another does not."""
+        not_ = Affine(scale=-1.0, offset=1.0)
+        result = self.map(node, condition, lambda value: self.function(value, not_, self.name(node, "not")))
+        return replace(result, boolean=True)
 
     def joined(self, rows: Iterable[Row], node: Node) -> str:
         """Return rows concatenated; parts of one value that adjoin are not taken apart for that."""

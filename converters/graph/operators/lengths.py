@@ -42,7 +42,14 @@ def lengths_of_sequences(node: Node, value: Value | None, n_steps: int, batch: D
         return ()
     if isinstance(value, np.ndarray):
         return _constant(node, value, n_steps, batch)
-    if not value.integer or value.order or len(value.dims) != 1 or len(value.rows) != 1 or value.rows[0].picked:
+    if (
+        not value.integer
+        or value.shift
+        or value.order
+        or len(value.dims) != 1
+        or len(value.rows) != 1
+        or value.rows[0].picked
+    ):
         raise node.unsupported(
             "its sequence_lens are computed by other nodes", "give the lengths as an input of the model, (batch,)"
         )

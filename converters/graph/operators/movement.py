@@ -9,8 +9,10 @@ import numpy as np
 
 from grurt.converters.graph.building.alignment import as_vector
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import with_numbers
 from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.mathematics import equal
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -40,12 +42,16 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Cast between floating-point types (grurt computes in float32), or between integer types of tokens.
 
-    Conditions, and integers that layers have found, are numbers too.
+    Conditions, and integers that are no tokens, are numbers too.
     """
     target = dtype_of(node.integer("to", 0), str(node))
     tensor = tensor_input(node, args)
+    if target in _FEATURES:
+        tensor = with_numbers(node, tensor, build)
     integer = tensor.integer
-    if (tensor.boolean and target in _OF_CONDITIONS) or (integer and target in _FEATURES and build.is_computed(tensor)):
+    if target.kind == "b" and not tensor.boolean:
+        return (build.negated(node, equal(node, [tensor, np.zeros((), np.float32)], build)),)
+    if tensor.boolean and target in _OF_CONDITIONS:
         return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
     if target not in (_TOKENS if integer else _FEATURES):
         raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")

@@ -9,7 +9,6 @@ import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators.mathematics import negated
 from grurt.converters.graph.operators.registry import OPERATORS, operator
 from grurt.converters.graph.rewriting.scaled_states import SCALED_STATE
 from grurt.converters.graph.tracing.axes import Axis, Dim
@@ -52,7 +51,7 @@ def _of_choice(node: Node, args: Arguments, build: Builder) -> tuple[Tensor, Ten
         return None
     if not _is_given(state, build) or not _covers(state, condition) or zeros.any():
         return None
-    return state, condition if state is then else negated(node, condition, build)
+    return state, condition if state is then else build.negated(node, condition)
 
 
 def _is_given(tensor: Tensor, build: Builder) -> bool:

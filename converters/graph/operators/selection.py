@@ -206,7 +206,14 @@ def embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tenso
     """Return the rows of a table ``(tokens, features)`` that an input of tokens names."""
     if table.ndim != 2 or table.dtype.kind != "f":
         raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
-    if not tokens.integer or tokens.order or tokens.stacks or tokens.rows[0].picked or build.is_computed(tokens):
+    if (
+        not tokens.integer
+        or tokens.shift
+        or tokens.order
+        or tokens.stacks
+        or tokens.rows[0].picked
+        or build.is_computed(tokens)
+    ):
         raise node.unsupported("the tokens of an embedding must be an input of the model")
     source = tokens.rows[0].value
     size = build.vocabulary_sizes.setdefault(source, table.shape[0])

@@ -73,7 +73,9 @@ class Tensor:
     dropped
         Axes of size 1 that were squeezed away.
     integer
-        Whether it holds integers: tokens, or positions that layers have found.
+        Whether it holds integers: inputs of the model, or positions that layers have found.
+    shift
+        What is added to integers that are an input of the model.
     boolean
         Whether its 0 and 1 stand for false and true.
     padding
@@ -100,6 +102,7 @@ class Tensor:
     stacks: Dim = ()
     dropped: Dim = ()
     integer: bool = False
+    shift: int = 0
     boolean: bool = False
     padding: int = 0
     surplus: int = 0

@@ -1,0 +1,86 @@
+"""Integers among a graph's inputs: tokens, lengths of sequences, or numbers, told apart by what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import overload
+
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.tracing.values import Tensor, Value
+from grurt.network.layers import TokenMask
+
+_MOVES = frozenset(("Cast", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"))
+_MOST = 1 << 24
+"""Whole numbers below it are exact in float32."""
+
+
+def token_inputs(nodes: Iterable[Node], constants: Mapping[str, Array], inputs: Collection[str]) -> frozenset[str]:
+    """Return the inputs that select rows of a constant, as an embedding does, or become one-hot vectors."""
+    origins = {name: name for name in inputs}  # nodes stand behind those that they read
+    found: set[str] = set()
+    for node in nodes:
+        if node.op in _MOVES and node.inputs[:1] and (origin := origins.get(node.inputs[0])) is not None:
+            origins.update(dict.fromkeys(node.outputs, origin))
+        elif node.op == "Gather" and node.inputs[0] in constants and len(node.inputs) > 1:
+            found.add(origins.get(node.inputs[1], ""))
+        elif node.op == "OneHot" and node.inputs:
+            found.add(origins.get(node.inputs[0], ""))
+    return frozenset(found & set(inputs))
+
+
+def is_given(tensor: Tensor, build: Builder) -> bool:
+    """Say whether a tensor is an input of integers, moved at most."""
+    return tensor.integer and tensor.order is None and not build.is_computed(tensor)
+
+
+def is_token(tensor: Tensor, build: Builder) -> bool:
+    """Say whether a tensor is an input of tokens."""
+    return is_given(tensor, build) and tensor.rows[0].value in build.token_inputs
+
+
+@overload
+def with_numbers(node: Node, value: Tensor, build: Builder) -> Tensor: ...
+
+
+@overload
+def with_numbers(node: Node, value: Value, build: Builder) -> Value: ...
+
+
+def with_numbers(node: Node, value: Value, build: Builder) -> Value:
+    """Return integers as the numbers that they are; other values as they are, and so tokens, which are none."""
+    if not isinstance(value, Tensor) or not value.integer or value.order is not None or is_token(value, build):
+        return value
+    tensor = replace(value, integer=False, shift=0)
+    if not value.shift:
+        return tensor
+    one, shift = np.ones((), np.float32), np.full((), value.shift, np.float32)
+    return build.map(node, tensor, lambda each: build.scale_and_shift(node, each, one, shift))
+
+
+def shifted(tensor: Value | None, array: Value | None, sign: int, build: Builder) -> Tensor | None:
+    """Return ``tensor + sign * array`` of an input of integers and a whole number; None if they are not that."""
+    if not isinstance(tensor, Tensor) or not isinstance(array, np.ndarray) or array.size != 1:
+        return None
+    if not is_given(tensor, build) or is_token(tensor, build) or array.ndim > len(tensor.dims):
+        return None
+    number = float(array.reshape(()))
+    if number != round(number) or abs(number) >= _MOST:
+        return None
+    return replace(tensor, shift=tensor.shift + sign * int(number))
+
+
+def equals_token(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tensor:
+    """Return the condition that an input of tokens is some token."""
+    if array.size != 1 or array.ndim > len(tensor.dims) or tensor.shift or len(tensor.rows) != 1:
+        raise node.unsupported("it compares tokens with several numbers", "compare tokens with one token at a time")
+    token = float(array.reshape(()))
+    if not 0 <= token < _MOST or token != int(token):
+        raise node.unsupported(f"it compares tokens with {token:g}, which is none")
+    mask = TokenMask(name=build.name(node, "token_mask"), inputs=(tensor.rows[0].value,), token=int(token))
+    result = replace(tensor.with_row(replace(tensor.rows[0], value=build.add(mask))), integer=False, boolean=True)
+    return build.negated(node, result)
