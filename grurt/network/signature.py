@@ -106,7 +106,8 @@ class LengthsPort(
 ):
     """An input of the source with the valid timesteps of each sequence (ONNX ``sequence_lens``, PyTorch ``lengths``).
 
-    Behind its end, a sequence's GRUs give zeros, and the layers after them what they make of zeros.
+    Behind its end, a sequence's GRUs give zeros, and the layers after them what they make of zeros. The state of a
+    sequence without timesteps is zeros, whatever it began with.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         later = any(
             port.dtype == "bool" or not MERGED_TIME.keys().isdisjoint(port.axes) for port in self.inputs + self.outputs
         )
-        return 2 if later or any(not is_float(port.dtype) for port in numbers) else 1
+        return 2 if later or 0 in self.lengths or any(not is_float(port.dtype) for port in numbers) else 1
 
 
 def is_float(dtype: DType) -> bool:
@@ -234,8 +235,8 @@ def _check_lengths(signature: Signature) -> None:
     if backwards and signature.takes_lengths:
         raise ModelError(f"port {backwards[0]!r}: expected timesteps in order where sequences have lengths")
     for length in signature.lengths:
-        if not 1 <= length <= MAX_LENGTH:
-            raise ModelError(f"signature: expected lengths in [1, {MAX_LENGTH}], got {length}")
+        if not 0 <= length <= MAX_LENGTH:
+            raise ModelError(f"signature: expected lengths in [0, {MAX_LENGTH}], got {length}")
 
 
 def _check_ports(where: str, ports: Sequence[AnyPort]) -> None:

@@ -107,7 +107,8 @@ def _run_stages(
     for number, stage in enumerate(stages_of(network)):
         n_steps = sizes.get(_time(number), 1)
         wanted = [name for name in wanted_states if name in stage.state_shapes]
-        batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted)
+        least = 0 if network.signature.takes_lengths else 1
+        batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted, least)
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
         sequences = [

@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import align, merged_features
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.building.integers import shifted, with_numbers
+from grurt.converters.graph.building.integers import is_given, shifted, with_numbers
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.features import per_feature
@@ -39,7 +39,7 @@ def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     first, second = required(node, args, 0), required(node, args, 1)
     if (moved := shifted(first, second, -1, build)) is not None:
         return (moved,)
-    first, second = with_numbers(node, first, build), with_numbers(node, second, build)
+    first, second = (required(node, _numbers(node, args, build), index) for index in range(2))
     if not isinstance(second, Tensor):
         tensor = merged_features(node, tensor_input(node, (first,)), build)
         return (_scaled(node, tensor, _ONE, np.asarray(-per_feature(node, tensor, second)), build),)
@@ -91,7 +91,14 @@ def scaled(node: Node, tensor: Tensor, scale: Array, build: Builder) -> Tensor:
 
 
 def _numbers(node: Node, args: Arguments, build: Builder) -> Arguments:
-    return tuple(value if value is None else with_numbers(node, value, build) for value in args)
+    """Return what is combined, with integers of an input as numbers: float32 has what comes of them and of others."""
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    if len(tensors) > 1 and all(tensor.integer for tensor in tensors):
+        return args
+    return tuple(
+        with_numbers(node, value, build) if isinstance(value, Tensor) and is_given(value, build) else value
+        for value in args
+    )
 
 
 def _of_values(node: Node, args: Arguments, layer: type[Add | Mul], build: Builder) -> Tensor:

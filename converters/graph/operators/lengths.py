@@ -104,8 +104,8 @@ def _constant(node: Node, lengths: np.ndarray, n_steps: int, batch: Dim) -> Leng
             f"its sequence_lens are constants of the shape {lengths.shape}, for a batch of {size}",
             f"supported are up to {MAX_STACK} constants, one for each sequence, or an input of the model",
         )
-    if lengths.min() < 1 or lengths.max() > n_steps:
-        raise node.invalid(f"its sequence_lens are not all in [1, {n_steps}]")
+    if lengths.min() < 0 or lengths.max() > n_steps:
+        raise node.invalid(f"its sequence_lens are not all in [0, {n_steps}]")
     return () if lengths.min() == n_steps else tuple(int(length) for length in lengths)
 
 
