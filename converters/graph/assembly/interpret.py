@@ -199,4 +199,9 @@ def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
     refuse_cut(Node("", "output", (), (port.name,)), value)
     if value.padding or value.surplus or (value.integer and not build.is_computed(value)):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
+    if port.dtype == "bool" and not value.boolean:
+        raise UnsupportedError(
+            f"output {port.name[:100]!r}: it is declared to be of the type bool, and computed as numbers; "
+            "cast it to float32"
+        )
     return replace(value, integer=False)
