@@ -61,6 +61,9 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
     declared = {port.name: port.shape or () for port in program.inputs}
     open_sizes = {"batch": BATCH, "time": open_steps(network, STEPS)}
+    for port in network.signature.inputs:
+        fixed = zip(port.axes, declared[port.name], strict=True)
+        open_sizes |= {axis: size for axis, size in fixed if axis == "time" and isinstance(size, int)}
     shapes = {
         port.name: tuple(
             size if isinstance(size, int) else open_sizes.get(axis, 1)

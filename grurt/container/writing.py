@@ -68,6 +68,9 @@ def _description(header: Header) -> str:
     for layer, fields in zip(header.layers, described["layers"], strict=True):
         for name in layer.unused_fields:
             del fields[name]
+    for port in described["signature"]["inputs"]:
+        if port.get("packed") is True:
+            del port["packed"]
     return msgspec.json.encode(described).decode()
 
 

@@ -106,8 +106,10 @@ class LengthsPort(
 ):
     """An input of the source with the valid timesteps of each sequence (ONNX ``sequence_lens``, PyTorch ``lengths``).
 
-    Behind its end, a sequence's GRUs give zeros, and the layers after them what they make of zeros. The state of a
-    sequence without timesteps is zeros, whatever it began with.
+    Where sequences are packed, their GRUs give zeros behind the ends, and the layers after them what they make of
+    zeros. The state of a sequence without timesteps is zeros, whatever it began with. Where they are not, the source
+    runs on to the end of the longest, and only what it masks or picks knows the lengths: `grurt.PastEnd`, and
+    `grurt.LastStep` by length.
 
     Parameters
     ----------
@@ -117,11 +119,14 @@ class LengthsPort(
         The source's dtype: ``"int64"`` or ``"int32"``.
     axes
         ``("batch",)``, or with axes of size 1 beside it.
+    packed
+        Whether sequences are packed.
     """
 
     name: str
     dtype: DType
     axes: tuple[Axis, ...]
+    packed: bool = True
 
 
 Port = ValuePort | StatePort
@@ -148,6 +153,11 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether the source knows the lengths of padded sequences."""
         return bool(self.lengths) or any(isinstance(port, LengthsPort) for port in self.inputs)
 
+    @property
+    def packs(self) -> bool:
+        """Whether padded sequences end for the source's GRUs where their lengths say."""
+        return all(port.packed for port in self.inputs if isinstance(port, LengthsPort))
+
     def first_file_version(self, inputs: Iterable[AnyInput]) -> int:
         """Return the first version of the ``.grurt`` file that can say this, of a model with such inputs."""
         tokens = {port.name for port in inputs if port.tokens}
@@ -155,7 +165,8 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         later = any(
             port.dtype == "bool" or not MERGED_TIME.keys().isdisjoint(port.axes) for port in self.inputs + self.outputs
         )
-        return 2 if later or 0 in self.lengths or any(not is_float(port.dtype) for port in numbers) else 1
+        later = later or not self.packs or 0 in self.lengths
+        return 2 if later or any(not is_float(port.dtype) for port in numbers) else 1
 
 
 def is_float(dtype: DType) -> bool:

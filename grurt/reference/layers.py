@@ -213,6 +213,7 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.Unflatten: unflatten,
     layers.Flatten: flatten,
     layers.FeatureMask: feature_mask,
+    layers.PastEnd: lambda layer, weights, x: x,
     layers.TokenMask: token_mask,
     layers.GRU: gru_over_positions,
     layers.Activation: activation,

@@ -18,6 +18,7 @@ from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
 from grurt.runtime.context import refuses
+from grurt.runtime.past_ends import run_past_ends
 from grurt.runtime.states import expect_finite_state
 from grurt.runtime.tails import fill_tails
 
@@ -107,16 +108,20 @@ def _run_stages(
     for number, stage in enumerate(stages_of(network)):
         n_steps = sizes.get(_time(number), 1)
         wanted = [name for name in wanted_states if name in stage.state_shapes]
-        least = 0 if network.signature.takes_lengths else 1
-        batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, None if number else lengths, wanted, least)
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
         sequences = [
             known[port.name] if network.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
             for port in stage.inputs
         ]
-        batch.run(sequences, initial)
-        if number == 0 and network.signature.takes_lengths:
+        own_lengths = None if number else lengths
+        if own_lengths is not None and not network.signature.packs:
+            batch = run_past_ends(stage, nonfinite, own_lengths, sequences, initial, wanted)
+        else:
+            least = 0 if network.signature.takes_lengths else 1
+            batch = Batch(stage, nonfinite, sizes.get("batch", 1), n_steps, own_lengths, wanted, least)
+            batch.run(sequences, initial)
+        if number == 0 and network.signature.takes_lengths and network.signature.packs:
             given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
             answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
             fill_tails(stage, given, batch.lengths, answers, nonfinite)

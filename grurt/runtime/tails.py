@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.network.functions import Clip
 from grurt.network.inputs import AnyInput, Input, Output
-from grurt.network.layers import AnyLayer
+from grurt.network.layers import Activation, AnyLayer, PastEnd
 from grurt.network.network import once_per_network
 from grurt.network.splitting import part_of
 from grurt.runtime.batch import Batch
@@ -73,10 +74,18 @@ def _silent(network: Network) -> Network | None:
     if not shown:
         return None
     needed = _needed(layers, shown)
-    kept = [layer for layer in network.layers if layer.name in needed and layer.name not in silent]
+    kept = [_past(layer) for layer in network.layers if layer.name in needed and layer.name not in silent]
     inputs: list[AnyInput] = [port for port in network.inputs if port.name in needed]
     inputs += [Input(name, network.values[name].size) for name in needed if name in silent]
     return part_of(network, kept, inputs, shown)
+
+
+def _past(layer: AnyLayer) -> AnyLayer:
+    """Return a layer as it is behind the ends of sequences."""
+    if not isinstance(layer, PastEnd):
+        return layer
+    value = Clip(minimum=layer.value, maximum=layer.value)  # of whatever is read
+    return Activation(name=layer.name, inputs=layer.inputs, function=value)
 
 
 def _needed(layers: Mapping[str, AnyLayer], outputs: list[Output]) -> list[str]:

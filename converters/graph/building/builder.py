@@ -67,6 +67,7 @@ class Builder(LayerBuilder):
         self.grid = grid
         self.token_inputs = token_inputs
         self.lengths: Lengths = ()
+        self.masked_by = ""
         self.loops: dict[str, Loop] = {}
         self.merged_batches: set[Axis] = set()
         self.positions: dict[str, int] = {}
@@ -127,6 +128,15 @@ class Builder(LayerBuilder):
             )
         self._gru_nodes += 1
         self.lengths = lengths
+
+    def note_masked_by(self, node: Node, lengths: str) -> None:
+        """Take note of the input that tells where sequences end, for masks and picks: the same for all of a graph."""
+        if self.masked_by not in ("", lengths):
+            raise node.unsupported(
+                f"it reads lengths of sequences from {lengths!r}, and another node from {self.masked_by!r}",
+                "give the lengths as one input",
+            )
+        self.masked_by = lengths
 
     def with_positions(self, value: str, positions: int) -> str:
         """Return a value as a grid of so many positions, or, for 1, as one vector; made once."""
@@ -206,8 +216,7 @@ class Builder(LayerBuilder):
 
     def single(self, tensor: Tensor, node: Node) -> Tensor:
         """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
-        if tensor.integer:
-            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        refuse_integers(node, tensor)
         if not tensor.stacks:
             return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), boolean=False)
         for index, dim in enumerate(tensor.dims):
@@ -230,8 +239,7 @@ class Builder(LayerBuilder):
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
-        if tensor.integer:
-            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        refuse_integers(node, tensor)
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
         return replace(tensor, rows=rows, boolean=False)
 
@@ -277,6 +285,17 @@ class Builder(LayerBuilder):
     def _note_input(self, value: str) -> None:
         if value not in self.layers:
             self.value_inputs.add(value)
+
+
+def refuse_integers(node: Node, tensor: Tensor) -> None:
+    """Raise UnsupportedError for integers that no layer reads, and for masks that are made of lengths."""
+    if tensor.ends is not None:
+        raise node.unsupported(
+            "it computes with a mask of the timesteps before the ends of sequences",
+            "multiply values by the mask, or choose by where and masked_fill between a value and one number",
+        )
+    if tensor.integer:
+        raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
 
 
 def _stem(value: str) -> str:

@@ -6,7 +6,8 @@
     linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
     movement, reshaping, selection       what only moves data                        -> axes that move
-    lengths, scaled_states               padded and sorted sequences, states that masks reset
+    lengths, ends                        padded and sorted sequences, masks behind their ends
+    scaled_states                        states that masks reset
     refusals                             operators without a handler                 -> the reason
 
 How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
@@ -19,6 +20,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     combining,
     composites,
     convolution,
+    ends,
     lengths,
     linear,
     mathematics,

@@ -10,8 +10,9 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import align, merged_features
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.building.integers import is_given, shifted, with_numbers
+from grurt.converters.graph.building.integers import is_given, multiplied, shifted, with_numbers
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators import ends
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.features import per_feature
 from grurt.converters.graph.tracing.parameters import required, tensor_input
@@ -52,6 +53,10 @@ def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Mul", reads_repeats=True)
 def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Mul: of values, or of a value and a constant."""
+    if len(args) == 2 and (moved := multiplied(*args, build) or multiplied(*args[::-1], build)) is not None:
+        return (moved,)
+    if (masked := ends.of_product(node, args, build)) is not None:
+        return (masked,)
     args = _numbers(node, args, build)
     result = _of_values(node, args, Mul, build)
     for array in _constants(args):

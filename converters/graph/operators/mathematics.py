@@ -18,6 +18,7 @@ from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import equals_token, is_token, with_numbers
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators import ends
 from grurt.converters.graph.operators.arithmetic import aligned, scaled
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -127,6 +128,8 @@ def _limit(bound: float, *, is_low: bool) -> AnyFunction:
 def compare(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Less, Greater and their like: 1 where it holds, 0 elsewhere."""
     operands = [required(node, args, index) for index in range(2)]
+    if (mask := ends.of_comparison(node, operands, build)) is not None:
+        return (mask,)
     if node.op == "Equal":
         return (equal(node, operands, build),)
     operands = [with_numbers(node, operand, build) for operand in operands]
@@ -148,6 +151,8 @@ def equal(node: Node, operands: Sequence[Value], build: Builder) -> Tensor:
 @operator("And", "Or", "Xor", "Not", reads_repeats=True)
 def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """And, Or, Xor and Not of conditions, as product, maximum, inequality and difference from 1."""
+    if node.op == "Not" and (mask := ends.negated(tensor_input(node, args))) is not None:
+        return (mask,)
     if node.op == "Not":
         return (build.negated(node, tensor_input(node, args)),)
     operands = [required(node, args, 0), required(node, args, 1)]
@@ -162,6 +167,8 @@ def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def where(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Where: of two values or constants, by a condition."""
     operands = [required(node, args, index) for index in range(3)]
+    if (masked := ends.of_choice(node, operands, build)) is not None:
+        return (masked,)
     is_boolean = all(isinstance(each, Tensor) and each.boolean for each in operands[1:])
     result = _of_values(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
     return (replace(result, boolean=is_boolean),)

@@ -79,7 +79,7 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if build.grid:
         grids.learn_features(node, source.dims[2])
         source = grids.formed(node, source, build)
-    lengths = lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch)
+    lengths = lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch, build)
     build.note_lengths(node, lengths)
     directions = _directions(node, time, padded=bool(lengths))
     w, r, b = gru_weights(node, args, len(directions))

@@ -74,8 +74,18 @@ class Tensor:
         Axes of size 1 that were squeezed away.
     integer
         Whether it holds integers: inputs of the model, or positions that layers have found.
-    shift
-        What is added to integers that are an input of the model.
+    scale, shift, shifts
+        Of integers that are an input of the model: what they are multiplied by, and what is added to all of them, or
+        to each.
+    places
+        The positions that GatherND picks, one component for each axis: integers of an input, and constants.
+    ends
+        Of a mask of the timesteps before the ends of sequences: whether it holds before the ends, or behind them. Its
+        rows name the input that gives the lengths.
+    clamped
+        Whether integers that are below 0 are 0 then.
+    repeats
+        Whether an axis of integers, or of such a mask, was made by repeating them.
     boolean
         Whether its 0 and 1 stand for false and true.
     padding
@@ -102,7 +112,13 @@ class Tensor:
     stacks: Dim = ()
     dropped: Dim = ()
     integer: bool = False
+    scale: int = 1
     shift: int = 0
+    shifts: Array | None = None
+    places: tuple[Array | Tensor, ...] = ()
+    ends: bool | None = None
+    clamped: bool = False
+    repeats: bool = False
     boolean: bool = False
     padding: int = 0
     surplus: int = 0
