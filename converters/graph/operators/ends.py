@@ -16,7 +16,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, is_plain, is_token
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.axes import Axis, Dim, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import axis_index, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -41,7 +41,7 @@ def of_comparison(node: Node, operands: Sequence[Value], build: Builder) -> Tens
     dims: list[Dim] = [*((),) * (rank - len(lengths.dims)), *lengths.dims]
     shape = (1,) * (rank - steps.ndim) + steps.shape
     along = [index for index, size in enumerate(shape) if size > 1]
-    if len(along) != 1 or dims[along[0]] or not _counts(steps, build, node):
+    if len(along) != 1 or dim_size(dims[along[0]]) > 1 or not _counts(steps, build, node):
         return None
     before, shift = _HOLDS[op]
     if lengths.scale != 1 or lengths.shifts is not None or lengths.clamped or lengths.shift != shift:
@@ -138,7 +138,7 @@ def gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """GatherND: the last timestep before the end of each sequence."""
     data, indices = tensor_input(node, args), tensor_input(node, args, 1)
     batch_dims = node.integer("batch_dims", 0)
-    if batch_dims == 1 and is_given(indices, build) and len(indices.dims) == 2 and not indices.dims[1]:
+    if batch_dims == 1 and is_given(indices, build) and len(indices.dims) == 2 and indices.shape[1] == 1:
         return (_picked(node, data, indices, indices.dims[0], 0, 1, build),)
     if batch_dims or len(indices.places) != 2 or len(indices.dims) != 2 or len(data.dims) < 2:
         raise _no_end(node)
@@ -158,9 +158,10 @@ def gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value,
     data, indices = tensor_input(node, args), tensor_input(node, args, 1)
     time = axis_index(node, node.integer("axis", 0), len(data.dims))
     plain = replace(indices, repeats=False)
-    if not is_given(plain, build) or len(indices.dims) != len(data.dims) or indices.dims[time]:
+    if not is_given(plain, build) or len(indices.dims) != len(data.dims) or indices.shape[time] != 1:
         raise _no_end(node)
-    found = [index for index, dim in enumerate(indices.dims) if dim and not _is_repeated(dim, indices)]
+    own = [index for index, dim in enumerate(indices.dims) if dim and not _is_repeated(dim, indices)]
+    found = [index for index in own if index != time]
     shapes = zip(data.shape, indices.shape, strict=True)
     others = [own == other for place, (own, other) in enumerate(shapes) if place not in (time, *found)]
     if len(found) > 1 or not all(others):
