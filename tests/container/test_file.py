@@ -449,6 +449,34 @@ def test_a_function_that_came_later_raises_the_version(path: Path, function: gru
         read(path)
 
 
+@pytest.mark.parametrize(
+    "port",
+    [
+        {"dtype": "bool"},
+        {"dtype": "int32"},
+        {"axes": ("batch_time", "feature")},
+        {"axes": ("time_batch", "feature")},
+        {"packed": False},
+    ],
+    ids=str,
+)
+def test_a_signature_that_came_later_raises_the_version(path: Path, port: dict[str, Any]) -> None:
+    axes: Any = ("batch", "time", "feature")
+    given: dict[str, Any] = {"name": "x", "value": "x", "dtype": "float32", "axes": axes}
+    lengths = grurt.LengthsPort(name="n", dtype="int64", axes=("batch",), packed=port.get("packed", True))
+    inputs = (grurt.ValuePort(**given | {k: v for k, v in port.items() if k != "packed"}), lengths)
+    outputs = (grurt.ValuePort(**given | {"name": "y", "value": "y"}),)
+    layer = grurt.Activation(name="relu", function=grurt.Relu())
+    parts: dict[str, Any] = {"layers": [layer], "weights": {}, "inputs": [grurt.Input("x", 3)]}
+    model = grurt.Model(**parts, signature=grurt.Signature(inputs, outputs))
+    assert version_of(model) == 2
+    path.write_bytes(encode(model))
+    assert read(path).signature == model.signature
+    path.write_bytes(rewritten(encode(model), lambda h: h.update(version=1)))
+    with pytest.raises(ModelFileError, match=r"format version 1 does not have the dtypes or axes of its signature$"):
+        read(path)
+
+
 def version_of(model: grurt.Model) -> int:
     """Return the version that is written in a model's file."""
     content = encode(model)

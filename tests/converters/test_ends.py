@@ -95,6 +95,10 @@ def timesteps_first(net: Any, x: Tensor, lengths: Tensor) -> Any:
     return net.fc(net.gru(x)[0][lengths - 1, torch.arange(x.size(1))])
 
 
+def flat(net: Any, x: Tensor, lengths: Tensor) -> Any:
+    return net.fc(net.gru(x)[0].reshape(-1, HIDDEN) * mask_of(x, lengths).view(-1, 1))
+
+
 def of_logits(net: Any, x: Tensor, lengths: Tensor) -> Any:
     """All timesteps, the last one of each sequence, and the last one of the longest."""
     y = net.gru(x)[0]
@@ -126,6 +130,7 @@ NETWORKS = {
     "not_filled": network_of(not_filled),
     "chosen": network_of(chosen),
     "up_to_the_last": network_of(up_to_the_last),
+    "flat": network_of(flat),
     "every_layer": network_of(every_layer),
     "with_states": network_of(with_states, X, LENGTHS, torch.randn(1, B, HIDDEN)),
     "picked": network_of(picked),
@@ -223,9 +228,32 @@ def two_lengths(net: Any, x: Tensor, lengths: Tensor, others: Tensor) -> Any:
     return net.fc(net.gru(x * mask_of(x, lengths))[0] * mask_of(x, others))
 
 
+def tokens(net: Any, x: Tensor, tokens: Tensor, lengths: Tensor) -> Any:
+    mask = torch.arange(tokens.size(1)) < lengths[:, None]
+    return net.fc(net.gru(nn.functional.embedding(tokens * mask.long(), net.fc.weight.T.repeat(1, 2)) + x)[0])
+
+
+def of_one_sequence(net: Any, x: Tensor, lengths: Tensor) -> Any:
+    return net.fc(net.gru(x)[0].unsqueeze(0) * mask_of(x.unsqueeze(0), lengths))
+
+
+def second_sequence(net: Any, x: Tensor, others: Tensor, lengths: Tensor) -> Any:
+    y = net.top(others, net.gru(x)[1])[0]
+    return net.fc(y * mask_of(others, lengths))
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
+        (network_of(tokens, X, torch.ones(B, T, dtype=torch.int64), LENGTHS), "it masks something else than values of"),
+        (
+            network_of(of_one_sequence, X[0], LENGTHS),
+            r"it masks a value of shape \(1, 5, 6\) by the lengths of sequences",
+        ),
+        (
+            network_of(second_sequence, X, torch.randn(B, T, HIDDEN), LENGTHS),
+            "it reads the lengths of sequences behind the end of others; mask and pick in the first sequence",
+        ),
         (network_of(both), "it reads the timestep before the end of each sequence, and what the padding behind it has"),
         (network_of(picked, bidirectional=True), "as a GRU in reverse direction; pack the sequences with pack_padded_"),
         (network_of(shorter), "it compares timesteps with something else than the lengths of sequences"),

@@ -176,3 +176,12 @@ def test_only_one_timestep_at_a_time_is_run_where_the_mask_has_no_time() -> None
     model.run(given)
     with pytest.raises(InputShapeError, match="input 'm' has no time axis in the source, but 'x' has a time size of 3"):
         model.run(given | {"x": np.zeros((3, 2, INPUT))})
+
+
+def test_a_factor_of_states_that_are_merged_with_the_batch_is_refused() -> None:
+    text = "r = Reshape(h, rows); k = Mul(r, m); s = Reshape(k, states)"
+    text += '; a, b = GRU <hidden_size = 5, direction = "bidirectional"> (x, W, R, B, , s); y = ReduceSum(a, one)'
+    weights = gru_weights(2) | {"one": np.array([1]), "rows": np.array([6, HIDDEN]), "states": np.array([2, 3, HIDDEN])}
+    graph = proto(written(text), {"x": (1, 3, INPUT), "h": (2, 3, HIDDEN), "m": (6, 1)}, ["y", "b"], weights)
+    with pytest.raises(UnsupportedError, match=r"it multiplies a state of the shape \(6, 5\) by one of \(6, 1\)"):
+        onnx_graphs.convert(graph)

@@ -111,14 +111,15 @@ def _unify(node: Node, tensor: Tensor, mask: Tensor, own: Dim, other: Dim) -> No
     """Learn that an axis of a mask is that of the tensor that it masks."""
     if not other or (mask.repeats and other[0].role is None and len(own) == 1 and own[0].role is Role.FEATURE):
         return
-    if len(own) != 1 or len(other) != 1:
+    if not own or len(own) != len(other):
         raise node.unsupported(
             f"it masks a value of shape {tensor.shape} by the lengths of sequences in the shape {mask.shape}",
             "expected a mask with the axes of batch and time, and none of features",
         )
-    other[0].unify(own[0], node)
-    if own[0].role is not Role.TIME:
-        own[0].require(Role.BATCH, node)
+    for axis, another in zip(own, other, strict=True):
+        another.unify(axis, node)
+        if axis.role is not Role.TIME:
+            axis.require(Role.BATCH, node)
 
 
 def of_places(node: Node, args: Arguments, build: Builder) -> Tensor | None:

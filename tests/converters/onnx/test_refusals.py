@@ -330,13 +330,16 @@ def test_types_of_inputs(dtype: int, message: str) -> None:
         convert(proto([gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), dtypes={"x": dtype}))
 
 
-def test_types_of_outputs() -> None:
-    graph = proto(
-        [gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), dtypes={"Y": TensorProto.BOOL}
-    )
-    with pytest.raises(
-        UnsupportedError, match="output 'Y': it is declared to be of the type bool, and computed as numbers"
-    ):
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (TensorProto.BOOL, "output 'Y': it is declared to be of the type bool, and computed as numbers"),
+        (TensorProto.INT16, "^'Y': the type int16 is not supported; cast it to float32$"),
+    ],
+)
+def test_types_of_outputs(dtype: int, message: str) -> None:
+    graph = proto([gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), dtypes={"Y": dtype})
+    with pytest.raises(UnsupportedError, match=message):
         convert(graph)
 
 
