@@ -26,8 +26,8 @@ Axis = Literal["batch", "time", "feature", "state", "position", "batch_position"
 """An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``;
 ``"position"`` over parts of a vector that the source keeps apart, such as the directions of a GRU's output or the
 frequencies of a spectrum; ``"batch_position"`` is the batch axis merged with that, the batch outermost;
-``"batch_time"`` and ``"time_batch"`` are the batch and time axes merged, named from the outermost on, as in
-``y.reshape(-1, features)``; ``"one"`` is an axis of size 1 without a meaning."""
+``"batch_time"`` and ``"time_batch"`` are the batch and time axes of an output merged, named from the outermost on, as
+in ``y.reshape(-1, features)``; ``"one"`` is an axis of size 1 without a meaning."""
 
 DType = Literal["float32", "float64", "float16", "int64", "int32", "bool"]
 
@@ -162,9 +162,8 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the first version of the ``.grurt`` file that can say this, of a model with such inputs."""
         tokens = {port.name for port in inputs if port.tokens}
         numbers = [port for port in self.inputs if isinstance(port, ValuePort) and port.value not in tokens]
-        later = any(
-            port.dtype == "bool" or not MERGED_TIME.keys().isdisjoint(port.axes) for port in self.inputs + self.outputs
-        )
+        ports = self.inputs + self.outputs
+        later = any(port.dtype == "bool" or not MERGED_TIME.keys().isdisjoint(port.axes) for port in ports)
         later = later or not self.packs or 0 in self.lengths
         return 2 if later or any(not is_float(port.dtype) for port in numbers) else 1
 
@@ -272,6 +271,8 @@ def _check_value_port(port: ValuePort, value: Value | None, *, is_output: bool) 
     features = set() if value.tokens else {"feature", "position", "batch_position"}
     required: set[str] = set() if value.tokens or value.size == port.positions else {"feature"}
     allowed = {"batch"} | ({"time"} if value.per_step else set()) | features
+    if not is_output and not MERGED_TIME.keys().isdisjoint(port.axes):
+        raise ModelError(f"port {port.name!r}: expected an input with axes of its own for batch and time")
     named = parts_of_axes(port.axes)
     if len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")

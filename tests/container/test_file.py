@@ -464,8 +464,10 @@ def test_a_signature_that_came_later_raises_the_version(path: Path, port: dict[s
     axes: Any = ("batch", "time", "feature")
     given: dict[str, Any] = {"name": "x", "value": "x", "dtype": "float32", "axes": axes}
     lengths = grurt.LengthsPort(name="n", dtype="int64", axes=("batch",), packed=port.get("packed", True))
-    inputs = (grurt.ValuePort(**given | {k: v for k, v in port.items() if k != "packed"}), lengths)
-    outputs = (grurt.ValuePort(**given | {"name": "y", "value": "y"}),)
+    inputs = (grurt.ValuePort(**given | {key: port[key] for key in port.keys() & {"dtype"}}), lengths)
+    outputs = (
+        grurt.ValuePort(**given | {"name": "y", "value": "y"} | {key: port[key] for key in port.keys() & {"axes"}}),
+    )
     layer = grurt.Activation(name="relu", function=grurt.Relu())
     parts: dict[str, Any] = {"layers": [layer], "weights": {}, "inputs": [grurt.Input("x", 3)]}
     model = grurt.Model(**parts, signature=grurt.Signature(inputs, outputs))

@@ -48,12 +48,19 @@ def value(**options: object) -> grurt.ValuePort:
         (state(positions=2, axes=("batch", "position", "feature")), "expected GRU layers of one hidden size"),
         (state(groups=2), r"port 'h': the axes .* do not fit 1 states"),
         (value(backwards=True, axes=("batch", "feature")), "port 'y': expected a time axis that goes backwards"),
+        (value(axes=("batch_time", "time", "feature")), "port 'y': the axes .* do not fit the value 'y'"),
     ],
 )
 def test_ports_that_do_not_fit(port: Port, message: str) -> None:
     outputs = (port,) if port.name == "y" else (Y, port)
     with pytest.raises(ModelError, match=message):
         model(grurt.Signature((X,), outputs))
+
+
+def test_an_input_has_axes_of_its_own_for_batch_and_time() -> None:
+    port = grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch_time", "feature"))
+    with pytest.raises(ModelError, match="port 'x': expected an input with axes of its own for batch and time"):
+        model(grurt.Signature((port,), (Y,)))
 
 
 @pytest.mark.parametrize(
