@@ -194,7 +194,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "unknown dtype": (
         lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros(6, np.uint16)})),
-        "tensor weights.gru.0.bias_hh: expected a dtype of F32, F64, F16, I64, I32, I8, U8, got U16",
+        "tensor weights.gru.0.bias_hh: expected a dtype of F32, F64, F16, I64, I32, I8, U8, BOOL, got U16",
     ),
     "empty tensor": (
         lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros((0, 6), np.float32)})),

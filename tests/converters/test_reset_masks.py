@@ -45,6 +45,18 @@ def not_done(net: Any, x: Tensor, h: Tensor, ended: Tensor) -> tuple[Tensor, Ten
     return net.fc(y), h
 
 
+def one_minus(net: Any, x: Tensor, h: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
+    """The mask is a feature too."""
+    kept = (torch.ones_like(ended) - ended).view(-1, 1, 1)
+    y, h = net.gru(x + kept, h * kept.transpose(0, 1))
+    return net.fc(y), h
+
+
+def first_of(net: Any, x: Tensor, h: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    y, h = net.gru(x, h * mask[0].view(1, -1, 1))
+    return net.fc(y), h
+
+
 def chosen(net: Any, x: Tensor, h: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
     y, h = net.gru(x, torch.where(ended.view(1, -1, 1), torch.zeros_like(h), h))
     return net.fc(y), h
@@ -84,6 +96,9 @@ NETWORKS = {
     "done": network_of(done, STEP, torch.randn(2, B, HIDDEN), FLAGS, layers=2, batch_first=True),
     "done_integer": network_of(done, STEP, torch.randn(2, B, HIDDEN), FLAGS.long(), layers=2, batch_first=True),
     "not_done": network_of(not_done, STEP, torch.randn(1, B, HIDDEN), FLAGS.bool(), batch_first=True),
+    "one_minus": network_of(one_minus, STEP, torch.randn(1, B, HIDDEN), FLAGS, batch_first=True),
+    "one_minus_of_one": network_of(one_minus, STEP[:1], torch.randn(1, 1, HIDDEN), FLAGS[:1], batch_first=True),
+    "first_of": network_of(first_of, STEP, torch.randn(2, B, HIDDEN), FLAGS[None].long(), layers=2, batch_first=True),
     "chosen": network_of(chosen, STEP, torch.randn(2, B, HIDDEN), FLAGS.bool(), layers=2, batch_first=True),
     "filled": network_of(filled, STEP, torch.randn(1, B, HIDDEN), FLAGS, batch_first=True),
     "of_layers": network_of(of_layers, STEP, torch.randn(2, B, HIDDEN), torch.ones(B, 1), layers=2, batch_first=True),

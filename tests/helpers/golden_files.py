@@ -35,6 +35,7 @@ def golden_models() -> dict[str, grurt.Model]:
         "version2": version_2(np.random.default_rng(10)),
         "mathematics": mathematics(),
         "scaled_state": scaled_state(np.random.default_rng(12)),
+        "past_end": past_end(np.random.default_rng(13)),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }
     return plain | narrow | later
@@ -59,6 +60,18 @@ def scaled_state(rng: np.random.Generator) -> grurt.Model:
         grurt.GRU(name="top", inputs=("gru", "keep", "keep"), input_size=6, masked=True, **options),
         rng=rng,
         inputs=(grurt.Input("x", 5), grurt.Input("keep", 1)),
+    )
+
+
+def past_end(rng: np.random.Generator) -> grurt.Model:
+    """Return a model that masks and picks from padded sequences, with what came with version 2 of the format."""
+    return models.layer_model(
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.PastEnd(name="masked", value=-1e9),
+        grurt.LastStep(name="end", by_length=True, inputs=("gru",)),
+        rng=rng,
+        inputs=(grurt.Input("x", 5),),
+        outputs=(grurt.Output("y", "masked"), grurt.Output("last", "end")),
     )
 
 

@@ -188,7 +188,8 @@ class _RandomGraph:
             self.sizes[layer.name] = layer.value_size(tuple(self.sizes[name] for name in layer.inputs))
         outputs = [grurt.Output("out", self.layers[-1].name)]
         outputs += [grurt.Output(f"{value} shown", value) for value in self._some(1)]
-        self.layers.append(grurt.LastStep(name="last", inputs=(self.layers[-1].name,)))
+        self.layers.append(grurt.PastEnd(name="past", inputs=(self.layers[-1].name,), value=0.5))
+        self.layers.append(grurt.LastStep(name="last", inputs=("past",)))
         outputs.append(grurt.Output("last", "last"))
         if not self.streams:
             self.layers.append(grurt.FirstStep(name="first", inputs=("layer0",)))

@@ -26,7 +26,7 @@ def token_inputs(nodes: Iterable[Node], constants: Mapping[str, Array], inputs: 
     for node in nodes:
         if node.op in _MOVES and node.inputs[:1] and (origin := origins.get(node.inputs[0])) is not None:
             origins.update(dict.fromkeys(node.outputs, origin))
-        elif node.op == "Gather" and node.inputs[0] in constants and len(node.inputs) > 1:
+        elif node.op == "Gather" and len(node.inputs) > 1 and node.inputs[0] in constants:
             found.add(origins.get(node.inputs[1], ""))
         elif node.op == "OneHot" and node.inputs:
             found.add(origins.get(node.inputs[0], ""))

@@ -279,6 +279,9 @@ def given_state(node: Node, row: Row, build: Builder) -> Initial:
     if len(row.picked) > 1:
         raise node.unsupported("its initial state is selected along several axes of an input")
     start = 0 if row.part is None else row.part[1]
+    for axis, own in row.factor.units if row.factor is not None else ():
+        if own.role is Role.BATCH and axis.role is None:
+            axis.unify(own, node)
     if not row.picked:
         return Initial(source=StateSource(row.value, 0, None, start), factor=row.factor)
     axis, position = row.picked[0]

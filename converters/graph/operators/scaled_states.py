@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import with_numbers
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import OPERATORS, operator
 from grurt.converters.graph.rewriting.scaled_states import SCALED_STATE
@@ -31,7 +32,7 @@ def _of_product(node: Node, args: Arguments, build: Builder) -> tuple[Tensor, Te
     """Return the state and its factor in a product of the two; None if it is none of an input of the model."""
     if len(args) != 2:
         return None
-    one, other = args
+    one, other = (with_numbers(node, arg, build) if isinstance(arg, Tensor) else arg for arg in args)
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
         return None
     pairs = [pair for pair in ((one, other), (other, one)) if _is_given(pair[0], build) and _covers(*pair)]
@@ -56,8 +57,7 @@ def _of_choice(node: Node, args: Arguments, build: Builder) -> tuple[Tensor, Ten
 
 def _is_given(tensor: Tensor, build: Builder) -> bool:
     """Say whether a tensor is an input of the model, moved at most."""
-    rows = tensor.rows
-    return not tensor.integer and all(row.value not in build.layers and row.factor is None for row in rows)
+    return not tensor.integer and all(row.value not in build.layers and row.factor is None for row in tensor.rows)
 
 
 def _covers(state: Tensor, factor: Tensor) -> bool:
@@ -71,8 +71,11 @@ def _scaled(node: Node, state: Tensor, factor: Tensor, build: Builder) -> Tensor
     rank = max(len(state.dims), len(factor.dims))
     state, factor = _with_rank(state, rank), build.single(_with_rank(factor, rank), node)
     axes: list[Axis] = []
+    units: list[tuple[Axis, Axis]] = []
     for own, other in zip(state.dims, factor.dims, strict=True):
-        if len(own) == len(other) == 1 and own[0].size == other[0].size:
+        if len(own) == len(other) == 1 and own[0].size == other[0].size == 1:
+            units.append((other[0], own[0]))
+        elif len(own) == len(other) == 1 and own[0].size == other[0].size:
             other[0].unify(own[0], node)
             axes += other
         elif math.prod(axis.size for axis in other) > 1:
@@ -82,7 +85,7 @@ def _scaled(node: Node, state: Tensor, factor: Tensor, build: Builder) -> Tensor
             "it multiplies a state by what is computed at the end of a sequence",
             "a factor of the state must be computed from the inputs of its timestep",
         )
-    found = Factor(factor.rows[0].value, tuple(axes))
+    found = Factor(factor.rows[0].value, tuple(axes), tuple(units))
     return replace(state, rows=tuple(replace(row, factor=found) for row in state.rows))
 
 

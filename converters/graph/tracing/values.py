@@ -19,10 +19,21 @@ ROW_BYTES = 128
 
 @dataclass(frozen=True)
 class Factor:
-    """What a state is multiplied by before each timestep: a value, and those of its axes that the state has too."""
+    """What a state is multiplied by before each timestep.
+
+    Parameters
+    ----------
+    value
+        The value.
+    axes
+        Those of its axes that the state has too.
+    units
+        Axes of size 1 of value and state, which stand at the same place, and may be the same.
+    """
 
     value: str
     axes: Dim
+    units: tuple[tuple[Axis, Axis], ...] = ()
 
 
 @dataclass(frozen=True)
