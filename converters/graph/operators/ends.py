@@ -109,7 +109,7 @@ def _masked(node: Node, tensor: Tensor, mask: Tensor, number: float, build: Buil
 
 def _unify(node: Node, tensor: Tensor, mask: Tensor, own: Dim, other: Dim) -> None:
     """Learn that an axis of a mask is that of the tensor that it masks."""
-    if not other or (mask.repeats and other[0].role is None and len(own) == 1 and own[0].role is Role.FEATURE):
+    if not other or (other[0] in mask.repeats and len(own) == 1 and own[0].role is Role.FEATURE):
         return
     if not own or len(own) != len(other):
         raise node.unsupported(
@@ -146,7 +146,7 @@ def gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     places = list(indices.places)
     time = next(place for place, each in enumerate(places) if isinstance(each, Tensor))
     lengths, sequences = places[time], places[1 - time]
-    if not isinstance(lengths, Tensor) or not isinstance(sequences, np.ndarray):
+    if not isinstance(lengths, Tensor) or not isinstance(sequences, np.ndarray) or indices.dims[0] != lengths.dims[0]:
         raise _no_end(node)
     if sequences.size != data.shape[1 - time] or not _counts(sequences, build, node):
         raise _no_end(node)
@@ -158,10 +158,10 @@ def gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value,
     """GatherElements: the last timestep before the end of each sequence, along an axis that is kept."""
     data, indices = tensor_input(node, args), tensor_input(node, args, 1)
     time = axis_index(node, node.integer("axis", 0), len(data.dims))
-    plain = replace(indices, repeats=False)
+    plain = replace(indices, repeats=())
     if not is_given(plain, build) or len(indices.dims) != len(data.dims) or indices.shape[time] != 1:
         raise _no_end(node)
-    own = [index for index, dim in enumerate(indices.dims) if dim and not _is_repeated(dim, indices)]
+    own = [index for index, dim in enumerate(indices.dims) if dim and dim[0] not in indices.repeats]
     found = [index for index in own if index != time]
     shapes = zip(data.shape, indices.shape, strict=True)
     others = [own == other for place, (own, other) in enumerate(shapes) if place not in (time, *found)]
@@ -169,10 +169,6 @@ def gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value,
         raise _no_end(node)
     batch = found[0] if found else 1 - min(time, 1)
     return (_picked(node, data, plain, indices.dims[batch], batch, time, build, keep=True),)
-
-
-def _is_repeated(dim: Dim, indices: Tensor) -> bool:
-    return indices.repeats and "repeats integers" in dim[0].where
 
 
 def of_flat_rows(node: Node, data: Value, indices: Tensor, build: Builder) -> Tensor | None:

@@ -131,7 +131,7 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
         return tensor
     if len(places) == 1 and not tensor.dims[places[0]] and (is_given(tensor, build) or tensor.ends is not None):
         again = Axis(repeats[places[0]], f"the axis along which {node} repeats integers", dynamic=True)
-        return replace(tensor.with_dim(places[0], (again,)), repeats=True)
+        return replace(tensor.with_dim(places[0], (again,)), repeats=(*tensor.repeats, again))
     if len(places) == 1 and _is_single_feature(tensor, places[0]) and repeats[places[0]] > 0:
         return repeated_feature(node, tensor, places[0], repeats[places[0]], build)
     if len(places) > 1 or tensor.dims[places[0]] or repeats[places[0]] < 1:

@@ -96,7 +96,7 @@ class Tensor:
     clamped
         Whether integers that are below 0 are 0 then.
     repeats
-        Whether an axis of integers, or of such a mask, was made by repeating them.
+        Axes that were made by repeating integers of an input, or such a mask.
     boolean
         Whether its 0 and 1 stand for false and true.
     padding
@@ -129,7 +129,7 @@ class Tensor:
     places: tuple[Array | Tensor, ...] = ()
     ends: bool | None = None
     clamped: bool = False
-    repeats: bool = False
+    repeats: Dim = ()
     boolean: bool = False
     padding: int = 0
     surplus: int = 0
