@@ -200,3 +200,10 @@ def test_a_factor_of_states_that_are_merged_with_the_batch_is_refused() -> None:
     graph = proto(written(text), {"x": (1, 3, INPUT), "h": (2, 3, HIDDEN), "m": (6, 1)}, ["y", "b"], weights)
     with pytest.raises(UnsupportedError, match=r"it multiplies a state of the shape \(6, 5\) by one of \(6, 1\)"):
         onnx_graphs.convert(graph)
+
+
+def test_the_batch_may_have_a_name_in_each_input() -> None:
+    text = f"s = Mul(h, m); {GRU.format(state='s')}"
+    model = onnx_graphs.convert(graph(text, x=(1, "batch", INPUT), h=(1, "sequences", HIDDEN), m=("flags", 1)))
+    assert model.unstreamable_reason is None
+    assert [port.axes[0] for port in model.signature.inputs] == ["time", "state", "batch"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ from grurt.converters.graph.building.integers import with_numbers
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import OPERATORS, operator
 from grurt.converters.graph.rewriting.scaled_states import SCALED_STATE
-from grurt.converters.graph.tracing.axes import Axis, Dim
+from grurt.converters.graph.tracing.axes import Axis, Dim, dim_size
 from grurt.converters.graph.tracing.values import Arguments, Factor, Tensor, Value
 
 
@@ -63,8 +62,14 @@ def _is_given(tensor: Tensor, build: Builder) -> bool:
 def _covers(state: Tensor, factor: Tensor) -> bool:
     """Say whether the product has the state's shape."""
     rank = max(len(state.dims), len(factor.dims))
-    sizes = zip(_with_rank(state, rank).shape, _with_rank(factor, rank).shape, strict=True)
-    return all(size in (1, own) for own, size in sizes)
+    dims = zip(_with_rank(state, rank).dims, _with_rank(factor, rank).dims, strict=True)
+    return all(dim_size(other) == 1 or _may_be_same(own, other) for own, other in dims)
+
+
+def _may_be_same(own: Dim, other: Dim) -> bool:
+    """Say whether two dimensions may be the same: of one size, or both of sizes that the file leaves open."""
+    are_open = len(own) == len(other) == 1 and own[0].dynamic and other[0].dynamic
+    return are_open or dim_size(own) == dim_size(other)
 
 
 def _scaled(node: Node, state: Tensor, factor: Tensor, build: Builder) -> Tensor:
@@ -75,10 +80,10 @@ def _scaled(node: Node, state: Tensor, factor: Tensor, build: Builder) -> Tensor
     for own, other in zip(state.dims, factor.dims, strict=True):
         if len(own) == len(other) == 1 and own[0].size == other[0].size == 1:
             units.append((other[0], own[0]))
-        elif len(own) == len(other) == 1 and own[0].size == other[0].size:
+        elif len(own) == len(other) == 1 and _may_be_same(own, other):
             other[0].unify(own[0], node)
             axes += other
-        elif math.prod(axis.size for axis in other) > 1:
+        elif dim_size(other) > 1:
             raise node.unsupported(f"it multiplies a state of the shape {state.shape} by one of {factor.shape}")
     if build.is_single(factor.rows[0].value):
         raise node.unsupported(
