@@ -110,6 +110,14 @@ class LayerBuilder:
             value = self.function(value, function, name(function.name))
         return value
 
+    def last_of_length(self, value: str) -> str:
+        """Return the value's last timestep before the end of its sequence, made once."""
+
+        def make() -> str:
+            return self.add(LastStep(name=self.unique(f"{value}.last"), inputs=(value,), by_length=True))
+
+        return self.once(("last of length", value), make)
+
     def timestep_of(self, value: str, *, last: bool) -> str:
         """Return the value's last or first timestep, made once."""
         kind, suffix = (LastStep, "last") if last else (FirstStep, "first")

@@ -13,7 +13,7 @@ from grurt.errors import ConversionError
 from grurt.network.inputs import AnyInput
 from grurt.network.lengths import find_lengths
 from grurt.network.network import Network
-from grurt.network.signature import AnyPort, LengthsPort, StatePort
+from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort, is_float
 
 SEED = 20240229
 BATCH = 2
@@ -33,8 +33,13 @@ _SEQUENCES = ("batch", "time", "batch_position")
 def open_steps(network: Network, usual: int = STEPS) -> int:
     """Return of how many timesteps a test input is: more than usual where layers need many, or leave many out.
 
-    Where they go in strides, nothing is left over.
+    Where they go in strides, nothing is left over. It is one where an input that the source has without a time axis is
+    read at each timestep, beside others with one.
     """
+    ports = [port for port in network.signature.inputs if isinstance(port, ValuePort)]
+    timed = {network.values[port.value].stage for port in ports if "time" in port.axes}
+    if any("time" not in port.axes and network.values[port.value].stage in timed for port in ports):
+        return 1
     lengths = find_lengths(network.layers, network.values).values()
     needed = max(usual, *(length.inputs_for(FEWEST_STEPS) for length in lengths))
     return needed + -needed % max(length.stride for length in lengths)
@@ -71,7 +76,8 @@ def random_input(
 ) -> NDArray[np.generic]:
     """Return a tensor for an input of the source.
 
-    Features are standard normal numbers; tokens are uniform, and so are states, in (-0.9, 0.9). Lengths fall from
+    Features are standard normal numbers, those of whole numbers and conditions 0 or 1; tokens are uniform, and so are
+    states, in (-0.9, 0.9). Lengths fall from
     ``n_steps``.
     """
     if isinstance(port, LengthsPort):
@@ -83,6 +89,8 @@ def random_input(
     value = network.values[port.value]
     if value.tokens:
         return random.integers(value.size, size=shape).astype(port.dtype)
+    if not is_float(port.dtype):
+        return random.integers(2, size=shape).astype(port.dtype)
     return random.standard_normal(shape).astype(port.dtype)
 
 

@@ -95,7 +95,7 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
-    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and `STEPS`."""
+    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and, mostly, `STEPS`."""
     sizes: dict[Axis, int] = {"batch": BATCH, "time": open_steps(network, STEPS)}
     for port in network.signature.inputs:
         for axis, size in zip(port.axes, declared[port.name], strict=True):

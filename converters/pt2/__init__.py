@@ -7,7 +7,7 @@
     reading      both
     simplify     what decompositions added             -> as it was before
     emitter      nodes as they are made
-    recurrent, layers, windows, arithmetic, movement:  one ATen operator -> nodes, registered in `handlers`
+    recurrent, layers, windows, arithmetic, movement, indexing: one ATen operator -> nodes, registered in `handlers`
     translate    all calls, in order                   -> `converters.graph.nodes.Graph`
     convert      all of these; and the graph           -> Network, by `converters.graph`
     reference    what torch gives                      -> ReferenceRun

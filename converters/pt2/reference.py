@@ -60,8 +60,10 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
 
 def _inputs(network: Network, program: Program) -> dict[str, Array]:
     declared = {port.name: port.shape or () for port in program.inputs}
-    n_steps = open_steps(network)
-    open_sizes = {"batch": BATCH, "time": n_steps}
+    open_sizes = {"batch": BATCH, "time": open_steps(network)}
+    for port in network.signature.inputs:
+        fixed = zip(port.axes, declared[port.name], strict=True)
+        open_sizes |= {axis: size for axis, size in fixed if axis == "time" and isinstance(size, int)}
     shapes = {
         port.name: tuple(
             size if isinstance(size, int) else open_sizes.get(axis, 1)
@@ -69,7 +71,7 @@ def _inputs(network: Network, program: Program) -> dict[str, Array]:
         )
         for port in network.signature.inputs
     }
-    return random_inputs(network, shapes, n_steps)
+    return random_inputs(network, shapes, open_sizes["time"])
 
 
 def _live_calls(program: Program) -> Iterator[Call]:

@@ -9,6 +9,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Declaration, Graph
 from grurt.converters.pt2 import (  # noqa: F401 - they fill the table of handlers
     arithmetic,
+    indexing,
     layers,
     mathematics,
     movement,

@@ -11,6 +11,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.cli.timing import Call
+from grurt.converters.sampling import open_steps
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.signature import AnyPort, LengthsPort, ValuePort
 
@@ -56,7 +57,7 @@ def source_sizes(model: Model, shapes: Mapping[str, Sequence[int | str]]) -> Siz
         found = zip(port.axes, shapes.get(port.name, ()), strict=False)
         fixed |= {axis: size for axis, size in found if isinstance(size, int)}
     has_time = any("time" in port.axes for port in model.signature.inputs)
-    time = fixed.get("time", N_STEPS if has_time else 1)
+    time = fixed.get("time", open_steps(model, N_STEPS) if has_time else 1)
     return Sizes(fixed.get("batch", 1), time, not has_time or "time" in fixed)
 
 

@@ -229,9 +229,10 @@ def _description(text: str) -> Header:
         header = msgspec.json.decode(text, type=Header)
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {error}") from error
-    if version < file_version(header.layers):
+    if version < file_version(header.layers, header.inputs, header.signature):
         kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
-        raise ModelFileError(f"the header is damaged: format version {version} does not have the layers {kinds}")
+        lacking = f"the layers {kinds}" if kinds else "the dtypes or axes of its signature"
+        raise ModelFileError(f"the header is damaged: format version {version} does not have {lacking}")
     return header
 
 

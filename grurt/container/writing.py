@@ -47,7 +47,7 @@ def encode(network: Network) -> bytes:
     """Return the bytes of a file."""
     run = network.reference_run
     header = Header(
-        version=file_version(network.layers),
+        version=file_version(network.layers, network.inputs, network.signature),
         inputs=network.inputs,
         layers=network.layers,
         outputs=network.outputs,
@@ -59,7 +59,19 @@ def encode(network: Network) -> bytes:
     if run:
         tensors |= {REFERENCE_INPUTS + name: array for name, array in run.inputs.items()}
         tensors |= {REFERENCE_OUTPUTS + name: array for name, array in run.outputs.items()}
-    return container(msgspec.json.encode(header).decode(), tensors)
+    return container(_description(header), tensors)
+
+
+def _description(header: Header) -> str:
+    """Return a header as JSON, without what older releases do not know and nothing uses."""
+    described = msgspec.to_builtins(header)
+    for layer, fields in zip(header.layers, described["layers"], strict=True):
+        for name in layer.unused_fields:
+            del fields[name]
+    for port in described["signature"]["inputs"]:
+        if port.get("packed") is True:
+            del port["packed"]
+    return msgspec.json.encode(described).decode()
 
 
 def container(description: str, tensors: dict[str, NDArray[np.generic]]) -> bytes:

@@ -128,7 +128,10 @@ OP_SOURCE_COLUMN = 36  # COPY: first input feature
 OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE: which
 OP_INPUT = 38  # EMBEDDING, TOKEN_MASK: index of the model input
 OP_TOKEN = 39  # TOKEN_MASK
-OP_SLOTS = 40
+OP_FACTOR = 40  # GRU: offset of the factor of the state,
+OP_FACTOR_STRIDE = 41  # 0: there is none,
+OP_FACTOR_SIZE = 42  # and its size, 1 or the state's
+OP_SLOTS = 43
 
 # Formats of packed weights.
 FLOAT32 = 0

@@ -5,7 +5,7 @@ those weights once for four timesteps. What is left is the recurrence, one times
 `grurt.kernels.cell`, which has the equations. A single timestep makes both at once.
 
 In all of them, hidden sizes are padded to whole vectors, nothing may alias, and where the first number of a row of the
-mask is 0, h' = h.
+mask is 0, h' = h. Where there is a factor, h stands for the state of the timestep before times the row of the factor.
 """
 
 from grurt.kernels import codes
@@ -21,6 +21,7 @@ from grurt.kernels.gru_memory import (
     input_panel_bytes,
     is_skipped,
     memory_from,
+    scale_state,
 )
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import Rows, copy_padded, copy_padded_rows, every, row_at, rows_from
@@ -36,6 +37,8 @@ def gru_timestep(op, weights, state, memory, backward):
     The projection is made panel by panel, in the order that ``backward`` says. Reads and writes ``state
     (hidden_size,)``, an address.
     """
+    if memory.factor.address:
+        scale_state(op, memory, 0, state, state)
     features = input_features(op, memory.x, memory.work, 1)
     projection = Projection(weights.input, input_panel_bytes(op), features.address, load_i64(op, codes.OP_IN_SIZE))
     hidden = hidden_features(op, state, memory.work.address)
@@ -60,6 +63,10 @@ def _scan(op, weights, h, memory, n_rows):
         row = n_rows - 1 - i if load_i64(op, codes.OP_REVERSE) else i
         work = row_at(memory.work, row)
         h_next = row_at(memory.out, row)
+        if memory.factor.address:
+            scaled = row_at(hidden_rows(op, memory.work), row)
+            scale_state(op, memory, row, h, scaled)
+            h = scaled
         if is_skipped(memory.mask, row):
             copy_padded(h, h_next, memory.out.stride)
         elif load_i64(op, codes.OP_KIND) == codes.GRU:
@@ -102,6 +109,8 @@ def _advance_streams(op, weights, states, memory, n_streams, backward):
     for i in range(n_streams):
         state = Rows(state_of(states, i), memory.out.stride)
         copy_padded_rows(state, rows_from(own_h, positions * i), memory.out.stride, positions)
+    for i in range(n_streams * positions if memory.factor.address else 0):
+        scale_state(op, memory, i, row_at(own_h, i), row_at(own_h, i))
     recur_rows(op, weights, memory, n_streams * positions, backward)
     for i in range(n_streams):
         state = Rows(state_of(states, i), memory.out.stride)
@@ -134,7 +143,7 @@ def gru_positions(op, weights, initial, memory, n_rows):
 def _at_position(memory, positions):
     """The memory of the first position of each timestep."""
     x, mask = every(memory.x, positions), every(memory.mask, positions)
-    return GRUMemory(x, mask, every(memory.work, positions), every(memory.out, positions))
+    return GRUMemory(x, mask, memory.factor, every(memory.work, positions), every(memory.out, positions))
 
 
 @kernel

@@ -16,7 +16,7 @@ from grurt.kernels.options import kernel
 from grurt.kernels.panels import Panels, reads_records, weights_bytes
 from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
 from grurt.kernels.rows import Rows, behind, row_at, rows_from
-from grurt.kernels.simd import load_f32, load_i64
+from grurt.kernels.simd import load, load_f32, load_i64, splat, store
 from grurt.kernels.sizes import VECTOR_BYTES
 
 GATES = 3
@@ -33,10 +33,11 @@ class GRUWeights(NamedTuple):
 
 
 class GRUMemory(NamedTuple):
-    """The rows that a GRU reads and writes. Where there is no mask, its address and stride are 0."""
+    """The rows that a GRU reads and writes. Where there is no mask or no factor, its address and stride are 0."""
 
     x: Rows
     mask: Rows
+    factor: Rows
     work: Rows
     out: Rows
 
@@ -44,14 +45,28 @@ class GRUMemory(NamedTuple):
 @kernel
 def memory_from(memory, row):
     """The memory of the rows from a row on."""
-    x, mask = rows_from(memory.x, row), rows_from(memory.mask, row)
-    return GRUMemory(x, mask, rows_from(memory.work, row), rows_from(memory.out, row))
+    x, mask, factor = rows_from(memory.x, row), rows_from(memory.mask, row), rows_from(memory.factor, row)
+    return GRUMemory(x, mask, factor, rows_from(memory.work, row), rows_from(memory.out, row))
 
 
 @kernel
 def is_skipped(mask, row):
     """Whether there is a mask, and h' = h in a row."""
     return mask.address != 0 and load_f32(row_at(mask, row), 0) == 0.0
+
+
+@kernel
+def scale_state(op, memory, row, h, scaled):
+    """``scaled = factor * h`` in a row that has a factor, of addresses that may be one."""
+    factor = row_at(memory.factor, row)
+    n_bytes = load_i64(op, codes.OP_OUT_STRIDE)
+    if load_i64(op, codes.OP_FACTOR_SIZE) == 1:
+        number = splat(load_f32(factor, 0))
+        for offset in range(0, n_bytes, VECTOR_BYTES):
+            store(scaled + offset, 0, number * load(h + offset, 0))
+    else:
+        for offset in range(0, n_bytes, VECTOR_BYTES):
+            store(scaled + offset, 0, load(factor + offset, 0) * load(h + offset, 0))
 
 
 @kernel

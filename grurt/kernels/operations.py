@@ -86,7 +86,10 @@ def _run_gru(c, op, x, out, n_rows, streams):
     mask = Rows(0, 0)
     if load_i64(op, codes.OP_MASKED):
         mask = value_rows(c, load_i64(op, codes.OP_MASK), VECTOR_BYTES)
-    memory = GRUMemory(x, mask, temp_rows(c, op), out)
+    factor = Rows(0, 0)
+    if load_i64(op, codes.OP_FACTOR_STRIDE):
+        factor = value_rows(c, load_i64(op, codes.OP_FACTOR), load_i64(op, codes.OP_FACTOR_STRIDE))
+    memory = GRUMemory(x, mask, factor, temp_rows(c, op), out)
     if load_i64(op, codes.OP_SCANS_POSITIONS):
         gru_positions(op, weights, _weights(c, op, codes.OP_INITIAL), memory, n_rows)
     elif streams:

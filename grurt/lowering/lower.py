@@ -113,6 +113,12 @@ class _Lowering(PlanBuilder):
             row += layer.records_bytes
         if layer.masked:
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[1]]}
+        if (factor := layer.state_factor) is not None:
+            slots |= {
+                codes.OP_FACTOR: self.offsets[factor],
+                codes.OP_FACTOR_STRIDE: self.stride(factor),
+                codes.OP_FACTOR_SIZE: self.network.values[factor].size,
+            }
         is_linear = layer.linear_before_reset
         projection, recurrence = gru_bytes(weight_ih, weight_hh, linear_before_reset=is_linear)
         weights, out = self.reserve_weights(projection + recurrence)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.errors import InputShapeError
-from grurt.network.signature import AnyPort, Axis, LengthsPort, Port, StatePort, ValuePort
+from grurt.network.signature import (
+    MERGED_TIME,
+    AnyPort,
+    Axis,
+    LengthsPort,
+    Port,
+    StatePort,
+    ValuePort,
+    parts_of_axes,
+)
 
 if TYPE_CHECKING:
     from grurt.array_types import Array
@@ -61,13 +70,22 @@ def shared_sizes(port: AnyPort, shape: tuple[int, ...]) -> dict[Axis, int]:
     return {"batch": merged // port.positions, **sizes}
 
 
-def batch_first(port: AnyPort, tensor: Array, *, is_output: bool = False) -> Array:
+def batch_first(port: AnyPort, tensor: Array, *, tokens: bool = False, batch: int = 1) -> Array:
     """Return a port's tensor batch-first and contiguous, with an axis of size 1 for each that it lacks.
-
-    Integers of an input are tokens, and those of an output features.
 
     A sequence is ``(batch, n_steps, size)`` then, tokens are ``(batch, n_steps)``, lengths ``(batch,)``, states
     ``(states, batch, size)``, or ``(states, batch, positions, size)`` on a grid.
+
+    Parameters
+    ----------
+    port
+        The port.
+    tensor
+        Its tensor.
+    tokens
+        Whether its value is of tokens.
+    batch
+        How many sequences there are, where an axis merges them with their timesteps.
     """
     if isinstance(port, LengthsPort):
         return np.ascontiguousarray(tensor.reshape(-1))
@@ -75,11 +93,11 @@ def batch_first(port: AnyPort, tensor: Array, *, is_output: bool = False) -> Arr
         return _separate_states(port, _arranged(port, tensor, _STATES))
     if port.backwards:
         tensor = np.flip(tensor, port.axes.index("time"))
-    if port.dtype.startswith("int") and not is_output:
-        return np.ascontiguousarray(_arranged(port, tensor, _TOKENS))
-    values = _arranged(port, tensor, _VALUE)
-    batch, n_steps, positions, size = values.shape
-    return np.ascontiguousarray(values.reshape(batch, n_steps, positions * size))
+    if tokens:
+        return np.ascontiguousarray(_arranged(port, tensor, _TOKENS, batch))
+    values = _arranged(port, tensor, _VALUE, batch)
+    n_sequences, n_steps, positions, size = values.shape
+    return np.ascontiguousarray(values.reshape(n_sequences, n_steps, positions * size))
 
 
 def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
@@ -108,7 +126,7 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     axes = (*axes[:-1], "position", "feature")
     wanted: list[Axis] = []
     for axis in port.axes:
-        wanted += ["batch", "position"] if axis == "batch_position" else [axis] if axis != "one" else []
+        wanted += ["batch", "position"] if axis == "batch_position" else parts_of_axes([axis])
     for axis, size in zip(axes, array.shape, strict=True):
         if axis not in wanted and size != 1:
             raise InputShapeError(
@@ -118,12 +136,14 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     kept = [axis for axis in axes if axis in wanted]
     sizes = dict(zip(axes, array.shape, strict=True))
     moved = array.reshape([sizes[axis] for axis in kept]).transpose([kept.index(axis) for axis in wanted])
+    in_time = sizes.get("batch", 1) * sizes.get("time", 1)
     merged = {**sizes, "one": 1, "batch_position": sizes.get("batch", 1) * sizes["position"]}
+    merged |= dict.fromkeys(MERGED_TIME, in_time)
     with np.errstate(invalid="ignore", over="ignore"):  # of what is NaN, or too large, in the source's dtype
         return np.ascontiguousarray(moved.reshape([merged[axis] for axis in port.axes]), dtype=port.dtype)
 
 
-def _arranged(port: ValuePort | StatePort, tensor: Array, order: tuple[Axis, ...]) -> Array:
+def _arranged(port: ValuePort | StatePort, tensor: Array, order: tuple[Axis, ...], batch: int = 1) -> Array:
     """Return the tensor with just the axes of ``order``."""
     names: list[Axis] = []
     shape: list[int] = []
@@ -131,6 +151,9 @@ def _arranged(port: ValuePort | StatePort, tensor: Array, order: tuple[Axis, ...
         if axis == "batch_position":
             names += ["batch", "position"]
             shape += [size // port.positions, port.positions]
+        elif axis in MERGED_TIME:
+            names += MERGED_TIME[axis]
+            shape += [batch, size // batch] if axis == "batch_time" else [size // batch, batch]
         elif axis != "one":
             names.append(axis)
             shape.append(size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from grurt.network.inputs import AnyInput, Output
     from grurt.network.value import Value
 
-Axis = Literal["batch", "time", "feature", "state", "position", "batch_position", "one"]
+Axis = Literal["batch", "time", "feature", "state", "position", "batch_position", "batch_time", "time_batch", "one"]
 """An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``;
 ``"position"`` over parts of a vector that the source keeps apart, such as the directions of a GRU's output or the
-frequencies of a spectrum; ``"batch_position"`` is the batch axis merged with that, the batch outermost; ``"one"`` is an
-axis of size 1 without a meaning."""
+frequencies of a spectrum; ``"batch_position"`` is the batch axis merged with that, the batch outermost;
+``"batch_time"`` and ``"time_batch"`` are the batch and time axes of an output merged, named from the outermost on, as
+in ``y.reshape(-1, features)``; ``"one"`` is an axis of size 1 without a meaning."""
 
-DType = Literal["float32", "float64", "float16", "int64", "int32"]
+DType = Literal["float32", "float64", "float16", "int64", "int32", "bool"]
+
+MERGED_TIME: Mapping[Axis, tuple[Axis, ...]] = {"batch_time": ("batch", "time"), "time_batch": ("time", "batch")}
+"""What axes are made of that merge time with the batch."""
 
 MAX_POSITIONS = 1 << 20
 MAX_LENGTH = 1 << 31
@@ -48,7 +52,8 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Name of the model's input or output.
     dtype
         The source's dtype: outputs are returned in it, inputs are converted from it. An output may be of whole numbers,
-        such as the place of the largest feature, or 0 and 1 where a comparison holds.
+        such as the place of the largest feature, or 0 and 1 where a comparison holds; so may an input of features,
+        such as a mask: true stands for 1 then, and whole numbers lie below 2**24, as float32 has them.
     axes
         Meaning of the tensor's axes, outermost first, e.g. ``("time", "batch", "feature")``. ``"batch"`` may be absent
         (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens, and
@@ -101,7 +106,10 @@ class LengthsPort(
 ):
     """An input of the source with the valid timesteps of each sequence (ONNX ``sequence_lens``, PyTorch ``lengths``).
 
-    Behind its end, a sequence's GRUs give zeros, and the layers after them what they make of zeros.
+    Where sequences are packed, their GRUs give zeros behind the ends, and the layers after them what they make of
+    zeros. The state of a sequence without timesteps is zeros, whatever it began with. Where they are not, the source
+    runs on to the end of the longest, and only what it masks or picks knows the lengths: `grurt.PastEnd`, and
+    `grurt.LastStep` by length.
 
     Parameters
     ----------
@@ -111,11 +119,14 @@ class LengthsPort(
         The source's dtype: ``"int64"`` or ``"int32"``.
     axes
         ``("batch",)``, or with axes of size 1 beside it.
+    packed
+        Whether sequences are packed.
     """
 
     name: str
     dtype: DType
     axes: tuple[Axis, ...]
+    packed: bool = True
 
 
 Port = ValuePort | StatePort
@@ -141,6 +152,35 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def takes_lengths(self) -> bool:
         """Whether the source knows the lengths of padded sequences."""
         return bool(self.lengths) or any(isinstance(port, LengthsPort) for port in self.inputs)
+
+    @property
+    def packs(self) -> bool:
+        """Whether padded sequences end for the source's GRUs where their lengths say."""
+        return all(port.packed for port in self.inputs if isinstance(port, LengthsPort))
+
+    def first_file_version(self, inputs: Iterable[AnyInput]) -> int:
+        """Return the first version of the ``.grurt`` file that can say this, of a model with such inputs."""
+        tokens = {port.name for port in inputs if port.tokens}
+        numbers = [port for port in self.inputs if isinstance(port, ValuePort) and port.value not in tokens]
+        ports = self.inputs + self.outputs
+        later = any(port.dtype == "bool" or not MERGED_TIME.keys().isdisjoint(port.axes) for port in ports)
+        later = later or not self.packs or 0 in self.lengths
+        return 2 if later or any(not is_float(port.dtype) for port in numbers) else 1
+
+
+def is_float(dtype: DType) -> bool:
+    """Say whether a dtype is one of floating point."""
+    return dtype.startswith("float")
+
+
+def is_integer(dtype: DType) -> bool:
+    """Say whether a dtype is one of whole numbers."""
+    return dtype.startswith("int")
+
+
+def parts_of_axes(axes: Iterable[Axis]) -> list[Axis]:
+    """Return the axes that have a meaning, with those that merge time with the batch taken apart."""
+    return [part for axis in axes if axis != "one" for part in MERGED_TIME.get(axis, (axis,))]
 
 
 def default_signature(inputs: Sequence[AnyInput], outputs: Sequence[Output], values: Mapping[str, Value]) -> Signature:
@@ -199,14 +239,14 @@ def _check_lengths(signature: Signature) -> None:
     if len(ports) > 1 or (ports and signature.lengths):
         raise ModelError("signature: expected the lengths of sequences once at most, as an input or as constants")
     for port in ports:
-        if [axis for axis in port.axes if axis != "one"] != ["batch"] or not port.dtype.startswith("int"):
+        if [axis for axis in port.axes if axis != "one"] != ["batch"] or not is_integer(port.dtype):
             raise ModelError(f"port {port.name!r}: expected lengths of integers along a batch axis, got {port.axes}")
     backwards = [port.name for port in signature.inputs + signature.outputs if getattr(port, "backwards", False)]
     if backwards and signature.takes_lengths:
         raise ModelError(f"port {backwards[0]!r}: expected timesteps in order where sequences have lengths")
     for length in signature.lengths:
-        if not 1 <= length <= MAX_LENGTH:
-            raise ModelError(f"signature: expected lengths in [1, {MAX_LENGTH}], got {length}")
+        if not 0 <= length <= MAX_LENGTH:
+            raise ModelError(f"signature: expected lengths in [0, {MAX_LENGTH}], got {length}")
 
 
 def _check_ports(where: str, ports: Sequence[AnyPort]) -> None:
@@ -229,14 +269,16 @@ def _check_value_port(port: ValuePort, value: Value | None, *, is_output: bool) 
         raise ModelError(f"port {port.name!r}: the model has no such input or output: {port.value!r}")
     _check_positions(port, value.size)
     features = set() if value.tokens else {"feature", "position", "batch_position"}
-    required = set() if value.tokens or value.size == port.positions else {"feature"}
+    required: set[str] = set() if value.tokens or value.size == port.positions else {"feature"}
     allowed = {"batch"} | ({"time"} if value.per_step else set()) | features
-    named = [axis for axis in port.axes if axis != "one"]
+    if not is_output and not MERGED_TIME.keys().isdisjoint(port.axes):
+        raise ModelError(f"port {port.name!r}: expected an input with axes of its own for batch and time")
+    named = parts_of_axes(port.axes)
     if len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
     if port.backwards and "time" not in port.axes:
         raise ModelError(f"port {port.name!r}: expected a time axis that goes backwards, got the axes {port.axes}")
-    if value.tokens != port.dtype.startswith("int") and not is_output:
+    if value.tokens and not is_integer(port.dtype):
         raise ModelError(f"port {port.name!r}: the dtype {port.dtype} does not fit the value {port.value!r}")
 
 
@@ -252,7 +294,7 @@ def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...
     fits = port.groups >= 1 and len(port.states) % port.groups == 0
     if not fits or len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit {len(port.states)} states")
-    if port.dtype.startswith("int"):
+    if not is_float(port.dtype):
         raise ModelError(f"port {port.name!r}: a state is of floating point, got {port.dtype}")
 
 

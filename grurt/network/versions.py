@@ -2,8 +2,8 @@
 
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
-What a file needs, its layers say: `Layer.first_file_version`. A snapshot holds states in float32, and is of the one
-version that there is.
+What a file needs, its layers and its signature say: `Layer.first_file_version`, `Signature.first_file_version`. A
+snapshot holds states in float32, and is of the one version that there is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
+from grurt.network.inputs import AnyInput
 from grurt.network.layers import AnyLayer
+from grurt.network.signature import Signature
 
 FILE_VERSION: int = max(layer.file_version for layer in get_args(AnyLayer))
 """The newest version of ``.grurt`` files: all up to it are read."""
@@ -20,6 +22,6 @@ SNAPSHOT_VERSION = 1
 """The version of snapshots."""
 
 
-def file_version(layers: Iterable[AnyLayer]) -> int:
-    """Return the lowest version of a file that can hold these layers."""
-    return max((layer.first_file_version for layer in layers), default=1)
+def file_version(layers: Iterable[AnyLayer], inputs: Iterable[AnyInput], signature: Signature) -> int:
+    """Return the lowest version of a file that can hold these layers, and this signature of a model's inputs."""
+    return max([signature.first_file_version(inputs), *(layer.first_file_version for layer in layers)])

@@ -41,13 +41,13 @@ _REDUCE: dict[str, Callable[[Doubles], Doubles]] = {
 }
 
 
-def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *mask_and_state: Doubles) -> tuple[Doubles, Doubles]:
-    """Scan the time: of a grid, every position by itself."""
-    *masks, start = mask_and_state
+def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *others: Doubles) -> tuple[Doubles, Doubles]:
+    """Scan the time: of a grid, every position by itself. The others: mask and factor, where there are, and state."""
+    *beside, start = others
     if xs.ndim == 2:
-        return sequence_gru(layer, weights, xs, start, *masks)
+        return sequence_gru(layer, weights, xs, start, *beside)
     scanned = [
-        sequence_gru(layer, weights, xs[:, p], start[p], *(mask[:, p] for mask in masks)) for p in range(xs.shape[1])
+        sequence_gru(layer, weights, xs[:, p], start[p], *(each[:, p] for each in beside)) for p in range(xs.shape[1])
     ]
     return np.stack([ys for ys, _ in scanned], axis=1), np.stack([h for _, h in scanned])
 
@@ -60,9 +60,14 @@ def gru_over_positions(layer: layers.GRU, weights: Weights, xs: Doubles, *masks:
 
 
 def sequence_gru(
-    layer: layers.GRU, weights: Weights, xs: Doubles, h: Doubles, mask: Doubles | None = None
+    layer: layers.GRU, weights: Weights, xs: Doubles, h: Doubles, *beside: Doubles
 ) -> tuple[Doubles, Doubles]:
-    """Cho et al. 2014; ONNX GRU: direction, linear_before_reset, activations, clip (of the activations' arguments)."""
+    """Cho et al. 2014; ONNX GRU: direction, linear_before_reset, activations, clip (of the activations' arguments).
+
+    ``beside`` are the mask and the factor of the state, where the layer has them.
+    """
+    mask = beside[0] if layer.masked else None
+    factor = beside[-1] if layer.scaled_state else None
     rows = 3 * layer.hidden_size
     w_z, w_r, w_n = np.split(weights["weight_ih"], 3)
     r_z, r_r, r_n = np.split(weights["weight_hh"], 3)
@@ -79,6 +84,7 @@ def sequence_gru(
     ys = np.empty((len(xs), layer.hidden_size))
     order = range(len(xs)) if layer.direction == "forward" else range(len(xs) - 1, -1, -1)
     for t in order:
+        h = h if factor is None else factor[t] * h
         if mask is not None and mask[t] == 0:
             ys[t] = h
             continue
@@ -227,6 +233,7 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.Unflatten: unflatten,
     layers.Flatten: flatten,
     layers.FeatureMask: feature_mask,
+    layers.PastEnd: lambda layer, weights, x: x,
     layers.TokenMask: token_mask,
     layers.GRU: gru_over_positions,
     layers.Activation: activation,

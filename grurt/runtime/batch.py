@@ -63,6 +63,8 @@ class Batch:
         Timesteps of each sequence, ``(batch,)``; all have ``n_steps`` by default.
     wanted_states
         Names of the layers whose final states are kept.
+    least
+        The shortest that a sequence may be: of one without timesteps, outputs and final states are zeros.
 
     Attributes
     ----------
@@ -82,6 +84,7 @@ class Batch:
         n_steps: int,
         lengths: ArrayLike | None,
         wanted_states: Iterable[str] = (),
+        least: int = 1,
     ) -> None:
         if n_steps < 1:
             raise InputShapeError("Model.run: expected at least 1 timestep, got 0")
@@ -90,7 +93,7 @@ class Batch:
         self._plan = plan_of(network)
         self._refuses = refuses(nonfinite)
         self._n_steps = n_steps
-        self.lengths = checked_lengths(lengths, batch, n_steps)
+        self.lengths = checked_lengths(lengths, batch, n_steps, least)
         self.outputs = [self._zeros(port, batch) for port in self._plan.outputs]
         self.final_states = {name: np.empty((batch, *network.state_shapes[name]), np.float32) for name in wanted_states}
 
@@ -105,9 +108,11 @@ class Batch:
         replace the initial ones. Either way gives the same bits.
         """
         streams = self._network.unstreamable_reason is None
-        if streams and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE and self._run_side_by_side(inputs, states):
-            return
-        self._run_one_by_one(inputs, states, streams)
+        side_by_side = streams and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE
+        if not side_by_side or not self._run_side_by_side(inputs, states):
+            self._run_one_by_one(inputs, states, streams)
+        for final in self.final_states.values():
+            final[self.lengths == 0] = 0
 
     def _run_one_by_one(self, inputs: Sequence[Array], states: Mapping[str, Array], streams: bool) -> None:
         spare = _spare_contexts(self._network)
@@ -116,6 +121,8 @@ class Batch:
         if not streams:
             self._reserve_sequence(context)
         for row, length in enumerate(self.lengths.tolist()):
+            if not length:
+                continue
             own.reset(0)
             if states:
                 own.write_all(0, 0, {name: state[row] for name, state in states.items()})
@@ -193,12 +200,12 @@ def _segments(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
         start = end
 
 
-def checked_lengths(lengths: ArrayLike | None, batch: int, n_steps: int) -> NDArray[np.int64]:
-    """Return the lengths of sequences ``(batch,)``; all have ``n_steps`` timesteps by default."""
+def checked_lengths(lengths: ArrayLike | None, batch: int, n_steps: int, least: int) -> NDArray[np.int64]:
+    """Return the lengths of sequences ``(batch,)``, each of at least ``least``; ``n_steps`` by default."""
     if lengths is None:
         return np.full(batch, n_steps, np.int64)
     array = arrays.integers("Model.run", lengths, "integer lengths")
     arrays.expect_shape("Model.run: lengths", array, (batch,))
-    for row in np.flatnonzero((array < 1) | (array > n_steps)):
-        raise InputValueError(f"Model.run: lengths[{row}]: expected a length in [1, {n_steps}], got {array[row]}")
+    for row in np.flatnonzero((array < least) | (array > n_steps)):
+        raise InputValueError(f"Model.run: lengths[{row}]: expected a length in [{least}, {n_steps}], got {array[row]}")
     return array

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.errors import InputShapeError, InputTypeError
+from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described, listed
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
 from grurt.network.frames import frames_of
-from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
+from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort, is_integer
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+
+_EXACT = 1 << 24
+"""Below that, float32 has all whole numbers."""
 
 
 def run_arrays(
@@ -74,7 +77,7 @@ def run_mapping(
     for name, tensor in tensors.items():
         port = ports[name]
         if isinstance(port, ValuePort):
-            values[port.value] = batch_first(port, tensor)
+            values[port.value] = batch_first(port, tensor, tokens=network.values[port.value].tokens)
         elif isinstance(port, LengthsPort):
             lengths = _only_lengths(name, lengths, batch_first(port, tensor))
         else:
@@ -103,11 +106,14 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
     """Convert a source's tensor to the engine's dtype, and check its shape but for batch and time."""
     where = f"Model.run: input {port.name!r}"
     if isinstance(port, LengthsPort):
+        tokens = False
         tensor: Array = arrays.integers(where, value, "integer lengths")
     else:
         tokens = isinstance(port, ValuePort) and network.values[port.value].tokens
         own = isinstance(port, StatePort)  # which nothing looks at again, once it has been checked
         tensor = (arrays.tokens if tokens else arrays.features)(where, value, None if own else held)
+    if isinstance(port, ValuePort) and is_integer(port.dtype) and not tokens and (np.abs(tensor) >= _EXACT).any():
+        raise InputValueError(f"{where}: expected whole numbers below 2**24, as float32 has them, got others")
     fixed = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
     arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
     return tensor

@@ -14,6 +14,7 @@ from grurt.network.splitting import numbered_stages
 from grurt.network.stages import handed_states
 from grurt.runtime.batch import Batch, checked_lengths
 from grurt.runtime.context import CLEAN_OR_PROPAGATE, refuses
+from grurt.runtime.past_ends import run_past_ends
 from grurt.runtime.tails import fill_tails
 from grurt.runtime.unfolding import unfold
 
@@ -66,26 +67,30 @@ def run_stages(
     final_states: dict[str, Array] = {}
     handed = handed_states(network.layers)
     stages = numbered_stages(network)
+    least = 0 if network.signature.takes_lengths else 1
     for number in range(network.costs.n_stages):
         n_steps, own_lengths = _begin(network, number, sizes, None if number else lengths, known, steps)
         n_sequences = sizes.get("batch", 1)
         if (stage := stages.get(number)) is None:
-            steps[number] = n_steps, checked_lengths(own_lengths, n_sequences, n_steps)
+            steps[number] = n_steps, checked_lengths(own_lengths, n_sequences, n_steps, least)
             if refuses(nonfinite):
                 _expect_finite(network, number, known, steps[number][1])
             continue
         wanted = [name for name in wanted_states if name in stage.state_shapes]
         inner = "propagate" if number and not any(port.name in inputs for port in stage.inputs) else nonfinite
-        batch = Batch(stage, inner, n_sequences, n_steps, own_lengths, wanted)
-        steps[number] = n_steps, batch.lengths
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
         sequences = [
             known[port.name] if network.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
             for port in stage.inputs
         ]
-        batch.run(sequences, initial)
-        if number == 0 and network.signature.takes_lengths:
+        if number == 0 and own_lengths is not None and not network.signature.packs:
+            batch = run_past_ends(stage, inner, own_lengths, sequences, initial, wanted)
+        else:
+            batch = Batch(stage, inner, n_sequences, n_steps, own_lengths, wanted, least)
+            batch.run(sequences, initial)
+        steps[number] = n_steps, batch.lengths
+        if number == 0 and network.signature.takes_lengths and network.signature.packs:
             given = {port.name: xs for port, xs in zip(stage.inputs, sequences, strict=True)}
             answers = {port.name: ys for port, ys in zip(stage.outputs, batch.outputs, strict=True)}
             fill_tails(stage, given, batch.lengths, answers, nonfinite)

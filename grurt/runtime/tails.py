@@ -1,4 +1,7 @@
-"""What the source of a model gives behind the ends of padded sequences, where its GRUs give zeros."""
+"""What the source of a model gives behind the ends of padded sequences, where its GRUs give zeros.
+
+A sequence without timesteps has nothing but that: its GRUs end with a state of zeros.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.network.functions import Clip
 from grurt.network.inputs import AnyInput, Input, Output
-from grurt.network.layers import AnyLayer
+from grurt.network.layers import Activation, AnyLayer, PastEnd
 from grurt.network.network import once_per_network
 from grurt.network.splitting import part_of
 from grurt.runtime.batch import Batch
@@ -33,7 +37,8 @@ def fill_tails(
     lengths
         Valid timesteps of each sequence, ``(batch,)``.
     outputs
-        The model's outputs by name. Those of ``(batch, n_steps, size)`` are written to, behind the ends only.
+        The model's outputs by name. Those of ``(batch, n_steps, size)`` are written to, behind the ends only, those of
+        ``(batch, size)`` where a sequence has no timesteps.
     nonfinite
         As in `Model.run`.
     """
@@ -41,7 +46,8 @@ def fill_tails(
     if np.all(lengths == n_steps):
         return
     silent = _silent(network)
-    if silent is None:
+    empty = lengths == 0
+    if silent is None or not (empty.any() or any(silent.values[output.value].per_step for output in silent.outputs)):
         return
     feed: dict[str, Array] = {
         port.name: np.zeros((len(lengths), n_steps, *port.vector_shape), np.float32)
@@ -52,27 +58,34 @@ def fill_tails(
     batch = Batch(silent, nonfinite, len(lengths), n_steps, None)
     batch.run([feed[port.name] for port in silent.inputs], {})
     for output, answer in zip(silent.outputs, batch.outputs, strict=True):
+        if not silent.values[output.value].per_step:
+            outputs[output.name][empty] = answer[empty]
+            continue
         for row, length in enumerate(lengths):
             outputs[output.name][row, length:] = answer[row, length:]
 
 
 @once_per_network
 def _silent(network: Network) -> Network | None:
-    """Return the layers after the GRUs, whose values are inputs; None if no layer gives an output for each timestep."""
+    """Return the layers after the GRUs, whose values are inputs; None if no layer after them gives an output."""
     layers = {layer.name: layer for layer in network.layers}
     silent = {layer.name for layer in network.layers if layer.silent_past_end}
-    shown = [
-        output
-        for output in network.outputs
-        if network.values[output.value].per_step and output.value in layers.keys() - silent
-    ]
+    shown = [output for output in network.outputs if output.value in layers.keys() - silent]
     if not shown:
         return None
     needed = _needed(layers, shown)
-    kept = [layer for layer in network.layers if layer.name in needed and layer.name not in silent]
+    kept = [_past(layer) for layer in network.layers if layer.name in needed and layer.name not in silent]
     inputs: list[AnyInput] = [port for port in network.inputs if port.name in needed]
     inputs += [Input(name, network.values[name].size) for name in needed if name in silent]
     return part_of(network, kept, inputs, shown)
+
+
+def _past(layer: AnyLayer) -> AnyLayer:
+    """Return a layer as it is behind the ends of sequences."""
+    if not isinstance(layer, PastEnd):
+        return layer
+    value = Clip(minimum=layer.value, maximum=layer.value)  # of whatever is read
+    return Activation(name=layer.name, inputs=layer.inputs, function=value)
 
 
 def _needed(layers: Mapping[str, AnyLayer], outputs: list[Output]) -> list[str]:

@@ -158,9 +158,10 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
         if isinstance(port, StatePort):
             states |= dict(zip(port.states, batch_first(port, run.inputs[port.name]), strict=True))
         else:
-            inputs[port.value] = batch_first(port, run.inputs[port.name])
-    batch = len(next(iter(inputs.values())))
-    answers = {port.name: batch_first(port, found[port.name], is_output=True) for port in network.signature.outputs}
+            tokens = network.values[port.value].tokens
+            inputs[port.value] = batch_first(port, run.inputs[port.name], tokens=tokens)
+    batch, n_steps = next(iter(inputs.values())).shape[:2]
+    answers = {port.name: batch_first(port, found[port.name], batch=batch) for port in network.signature.outputs}
     return all(
         _stream_alike(
             network,
@@ -170,6 +171,7 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
             row,
         )
         for row, length in enumerate(np.broadcast_to(lengths, batch))
+        if length and (length >= n_steps or network.signature.packs)
     )
 
 

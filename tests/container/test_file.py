@@ -194,7 +194,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "unknown dtype": (
         lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros(6, np.uint16)})),
-        "tensor weights.gru.0.bias_hh: expected a dtype of F32, F64, F16, I64, I32, I8, U8, got U16",
+        "tensor weights.gru.0.bias_hh: expected a dtype of F32, F64, F16, I64, I32, I8, U8, BOOL, got U16",
     ),
     "empty tensor": (
         lambda c: rewritten(c, tensors=lambda t: t.update({"weights.gru.0.bias_hh": np.zeros((0, 6), np.float32)})),
@@ -446,6 +446,36 @@ def test_a_function_that_came_later_raises_the_version(path: Path, function: gru
     assert version_of(model) == 2
     path.write_bytes(rewritten(encode(model), lambda h: h.update(version=1)))
     with pytest.raises(ModelFileError, match=r"is damaged: format version 1 does not have the layers activation$"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        {"dtype": "bool"},
+        {"dtype": "int32"},
+        {"axes": ("batch_time", "feature")},
+        {"axes": ("time_batch", "feature")},
+        {"packed": False},
+    ],
+    ids=str,
+)
+def test_a_signature_that_came_later_raises_the_version(path: Path, port: dict[str, Any]) -> None:
+    axes: Any = ("batch", "time", "feature")
+    given: dict[str, Any] = {"name": "x", "value": "x", "dtype": "float32", "axes": axes}
+    lengths = grurt.LengthsPort(name="n", dtype="int64", axes=("batch",), packed=port.get("packed", True))
+    inputs = (grurt.ValuePort(**given | {key: port[key] for key in port.keys() & {"dtype"}}), lengths)
+    outputs = (
+        grurt.ValuePort(**given | {"name": "y", "value": "y"} | {key: port[key] for key in port.keys() & {"axes"}}),
+    )
+    layer = grurt.Activation(name="relu", function=grurt.Relu())
+    parts: dict[str, Any] = {"layers": [layer], "weights": {}, "inputs": [grurt.Input("x", 3)]}
+    model = grurt.Model(**parts, signature=grurt.Signature(inputs, outputs))
+    assert version_of(model) == 2
+    path.write_bytes(encode(model))
+    assert read(path).signature == model.signature
+    path.write_bytes(rewritten(encode(model), lambda h: h.update(version=1)))
+    with pytest.raises(ModelFileError, match=r"format version 1 does not have the dtypes or axes of its signature$"):
         read(path)
 
 

@@ -32,6 +32,7 @@ def test_the_versions_are_those_of_the_layers() -> None:
     assert [int(version) for version in table] == list(range(1, FILE_VERSION + 1))
     kinds: list[type[Layer | Function]] = [*get_args(AnyLayer), *get_args(AnyFunction)]
     later = {kind.__struct_config__.tag: kind.file_version for kind in kinds if kind.file_version > 1}
+    later |= {field: version for kind in get_args(AnyLayer) for field, version in kind.later_fields.items()}
     documented = {kind: int(version) for version, kinds in table.items() for kind in re.findall(r"`(\w+)`", kinds)}
     assert documented == later
 

@@ -35,6 +35,8 @@ def golden_models() -> dict[str, grurt.Model]:
         "version2": version_2(np.random.default_rng(10)),
         "mathematics": mathematics(),
         "windows": models.windows_model(np.random.default_rng(12)),
+        "scaled_state": scaled_state(np.random.default_rng(12)),
+        "past_end": past_end(np.random.default_rng(13)),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }
     return plain | narrow | later
@@ -48,6 +50,29 @@ def version_2(rng: np.random.Generator) -> grurt.Model:
         grurt.RMSNorm(name="plain", size=6, weight=False),
         rng=rng,
         inputs=(grurt.Input("x", 5),),
+    )
+
+
+def scaled_state(rng: np.random.Generator) -> grurt.Model:
+    """Return a model with an option of the GRU that came with version 2 of the format."""
+    options = {"hidden_size": 6, "scaled_state": True}
+    return models.layer_model(
+        grurt.GRU(name="gru", inputs=("x", "keep"), input_size=5, **options),
+        grurt.GRU(name="top", inputs=("gru", "keep", "keep"), input_size=6, masked=True, **options),
+        rng=rng,
+        inputs=(grurt.Input("x", 5), grurt.Input("keep", 1)),
+    )
+
+
+def past_end(rng: np.random.Generator) -> grurt.Model:
+    """Return a model that masks and picks from padded sequences, with what came with version 2 of the format."""
+    return models.layer_model(
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.PastEnd(name="masked", value=-1e9),
+        grurt.LastStep(name="end", by_length=True, inputs=("gru",)),
+        rng=rng,
+        inputs=(grurt.Input("x", 5),),
+        outputs=(grurt.Output("y", "masked"), grurt.Output("last", "end")),
     )
 
 
@@ -84,7 +109,9 @@ def with_answers(model: grurt.Model) -> grurt.Model:
         answers, by = {name: y[np.newaxis].astype(np.float32) for name, y in found.items()}, "the reference"
     return grurt.Model(
         **{name: getattr(model, name) for name in ("inputs", "layers", "outputs", "weights", "signature")},
-        source=grurt.Source(format="tests", notes=(f"of format version {file_version(model.layers)}",)),
+        source=grurt.Source(
+            format="tests", notes=(f"of format version {file_version(model.layers, model.inputs, model.signature)}",)
+        ),
         reference_run=grurt.ReferenceRun(batch, answers, by),
     )
 

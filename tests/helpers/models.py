@@ -214,7 +214,8 @@ class _RandomGraph:
             self.sizes[layer.name] = layer.value_size(tuple(self.sizes[name] for name in layer.inputs))
         outputs = [grurt.Output("out", self.layers[-1].name)]
         outputs += [grurt.Output(f"{value} shown", value) for value in self._some(1)]
-        self.layers.append(grurt.LastStep(name="last", inputs=(self.layers[-1].name,)))
+        self.layers.append(grurt.PastEnd(name="past", inputs=(self.layers[-1].name,), value=0.5))
+        self.layers.append(grurt.LastStep(name="last", inputs=("past",)))
         outputs.append(grurt.Output("last", "last"))
         if not self.streams:
             self.layers.append(grurt.FirstStep(name="first", inputs=("layer0",)))
@@ -247,7 +248,7 @@ class _RandomGraph:
         scan = self._pick(("time", "positions"))
         self.layers += [
             grurt.Unflatten(name=f"{name} grid", inputs=(source,), positions=positions),
-            msgspec.structs.replace(gru, inputs=gru.inputs[:1], masked=False, scan=scan),
+            msgspec.structs.replace(gru, inputs=gru.inputs[:1], masked=False, scaled_state=False, scan=scan),
             grurt.Flatten(name=name),
         ]
         self.sizes[name] = positions * gru.hidden_size
@@ -326,10 +327,12 @@ class _RandomGraph:
 
     def _gru(self, name: str, inputs: tuple[str, ...], size: int) -> grurt.GRU:
         masked = self._coin()
+        scaled_state = len(self.layers) % 3 == 2  # without a draw: seeds give the layers that they gave before
         return grurt.GRU(
             name=name,
-            inputs=(*inputs, "mask") if masked else inputs,
+            inputs=(*inputs, *["mask"] * (masked + scaled_state)),
             masked=masked,
+            scaled_state=scaled_state,
             input_size=size,
             hidden_size=self._size(),
             direction="forward" if self.streams or self._coin() else "reverse",

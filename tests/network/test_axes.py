@@ -45,8 +45,24 @@ def test_an_axis_moves_with_what_it_holds() -> None:
 
 def test_tokens_have_no_features() -> None:
     port = value_port("time", "batch", dtype="int64")
-    assert batch_first(port, np.zeros((3, 2), np.int64)).shape == (2, 3)
-    assert batch_first(value_port(dtype="int64"), np.int64(3)).shape == (1, 1)
+    assert batch_first(port, np.zeros((3, 2), np.int64), tokens=True).shape == (2, 3)
+    assert batch_first(value_port(dtype="int64"), np.int64(3), tokens=True).shape == (1, 1)
+
+
+def test_axes_that_merge_the_batch_with_time() -> None:
+    array = np.arange(24.0).reshape(2, 3, 4)
+    port = value_port("batch_time", "feature")
+    flat = source_order(port, array, ("batch", "time", "feature"))
+    np.testing.assert_array_equal(flat, array.reshape(6, 4))
+    np.testing.assert_array_equal(batch_first(port, flat, batch=2), array)
+    port = value_port("time_batch", "feature")
+    flat = source_order(port, array, ("batch", "time", "feature"))
+    np.testing.assert_array_equal(flat, array.transpose(1, 0, 2).reshape(6, 4))
+    np.testing.assert_array_equal(batch_first(port, flat, batch=2), array)
+
+
+def test_numbers_of_an_input_have_features() -> None:
+    assert batch_first(value_port("batch", "time", dtype="int64"), np.zeros((2, 3), np.int64)).shape == (2, 3, 1)
 
 
 def test_states_come_by_state() -> None:

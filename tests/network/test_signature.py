@@ -48,6 +48,7 @@ def value(**options: object) -> grurt.ValuePort:
         (state(positions=2, axes=("batch", "position", "feature")), "expected GRU layers of one hidden size"),
         (state(groups=2), r"port 'h': the axes .* do not fit 1 states"),
         (value(backwards=True, axes=("batch", "feature")), "port 'y': expected a time axis that goes backwards"),
+        (value(axes=("batch_time", "time", "feature")), "port 'y': the axes .* do not fit the value 'y'"),
     ],
 )
 def test_ports_that_do_not_fit(port: Port, message: str) -> None:
@@ -56,11 +57,17 @@ def test_ports_that_do_not_fit(port: Port, message: str) -> None:
         model(grurt.Signature((X,), outputs))
 
 
+def test_an_input_has_axes_of_its_own_for_batch_and_time() -> None:
+    port = grurt.ValuePort(name="x", value="x", dtype="float32", axes=("batch_time", "feature"))
+    with pytest.raises(ModelError, match="port 'x': expected an input with axes of its own for batch and time"):
+        model(grurt.Signature((port,), (Y,)))
+
+
 @pytest.mark.parametrize(
     ("signature", "message"),
     [
         (grurt.Signature((X, LENGTHS), (Y,), (3, 2)), "expected the lengths of sequences once at most"),
-        (grurt.Signature((X,), (Y,), (3, 0)), r"signature: expected lengths in \[1, 2147483648\], got 0"),
+        (grurt.Signature((X,), (Y,), (3, -1)), r"signature: expected lengths in \[0, 2147483648\], got -1"),
         (
             grurt.Signature((X, grurt.LengthsPort(name="lens", dtype="int64", axes=("time",))), (Y,)),
             "port 'lens': expected lengths of integers along a batch axis",
@@ -88,11 +95,20 @@ def test_behind_the_ends_layers_read_zeros() -> None:
     np.testing.assert_array_equal(found["y"][1], padded.run(x[1]))
 
 
+def test_of_a_sequence_without_timesteps_all_is_zeros() -> None:
+    padded = model(grurt.Signature((X, LENGTHS), (Y, state(axes=("state", "batch", "feature")))))
+    found = padded.run({"x": np.ones((3, 4, 2)), "lens": [0, 4, 0]})
+    assert isinstance(found, dict)
+    np.testing.assert_array_equal(found["y"][[0, 2]], np.broadcast_to(padded.weights["fc.bias"], (2, 4, 6)))
+    np.testing.assert_array_equal(found["h"][:, [0, 2]], 0)
+    np.testing.assert_array_equal(found["y"][1], padded.run(np.ones((4, 2))))
+
+
 def test_lengths_are_given_once() -> None:
     padded = model(grurt.Signature((X, LENGTHS), (Y,)))
     with pytest.raises(InputShapeError, match="expected lengths once, got the argument and the input 'lens'"):
         padded.run({"x": np.zeros((2, 5, 2)), "lens": [3, 5]}, lengths=[3, 5])
-    with pytest.raises(InputValueError, match=r"lengths\[0\]: expected a length in \[1, 5\], got 6"):
+    with pytest.raises(InputValueError, match=r"lengths\[0\]: expected a length in \[0, 5\], got 6"):
         padded.run({"x": np.zeros((2, 5, 2)), "lens": [6, 5]})
 
 

@@ -5,6 +5,7 @@
     interpret               all nodes, in order                        -> layers, and what the outputs show
     fusion                  layers that were written apart             -> one
     axis_names, inputs, outputs     the graph's inputs, outputs and states     -> those of the network
+    uneven_ends             lengths of sequences that no run can take into account     -> the reason
     parts                   all of these                               -> what a network is made of
     network                 the steps from the graph on, and a second try on a grid     -> Network
 """

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
 from grurt.errors import UnsupportedError
+from grurt.network.signature import MERGED_TIME, DType
 from grurt.network.signature import Axis as AxisName
-from grurt.network.signature import DType
 
 _DTYPES: Mapping[str, DType] = {
     "float32": "float32",
@@ -16,6 +16,7 @@ _DTYPES: Mapping[str, DType] = {
     "float16": "float16",
     "int64": "int64",
     "int32": "int32",
+    "bool": "bool",
 }
 
 
@@ -23,6 +24,8 @@ def dim_name(dim: Dim, port: Declaration) -> AxisName:
     """Return the name of a dimension of an output; UnsupportedError if it merges axes."""
     if is_batch_of_positions(dim):
         return "batch_position"
+    if (merged := merged_time(dim)) is not None:
+        return merged
     if len(dim) > 1:
         raise UnsupportedError(
             f"output {port.name[:100]!r}: one of its axes merges {len(dim)} axes; "
@@ -48,6 +51,12 @@ def role_name(axis: Axis, port: Declaration) -> AxisName:
 def is_batch_of_positions(dim: Dim) -> bool:
     """Say whether a dimension merges the batch with positions, the batch outermost."""
     return [axis.role for axis in dim] == [Role.BATCH, Role.POSITION]
+
+
+def merged_time(dim: Dim) -> AxisName | None:
+    """Return the name of a dimension that merges all timesteps of all sequences; None if it is none."""
+    parts = tuple(axis.role.value for axis in dim if axis.role is not None and axis.root.order is None)
+    return next((name for name, merged in MERGED_TIME.items() if merged == parts and len(dim) == 2), None)
 
 
 def check_repeats(port: Declaration, axes: list[AxisName]) -> None:

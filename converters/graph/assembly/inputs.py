@@ -20,12 +20,12 @@ from grurt.network.signature import Axis as AxisName
 def input_port(port: Declaration, found: Interpretation) -> AnyPort:
     """Return what an input is; UnsupportedError if nothing reads it, or several that do not go together."""
     build = found.build
-    if port.name == build.lengths:
+    if port.name in (build.lengths, build.masked_by):
         if port.name in build.value_inputs:
             raise UnsupportedError(
                 f"input {port.name[:100]!r}: it gives the lengths of sequences, and layers read it too"
             )
-        return LengthsPort(name=port.name, dtype=dtype_name(port), axes=("batch",))
+        return _lengths_input(port, found)
     sources = found.state_sources.get(port.name, {})
     read = port.name in build.value_inputs
     if read and sources:
@@ -39,6 +39,16 @@ def input_port(port: Declaration, found: Interpretation) -> AnyPort:
     if not read:
         raise UnsupportedError(f"input {port.name[:100]!r}: no layer reads it; export the model without it")
     return _value_input(port, axes)
+
+
+def _lengths_input(port: Declaration, found: Interpretation) -> LengthsPort:
+    axes = [dim[0] for dim in found.inputs[port.name].dims]
+    if len(axes) == 1:
+        axes[0].require(Role.BATCH, Node("", "input", (), (port.name,)))
+    names: list[AxisName] = ["one" if axis.role is None and axis.size == 1 else role_name(axis, port) for axis in axes]
+    return LengthsPort(
+        name=port.name, dtype=dtype_name(port), axes=tuple(names), packed=port.name == found.build.lengths
+    )
 
 
 def network_input(port: ValuePort, found: Interpretation) -> AnyInput:
@@ -82,7 +92,10 @@ def _value_input(port: Declaration, axes: list[Axis]) -> ValuePort:
     unknown = [axis for axis in axes if axis.role is None]
     if len(unknown) == 1 and all(axis.role is not Role.BATCH for axis in axes):
         unknown[0].root.require(Role.BATCH, Node("", "input", (), (port.name,)))
-    names: list[AxisName] = ["one" if axis.role is None and axis.size == 1 else role_name(axis, port) for axis in axes]
+    fillers = (None, Role.STATE)  # of a factor, beside the axis of the states that it multiplies
+    names: list[AxisName] = [
+        "one" if axis.role in fillers and axis.size == 1 else role_name(axis, port) for axis in axes
+    ]
     check_repeats(port, names)
     positions = math.prod(axis.size for axis in axes if axis.role is Role.POSITION)
     return ValuePort(name=port.name, value=port.name, dtype=dtype_name(port), axes=tuple(names), positions=positions)

@@ -14,6 +14,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building import grids
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
+from grurt.converters.graph.building.integers import token_inputs
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
@@ -94,6 +95,7 @@ def interpret(
         Folder(budget),
         unrolled=unrolled,
         grid=time_axis is not None,
+        token_inputs=token_inputs(nodes, graph.constants, [port.name for port in graph.inputs]),
     )
     inputs = {port.name: _input(port, open_sizes) for port in graph.inputs}
     if time_axis is not None:
@@ -176,8 +178,8 @@ def axis_place(port: Declaration, index: int) -> str:
 def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
     if port.shape is None:
         raise UnsupportedError(f"input {port.name[:100]!r}: the file does not say its shape; export with a shape")
-    integer = port.dtype in ("int64", "int32")
-    if not integer and not port.dtype.startswith("float"):
+    integer, boolean = port.dtype in ("int64", "int32"), port.dtype == "bool"
+    if not integer and not boolean and not port.dtype.startswith("float"):
         raise UnsupportedError(f"input {port.name[:100]!r}: the type {port.dtype} is not supported")
     axes = []
     for index, size in enumerate(port.shape):
@@ -188,7 +190,7 @@ def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
             axes.append(Axis(size, where))
         else:
             axes.append(Axis(open_sizes(size or where), where, dynamic=True))
-    return Tensor((Row(port.name),), tuple((axis,) for axis in axes), integer=integer)
+    return Tensor((Row(port.name),), tuple((axis,) for axis in axes), integer=integer, boolean=boolean)
 
 
 def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
@@ -197,4 +199,9 @@ def _output(port: Declaration, value: Value, build: Builder) -> Tensor:
     value = as_it_is(Node("", "output", (), (port.name,)), value, build)
     if value.integer and not build.is_computed(value):
         raise UnsupportedError(f"output {port.name[:100]!r}: it is not computed by any layer")
+    if port.dtype == "bool" and not value.boolean:
+        raise UnsupportedError(
+            f"output {port.name[:100]!r}: it is declared to be of the type bool, and computed as numbers; "
+            "cast it to float32"
+        )
     return replace(value, integer=False)

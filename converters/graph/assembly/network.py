@@ -12,6 +12,7 @@ import numpy as np
 
 from grurt.converters.graph.assembly.interpret import axis_place, interpret
 from grurt.converters.graph.assembly.parts import assemble
+from grurt.converters.graph.assembly.uneven_ends import refuse_uneven_ends
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
@@ -168,6 +169,7 @@ def _same_for_all(
     parts = assemble(graph, found, source)
     network = Network(**parts)
     _refuse_unequal_times(graph, network)
+    refuse_uneven_ends(network)
     if any(_differ(parts, assemble(graph, other, source)) for other in others):
         raise UnsupportedError(
             "the graph computes something that depends on how many timesteps or sequences there are; "

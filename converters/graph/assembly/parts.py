@@ -33,6 +33,11 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
     with_state = [name for port in ports if isinstance(port, StatePort) for name in port.states]
     build.prune([*(output.value for output in shown), *with_state])
     _refuse_history_of_padding(build)
+    if build.lengths and build.masked_by not in ("", build.lengths):
+        raise UnsupportedError(
+            f"input {build.masked_by[:100]!r}: masks are made of it, and GRUs read other lengths of packed sequences; "
+            "give the lengths as one input"
+        )
     return {
         "layers": tuple(build.layers.values()),
         "weights": build.weights,

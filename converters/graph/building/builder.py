@@ -45,18 +45,29 @@ class Builder(LayerBuilder):
         Whether the graph holds the timesteps of a loop: then the same layer on the same value is added once.
     grid
         Whether GRUs scan other axes than time: then values may be grids of positions.
+    token_inputs
+        Names of the inputs that hold tokens.
     """
 
     used_too_often = "its weights are used too often"
 
     def __init__(
-        self, taken: Iterable[str], elements: int, folder: Folder, *, unrolled: bool = False, grid: bool = False
+        self,
+        taken: Iterable[str],
+        elements: int,
+        folder: Folder,
+        *,
+        unrolled: bool = False,
+        grid: bool = False,
+        token_inputs: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(elements, taken)
         self.folder = folder
         self.unrolled = unrolled
         self.grid = grid
+        self.token_inputs = token_inputs
         self.lengths: Lengths = ()
+        self.masked_by = ""
         self.loops: dict[str, Loop] = {}
         self.lengthened: dict[str, Callable[[], str]] = {}
         self.merged_batches: set[Axis] = set()
@@ -119,6 +130,15 @@ class Builder(LayerBuilder):
         self._gru_nodes += 1
         self.lengths = lengths
 
+    def note_masked_by(self, node: Node, lengths: str) -> None:
+        """Take note of the input that tells where sequences end, for masks and picks: the same for all of a graph."""
+        if self.masked_by not in ("", lengths):
+            raise node.unsupported(
+                f"it reads lengths of sequences from {lengths!r}, and another node from {self.masked_by!r}",
+                "give the lengths as one input",
+            )
+        self.masked_by = lengths
+
     def with_positions(self, value: str, positions: int) -> str:
         """Return a value as a grid of so many positions, or, for 1, as one vector; made once."""
         known = self.positions.get(value, 1)
@@ -150,6 +170,11 @@ class Builder(LayerBuilder):
     def take(self, row: Row, node: Node) -> str:
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
+        if row.factor is not None:
+            raise node.unsupported(
+                f"it reads the state {value!r} times {row.factor.value!r}, which a GRU reads too",
+                "let nothing but the GRU read a state that is multiplied by a mask",
+            )
         if row.final:
             final_at = self.layers[value].final_state_at
             if final_at is None:
@@ -192,8 +217,7 @@ class Builder(LayerBuilder):
 
     def single(self, tensor: Tensor, node: Node) -> Tensor:
         """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
-        if tensor.integer:
-            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        refuse_integers(node, tensor)
         if not tensor.stacks:
             return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), boolean=False)
         for index, dim in enumerate(tensor.dims):
@@ -237,11 +261,16 @@ class Builder(LayerBuilder):
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
-        if tensor.integer:
-            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        refuse_integers(node, tensor)
         tensor = self.as_sequence(tensor, node)
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
         return replace(tensor, rows=rows, boolean=False)
+
+    def negated(self, node: Node, condition: Tensor) -> Tensor:
+        """Return a condition that holds where another does not."""
+        not_ = Affine(scale=-1.0, offset=1.0)
+        result = self.map(node, condition, lambda value: self.function(value, not_, self.name(node, "not")))
+        return replace(result, boolean=True)
 
     def joined(self, rows: Iterable[Row], node: Node) -> str:
         """Return rows concatenated; parts of one value that adjoin are not taken apart for that."""
@@ -296,6 +325,17 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )
     return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
+
+
+def refuse_integers(node: Node, tensor: Tensor) -> None:
+    """Raise UnsupportedError for integers that no layer reads, and for masks that are made of lengths."""
+    if tensor.ends is not None:
+        raise node.unsupported(
+            "it computes with a mask of the timesteps before the ends of sequences",
+            "multiply values by the mask, or choose by where and masked_fill between a value and one number",
+        )
+    if tensor.integer:
+        raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
 
 
 def _stem(value: str) -> str:

@@ -6,6 +6,8 @@
     linear, recurrent, cells, convolution, pooling, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
     movement, reshaping, selection       what only moves data                        -> axes that move
+    lengths, ends                        padded and sorted sequences, masks behind their ends
+    scaled_states                        states that masks reset
     lengths                              padded and sorted sequences
     windows                              what reads a sequence that is padded or cut
     refusals                             operators without a handler                 -> the reason
@@ -20,6 +22,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     combining,
     composites,
     convolution,
+    ends,
     lengths,
     linear,
     mathematics,
@@ -30,6 +33,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     recurrent,
     reduction,
     reshaping,
+    scaled_states,
     selection,
 )
 from grurt.converters.graph.operators.registry import OPERATORS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.rewriting.matching import AnyOf, Template, Var, op
@@ -126,7 +127,10 @@ def clip(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         given = optional(args, index)
         bound = node.number(name, default) if given is None else number(node, given, name)
         bounds.append(min(max(bound, -largest), largest))
-    return (_mapped(node, tensor_input(node, args), functions.Clip(minimum=bounds[0], maximum=bounds[1]), build),)
+    tensor = tensor_input(node, args)
+    if is_given(tensor, build) and tensor.shift == -1 and bounds == [0, largest]:
+        return (replace(tensor, clamped=True),)
+    return (_mapped(node, tensor, functions.Clip(minimum=bounds[0], maximum=bounds[1]), build),)
 
 
 @operator("Softmax", "LogSoftmax")

@@ -10,7 +10,9 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import align, merged_features
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import is_given, multiplied, shifted, with_numbers
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators import ends
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.features import per_feature
 from grurt.converters.graph.tracing.parameters import required, tensor_input
@@ -23,6 +25,9 @@ _ZERO, _ONE = np.zeros((), np.float32), np.ones((), np.float32)
 @operator("Add", "Sum", reads_repeats=True)
 def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Add (and Sum): of values, or of a value and a constant."""
+    if len(args) == 2 and (moved := shifted(*args, 1, build) or shifted(*args[::-1], 1, build)) is not None:
+        return (moved,)
+    args = _numbers(node, args, build)
     result = _of_values(node, args, Add, build)
     for array in _constants(args):
         result = _with_constant(node, result, _ONE, array, build)
@@ -33,8 +38,11 @@ def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Sub: ``a - b``, where one of them may be constant."""
     first, second = required(node, args, 0), required(node, args, 1)
+    if (moved := shifted(first, second, -1, build)) is not None:
+        return (moved,)
+    first, second = (required(node, _numbers(node, args, build), index) for index in range(2))
     if not isinstance(second, Tensor):
-        tensor = merged_features(node, tensor_input(node, args), build)
+        tensor = merged_features(node, tensor_input(node, (first,)), build)
         return (_scaled(node, tensor, _ONE, np.asarray(-per_feature(node, tensor, second)), build),)
     second = _scaled(node, second, -_ONE, _ZERO, build)
     if isinstance(first, Tensor):
@@ -45,6 +53,11 @@ def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Mul", reads_repeats=True)
 def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Mul: of values, or of a value and a constant."""
+    if len(args) == 2 and (moved := multiplied(*args, build) or multiplied(*args[::-1], build)) is not None:
+        return (moved,)
+    if (masked := ends.of_product(node, args, build)) is not None:
+        return (masked,)
+    args = _numbers(node, args, build)
     result = _of_values(node, args, Mul, build)
     for array in _constants(args):
         result = _with_constant(node, result, array, _ZERO, build)
@@ -80,6 +93,17 @@ def scaled_and_shifted(node: Node, tensor: Tensor, scale: Array, shift: Array, b
 def scaled(node: Node, tensor: Tensor, scale: Array, build: Builder) -> Tensor:
     """Return ``scale * x``, by one number or by one for each feature."""
     return _with_constant(node, tensor, scale, _ZERO, build)
+
+
+def _numbers(node: Node, args: Arguments, build: Builder) -> Arguments:
+    """Return what is combined, with integers of an input as numbers: float32 has what comes of them and of others."""
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    if len(tensors) > 1 and all(tensor.integer for tensor in tensors):
+        return args
+    return tuple(
+        with_numbers(node, value, build) if isinstance(value, Tensor) and is_given(value, build) else value
+        for value in args
+    )
 
 
 def _of_values(node: Node, args: Arguments, layer: type[Add | Mul], build: Builder) -> Tensor:

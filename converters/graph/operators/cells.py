@@ -9,7 +9,14 @@ import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators.recurrent import Initial, add_gru, constant_states, given_state, gru_weights
+from grurt.converters.graph.operators.recurrent import (
+    Initial,
+    add_gru,
+    check_one_timestep,
+    constant_states,
+    given_state,
+    gru_weights,
+)
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
@@ -84,6 +91,8 @@ def _first(
     )
     h = required(node, args, 4)
     initial = _initial(node, h, r.shape[2], build)
+    if initial.factor is not None and x.at is not None:
+        check_one_timestep(node, x.at[:1])
     name = add_gru(node, layer, (w[0], r[0], None if b is None else b[0]), initial, build, timeless=x.at is None)
     if projected:
         build.projected.add(name)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from grurt.converters.graph.building.alignment import align, common
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import delays
+from grurt.converters.graph.operators import delays, ends
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.operators.windows import read
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -23,6 +23,8 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if (delay := delays.of_concat(node, args, build)) is not None:
         return (delay,)
     args = read(node, args, build)
+    if (places := ends.of_places(node, args, build)) is not None:
+        return (places,)
     tensors = [tensor_input(node, args, index) for index in range(len(args))]
     index = axis_index(node, node.integer("axis", 0), len(tensors[0].dims))
     if len(tensors) == 1:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import is_given, is_plain
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
@@ -19,7 +20,7 @@ from grurt.converters.graph.tracing.states import Lengths
 from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Order, Row, Tensor, Value
 
 
-def lengths_of_sequences(node: Node, value: Value | None, n_steps: int, batch: Dim) -> Lengths:
+def lengths_of_sequences(node: Node, value: Value | None, n_steps: int, batch: Dim, build: Builder) -> Lengths:
     """Return where the lengths of a GRU's sequences come from.
 
     Parameters
@@ -32,6 +33,8 @@ def lengths_of_sequences(node: Node, value: Value | None, n_steps: int, batch: D
         How long the padded sequences are.
     batch
         The axes of the GRU's batch.
+    build
+        Knows what is an input.
 
     Raises
     ------
@@ -42,7 +45,8 @@ def lengths_of_sequences(node: Node, value: Value | None, n_steps: int, batch: D
         return ()
     if isinstance(value, np.ndarray):
         return _constant(node, value, n_steps, batch)
-    if not value.integer or value.order or len(value.dims) != 1 or len(value.rows) != 1 or value.rows[0].picked:
+    is_input = is_given(value, build) and is_plain(value)
+    if not is_input or len(value.dims) != 1 or len(value.rows) != 1 or value.rows[0].picked:
         raise node.unsupported(
             "its sequence_lens are computed by other nodes", "give the lengths as an input of the model, (batch,)"
         )
@@ -97,8 +101,8 @@ def _constant(node: Node, lengths: np.ndarray, n_steps: int, batch: Dim) -> Leng
             f"its sequence_lens are constants of the shape {lengths.shape}, for a batch of {size}",
             f"supported are up to {MAX_STACK} constants, one for each sequence, or an input of the model",
         )
-    if lengths.min() < 1 or lengths.max() > n_steps:
-        raise node.invalid(f"its sequence_lens are not all in [1, {n_steps}]")
+    if lengths.min() < 0 or lengths.max() > n_steps:
+        raise node.invalid(f"its sequence_lens are not all in [0, {n_steps}]")
     return () if lengths.min() == n_steps else tuple(int(length) for length in lengths)
 
 

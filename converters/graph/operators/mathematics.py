@@ -6,7 +6,7 @@ A condition is a value of 0 and 1: what ONNX calls a boolean tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -16,7 +16,9 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import equals_token, is_token, with_numbers
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators import ends
 from grurt.converters.graph.operators.arithmetic import aligned, scaled
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -125,40 +127,48 @@ def _limit(bound: float, *, is_low: bool) -> AnyFunction:
 @operator("Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal", reads_repeats=True)
 def compare(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Less, Greater and their like: 1 where it holds, 0 elsewhere."""
-    operands = [_as_numbers(required(node, args, index), build) for index in range(2)]
+    operands = [required(node, args, index) for index in range(2)]
+    if (mask := ends.of_comparison(node, operands, build)) is not None:
+        return (mask,)
+    if node.op == "Equal":
+        return (equal(node, operands, build),)
+    operands = [with_numbers(node, operand, build) for operand in operands]
     if node.op.startswith("Greater"):
         operands.reverse()
-    operation: Operation = "equal" if node.op == "Equal" else "less_or_equal" if "Or" in node.op else "less"
+    operation: Operation = "less_or_equal" if "Or" in node.op else "less"
     return (replace(_binary(node, operation, operands, build), boolean=True),)
 
 
-def _as_numbers(value: Value, build: Builder) -> Value:
-    """Return integers that layers have found as the numbers that they are."""
-    is_found = isinstance(value, Tensor) and value.integer and build.is_computed(value)
-    return replace(value, integer=False) if is_found else value  # type: ignore[type-var]
+def equal(node: Node, operands: Sequence[Value], build: Builder) -> Tensor:
+    """Return the condition that two values are equal, or that a token is a certain one."""
+    for tensor, array in (operands, operands[::-1]):
+        if isinstance(tensor, Tensor) and isinstance(array, np.ndarray) and is_token(tensor, build):
+            return equals_token(node, tensor, array, build)
+    numbers = [with_numbers(node, operand, build) for operand in operands]
+    return replace(_binary(node, "equal", numbers, build), boolean=True)
 
 
 @operator("And", "Or", "Xor", "Not", reads_repeats=True)
 def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """And, Or, Xor and Not of conditions, as product, maximum, inequality and difference from 1."""
+    if node.op == "Not" and (mask := ends.negated(tensor_input(node, args))) is not None:
+        return (mask,)
     if node.op == "Not":
-        return (_negated(node, tensor_input(node, args), build),)
+        return (build.negated(node, tensor_input(node, args)),)
     operands = [required(node, args, 0), required(node, args, 1)]
     if node.op == "And":
         result = _of_values(node, operands, build, lambda inputs: Mul(name=build.name(node, "and"), inputs=inputs))
         return (replace(result, boolean=True),)
     result = replace(_binary(node, "max" if node.op == "Or" else "equal", operands, build), boolean=True)
-    return (_negated(node, result, build) if node.op == "Xor" else result,)
-
-
-def _negated(node: Node, condition: Tensor, build: Builder) -> Tensor:
-    return _mapped(node, condition, build, functions.Affine(scale=-1.0, offset=1.0), boolean=True)
+    return (build.negated(node, result) if node.op == "Xor" else result,)
 
 
 @operator("Where", reads_repeats=True)
 def where(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Where: of two values or constants, by a condition."""
     operands = [required(node, args, index) for index in range(3)]
+    if (masked := ends.of_choice(node, operands, build)) is not None:
+        return (masked,)
     is_boolean = all(isinstance(each, Tensor) and each.boolean for each in operands[1:])
     result = _of_values(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
     return (replace(result, boolean=is_boolean),)

@@ -9,8 +9,10 @@ import numpy as np
 
 from grurt.converters.graph.building.alignment import as_vector
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import is_given, with_numbers
 from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.mathematics import equal
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
@@ -40,12 +42,18 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Cast between floating-point types (grurt computes in float32), or between integer types of tokens.
 
-    Conditions, and integers that layers have found, are numbers too.
+    Conditions, and integers that are no tokens, are numbers too.
     """
     target = dtype_of(node.integer("to", 0), str(node))
     tensor = tensor_input(node, args)
+    if tensor.ends is not None and target in _OF_CONDITIONS:
+        return (tensor,)
+    if target in _FEATURES:
+        tensor = with_numbers(node, tensor, build)
     integer = tensor.integer
-    if (tensor.boolean and target in _OF_CONDITIONS) or (integer and target in _FEATURES and build.is_computed(tensor)):
+    if target.kind == "b" and not tensor.boolean:
+        return (build.negated(node, equal(node, [tensor, np.zeros((), np.float32)], build)),)
+    if tensor.boolean and target in _OF_CONDITIONS:
         return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
     if target not in (_TOKENS if integer else _FEATURES):
         raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")
@@ -97,7 +105,11 @@ def expand(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     wanted = (1,) * (rank - len(target)) + target
     tensor = replace(tensor, dims=((),) * (rank - len(tensor.dims)) + tensor.dims)
     repeats = [size if own == 1 else 1 for size, own in zip(wanted, tensor.shape, strict=True)]
-    if any(size not in (1, own) and own != 1 for size, own in zip(wanted, tensor.shape, strict=True)):
+    fits = (
+        own == 1 or size in (1, own) or any(axis.dynamic for axis in dim)  # an open size by another name
+        for size, own, dim in zip(wanted, tensor.shape, tensor.dims, strict=True)
+    )
+    if not all(fits):
         raise node.invalid(f"it expands a value of shape {tensor.shape} to {target}")
     return (_repeated(node, tensor, repeats, build),)
 
@@ -117,6 +129,9 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     places = [index for index, count in enumerate(repeats) if count != 1]
     if not places:
         return tensor
+    if len(places) == 1 and not tensor.dims[places[0]] and (is_given(tensor, build) or tensor.ends is not None):
+        again = Axis(repeats[places[0]], f"the axis along which {node} repeats integers", dynamic=True)
+        return replace(tensor.with_dim(places[0], (again,)), repeats=(*tensor.repeats, again))
     if len(places) == 1 and _is_single_feature(tensor, places[0]) and repeats[places[0]] > 0:
         return repeated_feature(node, tensor, places[0], repeats[places[0]], build)
     if len(places) > 1 or tensor.dims[places[0]] or repeats[places[0]] < 1:

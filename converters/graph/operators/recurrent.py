@@ -24,7 +24,7 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.states import StateSource
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value, stacked
+from grurt.converters.graph.tracing.values import Arguments, Factor, Row, Tensor, Value, stacked
 from grurt.network.layers import GRU
 
 
@@ -40,11 +40,14 @@ class Initial:
         An input of the model.
     value
         A value that other layers compute before the GRU begins, as an encoder does for its decoder.
+    factor
+        What the source multiplies the input of the model by.
     """
 
     constant: Array | None = None
     source: StateSource | None = None
     value: str | None = None
+    factor: Factor | None = None
 
 
 Direction = Literal["forward", "reverse"]
@@ -76,7 +79,7 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if build.grid:
         grids.learn_features(node, source.dims[2])
         source = grids.formed(node, source, build)
-    lengths = lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch)
+    lengths = lengths_of_sequences(node, optional(args, 4), source.shape[int(batch_first)], batch, build)
     build.note_lengths(node, lengths)
     directions = _directions(node, time, padded=bool(lengths))
     w, r, b = gru_weights(node, args, len(directions))
@@ -84,6 +87,8 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     initials = _initial_states(node, optional(args, 5), r.shape[2], len(directions), batch_first, build)
     if scan == "positions" and any(initial.source or initial.value for initial in initials):
         raise NotTimeError
+    if any(initial.factor for initial in initials):
+        check_one_timestep(node, time)
     layers = _layers(node, w, directions, source, b, build, scan)
     names = []
     for index, (layer, initial) in enumerate(zip(layers, initials, strict=True)):
@@ -131,10 +136,21 @@ def add_gru(
                 "a GRU's state must be that of the timestep before: an input of the model",
             )
         layer = msgspec.structs.replace(layer, inputs=(*layer.inputs, initial.value), initial_state="value")
+    if initial.factor is not None:
+        layer = msgspec.structs.replace(layer, inputs=(*layer.inputs, initial.factor.value), scaled_state=True)
     name = build.add_gru(layer, weights, timeless=timeless)
     if initial.source is not None:
         build.state_sources[name] = initial.source
     return name
+
+
+def check_one_timestep(node: Node, time: Dim) -> None:
+    """Raise UnsupportedError if a GRU whose state is multiplied at its beginning runs over more than one timestep."""
+    if any(axis.size > 1 and not axis.dynamic for axis in time):
+        raise node.unsupported(
+            f"its state is multiplied before the first of {time[0].size} timesteps, where a stream does so before each",
+            "export the model with inputs of one timestep",
+        )
 
 
 def _learn_scan_axes(node: Node, time: Dim, batch: Dim, build: Builder) -> Scan:
@@ -263,11 +279,19 @@ def given_state(node: Node, row: Row, build: Builder) -> Initial:
     if len(row.picked) > 1:
         raise node.unsupported("its initial state is selected along several axes of an input")
     start = 0 if row.part is None else row.part[1]
+    for axis, own in row.factor.units if row.factor is not None else ():
+        if own.role is Role.BATCH and axis.role is None:
+            axis.unify(own, node)
     if not row.picked:
-        return Initial(source=StateSource(row.value, 0, None, start))
+        return Initial(source=StateSource(row.value, 0, None, start), factor=row.factor)
     axis, position = row.picked[0]
     axis.require(Role.STATE, node)
-    return Initial(source=StateSource(row.value, position, axis, start))
+    if row.factor is not None and axis.size > 1 and any(each.root is axis.root for each in row.factor.axes):
+        raise node.unsupported(
+            f"each of the states along {axis.where} is multiplied by a number of its own",
+            "multiply all states of a sequence by one number",
+        )
+    return Initial(source=StateSource(row.value, position, axis, start), factor=row.factor)
 
 
 def _results(

@@ -9,8 +9,9 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.integers import is_given, is_plain
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import convolution, delays, windows
+from grurt.converters.graph.operators import convolution, delays, ends, windows
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
@@ -80,6 +81,8 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if isinstance(indices, Tensor) and indices.order is not None:
         index = axis_index(node, node.integer("axis", 0), len(data.dims))
         return (reordered(node, data, index, indices.order),)
+    if isinstance(indices, Tensor) and (picked := ends.of_flat_rows(node, data, indices, build)) is not None:
+        return (picked,)
     positions = constant(node, indices, "indices")
     index = axis_index(node, node.integer("axis", 0), len(data.dims))
     size = data.shape[index]
@@ -208,7 +211,7 @@ def embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tenso
     """Return the rows of a table ``(tokens, features)`` that an input of tokens names."""
     if table.ndim != 2 or table.dtype.kind != "f":
         raise node.unsupported(f"it looks up tokens in a table of shape {table.shape}, not (tokens, features)")
-    if not tokens.integer or tokens.order or tokens.stacks or tokens.rows[0].picked or build.is_computed(tokens):
+    if not is_given(tokens, build) or not is_plain(tokens) or tokens.stacks or tokens.rows[0].picked:
         raise node.unsupported("the tokens of an embedding must be an input of the model")
     source = tokens.rows[0].value
     size = build.vocabulary_sizes.setdefault(source, table.shape[0])

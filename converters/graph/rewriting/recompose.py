@@ -14,6 +14,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Graph, Node
 from grurt.converters.graph.rewriting.cells import CellWriter, find_cells, is_unrolled
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template
+from grurt.converters.graph.rewriting.scaled_states import with_scaled_states
 
 Rewrite = Callable[[Node, Matcher], Node | None]
 """Returns the operator that a node, one with outputs, is the last of; None if it is the last of none."""
@@ -54,7 +55,7 @@ def recompose(graph: Graph, budget: Budget) -> Graph:
         writer.write(cells[id(node)]) if id(node) in cells else _rewritten(node, matcher) or node
         for node in graph.nodes
     ]
-    return replace(graph, nodes=tuple(nodes), constants={**graph.constants, **writer.constants})
+    return replace(graph, nodes=tuple(with_scaled_states(nodes)), constants={**graph.constants, **writer.constants})
 
 
 def _rewritten(node: Node, matcher: Matcher) -> Node | None:

@@ -13,6 +13,9 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import OpenFeaturesError, Role
 from grurt.converters.graph.tracing.values import Tensor
 
+_FEW = 64
+"""Numbers that are looked at without being counted."""
+
 
 def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
     """Learn that a dimension holds the features of a timestep, and check their number."""
@@ -45,9 +48,15 @@ def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
             f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}",
             "a constant may be one number, or one for each feature",
         )
+    if wide and tensor.dims[wide[0]][0].role is not Role.FEATURE and _is_one_number(array):
+        return array.reshape(-1)[:1].reshape(())  # as ones_like writes it, of whatever axis
     for index in wide:
         require_features(node, tensor, index, array.size)
     return array.reshape(-1) if wide else array.reshape(())
+
+
+def _is_one_number(array: Array) -> bool:
+    return array.size <= _FEW and bool((array == array.flat[0]).all())
 
 
 def without_repeats(array: Array) -> Array:

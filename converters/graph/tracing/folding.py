@@ -314,6 +314,14 @@ def _product(array: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Arra
     return np.asarray(np.prod(array, axis=axes, keepdims=keepdims), array.dtype)
 
 
+def _relu(array: Array) -> Array:
+    return np.asarray(np.maximum(array, array.dtype.type(0)))
+
+
+def _sigmoid(array: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-array)), array.dtype)
+
+
 _ARITHMETIC: dict[str, Callable[..., Array]] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -344,6 +352,9 @@ _UNARY: dict[str, Callable[..., Array]] = {
     "Sin": np.sin,
     "Cos": np.cos,
     "Not": np.logical_not,
+    "Relu": _relu,
+    "Sigmoid": _sigmoid,
+    "Tanh": np.tanh,
 }
 _WIDEST = 8
 """Bytes of an element, at most."""

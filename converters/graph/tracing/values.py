@@ -18,6 +18,25 @@ ROW_BYTES = 128
 
 
 @dataclass(frozen=True)
+class Factor:
+    """What a state is multiplied by before each timestep.
+
+    Parameters
+    ----------
+    value
+        The value.
+    axes
+        Those of its axes that the state has too.
+    units
+        Axes of size 1 of value and state, which stand at the same place, and may be the same.
+    """
+
+    value: str
+    axes: Dim
+    units: tuple[tuple[Axis, Axis], ...] = ()
+
+
+@dataclass(frozen=True)
 class Row:
     """One layer value, or a selection of it.
 
@@ -31,12 +50,15 @@ class Row:
         Positions picked on axes of the value, which the row does not have any more.
     part
         Which of the value's features these are, and on which axis; None if all of them.
+    factor
+        What it is multiplied by, where it is a state of a GRU; None if by nothing.
     """
 
     value: str
     final: bool = False
     picked: tuple[tuple[Axis, int], ...] = ()
     part: tuple[Axis, int, int] | None = None
+    factor: Factor | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,19 @@ class Tensor:
     dropped
         Axes of size 1 that were squeezed away.
     integer
-        Whether it holds integers: tokens, or positions that layers have found.
+        Whether it holds integers: inputs of the model, or positions that layers have found.
+    scale, shift, shifts
+        Of integers that are an input of the model: what they are multiplied by, and what is added to all of them, or
+        to each.
+    places
+        The positions that GatherND picks, one component for each axis: integers of an input, and constants.
+    ends
+        Of a mask of the timesteps before the ends of sequences: whether it holds before the ends, or behind them. Its
+        rows name the input that gives the lengths.
+    clamped
+        Whether integers that are below 0 are 0 then.
+    repeats
+        Axes that were made by repeating integers of an input, or such a mask.
     boolean
         Whether its 0 and 1 stand for false and true.
     padding
@@ -89,6 +123,13 @@ class Tensor:
     stacks: Dim = ()
     dropped: Dim = ()
     integer: bool = False
+    scale: int = 1
+    shift: int = 0
+    shifts: Array | None = None
+    places: tuple[Array | Tensor, ...] = ()
+    ends: bool | None = None
+    clamped: bool = False
+    repeats: Dim = ()
     boolean: bool = False
     padding: int = 0
     surplus: int = 0

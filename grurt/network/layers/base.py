@@ -12,6 +12,7 @@ from grurt.errors import ModelError
 from grurt.network.functions import snake_case
 from grurt.network.inputs import AnyInput, Input
 from grurt.network.nibbles import packed_shape
+from grurt.network.structs import struct_fields
 from grurt.network.vectors import panel_bytes, row_bytes
 
 Shape = tuple[int, ...]
@@ -67,6 +68,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Weights that must not be negative."""
     file_version: ClassVar[int] = 1
     """The first version of the ``.grurt`` file that has layers of this kind."""
+    later_fields: ClassVar[Mapping[str, int]] = {}
+    """Fields that the kind did not have at first, with the first version of the file that has them."""
 
     @property
     def kind(self) -> str:
@@ -76,7 +79,14 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def first_file_version(self) -> int:
         """The first version of the ``.grurt`` file that can say this very layer, with its options."""
-        return self.file_version
+        used = [version for name, version in self.later_fields.items() if name not in self.unused_fields]
+        return max([self.file_version, *used])
+
+    @property
+    def unused_fields(self) -> frozenset[str]:
+        """Those of the later fields that have their defaults: files leave them out, for older releases."""
+        defaults = {field.name: field.default for field in struct_fields(type(self))}
+        return frozenset(name for name in self.later_fields if getattr(self, name) == defaults[name])
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         """Shapes of the layer's weights by parameter name; all of them are required."""

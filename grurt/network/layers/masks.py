@@ -1,11 +1,11 @@
-"""Masks: which timesteps a GRU skips."""
+"""Masks: which timesteps a GRU skips, and what stands behind the ends of padded sequences."""
 
 from typing import ClassVar
 
 from grurt.errors import ModelError
 from grurt.network.layers.base import Layer
 
-__all__ = ["FeatureMask", "TokenMask"]
+__all__ = ["FeatureMask", "PastEnd", "TokenMask"]
 
 
 class FeatureMask(Layer, frozen=True, kw_only=True):
@@ -36,3 +36,16 @@ class TokenMask(Layer, frozen=True, kw_only=True):
                 f"layer {self.name!r}: expected a token of the vocabulary of {input_sizes[0]}, got {self.token}"
             )
         return 1
+
+
+class PastEnd(Layer, frozen=True, kw_only=True):
+    """What it reads; but ``value`` behind the end of a padded sequence, as the model's source has it.
+
+    Of ``y * (arange(n_steps) < lengths)`` the value is 0. A stream has no timesteps behind the end of its sequence; a
+    run of sequences of several lengths has: see `grurt.LengthsPort`.
+    """
+
+    passes_on: ClassVar[bool] = True
+    file_version: ClassVar[int] = 2
+
+    value: float = 0.0

@@ -44,6 +44,10 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
     masked
         Whether the layer reads a mask behind its input, a value of size 1. Where it is 0 the timestep is skipped: the
         state stays as it is, and is what the layer writes (Keras ``mask``). `FeatureMask` and `TokenMask` write masks.
+    scaled_state
+        Whether the layer reads, behind its input and mask, a factor of its state, of size 1 or ``hidden_size``: at
+        each timestep, before anything else, ``h`` becomes ``factor * h``. A factor of 0 where an episode begins resets
+        the state, 1 leaves it (``gru(x, h * mask)`` in PyTorch).
     scan
         On a grid: ``"time"``, with a state for each position ``(positions, hidden_size)`` and the same weights for all;
         or ``"positions"``: in every timestep from the initial state, over the positions from the first to the last, or
@@ -56,6 +60,7 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
     positive: ClassVar[tuple[str, ...]] = ("clip",)
     needs_sequence: ClassVar[bool] = True
     silent_past_end: ClassVar[bool] = True
+    later_fields: ClassVar[Mapping[str, int]] = {"scaled_state": 2}
 
     input_size: int
     hidden_size: int
@@ -68,6 +73,7 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
     gate_activation: ElementwiseFunction = Sigmoid()
     candidate_activation: ElementwiseFunction = Tanh()
     clip: float | None = None
+    scaled_state: bool = False
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         rows = 3 * self.hidden_size
@@ -88,7 +94,7 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
         # Between an old state and a bounded candidate, a gate from 0 to 1 finds nothing beyond both.
         least, largest = self.gate_activation.bounds
         candidate_is_bounded = self.clip is not None or all(map(math.isfinite, self.candidate_activation.bounds))
-        return not (least >= 0 and largest <= 1 and candidate_is_bounded)
+        return self.scaled_state or not (least >= 0 and largest <= 1 and candidate_is_bounded)
 
     def check_together(self, weights: Mapping[str, Array]) -> None:
         if self.bias:
@@ -143,8 +149,13 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
         return msgspec.structs.replace(self, inputs=self.inputs[:-1], initial_state="zeros")
 
     def input_counts(self) -> tuple[int, int]:
-        count = 1 + self.masked + (self.initial_state == "value")
+        count = 1 + self.masked + self.scaled_state + (self.initial_state == "value")
         return count, count
+
+    @property
+    def state_factor(self) -> str | None:
+        """Name of the value that its state is multiplied by; None if there is none."""
+        return self.inputs[1 + self.masked] if self.scaled_state and len(self.inputs) > 1 + self.masked else None
 
     def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
         if self.initial_state == "value" and (inputs[0][0] > 1 or not self.scans_time):
@@ -152,12 +163,20 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
                 f"layer {self.name!r}: initial_state='value' is for a GRU that scans the time of single vectors, "
                 f"got scan={self.scan!r} over {inputs[0][0]} positions: hand the state to such a GRU as a state port"
             )
+        if self.scaled_state and not self.scans_time:
+            raise ModelError(
+                f"layer {self.name!r}: scaled_state is for a GRU that scans the time, got scan={self.scan!r}"
+            )
         return super().value_shape(inputs)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
         self._expect_input_size(self.input_size, input_sizes[0])
         if self.masked and input_sizes[1] != 1:
             raise ModelError(f"layer {self.name!r}: expected a mask of size 1, got {input_sizes[1]}")
+        if self.scaled_state and (factor := input_sizes[1 + self.masked]) not in (1, self.hidden_size):
+            raise ModelError(
+                f"layer {self.name!r}: expected a factor of the state of size 1 or {self.hidden_size}, got {factor}"
+            )
         if self.initial_state == "value" and input_sizes[-1] != self.hidden_size:
             raise ModelError(
                 f"layer {self.name!r}: expected an initial state of size {self.hidden_size}, got {input_sizes[-1]}"

@@ -1,5 +1,6 @@
 """One timestep of a sequence."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from grurt.network.layers.base import Layer
@@ -8,11 +9,21 @@ __all__ = ["FirstStep", "LastStep"]
 
 
 class LastStep(Layer, frozen=True, kw_only=True):
-    """The value at the last timestep of a sequence. In a stream: at the latest, the answer so far."""
+    """The value at the last timestep of a sequence. In a stream: at the latest, the answer so far.
+
+    Parameters
+    ----------
+    by_length
+        Whether the last timestep of a padded sequence is that before its end, as in ``y[arange(batch), lengths - 1]``,
+        also where the source runs on to the end of the longest; see `grurt.LengthsPort`.
+    """
 
     needs_sequence: ClassVar[bool] = True
     selects_timestep: ClassVar[bool] = True
     passes_on: ClassVar[bool] = True
+    later_fields: ClassVar[Mapping[str, int]] = {"by_length": 2}
+
+    by_length: bool = False
 
 
 class FirstStep(Layer, frozen=True, kw_only=True):

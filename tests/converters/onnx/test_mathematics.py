@@ -254,10 +254,9 @@ def test_a_delay_of_too_many_axes() -> None:
         onnx_graphs.convert(model)
 
 
-def test_a_condition_is_no_output() -> None:
-    nodes = graph("y = Greater(s, row)", dtypes={"y": TensorProto.BOOL})
-    with pytest.raises(UnsupportedError, match="the type bool is not supported; cast it to float32"):
-        onnx_graphs.convert(nodes)
+def test_a_condition_is_an_output_of_booleans() -> None:
+    model = onnx_graphs.convert(graph("y = Greater(s, row)", dtypes={"y": TensorProto.BOOL}))
+    assert model.signature.outputs[0].dtype == "bool"
 
 
 def test_computed_places_are_no_tokens() -> None:
