@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from grurt.converters.kinds.kind import Kind, Module, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, is_weight
 from grurt.network.layers import Conv1d
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ def _evaluate(layer: Conv1d, weights: Mapping[str, Tensor], x: Tensor) -> Tensor
     return convolved.transpose(1, 2)
 
 
+def _readings(tensors: Tensors) -> tuple[Reading, ...]:
+    """Return the reading of one group; and, where each output reads one input, as many groups as outputs."""
+    outputs, inputs, _ = tensors["weight"].shape
+    depthwise = (Reading(f"groups={outputs}", outputs, outputs),) if inputs == 1 < outputs else ()
+    return Reading("", inputs, outputs), *depthwise
+
+
 KINDS = (
     Kind(
         "conv1d",
@@ -49,6 +56,7 @@ KINDS = (
         parameters=("weight", "bias"),
         options=("dilation", "groups", "layout"),
         fits=lambda tensors: is_weight(tensors, 3),
+        readings=_readings,
         classes=("Conv1d",),
         described=lambda module: None,
     ),

@@ -36,7 +36,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Parameters
     ----------
     epsilon
-        Of a normalization; that of PyTorch by default, 1e-5 for most.
+        Of a normalization; that of PyTorch by default, 1e-5 for most. Of a normalizer it must be said.
+    epsilon_to
+        Of a normalizer, what the epsilon is added to: the ``"variance"``, as by default where there is one, or the
+        ``"deviation"``.
     dilation, groups
         Of a convolution, 1 by default. It is taken as causal: padded with ``(kernel_size - 1) * dilation`` zeros on the
         left only.
@@ -54,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     epsilon: float | None = None
+    epsilon_to: Literal["variance", "deviation"] | None = None
     dilation: int | None = None
     groups: int | None = None
     initial_state: str | None = None
@@ -66,12 +70,26 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 @dataclass(frozen=True)
+class Reading:
+    """A way to understand a module's tensors: its options in a description, and the sizes that it reads and writes.
+
+    A size of None stands for any. A question mark in the options is for what no tensor shows, and the user has to say.
+    """
+
+    options: str
+    reads: int | None
+    writes: int | None
+    tokens: bool = False
+
+
+@dataclass(frozen=True)
 class Module:
     """A module's tensors, and where its layers stand in the network.
 
     ``path`` is its name in the checkpoint, ``name`` that of its layer in the network, ``initial_state`` a learned one
-    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind. ``used``
-    collects the names of the tensors that were asked for, ``notes`` what was taken for granted.
+    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind,
+    ``followed`` that functions are applied to its result. ``used`` collects the names of the tensors that were asked
+    for, ``notes`` what was taken for granted.
     """
 
     path: str
@@ -81,6 +99,7 @@ class Module:
     tensors: Tensors
     initial_state: Array | str | None = None
     inferred: bool = False
+    followed: bool = False
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -131,8 +150,8 @@ class Kind:
         The names of the `Options` that it has.
     fits
         Says whether tensors may be those of such a module.
-    sizes
-        Returns the sizes of its input and output, from its tensors.
+    readings
+        Returns the ways to understand the tensors as such a module, the likeliest first.
     classes
         The classes of ``torch.nn`` that are of this kind.
     opset
@@ -148,7 +167,7 @@ class Kind:
     parameters: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     fits: Callable[[Tensors], bool] = lambda tensors: False
-    sizes: Callable[[Tensors], tuple[int, int]] = lambda tensors: sizes_of_weight(tensors)
+    readings: Callable[[Tensors], tuple[Reading, ...]] = lambda tensors: (reading_of_weight(tensors),)
     classes: tuple[str, ...] = ()
     opset: int = 0
     described: Callable[[Any], dict[str, Any] | None] = lambda module: {}
@@ -161,7 +180,12 @@ def is_weight(tensors: Tensors, axes: int, *, alone: bool = False) -> bool:
     return weight is not None and weight.ndim == axes and not (others | {"running_mean"}) & tensors.keys()
 
 
-def sizes_of_weight(tensors: Tensors) -> tuple[int, int]:
+def reading_of_weight(tensors: Tensors) -> Reading:
     """Return the sizes of input and output that a weight ``(outputs, inputs, ...)`` or ``(size,)`` tells."""
     shape = tensors["weight"].shape
-    return shape[-1] if len(shape) < 3 else shape[1], shape[0]
+    return Reading("", shape[-1] if len(shape) < 3 else shape[1], shape[0])
+
+
+def vector_reading(options: str, vector: Array) -> Reading:
+    """Return the reading of a layer that works on each feature by itself."""
+    return Reading(options, vector.size, vector.size)

@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.gates import rzn_from_zrn, zrn_from_rzn
 from grurt.converters.kinds.activations import evaluate_function
-from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted
 from grurt.errors import DescriptionError
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers import GRU, Concat
@@ -86,10 +86,11 @@ def _initial_states(module: Module, count: int) -> Iterator[Array | None]:
     return iter(learned.reshape(count, -1))
 
 
-def _sizes(tensors: Tensors) -> tuple[int, int]:
+def _readings(tensors: Tensors) -> tuple[Reading, ...]:
     suffix = "" if "weight_ih" in tensors else "_l0"
     directions = 2 if "weight_ih_l0_reverse" in tensors else 1
-    return tensors[f"weight_ih{suffix}"].shape[-1], tensors[f"weight_hh{suffix}"].shape[1] * directions
+    writes = tensors[f"weight_hh{suffix}"].shape[1] * directions
+    return (Reading("", tensors[f"weight_ih{suffix}"].shape[-1], writes),)
 
 
 def _evaluate(layer: GRU, weights: Mapping[str, Tensor], x: Tensor, state: Tensor | None = None) -> Tensor:
@@ -146,7 +147,7 @@ KINDS = (
         _evaluate,
         parameters=("weight_ih", "weight_hh", "bias_ih", "bias_hh"),
         options=("initial_state", "gates", "layout", "reset", "update", "gate_activation", "candidate_activation"),
-        sizes=_sizes,
+        readings=_readings,
         classes=("GRU",),
     ),
 )

@@ -158,7 +158,7 @@ def test_a_message_of_several_lines_is_shown_as_such(tmp_path: Path) -> None:
 
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(path: Path, **options: object) -> grurt.Model:
-        assert (path, options) == (ONNX, {"layers": None, "repair": True, "reference": True})
+        assert (path, options) == (ONNX, {"layers": None, "entry": None, "repair": True, "reference": True})
         return grurt.load(MODEL_PATH)
 
     monkeypatch.setattr("grurt.converters.convert", convert)

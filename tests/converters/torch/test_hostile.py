@@ -171,9 +171,11 @@ def test_tensor_subclasses_of_unknown_functions_are_no_tensors(tmp_path: Path) -
     opcodes = b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncos\nPath\n)NtR"
     with pytest.raises(
         UnsupportedError,
-        match=r"state dict entry 'w': expected a tensor, got 'os\.system'; save a state dict of tensors only",
+        match=r"state dict entry 'weight': expected a tensor, got 'os\.system'; save a state dict of tensors only",
     ):
-        read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
+        read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), weight=opcodes), {"0": FLOATS})))
+    found = read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
+    assert (list(found), found.unread) == (["a"], ("w",))
 
 
 def test_storages_that_are_views(tmp_path: Path) -> None:
