@@ -7,9 +7,9 @@ class of ``torch.nn`` it is, and how torch computes its layers.
 from collections.abc import Mapping
 
 from grurt.converters.kinds import activations, connections, convolution, dense, normalization, normalizer, recurrent
-from grurt.converters.kinds.kind import Kind, Module, Options, Reading
+from grurt.converters.kinds.kind import FUNCTION_OPTIONS, Kind, Module, Options, Reading
 
-__all__ = ["KINDS", "Kind", "Module", "Options", "Reading"]
+__all__ = ["FUNCTION_OPTIONS", "KINDS", "Kind", "Module", "Options", "Reading"]
 
 _FILES = (recurrent, dense, normalization, normalizer, convolution, activations, connections)
 

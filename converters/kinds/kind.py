@@ -69,16 +69,22 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     candidate_activation: ElementwiseFunction | None = None
 
 
+FUNCTION_OPTIONS = ("gate_activation", "candidate_activation")
+"""The options that are functions."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """A way to understand a module's tensors: its options in a description, and the sizes that it reads and writes.
 
     A size of None stands for any. A question mark in the options is for what no tensor shows, and the user has to say.
+    ``functions`` are those behind it, with their colons; ``tokens`` says that it reads tokens.
     """
 
     options: str
     reads: int | None
     writes: int | None
+    functions: str = ""
     tokens: bool = False
 
 
@@ -184,8 +190,3 @@ def reading_of_weight(tensors: Tensors) -> Reading:
     """Return the sizes of input and output that a weight ``(outputs, inputs, ...)`` or ``(size,)`` tells."""
     shape = tensors["weight"].shape
     return Reading("", shape[-1] if len(shape) < 3 else shape[1], shape[0])
-
-
-def vector_reading(options: str, vector: Array) -> Reading:
-    """Return the reading of a layer that works on each feature by itself."""
-    return Reading(options, vector.size, vector.size)

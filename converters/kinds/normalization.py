@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted, is_weight, vector_reading
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, is_weight
 from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ def _is_batch_norm(tensors: Tensors) -> bool:
     return {"running_mean", "running_var"} <= tensors.keys() <= names
 
 
+def _batch_norm_readings(tensors: Tensors) -> tuple[Reading, ...]:
+    size = tensors["running_mean"].size
+    return (Reading("", size, size),)
+
+
 KINDS = (
     Kind(
         "layer_norm",
@@ -117,7 +122,7 @@ KINDS = (
         parameters=("weight", "bias", "running_mean", "running_var"),
         options=("epsilon",),
         fits=_is_batch_norm,
-        readings=lambda tensors: (vector_reading("", tensors["running_mean"]),),
+        readings=_batch_norm_readings,
         classes=("BatchNorm1d",),
         described=lambda module: None,
     ),

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, vector_reading
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted
 from grurt.converters.kinds.normalization import evaluate_batch_norm
 from grurt.errors import DescriptionError
 from grurt.network.layers import BatchNorm
@@ -29,9 +29,18 @@ from grurt.network.layers import BatchNorm
 _ROLES = {"mean": "mean", "std": "std", "stddev": "std", "var": "var", "variance": "var"}
 _COUNTERS = frozenset(("count", "current_count", "running_count", "n", "num_samples", "n_samples"))
 _EMPIRICAL = frozenset(("_mean", "_var", "_std", "count"))
-"""The tensors of rsl_rl's class, and of Chainer's before it."""
+"""The tensors of rsl_rl's class, which clips nothing."""
 
-EMPIRICAL_EPSILON = 0.01
+_DEFAULTS = {
+    _EMPIRICAL: ("epsilon=0.01", ""),
+    frozenset(("running_mean", "running_variance", "current_count")): (
+        "epsilon=1e-8, epsilon_to=deviation",
+        ":clip(-5,5)",
+    ),
+}
+"""Options and functions of the classes that have such tensors, by default: of rsl_rl and of skrl."""
+
+_UNKNOWN = ("epsilon=?", "")
 
 
 def _roles(tensors: Tensors) -> dict[str, str]:
@@ -59,13 +68,17 @@ def _convert(module: Module) -> Iterator[Weighted]:
             f"module {module.path!r}: expected the epsilon of a normalizer, which no tensor shows, got none; say "
             "epsilon=0 for (x - mean) / std; rsl_rl has 0.01, stable-baselines3 and skrl 1e-8, rl_games 1e-5"
         )
+    if "mean" not in roles or not roles.keys() & {"std", "var"}:
+        raise DescriptionError(
+            f"module {module.path!r}: expected a mean, and a std or var, got {', '.join(roles) or 'none of them'}"
+        )
     spread = "std" if "std" in roles else "var"
     if spread == "std" and epsilon_to == "variance":
         raise DescriptionError(
             f"module {module.path!r}: expected epsilon_to=deviation beside a standard deviation, got variance; leave "
             "the array of the deviation out, and name that of the variance"
         )
-    mean, width = (_vector(module, roles.get(role, role)) for role in ("mean", spread))
+    mean, width = (_vector(module, roles[role]) for role in ("mean", spread))
     size = max(mean.size, width.size)
     if {mean.size, width.size} - {1, size}:
         raise DescriptionError(
@@ -78,8 +91,8 @@ def _convert(module: Module) -> Iterator[Weighted]:
             f"module {module.path!r}: expected deviations above zero, got one that is not; is the epsilon right?"
         )
     module.used.update(name for name in module.tensors if name in roles.values() or name in _COUNTERS)
-    if not module.followed and not module.tensors.keys() >= _EMPIRICAL:
-        module.notes.append(f"{module.name}: taken without a range that it clips to, as :clip(-5,5) would say")
+    if not module.followed and module.tensors.keys() != _EMPIRICAL:
+        module.notes.append(f"{module.name}: taken without a range that it clips to, as :clip(-5,5)")
     weights = {
         "mean": np.broadcast_to(mean, size),
         "variance": np.zeros(size, np.float32),
@@ -91,7 +104,7 @@ def _convert(module: Module) -> Iterator[Weighted]:
 
 def _vector(module: Module, name: str) -> Array:
     """Return a tensor of one number for each feature, whatever axes of size 1 it has."""
-    array = module.get(name, module.tensors[name].ndim if name in module.tensors else 1)
+    array = module.get(name, module.tensors[name].ndim)
     if array.size == 0 or array.size != max(array.shape, default=1):
         raise DescriptionError(
             f"module {module.path!r}: expected one number for each feature in {name!r}, got the shape {array.shape}"
@@ -108,9 +121,9 @@ def _deviation(width: Array, spread: str, epsilon: float, epsilon_to: str | None
 
 
 def _readings(tensors: Tensors) -> tuple[Reading, ...]:
-    roles = _roles(tensors)
-    epsilon = f"{EMPIRICAL_EPSILON}" if tensors.keys() >= _EMPIRICAL else "?"
-    return (vector_reading(f"normalizer, epsilon={epsilon}", tensors[roles["mean"]]),)
+    size = tensors[_roles(tensors)["mean"]].size
+    options, functions = _DEFAULTS.get(frozenset(tensors), _UNKNOWN)
+    return (Reading(f"normalizer, {options}", size, size, functions),)
 
 
 KINDS = (

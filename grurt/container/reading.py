@@ -227,6 +227,10 @@ def _description(text: str) -> Header:
         if version < 1:
             raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
         header = msgspec.json.decode(text, type=Header)
+    except msgspec.ValidationError as error:
+        from grurt.network.misfits import misfit
+
+        raise ModelFileError(f"the header is damaged: {misfit(error, Header)}") from error
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {error}") from error
     if version < file_version(header.layers):

@@ -14,10 +14,9 @@ Order = list[tuple[Item, Reading]]
 """Items in an order, each understood in one way."""
 
 
-def first_order(items: Sequence[Item]) -> Order | None:
-    """Return the first order that fits, of those that keep to the items' own the longest; None if none was found."""
-    steps = iter(range(MAX_STEPS))
-    return next(_orders(items, [], None, steps), None)
+def orders(items: Sequence[Item]) -> Iterator[Order]:
+    """Yield the orders that fit, those that keep to the items' own the longest first, until too many were tried."""
+    return _orders(items, [], None, iter(range(MAX_STEPS)))
 
 
 def _orders(items: Sequence[Item], begun: Order, size: int | None, steps: Iterator[int]) -> Iterator[Order]:
@@ -35,14 +34,20 @@ def _orders(items: Sequence[Item], begun: Order, size: int | None, steps: Iterat
                 yield from _orders(rest, [*begun, (item, reading)], written, steps)
 
 
-def readings_that_fit(items: Sequence[Item], item: Item) -> tuple[Reading, ...]:
-    """Return the ways to understand one of the items for which there is an order of all that fits.
+def readings_that_fit(order: Order) -> list[tuple[Reading, ...]]:
+    """Return, for each item of an order, the ways to understand it for which there is an order of all that fits.
 
-    Where its name tells one that fits, that is it.
+    Where its name tells one, that is it.
     """
+    told = [Item(item.module, (reading,)) if item.named else item for item, reading in order]
     found = []
-    for reading in item.readings if len(item.readings) > 1 else ():
-        told = [Item(one.module, (reading,)) if one is item else one for one in items]
-        if first_order(told) is not None:
-            found.append(reading)
-    return tuple(found[:1] if item.named else found)
+    for index, (_, reading) in enumerate(order):
+        others = [other for other in told[index].readings if other != reading]
+        possible = [other for other in others if _has_order(told, index, other)]
+        found.append((reading, *possible))
+    return found
+
+
+def _has_order(items: Sequence[Item], index: int, reading: Reading) -> bool:
+    changed = [*items[:index], Item(items[index].module, (reading,)), *items[index + 1 :]]
+    return next(orders(changed), None) is not None

@@ -28,8 +28,8 @@ class Item:
 
     def text(self, readings: tuple[Reading, ...]) -> str:
         """Return it in the compact form; with several ways to understand it, they stand with bars between them."""
-        options = [reading.options for reading in readings]
-        return f"{self.module}({'|'.join(options)})" if any(options) else self.module
+        options = "|".join(reading.options for reading in readings)
+        return (f"{self.module}({options})" if options else self.module) + readings[0].functions
 
 
 def understood(tensors: Mapping[str, Array]) -> tuple[list[Item], list[str]]:
@@ -42,9 +42,17 @@ def understood(tensors: Mapping[str, Array]) -> tuple[list[Item], list[str]]:
             tokens = readings[0].tokens and _EMBEDDING.search(module) is not None
             items.append(Item(module, readings, named=tokens))
         else:
-            others += [module] if module != ROOT else parameters
+            others.append(module)
     items.sort(key=lambda item: not item.readings[0].options.startswith("normalizer"))
-    return _with_first_states(items, tensors, others)
+    items, states = _with_first_states(items, tensors)
+    return items, [name for module in others for name in _names_of(module, items, tensors) if name not in states]
+
+
+def _names_of(module: str, items: list[Item], tensors: Mapping[str, Array]) -> list[str]:
+    """Return the name of a module that is not understood; or its tensors', where others in it are understood."""
+    if module != ROOT and not any(f"{item.module}.".startswith(f"{module}.") for item in items):
+        return [module]
+    return [name for name in tensors if (name.rpartition(".")[0] or ROOT) == module]
 
 
 def _readings(module: str, parameters: Mapping[str, Array]) -> tuple[Reading, ...]:
@@ -67,20 +75,18 @@ def _with_kind(kind: str, options: str) -> str:
     return options if options.startswith(kind) else ", ".join(filter(None, (kind, options)))
 
 
-def _with_first_states(
-    items: list[Item], tensors: Mapping[str, Array], others: list[str]
-) -> tuple[list[Item], list[str]]:
-    """Return the same, with a tensor that can only be the first state of the one GRU in its options."""
+def _with_first_states(items: list[Item], tensors: Mapping[str, Array]) -> tuple[list[Item], list[str]]:
+    """Return the items, with a tensor that can only be the first state of the one GRU in its options, and its names."""
     grus = {index: size for index, item in enumerate(items) if (size := _state_size(item, tensors))}
     states = [name for name in tensors if _FIRST_STATE.fullmatch(name) and tensors[name].dtype.kind == "f"]
     if len(grus) != 1 or len(states) != 1 or [tensors[name].size for name in states] != list(grus.values()):
-        return items, others
+        return items, []
     (index,), (state,) = grus, states
     told = replace(items[index].readings[0], options=f"initial_state={state}")
     items = [*items[:index], Item(items[index].module, (told,)), *items[index + 1 :]]
     module = state.rpartition(".")[0]
     alone = [name for name in tensors if name.startswith(f"{module}.")] == [state]
-    return items, [name for name in others if name != state and not (alone and name == module)]
+    return items, [state, module] if alone else [state]
 
 
 def _state_size(item: Item, tensors: Mapping[str, Array]) -> int:

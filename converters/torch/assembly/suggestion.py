@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from grurt.converters.compact import parse_description
 from grurt.converters.description import Description
 from grurt.converters.kinds import KINDS
 from grurt.converters.torch.assembly.left_over import shapes_of
-from grurt.converters.torch.assembly.modules import ROOT, group_by_module, listing, names_of
-from grurt.converters.torch.assembly.orders import Order, first_order, readings_that_fit
+from grurt.converters.torch.assembly.modules import group_by_module, listing, names_of
+from grurt.converters.torch.assembly.orders import Order, orders, readings_that_fit
 from grurt.converters.torch.assembly.readings import Item, understood
 from grurt.converters.torch.checkpoint.state_dict import Beside
 from grurt.errors import ConversionError, DescriptionError
@@ -57,13 +58,13 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
             'fc(linear, weight=V, bias=c)"'
         )
         return
-    order = first_order(items) if len(items) <= _MAX_ITEMS else None
-    left = None if order is None else _tried(order, left_over)
-    if order is None or left is None:
+    found = list(islice(orders(items), 2)) if len(items) <= _MAX_ITEMS else []
+    left = _tried(found[0], left_over) if found else None
+    if left is None:
         yield _sizes(items)
     else:
         others = [*others, *(name for name in left if not _belongs(name, others))]
-        yield from _suggestion(items, order, complete=not others)
+        yield from _suggestion(found, complete=not others)
     if others:
         yield (
             f"Not understood: {names_of(others)}. If the answers depend on it, as on a mask or an LSTM, a "
@@ -71,18 +72,20 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
         )
 
 
-def _suggestion(items: Sequence[Item], order: Order, *, complete: bool) -> Iterator[str]:
-    texts = [item.text(readings_that_fit(items, item) or (reading,)) for item, reading in order]
+def _suggestion(found: Sequence[Order], *, complete: bool) -> Iterator[str]:
+    texts = [item.text(readings) for (item, _), readings in zip(found[0], readings_that_fit(found[0]), strict=True)]
     text = ", ".join(texts)
     text = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS].rpartition(', ')[0]}, ..."
-    choice = ", with one of the kinds where there are several" if "|" in text else ""
-    asked = ", with a number for each question mark" if _ASKED in text else ""
     fit = "that would fit" if complete else "of what is understood, which is not all"
-    yield f'A description {fit}{choice}{asked}: --layers "{text}"'
-    if "normalizer" in text:
+    fit += ", with one of the kinds where there are several" * ("|" in text)
+    fit += ", with a number for each question mark" * (_ASKED in text)
+    yield f'A description {fit}: --layers "{text}"'
+    if len({tuple(item.module for item, _ in order) for order in found}) > 1:
+        yield "Their sizes fit in other orders, too, and some may read the same value: the order is a guess"
+    if "(normalizer" in text:
         yield (
-            "No tensor shows a normalizer's epsilon, nor the range that it clips to: 0.01 is the default of rsl_rl, "
-            "which clips nothing; others clip, as :clip(-5,5) behind it says"
+            "No tensor shows a normalizer's epsilon, nor the range that it clips to: where there is a number, it is "
+            "the default of rsl_rl or skrl, which have such tensors; :clip(-5,5) behind it clips"
         )
 
 
@@ -123,5 +126,5 @@ def _beside(beside: Beside) -> Iterator[str]:
     yield f"Beside the weights lie {names_of(shapes_of(beside, arrays))}"
     modules = group_by_module({name: np.zeros(0) for name in beside})
     for module, parameters in modules.items():
-        if module != ROOT and KINDS["normalizer"].fits(parameters):
+        if any(name.startswith(f"{module}.") for name in arrays) and KINDS["normalizer"].fits(parameters):
             yield f"If the inputs are normalized with {module}, say so: {module}(normalizer, epsilon=?)"

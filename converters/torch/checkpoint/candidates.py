@@ -120,15 +120,12 @@ def contents_of(checkpoint: object) -> Contents:
             _enter(contents, path, candidate)
         if is_module(value) or any(name in _OPTIMIZER for name, _ in items):
             continue
-        for name, item in reversed(items):
-            inner = f"{path}.{name}" if path else name
-            if len(inner) > MAX_NAME:
-                continue
+        inner = [(f"{path}.{name}" if path else name, item) for name, item in items]
+        inner = [(name, item) for name, item in inner if len(name) <= MAX_NAME]
+        stack += [(name, item) for name, item in reversed(inner) if isinstance(item, dict | list | tuple | Opaque)]
+        for name, item in inner:
             if is_array(item) or (_is_number(item) and not isinstance(value, list | tuple)):
-                if candidate is None or candidate.likeness < MOST or not is_array(item):
-                    _enter_leaf(contents, inner, item, candidate)
-            elif isinstance(item, dict | list | tuple | Opaque):
-                stack.append((inner, item))
+                _enter_leaf(contents, name, item, candidate)
     return contents
 
 
@@ -149,6 +146,8 @@ def _enter(contents: Contents, path: str, candidate: Candidate) -> None:
 
 
 def _enter_leaf(contents: Contents, path: str, leaf: Leaf, owner: Candidate | None) -> None:
+    if owner is not None and owner.likeness == MOST and is_array(leaf):
+        return  # a weight for sure
     if path in contents.leaves:
         contents.ambiguous.add(path)
     contents.leaves[path] = (leaf, owner)

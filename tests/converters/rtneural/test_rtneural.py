@@ -239,7 +239,10 @@ def test_layers_that_are_refused(layer: dict[str, Any], message: str, tmp_path: 
             '{"in_shape": [3], "layers": [{"type\udcff": 1}]}',
             "layers: expected a list of objects, got another: 'utf-8' codec",
         ),
-        (model_of(3, 7), "layers: expected a list of objects, got another: Expected `object`, got `int`"),
+        (
+            model_of(3, 7),
+            r"layers: expected a list of objects, got another: \[0\]: expected named fields, got a whole number",
+        ),
         (model_of(3, extra=1), "expected in_shape and layers, got the field 'extra' too"),
         (model_of(3, in_skip=2), "expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, got 2, 0 and 0"),
         (model_of(3, in_gain=1.5), "programs differ in what they make of these"),
