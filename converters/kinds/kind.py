@@ -46,11 +46,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     initial_state
         Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions; or of an
         earlier description that gives the state of its one layer, as an encoder does.
-    gates, layout, reset, update
+    direction
+        Of a GRU of one layer: ``"reverse"`` if it runs from the last timestep to the first.
+    gates, layout, reset, update, joined
         Of hand-written networks: the order of the gates' blocks, such as ``"zrn"``; whether a matrix is multiplied as
         ``W @ x`` (``"rows"``) or ``x @ W`` (``"columns"``); whether the reset gate is applied ``"after"`` the product
         or ``"before"``; whether the update gate at 1 means to ``"keep"`` the state or to ``"replace"`` it. By default
-        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said.
+        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said. Where one matrix
+        is multiplied with the state and the input side by side, which of them is first: ``"hx"`` or ``"xh"``.
         `arrays.conventions` has the equations.
     gate_activation, candidate_activation
         Of a GRU, sigmoid and tanh by default.
@@ -61,10 +64,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dilation: int | None = None
     groups: int | None = None
     initial_state: str | None = None
+    direction: Literal["forward", "reverse"] | None = None
     gates: Literal["zrn", "znr", "rzn", "rnz", "nzr", "nrz"] | None = None
     layout: Literal["rows", "columns"] | None = None
     reset: Literal["after", "before"] | None = None
     update: Literal["keep", "replace"] | None = None
+    joined: Literal["hx", "xh"] | None = None
     gate_activation: ElementwiseFunction | None = None
     candidate_activation: ElementwiseFunction | None = None
 

@@ -176,7 +176,8 @@ class _Builder:
         inferred, followed = item.kind is None, bool(item.functions)
         module = Module(path or name, name, inputs, item, tensors, state, inferred, followed)
         self.convert(KINDS[kind], module)
-        own = set() if item.arrays else module.used
+        taken_apart = given.keys() & set(KINDS[kind].parameters) if item.joined else set()
+        own = set() if item.arrays else module.used | taken_apart
         self.used |= used | {parameter if path == ROOT else f"{path}.{parameter}" for parameter in own}
 
     def is_beside(self, path: str) -> bool:
