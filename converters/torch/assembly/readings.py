@@ -62,12 +62,16 @@ def _readings(module: str, parameters: Mapping[str, Array]) -> tuple[Reading, ..
         return ()
     except DescriptionError:
         kinds, told = fitting_kinds(parameters), False
-    if _EMBEDDING.search(module):
-        kinds.sort(key=lambda kind: kind != "embedding")
+    likely = "embedding" if _EMBEDDING.search(module) else "prelu" if _is_one_number(parameters) else ""
+    kinds.sort(key=lambda kind: kind != likely)
     found = [(kind, reading) for kind in kinds for reading in KINDS[kind].readings(parameters)]
     if told and len(found) == 1:
         return (found[0][1],)
     return tuple(replace(reading, options=_with_kind(kind, reading.options)) for kind, reading in found)
+
+
+def _is_one_number(parameters: Mapping[str, Array]) -> bool:
+    return sum(array.size for array in parameters.values()) == 1
 
 
 def _with_kind(kind: str, options: str) -> str:

@@ -297,9 +297,20 @@ def test_state_dicts_as_json(document: Any, tmp_path: Path) -> None:
 
 
 def test_one_of_several_state_dicts(tmp_path: Path) -> None:
-    path = write(tmp_path, {"a": {"w": [[1.0]]}, "b": {"c": STATE_DICT}})
+    path = write(tmp_path, {"a": {"fc.weight": [[1.0]]}, "b": {"c": STATE_DICT}})
     assert len(convert(path, "gru, fc, entry(b.c)", reference=False).layers) == 2
+    model = convert(path, "gru, fc", entry="b", reference=False)
+    assert model.source.notes == ("left out, the other state dicts of the checkpoint: a",)
     with pytest.raises(
-        ConversionError, match=r"expected RTNeural's list of layers or a state dict, .* got 'a', 'b\.c'"
+        ConversionError, match=r"got 2; say which(.|\n)*  a: 1 tensor: fc\.weight\n  b\.c: 6 tensors: gru"
     ):
         convert(path, "gru, fc")
+    with pytest.raises(ConversionError, match=r"got 2; say which"):
+        convert(path, "gru, fc", entry="d")
+
+
+def test_what_lies_beside_a_state_dict(tmp_path: Path) -> None:
+    path = write(tmp_path, {"epoch": 3, "loss": [0.5, 0.25], "name": "x", "net": STATE_DICT | {"samplerate": 48000}})
+    model = convert(path, "gru, fc", reference=False)
+    assert model.source.notes == ("beside the weights, and not used: loss (2,), epoch, net.samplerate",)
+    assert convert(path, ".", entry="gru", reference=False).layers[0].kind == "gru"

@@ -1,0 +1,176 @@
+"""Descriptions that are suggested for a state dict: they fit, leave nothing out silently, and compute the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from grurt.converters import convert
+from grurt.errors import DescriptionError
+
+TOLERANCE = 2e-6
+
+
+def save(tmp_path: Path, **modules: nn.Module | torch.Tensor) -> Path:
+    """Save a state dict of modules and tensors by name; two low lines stand for a dot."""
+    weights = {}
+    for name, module in modules.items():
+        dotted = name.replace("__", ".")
+        if isinstance(module, torch.Tensor):
+            weights[dotted] = module
+        else:
+            weights |= {f"{dotted}.{parameter}": tensor for parameter, tensor in module.state_dict().items()}
+    torch.save(weights, tmp_path / "net.pt")
+    return tmp_path / "net.pt"
+
+
+def message(path: Path) -> str:
+    with pytest.raises(DescriptionError) as caught:
+        convert(path)
+    assert "ignore(" not in str(caught.value).replace("ignore(NAME)", "")
+    return str(caught.value)
+
+
+def gru(*sizes: int, **options: Any) -> nn.GRU:
+    return nn.GRU(*sizes, batch_first=True, **options)
+
+
+Run = Callable[..., torch.Tensor]
+
+CHAINS: dict[str, tuple[dict[str, Any], str, Run]] = {
+    "a small vocabulary": (
+        {"tok": nn.Embedding(5, 8), "rnn": gru(8, 6), "out": nn.Linear(6, 5)},
+        "tok(embedding), rnn, out",
+        lambda m, x: m["out"](m["rnn"](m["tok"](x))[0]),
+    ),
+    "what is called an embedding, and is none": (
+        {"embed": nn.Linear(3, 8, bias=False), "rnn": gru(8, 6)},
+        "embed(linear), rnn",
+        lambda m, x: m["rnn"](m["embed"](x))[0],
+    ),
+    "an output without a bias": (
+        {"emb": nn.Embedding(9, 6), "rnn": gru(6, 6), "out": nn.Linear(6, 9, bias=False)},
+        "emb(embedding), rnn, out(linear)",
+        lambda m, x: m["out"](m["rnn"](m["emb"](x))[0]),
+    ),
+    "one slope for all features": (
+        {"fc": nn.Linear(3, 8), "act": nn.PReLU(init=0.3), "rnn": gru(8, 6)},
+        "fc, act(prelu), rnn",
+        lambda m, x: m["rnn"](m["act"](m["fc"](x)))[0],
+    ),
+    "modules out of order": (
+        {"a_out": nn.Linear(6, 2), "b_in": nn.Linear(3, 5), "c_rnn": gru(5, 6)},
+        "b_in, c_rnn, a_out",
+        lambda m, x: m["a_out"](m["c_rnn"](m["b_in"](x))[0]),
+    ),
+    "a first state": (
+        {"rnn_init_hidden": torch.randn(2, 1, 6), "gru": gru(3, 6, 2), "out": nn.Linear(6, 2)},
+        "gru(initial_state=rnn_init_hidden), out",
+        lambda m, x: m["out"](m["gru"](x, m["rnn_init_hidden"].expand(-1, len(x), -1).contiguous())[0]),
+    ),
+    "a first state of two directions": (
+        {"rnn": gru(3, 6, bidirectional=True), "rnn__h0": torch.randn(2, 1, 6), "out": nn.Linear(12, 2)},
+        "rnn(initial_state=rnn.h0), out",
+        lambda m, x: m["out"](m["rnn"](x, m["rnn__h0"].expand(-1, len(x), -1).contiguous())[0]),
+    ),
+    "a depthwise convolution": (
+        {"conv": nn.Conv1d(6, 6, 3, groups=6), "point": nn.Conv1d(6, 4, 1), "rnn": gru(4, 6)},
+        "conv(conv1d, groups=6), point, rnn",
+        lambda m, x: m["rnn"](m["point"](m["conv"](nn.functional.pad(x.mT, (2, 0)))).mT)[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_suggestions_that_fit_compute_the_same(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    modules, expected, run = CHAINS[name]
+    path = save(tmp_path, **modules)
+    (found,) = re.findall(r'--layers "(.*)"', message(path))
+    if "|" in found:  # the user has to choose: both fit
+        assert expected.replace("conv1d, groups=6", "conv1d|conv1d, groups=6") == found
+        found = expected
+    assert found == expected
+    model = convert(path, found, reference=False)
+    tokens = model.inputs[0].tokens
+    size = model.inputs[0].size
+    x = torch.randint(size, (2, 7)) if tokens else torch.randn(2, 7, size)
+    with torch.no_grad():
+        np.testing.assert_allclose(model.run(x.numpy()), run(modules, x).numpy(), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("modules", "suggestion", "others"),
+    [
+        ({"fc": nn.Linear(3, 8), "lstm1": nn.LSTM(8, 8), "out": nn.Linear(8, 2)}, "fc, out", "lstm1"),
+        ({"gru": gru(3, 8), "mask": torch.ones(8), "fc": nn.Linear(8, 2)}, "gru, fc", "mask"),
+        ({"gru": gru(3, 8), "fc": nn.Linear(8, 2), "fc__scale": torch.ones(2)}, "gru, fc", "fc.scale"),
+        ({"gru": gru(3, 8), "h0": torch.ones(1, 1, 4), "fc": nn.Linear(8, 2)}, "gru, fc", "h0"),
+        ({"gru": gru(3, 8), "h0": torch.ones(8), "h_init": torch.ones(8)}, "gru", "h0, h_init"),
+        ({"gru": gru(3, 8), "mu": nn.Linear(8, 2), "log_std": torch.ones(2)}, "gru, mu", "log_std"),
+        (
+            {"gru": gru(3, 8), "attn": nn.MultiheadAttention(8, 2), "fc": nn.Linear(8, 2)},
+            "gru, attn.out_proj, fc",
+            "attn.in_proj_weight, attn.in_proj_bias",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_named(modules: Any, suggestion: str, others: str, tmp_path: Path) -> None:
+    """And a description without it does not convert, but where the user says so."""
+    path = save(tmp_path, **modules)
+    text = message(path)
+    assert f'A description of what is understood, which is not all: --layers "{suggestion}"' in text
+    assert f"Not understood: {others}. If the answers depend on it" in text
+    with pytest.raises(DescriptionError, match="expected every tensor in a layer"):
+        convert(path, suggestion)
+
+
+@pytest.mark.parametrize(
+    ("modules", "listed"),
+    [
+        ({"gru": gru(4, 8, 3), "fc": nn.Linear(24, 3)}, "gru (reads 4, writes 8), fc (reads 24, writes 3)"),
+        (
+            {"char": nn.Embedding(9, 4), "word": nn.Embedding(8, 3), "gru": gru(7, 8)},
+            "char(linear|embedding) (reads 4, writes 9), word(linear|embedding) (reads 3, writes 8), gru (reads 7, w",
+        ),
+        (
+            {"emb": nn.Embedding(9, 4), "one": nn.PReLU(), "gru": gru(7, 8)},
+            "emb(embedding|linear) (reads tokens, writes 4), one(prelu|layer_norm|rms_norm) (reads any size",
+        ),
+        ({"a": nn.Linear(4, 4), "gru": gru(4, 8), "up": nn.ConvTranspose1d(8, 4, 3)}, "up (reads 4, writes 8)"),
+        ({"fc": nn.Linear(3, 2), "fc__bias": torch.ones(5)}, "fc (reads 3, writes 2)"),
+        ({f"fc{index}": nn.Linear(2, 2) for index in range(201)}, "fc19 (reads 2, writes 2) and 181 more"),
+    ],
+)
+def test_modules_that_are_no_chain(modules: Any, listed: str, tmp_path: Path) -> None:
+    text = message(save(tmp_path, **modules))
+    assert "--layers" not in text
+    assert listed in text
+    assert "In no order that was tried each reads what the one before it writes: they are no chain" in text
+
+
+def test_several_orders_and_several_kinds(tmp_path: Path) -> None:
+    text = message(save(tmp_path, gru=gru(3, 8), a=nn.Linear(8, 8), b=nn.Linear(8, 8)))
+    assert 'A description that would fit: --layers "gru, a, b"\nTheir sizes fit in other orders, too' in text
+    text = message(save(tmp_path, gru=gru(6, 6), head=nn.Linear(6, 4, bias=False)))
+    assert 'with one of the kinds where there are several: --layers "gru, head(linear|embedding)"' in text
+    text = message(save(tmp_path, norm=nn.RMSNorm(3), gru=gru(3, 6)))
+    assert '--layers "norm(layer_norm|rms_norm|prelu), gru"\nPut the layers' in text
+
+
+def test_the_search_for_an_order_ends(tmp_path: Path) -> None:
+    """Of as many modules of one size as there may be, behind which one fits nowhere."""
+    modules = {f"fc{index}": nn.Linear(2, 2) for index in range(150)} | {"last": nn.Linear(3, 5)}
+    assert "In no order that was tried" in message(save(tmp_path, **modules))
+
+
+def test_very_long_suggestions_are_cut(tmp_path: Path) -> None:
+    text = message(save(tmp_path, **{f"{'m' * 60}{index}": nn.Linear(2, 2) for index in range(100)}))
+    assert len(text) <= 2000
