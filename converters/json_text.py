@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from grurt.errors import ConversionError
-from grurt.network.misfits import misfit
 
 FACTOR = 16
 """Bytes of objects for each byte of the file that a text is from. What frameworks write needs up to ten."""
@@ -89,8 +88,6 @@ def check_fields(data: bytes | msgspec.Raw, objects: Iterable[Mapping[str, msgsp
 def _decoded(data: bytes, wanted: Any, where: str) -> Any:
     try:
         return msgspec.json.decode(data, type=wanted)
-    except msgspec.ValidationError as error:
-        raise ConversionError(f"{where}: expected another JSON text: {misfit(error, wanted)}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ConversionError(f"{where}: expected JSON, got damage: {error}") from error
 

@@ -76,16 +76,16 @@ def _side_by_side(parameter: str, parts: list[Array | None], item: LayerDescript
         return np.concatenate(blocks, axis=axis)
     except (ValueError, IndexError) as error:
         raise DescriptionError(
-            f"{where}: expected arrays that fit side by side in {parameter}, got {shapes}"
+            f"{where}: expected arrays that fit side by side in {parameter}, got {shapes}: {error}"
         ) from error
 
 
 def _hidden_size(given: list[Array], axis: int, zeros: int) -> int:
     """Return the outputs of one gate, of arrays that hold those of all gates but so many; ValueError if none fit."""
-    size, rest = divmod(sum(int(part.shape[axis]) for part in given), _GATES - zeros)
-    if rest:
-        raise ValueError("outputs of no whole number of gates")
-    return size
+    outputs, gates = sum(int(part.shape[axis]) for part in given), _GATES - zeros
+    if gates < 1 or outputs % gates:
+        raise ValueError("their outputs are not those of a number of gates")
+    return outputs // gates
 
 
 def _zeros_like(given: list[Array], axis: int, count: int) -> Array:
@@ -104,7 +104,7 @@ def _of_both(given: list[Array], axis: int, zeros: int, item: LayerDescription) 
     for matrix in matrices:
         missing = full - matrix.shape[1]
         if missing and (missing not in (hidden, full - hidden) or full == 2 * hidden):
-            raise ValueError("columns of neither the state nor the input, or of either")
+            raise ValueError("one reads neither all, nor the state alone or the input alone; or both have one size")
         state_is_missing = missing == hidden
         before = state_is_missing == (item.joined == "hx")
         whole.append(np.pad(matrix, ((0, 0), (missing, 0) if before else (0, missing))))

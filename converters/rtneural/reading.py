@@ -192,7 +192,5 @@ def _fields(text: bytes | msgspec.Raw) -> Fields:
 def _decoded(text: bytes | msgspec.Raw, wanted: Any) -> Any:
     try:
         return msgspec.json.decode(text, type=wanted)
-    except msgspec.ValidationError as error:
-        raise ConversionError(f"JSON: expected what a model is written as: {misfit(error, wanted)}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ConversionError(f"JSON: expected a sound text, got damage: {error}; save the file again") from error

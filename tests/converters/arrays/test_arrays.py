@@ -327,7 +327,7 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
             "g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)",
             r"expected weight_hh of shape \(3 \* hidden, hidden\) or \(hidden, 3 \* hidden\), got \(12,\)",
         ),
-        ("g(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=after, update=keep)", "1 that none uses: c"),
+        (f"g(gru, weight_ih=W, weight_hh=R, bias_ih=b, {SAID})", "3 that none uses: c, odd"),
         (f"g(gru, weight=W, {SAID})", r"say joined=hx if it computes W @ \[h, x\], joined=xh if W @ \[x, h\]"),
         (f"g(gru, weight=W, weight_hh=R, joined=hx, {SAID})", "got another choice; say joined=hx if"),
         (f"g(gru, weight_ih=W, weight_hh=R, joined=hx, {SAID})", "for state and input beside the option joined, got"),
@@ -335,13 +335,16 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
         (f"g(gru, weight_hh=R, {SAID})", "module 'g': expected a tensor 'weight_ih', got only weight_hh"),
         (f"g(gru, weight_ih=W, weight_hh=0, {SAID})", "say layout=rows or layout=columns where there is none"),
         (f"g(gru, weight_ih=W+0+R, layout=rows, {SAID})", "fit side by side in weight_ih, got"),
+        (f"g(gru, weight_ih=W, weight_hh=R, bias_ih=b+0+0+0, {SAID})", "their outputs are not those of a number of ga"),
+        (f"g(gru, weight_ih=W, weight_hh=R, bias_ih=odd+0, {SAID})", "their outputs are not those of a number of gat"),
+        (f"g(gru, weight=R+V, joined=hx, layout=rows, {SAID})", "one reads neither all, nor the state alone or the"),
         ("g(linear, weight=W+0, layout=rows)", "expected an array, got none called '0' for weight"),
         (f"g(gru, joined=xh, weight=W+R, layout=rows, {SAID})", "fit side by side in weight, got"),
     ],
 )  # fmt: skip
 def test_descriptions_that_do_not_fit(description: str | None, message: str) -> None:
     with pytest.raises(DescriptionError, match=message):
-        convert(stacked(weights(), "zrn", "rows"), description)
+        convert(stacked(weights(), "zrn", "rows") | {"odd": np.ones(5), "V": np.ones((24, 9))}, description)
 
 
 def test_an_update_gate_that_cannot_be_inverted(tmp_path: Path) -> None:

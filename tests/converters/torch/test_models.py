@@ -369,7 +369,7 @@ def test_descriptions_that_do_not_fit(layers: Any, message: str) -> None:
         (
             nn.Linear(3, 4, bias=False),
             DescriptionError,
-            r"its tensors, weight \(4, 3\), may be linear or embedding; write m\(linear\)",
+            r"module 'm': its tensors, weight \(4, 3\), may be linear or embedding; write m\(linear\)",
         ),
         (nn.PReLU(3), DescriptionError, r"weight \(3,\), may be layer_norm or rms_norm or prelu"),
         (
