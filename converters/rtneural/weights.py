@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from msgspec import Raw
 
 from grurt.array_types import Array
 from grurt.converters.rtneural.reading import Fields, fields, is_list, numbers
-from grurt.converters.torch.checkpoint.candidates import TOP
+from grurt.converters.torch.checkpoint.candidates import MAX_COMPARED, TOP
 from grurt.converters.torch.checkpoint.choice import several_state_dicts
 from grurt.converters.torch.checkpoint.names import likeness
 from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict, finish_state_dict, module_of
@@ -37,11 +37,13 @@ def read_state_dict_json(document: Fields, entry: str | None) -> StateDict:
     """
     objects = dict(_objects("", document, _MAX_DEPTH))
     likenesses = {path: _likeness(held) for path, held in objects.items() if any(map(is_list, held.values()))}
-    found = [path for path, like in likenesses.items() if like == max(likenesses.values())]
+    best = max(likenesses.values(), default=0)
+    found = [path for path, like in likenesses.items() if like == best]
     named = [path for path in likenesses if path == entry or path.startswith(f"{entry}.")]
     chosen = named or found
     if len(chosen) > 1:
-        raise several_state_dicts({path or TOP: dict.fromkeys(objects[path]) for path in chosen}, None)
+        shapes = {path or TOP: dict.fromkeys(objects[path]) for path in chosen[:MAX_COMPARED]}
+        raise several_state_dicts(shapes, len(chosen), None)
     if not chosen:
         raise ConversionError(
             "JSON: expected RTNeural's list of layers or a state dict, arrays by name, got none; "
@@ -50,7 +52,7 @@ def read_state_dict_json(document: Fields, entry: str | None) -> StateDict:
     weights = {name: text for name, text in objects[chosen[0]].items() if is_list(text) or likeness(name)}
     state_dict = finish_state_dict({name: _array(name, text) for name, text in weights.items()}, "json")
     others = tuple(path or TOP for path in found if path not in chosen)
-    whole = replace(state_dict, others=others, beside=_beside(objects, chosen[0], found))
+    whole = replace(state_dict, others=others, beside=_beside(objects, chosen[0], set(found)))
     return module_of(whole, None if named else entry)
 
 
@@ -67,7 +69,7 @@ def _objects(path: str, found: Fields, depth: int) -> Iterator[tuple[str, Fields
             yield from _objects(_joined(path, name), inner, depth - 1)
 
 
-def _beside(objects: Mapping[str, Fields], chosen: str, state_dicts: Sequence[str]) -> Beside:
+def _beside(objects: Mapping[str, Fields], chosen: str, state_dicts: set[str]) -> Beside:
     """Return the lists and numbers that are no weights."""
     arrays: dict[str, Array] = {}
     for path, held in objects.items():

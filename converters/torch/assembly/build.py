@@ -19,9 +19,9 @@ from grurt.converters.torch.assembly.left_over import (
     notes_on_what_is_left,
     unused,
 )
-from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind, names_of
+from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind, names_by_module, names_of
 from grurt.converters.torch.assembly.suggestion import no_description
-from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict
+from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict, Together
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Output
 from grurt.network.layers import Activation, AnyLayer, Concat, FirstStep, LastStep
@@ -93,7 +93,8 @@ class _Builder:
 
     def __init__(self, tensors: Mapping[str, Array], prefix: str, inputs: list[str], beside: Beside) -> None:
         self.tensors = tensors
-        self.beside = beside
+        self.arrays = Together(tensors, beside)
+        self.beside = names_by_module(beside)
         self.prefix = prefix
         self.modules = group_by_module(tensors)
         self.names = Names(inputs)
@@ -156,7 +157,7 @@ class _Builder:
                 f"layer {path!r}: expected its kind beside the names of its arrays, got none; "
                 f"write for example {path or 'fc'}(linear, weight=..., bias=...)"
             )
-        if path in self.modules or (path not in KEYWORDS and self.is_beside(path)):
+        if path in self.modules or (path in self.beside and path not in KEYWORDS):
             return module_kind(path, self.tensors_of(path))
         if path in KEYWORDS:
             return KEYWORDS[path]
@@ -165,11 +166,11 @@ class _Builder:
         )
 
     def add_module(self, kind: str, path: str, name: str, inputs: tuple[str, ...], item: LayerDescription) -> None:
-        if path not in self.modules and not item.arrays and not self.is_beside(path):
+        if path not in self.modules and not item.arrays and path not in self.beside:
             raise DescriptionError(f"layer {path!r}: expected a module, got none among {names_of(self.modules)}")
         where = f"layer {path or name!r}"
         given, used = (
-            gather(kind, item, self.named(item), self.prefix, where) if item.arrays else (self.tensors_of(path), set())
+            gather(kind, item, self.arrays, self.prefix, where) if item.arrays else (self.tensors_of(path), set())
         )
         state = None if item.initial_state is None else self.initial_state(item.initial_state)
         tensors = as_pytorch(kind, given, item, where)
@@ -180,28 +181,18 @@ class _Builder:
         own = set() if item.arrays else module.used | taken_apart
         self.used |= used | {parameter if path == ROOT else f"{path}.{parameter}" for parameter in own}
 
-    def is_beside(self, path: str) -> bool:
-        """Say whether a module's arrays lie beside the weights."""
-        return any(name.startswith(f"{path}.") for name in self.beside)
-
     def tensors_of(self, path: str) -> Mapping[str, Array]:
         """Return the tensors of a module, or the arrays that lie under its name beside the weights."""
         if path in self.modules:
             return self.modules[path]
-        return {name.removeprefix(f"{path}."): self.beside[name] for name in self.beside if name.startswith(f"{path}.")}
-
-    def named(self, item: LayerDescription) -> Mapping[str, Array]:
-        """Return the tensors, and those arrays beside them that a description names."""
-        names = {name for value in item.arrays.values() for name in (value, *value.split("+"))}
-        beside = {name: self.beside[name] for name in sorted(names - self.tensors.keys()) if name in self.beside}
-        return {**self.tensors, **beside} if beside else self.tensors
+        return {name.rpartition(".")[2]: self.arrays[name] for name in self.beside[path]}
 
     def initial_state(self, name: str) -> Array | str:
         """Return a tensor; or, if there is none of that name, the value of an earlier description."""
         name = name.removeprefix(self.prefix)
-        if name in self.tensors or name in self.beside:
+        if name in self.arrays:
             self.used.add(name)
-            return self.tensors[name] if name in self.tensors else self.beside[name]
+            return self.arrays[name]
         if name not in self.values:
             raise DescriptionError(f"initial_state: expected a tensor or an earlier layer, got none called {name!r}")
         return self.values[name]

@@ -31,6 +31,14 @@ def group_by_module(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]
     return modules
 
 
+def names_by_module(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of the tensors of each module, the modules in the order of their first tensor."""
+    modules: dict[str, list[str]] = {}
+    for name in names:
+        modules.setdefault(name.rpartition(".")[0] or ROOT, []).append(name)
+    return modules
+
+
 def module_kind(module: str, parameters: Mapping[str, Array]) -> str:
     """Return what a module is, from the names and shapes of its parameters.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from grurt.array_types import Array
@@ -14,8 +14,10 @@ from grurt.errors import DescriptionError, UnsupportedError
 _EMBEDDING = re.compile(r"(?<![a-z])emb|embed|(?<![a-z])(wte|lookup)", re.IGNORECASE)
 """What embeddings are called, and hardly anything else."""
 
-_FIRST_STATE = re.compile(r"(.*\.)?(h_?0|h_?x|s_?0|[^.]*init[^.]*)", re.IGNORECASE)
+_FIRST_STATE = re.compile(r"h_?0|h_?x|s_?0|.*init.*", re.IGNORECASE)
 """What a learned first state is called."""
+
+_RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,31 @@ class Item:
 
 def understood(tensors: Mapping[str, Array]) -> tuple[list[Item], list[str]]:
     """Return the modules that grurt has, normalizers first, and the names of all others, or of their tensors."""
-    items: list[Item] = []
-    others: list[str] = []
-    for module, parameters in group_by_module(tensors).items():
-        readings = _readings(module, parameters)
-        if readings:
-            tokens = readings[0].tokens and _EMBEDDING.search(module) is not None
-            items.append(Item(module, readings, named=tokens))
-        else:
-            others.append(module)
+    modules = group_by_module(tensors)
+    readings = {module: _readings(module, parameters) for module, parameters in modules.items()}
+    items = [
+        Item(module, found, named=found[0].tokens and _EMBEDDING.search(module) is not None)
+        for module, found in readings.items()
+        if found
+    ]
     items.sort(key=lambda item: not item.readings[0].options.startswith("normalizer"))
-    items, states = _with_first_states(items, tensors)
-    return items, [name for module in others for name in _names_of(module, items, tensors) if name not in states]
+    items, states = _with_first_states(items, modules)
+    inner = {around for item in items for around in _modules_around(item.module)} | {ROOT}
+    others: list[str] = []
+    for module in (module for module, found in readings.items() if not found):
+        names = [name for name in modules[module] if _joined(module, name) not in states]
+        others += [_joined(module, name) for name in names] if module in inner else [module] * bool(names)
+    return items, others
 
 
-def _names_of(module: str, items: list[Item], tensors: Mapping[str, Array]) -> list[str]:
-    """Return the name of a module that is not understood; or its tensors', where others in it are understood."""
-    if module != ROOT and not any(f"{item.module}.".startswith(f"{module}.") for item in items):
-        return [module]
-    return [name for name in tensors if (name.rpartition(".")[0] or ROOT) == module]
+def _joined(module: str, name: str) -> str:
+    return name if module == ROOT else f"{module}.{name}"
+
+
+def _modules_around(module: str) -> Iterator[str]:
+    while module:
+        module = module.rpartition(".")[0]
+        yield module
 
 
 def _readings(module: str, parameters: Mapping[str, Array]) -> tuple[Reading, ...]:
@@ -79,22 +87,23 @@ def _with_kind(kind: str, options: str) -> str:
     return options if options.startswith(kind) else ", ".join(filter(None, (kind, options)))
 
 
-def _with_first_states(items: list[Item], tensors: Mapping[str, Array]) -> tuple[list[Item], list[str]]:
-    """Return the items, with a tensor that can only be the first state of the one GRU in its options, and its names."""
-    grus = {index: size for index, item in enumerate(items) if (size := _state_size(item, tensors))}
-    states = [name for name in tensors if _FIRST_STATE.fullmatch(name) and tensors[name].dtype.kind == "f"]
-    if len(grus) != 1 or len(states) != 1 or [tensors[name].size for name in states] != list(grus.values()):
+def _with_first_states(items: list[Item], modules: Mapping[str, Mapping[str, Array]]) -> tuple[list[Item], list[str]]:
+    """Return the items, with a tensor that can only be the first state of the one GRU in its options, and its name."""
+    grus = {index: size for index, item in enumerate(items) if (size := _state_size(modules[item.module]))}
+    states = {
+        _joined(module, name): array.size
+        for module, parameters in modules.items()
+        for name, array in parameters.items()
+        if _FIRST_STATE.fullmatch(name) and array.dtype.kind == "f"
+    }
+    if len(grus) != 1 or list(states.values()) != list(grus.values()):
         return items, []
     (index,), (state,) = grus, states
     told = replace(items[index].readings[0], options=f"initial_state={state}")
-    items = [*items[:index], Item(items[index].module, (told,)), *items[index + 1 :]]
-    module = state.rpartition(".")[0]
-    alone = [name for name in tensors if name.startswith(f"{module}.")] == [state]
-    return items, [state, module] if alone else [state]
+    return [*items[:index], Item(items[index].module, (told,)), *items[index + 1 :]], [state]
 
 
-def _state_size(item: Item, tensors: Mapping[str, Array]) -> int:
+def _state_size(parameters: Mapping[str, Array]) -> int:
     """Return how many numbers the first states of a GRU have, of all its layers and directions; 0 for other modules."""
-    start = "" if item.module == ROOT else f"{item.module}."
-    recurrent = re.compile(rf"{re.escape(start)}weight_hh(_l\d+(_reverse)?)?")
-    return sum(array.shape[1] for name, array in tensors.items() if recurrent.fullmatch(name) and array.ndim > 1)
+    recurrent = (array for name, array in parameters.items() if _RECURRENT.fullmatch(name) and array.ndim > 1)
+    return sum(array.shape[1] for array in recurrent)

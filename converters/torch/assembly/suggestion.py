@@ -12,7 +12,7 @@ from grurt.converters.compact import parse_description
 from grurt.converters.description import Description
 from grurt.converters.kinds import KINDS
 from grurt.converters.torch.assembly.left_over import shapes_of
-from grurt.converters.torch.assembly.modules import group_by_module, listing, names_of
+from grurt.converters.torch.assembly.modules import ROOT, listing, names_by_module, names_of
 from grurt.converters.torch.assembly.orders import Order, orders, readings_that_fit
 from grurt.converters.torch.assembly.readings import Item, understood
 from grurt.converters.torch.checkpoint.state_dict import Beside
@@ -63,7 +63,8 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
     if left is None:
         yield _sizes(items)
     else:
-        others = [*others, *(name for name in left if not _belongs(name, others))]
+        known = set(others)
+        others += [name for name in left if known.isdisjoint((name, name.rpartition(".")[0]))]
         yield from _suggestion(found, complete=not others)
     if others:
         yield (
@@ -113,18 +114,14 @@ def _tried(order: Order, left_over: LeftOver) -> list[str] | None:
         return None
 
 
-def _belongs(name: str, others: Sequence[str]) -> bool:
-    """Say whether a tensor is one of the others, or of one of the modules among them."""
-    return name in others or name.rpartition(".")[0] in others
-
-
 def _beside(beside: Beside) -> Iterator[str]:
     """Yield what lies beside the weights: it may be what the inputs are normalized with."""
     arrays = [name for name in beside if beside.shapes[name]]
     if not arrays:
         return
     yield f"Beside the weights lie {names_of(shapes_of(beside, arrays))}"
-    modules = group_by_module({name: np.zeros(0) for name in beside})
-    for module, parameters in modules.items():
-        if any(name.startswith(f"{module}.") for name in arrays) and KINDS["normalizer"].fits(parameters):
+    with_arrays = names_by_module(arrays).keys() - {ROOT}
+    for module, names in names_by_module(beside).items():
+        parameters = dict.fromkeys((name.rpartition(".")[2] for name in names), np.zeros(0))
+        if module in with_arrays and KINDS["normalizer"].fits(parameters):
             yield f"If the inputs are normalized with {module}, say so: {module}(normalizer, epsilon=?)"

@@ -26,8 +26,8 @@ from grurt.converters.torch.checkpoint.pickles import Opaque
 TOP = "."
 """The entry of a state dict that is the whole checkpoint, where others lie in it."""
 
-_COMPARED = 20
-"""Candidates whose tensors are compared: what is there twice is no choice."""
+MAX_COMPARED = 20
+"""Candidates whose tensors are looked at where there are several: what is there twice is no choice."""
 
 _OPTIMIZER = frozenset(
     ("param_groups", "exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg", "exp_inf", "acc_delta")
@@ -86,8 +86,9 @@ class Contents:
         best = max((one.likeness for one in inside), default=0)
         found = list(dict.fromkeys(one for one in inside if one.likeness == best))
         if best == 0:
-            found = [one for one in found if not any(_is_around(one, other) for other in found)]
-        return list(_different(found)) if len(found) <= _COMPARED else found
+            outer = {around for one in found for around in _keys_around(one.entry)}
+            found = [one for one in found if one.entry not in outer]
+        return list(_different(found)) if len(found) <= MAX_COMPARED else found
 
     def beside(self, chosen: Candidate) -> dict[str, Leaf]:
         """Return the arrays and numbers that are part of nothing as much like a state dict as the chosen one."""
@@ -159,8 +160,11 @@ def _is_beside(leaf: Leaf, owner: Candidate | None, chosen: Candidate) -> bool:
     return owner.likeness < chosen.likeness
 
 
-def _is_around(one: Candidate, other: Candidate) -> bool:
-    return one is not other and (one.entry == "" or other.entry.startswith(f"{one.entry}."))
+def _keys_around(entry: str) -> Iterator[str]:
+    """Yield the keys that lead to what holds the entry."""
+    while entry:
+        entry = entry.rpartition(".")[0]
+        yield entry
 
 
 def _different(candidates: list[Candidate]) -> Iterator[Candidate]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
-from grurt.converters.torch.checkpoint.candidates import TOP, Candidate, Contents
+from grurt.converters.torch.checkpoint.candidates import MAX_COMPARED, TOP, Candidate, Contents
 from grurt.converters.torch.checkpoint.modules import shape_of
 from grurt.converters.torch.checkpoint.names import unwrapped
 from grurt.converters.torch.checkpoint.pickles import Opaque
@@ -12,7 +13,10 @@ from grurt.converters.torch.checkpoint.tensors import TensorReference
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.escaping import listed, shown
 
-_MAX_CANDIDATES = 20
+_MAX_CANDIDATES = 8
+_MAX_LINE = 180
+"""What an error lists: so much of it fits into a message."""
+
 _MAX_TENSORS = 3
 _MAX_NAME = 100
 
@@ -33,33 +37,38 @@ def chosen(contents: Contents, checkpoint: object, entry: str | None) -> tuple[C
     if len(found) == 1:
         return found[0], ""
     candidates = found or contents.within("")
-    modules = [] if found or entry is None else _with_module(candidates, entry)
+    modules = [] if found or entry is None else _with_module(candidates[:MAX_COMPARED], entry)
     if len(modules) == 1:
         return modules[0]
     if not candidates:
         raise _no_state_dict(checkpoint)
-    raise several_state_dicts({one.entry or TOP: _shapes(one) for one in candidates}, entry if not found else None)
+    shapes = {one.entry or TOP: _shapes(one) for one in candidates[:MAX_COMPARED]}
+    raise several_state_dicts(shapes, len(candidates), entry if not found else None)
 
 
 def several_state_dicts(
-    candidates: Mapping[str, Mapping[str, tuple[int, ...] | None]], entry: str | None
+    candidates: Mapping[str, Mapping[str, tuple[int, ...] | None]], count: int, entry: str | None
 ) -> ConversionError:
     """Return the error that lists what there is to choose from.
 
     Parameters
     ----------
     candidates
-        The shapes of the tensors of each state dict, or None for what is not known.
+        The first of them: the shapes of the tensors of each, or None for what is not known.
+    count
+        How many there are.
     entry
         What was asked for, and is none of them.
     """
     wanted = "one state dict" if entry is None else f"a state dict, or a module in one, called {entry!r}"
-    lines = [f"  {shown(name, _MAX_NAME)}: {_held(shapes)}" for name, shapes in candidates.items()]
+    lines = [
+        shown(f"  {name}: {_held(shapes)}", _MAX_LINE) for name, shapes in islice(candidates.items(), _MAX_CANDIDATES)
+    ]
     return ConversionError(
-        f"checkpoint: expected {wanted}, got {len(candidates)}; say which to convert: --entry NAME on the command "
-        "line, entry=NAME in Python",
-        *lines[:_MAX_CANDIDATES],
-        *([f"  and {len(lines) - _MAX_CANDIDATES:,} more"] if len(lines) > _MAX_CANDIDATES else []),
+        f"checkpoint: expected {wanted}, got {count}; say which to convert: --entry NAME on the command line, "
+        "entry=NAME in Python",
+        *lines,
+        *([f"  and {count - len(lines):,} more"] if count > len(lines) else []),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,23 @@ class Beside(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self.shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Together(Mapping[str, Array]):
+    """The arrays of two mappings; of two of one name, that of the first."""
+
+    first: Mapping[str, Array]
+    second: Mapping[str, Array]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.first[name] if name in self.first else self.second[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self.first, (name for name in self.second if name not in self.first))
+
+    def __len__(self) -> int:
+        return len(self.first) + sum(name not in self.first for name in self.second)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,5 +274,5 @@ def module_of(whole: StateDict, module: str | None) -> StateDict:
         raise no_such_module(module, whole)
     rest = {name: array for name, array in whole.items() if not name.startswith(start)}
     shapes = {name: array.shape for name, array in rest.items()} | dict(whole.beside.shapes)
-    beside = Beside(shapes, lambda name: rest[name] if name in rest else whole.beside[name])
+    beside = Beside(shapes, Together(rest, whole.beside).__getitem__)
     return replace(whole, tensors=tensors, prefix=f"{whole.prefix}{start}", beside=beside)

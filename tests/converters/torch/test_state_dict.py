@@ -134,6 +134,16 @@ def test_one_of_several_state_dicts_is_named(tmp_path: Path) -> None:
         read_state_dict(path, entry="other")
 
 
+def test_more_state_dicts_than_an_error_lists(tmp_path: Path) -> None:
+    path = save(tmp_path, {f"{'n' * 90}{index}": {f"{'t' * 90}.weight": torch.ones(index + 1)} for index in range(30)})
+    with pytest.raises(
+        ConversionError, match=r"got 30; say which to convert: --entry NAME on the command line"
+    ) as caught:
+        read_state_dict(path)
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1]) == (10, "  and 22 more")
+
+
 def test_an_entry_may_be_a_module_of_a_state_dict(tmp_path: Path) -> None:
     """As in checkpoints of two networks that are one module: what belongs to the others lies beside."""
     both = {f"actor.{name}": tensor for name, tensor in WEIGHTS.items()} | {"critic.weight": torch.ones(1, 3)}
