@@ -86,17 +86,19 @@ def _convert(module: Module) -> Iterator[Weighted]:
             f"{width.size}"
         )
     deviation = _deviation(width.astype(np.float64), spread, epsilon, epsilon_to)
-    if not (deviation > 0).all():
+    if not ((deviation > 0) & np.isfinite(deviation)).all():
         raise DescriptionError(
             f"module {module.path!r}: expected deviations above zero, got one that is not; is the epsilon right?"
         )
     module.used.update(name for name in module.tensors if name in roles.values() or name in _COUNTERS)
     if not module.followed and module.tensors.keys() != _EMPIRICAL:
         module.notes.append(f"{module.name}: taken without a range that it clips to, as :clip(-5,5)")
+    with np.errstate(over="ignore"):  # what is no float32 is refused by name
+        factor = (1 / deviation).astype(np.float32)
     weights = {
         "mean": np.broadcast_to(mean, size),
         "variance": np.zeros(size, np.float32),
-        "weight": np.broadcast_to((1 / deviation).astype(np.float32), size),
+        "weight": np.broadcast_to(factor, size),
         "bias": np.zeros(size, np.float32),
     }
     yield BatchNorm(name=module.name, inputs=module.inputs, size=size, epsilon=1.0), weights

@@ -271,6 +271,48 @@ def test_gru_cell(tmp_path: Path) -> None:
         np.testing.assert_allclose(stream.step(x.numpy()), state.numpy(), atol=TOLERANCE, rtol=0)
 
 
+class PapersCell(nn.Module):
+    """The gates of the joined vector, each a Linear of its own, or both gates in one."""
+
+    def __init__(self, *, joined: bool) -> None:
+        super().__init__()
+        self.joined = joined
+        gates = {"gates": nn.Linear(8, 10)} if joined else {gate: nn.Linear(8, 5) for gate in GATES}
+        self.cell = nn.ModuleDict(gates | {"candidate": nn.Linear(8, 5)})
+        self.out = nn.Linear(5, 2)
+
+    def forward(self, xs: torch.Tensor) -> torch.Tensor:
+        h, hidden = torch.zeros(len(xs), 5), []
+        for x in xs.unbind(1):
+            both = torch.cat([x, h], dim=1)
+            parts = self.cell["gates"](both).chunk(2, 1) if self.joined else [self.cell[g](both) for g in GATES]
+            r, z = map(torch.sigmoid, parts)
+            n = torch.tanh(self.cell["candidate"](torch.cat([x, r * h], dim=1)))
+            h = (1 - z) * h + z * n
+            hidden.append(h)
+        result: torch.Tensor = self.out(torch.stack(hidden, dim=1))
+        return result
+
+
+GATES = ("reset_gate", "update_gate")
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_cell_of_linear_layers(prefix: str, joined: bool, tmp_path: Path) -> None:
+    module = randomize(PapersCell(joined=joined), 1)
+    parts = (*(("gates",) if joined else GATES), "candidate")
+    weight, bias = ("+".join(f"cell.{part}.{name}" for part in parts) for name in ("weight", "bias"))
+    cell = f"cell(gru, weight={weight}, bias={bias}, joined=xh, gates=rzn, layout=rows, reset=before, update=replace)"
+    path = save(tmp_path, {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items()})
+    xs = torch.randn(2, 7, 3)
+    with torch.no_grad():
+        expected = module(xs).numpy()
+    model = convert(path, f"{cell}, out")
+    np.testing.assert_allclose(model.run(xs.numpy()), expected, atol=TOLERANCE, rtol=0)
+    assert model.reference_run is not None
+
+
 def test_a_module_used_very_often(tmp_path: Path) -> None:
     layers = [LayerDescription(module="fc", name=f"f{index}", kind="linear") for index in range(8)]
     with pytest.raises(DescriptionError, match="expected each module about once, got them so often that their weights"):
