@@ -70,12 +70,14 @@ class Contents:
     """What a checkpoint holds, by the keys that lead to it, joined by dots.
 
     ``leaves`` are all numbers, and the arrays that are no weights for sure, each with the candidate that holds it;
-    ``ambiguous`` are the keys that lead to two things, since a key may have dots of its own.
+    ``ambiguous`` are keys that lead to two things, since a key may have dots of its own, and ``hidden`` those of them
+    that lead to two candidates.
     """
 
     candidates: dict[str, Candidate] = field(default_factory=dict)
     leaves: dict[str, tuple[Leaf, Candidate | None]] = field(default_factory=dict)
     ambiguous: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
 
     def within(self, entry: str) -> list[Candidate]:
         """Return what an entry leads to, or what lies under it: those most like state dicts, each network once."""
@@ -99,9 +101,11 @@ class Contents:
         }
 
     def others(self, chosen: Candidate) -> list[str]:
-        """Return the entries of the state dicts that were not chosen."""
-        found = {one.entry or TOP for one in self.candidates.values() if one.likeness >= chosen.likeness}
-        return sorted(found - {chosen.entry or TOP})
+        """Return the entries of the state dicts that were not chosen, without those of the same tensors."""
+        rest = (one for one in self.candidates.values() if one.likeness >= chosen.likeness)
+        found = list(dict.fromkeys((chosen, *rest)))
+        different = _different(found) if len(found) <= MAX_COMPARED else found
+        return sorted(one.entry or TOP for one in different if one is not chosen)
 
 
 def contents_of(checkpoint: object) -> Contents:
@@ -143,7 +147,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 def _enter(contents: Contents, path: str, candidate: Candidate) -> None:
     if contents.candidates.setdefault(path, candidate) is not candidate:
-        contents.ambiguous.add(path)
+        contents.hidden.add(path)
 
 
 def _enter_leaf(contents: Contents, path: str, leaf: Leaf, owner: Candidate | None) -> None:

@@ -31,8 +31,11 @@ def chosen(contents: Contents, checkpoint: object, entry: str | None) -> tuple[C
     UnsupportedError
         If there are tensors, but without names.
     """
-    if entry in contents.ambiguous:
-        raise ConversionError(f"checkpoint: expected one thing under {entry!r}, got two; give its keys other names")
+    hidden = contents.hidden if entry is None else contents.hidden & {entry}
+    if hidden:
+        raise ConversionError(
+            f"checkpoint: expected one thing under {min(hidden)!r}, got two; give its keys other names"
+        )
     found = contents.within(entry or "")
     if len(found) == 1:
         return found[0], ""

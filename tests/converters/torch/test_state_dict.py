@@ -223,7 +223,8 @@ def test_what_lies_beside_the_weights(protocol: int, legacy: bool, tmp_path: Pat
 def test_a_module_and_its_state_dict_are_one(tmp_path: Path) -> None:
     module = torch.nn.Linear(3, 2)
     path = save(tmp_path, {"net": module, "state_dict": module.state_dict(), "again": module})
-    assert list(read_state_dict(path)) == ["weight", "bias"]
+    found = read_state_dict(path)
+    assert (list(found), found.others) == (["weight", "bias"], ())
     assert list(read_state_dict(path, entry="again")) == ["weight", "bias"]
 
 
@@ -251,6 +252,8 @@ def test_keys_that_lead_to_two_things(tmp_path: Path) -> None:
     path = save(tmp_path, {"a": {"b": WEIGHTS}, "a.b": LINEAR})
     with pytest.raises(ConversionError, match=r"expected one thing under 'a.b', got two; give its keys other names"):
         read_state_dict(path, entry="a.b")
+    with pytest.raises(ConversionError, match=r"expected one thing under 'a\.b', got two"):
+        read_state_dict(path)
     path = save(tmp_path, {"net": WEIGHTS, "a": {"b": torch.ones(2)}, "a.b": torch.zeros(1)})
     assert "a.b" not in read_state_dict(path).beside
 
