@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from grurt.converters.torch.assembly.modules import names_of
+from grurt.array_types import Array
+from grurt.converters.torch.assembly.modules import ROOT, group_by_module, names_of
+from grurt.converters.torch.assembly.readings import item_of
 from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict
 from grurt.errors import DescriptionError
 
@@ -20,7 +22,7 @@ def unused(tensors: Iterable[str], used: set[str]) -> list[str]:
 
 
 def check_all_used(
-    tensors: Iterable[str], beside: Iterable[str], used: set[str], ignore: Iterable[str], prefix: str
+    tensors: Mapping[str, Array], beside: Iterable[str], used: set[str], ignore: Iterable[str], prefix: str
 ) -> None:
     """Raise DescriptionError for tensors that no layer uses, and for an ``ignore`` that names none."""
     patterns = {pattern.removeprefix(prefix): pattern for pattern in ignore}
@@ -34,9 +36,19 @@ def check_all_used(
     if left:
         raise DescriptionError(
             f"layers: expected every tensor in a layer, got {len(left)} that none uses: "
-            f"{', '.join(left[:_MAX_NAMED])}{', ...' if len(left) > _MAX_NAMED else ''}; describe their layers, "
-            f"or say that they are not needed: ignore({left[0]})"
+            f"{', '.join(left[:_MAX_NAMED])}{', ...' if len(left) > _MAX_NAMED else ''}; describe their layers"
+            f"{_example(tensors, left)}, or say that no answer depends on them: ignore({left[0]})"
         )
+
+
+def _example(tensors: Mapping[str, Array], left: Iterable[str]) -> str:
+    """Return how the first module of those that are left over is described, if it is understood."""
+    names = set(left)
+    for module, parameters in group_by_module(tensors).items():
+        whole = names.issuperset(parameters if module == ROOT else (f"{module}.{name}" for name in parameters))
+        if whole and (item := item_of(module, parameters)) is not None:
+            return f", such as {item.text(item.readings)}"
+    return ""
 
 
 def notes_on_what_is_left(ignore: Iterable[str], beside: Beside, used: set[str]) -> Iterator[str]:

@@ -37,20 +37,24 @@ class Item:
 def understood(tensors: Mapping[str, Array]) -> tuple[list[Item], list[str]]:
     """Return the modules that grurt has, normalizers first, and the names of all others, or of their tensors."""
     modules = group_by_module(tensors)
-    readings = {module: _readings(module, parameters) for module, parameters in modules.items()}
-    items = [
-        Item(module, found, named=found[0].tokens and _EMBEDDING.search(module) is not None)
-        for module, found in readings.items()
-        if found
-    ]
+    found = {module: item_of(module, parameters) for module, parameters in modules.items()}
+    items = [item for item in found.values() if item is not None]
     items.sort(key=lambda item: not item.readings[0].options.startswith("normalizer"))
     items, states = _with_first_states(items, modules)
     inner = {around for item in items for around in _modules_around(item.module)} | {ROOT}
     others: list[str] = []
-    for module in (module for module, found in readings.items() if not found):
+    for module in (module for module, item in found.items() if item is None):
         names = [name for name in modules[module] if _joined(module, name) not in states]
         others += [_joined(module, name) for name in names] if module in inner else [module] * bool(names)
     return items, others
+
+
+def item_of(module: str, parameters: Mapping[str, Array]) -> Item | None:
+    """Return a module as it can be understood; None if it is none that grurt has."""
+    readings = _readings(module, parameters)
+    if not readings:
+        return None
+    return Item(module, readings, named=readings[0].tokens and _EMBEDDING.search(module) is not None)
 
 
 def _joined(module: str, name: str) -> str:

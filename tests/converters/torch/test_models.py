@@ -370,7 +370,10 @@ def test_gate_blocks_change_places() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ("gru", r"got 2 that none uses: fc\.weight, fc\.bias; describe their layers, or .*ignore\(fc\.weight\)"),
+        (
+            "gru",
+            r"none uses: fc\.weight, fc\.bias; describe their layers, such as fc, or say that no answer .*ignore\(fc",
+        ),
         ("gru, fc, ignore(ema)", r"ignore\(ema\): expected a tensor or module, got none"),
         ("fc, gru", "layer 'gru': expected an input of size 4, got 3; check which layers there are"),
         ("gru, head", "layer 'head': expected a module, got none of that name among gru, fc"),

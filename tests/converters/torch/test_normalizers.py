@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def test_suggestions_have_what_known_classes_do(normalizer: Any, described: str,
     model = convert(path, suggestion(path))
     assert_equal(model, policy)
     assert model.source.notes == ()
+    with pytest.raises(DescriptionError, match="describe their layers, such as " + re.escape(described)):
+        convert(path, "rnn, head")
     assert model.reference_run is not None
 
 
