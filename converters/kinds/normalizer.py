@@ -16,7 +16,7 @@ No tensor shows the epsilon, nor the range that the results are clipped to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -62,37 +62,11 @@ def _is_normalizer(tensors: Tensors) -> bool:
 def _convert(module: Module) -> Iterator[Weighted]:
     """Convert it to a BatchNorm, which takes off the mean before it multiplies, as the normalizer does."""
     roles = _roles(module.tensors)
-    epsilon, epsilon_to = module.options.epsilon, module.options.epsilon_to
-    if epsilon is None:
-        raise DescriptionError(
-            f"module {module.path!r}: expected the epsilon of a normalizer, which no tensor shows, got none; say "
-            "epsilon=0 for (x - mean) / std; rsl_rl has 0.01, stable-baselines3 and skrl 1e-8, rl_games 1e-5"
-        )
-    if "mean" not in roles or not roles.keys() & {"std", "var"}:
-        raise DescriptionError(
-            f"module {module.path!r}: expected a mean, and a std or var, got {', '.join(roles) or 'none of them'}"
-        )
-    spread = "std" if "std" in roles else "var"
-    if spread == "std" and epsilon_to == "variance":
-        raise DescriptionError(
-            f"module {module.path!r}: expected epsilon_to=deviation beside a standard deviation, got variance; leave "
-            "the array of the deviation out, and name that of the variance"
-        )
-    mean, width = (_vector(module, roles[role]) for role in ("mean", spread))
-    size = max(mean.size, width.size)
-    if {mean.size, width.size} - {1, size}:
-        raise DescriptionError(
-            f"module {module.path!r}: expected as many means as deviations, one for each feature, got {mean.size} and "
-            f"{width.size}"
-        )
-    deviation = _deviation(width.astype(np.float64), spread, epsilon, epsilon_to)
-    if not ((deviation > 0) & np.isfinite(deviation)).all():
-        raise DescriptionError(
-            f"module {module.path!r}: expected deviations above zero, got one that is not; is the epsilon right?"
-        )
+    mean, deviation = _statistics(module, roles)
     module.used.update(name for name in module.tensors if name in roles.values() or name in _COUNTERS)
     if not module.followed and module.tensors.keys() != _EMPIRICAL:
         module.notes.append(f"{module.name}: taken without a range that it clips to, as :clip(-5,5)")
+    size = max(mean.size, deviation.size)
     with np.errstate(over="ignore"):  # what is no float32 is refused by name
         factor = (1 / deviation).astype(np.float32)
     weights = {
@@ -102,6 +76,34 @@ def _convert(module: Module) -> Iterator[Weighted]:
         "bias": np.zeros(size, np.float32),
     }
     yield BatchNorm(name=module.name, inputs=module.inputs, size=size, epsilon=1.0), weights
+
+
+def _statistics(module: Module, roles: Mapping[str, str]) -> tuple[Array, Array]:
+    """Return what is taken off and what is divided by: of each feature, or one number for all."""
+    where = f"module {module.path!r}"
+    epsilon, epsilon_to = module.options.epsilon, module.options.epsilon_to
+    if epsilon is None:
+        raise DescriptionError(
+            f"{where}: expected the epsilon of a normalizer, which no tensor shows, got none; say epsilon=0 for "
+            "(x - mean) / std; rsl_rl has 0.01, stable-baselines3 and skrl 1e-8, rl_games 1e-5"
+        )
+    if "mean" not in roles or not roles.keys() & {"std", "var"}:
+        raise DescriptionError(f"{where}: expected a mean, and a std or var, got {', '.join(roles) or 'none of them'}")
+    spread = "std" if "std" in roles else "var"
+    if spread == "std" and epsilon_to == "variance":
+        raise DescriptionError(
+            f"{where}: expected epsilon_to=deviation beside a standard deviation, got variance; leave the array of the "
+            "deviation out, and name that of the variance"
+        )
+    mean, width = (_vector(module, roles[role]) for role in ("mean", spread))
+    if {mean.size, width.size} - {1, max(mean.size, width.size)}:
+        raise DescriptionError(
+            f"{where}: expected as many means as deviations, one for each feature, got {mean.size} and {width.size}"
+        )
+    deviation = _deviation(width.astype(np.float64), spread, epsilon, epsilon_to)
+    if not ((deviation > 0) & np.isfinite(deviation)).all():
+        raise DescriptionError(f"{where}: expected deviations above zero, got one that is not; is the epsilon right?")
+    return mean, deviation
 
 
 def _vector(module: Module, name: str) -> Array:

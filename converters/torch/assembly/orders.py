@@ -37,17 +37,20 @@ def _orders(items: Sequence[Item], begun: Order, size: int | None, steps: Iterat
 def readings_that_fit(order: Order) -> list[tuple[Reading, ...]]:
     """Return, for each item of an order, the ways to understand it for which there is an order of all that fits.
 
-    Where its name tells one, that is it.
+    Where its name tells one, that is it. Where too many orders would have to be tried, all ways are returned.
     """
     told = [Item(item.module, (reading,)) if item.named else item for item, reading in order]
+    steps = iter(range(MAX_STEPS))
     found = []
     for index, (_, reading) in enumerate(order):
         others = [other for other in told[index].readings if other != reading]
-        possible = [other for other in others if _has_order(told, index, other)]
+        possible = [other for other in others if _may_fit(told, index, other, steps)]
         found.append((reading, *possible))
     return found
 
 
-def _has_order(items: Sequence[Item], index: int, reading: Reading) -> bool:
-    changed = [*items[:index], Item(items[index].module, (reading,)), *items[index + 1 :]]
-    return next(orders(changed), None) is not None
+def _may_fit(items: Sequence[Item], index: int, reading: Reading, steps: Iterator[int]) -> bool:
+    """Say whether there is an order with one of the items understood in that way, or no time left to find one."""
+    changed = [*items[:index], *items[index + 1 :]]
+    changed.insert(0 if reading.tokens else index, Item(items[index].module, (reading,)))  # tokens are read first
+    return next(_orders(changed, [], None, steps), None) is not None or next(steps, None) is None

@@ -169,6 +169,8 @@ def test_the_search_for_an_order_ends(tmp_path: Path) -> None:
     """Of as many modules of one size as there may be, behind which one fits nowhere."""
     modules = {f"fc{index}": nn.Linear(2, 2) for index in range(150)} | {"last": nn.Linear(3, 5)}
     assert "In no order that was tried" in message(save(tmp_path, **modules))
+    equal = {f"fc{index}": nn.Linear(2, 2, bias=False) for index in range(150)}
+    assert "fc0(linear|embedding), fc1(linear|embedding), fc2(" in message(save(tmp_path, **equal))
 
 
 def test_very_long_suggestions_are_cut(tmp_path: Path) -> None:
