@@ -227,8 +227,34 @@ def test_backward_and_bidirectional_cells() -> None:
     np.testing.assert_allclose(outputs["y"], np.concatenate([there, backwards], axis=1), atol=TOLERANCE, rtol=0)
     outputs, _ = reference.run(convert(both, f"{described}, final", reference=False), {"x": xs})
     np.testing.assert_allclose(outputs["y"], np.concatenate([there[-1], backwards[0]]), atol=TOLERANCE, rtol=0)
+    joined = {
+        f"{name}{suffix}": array for suffix, gates in (("", w), ("_back", back)) for name, array in both_joined(gates)
+    }
+    described = (
+        f"gru(gru, weight=V, bias=b, weight_reverse=V_back, bias_reverse=b_back, joined=hx, {options}, initial_state=h)"
+    )
+    start = np.random.default_rng(2).uniform(-1, 1, (2, HIDDEN))
+    for gates in (w, back):
+        gates |= {f"c_{gate}": np.zeros(HIDDEN) for gate in "zrn"}
+    there = author(w, xs, start[0], "before", "keep")
+    backwards = author(back, xs[::-1], start[1], "before", "keep")[::-1]
+    outputs, _ = reference.run(convert(joined | {"h": start}, described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], np.concatenate([there, backwards], axis=1), atol=TOLERANCE, rtol=0)
+
+
+def both_joined(w: dict[str, Array]) -> list[tuple[str, Array]]:
+    matrices = joined_weights(w, "hx", "rows")
+    return [
+        ("V", np.concatenate([matrices[f"V_{gate}"] for gate in "zrn"])),
+        ("b", np.concatenate([w[f"b_{gate}"] for gate in "zrn"])),
+    ]
+
+
+def test_a_direction_beside_weights_of_both() -> None:
+    w = stacked(weights(), "zrn", "rows")
+    described = "gru(gru, weight_ih=W, weight_hh=R, weight_ih_reverse=W, weight_hh_reverse=R, direction=reverse"
     with pytest.raises(DescriptionError, match="expected a GRU of one layer and direction beside the option direction"):
-        convert(both, described.replace("keep)", "keep, direction=reverse)"))
+        convert(w, f"{described}, gates=zrn, reset=before, update=keep)")
 
 
 def test_activations_of_the_gates_in_one_line() -> None:
