@@ -41,7 +41,7 @@ def no_description(tensors: Mapping[str, Array], beside: Beside, left_over: Left
         *_advice(tensors, left_over),
         *_beside(beside),
         'Put the layers in the order in which they run, and say what no weight shows: activations, as in "fc:sigmoid"; '
-        '"last" where only the last timestep goes on',
+        '"last" where only the last timestep goes on; in a TOML file, connections other than a chain, as of residuals',
     )
 
 

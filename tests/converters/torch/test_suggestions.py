@@ -35,6 +35,7 @@ def message(path: Path) -> str:
     with pytest.raises(DescriptionError) as caught:
         convert(path)
     assert "ignore(" not in str(caught.value).replace("ignore(NAME)", "")
+    assert str(caught.value).endswith("in a TOML file, connections other than a chain, as of residuals")
     return str(caught.value)
 
 
