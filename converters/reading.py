@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.errors import ConversionError, ModelError
 from grurt.regular_files import open_regular_file, read_to_size
 
 
@@ -18,10 +18,7 @@ def errors_named(name: str) -> Iterator[None]:
         yield
     except ConversionError as error:
         first, *further = error.args or ("",)
-        named = type(error)(f"{name}: {first}", *further)
-        if isinstance(error, UnsupportedError) and isinstance(named, UnsupportedError):
-            named.reason = error.reason
-        raise named from error
+        raise type(error)(f"{name}: {first}", *further) from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error
     except RecursionError as error:

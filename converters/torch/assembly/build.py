@@ -175,7 +175,7 @@ class _Builder:
         state = None if item.initial_state is None else self.initial_state(item.initial_state)
         tensors = as_pytorch(kind, given, item, where)
         inferred, followed = item.kind is None, bool(item.functions)
-        module = Module(path or name, name, inputs, item, tensors, state, inferred, followed)
+        module = Module(path or name, name, inputs, item, tensors, state, inferred=inferred, followed=followed)
         self.convert(KINDS[kind], module)
         taken_apart = given.keys() & set(KINDS[kind].parameters) if item.joined else set()
         own = set() if item.arrays else module.used | taken_apart

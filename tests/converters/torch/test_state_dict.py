@@ -17,7 +17,7 @@ import torch.nn.utils.prune
 from checkpoints import DATA
 
 from grurt.converters import read_state_dict
-from grurt.errors import ConversionError, DesignReason, UnsupportedError
+from grurt.errors import ConversionError, UnsupportedError
 
 
 def expected() -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
@@ -356,9 +356,8 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_quantized_checkpoints_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="got a weight that torch has quantized; convert the float") as caught:
+    with pytest.raises(UnsupportedError, match="got a weight that torch has quantized; convert the float model"):
         read_state_dict(DATA / "sd_dynquant.pt")
-    assert caught.value.reason is DesignReason.QUANTIZED
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # torch's quantization warns of itself
