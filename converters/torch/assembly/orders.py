@@ -14,24 +14,51 @@ Order = list[tuple[Item, Reading]]
 """Items in an order, each understood in one way."""
 
 
-def orders(items: Sequence[Item]) -> Iterator[Order]:
-    """Yield the orders that fit, those that keep to the items' own the longest first, until too many were tried."""
-    return _orders(items, [], None, iter(range(MAX_STEPS)))
+def first_order(items: Sequence[Item]) -> Order | None:
+    """Return the order that keeps to the items' own the longest, if one was found: with what their names tell, if any.
+
+    A module that reads any size is not the first: it does not tell what size the network reads.
+    """
+    named = [Item(item.module, item.readings[:1]) if item.named else item for item in items]
+    return next(_orders(named, [], None, iter(range(MAX_STEPS))), None) or next(
+        _orders(items, [], None, iter(range(MAX_STEPS))), None
+    )
+
+
+def is_certain(order: Order) -> bool:
+    """Say whether the modules fit in no other order, which a module that reads any size always does."""
+    if len(order) > 1 and any(reading.reads is None and not reading.tokens for _, reading in order):
+        return False
+    modules = [item.module for item, _ in order]
+    sizes = [Item(item.module, _of_different_sizes(item.readings)) for item, _ in order]
+    steps = iter(range(MAX_STEPS))
+    others = (found for found in _orders(sizes, [], None, steps) if [item.module for item, _ in found] != modules)
+    return next(others, None) is None and next(steps, None) is not None
+
+
+def _of_different_sizes(readings: Sequence[Reading]) -> tuple[Reading, ...]:
+    return tuple({(reading.reads, reading.writes, reading.tokens): reading for reading in readings}.values())
 
 
 def _orders(items: Sequence[Item], begun: Order, size: int | None, steps: Iterator[int]) -> Iterator[Order]:
-    """Yield the orders that go on from a beginning, which writes values of a size, or of any."""
+    """Yield the orders that go on from a beginning, which writes values of a size."""
     if not items:
         yield begun
     for index, item in enumerate(items):
         for reading in item.readings:
             if next(steps, None) is None:
                 return
-            fits = None in (size, reading.reads) or size == reading.reads
-            if fits and not (reading.tokens and begun):
+            if _goes_on(reading, begun, size):
                 written = size if reading.writes is None else reading.writes
                 rest = [*items[:index], *items[index + 1 :]]
                 yield from _orders(rest, [*begun, (item, reading)], written, steps)
+
+
+def _goes_on(reading: Reading, begun: Order, size: int | None) -> bool:
+    """Say whether a module, understood in that way, can follow on a beginning that writes values of a size."""
+    if not begun:
+        return reading.tokens or reading.reads is not None
+    return not reading.tokens and reading.reads in (None, size)
 
 
 def readings_that_fit(order: Order) -> list[tuple[Reading, ...]]:
@@ -51,6 +78,8 @@ def readings_that_fit(order: Order) -> list[tuple[Reading, ...]]:
 
 def _may_fit(items: Sequence[Item], index: int, reading: Reading, steps: Iterator[int]) -> bool:
     """Say whether there is an order with one of the items understood in that way, or no time left to find one."""
+    if reading.reads is None and not reading.tokens:
+        return True
     changed = [*items[:index], *items[index + 1 :]]
     changed.insert(0 if reading.tokens else index, Item(items[index].module, (reading,)))  # tokens are read first
     return next(_orders(changed, [], None, steps), None) is not None or next(steps, None) is None

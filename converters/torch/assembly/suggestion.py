@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from grurt.converters.description import Description
 from grurt.converters.kinds import KINDS
 from grurt.converters.torch.assembly.left_over import shapes_of
 from grurt.converters.torch.assembly.modules import ROOT, listing, names_by_module, names_of
-from grurt.converters.torch.assembly.orders import Order, orders, readings_that_fit
+from grurt.converters.torch.assembly.orders import Order, first_order, is_certain, readings_that_fit
 from grurt.converters.torch.assembly.readings import Item, understood
 from grurt.converters.torch.checkpoint.state_dict import Beside
 from grurt.errors import ConversionError, DescriptionError
@@ -58,14 +57,14 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
             'fc(linear, weight=V, bias=c)"'
         )
         return
-    found = list(islice(orders(items), 2)) if len(items) <= _MAX_ITEMS else []
-    left = _tried(found[0], left_over) if found else None
-    if left is None:
+    order = first_order(items) if len(items) <= _MAX_ITEMS else None
+    left = None if order is None else _tried(order, left_over)
+    if order is None or left is None:
         yield _sizes(items)
     else:
         known = set(others)
         others += [name for name in left if known.isdisjoint((name, name.rpartition(".")[0]))]
-        yield from _suggestion(found, complete=not others)
+        yield from _suggestion(order, complete=not others)
     if others:
         yield (
             f"Not understood: {names_of(others)}. If the answers depend on it, as on a mask or an LSTM, a "
@@ -73,15 +72,15 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
         )
 
 
-def _suggestion(found: Sequence[Order], *, complete: bool) -> Iterator[str]:
-    texts = [item.text(readings) for (item, _), readings in zip(found[0], readings_that_fit(found[0]), strict=True)]
+def _suggestion(order: Order, *, complete: bool) -> Iterator[str]:
+    texts = [item.text(readings) for (item, _), readings in zip(order, readings_that_fit(order), strict=True)]
     text = ", ".join(texts)
     text = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS].rpartition(', ')[0]}, ..."
     fit = "that would fit" if complete else "of what is understood, which is not all"
     fit += ", with one of the kinds where there are several" * ("|" in text)
     fit += ", with a number for each question mark" * (_ASKED in text)
     yield f'A description {fit}: --layers "{text}"'
-    if len({tuple(item.module for item, _ in order) for order in found}) > 1:
+    if not is_certain(order):
         yield "Their sizes fit in other orders, too, and some may read the same value: the order is a guess"
     if "(normalizer" in text:
         yield (

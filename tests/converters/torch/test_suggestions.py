@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from grurt import reference
 from grurt.converters import convert
 from grurt.errors import DescriptionError
 
@@ -177,3 +178,86 @@ def test_the_search_for_an_order_ends(tmp_path: Path) -> None:
 def test_very_long_suggestions_are_cut(tmp_path: Path) -> None:
     text = message(save(tmp_path, **{f"{'m' * 60}{index}": nn.Linear(2, 2) for index in range(100)}))
     assert len(text) <= 2000
+
+
+def random_chain(seed: int) -> list[tuple[str, str, nn.Module]]:
+    """Return names, kinds and modules of a chain, with random weights; the first tells what size it reads."""
+    rng, found = np.random.default_rng(seed), []
+    size = int(rng.integers(2, 10))
+    for index, kind in enumerate(rng.choice(list(MODULES), rng.integers(1, 6))):
+        if index == 0 and kind == "prelu":
+            continue
+        module, size = MODULES[kind](size, int(rng.integers(2, 20)))
+        found.append((f"m{rng.integers(1000)}_{index}", kind, module))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, _, module in found:
+            for name, tensor in module.eval().state_dict().items():
+                if tensor.is_floating_point():
+                    tensor.uniform_(0.5 if name.endswith("running_var") else -0.7, 0.9, generator=generator)
+    return found
+
+
+MODULES: dict[str, Callable[[int, int], tuple[nn.Module, int]]] = {
+    "linear": lambda size, n: (nn.Linear(size, n, bias=n % 2 > 0), n),
+    "gru": lambda size, n: (gru(size, n, 1 + n % 2), n),
+    "bidirectional": lambda size, n: (gru(size, n, bidirectional=True), 2 * n),
+    "layer_norm": lambda size, n: (nn.LayerNorm(size), size),
+    "rms_norm": lambda size, n: (nn.RMSNorm(size), size),
+    "batch_norm": lambda size, n: (nn.BatchNorm1d(size), size),
+    "prelu": lambda size, n: (nn.PReLU(), size),
+    "conv1d": lambda size, n: (nn.Conv1d(size, n, 2), n),
+    "depthwise": lambda size, n: (nn.Conv1d(size, size, 2, groups=size), size),
+}
+
+
+def computed(chain: list[tuple[str, str, nn.Module]], x: torch.Tensor) -> torch.Tensor:
+    for _, kind, module in chain:
+        if kind in ("conv1d", "depthwise"):
+            x = module(nn.functional.pad(x.mT, (1, 0))).mT
+        elif kind == "batch_norm":
+            x = module(x.mT).mT
+        else:
+            x = module(x)[0] if isinstance(module, nn.GRU) else module(x)
+    return x
+
+
+@pytest.mark.slow
+def test_random_chains(tmp_path: Path) -> None:
+    """In whatever order they lie in the file: what is suggested is theirs, or it is said that it may not be."""
+    sure = 0
+    for seed in range(60):
+        chain = random_chain(seed)
+        if not chain:
+            continue
+        shuffled = [chain[index] for index in np.random.default_rng(seed).permutation(len(chain))]
+        text = message(path := save(tmp_path, **{name: module for name, _, module in shuffled}))
+        (suggested,) = re.findall(r'would fit.*--layers "(.*)"', text)
+        items = re.split(r", (?![^(]*\))", suggested)
+        if [item.partition("(")[0] for item in items] != [name for name, _, _ in chain]:
+            assert "Their sizes fit in other orders" in text
+            continue
+        layers = [chosen(item, kind) for item, (_, kind, _) in zip(items, chain, strict=True)]
+        model = convert(path, ", ".join(layers), reference=False)
+        x = torch.randn(1, 6, model.inputs[0].size, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            expected = computed(chain, x)[0].numpy()
+        outputs, _ = reference.run(model, {"x": x[0].numpy()})
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(outputs["y"], expected, atol=2e-5 * scale, rtol=0, err_msg=str(layers))
+        sure += 1
+    assert sure > 30
+
+
+def chosen(item: str, kind: str) -> str:
+    """Return an item with the kind that its module is of, where the suggestion leaves a choice."""
+    name, _, options = item.partition("(")
+    if "|" not in options:
+        return item
+    (option,) = [
+        option
+        for option in options.removesuffix(")").split("|")
+        if option.startswith({"depthwise": "conv1d, groups"}.get(kind, kind))
+        and (kind != "conv1d" or "," not in option)
+    ]
+    return f"{name}({option})"
