@@ -4,11 +4,12 @@
 
     description = item {"," item}
     item        = layer | "ignore" "(" name ")" | "entry" "(" name ")"
-    layer       = [module] ["(" [kind] {"," option "=" value} ")"] {":" function}
+    layer       = [module] ["(" [kind] {"," option "=" (value | function)} ")"] {":" function}
     function    = name ["(" [option "="] value {"," [option "="] value} ")"]
 
 ``module`` is the module's name in the checkpoint, ``kind`` and ``option`` are those of `LayerDescription`; the name of
-a parameter, as in ``enc(gru, weight_ih=enc_w)``, is an option too, and stands for one of its ``arrays``.
+a parameter, as in ``enc(gru, weight_ih=enc_w)``, is an option too, and stands for one of its ``arrays``. An option may
+be a function, as in ``gru(candidate_activation=relu)``.
 ``function`` is one of `grurt.network.functions`, its values in the order of its parameters or by name; 1/6 is a value.
 ``last`` is short for ``(last_step)`` and ``final`` for ``(final_state)``, unless the checkpoint has a module of that
 name; ``:relu`` alone is an activation. Words hold no spaces and none of ``, : ( ) =``; TOML can name modules that do.
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from grurt.converters.description import Description, LayerDescription, convert_fields
-from grurt.converters.kinds import KINDS
+from grurt.converters.kinds import FUNCTION_OPTIONS, KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import AnyFunction, Function
 
@@ -43,7 +44,7 @@ def parse_description(text: str) -> Description:
     parser = _Parser(text)
     layers, ignore, entry = [], [], None
     while True:
-        module, arguments = parser.call()
+        module, arguments = parser.call(functions=True)
         if module in ("ignore", "entry"):
             value = parser.only_value(module, arguments)
             entry = value if module == "entry" else entry
@@ -80,11 +81,13 @@ class _Parser:
 
     def word(self) -> str:
         """Return the next word; an empty string if there is none."""
-        token = self.peek()
-        if token in ("", ",", ":", "(", ")", "="):
+        if not self.is_word():
             return ""
         self.position += 1
-        return token
+        return str(self.tokens[self.position - 1])
+
+    def is_word(self) -> bool:
+        return self.peek() not in ("", ",", ":", "(", ")", "=")
 
     def error(self, expected: str) -> DescriptionError:
         found = repr(self.peek()[:_SHOWN]) if self.peek() else "the end"
@@ -98,17 +101,16 @@ class _Parser:
         if self.peek():
             raise self.error("a comma, or the end")
 
-    def call(self) -> tuple[str, list[tuple[str, str]]]:
-        """Read ``word(option=value, value, ...)``, of which each part may be absent, but not all."""
+    def call(self, *, functions: bool = False) -> tuple[str, list[tuple[str, Any]]]:
+        """Read ``word(option=value, value, ...)``, of which each part may be absent, but not all.
+
+        ``functions`` says that an option may have a function as its value.
+        """
         start = self.position
         name, arguments = self.word(), []
         if self.accept("("):
             while True:
-                value = self.word()
-                option, value = (value, self.word()) if self.accept("=") else ("", value)
-                if not value:
-                    raise self.error("a value")
-                arguments.append((option, value))
+                arguments.append(self.argument(functions=functions))
                 if not self.accept(","):
                     break
             if not self.accept(")"):
@@ -117,12 +119,24 @@ class _Parser:
             raise self.error("a layer")
         return name, arguments
 
-    def only_value(self, directive: str, arguments: list[tuple[str, str]]) -> str:
+    def argument(self, *, functions: bool) -> tuple[str, Any]:
+        """Read an option and its value, or a value alone."""
+        option, value = "", self.word()
+        if self.accept("="):
+            option = value
+            if functions and option in FUNCTION_OPTIONS:
+                return option, self.function()
+            value = self.word()
+        if not value:
+            raise self.error("a value")
+        return option, value
+
+    def only_value(self, directive: str, arguments: list[tuple[str, Any]]) -> str:
         if len(arguments) != 1 or arguments[0][0]:
             raise self.error(f"{directive}(name)")
-        return arguments[0][1]
+        return str(arguments[0][1])
 
-    def layer(self, module: str, arguments: list[tuple[str, str]]) -> LayerDescription:
+    def layer(self, module: str, arguments: list[tuple[str, Any]]) -> LayerDescription:
         fields: dict[str, Any] = {"module": module}
         arrays: dict[str, str] = {}
         for position, (option, value) in enumerate(arguments):
@@ -147,6 +161,8 @@ class _Parser:
         return description
 
     def function(self) -> AnyFunction:
+        if not self.is_word():
+            raise self.error("a function")
         name, arguments = self.call()
         if name not in _FUNCTIONS:
             raise DescriptionError(

@@ -14,7 +14,7 @@ from grurt.converters.foreign_formats import by_keys
 from grurt.converters.installed import expect_onnx, is_installed
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
-from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
+from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, module_of, read_detected
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 from grurt.model import Model
 from grurt.network.network import Network, Source
@@ -30,6 +30,7 @@ def convert(
     source: str | Path | Mapping[str, ArrayLike],
     layers: Describable | None = None,
     *,
+    entry: str | None = None,
     repair: bool = False,
     reference: bool = True,
 ) -> Model:
@@ -46,6 +47,9 @@ def convert(
         arrays in ``.npz``; or a mapping of arrays by name.
     layers
         The layers of weights, which carry no architecture; see `describe`. A whole network needs no description.
+    entry
+        Which network of weights that are of several, such as ``"actor"``: the key of its state dict in a checkpoint,
+        nested keys joined by dots; or a module of a state dict. An error lists the state dicts of a checkpoint.
     repair
         Correct known mistakes of exporters, and say so in ``model.source.notes``; otherwise they are errors.
     reference
@@ -68,10 +72,10 @@ def convert(
     """
     if isinstance(source, Mapping):
         arrays = source
-        return _finished("arrays", lambda: _network_of_arrays(arrays, layers, reference))
+        return _finished("arrays", lambda: _network_of_arrays(arrays, layers, entry, reference))
     path = Path(source)
     found = detect_format(path)
-    return _finished(path.name, lambda: _network_of_file(path, found, layers, repair, reference))
+    return _finished(path.name, lambda: _network_of_file(path, found, layers, entry, repair, reference))
 
 
 def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = True) -> Model:
@@ -117,28 +121,39 @@ def _finished(name: str, read: Callable[[], Network]) -> Model:
 
 
 def _network_of_file(
-    path: Path, found: FileFormat, layers: Describable | None, repair: bool, reference: bool
+    path: Path, found: FileFormat, layers: Describable | None, entry: str | None, repair: bool, reference: bool
 ) -> Network:
     if found is FileFormat.ONNX:
-        _refuse_description(layers, "an ONNX file")
+        _refuse_description(layers, entry, "an ONNX file")
         return _network_of_onnx(path, repair, reference)
     if found is FileFormat.PT2:
         from grurt.converters.pt2.convert import network_of_file
 
-        _refuse_description(layers, "a program of torch.export")
+        _refuse_description(layers, entry, "a program of torch.export")
         return network_of_file(path, reference=reference)
     if found in (FileFormat.KERAS, FileFormat.HDF5):
+        _refuse_description(None, entry, "a file of Keras")
         return _network_of_keras(path, layers, reference)
     if found is FileFormat.JSON:
-        return _network_of_json(path, layers, reference)
-    description = None if layers is None else describe(layers)
+        return _network_of_json(path, layers, entry, reference)
+    description, entry = _described(layers, entry)
     if found is FileFormat.NPZ:
         from grurt.converters.arrays.npz import read_npz
 
-        return _network_of_weights(finish_state_dict(read_npz(path), "arrays"), description, path.name, reference)
-    state_dict = read_detected(path, found, description.entry if description else None)
+        state_dict = module_of(finish_state_dict(read_npz(path), "arrays"), entry)
+    else:
+        state_dict = read_detected(path, found, entry)
     network = _network_of_weights(state_dict, description, path.name, reference)
     return with_note(network, _SCRIPT_NOTE) if found is FileFormat.TORCHSCRIPT else network
+
+
+def _described(layers: Describable | None, entry: str | None) -> tuple[Description | None, str | None]:
+    """Return the description, and the entry that the caller or the description gives."""
+    description = None if layers is None else describe(layers)
+    told = None if description is None else description.entry
+    if entry is not None and told not in (None, entry):
+        raise DescriptionError(f"entry: expected one, got {entry!r} and, in the description, {told!r}")
+    return description, told if entry is None else entry
 
 
 def _network_of_onnx(path: Path, repair: bool, reference: bool) -> Network:
@@ -156,7 +171,7 @@ def _network_of_keras(path: Path, layers: Describable | None, reference: bool) -
     return network_of_file(path, architecture=Path(layers) if layers else None, reference=reference)
 
 
-def _network_of_json(path: Path, layers: Describable | None, reference: bool) -> Network:
+def _network_of_json(path: Path, layers: Describable | None, entry: str | None, reference: bool) -> Network:
     from grurt.converters.rtneural import coreaudioml
     from grurt.converters.rtneural.convert import is_model, network_of_document
     from grurt.converters.rtneural.reading import read_json
@@ -167,38 +182,42 @@ def _network_of_json(path: Path, layers: Describable | None, reference: bool) ->
         what, advice = foreign
         raise UnsupportedError(f"expected a model that grurt reads, got {what}; {advice}")
     if is_model(document):
-        _refuse_description(layers, "RTNeural's list of layers")
+        _refuse_description(layers, entry, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))
         return attach_reference(network, lambda: _evaluated(network)) if reference else network
     if coreaudioml.is_model(document):
-        _refuse_description(layers, "model_data")
+        _refuse_description(layers, entry, "model_data")
         simple = coreaudioml.read(document)
         network = coreaudioml.network_of(simple, Source(format="coreaudioml", file=path.name))
         run = partial(coreaudioml.reference_run, simple, network)
         return attach_reference(network, run) if reference else network
-    description = None if layers is None else describe(layers)
-    state_dict = read_state_dict_json(document, description.entry if description else None)
+    description, entry = _described(layers, entry)
+    state_dict = read_state_dict_json(document, entry)
     return _network_of_weights(state_dict, description, path.name, reference)
 
 
-def _network_of_arrays(arrays: Mapping[str, ArrayLike], layers: Describable | None, reference: bool) -> Network:
+def _network_of_arrays(
+    arrays: Mapping[str, ArrayLike], layers: Describable | None, entry: str | None, reference: bool
+) -> Network:
     from grurt.converters.arrays.npz import read_arrays
 
-    description = None if layers is None else describe(layers)
-    return _network_of_weights(finish_state_dict(read_arrays(arrays), "arrays"), description, "", reference)
+    description, entry = _described(layers, entry)
+    state_dict = module_of(finish_state_dict(read_arrays(arrays), "arrays"), entry)
+    return _network_of_weights(state_dict, description, "", reference)
 
 
 def _network_of_weights(state_dict: StateDict, description: Description | None, file: str, reference: bool) -> Network:
-    from grurt.converters.torch.assembly.build import network_of_weights
+    from grurt.converters.torch.assembly.build import network_of_state_dict
 
-    source = Source(format=state_dict.format, file=file)
-    network = network_of_weights(state_dict, description, source, prefix=state_dict.prefix)
+    network = network_of_state_dict(state_dict, description, file)
     return attach_reference(network, lambda: _evaluated(network)) if reference else network
 
 
-def _refuse_description(layers: Describable | None, what: str) -> None:
+def _refuse_description(layers: Describable | None, entry: str | None, what: str) -> None:
     if layers is not None:
         raise DescriptionError(f"layers: {what} holds the architecture itself; leave the description out")
+    if entry is not None:
+        raise DescriptionError(f"entry: expected none, got {entry!r}: {what} holds one network; leave it out")
 
 
 def _evaluated(network: Network) -> ReferenceRun:

@@ -17,13 +17,15 @@
       name = "sum"
       inputs = ["proj", "gru"]
 
-* Python: a `Description`, or a list of `LayerDescription` and of strings in the compact form.
+* Python: a `Description`, what such a file holds as a dictionary, or a list of `LayerDescription`, of dictionaries of
+  its fields, and of strings in the compact form.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ import msgspec
 
 from grurt.converters.compact import parse_description, parse_function
 from grurt.converters.description import Description, LayerDescription, convert_fields
+from grurt.converters.kinds import FUNCTION_OPTIONS
 from grurt.converters.reading import read_bounded
 from grurt.errors import ConversionError, DescriptionError
 
@@ -40,7 +43,14 @@ MAX_BYTES = 1 << 19
 _MAX_DOTS = 1000
 """Of a line, which may be a dotted key: Python's reader takes a time that is the square of its parts."""
 
-Describable = str | Path | Description | Iterable[LayerDescription | str]
+_TOML = re.compile(r"^\s*(\[\[?[\w. ]+\]\]?\s*$|\w+\s*=\s*[\"'\[{])", re.MULTILINE)
+"""How a line of TOML begins, and none in the compact form."""
+
+_FORMS = (
+    "give a line such as 'gru, last, fc', the path of a .toml file, what it holds as a dictionary, or a list of layers"
+)
+
+Describable = str | Path | Description | Mapping[str, Any] | Iterable[LayerDescription | Mapping[str, Any] | str]
 """What `describe` reads."""
 
 
@@ -50,8 +60,9 @@ def describe(layers: Describable) -> Description:
     Parameters
     ----------
     layers
-        The compact form; or the path of a TOML file, as a `Path` or a string that ends in ``.toml``; or a list of
-        `LayerDescription` and of strings in the compact form.
+        The compact form; or the path of a TOML file, as a `Path` or a string that ends in ``.toml``; or what it holds,
+        as a dictionary; or a list of `LayerDescription`, of dictionaries of its fields, and of strings in the compact
+        form.
 
     Raises
     ------
@@ -65,15 +76,17 @@ def describe(layers: Describable) -> Description:
     ['gru', 'last', 'fc']
     """
     if isinstance(layers, Description):
-        return layers
+        checked = _of_document(msgspec.structs.asdict(layers), "layers")
+        return layers if checked == layers else checked
     if isinstance(layers, Path) or (isinstance(layers, str) and layers.endswith(".toml")):
         return _read_toml(Path(layers))
     if isinstance(layers, str):
-        return parse_description(layers)
-    parts = [
-        Description(layers=(item,)) if isinstance(item, LayerDescription) else parse_description(item)
-        for item in layers
-    ]
+        return _parsed(layers)
+    if isinstance(layers, Mapping):
+        return _of_document(layers, "layers")
+    if isinstance(layers, bytes) or not isinstance(layers, Iterable):
+        raise DescriptionError(f"layers: expected a description, got {_kind(layers)}; {_FORMS}")
+    parts = [_of_item(item, index) for index, item in enumerate(layers)]
     return Description(
         layers=tuple(layer for part in parts for layer in part.layers),
         ignore=tuple(name for part in parts for name in part.ignore),
@@ -81,17 +94,52 @@ def describe(layers: Describable) -> Description:
     )
 
 
+def _parsed(text: str) -> Description:
+    """Return what a text in the compact form says."""
+    if _TOML.search(text):
+        raise DescriptionError(
+            "layers: expected a line such as 'gru, last, fc', got the text of a TOML file; write it to a file, and "
+            "give the path, which ends in .toml, or give tomllib.loads(text)"
+        )
+    return parse_description(text)
+
+
+def _of_item(item: object, index: int) -> Description:
+    if isinstance(item, str):
+        return _parsed(item)
+    if isinstance(item, LayerDescription | Mapping):
+        return _of_document({"layers": [item]}, f"layers, item {index}")
+    raise DescriptionError(f"layers: expected layers in a list, got {_kind(item)} at {index}; {_FORMS}")
+
+
+def _kind(value: object) -> str:
+    return f"an object of type {type(value).__name__}"
+
+
 def _read_toml(path: Path) -> Description:
-    document = _toml(path)
-    layers = document.get("layers")
-    for layer in layers if isinstance(layers, list) else ():
-        if isinstance(layer, dict) and isinstance(layer.get("functions"), list):
-            layer["functions"] = [_function(item) for item in layer["functions"]]
-        for name in ("gate_activation", "candidate_activation"):
-            if isinstance(layer, dict) and name in layer:
-                layer[name] = _function(layer[name])
-    description: Description = convert_fields(document, Description, path.name)
+    return _of_document(_toml(path), path.name)
+
+
+def _of_document(document: Mapping[str, Any], where: str) -> Description:
+    """Return the description whose fields a document holds, with functions in the compact form."""
+    fields = dict(document)
+    layers = fields.get("layers")
+    if isinstance(layers, list | tuple):
+        fields["layers"] = [_with_functions(layer) for layer in layers]
+    description: Description = convert_fields(fields, Description, where)
     return description
+
+
+def _with_functions(layer: object) -> object:
+    """Return the fields of a layer with functions as their fields; whatever else stands there, as it is."""
+    if isinstance(layer, LayerDescription):
+        layer = msgspec.structs.asdict(layer)
+    if not isinstance(layer, Mapping):
+        return layer
+    changed = {name: _function(layer[name]) for name in FUNCTION_OPTIONS if name in layer}
+    if isinstance(layer.get("functions"), list | tuple):
+        changed["functions"] = [_function(item) for item in layer["functions"]]
+    return {**layer, **changed}
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import numpy as np
 
 from grurt.converters.kinds import KINDS, Options
 from grurt.errors import DescriptionError
 from grurt.network.functions import AnyFunction
 from grurt.network.inputs import AnyInput, Output
+from grurt.network.misfits import misfit
 
 if TYPE_CHECKING:
     KindName = str
@@ -73,9 +76,18 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     entry: str | None = None
 
 
-def convert_fields(fields: dict[str, Any], wanted: type[msgspec.Struct], where: str) -> Any:
+def convert_fields(fields: object, wanted: type[msgspec.Struct], where: str) -> Any:
     """Return the struct with these fields, numbers also from text; DescriptionError if they do not fit."""
     try:
-        return msgspec.convert(fields, wanted, strict=False)
+        plain = msgspec.to_builtins(fields, enc_hook=_plain)
+        return msgspec.convert(plain, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise DescriptionError(f"{where}: {error}") from error
+        raise DescriptionError(f"{where}: {misfit(error, wanted, plain)}") from error
+    except TypeError as error:
+        raise DescriptionError(f"{where}: expected texts, numbers, lists and named fields, got {error}") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic | PurePath):
+        return value.item() if isinstance(value, np.generic) else str(value)
+    raise TypeError(f"an object of type {type(value).__name__}")

@@ -11,6 +11,8 @@ reset      after               ``n = tanh(W x + b + r * (R h + c))``
            before              ``n = tanh(W x + b + R (r * h) + c)``
 update     keep                ``h' = (1 - z) * n + z * h``
            replace             ``h' = (1 - z) * h + z * n``
+joined     hx                  one matrix ``weight`` for state and input: ``W @ [h, x]``
+           xh                  ``W @ [x, h]``
 =========  ==================  ==============================================================================
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.arrays.gathering import ZERO
 from grurt.converters.description import LayerDescription
 from grurt.converters.kinds import KINDS
 from grurt.errors import DescriptionError
@@ -28,6 +31,8 @@ from grurt.network.functions import HardSigmoid, Sigmoid
 
 _MATRICES = ("weight_ih", "weight_hh")
 _BIASES = ("bias_ih", "bias_hh")
+_SUFFIXES = ("", "_reverse")
+_GATES = 3
 _QUESTIONS = {
     "gates": "gates=zrn or gates=rzn, the order of the blocks",
     "reset": "reset=after if n = tanh(W x + b + r * (R h + c)), reset=before if n = tanh(W x + b + R (r * h) + c)",
@@ -78,26 +83,84 @@ def _layout(kind: str, tensors: Mapping[str, Array], asked: bool, where: str) ->
 
 
 def _gru(tensors: Mapping[str, Array], options: LayerDescription, where: str) -> dict[str, Array]:
-    if not (options.arrays or options.layout or options.gates or options.update):
+    if not (options.arrays or options.layout or options.gates or options.update or options.joined):
         return dict(tensors)
-    if options.arrays:
+    if options.arrays or options.joined:
         _check_all_said(options, where)
-    found = dict(tensors)
+    found = _apart(tensors, options, where)
     matrices = [name for name in found if name.startswith(_MATRICES)]
     if options.arrays or options.layout:
         layout = options.layout or _gru_layout(found, where)
-        found |= {name: found[name].T for name in matrices if layout == "columns"}
+        if options.joined is None:
+            found |= {name: found[name].T for name in matrices if layout == "columns"}
     biases = [name for name in found if name.startswith(_BIASES)]
     for name in matrices + biases:
-        if len(found[name]) % 3:
+        if len(found[name]) % _GATES:
             raise DescriptionError(
                 f"{where}: expected three blocks of outputs, one for each gate, got the shape "
-                f"{tensors[name].shape} in {name}; is the layout right?"
+                f"{tensors.get(name, found[name]).shape} in {name}; is the layout right?"
             )
         found[name] = _blocks_as_rzn(found[name], options)
     if options.update == "replace":
         _check_symmetric(options, where)
+    found |= _absent_recurrence(found, options)
     return found | _missing_bias(found)
+
+
+def _apart(tensors: Mapping[str, Array], options: LayerDescription, where: str) -> dict[str, Array]:
+    """Return the tensors with each matrix that is for state and input in two parts, whose rows are outputs."""
+    found = dict(tensors)
+    for suffix in _SUFFIXES:
+        joined, bias = found.pop(f"weight{suffix}", None), found.pop(f"bias{suffix}", None)
+        if bias is not None:
+            found[f"bias_ih{suffix}"] = bias
+        if joined is None:
+            continue
+        if options.joined is None or any(name.startswith(_MATRICES) for name in tensors):
+            raise DescriptionError(
+                f"{where}: expected weight_ih and weight_hh, or one matrix as the weight, and how it is joined, got "
+                "another choice; say joined=hx if it computes W @ [h, x], joined=xh if W @ [x, h]"
+            )
+        matrix = joined.T if _joined_layout(joined, bias, options, where) == "columns" else joined
+        hidden = len(matrix) // _GATES
+        parts = (matrix[:, :hidden], matrix[:, hidden:])
+        if options.joined == "xh":
+            parts = (matrix[:, matrix.shape[1] - hidden :], matrix[:, : matrix.shape[1] - hidden])
+        found[f"weight_hh{suffix}"], found[f"weight_ih{suffix}"] = parts
+    if options.joined is not None and not any(f"weight{suffix}" in tensors for suffix in _SUFFIXES):
+        raise DescriptionError(f"{where}: expected a weight for state and input beside the option joined, got none")
+    return found
+
+
+def _joined_layout(joined: Array, bias: Array | None, options: LayerDescription, where: str) -> str:
+    """Return the layout of a matrix on state and input: it has three times as many outputs as the state has numbers."""
+    if joined.ndim == 2:
+        rows, columns = joined.shape
+        possible = [
+            layout
+            for layout, outputs, inputs in (("rows", rows, columns), ("columns", columns, rows))
+            if options.layout in (None, layout)
+            and outputs % _GATES == 0
+            and inputs > outputs // _GATES
+            and (bias is None or bias.size == outputs)
+        ]
+        if len(possible) == 1:
+            return possible[0]
+    raise DescriptionError(
+        f"{where}: expected a weight of shape (3 * hidden, hidden + inputs), or with layout=columns the other way "
+        f"round, got {joined.shape}; say layout=rows or layout=columns"
+    )
+
+
+def _absent_recurrence(tensors: Mapping[str, Array], options: LayerDescription) -> dict[str, Array]:
+    """Return zeros for a recurrent matrix of which the description says that there is none."""
+    return {
+        f"weight_hh{suffix}": np.zeros((len(given), len(given) // _GATES), given.dtype)
+        for suffix in _SUFFIXES
+        if options.arrays.get(f"weight_hh{suffix}") == ZERO
+        and (given := tensors.get(f"weight_ih{suffix}")) is not None
+        and f"weight_hh{suffix}" not in tensors
+    }
 
 
 def _check_all_said(options: LayerDescription, where: str) -> None:
@@ -112,12 +175,13 @@ def _check_all_said(options: LayerDescription, where: str) -> None:
 def _gru_layout(tensors: Mapping[str, Array], where: str) -> str:
     """Return the layout of a GRU's matrices: weight_hh is three times as long along its outputs."""
     shape = tensors["weight_hh"].shape if "weight_hh" in tensors else ()
-    if len(shape) == 2 and shape[0] == 3 * shape[1]:
+    if len(shape) == 2 and shape[0] == _GATES * shape[1]:
         return "rows"
-    if len(shape) == 2 and shape[1] == 3 * shape[0]:
+    if len(shape) == 2 and shape[1] == _GATES * shape[0]:
         return "columns"
     raise DescriptionError(
-        f"{where}: expected weight_hh of shape (3 * hidden, hidden) or (hidden, 3 * hidden), got {shape or 'none'}"
+        f"{where}: expected weight_hh of shape (3 * hidden, hidden) or (hidden, 3 * hidden), got {shape or 'none'}; "
+        "say layout=rows or layout=columns where there is none"
     )
 
 

@@ -7,12 +7,21 @@ class of ``torch.nn`` it is, and how torch computes its layers.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from grurt.converters.kinds import activations, connections, convolution, dense, normalization, parts, recurrent
-from grurt.converters.kinds.kind import Kind, Module, Options
+from grurt.converters.kinds import (
+    activations,
+    connections,
+    convolution,
+    dense,
+    normalization,
+    normalizer,
+    parts,
+    recurrent,
+)
+from grurt.converters.kinds.kind import FUNCTION_OPTIONS, Kind, Module, Options, Reading
 
-__all__ = ["EVALUATED", "KINDS", "Kind", "Module", "Options"]
+__all__ = ["EVALUATED", "FUNCTION_OPTIONS", "KINDS", "Kind", "Module", "Options", "Reading"]
 
-_FILES = (recurrent, dense, normalization, convolution, activations, connections)
+_FILES = (recurrent, dense, normalization, normalizer, convolution, activations, connections)
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for file in _FILES for kind in file.KINDS}
 """Every kind, by the name that descriptions have for it."""

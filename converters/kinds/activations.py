@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from grurt.converters.activations import HARD_SIGMOID, RELU6
-from grurt.converters.kinds.kind import Kind, Module, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, is_weight
 from grurt.network import functions
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import Activation, PRelu
@@ -85,6 +85,11 @@ def _convert_prelu(module: Module) -> Iterator[Weighted]:
         yield PRelu(name=module.name, inputs=module.inputs, size=len(weight)), {"weight": weight}
 
 
+def _prelu_readings(tensors: Tensors) -> tuple[Reading, ...]:
+    size = tensors["weight"].size
+    return (Reading("", None, None) if size == 1 else Reading("", size, size),)
+
+
 def _evaluate_prelu(layer: PRelu, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     import torch
 
@@ -102,6 +107,7 @@ KINDS = (
         _evaluate_prelu,
         parameters=("weight",),
         fits=lambda tensors: is_weight(tensors, 1, alone=True),
+        readings=_prelu_readings,
         classes=("PReLU",),
         described=lambda module: None,
     ),

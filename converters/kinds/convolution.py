@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from grurt.array_types import Array
 from grurt.converters import windows
-from grurt.converters.kinds.kind import Kind, Module, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, is_weight
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.converters.windows import Padding, Window
 from grurt.errors import DescriptionError
@@ -106,6 +106,13 @@ def _pool(module: Module) -> tuple[Window, int]:
     return Window(kernel_size, module.number("stride", kernel_size), 1, (padding, padding)), module.input_size
 
 
+def _readings(tensors: Tensors) -> tuple[Reading, ...]:
+    """Return the reading of one group; and, where each output reads one input, as many groups as outputs."""
+    outputs, inputs, _ = tensors["weight"].shape
+    depthwise = (Reading(f"groups={outputs}", outputs, outputs),) if inputs == 1 < outputs else ()
+    return Reading("", inputs, outputs), *depthwise
+
+
 KINDS = (
     Kind(
         "conv1d",
@@ -114,6 +121,7 @@ KINDS = (
         parameters=("weight", "bias"),
         options=("dilation", "groups", "padding", "stride", "layout"),
         fits=lambda tensors: is_weight(tensors, 3),
+        readings=_readings,
         classes=("Conv1d",),
         described=lambda module: None,
     ),

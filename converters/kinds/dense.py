@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from grurt.converters.kinds.kind import Kind, Module, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, is_weight
 from grurt.network.layers import Embedding, Linear
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ def _described_embedding(module: Any) -> dict[str, Any] | None:
     return {} if module.max_norm is None else None
 
 
+def _embedding_readings(tensors: Tensors) -> tuple[Reading, ...]:
+    return (Reading("", None, tensors["weight"].shape[1], tokens=True),)
+
+
 KINDS = (
     Kind(
         "linear",
@@ -58,6 +62,7 @@ KINDS = (
         parameters=("weight",),
         options=("layout",),
         fits=lambda tensors: is_weight(tensors, 2, alone=True),
+        readings=_embedding_readings,
         classes=("Embedding",),
         described=_described_embedding,
     ),

@@ -36,7 +36,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Parameters
     ----------
     epsilon
-        Of a normalization; that of PyTorch by default, 1e-5 for most.
+        Of a normalization; that of PyTorch by default, 1e-5 for most. Of a normalizer it must be said.
+    epsilon_to
+        Of a normalizer, what the epsilon is added to: the ``"variance"``, as by default where there is one, or the
+        ``"deviation"``.
     dilation, groups
         Of a convolution, 1 by default.
     padding
@@ -47,29 +50,54 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     initial_state
         Of a GRU: the name of a tensor that holds a learned initial state of all its layers and directions; or of an
         earlier description that gives the state of its one layer, as an encoder does.
-    gates, layout, reset, update
+    direction
+        Of a GRU of one layer: ``"reverse"`` if it runs from the last timestep to the first.
+    gates, layout, reset, update, joined
         Of hand-written networks: the order of the gates' blocks, such as ``"zrn"``; whether a matrix is multiplied as
         ``W @ x`` (``"rows"``) or ``x @ W`` (``"columns"``); whether the reset gate is applied ``"after"`` the product
         or ``"before"``; whether the update gate at 1 means to ``"keep"`` the state or to ``"replace"`` it. By default
-        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said.
+        as in PyTorch: ``"rzn"``, rows, after, keep; but for a GRU with ``arrays`` they must be said. Where one matrix
+        is multiplied with the state and the input side by side, which of them is first: ``"hx"`` or ``"xh"``.
         `arrays.conventions` has the equations.
     gate_activation, candidate_activation
         Of a GRU, sigmoid and tanh by default.
     """
 
     epsilon: float | None = None
+    epsilon_to: Literal["variance", "deviation"] | None = None
     dilation: int | None = None
     groups: int | None = None
     padding: int | Literal["causal", "same"] | None = None
     stride: int | None = None
     kernel_size: int | None = None
     initial_state: str | None = None
+    direction: Literal["forward", "reverse"] | None = None
     gates: Literal["zrn", "znr", "rzn", "rnz", "nzr", "nrz"] | None = None
     layout: Literal["rows", "columns"] | None = None
     reset: Literal["after", "before"] | None = None
     update: Literal["keep", "replace"] | None = None
+    joined: Literal["hx", "xh"] | None = None
     gate_activation: ElementwiseFunction | None = None
     candidate_activation: ElementwiseFunction | None = None
+
+
+FUNCTION_OPTIONS = ("gate_activation", "candidate_activation")
+"""The options that are functions."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A way to understand a module's tensors: its options in a description, and the sizes that it reads and writes.
+
+    A size of None stands for any. A question mark in the options is for what no tensor shows, and the user has to say.
+    ``functions`` are those behind it, with their colons; ``tokens`` says that it reads tokens.
+    """
+
+    options: str
+    reads: int | None
+    writes: int | None
+    functions: str = ""
+    tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +105,9 @@ class Module:
     """A module's tensors, and where its layers stand in the network.
 
     ``path`` is its name in the checkpoint, ``name`` that of its layer in the network, ``initial_state`` a learned one
-    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind.
-    ``input_size`` is that of its first input, where it is known. ``used`` collects the names of the tensors that were
-    asked for, ``notes`` what was taken for granted.
+    of a GRU, or the name of the value that gives it; ``inferred`` says that the tensors alone told its kind,
+    ``followed`` that functions are applied to its result. ``input_size`` is that of its first input, where it is known.
+    ``used`` collects the names of the tensors that were asked for, ``notes`` what was taken for granted.
     """
 
     path: str
@@ -89,6 +117,7 @@ class Module:
     tensors: Tensors
     initial_state: Array | str | None = None
     inferred: bool = False
+    followed: bool = False
     input_size: int | None = None
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -147,8 +176,8 @@ class Kind:
         The names of the `Options` that it has.
     fits
         Says whether tensors may be those of such a module.
-    sizes
-        Returns the sizes of its input and output, from its tensors.
+    readings
+        Returns the ways to understand the tensors as such a module, the likeliest first.
     classes
         The classes of ``torch.nn`` that are of this kind.
     opset
@@ -164,7 +193,7 @@ class Kind:
     parameters: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     fits: Callable[[Tensors], bool] = lambda tensors: False
-    sizes: Callable[[Tensors], tuple[int, int]] = lambda tensors: sizes_of_weight(tensors)
+    readings: Callable[[Tensors], tuple[Reading, ...]] = lambda tensors: (reading_of_weight(tensors),)
     classes: tuple[str, ...] = ()
     opset: int = 0
     described: Callable[[Any], dict[str, Any] | None] = lambda module: {}
@@ -177,7 +206,7 @@ def is_weight(tensors: Tensors, axes: int, *, alone: bool = False) -> bool:
     return weight is not None and weight.ndim == axes and not (others | {"running_mean"}) & tensors.keys()
 
 
-def sizes_of_weight(tensors: Tensors) -> tuple[int, int]:
+def reading_of_weight(tensors: Tensors) -> Reading:
     """Return the sizes of input and output that a weight ``(outputs, inputs, ...)`` or ``(size,)`` tells."""
     shape = tensors["weight"].shape
-    return shape[-1] if len(shape) < 3 else shape[1], shape[0]
+    return Reading("", shape[-1] if len(shape) < 3 else shape[1], shape[0])

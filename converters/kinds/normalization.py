@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted, is_weight
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted, is_weight
 from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _convert_batch_norm(module: Module) -> Iterator[Weighted]:
     yield BatchNorm(name=module.name, inputs=module.inputs, size=len(mean), epsilon=module.epsilon), weights
 
 
-def _evaluate_batch_norm(layer: BatchNorm, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def evaluate_batch_norm(layer: BatchNorm, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Return what torch computes for the layer."""
     from torch.nn import functional
 
     rows = x.reshape(-1, layer.size)
@@ -82,9 +83,14 @@ def _evaluate_batch_norm(layer: BatchNorm, weights: Mapping[str, Tensor], x: Ten
     return functional.batch_norm(rows, mean, variance, weight, bias, eps=layer.epsilon).reshape(x.shape)
 
 
-def _batch_norm_sizes(tensors: Tensors) -> tuple[int, int]:
+def _is_batch_norm(tensors: Tensors) -> bool:
+    names = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    return {"running_mean", "running_var"} <= tensors.keys() <= names
+
+
+def _batch_norm_readings(tensors: Tensors) -> tuple[Reading, ...]:
     size = tensors["running_mean"].size
-    return size, size
+    return (Reading("", size, size),)
 
 
 KINDS = (
@@ -112,11 +118,11 @@ KINDS = (
     Kind(
         "batch_norm",
         _convert_batch_norm,
-        _evaluate_batch_norm,
+        evaluate_batch_norm,
         parameters=("weight", "bias", "running_mean", "running_var"),
         options=("epsilon",),
-        fits=lambda tensors: "running_mean" in tensors,
-        sizes=_batch_norm_sizes,
+        fits=_is_batch_norm,
+        readings=_batch_norm_readings,
         classes=("BatchNorm1d",),
         described=lambda module: None,
     ),

@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.gates import rzn_from_zrn, zrn_from_rzn
 from grurt.converters.kinds.activations import evaluate_function
-from grurt.converters.kinds.kind import Kind, Module, Tensors, Weighted
+from grurt.converters.kinds.kind import Kind, Module, Reading, Tensors, Weighted
 from grurt.errors import DescriptionError
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers import GRU, Concat
@@ -19,11 +19,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight", "bias")
+"""Those of `nn.GRUCell`, and the weight and bias of a hand-written cell that joins input and state."""
+
+
 def _convert(module: Module) -> Iterator[Weighted]:
     """Convert nn.GRU, with any number of layers and directions, or nn.GRUCell; both are ``linear_before_reset``."""
-    cell = "weight_ih" in module.tensors
+    cell = "weight_ih_l0" not in module.tensors
     depth = 1 if cell else sum(f"weight_ih_l{index}" in module.tensors for index in range(len(module.tensors)))
-    bidirectional = "weight_ih_l0_reverse" in module.tensors
+    bidirectional = any(name in module.tensors for name in ("weight_ih_l0_reverse", "weight_ih_reverse"))
+    if module.options.direction is not None and (depth > 1 or bidirectional):
+        raise DescriptionError(
+            f"module {module.path!r}: expected a GRU of one layer and direction beside the option direction, got more; "
+            "leave it out: the weights of a bidirectional GRU show that it is one"
+        )
     states = _initial_states(module, depth * (2 if bidirectional else 1))
     if isinstance(module.initial_state, str) and (depth > 1 or bidirectional):
         raise DescriptionError(
@@ -62,7 +71,7 @@ def _layer(module: Module, name: str, inputs: tuple[str, ...], suffix: str, stat
         inputs=(*inputs, *handed),
         input_size=blocks["weight_ih"].shape[1],
         hidden_size=hidden_size,
-        direction="reverse" if suffix.endswith("_reverse") else "forward",
+        direction="reverse" if suffix.endswith("_reverse") else options.direction or "forward",
         linear_before_reset=options.reset != "before",
         bias=bias,
         gate_activation=options.gate_activation or Sigmoid(),
@@ -86,10 +95,11 @@ def _initial_states(module: Module, count: int) -> Iterator[Array | None]:
     return iter(learned.reshape(count, -1))
 
 
-def _sizes(tensors: Tensors) -> tuple[int, int]:
+def _readings(tensors: Tensors) -> tuple[Reading, ...]:
     suffix = "" if "weight_ih" in tensors else "_l0"
-    directions = 2 if "weight_ih_l0_reverse" in tensors else 1
-    return tensors[f"weight_ih{suffix}"].shape[-1], tensors[f"weight_hh{suffix}"].shape[1] * directions
+    directions = 2 if f"weight_ih{suffix}_reverse" in tensors else 1
+    writes = tensors[f"weight_hh{suffix}"].shape[1] * directions
+    return (Reading("", tensors[f"weight_ih{suffix}"].shape[-1], writes),)
 
 
 def _evaluate(layer: GRU, weights: Mapping[str, Tensor], x: Tensor, state: Tensor | None = None) -> Tensor:
@@ -144,9 +154,19 @@ KINDS = (
         "gru",
         _convert,
         _evaluate,
-        parameters=("weight_ih", "weight_hh", "bias_ih", "bias_hh"),
-        options=("initial_state", "gates", "layout", "reset", "update", "gate_activation", "candidate_activation"),
-        sizes=_sizes,
+        parameters=tuple(f"{name}{suffix}" for suffix in ("", "_reverse") for name in _PARAMETERS),
+        options=(
+            "initial_state",
+            "direction",
+            "gates",
+            "layout",
+            "reset",
+            "update",
+            "joined",
+            "gate_activation",
+            "candidate_activation",
+        ),
+        readings=_readings,
         classes=("GRU",),
     ),
 )

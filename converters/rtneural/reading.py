@@ -18,6 +18,7 @@ from grurt.array_types import Array
 from grurt.converters.json_text import check_fields, check_names
 from grurt.converters.reading import read_bounded
 from grurt.errors import ConversionError
+from grurt.network.misfits import misfit
 
 MAX_BYTES = 1 << 28
 MAX_NAMES = 1 << 17
@@ -65,7 +66,8 @@ def objects(text: msgspec.Raw, where: str) -> list[Fields]:
     try:
         found: list[Fields] = msgspec.json.decode(text, type=list[dict[str, msgspec.Raw]])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConversionError(f"{where}: expected a list of objects, got another: {error}") from error
+        fault = misfit(error, list[dict[str, msgspec.Raw]]) if isinstance(error, msgspec.ValidationError) else error
+        raise ConversionError(f"{where}: expected a list of objects, got another: {fault}") from error
     check_fields(text, found, where)
     return found
 

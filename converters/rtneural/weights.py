@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from msgspec import Raw
 
 from grurt.array_types import Array
 from grurt.converters.rtneural.reading import Fields, fields, is_list, numbers
-from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict
+from grurt.converters.torch.checkpoint.candidates import MAX_COMPARED, TOP
+from grurt.converters.torch.checkpoint.choice import several_state_dicts
+from grurt.converters.torch.checkpoint.names import likeness
+from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict, finish_state_dict, module_of
 from grurt.errors import ConversionError
 
 _MAX_DEPTH = 8
@@ -22,37 +26,63 @@ def read_state_dict_json(document: Fields, entry: str | None) -> StateDict:
     ----------
     document
         What `read_json` returned: an object of arrays by name, or one that holds it, as GuitarML's files do under
-        ``"state_dict"``.
+        ``"state_dict"``. Lists and numbers beside it are no part of it.
     entry
-        Which one, where there are several: the keys that lead to it, joined by dots.
+        Which one, where there are several: the keys that lead to it, joined by dots; or a module of it.
 
     Raises
     ------
     ConversionError
         If there is none, or several and ``entry`` does not name one; or something in it is no array.
     """
-    found = dict(_state_dicts("", document, _MAX_DEPTH))
-    if entry is None and len(found) == 1:
-        entry = next(iter(found))
-    if entry not in found:
-        listed = ", ".join(repr(name) for name in list(found)[:20]) or "none"
-        wanted = "a state dict" if entry is None else f"a state dict {entry!r}"
+    objects = dict(_objects("", document, _MAX_DEPTH))
+    likenesses = {path: _likeness(held) for path, held in objects.items() if any(map(is_list, held.values()))}
+    best = max(likenesses.values(), default=0)
+    found = [path for path, like in likenesses.items() if like == best]
+    named = [path for path in likenesses if path == entry or path.startswith(f"{entry}.")]
+    chosen = named or found
+    if len(chosen) > 1:
+        shapes = {path or TOP: dict.fromkeys(objects[path]) for path in chosen[:MAX_COMPARED]}
+        raise several_state_dicts(shapes, len(chosen), None)
+    if not chosen:
         raise ConversionError(
-            f"JSON: expected RTNeural's list of layers or {wanted}, arrays by name, got {listed}; "
+            "JSON: expected RTNeural's list of layers or a state dict, arrays by name, got none; "
             "write it from {name: tensor.tolist() for name, tensor in module.state_dict().items()}"
         )
-    return finish_state_dict({name: _array(name, text) for name, text in found[entry].items()}, "json")
+    weights = {name: text for name, text in objects[chosen[0]].items() if is_list(text) or likeness(name)}
+    state_dict = finish_state_dict({name: _array(name, text) for name, text in weights.items()}, "json")
+    others = tuple(path or TOP for path in found if path not in chosen)
+    whole = replace(state_dict, others=others, beside=_beside(objects, chosen[0], set(found)))
+    return module_of(whole, None if named else entry)
 
 
-def _state_dicts(path: str, found: Fields, depth: int) -> Iterator[tuple[str, Fields]]:
-    """Find the objects that hold arrays, by the keys that lead to them, joined by dots."""
-    if any(map(is_list, found.values())):
-        yield path, found
-        return
+def _likeness(held: Fields) -> int:
+    return max(likeness(name) for name, text in held.items() if is_list(text))
+
+
+def _objects(path: str, found: Fields, depth: int) -> Iterator[tuple[str, Fields]]:
+    """Yield the objects in each other, by the keys that lead to them, joined by dots."""
+    yield path, found
     for name, text in found.items() if depth > 1 and len(path) <= _MAX_PATH else ():
         inner = fields(text)
         if inner is not None:
-            yield from _state_dicts(f"{path}.{name}" if path else name, inner, depth - 1)
+            yield from _objects(_joined(path, name), inner, depth - 1)
+
+
+def _beside(objects: Mapping[str, Fields], chosen: str, state_dicts: set[str]) -> Beside:
+    """Return the lists and numbers that are no weights."""
+    arrays: dict[str, Array] = {}
+    for path, held in objects.items():
+        for name, text in held.items():
+            weight = path in state_dicts and (path != chosen or is_list(text) or likeness(name) > 0)
+            array = None if weight or _joined(path, name) in objects else numbers(text)
+            if array is not None:
+                arrays[_joined(path, name)] = array
+    return Beside({name: array.shape for name, array in arrays.items()}, lambda name: arrays[name])
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _array(name: str, text: Raw) -> Array:

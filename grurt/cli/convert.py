@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, WRITTEN, Command, Layers, json_option
+from grurt.cli.parameters import READ, WRITTEN, Command, Layers, entry_option, json_option
 from grurt.cli.places import check_model_file
 from grurt.cli.printing import show
 from grurt.cli.report import STREAMS, json_number, shown_notes
@@ -43,6 +43,7 @@ Examples:
     help="The layers of weights, in order, e.g. 'gru, last, fc:sigmoid'; or the path of a .toml file; for weights of "
     "Keras, the path of the JSON that model.to_json() gave.",
 )
+@entry_option
 @click.option(
     "--reference/--no-reference",
     default=True,
@@ -52,7 +53,14 @@ Examples:
 @json_option
 @click.pass_context
 def convert(
-    ctx: click.Context, source: Path, output: Path, layers: str | None, reference: bool, repair: bool, as_json: bool
+    ctx: click.Context,
+    source: Path,
+    output: Path,
+    layers: str | None,
+    entry: str | None,
+    reference: bool,
+    repair: bool,
+    as_json: bool,
 ) -> None:
     """Convert a trained network to a .grurt file.
 
@@ -68,7 +76,7 @@ def convert(
     check_model_file(output)
     from grurt.converters import convert as convert_file
 
-    model = convert_file(source, layers=layers, repair=repair, reference=reference)
+    model = convert_file(source, layers=layers, entry=entry, repair=repair, reference=reference)
     model.save(output)
     verification = model.verify() if model.reference_run is not None else None
     show(*([_as_json(output, model, verification)] if as_json else _as_text(output, model, verification)))

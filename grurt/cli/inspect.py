@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.export import sizes_text
-from grurt.cli.parameters import Command, Layers, model_argument
+from grurt.cli.parameters import Command, Layers, entry_option, model_argument
 from grurt.cli.picture import draw
 from grurt.cli.places import FOREIGN_SUFFIXES
 from grurt.cli.printing import is_terminal, show
@@ -36,12 +36,19 @@ Example:
     type=Layers(),
     help="For weights without an architecture: their layers, as `grurt convert` takes them.",
 )
+@entry_option
 @click.option("--target", metavar="TARGET", help="Also show what it takes there, as `grurt export` would compile it.")
 @click.option("--cpu", metavar="CPU", help="One of the CPUs of --target.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all, also where there are more than {MAX_ROWS} layers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def inspect(
-    model_path: Path, layers: str | None, target: str | None, cpu: str | None, everything: bool, as_json: bool
+    model_path: Path,
+    layers: str | None,
+    entry: str | None,
+    target: str | None,
+    cpu: str | None,
+    everything: bool,
+    as_json: bool,
 ) -> None:
     """Show a model's layers as a picture, their sizes and costs.
 
@@ -51,7 +58,7 @@ def inspect(
         raise click.UsageError("--cpu needs --target, which it is a CPU of")
     from grurt.summary import summarize
 
-    model = _open(model_path, layers)
+    model = _open(model_path, layers, entry)
     summary = summarize(model)
     exported = _export(model, target, cpu) if target else None
     if as_json:
@@ -82,14 +89,14 @@ def _prints_boxes() -> bool:
     return True
 
 
-def _open(path: Path, layers: str | None) -> "Model":
-    if layers is None and path.suffix.lower() not in FOREIGN_SUFFIXES:
+def _open(path: Path, layers: str | None, entry: str | None) -> "Model":
+    if layers is entry is None and path.suffix.lower() not in FOREIGN_SUFFIXES:
         from grurt.loading import read
 
         return read(path)
     from grurt.converters import convert
 
-    return convert(path, layers=layers, reference=False)
+    return convert(path, layers=layers, entry=entry, reference=False)
 
 
 def _as_text(summary: "Summary", picture: list[str], width: int | None, hint: str | None) -> list[str]:

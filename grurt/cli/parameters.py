@@ -98,4 +98,10 @@ READ = ReadFile()
 WRITTEN = WrittenFile()
 
 model_argument = click.argument("model_path", metavar="MODEL", type=READ)
+entry_option = click.option(
+    "--entry",
+    metavar="NAME",
+    help="Which network of weights that are of several: the key of its state dict in a checkpoint, e.g. actor or "
+    "nets.actor, or a module of a state dict.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

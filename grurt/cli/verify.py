@@ -8,7 +8,7 @@ import click
 
 from grurt.cli.exits import DIFFERS
 from grurt.cli.models import load_model
-from grurt.cli.parameters import READ, Command, Layers, json_option, model_argument
+from grurt.cli.parameters import READ, Command, Layers, entry_option, json_option, model_argument
 from grurt.cli.printing import show
 from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number, shown_note
 from grurt.errors import ConversionError
@@ -40,9 +40,12 @@ Examples:
     type=Layers(),
     help="If SRC holds weights without an architecture (PyTorch, Keras, arrays): their layers, as for `grurt convert`.",
 )
+@entry_option
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: str | None, as_json: bool) -> None:
+def verify(
+    ctx: click.Context, model_path: Path, against: Path | None, layers: str | None, entry: str | None, as_json: bool
+) -> None:
     """Compare a model's answers with its source's.
 
     The model file holds a test input, and what the source framework answered to it. The model answers it again, as a
@@ -55,17 +58,17 @@ def verify(ctx: click.Context, model_path: Path, against: Path | None, layers: s
 
     model = load_model(model_path)
     digest = digest_of(model_path)
-    verification = model.verify() if against is None else replay(model, source_answers(model, against, layers))
+    verification = model.verify() if against is None else replay(model, source_answers(model, against, layers, entry))
     show(*([_as_json(verification, digest)] if as_json else _as_text(verification, digest)))
     if not verification.ok:
         ctx.exit(DIFFERS)
 
 
-def source_answers(model: "Model", path: Path, layers: str | None) -> "ReferenceRun":
+def source_answers(model: "Model", path: Path, layers: str | None, entry: str | None = None) -> "ReferenceRun":
     """Return what the source framework answers to a test input with the file that the model was converted from."""
     from grurt.converters import convert
 
-    source = convert(path, layers=layers, repair=True)
+    source = convert(path, layers=layers, entry=entry, repair=True)
     if source.reference_run is None:
         raise ConversionError(
             f"{path}: its framework gave no answers; {listed(map(shown_note, source.source.notes), separator='; ')}"

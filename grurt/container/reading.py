@@ -177,11 +177,18 @@ def _truncated(expected: int, size: int) -> str:
     return f"the file is truncated: expected {expected} bytes, got {size}"
 
 
+def _fault(error: Exception, wanted: object) -> str:
+    """Return what is wrong with a text that was to be decoded as a type."""
+    from grurt.network.misfits import misfit
+
+    return misfit(error, wanted) if isinstance(error, msgspec.ValidationError) else str(error)
+
+
 def _metadata(header: bytes) -> dict[str, str]:
     try:
         metadata = msgspec.json.decode(header, type=_Container).metadata
     except _DAMAGE as error:
-        raise ModelFileError(f"the header is damaged: {error}") from error
+        raise ModelFileError(f"the header is damaged: {_fault(error, _Container)}") from error
     if DESCRIPTION not in metadata:
         raise ModelFileError(
             "expected a .grurt file, got another safetensors file: use `grurt convert` to make a model of it"
@@ -212,7 +219,7 @@ def _entries(header: bytes) -> dict[str, Entry]:
     try:
         entries = msgspec.json.decode(header, type=dict[str, Entry])
     except _DAMAGE as error:
-        raise ModelFileError(f"the header is damaged: {error}") from error
+        raise ModelFileError(f"the header is damaged: {_fault(error, dict[str, Entry])}") from error
     del entries[METADATA]
     return entries
 
@@ -228,7 +235,7 @@ def _description(text: str) -> Header:
             raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
         header = msgspec.json.decode(text, type=Header)
     except _DAMAGE as error:
-        raise ModelFileError(f"the header is damaged: {error}") from error
+        raise ModelFileError(f"the header is damaged: {_fault(error, Header)}") from error
     if version < file_version(header.layers, header.inputs, header.signature):
         kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
         lacking = f"the layers {kinds}" if kinds else "the dtypes or axes of its signature"

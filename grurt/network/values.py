@@ -32,8 +32,14 @@ def typed(where: str, description: object, type_: type[T]) -> T:
     msgspec checks types when it decodes, but not in a constructor; NumPy scalars become Python's own.
     """
     try:
-        return msgspec.convert(msgspec.to_builtins(description, enc_hook=_to_python), type_)
-    except (msgspec.ValidationError, TypeError, UnicodeError) as error:
+        plain = msgspec.to_builtins(description, enc_hook=_to_python)
+        return msgspec.convert(plain, type_)
+    except msgspec.ValidationError as error:
+        from grurt.network.misfits import misfit  # which is quick to need only then
+
+        fault = misfit(error, type_, plain)
+        raise ModelError(f"{where}{'' if fault.startswith('[') else ': '}{fault}") from error
+    except (TypeError, UnicodeError) as error:
         raise ModelError(f"{where}: {error}") from error
 
 

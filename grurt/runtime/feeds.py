@@ -225,6 +225,8 @@ def _state(network: Network, port: StatePort) -> _State | None:
 def _in_order(axes: tuple[Axis, ...], sizes: Mapping[Axis, int]) -> bool:
     """Whether the axes that have more than one element are in the order in which the engine has them."""
     order: tuple[Axis, ...] = ("state", "time", "position", "batch_position", "feature")
+    if not set(axes) <= {*order, "batch", "one"}:
+        return False
     places = [order.index(axis) for axis in axes if axis == "time" or sizes[axis] > 1]
     return places == sorted(places)
 

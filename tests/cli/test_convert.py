@@ -14,6 +14,7 @@ from pathlib import Path
 import models
 import numpy as np
 import pytest
+import torch
 from commandline import Terminal, fail, invoke, succeed, write
 from paths import DATA, ROOT
 
@@ -89,6 +90,26 @@ def test_convert_a_state_dict_by_the_layers_of_a_line_or_of_a_file(tmp_path: Pat
     assert grurt.load(line).fingerprint == grurt.load(file).fingerprint
 
 
+def test_one_of_several_networks_is_converted_inspected_and_verified(tmp_path: Path) -> None:
+    networks = {name: torch.nn.GRU(3, size).state_dict() for name, size in (("actor", 4), ("critic", 5))}
+    torch.save({"nets": networks, "obs_mean": torch.ones(3), "epoch": 7}, tmp_path / "agent.pt")
+    path = tmp_path / "actor.grurt"
+    error = invoke("convert", tmp_path / "agent.pt", "--layers", ".", "-o", path).stderr
+    assert "expected one state dict, got 2; say which to convert: --entry NAME on the command line" in error
+    assert "  nets.actor: 4 tensors: weight_ih_l0 (12, 3), weight_hh_l0 (12, 4), bias_ih_l0 (12,) and 1 more" in error
+    text = succeed("convert", tmp_path / "agent.pt", "--layers", ".", "--entry", "nets.actor", "-o", path)
+    notes = [
+        "note: left out, the other state dicts of the checkpoint: nets.critic",
+        "note: beside the weights, and not used: obs_mean (3,), epoch",
+    ]
+    assert text.splitlines()[-2:] == notes
+    assert succeed("inspect", path).splitlines()[1:3] == notes
+    assert "gru" in succeed("inspect", tmp_path / "agent.pt", "--layers", ".", "--entry", "nets.critic")
+    source = ("--against", tmp_path / "agent.pt", "--layers", ".", "--entry")
+    assert succeed("verify", path, *source, "nets.actor").endswith("ok\n")
+    assert "expected answers of shape" in fail("verify", path, *source, "nets.critic")
+
+
 def test_convert_tells_what_the_result_is_as_json(tmp_path: Path) -> None:
     path = tmp_path / "model.grurt"
     result = json.loads(succeed("convert", ONNX, "-o", path, "--json"))
@@ -158,7 +179,7 @@ def test_a_message_of_several_lines_is_shown_as_such(tmp_path: Path) -> None:
 
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(path: Path, **options: object) -> grurt.Model:
-        assert (path, options) == (ONNX, {"layers": None, "repair": True, "reference": True})
+        assert (path, options) == (ONNX, {"layers": None, "entry": None, "repair": True, "reference": True})
         return grurt.load(MODEL_PATH)
 
     monkeypatch.setattr("grurt.converters.convert", convert)

@@ -101,7 +101,7 @@ LOST_DIGESTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "not a text": (
         lambda c: c[: DIGEST_PLACE - 1] + b"1" * 66 + c[DIGEST_PLACE + 65 :],
-        "the header is damaged: Expected `str`, got `float`",
+        "expected a text, got a number",
     ),
     "another file's": (
         lambda c: c[:DIGEST_PLACE] + b"0" * 64 + c[DIGEST_PLACE + 64 :],

@@ -325,7 +325,7 @@ UNUSABLE: dict[str, tuple[Description, str]] = {
     ),
     "a parameter beyond float64": (
         description(layers=[{"kind": "activation", "name": "relu", "function": {"function": "elu", "alpha": 10**400}}]),
-        "the header is damaged: Number out of range",
+        "Number out of range",
     ),
     "a version": (description(version=LARGE), f"got the newer version {LARGE}: upgrade grurt to read it"),
     "half of a surrogate pair": (

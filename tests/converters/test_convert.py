@@ -16,6 +16,7 @@ import checkpoints
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from checkpoints import DATA
 
 from grurt import reference
@@ -266,3 +267,24 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     safetensors.numpy.save_file(weights, tmp_path / "bad.safetensors")
     with pytest.raises(ConversionError, match=r"^bad\.safetensors: module 'fc': expected finite numbers in 'weight'"):
         convert(tmp_path / "bad.safetensors", layers="fc")
+
+
+def test_an_entry_that_means_nothing(tmp_path: Path) -> None:
+    """Where a file holds one network, where two entries are given, and in arrays."""
+    with pytest.raises(
+        DescriptionError, match="entry: expected none, got 'a': an ONNX file holds one network; leave it"
+    ):
+        convert(ONNX, entry="a")
+    path = tmp_path / "two.pt"
+    torch.save({"a": torch.nn.GRU(3, 4).state_dict(), "b": torch.nn.GRU(3, 5).state_dict()}, path)
+    with pytest.raises(DescriptionError, match="entry: expected one, got 'a' and, in the description, 'b'"):
+        convert(path, "., entry(b)", entry="a")
+    assert convert(path, "., entry(b)", entry="b", reference=False).layers == convert(path, ".", entry="b").layers
+    arrays = {
+        name: tensor.numpy() for name, tensor in torch.nn.ModuleDict({"a": torch.nn.GRU(3, 4)}).state_dict().items()
+    }
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    for source in (arrays, tmp_path / "arrays.npz"):
+        assert convert(source, ".", entry="a", reference=False).layers[0].kind == "gru"
+        with pytest.raises(ConversionError, match="entry: expected a module of the state dict, got 'b'; there are a"):
+            convert(source, ".", entry="b", reference=False)

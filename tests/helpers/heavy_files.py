@@ -392,6 +392,21 @@ def names_put_together() -> bytes:
     return pickled(texts + pairs + b".")
 
 
+def many_dictionaries(count: int, **tensors: bytes) -> bytes:
+    """Return dictionaries that hold a tensor each, beside tensors of these names."""
+    inner = b"".join(text(str(index)) + b"}" + text("mean") + checkpoints.tensor() + b"s" for index in range(count))
+    beside = b"".join(text(name) + opcodes for name, opcodes in tensors.items())
+    return checkpoints.checkpoint(b"\x80\x02}(" + inner + beside + b"u.", {"0": bytes(16)})
+
+
+def arrays_that_share_a_text(count: int, size: int) -> bytes:
+    """Return arrays of NumPy's that are all made of one text."""
+    made = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01" + checkpoints.integers((size,))
+    made += b"cnumpy\ndtype\n(" + text("u1") + b"tR\x89c_codecs\nencode\n(h\x00" + text("latin1") + b"tRtb"
+    weights = b"".join(text(f"w{index}") + made for index in range(count))
+    return pickled(text("\x00" * size) + b"q\x000}(" + weights + b"u.")
+
+
 def pickled(opcodes: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     return checkpoints.zipped({"archive/data.pkl": b"\x80\x02" + opcodes}, compression)
 
@@ -617,7 +632,7 @@ HEAVY: Mapping[str, Heavy] = {
         ".keras",
     ),
     "pt: modules that share": Heavy(
-        "expected one state dict, got '0', '1', '2'", lambda: modules_that_share(12, 1000), ".pt", "fc"
+        "expected one state dict, got 1000; say which", lambda: modules_that_share(12, 1000), ".pt", "fc"
     ),
     "pt: modules that share very deeply": Heavy(
         "expected at most 65536 modules and tensors", lambda: modules_that_share(40, 1), ".pt", "fc"
@@ -677,6 +692,15 @@ HEAVY: Mapping[str, Heavy] = {
     ),
     "pt: one storage many times": Heavy(
         "expected tensors that fit into the file", lambda: views_of_one_storage(2000, 1 << 16), ".pt", "fc"
+    ),
+    "pt: many dictionaries of one tensor": Heavy(
+        "expected one state dict, got 20000; say which", lambda: many_dictionaries(20_000), ".pt", "fc"
+    ),
+    "pt: many dictionaries beside weights": Heavy(
+        "Its 1 tensors", lambda: many_dictionaries(20_000, weight=checkpoints.tensor()), ".pt"
+    ),
+    "pt: arrays that share a text": Heavy(
+        "expected tensors that fit into the file", lambda: arrays_that_share_a_text(2000, MEBIBYTE), ".pt", "fc"
     ),
     "zip: many entries": Heavy(
         "got an object of type 'dict' without tensors", lambda: many_entries(60_000), ".pt", "fc"

@@ -110,14 +110,14 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         ),
         "bytes of memory, expected at most 268,435,648: allow more with max_bytes=",
     ),
-    "a wrong type": (lambda: model(linear(bias=1)), "layers: Expected `bool`, got `int` - at `$[0].bias`"),
+    "a wrong type": (lambda: model(linear(bias=1)), "layers[0].bias: expected true or false, got 1"),
     "a wrong word": (
         lambda: model(gru(direction="backward")),
-        "layers: Invalid enum value 'backward' - at `$[0].direction`",
+        "layers[0].direction: expected one of forward, reverse, got 'backward'",
     ),
     "softmax in a gate": (
         lambda: model(gru(gate_activation=grurt.Softmax())),
-        "layers: Invalid value 'softmax' - at `$[0].gate_activation.function`",
+        "layers[0].gate_activation.function: expected one of relu,",
     ),
     "not a layer": (
         lambda: grurt.Model(layers=[object()], weights={}),  # type: ignore[list-item]
@@ -442,7 +442,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "unknown axis": (
         lambda: with_signature(outputs=(answer_port(axes=("frequency", "feature")),)),
-        "signature: Invalid enum value 'frequency' - at `$.outputs[0].axes[0]`",
+        "signature: outputs[0].axes[0]: expected one of batch,",
     ),
     "tokens as float": (
         lambda: with_signature(inputs=(value_port(dtype="float32"),)),

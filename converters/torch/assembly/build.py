@@ -13,22 +13,37 @@ from grurt.converters.compact import KEYWORDS
 from grurt.converters.description import Description, LayerDescription
 from grurt.converters.kinds import KINDS, Kind, Module, Options
 from grurt.converters.layer_builder import Names
-from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind, names_of
+from grurt.converters.torch.assembly.left_over import (
+    check_all_used,
+    notes_on_the_rest,
+    notes_on_what_is_left,
+    unused,
+)
+from grurt.converters.torch.assembly.modules import ROOT, group_by_module, module_kind, names_by_module, names_of
 from grurt.converters.torch.assembly.suggestion import no_description
+from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict, Together
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Input, Output
 from grurt.network.layers import Activation, AnyLayer, Concat, FirstStep, LastStep, Slice, Unfold
 from grurt.network.network import Network, Source
 
-_UNUSED_BUFFER = "num_batches_tracked"
-"""Counts the training's batches: no layer needs it."""
-
 _USES, _ALWAYS = 4, 1 << 20
 """How many times the numbers of the file the weights of the layers may have, and how many in any case."""
 
 
+def network_of_state_dict(state_dict: StateDict, description: Description | None, file: str) -> Network:
+    """Return the network of a state dict that was read from a file of that name; what is left out is noted."""
+    source = Source(format=state_dict.format, file=file, notes=tuple(notes_on_the_rest(state_dict)))
+    return network_of_weights(state_dict, description, source, prefix=state_dict.prefix, beside=state_dict.beside)
+
+
 def network_of_weights(
-    tensors: Mapping[str, Array], description: Description | None, source: Source, *, prefix: str = ""
+    tensors: Mapping[str, Array],
+    description: Description | None,
+    source: Source,
+    *,
+    prefix: str = "",
+    beside: Beside | None = None,
 ) -> Network:
     """Return the network of the described layers with the state dict's weights.
 
@@ -42,41 +57,45 @@ def network_of_weights(
         Where the tensors came from.
     prefix
         What was taken off the tensors' names: the description may still have it on its modules' names.
+    beside
+        Arrays that are no part of the state dict, but that the description may name.
 
     Raises
     ------
     DescriptionError
         If the description does not fit the tensors, or leaves some of them over.
     """
+    beside = beside or Beside()
     if description is None:
-        raise no_description(tensors)
-    builder = _Builder(tensors, prefix, [port.name for port in description.inputs] or ["x"])
+        raise no_description(tensors, beside, lambda trial: _left_over(tensors, trial))
+    builder = _built(tensors, description, prefix, beside)
+    check_all_used(tensors, beside, builder.used, description.ignore, prefix)
+    builder.notes |= dict.fromkeys(notes_on_what_is_left(description.ignore, beside, builder.used))
+    return builder.network(description, source)
+
+
+def _built(tensors: Mapping[str, Array], description: Description, prefix: str, beside: Beside) -> _Builder:
+    builder = _Builder(tensors, prefix, [port.name for port in description.inputs] or ["x"], beside)
     builder.sizes |= {port.name: port.size for port in description.inputs}
     for layer in description.layers:
         builder.add(layer)
-    builder.check_all_used(description.ignore)
-    if description.ignore:
-        builder.notes[f"left out, as the description says: {names_of(description.ignore)}"] = None
-    try:
-        return Network(
-            layers=builder.layers,
-            weights=builder.weights,
-            inputs=description.inputs or builder.unfolded_input(),
-            outputs=[Output(output.name, builder.value(output.value)) for output in description.outputs],
-            source=msgspec.structs.replace(source, notes=(*source.notes, *builder.notes)),
-        )
-    except ModelError as error:
-        raise DescriptionError(
-            f"layers: expected a description that fits the weights, got one that does not: {error}; "
-            "check which layers there are, and in which order"
-        ) from error
+    return builder
+
+
+def _left_over(tensors: Mapping[str, Array], description: Description) -> list[str]:
+    """Return the tensors that a description does not use; raise DescriptionError if it does not fit the others."""
+    builder = _built(tensors, description, "", Beside())
+    builder.network(description, Source(format="trial"))
+    return unused(tensors, builder.used)
 
 
 class _Builder:
     """The layers so far, and the names that descriptions know their values by."""
 
-    def __init__(self, tensors: Mapping[str, Array], prefix: str, inputs: list[str]) -> None:
+    def __init__(self, tensors: Mapping[str, Array], prefix: str, inputs: list[str], beside: Beside) -> None:
         self.tensors = tensors
+        self.arrays = Together(tensors, beside)
+        self.beside = names_by_module(beside)
         self.prefix = prefix
         self.modules = group_by_module(tensors)
         self.names = Names(inputs)
@@ -142,8 +161,8 @@ class _Builder:
                 f"layer {path!r}: expected its kind beside the names of its arrays, got none; "
                 f"write for example {path or 'fc'}(linear, weight=..., bias=...)"
             )
-        if path in self.modules:
-            return module_kind(path, self.modules[path])
+        if path in self.modules or (path in self.beside and path not in KEYWORDS):
+            return module_kind(path, self.tensors_of(path))
         if path in KEYWORDS:
             return KEYWORDS[path]
         raise DescriptionError(
@@ -151,25 +170,33 @@ class _Builder:
         )
 
     def add_module(self, kind: str, path: str, name: str, inputs: tuple[str, ...], item: LayerDescription) -> None:
-        if path not in self.modules and not item.arrays:
+        if path not in self.modules and not item.arrays and path not in self.beside:
             raise DescriptionError(f"layer {path!r}: expected a module, got none among {names_of(self.modules)}")
         where = f"layer {path or name!r}"
         given, used = (
-            gather(kind, item, self.tensors, self.prefix, where) if item.arrays else (self.modules[path], set())
+            gather(kind, item, self.arrays, self.prefix, where) if item.arrays else (self.tensors_of(path), set())
         )
         state = None if item.initial_state is None else self.initial_state(item.initial_state)
         tensors = as_pytorch(kind, given, item, where)
-        module = Module(path or name, name, inputs, item, tensors, state, inferred=item.kind is None)
+        inferred, followed = item.kind is None, bool(item.functions)
+        module = Module(path or name, name, inputs, item, tensors, state, inferred=inferred, followed=followed)
         self.convert(KINDS[kind], module)
-        own = set() if item.arrays else module.used
+        taken_apart = given.keys() & set(KINDS[kind].parameters) if item.joined else set()
+        own = set() if item.arrays else module.used | taken_apart
         self.used |= used | {parameter if path == ROOT else f"{path}.{parameter}" for parameter in own}
+
+    def tensors_of(self, path: str) -> Mapping[str, Array]:
+        """Return the tensors of a module, or the arrays that lie under its name beside the weights."""
+        if path in self.modules:
+            return self.modules[path]
+        return {name.rpartition(".")[2]: self.arrays[name] for name in self.beside[path]}
 
     def initial_state(self, name: str) -> Array | str:
         """Return a tensor; or, if there is none of that name, the value of an earlier description."""
         name = name.removeprefix(self.prefix)
-        if name in self.tensors:
+        if name in self.arrays:
             self.used.add(name)
-            return self.tensors[name]
+            return self.arrays[name]
         if name not in self.values:
             raise DescriptionError(f"initial_state: expected a tensor or an earlier layer, got none called {name!r}")
         return self.values[name]
@@ -205,25 +232,21 @@ class _Builder:
             )
         return self.values[name.removeprefix(self.prefix)]
 
-    def check_all_used(self, ignore: tuple[str, ...]) -> None:
-        """Raise DescriptionError for tensors that no layer uses, and for an ``ignore`` that names none."""
-        patterns = {pattern.removeprefix(self.prefix): pattern for pattern in ignore}
-        ignored = {name: patterns.keys() & _names_around(name) for name in self.tensors} if patterns else {}
-        met = {pattern for found in ignored.values() for pattern in found}
-        for name, pattern in patterns.items():
-            if name not in met:
-                raise DescriptionError(f"ignore({pattern}): expected a tensor or module, got none of that name")
-        unused = [
-            name
-            for name in self.tensors
-            if name not in self.used and not name.endswith(_UNUSED_BUFFER) and not ignored.get(name)
-        ]
-        if unused:
-            raise DescriptionError(
-                f"layers: expected every tensor in a layer, got {len(unused)} that none uses: "
-                f"{', '.join(unused[:20])}{', ...' if len(unused) > 20 else ''}; describe their layers, "
-                f"or say that they are not needed: ignore({unused[0]})"
+    def network(self, description: Description, source: Source) -> Network:
+        """Return the layers and weights as a network."""
+        try:
+            return Network(
+                layers=self.layers,
+                weights=self.weights,
+                inputs=description.inputs or self.unfolded_input(),
+                outputs=[Output(output.name, self.value(output.value)) for output in description.outputs],
+                source=msgspec.structs.replace(source, notes=(*source.notes, *self.notes)),
             )
+        except ModelError as error:
+            raise DescriptionError(
+                f"layers: expected a description that fits the weights, got one that does not: {error}; "
+                "check which layers there are, and in which order"
+            ) from error
 
 
 def _output_size(layer: AnyLayer, sizes: Mapping[str, int]) -> int | None:
@@ -239,15 +262,11 @@ def _output_size(layer: AnyLayer, sizes: Mapping[str, int]) -> int | None:
         return None
 
 
-def _names_around(name: str) -> set[str]:
-    """Return the names under which a tensor can be ignored: its own, and those of the modules that it is in."""
-    return {name} | {name[:position] for position, character in enumerate(name) if character == "."}
-
-
 def _check_options(item: LayerDescription, kind: str, where: str) -> None:
     """Raise DescriptionError for an option that the kind does not have."""
     for option in Options.__struct_fields__:
         if getattr(item, option) is None or (kind in KINDS and option in KINDS[kind].options):
             continue
-        kinds = [other.name for other in KINDS.values() if option in other.options]
-        raise DescriptionError(f"{where}: {option} is an option of {' and '.join(kinds)}, not {kind}")
+        *others, last = [other.name for other in KINDS.values() if option in other.options]
+        having = f"{', '.join(others)} and {last}" if others else last
+        raise DescriptionError(f"{where}: {option} is an option of {having}, not {kind}")

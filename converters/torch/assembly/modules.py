@@ -31,6 +31,14 @@ def group_by_module(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]
     return modules
 
 
+def names_by_module(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of the tensors of each module, the modules in the order of their first tensor."""
+    modules: dict[str, list[str]] = {}
+    for name in names:
+        modules.setdefault(name.rpartition(".")[0] or ROOT, []).append(name)
+    return modules
+
+
 def module_kind(module: str, parameters: Mapping[str, Array]) -> str:
     """Return what a module is, from the names and shapes of its parameters.
 
@@ -43,19 +51,24 @@ def module_kind(module: str, parameters: Mapping[str, Array]) -> str:
     """
     if any(_RECURRENT_WEIGHT.fullmatch(name) for name in parameters):
         return _recurrent_kind(module, parameters)
-    candidates = [kind.name for kind in KINDS.values() if kind.fits(parameters)]
+    candidates = fitting_kinds(parameters)
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         raise DescriptionError(
-            f"module {module!r}: its only tensor, weight {parameters['weight'].shape}, may be "
+            f"module {module!r}: its tensors, {'; '.join(listing(parameters))}, may be "
             f"{' or '.join(candidates)}; " + "; ".join(f"write {module}({kind})" for kind in candidates)
         )
-    *classes, last = [kind.classes[0] for kind in KINDS.values() if kind.parameters]
+    *classes, last = [kind.classes[0] for kind in KINDS.values() if kind.parameters and kind.classes]
     raise UnsupportedError(
         f"module {module!r}: expected a {', '.join(classes)} or {last}, "
         f"got {'; '.join(listing(parameters))}; if the model does not need it, write ignore({module})"
     )
+
+
+def fitting_kinds(parameters: Mapping[str, Array]) -> list[str]:
+    """Return the kinds, other than recurrent ones, that tensors of these names and shapes may be of."""
+    return [kind.name for kind in KINDS.values() if kind.fits(parameters)]
 
 
 def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> str:

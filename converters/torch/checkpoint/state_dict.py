@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import safetensors
 
 from grurt.array_types import Array
@@ -15,30 +17,19 @@ from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.json_text import check_json, decode_fields
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.torch.checkpoint import legacy, zipped
+from grurt.converters.torch.checkpoint.candidates import TOP, Leaf, contents_of
+from grurt.converters.torch.checkpoint.choice import chosen, no_such_module
+from grurt.converters.torch.checkpoint.modules import MAX_TENSORS, is_array, is_quantized, quantized, shape_of
+from grurt.converters.torch.checkpoint.names import MAX_NAME, likeness, unwrapped
 from grurt.converters.torch.checkpoint.pickles import Opaque
-from grurt.converters.torch.checkpoint.tensors import (
-    MAX_AXES,
-    MAX_INTEGER,
-    TensorReader,
-    TensorReference,
-    decode,
-    item_size,
-)
+from grurt.converters.torch.checkpoint.tensors import MAX_AXES, MAX_INTEGER, TensorReader, decode, item_size
 from grurt.converters.torch.checkpoint.weight_norm import resolve_reparametrized
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.regular_files import read_regular_file
 
-MAX_TENSORS = 1 << 16
-MAX_NAME = 200
-_MAX_ATTRIBUTES = 1 << 20
-"""Of all modules together, those counted again that are in several others."""
+_PACKED = "_packed_params.dtype"
+"""What stands beside a weight that torch has quantized."""
 
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-_QUANTIZED = ("torch.ScriptObject", "torch._utils._rebuild_qtensor")
-_QUANTIZED_MODULES = ".quantized."
-_WRAPPER_PREFIXES = ("module.", "model.")
-_COMPILED = "_orig_mod."
-_SCRIPTED = "__torch__."
 _OTHERS = {
     FileFormat.ONNX: "an ONNX file",
     FileFormat.PT2: "a program of torch.export",
@@ -62,6 +53,45 @@ _SAFETENSORS_DTYPES = {
 
 
 @dataclass(frozen=True, eq=False)
+class Beside(Mapping[str, Array]):
+    """Arrays and numbers that lie beside the weights of a checkpoint, by the keys that lead to them.
+
+    Each is read when it is asked for; ``shapes`` are known before. A number has the shape ``()``.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    read: Callable[[str], Array] = lambda name: np.zeros(0)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.shapes:
+            raise KeyError(name)
+        return self.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Together(Mapping[str, Array]):
+    """The arrays of two mappings; of two of one name, that of the first."""
+
+    first: Mapping[str, Array]
+    second: Mapping[str, Array]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.first[name] if name in self.first else self.second[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self.first, (name for name in self.second if name not in self.first))
+
+    def __len__(self) -> int:
+        return len(self.first) + sum(name not in self.first for name in self.second)
+
+
+@dataclass(frozen=True, eq=False)
 class StateDict(Mapping[str, Array]):
     """The tensors of a checkpoint by name: floating point as float32, integers as they are, all read-only.
 
@@ -73,7 +103,13 @@ class StateDict(Mapping[str, Array]):
     tensors: Mapping[str, Array]
     prefix: str
     format: str
-    """``"torch"``, ``"safetensors"``, ``"json"`` or ``"npz"``."""
+    """``"torch"``, ``"safetensors"``, ``"json"`` or ``"arrays"``."""
+    beside: Beside = field(default_factory=Beside)
+    """What lies beside it in the checkpoint; an optimizer's state does not count."""
+    others: tuple[str, ...] = ()
+    """Entries of the checkpoint's other state dicts."""
+    unread: tuple[str, ...] = ()
+    """Names of what stands in the state dict and is neither an array nor a number nor a text."""
 
     def __getitem__(self, name: str) -> Array:
         return self.tensors[name]
@@ -95,12 +131,14 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
     path
         The file: a state dict, a pickled module, or a checkpoint that holds one of them.
     entry
-        Which of them, where a checkpoint holds several: its key, such as ``"ema"``; nested keys joined by dots.
+        Which of them, where a checkpoint holds several: its key, such as ``"ema"``; nested keys joined by dots; ``"."``
+        for what is the whole checkpoint. It may go on with a module's name: of that module only is the state dict.
 
     Raises
     ------
     ConversionError
-        If the file is damaged, or holds no state dict, or several and ``entry`` does not name one.
+        If the file is damaged, or holds no state dict, or several and ``entry`` does not name one; the message lists
+        them.
     UnsupportedError
         If its weights are quantized, have no names, or are of a dtype that no network computes with.
 
@@ -110,6 +148,8 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
     >>> weights = read_state_dict("tests/data/torch/c_eachstep_bf.pt")
     >>> weights["gru.weight_ih_l0"].shape, weights["fc.bias"].shape
     ((24, 4), (3,))
+    >>> list(read_state_dict("tests/data/torch/c_eachstep_bf.pt", entry="fc"))
+    ['weight', 'bias']
     """
     path = Path(path)
     found = detect_format(path)
@@ -122,11 +162,18 @@ def read_state_dict(path: str | Path, *, entry: str | None = None) -> StateDict:
 def read_detected(path: Path, file_format: FileFormat, entry: str | None) -> StateDict:
     """Read a state dict from a file of a format that `detect_format` has found."""
     if file_format is FileFormat.SAFETENSORS:
-        return finish_state_dict(_read_safetensors(path), "safetensors")
+        return module_of(finish_state_dict(_read_safetensors(path), "safetensors"), entry)
     if file_format is FileFormat.LEGACY_TORCH:
-        return _from_checkpoint(*legacy.read_checkpoint(read_regular_file(path)), entry)
+        checkpoint, reader = legacy.read_checkpoint(read_regular_file(path))
+        return _from_checkpoint(checkpoint, reader, entry, reader.leaf)
     with open_archive(path) as archive:
-        return _from_checkpoint(*zipped.read_checkpoint(archive), entry)
+        return _from_checkpoint(*zipped.read_checkpoint(archive), entry, partial(_read_again, path))
+
+
+def _read_again(path: Path, name: str, leaf: Leaf) -> Array:
+    """Return an array that lies beside the weights of an archive, which is closed by now."""
+    with open_archive(path) as archive:
+        return zipped.tensor_reader(archive).leaf(name, leaf)
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
@@ -161,136 +208,71 @@ def _shaped(name: str, array: Array, shape: Sequence[int]) -> Array:
         raise ConversionError(f"tensor {name[:200]!r}: expected a shape that fits, got {shape}") from error
 
 
-def _from_checkpoint(checkpoint: object, reader: TensorReader, entry: str | None) -> StateDict:
-    found = dict(_state_dicts(checkpoint))
-    if entry is None and len(found) == 1:
-        entry = next(iter(found))
-    if entry not in found:
-        raise _no_entry(checkpoint, entry, found)
-    holder = found[entry]
-    values = dict(_module_tensors(holder) if isinstance(holder, Opaque) else _items(holder))
-    if not values:
+def _from_checkpoint(
+    checkpoint: object, reader: TensorReader, entry: str | None, read_later: Callable[[str, Leaf], Array]
+) -> StateDict:
+    """Return the state dict that an entry means; what lies beside it is read when it is asked for."""
+    contents = contents_of(checkpoint)
+    candidate, module = chosen(contents, checkpoint, entry)
+    if not candidate.values:
         raise ConversionError(
             "checkpoint: expected a module with weights, got one without, such as a TorchScript program that was "
             "frozen; save module.state_dict() instead"
         )
-    tensors = {}
+    tensors = {name: reader.leaf(name, array) for name, array in candidate.arrays.items()}
+    beside = contents.beside(candidate)
+    found = replace(
+        finish_state_dict(tensors, "torch"),
+        beside=Beside(
+            {name: shape_of(leaf) for name, leaf in beside.items()}, lambda name: read_later(name, beside[name])
+        ),
+        others=tuple(contents.others(candidate)),
+        unread=tuple(_unread(candidate.values)),
+    )
+    return module_of(found, module or None)
+
+
+def _unread(values: Mapping[str, object]) -> Iterator[str]:
+    """Yield the names of objects in a state dict; raise UnsupportedError for one that has the name of a weight."""
     for name, value in values.items():
-        if not isinstance(value, TensorReference):
-            raise _not_a_tensor(name, value)
-        tensors[name] = reader.array(name, value)
-    return finish_state_dict(tensors, "torch")
-
-
-def _state_dicts(checkpoint: object) -> Iterator[tuple[str, object]]:
-    """Find the state dicts and pickled modules in a checkpoint, by the keys that lead to them, joined by dots."""
-    seen = set()
-    stack = [("", checkpoint)]
-    while stack:
-        path, value = stack.pop()
-        if id(value) in seen:
+        if is_quantized(value) or name.endswith(_PACKED):
+            raise quantized(f"tensor {name[:MAX_NAME]!r}")
+        if not isinstance(value, Opaque) or is_array(value):
             continue
-        seen.add(id(value))
-        items = _items(value)
-        if _is_module(value) or any(isinstance(item, TensorReference) or _is_quantized(item) for _, item in items):
-            yield path, value
-        elif not any(name == "param_groups" for name, _ in items):  # which an optimizer's state has
-            fitting = [(name, item) for name, item in items if len(path) + len(name) < MAX_NAME]
-            stack += [(f"{path}.{name}" if path else name, item) for name, item in reversed(fitting)]
-
-
-def _module_tensors(root: Opaque) -> Iterator[tuple[str, object]]:
-    """Return what ``torch.nn.Module.state_dict`` would, from the attributes of a pickled module."""
-    found = visited = 0
-    stack: list[tuple[str, object]] = [("", root)]
-    while stack:
-        prefix, module = stack.pop()
-        state = dict(_items(module.state)) if isinstance(module, Opaque) else {}
-        if isinstance(module, Opaque) and _QUANTIZED_MODULES in module.name:
-            raise _quantized(f"module {prefix.rstrip('.')!r}")
-        tensors = _items(state.get("_parameters")) + _items(state.get("_buffers"))
-        children = _items(state.get("_modules"))
-        if isinstance(module, Opaque) and module.name.startswith(_SCRIPTED):
-            tensors = [(name, value) for name, value in state.items() if isinstance(value, TensorReference)]
-            children = [(name, value) for name, value in state.items() if isinstance(value, Opaque)]
-        found += 1 + len(tensors) + len(children)
-        visited += len(state)
-        longest = max((len(name) for name, _ in (*tensors, *children)), default=0)
-        if found > MAX_TENSORS or visited > _MAX_ATTRIBUTES or len(prefix) + longest > MAX_NAME:
-            raise ConversionError(
-                f"checkpoint: expected at most {MAX_TENSORS} modules and tensors with names of {MAX_NAME} characters, "
-                "got more; save module.state_dict() instead"
+        if likeness(name):
+            raise UnsupportedError(
+                f"state dict entry {name[:MAX_NAME]!r}: expected a tensor, got {value.name!r}; "
+                "save a state dict of tensors only"
             )
-        yield from ((prefix + name, value) for name, value in tensors if value is not None)
-        stack += [(f"{prefix}{name}.", child) for name, child in reversed(children)]
-
-
-def _is_module(value: object) -> bool:
-    """Say whether a stub stands for a module: pickled whole, or of TorchScript, whose attributes are its state."""
-    if not isinstance(value, Opaque) or not isinstance(value.state, dict):
-        return False
-    return value.name.startswith(_SCRIPTED) or "_modules" in value.state
-
-
-def _items(value: object) -> list[tuple[str, object]]:
-    return [(key, item) for key, item in value.items() if isinstance(key, str)] if isinstance(value, dict) else []
-
-
-def _is_quantized(value: object) -> bool:
-    values = value[:2] if isinstance(value, tuple) else (value,)
-    return any(isinstance(item, Opaque) and item.name in _QUANTIZED for item in values)
-
-
-def _not_a_tensor(name: str, value: object) -> ConversionError:
-    if _is_quantized(value) or name.endswith("_packed_params.dtype"):
-        return _quantized(f"tensor {name[:MAX_NAME]!r}")
-    what = value.name if isinstance(value, Opaque) else type(value).__name__
-    return UnsupportedError(
-        f"state dict entry {name[:MAX_NAME]!r}: expected a tensor, got {what!r}; save a state dict of tensors only"
-    )
-
-
-def _quantized(where: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{where}: expected floating point, got a weight that torch has quantized; "
-        "convert the float model: grurt quantizes by itself"
-    )
-
-
-def _no_entry(checkpoint: object, entry: str | None, found: Mapping[str, object]) -> ConversionError:
-    if found:
-        wanted = "one state dict" if entry is None else f"a state dict {entry!r}"
-        names = ", ".join(repr(name) for name in list(found)[:20])
-        return ConversionError(f"checkpoint: expected {wanted}, got {names}; name one of them as the entry")
-    unnamed = checkpoint if isinstance(checkpoint, list | tuple) else [checkpoint]
-    if any(isinstance(item, TensorReference) for item in unnamed):
-        what = "a tensor" if unnamed[0] is checkpoint else "a list of tensors"
-        return UnsupportedError(
-            f"checkpoint: expected a state dict, got {what}, without names; save module.state_dict() instead"
-        )
-    what = checkpoint.name if isinstance(checkpoint, Opaque) else type(checkpoint).__name__
-    return ConversionError(
-        f"checkpoint: expected a state dict, got an object of type {what!r} without tensors; save module.state_dict()"
-    )
+        yield name
 
 
 def finish_state_dict(tensors: dict[str, Array], file_format: str) -> StateDict:
     """Return the tensors as a state dict: names checked, prefixes of wrappers taken off, weights put together."""
     if len(tensors) > MAX_TENSORS:
         raise ConversionError(f"checkpoint: expected at most {MAX_TENSORS} tensors, got {len(tensors)}")
-    for name in tensors:
-        if not _NAME.fullmatch(name):
-            raise ConversionError(
-                f"checkpoint: expected names of 1 to 200 printable characters, got {name[:200]!r}; the file is damaged"
-            )
-    plain = {name.replace(_COMPILED, ""): array for name, array in tensors.items()}
-    if len(plain) < len(tensors):
-        raise ConversionError(f"checkpoint: expected names that differ by more than {_COMPILED!r}, got two that do not")
-    prefix = ""
-    while wrapper := next((w for w in _WRAPPER_PREFIXES if plain and all(n.startswith(w) for n in plain)), None):
-        prefix += wrapper
-        plain = {name.removeprefix(wrapper): array for name, array in plain.items()}
-    resolved = resolve_reparametrized(plain)
+    names, prefix = unwrapped(tensors)
+    resolved = resolve_reparametrized({names[name]: array for name, array in tensors.items()})
     for array in resolved.values():
         array.flags.writeable = False
     return StateDict(resolved, prefix, file_format)
+
+
+def module_of(whole: StateDict, module: str | None) -> StateDict:
+    """Return the state dict of one of its modules, beside which all others lie; of all of it, if none is named.
+
+    Raises
+    ------
+    ConversionError
+        If there is no such module.
+    """
+    if module is None or module == TOP:
+        return whole
+    start = f"{module.removeprefix(whole.prefix)}."
+    tensors = {name.removeprefix(start): array for name, array in whole.items() if name.startswith(start)}
+    if not tensors:
+        raise no_such_module(module, whole)
+    rest = {name: array for name, array in whole.items() if not name.startswith(start)}
+    shapes = {name: array.shape for name, array in rest.items()} | dict(whole.beside.shapes)
+    beside = Beside(shapes, Together(rest, whole.beside).__getitem__)
+    return replace(whole, tensors=tensors, prefix=f"{whole.prefix}{start}", beside=beside)

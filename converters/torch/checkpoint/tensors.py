@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.torch.checkpoint.numpy_arrays import FUNCTIONS, NumpyArray
 from grurt.converters.torch.checkpoint.pickles import Function, Global, Opaque
 from grurt.errors import ConversionError, UnsupportedError
 
@@ -126,6 +127,10 @@ def _ordered_dict(pairs: object = ()) -> dict[str, object]:
     return {key: value for key, value in pairs if isinstance(key, str)}
 
 
+def _empty_dict(*_: object) -> dict[str, object]:
+    return {}
+
+
 _REBUILD: Mapping[str, Function] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
@@ -139,8 +144,10 @@ ALLOWED: Mapping[str, Function] = {
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch.Size": _size,
     "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _empty_dict,
+    **FUNCTIONS,
 }
-"""Everything that a checkpoint's pickle may call, as pure functions of this module."""
+"""Everything that a checkpoint's pickle may call: pure functions of this room."""
 
 
 def _integer(value: object) -> int:
@@ -207,16 +214,29 @@ class TensorReader:
                 f"tensor {name!r}: expected a view inside its storage of {storage.size} elements, got "
                 f"offset {tensor.offset}, size {tensor.size}, strides {tensor.stride}; the file is damaged"
             )
-        self._elements_left -= math.prod(max(d, 1) for d in tensor.size)
-        if self._elements_left < 0:
-            raise ConversionError(
-                f"tensor {name!r}: expected tensors that fit into the file, got the size {tensor.size}; "
-                "the file is damaged or hostile"
-            )
+        self._take(name, tensor.size)
         if empty:
             return np.zeros(tensor.size, storage.dtype)
         strides = tuple(step * storage.itemsize for step in tensor.stride)
         return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.size, strides, writeable=False)
+
+    def leaf(self, name: str, leaf: TensorReference | NumpyArray | float) -> Array:
+        """Return what lies in a checkpoint as an array: a tensor, one of NumPy's, or a number."""
+        if isinstance(leaf, TensorReference):
+            return self.array(name, leaf)
+        if not isinstance(leaf, NumpyArray):
+            return np.array(leaf, np.float32 if isinstance(leaf, float) or abs(leaf) >= MAX_INTEGER else np.int64)
+        self._take(name, leaf.shape or ())
+        return leaf.read(name)
+
+    def _take(self, name: str, size: tuple[int, ...]) -> None:
+        """Raise ConversionError if all arrays together are larger than the file could be."""
+        self._elements_left -= math.prod(max(d, 1) for d in size)
+        if self._elements_left < 0:
+            raise ConversionError(
+                f"tensor {name!r}: expected tensors that fit into the file, got the size {size}; "
+                "the file is damaged or hostile"
+            )
 
     def _storage(self, name: str, tensor: TensorReference) -> Array:
         reference = tensor.storage

@@ -16,8 +16,19 @@ from grurt.converters.torch.checkpoint.tensors import ALLOWED, TensorReader, sto
 
 def read_checkpoint(archive: Archive) -> tuple[object, TensorReader]:
     """Return the pickled object, with references in place of tensors, and the reader that resolves them."""
-    pickled = min((name for name in archive.names if f"/{name}".endswith("/data.pkl")), key=len)
-    root = pickled.removesuffix("data.pkl")
+    checkpoint, _ = read_pickle(
+        archive.read(f"{_root(archive)}data.pkl"), ALLOWED, storage_reference, file_size=archive.size
+    )
+    return checkpoint, tensor_reader(archive)
+
+
+def tensor_reader(archive: Archive) -> TensorReader:
+    """Return the reader that resolves references of this archive's pickle."""
+    root = _root(archive)
     big = f"{root}byteorder" in archive.names and archive.read(f"{root}byteorder").strip() == b"big"
-    checkpoint, _ = read_pickle(archive.read(pickled), ALLOWED, storage_reference, file_size=archive.size)
-    return checkpoint, TensorReader(lambda key: archive.read(f"{root}data/{key}"), archive.size, ">" if big else "<")
+    return TensorReader(lambda key: archive.read(f"{root}data/{key}"), archive.size, ">" if big else "<")
+
+
+def _root(archive: Archive) -> str:
+    pickled = min((name for name in archive.names if f"/{name}".endswith("/data.pkl")), key=len)
+    return pickled.removesuffix("data.pkl")

@@ -58,6 +58,9 @@ def stacked(w: dict[str, Array], gates: str, layout: str) -> dict[str, Array]:
 STACKED = "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, bias_hh=c, gates={}, reset={}, update={})"
 
 
+SAID = "gates=zrn, reset=after, update=keep"
+
+
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 @pytest.mark.parametrize("update", ["keep", "replace"])
 @pytest.mark.parametrize("reset", ["after", "before"])
@@ -104,6 +107,177 @@ def test_one_bias_is_enough() -> None:
         w0 = w | {f"{other}_{gate}": np.zeros(HIDDEN) for gate in "zrn"}
         expected = author(w0, xs, np.zeros(HIDDEN), "after", "keep")
         np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE, rtol=0, err_msg=kept)
+
+
+def joined_weights(w: dict[str, Array], order: str, layout: str) -> dict[str, Array]:
+    """Return for each gate one matrix for the state and the input side by side, such as V_z."""
+    both = {gate: {"h": w[f"R_{gate}"], "x": w[f"W_{gate}"]} for gate in "zrn"}
+    matrices = {f"V_{gate}": np.concatenate([both[gate][part] for part in order], axis=1) for gate in "zrn"}
+    return {name: matrix.T if layout == "columns" else matrix for name, matrix in matrices.items()}
+
+
+def papers(w: dict[str, Array], xs: Array, order: str, reset: str, update: str) -> Array:
+    """Compute the states as papers write them: each gate of ``[h, x]`` or ``[x, h]``, in float64."""
+    v = joined_weights(w, order, "rows")
+
+    def on_both(gate: str, h: Array, x: Array) -> Array:
+        return v[f"V_{gate}"] @ np.concatenate([h, x] if order == "hx" else [x, h])
+
+    h, states = np.zeros(HIDDEN), []
+    for x in xs:
+        z, r = (sigmoid(on_both(gate, h, x) + w[f"b_{gate}"]) for gate in "zr")
+        if reset == "before":
+            n = np.tanh(on_both("n", r * h, x) + w["b_n"])
+        else:
+            n = np.tanh(on_both("n", 0 * h, x) + r * on_both("n", h, 0 * x) + w["b_n"])
+        h = (1 - z) * n + z * h if update == "keep" else (1 - z) * h + z * n
+        states.append(h)
+    return np.array(states)
+
+
+@pytest.mark.parametrize("order", ["hx", "xh"])
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize(("reset", "update"), [("before", "replace"), ("before", "keep"), ("after", "keep")])
+def test_one_matrix_for_state_and_input(order: str, layout: str, reset: str, update: str) -> None:
+    """As three arrays, as those of both gates and of the candidate, and as one."""
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    arrays = joined_weights(w, order, layout) | {f"b_{gate}": w[f"b_{gate}"] for gate in "zrn"}
+    axis = 1 if layout == "columns" else 0
+    arrays["V_gates"] = np.concatenate([arrays["V_r"], arrays["V_z"]], axis=axis)
+    arrays["V"] = np.concatenate([arrays["V_gates"], arrays["V_n"]], axis=axis)
+    arrays["b"] = np.concatenate([arrays[f"b_{gate}"] for gate in "rzn"])
+    expected = papers(w, xs, order, reset, update)
+    for weight, bias, laid in (
+        ("V_r+V_z+V_n", "b_r+b_z+b_n", f", layout={layout}"),
+        ("V_gates+V_n", "b", f", layout={layout}"),
+        ("V", "b", ""),
+    ):
+        options = f"joined={order}, gates=rzn, reset={reset}, update={update}{laid}"
+        named = {*weight.split("+"), *bias.split("+")}
+        model = convert(
+            {name: arrays[name] for name in named},
+            f"gru(gru, weight={weight}, bias={bias}, {options})",
+            reference=False,
+        )
+        outputs, _ = reference.run(model, {"x": xs})
+        np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE, rtol=0, err_msg=weight)
+
+
+def test_a_module_of_one_matrix_for_state_and_input() -> None:
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    matrices = joined_weights(w, "xh", "rows")
+    arrays = {
+        "cell.weight": np.concatenate([matrices[f"V_{gate}"] for gate in "zrn"]),
+        "cell.bias": np.concatenate([w[f"b_{gate}"] for gate in "zrn"]),
+    }
+    model = convert(arrays, "cell(gru, joined=xh, gates=zrn, reset=before, update=keep)", reference=False)
+    outputs, _ = reference.run(model, {"x": xs})
+    np.testing.assert_allclose(outputs["y"], papers(w, xs, "xh", "before", "keep"), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("absent", ["R_n", "W_r", "R_z", "b_z"])
+def test_blocks_that_a_cell_does_not_have(absent: str, layout: str) -> None:
+    """Such as a candidate without recurrence: ``0`` stands for its block, in matrices of one value and of both."""
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    w |= {f"c_{gate}": np.zeros(HIDDEN) for gate in "zrn"} | {absent: np.zeros_like(w[absent])}
+    names = {part: "+".join("0" if f"{part}_{g}" == absent else f"{part}_{g}" for g in "zrn") for part in "WRb"}
+    arrays = {
+        name: array.T if layout == "columns" else array
+        for name, array in w.items()
+        if name != absent and not name.startswith("c")
+    }
+    options = f"gates=zrn, layout={layout}, reset=before, update=replace"
+    expected = author(w, xs, np.zeros(HIDDEN), "before", "replace")
+    described = f"gru(gru, weight_ih={names['W']}, weight_hh={names['R']}, bias_ih={names['b']}, {options})"
+    outputs, _ = reference.run(convert(arrays, described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE, rtol=0)
+    joined = joined_weights(w, "hx", layout) | {name: array for name, array in arrays.items() if name.startswith("b")}
+    if absent != "b_z":  # the matrix of that gate is on one of them only
+        joined[f"V_{absent[-1]}"] = arrays[f"{'W' if absent.startswith('R') else 'R'}_{absent[-1]}"]
+    described = f"gru(gru, weight=V_z+V_r+V_n, bias={names['b']}, joined=hx, {options})"
+    outputs, _ = reference.run(convert(joined, described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], expected, atol=TOLERANCE, rtol=0)
+
+
+def test_a_cell_without_recurrent_weights() -> None:
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    w |= {name: np.zeros_like(array) for name, array in w.items() if name.startswith(("R", "c"))}
+    arrays = {name: array for name, array in stacked(w, "zrn", "rows").items() if name in "Wb"}
+    described = "gru(gru, weight_ih=W, weight_hh=0, bias_ih=b, gates=zrn, layout=rows, reset=after, update=keep)"
+    outputs, _ = reference.run(convert(arrays, described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], author(w, xs, np.zeros(HIDDEN), "after", "keep"), atol=TOLERANCE, rtol=0)
+
+
+def test_backward_and_bidirectional_cells() -> None:
+    w, back, xs = weights(), weights(7), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    options = "gates=zrn, reset=before, update=keep"
+    there = author(w, xs, np.zeros(HIDDEN), "before", "keep")
+    backwards = author(back, xs[::-1], np.zeros(HIDDEN), "before", "keep")[::-1]
+    described = f"gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, bias_hh=c, {options}, direction=reverse)"
+    model = convert(stacked(back, "zrn", "rows"), described, reference=False)
+    outputs, _ = reference.run(model, {"x": xs})
+    np.testing.assert_allclose(outputs["y"], backwards, atol=TOLERANCE, rtol=0)
+    both = stacked(w, "zrn", "rows") | {f"{n}_back": array for n, array in stacked(back, "zrn", "rows").items()}
+    described = (
+        "gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, bias_hh=c, weight_ih_reverse=W_back, weight_hh_reverse=R_back, "
+        f"bias_ih_reverse=b_back, bias_hh_reverse=c_back, {options})"
+    )
+    outputs, _ = reference.run(convert(both, described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], np.concatenate([there, backwards], axis=1), atol=TOLERANCE, rtol=0)
+    outputs, _ = reference.run(convert(both, f"{described}, final", reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], np.concatenate([there[-1], backwards[0]]), atol=TOLERANCE, rtol=0)
+    joined = {
+        f"{name}{suffix}": array for suffix, gates in (("", w), ("_back", back)) for name, array in both_joined(gates)
+    }
+    described = (
+        f"gru(gru, weight=V, bias=b, weight_reverse=V_back, bias_reverse=b_back, joined=hx, {options}, initial_state=h)"
+    )
+    start = np.random.default_rng(2).uniform(-1, 1, (2, HIDDEN))
+    for gates in (w, back):
+        gates |= {f"c_{gate}": np.zeros(HIDDEN) for gate in "zrn"}
+    there = author(w, xs, start[0], "before", "keep")
+    backwards = author(back, xs[::-1], start[1], "before", "keep")[::-1]
+    outputs, _ = reference.run(convert(joined | {"h": start}, described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], np.concatenate([there, backwards], axis=1), atol=TOLERANCE, rtol=0)
+
+
+def both_joined(w: dict[str, Array]) -> list[tuple[str, Array]]:
+    matrices = joined_weights(w, "hx", "rows")
+    return [
+        ("V", np.concatenate([matrices[f"V_{gate}"] for gate in "zrn"])),
+        ("b", np.concatenate([w[f"b_{gate}"] for gate in "zrn"])),
+    ]
+
+
+def test_a_direction_beside_weights_of_both() -> None:
+    w = stacked(weights(), "zrn", "rows")
+    described = "gru(gru, weight_ih=W, weight_hh=R, weight_ih_reverse=W, weight_hh_reverse=R, direction=reverse"
+    with pytest.raises(DescriptionError, match="expected a GRU of one layer and direction beside the option direction"):
+        convert(w, f"{described}, gates=zrn, reset=before, update=keep)")
+
+
+def test_activations_of_the_gates_in_one_line() -> None:
+    w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
+    options = (
+        "gates=zrn, reset=after, update=replace, gate_activation=hard_sigmoid(0.2, 0.5), candidate_activation=relu"
+    )
+    described = f"gru(gru, weight_ih=W, weight_hh=R, bias_ih=b, bias_hh=c, {options})"
+    outputs, _ = reference.run(convert(stacked(w, "zrn", "rows"), described, reference=False), {"x": xs})
+    np.testing.assert_allclose(outputs["y"], hard_author(w, xs), atol=TOLERANCE * 10, rtol=1e-6)
+
+
+def hard_author(w: dict[str, Array], xs: Array) -> Array:
+    """Compute the states of a cell with Keras's older hard sigmoid, and a candidate by relu."""
+    h, states = np.zeros(HIDDEN), []
+    for x in xs:
+        z, r = (
+            np.clip(0.2 * (w[f"W_{g}"] @ x + w[f"b_{g}"] + w[f"R_{g}"] @ h + w[f"c_{g}"]) + 0.5, 0, 1) for g in "zr"
+        )
+        n = np.maximum(w["W_n"] @ x + w["b_n"] + r * (w["R_n"] @ h + w["c_n"]), 0)
+        h = (1 - z) * h + z * n
+        states.append(h)
+    return np.array(states)
 
 
 def test_a_whole_network_of_arrays(tmp_path: Path) -> None:
@@ -154,16 +328,8 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
     )
     w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE))
     model = convert(stacked(w, "zrn", "rows"), tmp_path / "layers.toml", reference=False)
-    h, states = np.zeros(HIDDEN), []
-    for x in xs:
-        z, r = (
-            np.clip(0.2 * (w[f"W_{g}"] @ x + w[f"b_{g}"] + w[f"R_{g}"] @ h + w[f"c_{g}"]) + 0.5, 0, 1) for g in "zr"
-        )
-        n = np.maximum(w["W_n"] @ x + w["b_n"] + r * (w["R_n"] @ h + w["c_n"]), 0)
-        h = (1 - z) * h + z * n
-        states.append(h)
     outputs, _ = reference.run(model, {"x": xs})
-    np.testing.assert_allclose(outputs["y"], states, atol=TOLERANCE * 10, rtol=1e-6)
+    np.testing.assert_allclose(outputs["y"], hard_author(w, xs), atol=TOLERANCE * 10, rtol=1e-6)
     assert convert(stacked(w, "zrn", "rows"), tmp_path / "layers.toml").reference_run is not None
 
 
@@ -182,17 +348,29 @@ def test_activations_of_the_gates(tmp_path: Path) -> None:
         (f"g(linear, weight={'+'.join('W' * 17)})", "layer 'g': expected at most 16 arrays for weight, got 17"),
         ("g(linear, weight=R, gates=zrn)", "gates is an option of gru, not linear"),
         (STACKED.format("zrn", "after", "keep, layout=columns"), "expected three blocks of outputs, one"),
-        (STACKED.format("zzn", "after", "keep"), "Invalid enum value 'zzn'"),
+        (STACKED.format("zzn", "after", "keep"), "gates: expected one of nrz, nzr, rnz, rzn, znr, zrn, got 'zzn'"),
         (
             "g(gru, weight_ih=W, weight_hh=b, gates=zrn, reset=after, update=keep)",
             r"expected weight_hh of shape \(3 \* hidden, hidden\) or \(hidden, 3 \* hidden\), got \(12,\)",
         ),
-        ("g(gru, weight_ih=W, weight_hh=R, bias_ih=b, gates=zrn, reset=after, update=keep)", "1 that none uses: c"),
+        (f"g(gru, weight_ih=W, weight_hh=R, bias_ih=b, {SAID})", "3 that none uses: c, odd"),
+        (f"g(gru, weight=W, {SAID})", r"say joined=hx if it computes W @ \[h, x\], joined=xh if W @ \[x, h\]"),
+        (f"g(gru, weight=W, weight_hh=R, joined=hx, {SAID})", "got another choice; say joined=hx if"),
+        (f"g(gru, weight_ih=W, weight_hh=R, joined=hx, {SAID})", "for state and input beside the option joined, got"),
+        (f"g(gru, weight=c, joined=hx, {SAID})", r"a weight of shape \(3 \* hidden, hidden \+ inputs\), or with"),
+        (f"g(gru, weight_hh=R, {SAID})", "module 'g': expected a tensor 'weight_ih', got only weight_hh"),
+        (f"g(gru, weight_ih=W, weight_hh=0, {SAID})", "say layout=rows or layout=columns where there is none"),
+        (f"g(gru, weight_ih=W+0+R, layout=rows, {SAID})", "fit side by side in weight_ih, got"),
+        (f"g(gru, weight_ih=W, weight_hh=R, bias_ih=b+0+0+0, {SAID})", "their outputs are not those of a number of ga"),
+        (f"g(gru, weight_ih=W, weight_hh=R, bias_ih=odd+0, {SAID})", "their outputs are not those of a number of gat"),
+        (f"g(gru, weight=R+V, joined=hx, layout=rows, {SAID})", "one reads neither all, nor the state alone or the"),
+        ("g(linear, weight=W+0, layout=rows)", "expected an array, got none called '0' for weight"),
+        (f"g(gru, joined=xh, weight=W+R, layout=rows, {SAID})", "fit side by side in weight, got"),
     ],
 )  # fmt: skip
 def test_descriptions_that_do_not_fit(description: str | None, message: str) -> None:
     with pytest.raises(DescriptionError, match=message):
-        convert(stacked(weights(), "zrn", "rows"), description)
+        convert(stacked(weights(), "zrn", "rows") | {"odd": np.ones(5), "V": np.ones((24, 9))}, description)
 
 
 def test_an_update_gate_that_cannot_be_inverted(tmp_path: Path) -> None:

@@ -239,7 +239,10 @@ def test_layers_that_are_refused(layer: dict[str, Any], message: str, tmp_path: 
             '{"in_shape": [3], "layers": [{"type\udcff": 1}]}',
             "layers: expected a list of objects, got another: 'utf-8' codec",
         ),
-        (model_of(3, 7), "layers: expected a list of objects, got another: Expected `object`, got `int`"),
+        (
+            model_of(3, 7),
+            r"layers: expected a list of objects, got another: \[0\]: expected named fields, got a whole number",
+        ),
         (model_of(3, extra=1), "expected in_shape and layers, got the field 'extra' too"),
         (model_of(3, in_skip=2), "expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, got 2, 0 and 0"),
         (model_of(3, in_gain=1.5), "programs differ in what they make of these"),
@@ -294,9 +297,20 @@ def test_state_dicts_as_json(document: Any, tmp_path: Path) -> None:
 
 
 def test_one_of_several_state_dicts(tmp_path: Path) -> None:
-    path = write(tmp_path, {"a": {"w": [[1.0]]}, "b": {"c": STATE_DICT}})
+    path = write(tmp_path, {"a": {"fc.weight": [[1.0]]}, "b": {"c": STATE_DICT}})
     assert len(convert(path, "gru, fc, entry(b.c)", reference=False).layers) == 2
+    model = convert(path, "gru, fc", entry="b", reference=False)
+    assert model.source.notes == ("left out, the other state dicts of the checkpoint: a",)
     with pytest.raises(
-        ConversionError, match=r"expected RTNeural's list of layers or a state dict, .* got 'a', 'b\.c'"
+        ConversionError, match=r"got 2; say which(.|\n)*  a: 1 tensor: fc\.weight\n  b\.c: 6 tensors: gru"
     ):
         convert(path, "gru, fc")
+    with pytest.raises(ConversionError, match=r"got 2; say which"):
+        convert(path, "gru, fc", entry="d")
+
+
+def test_what_lies_beside_a_state_dict(tmp_path: Path) -> None:
+    path = write(tmp_path, {"epoch": 3, "loss": [0.5, 0.25], "name": "x", "net": STATE_DICT | {"samplerate": 48000}})
+    model = convert(path, "gru, fc", reference=False)
+    assert model.source.notes == ("beside the weights, and not used: loss (2,), epoch, net.samplerate",)
+    assert convert(path, ".", entry="gru", reference=False).layers[0].kind == "gru"

@@ -171,9 +171,76 @@ def test_tensor_subclasses_of_unknown_functions_are_no_tensors(tmp_path: Path) -
     opcodes = b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\ncos\nPath\n)NtR"
     with pytest.raises(
         UnsupportedError,
-        match=r"state dict entry 'w': expected a tensor, got 'os\.system'; save a state dict of tensors only",
+        match=r"state dict entry 'weight': expected a tensor, got 'os\.system'; save a state dict of tensors only",
     ):
-        read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
+        read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), weight=opcodes), {"0": FLOATS})))
+    found = read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=opcodes), {"0": FLOATS})))
+    assert (list(found), found.unread) == (["a"], ("w",))
+
+
+def ndarray(shape: bytes, dtype: bytes, data: bytes) -> bytes:
+    """Return the opcodes, of protocol 2, that leave an array of NumPy's on the stack."""
+    made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+    return made + b"(K\x01" + shape + b"cnumpy\ndtype\n(" + dtype + b"tR\x89" + data + b"tb"
+
+
+def encoded(text: str) -> bytes:
+    return b"c_codecs\nencode\n(" + checkpoints.text(text) + checkpoints.text("latin1") + b"tR"
+
+
+F4, FOUR = checkpoints.text("f4"), checkpoints.integers((4,))
+
+
+def test_the_hand_made_array_is_sound(tmp_path: Path) -> None:
+    array = ndarray(FOUR, F4, encoded("\x00\x00\x80?" * 4))
+    np.testing.assert_array_equal(read_state_dict(write(tmp_path, checkpoint(state_dict(w=array))))["w"], np.ones(4))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        ndarray(checkpoints.integers((5,)), F4, encoded("\x00" * 16)),
+        ndarray(checkpoints.integers((1 << 40, 1 << 40)), F4, encoded("\x00" * 16)),
+        ndarray(checkpoints.integers((-4,)), F4, encoded("\x00" * 16)),
+        ndarray(checkpoints.integers((1,) * 40), F4, encoded("\x00" * 4)),
+        ndarray(FOUR, checkpoints.text("O8"), encoded("\x00" * 32)),
+        ndarray(FOUR, checkpoints.text("f16"), encoded("\x00" * 64)),
+        ndarray(FOUR, b"K\x04", encoded("\x00" * 16)),
+        ndarray(FOUR, F4, b"K\x04"),
+        ndarray(b"K\x04", F4, encoded("\x00" * 16)),
+        b"cnumpy.core.multiarray\n_reconstruct\n)R",
+        b"cnumpy.core.multiarray\nscalar\n)R",
+        b"cnumpy.core.numeric\n_frombuffer\n)R",
+    ],
+)
+def test_arrays_that_do_not_fit_are_none(array: bytes, tmp_path: Path) -> None:
+    found = read_state_dict(write(tmp_path, checkpoint(state_dict(a=tensor(), w=array), {"0": FLOATS})))
+    assert (list(found), found.unread) == (["a"], ("w",))
+
+
+def test_arrays_of_texts_that_are_no_bytes(tmp_path: Path) -> None:
+    array = ndarray(checkpoints.integers((1,)), F4, encoded("\u20ac\u20ac\u20ac\u20ac"))
+    with pytest.raises(ConversionError, match="array 'w': expected numbers as NumPy pickles them, got something else"):
+        read_state_dict(write(tmp_path, checkpoint(state_dict(w=array))))
+
+
+def test_arrays_that_share_their_bytes_take_no_memory_together(tmp_path: Path) -> None:
+    """A few bytes of the pickle name a long text again: each array would be a copy of it."""
+    first = ndarray(
+        checkpoints.integers((MEBIBYTE,)),
+        F4,
+        b"c_codecs\nencode\n("
+        + checkpoints.text("\x00" * 4 * MEBIBYTE)
+        + b"q\x00"
+        + checkpoints.text("latin1")
+        + b"tR",
+    )
+    again = ndarray(
+        checkpoints.integers((MEBIBYTE,)), F4, b"c_codecs\nencode\n(h\x00" + checkpoints.text("latin1") + b"tR"
+    )
+    names = {f"w{index}": again for index in range(20)}
+    with pytest.raises(ConversionError, match="expected tensors that fit into the file, got the size"):
+        read_state_dict(write(tmp_path, checkpoint(state_dict(w=first, **names))))
 
 
 def test_storages_that_are_views(tmp_path: Path) -> None:
