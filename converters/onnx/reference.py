@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.installed import is_installed
+from grurt.converters.onnx.inference import run
 from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
@@ -47,36 +48,18 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     """
     if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    if _computes_in_float16(proto):
-        # From 1.24 on, onnxruntime's last level of optimization crashes on GRUs of float16, and the process with it.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     network = converted.network
     inputs = _random_inputs(network, proto)
     converted.check_run({name: array.shape for name, array in inputs.items()})
     names = [port.name for port in network.signature.outputs]
     try:
-        data = _with_weights_inside(proto, external).SerializeToString()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        answers: list[Array] = session.run(names, inputs)
-    except Exception as error:  # onnxruntime's and protobuf's exceptions have no base class of their own
-        reason = re.sub(r"\S*/\S*", "", str(error))[:200]  # without the paths of the machine that built onnxruntime
-        raise ConversionError(f"onnxruntime cannot run the file: {reason}") from error
-    if not all(np.isfinite(answer).all() for answer in answers):
+        model = _with_weights_inside(proto, external).SerializeToString()
+    except (EncodeError, ValueError) as error:  # protobuf's, of more than two gigabytes
+        raise ConversionError(f"onnxruntime cannot be given the file: {str(error)[:200]}") from error
+    answers, version = run(model, inputs, names)
+    if not all(np.isfinite(answer).all() for answer in answers.values()):
         raise ConversionError("onnxruntime gave answers that are not finite")
-    return ReferenceRun(inputs, dict(zip(names, answers, strict=True)), f"onnxruntime {onnxruntime.__version__}")
-
-
-def _computes_in_float16(proto: ModelProto) -> bool:
-    ports = (port.type.tensor_type.elem_type for port in (*proto.graph.input, *proto.graph.output))
-    weights = (tensor.data_type for tensor in proto.graph.initializer)
-    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
-    casts, constants = (each.i for each in attributes if each.name == "to"), (each.t.data_type for each in attributes)
-    return TensorProto.FLOAT16 in {*ports, *weights, *casts, *constants}
+    return ReferenceRun(inputs, answers, f"onnxruntime {version}")
 
 
 def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
