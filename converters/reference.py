@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from grurt.errors import ConversionError
 from grurt.model import Model
 from grurt.network.network import Network
-from grurt.network.reference_run import ReferenceRun
+from grurt.network.reference_run import PRECISIONS, Precision, ReferenceRun, declared_precision
 
 N = TypeVar("N", bound=Network)
 
@@ -21,6 +21,13 @@ def attach_reference(network: N, run: Callable[[], ReferenceRun]) -> N:
         return network.replaced(reference_run=run())
     except ConversionError as error:
         return with_note(network, f"no reference run: {error}")
+
+
+def precision_of(network: Network, computed: Iterable[str]) -> Precision | None:
+    """Return the coarsest precision among the dtypes of what a source computed, as a `ReferenceRun` has it."""
+    found = max(set(computed).intersection(PRECISIONS), key=PRECISIONS.index, default=None)
+    declared = declared_precision(network.signature)
+    return None if found == declared or {found, declared} == {"float32", "float64"} else found
 
 
 def with_note(network: N, note: str) -> N:

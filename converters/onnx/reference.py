@@ -12,7 +12,9 @@ from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.inference import run
+from grurt.converters.onnx.precision import precisions
 from grurt.converters.onnx.tensors import ExternalData
+from grurt.converters.reference import precision_of
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
@@ -59,7 +61,8 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     answers, version = run(model, inputs, names)
     if not all(np.isfinite(answer).all() for answer in answers.values()):
         raise ConversionError("onnxruntime gave answers that are not finite")
-    return ReferenceRun(inputs, answers, f"onnxruntime {version}")
+    precision = precision_of(network, precisions(proto.graph, _live_nodes(proto)))
+    return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision)
 
 
 def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:

@@ -20,6 +20,6 @@ SNAPSHOT_VERSION = 1
 """The version of snapshots."""
 
 
-def file_version(layers: Iterable[AnyLayer]) -> int:
-    """Return the lowest version of a file that can hold these layers."""
-    return max((layer.first_file_version for layer in layers), default=1)
+def file_version(layers: Iterable[AnyLayer], precision: str | None = None) -> int:
+    """Return the lowest version of a file that can hold these layers, and the precision of a reference run."""
+    return max((layer.first_file_version for layer in layers), default=1 if precision is None else 2)

@@ -188,7 +188,7 @@ def no_child_is_left() -> bool:
 class TooLarge:
     """A model whose weights, read from the files beside it, are more than a protobuf message may hold."""
 
-    def SerializeToString(self) -> bytes:
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         raise EncodeError("Failed to serialize proto")
 
 

@@ -15,6 +15,7 @@ from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.casts import without_float_casts
 from grurt.converters.graph.rewriting.recompose import recompose
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
@@ -77,7 +78,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         nodes = _live_nodes(graph)
         _check_all_weights_used(graph, nodes)
         budget = Budget(graph.size)
-        graph = recompose(replace(graph, nodes=tuple(nodes)), budget)
+        graph = recompose(without_float_casts(replace(graph, nodes=tuple(nodes))), budget)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:
