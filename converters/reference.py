@@ -25,7 +25,8 @@ def attach_reference(network: N, run: Callable[[], ReferenceRun]) -> N:
 
 def precision_of(network: Network, computed: Iterable[str]) -> Precision | None:
     """Return the coarsest precision among the dtypes of what a source computed, as a `ReferenceRun` has it."""
-    found = max(set(computed).intersection(PRECISIONS), key=PRECISIONS.index, default=None)
+    dtypes = set(computed)
+    found = max((each for each in PRECISIONS if each in dtypes), key=PRECISIONS.index, default=None)
     declared = declared_precision(network.signature)
     return None if found == declared or {found, declared} == {"float32", "float64"} else found
 

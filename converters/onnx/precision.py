@@ -16,8 +16,8 @@ _FLOATS: dict[int, Precision] = {
     Element.BFLOAT16: "bfloat16",
 }
 
-_MOVEMENTS = ("Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze")
-_MOVEMENTS += ("Transpose", "Unsqueeze", "Where")
+_SHAPES = ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_MOVEMENTS = (*_SHAPES, "Concat", "Gather", "Pad", "Slice", "Split", "Where")
 """Operators that give numbers as they are, whatever their precision."""
 
 

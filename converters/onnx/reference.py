@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
+from grurt.converters.graph.nodes import Declaration
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.inference import run
 from grurt.converters.onnx.precision import precisions
@@ -18,9 +19,8 @@ from grurt.converters.reference import precision_of
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
-from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import Axis, LengthsPort
+from grurt.network.signature import AnyPort, Axis, LengthsPort
 
 BATCH = 2
 STEPS = 16
@@ -51,7 +51,7 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
     network = converted.network
-    inputs = _random_inputs(network, proto)
+    inputs = _random_inputs(converted)
     converted.check_run({name: array.shape for name, array in inputs.items()})
     names = [port.name for port in network.signature.outputs]
     try:
@@ -65,12 +65,11 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision)
 
 
-def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
-    declared = {
-        port.name: [dim.dim_value if dim.HasField("dim_value") else None for dim in port.type.tensor_type.shape.dim]
-        for port in proto.graph.input
-    }
-    sizes = _sizes(network, declared)
+def _random_inputs(converted: ConvertedGraph) -> dict[str, Array]:
+    network = converted.network
+    declared = _declared(converted.inputs)
+    sizes = _sizes(network.signature.outputs, _declared(converted.outputs)) | _sizes(network.signature.inputs, declared)
+    sizes = {"batch": BATCH, "time": STEPS, **sizes}
     shapes: dict[str, tuple[int, ...]] = {}
     for port in network.signature.inputs:
         own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
@@ -80,11 +79,15 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
     return random_inputs(network, shapes, sizes["time"])
 
 
-def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
-    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and `STEPS`."""
-    sizes: dict[Axis, int] = {"batch": BATCH, "time": STEPS}
-    for port in network.signature.inputs:
-        for axis, size in zip(port.axes, declared[port.name], strict=True):
+def _declared(ports: Iterable[Declaration]) -> dict[str, list[int | None]]:
+    return {port.name: [size if isinstance(size, int) else None for size in port.shape or ()] for port in ports}
+
+
+def _sizes(ports: Iterable[AnyPort], declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
+    """Return the sizes of batch and time that the file fixes, for some of its outputs only, if it has frozen them."""
+    sizes: dict[Axis, int] = {}
+    for port in ports:
+        for axis, size in zip(port.axes, declared[port.name], strict=False):
             if size and axis in ("batch", "time"):
                 sizes[axis] = size
             elif size and axis == "batch_position" and not isinstance(port, LengthsPort):

@@ -23,7 +23,6 @@ from grurt.converters.pt2.translate import base_name
 from grurt.converters.reference import precision_of
 from grurt.converters.sampling import BATCH, STEPS, random_inputs
 from grurt.errors import ConversionError
-from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 
 _SKIPPED = {name for name, handler in HANDLERS.items() if handler is movement.nothing}
@@ -40,7 +39,7 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
         With the reason why there is none: torch cannot run it, or a run would take too much memory or time.
     """
     network = converted.network
-    inputs = _inputs(network, program)
+    inputs = _inputs(converted)
     converted.check_run({name: array.shape for name, array in inputs.items()})
     given = {name: _tensor(array, program.dtypes[name]) for name, array in inputs.items()}
     values: dict[str, Any] = {name: _tensor(array, program.dtypes[name]) for name, array in constants.items()}
@@ -88,8 +87,9 @@ def _array(tensor: torch.Tensor) -> Array:
     return found
 
 
-def _inputs(network: Network, program: Program) -> dict[str, Array]:
-    declared = {port.name: port.shape or () for port in program.inputs}
+def _inputs(converted: ConvertedGraph) -> dict[str, Array]:
+    network = converted.network
+    declared = {port.name: port.shape or () for port in converted.inputs}
     open_sizes = {"batch": BATCH, "time": STEPS}
     shapes = {
         port.name: tuple(

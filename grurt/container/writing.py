@@ -47,7 +47,7 @@ def encode(network: Network) -> bytes:
     """Return the bytes of a file."""
     run = network.reference_run
     header = Header(
-        version=file_version(network.layers, run and run.precision),
+        version=file_version(network.layers, run.precision if run else None),
         inputs=network.inputs,
         layers=network.layers,
         outputs=network.outputs,

@@ -53,7 +53,7 @@ class ReferenceRun:
 def declared_precision(signature: Signature) -> Precision:
     """Return the coarsest precision of a source's inputs and outputs: that of grurt itself if they are integers."""
     dtypes = {port.dtype for port in signature.inputs + signature.outputs}
-    return max(dtypes.intersection(PRECISIONS), key=PRECISIONS.index, default="float32")
+    return max((each for each in PRECISIONS if each in dtypes), key=PRECISIONS.index, default="float32")
 
 
 def run_size(run: ReferenceRun, signature: Signature, values: Mapping[str, Value]) -> tuple[int, int]:

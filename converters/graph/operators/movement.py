@@ -98,7 +98,7 @@ def expand(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensor = replace(tensor, dims=((),) * (rank - len(tensor.dims)) + tensor.dims)
     repeats = [size if own == 1 else 1 for size, own in zip(wanted, tensor.shape, strict=True)]
     if any(size not in (1, own) and own != 1 for size, own in zip(wanted, tensor.shape, strict=True)):
-        raise node.invalid(f"it expands a value of shape {tensor.shape} to {target}")
+        raise node.misfit(f"it expands a value of shape {tensor.shape} to {target}")
     return (_repeated(node, tensor, repeats, build),)
 
 
