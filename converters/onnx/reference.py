@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
@@ -19,6 +19,7 @@ from grurt.converters.reference import precision_of
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import AnyPort, Axis, LengthsPort
 
@@ -31,7 +32,8 @@ _MOST_COPIES = 4
 def reference_run(converted: ConvertedGraph, proto: ModelProto, external: ExternalData) -> ReferenceRun:
     """Run the source of a converted model on random inputs and states, always the same.
 
-    Batches are of 2 sequences of 16 timesteps, except where the file fixes these sizes.
+    Batches are of 2 sequences of 16 timesteps, except where the file fixes these sizes; and of 1 sequence where it runs
+    with nothing else, as with an initial state that was frozen into it.
 
     Parameters
     ----------
@@ -51,25 +53,32 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
     network = converted.network
-    inputs = _random_inputs(converted)
-    converted.check_run({name: array.shape for name, array in inputs.items()})
+    tries = list(_random_inputs(converted))
+    converted.check_run({name: array.shape for name, array in tries[0].items()})
     names = [port.name for port in network.signature.outputs]
     try:
         model = _with_weights_inside(proto, external).SerializeToString()
     except (EncodeError, ValueError) as error:  # protobuf's, of more than two gigabytes
         raise ConversionError(f"onnxruntime cannot be given the file: {str(error)[:200]}") from error
-    answers, version = run(model, inputs, names)
+    inputs, answers, version = run(model, tries, names)
     if not all(np.isfinite(answer).all() for answer in answers.values()):
         raise ConversionError("onnxruntime gave answers that are not finite")
     precision = precision_of(network, precisions(proto.graph, _live_nodes(proto)))
     return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision)
 
 
-def _random_inputs(converted: ConvertedGraph) -> dict[str, Array]:
-    network = converted.network
+def _random_inputs(converted: ConvertedGraph) -> Iterator[dict[str, Array]]:
+    signature = converted.network.signature
     declared = _declared(converted.inputs)
-    sizes = _sizes(network.signature.outputs, _declared(converted.outputs)) | _sizes(network.signature.inputs, declared)
-    sizes = {"batch": BATCH, "time": STEPS, **sizes}
+    fixed = _sizes(signature.outputs, _declared(converted.outputs)) | _sizes(signature.inputs, declared)
+    yield _inputs_of_sizes(converted.network, declared, {"batch": BATCH, "time": STEPS, **fixed})
+    if "batch" not in fixed:
+        yield _inputs_of_sizes(converted.network, declared, {"time": STEPS, **fixed, "batch": 1})
+
+
+def _inputs_of_sizes(
+    network: Network, declared: Mapping[str, Sequence[int | None]], sizes: Mapping[Axis, int]
+) -> dict[str, Array]:
     shapes: dict[str, tuple[int, ...]] = {}
     for port in network.signature.inputs:
         own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
