@@ -2,7 +2,7 @@
 
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
-What a file needs, its layers say: `Layer.first_file_version`. A snapshot holds states in float32, and is of the one
+What a file needs, its layers say: `Layer.first_file_version`; and a reference run that has a precision of its own. A snapshot holds states in float32, and is of the one
 version that there is.
 """
 
@@ -22,4 +22,4 @@ SNAPSHOT_VERSION = 1
 
 def file_version(layers: Iterable[AnyLayer], precision: str | None = None) -> int:
     """Return the lowest version of a file that can hold these layers, and the precision of a reference run."""
-    return max((layer.first_file_version for layer in layers), default=1 if precision is None else 2)
+    return max([1 if precision is None else 2, *(layer.first_file_version for layer in layers)])
