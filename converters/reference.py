@@ -51,5 +51,6 @@ def check_reference(model: Model) -> None:
     if not found.max_error <= found.tolerance:
         raise ConversionError(
             f"{model.source.file or 'model'}: expected the answers of {found.produced_by}, got others, by up to "
-            f"{found.max_error:.2g}; please report this, it is a fault of the converter"
+            f"{found.max_error:.2g}, where {found.tolerance:.2g} is allowed; please report this, it is a fault of the "
+            "converter"
         )

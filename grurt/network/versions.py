@@ -2,8 +2,8 @@
 
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
-What a file needs, its layers say: `Layer.first_file_version`; and a reference run that has a precision of its own. A snapshot holds states in float32, and is of the one
-version that there is.
+What a file needs, its layers say: `Layer.first_file_version`; and a reference run that has a precision of its own. A
+snapshot holds states in float32, and is of the one version that there is.
 """
 
 from __future__ import annotations

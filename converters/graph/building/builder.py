@@ -165,7 +165,7 @@ class Builder(LayerBuilder):
             if position not in (0, axis.size - 1):
                 picked = f"it picks position {position} of {axis.size} on {axis.where}"
                 if self.unrolled and axis.dynamic:
-                    raise node.misfit(f"{picked}, as a loop does over timesteps that were counted before the export")
+                    raise node.misfit(picked)
                 raise node.unsupported(picked, "only the last or first timestep can be picked")
             if self.lengths and position == axis.size - 1:
                 raise node.unsupported(

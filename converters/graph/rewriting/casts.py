@@ -9,75 +9,25 @@ from grurt.converters.graph.nodes import Graph, Node
 
 _FLOATS = (Element.FLOAT, Element.DOUBLE, Element.FLOAT16, Element.BFLOAT16)
 
-_LAYERS = [
-    "BatchNormalization",
-    "Conv",
-    "Dropout",
-    "GRU",
-    "Gemm",
-    "GroupNormalization",
-    "InstanceNormalization",
-    "LayerNormalization",
-    "MatMul",
-    "RMSNormalization",
-]
-_FUNCTIONS = [
-    "Abs",
-    "Celu",
-    "Clip",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Gelu",
-    "HardSigmoid",
-    "HardSwish",
-    "LeakyRelu",
-    "Log",
-    "LogSoftmax",
-    "Mish",
-    "Neg",
-    "PRelu",
-    "Reciprocal",
-    "Relu",
-    "Selu",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Tanh",
-]
-_ARITHMETIC = [
-    "Add",
-    "Div",
-    "Max",
-    "Min",
-    "Mul",
-    "Pow",
-    "ReduceL2",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceSum",
-    "Sub",
-    "Sum",
-]
-_MOVEMENTS = [
-    "Concat",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Identity",
-    "Pad",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-]
-_OF_FIRST = frozenset(_LAYERS + _FUNCTIONS + _ARITHMETIC + _MOVEMENTS)
-"""Operators that give floating-point numbers where their first input holds them."""
+_COMPARISONS = (
+    "And",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "IsInf",
+    "IsNaN",
+    "Less",
+    "LessOrEqual",
+    "Not",
+    "Or",
+    "Xor",
+)
+_COUNTS = ("ArgMax", "ArgMin", "Cast", "CastLike", "NonZero", "OneHot", "QuantizeLinear", "Shape", "Size", "Unique")
+_OF_OTHERS = frozenset(_COMPARISONS + _COUNTS)
+"""Operators that read floating-point numbers first, and give others."""
+
+_ALL_ALIKE = ("GRU", "Split")
+"""Operators whose results are all like the first: others also give places, or what they dropped."""
 
 
 def without_float_casts(graph: Graph) -> Graph:
@@ -98,6 +48,6 @@ def without_float_casts(graph: Graph) -> Graph:
         to_float = node.op == "Cast" and node.attributes.get("to") in _FLOATS
         if to_float and is_float and len(node.outputs) == 1:
             origins[node.outputs[0]] = node.inputs[0]
-        if to_float or (is_float and node.op in _OF_FIRST):
-            floats.update(node.outputs)
+        if to_float or (is_float and node.op not in _OF_OTHERS):
+            floats.update(node.outputs if node.op in _ALL_ALIKE else node.outputs[:1])
     return replace(graph, nodes=tuple(nodes))
