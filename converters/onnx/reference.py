@@ -15,13 +15,14 @@ from grurt.converters.installed import is_installed
 from grurt.converters.onnx.inference import run
 from grurt.converters.onnx.precision import precisions
 from grurt.converters.onnx.tensors import ExternalData
+from grurt.converters.onnx.widening import in_float32
 from grurt.converters.reference import precision_of
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import AnyPort, Axis, LengthsPort
+from grurt.network.signature import AnyPort, Axis, LengthsPort, Signature
 
 BATCH = 2
 STEPS = 16
@@ -47,7 +48,8 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     Raises
     ------
     ConversionError
-        With the reason why there is none: onnxruntime is not installed, or cannot run the file; or a run would take
+        With the reason why there is none: onnxruntime is not installed, or cannot run the file, not even in float32; or
+        a run would take
         too much memory or time.
     """
     if not is_installed("onnxruntime"):
@@ -56,15 +58,43 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     tries = list(_random_inputs(converted))
     converted.check_run({name: array.shape for name, array in tries[0].items()})
     names = [port.name for port in network.signature.outputs]
+    inside = _with_weights_inside(proto, external)
     try:
-        model = _with_weights_inside(proto, external).SerializeToString()
-    except (EncodeError, ValueError) as error:  # protobuf's, of more than two gigabytes
-        raise ConversionError(f"onnxruntime cannot be given the file: {str(error)[:200]}") from error
-    inputs, answers, version = run(model, tries, names)
+        inputs, answers, version = run(_bytes(inside), tries, names)
+        computed = precisions(proto.graph, _live_nodes(proto))
+    except ConversionError as error:
+        if not in_float32(inside):
+            raise
+        try:
+            inputs, answers, version = _run_in_float32(inside, tries, network.signature)
+        except ConversionError:
+            raise error from None
+        version, computed = f"{version}, of the file in float32", {"float32"}
     if not all(np.isfinite(answer).all() for answer in answers.values()):
         raise ConversionError("onnxruntime gave answers that are not finite")
-    precision = precision_of(network, precisions(proto.graph, _live_nodes(proto)))
-    return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision)
+    return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision_of(network, computed))
+
+
+def _bytes(model: ModelProto) -> bytes:
+    try:
+        data: bytes = model.SerializeToString()
+    except (EncodeError, ValueError) as error:  # protobuf's, of more than two gigabytes
+        raise ConversionError(f"onnxruntime cannot be given the file: {str(error)[:200]}") from error
+    return data
+
+
+def _run_in_float32(
+    model: ModelProto, tries: Sequence[Mapping[str, Array]], signature: Signature
+) -> tuple[Mapping[str, Array], dict[str, Array], str]:
+    """Return inputs, answers and the version, as `run` does, in the dtypes of the source, whose own it cannot run."""
+    narrow = [
+        {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in inputs.items()}
+        for inputs in tries
+    ]
+    inputs, answers, version = run(_bytes(model), narrow, [port.name for port in signature.outputs])
+    ports = {port.name: port for port in signature.outputs}
+    given = next(wide for wide, each in zip(tries, narrow, strict=True) if each is inputs)
+    return given, {name: answer.astype(ports[name].dtype) for name, answer in answers.items()}, version
 
 
 def _random_inputs(converted: ConvertedGraph) -> Iterator[dict[str, Array]]:

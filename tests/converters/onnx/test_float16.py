@@ -187,3 +187,38 @@ def test_precisions_are_those_of_what_varies() -> None:
     proto = graph(nodes, "float32", "float32")
     assert precisions(proto.graph, nodes) == {"float16", "bfloat16"}
     assert precisions(proto.graph, nodes[:2]) == set()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+@pytest.mark.parametrize("outside", ["same", "float32"])
+def test_what_onnxruntime_has_no_operators_for_is_answered_in_float32(dtype: str, outside: str, tmp_path: Path) -> None:
+    """It has no GRU of these types; the file is the same but for the types of its numbers."""
+    if outside == "same":
+        proto = graph(network("x", "y"), dtype, "float32")
+    else:
+        proto = graph([cast("x", "xd", dtype), *network("xd", "yd"), cast("yd", "y", "float32")], "float32", "float32")
+    for tensor in proto.graph.initializer[:-1]:
+        array = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(helper.make_tensor(tensor.name, ELEMENTS[dtype], array.shape, array.ravel()))
+    onnx.save(proto, tmp_path / "model.onnx")
+    model = convert(tmp_path / "model.onnx")
+    ports = "float64" if (dtype, outside) == ("float64", "same") else "float32"
+    assert {port.dtype for port in model.signature.inputs + model.signature.outputs} == {ports}
+    run = model.reference_run
+    assert run is not None, model.source.notes
+    assert run.produced_by.endswith(", of the file in float32")
+    assert run.precision is None
+    assert model.verify().max_error < 2e-6
+
+
+def test_what_runs_in_no_type_has_the_first_reason(tmp_path: Path) -> None:
+    """A GRU of another layout, which onnxruntime has not."""
+    nodes = network("x", "y")
+    nodes[0].attribute.append(helper.make_attribute("layout", 1))
+    nodes[1].input[1] = "two"
+    proto = graph(nodes, "float16", "float16")
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([2]), "two"))
+    onnx.save(proto, tmp_path / "model.onnx")
+    notes = convert(tmp_path / "model.onnx").source.notes
+    assert notes[0] == "weights of float16 were converted to float32"
+    assert notes[1].startswith("no reference run: onnxruntime cannot run the file: ")
