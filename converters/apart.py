@@ -76,11 +76,9 @@ def ask(library: str, module: str, request: bytes) -> bytes:
     """
     limit = MAX_MEMORY + _TIMES_GIVEN * len(request)
     command = [_interpreter(library), "-P", "-c", _START, module, str(limit), str(MAX_SECONDS)]
-    # Its modules are this process's, and none that only lies in the folder where it works.
-    path = {"PYTHONPATH": os.pathsep.join(folder or os.curdir for folder in sys.path)}
     pipe = subprocess.PIPE
     try:
-        process = subprocess.Popen(command, env=os.environ | path, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603
+        process = subprocess.Popen(command, env=_environment(), stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603
     except OSError as error:
         raise ConversionError(f"expected a process for {library}, got none: {error.strerror or error}") from error
     with process:
@@ -122,7 +120,12 @@ def serve(module: str, most_bytes: str, most_seconds: str) -> None:
 
 
 def _limit(most_bytes: int, most_seconds: int) -> None:
-    """Limit this process, as far as the system can; it also ends by itself if the one who asked is gone."""
+    """Limit this process, as far as the system can; it also ends by itself if the one who asked is gone.
+
+    Where memory is short for all, this process is the one that the system ends.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         import resource
     except ImportError:  # on Windows
@@ -138,6 +141,14 @@ def _limit(most_bytes: int, most_seconds: int) -> None:
 
 def _has_proc() -> bool:
     return Path("/proc/self/statm").exists()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, with this process's modules, and none that only lies in the folder where it works."""
+    folders = (folder or os.curdir for folder in sys.path if isinstance(folder, str))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    environment.pop("PYTHONINSPECT", None)  # with which a Python that cannot start would run its stdin: the file
+    return environment
 
 
 def _interpreter(library: str) -> str:

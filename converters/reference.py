@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.model import Model
 from grurt.network.network import Network
@@ -29,6 +31,12 @@ def precision_of(network: Network, computed: Iterable[str]) -> Precision | None:
     found = max((each for each in PRECISIONS if each in dtypes), key=PRECISIONS.index, default=None)
     declared = declared_precision(network.signature)
     return None if found == declared or {found, declared} == {"float32", "float64"} else found
+
+
+def expect_finite(library: str, answers: Mapping[str, Array]) -> None:
+    """Raise ConversionError if a library gave answers that nothing can be compared with."""
+    if not all(np.isfinite(answer).all() for answer in answers.values()):
+        raise ConversionError(f"{library} gave answers that are not finite")
 
 
 def with_note(network: N, note: str) -> N:

@@ -14,7 +14,7 @@ import numpy as np
 from grurt.converters.installed import is_installed
 from grurt.converters.keras.config import policies
 from grurt.converters.keras.container import KerasFile
-from grurt.converters.reference import precision_of
+from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import BATCH, SEED, STEPS, check_inputs, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
@@ -72,6 +72,7 @@ def reference_run(network: Network, path: Path, file: KerasFile, architecture: s
         raise ConversionError(f"Keras cannot run the file: {reason}") from error
     ports = network.signature.outputs
     outputs = {port.name: np.asarray(array, port.dtype) for port, array in zip(ports, arrays, strict=True)}
+    expect_finite("Keras", outputs)
     computed = (policy.removeprefix("mixed_") for policy in policies(file.description))
     produced_by = f"keras {keras.__version__} with {keras.backend.backend()}"
     return ReferenceRun(inputs, outputs, produced_by, precision_of(network, computed))

@@ -37,7 +37,7 @@ def precisions(graph: GraphProto, nodes: Iterable[NodeProto]) -> set[Precision]:
         types |= {name: element for name in node.output if element is not None}
         if varying.isdisjoint(node.input):
             continue
-        varying.update(node.output)
+        varying.update(filter(None, node.output))
         is_last = node.op_type == "Cast" and element == Element.FLOAT16 and read.isdisjoint(node.output)
         if element in _FLOATS and node.op_type not in _MOVEMENTS and not is_last:
             found.add(_FLOATS[element])

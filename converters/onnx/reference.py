@@ -16,7 +16,7 @@ from grurt.converters.onnx.inference import run
 from grurt.converters.onnx.precision import precisions
 from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.onnx.widening import in_float32
-from grurt.converters.reference import precision_of
+from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
 from grurt.network.axes import feature_size, fixed_sizes
@@ -49,8 +49,7 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     ------
     ConversionError
         With the reason why there is none: onnxruntime is not installed, or cannot run the file, not even in float32; or
-        a run would take
-        too much memory or time.
+        a run would take too much memory or time.
     """
     if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
@@ -59,8 +58,9 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     converted.check_run({name: array.shape for name, array in tries[0].items()})
     names = [port.name for port in network.signature.outputs]
     inside = _with_weights_inside(proto, external)
+    model = _bytes(inside)
     try:
-        inputs, answers, version = run(_bytes(inside), tries, names)
+        inputs, answers, version = run(model, tries, names)
         computed = precisions(proto.graph, _live_nodes(proto))
     except ConversionError as error:
         if not in_float32(inside):
@@ -70,8 +70,7 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
         except ConversionError:
             raise error from None
         version, computed = f"{version}, of the file in float32", {"float32"}
-    if not all(np.isfinite(answer).all() for answer in answers.values()):
-        raise ConversionError("onnxruntime gave answers that are not finite")
+    expect_finite("onnxruntime", answers)
     return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision_of(network, computed))
 
 

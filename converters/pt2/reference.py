@@ -20,7 +20,7 @@ from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
-from grurt.converters.reference import precision_of
+from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import BATCH, STEPS, random_inputs
 from grurt.errors import ConversionError
 from grurt.network.reference_run import ReferenceRun
@@ -41,10 +41,10 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
     network = converted.network
     inputs = _inputs(converted)
     converted.check_run({name: array.shape for name, array in inputs.items()})
-    given = {name: _tensor(array, program.dtypes[name]) for name, array in inputs.items()}
-    values: dict[str, Any] = {name: _tensor(array, program.dtypes[name]) for name, array in constants.items()}
-    values |= given
     try:
+        given = {name: _tensor(array, program.dtypes[name]) for name, array in inputs.items()}
+        values: dict[str, Any] = {name: _tensor(array, program.dtypes[name]) for name, array in constants.items()}
+        values |= given
         with torch.no_grad():
             for call in _live_calls(program):
                 _run(call, values)
@@ -55,8 +55,7 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
     except Exception as error:  # whatever an operator raises on arguments that the file has made up
         raise ConversionError(f"torch cannot run the program: {str(error)[:200]}") from error
     inputs = {name: _array(tensor) for name, tensor in given.items()}
-    if not all(np.isfinite(output).all() for output in outputs.values()):
-        raise ConversionError("torch gave answers that are not finite")
+    expect_finite("torch", outputs)
     return ReferenceRun(
         inputs, outputs, f"torch {torch.__version__}", precision_of(network, _precisions(program, values))
     )
@@ -72,7 +71,7 @@ def _precisions(program: Program, values: Mapping[str, Any]) -> Iterator[str]:
     for call in calls:
         is_last = call.op in ("to", "_to_copy") and read.isdisjoint(call.outputs)
         for name in call.outputs:
-            dtype = str(getattr(values[name], "dtype", ""))
+            dtype = str(getattr(values.get(name), "dtype", ""))
             if not is_last or dtype == "torch.bfloat16":
                 yield dtype.removeprefix("torch.")
 

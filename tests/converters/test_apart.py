@@ -113,6 +113,15 @@ def test_a_process_that_cannot_be_started_is_said(tmp_path: Path, monkeypatch: p
         ask("torch", "no.module", b"")
 
 
+@pytest.mark.slow
+def test_a_python_that_cannot_start_does_not_run_the_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    monkeypatch.setattr(apart, "_START", "raise RuntimeError('no start')")
+    with pytest.raises(ConversionError, match="with exit code 1: RuntimeError: no start;"):
+        ask("torch", "no.module", f"open({str(tmp_path / 'file')!r}, 'w')\n".encode())
+    assert not (tmp_path / "file").exists()
+
+
 def test_what_python_says_when_it_cannot_start_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "_START", "raise RuntimeError('no start')")
     with pytest.raises(ConversionError, match="ended without an answer, with exit code 1: RuntimeError: no start;"):

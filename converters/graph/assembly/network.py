@@ -147,9 +147,8 @@ def _is_as_declared(converted: ConvertedGraph) -> bool:
     signature = converted.network.signature
     for ports, declarations in ((signature.inputs, converted.inputs), (signature.outputs, converted.outputs)):
         for port, declared in zip(ports, declarations, strict=True):
-            orders |= (
-                {tuple(axis for axis in port.axes if axis in _SEQUENCES)} if isinstance(port, ValuePort) else set()
-            )
+            if isinstance(port, ValuePort):
+                orders.add(tuple(axis for axis in port.axes if axis in _SEQUENCES))
             for axis, size in zip(port.axes, declared.shape or (), strict=False):
                 if isinstance(size, int) and axis in _SEQUENCES:
                     sizes[axis].add(size)
