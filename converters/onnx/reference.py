@@ -19,7 +19,7 @@ from grurt.converters.onnx.widening import in_float32
 from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import random_inputs
 from grurt.errors import ConversionError
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import AnyPort, Axis, LengthsPort, Signature
@@ -71,7 +71,16 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
             raise error from None
         version, computed = f"{version}, of the file in float32", {"float32"}
     expect_finite("onnxruntime", answers)
+    if len(_batches(network.signature, {**inputs, **answers})) > 1:
+        raise ConversionError("onnxruntime runs the file with no other number of sequences than the exporter's example")
     return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision_of(network, computed))
+
+
+def _batches(signature: Signature, arrays: Mapping[str, Array]) -> set[int]:
+    """Return how many sequences the tensors of a run have."""
+    ports = (*signature.inputs, *signature.outputs)
+    sizes = (shared_sizes(port, arrays[port.name].shape) for port in ports)
+    return {size["batch"] for size in sizes if "batch" in size}
 
 
 def _bytes(model: ModelProto) -> bytes:

@@ -73,7 +73,7 @@ def with_frozen_sizes(
     convert
         Raises MisfitError while sizes do not fit together.
     is_sound
-        Says whether what it returns is what the file declares: several sizes may do, as 1 times 4 and 4 times 1.
+        Says whether what it returns is likely meant: several sizes may do, as 1 times 4 and 4 times 1.
     misfit
         What it raises with all of them open.
     tries
@@ -90,7 +90,7 @@ def with_frozen_sizes(
         raise UnsupportedError(*misfit.args)
     for sizes in islice(_assignments(names, (1,)), tries):
         try:
-            return convert(with_sizes(graph, sizes)), f"{_listed(sizes, names)}, as in the example of the export"
+            return convert(with_sizes(graph, sizes)), _listed(sizes, names)
         except ConversionError as error:
             if _is_refusal(error):
                 raise

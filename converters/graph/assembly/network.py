@@ -133,26 +133,37 @@ def _in_any_way(
         except UnsupportedError as error:
             return _on_a_grid(graph, nodes, source, budget, error)
 
+    def convert_as_declared(graph: Graph) -> ConvertedGraph:
+        converted = convert(graph)
+        if not _is_as_declared(converted):
+            raise MisfitError  # without a message: other sizes are tried, and the first error shown
+        return converted
+
     try:
         return convert(graph)
     except MisfitError as error:
         tries = 1 + _MAX_FROZEN_EVALUATIONS // len(nodes)
-        return _with_note(*with_frozen_sizes(graph, convert, _is_as_declared, error, tries))
+        return _with_note(*with_frozen_sizes(graph, convert_as_declared, _keeps_order, error, tries))
 
 
 def _is_as_declared(converted: ConvertedGraph) -> bool:
-    """Say whether outputs have the sizes that the file declares, where it does, and the order of axes of the inputs."""
+    """Say whether inputs and outputs have the sizes that the file declares, where it does."""
     sizes: dict[str, set[int]] = defaultdict(set)
-    orders = set()
     signature = converted.network.signature
     for ports, declarations in ((signature.inputs, converted.inputs), (signature.outputs, converted.outputs)):
         for port, declared in zip(ports, declarations, strict=True):
-            if isinstance(port, ValuePort):
-                orders.add(tuple(axis for axis in port.axes if axis in _SEQUENCES))
-            for axis, size in zip(port.axes, declared.shape or (), strict=False):
+            shape = declared.shape or ()
+            for axis, size in zip(port.axes, shape, strict=True) if len(shape) == len(port.axes) else ():
                 if isinstance(size, int) and axis in _SEQUENCES:
                     sizes[axis].add(size)
-    return len(orders) == 1 and all(len(found) == 1 for found in sizes.values())
+    return all(len(found) == 1 for found in sizes.values())
+
+
+def _keeps_order(converted: ConvertedGraph) -> bool:
+    """Say whether outputs have sequences and timesteps in the order in which the inputs have them."""
+    ports = converted.network.signature.inputs + converted.network.signature.outputs
+    axes = (port.axes for port in ports if isinstance(port, ValuePort))
+    return len({tuple(axis for axis in each if axis in _SEQUENCES) for each in axes}) == 1
 
 
 def _with_note(converted: ConvertedGraph, note: str) -> ConvertedGraph:
