@@ -90,7 +90,7 @@ def with_frozen_sizes(
         raise UnsupportedError(*misfit.args)
     for sizes in islice(_assignments(names, (1,)), tries):
         try:
-            return convert(with_sizes(graph, sizes)), _listed(sizes, names)
+            return convert(with_sizes(graph, sizes)), _listed(sizes, names, "the graph fixes it: taken for")
         except ConversionError as error:
             if _is_refusal(error):
                 raise
@@ -98,8 +98,8 @@ def with_frozen_sizes(
     if only is None:
         raise UnsupportedError(*misfit.args)
     raise UnsupportedError(
-        f"{_listed(only, names)}; export with sizes that are taken from the tensors themselves, not from Python "
-        "numbers, or with one timestep and one sequence"
+        f"{_listed(only, names, 'frozen at')}; export with sizes that are taken from the tensors themselves, not from "
+        "Python numbers, or with one timestep and one sequence"
     )
 
 
@@ -128,9 +128,9 @@ def _is_refusal(error: ConversionError) -> bool:
     return isinstance(error, UnsupportedError) and not isinstance(error, MisfitError)
 
 
-def _listed(sizes: Mapping[str, int], names: Mapping[str, str]) -> str:
+def _listed(sizes: Mapping[str, int], names: Mapping[str, str], what: str) -> str:
     return " and ".join(
-        f"{names[name]} is declared open{'' if name == names[name] else f' ({name[:50]})'}, but frozen at {size}"
+        f"{names[name]} is declared open{'' if name == names[name] else f' ({name[:50]})'}, but {what} {size}"
         for name, size in sizes.items()
     )
 
