@@ -42,7 +42,10 @@ class ReferenceRun:
     produced_by: str
     """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
     precision: Precision | None = None
-    """The coarsest precision that the source computed in; None where that is the coarsest of its inputs and outputs."""
+    """The coarsest precision that the source computed in; None where that is the coarsest of its inputs and outputs.
+
+    What `verify` allows follows from it.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", all_frozen(self.inputs))
