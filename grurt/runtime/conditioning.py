@@ -20,7 +20,7 @@ UNITS = {"float64": 2.0**-24, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat1
 
 _DRAWS = 4
 
-_MAX_CALLS, _MAX_PRODUCTS = 1 << 16, 1 << 32
+_MAX_CALLS, _MAX_PRODUCTS = 1 << 14, 1 << 32
 """How many layers are computed, and numbers multiplied, at all timesteps together, for each draw: seconds in NumPy."""
 
 
