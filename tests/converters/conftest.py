@@ -22,8 +22,7 @@ def processes_of_their_own() -> None:
 def _answers_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let frameworks answer in this process, except where a test is about that: a start takes as long as many tests."""
     if "processes_of_their_own" not in request.fixturenames:
-        for room in ("onnx",):
-            monkeypatch.setattr(f"grurt.converters.{room}.inference.ask", _asked_here)
+        monkeypatch.setattr("grurt.converters.onnx.inference.ask", _asked_here)
 
 
 def _asked_here(library: str, module: str, question: bytes) -> bytes:
