@@ -13,7 +13,7 @@ and what they share::
 
     describe, compact, description       what the weights of a file leave out
     layer_builder, activations, gates    layers as they are collected, and what frameworks have each in a way of its own
-    reference, sampling                  what the source answers to a test input
+    apart, reference, sampling           the source's answers to a test input, and processes of its own
     archive, installed                   zip files of strangers; which packages there are
 
 Nothing here computes a network; `convert` asks the engine for that, unless

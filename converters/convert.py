@@ -89,8 +89,8 @@ def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = Tr
         Accept a file of PyTorch's with ``linear_before_reset=0``, which faulty exporters wrote by mistake, and convert
         what was meant. The model's ``source.notes`` say so.
     reference
-        Run the file with onnxruntime, if that is installed, and keep the answers as the model's reference run. Where
-        onnxruntime cannot run it, ``source.notes`` say why.
+        Run the file with onnxruntime, if that is installed, in a process of its own, and keep the answers as the
+        model's reference run. Where onnxruntime cannot run it, or its process ends, ``source.notes`` say why.
 
     Raises
     ------

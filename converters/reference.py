@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
+from grurt.array_types import Array
 from grurt.errors import ConversionError
 from grurt.model import Model
 from grurt.network.network import Network
-from grurt.network.reference_run import ReferenceRun
+from grurt.network.reference_run import PRECISIONS, Precision, ReferenceRun, declared_precision
 
 N = TypeVar("N", bound=Network)
 
@@ -21,6 +23,20 @@ def attach_reference(network: N, run: Callable[[], ReferenceRun]) -> N:
         return network.replaced(reference_run=run())
     except ConversionError as error:
         return with_note(network, f"no reference run: {error}")
+
+
+def precision_of(network: Network, computed: Iterable[str]) -> Precision | None:
+    """Return the coarsest precision among the dtypes of what a source computed, as a `ReferenceRun` has it."""
+    dtypes = set(computed)
+    found = max((each for each in PRECISIONS if each in dtypes), key=PRECISIONS.index, default=None)
+    declared = declared_precision(network.signature)
+    return None if found == declared or {found, declared} == {"float32", "float64"} else found
+
+
+def expect_finite(library: str, answers: Mapping[str, Array]) -> None:
+    """Raise ConversionError if a library gave answers that nothing can be compared with."""
+    if not all(np.isfinite(answer).all() for answer in answers.values()):
+        raise ConversionError(f"{library} gave answers that are not finite")
 
 
 def with_note(network: N, note: str) -> N:
@@ -43,5 +59,6 @@ def check_reference(model: Model) -> None:
     if not found.max_error <= found.tolerance:
         raise ConversionError(
             f"{model.source.file or 'model'}: expected the answers of {found.produced_by}, got others, by up to "
-            f"{found.max_error:.2g}; please report this, it is a fault of the converter"
+            f"{found.max_error:.2g}, where {found.tolerance:.2g} is allowed; please report this, it is a fault of the "
+            "converter"
         )

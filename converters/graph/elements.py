@@ -14,6 +14,8 @@ from grurt.errors import UnsupportedError
 
 MAX_RANK = 16
 
+NO_BFLOAT16 = "inputs and outputs of bfloat16 are float32, for NumPy has none"
+
 
 class Element(IntEnum):
     """The element types that a network of floating point can hold."""

@@ -19,6 +19,10 @@ _LONGEST_TEXT = 600
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array | None
 
 
+class MisfitError(UnsupportedError):
+    """Sizes that do not fit together: the file has fixed one that it elsewhere leaves open, or it is damaged."""
+
+
 @dataclass
 class Node:
     """One operator of a graph.
@@ -99,6 +103,12 @@ class Node:
     def invalid(self, found: str) -> ConversionError:
         """Return the error that says how this node contradicts the specification of ONNX."""
         return ConversionError(f"{self}: {_short(found)}: the file is damaged or was not written by an ONNX exporter")
+
+    def misfit(self, found: str) -> MisfitError:
+        """Return the error that says which sizes at this node do not fit together."""
+        return MisfitError(
+            f"{self}: {_short(found)}: the file is damaged, or was exported with a size that it elsewhere leaves open"
+        )
 
     def _value(self, name: str, default: Attribute) -> Attribute:
         self._read.add(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,3 +188,20 @@ class Config:
 
     def unsupported(self, found: str, advice: str, reason: DesignReason | None = None) -> UnsupportedError:
         return UnsupportedError(f"{self.where}: got {found}; {advice}", reason=reason)
+
+
+def policies(description: Mapping[str, Any]) -> set[str]:
+    """Return the names of the dtype policies of a model's layers: in which precisions they compute."""
+    return {Config("", values).policy() for values in _configs(description)}
+
+
+def _configs(value: Any) -> Iterator[Mapping[str, Any]]:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            if "dtype" in item and "name" in item and "keras_history" not in item:
+                yield item
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from grurt.converters.keras.builder import Builder
-from grurt.converters.keras.config import Config
+from grurt.converters.keras.config import policies
 from grurt.converters.keras.container import KerasFile, read_archive, read_hdf5
 from grurt.converters.keras.interpret import convert_layer, convert_model, model_inputs
 from grurt.converters.keras.reference import reference_run
@@ -53,7 +53,7 @@ def network_of_file(path: Path, *, architecture: Path | None, reference: bool) -
         network = _build(found, path.name)
     if not reference:
         return network
-    return attach_reference(network, lambda: reference_run(network, path, found.version, architecture))
+    return attach_reference(network, lambda: reference_run(network, path, found, architecture))
 
 
 def _build(file: KerasFile, name: str) -> Network:
@@ -82,18 +82,5 @@ def _build(file: KerasFile, name: str) -> Network:
 
 def _precision_notes(description: Mapping[str, Any]) -> Iterator[str]:
     """Say so if layers computed in another precision than float32."""
-    policies = {Config("", values).policy() for values in _configs(description)} - {"float32"}
-    for policy in sorted(name for name in policies if "float" in name):
+    for policy in sorted(name for name in policies(description) - {"float32"} if "float" in name):
         yield f"layers of the dtype policy {policy} were converted to float32"
-
-
-def _configs(value: Any) -> Iterator[Mapping[str, Any]]:
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Mapping):
-            if "dtype" in item and "name" in item and "keras_history" not in item:
-                yield item
-            stack += item.values()
-        elif isinstance(item, list):
-            stack += item

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grurt.converters.installed import is_installed
-from grurt.converters.keras.config import Version
+from grurt.converters.keras.config import policies
+from grurt.converters.keras.container import KerasFile
+from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import BATCH, SEED, check_inputs, open_steps, random_input
 from grurt.errors import ConversionError
 from grurt.network.network import Network
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _BACKENDS = ("torch", "tensorflow", "jax")
 
 
-def reference_run(network: Network, path: Path, version: Version, architecture: str | Path | None) -> ReferenceRun:
+def reference_run(network: Network, path: Path, file: KerasFile, architecture: str | Path | None) -> ReferenceRun:
     """Return what Keras 3 answers to a seeded batch: 2 sequences of 24 timesteps, or what sizes the file fixes.
 
     Keras reads the file in its safe mode. By then it is known to hold nothing but layers of Keras's own.
@@ -35,9 +37,9 @@ def reference_run(network: Network, path: Path, version: Version, architecture: 
     network
         The converted network.
     path
-        Its file.
-    version
-        The version of Keras that wrote it.
+        Its path.
+    file
+        What was read there.
     architecture
         The JSON file with the architecture, for a file of weights.
 
@@ -46,12 +48,10 @@ def reference_run(network: Network, path: Path, version: Version, architecture: 
     ConversionError
         With the reason why there is none: Keras is not installed, or is another version.
     """
-    if version.major < 3:
-        raise ConversionError(f"Keras 3 does not compute as Keras {version.major}, which wrote the file")
+    if file.version.major < 3:
+        raise ConversionError(f"Keras 3 does not compute as Keras {file.version.major}, which wrote the file")
     if architecture is not None:
         raise ConversionError("the file holds weights only")
-    if any("float16" in note for note in network.source.notes):
-        raise ConversionError("it computes in 16 bits, and grurt in float32")
     if not is_installed("keras"):
         raise ConversionError("keras is not installed")
     try:
@@ -72,7 +72,10 @@ def reference_run(network: Network, path: Path, version: Version, architecture: 
         raise ConversionError(f"Keras cannot run the file: {reason}") from error
     ports = network.signature.outputs
     outputs = {port.name: np.asarray(array, port.dtype) for port, array in zip(ports, arrays, strict=True)}
-    return ReferenceRun(inputs, outputs, f"keras {keras.__version__} with {keras.backend.backend()}")
+    expect_finite("Keras", outputs)
+    computed = (policy.removeprefix("mixed_") for policy in policies(file.description))
+    produced_by = f"keras {keras.__version__} with {keras.backend.backend()}"
+    return ReferenceRun(inputs, outputs, produced_by, precision_of(network, computed))
 
 
 def _import_keras() -> Any:

@@ -10,4 +10,5 @@
     refusals      files that no exporter should have written so     -> UnsupportedError
     convert       all of these; and the graph                       -> Network, by `converters.graph`
     reference     what onnxruntime gives                            -> ReferenceRun
+    inference     onnxruntime, in a process of its own              -> arrays
 """

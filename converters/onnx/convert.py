@@ -8,6 +8,7 @@ import msgspec
 from onnx import ModelProto
 
 from grurt.converters.graph.assembly.network import network_of_graph
+from grurt.converters.graph.elements import NO_BFLOAT16, Element
 from grurt.converters.graph.nodes import Graph, is_weight
 from grurt.converters.onnx.reading import parse_model, read_graph
 from grurt.converters.onnx.reference import reference_run
@@ -52,13 +53,18 @@ def network_of_proto(
     mended = repaired(proto) if repair else None
     external = ExternalData(folder)
     graph = read_graph(mended or proto, external, proto.ByteSize() if size is None else size)
-    notes = [NOTE] * (mended is not None) + _precision_notes(graph)
+    notes = [NOTE] * (mended is not None) + _precision_notes(graph) + _port_notes(proto)
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))
     converted = network_of_graph(graph, source, refuse_graph)
     if not reference:
         return converted.network
     return attach_reference(converted.network, lambda: reference_run(converted, mended or proto, external))
+
+
+def _port_notes(proto: ModelProto) -> list[str]:
+    elements = {port.type.tensor_type.elem_type for port in (*proto.graph.input, *proto.graph.output)}
+    return [NO_BFLOAT16] if Element.BFLOAT16 in elements else []
 
 
 def _precision_notes(graph: Graph) -> list[str]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
+from grurt.converters.graph.nodes import Declaration
 from grurt.converters.installed import is_installed
+from grurt.converters.onnx.inference import run
+from grurt.converters.onnx.precision import precisions
 from grurt.converters.onnx.tensors import ExternalData
+from grurt.converters.onnx.widening import in_float32
+from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import open_steps, random_inputs
 from grurt.errors import ConversionError
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
-from grurt.network.signature import Axis, LengthsPort
+from grurt.network.signature import AnyPort, Axis, LengthsPort, Signature
 
 BATCH = 2
 STEPS = 16
@@ -28,7 +33,8 @@ _MOST_COPIES = 4
 def reference_run(converted: ConvertedGraph, proto: ModelProto, external: ExternalData) -> ReferenceRun:
     """Run the source of a converted model on random inputs and states, always the same.
 
-    Batches are of 2 sequences of 16 timesteps, except where the file fixes these sizes.
+    Batches are of 2 sequences of 16 timesteps, except where the file fixes these sizes; and of 1 sequence where it runs
+    with nothing else, as with an initial state that was frozen into it.
 
     Parameters
     ----------
@@ -42,49 +48,76 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     Raises
     ------
     ConversionError
-        With the reason why there is none: onnxruntime is not installed, or cannot run the file; or a run would take
-        too much memory or time.
+        With the reason why there is none: onnxruntime is not installed, or cannot run the file, not even in float32; or
+        a run would take too much memory or time.
     """
     if not is_installed("onnxruntime"):
         raise ConversionError("onnxruntime is not installed")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    if _computes_in_float16(proto):
-        # From 1.24 on, onnxruntime's last level of optimization crashes on GRUs of float16, and the process with it.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     network = converted.network
-    inputs = _random_inputs(network, proto)
-    converted.check_run({name: array.shape for name, array in inputs.items()})
+    tries = list(_random_inputs(converted))
+    converted.check_run({name: array.shape for name, array in tries[0].items()})
     names = [port.name for port in network.signature.outputs]
+    inside = _with_weights_inside(proto, external)
+    model = _bytes(inside)
     try:
-        data = _with_weights_inside(proto, external).SerializeToString()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        answers: list[Array] = session.run(names, inputs)
-    except Exception as error:  # onnxruntime's and protobuf's exceptions have no base class of their own
-        reason = re.sub(r"\S*/\S*", "", str(error))[:200]  # without the paths of the machine that built onnxruntime
-        raise ConversionError(f"onnxruntime cannot run the file: {reason}") from error
-    if not all(np.isfinite(answer).all() for answer in answers):
-        raise ConversionError("onnxruntime gave answers that are not finite")
-    return ReferenceRun(inputs, dict(zip(names, answers, strict=True)), f"onnxruntime {onnxruntime.__version__}")
+        inputs, answers, version = run(model, tries, names)
+        computed = precisions(proto.graph, _live_nodes(proto))
+    except ConversionError as error:
+        if not in_float32(inside):
+            raise
+        try:
+            inputs, answers, version = _run_in_float32(inside, tries, network.signature)
+        except ConversionError:
+            raise error from None
+        version, computed = f"{version}, of the file in float32", {"float32"}
+    expect_finite("onnxruntime", answers)
+    if len(_batches(network.signature, {**inputs, **answers})) > 1:
+        raise ConversionError("onnxruntime runs the file with no other number of sequences than the exporter's example")
+    return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision_of(network, computed))
 
 
-def _computes_in_float16(proto: ModelProto) -> bool:
-    ports = (port.type.tensor_type.elem_type for port in (*proto.graph.input, *proto.graph.output))
-    weights = (tensor.data_type for tensor in proto.graph.initializer)
-    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
-    casts, constants = (each.i for each in attributes if each.name == "to"), (each.t.data_type for each in attributes)
-    return TensorProto.FLOAT16 in {*ports, *weights, *casts, *constants}
+def _batches(signature: Signature, arrays: Mapping[str, Array]) -> set[int]:
+    """Return how many sequences the tensors of a run have."""
+    ports = (*signature.inputs, *signature.outputs)
+    sizes = (shared_sizes(port, arrays[port.name].shape) for port in ports)
+    return {size["batch"] for size in sizes if "batch" in size}
 
 
-def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
-    declared = {
-        port.name: [dim.dim_value if dim.HasField("dim_value") else None for dim in port.type.tensor_type.shape.dim]
-        for port in proto.graph.input
-    }
-    sizes = _sizes(network, declared)
+def _bytes(model: ModelProto) -> bytes:
+    try:
+        data: bytes = model.SerializeToString()
+    except (EncodeError, ValueError) as error:  # protobuf's, of more than two gigabytes
+        raise ConversionError(f"onnxruntime cannot be given the file: {str(error)[:200]}") from error
+    return data
+
+
+def _run_in_float32(
+    model: ModelProto, tries: Sequence[Mapping[str, Array]], signature: Signature
+) -> tuple[Mapping[str, Array], dict[str, Array], str]:
+    """Return inputs, answers and the version, as `run` does, in the dtypes of the source, whose own it cannot run."""
+    narrow = [
+        {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in inputs.items()}
+        for inputs in tries
+    ]
+    inputs, answers, version = run(_bytes(model), narrow, [port.name for port in signature.outputs])
+    ports = {port.name: port for port in signature.outputs}
+    given = next(wide for wide, each in zip(tries, narrow, strict=True) if each is inputs)
+    return given, {name: answer.astype(ports[name].dtype) for name, answer in answers.items()}, version
+
+
+def _random_inputs(converted: ConvertedGraph) -> Iterator[dict[str, Array]]:
+    signature = converted.network.signature
+    declared = _declared(converted.inputs)
+    fixed = _sizes(signature.outputs, _declared(converted.outputs)) | _sizes(signature.inputs, declared)
+    sizes: dict[Axis, int] = {"batch": BATCH, "time": open_steps(converted.network, STEPS), **fixed}
+    yield _inputs_of_sizes(converted.network, declared, sizes)
+    if "batch" not in fixed:
+        yield _inputs_of_sizes(converted.network, declared, {**sizes, "batch": 1})
+
+
+def _inputs_of_sizes(
+    network: Network, declared: Mapping[str, Sequence[int | None]], sizes: Mapping[Axis, int]
+) -> dict[str, Array]:
     shapes: dict[str, tuple[int, ...]] = {}
     for port in network.signature.inputs:
         own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
@@ -94,11 +127,15 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
     return random_inputs(network, shapes, sizes["time"])
 
 
-def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
-    """Return the sizes of batch and time: those that the file fixes, or `BATCH` and, mostly, `STEPS`."""
-    sizes: dict[Axis, int] = {"batch": BATCH, "time": open_steps(network, STEPS)}
-    for port in network.signature.inputs:
-        for axis, size in zip(port.axes, declared[port.name], strict=True):
+def _declared(ports: Iterable[Declaration]) -> dict[str, list[int | None]]:
+    return {port.name: [size if isinstance(size, int) else None for size in port.shape or ()] for port in ports}
+
+
+def _sizes(ports: Iterable[AnyPort], declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
+    """Return the sizes of batch and time that the file fixes, for some of its outputs only, if it has frozen them."""
+    sizes: dict[Axis, int] = {}
+    for port in ports:
+        for axis, size in zip(port.axes, declared[port.name], strict=False):
             if size and axis in ("batch", "time"):
                 sizes[axis] = size
             elif size and axis == "batch_position" and not isinstance(port, LengthsPort):

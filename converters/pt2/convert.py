@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_graph
+from grurt.converters.graph.elements import NO_BFLOAT16
 from grurt.converters.graph.nodes import Graph, Node
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.installed import is_installed
@@ -45,7 +46,7 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
         format="pt2",
         producer=f"torch {program.torch_version}".strip(),
         file=path.name,
-        notes=tuple(_notes(program, constants)),
+        notes=(*_notes(program, constants), *_precision_notes(program)),
     )
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
         graph = translate(simplify(program), constants, size)
@@ -81,6 +82,14 @@ def _notes(program: Program, constants: dict[str, Array]) -> list[str]:
         if _address(array) not in addresses and array.dtype.kind == "f"
     ]
     return [f"not read by the program, and left out: {', '.join(name[:80] for name in unused[:10])}"] if unused else []
+
+
+def _precision_notes(program: Program) -> Iterator[str]:
+    names = {program.dtypes[name] for name in program.states}
+    for name in sorted(names & {"float64", "float16", "bfloat16"}):
+        yield f"weights of {name} were converted to float32"
+    if "bfloat16" in {program.dtypes[port.name] for port in (*program.inputs, *program.outputs)}:
+        yield NO_BFLOAT16
 
 
 def _address(array: Array) -> int:

@@ -40,7 +40,10 @@ def cast(call: Call, em: Emitter) -> None:
         return
     if dtype not in DTYPES:
         raise call.unsupported(f"it converts to the dtype number {dtype}", "compute in float32")
-    em.emit("Cast", x, into=call.outputs[0], to=int(element_of(dtype)))
+    if x in em.constants and em.constants[x].dtype.kind == "f" and "float" in DTYPES[dtype]:
+        em.constants[call.outputs[0]] = em.constants[x]  # weights are float32, whatever they were stored in
+    else:
+        em.emit("Cast", x, into=call.outputs[0], to=int(element_of(dtype)))
 
 
 @translates("transpose", "permute", "t", "numpy_T")

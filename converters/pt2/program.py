@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grurt.converters.graph.elements import MAX_RANK
@@ -20,6 +20,7 @@ SCHEMA = range(5, 10)
 """Major versions of the schema whose parts that are read here mean the same."""
 
 _SYMBOL = re.compile(r"Symbol\('(\w{1,50})'[^()]*\)|(\w{1,50})")
+_IN_NUMPY = {"bfloat16": "float32"}
 _DAMAGED = (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError)
 
 
@@ -74,13 +75,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """A program; ``states`` are the names of weights, buffers and constants by the tensors that stand for them."""
+    """A program; ``states`` are the names of weights, buffers and constants by the tensors that stand for them.
+
+    Inputs and outputs of bfloat16, which NumPy does not have, are declared as float32; ``dtypes`` has torch's own.
+    """
 
     calls: tuple[Call, ...]
     inputs: tuple[Declaration, ...]
     outputs: tuple[Declaration, ...]
     states: Mapping[str, str]
     shapes: Mapping[str, tuple[int | str | None, ...]]
+    dtypes: Mapping[str, str]
     torch_version: str
 
 
@@ -115,6 +120,8 @@ def _program(module: Mapping[str, Any], torch_version: str) -> Program:
     if len(graph["nodes"]) > MAX_CALLS:
         raise UnsupportedError(f"program: expected at most {MAX_CALLS} nodes, got {len(graph['nodes'])}")
     values = {name: _value(name, meta) for name, meta in graph["tensor_values"].items()}
+    dtypes = {name: value.dtype for name, value in values.items()}
+    values = {name: replace(value, dtype=_IN_NUMPY.get(value.dtype, value.dtype)) for name, value in values.items()}
     inputs, states = _inputs(signature["input_specs"], values)
     return Program(
         calls=tuple(_call(node) for node in graph["nodes"]),
@@ -122,6 +129,7 @@ def _program(module: Mapping[str, Any], torch_version: str) -> Program:
         outputs=tuple(values[name] for name in _outputs(signature["output_specs"])),
         states=states,
         shapes={name: value.shape or () for name, value in values.items()},
+        dtypes=dtypes,
         torch_version=torch_version,
     )
 

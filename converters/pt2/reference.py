@@ -20,9 +20,9 @@ from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
 from grurt.converters.pt2.scalar_types import DTYPES
 from grurt.converters.pt2.translate import base_name
+from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import BATCH, open_steps, random_inputs
 from grurt.errors import ConversionError
-from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 
 _SKIPPED = {name for name, handler in HANDLERS.items() if handler is movement.nothing}
@@ -39,27 +39,56 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
         With the reason why there is none: torch cannot run it, or a run would take too much memory or time.
     """
     network = converted.network
-    inputs = _inputs(network, program)
+    inputs = _inputs(converted)
     converted.check_run({name: array.shape for name, array in inputs.items()})
-    values: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in constants.items()}
-    values |= {name: torch.from_numpy(array) for name, array in inputs.items()}
     try:
+        given = {name: _tensor(array, program.dtypes[name]) for name, array in inputs.items()}
+        values: dict[str, Any] = {name: _tensor(array, program.dtypes[name]) for name, array in constants.items()}
+        values |= given
         with torch.no_grad():
             for call in _live_calls(program):
                 _run(call, values)
+        outputs = {
+            port.name: _array(values[declared.name])
+            for port, declared in zip(network.signature.outputs, program.outputs, strict=True)
+        }
     except Exception as error:  # whatever an operator raises on arguments that the file has made up
         raise ConversionError(f"torch cannot run the program: {str(error)[:200]}") from error
-    outputs = {
-        port.name: values[declared.name].numpy()
-        for port, declared in zip(network.signature.outputs, program.outputs, strict=True)
-    }
-    if not all(np.isfinite(output).all() for output in outputs.values()):
-        raise ConversionError("torch gave answers that are not finite")
-    return ReferenceRun(inputs, outputs, f"torch {torch.__version__}")
+    inputs = {name: _array(tensor) for name, tensor in given.items()}
+    expect_finite("torch", outputs)
+    return ReferenceRun(
+        inputs, outputs, f"torch {torch.__version__}", precision_of(network, _precisions(program, values))
+    )
 
 
-def _inputs(network: Network, program: Program) -> dict[str, Array]:
-    declared = {port.name: port.shape or () for port in program.inputs}
+def _precisions(program: Program, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dtypes in which a program has computed something: what an answer is converted to last is none.
+
+    Unless it is bfloat16, which the answer does not keep.
+    """
+    calls = [call for call in _live_calls(program) if base_name(call) not in _SKIPPED]
+    read = {name for call in calls for name in call.references()}
+    for call in calls:
+        is_last = call.op in ("to", "_to_copy") and read.isdisjoint(call.outputs)
+        for name in call.outputs:
+            dtype = str(getattr(values.get(name), "dtype", ""))
+            if not is_last or dtype == "torch.bfloat16":
+                yield dtype.removeprefix("torch.")
+
+
+def _tensor(array: Array, dtype: str) -> torch.Tensor:
+    """Return a tensor of a dtype of torch's; arrays are of float32 where the program has other floats."""
+    return torch.from_numpy(np.array(array)).to(getattr(torch, dtype))
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    found: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return found
+
+
+def _inputs(converted: ConvertedGraph) -> dict[str, Array]:
+    network = converted.network
+    declared = {port.name: port.shape or () for port in converted.inputs}
     open_sizes = {"batch": BATCH, "time": open_steps(network)}
     for port in network.signature.inputs:
         fixed = zip(port.axes, declared[port.name], strict=True)

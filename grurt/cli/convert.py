@@ -70,8 +70,8 @@ def convert(
     description that would fit. What a file is follows from its content.
 
     Where the source's framework is installed, it answers a test input; its answers are compared and kept in the model
-    for `grurt verify`; --no-reference leaves it alone. docs/conversion.md says what is understood, and how layers are
-    described.
+    for `grurt verify`. onnxruntime does so in a process of its own: if that ends, a note says so. --no-reference starts
+    no framework. docs/conversion.md says what is understood, how layers are described, and what a comparison allows.
     """
     check_model_file(output)
     from grurt.converters import convert as convert_file

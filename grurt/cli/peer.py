@@ -45,7 +45,7 @@ def open_session(file: Path | bytes) -> Session:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConversionError("onnxruntime is not installed: pip install onnxruntime") from error
+        raise ConversionError("onnxruntime is not installed: pip install 'grurt[onnx]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -21,12 +21,15 @@ _LAST = 9
 """Rows that are shown of the end of what is folded."""
 
 
+_WHAT_BRINGS = {"onnxruntime": '"grurt[onnx]"', "torch": '"grurt[torch]"', "keras": "keras"}
+"""What pip installs, for each package that a comparison may miss."""
+
+
 def shown_note(note: str) -> str:
     """Return a remark of a model as it is printed: with what to do where a package was missing."""
-    _, missing, rest = note.rpartition(" is not installed")
-    if not missing or rest:
-        return shown(note, 400)
-    return f"{shown(note, 400)}: pip install {shown(note.removesuffix(missing).rpartition(' ')[2], 100)}"
+    package = note.removesuffix(" is not installed").rpartition(" ")[2]
+    is_missing = note.endswith(f"{package} is not installed") and package in _WHAT_BRINGS
+    return shown(note, 400) + (f": pip install {_WHAT_BRINGS[package]}" if is_missing else "")
 
 
 def shown_notes(notes: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
+from grurt.network.reference_run import Precision
 from grurt.network.signature import Signature
 
 WEIGHTS = "weights."
@@ -36,10 +37,11 @@ def is_of_model(head: bytes) -> bool:
     return _MODEL.search(head) is not None
 
 
-class ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a reference run is beside its tensors."""
 
     produced_by: str
+    precision: Precision | None = None
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

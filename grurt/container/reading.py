@@ -236,6 +236,8 @@ def _description(text: str) -> Header:
         header = msgspec.json.decode(text, type=Header)
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {_fault(error, Header)}") from error
+    if version == 1 and header.reference_run and header.reference_run.precision:
+        raise ModelFileError("the header is damaged: format version 1 does not have the precision of a reference run")
     if version < file_version(header.layers, header.inputs, header.signature):
         kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
         lacking = f"the layers {kinds}" if kinds else "the dtypes or axes of its signature"
@@ -264,7 +266,8 @@ def _network(header: Header, tensors: dict[str, NDArray[np.generic]], limits: Li
     for name, array in weights.items():
         if array.dtype != (expected := dtypes.get(name, "float32")):
             raise ModelFileError(f"weight {name}: expected {expected}, got {array.dtype}")
-    run = ReferenceRun(inputs, outputs, header.reference_run.produced_by) if header.reference_run else None
+    stated = header.reference_run
+    run = ReferenceRun(inputs, outputs, stated.produced_by, stated.precision) if stated else None
     if run is None and (inputs or outputs):
         raise ModelFileError("the file has tensors of a reference run, but its header describes none")
     return Network(

@@ -47,13 +47,13 @@ def encode(network: Network) -> bytes:
     """Return the bytes of a file."""
     run = network.reference_run
     header = Header(
-        version=file_version(network.layers, network.inputs, network.signature),
+        version=file_version(network.layers, network.inputs, network.signature, run.precision if run else None),
         inputs=network.inputs,
         layers=network.layers,
         outputs=network.outputs,
         signature=network.signature,
         source=network.source,
-        reference_run=ReferenceRunHeader(run.produced_by) if run else None,
+        reference_run=ReferenceRunHeader(run.produced_by, run.precision) if run else None,
     )
     tensors: dict[str, NDArray[np.generic]] = {WEIGHTS + name: array for name, array in network.weights.items()}
     if run:

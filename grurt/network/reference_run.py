@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from grurt.network.inputs import Output
     from grurt.network.value import Value
 
+Precision = Literal["float64", "float32", "float16", "bfloat16"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""From the finest to the coarsest."""
+
 Arrays = Mapping[str, "NDArray[np.generic]"]
 
 
@@ -36,11 +41,22 @@ class ReferenceRun:
     outputs: Arrays
     produced_by: str
     """The framework and its version, e.g. ``"onnxruntime 1.31.1"``."""
+    precision: Precision | None = None
+    """The coarsest precision that the source computed in; None where that is the coarsest of its inputs and outputs.
+
+    What `verify` allows follows from it.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", all_frozen(self.inputs))
         object.__setattr__(self, "outputs", all_frozen(self.outputs))
         object.__setattr__(self, "produced_by", printable(self.produced_by))
+
+
+def declared_precision(signature: Signature) -> Precision:
+    """Return the coarsest precision of a source's inputs and outputs: that of grurt itself if they are integers."""
+    dtypes = {port.dtype for port in signature.inputs + signature.outputs}
+    return max((each for each in PRECISIONS if each in dtypes), key=PRECISIONS.index, default="float32")
 
 
 def run_size(run: ReferenceRun, signature: Signature, values: Mapping[str, Value]) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
-What a file needs, its layers and its signature say: `Layer.first_file_version`, `Signature.first_file_version`. A
-snapshot holds states in float32, and is of the one version that there is.
+What a file needs, its layers and its signature say: `Layer.first_file_version`, `Signature.first_file_version`; and a
+reference run that has a precision of its own. A snapshot holds states in float32, and is of the one version that there
+is.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ SNAPSHOT_VERSION = 1
 """The version of snapshots."""
 
 
-def file_version(layers: Iterable[AnyLayer], inputs: Iterable[AnyInput], signature: Signature) -> int:
-    """Return the lowest version of a file that can hold these layers, and this signature of a model's inputs."""
-    return max([signature.first_file_version(inputs), *(layer.first_file_version for layer in layers)])
+def file_version(
+    layers: Iterable[AnyLayer], inputs: Iterable[AnyInput], signature: Signature, precision: str | None = None
+) -> int:
+    """Return the lowest version of a file that can hold these layers, this signature, and a run of that precision."""
+    needed = [1 if precision is None else 2, signature.first_file_version(inputs)]
+    return max([*needed, *(layer.first_file_version for layer in layers)])

@@ -12,8 +12,10 @@ import numpy as np
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
 from grurt.network.frames import frames_of
-from grurt.network.reference_run import run_size
-from grurt.network.signature import LengthsPort, StatePort
+from grurt.network.reference_run import declared_precision, run_size
+from grurt.network.signature import StatePort
+from grurt.runtime.conditioning import UNITS, movement
+from grurt.runtime.replayed import batch_of, sequences
 from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
 
@@ -24,20 +26,12 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 1e-4
-"""Allowed error of float32 answers. Two float32 implementations of one network differ in the order of their sums and in
-their tanh: near 1e-6 after some hundred timesteps. A wrong gate order, epsilon or activation shows at 1e-3."""
+"""Always allowed. Two float32 implementations of one network differ in the order of their sums and in their tanh: near
+1e-6 after some hundred timesteps. A wrong gate order, epsilon or activation shows at 1e-3."""
 
 MOVES = 4
-"""How many times as far as rounding its weights and inputs moves the answers of an ill-conditioned network they may be
-from those of the source: so many roundings, at each timestep, add up in another order."""
-
-UNIT, HALF_UNIT = 2.0**-24, 2.0**-11
-"""Half the distance of neighbouring numbers, in proportion: of float32, and of float16."""
-
-_DRAWS = 4
-
-HALF_TOLERANCE = 1e-2
-"""Allowed error where the source computed in float16, whose own rounding is 5e-4 an operation."""
+"""How many times as far as `movement` by one unit of the source's precision its answers may be from the model's: so
+many roundings, at each timestep, add up in another order."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +90,11 @@ def replay(network: Network, run: ReferenceRun) -> Verification:
     network.limits.check_run(network.costs, *run_size(run, network.signature, network.values))
     found = run_mapping(network, run.inputs, lengths=None, nonfinite="refuse")
     streams = network.unstreamable_reason is None
-    is_half = any(port.dtype == "float16" for port in network.signature.inputs + network.signature.outputs)
-    tolerance = HALF_TOLERANCE if is_half else TOLERANCE
     errors = {name: _error(found[name], expected) for name, expected in run.outputs.items()}
+    unit = UNITS[run.precision or declared_precision(network.signature)]
+    tolerance = _tolerance(network, unit, unit)
     if max(errors.values()) > tolerance:
-        tolerance = max(tolerance, MOVES * _movement(network, run, found, HALF_UNIT if is_half else UNIT))
+        tolerance = _tolerance(network, unit, movement(network, run, unit))
     return Verification(
         produced_by=run.produced_by,
         errors=MappingProxyType(errors),
@@ -110,30 +104,10 @@ def replay(network: Network, run: ReferenceRun) -> Verification:
     )
 
 
-def _movement(network: Network, run: ReferenceRun, found: Mapping[str, Array], unit: float) -> float:
-    """Return how far answers move, as errors are measured, where every weight and input is moved by half a unit.
-
-    That is what rounding them does, which every implementation does in its own way: a network that amplifies it is
-    ill-conditioned, and its answers are known no better.
-    """
-    rng = np.random.default_rng(0)
-
-    def moved(array: Array) -> Array:
-        if array.dtype.kind != "f":
-            return array
-        signs = rng.integers(2, size=array.shape) * 2 - 1
-        largest = np.finfo(array.dtype).max
-        near: Array = (array * (1 + unit * signs)).clip(-largest, largest).astype(array.dtype)
-        return near
-
-    farthest = 0.0
-    for _ in range(_DRAWS):
-        weights = {name: moved(array) for name, array in network.weights.items()}
-        inputs = {name: moved(array) for name, array in run.inputs.items()}
-        other = network.replaced(weights=weights, reference_run=None)
-        answers = run_mapping(other, inputs, lengths=None, nonfinite="refuse")
-        farthest = max(farthest, *(_error(answers[name], found[name]) for name in run.outputs))
-    return farthest
+def _tolerance(network: Network, unit: float, moved: float) -> float:
+    """Return the allowed error of answers that move so far, and are then rounded to what the source gives them in."""
+    rounded = UNITS[declared_precision(network.signature)]
+    return max(TOLERANCE, MOVES * moved) + (rounded if rounded > unit else 0)
 
 
 def _error(found: Array, expected: Array) -> float:
@@ -146,32 +120,12 @@ def _error(found: Array, expected: Array) -> float:
 
 def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Array]) -> bool:
     """Return whether streams, one for each sequence of the batch, give the bits that were found for the whole."""
-    inputs: dict[str, Array] = {}
-    states: dict[str, Array] = {}
-    lengths = np.asarray(network.signature.lengths or np.iinfo(np.int64).max)
-    for port in network.signature.inputs:
-        if port.name not in run.inputs:
-            continue
-        if isinstance(port, LengthsPort):
-            lengths = batch_first(port, run.inputs[port.name])
-            continue
-        if isinstance(port, StatePort):
-            states |= dict(zip(port.states, batch_first(port, run.inputs[port.name]), strict=True))
-        else:
-            tokens = network.values[port.value].tokens
-            inputs[port.value] = batch_first(port, run.inputs[port.name], tokens=tokens)
-    batch, n_steps = next(iter(inputs.values())).shape[:2]
+    batch = batch_of(network, run.inputs)
     answers = {port.name: batch_first(port, found[port.name], batch=batch) for port in network.signature.outputs}
     return all(
-        _stream_alike(
-            network,
-            {name: array[row, :length] for name, array in inputs.items()},
-            {name: array[row] for name, array in states.items()},
-            answers,
-            row,
-        )
-        for row, length in enumerate(np.broadcast_to(lengths, batch))
-        if length and (length >= n_steps or network.signature.packs)
+        _stream_alike(network, each.inputs, each.states, answers, each.row)
+        for each in sequences(network, run.inputs)
+        if each.is_whole
     )
 
 

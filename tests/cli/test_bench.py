@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import models
@@ -14,6 +15,7 @@ from commandline import fail, invoke, succeed
 from onnx_graphs import DATA
 
 import grurt
+from grurt.cli.peer import open_session
 from grurt.demo import MODEL_PATH
 
 QUICK = ("--seconds", "0.02")
@@ -166,3 +168,9 @@ def test_an_onnxruntime_that_cannot_open_the_file(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("grurt.converters.to_onnx", lambda *_, **__: b"\x08")
     message = fail("bench", MODEL_PATH, *QUICK)
     assert message == "error: the model as an ONNX file: expected an ONNX file, got one that onnxruntime cannot open"
+
+
+def test_an_onnxruntime_that_is_missing_is_brought_by_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(grurt.ConversionError, match=r"^onnxruntime is not installed: pip install 'grurt\[onnx\]'$"):
+        open_session(b"")

@@ -265,9 +265,9 @@ def test_what_is_missing_is_stored_as_a_fact_and_printed_with_advice(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxruntime" else original(name))
     path = tmp_path / "model.grurt"
     fact = "no reference run: onnxruntime is not installed"
-    assert succeed("convert", ONNX, "-o", path).endswith(f"\nnote: {fact}: pip install onnxruntime\n")
+    assert succeed("convert", ONNX, "-o", path).endswith(f'\nnote: {fact}: pip install "grurt[onnx]"\n')
     assert grurt.load(path).source.notes == (fact,)
-    assert f"\nnote: {fact}: pip install onnxruntime\n" in succeed("inspect", path)
+    assert f'\nnote: {fact}: pip install "grurt[onnx]"\n' in succeed("inspect", path)
 
 
 # inspect
@@ -417,7 +417,8 @@ def test_verify_says_why_the_source_gave_no_answers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxruntime" else original(name))
     message = fail("verify", MODEL_PATH, "--against", ONNX)
     assert re.match(
-        r"error: .*activity\.onnx: its framework gave no answers; .*is not installed: pip install onnxruntime$", message
+        r"error: .*activity\.onnx: its framework gave no answers; .*is not installed: pip install \"grurt\[onnx\]\"$",
+        message,
     )
 
 

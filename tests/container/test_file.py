@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -436,6 +437,23 @@ def test_a_file_is_of_the_lowest_version_that_has_its_layers(path: Path, tmp_pat
     content = (tmp_path / "newer.grurt").read_bytes()
     path.write_bytes(rewritten(content, lambda h: h.update(version=1)))
     with pytest.raises(ModelFileError, match=r"is damaged: format version 1 does not have the layers rms_norm$"):
+        read(path)
+
+
+def test_the_precision_of_a_reference_run_raises_the_version_where_it_is_not_that_of_the_ports(path: Path) -> None:
+    model = small_model()
+    assert model.reference_run is not None
+    stated = model.replaced(reference_run=dataclasses.replace(model.reference_run, precision="bfloat16"))
+    assert version_of(stated) == 2
+    stated.save(path)
+    found = read(path).reference_run
+    assert found is not None
+    assert found.precision == "bfloat16"
+    path.write_bytes(rewritten(encode(stated), lambda h: h.update(version=1)))
+    with pytest.raises(ModelFileError, match=r"format version 1 does not have the precision of a reference run$"):
+        read(path)
+    path.write_bytes(rewritten(encode(stated), lambda h: h["reference_run"].update(precision="float8")))
+    with pytest.raises(ModelFileError, match=r"is damaged: Invalid enum value 'float8'"):
         read(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -13,8 +14,9 @@ import grurt
 from grurt import reference
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
+from grurt.runtime import conditioning
 from grurt.runtime.stream import Stream
-from grurt.runtime.verify import HALF_TOLERANCE, TOLERANCE, Verification, replay
+from grurt.runtime.verify import MOVES, TOLERANCE, Verification, replay
 
 SIZE = 5
 
@@ -77,11 +79,89 @@ def test_a_sound_model_is_verified(last_step: bool, batch: int) -> None:
     assert found.tolerance == TOLERANCE
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", TOLERANCE), ("float16", HALF_TOLERANCE)])
-def test_the_tolerance_is_that_of_the_source(dtype: str, tolerance: float) -> None:
-    found = stacked_grus(np.random.default_rng(2), last_step=False, batch=2, dtype=dtype).verify()
+HALF, BRAIN = 2.0**-11, 2.0**-8
+"""Half the distance of neighbouring numbers, in proportion, of float16 and of bfloat16."""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "tolerance"),
+    [
+        ("float32", None, TOLERANCE),
+        ("float64", None, TOLERANCE),
+        ("float16", None, MOVES * HALF),
+        ("float32", "float16", MOVES * HALF),
+        ("float32", "bfloat16", MOVES * BRAIN),
+        ("float16", "bfloat16", MOVES * BRAIN),
+        ("float16", "float32", TOLERANCE + HALF),
+        ("float64", "float32", TOLERANCE),
+    ],
+)
+def test_the_tolerance_is_that_of_the_source(dtype: str, precision: Any, tolerance: float) -> None:
+    model = stacked_grus(np.random.default_rng(2), last_step=False, batch=2, dtype=dtype)
+    assert model.reference_run is not None
+    found = model.replaced(reference_run=dataclasses.replace(model.reference_run, precision=precision)).verify()
     assert found.ok
     assert found.tolerance == tolerance
+
+
+def rounded(model: grurt.Model, **weights: Any) -> grurt.Model:
+    """Return the model with what the oracle answers where every number is rounded to float16, as a source may do."""
+    run = model.reference_run
+    assert run is not None
+    narrow = {name: array.astype(np.float16).astype(np.float32) for name, array in {**model.weights, **weights}.items()}
+    inputs = {name: array.astype(np.float16).astype(np.float32) for name, array in run.inputs.items()}
+    source = grurt.Model(layers=model.layers, weights=narrow, signature=model.signature)
+    answers = {name: array.astype(np.float16).astype(np.float32) for name, array in source.run(inputs).items()}
+    return model.replaced(reference_run=grurt.ReferenceRun(run.inputs, answers, "a source", "float16"))
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_source_of_coarse_numbers_and_fine_ports_is_met(scale: int) -> None:
+    """Ill-conditioned too, where the error is beyond what is always allowed."""
+    model = stacked_grus(np.random.default_rng(23), last_step=False, batch=2, dtype="float32")
+    run = model.reference_run
+    model = model.replaced(weights={name: scale * array for name, array in model.weights.items()}, reference_run=run)
+    found = rounded(model).verify()
+    assert found.max_error > TOLERANCE
+    assert found.ok
+    assert found.tolerance < 40 * HALF
+
+
+def test_swapped_gates_show_in_coarse_numbers() -> None:
+    model = stacked_grus(np.random.default_rng(24), last_step=False, batch=2, dtype="float32")
+    swapped = {
+        name: np.concatenate([np.split(array, 3)[i] for i in (1, 0, 2)])
+        for name, array in model.weights.items()
+        if ".weight" in name
+    }
+    found = rounded(model, **swapped).verify()
+    assert not found.ok
+    assert found.max_error > 5 * found.tolerance
+
+
+def test_what_takes_long_to_move_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditioning, "_MAX_CALLS", 10)
+    found = ill_conditioned().verify()
+    assert found.tolerance == TOLERANCE
+    assert not found.ok
+
+
+@pytest.mark.parametrize("takes_lengths", [False, True])
+def test_sequences_of_a_batch_are_moved_up_to_their_lengths(takes_lengths: bool) -> None:
+    plain = ill_conditioned()
+    run = plain.reference_run
+    assert run is not None
+    lengths = [grurt.LengthsPort(name="n", dtype="int64", axes=("batch",))] if takes_lengths else []
+    signature = grurt.Signature((*plain.signature.inputs, *lengths), plain.signature.outputs)
+    xs = np.concatenate([run.inputs["x"], 2 * run.inputs["x"]])
+    given = {"x": xs} | ({"n": np.array([20, 7])} if takes_lengths else {})
+    model = grurt.Model(layers=plain.layers, weights=plain.weights, signature=signature)
+    answers = np.zeros((2, 24, 100), np.float32)
+    for row, length in enumerate([20, 7] if takes_lengths else [24, 24]):
+        answers[row, :length] = reference.run(plain, {"x": xs[row, :length]})[0]["y"]
+    verification = replay(model, grurt.ReferenceRun(given, {"y": answers}, "the oracle"))
+    assert verification.max_error > TOLERANCE
+    assert verification.ok
 
 
 def test_a_model_that_cannot_stream_is_run_whole() -> None:
@@ -211,9 +291,10 @@ def test_a_batch_is_arranged_once_and_not_for_each_of_its_sequences(monkeypatch:
         arranged.append(port.name)
         return batch_first(port, tensor, **options)
 
+    monkeypatch.setattr("grurt.runtime.replayed.batch_first", counted)
     monkeypatch.setattr("grurt.runtime.verify.batch_first", counted)
     assert model.replaced(reference_run=run).verify().ok
-    assert arranged == ["x", "y"]
+    assert sorted(arranged) == ["x", "y"]
 
 
 def ill_conditioned(gates: tuple[int, ...] = (0, 1, 2)) -> grurt.Model:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import msgspec
 import numpy as np
 
-from grurt.converters.graph.assembly.interpret import axis_place, interpret
+from grurt.converters.graph.assembly.frozen import open_sizes, with_frozen_sizes, with_sizes
+from grurt.converters.graph.assembly.interpret import interpret
+from grurt.converters.graph.assembly.open_sizes import OpenSizes, has_numbers, open_sizes_named, without_stand_ins
 from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.assembly.uneven_ends import refuse_uneven_ends
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
-from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
+from grurt.converters.graph.nodes import Declaration, Graph, MisfitError, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.casts import without_float_casts
 from grurt.converters.graph.rewriting.recompose import recompose
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
@@ -33,6 +37,11 @@ MAX_WRITTEN = 1 << 27
 _MAX_EVALUATIONS = 200_000
 """How many nodes and axes of inputs may be looked at, each in two interpretations, to find out which axis is time."""
 
+_MAX_FROZEN_EVALUATIONS = 20_000
+"""How many nodes may be looked at to find out which sizes are open in name only."""
+
+_SEQUENCES = ("batch", "time")
+
 _MAX_OPEN_FEATURES = 16
 """How many axes of features the inputs may leave open: their sizes are those of weights."""
 
@@ -49,6 +58,16 @@ class ConvertedGraph:
     _nodes: list[Node]
     _time_axis: TimeAxis | None
 
+    @property
+    def inputs(self) -> tuple[Declaration, ...]:
+        """The inputs of the graph, with the sizes that it turned out to have."""
+        return self._graph.inputs
+
+    @property
+    def outputs(self) -> tuple[Declaration, ...]:
+        """The outputs of the graph."""
+        return self._graph.outputs
+
     def check_run(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise ConversionError if a run of the source on inputs of these shapes would take too much.
 
@@ -59,7 +78,7 @@ class ConvertedGraph:
         inputs = tuple(replace(port, shape=shapes[port.name]) for port in self._graph.inputs)
         graph = replace(self._graph, inputs=inputs)
         with np.errstate(all="ignore"):
-            written = interpret(graph, self._nodes, _OpenSizes(1), Budget(graph.size), self._time_axis).elements()
+            written = interpret(graph, self._nodes, OpenSizes(1), Budget(graph.size), self._time_axis).elements()
         if written > MAX_WRITTEN:
             raise ConversionError(f"a run on a test input writes {written} numbers, of which {MAX_WRITTEN} are tried")
 
@@ -78,13 +97,80 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         nodes = _live_nodes(graph)
         _check_all_weights_used(graph, nodes)
         budget = Budget(graph.size)
-        graph = recompose(replace(graph, nodes=tuple(nodes)), budget)
+        graph = recompose(without_float_casts(replace(graph, nodes=tuple(nodes))), budget)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:
-            return _interpreted(graph, nodes, source, budget, None)
+            return _in_any_way(graph, nodes, source, budget, _PROBES)
+        except ConversionError as error:
+            if not open_sizes(graph) or not has_numbers(error):
+                raise
+            other = _refusal(lambda: _in_any_way(graph, nodes, source, budget, _PROBES[::-1]))
+            raise without_stand_ins(error, other) from error.__cause__
+
+
+def _refusal(convert: Callable[[], object]) -> ConversionError | None:
+    try:
+        convert()
+    except ConversionError as error:
+        return error
+    return None
+
+
+def _in_any_way(
+    graph: Graph, nodes: list[Node], source: Source, budget: Budget, starts: tuple[int, ...]
+) -> ConvertedGraph:
+    """Return the network of a graph, whichever of its axes is time, and whichever sizes are open in name only."""
+
+    def convert(graph: Graph) -> ConvertedGraph:
+        try:
+            return _interpreted(graph, nodes, source, budget, None, starts)
+        except MisfitError:
+            raise
+        except ModelError as error:  # layers that do not fit together, such as those of one timestep out of many
+            if not open_sizes(graph):
+                raise
+            raise MisfitError(*error.args) from error
         except UnsupportedError as error:
             return _on_a_grid(graph, nodes, source, budget, error)
+
+    def convert_as_declared(graph: Graph) -> ConvertedGraph:
+        converted = convert(graph)
+        if not _is_as_declared(converted):
+            raise MisfitError  # without a message: other sizes are tried, and the first error shown
+        return converted
+
+    try:
+        return convert(graph)
+    except MisfitError as error:
+        tries = 1 + _MAX_FROZEN_EVALUATIONS // len(nodes)
+        return _with_note(*with_frozen_sizes(graph, convert_as_declared, _keeps_order, error, tries))
+
+
+def _is_as_declared(converted: ConvertedGraph) -> bool:
+    """Say whether inputs and outputs have the sizes that the file declares, where it does."""
+    sizes: dict[str, set[int]] = defaultdict(set)
+    signature = converted.network.signature
+    for ports, declarations in ((signature.inputs, converted.inputs), (signature.outputs, converted.outputs)):
+        for port, declared in zip(ports, declarations, strict=True):
+            shape = declared.shape or ()
+            for axis, size in zip(port.axes, shape, strict=True) if len(shape) == len(port.axes) else ():
+                if isinstance(size, int) and axis in _SEQUENCES:
+                    sizes[axis].add(size)
+    return all(len(found) == 1 for found in sizes.values())
+
+
+def _keeps_order(converted: ConvertedGraph) -> bool:
+    """Say whether outputs have sequences and timesteps in the order in which the inputs have them."""
+    ports = converted.network.signature.inputs + converted.network.signature.outputs
+    axes = (port.axes for port in ports if isinstance(port, ValuePort))
+    return len({tuple(axis for axis in each if axis in _SEQUENCES) for each in axes}) == 1
+
+
+def _with_note(converted: ConvertedGraph, note: str) -> ConvertedGraph:
+    source = converted.network.source
+    source = msgspec.structs.replace(source, notes=(*source.notes, note))
+    return replace(converted, network=converted.network.replaced(source=source))
 
 
 def _on_a_grid(
@@ -120,41 +206,34 @@ def _has_positions(network: Network) -> bool:
 
 
 def _interpreted(
-    graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
+    graph: Graph,
+    nodes: list[Node],
+    source: Source,
+    budget: Budget,
+    time_axis: TimeAxis | None,
+    starts: tuple[int, ...] = _PROBES,
 ) -> ConvertedGraph:
     for _ in range(_MAX_OPEN_FEATURES):
         try:
-            return _with_sizes(graph, nodes, source, budget, time_axis)
+            return _with_sizes(graph, nodes, source, budget, time_axis, starts)
         except OpenFeaturesError as error:
             if not error.name:
                 raise
-            graph = _with_size(graph, error.name, error.size)
-    return _with_sizes(graph, nodes, source, budget, time_axis)
+            graph = with_sizes(graph, {error.name: error.size})
+    return _with_sizes(graph, nodes, source, budget, time_axis, starts)
 
 
 def _with_sizes(
-    graph: Graph, nodes: list[Node], source: Source, budget: Budget, time_axis: TimeAxis | None
+    graph: Graph,
+    nodes: list[Node],
+    source: Source,
+    budget: Budget,
+    time_axis: TimeAxis | None,
+    starts: tuple[int, ...],
 ) -> ConvertedGraph:
-    is_open = any(not isinstance(size, int) for port in graph.inputs for size in port.shape or ())
-    probes = [_OpenSizes(start) for start in (_PROBES if is_open else _PROBES[:1])]
-    with _open_sizes_named(probes):
+    probes = [OpenSizes(start) for start in (starts if open_sizes(graph) else starts[:1])]
+    with open_sizes_named(probes):
         return _same_for_all(graph, nodes, source, budget, time_axis, probes)
-
-
-def _with_size(graph: Graph, name: str, size: int) -> Graph:
-    """Return the graph with a size that its inputs leave open."""
-    inputs = tuple(
-        replace(
-            port,
-            shape=port.shape
-            and tuple(
-                size if not isinstance(each, int) and (each or axis_place(port, index)) == name else each
-                for index, each in enumerate(port.shape)
-            ),
-        )
-        for port in graph.inputs
-    )
-    return replace(graph, inputs=inputs)
 
 
 def _same_for_all(
@@ -163,7 +242,7 @@ def _same_for_all(
     source: Source,
     budget: Budget,
     time_axis: TimeAxis | None,
-    probes: Sequence[_OpenSizes],
+    probes: Sequence[OpenSizes],
 ) -> ConvertedGraph:
     found, *others = [interpret(graph, nodes, sizes, budget.anew(), time_axis) for sizes in probes]
     parts = assemble(graph, found, source)
@@ -181,52 +260,6 @@ def _same_for_all(
 def _live_nodes(graph: Graph) -> list[Node]:
     given = [*graph.constants, *(port.name for port in graph.inputs)]
     return live_order(graph.nodes, given, [port.name for port in graph.outputs])
-
-
-class _OpenSizes:
-    """Gives numbers for sizes that the file leaves open, each name its own."""
-
-    def __init__(self, start: int) -> None:
-        self._start = start
-        self._sizes: dict[str, int] = {}
-        self._names: dict[str, str] = {}
-
-    def __call__(self, name: str) -> int:
-        """Return the number for a size."""
-        if name not in self._sizes:
-            self._sizes[name] = self._start + 2 * len(self._sizes)
-            is_name = len(name) <= _LONGEST_NAME and " of input " not in name
-            self._names[str(self._sizes[name])] = name if is_name else "an open number"
-        return self._sizes[name]
-
-    def name(self, size: int) -> str:
-        """Return the name of the open size that a number stands for; nothing if it stands for none."""
-        return next((name for name, number in self._sizes.items() if number == size), "")
-
-    def named(self, message: str) -> str:
-        """Return a message with the names of open sizes in place of the numbers: nobody else knows these."""
-        return _NUMBER.sub(lambda found: self._names.get(found[0], found[0]), message)
-
-
-_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.]\w)")
-_LONGEST_NAME = 50
-"""Characters of the name of an open size that a message shows."""
-
-
-@contextmanager
-def _open_sizes_named(probes: Sequence[_OpenSizes]) -> Iterator[None]:
-    try:
-        yield
-    except ConversionError as error:
-        named = [str(line) for line in error.args]
-        for sizes in probes:
-            named = list(map(sizes.named, named))
-        if isinstance(error, OpenFeaturesError):
-            name = probes[0].name(error.stand_in)
-            raise OpenFeaturesError(named[0], error.stand_in, error.size, name) from error.__cause__
-        if named == list(error.args):
-            raise
-        raise type(error)(*named) from error.__cause__
 
 
 def _differ(one: Parts, other: Parts) -> bool:

@@ -189,10 +189,10 @@ class Builder(LayerBuilder):
             if self.is_single(value):  # repeated along that axis
                 continue
             if position not in (0, axis.size - 1):
-                raise node.unsupported(
-                    f"it picks position {position} of {axis.size} on {axis.where}",
-                    "only the last or first timestep can be picked",
-                )
+                picked = f"it picks position {position} of {axis.size} on {axis.where}"
+                if self.unrolled and axis.dynamic:
+                    raise node.misfit(picked)
+                raise node.unsupported(picked, "only the last or first timestep can be picked")
             if self.lengths and position == axis.size - 1:
                 raise node.unsupported(
                     f"it picks the last timestep of {axis.where}, where shorter sequences are padded with zeros",

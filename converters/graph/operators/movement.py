@@ -110,7 +110,7 @@ def expand(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         for size, own, dim in zip(wanted, tensor.shape, tensor.dims, strict=True)
     )
     if not all(fits):
-        raise node.invalid(f"it expands a value of shape {tensor.shape} to {target}")
+        raise node.misfit(f"it expands a value of shape {tensor.shape} to {target}")
     return (_repeated(node, tensor, repeats, build),)
 
 

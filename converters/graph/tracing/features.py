@@ -21,7 +21,7 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
     """Learn that a dimension holds the features of a timestep, and check their number."""
     dim = tensor.dims[index] if tensor.dims else ()
     if tensor.shape[index : index + 1] != (size,) and not (size == 1 and not tensor.dims):
-        error = node.invalid(f"it expects {size} features, and gets a tensor of shape {tensor.shape}")
+        error = node.misfit(f"it expects {size} features, and gets a tensor of shape {tensor.shape}")
         if len(dim) == 1 and dim[0].dynamic:
             raise OpenFeaturesError(str(error), dim[0].size, size)
         raise error

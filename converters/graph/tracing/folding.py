@@ -56,7 +56,7 @@ class Folder:
         except (ConversionError, UnsupportedError):
             raise
         except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-            raise node.invalid("its inputs do not fit together") from error
+            raise node.misfit("its inputs do not fit together") from error
 
     def computed(self, node: Node, function: Callable[..., Array], *arrays: Array) -> Array:
         """Return a function of arrays, element by element, computed once for what repeats itself in all of them."""
@@ -120,7 +120,7 @@ def _compact(node: Node, arrays: Sequence[Array]) -> tuple[list[Array], tuple[in
     try:
         shape = _common_shape(arrays)
     except ValueError as error:
-        raise node.invalid("the shapes of its inputs do not fit together") from error
+        raise node.misfit("the shapes of its inputs do not fit together") from error
     return [without_repeats(array) for array in arrays], shape
 
 

@@ -90,7 +90,7 @@ def squeezed_axes(node: Node, args: Arguments, shape: Sequence[int]) -> tuple[in
     if axes is None:
         return tuple(axis for axis, size in enumerate(shape) if size == 1)
     if any(shape[axis] != 1 for axis in axes):
-        raise node.unsupported(f"it squeezes the axes {axes} of the shape {tuple(shape)}, which are not of size 1")
+        raise node.misfit(f"it squeezes the axes {axes} of the shape {tuple(shape)}, which are not of size 1")
     return axes
 
 
@@ -114,11 +114,10 @@ def reshape_target(node: Node, args: Arguments, shape: Sequence[int]) -> tuple[i
     if not node.integer("allowzero", 0):
         target = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
     known = math.prod(size for size in target if size != -1)
-    if target.count(-1) == 1 and known > 0:
-        target[target.index(-1)] = math.prod(shape) // known
-    if any(size < 0 for size in target) or math.prod(target) != math.prod(shape):
-        raise node.unsupported(f"it reshapes {tuple(shape)} to {tuple(target)}, which has not as many elements")
-    return tuple(target)
+    whole = [math.prod(shape) // known if size == -1 and known > 0 else size for size in target]
+    if target.count(-1) > 1 or any(size < 0 for size in whole) or math.prod(whole) != math.prod(shape):
+        raise node.misfit(f"it reshapes {tuple(shape)} to {tuple(target)}, which has not as many elements")
+    return tuple(whole)
 
 
 def flattened(node: Node, shape: Sequence[int]) -> tuple[int, int]:

@@ -172,13 +172,20 @@ def test_keras_without_a_backend_gives_no_reference_run(monkeypatch: pytest.Monk
     assert "no reference run: keras is installed without a backend: PyTorch, TensorFlow or JAX" in notes
 
 
-def test_files_of_keras_2_and_of_16_bits_have_no_reference_run() -> None:
+def test_files_of_keras_2_have_no_reference_run() -> None:
     assert convert(DATA / "k2_conv.h5").source.notes == (
         "no reference run: Keras 3 does not compute as Keras 2, which wrote the file",
     )
-    assert (
-        "no reference run: it computes in 16 bits, and grurt in float32" in convert(DATA / "k3_half.keras").source.notes
-    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HALF)
+def test_files_of_16_bits_are_compared_as_exactly_as_these_are(name: str) -> None:
+    pytest.importorskip("keras", reason="it answers the test input")
+    model = convert(DATA / f"{name}.keras")
+    assert model.reference_run is not None, model.source.notes
+    assert model.reference_run.precision == "bfloat16"
+    assert model.verify().ok
 
 
 def test_a_mask_beside_a_given_state_is_noted(tmp_path: Path) -> None:

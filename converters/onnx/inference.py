@@ -1,0 +1,84 @@
+"""Runs an ONNX model with onnxruntime: the side of a reference run that is in a process of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from grurt.array_types import Array
+from grurt.converters.apart import PackedArray, ask
+from grurt.errors import ConversionError
+
+
+class _Request(msgspec.Struct, array_like=True):
+    model: bytes
+    tries: list[dict[str, PackedArray]]
+    outputs: Sequence[str]
+
+
+class _Answers(msgspec.Struct, array_like=True):
+    version: str
+    tried: int
+    outputs: list[PackedArray]
+
+
+def run(
+    model: bytes, tries: Sequence[Mapping[str, Array]], outputs: Sequence[str]
+) -> tuple[Mapping[str, Array], dict[str, Array], str]:
+    """Return the first inputs with which a model runs, what onnxruntime answers to them, and its version.
+
+    It does so in a process of its own, one for all.
+
+    Raises
+    ------
+    ConversionError
+        If onnxruntime cannot run the model with any of them, or its process ends, or takes too much time or memory.
+    """
+    packed = [{name: PackedArray.of(array) for name, array in inputs.items()} for inputs in tries]
+    request = msgspec.msgpack.encode(_Request(model, packed, outputs))
+    del model
+    answers = msgspec.msgpack.decode(ask("onnxruntime", __name__, request), type=_Answers)
+    arrays = [array.unpacked() for array in answers.outputs]
+    return tries[answers.tried], dict(zip(outputs, arrays, strict=True)), answers.version
+
+
+def answer(request: bytes) -> bytes:
+    """Return onnxruntime's answers to a request of `run`."""
+    asked = msgspec.msgpack.decode(request, type=_Request)
+    tries = [{name: array.unpacked() for name, array in inputs.items()} for inputs in asked.tries]
+    try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        # What the file says, not what becomes of it: and the last level crashes on GRUs of float16, from 1.24 on.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        session = onnxruntime.InferenceSession(asked.model, options, providers=["CPUExecutionProvider"])
+        tried, outputs = _first_answers(session, tries, asked.outputs)
+    except MemoryError:
+        raise
+    except ImportError as error:
+        raise ConversionError(f"onnxruntime cannot be imported: {str(error)[:200]}") from error
+    except Exception as error:  # onnxruntime's exceptions have no base class of their own
+        reason = re.sub(r"\S*/\S*", "", str(error))[:200]  # without the paths of the machine that built onnxruntime
+        raise ConversionError(f"onnxruntime cannot run the file: {reason}") from error
+    return msgspec.msgpack.encode(_Answers(onnxruntime.__version__, tried, outputs))
+
+
+def _first_answers(
+    session: Any, tries: Sequence[Mapping[str, Array]], names: Sequence[str]
+) -> tuple[int, list[PackedArray]]:
+    *others, last = tries
+    for tried, inputs in enumerate(others):
+        with suppress(Exception):
+            return tried, _answers(session, inputs, names)
+    return len(others), _answers(session, last, names)
+
+
+def _answers(session: Any, inputs: Mapping[str, Array], names: Sequence[str]) -> list[PackedArray]:
+    return [PackedArray.of(output) for output in session.run(names, inputs)]
