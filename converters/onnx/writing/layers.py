@@ -14,7 +14,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.onnx.writing.functions import write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
-from grurt.converters.onnx.writing.gru import Scanned, write_gru
+from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
 from grurt.converters.onnx.writing.windows import write_unfold
 from grurt.network import layers as ly
 from grurt.network.network import Network
@@ -88,10 +88,12 @@ class LayerWriter:
     def gru(self, layer: ly.GRU, x: str, *others: str) -> str:
         graph, weights = self.graph, self._weights(layer)
         rows, restored = self._rows(layer, x)
-        mask = self._rows(layer, self._along(layer, others[0], x))[0] if layer.masked else None
+        beside = [self._rows(layer, self._along(layer, each, x))[0] for each in others]
+        mask = beside[0] if layer.masked else None
+        factor = beside[layer.masked] if layer.scaled_state else None
         handed = others[-1] if layer.initial_state == "value" else None
-        given = Scanned(rows, self._initial(layer, weights, rows, x, handed), mask)
-        lengths = self.lengths if layer.scans_time and not self.network.values[layer.name].stage else None
+        given = Scanned(rows, self._initial(layer, weights, rows, x, handed), mask, factor)
+        lengths = self._lengths_of(layer) if layer.scans_time and self.network.signature.packs else None
         if lengths is not None and self._is_grid(layer.name):
             positions = self.network.values[layer.name].positions
             lengths = graph.reshape(graph.op("Expand", graph.unsqueeze(lengths, 1), graph.integers(1, positions)), -1)
@@ -253,6 +255,17 @@ class LayerWriter:
         differs = graph.op("Not", graph.op("Equal", tokens, graph.constant(layer.token, "int64")))
         return graph.unsqueeze(graph.cast(differs, "float32"), 2)
 
+    def past_end(self, layer: ly.PastEnd, x: str) -> str:
+        lengths = self._lengths_of(layer)
+        if lengths is None:
+            return x
+        is_behind = self.graph.op("Equal", valid_steps(self.graph, x, lengths), self.graph.constant(0.0))
+        return self.graph.op("Where", is_behind, self.graph.constant(layer.value), x)
+
+    def _lengths_of(self, layer: ly.Layer) -> str | None:
+        """Return the lengths of the sequences that a layer reads; None if all are whole."""
+        return None if self.network.values[layer.inputs[0]].stage else self.lengths
+
     def activation(self, layer: ly.Activation, x: str) -> str:
         return write_function(self.graph, layer.function, x)
 
@@ -265,13 +278,15 @@ class LayerWriter:
     def last_step(self, layer: ly.LastStep, x: str) -> str:
         if self.is_step:
             return x
-        if self.lengths is None or self.network.values[layer.inputs[0]].stage:
+        lengths = self._lengths_of(layer)
+        if lengths is None or not (layer.by_length or self.network.signature.packs):
             return self.graph.op("Gather", x, self.graph.integers(-1), axis=0)
-        return self._at_ends(x, self.lengths)
+        return self._at_ends(x, lengths)
 
     def _at_ends(self, x: str, lengths: str) -> str:
         """Return the last valid timestep of each sequence."""
         graph = self.graph
         last = graph.op("Sub", graph.cast(lengths, "int64"), graph.constant(1, "int64"))
+        last = graph.op("Max", last, graph.constant(0, "int64"))
         by_sequence = graph.op("Transpose", x, perm=[1, 0, 2])
         return graph.unsqueeze(graph.op("GatherND", by_sequence, graph.unsqueeze(last, 1), batch_dims=1), 0)
