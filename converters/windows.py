@@ -126,7 +126,7 @@ def _in_taps(build: LayerBuilder, layer: Conv1d, weights: dict[str, Array], wind
     values = []
     for tap, part in enumerate(taps(build, windows, layer.input_size, window.kernel_size)):
         one = Conv1d(
-            name=build.unique(f"{layer.name}.tap{tap}"),
+            name=build.unique(f"{layer.name}.tap{tap}") if window.kernel_size > 1 else layer.name,
             inputs=(part,),
             input_size=layer.input_size,
             output_size=layer.output_size,

@@ -150,7 +150,7 @@ class HostileFile:
         except (grurt.ModelError, KeyError):
             signature, arrays = grurt.Signature((), ()), {}
         header = Header(
-            version=file_version(self.layers),
+            version=file_version(self.layers, self.inputs, signature),
             inputs=tuple(self.inputs),
             layers=tuple(self.layers),
             outputs=outputs,

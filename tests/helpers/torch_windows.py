@@ -129,6 +129,13 @@ add(
 add("every_second", lambda net, x: net.gru(x[:, ::2])[0], (2, 24, 4), gru=gru(4))
 add("without_the_first", lambda net, x: net.gru(x)[0][:, 5:], (2, 24, 4), gru=gru(4))
 add("without_both_ends", lambda net, x: net.fc(net.gru(x)[0][:, 2:-3]), (2, 24, 4), gru=gru(4), fc=nn.Linear(6, 2))
+add(
+    "both_directions",
+    lambda net, x: net.fc(net.gru(x)[0][:, 1::2]),
+    (2, 24, 4),
+    gru=gru(4, bidirectional=True),
+    fc=nn.Linear(12, 2),
+)
 add("differences", lambda net, x: net.gru(x[:, 1:] - x[:, :-1])[0], (2, 24, 4), gru=gru(4))
 add("pairs", lambda net, x: net.gru(torch.cat([x[:, ::2], x[:, 1::2]], 2))[0], (2, 24, 4), gru=gru(8))
 add("stacked_frames", lambda net, x: net.gru(x.reshape(x.shape[0], x.shape[1] // 3, 12))[0], (2, 24, 4), gru=gru(12))

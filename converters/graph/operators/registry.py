@@ -29,7 +29,7 @@ class Operator:
     moves_axes
         Whether it only moves axes, or sees for itself which of them it reads: positions need no dimension of their own.
     reads_padding
-        Whether it may read a sequence that is padded before or behind.
+        Whether it sees for itself what a sequence is padded with, before or behind, or what was cut off.
     reads_repeats
         Whether it sees for itself what a constant repeats. Constants that others read cost what they take written out.
     features_at

@@ -141,9 +141,10 @@ def of_positions(tensor: Tensor, index: int, kept: range) -> Window | None:
     Of an axis of open size, whose size is a large number here, it has to say what it cuts off at either end.
     """
     dim, size = tensor.dims[index], tensor.shape[index]
-    if len(dim) != 1 or dim[0].role not in (None, Role.TIME) or tensor.stacks or tensor.integer or not kept:
+    if len(dim) != 1 or dim[0].role not in (None, Role.TIME) or tensor.integer or not kept or kept.step < 1:
         return None
-    if kept.step < 1 or tensor.rows[0].picked or tensor.at is not None:
+    joins = any(each[:-1] == tensor.stacks and each[-1].role is Role.FEATURE for each in tensor.dims if each)
+    if (tensor.stacks and not joins) or tensor.rows[0].picked or tensor.rows[0].final or tensor.at is not None:
         return None
     cut = size - kept.stop
     is_clear = not dim[0].dynamic or max(kept.start, cut, kept.step) < size // 2

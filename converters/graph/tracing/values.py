@@ -100,17 +100,17 @@ class Tensor:
     boolean
         Whether its 0 and 1 stand for false and true.
     padding
-        Timesteps of zeros before the first one, which only a Conv can read.
+        Timesteps of zeros before the first one, which the value has not: a Conv reads them as its own.
     surplus
-        Timesteps behind the last one, which a Conv that pads on both sides writes and a Slice must cut off.
+        Timesteps behind the last one, which the value has not, of a Conv that pads on both sides. A Slice may cut them.
     uncut
         The axis of the timesteps without those.
     padded
-        The dimension of the timesteps that there is padding before.
+        The dimension of the timesteps that there is padding before, or a surplus behind.
     whole
         What this is, without its last timesteps: a Concat with zeros before it would be a delay.
     is_cut
-        Whether nothing but such a Concat can read it.
+        Whether the value still has the timesteps that were cut off.
     order
         What a Gather with these numbers does to an axis, where they are the result of sorting.
     at
