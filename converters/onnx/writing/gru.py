@@ -21,12 +21,14 @@ class Scanned:
     """What a GRU is given, and gives: over one axis, for rows side by side.
 
     ``x`` is ``(steps, rows, input_size)``, ``state`` ``(1, rows, hidden_size)``, and ``mask``, where there is one,
-    ``(steps, rows, 1)``: 0 where a row's state stays as it is.
+    ``(steps, rows, 1)``: 0 where a row's state stays as it is. ``factor`` is ``(steps, rows, 1)`` or as wide as the
+    state, which is multiplied by it first.
     """
 
     x: str
     state: str
     mask: str | None = None
+    factor: str | None = None
 
 
 def write_gru(
@@ -48,7 +50,7 @@ def write_gru(
         Whether there is only one step.
     """
     activations = gru_activations(layer.gate_activation, layer.candidate_activation)
-    if given.mask is not None or activations is None:
+    if given.mask is not None or given.factor is not None or activations is None:
         return _scan(graph, layer, weights, given, lengths)
     clip = {} if layer.clip is None else {"clip": layer.clip}
     biases = [weights[name] for name in ("bias_ih", "bias_hh")] if layer.bias else []
@@ -74,12 +76,13 @@ def _scan(
     graph: GraphWriter, layer: GRU, weights: Mapping[str, Array], given: Scanned, lengths: str | None
 ) -> tuple[str, str]:
     """Add a Scan whose body is the equations of `grurt.GRU`, and leaves the state as it is where the mask is 0."""
-    mask = given.mask
-    valid = _valid(graph, given.x, lengths) if lengths else None
+    mask, factor = given.mask, given.factor
+    valid = valid_steps(graph, given.x, lengths) if lengths else None
     if valid:
         mask = graph.op("Mul", mask, valid) if mask else valid
-    scanned = [given.x, *([mask] if mask else [])]
-    body = _body(graph.inner(), layer, weights, masked=mask is not None)
+        factor = factor and graph.op("Where", graph.cast(valid, "bool"), factor, graph.constant(1.0))
+    scanned = [given.x, *filter(None, (mask, factor))]
+    body = _body(graph.inner(), layer, weights, masked=mask is not None, scaled=factor is not None)
     backwards = int(layer.direction == "reverse")
     final, outputs = graph.ops(
         "Scan",
@@ -96,7 +99,7 @@ def _scan(
     return outputs, graph.unsqueeze(final, 0)
 
 
-def _valid(graph: GraphWriter, x: str, lengths: str) -> str:
+def valid_steps(graph: GraphWriter, x: str, lengths: str) -> str:
     """Return ``(steps, rows, 1)``: 1 for the valid steps of each row, else 0."""
     scalar = graph.squeeze(graph.sizes(x, 0, 1), 0)
     zero, one = (graph.constant(number, "int64") for number in (0, 1))
@@ -105,10 +108,13 @@ def _valid(graph: GraphWriter, x: str, lengths: str) -> str:
     return graph.unsqueeze(graph.cast(before_end, "float32"), 2)
 
 
-def _body(graph: GraphWriter, layer: GRU, weights: Mapping[str, Array], *, masked: bool) -> GraphProto:
+def _body(graph: GraphWriter, layer: GRU, weights: Mapping[str, Array], *, masked: bool, scaled: bool) -> GraphProto:
     state = graph.input(graph.unused("state"), "float32", [None, layer.hidden_size])
     x = graph.input(graph.unused("x"), "float32", [None, layer.input_size])
     mask = graph.input(graph.unused("mask"), "float32", [None, 1]) if masked else None
+    factor = graph.input(graph.unused("factor"), "float32", [None, None]) if scaled else None
+    if factor is not None:
+        state = graph.op("Mul", factor, state)
     following = _cell(graph, layer, weights, x, state)
     if mask is not None:
         skipped = graph.op("Equal", mask, graph.constant(0.0))

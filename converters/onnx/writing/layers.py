@@ -14,7 +14,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.onnx.writing.functions import write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
-from grurt.converters.onnx.writing.gru import Scanned, write_gru
+from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
 from grurt.network import layers as ly
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
@@ -88,9 +88,12 @@ class LayerWriter:
         graph, weights = self.graph, self._weights(layer)
         rows, restored = self._rows(layer, x)
         mask = self._rows(layer, self._along(layer, others[0], x))[0] if layer.masked else None
+        factor = others[int(layer.masked)] if layer.scaled_state else None
+        factor = factor and self._rows(layer, self._along(layer, factor, x))[0]
         handed = others[-1] if layer.initial_state == "value" else None
-        given = Scanned(rows, self._initial(layer, weights, rows, x, handed), mask)
-        lengths = self.lengths if layer.scans_time and not self.network.values[layer.name].stage else None
+        given = Scanned(rows, self._initial(layer, weights, rows, x, handed), mask, factor)
+        ends = layer.scans_time and self.network.signature.packs and not self.network.values[layer.name].stage
+        lengths = self.lengths if ends else None
         if lengths is not None and self._is_grid(layer.name):
             positions = self.network.values[layer.name].positions
             lengths = graph.reshape(graph.op("Expand", graph.unsqueeze(lengths, 1), graph.integers(1, positions)), -1)
@@ -249,6 +252,14 @@ class LayerWriter:
         differs = graph.op("Not", graph.op("Equal", tokens, graph.constant(layer.token, "int64")))
         return graph.unsqueeze(graph.cast(differs, "float32"), 2)
 
+    def past_end(self, layer: ly.PastEnd, x: str) -> str:
+        graph = self.graph
+        if self.lengths is None or self.network.values[layer.name].stage:
+            return x
+        valid = valid_steps(graph, x, self.lengths)
+        valid = graph.unsqueeze(valid, 3) if self._is_grid(layer.name) else valid
+        return graph.op("Where", graph.cast(valid, "bool"), x, graph.constant(layer.value))
+
     def activation(self, layer: ly.Activation, x: str) -> str:
         return write_function(self.graph, layer.function, x)
 
@@ -261,7 +272,8 @@ class LayerWriter:
     def last_step(self, layer: ly.LastStep, x: str) -> str:
         if self.is_step:
             return x
-        if self.lengths is None or self.network.values[layer.inputs[0]].stage:
+        at_ends = layer.by_length or self.network.signature.packs
+        if self.lengths is None or not at_ends or self.network.values[layer.inputs[0]].stage:
             return self.graph.op("Gather", x, self.graph.integers(-1), axis=0)
         return self._at_ends(x, self.lengths)
 
