@@ -14,7 +14,7 @@ import numpy as np
 
 from grurt.network.axes import fixed_sizes
 from grurt.network.network import once_per_network
-from grurt.network.signature import ValuePort
+from grurt.network.signature import MERGED_TIME, ValuePort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,6 +107,7 @@ def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: st
     if port is None:
         return Frame(vector, vector)
     sizes = {**fixed_sizes(port, value.size), "batch": 1, "time": 1, "batch_position": port.positions}
+    sizes |= dict.fromkeys(MERGED_TIME, 1)
     source_shape = tuple(sizes[axis] for axis in port.axes)
     inner = [axis for axis in port.axes if axis in ("position", "batch_position", "feature") and sizes[axis] > 1]
     if len(inner) < 2:

@@ -16,7 +16,7 @@ from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import once_per_network
-from grurt.network.signature import Axis, StatePort, ValuePort
+from grurt.network.signature import MERGED_TIME, Axis, StatePort, ValuePort
 from grurt.network.value import Value
 from grurt.runtime.context import Context, constants_of
 from grurt.runtime.stream_memory import Image, image_of
@@ -196,6 +196,8 @@ def _feeds_of(network: Network) -> _Feeds | None:
 def _tensor(port: ValuePort, value: Value) -> _Tensor | None:
     sizes = {**fixed_sizes(port, value.size), "batch": 1, "batch_position": port.positions}
     if port.backwards or port.dtype != ("int64" if value.tokens else "float32"):
+        return None
+    if not MERGED_TIME.keys().isdisjoint(port.axes):
         return None
     if not _in_order(port.axes, sizes):
         return None

@@ -20,9 +20,9 @@ from grurt.network.layers import GRU
 class Scanned:
     """What a GRU is given, and gives: over one axis, for rows side by side.
 
-    ``x`` is ``(steps, rows, input_size)``, ``state`` ``(1, rows, hidden_size)``. ``mask``, where there is one, is
-    ``(steps, rows, 1)``: 0 where a row's state stays as it is. ``factor``, where there is one, is what the state is
-    multiplied with first: ``(steps, rows, 1)`` or ``(steps, rows, hidden_size)``.
+    ``x`` is ``(steps, rows, input_size)``, ``state`` ``(1, rows, hidden_size)``, and ``mask``, where there is one,
+    ``(steps, rows, 1)``: 0 where a row's state stays as it is. ``factor`` is ``(steps, rows, 1)`` or as wide as the
+    state, which is multiplied by it first.
     """
 
     x: str
@@ -78,12 +78,13 @@ def _scan(
     graph: GraphWriter, layer: GRU, weights: Mapping[str, Array], given: Scanned, lengths: str | None
 ) -> tuple[str, str]:
     """Add a Scan whose body is the equations of `grurt.GRU`, and leaves the state as it is where the mask is 0."""
-    mask = given.mask
+    mask, factor = given.mask, given.factor
     valid = valid_steps(graph, given.x, lengths) if lengths else None
     if valid:
         mask = graph.op("Mul", mask, valid) if mask else valid
-    scanned = [given.x, *(each for each in (mask, given.factor) if each)]
-    body = _body(graph.inner(), layer, weights, masked=mask is not None, scaled=given.factor is not None)
+        factor = factor and graph.op("Where", graph.cast(valid, "bool"), factor, graph.constant(1.0))
+    scanned = [given.x, *filter(None, (mask, factor))]
+    body = _body(graph.inner(), layer, weights, masked=mask is not None, scaled=factor is not None)
     backwards = int(layer.direction == "reverse")
     final, outputs = graph.ops(
         "Scan",
@@ -113,13 +114,13 @@ def _body(graph: GraphWriter, layer: GRU, weights: Mapping[str, Array], *, maske
     state = graph.input(graph.unused("state"), "float32", [None, layer.hidden_size])
     x = graph.input(graph.unused("x"), "float32", [None, layer.input_size])
     mask = graph.input(graph.unused("mask"), "float32", [None, 1]) if masked else None
-    previous = state
-    if scaled:
-        previous = graph.op("Mul", state, graph.input(graph.unused("factor"), "float32", [None, None]))
-    following = _cell(graph, layer, weights, x, previous)
+    factor = graph.input(graph.unused("factor"), "float32", [None, None]) if scaled else None
+    if factor is not None:
+        state = graph.op("Mul", factor, state)
+    following = _cell(graph, layer, weights, x, state)
     if mask is not None:
         skipped = graph.op("Equal", mask, graph.constant(0.0))
-        following = graph.op("Where", skipped, previous, following)
+        following = graph.op("Where", skipped, state, following)
     for _ in range(2):  # the state, and what the layer writes
         name = graph.op("Identity", following)
         graph.output(name, "float32", [None, layer.hidden_size])

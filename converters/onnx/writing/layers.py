@@ -259,8 +259,9 @@ class LayerWriter:
         lengths = self._lengths_of(layer)
         if lengths is None:
             return x
-        is_behind = self.graph.op("Equal", valid_steps(self.graph, x, lengths), self.graph.constant(0.0))
-        return self.graph.op("Where", is_behind, self.graph.constant(layer.value), x)
+        valid = valid_steps(self.graph, x, lengths)
+        valid = self.graph.unsqueeze(valid, 3) if self._is_grid(layer.name) else valid
+        return self.graph.op("Where", self.graph.cast(valid, "bool"), x, self.graph.constant(layer.value))
 
     def _lengths_of(self, layer: ly.Layer) -> str | None:
         """Return the lengths of the sequences that a layer reads; None if all are whole."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.network.axes import fixed_sizes
-from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort
+from grurt.network.signature import MERGED_TIME, AnyPort, LengthsPort, StatePort, ValuePort, parts_of_axes
 
 _VALUE = ("time", "batch", "position", "feature")
 _STATES = ("state", "batch", "position", "feature")
@@ -19,7 +19,7 @@ def declared_shape(port: AnyPort, size: int) -> list[int | str]:
     """Return the shape of a port's tensor, with names for the axes that are open."""
     sizes = fixed_sizes(port, size)
     positions = "" if isinstance(port, LengthsPort) else f"{port.positions} * "
-    names = {"batch_position": f"{positions}batch"}
+    names = {"batch_position": f"{positions}batch", **dict.fromkeys(MERGED_TIME, "batch * time")}
     return [sizes[axis] if axis in sizes else names.get(axis, axis) for axis in port.axes]
 
 
@@ -95,12 +95,13 @@ def _write(graph: GraphWriter, port: ValuePort | StatePort, value: str, order: S
     """Make a tensor with the axes of ``order`` an output, in the port's axes and dtype."""
     wanted: list[str] = []
     for axis in port.axes:
-        wanted += ["batch", "position"] if axis == "batch_position" else [axis] if axis != "one" else []
+        wanted += ["batch", "position"] if axis == "batch_position" else parts_of_axes([axis])
     value = graph.squeeze(value, *(place for place, axis in enumerate(order) if axis not in wanted))
     kept = [axis for axis in order if axis in wanted]
     value = graph.transpose(value, *(kept.index(axis) for axis in wanted))
-    if "batch_position" in port.axes:
-        place = wanted.index("batch")
+    merged = [axis for axis in port.axes if axis == "batch_position" or axis in MERGED_TIME]
+    if merged:
+        place = wanted.index("time" if merged[0] == "time_batch" else "batch")
         value = graph.reshape(value, graph.sizes(value, 0, place), -1, graph.sizes(value, place + 2))
     value = graph.unsqueeze(value, *(place for place, axis in enumerate(port.axes) if axis == "one"))
     if port.dtype != "float32":

@@ -194,3 +194,48 @@ def test_windows_of_timesteps(kernel_size: int, stride: int, dilation: int, padd
     model = models.layer_model(layer, gru, rng=np.random.default_rng(1), inputs=[grurt.Input("x", 3)])
     for n_steps in (9, 10, 11):
         assert_computes(model, random_feed(model, 2, n_steps))
+
+
+def padded(*, packed: bool) -> grurt.Model:
+    """Return a model of masks, picks and resets, whose inputs are of every dtype, and an output of merged axes."""
+    axes: Any = ("batch", "time", "feature")
+    layers = [
+        grurt.GRU(name="gru", inputs=("x", "keep"), input_size=3, hidden_size=5, scaled_state=True),
+        grurt.PastEnd(name="masked", value=0.5),
+        grurt.LastStep(name="end", inputs=("gru",), by_length=True),
+    ]
+    signature = grurt.Signature(
+        (
+            grurt.ValuePort(name="x", value="x", dtype="float32", axes=axes),
+            grurt.ValuePort(name="keep", value="keep", dtype="bool", axes=("batch", "time")),
+            grurt.LengthsPort(name="lengths", dtype="int64", axes=("batch",), packed=packed),
+        ),
+        (
+            grurt.ValuePort(name="y", value="y", dtype="float32", axes=("time_batch", "feature")),
+            grurt.ValuePort(name="all", value="all", dtype="float32", axes=("batch_time", "feature")),
+            grurt.ValuePort(name="last", value="last", dtype="float32", axes=("batch", "feature")),
+        ),
+    )
+    return models.layer_model(
+        *layers,
+        rng=np.random.default_rng(2),
+        inputs=(grurt.Input("x", 3), grurt.Input("keep", 1)),
+        outputs=(grurt.Output("y", "masked"), grurt.Output("all", "gru"), grurt.Output("last", "end")),
+        signature=signature,
+    )
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_masks_picks_and_resets(packed: bool) -> None:
+    model = padded(packed=packed)
+    rng = np.random.default_rng(3)
+    feed = {
+        "x": rng.normal(size=(3, 7, 3)).astype(np.float32),
+        "keep": rng.uniform(size=(3, 7)) > 0.3,
+        "lengths": np.array([4, 7, 2]),
+    }
+    session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
+    found = model.run(feed)
+    assert isinstance(found, dict)
+    for port, expected in zip(model.signature.outputs, session.run(None, feed), strict=True):
+        np.testing.assert_allclose(found[port.name], expected, rtol=0, atol=2e-6, strict=True)
