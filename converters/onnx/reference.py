@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
@@ -110,7 +110,7 @@ def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProt
     """Return a model of the nodes that the outputs need, with their weights inside."""
     graph = proto.graph
     nodes = _live_nodes(proto)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in _reads(node)}
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     unread = {tensor.name for tensor in graph.initializer} - read
     inside = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
@@ -143,5 +143,16 @@ def _live_nodes(proto: ModelProto) -> list[NodeProto]:
         place = writers.get(todo.pop())
         if place is not None and place not in live:
             live.add(place)
-            todo.extend(nodes[place].input)
+            todo.extend(_reads(nodes[place]))
     return [nodes[place] for place in sorted(live)]
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Yield the names of what a node reads, and of what the nodes of the graphs inside of it read."""
+    todo = [node]
+    while todo:
+        reader = todo.pop()
+        yield from reader.input
+        for attribute in reader.attribute:
+            todo += attribute.g.node
+            yield from (port.name for port in attribute.g.output)

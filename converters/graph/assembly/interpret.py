@@ -12,6 +12,7 @@ import numpy as np
 
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building import grids
+from grurt.converters.graph.building.alignment import in_one_step
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.elements import MAX_RANK
@@ -60,7 +61,8 @@ class Interpretation:
 
     def elements(self) -> int:
         """Return how many numbers a run of the source writes, for the sizes of this interpretation."""
-        return sum(math.prod(value.shape) for value in self.values.values())
+        repeats = (value.repeats if isinstance(value, Tensor) else 1 for value in self.values.values())
+        return sum(math.prod(value.shape) * n for value, n in zip(self.values.values(), repeats, strict=True))
 
 
 def interpret(
@@ -136,8 +138,11 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
     if not known.reads_repeats:
         for array in (value for value in args if isinstance(value, np.ndarray)):
             build.folder.budget.create(array.nbytes - without_repeats(array).nbytes, node)
-    if known.in_loops == "single" or (known.in_loops == "alike" and not _at_one_position(args)):
+    at = None
+    if known.in_loops == "single":
         args = tuple(value.settled() if isinstance(value, Tensor) else value for value in args)
+    elif known.in_loops == "alike":
+        args, at = in_one_step(node, args, build)
     if build.grid and not known.moves_axes:
         first = args[0] if args else None
         place = known.features_at(node, len(first.dims)) if isinstance(first, Tensor) else None
@@ -145,7 +150,8 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
             grids.learn_positions(node, first, place)
         args = tuple(grids.formed(node, value, build) if isinstance(value, Tensor) else value for value in args)
     try:
-        return known.convert(node, args, build)
+        results = known.convert(node, args, build)
+        return tuple(replace(each, at=at) if isinstance(each, Tensor) and at else each for each in results)
     except GrurtError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as error:
@@ -160,12 +166,6 @@ def _check_extent(node: Node, result: Value, build: Builder) -> None:
         if len(result.rows) > MAX_STACK:
             raise node.unsupported(f"it stacks {len(result.rows)} values", f"at most {MAX_STACK} are supported")
         build.folder.budget.create(ROW_BYTES * len(result.rows), node)
-
-
-def _at_one_position(args: Arguments) -> bool:
-    """Say whether all values that a node reads are at the same position of the same axis."""
-    places = [value.at for value in args if isinstance(value, Tensor)]
-    return len({None if at is None else (at[0].root, at[1]) for at in places}) == 1
 
 
 def axis_place(port: Declaration, index: int) -> str:

@@ -14,8 +14,10 @@ from grurt.converters.graph.assembly.interpret import axis_place, interpret
 from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
-from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
+from grurt.converters.graph.nodes import Body, Graph, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.loops import without_loops
 from grurt.converters.graph.rewriting.recompose import recompose
+from grurt.converters.graph.rewriting.states import with_states_of_cells
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, ModelError, UnsupportedError
@@ -74,10 +76,12 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         If it holds something that grurt does not implement, or ``refuse`` raises it.
     """
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
-        nodes = _live_nodes(graph)
-        _check_all_weights_used(graph, nodes)
         budget = Budget(graph.size)
-        graph = recompose(replace(graph, nodes=tuple(nodes)), budget)
+        loops = without_loops(graph, budget)
+        nodes = loops.live_nodes()
+        _check_all_weights_used(loops.graph, nodes)
+        graph = recompose(replace(loops.graph, nodes=tuple(nodes)), budget, loops.ends)
+        graph = with_states_of_cells(graph, loops)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:
@@ -252,8 +256,8 @@ def _refuse_unequal_times(graph: Graph, network: Network) -> None:
 
 def _check_all_weights_used(graph: Graph, nodes: list[Node]) -> None:
     """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any."""
-    if any(value is None for node in nodes for value in node.attributes.values()):  # a graph inside may read them
-        return
+    if any(value is None or isinstance(value, Body) for node in nodes for value in node.attributes.values()):
+        return  # a graph inside may read them
     read = {name for node in nodes for name in node.inputs}
     unused = sorted(name for name, array in graph.constants.items() if is_weight(array) and name not in read)
     if unused:

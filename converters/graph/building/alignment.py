@@ -7,7 +7,7 @@ from dataclasses import replace
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
-from grurt.converters.graph.tracing.values import Row, Tensor
+from grurt.converters.graph.tracing.values import Arguments, Every, Position, Row, Tensor
 
 
 def align(node: Node, tensors: list[Tensor], build: Builder, skip: int | None = None) -> list[Tensor]:
@@ -40,6 +40,26 @@ def settled(tensor: Tensor, node: Node, build: Builder) -> Tensor:
     if not build.is_single(value):
         value = build.timestep_of(value, last=True)
     return replace(tensor, rows=(Row(value),), dropped=kept)
+
+
+def in_one_step(node: Node, args: Arguments, build: Builder) -> tuple[Arguments, tuple[Axis, Position] | None]:
+    """Return what a node reads as it is at one timestep of a loop, and which one, if it reads any.
+
+    Values from outside of a loop are vectors there, the same at every timestep. Where the timesteps differ, each is
+    picked from its sequence.
+    """
+    places = {value.at and (value.at[0].root, value.at[1]) for value in args if isinstance(value, Tensor)}
+    if len(places) == 1:
+        return args, None
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    at = next((value.at for value in tensors if value.at is not None), None)
+    if at is None or len(places - {None}) > 1 or not isinstance(at[1], Every):
+        return tuple(value.settled() if isinstance(value, Tensor) else value for value in args), None
+    within = tuple(
+        as_vector(node, settled(value, node, build), build) if isinstance(value, Tensor) and value.at is None else value
+        for value in args
+    )
+    return tuple(replace(value, at=None) if isinstance(value, Tensor) else value for value in within), at
 
 
 def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:

@@ -15,7 +15,7 @@ from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
-from grurt.converters.graph.tracing.values import Row, Tensor
+from grurt.converters.graph.tracing.values import Every, Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
@@ -156,12 +156,17 @@ class Builder(LayerBuilder):
             if value not in self._timeless:
                 value = self.timestep_of(value, last=final_at == "last")
         for axis, position in row.picked:
-            if axis.role is Role.FEATURE:  # as was learned after the node that picks
+            if axis.role is Role.FEATURE and not isinstance(position, Every):  # as was learned after the node that picks
                 value = self.slice(value, position, position + 1)
                 continue
             axis.require(Role.TIME, node)
             if self.is_single(value):  # repeated along that axis
                 continue
+            if isinstance(position, Every):
+                raise node.unsupported(
+                    f"it reads one timestep of a loop over {axis.where} together with others",
+                    "inside of a loop, each timestep is computed from the input at its own position",
+                )
             if position not in (0, axis.size - 1):
                 raise node.unsupported(
                     f"it picks position {position} of {axis.size} on {axis.where}",

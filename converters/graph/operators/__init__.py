@@ -7,6 +7,7 @@
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
     movement, reshaping, selection       what only moves data                        -> axes that move
     lengths                              padded and sorted sequences
+    loops                                timesteps of loops
     refusals                             operators without a handler                 -> the reason
 
 How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
@@ -21,6 +22,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     convolution,
     lengths,
     linear,
+    loops,
     mathematics,
     movement,
     normalization,

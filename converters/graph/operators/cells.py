@@ -9,6 +9,7 @@ import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.activations import gru_activations
 from grurt.converters.graph.operators.recurrent import Initial, add_gru, constant_states, given_state, gru_weights
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.rewriting.cells import CELL
@@ -16,19 +17,19 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.states import Loop
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.converters.graph.tracing.values import Arguments, Every, Row, Tensor, Value
 from grurt.network.layers import GRU
 
 
 @operator(CELL, in_loops="aware", reads_repeats=True)
 def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Add the GRU of a cell, or, where its state is that of the timestep before, take the GRU that is there."""
-    node.ignore("unrolled", "linear_before_reset")
+    node.ignore("unrolled", "linear_before_reset", "activations", "activation_alpha", "activation_beta")
     projected = bool(node.integer("projected", 0))
     x, h = tensor_input(node, args), required(node, args, 4)
     x = x if x.at is not None else build.single(x, node)
     weights = tuple(id(value) for value in args[1:4])
-    loop = _loop_of(h, build)
+    loop = None if _is_whole_loop(x) else _loop_of(h, build)
     if loop is None or loop.source != x.rows[0].value or loop.weights != weights:
         return (_first(node, args, x, weights, build, projected=projected),)
     if x.at is None or x.at[0].root is not loop.time.root:
@@ -54,6 +55,10 @@ def final_state(tensor: Tensor, build: Builder) -> Tensor:
     return replace(settled, rows=tuple(rows))
 
 
+def _is_whole_loop(x: Tensor) -> bool:
+    return x.at is not None and isinstance(x.at[1], Every)
+
+
 def _loop_of(h: Value, build: Builder) -> Loop | None:
     return build.loops.get(h.rows[0].value) if isinstance(h, Tensor) else None
 
@@ -67,12 +72,13 @@ def _first(
     if x.at is not None:
         time, position = x.at
         time.require(Role.TIME, node)
-        if position not in (0, time.size - 1):
+        if not isinstance(position, Every) and position not in (0, time.size - 1):
             raise node.unsupported(
                 f"it begins at position {position} of {time.where}", "a loop must run over whole sequences"
             )
-        direction = "forward" if position == 0 else "reverse"
+        direction = "forward" if position in (0, Every.FORWARD) else "reverse"
     require_features(node, x, len(x.dims) - 1, w.shape[2])
+    ((gate, candidate),) = gru_activations(node, 1)
     layer = GRU(
         name=build.name(node, "gru"),
         linear_before_reset=bool(node.integer("linear_before_reset", 1)),
@@ -81,6 +87,8 @@ def _first(
         hidden_size=r.shape[2],
         direction=direction,
         bias=b is not None,
+        gate_activation=gate,
+        candidate_activation=candidate,
     )
     h = required(node, args, 4)
     initial = _initial(node, h, r.shape[2], build)

@@ -16,6 +16,7 @@ from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
+from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
 from grurt.errors import UnsupportedError
@@ -52,6 +53,20 @@ def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder)
             raise
         return delays.cut(tensor, index, kept)
     return replace(selected, whole=tensor if may_be_cut else None)
+
+
+@operator("ReverseSequence", in_loops="single", moves_axes=True)
+def reverse_sequence(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """ReverseSequence of whole sequences."""
+    tensor = tensor_input(node, args)
+    index = axis_index(node, node.integer("time_axis", 0), len(tensor.dims))
+    axis_index(node, node.integer("batch_axis", 1), len(tensor.dims))
+    lengths, size = required(node, args, 1), tensor.shape[index]
+    if not isinstance(lengths, np.ndarray) or (without_repeats(lengths) != size).any():
+        raise node.unsupported(
+            "it reverses sequences of different lengths", "use a bidirectional GRU with the lengths of the sequences"
+        )
+    return (_select(node, tensor, index, range(size - 1, -1, -1), build),)
 
 
 @operator("Split", moves_axes=True)

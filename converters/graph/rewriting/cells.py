@@ -14,7 +14,8 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.gates import zrn_from_rzn
-from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.nodes import Attribute, Node
+from grurt.converters.graph.rewriting.functions import SIGMOID, TANH, Function, attributes_of
 from grurt.converters.graph.rewriting.gates import (
     FOLDED_TOLERANCE,
     Gates,
@@ -83,7 +84,9 @@ class Cell:
     state: str
     linear_before_reset: bool
     projected: bool
-    """Whether the input's gates are computed elsewhere, for all timesteps at once; ``of_input`` is an identity then."""
+    """Whether the input's gates are computed elsewhere, for all timesteps at once; ``of_input`` picks them then."""
+    functions: tuple[Function, Function] = (SIGMOID, TANH)
+    """The activations of the gates and of the candidate."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,13 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
                 )
             gates = recurrent
         cells[id(each.node)] = Cell(
-            each.node, each.of_input, gates, each.state, each.linear_before_reset, each.projected
+            each.node,
+            each.of_input,
+            gates,
+            each.state,
+            each.linear_before_reset,
+            each.projected,
+            each.handwritten.functions if each.handwritten is not None else (SIGMOID, TANH),
         )
     return cells
 
@@ -154,7 +163,7 @@ def _candidate(node: Node, matcher: Matcher) -> _Candidate | None:
     if cell is None:
         return None
     gates = cell.of_input, cell.of_state
-    return _Candidate(node, *gates, cell.state, cell.linear_before_reset, projected=False, handwritten=cell)
+    return _Candidate(node, *gates, cell.state, cell.linear_before_reset, cell.projected, handwritten=cell)
 
 
 def _with_gates(node: Node, bindings: Bindings, equation: _Equation, matcher: Matcher) -> _Candidate | None:
@@ -232,10 +241,11 @@ class CellWriter:
         """Return the node that stands for a cell."""
         node = cell.node
         inputs = (cell.of_input.source, *self._weights(cell), cell.state)
-        attributes = {
+        attributes: dict[str, Attribute] = {
             "linear_before_reset": int(cell.linear_before_reset),
             "projected": int(cell.projected),
             "unrolled": int(self._unrolled),
+            **attributes_of(cell.functions),
         }
         return Node(node.name, CELL, inputs, node.outputs[:1], attributes, node.module)
 

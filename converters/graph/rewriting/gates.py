@@ -14,7 +14,8 @@ from grurt.converters.graph.rewriting.matching import Matcher
 FOLDED_TOLERANCE = 1e-4
 """How exactly what an exporter computed beforehand must be that of the weights: float32, in another order."""
 
-_SAME_DATA = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+SAME_DATA = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+"""Operators that give the numbers that they are given, in another shape."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def linear(name: str, matcher: Matcher) -> Gates | None:
 
 def origin(name: str, matcher: Matcher) -> str:
     """Return the tensor that a tensor is a reshaped copy of: itself in most cases."""
-    return matcher.origin(name, _SAME_DATA)
+    return matcher.origin(name, SAME_DATA)
 
 
 def same_data(one: str, other: str, matcher: Matcher) -> bool:

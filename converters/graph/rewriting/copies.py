@@ -1,0 +1,131 @@
+"""Operators that give what they are given, left out: copies, casts between floats, choices that are always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from grurt.converters.graph.budget import Budget
+from grurt.converters.graph.elements import FLOATS, MAX_RANK
+from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.rewriting.matching import Matcher
+
+_OF_FIRST_INPUT = frozenset(
+    "Add Sub Mul Div Neg MatMul Gemm Sigmoid Tanh Relu Softmax HardSigmoid Clip Elu Softplus Softsign GRU Conv Transpose "
+    "Reshape Squeeze Unsqueeze Flatten Slice Split Gather Concat Expand Identity LayerNormalization BatchNormalization "
+    "grurt.EachTimestep grurt.AllTimesteps grurt.LastTimestep".split()
+)
+"""Operators that write elements of the type that their first input has."""
+
+_ELEMENTWISE = ("Add", "Sub", "Mul")
+_MAX_SUM = 4
+"""How deep a sum is looked into for a tensor that it is as large as."""
+
+_OTHER_SIZES = (1009, 4003)
+"""What sizes may be that the file leaves open."""
+
+
+def without_copies(graph: Graph, budget: Budget, kept: Collection[str] = ()) -> Graph:
+    """Return the graph without operators that change nothing.
+
+    Parameters
+    ----------
+    graph
+        The graph, whose nodes stand each after those that it reads.
+    budget
+        What may be created.
+    kept
+        Tensors that must not vanish, beside the graph's outputs.
+    """
+    matcher = Matcher(graph, budget)
+    shapes = {port.name: port.shape for port in graph.inputs if port.shape is not None}
+    floats = {port.name for port in graph.inputs if port.dtype.startswith("float")}
+    floats |= {name for name, array in graph.constants.items() if array.dtype.kind == "f"}
+    kept_names = {*kept, *(port.name for port in graph.outputs)}
+    copies: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(copies.get(name, name) for name in node.inputs))
+        source = _copied(node, floats, shapes, matcher)
+        if source is not None and node.outputs[0] not in kept_names:
+            copies[node.outputs[0]] = source
+            continue
+        if _writes_floats(node, floats):
+            floats.update(node.outputs)
+        matcher.producers.update(dict.fromkeys(filter(None, node.outputs), node))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _copied(
+    node: Node, floats: set[str], shapes: Mapping[str, tuple[int | str | None, ...]], matcher: Matcher
+) -> str | None:
+    """Return the tensor that a node copies; None if it makes something else."""
+    if len(node.outputs) != 1 or not node.inputs or not node.inputs[0]:
+        return None
+    if node.op == "Identity" or (node.op == "Cast" and node.attributes.get("to") in FLOATS and node.inputs[0] in floats):
+        return node.inputs[0]
+    if node.op == "Where" and len(node.inputs) == 3:
+        condition = _condition(node.inputs[0], shapes, matcher)
+        if condition is not None:
+            chosen, other = node.inputs[1:] if condition else node.inputs[:0:-1]
+            return chosen if _is_as_large(chosen, other, matcher) else None
+    return None
+
+
+def _writes_floats(node: Node, floats: set[str]) -> bool:
+    match node.op:
+        case "Cast":
+            return node.attributes.get("to") in FLOATS
+        case "Constant" | "ConstantOfShape":
+            value = node.attributes.get("value")
+            return value.dtype.kind == "f" if isinstance(value, np.ndarray) else node.op == "ConstantOfShape"
+        case "Where":
+            return node.inputs[1] in floats if len(node.inputs) > 1 else False
+    return node.op in _OF_FIRST_INPUT and bool(node.inputs) and node.inputs[0] in floats
+
+
+def _condition(
+    name: str, shapes: Mapping[str, tuple[int | str | None, ...]], matcher: Matcher
+) -> bool | None:
+    """Return a condition that is the same for all data, of a tensor's size at most; None for another."""
+    array = matcher.array(name)
+    if array is not None:
+        return bool(array.item()) if array.size == 1 and array.dtype.kind == "b" else None
+    source = _shape_read(name, matcher)
+    shape = shapes.get(source) if source is not None else None
+    if source is None or shape is None:
+        return None
+    found = set()
+    for other in _OTHER_SIZES:
+        given = tuple(size if isinstance(size, int) else other + index for index, size in enumerate(shape))
+        array = matcher.array_given(name, source, given)
+        found.add(bool(array.item()) if array is not None and array.size == 1 and array.dtype.kind == "b" else None)
+    return found.pop() if len(found) == 1 else None
+
+
+def _shape_read(name: str, matcher: Matcher) -> str | None:
+    """Return the tensor whose shape a condition compares."""
+    for _ in range(MAX_RANK):
+        node = matcher.producers.get(name)
+        if node is None or not node.inputs:
+            return None
+        if node.op == "Shape":
+            return node.inputs[0]
+        name = next((each for each in node.inputs if each and matcher.array(each) is None), "")
+    return None
+
+
+def _is_as_large(one: str, other: str, matcher: Matcher) -> bool:
+    """Say whether a tensor is found to have no axis along which another would repeat it."""
+    node = matcher.producers.get(other)
+    if node is not None and node.op == "ConstantOfShape":
+        node = matcher.producers.get(node.inputs[0])
+        return node is not None and node.op == "Shape" and node.inputs == (one,)
+    summands = {one}
+    for _ in range(_MAX_SUM):
+        nodes = [matcher.producers.get(name) for name in summands]
+        summands |= {name for each in nodes if each is not None and each.op in _ELEMENTWISE for name in each.inputs}
+    return other in summands
