@@ -14,10 +14,14 @@ from grurt.converters.graph.operators import convolution, delays
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.rewriting.choices import choice, without_casts
+from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.converters.graph.rewriting.recompose import rewrites
+from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import without_repeats
-from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
+from grurt.converters.graph.tracing.parameters import axis_index, constant, required, small_integer, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
 from grurt.errors import UnsupportedError
 from grurt.network.layers import Concat, Embedding
@@ -80,6 +84,17 @@ def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         parts.append(_select(node, tensor, index, range(start, start + size), build))
         start += size
     return tuple(parts)
+
+
+@operator(SPLIT_PART, moves_axes=True)
+def split_part(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """One output of a Split."""
+    tensor, sizes = tensor_input(node, args), parameters.integers(node, required(node, args, 1), "sizes")
+    index, place = axis_index(node, node.integer("axis", 0), len(tensor.dims)), node.integer("index", 0)
+    if not -len(sizes) <= place < len(sizes) or sum(sizes) != tensor.shape[index] or min(sizes) < 1:
+        raise node.invalid(f"it reads part {place} of an axis of size {tensor.shape[index]}, split into {sizes}")
+    start = sum(sizes[: place % len(sizes)])
+    return (_select(node, tensor, index, range(start, start + sizes[place]), build),)
 
 
 @operator("Gather", moves_axes=True)
@@ -215,6 +230,25 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
             "whole sequences must be kept, in order, or one timestep",
         )
     return axis
+
+
+@rewrites("Gather")
+def embedding_of_any_sign(node: Node, matcher: Matcher) -> Node | None:
+    """Return the embedding of tokens where negative ones have been made positive, as Gather does by itself."""
+    table = matcher.array(node.inputs[0])
+    found = choice(node.inputs[1], matcher) if table is not None and node.attributes.get("axis", 0) == 0 else None
+    if table is None or found is None or not table.ndim:
+        return None
+    less, added = matcher.producers.get(found.condition), matcher.producers.get(found.one)
+    if less is None or less.op != "Less" or added is None or added.op != "Add" or len(added.inputs) != 2:
+        return None
+    tokens, zero, size = without_casts(found.other, matcher), less.inputs[1], table.shape[0]
+    for one, other in (added.inputs, added.inputs[::-1]):
+        numbers = small_integer(matcher.array(zero)), small_integer(matcher.array(other))
+        same = {without_casts(each, matcher) for each in (one, less.inputs[0])} == {tokens}
+        if same and numbers == (0, size):
+            return replace(node, inputs=(node.inputs[0], found.other))
+    return None
 
 
 def embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:

@@ -12,6 +12,7 @@ from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.rewriting.gates import address, linear
 from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 
 _LAST_AXES = (1, 2, -1)
 """Of matrices, and of matrices for each timestep; what is cut or joined along another axis fits no cell's sizes."""
@@ -145,7 +146,16 @@ def _is_whole(column: Mapping[int, int]) -> bool:
     return column[0] == 0 and column[1] >= _OPEN_END and column.get(3, 1) == 1
 
 
-CUTS = {"Split": _split, "Slice": _slice}
+def _split_part(node: Node, name: str, size: int, matcher: Matcher) -> tuple[int, int] | None:
+    index, sizes = node.attributes.get("index"), _numbers(node.inputs[1], node.inputs[0], size, matcher)
+    if node.attributes.get("axis") not in _LAST_AXES or not isinstance(index, int) or not sizes:
+        return None
+    if not 0 <= index < len(sizes):
+        return None
+    return sum(sizes[:index]), sum(sizes[: index + 1])
+
+
+CUTS = {"Split": _split, "Slice": _slice, SPLIT_PART: _split_part}
 """Operators that write some of the features that they are given."""
 
 

@@ -120,12 +120,10 @@ def _shape_read(name: str, matcher: Matcher) -> str | None:
 
 def _is_as_large(one: str, other: str, matcher: Matcher) -> bool:
     """Say whether a tensor is found to have no axis along which another would repeat it."""
-    node = matcher.producers.get(other)
-    if node is not None and node.op == "ConstantOfShape":
-        node = matcher.producers.get(node.inputs[0])
-        return node is not None and node.op == "Shape" and node.inputs == (one,)
     summands = {one}
     for _ in range(_MAX_SUM):
         nodes = [matcher.producers.get(name) for name in summands]
         summands |= {name for each in nodes if each is not None and each.op in _ELEMENTWISE for name in each.inputs}
-    return other in summands
+    node = matcher.producers.get(other)
+    shape = matcher.producers.get(node.inputs[0]) if node is not None and node.op == "ConstantOfShape" else None
+    return other in summands or (shape is not None and shape.op == "Shape" and shape.inputs == (one,))

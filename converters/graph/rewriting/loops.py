@@ -14,13 +14,14 @@ found. Readers of other formats write their loops as ONNX's ``Loop``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Body, Graph, Node, live_order
 from grurt.converters.graph.rewriting.counting import Carried, Count, Counting
 from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.converters.graph.rewriting.sequences import Collected, collected, without_lists
 from grurt.errors import DesignReason
 
 EACH_TIMESTEP = "grurt.EachTimestep"
@@ -80,6 +81,8 @@ class _Loop:
     """The tensor of the body that says whether there is another iteration."""
     condition: str = ""
     """The tensor of the body that says that there is this one."""
+    lists: Mapping[str, Collected] = field(default_factory=dict)
+    """What is collected in lists, by the names of these behind the loop."""
 
     @property
     def given(self) -> list[str]:
@@ -136,19 +139,25 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     ConversionError
         If a loop contradicts the specification of ONNX.
     """
-    loops = {id(node): _loop(node) for node in graph.nodes if node.op in ("Loop", "Scan")}
+    around = graph.producers()
+    loops = {id(node): _loop(node, around) for node in graph.nodes if node.op in ("Loop", "Scan")}
     if not loops:
         return Unrolled(graph)
+    joined = {node.inputs[0]: node for node in graph.nodes if node.op == "ConcatFromSequence" and node.inputs}
+    loops = {key: _with_joined_lists(loop, joined) for key, loop in loops.items()}
+    written = {name for loop in loops.values() for name in loop.results.outputs}
     nodes = [
         part
         for node in graph.nodes
         for part in ((*loops[id(node)].nodes, loops[id(node)].results) if id(node) in loops else (node,))
+        if not (part.op == "ConcatFromSequence" and part.outputs[0] in written)
     ]
     constants = {**graph.constants, **{key: value for loop in loops.values() for key, value in loop.constants.items()}}
     given = tuple(name for loop in loops.values() for name in loop.given)
     graph = replace(graph, nodes=tuple(nodes), constants=constants)
     nodes = Unrolled(graph, (), given).live_nodes()
     by_results = {loop.results.outputs: loop for loop in loops.values()}
+    nodes = without_lists(nodes, Matcher(replace(graph, nodes=tuple(nodes)), budget))
     matcher = Matcher(replace(graph, nodes=tuple(nodes)), budget)
     live = [by_results[node.outputs] for node in nodes if node.op == _RESULTS]
     replaced: dict[str, Node] = {}
@@ -161,7 +170,7 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     return Unrolled(replace(graph, nodes=(*kept, *added.values(), *results)), carried, given)
 
 
-def _loop(node: Node) -> _Loop:
+def _loop(node: Node, around: Mapping[str, Node]) -> _Loop:
     body = node.attributes.get("body")
     if not isinstance(body, Body):
         raise node.invalid("it has no body")
@@ -188,8 +197,8 @@ def _loop(node: Node) -> _Loop:
     results = (*node.outputs, *("",) * (len(outputs) - len(node.outputs)))
     results = tuple(name or f"{stem}/result {index}" for index, name in enumerate(results))
     make = _of_scan if node.op == "Scan" else _of_loop
-    loop = make(node, nodes, constants, inputs, outputs, results)
-    return _without_constants(loop)
+    loop = _without_constants(make(node, nodes, constants, inputs, outputs, results))
+    return _with_lists(loop, around)
 
 
 def _of_loop(
@@ -275,6 +284,36 @@ def _without_constants(loop: _Loop) -> _Loop:
     return replace(
         loop, nodes=(*nodes, *finals), carried=carried, finals=tuple(final for _, final in kept), stacked=stacked
     )
+
+
+def _with_lists(loop: _Loop, around: Mapping[str, Node]) -> _Loop:
+    """Return the loop with what it collects in lists apart from what it carries."""
+    body = {name: node for node in loop.nodes for name in node.outputs}
+    lists = {each.name: found for each in loop.carried if (found := collected(each, body, around)) is not None}
+    ends = list(zip(loop.carried, loop.finals, strict=True))
+    kept = [(each, final) for each, final in ends if each.name not in lists]
+    return replace(
+        loop,
+        carried=tuple(each for each, _ in kept),
+        finals=tuple(final for _, final in kept),
+        lists={final: lists[each.name] for each, final in ends if each.name in lists},
+    )
+
+
+def _with_joined_lists(loop: _Loop, joined: Mapping[str, Node]) -> _Loop:
+    """Return the loop with the tensors that are made of the lists that it collects."""
+    nodes, stacked = list(loop.nodes), list(loop.stacked)
+    for name, found in loop.lists.items():
+        node = joined.get(name)
+        axis = None if node is None else node.attributes.get("axis", 0)
+        if node is None or not isinstance(axis, int):
+            continue
+        timestep = found.timestep
+        if not node.attributes.get("new_axis", 0):  # then its elements have that axis, of one timestep
+            timestep = f"{node.outputs[0]}/timestep"
+            nodes.append(Node(node.name, "Squeeze", (found.timestep,), (timestep,), {"axes": (axis,)}))
+        stacked.append(_Stacked(timestep, node.outputs[0], axis, found.reversed))
+    return replace(loop, nodes=tuple(nodes), stacked=tuple(stacked))
 
 
 def _followed(name: str, copies: Mapping[str, str]) -> str:

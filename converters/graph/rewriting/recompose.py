@@ -60,12 +60,11 @@ def recompose(graph: Graph, budget: Budget, kept: Collection[str] = ()) -> Graph
     """
     graph = without_copies(graph, budget, kept)
     matcher = Matcher(graph, budget)
+    graph = replace(graph, nodes=tuple(_rewritten(node, matcher) or node for node in graph.nodes))
+    matcher = Matcher(graph, budget)
     cells = find_cells(graph.nodes, matcher)
     writer = CellWriter(matcher, unrolled=is_unrolled(cells.values(), matcher))
-    nodes = [
-        writer.write(cells[id(node)]) if id(node) in cells else _rewritten(node, matcher) or node
-        for node in graph.nodes
-    ]
+    nodes = [writer.write(cells[id(node)]) if id(node) in cells else node for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes), constants={**graph.constants, **writer.constants})
 
 
