@@ -167,6 +167,7 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     added = {id(node): node for node in replaced.values()}
     results = [node for loop in live for node in _results(loop)]
     carried = tuple((loop.node, each) for loop in live for each in loop.carried)
+    given = tuple(name for name in given if name not in replaced)
     return Unrolled(replace(graph, nodes=(*kept, *added.values(), *results)), carried, given)
 
 
