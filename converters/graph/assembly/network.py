@@ -15,7 +15,9 @@ from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Body, Graph, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.feedback import fed_back
 from grurt.converters.graph.rewriting.loops import without_loops
+from grurt.converters.graph.rewriting.masks import with_masked_cells
 from grurt.converters.graph.rewriting.recompose import recompose
 from grurt.converters.graph.rewriting.states import with_states_of_cells
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
@@ -81,12 +83,17 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         nodes = loops.live_nodes()
         _check_all_weights_used(loops.graph, nodes)
         graph = recompose(replace(loops.graph, nodes=tuple(nodes)), budget, loops.ends)
+        graph = with_masked_cells(graph, [carried for _, carried in loops.carried], budget)
         graph = with_states_of_cells(graph, loops)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:
             return _interpreted(graph, nodes, source, budget, None)
-        except UnsupportedError as error:
+        except (ConversionError, ModelError) as error:
+            if (reason := fed_back(nodes)) is not None:
+                raise reason from error
+            if not isinstance(error, UnsupportedError):
+                raise
             return _on_a_grid(graph, nodes, source, budget, error)
 
 

@@ -32,6 +32,9 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
     ports = (*inputs, *(port for port, _ in outputs))
     with_state = [name for port in ports if isinstance(port, StatePort) for name in port.states]
     build.prune([*(output.value for output in shown), *with_state])
+    for name in build.layers:
+        if name in build.refused:
+            raise build.refused[name]
     _refuse_history_of_padding(build)
     return {
         "layers": tuple(build.layers.values()),

@@ -43,23 +43,28 @@ def settled(tensor: Tensor, node: Node, build: Builder) -> Tensor:
 
 
 def in_one_step(node: Node, args: Arguments, build: Builder) -> tuple[Arguments, tuple[Axis, Position] | None]:
-    """Return what a node reads as it is at one timestep of a loop, and which one, if it reads any.
+    """Return what a node reads as it is at one timestep of a loop, and which one, where it reads other values too.
 
-    Values from outside of a loop are vectors there, the same at every timestep. Where the timesteps differ, each is
-    picked from its sequence.
+    These are vectors, the same at every timestep. Where the timesteps differ, each is picked from its sequence.
     """
     places = {value.at and (value.at[0].root, value.at[1]) for value in args if isinstance(value, Tensor)}
     if len(places) == 1:
         return args, None
     tensors = [value for value in args if isinstance(value, Tensor)]
     at = next((value.at for value in tensors if value.at is not None), None)
-    if at is None or len(places - {None}) > 1 or not isinstance(at[1], Every):
+    others = [value for value in tensors if value.at is None]
+    if at is None or len(places - {None}) > 1 or not (isinstance(at[1], Every) or all(map(_is_vector, others))):
         return tuple(value.settled() if isinstance(value, Tensor) else value for value in args), None
     within = tuple(
         as_vector(node, settled(value, node, build), build) if isinstance(value, Tensor) and value.at is None else value
         for value in args
     )
     return tuple(replace(value, at=None) if isinstance(value, Tensor) else value for value in within), at
+
+
+def _is_vector(tensor: Tensor) -> bool:
+    axes = [axis for dim in tensor.dims for axis in dim]
+    return len(axes) <= 2 and not any(axis.role is Role.TIME for axis in axes)
 
 
 def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:

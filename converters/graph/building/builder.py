@@ -62,6 +62,8 @@ class Builder(LayerBuilder):
         self.positions: dict[str, int] = {}
         self.projected: set[str] = set()
         self.shifts: dict[str, Array] = {}
+        self.refused: dict[str, UnsupportedError] = {}
+        """Why layers are refused that something reads in the end."""
         self.state_sources: dict[str, StateSource] = {}
         self.value_inputs: set[str] = set()
         self.vocabulary_sizes: dict[str, int] = {}

@@ -18,6 +18,7 @@ from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.states import Loop
 from grurt.converters.graph.tracing.values import Arguments, Every, Row, Tensor, Value
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.layers import GRU
 
 
@@ -27,11 +28,16 @@ def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     node.ignore("unrolled", "linear_before_reset", "activations", "activation_alpha", "activation_beta")
     projected = bool(node.integer("projected", 0))
     x, h = tensor_input(node, args), required(node, args, 4)
+    given = x
     x = x if x.at is not None else build.single(x, node)
     weights = tuple(id(value) for value in args[1:4])
     loop = None if _is_whole_loop(x) else _loop_of(h, build)
-    if loop is None or loop.source != x.rows[0].value or loop.weights != weights:
-        return (_first(node, args, x, weights, build, projected=projected),)
+    inputs = (x.rows[0].value, *_mask(node, args, x, build))
+    if loop is None or loop.inputs != inputs or loop.weights != weights:
+        first = _first(node, args, x, inputs, weights, build, projected=projected)
+        if x.at is None and (refusal := _refusal_of_vector(node, given, inputs[0], build)) is not None:
+            build.refused[first.rows[0].value] = refusal
+        return (first,)
     if x.at is None or x.at[0].root is not loop.time.root:
         raise node.unsupported(
             "its input is no further timestep of what the steps before it read", "a GRU reads a sequence"
@@ -55,6 +61,20 @@ def final_state(tensor: Tensor, build: Builder) -> Tensor:
     return replace(settled, rows=tuple(rows))
 
 
+def _refusal_of_vector(node: Node, x: Tensor, value: str, build: Builder) -> UnsupportedError | None:
+    """Return why a cell that is in no loop is no GRU: its input is picked from a sequence, or the same for all of it."""
+    frozen = [axis for row in x.rows for axis, _ in row.picked if axis.dynamic]
+    if frozen:
+        return node.unsupported(
+            f"it reads one timestep of {frozen[0].where}, which is of open size: the exporter has frozen a loop over it",
+            "export the model again with sequences of a fixed length, or convert the file of the framework",
+            DesignReason.FAULTY_SOURCE,
+        )
+    if build.is_single(value) and value in build.layers:
+        return node.unsupported(f"it reads one vector, {value!r}", "give it as the GRU's initial state")
+    return None
+
+
 def _is_whole_loop(x: Tensor) -> bool:
     return x.at is not None and isinstance(x.at[1], Every)
 
@@ -64,7 +84,14 @@ def _loop_of(h: Value, build: Builder) -> Loop | None:
 
 
 def _first(
-    node: Node, args: Arguments, x: Tensor, weights: tuple[int, ...], build: Builder, *, projected: bool
+    node: Node,
+    args: Arguments,
+    x: Tensor,
+    inputs: tuple[str, ...],
+    weights: tuple[int, ...],
+    build: Builder,
+    *,
+    projected: bool,
 ) -> Tensor:
     """Add the GRU of a loop's first timestep, or of the only one."""
     w, r, b = gru_weights(node, args, 1)
@@ -82,11 +109,12 @@ def _first(
     layer = GRU(
         name=build.name(node, "gru"),
         linear_before_reset=bool(node.integer("linear_before_reset", 1)),
-        inputs=(x.rows[0].value,),
+        inputs=inputs,
         input_size=w.shape[2],
         hidden_size=r.shape[2],
         direction=direction,
         bias=b is not None,
+        masked=len(inputs) > 1,
         gate_activation=gate,
         candidate_activation=candidate,
     )
@@ -98,8 +126,21 @@ def _first(
     feature = (Axis(r.shape[2], f"the feature axis of {name!r}", Role.FEATURE),)
     if x.at is None:
         return replace(x, rows=(Row(name, final=True),), dims=_state_dims(node, x, h, feature))
-    build.loops[name] = Loop(name, x.rows[0].value, weights, x.at[0], direction)
+    build.loops[name] = Loop(name, inputs, weights, x.at[0], direction)
     return replace(x, rows=(Row(name),), dims=_state_dims(node, x, h, feature))
+
+
+def _mask(node: Node, args: Arguments, x: Tensor, build: Builder) -> tuple[str, ...]:
+    """Return the value that says which timesteps the cell of a loop reads; none if it reads all."""
+    if len(args) < 6:
+        return ()
+    mask = tensor_input(node, args, 5)
+    if mask.at is None or x.at is None or mask.at[1] != x.at[1] or mask.shape[-1:] != (1,):
+        raise node.unsupported(
+            f"its mask, of shape {mask.shape}, is not one number at each timestep", "expected (batch, 1)"
+        )
+    mask.at[0].unify(x.at[0], node)
+    return (build.single(mask, node).rows[0].value,)
 
 
 def _initial(node: Node, h: Value, hidden_size: int, build: Builder) -> Initial:

@@ -21,11 +21,11 @@ from grurt.converters.graph.operators.arithmetic import aligned, scaled
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import per_feature, without_repeats
-from grurt.converters.graph.tracing.parameters import required, tensor_input
+from grurt.converters.graph.tracing.parameters import required, small_integer, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network import functions
 from grurt.network.functions import AnyFunction
-from grurt.network.layers import AnyLayer, Binary, Constant, Mul, Where
+from grurt.network.layers import AnyLayer, Binary, Constant, Mul, TokenMask, Where
 
 _FUNCTIONS: dict[str, AnyFunction] = {
     "Exp": functions.Exp(),
@@ -126,10 +126,22 @@ def _limit(bound: float, *, is_low: bool) -> AnyFunction:
 def compare(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Less, Greater and their like: 1 where it holds, 0 elsewhere."""
     operands = [_as_numbers(required(node, args, index), build) for index in range(2)]
+    if (token := _token(node, operands, build)) is not None:
+        return (token,)
     if node.op.startswith("Greater"):
         operands.reverse()
     operation: Operation = "equal" if node.op == "Equal" else "less_or_equal" if "Or" in node.op else "less"
     return (replace(_binary(node, operation, operands, build), boolean=True),)
+
+
+def _token(node: Node, operands: list[Value], build: Builder) -> Value | None:
+    """Return where an input of tokens is one of them; None if something else is compared."""
+    tokens = next((value for value in operands if isinstance(value, Tensor) and value.integer), None)
+    token = next((small_integer(value) for value in operands if not isinstance(value, Tensor)), None)
+    if node.op != "Equal" or tokens is None or token is None or token < 0 or tokens.stacks or tokens.rows[0].picked:
+        return None
+    mask = build.add(TokenMask(name=build.name(node, "token_mask"), inputs=(tokens.rows[0].value,), token=token))
+    return _negated(node, replace(tokens.with_row(Row(mask)), integer=False, boolean=True), build)
 
 
 def _as_numbers(value: Value, build: Builder) -> Value:

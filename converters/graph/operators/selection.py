@@ -120,19 +120,22 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
             "export the model so that it reads the end of the sequence, or its beginning",
         )
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
-    tensor = _select(node, data, index, kept, build)
+    tensor = _select(node, data, index, kept, build, alone=positions.ndim == 0)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
 
 
-def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
-    """Return the tensor at some positions of a dimension."""
+def _select(
+    node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder, *, alone: bool = False
+) -> Tensor:
+    """Return the tensor at some positions of a dimension; ``alone``: at one, which is then without that dimension."""
     dim = tensor.dims[index]
     size = tensor.shape[index]
     if kept == range(size) or (len(kept) == size and list(kept[:MAX_STACK]) == list(range(size)[:MAX_STACK])):
         return tensor
     if isinstance(kept, range) and _starts_with_stack(tensor, dim):
         return _select_direction(node, tensor, index, kept, build)
-    if _are_features(tensor, index, len(kept)):
+    in_loop = build.unrolled and alone and dim and dim[0].role is None  # if it is a feature, that is found out later
+    if _are_features(tensor, index, len(kept)) and not in_loop:
         return _select_features(node, tensor, index, kept, build)
     if (
         len(dim) == 1
@@ -235,12 +238,14 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
 @rewrites("Gather")
 def embedding_of_any_sign(node: Node, matcher: Matcher) -> Node | None:
     """Return the embedding of tokens where negative ones have been made positive, as Gather does by itself."""
-    table = matcher.array(node.inputs[0])
-    found = choice(node.inputs[1], matcher) if table is not None and node.attributes.get("axis", 0) == 0 else None
-    if table is None or found is None or not table.ndim:
+    table = matcher.array(node.inputs[0]) if len(node.inputs) == 2 and node.attributes.get("axis", 0) == 0 else None
+    found = None if table is None or not table.ndim else choice(node.inputs[1], matcher)
+    if table is None or found is None:
         return None
     less, added = matcher.producers.get(found.condition), matcher.producers.get(found.one)
-    if less is None or less.op != "Less" or added is None or added.op != "Add" or len(added.inputs) != 2:
+    if less is None or added is None or (less.op, added.op) != ("Less", "Add"):
+        return None
+    if len(less.inputs) != 2 or len(added.inputs) != 2:
         return None
     tokens, zero, size = without_casts(found.other, matcher), less.inputs[1], table.shape[0]
     for one, other in (added.inputs, added.inputs[::-1]):

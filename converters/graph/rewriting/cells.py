@@ -31,7 +31,10 @@ from grurt.converters.graph.rewriting.handwritten import Handwritten, handwritte
 from grurt.converters.graph.rewriting.matching import AnyOf, Bindings, Matcher, Template, Var, op
 
 CELL = "grurt.GRUCell"
-"""A cell at one timestep. Inputs: x, W, R, B, h; output: the new h. Weights as those of GRU."""
+"""A cell at one timestep. Inputs: x, W, R, B, h, and a mask, if any; output: the new h. Weights as those of GRU.
+
+Where the mask is 0, the new h is the old one.
+"""
 
 _RESET = op("Sigmoid", op("Add", Var("i_r"), Var("h_r")))
 _UPDATE = op("Sigmoid", op("Add", Var("i_z"), Var("h_z")))

@@ -113,11 +113,14 @@ def _limits(name: str, matcher: Matcher) -> tuple[float, float, str] | None:
     lowest, highest = -np.inf, np.inf
     for _ in range(2):
         node = matcher.producers.get(name)
-        if node is None or node.op not in ("Clip", "Min", "Max"):
+        if node is None or node.op not in ("Clip", "Min", "Max") or not node.inputs:
             break
         if node.op == "Clip":
             given = [_number(each, matcher) if each else None for each in (*node.inputs[1:], "", "")[:2]]
-            bounds = [node.attributes.get(key) if value is None else value for key, value in zip(("min", "max"), given)]
+            bounds = [
+                node.attributes.get(key) if value is None else value
+                for key, value in zip(("min", "max"), given, strict=True)
+            ]
             if not all(isinstance(bound, float) for bound in bounds):
                 return None
             lowest, highest = (float(bound) for bound in bounds if isinstance(bound, float))

@@ -143,14 +143,15 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     loops = {id(node): _loop(node, around) for node in graph.nodes if node.op in ("Loop", "Scan")}
     if not loops:
         return Unrolled(graph)
-    joined = {node.inputs[0]: node for node in graph.nodes if node.op == "ConcatFromSequence" and node.inputs}
+    ends = [node for node in graph.nodes if node.op == "ConcatFromSequence" and node.inputs and node.outputs]
+    joined = {node.inputs[0]: node for node in ends}
     loops = {key: _with_joined_lists(loop, joined) for key, loop in loops.items()}
     written = {name for loop in loops.values() for name in loop.results.outputs}
     nodes = [
         part
         for node in graph.nodes
         for part in ((*loops[id(node)].nodes, loops[id(node)].results) if id(node) in loops else (node,))
-        if not (part.op == "ConcatFromSequence" and part.outputs[0] in written)
+        if not (part.op == "ConcatFromSequence" and written & set(part.outputs))
     ]
     constants = {**graph.constants, **{key: value for loop in loops.values() for key, value in loop.constants.items()}}
     given = tuple(name for loop in loops.values() for name in loop.given)
@@ -270,7 +271,8 @@ def _listed(node: Node, name: str, count: int) -> tuple[int, ...]:
 
 def _without_constants(loop: _Loop) -> _Loop:
     """Return the loop without what it carries around unchanged, as weights."""
-    copies = {node.outputs[0]: node.inputs[0] for node in loop.nodes if node.op == "Identity" and node.inputs}
+    identities = [node for node in loop.nodes if node.op == "Identity" and node.inputs and node.outputs]
+    copies = {node.outputs[0]: node.inputs[0] for node in identities}
     unchanged = {each.name: each.initial for each in loop.carried if _followed(each.handed_on, copies) == each.name}
     ends = zip(loop.carried, loop.finals, strict=True)
     kept = [(each, final) for each, final in ends if each.name not in unchanged]

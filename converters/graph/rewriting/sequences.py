@@ -36,8 +36,6 @@ def collected(carried: Carried, body: Mapping[str, Node], around: Mapping[str, N
         The nodes of the loop's body and of the graph around it, by what they write.
     """
     empty, insert = around.get(carried.initial), body.get(carried.handed_on)
-    while insert is not None and insert.op == "Identity":
-        insert = body.get(insert.inputs[0])
     if empty is None or empty.op != "SequenceEmpty" or insert is None or insert.op != "SequenceInsert":
         return None
     if len(insert.inputs) < 2 or insert.inputs[0] != carried.name:
@@ -55,8 +53,9 @@ def without_lists(nodes: Iterable[Node], matcher: Matcher) -> list[Node]:
 
 
 def _on_tensors(node: Node, matcher: Matcher) -> tuple[Node, ...]:
-    split = matcher.producers.get(node.inputs[0]) if node.inputs else None
-    if split is None or split.op != "SplitToSequence" or node.op not in ("SequenceAt", "SequenceLength"):
+    count = {"SequenceAt": 2, "SequenceLength": 1}.get(node.op, 0)
+    split = matcher.producers.get(node.inputs[0]) if node.inputs and len(node.inputs) == count else None
+    if split is None or split.op != "SplitToSequence" or not split.inputs or len(node.outputs) != 1:
         return (node,)
     axis, source = split.attributes.get("axis", 0), split.inputs[0]
     if not isinstance(axis, int):

@@ -23,10 +23,10 @@ class StateSource:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over the timesteps that was unrolled: a GRU layer, and which axis it scans which way."""
+    """A loop over the timesteps that was unrolled: a GRU layer, what it reads, and which axis it scans which way."""
 
     gru: str
-    source: str
+    inputs: tuple[str, ...]
     weights: tuple[int, ...]
     time: Axis
     direction: Literal["forward", "reverse"]
