@@ -19,6 +19,7 @@ _STATE = 4
 _CHOICES = ("Where", "Add")
 _COPIES = ("Expand", *SAME_DATA)
 _MOST_COPIES = 8
+_MOST_NODES = 64
 
 
 def with_masked_cells(graph: Graph, carried: Sequence[Carried], budget: Budget) -> Graph:
@@ -99,12 +100,26 @@ class _Masks:
     def _choice(self, node: Node) -> tuple[Choice | None, Node | None]:
         """Return what a node chooses, and the cell that gives the first of it."""
         found = choice(node.outputs[0], self._matcher) if len(node.outputs) == 1 and node.op in _CHOICES else None
+        if found is not None and not self._is_data(found.condition):
+            return None, None
         cell = None if found is None else self._matcher.producers.get(origin(found.one, self._matcher))
         return found, cell if cell is not None and cell.op == CELL else None
 
     def _note(self, node: Node, found: Choice, cell: Node) -> None:
         if self._conditions.setdefault(cell.outputs[0], found.condition) == found.condition:
             self._given[node.outputs[0]] = cell.outputs[0]
+
+    def _is_data(self, name: str) -> bool:
+        """Say whether a tensor depends on more than the shapes of others, so far as few nodes show that."""
+        todo, seen = [name], {name}
+        while todo and len(seen) < _MOST_NODES:
+            node = self._matcher.producers.get(todo.pop())
+            if node is None:
+                return True
+            inputs = [each for each in node.inputs if each and self._matcher.array(each) is None and each not in seen]
+            todo += inputs if node.op != "Shape" else []
+            seen.update(inputs)
+        return bool(todo)
 
     def _resolved(self, name: str) -> str:
         name = origin(name, self._matcher)
