@@ -84,7 +84,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         _check_all_weights_used(loops.graph, nodes)
         graph = recompose(replace(loops.graph, nodes=tuple(nodes)), budget, loops.ends)
         graph = with_masked_cells(graph, [carried for _, carried in loops.carried], budget)
-        graph = with_states_of_cells(graph, loops)
+        graph = with_states_of_cells(graph, loops, budget)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:

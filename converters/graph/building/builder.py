@@ -158,7 +158,9 @@ class Builder(LayerBuilder):
             if value not in self._timeless:
                 value = self.timestep_of(value, last=final_at == "last")
         for axis, position in row.picked:
-            if axis.role is Role.FEATURE and not isinstance(position, Every):  # as was learned after the node that picks
+            if axis.role is Role.FEATURE and not isinstance(
+                position, Every
+            ):  # as was learned after the node that picks
                 value = self.slice(value, position, position + 1)
                 continue
             axis.require(Role.TIME, node)

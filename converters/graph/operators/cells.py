@@ -42,7 +42,7 @@ def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.unsupported(
             "its input is no further timestep of what the steps before it read", "a GRU reads a sequence"
         )
-    if not isinstance(h, Tensor) or h.at is None or h.at[1] != loop.before(x.at[1]):
+    if not isinstance(h, Tensor) or h.at is None or not loop.follows(x.at[1], h.at[1]):
         raise node.unsupported(
             f"its state is not that of the timestep before (position {x.at[1]} of {loop.time.where})",
             "each timestep must read the input at its own position and the state of the one before",
@@ -62,11 +62,11 @@ def final_state(tensor: Tensor, build: Builder) -> Tensor:
 
 
 def _refusal_of_vector(node: Node, x: Tensor, value: str, build: Builder) -> UnsupportedError | None:
-    """Return why a cell that is in no loop is no GRU: its input is picked from a sequence, or the same for all of it."""
+    """Return why a cell in no loop is no GRU: its input is picked from a sequence, or is the same for all of it."""
     frozen = [axis for row in x.rows for axis, _ in row.picked if axis.dynamic]
     if frozen:
         return node.unsupported(
-            f"it reads one timestep of {frozen[0].where}, which is of open size: the exporter has frozen a loop over it",
+            f"it reads one timestep of {frozen[0].where}, which is of open size: the exporter has frozen its loop",
             "export the model again with sequences of a fixed length, or convert the file of the framework",
             DesignReason.FAULTY_SOURCE,
         )

@@ -24,7 +24,7 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.states import StateSource
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value, stacked
+from grurt.converters.graph.tracing.values import Arguments, Every, Row, Tensor, Value, stacked
 from grurt.network.layers import GRU
 
 
@@ -267,6 +267,8 @@ def given_state(node: Node, row: Row, build: Builder) -> Initial:
         return Initial(source=StateSource(row.value, 0, None, start))
     axis, position = row.picked[0]
     axis.require(Role.STATE, node)
+    if isinstance(position, Every):
+        raise node.unsupported("its initial state differs between the timesteps of a loop")
     return Initial(source=StateSource(row.value, position, axis, start))
 
 

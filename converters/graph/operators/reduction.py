@@ -105,7 +105,9 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if len(axes) != 1:
         raise node.unsupported(f"it computes across {len(axes) or 'all'} axes", "one axis can be reduced, of features")
     counts = tensor.integer and build.is_computed(tensor) and node.op in _OF_INTEGERS
-    result = _reduced(node, replace(tensor, integer=tensor.integer and not counts), axes[0], _REDUCTIONS[node.op], build)
+    result = _reduced(
+        node, replace(tensor, integer=tensor.integer and not counts), axes[0], _REDUCTIONS[node.op], build
+    )
     return (replace(result, integer=counts or result.integer),)
 
 

@@ -12,8 +12,6 @@ _REASONS: dict[str, tuple[str, str]] = {
     "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
     "RNN": ("grurt runs GRU networks; the plain RNN is not supported", "train the model with a GRU"),
     "If": ("a branch that depends on the inputs is not supported", "export without data-dependent control flow"),
-    "Loop": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
-    "Scan": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
     "DynamicQuantizeLinear": _FLOAT_MODEL,
     "QuantizeLinear": _FLOAT_MODEL,
     "DequantizeLinear": _FLOAT_MODEL,

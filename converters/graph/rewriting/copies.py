@@ -10,12 +10,40 @@ import numpy as np
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.elements import FLOATS, MAX_RANK
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.rewriting.loops import ALL_TIMESTEPS, EACH_TIMESTEP, LAST_TIMESTEP
 from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 
+_ARITHMETIC = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Neg",
+    "MatMul",
+    "Gemm",
+    "GRU",
+    "Conv",
+    "BatchNormalization",
+    "LayerNormalization",
+)
+_ACTIVATIONS = ("Sigmoid", "Tanh", "Relu", "Softmax", "HardSigmoid", "Clip", "Elu", "Softplus", "Softsign")
+_MOVEMENT = (
+    "Transpose",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Slice",
+    "Split",
+    "Gather",
+    "Concat",
+    "Expand",
+    "Identity",
+    "Pad",
+)
 _OF_FIRST_INPUT = frozenset(
-    "Add Sub Mul Div Neg MatMul Gemm Sigmoid Tanh Relu Softmax HardSigmoid Clip Elu Softplus Softsign GRU Conv Transpose "
-    "Reshape Squeeze Unsqueeze Flatten Slice Split Gather Concat Expand Identity LayerNormalization BatchNormalization "
-    "grurt.EachTimestep grurt.AllTimesteps grurt.LastTimestep".split()
+    (*_ARITHMETIC, *_ACTIVATIONS, *_MOVEMENT, EACH_TIMESTEP, ALL_TIMESTEPS, LAST_TIMESTEP, SPLIT_PART)
 )
 """Operators that write elements of the type that their first input has."""
 
@@ -65,7 +93,9 @@ def _copied(
     """Return the tensor that a node copies; None if it makes something else."""
     if len(node.outputs) != 1 or not node.inputs or not node.inputs[0]:
         return None
-    if node.op == "Identity" or (node.op == "Cast" and node.attributes.get("to") in FLOATS and node.inputs[0] in floats):
+    if node.op == "Identity" or (
+        node.op == "Cast" and node.attributes.get("to") in FLOATS and node.inputs[0] in floats
+    ):
         return node.inputs[0]
     if node.op == "Where" and len(node.inputs) == 3:
         condition = _condition(node.inputs[0], shapes, matcher)
@@ -87,9 +117,7 @@ def _writes_floats(node: Node, floats: set[str]) -> bool:
     return node.op in _OF_FIRST_INPUT and bool(node.inputs) and node.inputs[0] in floats
 
 
-def _condition(
-    name: str, shapes: Mapping[str, tuple[int | str | None, ...]], matcher: Matcher
-) -> bool | None:
+def _condition(name: str, shapes: Mapping[str, tuple[int | str | None, ...]], matcher: Matcher) -> bool | None:
     """Return a condition that is the same for all data, of a tensor's size at most; None for another."""
     array = matcher.array(name)
     if array is not None:

@@ -1,4 +1,4 @@
-"""Why the copies of a cell, one for each timestep, are no GRU over a sequence: what they hand on is changed or fed back."""
+"""Why copies of a cell, one for each timestep, are no GRU over a sequence: what they give is changed or fed back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def fed_back(nodes: Sequence[Node]) -> UnsupportedError | None:
 
     ``nodes`` stand each after those that they read.
     """
+    if any(node.op == "If" for node in nodes):  # which says by itself why it is refused
+        return None
     copies: dict[tuple[str, ...], list[Node]] = defaultdict(list)
     for node in nodes:
         if node.op == CELL:

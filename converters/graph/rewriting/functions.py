@@ -64,7 +64,7 @@ def function_of(name: str, matcher: Matcher) -> tuple[Function, str] | None:
     if node.op in _PARAMETERS:
         alpha, beta = _PARAMETERS[node.op]
         given = node.attributes.get("alpha", alpha), node.attributes.get("beta", beta)
-        numbers = [None if number is None else float(number) for number in given if not isinstance(number, tuple | str)]
+        numbers = [number for number in given if number is None or isinstance(number, float)]
         return (Function(node.op, *numbers), node.inputs[0]) if len(numbers) == 2 else None
     return _hard_sigmoid(node, matcher)
 
@@ -84,7 +84,7 @@ def _hard_sigmoid(node: Node, matcher: Matcher) -> tuple[Function, str] | None:
 
 
 def _line(name: str, matcher: Matcher) -> tuple[float, float, str]:
-    """Return ``scale``, ``offset`` and ``x`` of a tensor that is ``scale * x + offset``: 1 and 0 of itself, in the end."""
+    """Return ``scale``, ``offset`` and ``x`` of a tensor that is ``scale * x + offset``: if need be, of itself."""
     scale, offset = 1.0, 0.0
     for _ in range(_MAX_LINES):
         node = matcher.producers.get(name)
@@ -93,7 +93,12 @@ def _line(name: str, matcher: Matcher) -> tuple[float, float, str]:
         numbers = [_number(each, matcher) for each in node.inputs]
         place = 1 if numbers[1] is not None else 0
         number, x = numbers[place], node.inputs[1 - place]
-        if number is None or numbers[1 - place] is not None or (node.op in ("Sub", "Div") and place == 0) or number == 0:
+        if (
+            number is None
+            or numbers[1 - place] is not None
+            or (node.op in ("Sub", "Div") and place == 0)
+            or number == 0
+        ):
             break
         match node.op:
             case "Add":

@@ -6,8 +6,8 @@ With ``[h, x]`` the state and the input side by side::
     n = tanh(W_n [r * h, x] + b_n)       or tanh(W_n x + b_n + r * (R_n h + c_n))
     h' = (1 - z) * n + z * h             or (1 - z) * h + z * n
 
-The gates may come from a linear layer each, from one for several of them, or from sums of these. sigmoid and tanh may be
-other activations.
+The gates may come from a linear layer each, from one for several of them, or from sums of these. Other activations may
+stand for sigmoid and tanh.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Z, _A, _B = Var("z"), Var("a"), Var("b")
 _REST = AnyOf((op("Sub", 1.0, _Z), op("Add", op("Neg", _Z), 1.0)))
 _DIFFERENCE = op("Sub", _A, _B)
 _STEP = op("Add", op("Mul", _DIFFERENCE, _Z), _B)
-_MIXED = AnyOf(
+MIXED = AnyOf(
     (
         op("Add", op("Mul", _REST, _B), op("Mul", _Z, _A)),
         op("Add", op("Sub", _B, op("Mul", _Z, _B)), op("Mul", _Z, _A)),
@@ -39,7 +39,7 @@ _MIXED = AnyOf(
 )
 """``z * a + (1 - z) * b``; the last is how PyTorch writes ``torch.lerp(b, a, z)``."""
 
-_LAST_OPERATORS = ("Add", "Where")
+LAST_OPERATORS = ("Add", "Where")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,11 @@ class Handwritten:
     def agrees(self, other: Handwritten, state: Array) -> bool:
         """Whether another cell gives the same new states as this one, from a constant state."""
         forms = [(cell.of_input.weight.shape, cell.linear_before_reset, cell.functions) for cell in (self, other)]
-        if forms[0] != forms[1] or self.functions != (SIGMOID, TANH) or state.shape[-1:] != other.of_state.weight.shape[1:]:
+        if (
+            forms[0] != forms[1]
+            or self.functions != (SIGMOID, TANH)
+            or state.shape[-1:] != other.of_state.weight.shape[1:]
+        ):
             return False
         xs = np.random.default_rng(0).standard_normal((3, self.of_input.weight.shape[1]))
         h = state.reshape(-1, state.shape[-1])[:1]
@@ -84,10 +88,10 @@ class Handwritten:
 
 def handwritten_cell(node: Node, matcher: Matcher) -> Handwritten | None:
     """Return the cell whose new state a node writes; None if it writes something else."""
-    if node.op not in _LAST_OPERATORS:
+    if node.op not in LAST_OPERATORS:
         return None
-    for bindings in matcher.match(_MIXED, node.outputs[0]):
-        update = _gate(bindings["z"], matcher)
+    for bindings in matcher.match(MIXED, node.outputs[0]):
+        update = gate_of(bindings["z"], matcher)
         for candidate, state, is_negated in (("b", "a", False), ("a", "b", True)):
             if update is not None and update.inner.size:
                 size = update.inner.size
@@ -98,7 +102,7 @@ def handwritten_cell(node: Node, matcher: Matcher) -> Handwritten | None:
 
 
 @dataclass(frozen=True)
-class _Activated:
+class Activated:
     """What a gate is a function of."""
 
     inner: Affine
@@ -134,7 +138,7 @@ class _Reader:
         self._matcher = matcher
         self._is_constant = matcher.constant(state) is not None
 
-    def cell(self, candidate: str, update: _Activated, is_negated: bool) -> Handwritten | None:
+    def cell(self, candidate: str, update: Activated, is_negated: bool) -> Handwritten | None:
         """Return the cell with this candidate and update gate; None if there is none."""
         if is_negated and not update.function.is_symmetric:
             return None
@@ -150,21 +154,21 @@ class _Reader:
                     return cell.with_update_negated(self._matcher) if is_negated else cell
         return None
 
-    def _reset_after(self, inner: Affine) -> Iterator[tuple[_Activated, _Gate | None]]:
+    def _reset_after(self, inner: Affine) -> Iterator[tuple[Activated, _Gate | None]]:
         """Yield the reset gate and the candidate, where it multiplies what is computed from the state."""
         for product in inner.others:
             rest = replace(inner, others=tuple(other for other in inner.others if other != product))
             for bindings in self._matcher.match(op("Mul", Var("r"), Var("u")), product):
-                reset, given = _gate(bindings["r"], self._matcher), affine(bindings["u"], self._matcher)
+                reset, given = gate_of(bindings["r"], self._matcher), affine(bindings["u"], self._matcher)
                 of_input, of_state = self._split(rest, ""), self._split(given, self._state)
                 if reset is not None and of_input is not None and of_state is not None and of_state.of_input is None:
                     yield reset, _Gate(of_input.of_input, of_state.of_state, of_input.bias, of_state.bias)
 
-    def _reset_before(self, inner: Affine) -> Iterator[tuple[_Activated, _Gate | None]]:
+    def _reset_before(self, inner: Affine) -> Iterator[tuple[Activated, _Gate | None]]:
         """Yield the reset gate and the candidate, where it multiplies the state itself."""
         for name in dict.fromkeys(source for product in inner.products for source in product.sources):
             for bindings in self._matcher.match(op("Mul", Var("r"), Var("h")), name):
-                reset = _gate(bindings["r"], self._matcher)
+                reset = gate_of(bindings["r"], self._matcher)
                 if reset is not None and same_data(bindings["h"], self._state, self._matcher):
                     yield reset, self._split(inner, name)
 
@@ -235,14 +239,14 @@ class _Reader:
         )
 
 
-def _gate(name: str, matcher: Matcher) -> _Activated | None:
+def gate_of(name: str, matcher: Matcher) -> Activated | None:
     """Return what a gate is a function of: of its own sum, or of a part of one for several gates."""
     found = function_of(name, matcher)
     if found is not None:
         function, inner = found
-        return _Activated(affine(inner, matcher), function)
+        return Activated(affine(inner, matcher), function)
     node = matcher.producers.get(name)
-    whole = _gate(node.inputs[0], matcher) if node is not None and node.op in CUTS else None
+    whole = gate_of(node.inputs[0], matcher) if node is not None and node.op in CUTS else None
     if node is None or whole is None:
         return None
     part = part_of(node, name, whole.inner, matcher)

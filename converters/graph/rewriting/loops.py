@@ -1,7 +1,7 @@
 """Loops over timesteps, taken apart: what their bodies compute at one timestep is computed at every one.
 
-ONNX's ``Loop`` and ``Scan`` repeat a `Body`. Its nodes become nodes of the graph, where a tensor of one timestep stands for
-those of all; three operators lead in and out::
+ONNX's ``Loop`` and ``Scan`` repeat a `Body`. Its nodes become nodes of the graph, where a tensor of one timestep stands
+for those of all; three operators lead in and out::
 
     EACH_TIMESTEP    sequences     -> one timestep of each, in the loop's order
     ALL_TIMESTEPS    a timestep    -> the sequence of all of them
@@ -27,15 +27,15 @@ from grurt.errors import DesignReason
 EACH_TIMESTEP = "grurt.EachTimestep"
 """Inputs: sequences, tensors of one integer, and the condition under which the loop begins at all.
 
-Attributes: ``axes`` that are scanned, ``steps``, 1 or -1, for each sequence; how many ``tensors`` the counts speak of; and
-``counts``, a constant and a factor for each tensor: where each sequence begins, and how often the loop runs at most.
+Attributes: ``axes`` that are scanned, ``steps``, 1 or -1, for each sequence; how many ``tensors`` the counts speak of;
+and ``counts``, a constant and a factor for each tensor: where each sequence begins, and how often it runs at most.
 """
 ALL_TIMESTEPS = "grurt.AllTimesteps"
 """Attributes: the ``axis`` along which they lie, and whether they are ``reversed`` against the order of the loop."""
 LAST_TIMESTEP = "grurt.LastTimestep"
 
 _RESULTS = "grurt.LoopResults"
-"""What stands for a loop until it is known to be live. Inputs: all that its body computes; outputs: those of the loop."""
+"""What stands for a loop until it is known to be live. Inputs: what its body computes; outputs: those of the loop."""
 
 _FROM_LAST = Count(-1)
 """Where a sequence begins that is scanned from its end."""
@@ -214,7 +214,9 @@ def _of_loop(
     trip_count, begins, *initial = (*node.inputs, *("",) * (2 - len(node.inputs)))
     count = len(initial)
     if len(inputs) != 2 + count or len(outputs) < 1 + count or not outputs[0]:
-        raise node.invalid(f"its body has {len(inputs)} inputs and {len(outputs)} outputs, and it carries {count} tensors")
+        raise node.invalid(
+            f"its body has {len(inputs)} inputs and {len(outputs)} outputs, and it carries {count} tensors"
+        )
     handed_on, stacked = outputs[1 : 1 + count], outputs[1 + count :]
     return _Loop(
         node,
@@ -242,7 +244,9 @@ def _of_scan(
     scans = node.integer("num_scan_inputs", 0)
     count = len(inputs) - scans
     if len(node.inputs) != len(inputs) or not 0 <= count <= len(outputs) or scans < 1:
-        raise node.invalid(f"its body has {len(inputs)} inputs and {len(outputs)} outputs, and it scans {scans} sequences")
+        raise node.invalid(
+            f"its body has {len(inputs)} inputs and {len(outputs)} outputs, and it scans {scans} sequences"
+        )
     every = len(outputs) - count
     axes, directions = (_listed(node, f"scan_input_{name}", scans) for name in ("axes", "directions"))
     out_axes, out_directions = (_listed(node, f"scan_output_{name}", every) for name in ("axes", "directions"))
@@ -364,7 +368,9 @@ def _timesteps(loop: _Loop, nodes: Iterable[Node], matcher: Matcher) -> dict[str
             "steps": tuple(each.step for each in scanned),
             "tensors": len(names),
             "counts": tuple(
-                number for count in counts for number in (count.constant, *(count.factors.get(name, 0) for name in names))
+                number
+                for count in counts
+                for number in (count.constant, *(count.factors.get(name, 0) for name in names))
             ),
         },
         loop.node.module,

@@ -1,6 +1,6 @@
 """ONNX's sequences of tensors, as PyTorch's scripts write lists, replaced by operators on tensors.
 
-A list is what a tensor is split into, of which elements are read; or it is what a loop collects, and joins behind its end.
+A list is what a tensor is split into, of which elements are read; or what a loop collects, joined behind its end.
 """
 
 from __future__ import annotations

@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
+from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Graph, Node, live_order
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.rewriting.counting import Carried
-from grurt.converters.graph.rewriting.gates import SAME_DATA
+from grurt.converters.graph.rewriting.gates import SAME_DATA, origin
 from grurt.converters.graph.rewriting.loops import Unrolled
-from grurt.errors import DesignReason, UnsupportedError
+from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.converters.graph.rewriting.mismatch import mismatch
+from grurt.errors import DesignReason
 
 _STATE = 4
 """Which input of a cell its state is."""
@@ -19,7 +22,7 @@ _STATE = 4
 _ADVICE = "inside of a loop, the state of a GRU cell is all that may be carried from one timestep to the next"
 
 
-def with_states_of_cells(graph: Graph, loops: Unrolled) -> Graph:
+def with_states_of_cells(graph: Graph, loops: Unrolled, budget: Budget) -> Graph:
     """Return the graph, where the cells of loops begin with the state that their loop begins with.
 
     Parameters
@@ -28,6 +31,8 @@ def with_states_of_cells(graph: Graph, loops: Unrolled) -> Graph:
         The graph of `loops`, in which cells were found.
     loops
         What they carry.
+    budget
+        What may be looked through.
 
     Raises
     ------
@@ -43,11 +48,11 @@ def with_states_of_cells(graph: Graph, loops: Unrolled) -> Graph:
     for node in nodes:
         for name in dict.fromkeys(node.inputs):
             readers[name].append(node)
-    writers = graph.producers()
+    matcher = Matcher(graph, budget)
     initial: dict[str, str] = {}
     for loop, carried in loops.carried:
         if readers[carried.name]:
-            _check_is_state(loop, carried, readers, writers)
+            _check_is_state(loop, carried, readers, matcher)
             initial[carried.name] = carried.initial
     for name in loops.given:
         if readers[name] and name not in initial:
@@ -58,14 +63,10 @@ def with_states_of_cells(graph: Graph, loops: Unrolled) -> Graph:
     return replace(graph, nodes=tuple(begun))
 
 
-def _check_is_state(
-    loop: Node, carried: Carried, readers: Mapping[str, list[Node]], writers: Mapping[str, Node]
-) -> None:
-    name = carried.handed_on
-    while (node := writers.get(name)) is not None and node.op in SAME_DATA:
-        name = node.inputs[0]
+def _check_is_state(loop: Node, carried: Carried, readers: Mapping[str, list[Node]], matcher: Matcher) -> None:
+    node = matcher.producers.get(origin(carried.handed_on, matcher))
     if node is None or node.op != CELL:
-        raise _refusal(loop, node, "the loop carries a tensor that is no state of a GRU cell")
+        raise loop.unsupported(f"it carries what is no state of a GRU cell: {mismatch(node, matcher)}", _ADVICE)
     states, others = _copies(carried.name, readers)
     for reader in others:
         if reader is not node or any(place in states for place in (*node.inputs[:_STATE], *node.inputs[_STATE + 1 :])):
@@ -87,8 +88,3 @@ def _copies(name: str, readers: Mapping[str, list[Node]]) -> tuple[set[str], lis
             else:
                 others.append(node)
     return names, others
-
-
-def _refusal(loop: Node, node: Node | None, found: str) -> UnsupportedError:
-    where = f": it is written by {node}" if node is not None else ""
-    return loop.unsupported(found + where, _ADVICE)

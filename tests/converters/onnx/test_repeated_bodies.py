@@ -74,12 +74,18 @@ READ = f"x_t = Gather(x, i); {CELL}"
         ),
         (
             f"{LENGTH}; "
-            + loop(f"on = Identity(go); f = Unsqueeze(i, first); e = Add(f, second); s = Slice(x, f, e, first);"
-                   f"x_t = Squeeze(s, first); {CELL}"),
+            + loop(
+                f"on = Identity(go); f = Unsqueeze(i, first); e = Add(f, second); s = Slice(x, f, e, first);"
+                f"x_t = Squeeze(s, first); {CELL}"
+            ),
             {"x": X, "h0": H},
             ["gru"],
         ),
-        (scan(f"{NEW_STATE} out = MatMul(g, fc);", step=STEP.replace("5] out", "2] out")), {"x": X, "h0": H}, ["gru", "linear"]),
+        (
+            scan(f"{NEW_STATE} out = MatMul(g, fc);", step=STEP.replace("5] out", "2] out")),
+            {"x": X, "h0": H},
+            ["gru", "linear"],
+        ),
         (
             scan(f"x_t = Add(v, extra); {CELL}", step=STEP.replace("x_t", "v")),
             {"x": X, "h0": H, "extra": ("b", INPUT)},
@@ -91,8 +97,10 @@ READ = f"x_t = Gather(x, i); {CELL}"
             ["last_step", "concat", "gru"],
         ),
         (
-            scan(f"k = Squeeze(h, first); {cell('x_t', 'k', 'm')}; g = Unsqueeze(m, first); out = Identity(m);",
-                 step=STEP.replace("float[b, 5] h", "float[1, b, 5] h").replace("float[b, 5] g", "float[1, b, 5] g")),
+            scan(
+                f"k = Squeeze(h, first); {cell('x_t', 'k', 'm')}; g = Unsqueeze(m, first); out = Identity(m);",
+                step=STEP.replace("float[b, 5] h", "float[1, b, 5] h").replace("float[b, 5] g", "float[1, b, 5] g"),
+            ),
             {"x": X, "h0": (1, "b", HIDDEN)},
             ["gru"],
         ),
@@ -128,12 +136,18 @@ def test_two_layers_in_one_loop() -> None:
     step = "(float[b, 5] h, float[b, 5] k, float[b, 3] x_t) => (float[b, 5] g, float[b, 5] m, float[b, 5] out)"
     upper = cell("g", "k", "m").replace("Wi", "Wh").replace("bi", "bh")
     text = scan(f"{cell('x_t', 'h', 'g')}; {upper}; out = Add(g, m);", step=step, call="h0, k0, x")
-    found = converted_and_checked(model(text.replace("last, y", "a, b, y"), {"x": X, "h0": H, "k0": H}, ("y", "a", "b")))
+    found = converted_and_checked(
+        model(text.replace("last, y", "a, b, y"), {"x": X, "h0": H, "k0": H}, ("y", "a", "b"))
+    )
     assert kinds(found) == ["gru", "gru", "add"]
 
 
 def test_a_loop_behind_a_loop() -> None:
-    again = scan(CELL.replace("x_t", "v").replace("Wi", "Wh").replace("bi", "bh"), step=STEP.replace("3] x_t", "5] v"), call="k0, y")
+    again = scan(
+        CELL.replace("x_t", "v").replace("Wi", "Wh").replace("bi", "bh"),
+        step=STEP.replace("3] x_t", "5] v"),
+        call="k0, y",
+    )
     text = f"{scan(CELL)}; {again.replace('last, y', 'end, z')}"
     assert kinds(converted_and_checked(model(text, {"x": X, "h0": H, "k0": H}, ("z",)))) == ["gru", "gru"]
 
@@ -147,7 +161,7 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             loop(f"on = Identity(go); v = MatMul(h, back); x_t = Tanh(v); {CELL}", "three, true, h0"),
             {"h0": ("b", HIDDEN)},
-            r"\(Loop\): it reads no sequence, one timestep after the other: it computes from what it gave before; a GRU",
+            r"\(Loop\): it reads no sequence, one timestep after the other: it computes from what it gave before",
             DesignReason.DATA_DEPENDENT,
         ),
         (
@@ -165,7 +179,7 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             f"{LENGTH}; " + loop(f"s = ReduceMax <keepdims = 0>(h); on = Less(s, half); {READ}"),
             {"x": X, "h0": H},
-            r"\(Loop\): it ends when a condition says so that is computed from the data; a GRU runs over all timesteps",
+            r"\(Loop\): it ends when a condition says so that is computed from the data; a GRU runs over all",
             DesignReason.DATA_DEPENDENT,
         ),
         (
@@ -189,7 +203,7 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             f"{LENGTH}; " + loop(f"on = Identity(go); t = Add(i, one); x_t = Gather(x, t); {CELL}"),
             {"x": (4, 2, INPUT), "h0": (2, HIDDEN)},
-            "its loop begins at position 1 of axis 0 of input 'x', and steps by 1; a loop must run over whole sequences",
+            "its loop begins at position 1 of axis 0 of input 'x', and steps by 1; a loop must run over whole",
             None,
         ),
         (
@@ -229,7 +243,10 @@ def test_what_is_no_gru(text: str, inputs: Shapes, message: str, reason: DesignR
     [
         (scan(CELL, call="x"), r"\(Scan\): its body has 2 inputs and 2 outputs, and it scans 1 sequences: the file is"),
         (scan(CELL, "scan_input_axes = [0, 1],"), r"\(Scan\): expected 1 numbers as its attribute 'scan_input_axes'"),
-        (loop(READ, "three, true"), r"\(Loop\): its body has 3 inputs and 3 outputs, and it carries 0 tensors: the file"),
+        (
+            loop(READ, "three, true"),
+            r"\(Loop\): its body has 3 inputs and 3 outputs, and it carries 0 tensors: the file",
+        ),
         ("last, y = Loop(three, true, h0)", r"\(Loop\): it has no body: the file is damaged"),
     ],
 )
