@@ -189,7 +189,9 @@ class Matcher:
                 known[name] = array = self.array(name)
                 if array is None and node is not None and depth > 0 and is_foldable(node):
                     if node.op == "Shape":
-                        values: list[Array | None] = [np.empty(shape)] if node.inputs == (other,) else [None]
+                        values: list[Array | None] = (
+                            [np.broadcast_to(np.float32(0), shape)] if node.inputs == (other,) else [None]
+                        )
                     else:
                         values = [value_of(each, depth - 1) for each in node.inputs]
                     known.update(self._results_of(node, values))
