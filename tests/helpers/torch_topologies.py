@@ -324,6 +324,15 @@ refuse(
     cell=nn.GRUCell(8, 8),
 )
 refuse(
+    "cell_behind_the_end",
+    "its input is one vector, 'g.last', for a whole sequence; a GRU reads a sequence",
+    lambda net, x, h: net.cell(net.g(x)[0][:, -1], h),
+    X,
+    (2, 8),
+    g=gru(),
+    cell=nn.GRUCell(8, 8),
+)
+refuse(
     "computed_state",
     "its state is computed by other layers in the same timestep; a GRU's state must be that of the timestep before",
     lambda net, x: net.cell(x, net.fc(x)),

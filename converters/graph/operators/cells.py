@@ -71,7 +71,7 @@ def _refusal_of_vector(node: Node, x: Tensor, value: str, build: Builder) -> Uns
             DesignReason.FAULTY_SOURCE,
         )
     if build.is_single(value) and value in build.layers:
-        return node.unsupported(f"it reads one vector, {value!r}", "give it as the GRU's initial state")
+        return node.unsupported(f"its input is one vector, {value!r}, for a whole sequence", "a GRU reads a sequence")
     return None
 
 

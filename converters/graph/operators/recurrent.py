@@ -266,9 +266,12 @@ def given_state(node: Node, row: Row, build: Builder) -> Initial:
     if not row.picked:
         return Initial(source=StateSource(row.value, 0, None, start))
     axis, position = row.picked[0]
-    axis.require(Role.STATE, node)
     if isinstance(position, Every):
-        raise node.unsupported("its initial state differs between the timesteps of a loop")
+        raise node.unsupported(
+            "its state differs between the timesteps of a loop, and is not what the loop carries",
+            "a cell reads the state that it gave at the timestep before",
+        )
+    axis.require(Role.STATE, node)
     return Initial(source=StateSource(row.value, position, axis, start))
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.rewriting.functions import function_of
 from grurt.converters.graph.rewriting.handwritten import LAST_OPERATORS, MIXED, gate_of
+from grurt.converters.graph.rewriting.loops import EACH_TIMESTEP
 from grurt.converters.graph.rewriting.matching import Bindings, Matcher
 
 _NEW_STATE = "the new state is not (1 - z) * n + z * h"
@@ -16,6 +18,8 @@ _CANDIDATE = (
     "the candidate n is not tanh(W x + b + r * (R h + c)) or tanh(W x + b + R (r * h)), with a reset gate r, of the "
     "input and the state that z is computed from"
 )
+
+_SHOWN = {EACH_TIMESTEP: "a timestep", CELL: "a GRU cell"}
 
 
 def mismatch(node: Node | None, matcher: Matcher) -> str:
@@ -50,7 +54,7 @@ def _is_gate(bindings: Bindings, matcher: Matcher) -> bool:
 
 def _described(node: Node | None, matcher: Matcher) -> str:
     if node is None:
-        return "an input or a constant"
+        return "no node that computes it"
     sources = [matcher.producers.get(name) for name in node.inputs if name]
-    listed = [source.op[:50] if source is not None else "an input or a constant" for source in sources[:4]]
+    listed = [_SHOWN.get(source.op, source.op[:50]) if source is not None else "a tensor" for source in sources[:4]]
     return f"{node} of {' and '.join(listed)}" if listed else str(node)

@@ -9,7 +9,19 @@ import onnx
 import onnx_graphs
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto
-from onnx_graphs import HIDDEN, INPUT, after_gru, convert, gru_weights, node, proto, random
+from onnx_graphs import (
+    HIDDEN,
+    INPUT,
+    after_gru,
+    cell,
+    cell_weights,
+    convert,
+    gru_weights,
+    node,
+    proto,
+    random,
+    written,
+)
 
 from grurt.errors import ConversionError, GrurtError, UnsupportedError
 
@@ -112,6 +124,16 @@ def test_keras_exports_are_sent_back_to_the_keras_file(producer: str) -> None:
 def test_a_graph_without_any_gru() -> None:
     with pytest.raises(UnsupportedError, match=r"the graph holds no GRU: neither the operator, nor a loop .* z \* h$"):
         convert(proto([node("MatMul", ["x", "M"], ["y"])], {"x": (4, INPUT)}, ["y"], {"M": random(INPUT, 4)}))
+
+
+def test_a_cell_that_is_none_says_which_part_does_not_fit() -> None:
+    text = cell("x", "h", "y").replace("yn = Tanh(yan)", "yn = Relu(yin)")
+    message = (
+        r"node 'y' \(Add\): the graph holds no GRU, and what looks like a GRU cell is none: the candidate n is not tanh"
+        r"\(W x .*: found node 'yn' \(Relu\) of Split; convert the \.keras or \.h5 file itself$"
+    )
+    with pytest.raises(UnsupportedError, match=message):
+        convert(proto(written(text), {"x": (2, INPUT), "h": (2, HIDDEN)}, ["y"], cell_weights(), producer="tf2onnx"))
 
 
 def gru(inputs: Sequence[str], outputs: Sequence[str] = ("Y", "Y_h"), **attributes: object) -> NodeProto:

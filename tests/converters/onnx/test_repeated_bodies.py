@@ -23,6 +23,7 @@ WEIGHTS = {
     "first": np.array([0]),
     "second": np.array([1]),
     "back": random(HIDDEN, INPUT),
+    "joined": np.array([6, 2, INPUT]),
     "half": np.array(0.5, np.float32),
 }
 X, H = ("t", "b", INPUT), ("b", HIDDEN)
@@ -215,7 +216,65 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             scan("g = Add(h, x_t); out = Identity(g);", step=STEP.replace("3]", "5]")),
             {"x": ("t", "b", HIDDEN), "h0": H},
-            r"\(Scan\): .*",
+            r"\(Scan\): it carries what is no state of a GRU cell: the new state is not \(1 - z\) \* n \+ z \* h: found "
+            r"node 'last/g' \(Add\) of a tensor and a timestep; inside of a loop, the state of a "
+            "GRU cell is all that may be carried from one timestep to the next",
+            None,
+        ),
+        (
+            scan(CELL.replace("gz = Sigmoid(gaz)", "gz = Softplus(gaz)").replace("gr = Sigmoid(gar)", "gr = Abs(gar)")),
+            {"x": X, "h0": H},
+            r"the candidate n is not tanh\(W x \+ b \+ r \* \(R h \+ c\)\) or tanh\(W x \+ b \+ R \(r \* h\)\), with a reset "
+            r"gate r, of the input and the state that z is computed from: found node 'last/gn' \(Tanh\) of Add",
+            None,
+        ),
+        (
+            scan(CELL.replace("gz = Sigmoid(gaz)", "gz = Abs(gaz)")),
+            {"x": X, "h0": H},
+            "the update gate z is not a sigmoid of one linear layer of the input and one of the state: found node 'last/gz'",
+            None,
+        ),
+        (
+            scan(
+                f"m = Greater(x_t, half); {cell('x_t', 'h', 'n')}; g = Where(m, n, h); out = Identity(g);".replace(
+                    "Wi", "Wh"
+                ).replace("bi", "bh"),
+                step=STEP.replace("3]", "5]"),
+            ),
+            {"x": ("t", "b", HIDDEN), "h0": H},
+            r"its mask, of shape \(b, 5\), is not one number at each timestep; expected \(batch, 1\)",
+            None,
+        ),
+        (
+            scan(
+                f"m = ReduceMax <axes = [1]>(x_t); k = Greater(m, half); {cell('x_t', 'h', 'n')}; g = Where(k, n, h);"
+                "out = Identity(n);"
+            ),
+            {"x": X, "h0": H},
+            "it reads what a GRU cell computes at timesteps that are masked; read the state that is handed on",
+            None,
+        ),
+        (
+            scan(f"{NEW_STATE} out = Identity(extra);"),
+            {"x": X, "h0": H, "extra": H},
+            "its loop gives the same at every timestep; give it once",
+            None,
+        ),
+        (
+            f"v = Reshape(x, joined); {scan(CELL, call='h0, v')}",
+            {"x": (2, 3, 2, INPUT), "h0": (2, HIDDEN)},
+            "its loop scans an axis, of size 6, that is made of several; a GRU scans timesteps",
+            None,
+        ),
+        (
+            scan(
+                f"{NEW_STATE} {cell('x_t', 'w', 'k')}; out = Add(g, k);",
+                "",
+                "(float[b, 5] h, float[b, 3] x_t, float[b, 5] w) => (float[b, 5] g, float[b, 5] out)",
+                "h0, x, z",
+            ).replace("num_scan_inputs = 1", "num_scan_inputs = 2"),
+            {"x": X, "h0": H, "z": ("t", "b", HIDDEN)},
+            "its state differs between the timesteps of a loop, and is not what the loop carries; a cell reads the state",
             None,
         ),
         (
@@ -236,6 +295,17 @@ def test_what_is_no_gru(text: str, inputs: Shapes, message: str, reason: DesignR
     with pytest.raises(UnsupportedError, match=message) as caught:
         convert(model(text, inputs))
     assert caught.value.reason is reason
+
+
+def test_a_part_that_a_list_does_not_have() -> None:
+    text = "sizes = Identity(two); s = SplitToSequence <axis = 2>(x, sizes); y = SequenceAt(s, three)"
+    text = f"{scan(CELL)}; " + text.replace("(x, ", "(seq, ").replace("y =", "z =")
+    graph = model(text.replace("seq", "y"), {"x": X, "h0": H}, ("z",))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), "two"))
+    with pytest.raises(
+        ConversionError, match=r"it reads part 3 of an axis of size 5, split into \(2, 3\): the file is"
+    ):
+        convert(graph)
 
 
 @pytest.mark.parametrize(

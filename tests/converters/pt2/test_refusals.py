@@ -23,6 +23,16 @@ REFUSED: dict[str, tuple[Network, str]] = {
         r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
     ),
     "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
+    "no_cell": (
+        network_of(
+            lambda net, x, h: (1 - net.z(h).sigmoid()) * net.n(x).relu().sin() + net.z(h).sigmoid() * h,
+            torch.zeros(2, 4),
+            torch.zeros(2, 8),
+            z=nn.Linear(8, 8),
+            n=nn.Linear(4, 8),
+        ),
+        r"the program holds no GRU, and what looks like a GRU cell is none: the candidate n is not tanh\(W x \+ b",
+    ),
     "looks_ahead": (
         network_of(
             lambda net, x: net.gru(net.conv(x.transpose(1, 2)).transpose(1, 2))[0],
