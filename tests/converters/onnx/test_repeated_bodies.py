@@ -229,6 +229,12 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
             None,
         ),
         (
+            scan(CELL.replace("gzd = Mul(gz, gd)", "gzd = Mul(extra, gd)")),
+            {"x": X, "h0": H, "extra": H},
+            "one linear layer of the input and one of the state: found no node that computes it; inside of a loop",
+            None,
+        ),
+        (
             scan(CELL.replace("gz = Sigmoid(gaz)", "gz = Abs(gaz)")),
             {"x": X, "h0": H},
             "the update gate z is not a sigmoid of one linear layer of the input and one of the state: found node 'last/gz'",

@@ -26,10 +26,10 @@ REFUSED: dict[str, tuple[Network, str]] = {
     "no_cell": (
         network_of(
             lambda net, x, h: (1 - net.z(h).sigmoid()) * net.n(x).relu().sin() + net.z(h).sigmoid() * h,
-            torch.zeros(2, 4),
-            torch.zeros(2, 8),
-            z=nn.Linear(8, 8),
-            n=nn.Linear(4, 8),
+            X[:, 0],
+            X[:, 1],
+            z=nn.Linear(4, 4),
+            n=nn.Linear(4, 4),
         ),
         r"the program holds no GRU, and what looks like a GRU cell is none: the candidate n is not tanh\(W x \+ b",
     ),
