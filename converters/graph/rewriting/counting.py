@@ -13,6 +13,9 @@ _COPIES = frozenset({"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"})
 _MAX_DEPTH = 24
 """How deep sums of counters and conditions are looked into."""
 
+_MAX_LIMITS = 16
+"""How many conditions may end a loop."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -82,6 +85,8 @@ class Counting:
         self._variant = variant
         self._matcher = matcher
         self._counts: dict[str, Count | None] = {iteration: Count(step=1)} if iteration else {}
+        self._limits: dict[str, list[Count] | None] = {}
+        self._ranks: dict[str, int] = {}
 
     def count(self, name: str, depth: int = _MAX_DEPTH) -> Count | None:
         """Return the integer that a tensor of one element holds; None if it is not found to count."""
@@ -100,6 +105,11 @@ class Counting:
 
     def rank(self, name: str, depth: int = _MAX_DEPTH) -> int:
         """Return how many axes a counter's tensor has."""
+        if name not in self._ranks:
+            self._ranks[name] = self._rank(name, depth)
+        return self._ranks[name]
+
+    def _rank(self, name: str, depth: int) -> int:
         array, node = self._matcher.array(name), self._matcher.producers.get(name)
         if array is not None:
             return array.ndim
@@ -126,6 +136,11 @@ class Counting:
 
         The condition is computed in one iteration, and says whether there is another.
         """
+        if name not in self._limits:
+            self._limits[name] = self._limits_of(name, depth)
+        return self._limits[name]
+
+    def _limits_of(self, name: str, depth: int) -> list[Count] | None:
         if name == self._condition:
             return []
         array, node = self._matcher.array(name), self._matcher.producers.get(name)
@@ -136,8 +151,11 @@ class Counting:
         if node.op in _COPIES and node.inputs:
             return self.limits(node.inputs[0], depth - 1)
         if node.op == "And" and len(node.inputs) == 2:
-            found = [self.limits(each, depth - 1) for each in node.inputs]
-            return None if any(each is None for each in found) else [count for each in found for count in each or ()]
+            one, other = (self.limits(each, depth - 1) for each in node.inputs)
+            if one is None or other is None:
+                return None
+            both = [*one, *(count for count in other if count not in one)]
+            return both if len(both) <= _MAX_LIMITS else None
         difference = self._difference(node, depth - 1)
         if difference is None or difference.step != -1:
             return None

@@ -13,7 +13,7 @@ found. Readers of other formats write their loops as ONNX's ``Loop``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from grurt.array_types import Array
@@ -161,9 +161,10 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     nodes = without_lists(nodes, Matcher(replace(graph, nodes=tuple(nodes)), budget))
     matcher = Matcher(replace(graph, nodes=tuple(nodes)), budget)
     live = [by_results[node.outputs] for node in nodes if node.op == _RESULTS]
+    bodies = _bodies(live, nodes)
     replaced: dict[str, Node] = {}
     for loop in live:
-        replaced.update(_timesteps(loop, nodes, matcher))
+        replaced.update(_timesteps(loop, bodies[id(loop)], matcher))
     kept = [node for node in nodes if node.op != _RESULTS and not replaced.keys() & set(node.outputs)]
     added = {id(node): node for node in replaced.values()}
     results = [node for loop in live for node in _results(loop)]
@@ -331,7 +332,18 @@ def _followed(name: str, copies: Mapping[str, str]) -> str:
     return name
 
 
-def _timesteps(loop: _Loop, nodes: Iterable[Node], matcher: Matcher) -> dict[str, Node]:
+def _bodies(loops: Iterable[_Loop], nodes: Iterable[Node]) -> dict[int, list[Node]]:
+    """Return the nodes of each loop's body, by its identity, each after those that it reads."""
+    owners = {name: loop for loop in loops for node in loop.nodes for name in node.outputs if name}
+    bodies: dict[int, list[Node]] = {id(loop): [] for loop in loops}
+    for node in nodes:
+        owner = next((owners[name] for name in node.outputs if name in owners), None)
+        if owner is not None:
+            bodies[id(owner)].append(node)
+    return bodies
+
+
+def _timesteps(loop: _Loop, body: Sequence[Node], matcher: Matcher) -> dict[str, Node]:
     """Return the node that gives one timestep of each sequence that a loop reads, and others, by what they write.
 
     Raises
@@ -339,9 +351,7 @@ def _timesteps(loop: _Loop, nodes: Iterable[Node], matcher: Matcher) -> dict[str
     UnsupportedError
         If it reads none, or ends in another way than with their end.
     """
-    own = {name for node in loop.nodes for name in node.outputs}
     variant = set(loop.given)
-    body = [node for node in nodes if own & set(node.outputs)]
     for node in body:
         if variant & set(node.inputs):
             variant.update(node.outputs)

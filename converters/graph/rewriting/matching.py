@@ -82,6 +82,7 @@ class Matcher:
         self.budget = budget
         self._constants = graph.constants
         self._folded: dict[str, Array | None] = {}
+        self._given: dict[tuple[str, tuple[int, ...]], dict[str, Array | None]] = defaultdict(dict)
         self._origins: dict[frozenset[str], dict[str, str]] = defaultdict(dict)
         self._made: dict[object, Array] = {}
 
@@ -181,7 +182,7 @@ class Matcher:
 
     def array_given(self, tensor: str, other: str, shape: tuple[int, ...]) -> Array | None:
         """Return what a tensor holds if another has this shape, of which it is computed; None if it is not so."""
-        known: dict[str, Array | None] = {}
+        known = self._given[other, shape]
 
         def value_of(name: str, depth: int) -> Array | None:
             node = self.producers.get(name)

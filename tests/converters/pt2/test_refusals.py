@@ -25,7 +25,7 @@ REFUSED: dict[str, tuple[Network, str]] = {
     "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
     "no_cell": (
         network_of(
-            lambda net, x, h: (1 - net.z(h).sigmoid()) * net.n(x).relu().sin() + net.z(h).sigmoid() * h,
+            lambda net, x, h: (z := net.z(h).sigmoid()) * h + (1 - z) * net.n(x).relu().sin(),
             X[:, 0],
             X[:, 1],
             z=nn.Linear(4, 4),
