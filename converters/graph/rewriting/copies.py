@@ -75,7 +75,8 @@ def without_copies(graph: Graph, budget: Budget, kept: Collection[str] = ()) -> 
     copies: dict[str, str] = {}
     nodes = []
     for node in graph.nodes:
-        node = replace(node, inputs=tuple(copies.get(name, name) for name in node.inputs))
+        if any(name in copies for name in node.inputs):
+            node = replace(node, inputs=tuple(copies.get(name, name) for name in node.inputs))
         source = _copied(node, floats, shapes, matcher)
         if source is not None and node.outputs[0] not in kept_names:
             copies[node.outputs[0]] = source
