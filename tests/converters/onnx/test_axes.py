@@ -181,7 +181,7 @@ def test_recurrent_layers(nodes: str, inputs: Shapes, message: str) -> None:
         ),
         (
             "a, order = TopK(lens, two); c = Gather <axis = 1>(x, order); y = GRU(c, W, R, B, a)",
-            "output 'y': axis 0 of input 'lens', sorted is in another order than in the inputs; export the model with the",
+            "output 'y': axis 0 of input 'lens', sorted is in another order than in the inputs; export the",
         ),
         (
             "a, order = TopK(lens, two); b = Reshape(x, rows); c = Gather(b, order); y = GRU(c, W, R)",

