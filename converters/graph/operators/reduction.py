@@ -111,6 +111,15 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (replace(result, integer=counts or result.integer),)
 
 
+@operator("GlobalAveragePool")
+def global_average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GlobalAveragePool of three axes: the mean over the last one, as TensorFlow normalizes layers."""
+    tensor = tensor_input(node, args)
+    if len(tensor.dims) != 3:
+        raise node.unsupported(*OTHER_AXES)
+    return (_reduced(node, tensor, 2, _REDUCTIONS["ReduceMean"], build),)
+
+
 @operator("ArgMax", "ArgMin")
 def place_of_extreme(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """ArgMax and ArgMin over features: an integer."""

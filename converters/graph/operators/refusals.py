@@ -17,7 +17,6 @@ _REASONS: dict[str, tuple[str, str]] = {
     "DequantizeLinear": _FLOAT_MODEL,
     "MatMulInteger": _FLOAT_MODEL,
     "QLinearMatMul": _FLOAT_MODEL,
-    "GlobalAveragePool": OTHER_AXES,
     "MaxPool": OTHER_AXES,
     "AveragePool": OTHER_AXES,
     "CumSum": OTHER_AXES,
