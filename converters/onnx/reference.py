@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
+from grurt.converters.graph.elements import dtype_of
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.sampling import random_inputs
@@ -62,7 +63,7 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     try:
         data = _with_weights_inside(proto, external).SerializeToString()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        answers: list[Array] = session.run(names, inputs)
+        answers: list[Array] = session.run(names, _as_declared(inputs, proto))
     except Exception as error:  # onnxruntime's and protobuf's exceptions have no base class of their own
         reason = re.sub(r"\S*/\S*", "", str(error))[:200]  # without the paths of the machine that built onnxruntime
         raise ConversionError(f"onnxruntime cannot run the file: {reason}") from error
@@ -92,6 +93,12 @@ def _random_inputs(network: Network, proto: ModelProto) -> dict[str, Array]:
         given = zip(port.axes, declared[port.name], strict=True)
         shapes[port.name] = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
     return random_inputs(network, shapes, sizes["time"])
+
+
+def _as_declared(inputs: Mapping[str, Array], proto: ModelProto) -> dict[str, Array]:
+    """Return inputs of the types that the file declares: Keras declares tokens as floating-point numbers."""
+    types = {port.name: dtype_of(port.type.tensor_type.elem_type, port.name) for port in proto.graph.input}
+    return {name: array.astype(types[name], copy=False) for name, array in inputs.items()}
 
 
 def _sizes(network: Network, declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:

@@ -40,13 +40,15 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Cast between floating-point types (grurt computes in float32), or between integer types of tokens.
 
-    Conditions, and integers that layers have found, are numbers too.
+    Conditions, and integers that layers have found, are numbers too; and an input of numbers may be one of tokens.
     """
     target = dtype_of(node.integer("to", 0), str(node))
     tensor = tensor_input(node, args)
     integer = tensor.integer
     if (tensor.boolean and target in _OF_CONDITIONS) or (integer and target in _FEATURES and build.is_computed(tensor)):
         return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
+    if target in _TOKENS and all(row.value not in build.layers for row in tensor.rows):
+        return (replace(tensor, integer=True),)  # as Keras casts the tokens of an Embedding
     if target not in (_TOKENS if integer else _FEATURES):
         raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")
     return (tensor,)

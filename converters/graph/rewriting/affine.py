@@ -30,6 +30,8 @@ _MAX_DEPTH = 8
 class Product:
     """``weight @ concatenation of sources``: ``weight (rows, size of all sources)``."""
 
+    whole: str
+    """The tensor that is the concatenation."""
     sources: tuple[str, ...]
     weight: Array
     key: object
@@ -48,7 +50,11 @@ class Product:
         cut = size if is_of_size[0] else self.weight.shape[1] - size
         parts = (self.weight[:, :cut], self.weight[:, cut:])
         named = zip(self.sources, parts, ("left", "right"), strict=True)
-        return tuple(Product((source,), weight, (self.key, cut, side)) for source, weight, side in named)
+        return tuple(Product(source, (source,), weight, (self.key, cut, side)) for source, weight, side in named)
+
+    def unjoined(self) -> Product:
+        """Return the product of the concatenation as of one tensor."""
+        return replace(self, sources=(self.whole,))
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,21 @@ def affine(name: str, matcher: Matcher, depth: int = _MAX_DEPTH) -> Affine:
     if node is None or depth == 0:
         return Affine(others=(name,))
     if (found := linear(name, matcher)) is not None:
-        product = Product(_joined(found.source, matcher), found.weight, found.key)
+        product = Product(found.source, _joined(found.source, matcher), found.weight, found.key)
         return Affine((product,), found.bias)
     if node.op == "Add" and len(node.inputs) == 2:
         return _sum(node, matcher, depth)
-    part = part_of(node, name, affine(node.inputs[0], matcher, depth - 1), matcher) if node.inputs else None
+    inner = affine(node.inputs[0], matcher, depth - 1) if node.inputs else Affine()
+    part = inner if _keeps_rows(node, inner.size, matcher) else part_of(node, name, inner, matcher)
     return part or Affine(others=(name,))
+
+
+def _keeps_rows(node: Node, size: int, matcher: Matcher) -> bool:
+    """Say whether a node only adds or removes axes before the last one, which has so many features."""
+    if not size or node.op not in ("Reshape", "Unsqueeze", "Squeeze") or len(node.inputs) != 2:
+        return False
+    numbers = matcher.integers(node.inputs[1])
+    return numbers == (0,) if node.op != "Reshape" else numbers is not None and numbers[-1:] == (size,)
 
 
 def part_of(node: Node, name: str, whole: Affine, matcher: Matcher) -> Affine | None:
@@ -104,7 +119,7 @@ def picked_rows(name: str, size: int, matcher: Matcher) -> Product | None:
         return None
     key = ("identity", size)
     identity = matcher.made(key, 4 * size**2, name, lambda: np.eye(size, dtype=np.float32))
-    return Product(node.inputs[:1], identity, key, is_picked=True).rows(*found)
+    return Product(node.inputs[0], node.inputs[:1], identity, key, is_picked=True).rows(*found)
 
 
 def _cut(node: Node, name: str, size: int, matcher: Matcher) -> tuple[int, int] | None:

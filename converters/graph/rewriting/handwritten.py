@@ -185,7 +185,10 @@ class _Reader:
         of_state: list[Product] = []
         for product in gate.products:
             is_state = [bool(state) and same_data(source, state, self._matcher) for source in product.sources]
-            if len(is_state) > 2 or sum(is_state) > 1 or (len(is_state) == 2 and not any(is_state)):
+            if not any(is_state):
+                of_input.append(product.unjoined())
+                continue
+            if len(is_state) > 2 or sum(is_state) > 1:
                 return None
             for part, belongs in zip(product.columns(self._size, is_state), is_state, strict=True):
                 (of_state if belongs else of_input).append(part)

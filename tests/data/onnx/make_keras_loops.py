@@ -114,10 +114,31 @@ def masked_tokens() -> Any:
     return Sequential([x, L.Embedding(WORDS, 3, mask_zero=True), gru, L.Dense(2)])
 
 
-def example(tensor: Any, random: np.random.Generator) -> Any:
+@network
+def convolution() -> Any:
+    conv = L.Conv1D(4, 3, padding="causal", dilation_rate=2, activation="relu")
+    return Sequential([sequence(), conv, L.BatchNormalization(), L.GRU(3, return_sequences=True)])
+
+
+@network
+def float_tokens() -> Any:
+    return Sequential([Input((STEPS,)), L.Embedding(WORDS, 3), L.GRU(4), L.Dense(2)])
+
+
+@only_tensorflow
+def normalized() -> Any:
+    return Sequential([sequence(), L.GRU(4, return_sequences=True), L.LayerNormalization()])
+
+
+@only_tensorflow
+def dense_at_every_step() -> Any:
+    return Sequential([sequence(), L.TimeDistributed(L.Dense(3, activation="tanh")), L.GRU(4, return_sequences=True)])
+
+
+def example(name: str, tensor: Any, random: np.random.Generator) -> Any:
     shape = [size or default for size, default in zip(tensor.shape, (BATCH, STEPS, FEATURES), strict=False)]
-    if "int" in tensor.dtype:
-        return random.integers(0, WORDS, shape).astype(np.int32)
+    if "tokens" in name:
+        return random.integers(0, WORDS, shape).astype(tensor.dtype)
     array = random.normal(size=shape).astype(np.float32)
     if array.ndim == 3 and array.shape[1] > 1:
         array[0, 1] = array[-1, -1] = 0  # masked, where there is a mask
@@ -130,13 +151,14 @@ def main(folder: Path) -> None:
         model = make()
         for weight in model.weights:
             if weight.dtype == "float32":
-                weight.assign(random.uniform(-0.7, 0.7, weight.shape))
-        inputs = [example(tensor, random) for tensor in model.inputs]
+                weight.assign(random.uniform(0.1 if "variance" in weight.path else -0.7, 0.7, weight.shape))
+        inputs = [example(name, tensor, random) for tensor in model.inputs]
         answers = model(inputs if len(inputs) > 1 else inputs[0])
         path = folder / f"{name}.onnx"
         model.export(path, format="onnx", verbose=False)
         graph = onnx.load(path).graph
-        arrays = {f"in_{port.name}": array for port, array in zip(graph.input, inputs, strict=True)}
+        given = [array.astype(np.int64) if "tokens" in name else array for array in inputs]
+        arrays = {f"in_{port.name}": array for port, array in zip(graph.input, given, strict=True)}
         listed = answers if isinstance(answers, list | tuple) else [answers]
         for port, answer in zip(graph.output, listed, strict=True):
             arrays[f"out_{port.name}"] = keras.ops.convert_to_numpy(answer)
