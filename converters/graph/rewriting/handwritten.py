@@ -192,6 +192,8 @@ class _Reader:
                 return None
             for part, belongs in zip(product.columns(self._size, is_state), is_state, strict=True):
                 (of_state if belongs else of_input).append(part)
+        if len(of_state) == 2 and not of_input:  # a cell that reads its state as its input
+            of_input.append(of_state.pop())
         sizes = {product.weight.shape[0] for product in gate.products} - {self._size}
         if sizes or len(of_input) > 1 or len(of_state) > 1:
             return None

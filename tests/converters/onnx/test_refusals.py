@@ -277,7 +277,7 @@ def test_a_cell_whose_recurrent_weights_were_left_out() -> None:
         node("Mul", ["d", "z"], ["zd"]),
         node("Add", ["zd", "n"], ["y"], name="end"),
     ]
-    weights = {"Wi": random(INPUT, 3 * HIDDEN), "g": random(2, 3 * HIDDEN), "h": np.zeros((2, HIDDEN), np.float32)}
+    weights = {"Wi": random(INPUT, 3 * HIDDEN), "g": random(1, 3 * HIDDEN), "h": np.zeros((2, HIDDEN), np.float32)}
     with pytest.raises(UnsupportedError, match=r"node 'end' .* state is a constant.* give the state as an input"):
         convert(proto(nodes, {"x": (2, INPUT)}, ["y"], weights))
 

@@ -228,7 +228,7 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
         (
             scan(CELL.replace("gzd = Mul(gz, gd)", "gzd = Mul(extra, gd)")),
             {"x": X, "h0": H, "extra": H},
-            "one linear layer of the input and one of the state: found no node that computes it; inside of a loop",
+            "one of the state: found no node that computes it; inside of a loop, the state of a GRU cell is all that",
             None,
         ),
         (
