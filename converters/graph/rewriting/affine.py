@@ -82,7 +82,7 @@ class Affine:
 
 def affine(name: str, matcher: Matcher, depth: int = _MAX_DEPTH) -> Affine:
     """Return what a tensor is the sum of: in the worst case, of itself."""
-    if (constant := _constant(name, matcher)) is not None:
+    if (constant := constant_row(name, matcher)) is not None:
         return Affine(bias=constant)
     node = matcher.producers.get(name)
     if node is None or depth == 0:
@@ -204,7 +204,7 @@ def _sum(node: Node, matcher: Matcher, depth: int) -> Affine:
     return Affine(one.products + other.products, bias, one.others + other.others)
 
 
-def _constant(name: str, matcher: Matcher) -> Array | None:
+def constant_row(name: str, matcher: Matcher) -> Array | None:
     """Return a constant vector, also one that is repeated for every sequence of a batch, or a single number."""
     constant = matcher.constant(name)
     if constant is None or constant.ndim > 2 or not constant.size:

@@ -51,7 +51,10 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
         cell, after = each.handwritten, following.get(each.node.outputs[0])
         if cell.folded:
             state = matcher.constant(cell.state)
-            if after is None or state is None or not cell.agrees(after, state):
+            agrees = after is not None and state is not None and cell.agrees(after, state)
+            if not agrees and not cell.has_reset:
+                continue
+            if after is None or not agrees:
                 raise each.node.unsupported(
                     "it ends a GRU cell whose state is a constant, and the exporter left out the recurrent weights",
                     "give the state as an input of the model and its new value as an output, and export again",

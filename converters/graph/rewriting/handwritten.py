@@ -20,7 +20,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.rewriting.affine import CUTS, Affine, Product, affine, part_of, picked_rows
+from grurt.converters.graph.rewriting.affine import CUTS, Affine, Product, affine, constant_row, part_of, picked_rows
 from grurt.converters.graph.rewriting.functions import IDENTITY, SIGMOID, TANH, Function, function_of
 from grurt.converters.graph.rewriting.gates import FOLDED_TOLERANCE, Gates, address, same_data
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Var, op
@@ -56,6 +56,8 @@ class Handwritten:
     """Whether the input's gates are computed elsewhere; ``of_input`` picks them then."""
     folded: bool
     """Whether the state is a constant, and an exporter may have computed some of what is made of it: see `agrees`."""
+    has_reset: bool = True
+    """Whether something tells that there is a reset gate."""
 
     def with_update_negated(self, matcher: Matcher) -> Handwritten:
         """Return the cell with 1 - z in the place of z."""
@@ -64,7 +66,7 @@ class Handwritten:
 
     def agrees(self, other: Handwritten, state: Array) -> bool:
         """Whether another cell gives the same new states as this one, from a constant state."""
-        forms = [(cell.of_input.weight.shape, cell.linear_before_reset, cell.functions) for cell in (self, other)]
+        forms = [(cell.of_input.weight.shape, cell.functions) for cell in (self, other)]
         if (
             forms[0] != forms[1]
             or self.functions != (SIGMOID, TANH)
@@ -152,7 +154,35 @@ class _Reader:
                 cell = self._stacked(r, z, n, is_after, (update.function, function))
                 if cell is not None:
                     return cell.with_update_negated(self._matcher) if is_negated else cell
-        return None
+        cell = self._without_reset(update, inner, function)
+        return cell.with_update_negated(self._matcher) if cell is not None and is_negated else cell
+
+    def _without_reset(self, update: Activated, inner: Affine, function: Function) -> Handwritten | None:
+        """Return the cell of a constant state of which nothing tells any more that a reset gate has multiplied it."""
+        if not self._is_constant:
+            return None
+        z, n = self._split(update.inner, self._state), self._split(self._with_constants_added(inner), "")
+        if z is None or n is None:
+            return None
+        cell = self._stacked(_Gate(None, None, None), z, n, False, (update.function, function))
+        return None if cell is None else replace(cell, has_reset=False)
+
+    def _with_constants_added(self, inner: Affine) -> Affine:
+        """Return a sum with its products of constants in its bias."""
+        products, bias = [], inner.bias
+        for product in inner.products:
+            rows = [constant_row(source, self._matcher) for source in product.sources]
+            given = [row for row in rows if row is not None]
+            if len(rows) != 2 or len(given) != 1 or given[0].shape != (self._size,):
+                products.append(product)
+                continue
+            for part, row in zip(product.columns(self._size, [row is not None for row in rows]), rows, strict=True):
+                if row is None:
+                    products.append(part)
+                else:
+                    self._matcher.budget.create(part.weight.nbytes, self._matcher.node(product.whole))
+                    bias = part.weight @ row + (0 if bias is None else bias)
+        return replace(inner, products=tuple(products), bias=bias)
 
     def _reset_after(self, inner: Affine) -> Iterator[tuple[Activated, _Gate | None]]:
         """Yield the reset gate and the candidate, where it multiplies what is computed from the state."""
