@@ -81,7 +81,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         budget = Budget(graph.size)
         loops = without_loops(graph, budget)
         nodes = loops.live_nodes()
-        _check_all_weights_used(loops.graph, nodes)
+        _check_all_weights_used(loops.graph, nodes, loops.ends)
         graph = recompose(replace(loops.graph, nodes=tuple(nodes)), budget, loops.ends)
         graph = with_masked_cells(graph, [carried for _, carried in loops.carried], budget)
         graph = with_states_of_cells(graph, loops, budget)
@@ -261,11 +261,14 @@ def _refuse_unequal_times(graph: Graph, network: Network) -> None:
                     )
 
 
-def _check_all_weights_used(graph: Graph, nodes: list[Node]) -> None:
-    """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any."""
+def _check_all_weights_used(graph: Graph, nodes: list[Node], others: list[str]) -> None:
+    """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any.
+
+    ``others`` are tensors that are read in other ways.
+    """
     if any(value is None or isinstance(value, Body) for node in nodes for value in node.attributes.values()):
         return  # a graph inside may read them
-    read = {name for node in nodes for name in node.inputs}
+    read = {*others, *(name for node in nodes for name in node.inputs)}
     unused = sorted(name for name, array in graph.constants.items() if is_weight(array) and name not in read)
     if unused:
         listed = ", ".join(repr(name[:60]) for name in unused[:5])

@@ -32,8 +32,10 @@ def each_timestep(node: Node, args: Arguments, build: Builder) -> tuple[Value, .
     _check_begins(node, others[n_tensors:])
     _check_runs(node, times[0], limits)
     results = []
-    for tensor, place, time, step, start in zip(tensors, places, times, steps, starts, strict=True):
-        if start not in ((0, -time.size) if step == 1 else (time.size - 1, -1)):
+    every = zip(tensors, places, times, steps, starts, node.integers("wraps"), strict=True)
+    for tensor, place, time, step, start, wraps in every:
+        first = 0 if step == 1 else time.size - 1
+        if start not in (first, first - time.size if wraps else first):
             raise node.unsupported(
                 f"its loop begins at position {start} of {time.where}, and steps by {step}",
                 "a loop must run over whole sequences",

@@ -27,8 +27,9 @@ from grurt.errors import DesignReason
 EACH_TIMESTEP = "grurt.EachTimestep"
 """Inputs: sequences, tensors of one integer, and the condition under which the loop begins at all.
 
-Attributes: ``axes`` that are scanned, ``steps``, 1 or -1, for each sequence; how many ``tensors`` the counts speak of;
-and ``counts``, a constant and a factor for each tensor: where each sequence begins, and how often it runs at most.
+Attributes: for each sequence the axis that is scanned (``axes``), 1 or -1 (``steps``), and whether it may begin at a
+position counted from its end (``wraps``); how many ``tensors`` the counts speak of; and ``counts``, a constant and a
+factor for each tensor: where each sequence begins, and how often the loop runs at most.
 """
 ALL_TIMESTEPS = "grurt.AllTimesteps"
 """Attributes: the ``axis`` along which they lie, and whether they are ``reversed`` against the order of the loop."""
@@ -51,6 +52,8 @@ class _Scanned:
     start: Count
     step: int
     kept: bool = False
+    wraps: bool = True
+    """Whether positions may be counted from the end: a Slice before the first one is empty."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class _Loop:
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class Inlined:
     """A graph without its loops.
 
     Parameters
@@ -129,7 +132,7 @@ class Unrolled:
         return live_order(self.graph.nodes, given, [*(port.name for port in self.graph.outputs), *self.ends])
 
 
-def without_loops(graph: Graph, budget: Budget) -> Unrolled:
+def without_loops(graph: Graph, budget: Budget) -> Inlined:
     """Return a graph with the bodies of its loops among its nodes.
 
     Raises
@@ -142,7 +145,7 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     around = graph.producers()
     loops = {id(node): _loop(node, around) for node in graph.nodes if node.op in ("Loop", "Scan")}
     if not loops:
-        return Unrolled(graph)
+        return Inlined(graph)
     ends = [node for node in graph.nodes if node.op == "ConcatFromSequence" and node.inputs and node.outputs]
     joined = {node.inputs[0]: node for node in ends}
     loops = {key: _with_joined_lists(loop, joined) for key, loop in loops.items()}
@@ -156,7 +159,7 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     constants = {**graph.constants, **{key: value for loop in loops.values() for key, value in loop.constants.items()}}
     given = tuple(name for loop in loops.values() for name in loop.given)
     graph = replace(graph, nodes=tuple(nodes), constants=constants)
-    nodes = Unrolled(graph, (), given).live_nodes()
+    nodes = Inlined(graph, (), given).live_nodes()
     by_results = {loop.results.outputs: loop for loop in loops.values()}
     nodes = without_lists(nodes, Matcher(replace(graph, nodes=tuple(nodes)), budget))
     matcher = Matcher(replace(graph, nodes=tuple(nodes)), budget)
@@ -170,7 +173,7 @@ def without_loops(graph: Graph, budget: Budget) -> Unrolled:
     results = [node for loop in live for node in _results(loop)]
     carried = tuple((loop.node, each) for loop in live for each in loop.carried)
     given = tuple(name for name in given if name not in replaced)
-    return Unrolled(replace(graph, nodes=(*kept, *added.values(), *results)), carried, given)
+    return Inlined(replace(graph, nodes=(*kept, *added.values(), *results)), carried, given)
 
 
 def _loop(node: Node, around: Mapping[str, Node]) -> _Loop:
@@ -376,6 +379,7 @@ def _timesteps(loop: _Loop, body: Sequence[Node], matcher: Matcher) -> dict[str,
         {
             "axes": tuple(each.axis for each in scanned),
             "steps": tuple(each.step for each in scanned),
+            "wraps": tuple(int(each.wraps) for each in scanned),
             "tensors": len(names),
             "counts": tuple(
                 number
@@ -422,7 +426,7 @@ def _read_at(node: Node, variant: Collection[str], counting: Counting, matcher: 
         steps = matcher.integers(node.inputs[4]) if len(node.inputs) == 5 else (1,)
         if end is None or end.plus(count, -1).number != 1 or axes is None or len(axes) != 1 or steps != (1,):
             return None
-        return _Scanned(node.inputs[0], node.outputs[0], axes[0], start, count.step, kept=True)
+        return _Scanned(node.inputs[0], node.outputs[0], axes[0], start, count.step, kept=True, wraps=False)
     return None
 
 

@@ -11,7 +11,7 @@ from grurt.converters.graph.nodes import Graph, Node, live_order
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.rewriting.counting import Carried
 from grurt.converters.graph.rewriting.gates import SAME_DATA, origin
-from grurt.converters.graph.rewriting.loops import Unrolled
+from grurt.converters.graph.rewriting.loops import Inlined
 from grurt.converters.graph.rewriting.matching import Matcher
 from grurt.converters.graph.rewriting.mismatch import mismatch
 from grurt.errors import DesignReason
@@ -22,7 +22,7 @@ _STATE = 4
 _ADVICE = "inside of a loop, the state of a GRU cell is all that may be carried from one timestep to the next"
 
 
-def with_states_of_cells(graph: Graph, loops: Unrolled, budget: Budget) -> Graph:
+def with_states_of_cells(graph: Graph, loops: Inlined, budget: Budget) -> Graph:
     """Return the graph, where the cells of loops begin with the state that their loop begins with.
 
     Parameters

@@ -133,6 +133,12 @@ def test_weights_that_are_carried() -> None:
     assert kinds(converted_and_checked(model(text, {"x": X, "h0": H}))) == ["gru"]
 
 
+def test_a_learned_initial_state() -> None:
+    graph = model(scan(CELL), {"x": ("t", 2, INPUT)})
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.repeat(random(1, HIDDEN), 2, 0), "h0"))
+    assert converted_and_checked(graph).layers[0].initial_state == "learned"
+
+
 def test_two_layers_in_one_loop() -> None:
     step = "(float[b, 5] h, float[b, 5] k, float[b, 3] x_t) => (float[b, 5] g, float[b, 5] m, float[b, 5] out)"
     upper = cell("g", "k", "m").replace("Wi", "Wh").replace("bi", "bh")
@@ -205,6 +211,16 @@ FEEDS_BACK = f"v = MatMul(h, back); x_t = Add(w, v); {CELL}"
             f"{LENGTH}; " + loop(f"on = Identity(go); t = Add(i, one); x_t = Gather(x, t); {CELL}"),
             {"x": (4, 2, INPUT), "h0": (2, HIDDEN)},
             "its loop begins at position 1 of axis 0 of input 'x', and steps by 1; a loop must run over whole",
+            None,
+        ),
+        (
+            f"{LENGTH}; minus = Sub(zero, n); end = Unsqueeze(minus, first); "
+            + loop(
+                "on = Identity(go); u = Unsqueeze(i, first); f = Add(u, end); e = Add(f, second);"
+                f"s = Slice(x, f, e, first); x_t = Squeeze(s, first); {CELL}"
+            ),
+            {"x": (4, 2, INPUT), "h0": (2, HIDDEN)},
+            "its loop begins at position -4 of axis 0 of input 'x', and steps by 1",
             None,
         ),
         (
