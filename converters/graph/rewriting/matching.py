@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,9 +191,7 @@ class Matcher:
                 known[name] = array = self.array(name)
                 if array is None and node is not None and depth > 0 and is_foldable(node):
                     if node.op == "Shape":
-                        values: list[Array | None] = (
-                            [np.broadcast_to(np.float32(0), shape)] if node.inputs == (other,) else [None]
-                        )
+                        values = [_view_of_shape(shape) if each == other else None for each in node.inputs]
                     else:
                         values = [value_of(each, depth - 1) for each in node.inputs]
                     known.update(self._results_of(node, values))
@@ -228,6 +227,13 @@ class Matcher:
             return
         for extended in self.match(templates[0], tensors[0], bound):
             yield from self._match_operands(templates[1:], tensors[1:], extended)
+
+
+def _view_of_shape(shape: tuple[int, ...]) -> Array | None:
+    """Return an array of a shape that takes no memory; None if there is none, as the file may say any sizes."""
+    with suppress(ValueError):
+        return np.broadcast_to(np.float32(0), shape)
+    return None
 
 
 def _is_same(one: Attribute, other: Attribute) -> bool:
