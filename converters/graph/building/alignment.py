@@ -7,7 +7,7 @@ from dataclasses import replace
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
-from grurt.converters.graph.tracing.values import Arguments, Every, Position, Row, Tensor
+from grurt.converters.graph.tracing.values import Arguments, Position, Row, Tensor
 
 
 def align(node: Node, tensors: list[Tensor], build: Builder, skip: int | None = None) -> list[Tensor]:
@@ -52,8 +52,9 @@ def in_one_step(node: Node, args: Arguments, build: Builder) -> tuple[Arguments,
         return args, None
     tensors = [value for value in args if isinstance(value, Tensor)]
     at = next((value.at for value in tensors if value.at is not None), None)
-    others = [value for value in tensors if value.at is None]
-    if at is None or len(places - {None}) > 1 or not (isinstance(at[1], Every) or all(map(_is_vector, others))):
+    rank = max((len(value.dims) for value in tensors if value.at is not None), default=0)
+    are_vectors = all(_is_vector(value, rank) for value in tensors if value.at is None)
+    if at is None or len(places - {None}) > 1 or not are_vectors:
         return tuple(value.settled() if isinstance(value, Tensor) else value for value in args), None
     within = tuple(
         as_vector(node, settled(value, node, build), build) if isinstance(value, Tensor) and value.at is None else value
@@ -62,9 +63,10 @@ def in_one_step(node: Node, args: Arguments, build: Builder) -> tuple[Arguments,
     return tuple(replace(value, at=None) if isinstance(value, Tensor) else value for value in within), at
 
 
-def _is_vector(tensor: Tensor) -> bool:
+def _is_vector(tensor: Tensor, rank: int) -> bool:
+    """Say whether a tensor holds a vector for each sequence, beside a timestep that has so many dimensions."""
     axes = [axis for dim in tensor.dims for axis in dim]
-    return len(axes) <= 2 and not any(axis.role is Role.TIME for axis in axes)
+    return len(axes) <= 2 and len(tensor.dims) <= rank and not any(axis.role is Role.TIME for axis in axes)
 
 
 def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:
