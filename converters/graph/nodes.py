@@ -149,6 +149,8 @@ class Graph:
     producer_version: str
     size: int
     """Bytes of the file, and of what it names beside it."""
+    written_out: bool = False
+    """Whether its timesteps are taken to be written out one by one."""
 
     def producers(self) -> dict[str, Node]:
         """Return the node that writes each tensor."""

@@ -21,7 +21,6 @@ from grurt.converters.graph.operators import OPERATORS
 from grurt.converters.graph.operators.convolution import refuse_cut, refuse_padding
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.rewriting.cells import CELL
-from grurt.converters.graph.rewriting.steps import is_written_out
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
@@ -90,8 +89,7 @@ def interpret(
         If the graph contradicts itself, or holds something that is not supported.
     """
     held = min(sum(array.size for array in graph.constants.values()), graph.size // _SMALLEST_WEIGHT)
-    unrolled = any(node.op == CELL and node.attributes.get("unrolled") for node in nodes)
-    unrolled = unrolled or is_written_out(nodes, graph.constants)
+    unrolled = any(node.op == CELL and node.attributes.get("unrolled") for node in nodes) or graph.written_out
     build = Builder(
         [port.name for port in graph.inputs],
         4 * held + SPARE_ELEMENTS,

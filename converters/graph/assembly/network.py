@@ -20,6 +20,7 @@ from grurt.converters.graph.rewriting.loops import without_loops
 from grurt.converters.graph.rewriting.masks import with_masked_cells
 from grurt.converters.graph.rewriting.recompose import recompose
 from grurt.converters.graph.rewriting.states import with_states_of_cells
+from grurt.converters.graph.rewriting.steps import is_written_out
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, ModelError, UnsupportedError
@@ -90,6 +91,9 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         try:
             return _interpreted(graph, nodes, source, budget, None)
         except (ConversionError, ModelError) as error:
+            if is_written_out(nodes, graph.constants):
+                with suppress(ConversionError, ModelError):
+                    return _interpreted(replace(graph, written_out=True), nodes, source, budget, None)
             if (reason := fed_back(nodes)) is not None:
                 raise reason from error
             if not isinstance(error, UnsupportedError):
