@@ -16,7 +16,21 @@ from grurt.errors import ConversionError, DesignReason, UnsupportedError
 _LONGEST_TEXT = 600
 """Of what an error says was found: lists in a file may be long."""
 
-Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array | None
+
+@dataclass(frozen=True)
+class Body:
+    """A graph inside of a node, as a Loop repeats it: beside its inputs it may read the tensors of the graph around it.
+
+    ``constants`` are its own weights.
+    """
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Array]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array | Body | None
 
 
 class MisfitError(UnsupportedError):
@@ -145,6 +159,8 @@ class Graph:
     producer_version: str
     size: int
     """Bytes of the file, and of what it names beside it."""
+    written_out: bool = False
+    """Whether its timesteps are taken to be written out one by one."""
 
     def producers(self) -> dict[str, Node]:
         """Return the node that writes each tensor."""

@@ -6,11 +6,12 @@ import re
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
+from grurt.array_types import Array
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
-from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
+from grurt.converters.graph.nodes import Attribute, Body, Declaration, Graph, Node
 from grurt.converters.onnx.messages import check_parts
 from grurt.converters.onnx.opsets import OLDEST, modernized
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
@@ -50,8 +51,8 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     """
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
-    if len(proto.graph.node) > MAX_NODES:
-        raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
+    if (n_nodes := _count_nodes(proto.graph)) > MAX_NODES:
+        raise UnsupportedError(f"the graph has {n_nodes} nodes; at most {MAX_NODES} are supported")
     for parts, what in (
         (proto.graph.initializer, "weights"),
         (proto.graph.input, "inputs"),
@@ -59,9 +60,7 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     ):
         if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
             raise UnsupportedError(f"the graph has {len(parts)} {what}; at most {most} are supported")
-    constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
-    if proto.graph.sparse_initializer:
-        raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
+    constants = _constants(proto.graph, external)
     version = _opset(proto)
     return Graph(
         nodes=tuple(_node(node, external, version) for node in proto.graph.node),
@@ -72,6 +71,23 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
         producer_version=_printable(proto.producer_version),
         size=size + external.size,
     )
+
+
+def _count_nodes(graph: GraphProto) -> int:
+    """Return how many nodes a graph has, with those of the graphs inside of them."""
+    count, todo = 0, [graph]
+    while todo:
+        nodes = todo.pop().node
+        count += len(nodes)
+        attributes = [entry for node in nodes for entry in node.attribute]
+        todo += [entry.g for entry in attributes if entry.type == AttributeProto.GRAPH]
+    return count
+
+
+def _constants(graph: GraphProto, external: ExternalData) -> dict[str, Array]:
+    if graph.sparse_initializer:
+        raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
+    return {text(tensor.name): read_tensor(tensor, external) for tensor in graph.initializer}
 
 
 def _opset(proto: ModelProto) -> int:
@@ -94,12 +110,21 @@ def _node(proto: NodeProto, external: ExternalData, version: int) -> Node:
     if text(proto.domain) not in _STANDARD_DOMAINS:
         op = f"{proto.domain}.{op}"
     node = Node(text(proto.name), op, inputs, outputs, {}, _module(proto))
-    attributes = {text(entry.name): _attribute(entry, node, external) for entry in proto.attribute}
+    attributes = {text(entry.name): _attribute(entry, node, external, version) for entry in proto.attribute}
     node.attributes = modernized(op, attributes, version)
     return node
 
 
-def _attribute(proto: AttributeProto, node: Node, external: ExternalData) -> Attribute:
+def _body(proto: GraphProto, external: ExternalData, version: int) -> Body:
+    return Body(
+        nodes=tuple(_node(node, external, version) for node in proto.node),
+        constants=_constants(proto, external),
+        inputs=tuple(text(port.name) for port in proto.input),
+        outputs=tuple(text(port.name) for port in proto.output),
+    )
+
+
+def _attribute(proto: AttributeProto, node: Node, external: ExternalData, version: int) -> Attribute:
     match proto.type:
         case AttributeProto.FLOAT:
             return float(proto.f)
@@ -115,7 +140,9 @@ def _attribute(proto: AttributeProto, node: Node, external: ExternalData) -> Att
             return tuple(int(value) for value in proto.ints)
         case AttributeProto.STRINGS:
             return tuple(_decoded(value) for value in proto.strings)
-        case AttributeProto.GRAPH | AttributeProto.GRAPHS:
+        case AttributeProto.GRAPH:
+            return _body(proto.g, external, version)
+        case AttributeProto.GRAPHS:
             return None
         case _:
             raise node.unsupported(f"its attribute {proto.name[:50]!r} is of a kind that is not supported")

@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph
+from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.installed import is_installed
 from grurt.converters.onnx.inference import run
@@ -60,7 +61,9 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     inside = _with_weights_inside(proto, external)
     model = _bytes(inside)
     try:
-        inputs, answers, version = run(model, tries, names)
+        declared = [_as_declared(inputs, proto) for inputs in tries]
+        given, answers, version = run(model, declared, names)
+        inputs: Mapping[str, Array] = next(own for own, each in zip(tries, declared, strict=True) if each is given)
         computed = precisions(proto.graph, _live_nodes(proto))
     except ConversionError as error:
         if not in_float32(inside):
@@ -131,6 +134,12 @@ def _declared(ports: Iterable[Declaration]) -> dict[str, list[int | None]]:
     return {port.name: [size if isinstance(size, int) else None for size in port.shape or ()] for port in ports}
 
 
+def _as_declared(inputs: Mapping[str, Array], proto: ModelProto) -> dict[str, Array]:
+    """Return inputs of the types that the file declares: Keras declares tokens as floating-point numbers."""
+    types = {port.name: dtype_of(port.type.tensor_type.elem_type, port.name) for port in proto.graph.input}
+    return {name: array.astype(types[name], copy=False) for name, array in inputs.items()}
+
+
 def _sizes(ports: Iterable[AnyPort], declared: Mapping[str, Sequence[int | None]]) -> dict[Axis, int]:
     """Return the sizes of batch and time that the file fixes, for some of its outputs only, if it has frozen them."""
     sizes: dict[Axis, int] = {}
@@ -147,7 +156,7 @@ def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProt
     """Return a model of the nodes that the outputs need, with their weights inside."""
     graph = proto.graph
     nodes = _live_nodes(proto)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in _reads(node)}
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     unread = {tensor.name for tensor in graph.initializer} - read
     inside = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
@@ -180,5 +189,16 @@ def _live_nodes(proto: ModelProto) -> list[NodeProto]:
         place = writers.get(todo.pop())
         if place is not None and place not in live:
             live.add(place)
-            todo.extend(nodes[place].input)
+            todo.extend(_reads(nodes[place]))
     return [nodes[place] for place in sorted(live)]
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Yield the names of what a node reads, and of what the nodes of the graphs inside of it read."""
+    todo = [node]
+    while todo:
+        reader = todo.pop()
+        yield from reader.input
+        for attribute in reader.attribute:
+            todo += attribute.g.node
+            yield from (port.name for port in attribute.g.output)

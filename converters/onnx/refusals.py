@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.operators import OPERATORS
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.rewriting.cells import CELL
+from grurt.converters.graph.rewriting.mismatch import nearest_mismatch
+from grurt.converters.graph.tracing.folding import is_foldable
 from grurt.converters.onnx.repair import refuse_faulty_gru
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 
-_KERAS = "convert the .keras or .h5 file itself: Keras and tf2onnx write such a GRU as a loop or as single operators"
+_KERAS = "convert the .keras or .h5 file itself"
 
 
 def refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
-    """Raise UnsupportedError for graphs of loops, of other recurrent layers, of no GRU, and of faulty exporters."""
+    """Raise UnsupportedError for graphs of other recurrent layers, of no GRU, and of faulty exporters."""
     ops = {node.op: node for node in nodes}
     for op in ("LSTM", "RNN", "DynamicQuantizeLinear", "MatMulInteger"):
         if op in ops:
@@ -23,14 +26,18 @@ def refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
         refuse_faulty_gru(graph, nodes)
         return
     keras = "keras" in graph.producer.lower() or graph.producer.startswith("tf2onnx")
-    for op in ("Loop", "Scan"):
-        if op in ops:
-            found, advice = reason_against(op)
-            raise ops[op].unsupported(found, _KERAS if keras else advice)
-    if keras:
-        raise UnsupportedError(f"the graph was written by {graph.producer} and holds no GRU; {_KERAS}")
+    advice = f"; {_KERAS}" if keras else ""
+    unknown = next((node for node in nodes if node.op not in OPERATORS and not is_foldable(node)), None)
+    if unknown is not None:
+        found, otherwise = reason_against(unknown.op)
+        raise unknown.unsupported(found, _KERAS if keras else otherwise)
+    if (nearest := nearest_mismatch(graph, nodes)) is not None:
+        node, what = nearest
+        raise UnsupportedError(
+            f"{node}: the graph holds no GRU, and what looks like a GRU cell is none: {what}{advice}"
+        )
     raise UnsupportedError(
-        "the graph holds no GRU operator; if the recurrent layer was unrolled into single operations, export again "
-        "with torch.onnx.export(dynamo=False), or with onnxscript 0.7.1 or later; if it comes from Keras, convert the "
-        ".keras file"
+        "the graph holds no GRU: neither the operator, nor a loop over a GRU cell or copies of one, with the new state "
+        f"(1 - z) * n + z * h{advice}",
+        reason=DesignReason.NO_RECURRENCE,
     )

@@ -12,13 +12,14 @@ from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_g
 from grurt.converters.graph.elements import NO_BFLOAT16
 from grurt.converters.graph.nodes import Graph, Node
 from grurt.converters.graph.rewriting.cells import CELL
+from grurt.converters.graph.rewriting.mismatch import nearest_mismatch
 from grurt.converters.installed import is_installed
 from grurt.converters.pt2.program import Program
 from grurt.converters.pt2.reading import read_constants
 from grurt.converters.pt2.simplify import simplify
 from grurt.converters.pt2.translate import translate
 from grurt.converters.reference import attach_reference
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
 
@@ -65,11 +66,16 @@ def _reference_run(converted: ConvertedGraph, program: Program, constants: Mappi
 
 
 def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
-    if not any(node.op in ("GRU", CELL) for node in nodes):
-        raise UnsupportedError(
-            "program: expected a GRU, got none; if it was decomposed into single operations, save what "
-            "torch.export.export gives, before run_decompositions()"
-        )
+    if any(node.op in ("GRU", CELL) for node in nodes):
+        return
+    if (found := nearest_mismatch(graph, nodes)) is not None:
+        node, what = found
+        raise UnsupportedError(f"{node}: the program holds no GRU, and what looks like a GRU cell is none: {what}")
+    raise UnsupportedError(
+        "program: expected a GRU, got none; if it was decomposed into single operations, save what "
+        "torch.export.export gives, before run_decompositions()",
+        reason=DesignReason.NO_RECURRENCE,
+    )
 
 
 def _notes(program: Program, constants: dict[str, Array]) -> list[str]:

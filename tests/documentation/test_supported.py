@@ -22,10 +22,7 @@ NOT_FOR_ONNXRUNTIME = ("gru_operator/layout1.onnx", "pytorch/f_cell.dyn.op17.onn
 REFUSED = {
     "pytorch_faulty/*": r"node '\w+' \(GRU\): PyTorch wrote it with linear_before_reset=0.*export again.*--repair",
     "onnxruntime/*.qdyn.onnx": r"\(DynamicQuantizeLinear\): the model was quantized.*convert the model from before",
-    "keras3/*.tensorflow.onnx": r"node '.*' \(Loop\): a loop is not supported; convert the \.keras or \.h5 file itself",
-    "keras3/*.torch.onnx": r"the graph holds no GRU operator; .* if it comes from Keras, convert the \.keras file",
-    "keras2/k2_gru_v1_hard.tf2onnx.onnx": r"\(Loop\): a loop is not supported; convert the \.keras or \.h5 file itself",
-    "keras2/k2_cudnngru.tf2onnx.onnx": r"written by tf2onnx and holds no GRU; convert the \.keras or \.h5 file itself",
+    "keras2/k2_cudnngru.tf2onnx.onnx": r"\(CudnnRNNV3\): the operator is not supported; convert the \.keras or",
     "keras/k3_masked_backwards.keras": r"layer 'gru_1' \(GRU\): .* go_backwards=True .*; use Bidirectional",
     "torch/list_params.pt": r"got a list of tensors, without names; save module\.state_dict\(\) instead",
     "torch/sd_dynquant.pt": r"tensor 'gru\..*': .* that torch has quantized; convert the float model",

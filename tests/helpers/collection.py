@@ -37,6 +37,9 @@ CHECKPOINTS: Mapping[str, tuple[str | None, str]] = {
 }
 """Files in ``tests/data/torch``, the description of their layers, and where the answers are."""
 
+WITHOUT_ANSWERS = ("gru_stateful.torch.onnx",)
+"""Into which the exporter has written the state after other calls."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -104,6 +107,8 @@ def _of_side(answers: Mapping[str, np.ndarray], side: str) -> dict[str, np.ndarr
 
 def _answers(path: Path) -> Mapping[str, np.ndarray]:
     """Return the arrays in the ``.npz`` of the longest beginning of a file's name; none if there is none."""
+    if path.name in WITHOUT_ANSWERS:
+        return {}
     parts = path.name.split(".")
     names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
     found = next((each for each in (path.with_name(f"{name}.npz") for name in names) if each.exists()), None)

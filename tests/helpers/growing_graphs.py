@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto
-from onnx_graphs import HIDDEN, INPUT, after_gru, gru_weights, node, proto, random
+from onnx import ModelProto, NodeProto, parser
+from onnx_graphs import HIDDEN, INPUT, after_gru, cell, cell_weights, gru_weights, node, proto, random
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -138,8 +138,44 @@ def unrolled(count: int) -> ModelProto:
     return proto(nodes, given, ["y"], {**weights, **numbers, **positions})
 
 
+_LOOP = (
+    "{h}, {y} = Loop <body = step (int64 i, bool go, float[b, 5] h) => (bool on, float[b, 5] g, float[b, 5] out) "
+    "{{ {end} x_t = Gather({x}, i) {cell} out = Identity(g) }}>(n, true, h0)"
+)
+
+
+def loops(count: int) -> ModelProto:
+    """Return loops over a GRU cell, each over what the one before it gives."""
+    step = cell("x_t", "h", "g").replace(";", " ").replace("Wi", "Wh").replace("bi", "bh")
+    names = [f"y{index}" for index in range(count + 1)]
+    texts = [
+        _LOOP.format(h=f"h_{index}", y=after, x=before, cell=step, end="on = Identity(go)")
+        for index, (before, after) in enumerate(pairwise(names))
+    ]
+    return _of_loops(" ".join(texts), names)
+
+
+def conditions(count: int) -> ModelProto:
+    """Return a loop that goes on as long as many conditions hold, two of each joined by And."""
+    step = cell("x_t", "h", "g").replace(";", " ").replace("Wi", "Wh").replace("bi", "bh")
+    less = "c0 = Less(i, n) " + " ".join(f"c{index + 1} = And(c{index}, c{index})" for index in range(count))
+    text = _LOOP.format(h="h_0", y="y1", x="y0", cell=step, end=f"{less} on = Identity(c{count})")
+    return _of_loops(text, ["y0", "y1"])
+
+
+def _of_loops(text: str, names: Sequence[str]) -> ModelProto:
+    graph = parser.parse_graph(
+        f"g () => () {{ size = Shape <start = 0, end = 1>(y0) n = Squeeze(size, first) {text} }}"
+    )
+    weights = {name: array for name, array in cell_weights().items() if not name.endswith("i")}
+    weights |= {"true": np.array(True), "first": np.array([0]), "h0": np.zeros((2, HIDDEN), np.float32)}
+    return proto(graph.node, {names[0]: ("t", 2, HIDDEN)}, [names[-1]], weights)
+
+
 FAMILIES: Mapping[str, Callable[[int], ModelProto]] = {
     "activations": chains("Relu"),
+    "loops": loops,
+    "conditions": conditions,
     "products": chains("MatMul", "M"),
     "linear layers": chains("Gemm", "M", "c", first="h"),
     "offsets": chains("Add", "c"),

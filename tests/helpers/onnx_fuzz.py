@@ -66,7 +66,9 @@ def _other_bytes(data: bytes, source: random.Random) -> bytes:
 
 
 def _node(model: ModelProto, source: random.Random) -> NodeProto:
-    return source.choice(model.graph.node) if model.graph.node else model.graph.node.add()
+    inside = [inner for node in model.graph.node for each in node.attribute for inner in each.g.node]
+    nodes = inside if inside and source.random() < 0.5 else model.graph.node
+    return source.choice(nodes) if nodes else model.graph.node.add()
 
 
 def _input(model: ModelProto, source: random.Random) -> None:

@@ -67,6 +67,30 @@ def gru_weights(directions: int = 1, size: int = INPUT, prefix: str = "") -> dic
     }
 
 
+_CELL = """\
+{y}i = Gemm({x}, Wi, bi); {y}g = Gemm({h}, Wh, bh);
+{y}ir, {y}iz, {y}in = Split <axis = -1>({y}i, thirds); {y}hr, {y}hz, {y}hn = Split <axis = -1>({y}g, thirds);
+{y}ar = Add({y}ir, {y}hr); {y}r = Sigmoid({y}ar); {y}az = Add({y}iz, {y}hz); {y}z = Sigmoid({y}az);
+{y}rn = Mul({y}r, {y}hn); {y}an = Add({y}in, {y}rn); {y}n = Tanh({y}an);
+{y}d = Sub({h}, {y}n); {y}zd = Mul({y}z, {y}d); {y} = Add({y}zd, {y}n)"""
+
+
+def cell(x: str, h: str, y: str) -> str:
+    """Return the text of a GRU cell as PyTorch computes it, from an input and a state to the new state."""
+    return _CELL.format(x=x, h=h, y=y)
+
+
+def cell_weights() -> dict[str, Array]:
+    """Return the weights that the text of `cell` names."""
+    return {
+        "Wi": random(INPUT, 3 * HIDDEN),
+        "Wh": random(HIDDEN, 3 * HIDDEN),
+        "bi": random(3 * HIDDEN),
+        "bh": random(3 * HIDDEN),
+        "thirds": np.array([HIDDEN] * 3),
+    }
+
+
 def after_gru(
     nodes: Sequence[NodeProto],
     weights: Mapping[str, Array] | None = None,

@@ -290,6 +290,12 @@ def attention(net: Any, x: Tensor) -> Tensor:
     return (y @ y.transpose(1, 2)).softmax(-1) @ y
 
 
+def normalizing_its_state(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    for t in range(x.shape[1]):
+        h = net.norm(net.cell(x[:, t], h))
+    return h
+
+
 def feeding_itself(net: Any, x: Tensor, h: Tensor) -> Tensor:
     outputs = []
     for _ in range(3):
@@ -309,7 +315,40 @@ refuse(
     (2, 8),
     cell=nn.GRUCell(8, 8),
 )
-refuse("generator", "its state is computed by other layers", feeding_itself, (2, 8), (2, 8), cell=nn.GRUCell(8, 8))
+refuse(
+    "generator",
+    "it reads, at a timestep, what was computed of its output at the timestep before; a network that feeds its output",
+    feeding_itself,
+    (2, 8),
+    (2, 8),
+    cell=nn.GRUCell(8, 8),
+)
+refuse(
+    "cell_behind_the_end",
+    "its input is one vector, 'g.last', for a whole sequence; a GRU reads a sequence",
+    lambda net, x, h: net.cell(net.g(x)[0][:, -1], h),
+    X,
+    (2, 8),
+    g=gru(),
+    cell=nn.GRUCell(8, 8),
+)
+refuse(
+    "computed_state",
+    "its state is computed by other layers in the same timestep; a GRU's state must be that of the timestep before",
+    lambda net, x: net.cell(x, net.fc(x)),
+    (2, 8),
+    cell=nn.GRUCell(8, 8),
+    fc=nn.Linear(8, 8),
+)
+refuse(
+    "normalized_state",
+    "its state is that of the timestep before, changed by other operators; a GRU hands its state on as it is",
+    normalizing_its_state,
+    X,
+    (2, 8),
+    cell=nn.GRUCell(4, 8),
+    norm=nn.LayerNorm(8),
+)
 refuse(
     "one_vector_repeated",
     "it reads one vector, 'e.last', at every timestep; give it as the GRU's initial state",

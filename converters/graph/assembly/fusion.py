@@ -44,11 +44,14 @@ def fuse_projections(build: Builder, shown: Iterable[str]) -> None:
         linear = build.layers.get(layer.inputs[0])
         if not isinstance(layer, GRU) or not isinstance(linear, Linear) or readers[linear.name] != 1:
             continue
-        rows = np.argmax(build.weights[f"{name}.weight_ih"], axis=1)
-        build.weights[f"{name}.weight_ih"] = build.weights.pop(f"{linear.name}.weight")[rows]
+        picks = build.weights[f"{name}.weight_ih"]
+        rows = np.argmax(np.abs(picks), axis=1)
+        signs = picks[np.arange(len(rows)), rows]  # negative where z stands for 1 - z
+        build.weights[f"{name}.weight_ih"] = build.weights.pop(f"{linear.name}.weight")[rows] * signs[:, None]
         if linear.bias:
             zeros = np.zeros(3 * layer.hidden_size, np.float32)
-            build.weights[f"{name}.bias_ih"] = build.weights.pop(f"{linear.name}.bias")[rows]
+            own = build.weights.get(f"{name}.bias_ih", zeros)
+            build.weights[f"{name}.bias_ih"] = own + build.weights.pop(f"{linear.name}.bias")[rows] * signs
             build.weights.setdefault(f"{name}.bias_hh", zeros)
         inputs = (*linear.inputs, *layer.inputs[1:])
         build.layers[name] = msgspec.structs.replace(

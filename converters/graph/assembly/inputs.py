@@ -13,7 +13,7 @@ from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.states import StateSource
 from grurt.errors import UnsupportedError
 from grurt.network.inputs import AnyInput, Input, TokenInput
-from grurt.network.signature import AnyPort, LengthsPort, StatePort, ValuePort
+from grurt.network.signature import AnyPort, DType, LengthsPort, StatePort, ValuePort
 from grurt.network.signature import Axis as AxisName
 
 
@@ -38,7 +38,10 @@ def input_port(port: Declaration, found: Interpretation) -> AnyPort:
         return _state_input(port, axes, sources, build)
     if not read:
         raise UnsupportedError(f"input {port.name[:100]!r}: no layer reads it; export the model without it")
-    return _value_input(port, axes)
+    dtype = dtype_name(port)
+    if port.name in build.vocabulary_sizes and dtype.startswith("float"):  # which the source casts to integers
+        dtype = "int64"
+    return _value_input(port, axes, dtype)
 
 
 def _lengths_input(port: Declaration, found: Interpretation) -> LengthsPort:
@@ -88,7 +91,7 @@ def _state_input(port: Declaration, axes: list[Axis], sources: Mapping[str, Stat
     )
 
 
-def _value_input(port: Declaration, axes: list[Axis]) -> ValuePort:
+def _value_input(port: Declaration, axes: list[Axis], dtype: DType) -> ValuePort:
     unknown = [axis for axis in axes if axis.role is None]
     if len(unknown) == 1 and all(axis.role is not Role.BATCH for axis in axes):
         unknown[0].root.require(Role.BATCH, Node("", "input", (), (port.name,)))
@@ -98,4 +101,4 @@ def _value_input(port: Declaration, axes: list[Axis]) -> ValuePort:
     ]
     check_repeats(port, names)
     positions = math.prod(axis.size for axis in axes if axis.role is Role.POSITION)
-    return ValuePort(name=port.name, value=port.name, dtype=dtype_name(port), axes=tuple(names), positions=positions)
+    return ValuePort(name=port.name, value=port.name, dtype=dtype, axes=tuple(names), positions=positions)

@@ -12,6 +12,7 @@ import numpy as np
 
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building import grids
+from grurt.converters.graph.building.alignment import in_one_step
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.building.integers import token_inputs
@@ -61,7 +62,8 @@ class Interpretation:
 
     def elements(self) -> int:
         """Return how many numbers a run of the source writes, for the sizes of this interpretation."""
-        return sum(math.prod(value.shape) for value in self.values.values())
+        executions = (value.executions if isinstance(value, Tensor) else 1 for value in self.values.values())
+        return sum(math.prod(value.shape) * n for value, n in zip(self.values.values(), executions, strict=True))
 
 
 def interpret(
@@ -88,7 +90,7 @@ def interpret(
         If the graph contradicts itself, or holds something that is not supported.
     """
     held = min(sum(array.size for array in graph.constants.values()), graph.size // _SMALLEST_WEIGHT)
-    unrolled = any(node.op == CELL and node.attributes.get("unrolled") for node in nodes)
+    unrolled = any(node.op == CELL and node.attributes.get("unrolled") for node in nodes) or graph.written_out
     build = Builder(
         [port.name for port in graph.inputs],
         4 * held + SPARE_ELEMENTS,
@@ -138,8 +140,11 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
     if not known.reads_repeats:
         for array in (value for value in args if isinstance(value, np.ndarray)):
             build.folder.budget.create(array.nbytes - without_repeats(array).nbytes, node)
-    if known.in_loops == "single" or (known.in_loops == "alike" and not _at_one_position(args)):
+    at = None
+    if known.in_loops == "single":
         args = tuple(value.settled() if isinstance(value, Tensor) else value for value in args)
+    elif known.in_loops == "alike":
+        args, at = in_one_step(node, args, build)
     if build.grid and not known.moves_axes:
         first = args[0] if args else None
         place = known.features_at(node, len(first.dims)) if isinstance(first, Tensor) else None
@@ -147,7 +152,8 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
             grids.learn_positions(node, first, place)
         args = tuple(grids.formed(node, value, build) if isinstance(value, Tensor) else value for value in args)
     try:
-        return known.convert(node, args, build)
+        results = known.convert(node, args, build)
+        return tuple(replace(each, at=at) if isinstance(each, Tensor) and at else each for each in results)
     except GrurtError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as error:
@@ -162,12 +168,6 @@ def _check_extent(node: Node, result: Value, build: Builder) -> None:
         if len(result.rows) > MAX_STACK:
             raise node.unsupported(f"it stacks {len(result.rows)} values", f"at most {MAX_STACK} are supported")
         build.folder.budget.create(ROW_BYTES * len(result.rows), node)
-
-
-def _at_one_position(args: Arguments) -> bool:
-    """Say whether all values that a node reads are at the same position of the same axis."""
-    places = [value.at for value in args if isinstance(value, Tensor)]
-    return len({None if at is None else (at[0].root, at[1]) for at in places}) == 1
 
 
 def axis_place(port: Declaration, index: int) -> str:

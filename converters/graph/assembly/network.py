@@ -18,9 +18,14 @@ from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.assembly.uneven_ends import refuse_uneven_ends
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
-from grurt.converters.graph.nodes import Declaration, Graph, MisfitError, Node, is_weight, live_order
+from grurt.converters.graph.nodes import Body, Declaration, Graph, MisfitError, Node, is_weight, live_order
 from grurt.converters.graph.rewriting.casts import without_float_casts
+from grurt.converters.graph.rewriting.feedback import fed_back
+from grurt.converters.graph.rewriting.loops import without_loops
+from grurt.converters.graph.rewriting.masks import with_masked_cells
 from grurt.converters.graph.rewriting.recompose import recompose
+from grurt.converters.graph.rewriting.states import with_states_of_cells
+from grurt.converters.graph.rewriting.steps import is_written_out
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, ModelError, UnsupportedError
@@ -94,10 +99,14 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         If it holds something that grurt does not implement, or ``refuse`` raises it.
     """
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
-        nodes = _live_nodes(graph)
-        _check_all_weights_used(graph, nodes)
         budget = Budget(graph.size)
-        graph = recompose(without_float_casts(replace(graph, nodes=tuple(nodes))), budget)
+        loops = without_loops(graph, budget)
+        nodes = loops.live_nodes()
+        _check_all_weights_used(loops.graph, nodes, loops.ends)
+        graph = without_float_casts(replace(loops.graph, nodes=tuple(nodes)), loops.ends)
+        graph = recompose(graph, budget, loops.ends)
+        graph = with_masked_cells(graph, [carried for _, carried in loops.carried], budget)
+        graph = with_states_of_cells(graph, loops, budget)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:
@@ -125,13 +134,19 @@ def _in_any_way(
     def convert(graph: Graph) -> ConvertedGraph:
         try:
             return _interpreted(graph, nodes, source, budget, None, starts)
-        except MisfitError:
-            raise
-        except ModelError as error:  # layers that do not fit together, such as those of one timestep out of many
-            if not open_sizes(graph):
+        except (ConversionError, ModelError) as error:
+            if is_written_out(nodes, graph.constants):
+                with suppress(ConversionError, ModelError):
+                    return _interpreted(replace(graph, written_out=True), nodes, source, budget, None, starts)
+            if (reason := fed_back(nodes)) is not None:
+                raise reason from error
+            if isinstance(error, MisfitError):
                 raise
-            raise MisfitError(*error.args) from error
-        except UnsupportedError as error:
+            if isinstance(error, ModelError) and open_sizes(graph):
+                # layers that do not fit together, such as those of one timestep out of many
+                raise MisfitError(*error.args) from error
+            if not isinstance(error, UnsupportedError):
+                raise
             return _on_a_grid(graph, nodes, source, budget, error)
 
     def convert_as_declared(graph: Graph) -> ConvertedGraph:
@@ -285,11 +300,14 @@ def _refuse_unequal_times(graph: Graph, network: Network) -> None:
                     )
 
 
-def _check_all_weights_used(graph: Graph, nodes: list[Node]) -> None:
-    """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any."""
-    if any(value is None for node in nodes for value in node.attributes.values()):  # a graph inside may read them
-        return
-    read = {name for node in nodes for name in node.inputs}
+def _check_all_weights_used(graph: Graph, nodes: list[Node], others: list[str]) -> None:
+    """Raise ConversionError for weights that no live node reads: every node is understood, so none ignores any.
+
+    ``others`` are tensors that are read in other ways.
+    """
+    if any(value is None or isinstance(value, Body) for node in nodes for value in node.attributes.values()):
+        return  # a graph inside may read them
+    read = {*others, *(name for node in nodes for name in node.inputs)}
     unused = sorted(name for name, array in graph.constants.items() if is_weight(array) and name not in read)
     if unused:
         listed = ", ".join(repr(name[:60]) for name in unused[:5])

@@ -11,7 +11,7 @@ from grurt.converters.graph.building.alignment import settled
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.operators.cells import final_state
-from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, Role
 from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.errors import UnsupportedError
 from grurt.network.signature import Axis as AxisName
@@ -77,6 +77,8 @@ def _state_output(port: Declaration, tensor: Tensor, build: Builder) -> StatePor
 def _value_output(port: Declaration, tensor: Tensor, found: Interpretation) -> tuple[ValuePort, str]:
     node = Node("", "output", (), (port.name,))
     tensor = settled(_side_by_side(tensor, node, found.build), node, found.build)
+    backwards = any(axis.is_reversed for dim in tensor.dims for axis in dim)
+    tensor = replace(tensor, dims=tuple(map(_in_order, tensor.dims)))
     axes: list[AxisName] = [dim_name(dim, port) for dim in tensor.dims]
     if "time" in axes and found.build.is_single(tensor.rows[0].value):
         raise UnsupportedError(
@@ -90,9 +92,21 @@ def _value_output(port: Declaration, tensor: Tensor, found: Interpretation) -> t
     check_repeats(port, axes)
     positions = _count_positions(tensor)
     return (
-        ValuePort(name=port.name, value=port.name, dtype=dtype_name(port), axes=tuple(axes), positions=positions),
+        ValuePort(
+            name=port.name,
+            value=port.name,
+            dtype=dtype_name(port),
+            axes=tuple(axes),
+            positions=positions,
+            backwards=backwards,
+        ),
         value,
     )
+
+
+def _in_order(dim: Dim) -> Dim:
+    """Return a dimension with its timesteps in their own order."""
+    return tuple(axis.reversed() if axis.is_reversed else axis for axis in dim)
 
 
 def _side_by_side(tensor: Tensor, node: Node, build: Builder) -> Tensor:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
+
 from grurt.converters.graph.assembly.fusion import fuse_biases, fuse_projections
 from grurt.converters.graph.assembly.inputs import input_port, network_input
 from grurt.converters.graph.assembly.interpret import Interpretation
@@ -32,6 +36,9 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
     ports = (*inputs, *(port for port, _ in outputs))
     with_state = [name for port in ports if isinstance(port, StatePort) for name in port.states]
     build.prune([*(output.value for output in shown), *with_state])
+    for name in build.layers:
+        if name in build.refused:
+            raise build.refused[name]
     _refuse_history_of_padding(build)
     if build.lengths and build.masked_by not in ("", build.lengths):
         raise UnsupportedError(
@@ -46,8 +53,16 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
         "signature": Signature(
             tuple(inputs), tuple(port for port, _ in outputs), build.lengths if isinstance(build.lengths, tuple) else ()
         ),
-        "source": source,
+        "source": msgspec.structs.replace(source, notes=(*source.notes, *_notes(build))),
     }
+
+
+def _notes(build: Builder) -> Iterator[str]:
+    """Yield what the file says of the length of sequences, and the model does not."""
+    sizes = sorted({loop.time.size for name, loop in build.loops.items() if name in build.layers and build.unrolled})
+    if sizes:
+        listed = " or ".join(map(str, sizes))
+        yield f"the file computes {listed} timesteps one by one, and the model as many as a sequence has"
 
 
 def _refuse_history_of_padding(build: Builder) -> None:

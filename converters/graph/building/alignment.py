@@ -7,7 +7,7 @@ from dataclasses import replace
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
-from grurt.converters.graph.tracing.values import Row, Tensor
+from grurt.converters.graph.tracing.values import Arguments, Position, Row, Tensor
 
 
 def align(node: Node, tensors: list[Tensor], build: Builder, skip: int | None = None) -> list[Tensor]:
@@ -40,6 +40,33 @@ def settled(tensor: Tensor, node: Node, build: Builder) -> Tensor:
     if not build.is_single(value):
         value = build.timestep_of(value, last=True)
     return replace(tensor, rows=(Row(value),), dropped=kept)
+
+
+def in_one_step(node: Node, args: Arguments, build: Builder) -> tuple[Arguments, tuple[Axis, Position] | None]:
+    """Return what a node reads as it is at one timestep of a loop, and which one, where it reads other values too.
+
+    These are vectors, the same at every timestep. Where the timesteps differ, each is picked from its sequence.
+    """
+    places = {value.at and (value.at[0].root, value.at[1]) for value in args if isinstance(value, Tensor)}
+    if len(places) == 1:
+        return args, None
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    at = next((value.at for value in tensors if value.at is not None), None)
+    rank = max((len(value.dims) for value in tensors if value.at is not None), default=0)
+    are_vectors = all(_is_vector(value, rank) for value in tensors if value.at is None)
+    if at is None or len(places - {None}) > 1 or not are_vectors:
+        return tuple(value.settled() if isinstance(value, Tensor) else value for value in args), None
+    within = tuple(
+        as_vector(node, settled(value, node, build), build) if isinstance(value, Tensor) and value.at is None else value
+        for value in args
+    )
+    return tuple(replace(value, at=None) if isinstance(value, Tensor) else value for value in within), at
+
+
+def _is_vector(tensor: Tensor, rank: int) -> bool:
+    """Say whether a tensor holds a vector for each sequence, beside a timestep that has so many dimensions."""
+    axes = [axis for dim in tensor.dims for axis in dim]
+    return len(axes) <= 2 and len(tensor.dims) <= rank and not any(axis.role is Role.TIME for axis in axes)
 
 
 def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:

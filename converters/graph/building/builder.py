@@ -15,7 +15,7 @@ from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
-from grurt.converters.graph.tracing.values import Row, Tensor
+from grurt.converters.graph.tracing.values import Every, Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
@@ -74,6 +74,8 @@ class Builder(LayerBuilder):
         self.positions: dict[str, int] = {}
         self.projected: set[str] = set()
         self.shifts: dict[str, Array] = {}
+        self.refused: dict[str, UnsupportedError] = {}
+        """Why layers are refused that something reads in the end."""
         self.state_sources: dict[str, StateSource] = {}
         self.value_inputs: set[str] = set()
         self.vocabulary_sizes: dict[str, int] = {}
@@ -182,12 +184,19 @@ class Builder(LayerBuilder):
             if value not in self._timeless:
                 value = self.timestep_of(value, last=final_at == "last")
         for axis, position in row.picked:
-            if axis.role is Role.FEATURE:  # as was learned after the node that picks
+            if axis.role is Role.FEATURE and not isinstance(
+                position, Every
+            ):  # as was learned after the node that picks
                 value = self.slice(value, position, position + 1)
                 continue
             axis.require(Role.TIME, node)
             if self.is_single(value):  # repeated along that axis
                 continue
+            if isinstance(position, Every):
+                raise node.unsupported(
+                    f"it reads one timestep of a loop over {axis.where} together with others",
+                    "inside of a loop, each timestep is computed from the input at its own position",
+                )
             if position not in (0, axis.size - 1):
                 picked = f"it picks position {position} of {axis.size} on {axis.where}"
                 if self.unrolled and axis.dynamic:
@@ -318,7 +327,9 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
     axis = first.picked[0][0]
     if axis.role not in (None, Role.TIME) or axis.is_reversed or any(len(row.picked) != 1 for row in tensor.rows):
         return None
-    positions = [row.picked[0][1] for row in tensor.rows]
+    positions = [place for row in tensor.rows if isinstance(place := row.picked[0][1], int)]
+    if len(positions) < len(tensor.rows):
+        return None
     step = positions[1] - positions[0]
     kept = range(positions[0], positions[-1] + 1, step) if step > 0 else range(0)
     alike = all(

@@ -8,8 +8,8 @@
     movement, reshaping, selection       what only moves data                        -> axes that move
     lengths, ends                        padded and sorted sequences, masks behind their ends
     scaled_states                        states that masks reset
-    lengths                              padded and sorted sequences
     windows                              what reads a sequence that is padded or cut
+    loops                                timesteps of loops
     refusals                             operators without a handler                 -> the reason
 
 How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
@@ -18,6 +18,7 @@ How an operator is spelled out in others (see `rewriting`) is said beside its ha
 from grurt.converters.graph.operators import (  # noqa: F401 - they fill the table
     activations,
     arithmetic,
+    casting,
     cells,
     combining,
     composites,
@@ -25,6 +26,7 @@ from grurt.converters.graph.operators import (  # noqa: F401 - they fill the tab
     ends,
     lengths,
     linear,
+    loops,
     mathematics,
     movement,
     normalization,

@@ -13,7 +13,9 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, multiplied, shifted, with_numbers
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import ends
+from grurt.converters.graph.operators.movement import repeated_feature
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.tracing.axes import Role
 from grurt.converters.graph.tracing.features import per_feature
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -118,7 +120,18 @@ def _constants(args: Arguments) -> Iterable[Array]:
 def _with_constant(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
     """Return ``scale * x + shift``, where one of the two may hold a number for each feature."""
     tensor = merged_features(node, tensor, build)
+    for array in (scale, shift):
+        tensor = _for_each(node, tensor, array, build)
     return _scaled(node, tensor, per_feature(node, tensor, scale), per_feature(node, tensor, shift), build)
+
+
+def _for_each(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tensor:
+    """Return a tensor of a single feature as often as a constant has numbers for features; others as they are."""
+    last = len(tensor.dims) - 1
+    is_single = last >= 0 and [axis.role for axis in tensor.dims[last]] == [Role.FEATURE] and tensor.shape[last] == 1
+    if not is_single or array.size == 1 or array.shape[-1:] != (array.size,):
+        return tensor
+    return repeated_feature(node, tensor, last, array.size, build)
 
 
 def _scaled(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:

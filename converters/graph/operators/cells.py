@@ -9,6 +9,7 @@ import numpy as np
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.activations import gru_activations
 from grurt.converters.graph.operators.recurrent import (
     Initial,
     add_gru,
@@ -23,26 +24,32 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.states import Loop
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.converters.graph.tracing.values import Arguments, Every, Row, Tensor, Value
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.layers import GRU
 
 
 @operator(CELL, in_loops="aware", reads_repeats=True)
 def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Add the GRU of a cell, or, where its state is that of the timestep before, take the GRU that is there."""
-    node.ignore("unrolled", "linear_before_reset")
+    node.ignore("unrolled", "linear_before_reset", "activations", "activation_alpha", "activation_beta")
     projected = bool(node.integer("projected", 0))
     x, h = tensor_input(node, args), required(node, args, 4)
+    given = x
     x = x if x.at is not None else build.single(x, node)
     weights = tuple(id(value) for value in args[1:4])
-    loop = _loop_of(h, build)
-    if loop is None or loop.source != x.rows[0].value or loop.weights != weights:
-        return (_first(node, args, x, weights, build, projected=projected),)
+    loop = None if _is_whole_loop(x) else _loop_of(h, build)
+    inputs = (x.rows[0].value, *_mask(node, args, x, build))
+    if loop is None or loop.inputs != inputs or loop.weights != weights:
+        first = _first(node, args, x, inputs, weights, build, projected=projected)
+        if x.at is None and (refusal := _refusal_of_vector(node, given, inputs[0], build)) is not None:
+            build.refused[first.rows[0].value] = refusal
+        return (first,)
     if x.at is None or x.at[0].root is not loop.time.root:
         raise node.unsupported(
             "its input is no further timestep of what the steps before it read", "a GRU reads a sequence"
         )
-    if not isinstance(h, Tensor) or h.at is None or h.at[1] != loop.before(x.at[1]):
+    if not isinstance(h, Tensor) or h.at is None or not loop.follows(x.at[1], h.at[1]):
         raise node.unsupported(
             f"its state is not that of the timestep before (position {x.at[1]} of {loop.time.where})",
             "each timestep must read the input at its own position and the state of the one before",
@@ -61,12 +68,37 @@ def final_state(tensor: Tensor, build: Builder) -> Tensor:
     return replace(settled, rows=tuple(rows))
 
 
+def _refusal_of_vector(node: Node, x: Tensor, value: str, build: Builder) -> UnsupportedError | None:
+    """Return why a cell in no loop is no GRU: its input is picked from a sequence, or is the same for all of it."""
+    frozen = [axis for row in x.rows for axis, _ in row.picked if axis.dynamic]
+    if frozen:
+        return node.unsupported(
+            f"it reads one timestep of {frozen[0].where}, which is of open size: the exporter has frozen its loop",
+            "export the model again with sequences of a fixed length, or convert the file of the framework",
+            DesignReason.FAULTY_SOURCE,
+        )
+    if build.is_single(value) and value in build.layers:
+        return node.unsupported(f"its input is one vector, {value!r}, for a whole sequence", "a GRU reads a sequence")
+    return None
+
+
+def _is_whole_loop(x: Tensor) -> bool:
+    return x.at is not None and isinstance(x.at[1], Every)
+
+
 def _loop_of(h: Value, build: Builder) -> Loop | None:
     return build.loops.get(h.rows[0].value) if isinstance(h, Tensor) else None
 
 
 def _first(
-    node: Node, args: Arguments, x: Tensor, weights: tuple[int, ...], build: Builder, *, projected: bool
+    node: Node,
+    args: Arguments,
+    x: Tensor,
+    inputs: tuple[str, ...],
+    weights: tuple[int, ...],
+    build: Builder,
+    *,
+    projected: bool,
 ) -> Tensor:
     """Add the GRU of a loop's first timestep, or of the only one."""
     w, r, b = gru_weights(node, args, 1)
@@ -74,20 +106,24 @@ def _first(
     if x.at is not None:
         time, position = x.at
         time.require(Role.TIME, node)
-        if position not in (0, time.size - 1):
+        if not isinstance(position, Every) and position not in (0, time.size - 1):
             raise node.unsupported(
                 f"it begins at position {position} of {time.where}", "a loop must run over whole sequences"
             )
-        direction = "forward" if position == 0 else "reverse"
+        direction = "forward" if position in (0, Every.FORWARD) else "reverse"
     require_features(node, x, len(x.dims) - 1, w.shape[2])
+    ((gate, candidate),) = gru_activations(node, 1)
     layer = GRU(
         name=build.name(node, "gru"),
         linear_before_reset=bool(node.integer("linear_before_reset", 1)),
-        inputs=(x.rows[0].value,),
+        inputs=inputs,
         input_size=w.shape[2],
         hidden_size=r.shape[2],
         direction=direction,
         bias=b is not None,
+        masked=len(inputs) > 1,
+        gate_activation=gate,
+        candidate_activation=candidate,
     )
     h = required(node, args, 4)
     initial = _initial(node, h, r.shape[2], build)
@@ -99,8 +135,21 @@ def _first(
     feature = (Axis(r.shape[2], f"the feature axis of {name!r}", Role.FEATURE),)
     if x.at is None:
         return replace(x, rows=(Row(name, final=True),), dims=_state_dims(node, x, h, feature))
-    build.loops[name] = Loop(name, x.rows[0].value, weights, x.at[0], direction)
+    build.loops[name] = Loop(name, inputs, weights, x.at[0], direction)
     return replace(x, rows=(Row(name),), dims=_state_dims(node, x, h, feature))
+
+
+def _mask(node: Node, args: Arguments, x: Tensor, build: Builder) -> tuple[str, ...]:
+    """Return the value that says which timesteps the cell of a loop reads; none if it reads all."""
+    if len(args) < 6:
+        return ()
+    mask = tensor_input(node, args, 5)
+    if mask.at is None or x.at is None or mask.at[1] != x.at[1] or mask.shape[-1:] != (1,):
+        raise node.unsupported(
+            f"its mask, of shape {mask.shape}, is not one number at each timestep", "expected (batch, 1)"
+        )
+    mask.at[0].unify(x.at[0], node)
+    return (build.single(mask, node).rows[0].value,)
 
 
 def _initial(node: Node, h: Value, hidden_size: int, build: Builder) -> Initial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grurt.converters.graph.building.alignment import align, common
+from grurt.converters.graph.building.alignment import align, common, in_one_step
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import delays, ends
@@ -34,13 +34,17 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     sequence = _whole_sequence(tensors, index)
     if sequence is not None:
         return (sequence,)
-    if len({None if tensor.at is None else (tensor.at[0].root, tensor.at[1]) for tensor in tensors}) > 1:
-        tensors = [tensor.settled() for tensor in tensors]
+    values, at = in_one_step(node, tuple(tensors), build)
+    joined = _joined(node, [value for value in values if isinstance(value, Tensor)], index, build)
+    return (joined if at is None else replace(joined, at=at),)
+
+
+def _joined(node: Node, tensors: list[Tensor], index: int, build: Builder) -> Tensor:
     if all(_stackable(tensor, index) for tensor in tensors):
-        return (_stack(node, tensors, index),)
+        return _stack(node, tensors, index)
     if index == len(tensors[0].dims) - 1 and _are_states_of_groups(tensors):
-        return (_side_by_side(node, tensors, build),)
-    return (_concat_features(node, tensors, index, build),)
+        return _side_by_side(node, tensors, build)
+    return _concat_features(node, tensors, index, build)
 
 
 def _are_states_of_groups(tensors: list[Tensor]) -> bool:

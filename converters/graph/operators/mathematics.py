@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.graph.building.alignment import merged_features
+from grurt.converters.graph.building.alignment import in_one_step, merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import equals_token, is_token, with_numbers
 from grurt.converters.graph.nodes import Node
@@ -163,15 +163,28 @@ def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (build.negated(node, result) if node.op == "Xor" else result,)
 
 
-@operator("Where", reads_repeats=True)
+@operator("Where", in_loops="aware", reads_repeats=True)
 def where(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Where: of two values or constants, by a condition."""
+    chosen = _always_chosen(*(required(node, args, index) for index in range(3)))
+    if chosen is not None:
+        return (chosen,)
+    args, at = in_one_step(node, args, build)
     operands = [required(node, args, index) for index in range(3)]
     if (masked := ends.of_choice(node, operands, build)) is not None:
         return (masked,)
     is_boolean = all(isinstance(each, Tensor) and each.boolean for each in operands[1:])
     result = _of_values(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
-    return (replace(result, boolean=is_boolean),)
+    return (replace(result, boolean=is_boolean, at=at or result.at),)
+
+
+def _always_chosen(condition: Value, one: Value, other: Value) -> Value | None:
+    """Return what a condition that is constant, and one for all, chooses; None if it is not, or is repeated for it."""
+    if not isinstance(condition, np.ndarray) or (compact := without_repeats(condition)).size != 1:
+        return None
+    chosen = one if compact.item() else other
+    shape = np.broadcast_shapes(condition.shape, one.shape, other.shape)
+    return chosen if chosen.shape == shape else None
 
 
 def _mapped(node: Node, tensor: Tensor, build: Builder, *applied: AnyFunction, boolean: bool = False) -> Tensor:

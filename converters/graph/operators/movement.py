@@ -9,20 +9,14 @@ import numpy as np
 
 from grurt.converters.graph.building.alignment import as_vector
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.building.integers import is_given, with_numbers
-from grurt.converters.graph.elements import dtype_of
+from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators.mathematics import equal
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
-
-_TOKENS = (np.dtype(np.int32), np.dtype(np.int64))
-_FEATURES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
-_OF_CONDITIONS = (*_TOKENS, *_FEATURES, np.dtype(np.bool_))
 
 
 @operator("Dropout")
@@ -36,28 +30,6 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if training is not None and bool(np.any(constant(node, training, "training mode"))):
         raise node.unsupported("the model was exported in training mode", "call model.eval() before the export")
     return (required(node, args, 0),)
-
-
-@operator("Cast", moves_axes=True)
-def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Cast between floating-point types (grurt computes in float32), or between integer types of tokens.
-
-    Conditions, and integers that are no tokens, are numbers too.
-    """
-    target = dtype_of(node.integer("to", 0), str(node))
-    tensor = tensor_input(node, args)
-    if tensor.ends is not None and target in _OF_CONDITIONS:
-        return (tensor,)
-    if target in _FEATURES:
-        tensor = with_numbers(node, tensor, build)
-    integer = tensor.integer
-    if target.kind == "b" and not tensor.boolean:
-        return (build.negated(node, equal(node, [tensor, np.zeros((), np.float32)], build)),)
-    if tensor.boolean and target in _OF_CONDITIONS:
-        return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
-    if target not in (_TOKENS if integer else _FEATURES):
-        raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")
-    return (tensor,)
 
 
 @operator("Shape", moves_axes=True, reads_padding=True)

@@ -83,6 +83,30 @@ def _normalization(node: Node, matcher: Matcher) -> Node | None:
     return None
 
 
+def _of_tensorflow() -> Op:
+    """Return the template of ``x * scale + (bias - mean * scale)``, ``scale = weight / sqrt(variance + epsilon)``."""
+    mean = op("GlobalAveragePool", _X)
+    centered = op("Sub", _X, mean)
+    variance = op("GlobalAveragePool", op("Mul", centered, centered))
+    scale = op("Mul", op("Reciprocal", op("Sqrt", op("Add", variance, Var("epsilon")))), Var("weight"))
+    return op("Add", op("Mul", _X, scale), op("Add", op("Mul", op("Neg", mean), scale), Var("bias")))
+
+
+_OF_TENSORFLOW = _of_tensorflow()
+
+
+@rewrites("Add")
+def _pooled_normalization(node: Node, matcher: Matcher) -> Node | None:
+    """Return the normalization of Keras's LayerNormalization as tf2onnx writes it; None if a node ends none."""
+    for bindings in matcher.match(_OF_TENSORFLOW, node.outputs[0]):
+        weights = [matcher.constant(bindings[name]) for name in ("epsilon", "weight", "bias")]
+        if all(array is not None and array.shape[-1:] in ((), (array.size,)) for array in weights):
+            attributes: dict[str, Attribute] = {"axes": (-1,), "epsilon": float(weights[0].flat[0])}  # type: ignore[union-attr]
+            inputs = (bindings["x"], bindings["weight"], bindings["bias"])
+            return Node(node.name, "LayerNormalization", inputs, node.outputs[:1], attributes, node.module)
+    return None
+
+
 def _are_weights(matcher: Matcher, tensors: list[str], n_axes: int) -> bool:
     arrays = [matcher.constant(tensor) for tensor in tensors]
     return all(array is not None and array.ndim == n_axes for array in arrays)

@@ -24,7 +24,7 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.states import StateSource
-from grurt.converters.graph.tracing.values import Arguments, Factor, Row, Tensor, Value, stacked
+from grurt.converters.graph.tracing.values import Arguments, Every, Factor, Row, Tensor, Value, stacked
 from grurt.network.layers import GRU
 
 
@@ -285,6 +285,11 @@ def given_state(node: Node, row: Row, build: Builder) -> Initial:
     if not row.picked:
         return Initial(source=StateSource(row.value, 0, None, start), factor=row.factor)
     axis, position = row.picked[0]
+    if isinstance(position, Every):
+        raise node.unsupported(
+            "its state differs between the timesteps of a loop, and is not what the loop carries",
+            "a cell reads the state that it gave at the timestep before",
+        )
     axis.require(Role.STATE, node)
     if row.factor is not None and axis.size > 1 and any(each.root is axis.root for each in row.factor.axes):
         raise node.unsupported(

@@ -92,6 +92,8 @@ _REDUCTIONS = {
     "ReduceSumSquare": _Reduction(_sum_of_squares),
     "ReduceLogSum": _Reduction(_log_of_sum),
 }
+_OF_INTEGERS = ("ReduceSum", "ReduceMax", "ReduceMin")
+"""What counts conditions that hold, or finds whether any does."""
 
 
 @operator(*_REDUCTIONS)
@@ -102,7 +104,20 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     axes = listed_axes(node, args, 1, len(tensor.dims)) or ()
     if len(axes) != 1:
         raise node.unsupported(f"it computes across {len(axes) or 'all'} axes", "one axis can be reduced, of features")
-    return (_reduced(node, tensor, axes[0], _REDUCTIONS[node.op], build),)
+    counts = tensor.integer and build.is_computed(tensor) and node.op in _OF_INTEGERS
+    result = _reduced(
+        node, replace(tensor, integer=tensor.integer and not counts), axes[0], _REDUCTIONS[node.op], build
+    )
+    return (replace(result, integer=counts or result.integer),)
+
+
+@operator("GlobalAveragePool")
+def global_average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GlobalAveragePool of three axes: the mean over the last one, as TensorFlow normalizes layers."""
+    tensor = tensor_input(node, args)
+    if len(tensor.dims) != 3:
+        raise node.unsupported(*OTHER_AXES)
+    return (_reduced(node, tensor, 2, _REDUCTIONS["ReduceMean"], build),)
 
 
 @operator("ArgMax", "ArgMin")

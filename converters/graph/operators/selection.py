@@ -15,9 +15,14 @@ from grurt.converters.graph.operators import convolution, delays, ends, windows
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.rewriting.choices import choice, without_casts
+from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.converters.graph.rewriting.recompose import rewrites
+from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
-from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
+from grurt.converters.graph.tracing.features import without_repeats
+from grurt.converters.graph.tracing.parameters import axis_index, constant, required, small_integer, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
 from grurt.errors import UnsupportedError
 from grurt.network.layers import Concat, Embedding
@@ -57,6 +62,20 @@ def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder)
     return replace(selected, whole=tensor if may_be_cut else None)
 
 
+@operator("ReverseSequence", in_loops="single", moves_axes=True)
+def reverse_sequence(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """ReverseSequence of whole sequences."""
+    tensor = tensor_input(node, args)
+    index = axis_index(node, node.integer("time_axis", 0), len(tensor.dims))
+    axis_index(node, node.integer("batch_axis", 1), len(tensor.dims))
+    lengths, size = required(node, args, 1), tensor.shape[index]
+    if not isinstance(lengths, np.ndarray) or (without_repeats(lengths) != size).any():
+        raise node.unsupported(
+            "it reverses sequences of different lengths", "use a bidirectional GRU with the lengths of the sequences"
+        )
+    return (_select(node, tensor, index, range(size - 1, -1, -1), build),)
+
+
 @operator("Split", moves_axes=True)
 def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Split: several slices of one axis."""
@@ -68,6 +87,17 @@ def split(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         parts.append(_select(node, tensor, index, range(start, start + size), build))
         start += size
     return tuple(parts)
+
+
+@operator(SPLIT_PART, moves_axes=True)
+def split_part(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """One output of a Split."""
+    tensor, sizes = tensor_input(node, args), parameters.integers(node, required(node, args, 1), "sizes")
+    index, place = axis_index(node, node.integer("axis", 0), len(tensor.dims)), node.integer("index", 0)
+    if not -len(sizes) <= place < len(sizes) or sum(sizes) != tensor.shape[index] or min(sizes) < 1:
+        raise node.invalid(f"it reads part {place} of an axis of size {tensor.shape[index]}, split into {sizes}")
+    start = sum(sizes[: place % len(sizes)])
+    return (_select(node, tensor, index, range(start, start + sizes[place]), build),)
 
 
 @operator("Gather", moves_axes=True)
@@ -95,19 +125,22 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
             "export the model so that it reads the end of the sequence, or its beginning",
         )
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
-    tensor = _select(node, data, index, kept, build)
+    tensor = _select(node, data, index, kept, build, alone=positions.ndim == 0)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
 
 
-def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
-    """Return the tensor at some positions of a dimension."""
+def _select(
+    node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder, *, alone: bool = False
+) -> Tensor:
+    """Return the tensor at some positions of a dimension; ``alone``: at one, which is then without that dimension."""
     dim = tensor.dims[index]
     size = tensor.shape[index]
     if kept == range(size) or (len(kept) == size and list(kept[:MAX_STACK]) == list(range(size)[:MAX_STACK])):
         return tensor
     if isinstance(kept, range) and _starts_with_stack(tensor, dim):
         return _select_direction(node, tensor, index, kept, build)
-    if _are_features(tensor, index, len(kept)):
+    in_loop = build.unrolled and alone and dim and dim[0].role is None  # if it is a feature, that is found out later
+    if _are_features(tensor, index, len(kept)) and not in_loop:
         return _select_features(node, tensor, index, kept, build)
     if (
         len(dim) == 1
@@ -205,6 +238,27 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
             "whole sequences must be kept, in order, or one timestep",
         )
     return axis
+
+
+@rewrites("Gather")
+def embedding_of_any_sign(node: Node, matcher: Matcher) -> Node | None:
+    """Return the embedding of tokens where negative ones have been made positive, as Gather does by itself."""
+    table = matcher.array(node.inputs[0]) if len(node.inputs) == 2 and node.attributes.get("axis", 0) == 0 else None
+    found = None if table is None or not table.ndim else choice(node.inputs[1], matcher)
+    if table is None or found is None:
+        return None
+    less, added = matcher.producers.get(found.condition), matcher.producers.get(found.one)
+    if less is None or added is None or (less.op, added.op) != ("Less", "Add"):
+        return None
+    if len(less.inputs) != 2 or len(added.inputs) != 2:
+        return None
+    tokens, zero, size = without_casts(found.other, matcher), less.inputs[1], table.shape[0]
+    for one, other in (added.inputs, added.inputs[::-1]):
+        numbers = small_integer(matcher.array(zero)), small_integer(matcher.array(other))
+        same = {without_casts(each, matcher) for each in (one, less.inputs[0])} == {tokens}
+        if same and numbers == (0, size):
+            return replace(node, inputs=(node.inputs[0], found.other))
+    return None
 
 
 def embedding(node: Node, table: Array, tokens: Tensor, build: Builder) -> Tensor:

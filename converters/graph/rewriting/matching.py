@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,18 @@ from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Attribute, Graph, Node
+from grurt.converters.graph.tracing.folding import Folder, is_foldable
+from grurt.errors import ConversionError
 
 Bindings = Mapping[str, str]
 """Names of tensors by the variables of a template."""
 
-_COPIES = frozenset({"Identity"})
+_MAX_DEPTH = 64
+"""How long a chain of computed constants may be."""
+
+_MAX_SHAPE_DEPTH = 16
+"""How long a chain of what is computed from a shape may be."""
+
 _COMMUTATIVE = frozenset({"Add", "Mul"})
 
 
@@ -74,6 +82,8 @@ class Matcher:
         self.producers = graph.producers()
         self.budget = budget
         self._constants = graph.constants
+        self._folded: dict[str, Array | None] = {}
+        self._given: dict[tuple[str, tuple[int, ...]], dict[str, Array | None]] = defaultdict(dict)
         self._origins: dict[frozenset[str], dict[str, str]] = defaultdict(dict)
         self._made: dict[object, Array] = {}
 
@@ -114,12 +124,12 @@ class Matcher:
 
     def constant(self, tensor: str) -> Array | None:
         """Return the floating-point numbers that a tensor holds in every run; None if it is not constant."""
-        array = self._array(tensor)
+        array = self.array(tensor)
         return array if array is not None and array.dtype.kind == "f" else None
 
     def integers(self, tensor: str) -> tuple[int, ...] | None:
         """Return the few integers that a tensor holds in every run, none of many; None if it is not constant."""
-        array = self._array(tensor)
+        array = self.array(tensor)
         if array is None or array.dtype.kind != "i":
             return None
         return tuple(map(int, array.flat)) if array.size <= MAX_RANK else ()
@@ -152,15 +162,62 @@ class Matcher:
             self._made[key] = make()
         return self._made[key]
 
-    def _array(self, tensor: str) -> Array | None:
-        node = self.producers.get(tensor)
-        if node is not None and node.op in _COPIES:
-            tensor = self.origin(tensor, _COPIES)
-            node = self.producers.get(tensor)
-        if node is not None and node.op == "Constant":
-            value = node.attributes.get("value")
-            return value if isinstance(value, np.ndarray) else None
-        return self._constants.get(tensor)
+    def array(self, tensor: str) -> Array | None:
+        """Return what a tensor holds in every run, computed from constants if need be; None if it is not constant."""
+        if tensor in self._constants:
+            return self._constants[tensor]
+        todo = [tensor]
+        while todo:
+            node = self.producers.get(todo[-1])
+            known = todo[-1] in self._folded
+            missing = [] if known or node is None else self._missing(node)
+            if missing and len(todo) < _MAX_DEPTH:
+                todo += missing
+                continue
+            if not known:
+                self._folded[todo[-1]] = None
+            if not known and node is not None and not missing:
+                self._folded.update(self._results(node))
+            todo.pop()
+        return self._folded[tensor]
+
+    def array_given(self, tensor: str, other: str, shape: tuple[int, ...]) -> Array | None:
+        """Return what a tensor holds if another has this shape, of which it is computed; None if it is not so."""
+        known = self._given[other, shape]
+
+        def value_of(name: str, depth: int) -> Array | None:
+            node = self.producers.get(name)
+            if name not in known:
+                known[name] = array = self.array(name)
+                if array is None and node is not None and depth > 0 and is_foldable(node):
+                    if node.op == "Shape":
+                        values = [_view_of_shape(shape) if each == other else None for each in node.inputs]
+                    else:
+                        values = [value_of(each, depth - 1) for each in node.inputs]
+                    known.update(self._results_of(node, values))
+            return known[name]
+
+        return value_of(tensor, _MAX_SHAPE_DEPTH)
+
+    def _missing(self, node: Node) -> list[str]:
+        """Return the inputs of a node of which it is not known whether they are constant; none where that is no use."""
+        inputs = [name for name in node.inputs if name and name not in self._constants]
+        if not is_foldable(node) or any(name in self._folded and self._folded[name] is None for name in inputs):
+            return []
+        return [name for name in inputs if name not in self._folded]
+
+    def _results(self, node: Node) -> dict[str, Array | None]:
+        """Return what a node writes whose inputs are constants, by name; nothing for others."""
+        return self._results_of(node, [self._constants.get(name, self._folded.get(name)) for name in node.inputs])
+
+    def _results_of(self, node: Node, values: Sequence[Array | None]) -> dict[str, Array | None]:
+        if not is_foldable(node) or any(value is None for value, name in zip(values, node.inputs, strict=True) if name):
+            return {}
+        try:
+            results = Folder(self.budget).fold(node, tuple(values))
+        except ConversionError:  # whoever interprets the graph says what is wrong with it
+            return {}
+        return dict(zip(node.outputs, results, strict=False))
 
     def _match_operands(
         self, templates: tuple[Template, ...], tensors: tuple[str, ...], bound: Bindings
@@ -170,6 +227,13 @@ class Matcher:
             return
         for extended in self.match(templates[0], tensors[0], bound):
             yield from self._match_operands(templates[1:], tensors[1:], extended)
+
+
+def _view_of_shape(shape: tuple[int, ...]) -> Array | None:
+    """Return an array of a shape that takes no memory; None if there is none, as the file may say any sizes."""
+    with suppress(ValueError):
+        return np.broadcast_to(np.float32(0), shape)
+    return None
 
 
 def _is_same(one: Attribute, other: Attribute) -> bool:

@@ -7,12 +7,14 @@ is spelled out is registered where it is converted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Graph, Node
 from grurt.converters.graph.rewriting.cells import CellWriter, find_cells, is_unrolled
+from grurt.converters.graph.rewriting.convolutions import with_flat_convolutions
+from grurt.converters.graph.rewriting.copies import without_copies
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template
 from grurt.converters.graph.rewriting.scaled_states import with_scaled_states
 
@@ -46,15 +48,26 @@ def spelled_out(name: str, template: Op | AnyOf, **attributes: Attribute) -> Non
     rewrites(*_last_operators(template))(rewrite)
 
 
-def recompose(graph: Graph, budget: Budget) -> Graph:
-    """Return the graph with GRU cells, and all that is registered, as one operator each."""
+def recompose(graph: Graph, budget: Budget, kept: Collection[str] = ()) -> Graph:
+    """Return the graph with GRU cells, and all that is registered, as one operator each.
+
+    Parameters
+    ----------
+    graph
+        The graph, whose nodes stand each after those that it reads.
+    budget
+        What may be created.
+    kept
+        Tensors that must not vanish, beside the graph's outputs.
+    """
+    graph = without_copies(graph, budget, kept)
+    matcher = Matcher(graph, budget)
+    graph = with_flat_convolutions(graph, matcher)
+    graph = replace(graph, nodes=tuple(_rewritten(node, matcher) or node for node in graph.nodes))
     matcher = Matcher(graph, budget)
     cells = find_cells(graph.nodes, matcher)
     writer = CellWriter(matcher, unrolled=is_unrolled(cells.values(), matcher))
-    nodes = [
-        writer.write(cells[id(node)]) if id(node) in cells else _rewritten(node, matcher) or node
-        for node in graph.nodes
-    ]
+    nodes = [writer.write(cells[id(node)]) if id(node) in cells else node for node in graph.nodes]
     return replace(graph, nodes=tuple(with_scaled_states(nodes)), constants={**graph.constants, **writer.constants})
 
 

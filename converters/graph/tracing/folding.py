@@ -66,6 +66,11 @@ class Folder:
             return _expanded(np.asarray(function(*compact)), shape)
 
 
+def is_foldable(node: Node) -> bool:
+    """Say whether there is a rule for a node's operator."""
+    return node.op in _RULES
+
+
 @dataclass(frozen=True)
 class _Rule:
     """How an operator is evaluated, and how many bytes that creates at most, said before it does."""

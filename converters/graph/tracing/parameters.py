@@ -63,6 +63,14 @@ def number(node: Node, value: Value | None, what: str) -> float:
     return float(array.flat[0])
 
 
+def small_integer(value: Value | None) -> int | None:
+    """Return the integer in a constant of one element, also where it is written as a floating-point number."""
+    if not isinstance(value, np.ndarray) or value.size != 1 or value.dtype.kind not in "fiu":
+        return None
+    number = float(value.flat[0]) if value.dtype.kind == "f" else int(value.flat[0])
+    return int(number) if number == number // 1 else None
+
+
 def axis_index(node: Node, axis: int, rank: int) -> int:
     """Return an axis as a number that is not negative."""
     if not -rank <= axis < rank:

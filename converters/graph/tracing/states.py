@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grurt.converters.graph.tracing.axes import Axis
+from grurt.converters.graph.tracing.values import Position
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class StateSource:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over the timesteps that was unrolled: a GRU layer, and which axis it scans which way."""
+    """A loop over the timesteps that was unrolled: a GRU layer, what it reads, and which axis it scans which way."""
 
     gru: str
-    source: str
+    inputs: tuple[str, ...]
     weights: tuple[int, ...]
     time: Axis
     direction: Literal["forward", "reverse"]
@@ -36,9 +37,10 @@ class Loop:
         """The position of the last timestep that the loop reaches."""
         return self.time.size - 1 if self.direction == "forward" else 0
 
-    def before(self, position: int) -> int:
-        """Return the position before another in the loop's order."""
-        return position - 1 if self.direction == "forward" else position + 1
+    def follows(self, position: Position, before: Position) -> bool:
+        """Say whether a position is the one behind another, in the loop's order."""
+        step = 1 if self.direction == "forward" else -1
+        return isinstance(position, int) and position - step == before
 
 
 Lengths = str | tuple[int, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
@@ -15,6 +16,16 @@ MAX_STACK = 4096
 
 ROW_BYTES = 128
 """What a row takes."""
+
+
+class Every(Enum):
+    """All positions of an axis, one after the other, as a loop runs through them."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+
+Position = int | Every
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Row:
 
     value: str
     final: bool = False
-    picked: tuple[tuple[Axis, int], ...] = ()
+    picked: tuple[tuple[Axis, Position], ...] = ()
     part: tuple[Axis, int, int] | None = None
     factor: Factor | None = None
 
@@ -114,8 +125,9 @@ class Tensor:
     order
         What a Gather with these numbers does to an axis, where they are the result of sorting.
     at
-        In an unrolled loop: the axis of the row's value that this is one position of, and the position. What a layer
-        makes of one timestep it makes of all, so layers are added for the whole value, and the position stays.
+        In a loop: the axis of the row's value that this is one position of, and the position, where the loop was
+        unrolled, or else that it stands for each. What a layer makes of one timestep it makes of all, so layers are
+        added for the whole value, and the position stays.
     """
 
     rows: tuple[Row, ...]
@@ -138,7 +150,7 @@ class Tensor:
     whole: Tensor | None = None
     is_cut: bool = False
     order: Order | None = None
-    at: tuple[Axis, int] | None = None
+    at: tuple[Axis, Position] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -164,6 +176,11 @@ class Tensor:
     def place_in_stacks(self, axis: Axis) -> int | None:
         """Return which of the axes along which the rows are stacked an axis is; None if it is none of them."""
         return next((place for place, stack in enumerate(self.stacks) if stack.root is axis.root), None)
+
+    @property
+    def executions(self) -> int:
+        """How often a loop computes this: once for each position that it stands for."""
+        return self.at[0].size if self.at is not None and isinstance(self.at[1], Every) else 1
 
     def picking(self, axis: Axis, positions: Iterable[int]) -> tuple[Row, ...]:
         """Return the rows at some positions of an axis, in the order of the axes that they are stacked along.

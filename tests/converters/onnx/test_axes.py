@@ -175,6 +175,10 @@ def test_recurrent_layers(nodes: str, inputs: Shapes, message: str) -> None:
             "it scatters something else than the positions of sorted sequences",
         ),
         (
+            "a, order = TopK(lens, two); c = Gather <axis = 1>(x, order); y = GRU(c, W, R, B, a)",
+            "output 'y': axis 0 of input 'lens', sorted is in another order than in the inputs; export the",
+        ),
+        (
             "a, order = TopK(lens, two); b = Reshape(x, rows); c = Gather(b, order); y = GRU(c, W, R)",
             "it sorts a dimension of 2 merged axes",
         ),

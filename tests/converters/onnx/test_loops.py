@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_graphs import HIDDEN, INPUT, Shapes, convert, kinds, proto, random, written
+from onnx_graphs import HIDDEN, INPUT, Shapes, cell, cell_weights, convert, kinds, proto, written
 
 from grurt.errors import ConversionError
 
 WEIGHTS = {
-    "Wi": random(INPUT, 3 * HIDDEN),
-    "Wh": random(HIDDEN, 3 * HIDDEN),
-    "bi": random(3 * HIDDEN),
-    "bh": random(3 * HIDDEN),
-    "thirds": np.array([HIDDEN] * 3),
+    **cell_weights(),
     "rows": np.array([-1, INPUT]),
     **{f"at{position}": np.array(position) for position in range(3)},
 }
-
-CELL = """\
-{y}i = Gemm({x}, Wi, bi); {y}g = Gemm({h}, Wh, bh);
-{y}ir, {y}iz, {y}in = Split <axis = -1>({y}i, thirds); {y}hr, {y}hz, {y}hn = Split <axis = -1>({y}g, thirds);
-{y}ar = Add({y}ir, {y}hr); {y}r = Sigmoid({y}ar); {y}az = Add({y}iz, {y}hz); {y}z = Sigmoid({y}az);
-{y}rn = Mul({y}r, {y}hn); {y}an = Add({y}in, {y}rn); {y}n = Tanh({y}an);
-{y}d = Sub({h}, {y}n); {y}zd = Mul({y}z, {y}d); {y} = Add({y}zd, {y}n)"""
-"""A GRU cell as PyTorch computes it, from an input and a state to the new state."""
-
-
-def cell(x: str, h: str, y: str) -> str:
-    return CELL.format(x=x, h=h, y=y)
 
 
 def loop(*positions: int) -> str:

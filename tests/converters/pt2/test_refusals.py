@@ -24,6 +24,16 @@ REFUSED: dict[str, tuple[Network, str]] = {
         r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
     ),
     "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
+    "no_cell": (
+        network_of(
+            lambda net, x, h: (z := net.z(h).sigmoid()) * h + (1 - z) * net.n(x).relu().sin(),
+            X[:, 0],
+            X[:, 1],
+            z=nn.Linear(4, 4),
+            n=nn.Linear(4, 4),
+        ),
+        r"the program holds no GRU, and what looks like a GRU cell is none: the candidate n is not tanh\(W x \+ b",
+    ),
     "mean": (
         network_of(lambda net, x: net.gru(x)[0].mean(1), X, gru=nn.GRU(4, 8, batch_first=True)),
         r"node 'mean' \(ReduceMean\): it computes across timesteps or sequences",

@@ -191,12 +191,7 @@ def test_a_timestep(cell: Cell, how: str, tmp_path: Path) -> None:
 
 EXPORTERS = ["torchscript", "dynamo", "pt2"]
 FIRST_STATES = ["zeros", "learned", "given"]
-LOOPS = [
-    (cell, first, how)
-    for cell, first, how in product(CELLS, FIRST_STATES, EXPORTERS)
-    # The exporter works the first reset gate out, and nothing tells any more that it was one.
-    if (cell, first, how) != (gate_of_the_state_alone, "learned", "dynamo")
-]
+LOOPS = list(product(CELLS, FIRST_STATES, EXPORTERS))
 
 
 @pytest.mark.parametrize(("cell", "first", "how"), [LOOPS[index] for index in range(0, len(LOOPS), 4)])
