@@ -48,7 +48,7 @@ def without_float_casts(graph: Graph, kept: Collection[str] = ()) -> Graph:
     for node in graph.nodes:
         if not origins.keys().isdisjoint(node.inputs):
             node = replace(node, inputs=tuple(origins.get(name, name) for name in node.inputs))
-        is_float = not floats.isdisjoint(node.inputs)
+        is_float = not floats.isdisjoint(node.inputs[1:] if node.op == "Where" else node.inputs[:1])
         to_float = node.op == "Cast" and node.attributes.get("to") in _FLOATS
         if to_float and is_float and len(node.outputs) == 1:
             origins[node.outputs[0]] = node.inputs[0]
