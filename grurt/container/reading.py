@@ -236,11 +236,11 @@ def _description(text: str) -> Header:
         header = msgspec.json.decode(text, type=Header)
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {_fault(error, Header)}") from error
-    if version == 1 and header.reference_run and header.reference_run.precision:
-        raise ModelFileError("the header is damaged: format version 1 does not have the precision of a reference run")
-    if version < file_version(header.layers, header.inputs, header.signature):
+    precision = header.reference_run.precision if header.reference_run else None
+    if version < file_version(header.layers, header.inputs, header.signature, precision):
         kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
-        lacking = f"the layers {kinds}" if kinds else "the dtypes or axes of its signature"
+        beside = "the precision of a reference run" if precision else "the dtypes or axes of its signature"
+        lacking = f"the layers {kinds}" if kinds else beside
         raise ModelFileError(f"the header is damaged: format version {version} does not have {lacking}")
     return header
 

@@ -32,7 +32,7 @@ def movement(network: Network, run: ReferenceRun, unit: float) -> float:
     own way: a network that amplifies it is ill-conditioned, and its answers are known no better. An answer itself is
     rounded, too, so that it is one unit at least.
     """
-    n_steps = sum(max(map(len, each.inputs.values())) for each in sequences(network, run.inputs))
+    n_steps = sum(max(map(len, each.inputs.values())) for each in sequences(network, run.inputs)[1])
     if n_steps * len(network.layers) > _MAX_CALLS or n_steps * network.costs.multiply_adds > _MAX_PRODUCTS:
         return unit
     rng = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def movement(network: Network, run: ReferenceRun, unit: float) -> float:
 def _answers(network: Network, run: ReferenceRun, given: Arrays) -> dict[str, Doubles]:
     """Return the reference's answers in all sequences, flat, by the names of the run's outputs."""
     found: dict[str, list[Doubles]] = {name: [] for name in run.outputs}
-    for each in sequences(network, given):
+    for each in sequences(network, given)[1]:
         outputs, final = reference.run(network, each.inputs, each.states)
         for port in network.signature.outputs:
             if port.name in found:

@@ -29,8 +29,8 @@ class Replayed:
     """Whether the source has run no further than these timesteps."""
 
 
-def sequences(network: Network, given: Arrays) -> list[Replayed]:
-    """Return the sequences of a batch that have a timestep.
+def sequences(network: Network, given: Arrays) -> tuple[int, list[Replayed]]:
+    """Return how many sequences a batch has, and those that have a timestep.
 
     ``given`` are tensors of the source, by the names of its inputs.
     """
@@ -48,7 +48,7 @@ def sequences(network: Network, given: Arrays) -> list[Replayed]:
         else:
             inputs[port.value] = batch_first(port, given[port.name], tokens=network.values[port.value].tokens)
     batch, n_steps = next(iter(inputs.values())).shape[:2]
-    return [
+    return batch, [
         Replayed(
             row,
             {name: array[row, :length] for name, array in inputs.items()},
@@ -58,9 +58,3 @@ def sequences(network: Network, given: Arrays) -> list[Replayed]:
         for row, length in enumerate(np.broadcast_to(lengths, batch))
         if length
     ]
-
-
-def batch_of(network: Network, given: Arrays) -> int:
-    """Return how many sequences there are."""
-    port = next(port for port in network.signature.inputs if not isinstance(port, LengthsPort | StatePort))
-    return len(batch_first(port, given[port.name], tokens=network.values[port.value].tokens))

@@ -15,7 +15,7 @@ from grurt.network.frames import frames_of
 from grurt.network.reference_run import declared_precision, run_size
 from grurt.network.signature import StatePort
 from grurt.runtime.conditioning import UNITS, movement
-from grurt.runtime.replayed import batch_of, sequences
+from grurt.runtime.replayed import sequences
 from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
 
@@ -120,12 +120,10 @@ def _error(found: Array, expected: Array) -> float:
 
 def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Array]) -> bool:
     """Return whether streams, one for each sequence of the batch, give the bits that were found for the whole."""
-    batch = batch_of(network, run.inputs)
+    batch, replayed = sequences(network, run.inputs)
     answers = {port.name: batch_first(port, found[port.name], batch=batch) for port in network.signature.outputs}
     return all(
-        _stream_alike(network, each.inputs, each.states, answers, each.row)
-        for each in sequences(network, run.inputs)
-        if each.is_whole
+        _stream_alike(network, each.inputs, each.states, answers, each.row) for each in replayed if each.is_whole
     )
 
 

@@ -248,7 +248,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "padding of a kind": (
         lambda: model(linear(), grurt.Unfold(name="u", padding="valid")),  # type: ignore[arg-type]
-        "layers: Invalid enum value 'valid'",
+        "layers[1].padding: expected one of same, same_lower, got 'valid'",
     ),
     "sequences of different lengths": (
         lambda: model(linear(), grurt.Unfold(name="u", padding=(0, 1)), grurt.Add(name="add", inputs=("fc", "u"))),

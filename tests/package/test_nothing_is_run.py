@@ -25,7 +25,9 @@ FORBIDDEN = (
 
 def load(path):
     try:
-        return grurt.load(path) if path.suffix == ".grurt" else convert(path)
+        if path.suffix == ".grurt":
+            return grurt.load(path)
+        return convert(path, reference=path.suffix != ".onnx")  # onnxruntime is asked in a process of its own
     except (grurt.GrurtError, OSError) as error:
         return error
 
@@ -105,6 +107,7 @@ MAY_USE = {
     "grurt/kernels/fields.py": {"ctypes"},
     "grurt/kernels/simd.py": {"ctypes"},  # memory by its address, where Python runs the kernels
     "grurt/kernels/fastcall.py": {"ctypes"},
+    "converters/apart.py": {"subprocess"},  # this Python, for onnxruntime
     "grurt/native/linker.py": {"subprocess"},
     "grurt/native/intermediate.py": {"subprocess"},
     "grurt/cli/timing.py": {"exec"},  # a statement of grurt's own, to be timed
