@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.activations import Composite
 from grurt.errors import UnsupportedError
 from grurt.network.functions import AnyFunction
-from grurt.network.layers import Activation, Add, AnyLayer, FirstStep, LastStep, Linear, Mul
+from grurt.network.layers import Activation, Add, AnyLayer, FirstStep, Flatten, LastStep, Linear, Mul, Unflatten
 
 _LONGEST_NAME = 180
 
@@ -109,6 +110,13 @@ class LayerBuilder:
         for function in functions:
             value = self.function(value, function, name(function.name))
         return value
+
+    def in_groups(self, layer: AnyLayer, groups: int) -> str:
+        """Add a layer that works on each of the groups of features of its input; return the features side by side."""
+        (value,) = layer.inputs
+        positions = Unflatten(name=self.unique(f"{layer.name}.groups"), inputs=(value,), positions=groups)
+        done = self.add(msgspec.structs.replace(layer, inputs=(self.add(positions),)))
+        return self.add(Flatten(name=self.unique(f"{layer.name}.joined"), inputs=(done,)))
 
     def timestep_of(self, value: str, *, last: bool) -> str:
         """Return the value's last or first timestep, made once."""

@@ -121,17 +121,15 @@ def group_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     if tensor.size % groups:
         raise layer.invalid(f"expected groups that divide {tensor.size} features, got {groups}")
     arrays = _vectors(layer, tensor.size, ["gamma"] * scale + ["beta"] * center)
-    positions = layers.Unflatten(name=build.unique(f"{layer.name}.groups"), inputs=(tensor.value,), positions=groups)
-    size = tensor.size // groups
-    normalized = layers.LayerNorm(
+    norm = layers.LayerNorm(
         name=build.unique(f"{layer.name}.norm"),
-        inputs=(build.add(positions),),
-        size=size,
+        inputs=(tensor.value,),
+        size=tensor.size // groups,
         epsilon=epsilon,
         weight=False,
         bias=False,
     )
-    value = build.add(layers.Flatten(name=build.unique(f"{layer.name}.joined"), inputs=(build.add(normalized),)))
+    value = build.in_groups(norm, groups)
     if not arrays:
         return (tensor.with_value(value),)
     gamma, beta = arrays.get("gamma", np.ones(1, np.float32)), arrays.get("beta", np.zeros(1, np.float32))

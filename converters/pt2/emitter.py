@@ -9,6 +9,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
+from grurt.converters.graph.elements import Element
 from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.pt2.program import Call, Program, Ref
 
@@ -36,6 +37,7 @@ class Emitter:
         self._budget = budget
         self._made: dict[object, str] = {}
         self._shapes = program.shapes
+        self._dtypes = program.dtypes
         self._count = 0
         self._call = Call("", "", {}, ())
 
@@ -95,6 +97,35 @@ class Emitter:
         if isinstance(value, bool | int | float):
             return self.constant(value)
         return self.required(name)
+
+    def operands(self, *names: str, divided: bool = False) -> list[str]:
+        """Return the names of arguments that are computed with together: in floating point, if one of them is.
+
+        ``divided`` says that the result is of floating point, whatever they are.
+        """
+        given = [self.operand(name) for name in names]
+        tensors = [isinstance(self._call.get(name), Ref) for name in names]
+        are_float = [self.is_float(name) if is_tensor else True for name, is_tensor in zip(given, tensors, strict=True)]
+        numbers = any(isinstance(self._call.get(name), float) for name in names)
+        found = divided or numbers or any(a and b for a, b in zip(tensors, are_float, strict=True))
+        if all(are_float) or not found:
+            return given
+        to = int(Element.FLOAT)
+        return [name if known else self.emit("Cast", name, to=to) for name, known in zip(given, are_float, strict=True)]
+
+    def dtype(self, name: str) -> str:
+        """Return the declared dtype of a tensor."""
+        return self._dtypes[name]
+
+    def is_float(self, name: str) -> bool:
+        """Say whether a tensor or constant is of floating point."""
+        known = self.constants.get(name)
+        return self._dtypes[name].startswith(("float", "bfloat")) if known is None else known.dtype.kind == "f"
+
+    def is_condition(self, name: str) -> bool:
+        """Say whether a tensor holds truth values."""
+        known = self.constants.get(name)
+        return self._dtypes[name] == "bool" if known is None else known.dtype.kind == "b"
 
     def array(self, name: str) -> Array:
         """Return a constant by its name."""

@@ -1,4 +1,4 @@
-"""Layers with weights: linear, embedding, normalization, convolution."""
+"""Layers with weights, other than products with matrices: embedding, normalization, convolution."""
 
 from __future__ import annotations
 
@@ -15,28 +15,6 @@ from grurt.converters.torch.checkpoint.weight_norm import normalized_weight
 MAX_FEATURES = 1 << 24
 
 _EVALUATION = ("it normalizes with the batch's own statistics", "call model.eval() before the export")
-
-
-@translates("linear")
-def linear(call: Call, em: Emitter) -> None:
-    """Translate linear: ``x W' + b``, weights ``(outputs, inputs)``."""
-    bias = [name] if (name := em.tensor("bias")) else []
-    em.emit("Gemm", em.required("input"), em.required("weight"), *bias, into=call.outputs[0], transB=1)
-
-
-@translates("addmm")
-def addmm(call: Call, em: Emitter) -> None:
-    """Translate addmm: ``b + x W``, as linear is decomposed."""
-    if call.get("beta", 1) != 1 or call.get("alpha", 1) != 1:
-        raise call.unsupported("it has an alpha or beta", "write the factors as products of their own")
-    em.emit("Gemm", em.required("mat1"), em.required("mat2"), em.required("self"), into=call.outputs[0])
-
-
-@translates("mm", "matmul", "bmm")
-def matmul(call: Call, em: Emitter) -> None:
-    """Translate products with a matrix on the right."""
-    other = em.required("mat2" if "mat2" in call.arguments else "other")
-    em.emit("MatMul", em.required("self"), other, into=call.outputs[0])
 
 
 @translates("embedding")
@@ -101,6 +79,52 @@ def batch_norm(call: Call, em: Emitter) -> None:
         into=call.outputs[0],
         epsilon=float(call.arguments["eps"]),
     )
+
+
+@translates("group_norm")
+def group_norm(call: Call, em: Emitter) -> None:
+    """Translate group normalization, of the features along axis 1."""
+    x = em.required("input")
+    size = em.shape(x)[1:2]
+    if not size or not isinstance(size[0], int):
+        raise call.unsupported("it normalizes features of an open number", "export with a fixed number of features")
+    weight, bias = (em.tensor(name) or em.filled(neutral, size) for name, neutral in (("weight", 1.0), ("bias", 0.0)))
+    em.emit(
+        "GroupNormalization",
+        *(x, weight, bias),
+        into=call.outputs[0],
+        num_groups=call.arguments["num_groups"],
+        epsilon=float(call.get("eps", 1e-5)),
+    )
+
+
+@translates("cosine_similarity")
+def cosine_similarity(call: Call, em: Emitter) -> None:
+    """Translate cosine_similarity: of two values, each divided by its length, which counts as an epsilon at least."""
+    epsilon, parts = em.constant(float(call.get("eps", 1e-8))), []
+    for x in (em.required("x1"), em.required("x2")):
+        axis = em.constant([_axis_from_end(call, em)], np.int64)
+        length = em.emit("Max", em.emit("ReduceL2", x, axis, keepdims=1), epsilon)
+        parts.append(em.emit("Div", x, length))
+    axis = em.constant([_axis_from_end(call, em)], np.int64)
+    em.emit("ReduceSum", em.emit("Mul", *parts), axis, into=call.outputs[0], keepdims=0)
+
+
+def _axis_from_end(call: Call, em: Emitter) -> int:
+    """Return the axis of a call on two tensors that may have different ranks, counted from the last one."""
+    axis, rank = call.get("dim", 1), max(em.rank(em.required(name)) for name in ("x1", "x2"))
+    return axis if axis < 0 else axis - rank
+
+
+@translates("pairwise_distance")
+def pairwise_distance(call: Call, em: Emitter) -> None:
+    """Translate pairwise_distance: the length of ``x1 - x2 + epsilon``."""
+    if call.get("p", 2) != 2:
+        raise call.unsupported(f"it is a distance of order {call.get('p')}", "supported is 2")
+    difference = em.emit("Sub", em.required("x1"), em.required("x2"))
+    moved = em.emit("Add", difference, em.constant(float(call.get("eps", 1e-6))))
+    keeps = int(bool(call.get("keepdim", False)))
+    em.emit("ReduceL2", moved, em.constant([-1], np.int64), into=call.outputs[0], keepdims=keeps)
 
 
 @translates("conv1d", "convolution")

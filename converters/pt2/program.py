@@ -81,6 +81,7 @@ class Program:
     outputs: tuple[Declaration, ...]
     states: Mapping[str, str]
     shapes: Mapping[str, tuple[int | str | None, ...]]
+    dtypes: Mapping[str, str]
     torch_version: str
 
 
@@ -122,6 +123,7 @@ def _program(module: Mapping[str, Any], torch_version: str) -> Program:
         outputs=tuple(values[name] for name in _outputs(signature["output_specs"])),
         states=states,
         shapes={name: value.shape or () for name, value in values.items()},
+        dtypes={name: value.dtype for name, value in values.items()},
         torch_version=torch_version,
     )
 
@@ -202,6 +204,8 @@ def _argument(argument: Mapping[str, Any]) -> Any:
             return [Ref(_text(item["name"])) for item in value]
         case "as_optional_tensors":
             return [Ref(_text(item["as_tensor"]["name"])) if "as_tensor" in item else None for item in value]
+        case "as_float" if isinstance(value, str):  # "Infinity", "-Infinity" and "NaN", which JSON has no numbers for
+            return float(value)
         case "as_sym_int":
             return _symbolic(value)
         case "as_sym_ints":

@@ -8,20 +8,22 @@ from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Declaration, Graph
 from grurt.converters.pt2 import (  # noqa: F401 - they fill the table of handlers
+    activations,
     arithmetic,
+    conditions,
     layers,
     mathematics,
     movement,
+    products,
     recurrent,
+    reductions,
+    selection,
 )
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import HANDLERS, Handler
 from grurt.converters.pt2.program import Call, Program, Ref
+from grurt.converters.pt2.refusals import reason_against
 from grurt.errors import ConversionError
-
-_LSTM = ("grurt runs GRU networks; LSTM and plain RNN are not supported", "train the model with a GRU")
-_CONTROL = ("control flow is not supported", "export a module without loops and conditions on the data")
-_QUANTIZED = ("the model was quantized", "export the model of floating-point weights: grurt quantizes by itself")
 
 _VIEWS = {"view", "reshape", "transpose", "permute", "t", "select", "slice", "unsqueeze", "squeeze", "expand", "alias"}
 _VIEWS |= {"flatten", "unflatten", "split", "split_with_sizes", "chunk", "unbind", "detach", "contiguous", "to"}
@@ -76,17 +78,8 @@ def _handler(call: Call) -> Handler:
     name = base_name(call)
     if name in HANDLERS and call.target != "torch.ops.aten.gru.data":
         return HANDLERS[name]
-    if name.startswith(("lstm", "rnn_")):
-        raise call.unsupported(*_LSTM)
-    if "higher_order" in call.target:
-        raise call.unsupported(*_CONTROL)
-    if "quant" in call.target:
-        raise call.unsupported(*_QUANTIZED)
-    raise call.unsupported(
-        "the operator is not supported",
-        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations; "
-        "a program that was decomposed may be saved as it was before run_decompositions()",
-    )
+    found, advice, reason = reason_against(call, name)
+    raise call.unsupported(found, advice, reason)
 
 
 def _check_in_place(program: Program) -> None:

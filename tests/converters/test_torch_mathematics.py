@@ -160,7 +160,7 @@ def test_what_is_no_delay_is_refused(name: str, source: str, tmp_path: Path) -> 
         (lambda y: y.round(decimals=1), "it rounds to decimals; multiply before round and divide behind it"),
         (lambda y: y.sum(), "it reduces all axes to one number; reduce the axis of the features"),
         (lambda y: y.argmax(), "it names one place in all axes; name the one of a feature, with dim=-1"),
-        (lambda y: y.norm(3, dim=-1), "it is a norm of order 3; supported are 1 and 2"),
+        (lambda y: y.norm(3, dim=(1, 2)), "it is a norm of order 3 over 2 axes; use that of a vector"),
         (lambda y: y.std((1, 2)), "it is no variance over one axis of known size; use that of the features"),
         (lambda y: y.sum(-1, dtype=torch.int64), "it sums in another type; sum in float32"),
     ],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.building.arrangement import in_order_of, merged_feature, single_features
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
@@ -26,6 +27,7 @@ MAX_LAYERS_FOUND = 4 * MAX_LAYERS
 """How many layers a graph may be found to have, of which some vanish again: offsets become biases of others."""
 
 _LONGEST_MODULE = 80
+_MOST_JOINED = Concat.max_inputs
 _EXACT_ONE = 1e-30
 """An epsilon that vanishes beside a variance of 1: the normalization is then exactly a scale and an offset."""
 
@@ -191,16 +193,20 @@ class Builder(LayerBuilder):
 
     def single(self, tensor: Tensor, node: Node) -> Tensor:
         """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
-        if tensor.integer:
-            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        self._refuse_tokens(tensor, node)
         if not tensor.stacks:
-            return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), boolean=False)
+            return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), integer=False, boolean=False)
         for index, dim in enumerate(tensor.dims):
-            if dim[:-1] == tensor.stacks and dim[-1].role is Role.FEATURE:
-                name = self.joined(tensor.rows, node)
-                feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
-                merged = replace(tensor, rows=(Row(name),), stacks=(), boolean=False)
-                return merged.with_dim(index, (feature,))
+            if (feature := merged_feature(tensor, index)) is not None:
+                feature.require(Role.FEATURE, node)
+                name = self.joined(in_order_of(tensor, dim, feature, node), node)
+                merged = replace(tensor, rows=(Row(name),), stacks=(), integer=False, boolean=False)
+                size = len(tensor.rows) * feature.size
+                return merged.with_dim(index, (Axis(size, f"the feature axis of {name!r}", Role.FEATURE),))
+        if (single := single_features(tensor)) is not None:
+            name = self.joined(tensor.rows, node)
+            feature = Axis(len(tensor.rows), f"the feature axis of {name!r}", Role.FEATURE)
+            return single.with_row(Row(name)).with_dim(single.dims.index(tensor.stacks), (feature,))
         selected = tensor.rows[0].picked
         if selected:
             axis = selected[0][0]
@@ -215,10 +221,14 @@ class Builder(LayerBuilder):
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
-        if tensor.integer:
-            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
+        self._refuse_tokens(tensor, node)
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
-        return replace(tensor, rows=rows, boolean=False)
+        return replace(tensor, rows=rows, integer=False, boolean=False)
+
+    def _refuse_tokens(self, tensor: Tensor, node: Node) -> None:
+        """Raise UnsupportedError for integers that are no numbers which layers have found."""
+        if tensor.integer and not self.is_computed(tensor):
+            raise node.unsupported("it computes with integers", "token inputs must go to an embedding")
 
     def joined(self, rows: Iterable[Row], node: Node) -> str:
         """Return rows concatenated; parts of one value that adjoin are not taken apart for that."""
@@ -231,7 +241,14 @@ class Builder(LayerBuilder):
         values = tuple(self.take(row, node) for row in whole)
         if len(values) == 1:
             return values[0]
-        return self.add(Concat(name=self.unique(f"{_stem(values[0])}.concat"), inputs=values))
+        return self.concatenated(values, lambda: self.unique(f"{_stem(values[0])}.concat"))
+
+    def concatenated(self, values: Sequence[str], name: Callable[[], str]) -> str:
+        """Return the features of values one after the other, of how many there are; ``name`` gives names to layers."""
+        while len(values) > 1:
+            groups = [tuple(values[start : start + _MOST_JOINED]) for start in range(0, len(values), _MOST_JOINED)]
+            values = [group[0] if len(group) == 1 else self.add(Concat(name=name(), inputs=group)) for group in groups]
+        return values[0]
 
     def scale_and_shift(self, node: Node, value: str, scale: Array, shift: Array) -> str:
         """Add ``scale * x + shift``, with numbers ``()`` or ``(size,)`` each."""

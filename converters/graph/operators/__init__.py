@@ -5,7 +5,8 @@
     registry        the table of operators
     linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
-    movement, reshaping, selection       what only moves data                        -> axes that move
+    constants, padding                   numbers that a file holds, as values    -> the same at every timestep
+    movement, reshaping, selection, casting          what only moves data                        -> axes that move
     lengths                              padded and sorted sequences
     refusals                             operators without a handler                 -> the reason
 
@@ -15,6 +16,7 @@ How an operator is spelled out in others (see `rewriting`) is said beside its ha
 from grurt.converters.graph.operators import (  # noqa: F401 - they fill the table
     activations,
     arithmetic,
+    casting,
     cells,
     combining,
     composites,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
@@ -132,22 +133,24 @@ def clip(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Softmax", "LogSoftmax")
 def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Softmax and LogSoftmax over the features; with `ALL_AXES`, over all axes from ``axis`` on."""
-    tensor = build.single(tensor_input(node, args), node)
+    tensor = merged_features(node, tensor_input(node, args), build)
     rank = len(tensor.dims)
     index = axis_index(node, node.integer("axis", -1), rank)
     dim = tensor.dims[index]
+    if dim and dim == tensor.stacks:
+        build.single(tensor, node)
     if len(dim) != 1 or (node.integer(ALL_AXES, 0) and index != rank - 1):
         raise node.unsupported(f"its axis {index} of {rank} is not that of the features of one timestep")
     dim[0].require(Role.FEATURE, node)
     function: AnyFunction = functions.Softmax() if node.op == "Softmax" else functions.LogSoftmax()
-    return (tensor.with_row(Row(build.function(tensor.rows[0].value, function, build.name(node, function.name)))),)
+    return (build.map(node, tensor, lambda value: build.function(value, function, build.name(node, function.name))),)
 
 
 @operator("PRelu", reads_repeats=True)
 def prelu(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """PRelu with one slope, which is a leaky ReLU, or one for each feature."""
     tensor = build.single(tensor_input(node, args), node)
-    slope = per_feature(node, tensor, constant(node, optional(args, 1), "slope"))
+    slope = per_feature(node, tensor, constant(node, optional(args, 1), "slope"), build.folder.budget)
     if slope.ndim == 0:
         return (_mapped(node, tensor, functions.LeakyRelu(negative_slope=float(slope)), build),)
     layer = PRelu(name=build.name(node, "prelu"), inputs=(tensor.rows[0].value,), size=slope.size)

@@ -12,7 +12,7 @@ from grurt.converters.graph.building.alignment import align, merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.features import per_feature
+from grurt.converters.graph.tracing.features import per_feature, without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import Add, Mul
@@ -26,7 +26,7 @@ def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     result = _of_values(node, args, Add, build)
     for array in _constants(args):
         result = _with_constant(node, result, _ONE, array, build)
-    return (result,)
+    return (_of_type(args, result),)
 
 
 @operator("Sub", reads_repeats=True)
@@ -34,12 +34,13 @@ def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Sub: ``a - b``, where one of them may be constant."""
     first, second = required(node, args, 0), required(node, args, 1)
     if not isinstance(second, Tensor):
-        tensor = merged_features(node, tensor_input(node, args), build)
-        return (_scaled(node, tensor, _ONE, np.asarray(-per_feature(node, tensor, second)), build),)
-    second = _scaled(node, second, -_ONE, _ZERO, build)
+        tensor = tensor_input(node, args)
+        shift = np.asarray(-_as_numbers(tensor, without_repeats(second)))
+        return (_of_type(args, _with_constant(node, tensor, _ONE, shift, build)),)
+    negated = _of_type(args, _scaled(node, second, -_ONE, _ZERO, build))
     if isinstance(first, Tensor):
-        return (combined(node, [first, second], Add, build),)
-    return (_with_constant(node, second, _ONE, first, build),)
+        return (_of_type(args, combined(node, [first, negated], Add, build)),)
+    return (_of_type(args, _with_constant(node, negated, _ONE, first, build)),)
 
 
 @operator("Mul", reads_repeats=True)
@@ -48,13 +49,18 @@ def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     result = _of_values(node, args, Mul, build)
     for array in _constants(args):
         result = _with_constant(node, result, array, _ZERO, build)
-    return (result,)
+    return (_of_type(args, result),)
 
 
 @operator("Neg")
 def negate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Neg: ``-x``."""
-    return (_scaled(node, tensor_input(node, args), -_ONE, _ZERO, build),)
+    return (_of_type(args, _scaled(node, tensor_input(node, args), -_ONE, _ZERO, build)),)
+
+
+def _of_type(args: Arguments, result: Tensor) -> Tensor:
+    """Return the result of an operation, which of integers is one, too."""
+    return replace(result, integer=all(value.integer for value in args if isinstance(value, Tensor)))
 
 
 def combined(node: Node, tensors: list[Tensor], layer: type[Add | Mul], build: Builder) -> Tensor:
@@ -93,8 +99,16 @@ def _constants(args: Arguments) -> Iterable[Array]:
 
 def _with_constant(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
     """Return ``scale * x + shift``, where one of the two may hold a number for each feature."""
+    numbers = [_as_numbers(tensor, array) for array in (scale, shift)]
     tensor = merged_features(node, tensor, build)
-    return _scaled(node, tensor, per_feature(node, tensor, scale), per_feature(node, tensor, shift), build)
+    scale, shift = (per_feature(node, tensor, array, build.folder.budget) for array in numbers)
+    return _scaled(node, tensor, scale, shift, build)
+
+
+def _as_numbers(tensor: Tensor, array: Array) -> Array:
+    """Return a constant beside integers, if they are that, as the numbers that they are."""
+    is_integer = tensor.integer and array.dtype.kind in "iu"
+    return without_repeats(array).astype(np.float32) if is_integer else array
 
 
 def _scaled(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:

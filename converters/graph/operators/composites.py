@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from grurt.converters.activations import HARD_SWISH, LOG_SIGMOID, MISH, Composite, celu, selu, swish
+from grurt.converters.activations import (
+    HARD_SWISH,
+    LOG_SIGMOID,
+    MISH,
+    Composite,
+    celu,
+    hard_shrink,
+    selu,
+    soft_shrink,
+    swish,
+)
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
@@ -24,10 +34,18 @@ def _celu(node: Node) -> Composite:
     return celu(alpha)
 
 
+def _shrink(node: Node) -> Composite:
+    threshold, bias = node.number("lambd", 0.5), node.number("bias", 0.0)
+    if threshold < 0 or bias not in (0.0, threshold):
+        raise node.unsupported(f"its lambd is {threshold} and its bias {bias}", "supported are hard and soft shrinkage")
+    return soft_shrink(threshold) if bias else hard_shrink(threshold)
+
+
 _COMPOSITES: Mapping[str, Callable[[Node], Composite]] = {
     "Celu": _celu,
     "HardSwish": lambda node: HARD_SWISH,
     "Mish": lambda node: MISH,
+    "Shrink": lambda node: _shrink(node),
     "Selu": lambda node: selu(node.number("alpha", 1.6732632), node.number("gamma", 1.050701)),
     "Swish": lambda node: swish(node.number("alpha", 1.0)),
     _LOG_SIGMOID: lambda node: LOG_SIGMOID,

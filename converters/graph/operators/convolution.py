@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import delays
+from grurt.converters.graph.operators import delays, padding
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
@@ -34,7 +34,10 @@ def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     axes = optional(args, 3)
     numbers = range(rank) if axes is None else [axis_index(node, axis, rank) for axis in integers(node, axes, "axes")]
     fill = optional(args, 2)
-    fills_zeros = (node.number("value", 0.0) if fill is None else number(node, fill, "value")) == 0
+    value = node.number("value", 0.0) if fill is None else number(node, fill, "value")
+    fills_zeros = value == 0
+    if (wider := padding.of_features(node, tensor, numbers, pads, value, build)) is not None:
+        return (wider,)
     if node.text("mode", "constant") != "constant" or not fills_zeros or len(pads) != 2 * len(numbers):
         raise node.unsupported("only padding with zeros is supported")
     if (shifted := _shifted(numbers, pads[: len(numbers)], pads[len(numbers) :])) is not None:

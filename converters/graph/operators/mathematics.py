@@ -9,23 +9,22 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import aligned, scaled
+from grurt.converters.graph.operators.constants import repeated
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.axes import Axis, Role
-from grurt.converters.graph.tracing.features import per_feature, without_repeats
+from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.converters.mathematics import OF_ONE, OF_TWO, Formula, Operation
 from grurt.network import functions
 from grurt.network.functions import AnyFunction
-from grurt.network.layers import AnyLayer, Binary, Constant, Mul, Where
+from grurt.network.layers import AnyLayer, Binary, Mul, Where
 
 _FUNCTIONS: dict[str, AnyFunction] = {
     "Exp": functions.Exp(),
@@ -49,8 +48,6 @@ _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
     -1.0: (functions.Reciprocal(),),
 }
 
-Operation = Literal["sub", "div", "pow", "min", "max", "less", "less_or_equal", "equal"]
-
 
 @operator(*_FUNCTIONS)
 def function(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
@@ -58,10 +55,32 @@ def function(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (_mapped(node, tensor_input(node, args), build, _FUNCTIONS[node.op]),)
 
 
+_FORMULAS = {name.capitalize(): OF_ONE[name] for name in ("tan", "sinh", "cosh", "asinh", "acosh", "atanh")}
+
+
+@operator(*_FORMULAS)
+def formula(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Apply a formula of several layers."""
+    rows = Formula(build, partial(build.name, node))
+    return (build.map(node, tensor_input(node, args), partial(_FORMULAS[node.op], rows)),)
+
+
+@operator("Mod", reads_repeats=True)
+def remainder(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Mod of floating point, with the sign of the first (``fmod=1``); of integers found, with that of the second."""
+    is_fmod = bool(node.integer("fmod", 0))
+    operands = [as_numbers(required(node, args, index), build) for index in range(2)]
+    function = OF_TWO["fmod" if is_fmod else "remainder"]
+    rows = Formula(build, partial(build.name, node))
+    return (_of_values(node, operands, build, lambda inputs: function(rows, *inputs)),)
+
+
 @operator("Div", reads_repeats=True)
 def divide(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Div: ``a / b``, where one of them may be constant."""
     first, second = required(node, args, 0), required(node, args, 1)
+    if any(isinstance(value, Tensor) and value.integer for value in (first, second)):
+        raise node.unsupported("it divides integers", "cast them to floating point before the division")
     if not isinstance(second, Tensor):
         inverse = build.folder.computed(node, lambda array: np.asarray(1 / array), second)
         return (scaled(node, tensor_input(node, args), inverse, build),)
@@ -125,17 +144,35 @@ def _limit(bound: float, *, is_low: bool) -> AnyFunction:
 @operator("Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal", reads_repeats=True)
 def compare(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Less, Greater and their like: 1 where it holds, 0 elsewhere."""
-    operands = [_as_numbers(required(node, args, index), build) for index in range(2)]
+    operands = [as_numbers(required(node, args, index), build) for index in range(2)]
     if node.op.startswith("Greater"):
         operands.reverse()
     operation: Operation = "equal" if node.op == "Equal" else "less_or_equal" if "Or" in node.op else "less"
     return (replace(_binary(node, operation, operands, build), boolean=True),)
 
 
-def _as_numbers(value: Value, build: Builder) -> Value:
+def as_numbers(value: Value, build: Builder) -> Value:
     """Return integers that layers have found as the numbers that they are."""
     is_found = isinstance(value, Tensor) and value.integer and build.is_computed(value)
     return replace(value, integer=False) if is_found else value  # type: ignore[type-var]
+
+
+@operator("IsNaN")
+def is_nan(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """IsNaN: what does not equal itself."""
+    tensor = tensor_input(node, args)
+    return (_negated(node, _binary(node, "equal", [tensor, tensor], build), build),)
+
+
+@operator("IsInf")
+def is_infinite(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """IsInf: what equals an infinity, of either sign or one."""
+    signs = {name: node.integer(name, 1) for name in ("detect_positive", "detect_negative")}
+    tensor = tensor_input(node, args)
+    if all(signs.values()):
+        tensor = _mapped(node, tensor, build, functions.Abs())
+    infinity = np.asarray(np.inf if signs["detect_positive"] else -np.inf, np.float32)
+    return (replace(_binary(node, "equal", [tensor, infinity], build), boolean=True),)
 
 
 @operator("And", "Or", "Xor", "Not", reads_repeats=True)
@@ -145,10 +182,15 @@ def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (_negated(node, tensor_input(node, args), build),)
     operands = [required(node, args, 0), required(node, args, 1)]
     if node.op == "And":
-        result = _of_values(node, operands, build, lambda inputs: Mul(name=build.name(node, "and"), inputs=inputs))
+        result = _by_layer(node, operands, build, lambda inputs: Mul(name=build.name(node, "and"), inputs=inputs))
         return (replace(result, boolean=True),)
     result = replace(_binary(node, "max" if node.op == "Or" else "equal", operands, build), boolean=True)
     return (_negated(node, result, build) if node.op == "Xor" else result,)
+
+
+def is_not_zero(node: Node, tensor: Tensor, build: Builder) -> Tensor:
+    """Return which numbers are not 0."""
+    return _negated(node, _binary(node, "equal", [tensor, np.zeros((), np.float32)], build), build)
 
 
 def _negated(node: Node, condition: Tensor, build: Builder) -> Tensor:
@@ -158,9 +200,9 @@ def _negated(node: Node, condition: Tensor, build: Builder) -> Tensor:
 @operator("Where", reads_repeats=True)
 def where(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Where: of two values or constants, by a condition."""
-    operands = [required(node, args, index) for index in range(3)]
+    operands = [as_numbers(required(node, args, index), build) for index in range(3)]
     is_boolean = all(isinstance(each, Tensor) and each.boolean for each in operands[1:])
-    result = _of_values(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
+    result = _by_layer(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
     return (replace(result, boolean=is_boolean),)
 
 
@@ -174,13 +216,17 @@ def _binary(node: Node, operation: Operation, operands: list[Value], build: Buil
     def layer(inputs: tuple[str, ...]) -> AnyLayer:
         return Binary(name=build.name(node, operation), operation=operation, inputs=inputs)
 
-    return _of_values(node, operands, build, layer)
+    return _by_layer(node, operands, build, layer)
 
 
-def _of_values(
+def _by_layer(
     node: Node, operands: list[Value], build: Builder, layer: Callable[[tuple[str, ...]], AnyLayer]
 ) -> Tensor:
-    """Return what a layer makes of values and constants, the latter repeated at every timestep."""
+    return _of_values(node, operands, build, lambda inputs: build.add(layer(inputs)))
+
+
+def _of_values(node: Node, operands: list[Value], build: Builder, combine: Callable[[tuple[str, ...]], str]) -> Tensor:
+    """Return what layers make of values and constants, the latter repeated at every timestep."""
     tensors = [value for value in operands if isinstance(value, Tensor)]
     widest = merged_features(node, max(tensors, key=lambda tensor: math.prod(tensor.shape)), build)
     # A condition is never NaN, as what else holds may be, and one number is wanted beside that too.
@@ -196,31 +242,4 @@ def _of_values(
         build,
     )
     inputs = tuple(tensor.rows[0].value for tensor in found)
-    return replace(found[0].with_row(Row(build.add(layer(inputs)))), boolean=False)
-
-
-def repeated(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tensor:
-    """Return a constant as a value beside another: one number, or one for each feature, at every timestep."""
-    compact = without_repeats(array)
-    build.folder.budget.read(compact.nbytes, node)
-    if not np.isfinite(compact).all():
-        raise node.unsupported("a constant of it is not finite", "use a large number in its place")
-    if array.dtype.kind != "f":
-        array = build.folder.computed(node, lambda numbers: numbers.astype(np.float32), array)
-    tensor = build.single(tensor, node)
-    is_wide = array.ndim > 0 and array.shape[-1] == array.size > 1
-    if is_wide and tensor.shape[-1:] == (1,) and all(axis.role is Role.FEATURE for axis in tensor.dims[-1]):
-        feature = Axis(array.size, f"the feature axis of {node}", Role.FEATURE)
-        wide = tensor.with_dim(len(tensor.dims) - 1, (feature,))
-        numbers = array.reshape(-1)
-    else:
-        wide, numbers = tensor, per_feature(node, tensor, array)
-    value = tensor.rows[0].value
-    if numbers.ndim == 0:
-        # Whatever is limited to one number is that number, of how many features there ever are.
-        number = float(numbers)
-        name = build.function(value, functions.Clip(minimum=number, maximum=number), build.name(node, "constant"))
-    else:
-        layer = Constant(name=build.name(node, "constant"), inputs=(value,), size=numbers.size)
-        name = build.add(layer, {"weight": numbers})
-    return replace(wide.with_row(Row(name)), boolean=False)
+    return replace(found[0].with_row(Row(combine(inputs))), boolean=False)

@@ -9,18 +9,13 @@ import numpy as np
 
 from grurt.converters.graph.building.alignment import as_vector
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
-
-_TOKENS = (np.dtype(np.int32), np.dtype(np.int64))
-_FEATURES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
-_OF_CONDITIONS = (*_TOKENS, *_FEATURES, np.dtype(np.bool_))
+from grurt.converters.graph.tracing.values import MAX_STACK, SEQUENCE_RANK, Arguments, Row, Tensor, Value, stacked
 
 
 @operator("Dropout")
@@ -34,22 +29,6 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if training is not None and bool(np.any(constant(node, training, "training mode"))):
         raise node.unsupported("the model was exported in training mode", "call model.eval() before the export")
     return (required(node, args, 0),)
-
-
-@operator("Cast", moves_axes=True)
-def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Cast between floating-point types (grurt computes in float32), or between integer types of tokens.
-
-    Conditions, and integers that layers have found, are numbers too.
-    """
-    target = dtype_of(node.integer("to", 0), str(node))
-    tensor = tensor_input(node, args)
-    integer = tensor.integer
-    if (tensor.boolean and target in _OF_CONDITIONS) or (integer and target in _FEATURES and build.is_computed(tensor)):
-        return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
-    if target not in (_TOKENS if integer else _FEATURES):
-        raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")
-    return (tensor,)
 
 
 @operator("Shape", moves_axes=True, reads_padding=True)
@@ -117,8 +96,11 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     places = [index for index, count in enumerate(repeats) if count != 1]
     if not places:
         return tensor
-    if len(places) == 1 and _is_single_feature(tensor, places[0]) and repeats[places[0]] > 0:
-        return repeated_feature(node, tensor, places[0], repeats[places[0]], build)
+    if len(places) == 1 and _are_features(tensor, places[0]) and 0 < repeats[places[0]] <= MAX_STACK:
+        return repeated_features(node, tensor, places[0], repeats[places[0]], build)
+    if len(places) == 1 and _is_beside_a_sequence(tensor, places[0]) and 0 < repeats[places[0]] <= MAX_STACK:
+        stacks = stacked(repeats[places[0]], node)
+        return replace(tensor.with_dim(places[0], stacks), rows=tensor.rows * repeats[places[0]], stacks=stacks)
     if len(places) > 1 or tensor.dims[places[0]] or repeats[places[0]] < 1:
         raise node.unsupported(
             f"it repeats a value of shape {tensor.shape} {tuple(repeats)} times",
@@ -129,16 +111,28 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     return tensor.with_dim(places[0], (time,))
 
 
-def _is_single_feature(tensor: Tensor, index: int) -> bool:
+def _is_beside_a_sequence(tensor: Tensor, index: int) -> bool:
+    """Say whether a dimension means nothing, beside the batch, time and features."""
+    others = [axis for place, dim in enumerate(tensor.dims) if place != index for axis in dim]
+    return not tensor.dims[index] and not tensor.stacks and len(others) >= SEQUENCE_RANK
+
+
+def _are_features(tensor: Tensor, index: int) -> bool:
+    """Say whether a dimension, of which nothing else may be known yet, holds the features: then it is the last one."""
     dim = tensor.dims[index]
-    return len(dim) == 1 and dim[0].size == 1 and dim[0].role is Role.FEATURE and not tensor.stacks
+    if len(dim) != 1 or tensor.stacks or tensor.integer:
+        return False
+    unknown = dim[0].role is None and not dim[0].dynamic and index == len(tensor.dims) - 1 > 1
+    return dim[0].role is Role.FEATURE or unknown
 
 
-def repeated_feature(node: Node, tensor: Tensor, index: int, count: int, build: Builder) -> Tensor:
-    """Return the tensor with a dimension of one feature repeated."""
+def repeated_features(node: Node, tensor: Tensor, index: int, count: int, build: Builder) -> Tensor:
+    """Return the tensor with its features repeated, one time behind the other."""
+    tensor.dims[index][0].require(Role.FEATURE, node)
     tensor = build.single(tensor, node)
-    value = build.repeated(tensor.rows[0].value, count)
-    feature = Axis(count, f"the feature axis of {value!r}", Role.FEATURE)
+    value, size = tensor.rows[0].value, tensor.shape[index]
+    value = build.repeated(value, count) if size == 1 else build.joined([Row(value)] * count, node)
+    feature = Axis(size * count, f"the feature axis of {value!r}", Role.FEATURE)
     return tensor.with_row(Row(value)).with_dim(index, (feature,))
 
 

@@ -16,7 +16,7 @@ from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
-from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, tensor_input
+from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, number, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.functions import Affine, Log
 from grurt.network.layers import Activation, Add, AnyLayer, Binary, Mul, Reduce
@@ -105,6 +105,19 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (_reduced(node, tensor, axes[0], _REDUCTIONS[node.op], build),)
 
 
+@operator("CumSum")
+def running_sum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """CumSum over features: a product with a triangle of ones."""
+    tensor = merged_features(node, tensor_input(node, args), build)
+    index = axis_index(node, int(number(node, required(node, args, 1), "axis")), len(tensor.dims))
+    if index != len(tensor.dims) - 1 or not _are_features(tensor, index):
+        raise node.unsupported(*OTHER_AXES)
+    size = tensor.shape[index]
+    build.folder.budget.create(4 * size * size, node)
+    ones = np.tri(size, k=-1 if node.integer("exclusive", 0) else 0, dtype=np.float32)
+    return (linear(node, tensor, ones.T if node.integer("reverse", 0) else ones, None, build),)
+
+
 @operator("ArgMax", "ArgMin")
 def place_of_extreme(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """ArgMax and ArgMin over features: an integer."""
@@ -129,7 +142,7 @@ def _reduced(node: Node, tensor: Tensor, index: int, reduction: _Reduction, buil
 def _are_features(tensor: Tensor, index: int) -> bool:
     """Say whether a dimension, of which nothing else may be known yet, holds the features: then it is the last one."""
     *outer, axis = tensor.dims[index] or (None,)
-    if axis is None or tuple(outer) != tensor.stacks:
+    if axis is None or tuple(outer) not in ((), tensor.stacks) or axis in tensor.stacks:
         return False
     unknown = axis.role is None and not axis.dynamic and index == len(tensor.dims) - 1 > 1
     return axis.role is Role.FEATURE or unknown

@@ -8,6 +8,8 @@ _FLOAT_MODEL = (
 )
 OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
 
+NO_LAYER = ("grurt has no layer that computes it", "compute it before the model or behind it")
+
 _REASONS: dict[str, tuple[str, str]] = {
     "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
     "RNN": ("grurt runs GRU networks; the plain RNN is not supported", "train the model with a GRU"),
@@ -19,12 +21,10 @@ _REASONS: dict[str, tuple[str, str]] = {
     "DequantizeLinear": _FLOAT_MODEL,
     "MatMulInteger": _FLOAT_MODEL,
     "QLinearMatMul": _FLOAT_MODEL,
+    **dict.fromkeys(("Acos", "Asin", "Atan"), NO_LAYER),
     "GlobalAveragePool": OTHER_AXES,
     "MaxPool": OTHER_AXES,
     "AveragePool": OTHER_AXES,
-    "CumSum": OTHER_AXES,
-    "GroupNormalization": OTHER_AXES,
-    "InstanceNormalization": OTHER_AXES,
 }
 
 
@@ -32,6 +32,6 @@ def reason_against(op: str) -> tuple[str, str]:
     """Return what to say about an operator that has no handler: what was found, and what to do."""
     known = (
         "the operator is not supported",
-        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations",
+        "supported are GRU, linear, embedding, normalization and causal convolution layers, and element-wise functions",
     )
     return _REASONS.get(op, known)

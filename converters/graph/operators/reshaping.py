@@ -12,7 +12,6 @@ from dataclasses import replace
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.operators.selection import part_of
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role, regroup
 from grurt.converters.graph.tracing.parameters import tensor_input
@@ -94,7 +93,7 @@ def _split(node: Node, tensor: Tensor, axis: Axis, outer: int, build: Builder) -
         return _replaced(tensor, index, axis, parts)
     stack = Axis(outer, f"the axis along which {node} puts the parts of {axis.where}", Role.STATE)
     feature = Axis(size, f"a part of {axis.where}", part_of=axis)
-    rows = tuple(part_of(row, axis, start, start + size) for row in tensor.rows for start in range(0, axis.size, size))
+    rows = tuple(row.narrowed(axis, start, start + size) for row in tensor.rows for start in range(0, axis.size, size))
     return replace(_replaced(tensor, index, axis, (stack, feature)), rows=rows, stacks=(*tensor.stacks, stack))
 
 

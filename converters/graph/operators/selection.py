@@ -16,10 +16,11 @@ from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
-from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
+from grurt.converters.graph.tracing.features import the_one_row
+from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
 from grurt.errors import UnsupportedError
-from grurt.network.layers import Concat, Embedding
+from grurt.network.layers import Embedding
 
 _BYTES_PER_POSITION = 4096
 """What looking at one position is worth, of looking through bytes."""
@@ -92,6 +93,19 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
     tensor = _select(node, data, index, kept, build)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
+
+
+@operator("GatherElements", moves_axes=True, reads_repeats=True)
+def gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GatherElements: a selection of features at constant positions, the same at every timestep."""
+    tensor, places = tensor_input(node, args), constant(node, optional(args, 1), "indices")
+    index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    is_repeated = index == len(tensor.dims) - 1 and places.shape[:-1] == tensor.shape[:-1]
+    row = the_one_row(node, places, build.folder.budget) if is_repeated else None
+    if row is None or row.dtype.kind not in "iu" or row.size > MAX_STACK:
+        raise node.unsupported("it selects other features at each timestep", "select the same at every timestep")
+    size = tensor.shape[index]
+    return (_select(node, tensor, index, [axis_index(node, int(place), size) for place in row], build),)
 
 
 def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: Builder) -> Tensor:
@@ -169,20 +183,12 @@ def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int]
     runs = [(kept[start], kept[stop - 1] + 1) for start, stop in zip([0, *breaks], [*breaks, len(kept)], strict=True)]
     if len(runs) == 1:
         part = Axis(len(kept), f"a part of {axis.where}", part_of=axis)
-        rows = tuple(part_of(row, axis, *runs[0]) for row in tensor.rows)
+        rows = tuple(row.narrowed(axis, *runs[0]) for row in tensor.rows)
         return replace(tensor.with_dim(index, (part,)), rows=rows)
-    if len(runs) > Concat.max_inputs:
-        raise node.unsupported(f"it selects {len(runs)} separate parts of {axis.where}", "select features that adjoin")
-    parts = [[part_of(row, axis, *run) for run in runs] for row in tensor.rows]
+    parts = [[row.narrowed(axis, *run) for run in runs] for row in tensor.rows]
     joined = tuple(Row(build.joined(each, node)) for each in parts)
     feature = Axis(len(kept), f"the feature axis of {joined[0].value!r}", Role.FEATURE)
     return replace(tensor.with_dim(index, (feature,)), rows=joined)
-
-
-def part_of(row: Row, axis: Axis, start: int, stop: int) -> Row:
-    """Return some of a row's features, which lie along an axis; also of one that is a part already."""
-    whole, offset = (row.part[0], row.part[1]) if row.part is not None else (axis, 0)
-    return replace(row, part=(whole, offset + start, offset + stop))
 
 
 def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:

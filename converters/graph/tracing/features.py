@@ -31,11 +31,13 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
         axis.require(Role.FEATURE, node)
 
 
-def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
+def per_feature(node: Node, tensor: Tensor, array: Array, budget: Budget) -> Array:
     """Return a constant that is combined with a tensor as one number, ``()``, or one for each feature, ``(size,)``."""
+    array = without_repeats(array)
+    if sum(size > 1 for size in array.shape) > 1 and (row := the_one_row(node, array, budget)) is not None:
+        array = row  # that an exporter has written out
     if array.dtype.kind != "f":
         raise node.unsupported(f"it combines features with a constant of the type {array.dtype}")
-    array = without_repeats(array)
     padding = len(tensor.dims) - array.ndim
     if padding < 0 or not array.size:
         raise node.unsupported(f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}")

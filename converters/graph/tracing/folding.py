@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,11 @@ def _of_gather(node: Node, args: Arguments) -> int:
 
 def _of_range(node: Node, args: Arguments) -> int:
     return _WIDEST * _range_length(node, args)
+
+
+def _of_places(node: Node, args: Arguments) -> int:
+    """Of operators that write a number, or as many positions as there are axes, for each element of an input."""
+    return sum(_WIDEST * array.size * max(array.ndim, 1) for array in _arrays(node, args))
 
 
 def _of_tile(node: Node, args: Arguments) -> int:
@@ -271,6 +277,40 @@ def _range_length(node: Node, args: Arguments) -> int:
     return int(max(0, math.ceil(length)))
 
 
+def _size(node: Node, args: Arguments) -> tuple[Array, ...]:
+    return (np.array(constant(node, args[0], "input").size, np.int64),)
+
+
+def _non_zero(node: Node, args: Arguments) -> tuple[Array, ...]:
+    return (np.array(np.nonzero(constant(node, args[0], "input")), np.int64),)
+
+
+def _triangle(node: Node, args: Arguments) -> tuple[Array, ...]:
+    diagonal = optional(args, 1)
+    k = 0 if diagonal is None else int(parameters.number(node, diagonal, "diagonal"))
+    keep = np.triu if node.integer("upper", 1) else np.tril
+    return (keep(constant(node, args[0], "input"), k),)
+
+
+def _gather_elements(node: Node, args: Arguments) -> tuple[Array, ...]:
+    data, indices = constant(node, args[0], "data"), constant(node, optional(args, 1), "indices")
+    axis = parameters.axis_index(node, node.integer("axis", 0), data.ndim)
+    return (np.take_along_axis(data, indices, axis),)
+
+
+def _scatter_elements(node: Node, args: Arguments) -> tuple[Array, ...]:
+    data, indices, updates = (constant(node, value, "inputs") for value in args[:3])
+    if node.text("reduction", "none") != "none":
+        raise node.unsupported("it combines numbers that it writes to one place")
+    result = data.copy()
+    np.put_along_axis(result, indices, updates, parameters.axis_index(node, node.integer("axis", 0), data.ndim))
+    return (result,)
+
+
+def _modulo(node: Node, args: Arguments) -> tuple[Array, ...]:
+    return _elementwise(np.fmod if node.integer("fmod", 0) else np.mod)(node, args)
+
+
 def _tile(node: Node, args: Arguments) -> tuple[Array, ...]:
     array = constant(node, args[0], "input")
     return (np.tile(array, parameters.integers(node, optional(args, 1), "repeats")),)
@@ -328,6 +368,8 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {
     "Or": np.logical_or,
     "Xor": np.logical_xor,
     "Greater": np.greater,
+    "Max": lambda *arrays: np.asarray(functools.reduce(np.maximum, arrays)),
+    "Min": lambda *arrays: np.asarray(functools.reduce(np.minimum, arrays)),
     "Where": np.where,
 }
 _UNARY: dict[str, Callable[..., Array]] = {
@@ -343,6 +385,8 @@ _UNARY: dict[str, Callable[..., Array]] = {
     "Ceil": np.ceil,
     "Sin": np.sin,
     "Cos": np.cos,
+    "Tanh": np.tanh,
+    "IsNaN": np.isnan,
     "Not": np.logical_not,
 }
 _WIDEST = 8
@@ -357,6 +401,7 @@ _RULES: dict[str, _Rule] = {
             ("Expand", _expand),
             ("Identity", _identity),
             ("Shape", _shape),
+            ("Size", _size),
             ("Slice", _slice),
             ("Split", _split),
             ("Squeeze", _squeeze),
@@ -371,12 +416,17 @@ _RULES: dict[str, _Rule] = {
             ("ReduceL2", _reduction(_l2)),
             ("ReduceProd", _reduction(_product)),
             ("ReduceSum", _reduction(_sum)),
+            ("ScatterElements", _scatter_elements),
+            ("Trilu", _triangle),
         )
     },
     "Flatten": _Rule(_flatten, _unless_contiguous),
     "Reshape": _Rule(_reshape, _unless_contiguous),
     "Cast": _Rule(_cast, _of_elements),
     "Gather": _Rule(_gather, _of_gather),
+    "GatherElements": _Rule(_gather_elements, _of_places),
+    "Mod": _Rule(_modulo, _of_elements),
+    "NonZero": _Rule(_non_zero, _of_places),
     "Range": _Rule(_range, _of_range),
     "Tile": _Rule(_tile, _of_tile),
     **{op: _Rule(_elementwise(function), _of_elements) for op, function in (_ARITHMETIC | _UNARY).items()},

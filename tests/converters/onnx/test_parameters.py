@@ -100,10 +100,6 @@ def graph_of(text: str) -> None:
         ("u = Unsqueeze(s, zero); y = Pad(u, before4)", "it pads an axis that is not time"),
         ("p = Pad(s, before); y = Relu(p)", "it reads a padded sequence; only a Conv may follow a Pad"),
         (
-            "u = Unsqueeze(s, zero); y = Expand(u, wide4)",
-            r"it repeats a value of shape .*; a vector can be repeated along the time axis of another value",
-        ),
-        (
             "y = Tile(s, twice)",
             (
                 r"it repeats a value of shape \(4, 2, 5\) \(1, 2, 1\) times; "

@@ -18,8 +18,9 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
     ("nodes", "message"),
     [
         ([node("ReduceMean", ["s"], ["y"], name="pool")], r"node 'pool' \(ReduceMean\): it computes across all axes"),
-        ([node("Sinh", ["s"], ["y"])], r"node 'y' \(Sinh\): the operator is not supported; supported are GRU, linear"),
-        ([node("Cast", ["s"], ["y"], to=TensorProto.INT64)], "it casts features to int64"),
+        ([node("Det", ["s"], ["y"])], r"node 'y' \(Det\): the operator is not supported; supported are GRU, linear"),
+        ([node("Atan", ["s"], ["y"])], "grurt has no layer that computes it; compute it before the model or behind it"),
+        ([node("Cast", ["s"], ["y"], to=TensorProto.UINT8)], "it casts features to uint8"),
         ([node("MatMul", ["s", "s"], ["y"])], "only a value times a constant matrix is supported"),
         ([node("Gemm", ["h", "M"], ["y"], transA=1)], r"it transposes the value that it multiplies \(transA=1\)"),
         ([node("Gemm", ["h", "M", "h"], ["y"], beta=2.0)], "it adds a value times beta=2.0"),
