@@ -190,6 +190,8 @@ class Builder(LayerBuilder):
         if tensor.kind not in kinds:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
+        if tensor.stacked:
+            raise layer.unsupported("a stack of tensors as its input", "reduce it along the axis of the stack")
         if tensor.padding and not padded:
             raise layer.unsupported(
                 f"a sequence that ZeroPadding1D has made {tensor.padding} timesteps longer",

@@ -9,6 +9,9 @@ from grurt.converters.keras.builder import Convert
 HANDLERS: dict[str, Convert] = {}
 """By the class of the layer."""
 
+FUNCTIONS: dict[str, Convert] = {}
+"""By the class of the operation, for functions of ``keras.ops``."""
+
 _REASONS: dict[str, str] = {}
 
 
@@ -17,6 +20,16 @@ def converts(*kinds: str) -> Callable[[Convert], Convert]:
 
     def register(handler: Convert) -> Convert:
         HANDLERS.update(dict.fromkeys(kinds, handler))
+        return handler
+
+    return register
+
+
+def converts_function(*kinds: str) -> Callable[[Convert], Convert]:
+    """Register what converts functions of ``keras.ops`` of these classes."""
+
+    def register(handler: Convert) -> Convert:
+        FUNCTIONS.update(dict.fromkeys(kinds, handler))
         return handler
 
     return register

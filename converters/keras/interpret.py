@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grurt.converters.keras import (  # noqa: F401 - they fill the table of handlers
+from grurt.converters.keras import (  # noqa: F401 - they fill the tables of handlers
+    arrangement,
     convolution,
     dense,
+    functions,
+    mathematics,
     merging,
     normalization,
     operations,
     pointwise,
+    products,
     recurrent,
+    reductions,
     refusals,
+    repetition,
     reshaping,
+    stacks,
     wrappers,
 )
 from grurt.converters.keras.builder import Builder

@@ -13,7 +13,7 @@ refuses(
     because="it is code in the file, which grurt never runs; use Keras's own layers, or do this outside of the model",
 )
 refuses(
-    *("GlobalAveragePooling1D", "GlobalMaxPooling1D", "Permute", "Dot", "LambdaMerge"),
+    *("GlobalAveragePooling1D", "GlobalMaxPooling1D", "LambdaMerge"),
     *("Flatten", "Reshape"),  # those that are not converted
     because="it joins timesteps, which a stream has only one at a time; use the last timestep (return_sequences=False)",
 )
@@ -22,7 +22,7 @@ refuses(
     because="it works on images; grurt reads sequences of vectors",
 )
 refuses(
-    *("MaxPooling1D", "UpSampling1D", "Cropping1D", "RepeatVector", "Conv1DTranspose"),
+    *("MaxPooling1D", "UpSampling1D", "Cropping1D", "Conv1DTranspose"),
     because="it changes the number of timesteps, and a stream gives one output for each input; leave it out",
 )
 refuses(

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from grurt.converters.keras.builder import Builder
-from grurt.converters.keras.handlers import converts, reason_against
-from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.handlers import converts, converts_function, reason_against
+from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 
 _SHAPE_KEYS = ("batch_shape", "batch_input_shape")
 
@@ -63,6 +63,15 @@ def reshape(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
     raise layer.unsupported(f"target_shape={str(target)[:100]}", reason_against("Reshape"))
 
 
+@converts_function("Reshape")
+def reshape_function(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``reshape`` to the shape that there is."""
+    tensor, target = args.only(layer), layer.config.get("newshape")
+    if not isinstance(target, list) or len(target) != tensor.rank or target[-1] != tensor.size or tensor.stacked:
+        raise layer.unsupported(f"newshape={str(target)[:100]}", "grurt keeps timesteps and features where they are")
+    return (build.value(layer, tensor, *VECTORS),)
+
+
 def with_feature_axis(tensor: Tensor, build: Builder) -> Tensor | None:
     """Return numbers as vectors of one feature; None for anything else. An input of two axes is read as numbers."""
     if tensor.kind is Kind.FLAT and build.inputs[tensor.value].may_be_numbers:
@@ -88,14 +97,22 @@ def _timesteps(tensor: Tensor, build: Builder) -> int:
 
 @converts("Permute")
 def permute(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``Permute`` that leaves all axes where they are."""
+    """``Permute`` that leaves all axes where they are, or swaps time and features."""
     tensor = args.only(layer)
     dims = layer.config.get("dims")
     layer.config.policy()
     layer.config.check_all_read()
-    if dims != list(range(1, tensor.rank)):
-        raise layer.unsupported(f"dims={str(dims)[:100]}", reason_against("Permute"))
-    return (tensor,)
+    return (turned(layer, tensor, [0, *dims] if isinstance(dims, list) else dims, build),)
+
+
+def turned(layer: Layer, tensor: Tensor, order: object, build: Builder) -> Tensor:
+    """Return a tensor with its axes in another order: as it is, or with time and features in each other's place."""
+    if order == list(range(tensor.rank)):
+        return tensor
+    kinds = {Kind.SEQUENCE: Kind.TURNED, Kind.TURNED: Kind.SEQUENCE}
+    if order != [0, 2, 1] or tensor.kind not in kinds:
+        raise layer.unsupported(f"the order of axes {str(order)[:100]}", "swap time and features, and back")
+    return replace(build.value(layer, tensor, *kinds), kind=kinds[tensor.kind], mask=None)
 
 
 @converts("Flatten")

@@ -33,12 +33,16 @@ class Kind(Enum):
     """``(batch, n)``, an input that nothing has read yet: tokens, a state, a vector, or numbers."""
     MASK = "a mask"
     """``(batch, time)``, truth values."""
+    TURNED = "features before timesteps"
+    """``(batch, features, time)``."""
+    REPEATED = "a vector repeated at every timestep"
+    """``(batch, time, features)``, of a single vector."""
 
 
-VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
+VECTORS = (Kind.SEQUENCE, Kind.SINGLE, Kind.REPEATED)
 """What layers read that do the same to each vector."""
 
-ANY = (*VECTORS, Kind.NUMBERS, Kind.NUMBER)
+ANY = (*VECTORS, Kind.NUMBERS, Kind.NUMBER, Kind.TURNED)
 """What functions read that do the same to each number."""
 
 
@@ -49,7 +53,8 @@ class Tensor:
     ``backwards`` says that it holds the timesteps from the last to the first, as ``go_backwards`` makes them. ``mask``
     names the value that is 0 at timesteps to skip. ``state_of`` names the GRU whose final state this is; ``value`` is
     empty then, until someone needs the state as a value. ``padding`` is how many timesteps of zeros the Keras model has
-    put before the first one, which the value has not.
+    put before the first one, which the value has not. ``stacked`` are values along an axis of their own, the number
+    ``stack_axis``, in place of one. ``truth`` is what a mask is for each number.
     """
 
     value: str
@@ -59,11 +64,14 @@ class Tensor:
     mask: str | None = None
     state_of: str | None = None
     padding: int = 0
+    stacked: tuple[str, ...] = ()
+    stack_axis: int = 0
+    truth: Tensor | None = None
 
     @property
     def rank(self) -> int:
         """How many axes it has in Keras."""
-        return {Kind.SEQUENCE: 3, Kind.NUMBER: 1}.get(self.kind, 2)
+        return {Kind.SEQUENCE: 3, Kind.TURNED: 3, Kind.REPEATED: 3, Kind.NUMBER: 1}.get(self.kind, 2)
 
     def is_last_axis(self, axis: object) -> bool:
         """Say whether an axis, counted from the first or the last one, is that of the features."""

@@ -18,7 +18,7 @@ def leaky_relu(call: Call, em: Emitter) -> None:
     em.emit("LeakyRelu", em.required("self"), into=call.outputs[0], alpha=slope)
 
 
-@translates("rrelu", "rrelu_with_noise")
+@translates("rrelu", "rrelu_with_noise", "rrelu_with_noise_functional")
 def rrelu(call: Call, em: Emitter) -> None:
     """Translate rrelu, which in evaluation is a leaky ReLU with the mean of its slopes."""
     if call.get("training"):

@@ -61,7 +61,10 @@ def divide(call: Call, em: Emitter) -> None:
 @translates("remainder", "fmod")
 def remainder(call: Call, em: Emitter) -> None:
     """Translate remainder and fmod: ``a - b * q``, where q is ``a / b``, rounded down or towards zero."""
-    first, second = em.operands("self", "other", divided=True)
+    first, second = em.operands("self", "other")
+    if not em.is_float(first):
+        em.emit("Mod", first, second, into=call.outputs[0], fmod=int(call.op.startswith("fmod")))
+        return
     quotient = em.emit("Div", first, second)
     whole = em.emit("Floor", quotient) if call.op.startswith("remainder") else truncated(em, quotient)
     em.emit("Sub", first, em.emit("Mul", second, whole), into=call.outputs[0])

@@ -120,7 +120,8 @@ class Emitter:
     def is_float(self, name: str) -> bool:
         """Say whether a tensor or constant is of floating point."""
         known = self.constants.get(name)
-        return self._dtypes[name].startswith(("float", "bfloat")) if known is None else known.dtype.kind == "f"
+        dtype = self._dtypes.get(name, "float32")
+        return dtype.startswith(("float", "bfloat")) if known is None else known.dtype.kind == "f"
 
     def is_condition(self, name: str) -> bool:
         """Say whether a tensor holds truth values."""

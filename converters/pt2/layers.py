@@ -81,7 +81,7 @@ def batch_norm(call: Call, em: Emitter) -> None:
     )
 
 
-@translates("group_norm")
+@translates("group_norm", "native_group_norm")
 def group_norm(call: Call, em: Emitter) -> None:
     """Translate group normalization, of the features along axis 1."""
     x = em.required("input")
@@ -93,7 +93,7 @@ def group_norm(call: Call, em: Emitter) -> None:
         "GroupNormalization",
         *(x, weight, bias),
         into=call.outputs[0],
-        num_groups=call.arguments["num_groups"],
+        num_groups=call.get("num_groups") or call.arguments["group"],
         epsilon=float(call.get("eps", 1e-5)),
     )
 

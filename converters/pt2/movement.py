@@ -199,7 +199,19 @@ def triangle(call: Call, em: Emitter) -> None:
     em.emit("Trilu", x, diagonal, into=call.outputs[0], upper=int(call.op == "triu"))
 
 
-@translates("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
+@translates(
+    "empty",
+    "empty_like",
+    "zeros",
+    "ones",
+    "full",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+)
 def fill(call: Call, em: Emitter) -> None:
     """Translate what makes a tensor of one number: zeros, full, ones_like ..."""
     kind = call.op.removeprefix("new_").removesuffix("_like")

@@ -102,8 +102,12 @@ def total(call: Call, em: Emitter) -> None:
 @translates("any", "all")
 def any_or_all(call: Call, em: Emitter) -> None:
     """Translate any and all: the largest or smallest of truth values, as 0 and 1."""
-    numbers = em.emit("Cast", as_condition(em, em.required("self")), to=int(Element.FLOAT))
-    found = _reduce(call, em, "ReduceMax" if call.op == "any" else "ReduceMin", numbers)
+    x, op = em.required("self"), "ReduceMax" if call.op == "any" else "ReduceMin"
+    numbers = em.emit("Cast", as_condition(em, x), to=int(Element.FLOAT))
+    if call.get("dim") is None:  # in what checks sizes, and is left out
+        found = em.emit(op, numbers, em.constant(range(em.rank(x)), np.int64), keepdims=0)
+    else:
+        found = _reduce(call, em, op, numbers)
     em.emit("Cast", found, into=call.outputs[0], to=int(Element.BOOL))
 
 

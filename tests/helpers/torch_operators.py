@@ -369,21 +369,19 @@ MOVES: dict[str, Operator] = {
     "item assignment": lambda x: torch.cat([x[..., :2] * 2, x[..., 2:]], -1),
 }
 
-OPERATORS: dict[str, Operator] = {
-    f"{group}: {name}": operator
-    for group, operators in {
-        "function": FUNCTIONS,
-        "activation": ACTIVATIONS,
-        "arithmetic": ARITHMETIC,
-        "condition": CONDITIONS,
-        "reduction": REDUCTIONS,
-        "normalization": NORMALIZATIONS,
-        "product": PRODUCTS,
-        "move": MOVES,
-    }.items()
-    for name, operator in operators.items()
+GROUPS: dict[str, dict[str, Operator]] = {
+    "functions": FUNCTIONS,
+    "activations": ACTIVATIONS,
+    "arithmetic": ARITHMETIC,
+    "conditions": CONDITIONS,
+    "reductions": REDUCTIONS,
+    "normalizations": NORMALIZATIONS,
+    "products": PRODUCTS,
+    "moves": MOVES,
 }
-"""All of them."""
+
+INPUT = 4
+"""The features of the GRU's input."""
 
 
 class Behind(nn.Module):
@@ -391,7 +389,7 @@ class Behind(nn.Module):
 
     def __init__(self, operator: Operator) -> None:
         super().__init__()
-        self.gru = nn.GRU(4, 8, batch_first=True)
+        self.gru = nn.GRU(INPUT, 8, batch_first=True)
         self.fc = nn.Linear(8, SIZE)
         self.operator = operator
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -20,14 +20,13 @@ from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
 """How many layers a graph may be found to have, of which some vanish again: offsets become biases of others."""
 
 _LONGEST_MODULE = 80
-_MOST_JOINED = Concat.max_inputs
 _EXACT_ONE = 1e-30
 """An epsilon that vanishes beside a variance of 1: the normalization is then exactly a scale and an offset."""
 
@@ -242,13 +241,6 @@ class Builder(LayerBuilder):
         if len(values) == 1:
             return values[0]
         return self.concatenated(values, lambda: self.unique(f"{_stem(values[0])}.concat"))
-
-    def concatenated(self, values: Sequence[str], name: Callable[[], str]) -> str:
-        """Return the features of values one after the other, of how many there are; ``name`` gives names to layers."""
-        while len(values) > 1:
-            groups = [tuple(values[start : start + _MOST_JOINED]) for start in range(0, len(values), _MOST_JOINED)]
-            values = [group[0] if len(group) == 1 else self.add(Concat(name=name(), inputs=group)) for group in groups]
-        return values[0]
 
     def scale_and_shift(self, node: Node, value: str, scale: Array, shift: Array) -> str:
         """Add ``scale * x + shift``, with numbers ``()`` or ``(size,)`` each."""

@@ -24,8 +24,8 @@ from grurt.network.layers import Add, Linear
 def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """MatMul with a constant matrix (input size, output size) on the right: a Linear layer without bias."""
     first, second = required(node, args, 0), required(node, args, 1)
-    if isinstance(first, np.ndarray) and isinstance(second, Tensor) and first.ndim == 2 and len(second.dims) > 1:
-        return (_from_the_left(node, first, second, build),)
+    if isinstance(first, np.ndarray) and isinstance(second, Tensor) and first.ndim > 1 and len(second.dims) > 1:
+        return (_from_the_left(node, _one_matrix(first), second, build),)
     if not isinstance(second, np.ndarray) or not isinstance(first, Tensor):
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
@@ -34,10 +34,15 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if second.ndim == 1:
         result = linear(node, first, second.reshape(1, -1), None, build)
         return (without(result, (len(result.dims) - 1,)),)
-    matrix = without_repeats(second)
+    return (linear(node, first, _one_matrix(second).T, None, build),)
+
+
+def _one_matrix(array: Array) -> Array:
+    """Return the matrix that a constant repeats for each sequence."""
+    matrix = without_repeats(array)
     while matrix.ndim > 2 and matrix.shape[0] == 1:
         matrix = matrix[0]
-    return (linear(node, first, matrix.T, None, build),)
+    return matrix
 
 
 def _from_the_left(node: Node, matrix: Array, tensor: Tensor, build: Builder) -> Tensor:
