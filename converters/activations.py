@@ -16,8 +16,10 @@ from grurt.network.functions import (
     Elu,
     HardSigmoid,
     LeakyRelu,
+    LogSoftmax,
     Relu,
     Sigmoid,
+    Softmax,
     Softplus,
     Tanh,
     ThresholdedRelu,
@@ -43,6 +45,11 @@ class Composite:
     functions: tuple[AnyFunction, ...] = ()
     gated: bool = False
     plus: tuple[AnyFunction, ...] = ()
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each number is computed by itself, unlike those of a softmax."""
+        return not any(isinstance(function, Softmax | LogSoftmax) for function in (*self.functions, *self.plus))
 
 
 HARD_SWISH = Composite((HARD_SIGMOID,), gated=True)

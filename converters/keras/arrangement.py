@@ -13,8 +13,9 @@ from grurt.converters.keras.features import require_features, with_features
 from grurt.converters.keras.handlers import converts_function
 from grurt.converters.keras.mathematics import given
 from grurt.converters.keras.merging import join
+from grurt.converters.keras.repetition import repeated
 from grurt.converters.keras.reshaping import turned, with_feature_axis, without_feature_axis
-from grurt.converters.keras.values import VECTORS, Arguments, Layer, Tensor
+from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.network import layers
 
 MAX_FEATURES = 4096
@@ -135,9 +136,12 @@ def _constant(layer: Layer, beside: Tensor, size: int, number: float, build: Bui
 
 @converts_function("ExpandDims")
 def expand_dims(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """Return numbers as vectors of one feature."""
+    """Return numbers as vectors of one feature, or a vector as one that is the same at every timestep."""
     tensor = args.only(layer)
-    found = with_feature_axis(tensor, build) if layer.config.get("axis") in (-1, tensor.rank) else None
+    axis = layer.config.get("axis")
+    if axis in (1, -2) and axis is not True and tensor.kind in (Kind.SINGLE, Kind.FLAT):
+        return (repeated(build.value(layer, tensor, Kind.SINGLE), build),)
+    found = with_feature_axis(tensor, build) if axis in (-1, tensor.rank) else None
     if found is None:
         raise layer.unsupported("a new axis elsewhere than behind (batch, time)", "use axis=-1")
     return (found,)

@@ -11,6 +11,7 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the tables of han
     dense,
     functions,
     mathematics,
+    maxima,
     merging,
     normalization,
     operations,
@@ -22,6 +23,7 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the tables of han
     repetition,
     reshaping,
     stacks,
+    tensorflow_functions,
     wrappers,
 )
 from grurt.converters.keras.builder import Builder

@@ -19,6 +19,7 @@ from grurt.converters.keras.reshaping import with_feature_axis, without_feature_
 from grurt.converters.keras.values import ANY, EVERYWHERE, NOWHERE, VECTORS, Arguments, Kind, Layer, Tensor
 
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide", "Divide")
+_OF_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 _MAKE_MASKS = ("NotEqual", "ZerosLike", "OnesLike")
 _JOIN_MASKS = ("Any", "LogicalOr", "ExpandDims", "Concatenate")
 _OTHERS = (*_MAKE_MASKS, *_JOIN_MASKS[:2], "GetItem", "Negative")
@@ -40,7 +41,7 @@ _INDICES = "supported are [:, -1], [:, 0], [..., a:b], [..., a] and [..., None] 
 
 def is_unmarked(layer: Layer, args: Arguments) -> bool:
     """Tell a function from a layer in ``.h5`` files, which do not name the module: layers merge a list of tensors."""
-    if layer.module:
+    if layer.module or layer.kind in _OF_TENSORFLOW:
         return False
     if layer.kind in (*_ARITHMETIC, *FUNCTIONS) and len(args.positional) == 2:
         return True

@@ -9,6 +9,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.activations import LARGEST
 from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.dense import one_hot_tokens
 from grurt.converters.keras.features import with_features
 from grurt.converters.keras.handlers import converts_function
 from grurt.converters.keras.mathematics import formula, given
@@ -185,10 +186,12 @@ def running_sum(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, 
 @converts_function("OneHot")
 def one_hot(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``one_hot`` of places that were found, one for each timestep."""
-    tensor = build.value(layer, args.only(layer), Kind.NUMBERS, Kind.NUMBER)
     classes = layer.config.integer("num_classes")
     layer.config.require("axis", (-1,), "use axis=-1")
     layer.config.require("sparse", (False, None), "use dense vectors")
+    if args.only(layer).kind is Kind.FLAT:
+        return (one_hot_tokens(layer, args.only(layer), classes, build),)
+    tensor = build.value(layer, args.only(layer), Kind.NUMBERS, Kind.NUMBER)
     every = build.filled(layer, (classes,), np.arange(classes, dtype=np.float32))
     name = build.unique(f"{layer.name}.places")
     places = build.add(layers.Constant(name=name, inputs=(tensor.value,), size=classes), {"weight": every})

@@ -9,7 +9,7 @@ refuses(
     because="grurt runs GRU networks; train the model with a GRU",
 )
 refuses(
-    *("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer"),
+    *("Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer"),
     because="it is code in the file, which grurt never runs; use Keras's own layers, or do this outside of the model",
 )
 refuses(

@@ -16,4 +16,9 @@ def repeat_vector(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     layer.config.integer("n")
     layer.config.policy()
     layer.config.check_all_read()
-    return (replace(tensor, kind=Kind.REPEATED, mask=None),)
+    return (repeated(tensor, build),)
+
+
+def repeated(tensor: Tensor, build: Builder) -> Tensor:
+    """Return a single vector as one that is the same at every timestep."""
+    return replace(tensor, value=build.at_the_end(tensor.value), kind=Kind.REPEATED, mask=None, state_of=None)

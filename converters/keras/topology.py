@@ -15,6 +15,8 @@ from grurt.errors import ConversionError, UnsupportedError
 MODELS = ("Sequential", "Functional", "Model")
 
 _MAX_CLASS = 100
+_CONSTANT = "_CONSTANT_VALUE"
+"""Stands for a layer where a function of TensorFlow is called with a number before a tensor."""
 
 MAX_CALLS = 1 << 14
 """How many calls of layers a model may consist of, with those inside of models that are called several times."""
@@ -214,7 +216,7 @@ def _old_call(model: Layer, name: str, number: int, node: Any) -> Call:
     if not isinstance(node, list) or not node:
         raise model.invalid(f"expected the inputs of {name!r}, got {str(node)[:100]}")
     items = [node] if isinstance(node[0], str) else node
-    references: list[Reference] = []
+    references: list[Any] = []
     named: dict[str, Any] = {}
     for item in items:
         if (
@@ -223,7 +225,7 @@ def _old_call(model: Layer, name: str, number: int, node: Any) -> Call:
             or (len(item) == 4 and not isinstance(item[3], Mapping))
         ):
             raise model.unsupported(f"the input {str(item)[:100]} of {name!r}", "only tensors can be given to a layer")
-        references.append(_reference(item[:3]))
+        references.append(item[2] if item[:2] == [_CONSTANT, -1] else _reference(item[:3]))
         named |= {key: _old_argument(value) for key, value in (item[3] if len(item) == 4 else {}).items()}
     return Call(name, number, (references,) if len(references) > 1 else tuple(references), named)
 

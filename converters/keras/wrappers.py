@@ -52,7 +52,7 @@ def bidirectional(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
 @converts("TimeDistributed")
 def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``TimeDistributed`` of layers that work on one vector: they do the same at every timestep."""
-    tensor = build.value(layer, args.only(layer), Kind.SEQUENCE)
+    tensor = build.value(layer, args.only(layer), Kind.SEQUENCE, Kind.REPEATED)
     described = layer.config.get("layer")
     layer.config.skip("input_dim")
     layer.config.policy()
@@ -62,7 +62,18 @@ def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
     results = build.convert(inner, Arguments((vector,), {}), build)
     if len(results) != 1 or results[0].kind is not Kind.SINGLE:
         raise layer.unsupported(f"{inner.kind} inside of it", _NOT_IN_TIME)
-    return (replace(results[0], kind=Kind.SEQUENCE, backwards=tensor.backwards, mask=tensor.mask),)
+    return (replace(results[0], kind=tensor.kind, backwards=tensor.backwards, mask=tensor.mask),)
+
+
+@converts("SpectralNormalization")
+def spectral_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``SpectralNormalization``, which after the training is the layer in it."""
+    described = layer.config.get("layer")
+    layer.config.skip("power_iterations")
+    layer.config.policy()
+    layer.config.check_all_read()
+    layer.weights.take(layer.where, "kernel", "vector_u")
+    return build.convert(layer.inner(described, "layer"), args, build)
 
 
 def _direction(layer: Layer, described: Any, which: str, name: str) -> Layer:
