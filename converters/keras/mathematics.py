@@ -19,6 +19,7 @@ from grurt.converters.keras.handlers import converts_function
 from grurt.converters.keras.merging import beside_sequences
 from grurt.converters.keras.values import ANY, Arguments, Kind, Layer, Tensor
 from grurt.converters.mathematics import OF_ONE, OF_TWO, Formula, Operation
+from grurt.errors import ConversionError
 from grurt.network import functions, layers
 from grurt.network.functions import Affine, AnyFunction, Clip
 
@@ -332,7 +333,7 @@ def given(layer: Layer, value: object) -> Array | None:
     return constant(value) if isinstance(value, Mapping | list) else None
 
 
-def _beyond(layer: Layer) -> Exception:
+def _beyond(layer: Layer) -> ConversionError:
     return layer.unsupported("a number beyond floating point", "use a smaller one")
 
 

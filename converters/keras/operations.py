@@ -94,8 +94,8 @@ def _mask(layer: Layer, args: Arguments, build: Builder) -> Tensor | None:
     tensor = args.positional[0] if args.positional else None
     if layer.kind != "NotEqual":
         name = NOWHERE if layer.kind == "ZerosLike" else EVERYWHERE
-        are_numbers = isinstance(tensor, Tensor) and tensor.kind is not Kind.MASK
-        truth = FUNCTIONS[layer.kind](layer, args, build)[0] if are_numbers and tensor.kind is not Kind.FLAT else None
+        is_read = isinstance(tensor, Tensor) and tensor.kind not in (Kind.MASK, Kind.FLAT)
+        truth = FUNCTIONS[layer.kind](layer, args, build)[0] if is_read else None
         return Tensor(name, 1, Kind.MASK, truth=truth)
     if isinstance(tensor, Tensor) and tensor.kind in (Kind.SEQUENCE, Kind.FLAT) and _is_number(args.positional[1:]):
         return _not_equal(layer, list(args.positional), build)

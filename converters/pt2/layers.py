@@ -85,10 +85,12 @@ def batch_norm(call: Call, em: Emitter) -> None:
 def group_norm(call: Call, em: Emitter) -> None:
     """Translate group normalization, of the features along axis 1."""
     x = em.required("input")
-    size = em.shape(x)[1:2]
-    if not size or not isinstance(size[0], int):
+    size = em.shape(x)[1]
+    if not isinstance(size, int):
         raise call.unsupported("it normalizes features of an open number", "export with a fixed number of features")
-    weight, bias = (em.tensor(name) or em.filled(neutral, size) for name, neutral in (("weight", 1.0), ("bias", 0.0)))
+    weight, bias = (
+        em.tensor(name) or em.filled(neutral, (size,)) for name, neutral in (("weight", 1.0), ("bias", 0.0))
+    )
     em.emit(
         "GroupNormalization",
         *(x, weight, bias),
@@ -112,7 +114,8 @@ def cosine_similarity(call: Call, em: Emitter) -> None:
 
 def _axis_from_end(call: Call, em: Emitter) -> int:
     """Return the axis of a call on two tensors that may have different ranks, counted from the last one."""
-    axis, rank = call.get("dim", 1), max(em.rank(em.required(name)) for name in ("x1", "x2"))
+    axis: int = call.get("dim", 1)
+    rank = max(em.rank(em.required(name)) for name in ("x1", "x2"))
     return axis if axis < 0 else axis - rank
 
 

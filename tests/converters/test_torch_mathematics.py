@@ -21,6 +21,7 @@ from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import UnsupportedError
 
 ROW = torch.tensor([0.1, -0.2, 0.3])
+WHOLE_MASK = torch.ones(5, 8, dtype=torch.bool)
 
 
 def stacked_frames(x: Tensor, count: int) -> Tensor:
@@ -163,6 +164,15 @@ def test_what_is_no_delay_is_refused(name: str, source: str, tmp_path: Path) -> 
         (lambda y: y.norm(3, dim=(1, 2)), "it is a norm of order 3 over 2 axes; use that of a vector"),
         (lambda y: y.std((1, 2)), "it is no variance over one axis of known size; use that of the features"),
         (lambda y: y.sum(-1, dtype=torch.int64), "it sums in another type; sum in float32"),
+        (lambda y: torch.dstack([y[0, 0], y[0, 0]]), "it makes tensors of more axes; use torch.cat or torch.stack"),
+        (
+            lambda y: y[torch.tensor([0, 1]), :, torch.tensor([1, 2])],
+            "it picks by several indices, or by a mask that is computed; pick features by constants",
+        ),
+        (
+            lambda y: y[0][WHOLE_MASK],
+            "it picks by a mask of several axes; pick features by constants",
+        ),
     ],
 )
 def test_calls_that_are_refused(function: Callable[[Tensor], Tensor], message: str, tmp_path: Path) -> None:

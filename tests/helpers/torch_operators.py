@@ -380,6 +380,34 @@ GROUPS: dict[str, dict[str, Operator]] = {
     "moves": MOVES,
 }
 
+NOT_IN_TORCHSCRIPT = frozenset(
+    {
+        *(
+            "addcdiv",
+            "addcdiv of constants",
+            "cosh",
+            "count_nonzero",
+            "deg2rad",
+            "diff",
+            "erfc",
+            "exp2",
+            "expm1",
+            "fix",
+        ),
+        *("float_power", "frac", "heaviside", "hstack", "hypot", "logaddexp", "positive", "rad2deg", "rms_norm", "sgn"),
+        *("rms_norm without epsilon", "sinh", "take_along_dim", "threshold", "trunc"),
+    }
+)
+"""Operators that PyTorch's older exporter does not know."""
+
+CHANGED_BY_TORCHSCRIPT = frozenset(
+    {
+        *("floor_divide", "floor_divide by a row", "softplus of threshold"),
+        *("unfold features", "unfold with overlap"),
+    }
+)
+"""Operators of which it writes something else, without a word."""
+
 INPUT = 4
 """The features of the GRU's input."""
 

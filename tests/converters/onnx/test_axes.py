@@ -76,6 +76,11 @@ def refused(text: str, message: str, inputs: Shapes, outputs: Sequence[str] = ("
             "it picks position 1 of 4 on axis 0 of input 'z'; only the last or first timestep can be picked",
         ),
         (
+            "a = Slice(z, zero, two, zero); y = Add(a, a)",
+            {"z": (4, 2, 3)},
+            "it works on 2 selected positions of axis 0 of input 'z', of size 4; a layer must read",
+        ),
+        (
             "y = Slice(s, zero, two, zero)",
             {},
             "it reads a sequence without its last timesteps; a stream gives one output for each input",

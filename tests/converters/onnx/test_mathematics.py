@@ -11,7 +11,7 @@ from onnx import TensorProto
 from onnx_graphs import HIDDEN, after_gru, converted_and_checked, kinds, node, proto, random, written
 
 import grurt
-from grurt.errors import UnsupportedError
+from grurt.errors import ConversionError, UnsupportedError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -139,6 +139,9 @@ def test_reductions_of_stacked_states(op: str) -> None:
     converted_and_checked(model)
 
 
+SIX = "m = MatMul(s, six); "
+"""Makes six features of a timestep's."""
+
 SHAPE = (3, 2, 3)
 """Of an input in files whose constants are written out for as many timesteps and sequences."""
 
@@ -158,10 +161,9 @@ SHAPE = (3, 2, 3)
         "y = Pad(s, around, half)",
         "y = Pad(s, within)",
         "f = Reshape(s, flat); n = GroupNormalization <num_groups=5> (f, row, row); y = Reshape(n, back_again)",
-        "m = MatMul(s, six); f = Reshape(m, flat6); n = GroupNormalization <num_groups=3> (f, three, three); "
-        "y = Reshape(n, back_to_six)",
-        "m = MatMul(s, six); f = Reshape(m, groups); n = InstanceNormalization(f, three, three); "
-        "y = Reshape(n, back_to_six)",
+        f"{SIX}f = Reshape(m, flat6); n = GroupNormalization <num_groups=3> (f, three, three); y = Reshape(n, back6)",
+        f"{SIX}f = Reshape(m, groups); n = InstanceNormalization(f, three, three); y = Reshape(n, back6)",
+        f"{SIX}f = Reshape(m, groups); n = InstanceNormalization(f, ones3, zeros3); y = Reshape(n, back6)",
     ],
 )
 def test_features_in_other_places(text: str) -> None:
@@ -176,10 +178,11 @@ def test_features_in_other_places(text: str) -> None:
         "back_again": [3, 2, HIDDEN],
         "flat6": [6, 6],
         "groups": [6, 3, 2],
-        "back_to_six": [3, 2, 6],
+        "back6": [3, 2, 6],
     }
     more = {name: np.array(value) for name, value in integers.items()}
-    more |= {"six": random(HIDDEN, 6), "three": random(3)}
+    more |= {"six": random(HIDDEN, 6), "three": random(3), "ones3": np.ones(3, np.float32)}
+    more |= {"zeros3": np.zeros(3, np.float32)}
     nodes = written(text)
     used = {name: (WEIGHTS | more)[name] for each in nodes for name in each.input if name in WEIGHTS | more}
     converted_and_checked(after_gru(nodes, used, shape=SHAPE))
@@ -277,7 +280,38 @@ def test_delays(text: str) -> None:
     [
         ("y = Where(mask, s, row_of_nan)", "a constant of it is not finite; use a large number in its place"),
         ("a = ArgMax <axis=-1> (s); b = Div(a, a); y = Cast <to=1> (b)", "it divides integers; cast them to floating"),
-        ("y = Shrink <lambd=0.5, bias=0.2> (s)", "its lambd is 0.5 and its bias 0.2"),
+        (
+            "y = Shrink <lambd=0.5, bias=0.25> (s)",
+            "its lambd is 0.5 and its bias 0.25; supported are hard and soft shrinkage",
+        ),
+        (
+            "y = Concat <axis=0> (s, rows)",
+            "it puts a constant of shape .* beside a value of shape .*; the same numbers",
+        ),
+        ("y = Concat <axis=2> (s, , s)", "one of its inputs is left out"),
+        (
+            "p = Exp(s); y = Concat <axis=2> (p, rows)",
+            "it puts a constant of shape .* the same numbers can be put beside",
+        ),
+        ("y = GatherElements <axis=2> (s, places)", "it selects other features at each timestep; select the same at"),
+        (
+            'y = Einsum <equation="tbi,tbj->tbij"> (s, s)',
+            "its equation is 'tbi,tbj->tbij'; supported is a product with a",
+        ),
+        ("y = GroupNormalization <num_groups=3> (h, row, row)", "it divides 5 features into 3 groups"),
+        ("y = Pad(s, all)", "it cuts all of 5 features off"),
+        (
+            'c = ScatterElements <reduction="add"> (row, first, half_of_one); y = Add(s, c)',
+            "it combines numbers that it writes to one place",
+        ),
+        (
+            "f = Reshape(s, back_to_rows); y = Softmax <axis=0> (f)",
+            "its axis 0 of 2 is not that of the features of one",
+        ),
+        (
+            "w = MatMul(s, broad); u = Unsqueeze(w, three); c = Concat <axis=3> (u, u); y = Reshape(c, joined)",
+            "it puts 4098 features in another order; at most 4096 are supported",
+        ),
         ("y = Max(s, nan)", "a constant of it is NaN; leave it out, or use a number in its place"),
         ("y = ReduceMax <keepdims=0> (s, first)", "it computes across timesteps or sequences"),
         ("y = ArgMax <axis=0> (s)", "it computes across timesteps or sequences"),
@@ -305,6 +339,12 @@ def test_delays(text: str) -> None:
 )
 def test_refused(text: str, message: str) -> None:
     more = {
+        "all": np.array([0, 0, -3, 0, 0, -2]),
+        "back_to_rows": np.array([-1, HIDDEN]),
+        "half_of_one": np.full(1, 0.5, np.float32),
+        "broad": random(HIDDEN, 2049),
+        "three": np.array([3]),
+        "joined": np.array([0, 0, -1]),
         "far": np.array(4097),
         "second": np.array([1]),
         "end": np.array([2**62]),
@@ -318,7 +358,7 @@ def test_refused(text: str, message: str) -> None:
     used = {name: constants[name] for each in nodes for name in each.input if name in constants}
     if "far, first" in text:
         used["far"] = np.array([2**62])
-    with pytest.raises(UnsupportedError, match=message):
+    with pytest.raises(ConversionError, match=message):
         onnx_graphs.convert(after_gru(nodes, used, shape=("t", 2, 3)))
 
 
