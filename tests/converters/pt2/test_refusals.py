@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from checkpoints import DATA, entries, zipped
-from programs import X, exported, network_of
+from programs import X, check, exported, network_of
 from torch import nn
 from torch_networks import Network
 
@@ -61,14 +63,23 @@ def test_programs_that_are_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_decompositions_leave_of_an_operator_is_refused_with_advice(tmp_path: Path) -> None:
-    network = network_of(lambda net, x: net.gru(x)[0].cumsum(-1), X, gru=nn.GRU(4, 8, batch_first=True))
+def test_what_no_layer_computes_is_refused_also_where_the_program_was_decomposed(tmp_path: Path) -> None:
+    network = network_of(lambda net, x: net.gru(x)[0].sort(-1)[0], X, gru=nn.GRU(4, 8, batch_first=True))
     exported(network, tmp_path / "program.pt2", decompose=True)
     with pytest.raises(
-        UnsupportedError,
-        match=r"; a program that was decomposed may be saved as it was before run_decompositions\(\)$",
+        UnsupportedError, match=r"\(torch\.ops\.aten\.sort\.default\): grurt has no layer that computes"
     ):
         convert(tmp_path / "program.pt2")
+
+
+@pytest.mark.slow
+def test_the_advice_to_decompose_what_is_computed_in_place_is_right(tmp_path: Path) -> None:
+    network, _ = REFUSED["in_place"]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns about itself
+        program = torch.export.export(network.module, network.inputs).run_decompositions({})
+        torch.export.save(program, tmp_path / "program.pt2")
+    check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
 def test_a_program_needs_no_description() -> None:
