@@ -8,6 +8,8 @@ from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
 
+MAX_BOUNDARIES = 64
+
 
 @translates("ne", "not_equal")
 def unequal(call: Call, em: Emitter) -> None:
@@ -33,6 +35,20 @@ def heaviside(call: Call, em: Emitter) -> None:
     x, zero = em.required("self"), em.constant(0.0)
     above = em.emit("Cast", em.emit("Greater", x, zero), to=int(Element.FLOAT))
     em.emit("Where", em.emit("Equal", x, zero), em.required("values"), above, into=call.outputs[0])
+
+
+@translates("bucketize")
+def bucketize(call: Call, em: Emitter) -> None:
+    """Translate bucketize: how many of the boundaries, which are constants, are below a number."""
+    boundaries = em.array(em.required("boundaries"))
+    if boundaries.ndim != 1 or not 0 < boundaries.size <= MAX_BOUNDARIES:
+        raise call.unsupported(f"it has boundaries of shape {boundaries.shape}", f"use up to {MAX_BOUNDARIES}")
+    op = "GreaterOrEqual" if call.get("right") else "Greater"
+    above = [em.emit(op, em.required("self"), em.constant(boundary)) for boundary in boundaries]
+    numbers = [em.emit("Cast", condition, to=int(Element.FLOAT)) for condition in above]
+    total = em.emit("Sum", *numbers)
+    to = Element.INT32 if call.get("out_int32") else Element.INT64
+    em.emit("Cast", total, into=call.outputs[0], to=int(to))
 
 
 def as_condition(em: Emitter, x: str) -> str:

@@ -114,6 +114,42 @@ def log_of_sum(call: Call, em: Emitter) -> None:
     em.emit("Add", em.emit("Max", first, second), em.emit("Softplus", em.emit("Neg", distance)), into=call.outputs[0])
 
 
+@translates("xlogy")
+def times_log(call: Call, em: Emitter) -> None:
+    """Translate xlogy: ``x * log(y)``, and 0 where x is 0."""
+    first, second = em.operands("self", "other")
+    zero = em.constant(0.0)
+    product = em.emit("Mul", first, em.emit("Log", second))
+    em.emit("Where", em.emit("Equal", first, zero), zero, product, into=call.outputs[0])
+
+
+@translates("sinc")
+def sinc(call: Call, em: Emitter) -> None:
+    """Translate sinc: ``sin(pi * x) / (pi * x)``, and 1 at 0."""
+    angle = em.emit("Mul", em.required("self"), em.constant(math.pi))
+    quotient = em.emit("Div", em.emit("Sin", angle), angle)
+    is_zero = em.emit("Equal", angle, em.constant(0.0))
+    em.emit("Where", is_zero, em.constant(1.0), quotient, into=call.outputs[0])
+
+
+@translates("copysign")
+def with_sign(call: Call, em: Emitter) -> None:
+    """Translate copysign: ``|a|``, and ``-|a|`` where b is below 0."""
+    first, second = em.operands("self", "other")
+    magnitude = em.emit("Abs", first)
+    is_below = em.emit("Less", second, em.constant(0.0))
+    em.emit("Where", is_below, em.emit("Neg", magnitude), magnitude, into=call.outputs[0])
+
+
+@translates("fmax", "fmin")
+def extreme_of_numbers(call: Call, em: Emitter) -> None:
+    """Translate fmax and fmin, which of a number and a NaN are the number."""
+    first, second = em.operands("self", "other")
+    found = em.emit("Max" if call.op == "fmax" else "Min", first, second)
+    unless_second = em.emit("Where", em.emit("IsNaN", second), first, found)
+    em.emit("Where", em.emit("IsNaN", first), second, unless_second, into=call.outputs[0])
+
+
 @translates("scalar_tensor")
 def scalar(call: Call, em: Emitter) -> None:
     """Translate scalar_tensor: a number."""

@@ -35,7 +35,7 @@ NO_LAYER = {"acos of tanh", "atan", "median", "cumprod", "cummax", "topk", "sort
 """Operators that no layer computes."""
 
 OTHER_FORMS = {
-    *("sinc", "fmax", "fmin", "xlogy", "copysign", "bucketize", "trapezoid", "outer", "outer by broadcast", "bilinear"),
+    *("trapezoid", "outer", "outer by broadcast", "bilinear"),
     *("cdist", "channel shuffle", "scatter of a constant", "avg_pool over features", "max_pool over features"),
     *("adaptive pool to one", "adaptive max pool to one", "conv over features"),
 }
@@ -43,7 +43,9 @@ OTHER_FORMS = {
 
 REFUSED = {
     *((name, "torchscript") for name in ("tensor_split at", "tile", "index_fill", "unfold with overlap")),
-    *((name, "torchscript") for name in ("flatten and unflatten", "unflatten features")),
+    *((name, "torchscript") for name in ("flatten and unflatten", "unflatten features", "tensor_split", "movedim")),
+    *((name, source) for name in ("bucketize",) for source in ("torchscript", "dynamo")),
+    *((name, "decomposed") for name in ("xlogy", "bucketize", "one_hot of argmax")),
     *((name, "decomposed") for name in ("einsum of pairs", "index_fill")),
 }
 """Operators that an exporter writes in a form that no converter knows; of some files, the batch is frozen."""

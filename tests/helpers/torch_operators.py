@@ -395,6 +395,7 @@ NOT_IN_TORCHSCRIPT = frozenset(
             "fix",
         ),
         *("float_power", "frac", "heaviside", "hstack", "hypot", "logaddexp", "positive", "rad2deg", "rms_norm", "sgn"),
+        *("sinc", "fmax", "fmin", "xlogy", "copysign", "bucketize"),
         *("rms_norm without epsilon", "sinh", "take_along_dim", "threshold", "trunc"),
     }
 )

@@ -122,6 +122,10 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
             "it normalizes features of an open number; export with a fixed number of features",
         ),
         (
+            ending("bucketize.Tensor", self="getitem", boundaries="p_fc_weight"),
+            r"it has boundaries of shape \(3, 8\); use up to 64",
+        ),
+        (
             ending("topk.default", self="getitem", k=2),
             "grurt has no layer that computes it; compute it before the model",
         ),
