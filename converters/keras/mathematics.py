@@ -91,6 +91,8 @@ def rounded(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
 
 
 _MOST_DECIMALS = 6
+_INFINITIES = ("Infinity", "-Infinity")
+"""What JSON has no numbers for, as text."""
 
 
 @converts_function("Squareplus")
@@ -326,7 +328,7 @@ def _check_sizes(layer: Layer, tensor: Tensor, size: int, arrays: Sequence[Array
 
 def given(layer: Layer, value: object) -> Array | None:
     """Return a number, or an array of Keras's JSON; None for anything else."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and value in _INFINITIES):
         return np.asarray(float(value), np.float32)
     if isinstance(value, int | float):
         return np.asarray(as_float(value, lambda: _beyond(layer)))
@@ -338,7 +340,13 @@ def _beyond(layer: Layer) -> ConversionError:
 
 
 def _constant(layer: Layer, beside: Tensor, array: Array | None, build: Builder) -> str:
-    """Return numbers as a value that has the timesteps and the size of another."""
+    """Return numbers as a value that has the timesteps and the size of another.
+
+    Infinities, which are no weights, are the reciprocal of 0, or its logarithm.
+    """
+    if array is not None and array.size == 1 and np.isinf(array).all():
+        infinite = functions.Reciprocal() if array > 0 else functions.Log()
+        return formula(layer, build).of(beside.value, Clip(0.0, 0.0), infinite)
     weight = build.filled(layer, (beside.size,), 0.0 if array is None else array)
     name = build.unique(f"{layer.name}.constant")
     return build.add(layers.Constant(name=name, inputs=(beside.value,), size=beside.size), {"weight": weight})

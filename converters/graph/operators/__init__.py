@@ -5,8 +5,9 @@
     registry        the table of operators
     linear, recurrent, cells, convolution, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
-    constants, padding                   numbers that a file holds, as values    -> the same at every timestep
-    movement, reshaping, selection, casting          what only moves data                        -> axes that move
+    constants, padding                   numbers of the file, beside features        -> the same at every timestep
+    casting                              numbers, integers and conditions            -> numbers
+    movement, reshaping, selection       what only moves data                        -> axes that move
     lengths                              padded and sorted sequences
     refusals                             operators without a handler                 -> the reason
 

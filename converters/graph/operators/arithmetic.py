@@ -35,7 +35,7 @@ def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     first, second = required(node, args, 0), required(node, args, 1)
     if not isinstance(second, Tensor):
         tensor = tensor_input(node, args)
-        shift = np.asarray(-_as_numbers(tensor, without_repeats(second)))
+        shift = np.asarray(-_in_floats(tensor, without_repeats(second)))
         return (_of_type(args, _with_constant(node, tensor, _ONE, shift, build)),)
     negated = _of_type(args, _scaled(node, second, -_ONE, _ZERO, build))
     if isinstance(first, Tensor):
@@ -99,13 +99,13 @@ def _constants(args: Arguments) -> Iterable[Array]:
 
 def _with_constant(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
     """Return ``scale * x + shift``, where one of the two may hold a number for each feature."""
-    numbers = [_as_numbers(tensor, array) for array in (scale, shift)]
+    numbers = [_in_floats(tensor, array) for array in (scale, shift)]
     tensor = merged_features(node, tensor, build)
     scale, shift = (per_feature(node, tensor, array, build.folder.budget) for array in numbers)
     return _scaled(node, tensor, scale, shift, build)
 
 
-def _as_numbers(tensor: Tensor, array: Array) -> Array:
+def _in_floats(tensor: Tensor, array: Array) -> Array:
     """Return a constant beside integers, if they are that, as the numbers that they are."""
     is_integer = tensor.integer and array.dtype.kind in "iu"
     return without_repeats(array).astype(np.float32) if is_integer else array

@@ -134,7 +134,7 @@ def _stack(node: Node, tensors: list[Tensor], index: int) -> Tensor:
 
 
 def _concat_features(node: Node, tensors: list[Tensor], index: int, build: Builder) -> Tensor:
-    if build.grid:
+    if build.grid and not all(tensor.dims[index] for tensor in tensors):  # what they have besides goes over positions
         for tensor in tensors:
             learn_positions(node, tensor, index)
         tensors = [formed(node, tensor, build) for tensor in tensors]

@@ -45,7 +45,7 @@ _COMPOSITES: Mapping[str, Callable[[Node], Composite]] = {
     "Celu": _celu,
     "HardSwish": lambda node: HARD_SWISH,
     "Mish": lambda node: MISH,
-    "Shrink": lambda node: _shrink(node),
+    "Shrink": _shrink,
     "Selu": lambda node: selu(node.number("alpha", 1.6732632), node.number("gamma", 1.050701)),
     "Swish": lambda node: swish(node.number("alpha", 1.0)),
     _LOG_SIGMOID: lambda node: LOG_SIGMOID,

@@ -9,6 +9,7 @@ import pytest
 from keras_files import changed, edited, layer_of
 
 from grurt.converters import convert
+from grurt.converters.json_text import decode_json
 from grurt.errors import ConversionError, UnsupportedError
 
 OPS, LAYERS = "keras.src.ops.numpy", "keras.layers"
@@ -191,3 +192,20 @@ def test_a_turned_sequence_has_no_softmax(tmp_path: Path) -> None:
 
     with pytest.raises(UnsupportedError, match="got features before timesteps as its input; swap them back before it"):
         convert(edited(tmp_path, "k3_arrangement", change), reference=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": -Infinity, "b": [Infinity, NaN]}', {"a": "-Infinity", "b": ["Infinity", "NaN"]}),
+        (r'["NaN and \\", Infinity, "a \" -Infinity"]', ["NaN and \\", "Infinity", 'a " -Infinity']),
+    ],
+)
+def test_numbers_that_json_has_not_are_texts(text: str, value: object) -> None:
+    assert decode_json(text, len(text), "text") == value
+
+
+@pytest.mark.parametrize("text", ['{"a": "NaN', "[InfinityNaN]", '["NaN" NaN]', "NaNNaN"])
+def test_texts_around_such_numbers_may_be_damaged(text: str) -> None:
+    with pytest.raises(ConversionError, match="text: expected JSON, got damage"):
+        decode_json(text, len(text), "text")

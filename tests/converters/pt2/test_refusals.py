@@ -13,7 +13,8 @@ import pytest
 import torch
 from checkpoints import DATA, entries, zipped
 from programs import X, check, exported, network_of
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch_networks import Network
 
 from grurt.converters import convert
@@ -60,6 +61,61 @@ def test_programs_that_are_refused(name: str, tmp_path: Path) -> None:
     exported(network, tmp_path / "program.pt2")
     with pytest.raises(UnsupportedError, match=message):
         convert(tmp_path / "program.pt2")
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "narrow": lambda y: y.narrow(-1, 0, 2),
+    "tensor_split": lambda y: y.tensor_split(2, -1)[0],
+    "unfold": lambda y: y.unfold(-1, 2, 2),
+    "movedim": lambda y: y.movedim(0, 1),
+    "swapaxes": lambda y: y.swapaxes(0, 1),
+    "view_as": lambda y: y.view_as(y),
+    "broadcast_to": lambda y: y.broadcast_to(2, 5, 8),
+    "expand_as": lambda y: y.expand_as(y),
+    "dropout": lambda y: functional.dropout(y, training=False),
+}
+
+
+@pytest.mark.slow
+def test_what_shares_memory_is_known_where_it_is_written(tmp_path: Path) -> None:
+    """Whoever reads the whole afterwards sees what was written to a part of it."""
+    for view in VIEWS.values():
+
+        def forward(net: Any, x: Tensor, view: Callable[[Tensor], Tensor] = view) -> Tensor:
+            y = net.gru(x)[0]
+            view(y).mul_(2.0)
+            return y + 1.0
+
+        exported(network_of(forward, X, gru=nn.GRU(4, 8, batch_first=True)), tmp_path / "program.pt2")
+        with pytest.raises(UnsupportedError, match="in place, which others see too; use the form without inplace=True"):
+            convert(tmp_path / "program.pt2", reference=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda y: (lambda part: (y.mul_(2.0), part)[1])(y[..., :3]),
+        lambda y: (lambda part: (part.mul_(2.0), y)[1])(y.transpose(1, 2)),
+        lambda y: (lambda part, other: (part.relu_(), other + 1)[1])(y[..., :3], y[..., 2:5]),
+    ],
+)
+def test_a_part_that_was_taken_before_the_whole_is_written(forward: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    network = network_of(lambda net, x: forward(net.gru(x)[0]), X, gru=nn.GRU(4, 8, batch_first=True))
+    exported(network, tmp_path / "program.pt2")
+    with pytest.raises(UnsupportedError, match="in place, which others see too; use the form without inplace=True"):
+        convert(tmp_path / "program.pt2", reference=False)
+
+
+@pytest.mark.slow
+def test_what_nobody_else_sees_may_be_written(tmp_path: Path) -> None:
+    network = network_of(
+        lambda net, x: net.gru(x)[0].transpose(1, 2).relu_()[:, :3].mul_(2.0).transpose(1, 2),
+        X,
+        gru=nn.GRU(4, 8, batch_first=True),
+    )
+    exported(network, tmp_path / "program.pt2")
+    check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
 @pytest.mark.slow

@@ -594,6 +594,14 @@ def repeated_vectors() -> Any:
 
 
 @network
+def infinities() -> Any:
+    x = sequence()
+    y = L.GRU(3, return_sequences=True)(x)
+    masked = ops.softmax(ops.where(y < ops.max(y, axis=-1, keepdims=True), y, -np.inf))
+    return Model(x, ops.concatenate([masked, ops.reciprocal(ops.where(y > 0, np.inf, 1 + y * y))], axis=-1))
+
+
+@network
 def encoded_tokens() -> Any:
     t, u = tokens(), Input((None,), dtype="int32", name="u")
     joined = L.Concatenate()([L.CategoryEncoding(num_tokens=7, output_mode="one_hot")(t), ops.one_hot(u, 7)])
