@@ -89,7 +89,8 @@ def one_hot_tokens(layer: Layer, tensor: Tensor, classes: int, build: Builder) -
     if classes > _MOST_CLASSES:
         raise layer.unsupported(f"{classes} classes", f"at most {_MOST_CLASSES} are supported")
     build.tokens(layer, tensor.value, classes)
-    ones = np.eye(classes, dtype=np.float32) + build.filled(layer, (classes, classes), 0.0)
+    ones = build.filled(layer, (classes, classes), 0.0)
+    np.fill_diagonal(ones, 1.0)
     made = layers.Embedding(
         name=build.unique(layer.name), inputs=(tensor.value,), vocabulary_size=classes, size=classes
     )

@@ -171,8 +171,7 @@ def _row(layer: Layer, tensor: Tensor, value: Any, build: Builder) -> Array:
 def running_sum(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``cumsum`` of the features: a product with a triangle of ones."""
     tensor = with_features(layer, args, build)
-    build.filled(layer, (tensor.size, 1), 0.0)
-    weight = np.tri(tensor.size, dtype=np.float32)
+    weight = np.tril(build.filled(layer, (tensor.size, tensor.size), 1.0))
     made = layers.Linear(
         name=build.unique(layer.name),
         inputs=(tensor.value,),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call, Ref
@@ -156,7 +154,8 @@ def repeat_interleave(call: Call, em: Emitter) -> None:
     size = em.shape(x)[em.axis(x, dim)] if isinstance(dim, int) else None
     if not isinstance(size, int) or not isinstance(repeats, int) or not 0 < size * repeats <= MAX_PARTS:
         raise call.unsupported("it repeats something else than the features", "repeat each as often, with dim=-1")
-    _gather(em, x, np.repeat(np.arange(size), repeats), em.axis(x, dim), call.outputs[0])
+    places = em.constant(np.repeat(np.arange(size), repeats), np.int64)
+    em.emit("Gather", x, places, into=call.outputs[0], axis=em.axis(x, dim))
 
 
 @translates("unfold")
@@ -167,13 +166,13 @@ def unfold(call: Call, em: Emitter) -> None:
     extent = em.shape(x)[axis]
     if not isinstance(extent, int) or not 0 < size <= extent <= MAX_PARTS:
         raise call.unsupported("it cuts windows out of an axis of open size", "cut them out of the features")
-    starts = np.arange(0, extent - size + 1, step)
-    parts = [em.emit("Unsqueeze", _gather(em, x, starts + offset, axis), axes=(em.rank(x),)) for offset in range(size)]
+    last = (extent - size) // max(step, 1) * step
+    numbers = em.constant([axis], np.int64), em.constant([step], np.int64)
+    parts = []
+    for offset in range(size):
+        bounds = (em.constant([bound], np.int64) for bound in (offset, offset + last + 1))
+        parts.append(em.emit("Unsqueeze", em.emit("Slice", x, *bounds, *numbers), axes=(em.rank(x),)))
     em.emit("Concat", *parts, into=call.outputs[0], axis=em.rank(x))
-
-
-def _gather(em: Emitter, x: str, places: Sequence[int] | Array, axis: int, into: str | None = None) -> str:
-    return em.emit("Gather", x, em.constant(places, np.int64), into=into, axis=axis)
 
 
 @translates("index_fill")
