@@ -22,17 +22,18 @@ from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Tensor, 
 def reshape(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Reshape; see `axes.regroup` for where the axes go."""
     tensor = tensor_input(node, args)
-    return (_reshaped(node, tensor, parameters.reshape_target(node, args, tensor.shape), build),)
+    return (reshaped(node, tensor, parameters.reshape_target(node, args, tensor.shape), build),)
 
 
 @operator("Flatten", moves_axes=True)
 def flatten(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Flatten: a Reshape to two dimensions."""
     tensor = tensor_input(node, args)
-    return (_reshaped(node, tensor, parameters.flattened(node, tensor.shape), build),)
+    return (reshaped(node, tensor, parameters.flattened(node, tensor.shape), build),)
 
 
-def _reshaped(node: Node, tensor: Tensor, shape: tuple[int, ...], build: Builder) -> Tensor:
+def reshaped(node: Node, tensor: Tensor, shape: tuple[int, ...], build: Builder) -> Tensor:
+    """Return a tensor in another shape."""
     while (found := _first_split(tensor.dims, shape)) is not None:
         divided = _split(node, tensor, *found, build)
         if divided is None:

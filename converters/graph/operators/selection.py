@@ -14,6 +14,7 @@ from grurt.converters.graph.operators import convolution, delays
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.reshaping import reshaped
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import the_one_row
@@ -82,7 +83,7 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     positions = constant(node, indices, "indices")
     index = axis_index(node, node.integer("axis", 0), len(data.dims))
     size = data.shape[index]
-    if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
+    if positions.ndim > 2 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
         raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
     build.folder.budget.read(_BYTES_PER_POSITION * positions.size, node)
     if any(axis.dynamic for axis in data.dims[index]) and any(abs(int(each)) >= size for each in positions.reshape(-1)):
@@ -92,7 +93,19 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         )
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
     tensor = _select(node, data, index, kept, build)
+    if positions.ndim == 2:  # windows of the features, which lie side by side so far
+        return (reshaped(node, tensor, (*data.shape[:index], *positions.shape, *data.shape[index + 1 :]), build),)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
+
+
+@operator("GatherND", moves_axes=True)
+def gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GatherND along the first axis: how an exporter writes a selection by a constant mask."""
+    tensor, places = tensor_input(node, args), constant(node, optional(args, 1), "indices")
+    if node.integer("batch_dims", 0) or places.ndim != 2 or places.shape[-1:] != (1,) or places.size > MAX_STACK:
+        raise node.unsupported(f"it selects positions of the shape {places.shape}", "select along one axis")
+    size = tensor.shape[0]
+    return (_select(node, tensor, 0, [axis_index(node, int(place), size) for place in places[:, 0]], build),)
 
 
 @operator("GatherElements", moves_axes=True, reads_repeats=True)

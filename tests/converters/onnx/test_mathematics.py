@@ -157,6 +157,9 @@ SHAPE = (3, 2, 3)
         "u = Unsqueeze(s, last); c = Concat <axis=2> (u, u); y = Reshape(c, wide)",
         "u = Unsqueeze(s, end); t = Tile(u, twice); y = Reshape(t, wide)",
         "y = Tile(s, features_twice)",
+        "g = Gather <axis=2> (s, grid); y = Reshape(g, flat4)",
+        "g = Gather <axis=2> (s, grid); y = ReduceMax <keepdims=0> (g, end)",
+        "t = Transpose <perm=[2, 0, 1]> (s); g = GatherND(t, nd); y = Transpose <perm=[1, 2, 0]> (g)",
         "y = Pad(s, around)",
         "y = Pad(s, around, half)",
         "y = Pad(s, within)",
@@ -170,6 +173,9 @@ def test_features_in_other_places(text: str) -> None:
     integers = {
         "wide": [3, 2, 2 * HIDDEN],
         "end": [3],
+        "grid": [[4, 0], [2, 2]],
+        "flat4": [3, 2, 4],
+        "nd": [[4], [1], [2]],
         "twice": [1, 1, 1, 2],
         "features_twice": [1, 1, 2],
         "around": [0, 0, 2, 0, 0, 1],
@@ -299,6 +305,7 @@ def test_delays(text: str) -> None:
             "its equation is 'tbi,tbj->tbij'; supported is a product with a",
         ),
         ("y = GroupNormalization <num_groups=3> (h, row, row)", "it divides 5 features into 3 groups"),
+        ("y = GatherND(s, pairs)", r"it selects positions of the shape \(1, 2\); select along one axis"),
         ("y = Pad(s, all)", "it cuts all of 5 features off"),
         (
             'c = ScatterElements <reduction="add"> (row, first, half_of_one); y = Add(s, c)',
@@ -339,6 +346,7 @@ def test_delays(text: str) -> None:
 )
 def test_refused(text: str, message: str) -> None:
     more = {
+        "pairs": np.array([[0, 1]]),
         "all": np.array([0, 0, -3, 0, 0, -2]),
         "back_to_rows": np.array([-1, HIDDEN]),
         "half_of_one": np.full(1, 0.5, np.float32),
