@@ -17,7 +17,7 @@ from grurt.converters.keras.reshaping import without_feature_axis
 from grurt.converters.keras.stacks import reduced_stack
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.network import functions, layers
-from grurt.network.functions import Affine, Clip
+from grurt.network.functions import Clip
 
 _REDUCTIONS: dict[str, Any] = {
     "Max": "max",
@@ -35,16 +35,12 @@ _EPSILON = 1e-7
 """What Keras adds where an epsilon is left open: ``keras.config.epsilon()``, which is not in the file."""
 
 
-@converts_function("Sum", "Mean", "CountNonzero")
+@converts_function("Sum", "Mean")
 def total(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """Return the sum or mean of the features of each timestep, or how many of them are not 0."""
+    """Return the sum or mean of the features of each timestep."""
     if (stacked := reduced_stack(layer, args, build)) is not None:
         return (stacked,)
     tensor = with_features(layer, args, build)
-    if layer.kind == "CountNonzero":
-        rows = formula(layer, build)
-        zero = rows.of(tensor.value, Clip(0.0, 0.0))
-        tensor = tensor.with_value(rows.of(rows.binary("equal", tensor.value, zero), Affine(-1.0, 1.0)))
     return (_kept(layer, summed(layer, tensor, build, mean=layer.kind == "Mean"), build),)
 
 
