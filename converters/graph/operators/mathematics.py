@@ -20,6 +20,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import aligned, scaled
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.elementwise import FUNCTIONS
 from grurt.converters.graph.tracing.features import per_feature, without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -27,20 +28,6 @@ from grurt.network import functions
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import AnyLayer, Binary, Constant, Mul, Where
 
-_FUNCTIONS: dict[str, AnyFunction] = {
-    "Exp": functions.Exp(),
-    "Log": functions.Log(),
-    "Sqrt": functions.Sqrt(),
-    "Reciprocal": functions.Reciprocal(),
-    "Abs": functions.Abs(),
-    "Sign": functions.Sign(),
-    "Round": functions.Round(),
-    "Floor": functions.Floor(),
-    "Ceil": functions.Ceil(),
-    "Sin": functions.Sin(),
-    "Cos": functions.Cos(),
-    "Erf": functions.Erf(),
-}
 _LARGEST = float(np.finfo(np.float32).max)
 _PRODUCTS = (2, 3, 4)
 _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
@@ -52,10 +39,10 @@ _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
 Operation = Literal["sub", "div", "pow", "min", "max", "less", "less_or_equal", "equal"]
 
 
-@operator(*_FUNCTIONS)
+@operator(*FUNCTIONS)
 def function(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Apply a function of the table above."""
-    return (_mapped(node, tensor_input(node, args), build, _FUNCTIONS[node.op]),)
+    """Apply a function of `FUNCTIONS`."""
+    return (_mapped(node, tensor_input(node, args), build, FUNCTIONS[node.op]),)
 
 
 @operator("Div", reads_repeats=True)

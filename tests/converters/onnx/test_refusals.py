@@ -59,7 +59,7 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Relu", ["s"], ["y"], alpha=0.5)], r"\(Relu\): its attribute 'alpha' is not understood"),
         ([node("Dropout", ["s", "half", "true"], ["y"])], "exported in training mode; call model.eval"),
         ([node("Clip", ["s", "h"], ["y"])], "its min must be a constant, but depends on the model's inputs"),
-        ([node("Elu", ["M"], ["m"]), node("MatMul", ["s", "m"], ["y"])], "grurt does not evaluate this operator"),
+        ([node("Det", ["M"], ["m"]), node("Mul", ["s", "m"], ["y"])], "grurt does not evaluate this operator"),
     ],
 )
 def test_operators(nodes: Sequence[NodeProto], message: str) -> None:
