@@ -74,7 +74,8 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
 def _computes_in_float16(proto: ModelProto) -> bool:
     ports = (port.type.tensor_type.elem_type for port in (*proto.graph.input, *proto.graph.output))
     weights = (tensor.data_type for tensor in proto.graph.initializer)
-    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
+    bodies = (proto.graph, *proto.functions)
+    attributes = [attribute for body in bodies for node in body.node for attribute in node.attribute]
     casts, constants = (each.i for each in attributes if each.name == "to"), (each.t.data_type for each in attributes)
     return TensorProto.FLOAT16 in {*ports, *weights, *casts, *constants}
 
@@ -114,6 +115,7 @@ def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProt
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     unread = {tensor.name for tensor in graph.initializer} - read
     inside = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    inside.functions.extend(proto.functions)
     inside.graph.name = graph.name
     inside.graph.node.extend(nodes)
     inside.graph.initializer.extend(weights)

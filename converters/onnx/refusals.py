@@ -22,10 +22,12 @@ def refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
     if "GRU" in ops or CELL in ops:
         refuse_faulty_gru(graph, nodes)
         return
+    for op in (op for op in ops if _is_foreign(op)):
+        raise ops[op].unsupported(*reason_against(op))
     keras = "keras" in graph.producer.lower() or graph.producer.startswith("tf2onnx")
     for op in ("Loop", "Scan"):
         if op in ops:
-            found, advice = reason_against(op)
+            found, advice, *_ = reason_against(op)
             raise ops[op].unsupported(found, _KERAS if keras else advice)
     if keras:
         raise UnsupportedError(f"the graph was written by {graph.producer} and holds no GRU; {_KERAS}")
@@ -34,3 +36,8 @@ def refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
         "with torch.onnx.export(dynamo=False), or with onnxscript 0.7.1 or later; if it comes from Keras, convert the "
         ".keras file"
     )
+
+
+def _is_foreign(op: str) -> bool:
+    """Say whether an operator is of a domain of its own, so that nobody knows whether it is a GRU."""
+    return "." in op and not op.startswith("grurt.")

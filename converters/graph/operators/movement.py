@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -42,14 +43,31 @@ def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
     Conditions, and integers that layers have found, are numbers too.
     """
-    target = dtype_of(node.integer("to", 0), str(node))
-    tensor = tensor_input(node, args)
+    return (_cast_to(node, tensor_input(node, args), dtype_of(node.integer("to", 0), str(node)), build),)
+
+
+@operator("CastLike", moves_axes=True)
+def cast_like(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """CastLike: of a value to the type of another one, or of a constant to that of a value."""
+    node.ignore("saturate", "round_mode")
+    given, like = required(node, args, 0), required(node, args, 1)
+    target = like.dtype if isinstance(like, np.ndarray) else _dtype_of_value(like)
+    if isinstance(given, np.ndarray):
+        return (build.folder.computed(node, lambda array: array.astype(target), given),)
+    return (_cast_to(node, given, target, build),)
+
+
+def _dtype_of_value(tensor: Tensor) -> np.dtype[Any]:
+    return np.dtype(np.int64 if tensor.integer else np.bool_ if tensor.boolean else np.float32)
+
+
+def _cast_to(node: Node, tensor: Tensor, target: np.dtype[Any], build: Builder) -> Tensor:
     integer = tensor.integer
     if (tensor.boolean and target in _OF_CONDITIONS) or (integer and target in _FEATURES and build.is_computed(tensor)):
-        return (replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b"),)
+        return replace(tensor, integer=target in _TOKENS, boolean=target.kind == "b")
     if target not in (_TOKENS if integer else _FEATURES):
         raise node.unsupported(f"it casts {'integers' if integer else 'features'} to {target.name}")
-    return (tensor,)
+    return tensor
 
 
 @operator("Shape", moves_axes=True, reads_padding=True)
