@@ -113,6 +113,9 @@ def _softmax_of_sum(chain: _Chain) -> None:
 
 
 def _matrix_product(chain: _Chain) -> None:
+    for name in ("transBatchA", "transBatchB"):
+        if not chain.attributes.get(name, 1):
+            del chain.attributes[name]
     chain.write("Gemm", (chain.given(0), chain.given(1)), chain.attributes, output=0)
 
 

@@ -11,7 +11,7 @@ from grurt.converters.graph.assembly.network import network_of_graph
 from grurt.converters.graph.nodes import Graph, is_weight
 from grurt.converters.onnx.reading import parse_model, read_graph
 from grurt.converters.onnx.reference import reference_run
-from grurt.converters.onnx.refusals import refuse_graph
+from grurt.converters.onnx.refusals import refusals_of_optimized, refuse_graph
 from grurt.converters.onnx.repair import NOTE, repaired
 from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.reference import attach_reference
@@ -55,7 +55,8 @@ def network_of_proto(
     notes = [NOTE] * (mended is not None) + _precision_notes(graph)
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))
-    converted = network_of_graph(graph, source, refuse_graph)
+    with refusals_of_optimized(proto):
+        converted = network_of_graph(graph, source, refuse_graph)
     if not reference:
         return converted.network
     return attach_reference(converted.network, lambda: reference_run(converted, mended or proto, external))

@@ -59,6 +59,7 @@ def graph(*nodes: NodeProto, opset: int = 18) -> ModelProto:
         [own("QuickGelu", "s")],
         [own("QuickGelu", "s", alpha=1.0)],
         [own("FusedMatMul", "s M", transB=1, alpha=0.5)],
+        [own("FusedMatMul", "s M", transBatchA=0, transBatchB=0, transA=0, transB=0, alpha=2.0)],
         [own("FusedMatMul", "s M")],
         [own("FusedGemm", "h M v", activation="Tanh", transB=1)],
         [own("FusedGemm", "h M", activation="LeakyRelu", activation_alpha=0.2, alpha=0.5)],
@@ -132,6 +133,13 @@ def optimized(data: bytes, level: str, folder: Path) -> bytes:
     options.log_severity_level = 4
     onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return (folder / "optimized.onnx").read_bytes()
+
+
+def test_what_else_is_refused_of_optimized_files(tmp_path: Path) -> None:
+    data = optimized(exported(NETWORKS["dual_path_step"], dynamo=False, opset=17), "basic", tmp_path)
+    advice = "on the features of one timestep; or convert the file from before onnxruntime optimized it"
+    with pytest.raises(UnsupportedError, match=advice):
+        network_of_bytes(data, source=grurt.Source(format="onnx"))
 
 
 NETWORKS = {**torch_networks.NETWORKS, **torch_topologies.NETWORKS}
