@@ -353,12 +353,6 @@ def test_versions_of_the_operators(opset: int, message: str) -> None:
         convert(proto([gru(["x", "W", "R", "B"])], {"x": (4, 2, INPUT)}, ["Y"], gru_weights(), opset=opset))
 
 
-def test_operators_of_other_domains() -> None:
-    graph = after_gru([node("FusedGemm", ["s"], ["y"], domain="com.microsoft")])
-    with pytest.raises(UnsupportedError, match=r"\(com.microsoft.FusedGemm\): the operator is not supported"):
-        convert(graph)
-
-
 def test_a_test_input_that_would_be_too_large() -> None:
     model = convert(after_gru([node("Relu", ["s"], ["y"])], shape=(10_000_000, 1, INPUT)), reference=True)
     assert model.reference_run is None
