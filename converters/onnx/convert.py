@@ -64,4 +64,9 @@ def network_of_proto(
 
 def _precision_notes(graph: Graph) -> list[str]:
     names = {array.dtype.name for array in graph.constants.values() if is_weight(array)} - {"float32"}
-    return [f"weights of {name} were converted to float32" for name in sorted(names)]
+    scaled = {node.inputs[0] for node in graph.nodes if node.op == "DequantizeLinear" and node.inputs}
+    integers = {graph.constants[name].dtype.name for name in scaled & graph.constants.keys()}
+    return [
+        *(f"weights of {name} were converted to float32" for name in sorted(names)),
+        *(f"weights of {name}, with a scale, were converted to float32" for name in sorted(integers)),
+    ]

@@ -52,6 +52,8 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # Else it multiplies weights that the graph dequantizes as integers, and rounds what they are multiplied with.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     if _computes_in_float16(proto):
         # From 1.24 on, onnxruntime's last level of optimization crashes on GRUs of float16, and the process with it.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

@@ -17,6 +17,9 @@ from grurt.reference.functions import function
 LOG_SIGMOID_OPERATOR = "grurt.LogSigmoid"
 """The logarithm of a sigmoid, which ONNX has no operator for."""
 
+_PIECE = 1 << 16
+"""Elements of a constant that are worked out at once."""
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -96,15 +99,22 @@ def gelu(node: Node) -> functions.Gelu:
 
 
 def of_constant(node: Node, array: Array) -> Array:
-    """Return what an operator of these tables, or Gelu, makes of a constant: worked out in float64."""
-    numbers = array.astype(np.float64)
+    """Return what an operator of these tables, or Gelu, makes of a constant: worked out in float64, piece by piece."""
+    composite = _composite(node)
+    flat = array.reshape(-1)
+    result = np.empty_like(flat)
+    for start in range(0, flat.size, _PIECE):
+        piece = slice(start, start + _PIECE)
+        result[piece] = _composed(composite, flat[piece].astype(np.float64))
+    return result.reshape(array.shape)
+
+
+def _composite(node: Node) -> Composite:
     if node.op in COMPOSITES:
-        return np.asarray(_composed(COMPOSITES[node.op](node), numbers), array.dtype)
+        return COMPOSITES[node.op](node)
     if node.op in FUNCTIONS:
-        applied: AnyFunction = FUNCTIONS[node.op]
-    else:
-        applied = gelu(node) if node.op == "Gelu" else activation(node)
-    return np.asarray(function(applied, numbers), array.dtype)
+        return Composite((FUNCTIONS[node.op],))
+    return Composite((gelu(node) if node.op == "Gelu" else activation(node),))
 
 
 def _composed(composite: Composite, numbers: Array) -> Array:

@@ -33,8 +33,14 @@ def _shape_of_matmul(node: Node, args: Arguments) -> tuple[int, ...]:
     return (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *rows, *columns)
 
 
+def _written_out(*arrays: Array) -> int:
+    """Return how many bytes arrays take that repeat themselves, and are written out to be multiplied."""
+    return sum(array.nbytes for array in arrays if 0 in array.strides)
+
+
 def _of_matmul(node: Node, args: Arguments) -> int:
-    return math.prod(_shape_of_matmul(node, args)) * first_of(node, args).itemsize
+    product = math.prod(_shape_of_matmul(node, args)) * first_of(node, args).itemsize
+    return int(product + _written_out(*_factors(node, args)))
 
 
 def _work_of_matmul(node: Node, args: Arguments) -> int:
@@ -60,7 +66,7 @@ def _oriented(node: Node, args: Arguments) -> tuple[Array, Array]:
 
 def _of_gemm(node: Node, args: Arguments) -> int:
     a, b = _oriented(node, args)
-    return int(2 * a.shape[0] * b.shape[1] * a.itemsize)
+    return int(2 * a.shape[0] * b.shape[1] * a.itemsize + _written_out(a, b))
 
 
 def _work_of_gemm(node: Node, args: Arguments) -> int:
