@@ -17,6 +17,7 @@ from grurt.converters.onnx.functions import STANDARD_DOMAINS, Functions, Reader,
 from grurt.converters.onnx.messages import check_parts
 from grurt.converters.onnx.names import Names
 from grurt.converters.onnx.opsets import OLDEST
+from grurt.converters.onnx.sparse import read_sparse_tensor
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
 from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
@@ -57,14 +58,15 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
         raise _too_many(len(proto.graph.node), "nodes")
     for parts, what in (
         (proto.graph.initializer, "weights"),
+        (proto.graph.sparse_initializer, "sparse weights"),
         (proto.graph.input, "inputs"),
         (proto.graph.output, "outputs"),
     ):
-        if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
+        if len(parts) > (most := MAX_NODES if what.endswith("weights") else MAX_PORTS):
             raise _too_many(len(parts), what, most)
     constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
-    if proto.graph.sparse_initializer:
-        raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
+    for sparse in proto.graph.sparse_initializer:
+        constants[text(sparse.values.name)] = read_sparse_tensor(sparse, external)
     return Graph(
         nodes=_nodes(proto, external, size),
         constants=constants,
@@ -137,6 +139,8 @@ def _attribute(proto: AttributeProto, node: Node, external: ExternalData) -> Att
             return _decoded(proto.s)
         case AttributeProto.TENSOR:
             return read_tensor(proto.t, external)
+        case AttributeProto.SPARSE_TENSOR:
+            return read_sparse_tensor(proto.sparse_tensor, external)
         case AttributeProto.FLOATS:
             return tuple(float(value) for value in proto.floats)
         case AttributeProto.INTS:
@@ -154,6 +158,8 @@ def _declaration(proto: ValueInfoProto) -> Declaration:
     if not proto.name:
         raise ConversionError("an input or output of the graph has no name: the file is damaged")
     tensor = proto.type.tensor_type
+    if proto.type.WhichOneof("value") is None:
+        raise UnsupportedError(f"{where}: the file does not say of what type it is; export the model with types")
     if not proto.type.HasField("tensor_type"):
         raise UnsupportedError(f"{where}: expected a tensor, got a sequence, map or optional value")
     shape = None

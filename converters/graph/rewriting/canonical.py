@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Attribute, Graph, Node
+
+_WITH_SIDE_RESULTS = ("Dropout", "LayerNormalization", "RMSNormalization")
+"""Operators that also write a mask, or statistics, which do not change what else they do."""
 
 _LONGEST_LIST = 1 << 10
 _END = np.iinfo(np.int64).max
@@ -17,12 +20,41 @@ _END = np.iinfo(np.int64).max
 def canonical(graph: Graph) -> Graph:
     """Return a graph that computes the same, written in one way.
 
-    A Gemm that adds a value, as optimizers make it, becomes a product and a sum. Lists of tensors that a graph takes
-    apart, or puts together, itself become slices, or a concatenation.
+    What copies a tensor is left out, and what nobody reads of a mask or of statistics. A Gemm that adds a value, as
+    optimizers make it, becomes a product and a sum. Lists of tensors that a graph takes apart, or puts together, itself
+    become slices, or a concatenation.
     """
+    graph = replace(graph, nodes=tuple(_without_copies(graph)))
     writer = _Writer(graph)
     nodes = [part for node in graph.nodes for part in writer.rewritten(node)]
     return replace(graph, nodes=tuple(nodes), constants={**graph.constants, **writer.constants})
+
+
+def _without_copies(graph: Graph) -> Iterator[Node]:
+    """Yield the nodes, each after those that it reads, without Identity, and Dropout in inference."""
+    shown = {port.name for port in graph.outputs}
+    read = {name for node in graph.nodes for name in node.inputs} | shown
+    sources: dict[str, str] = {}
+    for node in graph.nodes:
+        inputs = tuple(sources.get(name, name) for name in node.inputs)
+        is_alone = node.op in _WITH_SIDE_RESULTS and not read & set(node.outputs[1:])
+        outputs = node.outputs[:1] if is_alone else node.outputs
+        if len(outputs) != 1 or not _is_copy(node, graph.constants):
+            is_same = (inputs, outputs) == (node.inputs, node.outputs)
+            yield node if is_same else replace(node, inputs=inputs, outputs=outputs, _read=set())
+        elif outputs[0] in shown:
+            yield Node(node.name, "Identity", inputs[:1], outputs, {}, node.module)
+        else:
+            sources[outputs[0]] = inputs[0]
+
+
+def _is_copy(node: Node, constants: Mapping[str, Array]) -> bool:
+    if not node.inputs or not node.inputs[0]:
+        return False
+    if node.op != "Dropout" or not set(node.attributes) <= {"ratio", "seed"}:
+        return node.op == "Identity" and not node.attributes
+    training = node.inputs[2] if len(node.inputs) > 2 else ""
+    return not training or (training in constants and not constants[training].any())
 
 
 class _Writer:

@@ -197,8 +197,8 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     A reshape keeps the order of the elements, so axes of size 2 and more fall into the new dimensions in just one way.
     For axes of size 1, in files exported with a batch of one sequence or a sequence of one timestep, there is a
     choice: each keeps a dimension of its own between the same neighbours if there is one, features before batch before
-    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, where only one
-    can: of several nothing tells which is which.
+    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, if only
+    one of them can: of several nothing tells which is which.
 
     Raises
     ------

@@ -9,6 +9,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
+from grurt.converters.graph.elements import Element, dtype_of
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.folds import elements, places, products, quantized, reductions
@@ -113,8 +114,8 @@ def shape_slice(node: Node, shape: tuple[int, ...]) -> Array:
 
 
 def _constant(node: Node, args: Arguments) -> tuple[Array, ...]:
-    if node.has("value"):
-        value = node.tensor("value")
+    for name in ("value", "sparse_value"):
+        value = node.tensor(name) if node.has(name) else None
         if value is not None:
             return (value,)
     if node.has("value_float"):
@@ -132,6 +133,19 @@ def _constant_of_shape(node: Node, args: Arguments) -> tuple[Array, ...]:
     fill = node.tensor("value")
     value = np.zeros(1, np.float32) if fill is None else fill
     return (_repeated(node, value.reshape(()), parameters.integers(node, required(node, args, 0), "shape")),)
+
+
+def _constant_fill(node: Node, args: Arguments) -> tuple[Array, ...]:
+    """ConstantFill, which ConstantOfShape has taken the place of: of a shape that an attribute or its input gives."""
+    given, dtype = optional(args, 0), dtype_of(node.integer("dtype", Element.FLOAT), str(node))
+    if given is None:
+        shape = node.integers("shape")
+    elif node.integer("input_as_shape", 0):
+        shape = parameters.integers(node, given, "shape")
+    else:
+        shape = constant(node, given, "input").shape
+    value = np.asarray(node.number("value", 0.0), dtype)
+    return (_repeated(node, value, (*shape, *node.integers("extra_shape"))),)
 
 
 def _expand(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -239,6 +253,7 @@ _MOVES: Rules = {
         op: Rule(fold, nothing)
         for op, fold in (
             ("Constant", _constant),
+            ("ConstantFill", _constant_fill),
             ("ConstantOfShape", _constant_of_shape),
             ("Expand", _expand),
             ("Identity", _identity),

@@ -45,7 +45,7 @@ def kinds_of(text: str, **options: int) -> list[str]:
     [
         "q = SplitToSequence <axis = -1>(s, sizes); a = SequenceAt(q, p1); y = Relu(a)",
         "q = SplitToSequence <axis = -1>(s, sizes); a = SequenceAt(q, behind); y = Relu(a)",
-        "q = SplitToSequence <axis = 2>(s, chunk); a = SequenceAt(q, p0); b = SequenceAt(q, p1); y = Concat <axis = 2>(b, a)",
+        "q = SplitToSequence <axis = 2>(s, chunk); b = SequenceAt(q, p1); y = Relu(b)",
         "q = SplitToSequence <axis = 2>(s); a = SequenceAt(q, p2); b = SequenceAt(q, behind); y = Add(b, a)",
         "q = SplitToSequence <axis = 2, keepdims = 0>(s); a = SequenceAt(q, p2); y = Unsqueeze(a, at_two)",
         "a = Relu(s); q = SequenceConstruct(s, a); y = ConcatFromSequence <axis = 2>(q)",

@@ -33,6 +33,7 @@ WEIGHTS: dict[str, Array] = {
     "special": np.array([np.nan, np.inf, -np.inf, 1, -1], np.float32),
     "places": np.array([[1], [4]]),
     "updates": np.array([0.5, -0.5], np.float32),
+    "halved": np.full(HIDDEN, 0.5, np.float32),
     "single": np.array([0.75], np.float32),
     "axis": np.array(0),
     "axes": np.array([0]),
@@ -185,6 +186,22 @@ def test_reductions(op: str, axes: str) -> None:
 )
 def test_positions(text: str) -> None:
     assert kinds_of(f"{text}; y = Mul(s, c)") == ["gru", "batch_norm"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c = ConstantFill <input_as_shape = 1, value = 0.5>(size)",
+        "c = ConstantFill <extra_shape = [1, 5], value = 0.5>(high)",
+        "c = ConstantFill <shape = [5], value = 0.5>()",
+    ],
+)
+def test_an_operator_of_the_first_versions(text: str) -> None:
+    """ONNX has none for it any more: compared with the numbers."""
+    found = convert(graph(f"{text}; y = Mul(s, c)", opset=8))
+    x = np.random.default_rng(0).standard_normal((4, 2, 3), np.float32)
+    half = convert(graph("y = Mul(s, halved)", opset=8))
+    np.testing.assert_array_equal(found.run({"x": x})["y"], half.run({"x": x})["y"])
 
 
 @pytest.mark.parametrize(
