@@ -97,8 +97,15 @@ def _of_range(node: Node, args: Arguments) -> int:
 
 
 def _of_tile(node: Node, args: Arguments) -> int:
-    array, repeats = constant(node, required(node, args, 0), "input"), optional(args, 1)
-    return max(array.nbytes, 1) * math.prod(max(n, 1) for n in parameters.integers(node, repeats, "repeats"))
+    array, repeats = constant(node, required(node, args, 0), "input"), _repeats(node, args)
+    return array.nbytes * math.prod(count for count, size in zip(repeats, array.shape, strict=True) if size > 1)
+
+
+def _repeats(node: Node, args: Arguments) -> tuple[int, ...]:
+    repeats = parameters.integers(node, optional(args, 1), "repeats")
+    if len(repeats) != constant(node, required(node, args, 0), "input").ndim or any(count < 0 for count in repeats):
+        raise node.invalid("its inputs do not fit together")
+    return repeats
 
 
 def _shape(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -244,8 +251,11 @@ def _range_length(node: Node, args: Arguments) -> int:
 
 
 def _tile(node: Node, args: Arguments) -> tuple[Array, ...]:
-    array = constant(node, args[0], "input")
-    return (np.tile(array, parameters.integers(node, optional(args, 1), "repeats")),)
+    """Tile: axes of size 1 are repeated without taking memory."""
+    array, repeats = constant(node, args[0], "input"), _repeats(node, args)
+    copied = [count if size > 1 else 1 for count, size in zip(repeats, array.shape, strict=True)]
+    tiled = np.tile(array, copied) if max(copied, default=1) > 1 else array
+    return (_repeated(node, tiled, tuple(size * count for size, count in zip(array.shape, repeats, strict=True))),)
 
 
 _MOVES: Rules = {

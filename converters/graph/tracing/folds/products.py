@@ -48,7 +48,7 @@ def _work_of_matmul(node: Node, args: Arguments) -> int:
 
 
 def _gemm(node: Node, args: Arguments) -> tuple[Array, ...]:
-    """Gemm: ``alpha * A' B' + beta * C``."""
+    """Gemm: ``alpha * A' B' + beta * C``, where A may also be one row, or rows of several axes."""
     a, b = _oriented(node, args)
     product = node.number("alpha", 1.0) * np.matmul(a, b)
     beta, offset = node.number("beta", 1.0), optional(args, 2)
@@ -59,19 +59,20 @@ def _gemm(node: Node, args: Arguments) -> tuple[Array, ...]:
 
 def _oriented(node: Node, args: Arguments) -> tuple[Array, Array]:
     a, b = _factors(node, args)
-    if a.ndim != 2 or b.ndim != 2:
+    is_transposed = bool(node.integer("transA", 0))
+    if not a.ndim or b.ndim != 2 or (is_transposed and a.ndim != 2):
         raise node.invalid("its inputs do not fit together")
-    return a.T if node.integer("transA", 0) else a, b.T if node.integer("transB", 0) else b
+    return a.T if is_transposed else a, b.T if node.integer("transB", 0) else b
 
 
 def _of_gemm(node: Node, args: Arguments) -> int:
     a, b = _oriented(node, args)
-    return int(2 * a.shape[0] * b.shape[1] * a.itemsize + _written_out(a, b))
+    return int(2 * math.prod(a.shape[:-1]) * b.shape[1] * a.itemsize + _written_out(a, b))
 
 
 def _work_of_gemm(node: Node, args: Arguments) -> int:
     a, b = _oriented(node, args)
-    return int(a.shape[0] * a.shape[1] * b.shape[1] // _PRODUCTS_PER_BYTE)
+    return int(a.size * b.shape[1] // _PRODUCTS_PER_BYTE)
 
 
 def _einsum(node: Node, args: Arguments) -> tuple[Array, ...]:
