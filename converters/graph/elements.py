@@ -64,8 +64,14 @@ def dtype_of(data_type: int, where: str) -> np.dtype[Any]:
 
 def element_type_error(data_type: int, where: str) -> UnsupportedError:
     """Return the error that says which element type is not supported, and what to do."""
-    what = f"{where}: the element type {(_NOT_NUMBERS | _NARROW).get(data_type, data_type)} is not supported"
+    name = (_NOT_NUMBERS | _NARROW).get(data_type, data_type)
     if data_type in _NOT_NUMBERS:
-        return UnsupportedError(f"{what}; a network computes with real numbers", reason=DesignReason.ELEMENT_TYPE)
-    advice = "convert the model from before the quantization, with floating-point weights"
-    return UnsupportedError(f"{what}; {advice}", reason=DesignReason.QUANTIZED)
+        return UnsupportedError(
+            f"{where}: the element type {name} is not supported; a network computes with real numbers",
+            reason=DesignReason.ELEMENT_TYPE,
+        )
+    return UnsupportedError(
+        f"{where}: the element type {name} is not supported; "
+        "convert the model before it was quantized, with floating-point weights",
+        reason=DesignReason.QUANTIZED,
+    )

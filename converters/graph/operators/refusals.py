@@ -11,9 +11,7 @@ _FLOAT_MODEL = (
 )
 OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
 
-_Refusal = tuple[str, str] | tuple[str, str, DesignReason]
-
-_REASONS: dict[str, _Refusal] = {
+_REASONS: dict[str, tuple[str, str] | tuple[str, str, DesignReason]] = {
     "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
     "RNN": ("grurt runs GRU networks; the plain RNN is not supported", "train the model with a GRU"),
     "If": ("a branch that depends on the inputs is not supported", "export without data-dependent control flow"),
@@ -49,7 +47,7 @@ _OPTIMIZED = (
     "convert the file from before onnxruntime optimized it",
     DesignReason.OTHER_FORMAT,
 )
-_IN_NAMES: dict[str, _Refusal] = {
+_IN_NAMES: dict[str, tuple[str, str] | tuple[str, str, DesignReason]] = {
     "Quant": _FLOAT_MODEL,
     "NBits": _FLOAT_MODEL,
     "Bnb4": _FLOAT_MODEL,
@@ -64,7 +62,7 @@ _IN_NAMES: dict[str, _Refusal] = {
 """By what the names of onnxruntime's own operators hold."""
 
 
-def reason_against(op: str) -> _Refusal:
+def reason_against(op: str) -> tuple[str, str] | tuple[str, str, DesignReason]:
     """Return what to say about an operator that has no handler: what was found, what to do, and why it stays so."""
     domain, _, name = op.rpartition(".")
     if domain.split(".")[:2] == ["com", "microsoft"]:

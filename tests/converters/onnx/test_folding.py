@@ -208,7 +208,10 @@ def test_an_operator_of_the_first_versions(text: str) -> None:
     ("text", "message"),
     [
         ("c = RandomNormal <shape = [5]>(); y = Mul(s, c)", "grurt does not evaluate this operator"),
-        ("c = Einsum <equation = 'i...,i->i'>(v, v); y = Mul(s, c)", "its equation is 'i...,i->i'; supported are sums"),
+        (
+            "c = Einsum <equation = 'i...,i->i'>(v, v); y = Mul(s, c)",
+            "its equation is 'i...,i->i'; supported are sums that name all",
+        ),
         ("c = ScatterElements <reduction = 'add'>(v, two, high); y = Mul(s, c)", "it adds up what it places"),
         ("c = GatherND <batch_dims = 1>(M, places); y = Mul(s, c)", "it picks from each sequence of a batch apart"),
     ],
@@ -227,7 +230,8 @@ def test_refused(text: str, message: str) -> None:
         ("c = Pad(M, pads); y = Mul(s, c)", "its pads do not fit its input"),
         ("c = GatherElements(v, v); y = Mul(s, c)", "its indices are of the type float32"),
         ("c = MatMul(v, low); y = Mul(s, c)", "its inputs do not fit together"),
-        ("c = Gemm(v, M); y = Mul(s, c)", "its inputs do not fit together"),
+        ("c = Gemm(M, v); y = Mul(s, c)", "its inputs do not fit together"),
+        ("c = Tile(v, pads); y = Mul(s, c)", "its inputs do not fit together"),
     ],
 )
 def test_damaged(text: str, message: str) -> None:

@@ -321,7 +321,7 @@ def test_look_ahead() -> None:
 @pytest.mark.parametrize(
     ("dtype", "message"),
     [
-        (TensorProto.STRING, "the element type STRING is not supported"),
+        (TensorProto.STRING, "the element type STRING is not supported; a network computes with real numbers"),
         (TensorProto.BOOL, "^input 'x': the type bool is not supported$"),
     ],
 )
