@@ -9,6 +9,7 @@ from onnx import ModelProto
 
 from grurt.converters.graph.assembly.network import network_of_graph
 from grurt.converters.graph.nodes import Graph, is_weight
+from grurt.converters.onnx.narrow import name_of_integers
 from grurt.converters.onnx.reading import parse_model, read_graph
 from grurt.converters.onnx.reference import reference_run
 from grurt.converters.onnx.refusals import refusals_of_optimized, refuse_graph
@@ -65,7 +66,7 @@ def network_of_proto(
 def _precision_notes(graph: Graph) -> list[str]:
     names = {array.dtype.name for array in graph.constants.values() if is_weight(array)} - {"float32"}
     scaled = {node.inputs[0] for node in graph.nodes if node.op == "DequantizeLinear" and node.inputs}
-    integers = {graph.constants[name].dtype.name for name in scaled & graph.constants.keys()}
+    integers = {name_of_integers(graph.constants[name].dtype) for name in scaled & graph.constants.keys()}
     return [
         *(f"weights of {name} were converted to float32" for name in sorted(names)),
         *(f"weights of {name}, with a scale, were converted to float32" for name in sorted(integers)),

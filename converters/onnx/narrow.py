@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -83,3 +84,9 @@ def bits_of(data_type: int) -> int:
     """Return how many bits an element of one of these types takes."""
     kind = NARROW[data_type]
     return kind.bits if isinstance(kind, _Packed) else 8
+
+
+def name_of_integers(dtype: np.dtype[Any]) -> str:
+    """Return what ONNX calls integers of a dtype: of fewer bits than the dtype has, if it remembers so."""
+    bits = (dtype.metadata or {}).get("bits", 8 * dtype.itemsize)
+    return f"{'u' * (dtype.kind == 'u')}int{bits}"

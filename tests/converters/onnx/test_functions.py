@@ -263,7 +263,9 @@ def test_calls_that_fit_no_function(made: NodeProto, message: str) -> None:
 def test_an_operator_of_a_domain_that_nobody_knows_is_no_missing_gru() -> None:
     model = proto([call("Recurrent", ["x"], ["y"])], {"x": (4, 2, INPUT)}, ["y"], {})
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    with pytest.raises(UnsupportedError, match="export the model with operators of ONNX, or with a function for") as error:
+    with pytest.raises(
+        UnsupportedError, match="export the model with operators of ONNX, or with a function for"
+    ) as error:
         convert(model)
     assert error.value.reason is DesignReason.OWN_CODE
 

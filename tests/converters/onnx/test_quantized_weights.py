@@ -106,7 +106,7 @@ def test_blocks_of_4_bits_as_onnxruntime_reads_them() -> None:
     ]
     model = with_tensors(after_gru(nodes, weights, opset=21), packed("q", "int4", integers(6, 4, low=-8, high=8)))
     model.ir_version = 10
-    converted_and_checked(model)
+    assert converted_and_checked(model).source.notes == ("weights of int4, with a scale, were converted to float32",)
 
 
 def test_the_weights_of_a_gru() -> None:
