@@ -23,6 +23,8 @@ from grurt.errors import DesignReason, UnsupportedError
 SPARE_PARTS = 1 << 17
 """How many nodes, names and attributes calls may write out, beside one for each byte of the file."""
 
+_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 _Key = tuple[str, str, str]
@@ -126,6 +128,12 @@ class Functions:
         """Return the function that a node calls, read once."""
         if key not in self._known:
             proto = self._protos[key]
+            if any(entry.type in _GRAPHS for inner in proto.node for entry in inner.attribute):
+                raise node.unsupported(
+                    "the function that it calls holds a loop or a branch",
+                    "export the model without functions",
+                    DesignReason.DATA_DEPENDENT,
+                )
             defaults = {text(entry.name): self._reader.attribute(entry, node) for entry in proto.attribute_proto}
             self._known[key] = _Function(
                 inputs=tuple(map(text, proto.input)),

@@ -5,6 +5,7 @@ Source: "Int4", "Int2" and "Float stored in 8 bits" of the ONNX documentation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -88,5 +89,6 @@ def bits_of(data_type: int) -> int:
 
 def name_of_integers(dtype: np.dtype[Any]) -> str:
     """Return what ONNX calls integers of a dtype: of fewer bits than the dtype has, if it remembers so."""
-    bits = (dtype.metadata or {}).get("bits", 8 * dtype.itemsize)
+    remembered: Mapping[str, Any] = dtype.metadata or {}
+    bits = remembered.get("bits", 8 * dtype.itemsize)
     return f"{'u' * (dtype.kind == 'u')}int{bits}"

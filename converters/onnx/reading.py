@@ -86,10 +86,12 @@ def _nodes(proto: ModelProto, external: ExternalData, size: int) -> tuple[Node, 
         attribute=partial(_attribute, external=external),
         version=lambda function: _opset(function, version),
     )
-    names = Names(name for node in proto.graph.node for name in (*node.input, *node.output))
+    graph = proto.graph
+    read_or_written = (name for node in graph.node for name in (*node.input, *node.output))
+    names = Names([*read_or_written, *(part.name for part in (*graph.input, *graph.initializer))])
     functions = Functions(proto.functions, reader, names, size)
     nodes = []
-    for node in functions.inlined(proto.graph.node, version):
+    for node in functions.inlined(graph.node, version):
         nodes += in_standard_operators(node, names)
         if len(nodes) > MAX_NODES:
             raise _too_many(len(nodes), "nodes")

@@ -251,13 +251,31 @@ def test_a_long_chain_of_functions() -> None:
         (call("Swish", ["s"], ["y"], beta=1.0), "its attribute 'beta' is not understood"),
         (
             call("Unknown", ["s"], ["y"]),
-            "an operator of the domain 'own', and the file does not say what it computes; export the model with operators of",
+            "an operator of the domain 'own', and the file does not say what it computes; export the model with",
         ),
     ],
 )
 def test_calls_that_fit_no_function(made: NodeProto, message: str) -> None:
     with pytest.raises(ConversionError, match=message):
         convert(with_functions(after_gru([made]), SWISH))
+
+
+def test_a_loop_in_a_function() -> None:
+    """Its body reads names of the function."""
+    body = helper.make_graph([node("Identity", ["w"], ["v"])], "body", [], [])
+    made = function(
+        "Looped", ["x"], ["y"], [node("Sigmoid", ["x"], ["w"]), node("Loop", ["", "", "w"], ["y"], body=body)]
+    )
+    with pytest.raises(
+        UnsupportedError, match="the function that it calls holds a loop or a branch; export the"
+    ) as error:
+        convert(with_functions(after_gru([call("Looped", ["s"], ["y"])]), made))
+    assert error.value.reason is DesignReason.DATA_DEPENDENT
+
+
+def test_new_names_are_none_that_the_file_has() -> None:
+    model = with_functions(after_gru([call("Swish", ["s"], ["y"])], {"s_1": np.array([1])}), SWISH)
+    assert steps(converted_and_checked(model)) == ["gru", "sigmoid", "mul"]
 
 
 def test_an_operator_of_a_domain_that_nobody_knows_is_no_missing_gru() -> None:
