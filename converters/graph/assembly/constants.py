@@ -1,16 +1,21 @@
 """Nodes that read nothing but constants, evaluated once, before anything is looked for in a graph.
 
-So weights are found where an exporter has transposed, cast, scaled or dequantized them.
+So weights are found where an exporter has transposed, cast, scaled or dequantized them. Those of which it wrote copies,
+as for each timestep of a loop, are one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from zlib import crc32
+
+import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
-from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.nodes import Graph, Node, is_weight
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.errors import UnsupportedError
@@ -34,7 +39,27 @@ def with_constants_folded(graph: Graph, nodes: Sequence[Node], budget: Budget) -
             kept.append(node)
         else:
             constants.update((name, array) for name, array in zip(node.outputs, results, strict=False) if name)
-    return replace(graph, nodes=tuple(kept), constants=constants)
+    return replace(graph, nodes=tuple(kept), constants=_shared(constants))
+
+
+def _shared(constants: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the constants, with one array for all weights of the same numbers: the first one."""
+    layouts = {name: _layout(array) for name, array in constants.items()}
+    counts = Counter(layouts.values())
+    known: dict[object, Array] = {}
+    shared = {}
+    for name, array in constants.items():
+        if layouts[name] is not None and counts[layouts[name]] > 1:
+            digest = crc32(np.ascontiguousarray(array).data)
+            first = known.setdefault((layouts[name], digest), array)
+            array = first if np.array_equal(first, array) else array
+        shared[name] = array
+    return shared
+
+
+def _layout(array: Array) -> object:
+    """Return what weights that are alike have in common; None for what is no weight, or repeats itself."""
+    return (array.dtype, array.shape) if is_weight(array) and 0 not in array.strides else None
 
 
 def _evaluated(node: Node, constants: dict[str, Array], folder: Folder) -> tuple[Array, ...] | None:

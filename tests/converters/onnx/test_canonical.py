@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -135,6 +136,35 @@ def test_a_loop_whose_first_step_was_folded_as_far_as_it_goes(as_lists: bool) ->
     }
     used = {name: array for name, array in weights.items() if not as_lists or name != "one"}
     assert kinds(converted_and_checked(proto(written(text), {"x": (2, 2, INPUT)}, ["y"], used))) == ["gru"]
+
+
+def test_a_loop_of_which_each_step_has_its_own_copy_of_the_weights() -> None:
+    """As PyTorch writes it with keep_initializers_as_inputs=True."""
+    steps = []
+    for n in range(2):
+        gates = f"g{n} = Gemm(h{n}, Wh{n}); hr{n}, hz{n}, hn{n} = Split <axis = -1>(g{n}, thirds);"
+        parts = {"ar": f"Add(ir{n}, hr{n})", "az": f"Add(iz{n}, hz{n})", "hn": f"hn{n}", "h": f"h{n}", "y": f"h{n + 1}"}
+        step = CELL.format(n=n, x=f"x{n}", g=gates, **parts).replace("Wi", f"Wi{n}").replace("bi", f"bi{n}")
+        steps.append(f"x{n} = Gather <axis = 1>(x, p{n}); {step}")
+    shapes = {"Wi": (INPUT, 3 * HIDDEN), "Wh": (HIDDEN, 3 * HIDDEN), "bi": (3 * HIDDEN,)}
+    weights = {f"{name}{n}": random(*shape) for name, shape in shapes.items() for n in range(2)}
+    weights |= {"thirds": np.array([HIDDEN] * 3), **{name: WEIGHTS[name] for name in ("p0", "p1")}}
+    text = "; ".join([*steps, "y = Identity(h2)"])
+    inputs = {"x": (2, 2, INPUT), "h0": (2, HIDDEN)}
+    assert kinds(converted_and_checked(proto(written(text), inputs, ["y"], weights))) == ["gru"]
+
+
+def test_weights_that_only_look_alike_stay_apart() -> None:
+    """Of one shape, and one checksum."""
+    one, other = b"plumless", b"buckeroo"
+    assert zlib.crc32(one) == zlib.crc32(other)
+    weights = {name: np.frombuffer(data, np.float32).reshape(2, 1) for name, data in (("a", one), ("b", other))}
+    nodes = written("c = MatMul(u, a); d = MatMul(u, b); y = Sub(c, d)")
+    nodes[:0] = written("u = MatMul(s, w)")
+    found = convert(after_gru(nodes, {**weights, "w": random(HIDDEN, 2)}))
+    kept = [found.weights[f"{layer.name}.weight"] for layer in found.layers if layer.kind == "linear"][1:]
+    np.testing.assert_array_equal(kept[0], weights["a"].T)
+    np.testing.assert_array_equal(kept[1], weights["b"].T)
 
 
 NETWORKS: dict[str, Network] = {**torch_networks.NETWORKS, **torch_topologies.NETWORKS}
