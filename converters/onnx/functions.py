@@ -39,10 +39,14 @@ class Reference(str):
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the parts of functions: nodes, attributes, and the version of the operators that a function uses."""
+    """Reads the parts of functions: nodes, attributes, and the version of the operators that a function uses.
+
+    ``modules`` returns the paths of the modules that parameters belong to, by their names.
+    """
 
     node: Callable[[NodeProto], Node]
     attribute: Callable[[AttributeProto, Node], Attribute]
+    modules: Callable[[Iterable[str]], list[str]]
     version: Callable[[FunctionProto], int]
 
 
@@ -66,6 +70,7 @@ class _Call:
     tensors: dict[str, str]
     attributes: Mapping[str, Attribute]
     module: str = ""
+    """That of its parameters, if they are all of one."""
 
 
 class Functions:
@@ -157,7 +162,9 @@ class Functions:
             if given:
                 tensors.setdefault(name, given)
         attributes = {**function.defaults, **node.attributes}
-        return _Call(key, iter(function.nodes), function.version, tensors, attributes, node.module)
+        modules = self._reader.modules(node.inputs)
+        module = modules[0] if len(modules) == 1 else ""
+        return _Call(key, iter(function.nodes), function.version, tensors, attributes, module)
 
     def _handed_through(self, node: Node, function: _Function) -> Iterator[Node]:
         """Yield copies of those inputs that a function returns as they are, and of outputs that stand twice in it."""
@@ -181,7 +188,9 @@ class Functions:
         inputs, outputs = (
             tuple(self._tensor(name, call) for name in names) for names in (template.inputs, template.outputs)
         )
-        module = template.module or call.module
+        module = template.module
+        if module in ("", *self._reader.modules(template.inputs)):  # of parameters, which are those of the call
+            module = next(iter(self._reader.modules(inputs)), call.module)
         return replace(template, inputs=inputs, outputs=outputs, attributes=found, module=module, _read=set())
 
     def _tensor(self, name: str, call: _Call) -> str:

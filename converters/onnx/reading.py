@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 import onnx
@@ -84,6 +85,7 @@ def _nodes(proto: ModelProto, external: ExternalData, size: int) -> tuple[Node, 
     reader = Reader(
         node=partial(_node, external=external),
         attribute=partial(_attribute, external=external),
+        modules=_modules_of_parameters,
         version=lambda function: _opset(function, version),
     )
     graph = proto.graph
@@ -184,8 +186,12 @@ def _module(proto: NodeProto) -> str:
     names = re.findall(r"'([\w.]*)'", scopes[:1000])  # the dynamo exporter: ['', 'encoder', 'encoder.gru', 'gru']
     if len(names) > 1:
         return str(names[-2])
-    parameters = (_PARAMETER.fullmatch(name) for name in proto.input)
-    return next((match[1] for match in parameters if match), "")
+    return next(iter(_modules_of_parameters(proto.input)), "")
+
+
+def _modules_of_parameters(names: Iterable[str]) -> list[str]:
+    """Return the paths of the modules that the parameters among some tensors belong to."""
+    return list(dict.fromkeys(match[1] for match in map(_PARAMETER.fullmatch, names) if match))
 
 
 def _decoded(value: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch_networks
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, helper
 from onnx_exports import check
 from onnx_graphs import (
@@ -23,7 +24,7 @@ from onnx_graphs import (
     node,
     proto,
 )
-from torch_networks import NETWORKS
+from torch_networks import NETWORKS, Network
 
 import grurt
 from grurt.converters.onnx import functions
@@ -291,8 +292,20 @@ def test_an_operator_of_a_domain_that_nobody_knows_is_no_missing_gru() -> None:
 EXPORTED = ["softmax", "unbatched_with_states", "cells", "layer_norms", "convolution"]
 
 
-def modules_as_functions(name: str) -> bytes:
-    network, buffer = NETWORKS[name], io.BytesIO()
+TWO_LINEAR_LAYERS = Network(
+    torch_networks.Net(
+        lambda net, x: net.second(net.gru(net.first(x))[0]),
+        first=torch.nn.Linear(4, 4),
+        gru=torch_networks.gru(),
+        second=torch.nn.Linear(8, 8),
+    ).eval(),
+    (torch.randn(2, 5, 4),),
+    {},
+)
+
+
+def modules_as_functions(network: Network) -> bytes:
+    buffer = io.BytesIO()
     names = [f"input_{index}" for index in range(len(network.inputs))]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -309,9 +322,16 @@ def modules_as_functions(name: str) -> bytes:
 
 
 @pytest.mark.slow
+def test_layers_have_the_names_of_the_modules_that_are_called() -> None:
+    """And not of the first one that was exported as the function that they share."""
+    network = network_of_bytes(modules_as_functions(TWO_LINEAR_LAYERS), source=grurt.Source(format="onnx"))
+    assert [layer.name for layer in network.layers] == ["first", "gru", "second"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
 def test_modules_that_pytorch_exported_as_functions(name: str) -> None:
-    network = network_of_bytes(modules_as_functions(name), source=grurt.Source(format="onnx"), reference=True)
+    network = network_of_bytes(modules_as_functions(NETWORKS[name]), source=grurt.Source(format="onnx"), reference=True)
     model = grurt.Model.from_network(network)
     check(model, NETWORKS[name], NETWORKS[name].inputs)
     assert model.verify().same_bits
