@@ -18,7 +18,7 @@ from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.onnx.names import Names
 from grurt.converters.onnx.opsets import modernized
 from grurt.converters.onnx.tensors import text
-from grurt.errors import DesignReason, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 SPARE_PARTS = 1 << 17
 """How many nodes, names and attributes calls may write out, beside one for each byte of the file."""
@@ -89,7 +89,12 @@ class Functions:
     """
 
     def __init__(self, protos: Iterable[FunctionProto], reader: Reader, names: Names, size: int) -> None:
-        self._protos = {_key(proto.domain, proto.name, proto.overload): proto for proto in protos}
+        self._protos: dict[_Key, FunctionProto] = {}
+        for proto in protos:
+            key = _key(proto.domain, proto.name, proto.overload)
+            if key in self._protos:
+                raise ConversionError(f"the file defines the function {'.'.join(filter(None, key))[:100]!r} twice: it is damaged")
+            self._protos[key] = proto
         self._reader = reader
         self._names = names
         self._known: dict[_Key, _Function] = {}

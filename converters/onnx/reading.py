@@ -8,8 +8,9 @@ from functools import partial
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
+from grurt.array_types import Array
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
 from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
@@ -65,9 +66,7 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     ):
         if len(parts) > (most := MAX_NODES if what.endswith("weights") else MAX_PORTS):
             raise _too_many(len(parts), what, most)
-    constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
-    for sparse in proto.graph.sparse_initializer:
-        constants[text(sparse.values.name)] = read_sparse_tensor(sparse, external)
+    constants = _constants(proto.graph, external)
     return Graph(
         nodes=_nodes(proto, external, size),
         constants=constants,
@@ -77,6 +76,18 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
         producer_version=_printable(proto.producer_version),
         size=size + external.size,
     )
+
+
+def _constants(graph: GraphProto, external: ExternalData) -> dict[str, Array]:
+    """Return the weights of a graph, by name; ConversionError if a name stands twice."""
+    dense = ((text(tensor.name), partial(read_tensor, tensor)) for tensor in graph.initializer)
+    sparse = ((text(each.values.name), partial(read_sparse_tensor, each)) for each in graph.sparse_initializer)
+    constants: dict[str, Array] = {}
+    for name, read in (*dense, *sparse):
+        if name in constants:
+            raise ConversionError(f"tensor {name[:100]!r}: the file holds two weights of this name: it is damaged")
+        constants[name] = read(external)
+    return constants
 
 
 def _nodes(proto: ModelProto, external: ExternalData, size: int) -> tuple[Node, ...]:

@@ -45,6 +45,17 @@ def test_more_nodes_than_any_network_has() -> None:
     refused(model, "the graph has 200001 nodes; at most 200000 are supported")
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_two_weights_of_one_name(is_sparse: bool) -> None:
+    model = gru()
+    if is_sparse:
+        model.graph.sparse_initializer.append(sparse([1.0], [0], [1]))
+        model.graph.sparse_initializer[0].values.name = "W"
+    else:
+        model.graph.initializer.append(model.graph.initializer[0])
+    refused(model, "tensor 'W': the file holds two weights of this name: it is damaged")
+
+
 def test_an_output_without_a_type() -> None:
     model = gru()
     model.graph.output[0].ClearField("type")

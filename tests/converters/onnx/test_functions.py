@@ -213,6 +213,11 @@ def test_a_function_that_calls_itself() -> None:
         convert(with_functions(after_gru([call("One", ["s"], ["y"])]), one, other))
 
 
+def test_a_function_that_is_defined_twice() -> None:
+    with pytest.raises(ConversionError, match=r"the file defines the function 'own\.Swish' twice: it is damaged"):
+        convert(with_functions(after_gru([call("Swish", ["s"], ["y"])]), SWISH, SWISH))
+
+
 def doubling(count: int) -> list[FunctionProto]:
     """Return functions of which each calls the next one twice."""
     nodes = [[call(f"F{i + 1}", ["x"], ["a"]), call(f"F{i + 1}", ["a"], ["y"])] for i in range(count)]
