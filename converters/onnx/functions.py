@@ -93,7 +93,8 @@ class Functions:
         for proto in protos:
             key = _key(proto.domain, proto.name, proto.overload)
             if key in self._protos:
-                raise ConversionError(f"the file defines the function {'.'.join(filter(None, key))[:100]!r} twice: it is damaged")
+                name = ".".join(filter(None, key))
+                raise ConversionError(f"the file defines the function {name[:100]!r} twice: it is damaged")
             self._protos[key] = proto
         self._reader = reader
         self._names = names
