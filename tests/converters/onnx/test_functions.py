@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import warnings
 from collections.abc import Sequence
@@ -315,7 +316,7 @@ def modules_as_functions(network: Network) -> bytes:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.module,
+            copy.deepcopy(network.module),  # the exporter leaves hooks in it
             network.inputs,
             buffer,
             input_names=names,
