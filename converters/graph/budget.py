@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from grurt.converters.graph.nodes import Node
 
-CREATED_PER_BYTE = 4
+CREATED_PER_BYTE = 10
+"""A byte of weights of 4 bits becomes two float32."""
 CREATED_SPARE = 64 << 20
 READ_PER_BYTE = 64
 READ_SPARE = 4 << 30

@@ -18,6 +18,9 @@ _LONGEST_TEXT = 600
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array | None
 
+ALL_AXES = "all_axes_from_axis"
+"""An attribute that the readers of files give to a Softmax which works on several axes at once."""
+
 
 @dataclass
 class Node:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import partial
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
+from grurt.array_types import Array
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
 from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
+from grurt.converters.onnx.contributed import in_standard_operators
+from grurt.converters.onnx.functions import STANDARD_DOMAINS, Functions, Reader, Reference
 from grurt.converters.onnx.messages import check_parts
-from grurt.converters.onnx.opsets import OLDEST, modernized
+from grurt.converters.onnx.names import Names
+from grurt.converters.onnx.opsets import OLDEST
+from grurt.converters.onnx.sparse import read_sparse_tensor
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_NODES = 200_000
 MAX_PORTS = 1 << 12
 
 _OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
 _PARAMETER = re.compile(r"([\w.]{1,100})\.(weight|bias)")
-_STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def parse_model(data: bytes) -> ModelProto:
@@ -51,20 +57,18 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
     if len(proto.graph.node) > MAX_NODES:
-        raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
+        raise _too_many(len(proto.graph.node), "nodes")
     for parts, what in (
         (proto.graph.initializer, "weights"),
+        (proto.graph.sparse_initializer, "sparse weights"),
         (proto.graph.input, "inputs"),
         (proto.graph.output, "outputs"),
     ):
-        if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
-            raise UnsupportedError(f"the graph has {len(parts)} {what}; at most {most} are supported")
-    constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
-    if proto.graph.sparse_initializer:
-        raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
-    version = _opset(proto)
+        if len(parts) > (most := MAX_NODES if what.endswith("weights") else MAX_PORTS):
+            raise _too_many(len(parts), what, most)
+    constants = _constants(proto.graph, external)
     return Graph(
-        nodes=tuple(_node(node, external, version) for node in proto.graph.node),
+        nodes=_nodes(proto, external, size),
         constants=constants,
         inputs=tuple(_declaration(port) for port in proto.graph.input if port.name not in constants),
         outputs=tuple(_declaration(port) for port in proto.graph.output),
@@ -74,8 +78,48 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     )
 
 
-def _opset(proto: ModelProto) -> int:
-    versions = [entry.version for entry in proto.opset_import if entry.domain in _STANDARD_DOMAINS]
+def _constants(graph: GraphProto, external: ExternalData) -> dict[str, Array]:
+    """Return the weights of a graph, by name; ConversionError if a name stands twice."""
+    dense = ((text(tensor.name), partial(read_tensor, tensor)) for tensor in graph.initializer)
+    sparse = ((text(each.values.name), partial(read_sparse_tensor, each)) for each in graph.sparse_initializer)
+    constants: dict[str, Array] = {}
+    for name, read in (*dense, *sparse):
+        if name in constants:
+            raise ConversionError(f"tensor {name[:100]!r}: the file holds two weights of this name: it is damaged")
+        constants[name] = read(external)
+    return constants
+
+
+def _nodes(proto: ModelProto, external: ExternalData, size: int) -> tuple[Node, ...]:
+    """Return the nodes of a model's graph, those that its functions consist of among them."""
+    version = _opset(proto)
+    reader = Reader(
+        node=partial(_node, external=external),
+        attribute=partial(_attribute, external=external),
+        modules=_modules_of_parameters,
+        version=lambda function: _opset(function, version),
+    )
+    graph = proto.graph
+    read_or_written = (name for node in graph.node for name in (*node.input, *node.output))
+    names = Names([*read_or_written, *(part.name for part in (*graph.input, *graph.initializer))])
+    functions = Functions(proto.functions, reader, names, size)
+    nodes = []
+    for node in functions.inlined(graph.node, version):
+        nodes += in_standard_operators(node, names)
+        if len(nodes) > MAX_NODES:
+            raise _too_many(len(nodes), "nodes")
+    return tuple(nodes)
+
+
+def _too_many(count: int, what: str, most: int = MAX_NODES) -> UnsupportedError:
+    return UnsupportedError(f"the graph has {count} {what}; at most {most} are supported", reason=DesignReason.SIZE)
+
+
+def _opset(proto: ModelProto | FunctionProto, default: int | None = None) -> int:
+    """Return the version of the ONNX operators that a model uses, or a function, which may leave that to the model."""
+    versions = [entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS]
+    if not versions and default is not None:
+        return default
     if not versions:
         raise ConversionError("the file does not say which version of the ONNX operators it uses: it is damaged")
     newest = int(onnx.defs.onnx_opset_version())
@@ -88,18 +132,19 @@ def _opset(proto: ModelProto) -> int:
     return version
 
 
-def _node(proto: NodeProto, external: ExternalData, version: int) -> Node:
+def _node(proto: NodeProto, external: ExternalData) -> Node:
     inputs, outputs = tuple(map(text, proto.input)), tuple(map(text, proto.output))
     op = text(proto.op_type)
-    if text(proto.domain) not in _STANDARD_DOMAINS:
+    if text(proto.domain) not in STANDARD_DOMAINS:
         op = f"{proto.domain}.{op}"
     node = Node(text(proto.name), op, inputs, outputs, {}, _module(proto))
-    attributes = {text(entry.name): _attribute(entry, node, external) for entry in proto.attribute}
-    node.attributes = modernized(op, attributes, version)
+    node.attributes = {text(entry.name): _attribute(entry, node, external) for entry in proto.attribute}
     return node
 
 
 def _attribute(proto: AttributeProto, node: Node, external: ExternalData) -> Attribute:
+    if proto.ref_attr_name:
+        return Reference(text(proto.ref_attr_name))
     match proto.type:
         case AttributeProto.FLOAT:
             return float(proto.f)
@@ -109,6 +154,8 @@ def _attribute(proto: AttributeProto, node: Node, external: ExternalData) -> Att
             return _decoded(proto.s)
         case AttributeProto.TENSOR:
             return read_tensor(proto.t, external)
+        case AttributeProto.SPARSE_TENSOR:
+            return read_sparse_tensor(proto.sparse_tensor, external)
         case AttributeProto.FLOATS:
             return tuple(float(value) for value in proto.floats)
         case AttributeProto.INTS:
@@ -126,6 +173,8 @@ def _declaration(proto: ValueInfoProto) -> Declaration:
     if not proto.name:
         raise ConversionError("an input or output of the graph has no name: the file is damaged")
     tensor = proto.type.tensor_type
+    if proto.type.WhichOneof("value") is None:
+        raise UnsupportedError(f"{where}: the file does not say of what type it is; export the model with types")
     if not proto.type.HasField("tensor_type"):
         raise UnsupportedError(f"{where}: expected a tensor, got a sequence, map or optional value")
     shape = None
@@ -148,8 +197,12 @@ def _module(proto: NodeProto) -> str:
     names = re.findall(r"'([\w.]*)'", scopes[:1000])  # the dynamo exporter: ['', 'encoder', 'encoder.gru', 'gru']
     if len(names) > 1:
         return str(names[-2])
-    parameters = (_PARAMETER.fullmatch(name) for name in proto.input)
-    return next((match[1] for match in parameters if match), "")
+    return next(iter(_modules_of_parameters(proto.input)), "")
+
+
+def _modules_of_parameters(names: Iterable[str]) -> list[str]:
+    """Return the paths of the modules that the parameters among some tensors belong to."""
+    return list(dict.fromkeys(match[1] for match in map(_PARAMETER.fullmatch, names) if match))
 
 
 def _decoded(value: bytes) -> str:

@@ -52,6 +52,8 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # Else it multiplies weights that the graph dequantizes as integers, and rounds what they are multiplied with.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     if _computes_in_float16(proto):
         # From 1.24 on, onnxruntime's last level of optimization crashes on GRUs of float16, and the process with it.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -74,7 +76,8 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
 def _computes_in_float16(proto: ModelProto) -> bool:
     ports = (port.type.tensor_type.elem_type for port in (*proto.graph.input, *proto.graph.output))
     weights = (tensor.data_type for tensor in proto.graph.initializer)
-    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
+    bodies = (proto.graph, *proto.functions)
+    attributes = [attribute for body in bodies for node in body.node for attribute in node.attribute]
     casts, constants = (each.i for each in attributes if each.name == "to"), (each.t.data_type for each in attributes)
     return TensorProto.FLOAT16 in {*ports, *weights, *casts, *constants}
 
@@ -114,9 +117,11 @@ def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProt
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     unread = {tensor.name for tensor in graph.initializer} - read
     inside = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    inside.functions.extend(proto.functions)
     inside.graph.name = graph.name
     inside.graph.node.extend(nodes)
     inside.graph.initializer.extend(weights)
+    inside.graph.sparse_initializer.extend(each for each in graph.sparse_initializer if each.values.name in read)
     inside.graph.input.extend(port for port in graph.input if port.name not in unread)
     inside.graph.output.extend(graph.output)
     inside.graph.value_info.extend(graph.value_info)

@@ -6,7 +6,7 @@ the linear transformation before the reset gate. Such a file gives wrong answers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from grurt.converters.graph.nodes import Graph, Node
@@ -30,17 +30,23 @@ def refuse_faulty_gru(graph: Graph, nodes: Iterable[Node]) -> None:
 
 def repaired(proto: ModelProto) -> ModelProto | None:
     """Return a copy of the model with its faulty GRUs set right; None if it has none."""
-    if proto.producer_name != "pytorch" or not any(map(_is_faulty, proto.graph.node)):
+    if proto.producer_name != "pytorch" or not any(map(_is_faulty, _nodes(proto))):
         return None
     from onnx import ModelProto, helper
 
     copy = ModelProto()
     copy.CopyFrom(proto)
-    for node in filter(_is_faulty, copy.graph.node):
+    for node in filter(_is_faulty, _nodes(copy)):
         kept = [entry for entry in node.attribute if entry.name != "linear_before_reset"]
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute("linear_before_reset", 1)])
     return copy
+
+
+def _nodes(proto: ModelProto) -> Iterator[NodeProto]:
+    """Yield the nodes of the graph, and of the functions that it may call."""
+    for body in (proto.graph, *proto.functions):
+        yield from body.node
 
 
 def _is_faulty(node: NodeProto) -> bool:

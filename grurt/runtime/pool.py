@@ -16,6 +16,7 @@ from grurt.kernels import codes, fields
 from grurt.kernels.sizes import I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
+from grurt.network.frames import frames_of
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.commit import commit, handed_on
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from grurt.runtime.context import Nonfinite
 
 Ids: TypeAlias = "Sequence[Hashable] | NDArray[np.integer[Any]] | Any"
+Taken: TypeAlias = "NDArray[np.int64] | tuple[Hashable, ...]"
+"""Ids as they were when a call began: numbers of streams, or their names."""
 T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
@@ -89,8 +92,10 @@ class StreamPool:
         self._nonfinite: Nonfinite = nonfinite
         plan = plan_of(network)
         _expect_room(n_slots, plan.initial_state.nbytes)
-        states = States(plan, n_slots)
-        self._output_size = plan.outputs[0].size
+        states = States.new(plan, n_slots)
+        self._frames = frames = frames_of(network)
+        self._output_shape = frames.outputs[plan.outputs[0].name].shape
+        self._step_axes = 1 + len(frames.inputs[plan.inputs[0].name].shape)
         self._front = streaming_context(network, states, nonfinite)
         self._members = [streaming_context(network, states, nonfinite) for _ in range(threads - 1)]
         self._use(states, np.zeros(n_slots, np.int64), [])
@@ -234,8 +239,8 @@ class StreamPool:
             Which streams, each once, ``(n_streams,)``. In a pool of numbered streams an integer array is quickest. They
             are read once, when the call begins: who changes a list or an array of them meanwhile changes a later call.
         xs
-            Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes and mappings
-            as in `Stream.step`.
+            Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes, grids and
+            mappings as in `Stream.step`.
         out
             Where to write the answers: float32 ``(n_streams, output_size)``, C-contiguous, not overlapping ``xs``.
 
@@ -250,8 +255,8 @@ class StreamPool:
         InputShapeError, InputTypeError, InputValueError
             As in `Stream.step`. In any case, no stream has been advanced.
         """
-        if self._takes_plain(ids, xs, 2):
-            y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
+        if self._takes_plain(ids, xs, self._step_axes):
+            y = np.empty((len(ids), *self._output_shape), _FLOAT32) if out is None else out
             if self._run_plain(ids, xs, y):
                 return y
         return self._run("StreamPool.step", ids, xs, out, ())
@@ -261,7 +266,7 @@ class StreamPool:
 
         The parameters, the errors and the bits are those of so many calls of `step`.
         """
-        if out is not None and self._takes_plain(ids, xs, 3) and self._run_plain(ids, xs, out):
+        if out is not None and self._takes_plain(ids, xs, self._step_axes + 1) and self._run_plain(ids, xs, out):
             return out
         return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
 
@@ -293,13 +298,13 @@ class StreamPool:
         plan = self._front.plan
         taken = self._take_ids(where, ids)
         held: arrays.Held = []
-        inputs, sizes = convert_inputs(where, plan, xs, (len(taken), *lead), held)
-        outputs = make_outputs(where, plan, out, sizes, inputs, held)
+        inputs, sizes = convert_inputs(where, plan, self._frames, xs, (len(taken), *lead), held)
+        outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
         n_steps = sizes[1] if lead else 1
         self._front.exclusively(self._run_claimed, where, taken, inputs, outputs, n_steps, held)
         return present(plan, outputs) if out is None else out
 
-    def _take_ids(self, where: str, ids: Ids) -> NDArray[np.int64] | tuple[Hashable, ...]:
+    def _take_ids(self, where: str, ids: Ids) -> Taken:
         """Return numbers of streams, or their names, as they are now."""
         taken: Any = _copied(where, ids)
         if taken is None:
@@ -319,7 +324,7 @@ class StreamPool:
     def _run_claimed(
         self,
         where: str,
-        ids: NDArray[np.int64] | tuple[Hashable, ...],
+        ids: Taken,
         inputs: Sequence[Array],
         outputs: Sequence[Floats],
         n_steps: int,
@@ -372,6 +377,54 @@ class StreamPool:
     def _work_at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
         self._settle()
         return work(self._slot(where, stream_id))
+
+    @property
+    def ids(self) -> list[Hashable]:
+        """The ids of the streams that there are now, those of numbered streams in ascending order."""
+        return list(self)
+
+    def copy(self, source_ids: Ids, target_ids: Ids) -> None:
+        """Let streams take on the states of others, in one call: as many targets as sources, in the same order.
+
+        A stream may be a source several times, and both source and target: all states are read before one is written,
+        so ``pool.copy([2, 2, 0], [0, 1, 2])`` reorders what is kept of a beam.
+
+        Parameters
+        ----------
+        source_ids, target_ids
+            ``(n_streams,)``, as in `step`; each target once.
+
+        Raises
+        ------
+        StreamIdError
+            If there is no such stream, or a target is named twice. No state has changed then.
+        InputShapeError
+            If there are not as many of both.
+        """
+        where = "StreamPool.copy"
+        sources, targets = self._take_ids(where, source_ids), self._take_ids(where, target_ids)
+        if len(sources) != len(targets):
+            raise InputShapeError(
+                f"{where}: expected as many targets as sources, got {len(targets)} and {len(sources)}"
+            )
+        self._front.exclusively(self._copy, where, sources, targets)
+
+    def _copy(self, where: str, sources: Taken, targets: Taken) -> None:
+        self._settle()
+        source_slots, target_slots = self._slots_of(where, sources), self._slots_of(where, targets)
+        if len(np.unique(target_slots)) < len(target_slots):
+            raise StreamIdError(f"{where}: expected each target once, got one twice")
+        self._states.copy(source_slots, target_slots)
+
+    def _slots_of(self, where: str, ids: Taken) -> NDArray[np.int64]:
+        """Return the slots of streams; raise StreamIdError if there is no such stream."""
+        if isinstance(ids, tuple):
+            return np.array([self._slot(where, name) for name in ids], np.int64)
+        known = (ids >= 0) & (ids < len(self._last_call))
+        known[known] = self._last_call[ids[known]] != _FREE
+        if not known.all():
+            raise _no_stream(where, int(ids[~known][0]))
+        return ids
 
     def reset(self, stream_id: Hashable) -> None:
         """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""

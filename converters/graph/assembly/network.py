@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 
+from grurt.converters.graph.assembly.constants import with_constants_folded
 from grurt.converters.graph.assembly.interpret import axis_place, interpret
 from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.budget import Budget
@@ -77,7 +78,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         nodes = _live_nodes(graph)
         _check_all_weights_used(graph, nodes)
         budget = Budget(graph.size)
-        graph = recompose(replace(graph, nodes=tuple(nodes)), budget)
+        graph = recompose(with_constants_folded(graph, nodes, budget), budget)
         nodes = _live_nodes(graph)
         refuse(graph, nodes)
         try:

@@ -11,6 +11,7 @@ from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import align, merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.infinities import with_infinities_added
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.features import per_feature, without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
@@ -79,8 +80,8 @@ def aligned(node: Node, tensors: list[Tensor], build: Builder) -> list[Tensor]:
 
 
 def scaled_and_shifted(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
-    """Return ``scale * x + shift``, by numbers; the same tensor where that changes nothing."""
-    return tensor if scale == 1 and shift == 0 else _scaled(node, tensor, scale, shift, build)
+    """Return ``scale * x + shift``; the same tensor where that changes nothing."""
+    return tensor if np.all(scale == 1) and not shift.any() else _scaled(node, tensor, scale, shift, build)
 
 
 def scaled(node: Node, tensor: Tensor, scale: Array, build: Builder) -> Tensor:
@@ -112,4 +113,8 @@ def _in_floats(tensor: Tensor, array: Array) -> Array:
 
 
 def _scaled(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
+    if np.isinf(shift).any():
+        finite = build.folder.computed(node, lambda array: np.where(np.isinf(array), np.float32(0), array), shift)
+        tensor = scaled_and_shifted(node, tensor, scale, finite, build)
+        return build.map(node, tensor, lambda value: with_infinities_added(node, value, shift, build))
     return build.map(node, tensor, lambda value: build.scale_and_shift(node, value, scale, shift))

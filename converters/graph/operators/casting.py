@@ -1,9 +1,10 @@
-"""Cast: numbers, integers that layers have found, tokens and conditions."""
+"""Cast and CastLike: numbers, integers that layers have found, tokens and conditions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.mathematics import is_not_zero
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.parameters import tensor_input
-from grurt.converters.graph.tracing.values import Arguments, Value
+from grurt.converters.graph.tracing.parameters import required, tensor_input
+from grurt.converters.graph.tracing.values import Arguments, Tensor, Value
 from grurt.converters.mathematics import Formula, truncated
 
 _BOOL = np.dtype(np.bool_)
@@ -29,16 +30,33 @@ def cast(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     Conditions, and integers that layers have found, are numbers too. Numbers become integers towards zero, and
     conditions where they are not 0.
     """
-    target = dtype_of(node.integer("to", 0), str(node))
-    tensor = tensor_input(node, args)
+    return (_cast_to(node, tensor_input(node, args), dtype_of(node.integer("to", 0), str(node)), build),)
+
+
+@operator("CastLike", moves_axes=True)
+def cast_like(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """CastLike: of a value to the type of another one, or of a constant to that of a value."""
+    node.ignore("saturate", "round_mode")
+    given, like = required(node, args, 0), required(node, args, 1)
+    target = like.dtype if isinstance(like, np.ndarray) else _dtype_of_value(like)
+    if isinstance(given, np.ndarray):
+        return (build.folder.computed(node, lambda array: array.astype(target), given),)
+    return (_cast_to(node, given, target, build),)
+
+
+def _dtype_of_value(tensor: Tensor) -> np.dtype[Any]:
+    return np.dtype(np.int64 if tensor.integer else np.bool_ if tensor.boolean else np.float32)
+
+
+def _cast_to(node: Node, tensor: Tensor, target: np.dtype[Any], build: Builder) -> Tensor:
     found = tensor.integer and build.is_computed(tensor)
     if (tensor.boolean and target in _OF_CONDITIONS) or (found and target in _FLOATS):
-        return (replace(tensor, integer=target in _INTEGERS, boolean=target == _BOOL),)
+        return replace(tensor, integer=target in _INTEGERS, boolean=target == _BOOL)
     if target == _BOOL and (found or not tensor.integer):
-        return (is_not_zero(node, replace(tensor, integer=False), build),)
+        return is_not_zero(node, replace(tensor, integer=False), build)
     if target in _INTEGERS and not tensor.integer:
         rows = Formula(build, partial(build.name, node))
-        return (replace(build.map(node, tensor, partial(truncated, rows)), integer=True),)
+        return replace(build.map(node, tensor, partial(truncated, rows)), integer=True)
     if target not in (_INTEGERS if tensor.integer else _FLOATS):
         raise node.unsupported(f"it casts {'integers' if tensor.integer else 'features'} to {target.name}")
-    return (tensor,)
+    return tensor

@@ -18,6 +18,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import aligned, scaled
 from grurt.converters.graph.operators.constants import repeated
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.tracing.elementwise import FUNCTIONS
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -26,20 +27,6 @@ from grurt.network import functions
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import AnyLayer, Binary, Mul, Where
 
-_FUNCTIONS: dict[str, AnyFunction] = {
-    "Exp": functions.Exp(),
-    "Log": functions.Log(),
-    "Sqrt": functions.Sqrt(),
-    "Reciprocal": functions.Reciprocal(),
-    "Abs": functions.Abs(),
-    "Sign": functions.Sign(),
-    "Round": functions.Round(),
-    "Floor": functions.Floor(),
-    "Ceil": functions.Ceil(),
-    "Sin": functions.Sin(),
-    "Cos": functions.Cos(),
-    "Erf": functions.Erf(),
-}
 _LARGEST = float(np.finfo(np.float32).max)
 _PRODUCTS = (2, 3, 4)
 _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
@@ -49,10 +36,10 @@ _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
 }
 
 
-@operator(*_FUNCTIONS)
+@operator(*FUNCTIONS)
 def function(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Apply a function of the table above."""
-    return (_mapped(node, tensor_input(node, args), build, _FUNCTIONS[node.op]),)
+    """Apply a function of `FUNCTIONS`."""
+    return (_mapped(node, tensor_input(node, args), build, FUNCTIONS[node.op]),)
 
 
 _FORMULAS = {name.capitalize(): OF_ONE[name] for name in ("tan", "sinh", "cosh", "asinh", "acosh", "atanh")}

@@ -127,13 +127,16 @@ def _with_folded_steps(candidates: Sequence[_Candidate], matcher: Matcher) -> It
         cell, after = each.handwritten, following.get(each.node.outputs[0])
         if cell is None or not cell.folded:
             yield each
-        elif after is not None and _is_folded(cell, after.handwritten, matcher.constant(each.state)):
+        elif after is not None and _is_folded(cell, after, matcher.constant(each.state)):
             of_input = replace(after.of_input, source=each.of_input.source)
             yield replace(after, node=each.node, of_input=of_input, state=each.state)
 
 
-def _is_folded(cell: Handwritten, after: Handwritten | None, state: Array | None) -> bool:
-    return after is not None and state is not None and cell.agrees(after, state)
+def _is_folded(cell: Handwritten, after: _Candidate, state: Array | None) -> bool:
+    other = after.handwritten
+    if other is None and isinstance(after.of_state, Gates) and not after.projected:
+        other = Handwritten(after.of_input, after.of_state, after.state, after.linear_before_reset, folded=False)
+    return other is not None and state is not None and cell.agrees(other, state)
 
 
 def is_unrolled(cells: Collection[Cell], matcher: Matcher) -> bool:

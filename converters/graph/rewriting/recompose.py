@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Graph, Node
+from grurt.converters.graph.rewriting.canonical import canonical
 from grurt.converters.graph.rewriting.cells import CellWriter, find_cells, is_unrolled
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template
 
@@ -47,6 +48,7 @@ def spelled_out(name: str, template: Op | AnyOf, **attributes: Attribute) -> Non
 
 def recompose(graph: Graph, budget: Budget) -> Graph:
     """Return the graph with GRU cells, and all that is registered, as one operator each."""
+    graph = canonical(graph)
     matcher = Matcher(graph, budget)
     cells = find_cells(graph.nodes, matcher)
     writer = CellWriter(matcher, unrolled=is_unrolled(cells.values(), matcher))

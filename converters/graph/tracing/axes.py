@@ -197,7 +197,8 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     A reshape keeps the order of the elements, so axes of size 2 and more fall into the new dimensions in just one way.
     For axes of size 1, in files exported with a batch of one sequence or a sequence of one timestep, there is a
     choice: each keeps a dimension of its own between the same neighbours if there is one, features before batch before
-    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension.
+    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, if only
+    one of them can: of several nothing tells which is which.
 
     Raises
     ------
@@ -213,11 +214,12 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
         placed.update(zip(candidates, _most_important(units, len(candidates)), strict=False))
     waiting = [axis for axis in slots if axis.size == 1 and axis.where and axis not in placed.values()]
     left_over = list(dropped)
-    for index in free:
-        if index not in placed or not placed[index].where:
-            axis = waiting.pop(0) if waiting else left_over.pop() if left_over else None
-            placed.pop(index, None)
-            groups[index] = [] if axis is None else [axis]
+    open_places = [index for index in free if index not in placed or not placed[index].where]
+    is_clear = len(open_places) - len(waiting) < 2 or len(left_over) < 2
+    for index in open_places:
+        axis = waiting.pop(0) if waiting else left_over.pop() if left_over and is_clear else None
+        placed.pop(index, None)
+        groups[index] = [] if axis is None else [axis]
     groups = [[placed[index]] if index in placed else group for index, group in enumerate(groups)]
     return tuple(map(tuple, groups)), (*left_over, *waiting)
 

@@ -309,7 +309,7 @@ def test_delays(text: str) -> None:
         ("y = Pad(s, all)", "it cuts all of 5 features off"),
         (
             'c = ScatterElements <reduction="add"> (row, first, half_of_one); y = Add(s, c)',
-            "it combines numbers that it writes to one place",
+            "it adds up what it places",
         ),
         (
             "f = Reshape(s, back_to_rows); y = Softmax <axis=0> (f)",

@@ -77,9 +77,12 @@ def graph_of(text: str) -> None:
         ("y = Gather(s, none)", r"it selects 0 positions of a tensor of shape \(4, 2, 5\)"),
         ("y = Gather <axis = 2>(s, none)", r"it selects 0 positions of a tensor of shape \(4, 2, 5\)"),
         ("y = Concat <axis = 0>(s, h)", "its inputs have different numbers of axes"),
-        ("y, mask = Dropout(s)", "it has 2 outputs, of which 1 are supported"),
+        ("a, mask = Dropout(s); y = Where(mask, a, a)", "it has 2 outputs, of which 1 are supported"),
         ("y = LayerNormalization(s, three)", r"expected weights of shape \(5,\), got float32 \(3,\)"),
-        ("y, mean = LayerNormalization(s, features)", "its outputs of mean and deviation are not supported"),
+        (
+            "a, mean = LayerNormalization(s, features); y = Add(a, mean)",
+            "its outputs of mean and deviation are not supported",
+        ),
         (
             "y = LayerNormalization <axis = 1>(s, M)",
             "it normalizes several axes; only the features of a timestep can be normalized",
