@@ -11,7 +11,7 @@ from grurt.container.header import is_of_model
 from grurt.converters.archive import open_archive
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content, by_members, by_name, of_folder
 from grurt.converters.reading import unreadable_files_named
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
 _TAR_MAGIC = (257, b"ustar")
@@ -76,7 +76,9 @@ def detect_format(path: Path) -> FileFormat:
     found = _REFUSED[known] if isinstance(known, str) else known or by_name(path.name)
     if found is not None:
         what, advice = found
-        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {what}; {advice}")
+        raise UnsupportedError(
+            f"{path.name}: expected a model that grurt reads, got {what}; {advice}", reason=DesignReason.OTHER_FORMAT
+        )
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
         "got an unknown format; the file is damaged, or not a model"

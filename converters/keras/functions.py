@@ -24,6 +24,7 @@ from grurt.converters.keras.config import Config
 from grurt.converters.keras.merging import join
 from grurt.converters.keras.reshaping import with_feature_axis, without_feature_axis
 from grurt.converters.keras.values import ANY, VECTORS, Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 from grurt.network import functions, layers
 from grurt.network.functions import Clip
 
@@ -178,6 +179,7 @@ def _require_features(layer: Layer, tensor: Tensor) -> None:
         raise layer.unsupported(
             f"axis={str(axis)[:100]}{', which is that of the time' if joins else ''}",
             "a function can work on the features of a timestep: use axis=-1",
+            DesignReason.WHOLE_SEQUENCE if joins else None,
         )
 
 

@@ -16,6 +16,7 @@ from grurt.converters.keras.config import Config
 from grurt.converters.keras.handlers import converts, refuses
 from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
 from grurt.converters.keras.weights import object_keys
+from grurt.errors import DesignReason
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers import GRU
 
@@ -200,6 +201,7 @@ def _grucell(cell: Layer) -> Cell:
         raise cell.unsupported(
             f"a cell that is no GRUCell{f' but {other}' if other else ''}",
             "grurt runs GRU networks: train with GRU cells",
+            DesignReason.OTHER_RECURRENCE,
         )
     cell.config.skip("implementation", "state_size")
     cell.config.policy()

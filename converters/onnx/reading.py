@@ -14,7 +14,7 @@ from grurt.converters.graph.nodes import Attribute, Declaration, Graph, Node
 from grurt.converters.onnx.messages import check_parts
 from grurt.converters.onnx.opsets import OLDEST, modernized
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_NODES = 200_000
 MAX_PORTS = 1 << 12
@@ -28,7 +28,7 @@ def parse_model(data: bytes) -> ModelProto:
     """Return the protobuf message in the bytes of a file; ConversionError if there is none, or another format's."""
     if (foreign := by_content(data[:HEAD_BYTES])) is not None:
         what, advice = foreign
-        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}")
+        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}", reason=DesignReason.OTHER_FORMAT)
     check_parts(data, ModelProto)
     try:
         return onnx.load_model_from_string(data)
@@ -51,14 +51,18 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
     if len(proto.graph.node) > MAX_NODES:
-        raise UnsupportedError(f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported")
+        raise UnsupportedError(
+            f"the graph has {len(proto.graph.node)} nodes; at most {MAX_NODES} are supported", reason=DesignReason.SIZE
+        )
     for parts, what in (
         (proto.graph.initializer, "weights"),
         (proto.graph.input, "inputs"),
         (proto.graph.output, "outputs"),
     ):
         if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
-            raise UnsupportedError(f"the graph has {len(parts)} {what}; at most {most} are supported")
+            raise UnsupportedError(
+                f"the graph has {len(parts)} {what}; at most {most} are supported", reason=DesignReason.SIZE
+            )
     constants = {tensor.name: read_tensor(tensor, external) for tensor in proto.graph.initializer}
     if proto.graph.sparse_initializer:
         raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
@@ -127,7 +131,9 @@ def _declaration(proto: ValueInfoProto) -> Declaration:
         raise ConversionError("an input or output of the graph has no name: the file is damaged")
     tensor = proto.type.tensor_type
     if not proto.type.HasField("tensor_type"):
-        raise UnsupportedError(f"{where}: expected a tensor, got a sequence, map or optional value")
+        raise UnsupportedError(
+            f"{where}: expected a tensor, got a sequence, map or optional value", reason=DesignReason.ELEMENT_TYPE
+        )
     shape = None
     if tensor.HasField("shape"):
         if len(tensor.shape.dim) > MAX_RANK:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from grurt.array_types import Array
@@ -17,11 +18,36 @@ from grurt.converters.pt2 import (  # noqa: F401 - they fill the table of handle
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import HANDLERS, Handler
 from grurt.converters.pt2.program import Call, Program, Ref
-from grurt.errors import ConversionError
+from grurt.errors import ConversionError, DesignReason
 
-_LSTM = ("grurt runs GRU networks; LSTM and plain RNN are not supported", "train the model with a GRU")
-_CONTROL = ("control flow is not supported", "export a module without loops and conditions on the data")
-_QUANTIZED = ("the model was quantized", "export the model of floating-point weights: grurt quantizes by itself")
+_LSTM = (
+    "grurt runs GRU networks; LSTM and plain RNN are not supported",
+    "train the model with a GRU",
+    DesignReason.OTHER_RECURRENCE,
+)
+_CONTROL = (
+    "control flow is not supported",
+    "export a module without loops and conditions on the data",
+    DesignReason.DATA_DEPENDENT,
+)
+_QUANTIZED = (
+    "the model was quantized",
+    "export the model of floating-point weights: grurt quantizes by itself",
+    DesignReason.QUANTIZED,
+)
+
+_REASONS = {
+    re.compile(
+        r"(conv|\w*pool|upsample_\w+|pixel_\w*shuffle|reflection_pad|replication_pad)[23]d"
+    ): DesignReason.IMAGES,
+    re.compile(r"_?scaled_dot_product\w*|_?native_multi_head_attention"): DesignReason.WHOLE_SEQUENCE,
+    re.compile(r"cumsum|cumprod|cummax|cummin|logcumsumexp|group_norm|instance_norm"): DesignReason.WHOLE_SEQUENCE,
+    re.compile(r"upsample_\w+1d|repeat_interleave|conv_transpose1d|adaptive_\w+_pool1d"): DesignReason.SEQUENCE_LENGTH,
+    re.compile(r"nonzero\w*|masked_select|_?unique\w*|_local_scalar_dense|item"): DesignReason.DATA_DEPENDENT,
+    re.compile(r"rand\w*|bernoulli|multinomial|normal\w*|poisson|\w*dropout"): DesignReason.TRAINING,
+    re.compile(r"_?fft_\w+|stft|istft|complex|view_as_(complex|real)"): DesignReason.ELEMENT_TYPE,
+}
+"""Why operators of these names stay unknown, by design."""
 
 _VIEWS = {"view", "reshape", "transpose", "permute", "t", "select", "slice", "unsqueeze", "squeeze", "expand", "alias"}
 _VIEWS |= {"flatten", "unflatten", "split", "split_with_sizes", "chunk", "unbind", "detach", "contiguous", "to"}
@@ -86,7 +112,15 @@ def _handler(call: Call) -> Handler:
         "the operator is not supported",
         "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations; "
         "a program that was decomposed may be saved as it was before run_decompositions()",
+        _against(call.target, name),
     )
+
+
+def _against(target: str, name: str) -> DesignReason | None:
+    """Return why an operator that nothing translates stays unknown; None if it might be translated."""
+    if not target.startswith("torch.ops.aten."):
+        return DesignReason.OWN_CODE if target.startswith("torch.ops.") else None
+    return next((reason for found, reason in _REASONS.items() if found.match(name)), None)
 
 
 def _check_in_place(program: Program) -> None:

@@ -2,36 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from grurt.errors import DesignReason
+
+
+Refusal = tuple[str, str, DesignReason | None]
+"""What was found, what to do, and why it stays refused."""
+
+
+_GRU = "train the model with a GRU"
 _FLOAT_MODEL = (
     "the model was quantized, and grurt reads models of floating-point weights",
     "convert the model from before the quantization",
+    DesignReason.QUANTIZED,
 )
-OTHER_AXES = ("it computes across timesteps or sequences", "supported are layers that work on one timestep at a time")
+_LOOP = ("a loop is not supported", "export the recurrent layer as torch.nn.GRU", DesignReason.DATA_DEPENDENT)
+OTHER_AXES = (
+    "it computes across timesteps or sequences",
+    "supported are layers that work on one timestep at a time",
+    DesignReason.WHOLE_SEQUENCE,
+)
+_ATTENTION = ("it looks at all timesteps at once", "use a GRU in its place", DesignReason.WHOLE_SEQUENCE)
+_LENGTH = (
+    "it changes the number of timesteps",
+    "a stream gives one output for each input",
+    DesignReason.SEQUENCE_LENGTH,
+)
+_RANDOM = ("it draws numbers at random", "draw them outside of the model", DesignReason.TRAINING)
+_SHAPE_OF_DATA = (
+    "the shape of what it gives depends on the data",
+    "do this outside of the model",
+    DesignReason.DATA_DEPENDENT,
+)
+_COMPLEX = ("it gives complex numbers", "transform the signal outside of the model", DesignReason.ELEMENT_TYPE)
+_TEXTS = ("it works on texts", "turn the texts into tokens before the model", DesignReason.ELEMENT_TYPE)
+_UNKNOWN = (
+    "the operator is not supported",
+    "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations",
+    None,
+)
 
-_REASONS: dict[str, tuple[str, str]] = {
-    "LSTM": ("grurt runs GRU networks; LSTM is not supported", "train the model with a GRU"),
-    "RNN": ("grurt runs GRU networks; the plain RNN is not supported", "train the model with a GRU"),
-    "If": ("a branch that depends on the inputs is not supported", "export without data-dependent control flow"),
-    "Loop": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
-    "Scan": ("a loop is not supported", "export the recurrent layer as torch.nn.GRU"),
-    "DynamicQuantizeLinear": _FLOAT_MODEL,
-    "QuantizeLinear": _FLOAT_MODEL,
-    "DequantizeLinear": _FLOAT_MODEL,
-    "MatMulInteger": _FLOAT_MODEL,
-    "QLinearMatMul": _FLOAT_MODEL,
-    "GlobalAveragePool": OTHER_AXES,
-    "MaxPool": OTHER_AXES,
-    "AveragePool": OTHER_AXES,
-    "CumSum": OTHER_AXES,
-    "GroupNormalization": OTHER_AXES,
-    "InstanceNormalization": OTHER_AXES,
+_REASONS: dict[str, Refusal] = {
+    "LSTM": ("grurt runs GRU networks; LSTM is not supported", _GRU, DesignReason.OTHER_RECURRENCE),
+    "RNN": ("grurt runs GRU networks; the plain RNN is not supported", _GRU, DesignReason.OTHER_RECURRENCE),
+    "If": (
+        "a branch that depends on the inputs is not supported",
+        "export without data-dependent control flow",
+        DesignReason.DATA_DEPENDENT,
+    ),
+    **dict.fromkeys(("Loop", "Scan"), _LOOP),
+    **dict.fromkeys(("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "MatMulInteger"), _FLOAT_MODEL),
+    **dict.fromkeys(("QLinearMatMul", "QLinearConv", "ConvInteger", "DynamicQuantizeMatMul"), _FLOAT_MODEL),
+    **dict.fromkeys(("DynamicQuantizeLSTM", "MatMulNBits", "MatMulIntegerToFloat", "QGemm"), _FLOAT_MODEL),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "MaxPool", "AveragePool", "CumSum"), OTHER_AXES),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization"), OTHER_AXES),
+    **dict.fromkeys(("Attention", "MultiHeadAttention", "GroupQueryAttention"), _ATTENTION),
+    **dict.fromkeys(("Resize", "Upsample", "ConvTranspose"), _LENGTH),
+    **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"), _RANDOM),
+    **dict.fromkeys(("Bernoulli", "Multinomial"), _RANDOM),
+    **dict.fromkeys(("NonZero", "Unique", "Compress"), _SHAPE_OF_DATA),
+    **dict.fromkeys(("DFT", "STFT"), _COMPLEX),
+    **dict.fromkeys(("StringNormalizer", "StringConcat", "StringSplit", "RegexFullMatch", "TfIdfVectorizer"), _TEXTS),
 }
 
 
-def reason_against(op: str) -> tuple[str, str]:
-    """Return what to say about an operator that has no handler: what was found, and what to do."""
-    known = (
-        "the operator is not supported",
-        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations",
-    )
-    return _REASONS.get(op, known)
+def reason_against(op: str) -> Refusal:
+    """Return what to say about an operator that has no handler."""
+    return _REASONS.get(op, _UNKNOWN)
+
+
+def reason_without_gru(ops: Collection[str]) -> DesignReason | None:
+    """Return why a graph without a GRU stays refused; None if its operators could be those of one, taken apart."""
+    return None if {"Sigmoid", "Tanh"} <= set(ops) else DesignReason.NO_RECURRENCE

@@ -18,7 +18,7 @@ from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.parameters import axis_index, constant, required, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.layers import Concat, Embedding
 
 _BYTES_PER_POSITION = 4096
@@ -35,9 +35,19 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if tensor.padding:
         return (delays.of_slice(node, args, tensor, build),)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    last = parameters.axes_cut_to_the_last(node, args, len(tensor.dims))
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        tensor = _sliced(node, tensor, index, kept, build)
+        if index in last and _is_single_timestep(tensor, index):
+            tensor = _pick(node, tensor, index, tensor.dims[index][0], kept)
+        else:
+            tensor = _sliced(node, tensor, index, kept, build)
     return (tensor,)
+
+
+def _is_single_timestep(tensor: Tensor, index: int) -> bool:
+    """Whether a dimension holds the timesteps of a sequence that the file has fixed at one timestep."""
+    dim = tensor.dims[index]
+    return len(dim) == 1 and dim[0].size == 1 and dim[0].role is Role.TIME and not dim[0].is_reversed
 
 
 def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
@@ -116,6 +126,11 @@ def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: 
         axis, kept = axis.reversed(), [size - 1 - position for position in kept]
     if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
         return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    return _pick(node, tensor, index, axis, kept)
+
+
+def _pick(node: Node, tensor: Tensor, index: int, axis: Axis, kept: Sequence[int]) -> Tensor:
+    """Return the tensor at some positions of the axis that a dimension consists of."""
     tensor = tensor.settled()
     place = tensor.place_in_stacks(axis)
     new_dim = stacked(len(kept), node)
@@ -192,7 +207,11 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
         raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
     axis = dim[0]
     if axis.role is Role.BATCH:
-        raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
+        raise node.unsupported(
+            f"it selects from the batch ({axis.where})",
+            "sequences must not depend on each other",
+            DesignReason.ACROSS_BATCH,
+        )
     other_stack = bool(tensor.stacks) and tensor.place_in_stacks(axis) is None
     if count > 1 and (axis.role is Role.TIME or other_stack or axis.dynamic):
         raise node.unsupported(

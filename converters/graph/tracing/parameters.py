@@ -165,6 +165,16 @@ def slice_ranges(node: Node, args: Arguments, shape: Sequence[int], dynamic: Seq
     return ranges
 
 
+def axes_cut_to_the_last(node: Node, args: Arguments, rank: int) -> frozenset[int]:
+    """Return the axes of which Slice keeps the last position, counted from the end."""
+    starts, ends, axes, steps = _slice_lists(node, args)
+    return frozenset(
+        axis_index(node, axis, rank)
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=False)
+        if start == -1 and end >= _OPEN_END and step == 1
+    )
+
+
 def _slice_lists(node: Node, args: Arguments) -> tuple[tuple[int, ...], ...]:
     if node.has("starts"):
         starts, ends, axes = node.integers("starts"), node.integers("ends"), node.integers("axes")
