@@ -42,6 +42,9 @@ class FileFormat(Enum):
     """A Keras model, or weights of one, in HDF5 alone."""
 
 
+_REASONS = {"grurt": None, "pickle": DesignReason.OWN_CODE}
+"""Why those of the files below stay refused that are none of another program's formats."""
+
 _REFUSED = {
     "grurt": ("a grurt model already", "use it as it is, grurt.load reads it"),
     "tar": ("a tar archive, as torch wrote them before version 0.1.10", "load and save it with a newer torch"),
@@ -77,7 +80,10 @@ def detect_format(path: Path) -> FileFormat:
     if found is not None:
         what, advice = found
         raise UnsupportedError(
-            f"{path.name}: expected a model that grurt reads, got {what}; {advice}", reason=DesignReason.OTHER_FORMAT
+            f"{path.name}: expected a model that grurt reads, got {what}; {advice}",
+            reason=_REASONS.get(known, DesignReason.OTHER_FORMAT)
+            if isinstance(known, str)
+            else DesignReason.OTHER_FORMAT,
         )
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "

@@ -86,22 +86,6 @@ class GrurtError(Exception):
         return type(self)(*lines)
 
 
-class ModelError(GrurtError, ValueError):
-    """A model contradicts itself: sizes that do not fit, weights that are missing or left over."""
-
-
-class StreamingError(ModelError):
-    """The model is sound, but cannot run one timestep at a time."""
-
-
-class ModelFileError(GrurtError, ValueError):
-    """A ``.grurt`` file is not one, is damaged, or is of a newer format version."""
-
-
-class ConversionError(GrurtError, ValueError):
-    """A foreign file could not be turned into a model."""
-
-
 class DesignReason(enum.Enum):
     """Why something is refused by design: a closed list, which ``docs/supported.md`` shows.
 
@@ -202,16 +186,15 @@ class DesignReason(enum.Enum):
         self.advice = advice
 
 
-class UnsupportedError(ConversionError):
-    """A foreign file holds something that grurt does not implement.
+class _RefusalError(GrurtError):
+    """An exception that may say why it stays so.
 
     Parameters
     ----------
     lines
         The message.
     reason
-        Why it stays so: one of a closed list, which ``docs/supported.md`` explains. None where grurt could compute the
-        network, and its converter does not know the form.
+        One of a closed list, which ``docs/supported.md`` explains; None if there is no such reason.
     """
 
     def __init__(self, *lines: object, reason: DesignReason | None = None) -> None:
@@ -220,6 +203,30 @@ class UnsupportedError(ConversionError):
 
     def reworded(self, *lines: object) -> Self:
         return type(self)(*lines, reason=self.reason)
+
+
+class ModelError(GrurtError, ValueError):
+    """A model contradicts itself: sizes that do not fit, weights that are missing or left over."""
+
+
+class StreamingError(_RefusalError, ModelError):
+    """The model is sound, but cannot run one timestep at a time; by design, if there is a ``reason``."""
+
+
+class ModelFileError(GrurtError, ValueError):
+    """A ``.grurt`` file is not one, is damaged, or is of a newer format version."""
+
+
+class ConversionError(GrurtError, ValueError):
+    """A foreign file could not be turned into a model."""
+
+
+class UnsupportedError(_RefusalError, ConversionError):
+    """A foreign file holds something that grurt does not implement.
+
+    Its ``reason`` says by which of a closed list of reasons this stays so; it is None where grurt could compute the
+    network, and its converter does not know the form.
+    """
 
 
 class DescriptionError(ConversionError):

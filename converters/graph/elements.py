@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 
 MAX_RANK = 16
 
@@ -30,7 +30,8 @@ class Element(IntEnum):
     BFLOAT16 = 16
 
 
-_OTHERS = {4: "UINT16", 8: "STRING", 12: "UINT32", 13: "UINT64", 14: "COMPLEX64", 15: "COMPLEX128"}
+_NO_NUMBERS = {8: "STRING", 14: "COMPLEX64", 15: "COMPLEX128"}
+_OTHERS = {4: "UINT16", 12: "UINT32", 13: "UINT64", **_NO_NUMBERS}
 _OTHERS |= {17: "FLOAT8E4M3FN", 18: "FLOAT8E4M3FNUZ", 19: "FLOAT8E5M2", 20: "FLOAT8E5M2FNUZ", 21: "UINT4", 22: "INT4"}
 
 STORED: dict[int, np.dtype[Any]] = {
@@ -48,11 +49,16 @@ STORED: dict[int, np.dtype[Any]] = {
 """The NumPy dtypes that hold the bits of each."""
 
 
+_NOT_QUANTIZED = "convert the model before it was quantized, with floating-point weights"
+
+
 def dtype_of(data_type: int, where: str) -> np.dtype[Any]:
     """Return the NumPy dtype of an ONNX element type; bfloat16 is widened to float32. Raise UnsupportedError else."""
     if data_type not in STORED:
+        is_no_number = data_type in _NO_NUMBERS
         raise UnsupportedError(
             f"{where}: the element type {_OTHERS.get(data_type, data_type)} is not supported; "
-            "convert the model before it was quantized, with floating-point weights"
+            + ("turn such elements into numbers outside of the model" if is_no_number else _NOT_QUANTIZED),
+            reason=DesignReason.ELEMENT_TYPE if is_no_number else DesignReason.QUANTIZED,
         )
     return np.dtype(np.float32) if data_type == Element.BFLOAT16 else STORED[data_type]

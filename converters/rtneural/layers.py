@@ -30,10 +30,9 @@ _FUNCTIONS: Mapping[str, AnyFunction] = {
 }
 """The activations that RTNeural's loader knows."""
 
-_VECTORS = "grurt runs layers on one vector a timestep"
 _REFUSED = {
     "lstm": ("an LSTM", "grurt runs GRU networks: train one", DesignReason.OTHER_RECURRENCE),
-    "conv2d": ("a two-dimensional convolution", _VECTORS, DesignReason.IMAGES),
+    "conv2d": ("a two-dimensional convolution", "grurt runs layers on one vector a timestep", DesignReason.IMAGES),
     "batchnorm2d": (
         "a two-dimensional normalization",
         "grurt runs layers on one vector a timestep",

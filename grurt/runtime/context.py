@@ -53,7 +53,10 @@ def refuses(nonfinite: str) -> bool:
 def streaming_context(network: Network, states: States, nonfinite: str) -> Context:
     """Return a context that gives an answer at every timestep; raise StreamingError if the model cannot."""
     if reason := network.unstreamable_reason:
-        raise StreamingError(f"the model cannot stream: {reason}; use Model.run on whole sequences")
+        raise StreamingError(
+            f"the model cannot stream: {reason}; use Model.run on whole sequences",
+            reason=network.unstreamable_by_design,
+        )
     return Context(plan_of(network), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
 
 

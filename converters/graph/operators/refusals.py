@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 from grurt.errors import DesignReason
 
-
 Refusal = tuple[str, str, DesignReason | None]
 """What was found, what to do, and why it stays refused."""
 
@@ -23,7 +22,7 @@ OTHER_AXES = (
     "supported are layers that work on one timestep at a time",
     DesignReason.WHOLE_SEQUENCE,
 )
-_ATTENTION = ("it looks at all timesteps at once", "use a GRU in its place", DesignReason.WHOLE_SEQUENCE)
+_ATTENTION = ("it lets every timestep look at all others", "use a GRU in its place", DesignReason.WHOLE_SEQUENCE)
 _LENGTH = (
     "it changes the number of timesteps",
     "a stream gives one output for each input",
@@ -67,7 +66,7 @@ _REASONS: dict[str, Refusal] = {
 }
 
 
-def reason_against(op: str) -> Refusal:
+def reason_against(op: str) -> tuple[str, str, DesignReason | None]:
     """Return what to say about an operator that has no handler."""
     return _REASONS.get(op, _UNKNOWN)
 

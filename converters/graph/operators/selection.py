@@ -35,19 +35,26 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if tensor.padding:
         return (delays.of_slice(node, args, tensor, build),)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
-    last = parameters.axes_cut_to_the_last(node, args, len(tensor.dims))
+    written = parameters.slices_written(node, args, len(tensor.dims))
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        if index in last and _is_single_timestep(tensor, index):
-            tensor = _pick(node, tensor, index, tensor.dims[index][0], kept)
-        else:
-            tensor = _sliced(node, tensor, index, kept, build)
+        single = _of_single_timestep(node, tensor, index, *written[index])
+        tensor = _sliced(node, tensor, index, kept, build) if single is None else single
     return (tensor,)
 
 
-def _is_single_timestep(tensor: Tensor, index: int) -> bool:
-    """Whether a dimension holds the timesteps of a sequence that the file has fixed at one timestep."""
+def _of_single_timestep(node: Node, tensor: Tensor, index: int, start: int, step: int) -> Tensor | None:
+    """Return what a Slice means that keeps the one timestep that a file has fixed: the last, or reversed.
+
+    None if it means nothing, as for other axes.
+    """
     dim = tensor.dims[index]
-    return len(dim) == 1 and dim[0].size == 1 and dim[0].role is Role.TIME and not dim[0].is_reversed
+    if len(dim) != 1 or dim[0].size != 1 or dim[0].dynamic or tensor.place_in_stacks(dim[0]) is not None:
+        return None
+    (axis,) = dim
+    if step == -1 and (axis.role is Role.TIME or (axis.role is None and not _are_features(tensor, index, 1))):
+        return tensor.with_dim(index, (_reversed(node, axis),))
+    is_last = start == -1 and step == 1 and axis.role is Role.TIME and not axis.is_reversed
+    return _pick(node, tensor, index, axis, range(1)) if is_last else None
 
 
 def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:

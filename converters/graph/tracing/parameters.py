@@ -165,14 +165,10 @@ def slice_ranges(node: Node, args: Arguments, shape: Sequence[int], dynamic: Seq
     return ranges
 
 
-def axes_cut_to_the_last(node: Node, args: Arguments, rank: int) -> frozenset[int]:
-    """Return the axes of which Slice keeps the last position, counted from the end."""
-    starts, ends, axes, steps = _slice_lists(node, args)
-    return frozenset(
-        axis_index(node, axis, rank)
-        for start, end, axis, step in zip(starts, ends, axes, steps, strict=False)
-        if start == -1 and end >= _OPEN_END and step == 1
-    )
+def slices_written(node: Node, args: Arguments, rank: int) -> dict[int, tuple[int, int]]:
+    """Return the start and step of Slice as the file says them, by axis: of one position they all keep the same."""
+    starts, _, axes, steps = _slice_lists(node, args)
+    return {axis_index(node, axis, rank): (start, step) for start, axis, step in zip(starts, axes, steps, strict=False)}
 
 
 def _slice_lists(node: Node, args: Arguments) -> tuple[tuple[int, ...], ...]:
