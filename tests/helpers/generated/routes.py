@@ -24,7 +24,7 @@ def export(
 ) -> Path:
     """Write a file by a route, with axes of open size or without."""
     path = folder / f"{program.family.replace(' ', '_')}.{route}.{ROUTES[route]}"
-    with _silence():
+    with quiet():
         if route == "torchscript":
             _torchscript(module, program, inputs, path, is_open=is_open)
             return path
@@ -66,8 +66,8 @@ def open_axes(program: Program, dimension: Any) -> dict[str, dict[int, Any]]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Exporters warn about themselves, log, and print."""
+def quiet() -> Iterator[None]:
+    """Leave out what exporters say: they warn about themselves, log, and print."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable

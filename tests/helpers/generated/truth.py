@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,38 +40,19 @@ class Answer:
             return float(np.abs(found - self.exact).max(initial=0.0)) / allowed
 
 
-@dataclass(frozen=True)
-class Source:
-    """A program that has become a module, and what it answers."""
+class Source(ABC):
+    """A program that has become a network of its framework, and what that answers."""
 
     program: Program
 
-    @cached_property
-    def module(self) -> nn.Module:
-        return made(self.program)
+    @abstractmethod
+    def answers(self, inputs: Arrays) -> list[Answer]:
+        """Return what the network gives."""
 
     def inputs(self, batch: int, time: int, seed: object) -> Arrays:
-        torch.manual_seed(random.Random(f"{self.program.seed} {seed}").getrandbits(32))
+        torch.manual_seed(number_of(f"{self.program.seed} {seed}"))
         sizes = {"torch": torch, "batch": batch, "time": time}
         return {each.name: eval(each.text, sizes) for each in self.program.inputs}
-
-    def answers(self, inputs: Arrays) -> list[Answer]:
-        """Return what the module gives."""
-        single = called(self.module, inputs)
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)  # of tensors that the module makes itself
-        try:
-            exact = called(
-                self.module.double(),
-                {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in inputs.items()},
-            )
-        finally:
-            torch.set_default_dtype(default)
-            self.module.float()
-        return [
-            Answer(wide.double().numpy(), _distance(narrow, wide), narrow.numpy().dtype)
-            for narrow, wide in zip(single, exact, strict=True)
-        ]
 
     @property
     def takes_sequences(self) -> bool:
@@ -94,6 +76,45 @@ class Source:
                 name: torch.from_numpy(answers[place].exact).to(given[name].dtype)
                 for name, place in self.program.fed_back.items()
             }
+
+
+@dataclass(frozen=True)
+class TorchSource(Source):
+    """A module of PyTorch."""
+
+    program: Program
+
+    @cached_property
+    def module(self) -> nn.Module:
+        return made(self.program)
+
+    def answers(self, inputs: Arrays) -> list[Answer]:
+        single = called(self.module, inputs)
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # of tensors that the module makes itself
+        try:
+            wide = called(self.module.double(), widened(inputs))
+        finally:
+            torch.set_default_dtype(default)
+            self.module.float()
+        return answers_of(single, wide)
+
+
+def number_of(seed: str) -> int:
+    """Return a number for a seed that is a text."""
+    return random.Random(seed).getrandbits(32)
+
+
+def widened(inputs: Arrays) -> Arrays:
+    return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
+
+
+def answers_of(single: list[Tensor], wide: list[Tensor]) -> list[Answer]:
+    """Return the answers of float64, and what those of float32 are beside them."""
+    return [
+        Answer(exact.double().numpy(), _distance(narrow, exact), narrow.numpy().dtype)
+        for narrow, exact in zip(single, wide, strict=True)
+    ]
 
 
 def made(program: Program) -> nn.Module:
