@@ -13,17 +13,17 @@ import argparse
 import random
 import sys
 import tempfile
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from generated import comparison, script
-from generated.comparison import KINDS, Outcome, judged
+from generated import script
+from generated.comparison import BY_DESIGN, CRASHED, RIGHT, WRONG, Outcome, judged
 from generated.families import FAMILIES, program
 from generated.routes import ROUTES, export
+from generated.tally import Tally
 from generated.truth import TorchSource
 from generated.writer import Program
 
@@ -45,21 +45,23 @@ class Case:
 Cases = Callable[[str, Path], Iterator[Case]]
 
 
-def cases(count: int, seed: int, only: str = "", frameworks: Collection[str] = FRAMEWORKS) -> Iterator[Case]:
+def cases(
+    count: int, seed: int, only: str = "", frameworks: Collection[str] = FRAMEWORKS, routes: Collection[str] = ROUTES
+) -> Iterator[Case]:
     """Yield what becomes of random networks, by every way from their framework to a file."""
     rng = random.Random(seed)
-    families = {name: entry for name, entry in _families(frameworks).items() if only in name}
+    families = {name: entry for name, entry in _families(frameworks, routes).items() if only in name}
     with tempfile.TemporaryDirectory() as folder:
         for index in range(count):
             (name,) = rng.choices(list(families), [weight for _, weight in families.values()])
             yield from families[name][0](f"{seed}.{index}", Path(folder))
 
 
-def _families(frameworks: Collection[str]) -> dict[str, tuple[Cases, int]]:
+def _families(frameworks: Collection[str], routes: Collection[str]) -> dict[str, tuple[Cases, int]]:
     """Return what makes the cases of each family, and how often."""
     found: dict[str, tuple[Cases, int]] = {}
     if "torch" in frameworks:
-        found |= {name: (partial(_of_torch, name), weight) for name, (_, weight) in FAMILIES.items()}
+        found |= {name: (partial(_of_torch, name, routes), weight) for name, (_, weight) in FAMILIES.items()}
     if "keras" in frameworks:
         from generated import keras_families
 
@@ -67,12 +69,12 @@ def _families(frameworks: Collection[str]) -> dict[str, tuple[Cases, int]]:
     return found
 
 
-def _of_torch(name: str, seed: str, folder: Path) -> Iterator[Case]:
+def _of_torch(name: str, routes: Collection[str], seed: str, folder: Path) -> Iterator[Case]:
     source = TorchSource(program(name, seed))
     written = source.program
     inputs = source.inputs(written.batch, written.time, "export")
     is_open = random.Random(seed).random() < 0.5
-    for route in ROUTES:
+    for route in routes:
         try:
             path = export(source.module, written, inputs, route, folder, is_open=is_open)
         except Exception:
@@ -89,40 +91,34 @@ def _of_keras(name: str, seed: str, folder: Path) -> Iterator[Case]:
         yield Case(source.program, route, False, judged(source, partial(convert, path, reference=False)))
 
 
-def table(found: list[Case]) -> str:
-    """Return what became of each family."""
-    rows: dict[str, Counter[str]] = defaultdict(Counter)
-    for case in found:
-        rows[case.program.family][case.outcome.kind] += 1
-        rows["all"][case.outcome.kind] += 1
-    lines = [f"{'':22}" + "".join(f"{kind:>22}" for kind in KINDS)]
-    lines += [
-        f"{name:22}" + "".join(f"{rows[name][kind] or '':>22}" for kind in KINDS)
-        for name in sorted(rows, key=lambda name: (name == "all", list(rows).index(name)))
-    ]
-    reasons = Counter(case.outcome.reason for case in found if case.outcome.kind == comparison.BY_DESIGN)
-    lines += [f"    {reason.name}: {count}" for reason, count in reasons.most_common() if reason]
-    return "\n".join(lines)
+def weights(frameworks: Collection[str] = FRAMEWORKS) -> dict[str, int]:
+    """Return how often each family is drawn."""
+    return {name: weight for name, (_, weight) in _families(frameworks, ROUTES).items()}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frameworks", default="torch", help="torch, or torch,keras; Keras has to be installed")
     parser.add_argument("--family", default="", help="only those whose names hold this")
     parser.add_argument("--failures", type=Path, help="a folder for scripts that show what is not right")
+    parser.add_argument("--store", action="store_true", help="keep the counts for docs/supported.md")
     arguments = parser.parse_args()
-    found = []
+    frameworks = arguments.frameworks.split(",")
     torch.set_num_threads(1)
-    for case in cases(arguments.networks, arguments.seed, arguments.family, arguments.frameworks.split(",")):
-        found.append(case)
-        if case.outcome.kind not in (comparison.RIGHT, comparison.BY_DESIGN):
-            print(f"{case.program.family} {case.program.seed} {case.route}: {case.outcome.kind}: {case.outcome.detail}")
+    found = Tally(arguments.networks, arguments.seed, weights(frameworks))
+    for case in cases(arguments.networks, arguments.seed, arguments.family, frameworks):
+        written, outcome = case.program, case.outcome
+        found.count(written.family, outcome)
+        if outcome.kind not in (RIGHT, BY_DESIGN):
+            print(f"{written.family} {written.seed} {case.route}: {outcome.kind}: {outcome.detail}", flush=True)
             if arguments.failures:
-                script.write(case.program, case.route, case.is_open, case.outcome, arguments.failures)
-    print(table(found))
-    return int(any(case.outcome.kind in (comparison.WRONG, comparison.CRASHED) for case in found))
+                script.write(written, case.route, case.is_open, outcome, arguments.failures)
+    print(found.table(), found.of_reasons(), f"refused without design: {found.refused_part:.1%}", sep="\n")
+    if arguments.store:
+        found.store()
+    return int(found.total(WRONG) + found.total(CRASHED) > 0)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.layers import Add, Linear
 
 
@@ -27,6 +28,7 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
             "only a value times a constant matrix is supported",
+            DesignReason.WHOLE_SEQUENCE,
         )
     matrix = constant(node, args[1], "matrix")
     while matrix.ndim > 2 and matrix.shape[0] == 1:

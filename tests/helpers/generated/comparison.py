@@ -92,12 +92,11 @@ def whole(source: Source, model: grurt.Model) -> None:
 
 
 def run(model: grurt.Model, inputs: Arrays) -> list[Array]:
-    names = {port.name for port in model.signature.inputs}
-    if not names <= inputs.keys():  # the exporter has invented names
-        names = inputs.keys() if len(names) == len(inputs) else names
-        given = dict(zip((port.name for port in model.signature.inputs), inputs.values(), strict=True))
-    else:
-        given = {name: tensor for name, tensor in inputs.items() if name in names}
+    names = [port.name for port in model.signature.inputs]
+    if set(names) <= inputs.keys():
+        given = {name: inputs[name] for name in names}
+    else:  # the exporter has invented names
+        given = dict(zip(names, inputs.values(), strict=True))
     found = model.run({name: tensor.numpy() for name, tensor in given.items()})
     return [found[port.name] for port in model.signature.outputs]
 
@@ -144,7 +143,7 @@ def _stepped(source: Source, model: grurt.Model, stream: grurt.Stream) -> None:
             return  # the network's own loop cannot run
         compare(
             f"step {step} of a stream",
-            _step(model, stream, {name: tensor for name, tensor in given.items() if name not in states}),
+            _step(source, model, stream, {name: tensor for name, tensor in given.items() if name not in states}),
             _of_values(model, answers),
         )
 
@@ -159,7 +158,7 @@ def _begun(source: Source, model: grurt.Model, stream: grurt.Stream) -> None:
             name: tensor if axes[name] is None else tensor.narrow(axes[name], end - 1, 1)
             for name, tensor in inputs.items()
         }
-        found = _step(model, stream, last)
+        found = _step(source, model, stream, last)
         try:
             answers = source.answers(source.slice_of(inputs, 0, end))
         except (RuntimeError, IndexError, ValueError):
@@ -179,23 +178,26 @@ def _begun(source: Source, model: grurt.Model, stream: grurt.Stream) -> None:
         compare(f"step {end - 1} of a stream, and a beginning", found, _of_values(model, final))
 
 
-def _step(model: grurt.Model, stream: grurt.Stream, given: Arrays) -> list[Array]:
+def _step(source: Source, model: grurt.Model, stream: grurt.Stream, given: Arrays) -> list[Array]:
     """Step; return the outputs that are no states, in the signature's order."""
-    frames = {}
-    tensors = dict(zip((port.name for port in model.signature.inputs), given.values(), strict=False))
-    tensors |= given
-    for port in model.signature.inputs:
-        if isinstance(port, ValuePort):
-            array = tensors[port.name].numpy()
-            frames[port.value] = _frame(array)
+    axes = {each.name: (each.batch_axis, each.time_axis) for each in source.program.inputs}
+    named = {name: _frame(tensor.numpy(), axes[name]) for name, tensor in given.items()}
+    ports = [port for port in model.signature.inputs if isinstance(port, ValuePort)]
+    if not {port.name for port in ports} <= named.keys():  # the exporter has invented names
+        named = dict(zip((port.name for port in ports), named.values(), strict=True))
+    frames = {port.value: named[port.name] for port in ports}
     found = stream.step(frames if len(frames) > 1 else next(iter(frames.values())))
     answers = found if isinstance(found, dict) else {model.outputs[0].name: found}
-    ports = [port for port in model.signature.outputs if isinstance(port, ValuePort)]
-    return [np.asarray(answers[port.value]).reshape(-1) for port in ports]
+    shown = [port for port in model.signature.outputs if isinstance(port, ValuePort)]
+    return [np.asarray(answers[port.value]).reshape(-1) for port in shown]
 
 
-def _frame(array: Array) -> Array | int:
-    return int(array.reshape(())) if array.dtype.kind == "i" else array.reshape(-1)
+def _frame(array: Array, axes: tuple[int | None, ...]) -> Array | int:
+    """Return one timestep in the source's own shape, without batch and time."""
+    if array.dtype.kind == "i":
+        return int(array.reshape(()))
+    frame = array.reshape([size for axis, size in enumerate(array.shape) if axis not in axes])
+    return frame if sum(size > 1 for size in frame.shape) > 1 else frame.reshape(-1)
 
 
 def _of_values(model: grurt.Model, answers: list[Answer]) -> list[Answer]:

@@ -472,11 +472,10 @@ def encoder_and_decoder(w: Writer) -> None:
 def by_design(w: Writer) -> None:
     x = w.takes_steps()
     w.time = max(w.time, 3)
-    first, second = (("layers", "recurrent", "traps"), ("recurrent",)) if w.maybe() else (("recurrent",), ("traps",))
-    x = apply(w, x, *first)
-    x = apply(w, x, *second)
-    if not w.reasons:
-        x = apply(w, x, "traps")
+    if w.maybe(0.3):
+        x = apply(w, apply(w, x, "traps in front"), "recurrent")
+    else:
+        x = apply(w, apply(w, between(w, x, 1), "recurrent"), "traps", "traps in front")
     head(w, x)
 
 

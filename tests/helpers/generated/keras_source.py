@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ class KerasSource(Source):
         rng = np.random.default_rng(number_of(self.program.seed))
         for weight in model.weights:
             low = 0.3 if "variance" in weight.path else -0.6
-            weight.assign(rng.uniform(low, low + 1.2, weight.shape) if weight.dtype.startswith("float") else weight)
+            weight.assign(rng.uniform(low, low + 1.2, weight.shape))
         return model
 
     @cached_property
@@ -67,6 +68,7 @@ def export(source: KerasSource, route: str, folder: Path) -> Path:
 
 
 def _called(model: Any, inputs: Arrays) -> list[torch.Tensor]:
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of softmax of one number
         answers = model([inputs[tensor.name] for tensor in model.inputs])
     return [answer.detach() for answer in (answers if isinstance(answers, list | tuple) else [answers])]

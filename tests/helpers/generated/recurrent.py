@@ -107,7 +107,11 @@ def zero_state(w: Writer, x: Steps, hidden: int) -> str:
 
 
 def loop(w: Writer, x: Steps, h: str, body: list[str], size: int, result: str = "") -> Steps:
-    """Add a loop over the timesteps, ``s``, that collects a value in each."""
+    """Add a loop over the timesteps, ``s``, that collects a value in each.
+
+    It takes two at least: from zero, exporters leave out the weights that a single one multiplies with the state.
+    """
+    w.time = max(w.time, 2)
     (outputs,) = w.names("outputs")
     forms = (
         (f"for t in range({x.name}.shape[{w.time_axis}]):", f"    s = {w.at(x.name, 't')}"),

@@ -1,4 +1,7 @@
-"""Parts that grurt refuses by design, each with the reason: what stands beside a GRU in a network, or in its place."""
+"""Parts that grurt refuses by design, each with the reason.
+
+Those "in front" show it also before a GRU has told which axis is time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from generated.writer import Steps, Writer
 from grurt.errors import DesignReason
 
 
-@part("traps")
+@part("traps in front")
 def lstm(w: Writer, x: Steps) -> Steps:
     w.refuses(DesignReason.OTHER_RECURRENCE)
     size = w.size()
@@ -17,7 +20,7 @@ def lstm(w: Writer, x: Steps) -> Steps:
     return w.steps(f"{module}({x.name})[0]", size * (1 + bool(both)))
 
 
-@part("traps")
+@part("traps in front")
 def attention(w: Writer, x: Steps) -> Steps:
     w.refuses(DesignReason.WHOLE_SEQUENCE)
     y = x.name if w.batch_first else w.let("t", f"{x.name}.transpose(0, 1)")
@@ -47,7 +50,7 @@ def over_time(w: Writer, x: Steps) -> Steps:
     return w.steps(f"{x.name} - {x.name}.{kind}({w.time_axis}, keepdim=True)", x.size)
 
 
-@part("traps")
+@part("traps in front")
 def instance_norm(w: Writer, x: Steps) -> Steps:
     w.refuses(DesignReason.WHOLE_SEQUENCE)
     norm = w.rng.choice((f"nn.InstanceNorm1d({x.size})", f"nn.GroupNorm(1, {x.size})"))
@@ -77,7 +80,6 @@ def across_batch(w: Writer, x: Steps) -> Steps:
     w.refuses(DesignReason.ACROSS_BATCH)
     forms = (
         f"{x.name} - {x.name}.mean({w.batch_axis}, keepdim=True)",
-        f"{x.name} + {x.name}.flip({w.batch_axis})",
         f"{x.name}.cumsum({w.batch_axis})",
         f"{x.name} / {x.name}.abs().amax(({w.batch_axis}, 2), keepdim=True)",
     )
@@ -85,7 +87,7 @@ def across_batch(w: Writer, x: Steps) -> Steps:
     return w.steps(w.rng.choice(forms), x.size)
 
 
-@part("traps")
+@part("traps in front")
 def image(w: Writer, x: Steps) -> Steps:
     w.refuses(DesignReason.IMAGES)
     conv = w.module("nn.Conv2d(1, 2, 3, padding=1)", "conv")
@@ -94,7 +96,7 @@ def image(w: Writer, x: Steps) -> Steps:
     return w.steps(image if w.batch_first else f"{image}.transpose(0, 1)", x.size)
 
 
-@part("traps")
+@part("traps in front")
 def spectrum(w: Writer, x: Steps) -> Steps:
     """Over the features of one timestep, where an FFT is a matrix, or over the timesteps."""
     w.refuses(DesignReason.ELEMENT_TYPE, DesignReason.WHOLE_SEQUENCE)
