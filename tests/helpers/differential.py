@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from generated import script
+from generated import kinds, script
 from generated.comparison import BY_DESIGN, CRASHED, RIGHT, WRONG, Outcome, judged
 from generated.families import FAMILIES, program
 from generated.routes import ROUTES, export
@@ -70,10 +70,20 @@ def _families(frameworks: Collection[str], routes: Collection[str]) -> dict[str,
 
 
 def _of_torch(name: str, routes: Collection[str], seed: str, folder: Path) -> Iterator[Case]:
-    source = TorchSource(program(name, seed))
-    written = source.program
+    return _by_routes(program(name, seed), routes, folder)
+
+
+def cases_of_kinds() -> Iterator[Case]:
+    """Yield what becomes of the kinds of networks that people have asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        for title in kinds.KINDS:
+            yield from _by_routes(kinds.program(title), ROUTES, Path(folder))
+
+
+def _by_routes(written: Program, routes: Collection[str], folder: Path) -> Iterator[Case]:
+    source = TorchSource(written)
     inputs = source.inputs(written.batch, written.time, "export")
-    is_open = random.Random(seed).random() < 0.5
+    is_open = random.Random(written.seed).random() < 0.5
     for route in routes:
         try:
             path = export(source.module, written, inputs, route, folder, is_open=is_open)
@@ -89,6 +99,13 @@ def _of_keras(name: str, seed: str, folder: Path) -> Iterator[Case]:
     for route in keras_source.ROUTES:
         path = keras_source.export(source, route, folder)
         yield Case(source.program, route, False, judged(source, partial(convert, path, reference=False)))
+
+
+def _of_kinds() -> dict[str, dict[str, Outcome]]:
+    found: dict[str, dict[str, Outcome]] = {title: {} for title in kinds.KINDS}
+    for case in cases_of_kinds():
+        found[case.program.family][case.route] = case.outcome
+    return found
 
 
 def weights(frameworks: Collection[str] = FRAMEWORKS) -> dict[str, int]:
@@ -118,6 +135,7 @@ def main() -> int:
     print(found.table(), found.of_reasons(), f"refused without design: {found.refused_part:.1%}", sep="\n")
     if arguments.store:
         found.store()
+        kinds.store(_of_kinds())
     return int(found.total(WRONG) + found.total(CRASHED) > 0)
 
 

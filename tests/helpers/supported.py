@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from collection import Outcome, checkpoints, collection, keras_files
+from generated import kinds
 from generated.comparison import BY_DESIGN, CRASHED, REFUSED, RIGHT, WHOLE, WRONG
+from generated.comparison import Outcome as GeneratedOutcome
+from generated.routes import ROUTES
 from generated.tally import stored
 from paths import ROOT
 
@@ -59,6 +62,16 @@ family's weight says how often it is drawn.
 
 """
 
+OF_KINDS = """
+## Kinds that people have asked for
+
+A small network each, written by `tests/helpers/generated/kinds.py` and converted as the random ones are: from what
+`torch.onnx.export` writes with `dynamo=False` and with `dynamo=True`, and from `.pt2`.
+
+| kind | dynamo=False | dynamo=True | .pt2 |
+| --- | --- | --- | --- |
+"""
+
 TABLE = """\
 | file | files | holds | largest difference, or the refusal |
 | --- | ---: | --- | --- |
@@ -99,7 +112,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
     converted = [outcome for outcome in everything if outcome.model is not None]
     agree = sum(outcome.difference is not None for outcome in converted)
     text = HEADER.format(agree=agree, unanswered=len(converted) - agree, refused=len(everything) - len(converted))
-    text += design() + generated()
+    text += design() + generated() + of_kinds()
     for title in SECTIONS.values():
         text += f"\n## {title}\n\n{TABLE}"
         text += "".join(_line(*key, group) for key, group in sections.get(title, {}).items())
@@ -130,6 +143,23 @@ def generated() -> str:
         )
         + found.table()
     )
+
+
+def of_kinds() -> str:
+    """Return the section of the kinds that people have asked for, as it was when it was stored."""
+    lines = [
+        f"| {title} | {' | '.join(_shown(outcomes.get(route)) for route in ROUTES)} |\n"
+        for title, outcomes in kinds.stored().items()
+    ]
+    return OF_KINDS + "".join(lines)
+
+
+def _shown(outcome: GeneratedOutcome | None) -> str:
+    if outcome is None:
+        return "not exported"
+    if outcome.kind == BY_DESIGN and outcome.reason is not None:
+        return f"`{outcome.reason.name}`"
+    return outcome.kind
 
 
 def _line(name: str, kinds: str, group: list[Outcome]) -> str:

@@ -23,7 +23,7 @@ def export(
     module: nn.Module, program: Program, inputs: dict[str, Tensor], route: str, folder: Path, *, is_open: bool
 ) -> Path:
     """Write a file by a route, with axes of open size or without."""
-    path = folder / f"{program.family.replace(' ', '_')}.{route}.{ROUTES[route]}"
+    path = folder / f"network.{route}.{ROUTES[route]}"
     with quiet():
         if route == "torchscript":
             _torchscript(module, program, inputs, path, is_open=is_open)
