@@ -397,6 +397,7 @@ def pointwise_convolution(w: Writer, x: Steps) -> Steps:
 
 @part("memory")
 def delayed(w: Writer, x: Steps) -> Steps:
+    w.time = max(w.time, 2)  # of one timestep, exporters leave out what it is before
     before = w.at(x.name, ":-1")
     zeros = f"torch.zeros_like({w.at(x.name, ':1')})"
     y = w.let("d", f"torch.cat([{zeros}, {before}], {w.time_axis})")
