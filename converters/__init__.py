@@ -23,6 +23,7 @@ Nothing here computes a network; `convert` asks the engine for that, unless
 from grurt.converters.convert import convert, convert_onnx
 from grurt.converters.describe import describe
 from grurt.converters.description import Description, LayerDescription
+from grurt.converters.to_onnx import to_onnx
 from grurt.converters.torch.checkpoint.state_dict import StateDict, read_state_dict
 from grurt.converters.torch.module.convert import convert_module
 
@@ -35,4 +36,5 @@ __all__ = [
     "convert_onnx",
     "describe",
     "read_state_dict",
+    "to_onnx",
 ]

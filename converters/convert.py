@@ -11,7 +11,7 @@ from grurt.converters.describe import Describable, describe
 from grurt.converters.description import Description
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.foreign_formats import by_keys
-from grurt.converters.installed import is_installed
+from grurt.converters.installed import expect_onnx, is_installed
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, read_detected
@@ -142,8 +142,7 @@ def _network_of_file(
 
 
 def _network_of_onnx(path: Path, repair: bool, reference: bool) -> Network:
-    if not is_installed("onnx"):
-        raise ConversionError("expected the package onnx to be installed, got none; run: pip install 'grurt[onnx]'")
+    expect_onnx()
     from grurt.converters.onnx.convert import network_of_file
 
     return network_of_file(path, repair=repair, reference=reference)

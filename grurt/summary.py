@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 
 from grurt.network.costs import Costs
+from grurt.network.frames import Frame, frames_of
 from grurt.network.functions import Function
-from grurt.network.inputs import Input, TokenInput
+from grurt.network.inputs import Input, Output, TokenInput
 from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.signature import Signature
 from grurt.network.structs import struct_fields
+from grurt.network.value import Value
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -25,21 +27,29 @@ _SHOWN_ELSEWHERE = {"name", "inputs", "input_size", "output_size", "hidden_size"
 
 @dataclass(frozen=True)
 class InputSummary:
-    """A model input: ``size`` features per timestep, or token ids below ``size``."""
+    """A model input: ``size`` features per timestep, or token ids below ``size``.
+
+    ``frame_shape`` is what `grurt.Stream.step` takes.
+    """
 
     name: str
     size: int
     tokens: bool
+    frame_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class OutputSummary:
-    """A model output; ``per_step`` tells a sequence of answers from one answer at the end."""
+    """A model output; ``per_step`` tells a sequence of answers from one answer at the end.
+
+    ``frame_shape`` is what `grurt.Stream.step` gives.
+    """
 
     name: str
     value: str
     size: int
     per_step: bool
+    frame_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,11 @@ class Summary:
 def summarize(model: Network) -> Summary:
     """Describe a model; nothing is computed with it."""
     layers = tuple(_layer(model, layer) for layer in model.layers)
+    frames = frames_of(model)
     return Summary(
-        inputs=tuple(_input(port) for port in model.inputs),
+        inputs=tuple(_input(port, frames.inputs[port.name]) for port in model.inputs),
         layers=layers,
-        outputs=tuple(
-            OutputSummary(port.name, port.value, model.values[port.value].size, model.values[port.value].per_step)
-            for port in model.outputs
-        ),
+        outputs=tuple(_output(port, model.values[port.value], frames.outputs[port.name]) for port in model.outputs),
         parameters=model.parameter_count,
         bytes=sum(layer.bytes for layer in layers),
         multiply_adds=model.costs.multiply_adds,
@@ -114,8 +122,12 @@ def summarize(model: Network) -> Summary:
     )
 
 
-def _input(port: Input | TokenInput) -> InputSummary:
-    return InputSummary(port.name, port.size, port.tokens)
+def _input(port: Input | TokenInput, frame: Frame) -> InputSummary:
+    return InputSummary(port.name, port.size, port.tokens, frame.shape)
+
+
+def _output(port: Output, value: Value, frame: Frame) -> OutputSummary:
+    return OutputSummary(port.name, port.value, value.size, value.per_step, frame.shape)
 
 
 def _layer(model: Network, layer: AnyLayer) -> LayerSummary:

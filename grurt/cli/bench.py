@@ -14,6 +14,7 @@ from grurt.cli.parameters import READ, Command, Finite, json_option, model_argum
 from grurt.cli.printing import say, show
 from grurt.cli.report import table
 from grurt.errors import ConversionError
+from grurt.network.layers import MatrixLayer
 
 if TYPE_CHECKING:
     from grurt.cli.timing import Call, Tail
@@ -42,7 +43,8 @@ class Row:
     "--against",
     metavar="SRC",
     type=READ,
-    help="The ONNX file that the model was converted from: onnxruntime runs it beside, on one thread.",
+    help="The ONNX file that the model was converted from, for onnxruntime to run beside. Default: one that is made of "
+    "the model.",
 )
 @click.option(
     "--sample-rate",
@@ -70,8 +72,9 @@ def bench(
     """Time a model's timesteps on random inputs, on one thread.
 
     Medians of calls in a loop, as a program would make them; and of single calls the percentiles p50, p99, p99.9, and
-    the slowest. With --against, the answers are compared first: the exit code is 1 if they differ. MODEL is a .grurt
-    file; `grurt convert` makes one out of other formats.
+    the slowest. Where onnxruntime is installed, it computes the same beside. The answers are compared first: with
+    --against, the exit code is 1 if they differ. MODEL is a .grurt file; `grurt convert` makes one out of other
+    formats.
     """
     if against is not None:
         _expect_onnx(against)
@@ -103,19 +106,47 @@ def _same_answers(model: "Model", source: Path) -> bool:
 
 
 def _calls(model: "Model", source: Path | None) -> "list[Call]":
-    from grurt.cli import calls
+    from grurt.cli import calls, peer
 
-    session = None if source is None else calls.open_session(source)
-    sizes = calls.source_sizes(model, session)
+    session = None if source is None else peer.open_session(source)
+    sizes = calls.source_sizes(model, {port.name: port.shape for port in session.get_inputs()} if session else {})
+    step = None if session is None else peer.source_step_call(model, session, sizes)
+    if session is None and (written := _written(model)) is not None:
+        session = peer.open_session(written)
+        _expect_same_answers(model, peer.largest_error(model, session, sizes))
     chosen = [calls.sequence_call(model, sizes)]
     if session is not None:
-        chosen.append(calls.source_sequence_call(model, session, sizes))
+        chosen.append(peer.sequence_call(model, session, sizes))
     if model.unstreamable_reason:
         return chosen
-    step = None if session is None else calls.source_step_call(model, session, sizes)
-    if session is not None and step is None:
-        say(f"{source}: takes no single timesteps with states, so whole sequences are compared")
+    if step is None and (written := _written(model, step=True)) is not None:
+        step = peer.written_step_call(model, peer.open_session(written))
     return [*calls.stream_calls(model), *([step] if step else []), *chosen]
+
+
+def _written(model: "Model", *, step: bool = False) -> bytes | None:
+    """Return the model as an ONNX file, for onnxruntime; None where there is none, or nothing to write it with."""
+    from grurt.converters import to_onnx
+    from grurt.converters.installed import is_installed
+
+    if is_installed("onnx") and is_installed("onnxruntime"):
+        return to_onnx(model, step=step)
+    if not step:
+        say("note: without onnxruntime beside it: pip install 'grurt[onnx]'")
+    return None
+
+
+def _expect_same_answers(model: "Model", error: float) -> None:
+    from grurt.runtime.verify import TOLERANCE
+
+    formats = {layer.weight_format for layer in model.layers if isinstance(layer, MatrixLayer)}
+    if formats & {"int8", "int4"}:
+        say("note: onnxruntime computes in float32, with the numbers that the quantized weights stand for")
+    elif not error <= TOLERANCE:
+        raise ConversionError(
+            f"the model's answers are {error:.1e} from those of onnxruntime to the ONNX file that grurt writes of it: "
+            "please report it"
+        )
 
 
 def _measure(calls: "list[Call]", seconds: float, sample_rate: float | None) -> list[Row]:

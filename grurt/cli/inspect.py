@@ -143,15 +143,15 @@ def _row(layer: "LayerSummary") -> list[str]:
 
 
 def _input(port: "InputSummary") -> str:
-    return f"a token of {port.size}" if port.tokens else _numbers(port.size)
+    return f"a token of {port.size}" if port.tokens else _numbers(port.frame_shape)
 
 
 def _output(port: "OutputSummary") -> str:
-    return f"{_numbers(port.size)}, {'after every timestep' if port.per_step else 'once a sequence'}"
+    return f"{_numbers(port.frame_shape)}, {'after every timestep' if port.per_step else 'once a sequence'}"
 
 
-def _numbers(count: int) -> str:
-    return "1 number" if count == 1 else f"{count} numbers"
+def _numbers(frame_shape: tuple[int, ...]) -> str:
+    return "1 number" if frame_shape == (1,) else f"{' x '.join(map(str, frame_shape))} numbers"
 
 
 def _port(port: "AnyPort") -> str:

@@ -67,7 +67,7 @@ class Layout:
 
 def input_layout(model: Model) -> Layout:
     """Return the layout of the model's inputs; a token is one field."""
-    return Layout(tuple(Part(port.name, math.prod(port.frame_shape), port.tokens) for port in model.inputs))
+    return Layout(tuple(Part(port.name, math.prod(port.vector_shape), port.tokens) for port in model.inputs))
 
 
 def output_layout(model: Model) -> Layout:

@@ -188,7 +188,7 @@ def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Non
 
 
 def _gathered(reader: TimestepReader, port: AnyInput) -> Array:
-    """Return all timesteps as one array: features ``(n_steps, *frame_shape)``, or tokens ``(n_steps,)``."""
+    """Return all timesteps as one array: features ``(n_steps, *vector_shape)``, or tokens ``(n_steps,)``."""
     numbers = array("q" if port.tokens else "f")
     for timestep in reader:
         numbers.frombytes(np.asarray(timestep, numbers.typecode).tobytes())
@@ -197,7 +197,7 @@ def _gathered(reader: TimestepReader, port: AnyInput) -> Array:
                 f"{reader.where}: the model needs whole sequences, and one of more than {MAX_SEQUENCE:,} numbers "
                 "is not read: call Model.run in Python"
             )
-    return np.frombuffer(numbers, numbers.typecode).reshape(-1, *port.frame_shape)
+    return np.frombuffer(numbers, numbers.typecode).reshape(-1, *port.vector_shape)
 
 
 def _check_formats(

@@ -191,7 +191,9 @@ PORT_IS_TOKENS = 2
 PORT_VALUE = 3  # offset of its value
 PORT_STRIDE = 4
 PORT_SINGLE = 5
-PORT_SLOTS = 6
+PORT_FRAME_ROWS = 6  # the caller's frame has two axes: the size of the first one; 0: it is a vector
+PORT_TRANSPOSED = 7  # the value holds the frame with its axes the other way round
+PORT_SLOTS = 8
 
 # Phases of a call.
 ALONE = 0  # check, and run

@@ -25,7 +25,8 @@ def advance(context, x, y, streams):
         The context array: see `codes`. It is not checked.
     x, y
         For a model with one input, of features, and one output: these. If they are not plain NumPy arrays, float32,
-        contiguous, aligned, of the shapes below, and y writeable, the status is NOT_PLAIN. `BY_ADDRESS`: the context
+        contiguous, aligned, of the shapes below, with two axes for a frame that has two, and y writeable, the status is
+        NOT_PLAIN. `BY_ADDRESS`: the context
         says where inputs and outputs are, how many timesteps, and which streams; with None as y, the inputs are only
         checked.
     streams
@@ -103,19 +104,16 @@ def _is_short(c):
 def _bind(c, x, y, streams):
     """Take a call's inputs, outputs and streams from NumPy arrays; return NOT_PLAIN if that is not what they are."""
     if streams == load_i64(c, codes.CONTEXT_BY_ADDRESS):
-        n_dimensions = 1
+        n_lead = 0
         store_i64(c, codes.CONTEXT_N_STEPS, 1)
     else:
         if not _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
             return codes.NOT_PLAIN
-        n_dimensions = _bind_streams(c, streams, x)
+        n_lead = _bind_streams(c, streams, x)
     first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
-    if not (
-        _is_port(c, codes.CONTEXT_PORTS, x, n_dimensions, READABLE)
-        and _is_port(c, first_output, y, n_dimensions, WRITEABLE)
-    ):
+    if not (_is_port(c, codes.CONTEXT_PORTS, x, n_lead, READABLE) and _is_port(c, first_output, y, n_lead, WRITEABLE)):
         return codes.NOT_PLAIN
-    if n_dimensions > 1 and _overlap(c, codes.CONTEXT_PORTS, first_output):
+    if n_lead > 0 and _overlap(c, codes.CONTEXT_PORTS, first_output):
         return codes.NOT_PLAIN
     return codes.OK
 
@@ -133,28 +131,34 @@ def _is_array(c, array, dtype_slot, n_dimensions, flags):
 
 @kernel
 def _bind_streams(c, streams, x):
-    """Set the streams, the timesteps and the number of the call, and return how many dimensions x has to have."""
+    """Set the streams, the timesteps and the number of the call, and return how many axes x has before its frame."""
     store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
     store_i64(c, codes.CONTEXT_N_STREAMS, load_i64(load_i64(streams, DIMENSIONS // 8), 0))
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     store_i64(c, codes.CONTEXT_N_STEPS, 1)
-    if not _is_array(c, x, codes.CONTEXT_FLOAT32, 3, READABLE):
-        return 2
+    frame_axes = 2 if load_i64(c, codes.CONTEXT_PORTS + codes.PORT_FRAME_ROWS) else 1
+    if not _is_array(c, x, codes.CONTEXT_FLOAT32, 2 + frame_axes, READABLE):
+        return 1
     store_i64(c, codes.CONTEXT_N_STEPS, load_i64(load_i64(x, DIMENSIONS // 8), 1))
-    return 3
+    return 2
 
 
 @kernel
-def _is_port(c, port, array, n_dimensions, flags):
-    """Whether an object is an array of a port's shape; if so, set the port's address."""
-    if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_dimensions, flags):
+def _is_port(c, port, array, n_lead, flags):
+    """Whether an object is an array of a port's frames behind ``n_lead`` axes; if so, set the port's address."""
+    frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+    if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_lead + (2 if frame_rows else 1), flags):
         return False
     shape = load_i64(array, DIMENSIONS // 8)
-    if n_dimensions > 1 and load_i64(shape, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
+    if n_lead > 0 and load_i64(shape, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
         return False
-    if n_dimensions > 2 and load_i64(shape, 1) != load_i64(c, codes.CONTEXT_N_STEPS):
+    if n_lead > 1 and load_i64(shape, 1) != load_i64(c, codes.CONTEXT_N_STEPS):
         return False
-    if load_i64(shape, n_dimensions - 1) != load_i64(c, port + codes.PORT_SIZE):
+    size = load_i64(c, port + codes.PORT_SIZE)
+    if frame_rows:
+        if load_i64(shape, n_lead) != frame_rows or frame_rows * load_i64(shape, n_lead + 1) != size:
+            return False
+    elif load_i64(shape, n_lead) != size:
         return False
     store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, DATA // 8))
     return True

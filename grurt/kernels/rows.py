@@ -66,6 +66,18 @@ def copy_rows(source, target, size, n_rows):
 
 
 @kernel
+def transpose_rows(source, target, n_rows, n_columns, count):
+    """``target[i, c, r] = source[i, r, c]`` for each of ``count`` matrices of ``n_rows`` by ``n_columns``."""
+    x, out = source.address, target.address
+    for _ in range(count):
+        for r in range(n_rows):
+            for c in range(n_columns):
+                store_f32(out, c * n_rows + r, load_f32(x, r * n_columns + c))
+        x += source.stride
+        out += target.stride
+
+
+@kernel
 def copy_padded(source, target, n_bytes):
     """Copy whole vectors from one address to another."""
     for offset in range(0, n_bytes, VECTOR_BYTES):

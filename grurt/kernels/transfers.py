@@ -2,7 +2,7 @@
 
 from grurt.kernels import codes
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import Rows, copy_rows, every, read_rows, rows_from
+from grurt.kernels.rows import Rows, copy_rows, every, read_rows, rows_from, transpose_rows
 from grurt.kernels.simd import load_i64
 from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.tables import port_slot, value_rows
@@ -15,7 +15,12 @@ def read_inputs(c, block):
         port = port_slot(i)
         if not load_i64(c, port + codes.PORT_IS_TOKENS):
             size = load_i64(c, port + codes.PORT_SIZE)
-            read_rows(_callers_rows(c, port, block), _value(c, port), size, block.n_rows)
+            rows, value = _callers_rows(c, port, block), _value(c, port)
+            if load_i64(c, port + codes.PORT_TRANSPOSED):
+                n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+                transpose_rows(rows, value, n_rows, size // n_rows, block.n_rows)
+                rows = value
+            read_rows(rows, value, size, block.n_rows)
 
 
 @kernel
@@ -32,11 +37,22 @@ def write_outputs(c, block):
         if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
             whole = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * size)
             if block.ends_sequence and block.streams:
-                copy_rows(value, rows_from(whole, block.first // block.spacing), size, block.n_rows)
+                _write_frames(c, port, value, rows_from(whole, block.first // block.spacing), block.n_rows)
             elif block.ends_sequence:
-                copy_rows(rows_from(value, block.n_rows - 1), whole, size, 1)
+                _write_frames(c, port, rows_from(value, block.n_rows - 1), whole, 1)
         else:
-            copy_rows(value, _callers_rows(c, port, block), size, block.n_rows)
+            _write_frames(c, port, value, _callers_rows(c, port, block), block.n_rows)
+
+
+@kernel
+def _write_frames(c, port, value, target, count):
+    """Copy rows of an output's value to the caller's, in the order of the caller's frame."""
+    size = load_i64(c, port + codes.PORT_SIZE)
+    if load_i64(c, port + codes.PORT_TRANSPOSED):
+        n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+        transpose_rows(value, target, size // n_rows, n_rows, count)
+    else:
+        copy_rows(value, target, size, count)
 
 
 @kernel

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from grurt.kernels import codes
 from grurt.lowering.plan import Plan, PlanPort
+from grurt.network.frames import Frame, Frames
 
 _KEYWORDS = """
     alignas alignof asm auto bool break case catch char class const constexpr continue decltype default delete do double
@@ -36,6 +37,7 @@ class Parameter:
 
     name: str
     port: PlanPort
+    frame: Frame
     is_input: bool
 
     @property
@@ -54,24 +56,26 @@ class Parameter:
         return f"{const}{self.type} *{self.name}"
 
 
-def parameters(name: str, plan: Plan) -> list[Parameter]:
+def parameters(name: str, plan: Plan, frames: Frames) -> list[Parameter]:
     """Return the parameters of ``name_step``, with names that differ also where all letters are capitals."""
     found: list[Parameter] = []
     taken = {f"{name}_{what}".upper() for what in ("step", "reset", "state")}
     for index, port in enumerate(plan.inputs + plan.outputs):
+        is_input = index < len(plan.inputs)
         parameter = identifier(port.name)
         while parameter.upper() in taken:
             parameter += "_"
         taken.add(parameter.upper())
-        found.append(Parameter(parameter, port, index < len(plan.inputs)))
+        frame = (frames.inputs if is_input else frames.outputs)[port.name]
+        found.append(Parameter(parameter, port, frame, is_input))
     return found
 
 
-def header(name: str, plan: Plan, state_bytes: int, origin: str) -> str:
+def header(name: str, plan: Plan, frames: Frames, state_bytes: int, origin: str) -> str:
     """Return the text of the header; ``origin`` may be any text."""
     prefix = name.upper()
     origin = re.sub(r"[^\w .,:()+-]", "_", origin, flags=re.ASCII)
-    ports = parameters(name, plan)
+    ports = parameters(name, plan, frames)
     sizes = [f"#define {prefix}_{each.name.upper()}_SIZE {each.count} /* {_meaning(each)} */" for each in ports]
     arguments = ", ".join([f"{name}_state *state", *(each.declaration() for each in ports)])
     return f"""\
@@ -117,13 +121,14 @@ int {name}_step({arguments});
 
 def _meaning(parameter: Parameter) -> str:
     kind = f"a token below {parameter.port.size}" if parameter.port.tokens else "float"
-    return f"{'input' if parameter.is_input else 'output'}, {kind}"
+    grid = f", {' by '.join(map(str, parameter.frame.shape))}, row by row" if parameter.frame.rows else ""
+    return f"{'input' if parameter.is_input else 'output'}, {kind}{grid}"
 
 
-def example(name: str, plan: Plan) -> str:
+def example(name: str, plan: Plan, frames: Frames) -> str:
     """Return a program that prints what a model answers to a few timesteps of made-up input."""
     prefix = name.upper()
-    ports = parameters(name, plan)
+    ports = parameters(name, plan, frames)
     arrays = [f"    static {each.type} {each.name}[{prefix}_{each.name.upper()}_SIZE];" for each in ports]
     fill = [_loop(prefix, each, f"{each.name}[i] = {_made_up(each)};") for each in ports if each.is_input]
     show = [_loop(prefix, each, f'printf("%.9g ", (double){each.name}[i]);') for each in ports if not each.is_input]

@@ -15,6 +15,7 @@ from grurt.native import c_source, intermediate
 from grurt.native.machine import emit, link
 from grurt.native.program import program_module, state_bytes
 from grurt.native.targets import find_target
+from grurt.network.frames import frames_of
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def export(model: Network, platform: str, *, cpu: str | None = None, name: str =
     target = found.cpus[cpu]
     kernels = intermediate.kernels("timestep", lanes=target.lanes)
     plan = intermediate.lowered(model, target.lanes)
-    module = link(target, kernels.modules, program_module(name, plan, kernels))
+    frames = frames_of(model)
+    module = link(target, kernels.modules, program_module(name, plan, frames, kernels))
     functions = {f"{name}_step", f"{name}_reset"}
     compiled = emit(target, module, functions, inlined=kernels.table_readers)
     code, data = _sizes(compiled)
@@ -118,8 +120,8 @@ def export(model: Network, platform: str, *, cpu: str | None = None, name: str =
     origin = f"{file}, compiled by grurt {VERSION} for {platform} ({cpu})"
     files = {
         f"{name}.o": compiled,
-        f"{name}.h": c_source.header(name, plan, size, origin).encode(),
-        "main.c": c_source.example(name, plan).encode(),
+        f"{name}.h": c_source.header(name, plan, frames, size, origin).encode(),
+        "main.c": c_source.example(name, plan, frames).encode(),
     }
     return Export(name, f"{platform} ({cpu})", files, code, data, size, found.compiler)
 

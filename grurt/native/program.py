@@ -15,6 +15,7 @@ from grurt.array_types import Array
 from grurt.kernels import codes
 from grurt.lowering.plan import Plan
 from grurt.native.intermediate import Kernels
+from grurt.network.frames import Frames
 
 _i8 = ir.IntType(8)
 _i32 = ir.IntType(32)
@@ -30,22 +31,23 @@ def state_bytes(plan: Plan) -> int:
     return -(-(STEPS_BYTES + 4 * (plan.initial_state.size + plan.row_size)) // 8) * 8
 
 
-def program_module(name: str, plan: Plan, kernels: Kernels) -> ir.Module:
+def program_module(name: str, plan: Plan, frames: Frames, kernels: Kernels) -> ir.Module:
     """Return a module with ``name_step`` and ``name_reset``, which calls the kernels of a timestep.
 
     ``int name_step(void *state, const T *input ..., float *output ...)`` returns 0, or a status of `codes`: then
     nothing has been computed. ``void name_reset(void *state)``.
     """
-    program = _Program(ir.Module(name), plan, kernels)
+    program = _Program(ir.Module(name), plan, frames, kernels)
     program.step(f"{name}_step")
     program.reset(f"{name}_reset")
     return program.module
 
 
 class _Program:
-    def __init__(self, module: ir.Module, plan: Plan, kernels: Kernels) -> None:
+    def __init__(self, module: ir.Module, plan: Plan, frames: Frames, kernels: Kernels) -> None:
         self.module = module
         self._plan = plan
+        self._frames = frames
         self._kernels = kernels
 
     def step(self, name: str) -> None:
@@ -114,6 +116,10 @@ class _Program:
                 first + codes.PORT_STRIDE: port.stride,
                 first + codes.PORT_SINGLE: int(port.single),
             }
+        for index, frame in enumerate((*self._frames.inputs.values(), *self._frames.outputs.values())):
+            first = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
+            slots[first + codes.PORT_FRAME_ROWS] = frame.rows
+            slots[first + codes.PORT_TRANSPOSED] = int(frame.transposed)
         return {slot: ir.Constant(_i64, value) for slot, value in slots.items()}
 
     def _constant(self, name: str, array: Array, align: int) -> Any:

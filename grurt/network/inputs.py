@@ -14,7 +14,7 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="featur
     tokens: ClassVar[bool] = False
 
     @property
-    def frame_shape(self) -> tuple[int, ...]:
+    def vector_shape(self) -> tuple[int, ...]:
         """Shape of what the input reads at a timestep."""
         return (self.size,)
 
@@ -26,7 +26,7 @@ class TokenInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="t
     vocabulary_size: int
 
     tokens: ClassVar[bool] = True
-    frame_shape: ClassVar[tuple[int, ...]] = ()
+    vector_shape: ClassVar[tuple[int, ...]] = ()
 
     @property
     def size(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grurt.array_types import Floats
+from grurt.network.frames import frames_of
 from grurt.network.inputs import Output
 from grurt.network.layers import Flatten, MatrixLayer
 from grurt.network.network import N, Network, once_per_network
@@ -30,7 +31,7 @@ def answers(model: Network, recording: Recording) -> Answers:
     names = [output.name for output in model.outputs]
     if model.unstreamable_reason is None:
         xs: Any = recording if len(model.inputs) > 1 else recording[model.inputs[0].name]
-        ys = Stream(model).run(xs)
+        ys = Stream(model if frames_of(model).are_vectors else _plain(model)).run(xs)
         return dict(ys) if len(names) > 1 else {names[0]: ys}
     batched: Any = run_mapping(
         _plain(model), {name: xs[np.newaxis] for name, xs in recording.items()}, lengths=None, nonfinite="refuse"

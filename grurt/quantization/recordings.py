@@ -12,6 +12,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
 from grurt.escaping import described, listed
+from grurt.network.frames import Frame, frames_of
 from grurt.network.inputs import AnyInput
 from grurt.runtime import arrays
 from grurt.runtime.foreign import was_raised_below
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 
 Recording = Mapping[str, Array]
-"""One sequence for every model input, by its name: features ``(n_steps, size)`` float32, or tokens ``(n_steps,)``."""
+"""One sequence for every model input, by its name: the model's vectors ``(n_steps, size)`` float32, or tokens
+``(n_steps,)``."""
 
 Data = Array | Mapping[str, Array] | Sequence[Array | Mapping[str, Array]]
 """What users give: one sequence ``(n_steps, size)`` or a batch ``(batch, n_steps, size)``, without the last axis for
-tokens; for several inputs a mapping of those by name; or a list of such."""
+tokens, and with both axes of a grid; for several inputs a mapping of those by name; or a list of such."""
 
 SEED = 5
 SEQUENCES = 8
@@ -74,7 +76,7 @@ def random_recordings(model: Network) -> Recordings:
 
 def input_width(model: Network) -> int:
     """Return how many numbers a timestep of all inputs has."""
-    return sum(math.prod(port.frame_shape) for port in model.inputs)
+    return sum(math.prod(port.vector_shape) for port in model.inputs)
 
 
 def _random(port: AnyInput, steps: int, rng: np.random.Generator) -> Array:
@@ -123,7 +125,11 @@ def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) ->
     part = dict(part)
     if part.keys() != set(names):
         raise QuantizationError(f"{where}: expected the inputs [{known}], got [{listed(map(described, part))}]")
-    batches = {port.name: _batch(port, part[port.name], f"{where}: input {port.name!r}") for port in model.inputs}
+    frames = frames_of(model).inputs
+    batches = {
+        port.name: _batch(port, frames[port.name], part[port.name], f"{where}: input {port.name!r}")
+        for port in model.inputs
+    }
     if len({len(batch) for batch in batches.values()}) > 1:
         found = listed(f"{len(batch)} of {name!r}" for name, batch in batches.items())
         raise QuantizationError(f"{where}: expected as many sequences of every input, got {found}")
@@ -131,13 +137,13 @@ def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) ->
         yield dict(zip(batches, row, strict=True))
 
 
-def _batch(port: AnyInput, array: Array, where: str) -> Array:
-    """Return an input's array as a batch of sequences, checked."""
+def _batch(port: AnyInput, frame: Frame, array: Array, where: str) -> Array:
+    """Return an input's array as a batch of sequences of vectors or tokens, checked."""
     try:
         checked: Array = (arrays.tokens if port.tokens else arrays.features)(where, array)
     except (InputShapeError, InputTypeError, InputValueError) as error:
         raise QuantizationError(str(error)) from error
-    sequence: tuple[int | str, ...] = ("n_steps", *port.frame_shape)
+    sequence: tuple[int | str, ...] = ("n_steps", *frame.shape_in(checked))
     batch = checked[np.newaxis] if checked.ndim == len(sequence) else checked
     if batch.ndim != len(sequence) + 1 or batch.shape[2:] != sequence[1:]:
         shapes = f"{arrays.shape_text(sequence)} or {arrays.shape_text(('batch', *sequence))}"
@@ -149,4 +155,4 @@ def _batch(port: AnyInput, array: Array, where: str) -> Array:
             raise QuantizationError(f"{where}: expected tokens in [0, {port.size}), got others")
     elif not np.isfinite(batch).all():
         raise QuantizationError(f"{where}: expected finite numbers, got a NaN or an infinity")
-    return batch
+    return frame.to_vectors(batch)

@@ -47,7 +47,7 @@ def run(
         A model of any kind, also one that cannot stream.
     inputs
         Features ``(n_steps, size)`` or tokens ``(n_steps,)`` by the model's input names; inputs that a layer reads
-        together have one number of timesteps.
+        together have one number of timesteps. Of a grid, one position after the other, as the layers have it.
     states
         Replaces the initial state of the layers that it names: shapes as `grurt.Stream.state` has them.
 

@@ -42,8 +42,8 @@ def checked_states(network: Network, states: Mapping[str, ArrayLike]) -> dict[st
 def _input(port: AnyInput, values: ArrayLike) -> Array:
     where = f"reference: input {port.name!r}"
     array = np.asarray(values)
-    if array.ndim == 0 or len(array) == 0 or array.shape[1:] != port.frame_shape:
-        expected = ", ".join(map(str, ("n_steps", *port.frame_shape)))
+    if array.ndim == 0 or len(array) == 0 or array.shape[1:] != port.vector_shape:
+        expected = ", ".join(map(str, ("n_steps", *port.vector_shape)))
         raise InputShapeError(f"{where}: expected shape ({expected}) with one timestep at least, got {array.shape}")
     if not port.tokens:
         return array.astype(np.float64)

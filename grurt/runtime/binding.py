@@ -10,6 +10,7 @@ import numpy as np
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described
 from grurt.lowering.plan import Plan, PlanPort
+from grurt.network.frames import Frame, Frames
 from grurt.runtime import arrays
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ Lead = tuple[int | str, ...]
 
 
 def convert_inputs(
-    where: str, plan: Plan, xs: Inputs, lead: Lead, held: arrays.Held
+    where: str, plan: Plan, frames: Frames, xs: Inputs, lead: Lead, held: arrays.Held
 ) -> tuple[list[Array], tuple[int, ...]]:
-    """Return contiguous arrays in the plan's order, ``(*lead, size)`` or for tokens ``(*lead,)``, and lead's sizes.
+    """Return contiguous arrays in the plan's order, frames ``(*lead, *frame.shape)``, and lead's sizes.
 
     What they share with the caller is held: see `arrays.features`.
     """
-    inputs = [_convert(where, port, x, lead, held) for port, x in _pair(where, plan, xs)]
+    inputs = [_convert(where, port, frames.inputs[port.name], x, lead, held) for port, x in _pair(where, plan, xs)]
     sizes = inputs[0].shape[: len(lead)]
     for port, array in zip(plan.inputs, inputs, strict=True):
         if array.shape[: len(lead)] != sizes:
@@ -56,22 +57,25 @@ def _pair(where: str, plan: Plan, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]
     return [(port, taken[port.name]) for port in plan.inputs]
 
 
-def _convert(where: str, port: PlanPort, x: ArrayLike, lead: Lead, held: arrays.Held) -> Array:
+def _convert(where: str, port: PlanPort, frame: Frame, x: ArrayLike, lead: Lead, held: arrays.Held) -> Array:
     array: Array = (arrays.tokens if port.tokens else arrays.features)(where, x, held)
+    if not lead and array.shape == frame.source_shape:
+        return array.reshape(frame.shape)
     kind = "a token id" if port.tokens else "an input"
-    arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, lead if port.tokens else (*lead, port.size))
-    return array
+    arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, (*lead, *frame.shape_in(array)))
+    return array.reshape((*array.shape[: len(lead)], *frame.shape))
 
 
 def make_outputs(
-    where: str, plan: Plan, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[Array], held: arrays.Held
+    where: str, frames: Frames, out: Floats | None, lead: tuple[int, ...], inputs: Sequence[Array], held: arrays.Held
 ) -> list[Floats]:
-    """Return the arrays ``(*lead, size)`` to write to: the memory of ``out``, if it is given and fits, or new ones."""
+    """Return the arrays ``(*lead, *frame.shape)`` to write to: the memory of ``out``, if that fits, or new ones."""
+    shapes = [(*lead, *frame.shape) for frame in frames.outputs.values()]
     if out is None:
-        return [np.empty((*lead, port.size), np.float32) for port in plan.outputs]
-    if len(plan.outputs) > 1:
-        raise InputTypeError(f"{where}: out is for models of one output; this one has {len(plan.outputs)}")
-    checked = arrays.expect_output(where, out, (*lead, plan.outputs[0].size), held)
+        return [np.empty(shape, np.float32) for shape in shapes]
+    if len(shapes) > 1:
+        raise InputTypeError(f"{where}: out is for models of one output; this one has {len(shapes)}")
+    checked = arrays.expect_output(where, out, shapes[0], held)
     # One timestep is read before its answer is written.
     if lead and any(np.may_share_memory(checked, array) for array in inputs):
         raise InputValueError(f"{where}: expected out not to overlap the input")

@@ -16,6 +16,7 @@ from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.network.costs import FUNCTION_WORK, block_rows
+from grurt.network.frames import frames_of
 from grurt.runtime import arrays
 from grurt.runtime.commit import commit
 from grurt.runtime.engine import entry_point
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Array, Floats
+    from grurt.network.frames import Frames
     from grurt.network.network import Network
 
 Nonfinite = Literal["refuse", "propagate"]
@@ -57,7 +59,8 @@ def streaming_context(network: Network, states: States, nonfinite: str) -> Conte
             f"the model cannot stream: {reason}; use Model.run on whole sequences",
             reason=network.unstreamable_by_design,
         )
-    return Context(plan_of(network), states, whole_sequence=False, refuse_nonfinite=refuses(nonfinite))
+    refuse = refuses(nonfinite)
+    return Context(plan_of(network), states, frames_of(network), whole_sequence=False, refuse_nonfinite=refuse)
 
 
 class Context:
@@ -69,13 +72,23 @@ class Context:
         What is run.
     states
         The states that are advanced.
+    frames
+        The order of the callers' inputs and outputs; that of the model's vectors without it.
     whole_sequence
         Whether values behind LastStep and FirstStep are wanted once, at the end, or at every timestep.
     refuse_nonfinite
         Whether a NaN or infinity in an input is refused.
     """
 
-    def __init__(self, plan: Plan, states: States, *, whole_sequence: bool, refuse_nonfinite: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        states: States,
+        frames: Frames | None = None,
+        *,
+        whole_sequence: bool,
+        refuse_nonfinite: bool,
+    ) -> None:
         self.plan = plan
         self.advance = entry_point()
         self.array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * (len(plan.inputs) + len(plan.outputs)), np.int64)
@@ -103,6 +116,10 @@ class Context:
             slots[codes.PORT_VALUE] = port.offset
             slots[codes.PORT_STRIDE] = port.stride
             slots[codes.PORT_SINGLE] = port.single
+        for index, frame in enumerate((*frames.inputs.values(), *frames.outputs.values()) if frames else ()):
+            slots = self._port_slots(index)
+            slots[codes.PORT_FRAME_ROWS] = frame.rows
+            slots[codes.PORT_TRANSPOSED] = frame.transposed
         self.addressed = (states.buffer, states.steps)
         """What must stay alive, because the array holds addresses of it."""
         self._held = [arrays.hold(array) for array in (plan.operations, plan.weights)]

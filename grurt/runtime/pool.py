@@ -16,6 +16,7 @@ from grurt.kernels import codes, fields
 from grurt.kernels.sizes import I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
+from grurt.network.frames import frames_of
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.commit import commit, handed_on
@@ -90,7 +91,9 @@ class StreamPool:
         plan = plan_of(network)
         _expect_room(n_slots, plan.initial_state.nbytes)
         states = States(plan, n_slots)
-        self._output_size = plan.outputs[0].size
+        self._frames = frames = frames_of(network)
+        self._output_shape = frames.outputs[plan.outputs[0].name].shape
+        self._step_axes = 1 + len(frames.inputs[plan.inputs[0].name].shape)
         self._front = streaming_context(network, states, nonfinite)
         self._members = [streaming_context(network, states, nonfinite) for _ in range(threads - 1)]
         self._use(states, np.zeros(n_slots, np.int64), [])
@@ -234,8 +237,8 @@ class StreamPool:
             Which streams, each once, ``(n_streams,)``. In a pool of numbered streams an integer array is quickest. They
             are read once, when the call begins: who changes a list or an array of them meanwhile changes a later call.
         xs
-            Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes and mappings
-            as in `Stream.step`.
+            Their inputs ``(n_streams, input_size)``, or for a model of tokens ``(n_streams,)``; dtypes, grids and
+            mappings as in `Stream.step`.
         out
             Where to write the answers: float32 ``(n_streams, output_size)``, C-contiguous, not overlapping ``xs``.
 
@@ -250,8 +253,8 @@ class StreamPool:
         InputShapeError, InputTypeError, InputValueError
             As in `Stream.step`. In any case, no stream has been advanced.
         """
-        if self._takes_plain(ids, xs, 2):
-            y = np.empty((len(ids), self._output_size), _FLOAT32) if out is None else out
+        if self._takes_plain(ids, xs, self._step_axes):
+            y = np.empty((len(ids), *self._output_shape), _FLOAT32) if out is None else out
             if self._run_plain(ids, xs, y):
                 return y
         return self._run("StreamPool.step", ids, xs, out, ())
@@ -261,7 +264,7 @@ class StreamPool:
 
         The parameters, the errors and the bits are those of so many calls of `step`.
         """
-        if out is not None and self._takes_plain(ids, xs, 3) and self._run_plain(ids, xs, out):
+        if out is not None and self._takes_plain(ids, xs, self._step_axes + 1) and self._run_plain(ids, xs, out):
             return out
         return self._run("StreamPool.run", ids, xs, out, ("n_steps",))
 
@@ -293,8 +296,8 @@ class StreamPool:
         plan = self._front.plan
         taken = self._take_ids(where, ids)
         held: arrays.Held = []
-        inputs, sizes = convert_inputs(where, plan, xs, (len(taken), *lead), held)
-        outputs = make_outputs(where, plan, out, sizes, inputs, held)
+        inputs, sizes = convert_inputs(where, plan, self._frames, xs, (len(taken), *lead), held)
+        outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
         n_steps = sizes[1] if lead else 1
         self._front.exclusively(self._run_claimed, where, taken, inputs, outputs, n_steps, held)
         return present(plan, outputs) if out is None else out

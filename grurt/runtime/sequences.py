@@ -11,6 +11,7 @@ from grurt.errors import InputShapeError, InputTypeError
 from grurt.escaping import described, listed
 from grurt.lowering.lower import plan_of
 from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
+from grurt.network.frames import frames_of
 from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort
 from grurt.network.splitting import stages_of
 from grurt.network.stages import handed_states
@@ -37,19 +38,20 @@ def run_arrays(
         names = [port.name for port in network.inputs]
         raise InputTypeError(f"Model.run: expected a mapping with the inputs {names}, got {type(xs).__name__}")
     plan = plan_of(network)
-    port = plan.inputs[0]
+    frames = frames_of(network)
+    frame = frames.inputs[plan.inputs[0].name]
     held: arrays.Held = []
-    array = (arrays.tokens if port.tokens else arrays.features)("Model.run", xs, held)
-    sequence: tuple[int | str, ...] = ("n_steps", *network.inputs[0].frame_shape)
+    array = (arrays.tokens if plan.inputs[0].tokens else arrays.features)("Model.run", xs, held)
+    sequence: tuple[int | str, ...] = ("n_steps", *frame.shape_in(array))
     is_batch = array.ndim == len(sequence) + 1
     arrays.expect_shape("Model.run", array, ("batch", *sequence) if is_batch else sequence)
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
-    batched = array if is_batch else array[np.newaxis]
+    batched = frame.to_vectors(array if is_batch else array[np.newaxis])
     batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
     batch.run([batched], {})
-    outputs = batch.outputs if is_batch else [output[0] for output in batch.outputs]
-    return present(plan, outputs)
+    answers = (own.from_vectors(ys) for own, ys in zip(frames.outputs.values(), batch.outputs, strict=True))
+    return present(plan, [answer if is_batch else answer[0] for answer in answers])
 
 
 def run_mapping(

@@ -11,6 +11,7 @@ from grurt.errors import InputTypeError
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.lowering.lower import plan_of
+from grurt.network.frames import frames_of
 from grurt.runtime import snapshot
 from grurt.runtime.arrays import Held
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
@@ -60,14 +61,15 @@ class Stream:
         self._context = streaming_context(network, self._states, nonfinite)
         self._advance = self._context.advance
         self._array = self._context.array
-        self._output_size = plan.outputs[0].size
+        self._frames = frames = frames_of(network)
+        self._output_shape = frames.outputs[plan.outputs[0].name].shape
         self._reads_tokens = len(plan.inputs) == len(plan.outputs) == 1 and plan.inputs[0].tokens
         self._token = np.zeros(1, np.int64)
         self._token_slot = self._token.data
-        self._answer = np.zeros(self._output_size if self._reads_tokens else 0, np.float32)
+        self._answer = np.zeros(self._output_shape if self._reads_tokens else 0, np.float32)
         self._token_addresses = (self._token.ctypes.data, self._answer.ctypes.data)
-        self._input = np.zeros(plan.inputs[0].size if plan.is_plain else 0, np.float32)
-        self._output = np.zeros(self._output_size, np.float32)
+        self._input = np.zeros(frames.inputs[plan.inputs[0].name].shape if plan.is_plain else 0, np.float32)
+        self._output = np.zeros(self._output_shape, np.float32)
 
     @property
     def model(self) -> Network:
@@ -89,15 +91,18 @@ class Stream:
         ----------
         x
             The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
-            converted to that in a copy. For a model of tokens, one token id. For several inputs, a mapping by their
+            converted to that in a copy. Where the source has a grid at each timestep, such as ``(channels, width)``,
+            the input is that, in the source's order, also if it is flat. The source's own shape of one timestep, with
+            its axes of size 1, will do too. For a model of tokens, one token id. For several inputs, a mapping by their
             names. It is read once, when the call begins, and not resized before its end.
         out
             Where to write the answer: float32 ``(output_size,)``, C-contiguous. Only for models of one output.
 
         Returns
         -------
-        The answer ``(output_size,)``, float32: ``out``, or a new array that is the caller's own. Where the model reads
-        only the last timestep of a sequence, it is the answer so far. With several outputs, a dict of them by name.
+        The answer ``(output_size,)``, or a grid in the source's order, float32: ``out``, or a new array that is the
+        caller's own. Where the model reads only the last timestep of a sequence, it is the answer so far. With several
+        outputs, a dict of them by name.
 
         Raises
         ------
@@ -105,7 +110,7 @@ class Stream:
             If the input does not fit, or holds a NaN, an infinity or a token that does not exist. The state of the
             stream is then what it was before.
         """
-        y = _empty(self._output_size, _FLOAT32) if out is None else out
+        y = _empty(self._output_shape, _FLOAT32) if out is None else out
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
@@ -127,12 +132,12 @@ class Stream:
 
     @property
     def input(self) -> Floats:
-        """The stream's own input ``(input_size,)``, float32, for `advance`: write the next timestep into it."""
+        """The stream's own input, as `step` takes it, float32: `advance` reads the next timestep there."""
         return self._input
 
     @property
     def output(self) -> Floats:
-        """The stream's own output ``(output_size,)``, float32: `advance` writes the answer into it."""
+        """The stream's own output, as `step` gives it, float32: `advance` writes the answer into it."""
         return self._output
 
     def advance(self) -> None:
@@ -161,8 +166,8 @@ class Stream:
         Parameters
         ----------
         xs
-            The inputs ``(n_steps, input_size)``, or for a model of tokens ``(n_steps,)``; dtypes and mappings as in
-            `step`. There may be no timestep at all.
+            The inputs ``(n_steps, input_size)``, or for a model of tokens ``(n_steps,)``; dtypes, grids and mappings
+            as in `step`. There may be no timestep at all.
         out
             Where to write the answers: float32 ``(n_steps, output_size)``, C-contiguous, not overlapping ``xs``.
 
@@ -180,8 +185,8 @@ class Stream:
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
         held: Held = []
-        inputs, sizes = convert_inputs(where, plan, xs, lead, held)
-        outputs = make_outputs(where, plan, out, sizes, inputs, held)
+        inputs, sizes = convert_inputs(where, plan, self._frames, xs, lead, held)
+        outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
         self._context.run(inputs, outputs, sizes[0] if lead else 1)
         return present(plan, outputs) if out is None else out
 

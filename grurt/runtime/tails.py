@@ -44,7 +44,7 @@ def fill_tails(
     if silent is None:
         return
     feed: dict[str, Array] = {
-        port.name: np.zeros((len(lengths), n_steps, *port.frame_shape), np.float32)
+        port.name: np.zeros((len(lengths), n_steps, *port.vector_shape), np.float32)
         for port in silent.inputs
         if port.name not in inputs
     }

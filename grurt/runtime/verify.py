@@ -11,6 +11,7 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.network.axes import batch_first
+from grurt.network.frames import frames_of
 from grurt.network.reference_run import run_size
 from grurt.network.signature import LengthsPort, StatePort
 from grurt.runtime.sequences import run_mapping
@@ -178,7 +179,9 @@ def _stream_alike(
     stream = Stream(network)
     stream.state = states
     n_steps = len(next(iter(inputs.values())))
-    answers = [stream.step({name: array[t] for name, array in inputs.items()}) for t in range(n_steps)]
+    frames = frames_of(network)
+    given = {name: frame.from_vectors(inputs[name]) for name, frame in frames.inputs.items()}
+    answers = [stream.step({name: array[t] for name, array in given.items()}) for t in range(n_steps)]
     for port in network.signature.outputs:
         if isinstance(port, StatePort):
             whole = found[port.name][:, row]
@@ -186,7 +189,7 @@ def _stream_alike(
         else:
             whole = found[port.name][row, :n_steps]
             steps = [answer[port.value] if isinstance(answer, dict) else answer for answer in answers]
-            streamed = np.stack(steps[-len(whole) :])
+            streamed = frames.outputs[port.value].to_vectors(np.stack(steps[-len(whole) :]))
         with np.errstate(invalid="ignore", over="ignore"):
             as_in_source = streamed.astype(port.dtype)
         if as_in_source.tobytes() != whole.tobytes():

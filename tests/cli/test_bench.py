@@ -39,7 +39,9 @@ def test_a_model_alone() -> None:
         "grurt step",
         "grurt step, out=",
         "grurt run, blocks of 100",
+        "onnxruntime run, state fed back",
         "grurt Model.run, 100 timesteps",
+        "onnxruntime run, 100 timesteps",
     ]
     header, step, *_ = text.splitlines()
     assert re.split(" {2,}", header) == ["us a timestep", "median", "p50", "p99", "p99.9", "max"]
@@ -74,10 +76,9 @@ def test_against_a_source_whose_states_are_inputs_and_outputs(tmp_path: Path) ->
 
 def test_against_a_source_that_takes_whole_sequences_only(tmp_path: Path) -> None:
     source = DATA / "c_eachstep_bf.dyn.op17.onnx"
-    result = invoke("bench", convert(source, tmp_path), "--against", source, *QUICK)
-    assert result.exit_code == 0
-    assert result.stderr == f"{source}: takes no single timesteps with states, so whole sequences are compared\n"
-    assert [title.partition(" ")[0] for title in titles(result.stdout)] == ["grurt"] * 4 + ["onnxruntime"]
+    text = succeed("bench", convert(source, tmp_path), "--against", source, *QUICK)
+    peer = ["onnxruntime run, state fed back", "onnxruntime run, 2 sequences of 5 timesteps"]
+    assert [title for title in titles(text) if title.startswith("onnxruntime")] == peer
 
 
 def test_tokens_and_several_inputs(tmp_path: Path) -> None:
@@ -95,13 +96,43 @@ def test_tokens_and_several_inputs(tmp_path: Path) -> None:
         inputs=[grurt.TokenInput("tokens", 5), grurt.Input("x", 3)],
     )
     model.save(tmp_path / "two.grurt")
-    assert titles(succeed("bench", tmp_path / "two.grurt", *QUICK))[0] == "grurt step"
+    found = titles(succeed("bench", tmp_path / "two.grurt", *QUICK))
+    assert found[0] == "grurt step"
+    assert "onnxruntime run, state fed back" in found
+
+
+def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grurt.converters.installed.is_installed", lambda package: package != "onnxruntime")
+    result = invoke("bench", MODEL_PATH, *QUICK)
+    assert result.exit_code == 0
+    assert result.stderr == "note: without onnxruntime beside it: pip install 'grurt[onnx]'\n"
+    assert not any(title.startswith("onnxruntime") for title in titles(result.stdout))
+
+
+def test_a_quantized_model_is_compared_with_its_numbers(tmp_path: Path) -> None:
+    grurt.load(MODEL_PATH).quantize("int8").save(tmp_path / "small.grurt")
+    result = invoke("bench", tmp_path / "small.grurt", *QUICK)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        "note: onnxruntime computes in float32, with the numbers that the quantized weights"
+    )
+
+
+def test_other_answers_of_onnxruntime_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grurt.cli.peer.largest_error", lambda *_: 0.01)
+    message = fail("bench", MODEL_PATH, *QUICK)
+    assert (
+        "the model's answers are 1.0e-02 from those of onnxruntime to the ONNX file that grurt writes of it" in message
+    )
 
 
 def test_a_model_that_cannot_stream(tmp_path: Path) -> None:
     model = models.gru_model(3, 4, np.random.default_rng(1), direction="reverse")
     model.save(tmp_path / "reverse.grurt")
-    assert titles(succeed("bench", tmp_path / "reverse.grurt", *QUICK)) == ["grurt Model.run, 100 timesteps"]
+    assert titles(succeed("bench", tmp_path / "reverse.grurt", *QUICK)) == [
+        "grurt Model.run, 100 timesteps",
+        "onnxruntime run, 100 timesteps",
+    ]
 
 
 def test_another_source_is_refused() -> None:
@@ -129,3 +160,9 @@ def test_only_an_onnx_file_runs_beside(tmp_path: Path) -> None:
     message = fail("bench", MODEL_PATH, "--against", tmp_path / "weights.pt")
     assert message.startswith("error: --against: expected an ONNX file, which onnxruntime can run, got another: ")
     assert message.endswith("`grurt verify --against` compares the answers with those of other formats")
+
+
+def test_an_onnxruntime_that_cannot_open_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grurt.converters.to_onnx", lambda *_, **__: b"\x08")
+    message = fail("bench", MODEL_PATH, *QUICK)
+    assert message == "error: the model as an ONNX file: expected an ONNX file, got one that onnxruntime cannot open"

@@ -31,6 +31,7 @@ from grurt.model import Source
 from grurt.native import c_source, intermediate, linker
 from grurt.native.export import Export, export
 from grurt.native.targets import PLATFORMS
+from grurt.network.signature import Signature, ValuePort
 from grurt.runtime.engine import ready
 
 pytestmark = pytest.mark.slow
@@ -260,6 +261,31 @@ def test_the_header() -> None:
     assert "A state belongs to one thread at a time." in header
     (words,) = re.findall(r"int64_t opaque\[(\d+)\];", header)
     assert 8 * int(words) == exported("x86_64-linux-gnu").state_bytes
+
+
+def test_a_grid_is_in_the_sources_order(tmp_path: Path) -> None:
+    ports = [
+        ValuePort(name=name, value=name, dtype="float32", positions=5, axes=("batch", "feature", "time", "position"))
+        for name in ("x", "y")
+    ]
+    rng = np.random.default_rng(0)
+    model = grurt.Model(
+        inputs=[grurt.Input("x", 15)],
+        layers=[
+            grurt.Unflatten(name="grid", inputs=("x",), positions=5),
+            grurt.GRU(name="gru", inputs=("grid",), input_size=3, hidden_size=4, bias=False),
+            grurt.Flatten(name="y", inputs=("gru",)),
+        ],
+        weights={"gru.weight_ih": rng.standard_normal((12, 3)), "gru.weight_hh": rng.standard_normal((12, 4))},
+        signature=Signature((ports[0],), (ports[1],)),
+    )
+    program = export(model, "x86_64-linux-gnu", name="grid")
+    assert "#define GRID_X_SIZE 15 /* input, float, 3 by 5, row by row */" in program.files["grid.h"].decode()
+    program.write(tmp_path)
+    printed = c_programs.toolchain("x86_64-linux-gnu", None).run(tmp_path, "main.c", "grid.o")
+    stream = model.stream()
+    steps = [stream.step(made_up(t, 15).reshape(3, 5)).ravel() for t in range(10)]
+    assert numbers(printed).tobytes() == np.array(steps).tobytes()
 
 
 def test_the_same_bytes_every_time() -> None:

@@ -1,0 +1,122 @@
+"""The whole way from a network to the bytes of an ONNX file."""
+
+from __future__ import annotations
+
+from onnx import GraphProto, checker, helper
+
+from grurt.converters.onnx.writing import ports
+from grurt.converters.onnx.writing.graph import GraphWriter
+from grurt.converters.onnx.writing.layers import LayerWriter
+from grurt.errors import ConversionError, StreamingError
+from grurt.network.axes import feature_size
+from grurt.network.frames import Frame, frames_of
+from grurt.network.layers import AnyLayer
+from grurt.network.network import Network
+from grurt.network.signature import LengthsPort, StatePort, ValuePort
+from grurt.version import VERSION
+
+OPSET, IR_VERSION = 20, 10
+MAX_WEIGHTS = (1 << 31) - (1 << 20)
+"""Bytes: a protobuf holds 2 GiB at most."""
+
+
+def onnx_of_network(network: Network, *, step: bool) -> bytes:
+    """Return the ONNX file of a network. See `grurt.converters.to_onnx`."""
+    if step and (reason := network.unstreamable_reason):
+        raise StreamingError(f"the model cannot be written as a single timestep: {reason}")
+    size = 4 * network.parameter_count
+    if size > MAX_WEIGHTS:
+        raise ConversionError(f"ONNX: expected weights of at most {MAX_WEIGHTS:,} bytes, got {size:,}")
+    graph = _step_graph(network) if step else _sequence_graph(network)
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="grurt",
+        producer_version=VERSION,
+    )
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _sequence_graph(network: Network) -> GraphProto:
+    signature = network.signature
+    names = [port.name for port in (*signature.inputs, *signature.outputs)]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConversionError(f"ONNX: expected inputs and outputs of different names, got {sorted(twice)[0]!r} twice")
+    graph = GraphWriter(names)
+    values: dict[str, str] = {}
+    states: dict[str, str] = {}
+    lengths = graph.constant(signature.lengths, "int32") if signature.lengths else None
+    for port in signature.inputs:
+        size = feature_size(port, network.values, network.state_shapes)
+        graph.input(port.name, port.dtype, ports.declared_shape(port, size))
+        if isinstance(port, ValuePort):
+            values[port.value] = ports.read_value(graph, port, tokens=network.values[port.value].tokens)
+        elif isinstance(port, LengthsPort):
+            lengths = ports.read_lengths(graph, port)
+        else:
+            states |= ports.read_states(graph, port, size)
+    writer = LayerWriter(graph, network, values, states, lengths, is_step=False)
+    writer.write()
+    shown = {output.name: values[output.value] for output in network.outputs}
+    for port in signature.outputs:
+        if isinstance(port, StatePort):
+            size = network.state_shapes[port.states[0]][-1]
+            ports.write_states(graph, port, [writer.final_states[name] for name in port.states], size)
+        else:
+            (output,) = (output for output in network.outputs if output.name == port.value)
+            size = network.values[output.value].size
+            ports.write_value(graph, port, shown[port.value])
+        graph.output(port.name, port.dtype, ports.declared_shape(port, size))
+    return graph.graph("grurt")
+
+
+def _step_graph(network: Network) -> GraphProto:
+    frames = frames_of(network)
+    graph = GraphWriter([*frames.inputs, *frames.outputs])
+    values = {}
+    for port in network.inputs:
+        frame = frames.inputs[port.name]
+        name = graph.input(port.name, "int64" if port.tokens else "float32", [1, 1, *frame.shape])
+        values[port.name] = _vector(graph, frame, name)
+    states = {
+        layer.name: _state_shape(layer, network) for layer in network.layers if layer.name in network.state_shapes
+    }
+    given = {layer: graph.input(graph.unused(f"{layer}_state"), "float32", shape) for layer, shape in states.items()}
+    writer = LayerWriter(graph, network, values, given, None, is_step=True)
+    writer.write()
+    for output in network.outputs:
+        frame = frames.outputs[output.name]
+        graph.rename(_frame(graph, frame, values[output.value]), output.name)
+        graph.output(output.name, "float32", [1, 1, *frame.shape])
+    for layer, shape in states.items():
+        name = graph.unused(f"{layer}_next_state")
+        graph.rename(writer.final_states[layer], name)
+        graph.output(name, "float32", shape)
+    return graph.graph("grurt")
+
+
+def _state_shape(layer: AnyLayer, network: Network) -> tuple[int, ...]:
+    """Return the shape of a state in a graph of one timestep: see `LayerWriter.states`."""
+    shape = network.state_shapes[layer.name]
+    if layer.keeps_input:
+        return shape[0], 1, shape[1]
+    return (1, *shape) if len(shape) > 1 else (1, 1, *shape)
+
+
+def _vector(graph: GraphWriter, frame: Frame, name: str) -> str:
+    """Return a frame ``(1, 1, *shape)`` as the model's vector ``(1, 1, size)``."""
+    if frame.transposed:
+        name = graph.transpose(name, 0, 1, 3, 2)
+    return graph.reshape(name, 1, 1, -1) if frame.rows else name
+
+
+def _frame(graph: GraphWriter, frame: Frame, vector: str) -> str:
+    """Return the reverse of `_vector`."""
+    if not frame.rows:
+        return vector
+    if not frame.transposed:
+        return graph.reshape(vector, 1, 1, *frame.shape)
+    return graph.transpose(graph.reshape(vector, 1, 1, *frame.shape[::-1]), 0, 1, 3, 2)

@@ -1,0 +1,114 @@
+"""What a stream reads and writes at a timestep: the source's own tensor, without its axes of batch and time.
+
+A model knows vectors. Where the source has a grid there, such as the channels and frequencies of a spectrum, the vector
+holds one position after the other, and the source may have the channels first. A frame is in the source's order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.network.axes import fixed_sizes
+from grurt.network.network import once_per_network
+from grurt.network.signature import ValuePort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from grurt.array_types import Array, Floats
+    from grurt.network.network import Network
+    from grurt.network.signature import AnyPort
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What an input or output is at one timestep of one stream.
+
+    Parameters
+    ----------
+    shape
+        ``(size,)``, or of a grid its two axes in the source's order; ``()`` of a token.
+    source_shape
+        The shape of the source's tensor of one timestep of one sequence: ``shape``, and the axes of size 1.
+    transposed
+        Whether the model's vector holds the grid with its axes the other way round.
+    """
+
+    shape: tuple[int, ...]
+    source_shape: tuple[int, ...]
+    transposed: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    @property
+    def rows(self) -> int:
+        """The size of the first of two axes; 0 of a vector or token."""
+        return self.shape[0] if len(self.shape) > 1 else 0
+
+    def to_vectors(self, frames: Array) -> Array:
+        """Return frames ``(..., *shape)``, or flat ``(..., size)``, as the model's vectors ``(..., size)``."""
+        if len(self.shape) < 2:
+            return frames
+        lead = frames.shape[: -1 if self.is_flat(frames) else -2]
+        grids = frames.reshape(*lead, *self.shape)
+        return np.ascontiguousarray(grids.swapaxes(-1, -2) if self.transposed else grids).reshape(*lead, self.size)
+
+    def from_vectors(self, vectors: Floats) -> Floats:
+        """Return the model's vectors ``(..., size)`` as frames ``(..., *shape)``."""
+        if len(self.shape) < 2:
+            return vectors
+        shape = self.shape[::-1] if self.transposed else self.shape
+        grids = vectors.reshape(*vectors.shape[:-1], *shape)
+        return np.ascontiguousarray(grids.swapaxes(-1, -2)) if self.transposed else grids
+
+    def shape_in(self, frames: Array) -> tuple[int, ...]:
+        """Return the shape that an array of frames has behind its leading axes: ``shape``, or flat ``(size,)``."""
+        return (self.size,) if self.is_flat(frames) else self.shape
+
+    def is_flat(self, frames: Array) -> bool:
+        """Whether an array has grids in one axis, which is longer than any that they have."""
+        return len(self.shape) > 1 and frames.shape[-1:] == (self.size,)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of a model's inputs and outputs, by name, in the model's order."""
+
+    inputs: Mapping[str, Frame]
+    outputs: Mapping[str, Frame]
+
+    @property
+    def are_vectors(self) -> bool:
+        """Whether all of them are just the model's vectors and tokens."""
+        return all(len(frame.shape) < 2 for frame in (*self.inputs.values(), *self.outputs.values()))
+
+
+@once_per_network
+def frames_of(network: Network) -> Frames:
+    """Return the frames of a network; an output that the source shows twice has the first one's."""
+    signature = network.signature
+    return Frames(
+        {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs},
+        {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs},
+    )
+
+
+def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: str) -> Frame:
+    value = network.values[value_name]
+    port = next((port for port in ports if isinstance(port, ValuePort) and port.value == name), None)
+    vector = () if value.tokens else (value.size,)
+    if port is None:
+        return Frame(vector, vector)
+    sizes = {**fixed_sizes(port, value.size), "batch": 1, "time": 1, "batch_position": port.positions}
+    source_shape = tuple(sizes[axis] for axis in port.axes)
+    inner = [axis for axis in port.axes if axis in ("position", "batch_position", "feature") and sizes[axis] > 1]
+    if len(inner) < 2:
+        return Frame(vector, source_shape)
+    return Frame(tuple(sizes[axis] for axis in inner), source_shape, transposed=inner[0] == "feature")
