@@ -401,6 +401,8 @@ def grids(w: Writer) -> None:
         rows = w.let("rows", f"{scan}({y}.reshape(-1, {width}, {channels}))[0]")
         mapped = f"{linear(w, rows, hidden * (1 + both), channels)}.view({shape}, {channels})"
         y = w.let("k", f"{y} + {mapped}")
+    else:
+        w.batch = max(w.batch, 2)  # of a single sequence, the positions would be as good a batch
     if w.maybe(0.3):
         y = w.let("k", f"{w.module(f'nn.LayerNorm([{width}, {channels}])', 'norm')}({y})")
     columns = w.let("columns", f"{y}.permute(0, 2, 1, 3).reshape(-1, {y}.shape[1], {channels})")
