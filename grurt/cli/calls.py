@@ -44,7 +44,7 @@ def stream_calls(model: Model) -> list[Call]:
     step = {"step": stream.step, "x": x if len(x) > 1 else next(iter(x.values()))}
     calls = [Call("grurt step", "step(x)", step, single=True)]
     if len(model.outputs) == 1:
-        calls.append(Call("grurt step, out=", "step(x, out)", step | {"out": stream.output}, single=True))
+        calls.append(Call("grurt step, out=", "step(x, out=out)", step | {"out": stream.output}, single=True))
     run = {"run": model.stream().run, "xs": xs if len(xs) > 1 else next(iter(xs.values()))}
     return [*calls, Call(f"grurt run, blocks of {N_STEPS}", "run(xs)", run, timesteps=N_STEPS)]
 

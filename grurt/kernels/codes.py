@@ -170,10 +170,12 @@ CONTEXT_LEADER = 29  # address of the leader's context
 CONTEXT_MEMBER = 30  # address of the state of this member
 CONTEXT_WORTH_WAKING = 31  # timesteps of all streams from which on members that sleep are woken
 CONTEXT_STEP_WORK = 32  # multiplications of a timestep
-CONTEXT_HELD_X = 33  # what `hold` gave for the arrays of a call, until all is done
-CONTEXT_HELD_Y = 34
-CONTEXT_HELD_STREAMS = 35
-CONTEXT_PORTS = 36  # the first port; inputs first, then outputs
+CONTEXT_HELD_STREAMS = 33  # what `hold` gave for the streams of a call, until all is done
+CONTEXT_INTEGER = 34  # address of the type of Python's integers
+CONTEXT_TUPLE = 35  # address of the type of Python's tuples
+CONTEXT_TUPLE_ITEMS = 36  # offset of the first item in one
+CONTEXT_NONE = 37  # address of None
+CONTEXT_PORTS = 38  # the first port; inputs first, then outputs
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -193,7 +195,10 @@ PORT_STRIDE = 4
 PORT_SINGLE = 5
 PORT_FRAME_ROWS = 6  # the caller's frame has two axes: the size of the first one; 0: it is a vector
 PORT_TRANSPOSED = 7  # the value holds the frame with its axes the other way round
-PORT_SLOTS = 8
+PORT_OBJECT = 8  # address of the array that a call reads or writes; 0: it is a token in the next slot
+PORT_TOKEN = 9
+PORT_HELD = 10  # what `hold` gave for the array of a call, until all is done
+PORT_SLOTS = 11
 
 # Phases of a call.
 ALONE = 0  # check, and run

@@ -8,12 +8,12 @@ NOT_PLAIN.
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
-from grurt.kernels.fields import BASE, DATA, DIMENSIONS, DTYPE, FLAGS, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
-from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, let_go, release_gil
+from grurt.kernels.fields import BASE, DATA, DIMENSIONS, DTYPE, FLAGS, HEADER, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
+from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, integer_at, let_go, release_gil
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i32, load_i64, store_i64
-from grurt.kernels.sizes import F32_BYTES
-from grurt.kernels.tables import timesteps_of_call
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.tables import port_slot, timesteps_of_call
 
 
 def advance(context, x, y, streams):
@@ -24,15 +24,17 @@ def advance(context, x, y, streams):
     context
         The context array: see `codes`. It is not checked.
     x, y
-        For a model with one input, of features, and one output: these. If they are not plain NumPy arrays, float32,
-        contiguous, aligned, of the shapes below, with two axes for a frame that has two, and y writeable, the status is
-        NOT_PLAIN. `BY_ADDRESS`: the context
-        says where inputs and outputs are, how many timesteps, and which streams; with None as y, the inputs are only
-        checked.
+        The model's inputs and outputs: of one, that itself, of several a tuple. What is not a plain NumPy array,
+        float32, contiguous, aligned, of the shapes below, with two axes for a frame that has two, and writeable if it
+        is an output, makes the status NOT_PLAIN. Tokens are int64 arrays without that axis, and one may be a Python
+        integer. `BY_ADDRESS`: the context says where inputs and outputs are, how many timesteps, and which streams;
+        with None as y, the inputs are only checked.
     streams
-        `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. Otherwise a plain
-        array of streams, int64 ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and
-        ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``, and do not overlap.
+        `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. None: they are a
+        block of timesteps of it, ``(n_steps, ...)``, for which there is room. Otherwise a plain array of streams, int64
+        ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and ``(n_streams,
+        output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs and outputs do not overlap where
+        they are more than one timestep.
 
     It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds. Fields of
     arrays are read before, once, and their memory is held: it stays, whatever other threads do to them.
@@ -55,7 +57,7 @@ def advance(context, x, y, streams):
     if status == codes.OK:
         releases = not _is_short(c)
         if releases and not by_address:
-            _hold(c, x_address, address_of(y), address_of(streams))
+            _hold(c, address_of(streams))
         thread_state = release_gil() if releases else 0
         status = run(c, by_address and address_of(y) != x_address)
         if releases:
@@ -67,20 +69,29 @@ def advance(context, x, y, streams):
 
 
 @kernel
-def _hold(c, x, y, streams):
+def _hold(c, streams):
     """Keep the memory of a call's arrays where it is; ``streams`` may be none."""
-    store_i64(c, codes.CONTEXT_HELD_X, hold(_owner(c, x)))
-    store_i64(c, codes.CONTEXT_HELD_Y, hold(_owner(c, y)))
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+        port = port_slot(i)
+        array = load_i64(c, port + codes.PORT_OBJECT)
+        if array:
+            store_i64(c, port + codes.PORT_HELD, hold(_owner(c, array)))
     if load_i64(c, codes.CONTEXT_STREAMS):
         store_i64(c, codes.CONTEXT_HELD_STREAMS, hold(_owner(c, streams)))
 
 
 @kernel
 def _let_go(c):
-    for slot in (codes.CONTEXT_HELD_X, codes.CONTEXT_HELD_Y, codes.CONTEXT_HELD_STREAMS):
-        held = load_i64(c, slot)
-        store_i64(c, slot, 0)
-        let_go(held)
+    _let_go_of(c, codes.CONTEXT_HELD_STREAMS)
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+        _let_go_of(c, port_slot(i) + codes.PORT_HELD)
+
+
+@kernel
+def _let_go_of(c, slot):
+    held = load_i64(c, slot)
+    store_i64(c, slot, 0)
+    let_go(held)
 
 
 @kernel
@@ -102,27 +113,58 @@ def _is_short(c):
 
 @kernel
 def _bind(c, x, y, streams):
-    """Take a call's inputs, outputs and streams from NumPy arrays; return NOT_PLAIN if that is not what they are."""
-    if streams == load_i64(c, codes.CONTEXT_BY_ADDRESS):
-        n_lead = 0
-        store_i64(c, codes.CONTEXT_N_STEPS, 1)
-    else:
-        if not _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
-            return codes.NOT_PLAIN
-        n_lead = _bind_streams(c, streams, x)
-    first_output = codes.CONTEXT_PORTS + codes.PORT_SLOTS
-    if not (_is_port(c, codes.CONTEXT_PORTS, x, n_lead, READABLE) and _is_port(c, first_output, y, n_lead, WRITEABLE)):
+    """Take a call's inputs, outputs and streams from Python objects; return NOT_PLAIN if they are not what they are."""
+    n_inputs, n_outputs = load_i64(c, codes.CONTEXT_N_INPUTS), load_i64(c, codes.CONTEXT_N_OUTPUTS)
+    if not (_are_as_many(c, x, n_inputs) and _are_as_many(c, y, n_outputs)):
         return codes.NOT_PLAIN
-    if n_lead > 0 and _overlap(c, codes.CONTEXT_PORTS, first_output):
+    n_lead = _bind_lead(c, streams, _item(c, x, 0))
+    if n_lead < 0:
+        return codes.NOT_PLAIN
+    for i in range(n_inputs):
+        port = port_slot(i)
+        array = _item(c, x, i)
+        if load_i64(c, port + codes.PORT_IS_TOKENS):
+            fits = _bind_tokens(c, port, array, n_lead)
+        else:
+            fits = _bind_frames(c, port, array, n_lead, READABLE)
+        if not fits:
+            return codes.NOT_PLAIN
+    for i in range(n_outputs):
+        port = port_slot(n_inputs + i)
+        if not _bind_frames(c, port, _item(c, y, i), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
+            return codes.NOT_PLAIN
+    if n_lead > 0 and _overlap(c):
         return codes.NOT_PLAIN
     return codes.OK
+
+
+@kernel
+def _type(python_object):
+    return load_i64(python_object, TYPE // 8)
+
+
+@kernel
+def _are_as_many(c, objects, count):
+    """Whether an object is a tuple of so many; or is itself the only one."""
+    if not load_i64(c, codes.CONTEXT_ARRAY_TYPE):
+        return False
+    if _type(objects) != load_i64(c, codes.CONTEXT_TUPLE):
+        return count == 1
+    return load_i64(objects, HEADER // 8) == count
+
+
+@kernel
+def _item(c, objects, i):
+    if _type(objects) != load_i64(c, codes.CONTEXT_TUPLE):
+        return objects
+    return load_i64(objects + load_i64(c, codes.CONTEXT_TUPLE_ITEMS), i)
 
 
 @kernel
 def _is_array(c, array, dtype_slot, n_dimensions, flags):
     """Whether an object is an array of a dtype and some dimensions; False wherever the context knows no array type."""
     return (
-        load_i64(array, TYPE // 8) == load_i64(c, codes.CONTEXT_ARRAY_TYPE)
+        _type(array) == load_i64(c, codes.CONTEXT_ARRAY_TYPE)
         and load_i64(array, DTYPE // 8) == load_i64(c, dtype_slot)
         and load_i32(array, N_DIMENSIONS // 4) == n_dimensions
         and (load_i32(array, FLAGS // 4) & flags) == flags
@@ -130,46 +172,114 @@ def _is_array(c, array, dtype_slot, n_dimensions, flags):
 
 
 @kernel
-def _bind_streams(c, streams, x):
-    """Set the streams, the timesteps and the number of the call, and return how many axes x has before its frame."""
-    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
-    store_i64(c, codes.CONTEXT_N_STREAMS, load_i64(load_i64(streams, DIMENSIONS // 8), 0))
-    store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
-    store_i64(c, codes.CONTEXT_N_STEPS, 1)
-    frame_axes = 2 if load_i64(c, codes.CONTEXT_PORTS + codes.PORT_FRAME_ROWS) else 1
-    if not _is_array(c, x, codes.CONTEXT_FLOAT32, 2 + frame_axes, READABLE):
-        return 1
-    store_i64(c, codes.CONTEXT_N_STEPS, load_i64(load_i64(x, DIMENSIONS // 8), 1))
-    return 2
+def _size_along(array, axis):
+    return load_i64(load_i64(array, DIMENSIONS // 8), axis)
 
 
 @kernel
-def _is_port(c, port, array, n_lead, flags):
-    """Whether an object is an array of a port's frames behind ``n_lead`` axes; if so, set the port's address."""
-    frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
-    if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_lead + (2 if frame_rows else 1), flags):
+def _bind_lead(c, streams, first):
+    """Set the streams and timesteps of the call; return how many axes arrays have before their frames, or -1."""
+    store_i64(c, codes.CONTEXT_N_STEPS, 1)
+    if streams == load_i64(c, codes.CONTEXT_BY_ADDRESS):
+        return 0
+    if _type(first) != load_i64(c, codes.CONTEXT_ARRAY_TYPE):
+        return -1
+    n_lead = load_i32(first, N_DIMENSIONS // 4) - _frame_axes(c, port_slot(0))
+    if streams == load_i64(c, codes.CONTEXT_NONE):
+        if n_lead != 1 or not 0 < _size_along(first, 0) <= load_i64(c, codes.CONTEXT_CAPACITY):
+            return -1
+        store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 0))
+        return 1
+    if not (0 < n_lead < 3 and _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE)):
+        return -1
+    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
+    store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
+    store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
+    if n_lead == 2:
+        store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 1))
+    return n_lead
+
+
+@kernel
+def _frame_axes(c, port):
+    if load_i64(c, port + codes.PORT_IS_TOKENS):
+        return 0
+    return 2 if load_i64(c, port + codes.PORT_FRAME_ROWS) else 1
+
+
+@kernel
+def _has_lead(c, array, n_lead):
+    """Whether an array's first axes are the call's streams and timesteps."""
+    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    if not load_i64(c, codes.CONTEXT_STREAMS):
+        return n_lead == 0 or _size_along(array, 0) == n_steps
+    if _size_along(array, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
         return False
-    shape = load_i64(array, DIMENSIONS // 8)
-    if n_lead > 0 and load_i64(shape, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
+    return n_lead == 1 or _size_along(array, 1) == n_steps
+
+
+@kernel
+def _bind_tokens(c, port, tokens, n_lead):
+    """Whether an object is as many tokens as the call wants, or one integer for one; if so, set the port's address."""
+    if n_lead == 0 and _type(tokens) == load_i64(c, codes.CONTEXT_INTEGER):
+        store_i64(c, port + codes.PORT_OBJECT, 0)
+        store_i64(c, port + codes.PORT_TOKEN, integer_at(tokens))
+        store_i64(c, port + codes.PORT_ADDRESS, c + I64_BYTES * (port + codes.PORT_TOKEN))
+        return True
+    if not (_is_array(c, tokens, codes.CONTEXT_INT64, n_lead, READABLE) and _has_lead(c, tokens, n_lead)):
         return False
-    if n_lead > 1 and load_i64(shape, 1) != load_i64(c, codes.CONTEXT_N_STEPS):
-        return False
-    size = load_i64(c, port + codes.PORT_SIZE)
-    if frame_rows:
-        if load_i64(shape, n_lead) != frame_rows or frame_rows * load_i64(shape, n_lead + 1) != size:
-            return False
-    elif load_i64(shape, n_lead) != size:
-        return False
-    store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, DATA // 8))
+    _bind_array(c, port, tokens)
     return True
 
 
 @kernel
-def _overlap(c, a, b):
-    """Whether the arrays of two ports share memory."""
-    rows = load_i64(c, codes.CONTEXT_N_STREAMS) * load_i64(c, codes.CONTEXT_N_STEPS)
-    a_begin = load_i64(c, a + codes.PORT_ADDRESS)
-    b_begin = load_i64(c, b + codes.PORT_ADDRESS)
-    a_end = a_begin + F32_BYTES * rows * load_i64(c, a + codes.PORT_SIZE)
-    b_end = b_begin + F32_BYTES * rows * load_i64(c, b + codes.PORT_SIZE)
-    return a_begin < b_end and b_begin < a_end
+def _bind_frames(c, port, array, n_lead, flags):
+    """Whether an object is an array of a port's frames behind ``n_lead`` axes; if so, set the port's address."""
+    if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_lead + _frame_axes(c, port), flags):
+        return False
+    if not _has_lead(c, array, n_lead):
+        return False
+    size = load_i64(c, port + codes.PORT_SIZE)
+    frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+    if frame_rows:
+        if _size_along(array, n_lead) != frame_rows or frame_rows * _size_along(array, n_lead + 1) != size:
+            return False
+    elif _size_along(array, n_lead) != size:
+        return False
+    _bind_array(c, port, array)
+    return True
+
+
+@kernel
+def _is_wanted_once(c, port):
+    return load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)
+
+
+@kernel
+def _bind_array(c, port, array):
+    store_i64(c, port + codes.PORT_OBJECT, array)
+    store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, DATA // 8))
+
+
+@kernel
+def _overlap(c):
+    """Whether an output shares memory with another array of the call."""
+    n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
+    n_ports = n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)
+    for i in range(n_inputs, n_ports):
+        begin, end = _extent(c, port_slot(i))
+        for k in range(i):
+            other_begin, other_end = _extent(c, port_slot(k))
+            if begin < other_end and other_begin < end:
+                return True
+    return False
+
+
+@kernel
+def _extent(c, port):
+    """The addresses where the array of a port begins and ends."""
+    begin = load_i64(c, port + codes.PORT_ADDRESS)
+    rows = 1 if _is_wanted_once(c, port) else timesteps_of_call(c)
+    if load_i64(c, port + codes.PORT_IS_TOKENS):
+        return begin, begin + I64_BYTES * rows
+    return begin, begin + F32_BYTES * rows * load_i64(c, port + codes.PORT_SIZE)

@@ -1,6 +1,6 @@
 """Where NumPy's C ABI puts the fields of an array, and the objects that the entry point knows by their addresses.
 
-``PyArrayObject_fields`` in numpy/ndarraytypes.h is the same in every NumPy release. `array_layout_is_known` tests that
+``PyArrayObject_fields`` in numpy/ndarraytypes.h is the same in every NumPy release. `layout_is_known` tests that
 on an array; where it does not hold, the entry point takes no array as it is.
 """
 
@@ -27,14 +27,18 @@ WRITEABLE = 0x501
 ARRAY_TYPE_ADDRESS = id(np.ndarray)
 FLOAT32_ADDRESS = id(np.dtype(np.float32))
 INT64_ADDRESS = id(np.dtype(np.int64))
+INTEGER_ADDRESS = id(int)
+TUPLE_ADDRESS = id(tuple)
+TUPLE_ITEMS = tuple.__basicsize__
+"""Byte offset of a tuple's first item; it differs between versions of CPython."""
 
 BY_ADDRESS = object()
 """Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
 
 
 @functools.cache
-def array_layout_is_known() -> bool:
-    """Return whether the fields of an array object are where this module says."""
+def layout_is_known() -> bool:
+    """Return whether the fields of an array object, and the items of a tuple, are where this module says."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
     array = np.zeros((3, 5), np.float32)
@@ -53,11 +57,21 @@ def array_layout_is_known() -> bool:
         and field(BASE, ctypes.c_int64) == 0
         and ctypes.c_int64.from_address(id(view := array.view()) + BASE).value == id(view.base)
         and (ctypes.c_int64 * 2).from_address(field(DIMENSIONS, ctypes.c_int64))[:] == [3, 5]
+        and ctypes.c_int64.from_address(id(pair := (array, view)) + TYPE).value == TUPLE_ADDRESS
+        and ctypes.c_int64.from_address(id(pair) + HEADER).value == len(pair)
+        and (ctypes.c_int64 * 2).from_address(id(pair) + TUPLE_ITEMS)[:] == [id(array), id(view)]
     )
 
 
 def data_address(array: NDArray[Any]) -> int:
     """Return where an array's elements begin: ``array.ctypes.data`` in a tenth of its time."""
-    if array_layout_is_known():
-        return int(ctypes.c_int64.from_address(id(array) + DATA).value)
-    return int(array.ctypes.data)
+    return _integer_at(id(array) + DATA).value if _IS_KNOWN else int(array.ctypes.data)
+
+
+def object_at(address: int) -> Any:
+    """Return the Python object at an address."""
+    return ctypes.cast(address, ctypes.py_object).value
+
+
+_integer_at = ctypes.c_int64.from_address
+_IS_KNOWN = layout_is_known()

@@ -42,7 +42,8 @@ def _advance(context: NDArray[np.int64], *arguments: Any) -> Any:
         context[codes.CONTEXT_BUSY] = codes.IDLE
     if len(arguments) == 2:
         return _claim(context, *arguments)
-    held = [weakref.ref(array) for array in arguments if isinstance(array, np.ndarray)]
+    objects = [each for argument in arguments for each in (argument if isinstance(argument, tuple) else [argument])]
+    held = [weakref.ref(array) for array in objects if isinstance(array, np.ndarray)]
     with np.errstate(all="ignore"):  # as in machine code, what is not a number shows in the results
         status = int(advance(context, *arguments))
     del held

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grurt.kernels import codes
+from grurt.kernels.fields import object_at
 
 _lock = threading.Lock()
 
@@ -17,6 +18,12 @@ _lock = threading.Lock()
 def address_of(python_object: Any) -> int:
     """The address of a Python object, borrowed from the caller for the length of the call."""
     return id(python_object)
+
+
+def integer_at(address: int) -> int:
+    """The value of a Python integer, at its address; -1 if int64 does not have it."""
+    value = object_at(address)
+    return value if -(2**63) <= value < 2**63 else -1
 
 
 def entered_address(context: NDArray[np.int64]) -> int:

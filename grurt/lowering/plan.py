@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.kernels.fields import data_address
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -64,5 +66,5 @@ class Plan:
 def aligned_zeros(size: int) -> Floats:
     """Return float32 zeros ``(size,)`` that start on a cache line of 64 bytes, so that no vector crosses two."""
     buffer = np.zeros(size + 16, np.float32)
-    start = -buffer.ctypes.data % 64 // 4
+    start = -data_address(buffer) % 64 // 4
     return buffer[start : start + size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.network.costs import FUNCTION_WORK, block_rows
 from grurt.network.frames import frames_of
+from grurt.network.network import once_per_network
 from grurt.runtime import arrays
 from grurt.runtime.commit import commit
 from grurt.runtime.engine import entry_point
@@ -54,89 +56,115 @@ def refuses(nonfinite: str) -> bool:
 
 def streaming_context(network: Network, states: States, nonfinite: str) -> Context:
     """Return a context that gives an answer at every timestep; raise StreamingError if the model cannot."""
+    refuse = refuses(nonfinite)
+    constants = streaming_constants(network)
+    return Context.new(plan_of(network), states, constants, whole_sequence=False, refuse_nonfinite=refuse)
+
+
+@once_per_network
+def streaming_constants(network: Network) -> Constants:
+    """Return what all contexts of streams and pools have in common; raise StreamingError if the model cannot stream."""
     if reason := network.unstreamable_reason:
         raise StreamingError(
             f"the model cannot stream: {reason}; use Model.run on whole sequences",
             reason=network.unstreamable_by_design,
         )
-    refuse = refuses(nonfinite)
-    return Context(plan_of(network), states, frames_of(network), whole_sequence=False, refuse_nonfinite=refuse)
+    return constants_of(plan_of(network), frames_of(network))
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What all contexts of a plan have in their arrays, and what keeps the memory that it points at where it is."""
+
+    array: NDArray[np.int64]
+    held: tuple[object, ...]
+
+
+def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
+    """Return what all contexts of a plan have in common: see `codes`.
+
+    ``frames`` are the order of the callers' inputs and outputs; that of the model's vectors without it.
+    """
+    ports = plan.inputs + plan.outputs
+    array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * len(ports), np.int64)
+    array[codes.CONTEXT_OPS] = plan.operations.ctypes.data
+    array[codes.CONTEXT_N_OPS] = len(plan.operations)
+    array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
+    array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
+    array[codes.CONTEXT_STATE_STRIDE] = plan.initial_state.nbytes
+    array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
+    array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
+    array[codes.CONTEXT_BY_ADDRESS] = id(fields.BY_ADDRESS)
+    array[codes.CONTEXT_NONE] = id(None)
+    if fields.layout_is_known():
+        array[codes.CONTEXT_ARRAY_TYPE] = fields.ARRAY_TYPE_ADDRESS
+        array[codes.CONTEXT_FLOAT32] = fields.FLOAT32_ADDRESS
+        array[codes.CONTEXT_INT64] = fields.INT64_ADDRESS
+        array[codes.CONTEXT_INTEGER] = fields.INTEGER_ADDRESS
+        array[codes.CONTEXT_TUPLE] = fields.TUPLE_ADDRESS
+        array[codes.CONTEXT_TUPLE_ITEMS] = fields.TUPLE_ITEMS
+    shown = (*frames.inputs.values(), *frames.outputs.values()) if frames else [None] * len(ports)
+    for slots, port, frame in zip(array[codes.CONTEXT_PORTS :].reshape(len(ports), -1), ports, shown, strict=True):
+        slots[codes.PORT_SIZE] = port.size
+        slots[codes.PORT_IS_TOKENS] = port.tokens
+        slots[codes.PORT_VALUE] = port.offset
+        slots[codes.PORT_STRIDE] = port.stride
+        slots[codes.PORT_SINGLE] = port.single
+        slots[codes.PORT_FRAME_ROWS] = frame.rows if frame else 0
+        slots[codes.PORT_TRANSPOSED] = frame.transposed if frame else False
+    return Constants(array, (arrays.hold(plan.operations), arrays.hold(plan.weights)))
 
 
 class Context:
-    """Scratch memory and table of addresses: what one thread at a time needs to run a plan.
-
-    Parameters
-    ----------
-    plan
-        What is run.
-    states
-        The states that are advanced.
-    frames
-        The order of the callers' inputs and outputs; that of the model's vectors without it.
-    whole_sequence
-        Whether values behind LastStep and FirstStep are wanted once, at the end, or at every timestep.
-    refuse_nonfinite
-        Whether a NaN or infinity in an input is refused.
-    """
+    """Scratch memory and table of addresses: what one thread at a time needs to run a plan."""
 
     def __init__(
-        self,
-        plan: Plan,
-        states: States,
-        frames: Frames | None = None,
-        *,
-        whole_sequence: bool,
-        refuse_nonfinite: bool,
+        self, plan: Plan, constants: Constants, array: NDArray[np.int64], addressed: tuple[Array, ...]
     ) -> None:
         self.plan = plan
         self.advance = entry_point()
-        self.array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * (len(plan.inputs) + len(plan.outputs)), np.int64)
         self._claim: Callable[..., Any] = self.advance
-        self.slots = self.array.data
+        self.array = array
+        self.slots = array.data
         """The same numbers: Python reads and writes one of them three times as fast."""
-        self.array[codes.CONTEXT_OPS] = plan.operations.ctypes.data
-        self.array[codes.CONTEXT_N_OPS] = len(plan.operations)
-        self.array[codes.CONTEXT_WEIGHTS] = plan.weights.ctypes.data
-        self.array[codes.CONTEXT_STEP_WORK] = plan.weights.size + FUNCTION_WORK * plan.row_size
-        self.array[codes.CONTEXT_STATE_STRIDE] = plan.initial_state.nbytes
-        self.array[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
-        self.array[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
-        self.array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
-        self.array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
-        self.array[codes.CONTEXT_BY_ADDRESS] = id(fields.BY_ADDRESS)
-        if plan.is_plain and fields.array_layout_is_known():
-            self.array[codes.CONTEXT_ARRAY_TYPE] = fields.ARRAY_TYPE_ADDRESS
-            self.array[codes.CONTEXT_FLOAT32] = fields.FLOAT32_ADDRESS
-            self.array[codes.CONTEXT_INT64] = fields.INT64_ADDRESS
-        for index, port in enumerate(plan.inputs + plan.outputs):
-            slots = self._port_slots(index)
-            slots[codes.PORT_SIZE] = port.size
-            slots[codes.PORT_IS_TOKENS] = port.tokens
-            slots[codes.PORT_VALUE] = port.offset
-            slots[codes.PORT_STRIDE] = port.stride
-            slots[codes.PORT_SINGLE] = port.single
-        for index, frame in enumerate((*frames.inputs.values(), *frames.outputs.values()) if frames else ()):
-            slots = self._port_slots(index)
-            slots[codes.PORT_FRAME_ROWS] = frame.rows
-            slots[codes.PORT_TRANSPOSED] = frame.transposed
-        self.addressed = (states.buffer, states.steps)
+        self.addressed = addressed
         """What must stay alive, because the array holds addresses of it."""
-        self._held = [arrays.hold(array) for array in (plan.operations, plan.weights)]
-        self.array[codes.CONTEXT_STATES] = states.buffer.ctypes.data
-        self.array[codes.CONTEXT_STEPS_DONE] = states.steps.ctypes.data
-        self.reserve(1)
+        self._held = constants.held
 
-    def _port_slots(self, index: int) -> NDArray[np.int64]:
-        start = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
-        return self.array[start : start + codes.PORT_SLOTS]
+    @classmethod
+    def new(
+        cls, plan: Plan, states: States, constants: Constants, *, whole_sequence: bool, refuse_nonfinite: bool
+    ) -> Context:
+        """Return a context with memory of its own.
+
+        Parameters
+        ----------
+        plan
+            What is run.
+        states
+            The states that are advanced.
+        constants
+            What `constants_of` gives for the plan.
+        whole_sequence
+            Whether values behind LastStep and FirstStep are wanted once, at the end, or at every timestep.
+        refuse_nonfinite
+            Whether a NaN or infinity in an input is refused.
+        """
+        context = cls(plan, constants, constants.array.copy(), (states.buffer, states.steps))
+        slots = context.slots
+        slots[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
+        slots[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
+        slots[codes.CONTEXT_STATES] = fields.data_address(states.buffer)
+        slots[codes.CONTEXT_STEPS_DONE] = fields.data_address(states.steps)
+        context.reserve(1)
+        return context
 
     def reserve(self, rows: int) -> None:
         """Make room in scratch memory for blocks of at least ``rows`` timesteps."""
         if rows > self.array[codes.CONTEXT_CAPACITY]:
             scratch = aligned_zeros(rows * self.plan.row_size)
             commit(
-                (operator.setitem, self.slots, codes.CONTEXT_SCRATCH, scratch.ctypes.data),
+                (operator.setitem, self.slots, codes.CONTEXT_SCRATCH, fields.data_address(scratch)),
                 (operator.setitem, self.slots, codes.CONTEXT_CAPACITY, rows),
                 (setattr, self, "_scratch", scratch),
             )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from grurt.runtime.context import Nonfinite
 
 Ids: TypeAlias = "Sequence[Hashable] | NDArray[np.integer[Any]] | Any"
+Taken: TypeAlias = "NDArray[np.int64] | tuple[Hashable, ...]"
+"""Ids as they were when a call began: numbers of streams, or their names."""
 T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
@@ -90,7 +92,7 @@ class StreamPool:
         self._nonfinite: Nonfinite = nonfinite
         plan = plan_of(network)
         _expect_room(n_slots, plan.initial_state.nbytes)
-        states = States(plan, n_slots)
+        states = States.new(plan, n_slots)
         self._frames = frames = frames_of(network)
         self._output_shape = frames.outputs[plan.outputs[0].name].shape
         self._step_axes = 1 + len(frames.inputs[plan.inputs[0].name].shape)
@@ -302,7 +304,7 @@ class StreamPool:
         self._front.exclusively(self._run_claimed, where, taken, inputs, outputs, n_steps, held)
         return present(plan, outputs) if out is None else out
 
-    def _take_ids(self, where: str, ids: Ids) -> NDArray[np.int64] | tuple[Hashable, ...]:
+    def _take_ids(self, where: str, ids: Ids) -> Taken:
         """Return numbers of streams, or their names, as they are now."""
         taken: Any = _copied(where, ids)
         if taken is None:
@@ -322,7 +324,7 @@ class StreamPool:
     def _run_claimed(
         self,
         where: str,
-        ids: NDArray[np.int64] | tuple[Hashable, ...],
+        ids: Taken,
         inputs: Sequence[Array],
         outputs: Sequence[Floats],
         n_steps: int,
@@ -375,6 +377,54 @@ class StreamPool:
     def _work_at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
         self._settle()
         return work(self._slot(where, stream_id))
+
+    @property
+    def ids(self) -> list[Hashable]:
+        """The ids of the streams that there are now, those of numbered streams in ascending order."""
+        return list(self)
+
+    def copy(self, source_ids: Ids, target_ids: Ids) -> None:
+        """Let streams take on the states of others, in one call: as many targets as sources, in the same order.
+
+        A stream may be a source several times, and both source and target: all states are read before one is written,
+        so ``pool.copy([2, 2, 0], [0, 1, 2])`` reorders what is kept of a beam.
+
+        Parameters
+        ----------
+        source_ids, target_ids
+            ``(n_streams,)``, as in `step`; each target once.
+
+        Raises
+        ------
+        StreamIdError
+            If there is no such stream, or a target is named twice. No state has changed then.
+        InputShapeError
+            If there are not as many of both.
+        """
+        where = "StreamPool.copy"
+        sources, targets = self._take_ids(where, source_ids), self._take_ids(where, target_ids)
+        if len(sources) != len(targets):
+            raise InputShapeError(
+                f"{where}: expected as many targets as sources, got {len(targets)} and {len(sources)}"
+            )
+        self._front.exclusively(self._copy, where, sources, targets)
+
+    def _copy(self, where: str, sources: Taken, targets: Taken) -> None:
+        self._settle()
+        source_slots, target_slots = self._slots_of(where, sources), self._slots_of(where, targets)
+        if len(np.unique(target_slots)) < len(target_slots):
+            raise StreamIdError(f"{where}: expected each target once, got one twice")
+        self._states.copy(source_slots, target_slots)
+
+    def _slots_of(self, where: str, ids: Taken) -> NDArray[np.int64]:
+        """Return the slots of streams; raise StreamIdError if there is no such stream."""
+        if isinstance(ids, tuple):
+            return np.array([self._slot(where, name) for name in ids], np.int64)
+        known = (ids >= 0) & (ids < len(self._last_call))
+        known[known] = self._last_call[ids[known]] != _FREE
+        if not known.all():
+            raise _no_stream(where, int(ids[~known][0]))
+        return ids
 
     def reset(self, stream_id: Hashable) -> None:
         """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""

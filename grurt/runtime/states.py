@@ -15,25 +15,31 @@ from grurt.runtime import arrays
 from grurt.runtime.commit import commit
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from grurt.array_types import Array, Floats
     from grurt.network.network import Network
 
 
 class States:
-    """State buffers of ``n_slots`` streams of one plan, each at the plan's initial state at first.
+    """State buffers of ``n_slots`` streams of one plan.
 
     ``buffer`` is float32 ``(n_slots, state_size)``, ``steps`` int64 ``(n_slots,)``: timesteps since the last reset.
     Kernels read and write both.
     """
 
-    def __init__(self, plan: Plan, n_slots: int) -> None:
+    def __init__(self, plan: Plan, buffer: Floats, steps: NDArray[np.int64]) -> None:
         self.plan = plan
+        self.buffer = buffer
+        self.steps = steps
+
+    @classmethod
+    def new(cls, plan: Plan, n_slots: int) -> States:
+        """Return the states of new streams."""
         size = plan.initial_state.size
-        self.buffer = aligned_zeros(n_slots * size).reshape(n_slots, size)
-        self.buffer[:] = plan.initial_state
-        self.steps = np.zeros(n_slots, np.int64)
+        buffer = aligned_zeros(n_slots * size).reshape(n_slots, size)
+        buffer[:] = plan.initial_state
+        return cls(plan, buffer, np.zeros(n_slots, np.int64))
 
     def reset(self, slot: int) -> None:
         """Go back to the plan's initial state."""
@@ -44,7 +50,7 @@ class States:
 
     def grown(self, n_slots: int) -> States:
         """Return a copy with room for more streams; their numbers do not change."""
-        larger = States(self.plan, n_slots)
+        larger = States.new(self.plan, n_slots)
         larger.buffer[: len(self.buffer)] = self.buffer
         larger.steps[: len(self.steps)] = self.steps
         return larger
@@ -73,10 +79,16 @@ class States:
             self._rows(state, name)[...] = np.roll(value, steps, axis=0) if self.plan.states[name].is_ring else value
         self._replace(slot, steps, state)
 
-    def copy_from(self, other: States) -> None:
-        """Take on the states of as many streams of the same plan."""
-        self.buffer[:] = other.buffer
-        self.steps[:] = other.steps
+    def copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
+        """Let the streams ``targets`` take on the states that ``sources`` have now, all at once."""
+        commit(
+            (operator.setitem, self.buffer, targets, self.buffer[sources]),
+            (operator.setitem, self.steps, targets, self.steps[sources]),
+        )
+
+    def rows_of(self, slot: int, name: str) -> Floats:
+        """Return a layer's state as a view: ``(rows, size)``, of a ring in no order of time."""
+        return self._rows(self.buffer[slot], name)
 
     def _rows(self, state: Floats, name: str) -> Floats:
         """Return the part of a stream's state that is a layer's, as rows."""

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar, overload
 
 import numpy as np
 
-from grurt.errors import InputTypeError
+from grurt.errors import InputShapeError, InputTypeError
+from grurt.escaping import described, listed
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
-from grurt.lowering.lower import plan_of
 from grurt.network.frames import frames_of
-from grurt.runtime import snapshot
-from grurt.runtime.arrays import Held
+from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.context import streaming_context
-from grurt.runtime.states import States, check_states
+from grurt.runtime.states import check_states
+from grurt.runtime.stream_memory import new_memory
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from grurt.array_types import Floats
+    from grurt.array_types import Array, Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+
+T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
 _empty = np.empty
@@ -53,23 +55,22 @@ class Stream:
     5
     """
 
+    def __new__(cls, network: Network, *, nonfinite: Nonfinite = "refuse") -> Stream:
+        """Return a stream of the class whose `step` is the quickest for the network's inputs and outputs."""
+        is_single = len(network.inputs) == len(network.outputs) == 1
+        return object.__new__(cls if is_single else _StreamOfSeveral)
+
     def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
-        plan = plan_of(network)
         self._network = network
         self._nonfinite: Nonfinite = nonfinite
-        self._states = States(plan, 1)
-        self._context = streaming_context(network, self._states, nonfinite)
+        self._context, self._states, self._whole = new_memory(network, nonfinite)
         self._advance = self._context.advance
         self._array = self._context.array
         self._frames = frames = frames_of(network)
-        self._output_shape = frames.outputs[plan.outputs[0].name].shape
-        self._reads_tokens = len(plan.inputs) == len(plan.outputs) == 1 and plan.inputs[0].tokens
-        self._token = np.zeros(1, np.int64)
-        self._token_slot = self._token.data
-        self._answer = np.zeros(self._output_shape if self._reads_tokens else 0, np.float32)
-        self._token_addresses = (self._token.ctypes.data, self._answer.ctypes.data)
-        self._input = np.zeros(frames.inputs[plan.inputs[0].name].shape if plan.is_plain else 0, np.float32)
-        self._output = np.zeros(self._output_shape, np.float32)
+        shape = self._output_shape = next(iter(frames.outputs.values())).shape
+        self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
+        self._own_inputs: Array | tuple[Array, ...] | None = None
+        self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
     @property
     def model(self) -> Network:
@@ -84,7 +85,15 @@ class Stream:
     def __repr__(self) -> str:
         return f"<grurt.Stream of {self._network!r} after {self.steps} timesteps>"
 
-    def step(self, x: Inputs, out: Floats | None = None) -> Outputs:
+    if TYPE_CHECKING:
+
+        @overload
+        def step(self, x: Inputs, out: Floats | None = None) -> Outputs: ...
+
+        @overload
+        def step(self, *xs: ArrayLike, out: Floats | None = None, **named: ArrayLike) -> Outputs: ...
+
+    def step(self, x: Inputs, out: Floats | None = None) -> Outputs:  # type: ignore[misc]
         """Advance by one timestep.
 
         Parameters
@@ -93,10 +102,12 @@ class Stream:
             The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
             converted to that in a copy. Where the source has a grid at each timestep, such as ``(channels, width)``,
             the input is that, in the source's order, also if it is flat. The source's own shape of one timestep, with
-            its axes of size 1, will do too. For a model of tokens, one token id. For several inputs, a mapping by their
-            names. It is read once, when the call begins, and not resized before its end.
+            its axes of size 1, will do too. For a model of tokens, one token id. Several inputs are given in the
+            model's order, by keyword, or as a mapping by their names. It is read once, when the call begins, and not
+            resized before its end.
         out
-            Where to write the answer: float32 ``(output_size,)``, C-contiguous. Only for models of one output.
+            Where to write the answer: float32 ``(output_size,)``, C-contiguous. Only for models of one output. Where
+            there are several inputs, a keyword.
 
         Returns
         -------
@@ -110,55 +121,68 @@ class Stream:
             If the input does not fit, or holds a NaN, an infinity or a token that does not exist. The state of the
             stream is then what it was before.
         """
-        y = _empty(self._output_shape, _FLOAT32) if out is None else out
+        y = _empty(self._empty_shape, _FLOAT32) if out is None else out
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
-        if type(x) is int and self._reads_tokens and out is None:
-            return self._step_token(x)
+        if status == codes.NOT_PLAIN and (plain := arrays.plain_copy(x)) is not None:
+            status = self._advance(self._array, plain, y, BY_ADDRESS)
+            if status == codes.OK:
+                return y
         return self._run("Stream.step", x, out, ())
 
-    def _step_token(self, token: int) -> Floats:
-        """Step a model of one input, of tokens, and one output: through memory whose addresses are known."""
-        if not 0 <= token < self._context.plan.inputs[0].size:
-            return self._run("Stream.step", token, None, ())  # which says what is wrong
-        return self._context.exclusively(self._answer_token, token)
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """The stream's own inputs by name, for `advance`: write the next timestep into them.
 
-    def _answer_token(self, token: int) -> Floats:
-        self._token_slot[0] = token
-        self._context.bind(self._token_addresses, 1)
-        self._context.expect_sound(self._context.call(), (self._token,))
-        return self._answer.copy()
+        Arrays of the shapes that `step` takes, float32; of a token int64 ``()``.
+        """
+        if self._own_inputs is None:
+            found = [
+                np.zeros(self._frames.inputs[port.name].shape, np.int64 if port.tokens else np.float32)
+                for port in self._context.plan.inputs
+            ]
+            self._own_inputs = found[0] if len(found) == 1 else tuple(found)
+        return MappingProxyType(dict(zip(self._frames.inputs, _listed(self._own_inputs), strict=True)))
 
     @property
-    def input(self) -> Floats:
-        """The stream's own input, as `step` takes it, float32: `advance` reads the next timestep there."""
-        return self._input
+    def outputs(self) -> Mapping[str, Floats]:
+        """The stream's own outputs by name: `advance` writes the answers into them. Of the shapes that `step` gives."""
+        if self._own_outputs is None:
+            found = [np.zeros(frame.shape, np.float32) for frame in self._frames.outputs.values()]
+            self._own_outputs = found[0] if len(found) == 1 else tuple(found)
+        return MappingProxyType(dict(zip(self._frames.outputs, _listed(self._own_outputs), strict=True)))
+
+    @property
+    def input(self) -> Array:
+        """The only one of `inputs`. Raises InputTypeError if there are several."""
+        return _only("input", self.inputs)
 
     @property
     def output(self) -> Floats:
-        """The stream's own output, as `step` gives it, float32: `advance` writes the answer into it."""
-        return self._output
+        """The only one of `outputs`. Raises InputTypeError if there are several."""
+        return _only("output", self.outputs)
 
     def advance(self) -> None:
-        """Advance by one timestep, from `input` to `output`: the quickest call, for who counts every nanosecond.
+        """Advance by one timestep, from `inputs` to `outputs`: the quickest call, for who counts every nanosecond.
 
-        Keep both arrays in variables, write to the one, call, and read the other. For models with one input, of
-        features, and one output.
+        Keep the arrays in variables, write to the ones, call, and read the others.
 
         Raises
         ------
         InputValueError
             As in `step`.
-        InputTypeError
-            If the model has another number of inputs or outputs, or reads tokens.
         """
-        status = self._advance(self._array, self._input, self._output, BY_ADDRESS)
-        if status == codes.OK:
-            return
-        if not self._context.plan.is_plain:
-            raise InputTypeError("Stream.advance: expected a model of one input, of features, and one output: use step")
-        self._run("Stream.advance", self._input, self._output, ())
+        status = self._advance(self._array, self._own_inputs, self._own_outputs, BY_ADDRESS)
+        if status != codes.OK:
+            self._advance_slowly()
+
+    def _advance_slowly(self) -> None:
+        """Advance where the quickest way does not: for the first time, or with an input that is refused."""
+        inputs, outputs = self.inputs, self.outputs
+        answers = self._run("Stream.advance", inputs, None, ())
+        for output, answer in zip(outputs.values(), _listed(answers), strict=True):
+            output[...] = answer
 
     def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
         """Advance by a block of timesteps: the same bits as so many calls of `step`, in less time.
@@ -180,11 +204,24 @@ class Stream:
         InputShapeError, InputTypeError, InputValueError
             As in `step`. All timesteps are checked before the first is run.
         """
+        if out is not None:
+            if self._advance(self._array, xs, out, None) == codes.OK:
+                return out
+        elif self._has_room_for(xs):
+            ys = _empty((len(xs), *self._output_shape), _FLOAT32)
+            if self._advance(self._array, xs, ys, None) == codes.OK:
+                return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
+
+    def _has_room_for(self, xs: Any) -> TypeGuard[Array]:
+        """Whether the kernels may be offered a block as it is, for answers of one output."""
+        if type(xs) is not np.ndarray or not xs.ndim or len(self._frames.outputs) > 1:
+            return False
+        return len(xs) <= self._context.slots[codes.CONTEXT_CAPACITY]
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
-        held: Held = []
+        held: arrays.Held = []
         inputs, sizes = convert_inputs(where, plan, self._frames, xs, lead, held)
         outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
         self._context.run(inputs, outputs, sizes[0] if lead else 1)
@@ -235,8 +272,28 @@ class Stream:
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
         twin = Stream(self._network, nonfinite=self._nonfinite)
-        self._context.exclusively(twin._states.copy_from, self._states)
+        self._context.exclusively(np.copyto, twin._whole, self._whole)
         return twin
+
+    def copy_from(self, other: Stream) -> None:
+        """Go to the state of another stream of the same model, which stays as it is.
+
+        Raises
+        ------
+        SnapshotError
+            If it is of another model, or has taken inputs that this one refuses. Nothing has changed then.
+        ConcurrentUseError
+            If another thread is using either of them.
+        """
+        if not isinstance(other, Stream):
+            raise InputTypeError(f"Stream.copy_from: expected a Stream, got {type(other).__name__}")
+        if other._network is not self._network or other._nonfinite != self._nonfinite:
+            self.restore(other.snapshot())
+        elif other is not self:
+            self._context.exclusively(self._copy_claimed, other)
+
+    def _copy_claimed(self, other: Stream) -> None:
+        other._context.exclusively(np.copyto, self._whole, other._whole)
 
     def __copy__(self) -> Stream:
         return self.fork()
@@ -246,3 +303,60 @@ class Stream:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Stream cannot be pickled: send the model's file and Stream.snapshot() instead")
+
+
+class _StreamOfSeveral(Stream):
+    """A stream of a model with several inputs or outputs."""
+
+    def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
+        super().__init__(network, nonfinite=nonfinite)
+        self._input_names = tuple(self._frames.inputs)
+        self._output_names = tuple(self._frames.outputs)
+        self._output_shapes = [frame.shape for frame in self._frames.outputs.values()]
+
+    def step(self, *xs: Inputs, out: Floats | None = None, **named: ArrayLike) -> Outputs:  # type: ignore[override]
+        given: tuple[Any, ...] = xs
+        if named or len(xs) != len(self._input_names) or type(xs[0]) is dict:
+            given = self._in_order(xs, named)
+        ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
+        status = self._advance(self._array, given, ys, BY_ADDRESS)
+        if status == codes.NOT_PLAIN:
+            plain = tuple([x if (copy := arrays.plain_copy(x)) is None else copy for x in given])
+            status = self._advance(self._array, plain, ys, BY_ADDRESS)
+        if status == codes.OK:
+            if out is not None:
+                return out
+            return dict(zip(self._output_names, ys)) if len(ys) > 1 else ys[0]  # noqa: B905 - as many
+        return self._run("Stream.step", dict(zip(self._input_names, given, strict=True)), out, ())
+
+    step.__doc__ = Stream.step.__doc__
+
+    def _in_order(self, xs: tuple[Any, ...], named: dict[str, ArrayLike]) -> tuple[Any, ...]:
+        """Return the inputs in the model's order, which are given by keyword, or in a mapping."""
+        names = self._input_names
+        if len(xs) == 1 and not named and isinstance(xs[0], Mapping):
+            named = xs[0] if type(xs[0]) is dict else dict(xs[0])
+        elif xs:
+            raise InputTypeError(
+                f"Stream.step: expected the inputs {[*names]}, in that order, by keyword, or in one mapping, got "
+                f"{len(xs)} by position" + (f" and [{listed(named)}] by keyword" if named else "")
+            )
+        if len(named) == len(names):
+            try:
+                return tuple([named[name] for name in names])
+            except KeyError:
+                pass
+        raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
+
+
+def _listed(found: Any) -> list[Any]:
+    """Return arrays as a list: one, a tuple, or a mapping by name."""
+    if isinstance(found, Mapping):
+        return list(found.values())
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def _only(what: str, found: Mapping[str, T]) -> T:
+    if len(found) > 1:
+        raise InputTypeError(f"Stream.{what}: expected a model of one {what}, got one of {[*found]}: use {what}s")
+    return next(iter(found.values()))

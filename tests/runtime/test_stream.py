@@ -313,8 +313,9 @@ def test_a_bad_state_changes_nothing(rng: np.random.Generator, states: Any, erro
     np.testing.assert_array_equal(stream.run(inputs)["answer"], twin.run(inputs)["answer"])
 
 
-def test_the_quickest_call_is_for_features_alone() -> None:
+def test_an_only_input_or_output_of_several_is_none() -> None:
     stream = hearing_model(np.random.default_rng(1)).stream()
-    message = r"Stream\.advance: expected a model of one input, of features, and one output: use step"
-    with pytest.raises(grurt.InputTypeError, match=message):
-        stream.advance()
+    with pytest.raises(grurt.InputTypeError, match=r"Stream\.input: expected a model of one input, got one of \['"):
+        _ = stream.input
+    with pytest.raises(grurt.InputTypeError, match=r"Stream\.output: expected a model of one output, got one of \['"):
+        _ = stream.output

@@ -381,3 +381,41 @@ def test_out_is_for_models_of_one_output() -> None:
     stream = TWO_INPUTS.stream()
     with refused(stream, InputTypeError, "^Stream.step: out is for models of one output; this one has 2$"):
         stream.step({"a": XS[0], "b": XS[0]}, out=np.zeros(4, np.float32))
+
+
+AS_IT_COMES: dict[str, Any] = {
+    "unaligned": lambda x: np.frombuffer(b"\0" + x.tobytes(), np.float32, x.size, 1),
+    "big-endian": lambda x: x.astype(">f4"),
+    "strided": lambda x: np.repeat(x, 2)[::2],
+    "backwards": lambda x: x[::-1].copy()[::-1],
+    "read-only": lambda x: np.frombuffer(x.tobytes(), np.float32),
+    "float64": lambda x: x.astype(np.float64),
+    "a memoryview": lambda x: memoryview(x),
+    "a list": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("convert", AS_IT_COMES.values(), ids=AS_IT_COMES)
+def test_an_input_as_it_comes(convert: Any) -> None:
+    model = models.gru_model(6, 9, np.random.default_rng(3))
+    two = model.replaced(
+        inputs=[grurt.Input("a", 6), grurt.Input("b", 6)],
+        layers=[
+            grurt.Add(name="sum", inputs=("a", "b")),
+            grurt.GRU(name="gru0", input_size=6, hidden_size=9, initial_state="learned"),
+        ],
+        signature=None,
+    )
+    xs = np.random.default_rng(4).standard_normal((5, 6), np.float32)
+    stream, twin, several = model.stream(), model.stream(), two.stream()
+    for x in xs:
+        expected = twin.step(x)
+        np.testing.assert_array_equal(stream.step(convert(x)), expected)
+        np.testing.assert_array_equal(several.step(np.zeros(6, np.float32), convert(x)), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int8, np.uint32, np.int32])
+def test_numbers_of_other_dtypes(dtype: Any) -> None:
+    model = models.gru_model(6, 9, np.random.default_rng(3))
+    x = np.arange(6).astype(dtype)
+    np.testing.assert_array_equal(model.stream().step(x), model.stream().step(x.astype(np.float32)))

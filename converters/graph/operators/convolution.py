@@ -77,7 +77,7 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if weight.ndim != 3 or len(tensor.dims) != 3 or weight.dtype.kind != "f":
         raise node.unsupported(
             f"only 1-D convolutions are supported, got weights {weight.dtype} {weight.shape}",
-            reason=DesignReason.IMAGES if weight.ndim > 3 else None,
+            reason=DesignReason.IMAGES if weight.ndim > 3 and max(weight.shape[2:]) > 1 else None,
         )
     output_size, inputs_per_group, kernel_size = weight.shape
     group = node.integer("group", 1)

@@ -41,6 +41,17 @@ def _address_of(context: Any, builder: Any, python_object: Any) -> Any:
     return python_object
 
 
+@instruction(objects.integer_at, types.int64, types.int64)
+def _integer_at(context: Any, builder: Any, address: Any) -> Any:
+    i64 = ir.IntType(64)
+    convert = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i64, [_pointer]), "PyLong_AsLongLong")
+    value = builder.call(convert, [builder.inttoptr(address, _pointer)])
+    with builder.if_then(builder.icmp_unsigned("==", value, ir.Constant(i64, -1)), likely=False):
+        clear = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "PyErr_Clear")
+        builder.call(clear, [])
+    return value
+
+
 class ContextArray(types.Type):
     """The array of a context, as the integer that is its data's address, with what CONTEXT_BUSY was in the lowest bits.
 

@@ -1,0 +1,102 @@
+"""The memory of one stream, in one piece: so that a new stream, or a fork, is one copy.
+
+    context     int64     the table of addresses (see `codes`)
+    scratch     float32   the values of one timestep
+    steps       int64     how many timesteps there have been
+    state       float32
+
+Each part begins on a cache line, and so does the whole. The last two are what a stream is: what a copy of it takes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.kernels import codes
+from grurt.kernels.fields import data_address
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.lowering.lower import plan_of
+from grurt.network.network import once_per_network
+from grurt.runtime.context import Constants, Context, refuses, streaming_constants
+from grurt.runtime.states import States
+
+if TYPE_CHECKING:
+    from grurt.array_types import Floats
+    from grurt.lowering.plan import Plan
+    from grurt.network.network import Network
+
+_LINE = 64
+_LINE_SIZE = _LINE // F32_BYTES
+
+
+@dataclass(frozen=True)
+class Image:
+    """The memory of a new stream, but for its own addresses, and where its parts begin, in float32."""
+
+    plan: Plan
+    constants: Constants
+    content: Floats
+    n_slots: int
+    scratch: int
+    steps: int
+    state: int
+
+    def placed(self, *, refuse_nonfinite: bool) -> tuple[Context, States, Floats]:
+        """Return a copy: a context, the states that it advances, and the memory of steps and state in one."""
+        memory = np.empty(self.content.size + _LINE_SIZE, np.float32)
+        address = data_address(memory)
+        start = -address % _LINE // F32_BYTES
+        address += F32_BYTES * start
+        own = memory[start : start + self.content.size]
+        own[:] = self.content
+        integers = own.view(np.int64)
+        first = self.steps // 2
+        state = own[self.state : self.state + self.plan.initial_state.size]
+        states = States(self.plan, state.reshape(1, -1), integers[first : first + 1])
+        context = Context(self.plan, self.constants, integers[: self.n_slots], (own,))
+        slots = context.slots
+        slots[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
+        slots[codes.CONTEXT_STATES] = address + F32_BYTES * self.state
+        slots[codes.CONTEXT_STEPS_DONE] = address + F32_BYTES * self.steps
+        slots[codes.CONTEXT_SCRATCH] = address + F32_BYTES * self.scratch
+        return context, states, own[self.steps :]
+
+    @property
+    def whole(self) -> Floats:
+        """Steps and state of a new stream, as `placed` returns them."""
+        return self.content[self.steps :]
+
+
+@once_per_network
+def _image(network: Network) -> Image:
+    return image_of(plan_of(network), streaming_constants(network))
+
+
+def image_of(plan: Plan, constants: Constants) -> Image:
+    """Return the memory of a new stream."""
+    places = [0]
+    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
+    for size in (*sizes, plan.initial_state.size):
+        places.append(places[-1] + -(-size // _LINE_SIZE) * _LINE_SIZE)
+    _, scratch, steps, state, end = places
+    content = np.zeros(end, np.float32)
+    content[: sizes[0]].view(np.int64)[:] = constants.array
+    content[: sizes[0]].view(np.int64)[codes.CONTEXT_CAPACITY] = 1
+    content[state : state + plan.initial_state.size] = plan.initial_state
+    content.flags.writeable = False
+    return Image(plan, constants, content, constants.array.size, scratch, steps, state)
+
+
+def new_memory(network: Network, nonfinite: str) -> tuple[Context, States, Floats]:
+    """Return the memory of a new stream: see `Image.placed`.
+
+    Raises
+    ------
+    StreamingError
+        If the model cannot stream.
+    """
+    refuse = refuses(nonfinite)
+    return _image(network).placed(refuse_nonfinite=refuse)

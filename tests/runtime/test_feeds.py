@@ -1,0 +1,120 @@
+"""One sequence by the source's names and shapes: the quick way gives the bits of the general one."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_graphs import DATA
+from paths import DATA as ALL_DATA
+
+import grurt
+from grurt.converters import convert, convert_onnx
+from grurt.errors import GrurtError, InputShapeError, InputValueError
+from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.signature import LengthsPort, ValuePort
+from grurt.runtime.feeds import run_feed
+from grurt.runtime.sequences import run_mapping
+
+REFUSED = ("oss062", "qdyn", "k3_masked_backwards")
+SOURCES = sorted(
+    path
+    for path in [*DATA.glob("*.onnx"), *(ALL_DATA / "keras").glob("*.keras"), *(ALL_DATA / "torch").glob("*.pt2")]
+    if not any(part in path.name for part in REFUSED)
+)
+Feed = dict[str, np.ndarray]
+
+
+def random_feed(model: grurt.Model, batch: int, n_steps: int, seed: int = 0) -> Feed:
+    rng = np.random.default_rng([batch, n_steps, seed])
+    feed: Feed = {}
+    for port in model.signature.inputs:
+        sizes: dict[Any, int] = {**fixed_sizes(port, feature_size(port, model.values, model.state_shapes))}
+        sizes |= {"batch": batch, "time": n_steps, "batch_position": batch * sizes.get("position", 1)}
+        shape = tuple(sizes[axis] for axis in port.axes)
+        if isinstance(port, ValuePort) and model.values[port.value].tokens:
+            feed[port.name] = rng.integers(0, model.values[port.value].size, shape).astype(port.dtype)
+        elif isinstance(port, LengthsPort):
+            feed[port.name] = np.full(shape, n_steps, port.dtype)
+        else:
+            feed[port.name] = rng.uniform(-0.9, 0.9, shape).astype(port.dtype)
+    return feed
+
+
+def general(model: grurt.Model, feed: Feed) -> Feed:
+    return run_mapping(model, feed, lengths=None, nonfinite="refuse")
+
+
+def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_the_bits_are_those_of_the_general_way(path: Path) -> None:
+    model = convert(path, reference=False)
+    for batch, n_steps in ((1, 1), (1, 7), (1, 300), (2, 5), (1, 7)):
+        feed = random_feed(model, batch, n_steps)
+        try:
+            expected = general(model, feed)
+        except GrurtError as error:
+            with pytest.raises(type(error)):
+                model.run(feed)
+            continue
+        assert_same(model.run(feed), expected)
+        if batch == 1 and (quick := run_feed(model, feed)) is not None:
+            assert_same(quick, expected)
+
+
+STATEFUL = convert_onnx(DATA / "a_h0_bf.ts.da.op23.onnx", reference=False)
+STATES = [port.name for port in STATEFUL.signature.inputs if not isinstance(port, ValuePort)]
+
+
+def test_states_go_the_quick_way() -> None:
+    feed = random_feed(STATEFUL, 1, 4)
+    assert STATES
+    assert_same(run_feed(STATEFUL, feed) or {}, general(STATEFUL, feed))
+    without = {name: array for name, array in feed.items() if name not in STATES}
+    assert_same(run_feed(STATEFUL, without) or {}, general(STATEFUL, without))
+
+
+def test_the_answers_are_the_callers_own() -> None:
+    first = STATEFUL.run(random_feed(STATEFUL, 1, 4))
+    before = {name: array.copy() for name, array in first.items()}
+    STATEFUL.run(random_feed(STATEFUL, 1, 4, seed=1))
+    assert_same(first, before)
+
+
+def test_what_is_refused_says_why() -> None:
+    feed = random_feed(STATEFUL, 1, 4)
+    (x,) = (name for name in feed if name not in STATES)
+    expected = general(STATEFUL, feed)
+    bad: list[tuple[Feed, type[Exception], str]] = [
+        (feed | {x: np.full_like(feed[x], np.nan)}, InputValueError, "expected finite numbers"),
+        (feed | {STATES[0]: np.full_like(feed[STATES[0]], np.inf)}, InputValueError, "expected finite numbers"),
+        (feed | {x: feed[x][..., :-1]}, InputShapeError, "expected shape"),
+        (feed | {"other": feed[x]}, InputShapeError, "other"),
+        ({STATES[0]: feed[STATES[0]]}, InputShapeError, "expected the inputs"),
+        (feed | {x: feed[x][:, :0]}, InputShapeError, "timestep"),
+    ]
+    for given, error, message in bad:
+        with pytest.raises(error, match=message):
+            STATEFUL.run(given)
+        assert_same(STATEFUL.run(feed), expected)
+    large = feed | {STATES[0]: np.full_like(feed[STATES[0]], 3e19)}  # whose square is beyond float32
+    assert_same(STATEFUL.run(large), general(STATEFUL, large))
+
+
+def test_from_many_threads() -> None:
+    feeds = [random_feed(STATEFUL, 1, n_steps) for n_steps in range(1, 40)]
+    expected = [general(STATEFUL, feed) for feed in feeds]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            for found, own in zip(pool.map(STATEFUL.run, feeds), expected, strict=True):
+                assert_same(found, own)
