@@ -67,7 +67,7 @@ def element_type_error(data_type: int, where: str) -> UnsupportedError:
     name = (_NOT_NUMBERS | _NARROW).get(data_type, data_type)
     if data_type in _NOT_NUMBERS:
         return UnsupportedError(
-            f"{where}: the element type {name} is not supported; a network computes with real numbers",
+            f"{where}: the element type {name} is not supported; turn such elements into numbers outside of the model",
             reason=DesignReason.ELEMENT_TYPE,
         )
     return UnsupportedError(

@@ -59,7 +59,8 @@ def _converted(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, .
         return convert_model(layer, args.tensors(layer), build, prefix=f"{layer.name}.")
     handler = HANDLERS.get(layer.kind)
     if handler is None:
-        raise UnsupportedError(f"{layer.where}: {reason_against(layer.kind)}")
+        because, reason = reason_against(layer.kind)
+        raise UnsupportedError(f"{layer.where}: {because}", reason=reason)
     return handler(layer, args, build)
 
 

@@ -30,7 +30,7 @@ def max_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     if strides not in (1, [1]) or not is_causal or (padding == "same" and pool_size > 1):
         raise layer.unsupported(
             f"pool_size={pool_size}, strides={str(strides)[:20]} behind {tensor.padding} timesteps of zeros",
-            reason_against("MaxPooling1D"),
+            *reason_against("MaxPooling1D"),
         )
     if pool_size > _MOST_TIMESTEPS:
         raise layer.unsupported(f"pool_size={pool_size}", f"at most {_MOST_TIMESTEPS} are supported")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from grurt.converters.keras.builder import Builder, check_mask_order, same_time
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 from grurt.network import layers
 from grurt.network.functions import Affine, Clip
 from grurt.network.layers import AnyLayer
@@ -30,6 +31,7 @@ def merge(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
         raise layer.unsupported(
             "masked sequences that Keras before 3.4 merges without regard to all of their masks",
             "load the model with a newer Keras, and save it again",
+            DesignReason.NOT_SAID,
         )
     return (_multiply(layer, tensors, build) if kind == "Multiply" else join(layer, kind, tensors, build),)
 

@@ -207,6 +207,7 @@ def _grucell(cell: Layer) -> Cell:
         raise cell.unsupported(
             f"a cell that is no GRUCell{f' but {other}' if other else ''}",
             "grurt runs GRU networks: train with GRU cells",
+            DesignReason.OTHER_RECURRENCE,
         )
     cell.config.skip("implementation", "state_size")
     cell.config.policy()

@@ -10,7 +10,7 @@ from typing import Any
 
 from grurt.converters.keras.values import Layer
 from grurt.converters.keras.weights import object_keys
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MODELS = ("Sequential", "Functional", "Model")
 
@@ -106,10 +106,13 @@ def read_topology(model: Layer) -> Topology:
     if model.kind not in MODELS:
         raise UnsupportedError(
             f"{model.where}: got a model of one's own, which is code; build it with keras.Sequential or the "
-            "functional API, set its weights, and save that"
+            "functional API, set its weights, and save that",
+            reason=DesignReason.OWN_CODE,
         )
     if "layers" not in model.config:
-        raise model.unsupported("no layers in its configuration, as of a subclassed model", "save a functional model")
+        raise model.unsupported(
+            "no layers in its configuration, as of a subclassed model", "save a functional model", DesignReason.OWN_CODE
+        )
     described = model.config.get("layers")
     if not isinstance(described, list) or not described:
         raise model.invalid("expected a list of layers, got none")
@@ -167,7 +170,9 @@ def references(value: Any) -> Iterator[Reference]:
 
 def too_many_calls() -> UnsupportedError:
     """Return the error for a model of too many calls."""
-    return UnsupportedError(f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it")
+    return UnsupportedError(
+        f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it", reason=DesignReason.SIZE
+    )
 
 
 def _name(item: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from grurt.converters.keras.config import Config, Version
 from grurt.converters.keras.weights import Weights
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_NESTING = 16
 MAX_NAME = 200
@@ -110,8 +110,8 @@ class Layer:
         """Return a layer that this one holds: described by ``class_name`` and ``config``, its weights at ``part``."""
         return make_layer(described, self.weights.child(part), self.version, f"{self.name}.", self.depth + 1, name)
 
-    def unsupported(self, found: str, advice: str) -> UnsupportedError:
-        return self.config.unsupported(found, advice)
+    def unsupported(self, found: str, advice: str, reason: DesignReason | None = None) -> UnsupportedError:
+        return self.config.unsupported(found, advice, reason)
 
     def invalid(self, message: str) -> ConversionError:
         return ConversionError(f"{self.where}: {message}; the file is damaged, or its weights are of another model")
@@ -127,7 +127,9 @@ def make_layer(
             "the file is damaged"
         )
     if depth > MAX_NESTING:
-        raise UnsupportedError(f"layer {prefix[:100]}...: got layers inside of more than {MAX_NESTING} others")
+        raise UnsupportedError(
+            f"layer {prefix[:100]}...: got layers inside of more than {MAX_NESTING} others", reason=DesignReason.SIZE
+        )
     kind = str(described["class_name"])[:100]
     values = described.get("config")
     if kind == "Sequential" and isinstance(values, list):  # of Keras 1 and early Keras 2
@@ -139,7 +141,8 @@ def make_layer(
     registered = described.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         raise UnsupportedError(
-            f"{where}: got a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted"
+            f"{where}: got a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted",
+            reason=DesignReason.OWN_CODE,
         )
     module = described.get("module")
     return Layer(kind, module if isinstance(module, str) else "", full, Config(where, values), weights, version, depth)
@@ -172,4 +175,4 @@ class Arguments:
             if name not in (*known, "training", "mask") and value is not None:
                 raise layer.unsupported(f"the call argument {name[:100]!r}", "call the layer without it")
         if self.named.get("training"):
-            raise layer.unsupported("a call with training=True", "build the model for inference")
+            raise layer.unsupported("a call with training=True", "build the model for inference", DesignReason.TRAINING)

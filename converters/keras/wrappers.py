@@ -10,6 +10,7 @@ from grurt.converters.keras.builder import Builder
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.merging import MODES, join
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 
 _RECURRENT = ("GRU", "CuDNNGRU", "RNN")
 _NOT_IN_TIME = "supported inside of it are layers that work on each timestep by itself, such as Dense"
@@ -84,7 +85,11 @@ def _direction(layer: Layer, described: Any, which: str, name: str) -> Layer:
         described = {**described, "config": {**config, "zero_output_for_mask": zero}}
     inner = layer.inner(described, f"{which}_layer", name)
     if inner.kind not in _RECURRENT:
-        raise inner.unsupported("a layer that is no GRU", "grurt runs GRU networks: train the model with a GRU")
+        raise inner.unsupported(
+            "a layer that is no GRU",
+            "grurt runs GRU networks: train the model with a GRU",
+            DesignReason.OTHER_RECURRENCE,
+        )
     return inner
 
 
@@ -113,4 +118,5 @@ def _check_masking(layer: Layer, tensor: Tensor, mask: Any, returns_sequences: b
         raise layer.unsupported(
             "a masked sequence, from a version of Keras before 2.4",
             "what it gives at masked timesteps changed since: load and save the model with a newer Keras",
+            DesignReason.NOT_SAID,
         )

@@ -34,7 +34,7 @@ def parse_model(data: bytes) -> ModelProto:
     """Return the protobuf message in the bytes of a file; ConversionError if there is none, or another format's."""
     if (foreign := by_content(data[:HEAD_BYTES])) is not None:
         what, advice = foreign
-        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}")
+        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}", reason=DesignReason.OTHER_FORMAT)
     check_parts(data, ModelProto)
     try:
         return onnx.load_model_from_string(data)
@@ -176,7 +176,9 @@ def _declaration(proto: ValueInfoProto) -> Declaration:
     if proto.type.WhichOneof("value") is None:
         raise UnsupportedError(f"{where}: the file does not say of what type it is; export the model with types")
     if not proto.type.HasField("tensor_type"):
-        raise UnsupportedError(f"{where}: expected a tensor, got a sequence, map or optional value")
+        raise UnsupportedError(
+            f"{where}: expected a tensor, got a sequence, map or optional value", reason=DesignReason.ELEMENT_TYPE
+        )
     shape = None
     if tensor.HasField("shape"):
         if len(tensor.shape.dim) > MAX_RANK:

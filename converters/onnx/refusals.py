@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from grurt.converters.graph.nodes import Graph, Node
-from grurt.converters.graph.operators.refusals import reason_against
+from grurt.converters.graph.operators.refusals import reason_against, reason_without_gru
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.onnx.repair import refuse_faulty_gru
 from grurt.errors import UnsupportedError
@@ -35,14 +35,15 @@ def refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
     keras = "keras" in graph.producer.lower() or graph.producer.startswith("tf2onnx")
     for op in ("Loop", "Scan"):
         if op in ops:
-            found, advice, *_ = reason_against(op)
-            raise ops[op].unsupported(found, _KERAS if keras else advice)
+            found, advice, reason = reason_against(op)
+            raise ops[op].unsupported(found, _KERAS if keras else advice, reason)
     if keras:
         raise UnsupportedError(f"the graph was written by {graph.producer} and holds no GRU; {_KERAS}")
     raise UnsupportedError(
         "the graph holds no GRU operator; if the recurrent layer was unrolled into single operations, export again "
         "with torch.onnx.export(dynamo=False), or with onnxscript 0.7.1 or later; if it comes from Keras, convert the "
-        ".keras file"
+        ".keras file",
+        reason=reason_without_gru(ops),
     )
 
 

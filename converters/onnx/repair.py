@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.errors import DesignReason
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -25,6 +26,7 @@ def refuse_faulty_gru(graph: Graph, nodes: Iterable[Node]) -> None:
                 "PyTorch wrote it with linear_before_reset=0, which no PyTorch GRU computes: exporters with onnxscript "
                 "0.5.7 to 0.7.0 have this fault, and the file gives wrong answers in every runtime",
                 "export again with onnxscript 0.7.1 or later, or allow the repair: repair=True, or --repair",
+                DesignReason.FAULTY_SOURCE,
             )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_graph
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.operators.refusals import reason_without_gru
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.installed import is_installed
 from grurt.converters.pt2.program import Program
@@ -67,7 +68,8 @@ def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
     if not any(node.op in ("GRU", CELL) for node in nodes):
         raise UnsupportedError(
             "program: expected a GRU, got none; if it was decomposed into single operations, save what "
-            "torch.export.export gives, before run_decompositions()"
+            "torch.export.export gives, before run_decompositions()",
+            reason=reason_without_gru({node.op for node in nodes}),
         )
 
 

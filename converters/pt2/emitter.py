@@ -12,6 +12,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.elements import Element
 from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.pt2.program import Call, Program, Ref
+from grurt.errors import DesignReason
 
 MAX_NODES = 1 << 18
 
@@ -48,7 +49,9 @@ class Emitter:
     def emit(self, op: str, *inputs: str, into: str | Sequence[str] | None = None, **attributes: Attribute) -> str:
         """Add a node, and return the name of its first output: new ones, unless ``into`` gives names."""
         if len(self.nodes) >= MAX_NODES:
-            raise self._call.unsupported(f"the program comes to more than {MAX_NODES} nodes", "export a part of it")
+            raise self._call.unsupported(
+                f"the program comes to more than {MAX_NODES} nodes", "export a part of it", DesignReason.SIZE
+            )
         outputs = (self.fresh(),) if into is None else (into,) if isinstance(into, str) else tuple(into)
         self.nodes.append(Node(self._call.name, op, inputs, outputs, attributes, self._call.module))
         return outputs[0]

@@ -11,6 +11,7 @@ from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
 from grurt.converters.torch.checkpoint.weight_norm import normalized_weight
+from grurt.errors import DesignReason
 
 MAX_FEATURES = 1 << 24
 
@@ -67,10 +68,10 @@ def rms_norm(call: Call, em: Emitter) -> None:
 def batch_norm(call: Call, em: Emitter) -> None:
     """Translate batch normalization with stored statistics."""
     if call.get("training"):
-        raise call.unsupported(*_EVALUATION)
+        raise call.unsupported(*_EVALUATION, DesignReason.TRAINING)
     mean, variance = em.tensor("running_mean"), em.tensor("running_var")
     if not mean or not variance:
-        raise call.unsupported(*_EVALUATION)
+        raise call.unsupported(*_EVALUATION, DesignReason.TRAINING)
     size = em.array(mean).shape
     weight, bias = (em.tensor(name) or em.filled(neutral, size) for name, neutral in (("weight", 1.0), ("bias", 0.0)))
     em.emit(

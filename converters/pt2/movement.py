@@ -11,6 +11,7 @@ from grurt.converters.pt2.emitter import Emitter, Size
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call, Ref
 from grurt.converters.pt2.scalar_types import DTYPES, element_of, is_integer
+from grurt.errors import DesignReason
 
 MAX_PARTS = 4096
 
@@ -29,7 +30,9 @@ def identity(call: Call, em: Emitter) -> None:
 def dropout(call: Call, em: Emitter) -> None:
     """Translate dropout, which does nothing in evaluation."""
     if call.get("train") and call.get("p", 0.5) > 0:
-        raise call.unsupported("it drops values at random", "call model.eval() before the export")
+        raise call.unsupported(
+            "it drops values at random", "call model.eval() before the export", DesignReason.TRAINING
+        )
     identity(call, em)
 
 

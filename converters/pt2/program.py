@@ -114,7 +114,9 @@ def read_program(document: Mapping[str, Any]) -> Program:
 def _program(module: Mapping[str, Any], torch_version: str) -> Program:
     graph, signature = module["graph"], module["signature"]
     if len(graph["nodes"]) > MAX_CALLS:
-        raise UnsupportedError(f"program: expected at most {MAX_CALLS} nodes, got {len(graph['nodes'])}")
+        raise UnsupportedError(
+            f"program: expected at most {MAX_CALLS} nodes, got {len(graph['nodes'])}", reason=DesignReason.SIZE
+        )
     values = {name: _value(name, meta) for name, meta in graph["tensor_values"].items()}
     inputs, states = _inputs(signature["input_specs"], values)
     return Program(
@@ -130,7 +132,10 @@ def _program(module: Mapping[str, Any], torch_version: str) -> Program:
 
 def _value(name: str, meta: Mapping[str, Any]) -> Declaration:
     if len(meta["sizes"]) > MAX_RANK:
-        raise UnsupportedError(f"tensor {name[:80]!r}: expected at most {MAX_RANK} axes, got {len(meta['sizes'])}")
+        raise UnsupportedError(
+            f"tensor {name[:80]!r}: expected at most {MAX_RANK} axes, got {len(meta['sizes'])}",
+            reason=DesignReason.SIZE,
+        )
     return Declaration(
         name, DTYPES.get(meta["dtype"], f"number {meta['dtype']}"), tuple(_size(item) for item in meta["sizes"])
     )

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from grurt.converters.graph.operators.refusals import NO_LAYER
+import re
+
+from grurt.converters.graph.operators.refusals import ATTENTION, NO_LAYER, Refusal
 from grurt.converters.pt2.program import Call
 from grurt.errors import DesignReason
 
-_Reason = tuple[str, str, DesignReason | None]
-
-_UNKNOWN: _Reason = (
+_UNKNOWN: Refusal = (
     "the operator is not supported",
     "supported are GRU, linear, embedding, normalization and causal convolution layers, and element-wise functions",
     None,
 )
-_LSTM: _Reason = (
+_LSTM: Refusal = (
     "grurt runs GRU networks; LSTM and plain RNN are not supported",
     "train the model with a GRU",
     DesignReason.OTHER_RECURRENCE,
 )
-_CONTROL: _Reason = (
+_CONTROL: Refusal = (
     "control flow is not supported",
     "export a module without loops and conditions on the data",
     DesignReason.DATA_DEPENDENT,
 )
-_QUANTIZED: _Reason = (
+_QUANTIZED: Refusal = (
     "the model was quantized",
     "export the model of floating-point weights: grurt quantizes by itself",
     DesignReason.QUANTIZED,
 )
-_ATTENTION: _Reason = (
-    "it looks at all timesteps at once, which a stream cannot",
-    "use a GRU",
-    DesignReason.WHOLE_SEQUENCE,
-)
-_NO_LAYER: _Reason = (*NO_LAYER, None)
 _WITHOUT_LAYERS = frozenset(
     {
         *("topk", "sort", "argsort", "msort", "median", "nanmedian", "kthvalue", "mode", "quantile"),
@@ -42,8 +36,20 @@ _WITHOUT_LAYERS = frozenset(
     }
 )
 
+_REASONS = {
+    re.compile(
+        r"(conv|\w*pool|upsample_\w+|pixel_\w*shuffle|reflection_pad|replication_pad)[23]d"
+    ): DesignReason.IMAGES,
+    re.compile(r"cumprod|cummax|cummin|logcumsumexp"): DesignReason.WHOLE_SEQUENCE,
+    re.compile(r"upsample_\w+1d|repeat_interleave|conv_transpose1d|adaptive_\w+_pool1d"): DesignReason.SEQUENCE_LENGTH,
+    re.compile(r"nonzero\w*|masked_select|_?unique\w*|_local_scalar_dense|item"): DesignReason.DATA_DEPENDENT,
+    re.compile(r"rand\w*|bernoulli|multinomial|normal\w*|poisson|\w*dropout"): DesignReason.TRAINING,
+    re.compile(r"_?fft_\w+|stft|istft|complex|view_as_(complex|real)"): DesignReason.ELEMENT_TYPE,
+}
+"""Why operators of these names stay unknown, by design."""
 
-def reason_against(call: Call, name: str) -> _Reason:
+
+def reason_against(call: Call, name: str) -> tuple[str, str, DesignReason | None]:
     """Return what to say about an operator that has no handler: what was found, what to do, and why it stays so."""
     if name.startswith(("lstm", "rnn_", "quantized_lstm")):
         return _LSTM
@@ -52,5 +58,13 @@ def reason_against(call: Call, name: str) -> _Reason:
     if "quant" in call.target:
         return _QUANTIZED
     if "attention" in name:
-        return _ATTENTION
-    return _NO_LAYER if name in _WITHOUT_LAYERS else _UNKNOWN
+        return ATTENTION
+    found, advice, _ = NO_LAYER if name in _WITHOUT_LAYERS else _UNKNOWN
+    return found, advice, _reason(call.target, name)
+
+
+def _reason(target: str, name: str) -> DesignReason | None:
+    """Return why an operator that nothing translates stays unknown; None if it might be translated."""
+    if not target.startswith("torch.ops.aten."):
+        return DesignReason.OWN_CODE if target.startswith("torch.ops.") else None
+    return next((reason for found, reason in _REASONS.items() if found.match(name)), None)

@@ -95,7 +95,7 @@ class _Feeds:
     most_steps: int
     spare: list[_Memory] = field(default_factory=list)
 
-    def run(self, feed: Mapping[str, Any]) -> dict[str, Array] | None:
+    def answer(self, feed: Mapping[str, Any]) -> dict[str, Array] | None:
         xs, n_steps = self._taken(feed)
         if not 0 < n_steps <= self.most_steps:
             return None
@@ -235,4 +235,4 @@ def run_feed(network: Network, feed: Mapping[str, Any]) -> dict[str, Array] | No
     None also stands for what is refused: whoever looks closer says why.
     """
     feeds = _feeds_of(network)
-    return None if feeds is None else feeds.run(feed)
+    return None if feeds is None else feeds.answer(feed)

@@ -37,7 +37,7 @@ class _Windows:
     output_is_single: bool
     spare: list[tuple[Context, Floats]] = field(default_factory=list)
 
-    def run(self, xs: Any) -> Floats | None:
+    def answer(self, xs: Any) -> Floats | None:
         n_steps = len(xs)
         if n_steps > MAX_STEPS:
             return None
@@ -86,4 +86,4 @@ def run_window(network: Network, xs: Any) -> Floats | None:
     None also stands for what is refused: whoever looks closer says why.
     """
     windows = _windows_of(network)
-    return windows.run(xs) if windows is not None and xs.ndim else None
+    return windows.answer(xs) if windows is not None and xs.ndim else None

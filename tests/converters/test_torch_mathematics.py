@@ -89,7 +89,7 @@ DELAYS: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 AHEAD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "later": (
         lambda net, x: net.gru(torch.cat([x[:, 1:], torch.zeros_like(x[:, :1])], 1))[0],
-        "selects|constant where",
+        "selects|puts a constant",
     ),
     "ones": (
         lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1))[0],

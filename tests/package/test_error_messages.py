@@ -15,7 +15,11 @@ from paths import ROOT
 import grurt
 from grurt import errors
 
-ERRORS = sorted(name for name, value in vars(errors).items() if isinstance(value, type))
+ERRORS = sorted(
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, Exception) and not name.startswith("_")
+)
 
 
 @pytest.fixture(scope="module")

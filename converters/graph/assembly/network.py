@@ -19,7 +19,7 @@ from grurt.converters.graph.nodes import Graph, Node, is_weight, live_order
 from grurt.converters.graph.rewriting.recompose import recompose
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
-from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 from grurt.network.network import Network, Parts, Source
 from grurt.network.signature import LengthsPort, ValuePort
 
@@ -172,7 +172,8 @@ def _same_for_all(
     if any(_differ(parts, assemble(graph, other, source)) for other in others):
         raise UnsupportedError(
             "the graph computes something that depends on how many timesteps or sequences there are; "
-            "its layers must be the same for every length"
+            "its layers must be the same for every length",
+            reason=DesignReason.SEQUENCE_LENGTH,
         )
     return ConvertedGraph(network, graph, nodes, time_axis)
 
@@ -225,7 +226,7 @@ def _open_sizes_named(probes: Sequence[_OpenSizes]) -> Iterator[None]:
             raise OpenFeaturesError(named[0], error.stand_in, error.size, name) from error.__cause__
         if named == list(error.args):
             raise
-        raise type(error)(*named) from error.__cause__
+        raise error.reworded(*named) from error.__cause__
 
 
 def _differ(one: Parts, other: Parts) -> bool:

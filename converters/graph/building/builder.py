@@ -18,7 +18,7 @@ from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.functions import Affine
 from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten
 from grurt.network.values import MAX_LAYERS
@@ -80,7 +80,8 @@ class Builder(LayerBuilder):
         if len(self.layers) >= MAX_LAYERS_FOUND:
             raise UnsupportedError(
                 f"layer {layer.name!r}: expected at most {MAX_LAYERS} layers, got more than {MAX_LAYERS_FOUND}; "
-                "convert a part of the model"
+                "convert a part of the model",
+                reason=DesignReason.SIZE,
             )
         _, most = layer.input_counts()
         if len(layer.inputs) > most:

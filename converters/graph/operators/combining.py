@@ -15,7 +15,7 @@ from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.parameters import axis_index
 from grurt.converters.graph.tracing.values import MAX_STACK, SEQUENCE_RANK, Arguments, Row, Tensor, Value, stacked
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 
 
 @operator("Concat", in_loops="aware", reads_padding=True, reads_repeats=True)
@@ -92,7 +92,9 @@ def check_rows_along(tensor: Tensor, index: int) -> None:
             f"{tensor.stacks[0].where}; stack states along one axis"
         )
     if dim[0].size > MAX_STACK:
-        raise UnsupportedError(f"{dim[0].where} stacks {dim[0].size} states; at most {MAX_STACK} are supported")
+        raise UnsupportedError(
+            f"{dim[0].where} stacks {dim[0].size} states; at most {MAX_STACK} are supported", reason=DesignReason.SIZE
+        )
 
 
 def _stackable(tensor: Tensor, index: int) -> bool:
@@ -121,7 +123,7 @@ def _has_features(tensor: Tensor) -> bool:
 def _stack(node: Node, tensors: list[Tensor], index: int) -> Tensor:
     count = sum(tensor.shape[index] for tensor in tensors)
     if count > MAX_STACK:
-        raise node.unsupported(f"it stacks {count} values", f"at most {MAX_STACK} are supported")
+        raise node.unsupported(f"it stacks {count} values", f"at most {MAX_STACK} are supported", DesignReason.SIZE)
     rows = tuple(row for tensor in tensors for row in rows_along(tensor, index))
     first = tensors[0]
     for other in tensors[1:]:

@@ -22,6 +22,7 @@ from grurt.converters.graph.tracing.parameters import (
     tensor_input,
 )
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.layers import Conv1d
 
 
@@ -77,7 +78,10 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensor = build.single(replace(tensor, padding=0, padded=()), node)
     weight = constant(node, required(node, args, 1), "weights")
     if weight.ndim != 3 or len(tensor.dims) != 3 or weight.dtype.kind != "f":
-        raise node.unsupported(f"only 1-D convolutions are supported, got weights {weight.dtype} {weight.shape}")
+        raise node.unsupported(
+            f"only 1-D convolutions are supported, got weights {weight.dtype} {weight.shape}",
+            reason=DesignReason.IMAGES if weight.ndim > 3 and max(weight.shape[2:]) > 1 else None,
+        )
     output_size, inputs_per_group, kernel_size = weight.shape
     group = node.integer("group", 1)
     dilation = (node.integers("dilations") or (1,))[0]

@@ -17,6 +17,7 @@ from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.layers import Add, Linear
 
 
@@ -30,6 +31,7 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
             "only a value times a constant matrix is supported",
+            DesignReason.WHOLE_SEQUENCE,
         )
     if second.ndim == 1:
         result = linear(node, first, second.reshape(1, -1), None, build)

@@ -16,6 +16,7 @@ from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, SEQUENCE_RANK, Arguments, Row, Tensor, Value, stacked
+from grurt.errors import DesignReason
 
 
 @operator("Dropout")
@@ -27,7 +28,9 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if training is not None and constant(node, training, "training mode").size != 1:
         raise node.invalid("expected one value as its training mode")
     if training is not None and bool(np.any(constant(node, training, "training mode"))):
-        raise node.unsupported("the model was exported in training mode", "call model.eval() before the export")
+        raise node.unsupported(
+            "the model was exported in training mode", "call model.eval() before the export", DesignReason.TRAINING
+        )
     return (required(node, args, 0),)
 
 

@@ -23,6 +23,7 @@ from grurt.converters.graph.tracing.axes import NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
 
 _X = Var("x")
@@ -239,7 +240,9 @@ def batch_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Va
     """BatchNormalization in inference, of ``(batch, features)`` or ``(batch, features, time)``."""
     node.ignore("momentum")
     if node.integer("training_mode", 0) or not node.integer("spatial", 1) or any(node.outputs[1:]):
-        raise node.unsupported("it computes statistics of the batch", "call model.eval() before the export")
+        raise node.unsupported(
+            "it computes statistics of the batch", "call model.eval() before the export", DesignReason.TRAINING
+        )
     tensor = build.single(tensor_input(node, args), node)
     if len(tensor.dims) < 2:
         raise node.invalid(f"expected an input of 2 axes or more, got the shape {tensor.shape}")

@@ -20,7 +20,7 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import the_one_row
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.layers import Embedding
 
 _BYTES_PER_POSITION = 4096
@@ -37,9 +37,26 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if tensor.padding:
         return (delays.of_slice(node, args, tensor, build),)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    written = parameters.slices_written(node, args, len(tensor.dims))
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        tensor = _sliced(node, tensor, index, kept, build)
+        single = _of_single_timestep(node, tensor, index, *written[index])
+        tensor = _sliced(node, tensor, index, kept, build) if single is None else single
     return (tensor,)
+
+
+def _of_single_timestep(node: Node, tensor: Tensor, index: int, start: int, step: int) -> Tensor | None:
+    """Return what a Slice means that keeps the one timestep that a file has fixed: the last, or reversed.
+
+    None if it means nothing, as for other axes.
+    """
+    dim = tensor.dims[index]
+    if len(dim) != 1 or dim[0].size != 1 or dim[0].dynamic or tensor.place_in_stacks(dim[0]) is not None:
+        return None
+    (axis,) = dim
+    if step == -1 and (axis.role is Role.TIME or (axis.role is None and not _are_features(tensor, index, 1))):
+        return tensor.with_dim(index, (_reversed(node, axis),))
+    is_last = start == -1 and step == 1 and axis.role is Role.TIME and not axis.is_reversed
+    return _pick(node, tensor, index, axis, range(1)) if is_last else None
 
 
 def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
@@ -143,6 +160,11 @@ def _select(node: Node, tensor: Tensor, index: int, kept: Sequence[int], build: 
         axis, kept = axis.reversed(), [size - 1 - position for position in kept]
     if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
         return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    return _pick(node, tensor, index, axis, kept)
+
+
+def _pick(node: Node, tensor: Tensor, index: int, axis: Axis, kept: Sequence[int]) -> Tensor:
+    """Return the tensor at some positions of the axis that a dimension consists of."""
     tensor = tensor.settled()
     place = tensor.place_in_stacks(axis)
     new_dim = stacked(len(kept), node)
@@ -211,7 +233,11 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
         raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
     axis = dim[0]
     if axis.role is Role.BATCH:
-        raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
+        raise node.unsupported(
+            f"it selects from the batch ({axis.where})",
+            "sequences must not depend on each other",
+            DesignReason.ACROSS_BATCH,
+        )
     other_stack = bool(tensor.stacks) and tensor.place_in_stacks(axis) is None
     if count > 1 and (axis.role is Role.TIME or other_stack or axis.dynamic):
         raise node.unsupported(

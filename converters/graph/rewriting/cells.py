@@ -28,6 +28,7 @@ from grurt.converters.graph.rewriting.gates import (
 )
 from grurt.converters.graph.rewriting.handwritten import Handwritten, handwritten_cell
 from grurt.converters.graph.rewriting.matching import AnyOf, Bindings, Matcher, Template, Var, op
+from grurt.errors import DesignReason
 
 CELL = "grurt.GRUCell"
 """A cell at one timestep. Inputs: x, W, R, B, h; output: the new h. Weights as those of GRU."""
@@ -112,6 +113,7 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
                 raise each.node.unsupported(
                     "it ends a GRU cell whose state is a constant, and the exporter left out the recurrent weights",
                     "give the state as an input of the model and its new value as an output, and export again",
+                    DesignReason.NOT_SAID,
                 )
             gates = recurrent
         cells[id(each.node)] = Cell(

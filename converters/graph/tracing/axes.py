@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Self
 
 from grurt.converters.graph.nodes import Node
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 
 class Role(Enum):
@@ -28,6 +28,14 @@ class Role(Enum):
     FEATURE = "feature"
     STATE = "state"
     POSITION = "position"
+
+
+_AGAINST = {
+    frozenset((Role.TIME, Role.FEATURE)): DesignReason.SEQUENCE_LENGTH,
+    frozenset((Role.TIME, Role.BATCH)): DesignReason.ACROSS_BATCH,
+    frozenset((Role.FEATURE, Role.BATCH)): DesignReason.ACROSS_BATCH,
+}
+"""Why one axis cannot have two meanings, where that is by design."""
 
 
 class OpenFeaturesError(ConversionError):
@@ -142,6 +150,7 @@ class Axis(_United):
             raise node.unsupported(
                 f"{self.where} serves as the {role.value} axis here and as the {known.value} axis elsewhere",
                 "each GRU must scan the same time axis, and layers must work on the features of one timestep",
+                _AGAINST.get(frozenset((role, known))),
             )
         self._meaning.root.role = role
 

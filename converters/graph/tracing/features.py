@@ -10,8 +10,9 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import OpenFeaturesError, Role
+from grurt.converters.graph.tracing.axes import Dim, OpenFeaturesError, Role
 from grurt.converters.graph.tracing.values import Tensor
+from grurt.errors import DesignReason
 
 
 def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
@@ -25,10 +26,20 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
     if len(dim) > 1:
         merged = ", ".join(axis.where for axis in dim)
         raise node.unsupported(
-            f"its features are merged from several axes ({merged})", "of tokens, give each as an input of its own"
+            f"its features are merged from several axes ({merged})",
+            "of tokens, give each as an input of its own",
+            _against_merging(dim),
         )
     for axis in dim:
         axis.require(Role.FEATURE, node)
+
+
+def _against_merging(dim: Dim) -> DesignReason | None:
+    """Return why timesteps or sequences cannot be features; None if it is something else that lies beside these."""
+    roles = {axis.role for axis in dim}
+    if Role.TIME in roles:
+        return DesignReason.SEQUENCE_LENGTH
+    return DesignReason.ACROSS_BATCH if Role.BATCH in roles else None
 
 
 def per_feature(node: Node, tensor: Tensor, array: Array, budget: Budget) -> Array:

@@ -25,7 +25,7 @@ from grurt.converters.torch.checkpoint.tensors import (
     item_size,
 )
 from grurt.converters.torch.checkpoint.weight_norm import resolve_reparametrized
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.regular_files import read_regular_file
 
 MAX_TENSORS = 1 << 16
@@ -253,7 +253,8 @@ def _not_a_tensor(name: str, value: object) -> ConversionError:
 def _quantized(where: str) -> UnsupportedError:
     return UnsupportedError(
         f"{where}: expected floating point, got a weight that torch has quantized; "
-        "convert the float model: grurt quantizes by itself"
+        "convert the float model: grurt quantizes by itself",
+        reason=DesignReason.QUANTIZED,
     )
 
 
@@ -266,7 +267,8 @@ def _no_entry(checkpoint: object, entry: str | None, found: Mapping[str, object]
     if any(isinstance(item, TensorReference) for item in unnamed):
         what = "a tensor" if unnamed[0] is checkpoint else "a list of tensors"
         return UnsupportedError(
-            f"checkpoint: expected a state dict, got {what}, without names; save module.state_dict() instead"
+            f"checkpoint: expected a state dict, got {what}, without names; save module.state_dict() instead",
+            reason=DesignReason.NOT_SAID,
         )
     what = checkpoint.name if isinstance(checkpoint, Opaque) else type(checkpoint).__name__
     return ConversionError(

@@ -109,7 +109,7 @@ def test_a_softmax_of_a_sum() -> None:
         (own("MatMulNBits", "s M v"), "the model was quantized", DesignReason.QUANTIZED),
         (own("DynamicQuantizeMatMul", "s M v"), "the model was quantized", DesignReason.QUANTIZED),
         (own("QLinearAdd", "s M v"), "the model was quantized", DesignReason.QUANTIZED),
-        (own("MultiHeadAttention", "s"), "it is attention, which looks at all", DesignReason.WHOLE_SEQUENCE),
+        (own("MultiHeadAttention", "s"), "it lets every timestep look at all others", DesignReason.WHOLE_SEQUENCE),
         (own("Inverse", "s"), "onnxruntime's own; convert the file from before", DesignReason.OTHER_FORMAT),
         (own("SkipLayerNormalization", "s s v", "y m"), "convert the file from before", DesignReason.OTHER_FORMAT),
         (

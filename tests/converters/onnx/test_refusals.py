@@ -322,7 +322,11 @@ def test_look_ahead() -> None:
 @pytest.mark.parametrize(
     ("dtype", "message"),
     [
-        (TensorProto.STRING, "the element type STRING is not supported; a network computes with real numbers"),
+        (
+            TensorProto.STRING,
+            "the element type STRING is not supported; turn such elements into numbers outside of the",
+        ),
+        (TensorProto.UINT4, "the element type UINT4 is not supported; convert the model before it was quantized, with"),
         (TensorProto.BOOL, "^input 'x': the type bool is not supported$"),
     ],
 )

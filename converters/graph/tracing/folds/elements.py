@@ -22,6 +22,7 @@ from grurt.converters.graph.tracing.folds.rules import (
 )
 from grurt.converters.graph.tracing.parameters import constant, optional
 from grurt.converters.graph.tracing.values import Arguments
+from grurt.errors import DesignReason
 
 
 def _divide(a: Array, b: Array) -> Array:
@@ -107,7 +108,9 @@ def _dropout(node: Node, args: Arguments) -> tuple[Array, ...]:
     node.ignore("ratio", "seed")
     training = optional(args, 2)
     if training is not None and np.any(constant(node, training, "training mode")):
-        raise node.unsupported("the model was exported in training mode", "call model.eval() before the export")
+        raise node.unsupported(
+            "the model was exported in training mode", "call model.eval() before the export", DesignReason.TRAINING
+        )
     return (first_of(node, args),)
 
 
