@@ -16,8 +16,10 @@ from grurt.network.functions import (
     Elu,
     HardSigmoid,
     LeakyRelu,
+    LogSoftmax,
     Relu,
     Sigmoid,
+    Softmax,
     Softplus,
     Tanh,
     ThresholdedRelu,
@@ -44,10 +46,17 @@ class Composite:
     gated: bool = False
     plus: tuple[AnyFunction, ...] = ()
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each number is computed by itself, unlike those of a softmax."""
+        return not any(isinstance(function, Softmax | LogSoftmax) for function in (*self.functions, *self.plus))
+
 
 HARD_SWISH = Composite((HARD_SIGMOID,), gated=True)
 LOG_SIGMOID = Composite((NEGATIVE, Softplus(), NEGATIVE))
 MISH = Composite((Softplus(), Tanh()), gated=True)
+TANH_SHRINK = Composite(plus=(Tanh(), NEGATIVE))
+"""``x - tanh(x)``."""
 
 
 def relu(negative_slope: float = 0.0, maximum: float | None = None, threshold: float = 0.0) -> Composite:
@@ -81,3 +90,14 @@ def swish(alpha: float = 1.0) -> Composite:
     """Return ``x * sigmoid(alpha * x)``, also called SiLU."""
     scaled = () if alpha == 1 else (Affine(scale=alpha, offset=0.0),)
     return Composite((*scaled, Sigmoid()), gated=True)
+
+
+def hard_shrink(threshold: float = 0.5) -> Composite:
+    """Return x where ``|x|`` is above a threshold that is not negative, and 0 elsewhere."""
+    above = ThresholdedRelu(threshold=threshold)
+    return Composite((above,), plus=(NEGATIVE, above, NEGATIVE))
+
+
+def soft_shrink(threshold: float = 0.5) -> Composite:
+    """Return x moved towards 0 by a threshold that is not negative, and no further."""
+    return Composite(plus=(Clip(minimum=-threshold, maximum=threshold), NEGATIVE))

@@ -15,7 +15,7 @@ from grurt.converters.installed import expect_onnx, is_installed
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, module_of, read_detected
-from grurt.errors import ConversionError, DescriptionError, UnsupportedError
+from grurt.errors import ConversionError, DescriptionError, DesignReason, UnsupportedError
 from grurt.model import Model
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
@@ -180,7 +180,9 @@ def _network_of_json(path: Path, layers: Describable | None, entry: str | None, 
     document = read_json(path)
     if (foreign := by_keys(document.keys())) is not None:
         what, advice = foreign
-        raise UnsupportedError(f"expected a model that grurt reads, got {what}; {advice}")
+        raise UnsupportedError(
+            f"expected a model that grurt reads, got {what}; {advice}", reason=DesignReason.OTHER_FORMAT
+        )
     if is_model(document):
         _refuse_description(layers, entry, "RTNeural's list of layers")
         network = network_of_document(document, Source(format="rtneural", file=path.name))

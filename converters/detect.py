@@ -11,7 +11,7 @@ from grurt.container.header import is_of_model
 from grurt.converters.archive import open_archive
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content, by_members, by_name, of_folder
 from grurt.converters.reading import unreadable_files_named
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.regular_files import NotRegularError, open_regular_file
 
 _TAR_MAGIC = (257, b"ustar")
@@ -41,6 +41,9 @@ class FileFormat(Enum):
     HDF5 = "hdf5"
     """A Keras model, or weights of one, in HDF5 alone."""
 
+
+_REASONS = {"grurt": None, "pickle": DesignReason.OWN_CODE}
+"""Why those of the files below stay refused that are none of another program's formats."""
 
 _REFUSED = {
     "grurt": ("a grurt model already", "use it as it is, grurt.load reads it"),
@@ -76,7 +79,12 @@ def detect_format(path: Path) -> FileFormat:
     found = _REFUSED[known] if isinstance(known, str) else known or by_name(path.name)
     if found is not None:
         what, advice = found
-        raise UnsupportedError(f"{path.name}: expected a model that grurt reads, got {what}; {advice}")
+        raise UnsupportedError(
+            f"{path.name}: expected a model that grurt reads, got {what}; {advice}",
+            reason=_REASONS.get(known, DesignReason.OTHER_FORMAT)
+            if isinstance(known, str)
+            else DesignReason.OTHER_FORMAT,
+        )
     raise ConversionError(
         f"{path.name}: expected a model that grurt reads (.onnx, .pt, .pt2, .safetensors, .keras, .h5, .npz, .json), "
         "got an unknown format; the file is damaged, or not a model"

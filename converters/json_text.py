@@ -24,6 +24,9 @@ _BYTES = {b"{": 200, b"[": 80, b",": 40, b'"': 32}
 _TEXT = re.compile(rb'"[^"]*"([ \t\r\n]*:)?')
 """A text without escaped quotes: the name of a field, if a colon follows."""
 
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\bInfinity\b|\bNaN\b', re.DOTALL)
+"""A text, or what Python writes for a number that JSON has none for."""
+
 _ONE_VALUE = "expected one value for each name of an object, got a name twice; the file is damaged or hostile"
 
 
@@ -49,7 +52,7 @@ def check_json(data: bytes, file_size: int, where: str) -> None:
 
 
 def decode_json(data: str | bytes, file_size: int, where: str) -> Any:
-    """Return what a JSON text says.
+    """Return what a JSON text says; ``Infinity`` and ``NaN``, as Python writes them, are texts.
 
     Raises
     ------
@@ -57,6 +60,8 @@ def decode_json(data: str | bytes, file_size: int, where: str) -> Any:
         If it is damaged, nested too deeply, names a field twice, or stands for more than the file can hold.
     """
     encoded = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    if b"Infinity" in encoded or b"NaN" in encoded:
+        encoded = _NO_NUMBER.sub(lambda found: found[0] if found[0][:1] == b'"' else b'"%b"' % found[0], encoded)
     check_json(encoded, file_size, where)
     value = _decoded(encoded, Any, where)
     check_names(encoded, value, where)

@@ -8,16 +8,29 @@ name is taken, a number follows: ``gru_2``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.activations import Composite
 from grurt.errors import UnsupportedError
 from grurt.network.functions import AnyFunction
-from grurt.network.layers import Activation, Add, AnyLayer, FirstStep, LastStep, Linear, Mul
+from grurt.network.layers import (
+    Activation,
+    Add,
+    AnyLayer,
+    Concat,
+    FirstStep,
+    Flatten,
+    LastStep,
+    Linear,
+    Mul,
+    Slice,
+    Unflatten,
+)
 
 _LONGEST_NAME = 180
 
@@ -117,6 +130,32 @@ class LayerBuilder:
             return self.add(LastStep(name=self.unique(f"{value}.last"), inputs=(value,), by_length=True))
 
         return self.once(("last of length", value), make)
+
+    def in_groups(self, layer: AnyLayer, groups: int) -> str:
+        """Add a layer that works on each of the groups of features of its input; return the features side by side."""
+        (value,) = layer.inputs
+        positions = Unflatten(name=self.unique(f"{layer.name}.groups"), inputs=(value,), positions=groups)
+        done = self.add(msgspec.structs.replace(layer, inputs=(self.add(positions),)))
+        return self.add(Flatten(name=self.unique(f"{layer.name}.joined"), inputs=(done,)))
+
+    def concatenated(self, values: Sequence[str], name: Callable[[], str]) -> str:
+        """Return the features of values one after the other, of how many there are; ``name`` gives names to layers."""
+        while len(values) > 1:
+            groups = [
+                tuple(values[start : start + Concat.max_inputs]) for start in range(0, len(values), Concat.max_inputs)
+            ]
+            values = [group[0] if len(group) == 1 else self.add(Concat(name=name(), inputs=group)) for group in groups]
+        return values[0]
+
+    def picked(self, value: str, places: Sequence[int], name: Callable[[str], str]) -> str:
+        """Return features of a value in any order, in slices of those that adjoin; ``name`` gives names to layers."""
+        breaks = [index for index in range(1, len(places)) if places[index] != places[index - 1] + 1]
+        runs = zip([0, *breaks], [*breaks, len(places)], strict=True)
+        parts = [
+            self.add(Slice(name=name("slice"), inputs=(value,), start=places[start], stop=places[stop - 1] + 1))
+            for start, stop in runs
+        ]
+        return self.concatenated(parts, lambda: name("concat"))
 
     def timestep_of(self, value: str, *, last: bool) -> str:
         """Return the value's last or first timestep, made once."""

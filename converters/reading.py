@@ -18,7 +18,7 @@ def errors_named(name: str) -> Iterator[None]:
         yield
     except ConversionError as error:
         first, *further = error.args or ("",)
-        raise type(error)(f"{name}: {first}", *further) from error
+        raise error.reworded(f"{name}: {first}", *further) from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error
     except RecursionError as error:

@@ -25,6 +25,7 @@ into one, it is printable, and has at most 2,000 characters (`grurt.escaping`).
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 from grurt.escaping import MAX_MESSAGE, shown
 
@@ -80,13 +81,136 @@ class GrurtError(Exception):
     def __str__(self) -> str:
         return "\n".join(self.args)
 
+    def reworded(self, *lines: object) -> Self:
+        """Return the same error with another message."""
+        return type(self)(*lines)
+
+
+class DesignReason(enum.Enum):
+    """Why something is refused by design: a closed list, which ``docs/supported.md`` shows.
+
+    Parameters
+    ----------
+    what
+        What was found.
+    why
+        Why it stays refused.
+    advice
+        What to do instead.
+    """
+
+    OTHER_RECURRENCE = (
+        "a recurrent layer that is not a GRU, such as an LSTM",
+        "the kernels, their memory and their promises are made for one cell, the GRU",
+        "train the network with a GRU",
+    )
+    NO_RECURRENCE = (
+        "no GRU, nor anything that is one",
+        "without a state there is nothing to stream: other engines run such networks as well",
+        "run it with onnxruntime; if it has a GRU that was taken apart, export it again with its GRU",
+    )
+    WHOLE_SEQUENCE = (
+        "something that joins all timesteps, such as attention, or a mean over time",
+        "a stream has one timestep at a time, and keeps a state of fixed size",
+        "join the timesteps outside of the model, or with a GRU, whose last state stands for them all",
+    )
+    SEQUENCE_LENGTH = (
+        "layers of which the number of timesteps is a size, or that change it",
+        "a stream goes on for any number of timesteps, and gives one answer for each",
+        "apply such layers outside of the model",
+    )
+    ACROSS_BATCH = (
+        "something that joins the sequences of a batch",
+        "sequences are independent: each is a stream of its own, and its answers depend on no other",
+        "export the model as it is applied to one sequence; often a GRU lacks its batch_first=True",
+    )
+    IMAGES = (
+        "convolutions or pooling over more axes than time",
+        "a timestep is a vector; networks of images need other kernels",
+        "compute the features of each image before, and give grurt the vectors",
+    )
+    FED_BACK_STATE = (
+        "a state that the source changes before it feeds it back",
+        "a stream keeps the states of its layers as they are, so that it would compute something else than the loop",
+        "change the state inside of the network instead; whole sequences convert, and run",
+    )
+    DATA_DEPENDENT = (
+        "loops, branches or shapes that depend on what is computed",
+        "the same operations run at every timestep, in memory that is known before: so a step allocates nothing",
+        "export the network that is inside, and write the loop or the branch around it",
+    )
+    TRAINING = (
+        "what belongs to training: numbers drawn at random, statistics of a batch",
+        "the same input gives the same bits",
+        "call model.eval() before the export; draw samples from the answers outside of the model",
+    )
+    QUANTIZED = (
+        "weights or operators that something else has quantized",
+        "their arithmetic is another runtime's own, and the float weights cannot be had back exactly",
+        "convert the model from before, and quantize it with grurt: model.quantize('int8')",
+    )
+    OWN_CODE = (
+        "code of the model's author, which is not in the file, or would have to be run",
+        "a model file is only data: nothing in it is ever run",
+        "export the model to ONNX where its code is, or give its weights and a description of the layers",
+    )
+    ELEMENT_TYPE = (
+        "texts, complex numbers, or other elements that a network does not compute with",
+        "kernels compute with float32, and read whole numbers as tokens",
+        "turn them into numbers before the model, and back behind it",
+    )
+    NOT_SAID = (
+        "something that the file does not say, or says in a way that programs read differently",
+        "nothing is guessed: a wrong guess would give wrong answers without a word",
+        "save it again with what is missing, as the message says",
+    )
+    FAULTY_SOURCE = (
+        "a file that gives wrong answers wherever it is run",
+        "what it says is not what was trained",
+        "export it again with a newer version of what wrote it, or allow the repair where the message offers one",
+    )
+    OTHER_FORMAT = (
+        "a format that is another program's own, or no model",
+        "it is made for one runtime, and has lost what a converter needs, such as the layers",
+        "convert the file that it was made from",
+    )
+    SIZE = (
+        "more of something than a converter takes from a file",
+        "what a file of strangers may cost is bounded, in proportion to its size",
+        "convert a part of it, or store what repeats itself once",
+    )
+
+    def __init__(self, what: str, why: str, advice: str) -> None:
+        self.what = what
+        self.why = why
+        self.advice = advice
+
+
+class _RefusalError(GrurtError):
+    """An exception that may say why it stays so.
+
+    Parameters
+    ----------
+    lines
+        The message.
+    reason
+        One of a closed list, which ``docs/supported.md`` explains; None if there is no such reason.
+    """
+
+    def __init__(self, *lines: object, reason: DesignReason | None = None) -> None:
+        super().__init__(*lines)
+        self.reason = reason
+
+    def reworded(self, *lines: object) -> Self:
+        return type(self)(*lines, reason=self.reason)
+
 
 class ModelError(GrurtError, ValueError):
     """A model contradicts itself: sizes that do not fit, weights that are missing or left over."""
 
 
-class StreamingError(ModelError):
-    """The model is sound, but cannot run one timestep at a time."""
+class StreamingError(_RefusalError, ModelError):
+    """The model is sound, but cannot run one timestep at a time; by design, if there is a ``reason``."""
 
 
 class ModelFileError(GrurtError, ValueError):
@@ -97,40 +221,12 @@ class ConversionError(GrurtError, ValueError):
     """A foreign file could not be turned into a model."""
 
 
-class DesignReason(enum.Enum):
-    """Why a file is refused by design: what an engine of recurrent networks, one timestep at a time, does not do."""
-
-    OTHER_RECURRENCE = "a recurrent layer that is not a GRU, such as an LSTM"
-    NO_RECURRENCE = "no GRU, nor anything that is one"
-    WHOLE_SEQUENCE = "something that looks at all timesteps at once, such as attention"
-    SEQUENCE_LENGTH = "layers of which the number of timesteps is a size, or that change it"
-    ACROSS_BATCH = "something that joins the sequences of a batch"
-    IMAGES = "convolutions or pooling over more axes than time"
-    FED_BACK_STATE = "a state that the source changes before it feeds it back"
-    DATA_DEPENDENT = "loops, branches or shapes that depend on what is computed"
-    QUANTIZED = "weights or operators that something else has quantized"
-    OWN_CODE = "code of the model's author, which is not in the file, or would have to be run"
-    ELEMENT_TYPE = "texts, complex numbers, or other elements that a network does not compute with"
-    SIZE = "more of something than a converter takes from a file"
-    FAULTY_SOURCE = "a file that gives wrong answers wherever it is run"
-    OTHER_FORMAT = "a format that is another program's own"
-
-
-class UnsupportedError(ConversionError):
+class UnsupportedError(_RefusalError, ConversionError):
     """A foreign file holds something that grurt does not implement.
 
-    Parameters
-    ----------
-    lines
-        The message.
-    reason
-        Why it stays so: one of a closed list, which ``docs/supported.md`` explains. None where grurt could compute the
-        network, and its converter does not know the form.
+    Its ``reason`` says by which of a closed list of reasons this stays so; it is None where grurt could compute the
+    network, and its converter does not know the form.
     """
-
-    def __init__(self, *lines: object, reason: DesignReason | None = None) -> None:
-        super().__init__(*lines)
-        self.reason = reason
 
 
 class DescriptionError(ConversionError):

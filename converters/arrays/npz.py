@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from grurt.array_types import Array
 from grurt.converters.archive import open_archive
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 _MAX_HEADER = 1000
 _MAX_AXES = 16
@@ -74,7 +74,8 @@ def _array(name: str, data: bytes) -> Array:
     if dtype.hasobject:
         raise UnsupportedError(
             f"array {name[:200]!r}: expected numbers, got Python objects, which are pickled; unpickling runs code, so "
-            "grurt does not: save plain arrays, one under each name"
+            "grurt does not: save plain arrays, one under each name",
+            reason=DesignReason.OWN_CODE,
         )
     size, left = math.prod(shape) * dtype.itemsize, len(data) - begin
     if len(shape) > _MAX_AXES or size != left:
@@ -114,7 +115,8 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
 def _numbers(name: str, array: Array) -> Array:
     if array.dtype.kind not in "fiub":
         raise UnsupportedError(
-            f"array {name[:200]!r}: expected real numbers, got the dtype {str(array.dtype)[:200]}; save it as float32"
+            f"array {name[:200]!r}: expected real numbers, got the dtype {str(array.dtype)[:200]}; save it as float32",
+            reason=DesignReason.ELEMENT_TYPE,
         )
     if array.dtype.kind != "f":
         return array

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from grurt.converters.graph.nodes import Node
+from grurt.errors import DesignReason
 
-CREATED_PER_BYTE = 4
+CREATED_PER_BYTE = 10
+"""A byte of weights of 4 bits becomes two float32."""
 CREATED_SPARE = 64 << 20
 READ_PER_BYTE = 64
 READ_SPARE = 4 << 30
@@ -40,6 +42,7 @@ class Budget:
                 f"the constants that the graph computes are too large, for a file of {self.size} bytes: more than "
                 f"{CREATED_PER_BYTE} times as much, and {CREATED_SPARE >> 20} MiB",
                 "compute them before the export, or keep them out of the model",
+                DesignReason.SIZE,
             )
 
     def read(self, n_bytes: int, node: Node) -> None:
@@ -49,4 +52,5 @@ class Budget:
             raise node.unsupported(
                 f"the nodes look through large constants too often, for a file of {self.size} bytes",
                 "store what they have in common once, in the form in which it is needed",
+                DesignReason.SIZE,
             )

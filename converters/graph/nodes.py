@@ -37,6 +37,10 @@ class MisfitError(UnsupportedError):
     """Sizes that do not fit together: the file has fixed one that it elsewhere leaves open, or it is damaged."""
 
 
+ALL_AXES = "all_axes_from_axis"
+"""An attribute that the readers of files give to a Softmax which works on several axes at once."""
+
+
 @dataclass
 class Node:
     """One operator of a graph.

@@ -143,7 +143,7 @@ def thresholded_relu_layer(config: Config) -> Composite:
 
 def softmax_layer(config: Config) -> Composite:
     """``Softmax`` over the features."""
-    config.require("axis", (-1,), "only the features of a timestep can be normalized")
+    config.skip("axis")  # which its layer looks at
     return Composite((Softmax(),))
 
 

@@ -13,7 +13,7 @@ from grurt.converters import windows
 from grurt.converters.keras.topology import MAX_CALLS, Topology, read_topology, too_many_calls
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.converters.layer_builder import LayerBuilder
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.layers import AnyLayer
@@ -96,7 +96,9 @@ class Builder(LayerBuilder):
 
     def add(self, layer: AnyLayer, weights: Mapping[str, Array] | None = None) -> str:
         if len(self.layers) == MAX_LAYERS:
-            raise UnsupportedError(f"got a model of more than {MAX_LAYERS} layers; convert a part of it")
+            raise UnsupportedError(
+                f"got a model of more than {MAX_LAYERS} layers; convert a part of it", reason=DesignReason.SIZE
+            )
         sources = [self._per_step.get(source, True) for source in layer.inputs]
         self._per_step[layer.name] = not layer.selects_timestep and any(sources)
         return super().add(layer, weights)
@@ -113,7 +115,11 @@ class Builder(LayerBuilder):
         size = shape[-1]
         kind = Kind.SEQUENCE if len(shape) == 2 else Kind.FLAT
         if kind is Kind.SEQUENCE and size is None:
-            raise model.unsupported(f"an input {name!r} of an unknown number of features", "fix the input's last axis")
+            raise model.unsupported(
+                f"an input {name!r} of an unknown number of features",
+                "fix the input's last axis",
+                DesignReason.NOT_SAID,
+            )
         if name in self.inputs:
             raise model.invalid(f"expected inputs with a name each, got two called {name!r}")
         self.inputs[name] = ModelInput(name, size or 0, kind, dtype)
@@ -191,6 +197,8 @@ class Builder(LayerBuilder):
         if tensor.kind not in kinds:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
+        if tensor.stacked:
+            raise layer.unsupported("a stack of tensors as its input", "reduce it along the axis of the stack")
         if tensor.padding and not padded:
             name = f"{tensor.value}.padded"
             return replace(tensor, value=windows.padded(self, tensor.value, tensor.padding, 0, name), padding=0)
@@ -233,4 +241,5 @@ def check_mask_order(layer: Layer, tensor: Tensor) -> None:
         raise layer.unsupported(
             "a masked sequence that go_backwards=True has reversed, with a mask that Keras leaves in order",
             "use Bidirectional, which reverses the sequence back",
+            DesignReason.FAULTY_SOURCE,
         )

@@ -170,7 +170,9 @@ class Config:
             value in _FLOAT_POLICIES or value.startswith(("int32", "int64", "uint", "bool"))
         ):
             raise self.unsupported(
-                f"the dtype policy {str(value)[:100]!r}", "convert the model from before its quantization"
+                f"the dtype policy {str(value)[:100]!r}",
+                "convert the model from before its quantization",
+                DesignReason.QUANTIZED,
             )
         return value
 
@@ -181,6 +183,7 @@ class Config:
                 raise self.unsupported(
                     f"the argument {str(key)[:100]!r}, which is not known",
                     "please report it, with the version of Keras",
+                    DesignReason.NOT_SAID,
                 )
 
     def invalid(self, key: str, expected: str, found: object) -> ConversionError:

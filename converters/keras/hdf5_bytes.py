@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = (1 << 64) - 1
@@ -115,7 +115,8 @@ def damaged(found: str) -> ConversionError:
 def not_of_keras(found: str) -> UnsupportedError:
     """Return the error for what the format allows, but Keras does not write."""
     return UnsupportedError(
-        f"HDF5: expected a file as Keras writes them, got {found}; load the model with Keras, and save it again"
+        f"HDF5: expected a file as Keras writes them, got {found}; load the model with Keras, and save it again",
+        reason=DesignReason.OTHER_FORMAT,
     )
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grurt.converters.keras import (  # noqa: F401 - they fill the table of handlers
+from grurt.converters.keras import (  # noqa: F401 - they fill the tables of handlers
+    arrangement,
     convolution,
     dense,
+    functions,
+    mathematics,
     merging,
     normalization,
     operations,
     pointwise,
+    products,
     recurrent,
+    reductions,
     refusals,
+    repetition,
     reshaping,
+    stacks,
+    tensorflow_functions,
     windows,
     wrappers,
 )
@@ -51,7 +59,8 @@ def _converted(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, .
         return convert_model(layer, args.tensors(layer), build, prefix=f"{layer.name}.")
     handler = HANDLERS.get(layer.kind)
     if handler is None:
-        raise UnsupportedError(f"{layer.where}: {reason_against(layer.kind)}")
+        because, reason = reason_against(layer.kind)
+        raise UnsupportedError(f"{layer.where}: {because}", reason=reason)
     return handler(layer, args, build)
 
 

@@ -6,22 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from grurt.converters.keras.builder import Builder, check_mask_order, same_time
-from grurt.converters.keras.handlers import converts, refuses
+from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 from grurt.network import layers
 from grurt.network.functions import Affine, Clip
+from grurt.network.layers import AnyLayer
 
 _KERAS_1_MODES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "concat": "Concatenate"}
 
-refuses(
-    *("Maximum", "Minimum"),
-    because="grurt can add, subtract, multiply, average and concatenate tensors",
-)
 
-
-@converts("Add", "Subtract", "Multiply", "Average", "Concatenate")
+@converts("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 def merge(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``Add``, ``Subtract``, ``Multiply``, ``Average`` and ``Concatenate``."""
+    """``Add`` and its kin, and ``Concatenate``."""
     args.check_named(layer)
     layer.config.policy()
     kind = layer.kind
@@ -34,6 +31,7 @@ def merge(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
         raise layer.unsupported(
             "masked sequences that Keras before 3.4 merges without regard to all of their masks",
             "load the model with a newer Keras, and save it again",
+            DesignReason.NOT_SAID,
         )
     return (_multiply(layer, tensors, build) if kind == "Multiply" else join(layer, kind, tensors, build),)
 
@@ -81,8 +79,7 @@ def merge_of_keras_1(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
 
 def join(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> Tensor:
     """Return the tensor that a merging layer of this kind makes; values of one feature are repeated to fit."""
-    if len({tensor.kind for tensor in tensors}) > 1:
-        raise layer.unsupported("sequences and single vectors together", "merge tensors of the same axes")
+    tensors = beside_sequences(layer, tensors)
     same_time(layer, tensors)
     if len(tensors) == 1:
         return tensors[0]
@@ -98,11 +95,25 @@ def join(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> 
         if len(values) != 2:
             raise layer.invalid(f"expected two tensors, got {len(values)}")
         values[1] = build.function(values[1], Affine(-1.0, 0.0))
-    made = layers.Mul if kind == "Multiply" else layers.Add
-    value = build.add(made(name=build.unique(layer.name), inputs=tuple(values)))
+    value = build.add(_merging(kind, build.unique(layer.name), tuple(values)))
     if kind == "Average":
         value = build.function(value, Affine(1 / len(values), 0.0))
     return Tensor(value, size, tensors[0].kind, tensors[0].backwards, mask)
+
+
+def _merging(kind: str, name: str, values: tuple[str, ...]) -> AnyLayer:
+    if kind in ("Maximum", "Minimum"):
+        return layers.Binary(name=name, inputs=values, operation="max" if kind == "Maximum" else "min")
+    return (layers.Mul if kind == "Multiply" else layers.Add)(name=name, inputs=values)
+
+
+def beside_sequences(layer: Layer, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors of one kind: a vector that was repeated is the same at every timestep of a sequence beside it."""
+    if any(tensor.kind is Kind.SEQUENCE for tensor in tensors):
+        tensors = [replace(t, kind=Kind.SEQUENCE) if t.kind is Kind.REPEATED else t for t in tensors]
+    if len({tensor.kind for tensor in tensors}) > 1:
+        raise layer.unsupported("sequences and single vectors together", "merge tensors of the same axes")
+    return list(tensors)
 
 
 def _joined_mask(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> str | None:

@@ -8,6 +8,7 @@ from grurt.array_types import Array
 from grurt.converters.keras.builder import NOTHING, Builder
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 from grurt.network import layers
 
 _FEATURES_ONLY = "only the features of a timestep can be normalized"
@@ -110,7 +111,9 @@ def group_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     _require_last_axis(layer, tensor)
     if tensor.kind is Kind.SEQUENCE:
         raise layer.unsupported(
-            "a sequence as its input, over whose timesteps it takes the mean", "put it inside of TimeDistributed"
+            "a sequence as its input, over whose timesteps it takes the mean",
+            "put it inside of TimeDistributed",
+            DesignReason.WHOLE_SEQUENCE,
         )
     groups = config.get("groups", 32)
     groups = tensor.size if groups == -1 else config.integer("groups", 32)
@@ -121,17 +124,15 @@ def group_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     if tensor.size % groups:
         raise layer.invalid(f"expected groups that divide {tensor.size} features, got {groups}")
     arrays = _vectors(layer, tensor.size, ["gamma"] * scale + ["beta"] * center)
-    positions = layers.Unflatten(name=build.unique(f"{layer.name}.groups"), inputs=(tensor.value,), positions=groups)
-    size = tensor.size // groups
-    normalized = layers.LayerNorm(
+    norm = layers.LayerNorm(
         name=build.unique(f"{layer.name}.norm"),
-        inputs=(build.add(positions),),
-        size=size,
+        inputs=(tensor.value,),
+        size=tensor.size // groups,
         epsilon=epsilon,
         weight=False,
         bias=False,
     )
-    value = build.add(layers.Flatten(name=build.unique(f"{layer.name}.joined"), inputs=(build.add(normalized),)))
+    value = build.in_groups(norm, groups)
     if not arrays:
         return (tensor.with_value(value),)
     gamma, beta = arrays.get("gamma", np.ones(1, np.float32)), arrays.get("beta", np.zeros(1, np.float32))

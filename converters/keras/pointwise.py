@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grurt.converters.keras.activations import LAYERS, composite
 from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.features import require_features
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.network import layers
@@ -25,14 +26,19 @@ def masking(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
 def activation(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``Activation``, and the activations that are layers of their own."""
     args.check_named(layer)
-    tensor = build.value(layer, args.only(layer), *VECTORS)
+    tensor = build.value(layer, args.only(layer), *VECTORS, Kind.TURNED)
     layer.config.policy()
+    if layer.kind == "Softmax":
+        tensor = build.value(layer, tensor, *VECTORS)
+        require_features(layer, tensor)
     if layer.kind == "Softmax" and tensor.mask is not None:
         raise layer.unsupported("a masked sequence as its input", "use Activation('softmax'), which ignores the mask")
     if layer.kind in LAYERS:
         found = LAYERS[layer.kind](layer.config)
     else:
         found = composite(layer, "activation", layer.config.get("activation"))
+    if tensor.kind is Kind.TURNED and not found.is_elementwise:
+        raise layer.unsupported("features before timesteps as its input", "swap them back before it")
     layer.config.check_all_read()
     return (tensor.with_value(build.activate(tensor.value, found)),)
 

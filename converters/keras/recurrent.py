@@ -16,6 +16,7 @@ from grurt.converters.keras.config import Config
 from grurt.converters.keras.handlers import converts, refuses
 from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
 from grurt.converters.keras.weights import object_keys
+from grurt.errors import DesignReason
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.layers import GRU
 
@@ -151,6 +152,12 @@ def _inputs(layer: Layer, args: Arguments, build: Builder, cells: int) -> tuple[
             raise layer.unsupported(
                 "an initial state that is no tensor (batch, units)", "give it as an input of the model"
             )
+    if tensors[0].kind is Kind.REPEATED:
+        raise layer.config.unsupported(
+            "a vector repeated at every timestep as its input, as often as a sequence has timesteps",
+            "join it with a sequence of as many timesteps, such as what the decoder has given so far",
+            DesignReason.SEQUENCE_LENGTH,
+        )
     source = build.value(layer, tensors[0], Kind.SEQUENCE)
     explicit = args.named.get("mask")
     if isinstance(explicit, Tensor):
@@ -200,6 +207,7 @@ def _grucell(cell: Layer) -> Cell:
         raise cell.unsupported(
             f"a cell that is no GRUCell{f' but {other}' if other else ''}",
             "grurt runs GRU networks: train with GRU cells",
+            DesignReason.OTHER_RECURRENCE,
         )
     cell.config.skip("implementation", "state_size")
     cell.config.policy()

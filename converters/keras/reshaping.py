@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from grurt.converters.keras.builder import Builder
-from grurt.converters.keras.handlers import converts, reason_against
-from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.handlers import converts, converts_function, reason_against
+from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 
 _SHAPE_KEYS = ("batch_shape", "batch_input_shape")
 
@@ -32,12 +33,16 @@ def input_shape(model: Layer, described: Mapping[str, Any], name: str) -> tuple[
         shape = source if shape is None else shape
     if shape is None:
         raise model.unsupported(
-            f"no shape of the input {name!r}", "give the model an Input layer, or call it once, and save it again"
+            f"no shape of the input {name!r}",
+            "give the model an Input layer, or call it once, and save it again",
+            DesignReason.NOT_SAID,
         )
     sizes = shape[1:] if isinstance(shape, list) else [0.0]
     if len(sizes) not in (1, 2) or not all(size is None or (isinstance(size, int) and size > 0) for size in sizes):
         raise model.unsupported(
-            f"an input {name!r} of shape {str(shape)[:100]}", "inputs are (batch, time, features) or (batch, time)"
+            f"an input {name!r} of shape {str(shape)[:100]}",
+            "inputs are (batch, time, features) or (batch, time)",
+            DesignReason.IMAGES if len(sizes) > 2 else None,
         )
     if values.get("sparse") or values.get("ragged"):
         raise model.unsupported(
@@ -60,7 +65,16 @@ def reshape(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
         return (found,)
     if sizes and sizes[-1] == tensor.size and len(sizes) == tensor.rank - 1 and tensor.kind is not Kind.NUMBERS:
         return (tensor,)  # numbers do not move, as there are as many timesteps as before
-    raise layer.unsupported(f"target_shape={str(target)[:100]}", reason_against("Reshape"))
+    raise layer.unsupported(f"target_shape={str(target)[:100]}", *reason_against("Reshape"))
+
+
+@converts_function("Reshape")
+def reshape_function(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``reshape`` to the shape that there is."""
+    tensor, target = args.only(layer), layer.config.get("newshape")
+    if not isinstance(target, list) or len(target) != tensor.rank or target[-1] != tensor.size or tensor.stacked:
+        raise layer.unsupported(f"newshape={str(target)[:100]}", "grurt keeps timesteps and features where they are")
+    return (build.value(layer, tensor, *VECTORS),)
 
 
 def with_feature_axis(tensor: Tensor, build: Builder) -> Tensor | None:
@@ -88,14 +102,22 @@ def _timesteps(tensor: Tensor, build: Builder) -> int:
 
 @converts("Permute")
 def permute(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``Permute`` that leaves all axes where they are."""
+    """``Permute`` that leaves all axes where they are, or swaps time and features."""
     tensor = args.only(layer)
     dims = layer.config.get("dims")
     layer.config.policy()
     layer.config.check_all_read()
-    if dims != list(range(1, tensor.rank)):
-        raise layer.unsupported(f"dims={str(dims)[:100]}", reason_against("Permute"))
-    return (tensor,)
+    return (turned(layer, tensor, [0, *dims] if isinstance(dims, list) else dims, build),)
+
+
+def turned(layer: Layer, tensor: Tensor, order: object, build: Builder) -> Tensor:
+    """Return a tensor with its axes in another order: as it is, or with time and features in each other's place."""
+    if order == list(range(tensor.rank)):
+        return tensor
+    kinds = {Kind.SEQUENCE: Kind.TURNED, Kind.TURNED: Kind.SEQUENCE}
+    if order != [0, 2, 1] or tensor.kind not in kinds:
+        raise layer.unsupported(f"the order of axes {str(order)[:100]}", "swap time and features, and back")
+    return replace(build.value(layer, tensor, *kinds), kind=kinds[tensor.kind], mask=None)
 
 
 @converts("Flatten")
@@ -106,7 +128,7 @@ def flatten(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
     layer.config.policy()
     layer.config.check_all_read()
     if tensor.kind is Kind.SEQUENCE:
-        raise layer.unsupported("a sequence as its input", reason_against("Flatten"))
+        raise layer.unsupported("a sequence as its input", *reason_against("Flatten"))
     return (tensor,)
 
 

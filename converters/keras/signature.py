@@ -19,6 +19,7 @@ _AXES: dict[Kind, tuple[Axis, ...]] = {
     Kind.SINGLE: ("batch", "feature"),
     Kind.NUMBERS: ("batch", "time"),
     Kind.NUMBER: ("batch",),
+    Kind.TURNED: ("batch", "feature", "time"),
 }
 _FLOATS: dict[str, DType] = {"float32": "float32", "float64": "float64", "float16": "float16"}
 _INTEGERS: dict[str, DType] = {"int32": "int32", "int64": "int64"}
@@ -79,7 +80,7 @@ def output_ports(model: Layer, names: Sequence[str], tensors: Sequence[Tensor], 
             states = (tensor.state_of,)
             ports.append(StatePort(name=name, states=states, dtype="float32", axes=("batch", "feature")))
             continue
-        tensor = build.value(model, tensor, *ANY)
+        tensor = build.value(model, tensor, *(kind for kind in ANY if kind is not Kind.REPEATED))
         axes = _AXES[tensor.kind]
         backwards = tensor.backwards and "time" in axes
         if backwards:

@@ -10,11 +10,13 @@ from typing import Any
 
 from grurt.converters.keras.values import Layer
 from grurt.converters.keras.weights import object_keys
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MODELS = ("Sequential", "Functional", "Model")
 
 _MAX_CLASS = 100
+_CONSTANT = "_CONSTANT_VALUE"
+"""Stands for a layer where a function of TensorFlow is called with a number before a tensor."""
 
 MAX_CALLS = 1 << 14
 """How many calls of layers a model may consist of, with those inside of models that are called several times."""
@@ -104,10 +106,13 @@ def read_topology(model: Layer) -> Topology:
     if model.kind not in MODELS:
         raise UnsupportedError(
             f"{model.where}: got a model of one's own, which is code; build it with keras.Sequential or the "
-            "functional API, set its weights, and save that"
+            "functional API, set its weights, and save that",
+            reason=DesignReason.OWN_CODE,
         )
     if "layers" not in model.config:
-        raise model.unsupported("no layers in its configuration, as of a subclassed model", "save a functional model")
+        raise model.unsupported(
+            "no layers in its configuration, as of a subclassed model", "save a functional model", DesignReason.OWN_CODE
+        )
     described = model.config.get("layers")
     if not isinstance(described, list) or not described:
         raise model.invalid("expected a list of layers, got none")
@@ -165,7 +170,9 @@ def references(value: Any) -> Iterator[Reference]:
 
 def too_many_calls() -> UnsupportedError:
     """Return the error for a model of too many calls."""
-    return UnsupportedError(f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it")
+    return UnsupportedError(
+        f"got a model of more than {MAX_CALLS} calls of layers; convert a part of it", reason=DesignReason.SIZE
+    )
 
 
 def _name(item: Any) -> str | None:
@@ -214,7 +221,7 @@ def _old_call(model: Layer, name: str, number: int, node: Any) -> Call:
     if not isinstance(node, list) or not node:
         raise model.invalid(f"expected the inputs of {name!r}, got {str(node)[:100]}")
     items = [node] if isinstance(node[0], str) else node
-    references: list[Reference] = []
+    references: list[Any] = []
     named: dict[str, Any] = {}
     for item in items:
         if (
@@ -223,7 +230,7 @@ def _old_call(model: Layer, name: str, number: int, node: Any) -> Call:
             or (len(item) == 4 and not isinstance(item[3], Mapping))
         ):
             raise model.unsupported(f"the input {str(item)[:100]} of {name!r}", "only tensors can be given to a layer")
-        references.append(_reference(item[:3]))
+        references.append(item[2] if item[:2] == [_CONSTANT, -1] else _reference(item[:3]))
         named |= {key: _old_argument(value) for key, value in (item[3] if len(item) == 4 else {}).items()}
     return Call(name, number, (references,) if len(references) > 1 else tuple(references), named)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from grurt.converters.keras.config import Config, Version
 from grurt.converters.keras.weights import Weights
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_NESTING = 16
 MAX_NAME = 200
@@ -33,12 +33,16 @@ class Kind(Enum):
     """``(batch, n)``, an input that nothing has read yet: tokens, a state, a vector, or numbers."""
     MASK = "a mask"
     """``(batch, time)``, truth values."""
+    TURNED = "features before timesteps"
+    """``(batch, features, time)``."""
+    REPEATED = "a vector repeated at every timestep"
+    """``(batch, time, features)``, of a single vector."""
 
 
-VECTORS = (Kind.SEQUENCE, Kind.SINGLE)
+VECTORS = (Kind.SEQUENCE, Kind.SINGLE, Kind.REPEATED)
 """What layers read that do the same to each vector."""
 
-ANY = (*VECTORS, Kind.NUMBERS, Kind.NUMBER)
+ANY = (*VECTORS, Kind.NUMBERS, Kind.NUMBER, Kind.TURNED)
 """What functions read that do the same to each number."""
 
 
@@ -49,7 +53,8 @@ class Tensor:
     ``backwards`` says that it holds the timesteps from the last to the first, as ``go_backwards`` makes them. ``mask``
     names the value that is 0 at timesteps to skip. ``state_of`` names the GRU whose final state this is; ``value`` is
     empty then, until someone needs the state as a value. ``padding`` is how many timesteps of zeros the Keras model has
-    put before the first one, which the value has not.
+    put before the first one, which the value has not. ``stacked`` are values along an axis of their own, the number
+    ``stack_axis``, in place of one. ``truth`` is what a mask is for each number.
     """
 
     value: str
@@ -59,11 +64,14 @@ class Tensor:
     mask: str | None = None
     state_of: str | None = None
     padding: int = 0
+    stacked: tuple[str, ...] = ()
+    stack_axis: int = 0
+    truth: Tensor | None = None
 
     @property
     def rank(self) -> int:
         """How many axes it has in Keras."""
-        return {Kind.SEQUENCE: 3, Kind.NUMBER: 1}.get(self.kind, 2)
+        return {Kind.SEQUENCE: 3, Kind.TURNED: 3, Kind.REPEATED: 3, Kind.NUMBER: 1}.get(self.kind, 2)
 
     def is_last_axis(self, axis: object) -> bool:
         """Say whether an axis, counted from the first or the last one, is that of the features."""
@@ -102,8 +110,8 @@ class Layer:
         """Return a layer that this one holds: described by ``class_name`` and ``config``, its weights at ``part``."""
         return make_layer(described, self.weights.child(part), self.version, f"{self.name}.", self.depth + 1, name)
 
-    def unsupported(self, found: str, advice: str) -> UnsupportedError:
-        return self.config.unsupported(found, advice)
+    def unsupported(self, found: str, advice: str, reason: DesignReason | None = None) -> UnsupportedError:
+        return self.config.unsupported(found, advice, reason)
 
     def invalid(self, message: str) -> ConversionError:
         return ConversionError(f"{self.where}: {message}; the file is damaged, or its weights are of another model")
@@ -119,7 +127,9 @@ def make_layer(
             "the file is damaged"
         )
     if depth > MAX_NESTING:
-        raise UnsupportedError(f"layer {prefix[:100]}...: got layers inside of more than {MAX_NESTING} others")
+        raise UnsupportedError(
+            f"layer {prefix[:100]}...: got layers inside of more than {MAX_NESTING} others", reason=DesignReason.SIZE
+        )
     kind = str(described["class_name"])[:100]
     values = described.get("config")
     if kind == "Sequential" and isinstance(values, list):  # of Keras 1 and early Keras 2
@@ -131,7 +141,8 @@ def make_layer(
     registered = described.get("registered_name")
     if isinstance(registered, str) and ">" in registered:
         raise UnsupportedError(
-            f"{where}: got a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted"
+            f"{where}: got a layer of one's own, {registered[:100]!r}; only Keras's own layers can be converted",
+            reason=DesignReason.OWN_CODE,
         )
     module = described.get("module")
     return Layer(kind, module if isinstance(module, str) else "", full, Config(where, values), weights, version, depth)
@@ -164,4 +175,4 @@ class Arguments:
             if name not in (*known, "training", "mask") and value is not None:
                 raise layer.unsupported(f"the call argument {name[:100]!r}", "call the layer without it")
         if self.named.get("training"):
-            raise layer.unsupported("a call with training=True", "build the model for inference")
+            raise layer.unsupported("a call with training=True", "build the model for inference", DesignReason.TRAINING)

@@ -34,6 +34,8 @@ def max_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     size, is_valid = layer.config.integer("pool_size", 2), layer.config.get("padding", "valid") == "valid"
     looks_back = is_valid and args.only(layer).padding == size - 1 > 0 and layer.config.get("strides") in (1, [1])
     tensor, window = _pool(layer, args, build, zeros_count=looks_back)
+    if window == Window():  # which changes nothing
+        return (behind(tensor, tensor.value, tensor.size),)
     maximum = windows.running_maximum if looks_back else windows.maximum
     value = maximum(build, tensor.value, tensor.size, window, build.unique(layer.name))
     return (behind(tensor, value, tensor.size),)

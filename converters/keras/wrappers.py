@@ -10,6 +10,7 @@ from grurt.converters.keras.builder import Builder
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.merging import MODES, join
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
+from grurt.errors import DesignReason
 
 _RECURRENT = ("GRU", "CuDNNGRU", "RNN")
 _NOT_IN_TIME = "supported inside of it are layers that work on each timestep by itself, such as Dense"
@@ -52,7 +53,7 @@ def bidirectional(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
 @converts("TimeDistributed")
 def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``TimeDistributed`` of layers that work on one vector: they do the same at every timestep."""
-    tensor = build.value(layer, args.only(layer), Kind.SEQUENCE)
+    tensor = build.value(layer, args.only(layer), Kind.SEQUENCE, Kind.REPEATED)
     described = layer.config.get("layer")
     layer.config.skip("input_dim")
     layer.config.policy()
@@ -62,7 +63,18 @@ def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
     results = build.convert(inner, Arguments((vector,), {}), build)
     if len(results) != 1 or results[0].kind is not Kind.SINGLE:
         raise layer.unsupported(f"{inner.kind} inside of it", _NOT_IN_TIME)
-    return (replace(results[0], kind=Kind.SEQUENCE, backwards=tensor.backwards, mask=tensor.mask),)
+    return (replace(results[0], kind=tensor.kind, backwards=tensor.backwards, mask=tensor.mask),)
+
+
+@converts("SpectralNormalization")
+def spectral_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
+    """``SpectralNormalization``, which after the training is the layer in it."""
+    described = layer.config.get("layer")
+    layer.config.skip("power_iterations")
+    layer.config.policy()
+    layer.config.check_all_read()
+    layer.weights.take(layer.where, "kernel", "vector_u")
+    return build.convert(layer.inner(described, "layer"), args, build)
 
 
 def _direction(layer: Layer, described: Any, which: str, name: str) -> Layer:
@@ -73,7 +85,11 @@ def _direction(layer: Layer, described: Any, which: str, name: str) -> Layer:
         described = {**described, "config": {**config, "zero_output_for_mask": zero}}
     inner = layer.inner(described, f"{which}_layer", name)
     if inner.kind not in _RECURRENT:
-        raise inner.unsupported("a layer that is no GRU", "grurt runs GRU networks: train the model with a GRU")
+        raise inner.unsupported(
+            "a layer that is no GRU",
+            "grurt runs GRU networks: train the model with a GRU",
+            DesignReason.OTHER_RECURRENCE,
+        )
     return inner
 
 
@@ -102,4 +118,5 @@ def _check_masking(layer: Layer, tensor: Tensor, mask: Any, returns_sequences: b
         raise layer.unsupported(
             "a masked sequence, from a version of Keras before 2.4",
             "what it gives at masked timesteps changed since: load and save the model with a newer Keras",
+            DesignReason.NOT_SAID,
         )

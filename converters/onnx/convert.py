@@ -10,9 +10,10 @@ from onnx import ModelProto
 from grurt.converters.graph.assembly.network import network_of_graph
 from grurt.converters.graph.elements import NO_BFLOAT16, Element
 from grurt.converters.graph.nodes import Graph, is_weight
+from grurt.converters.onnx.narrow import name_of_integers
 from grurt.converters.onnx.reading import parse_model, read_graph
 from grurt.converters.onnx.reference import reference_run
-from grurt.converters.onnx.refusals import refuse_graph
+from grurt.converters.onnx.refusals import refusals_of_optimized, refuse_graph
 from grurt.converters.onnx.repair import NOTE, repaired
 from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.reference import attach_reference
@@ -56,7 +57,8 @@ def network_of_proto(
     notes = [NOTE] * (mended is not None) + _precision_notes(graph) + _port_notes(proto)
     producer = source.producer or f"{graph.producer} {graph.producer_version}".strip()
     source = msgspec.structs.replace(source, producer=producer, notes=(*source.notes, *notes))
-    converted = network_of_graph(graph, source, refuse_graph)
+    with refusals_of_optimized(proto):
+        converted = network_of_graph(graph, source, refuse_graph)
     if not reference:
         return converted.network
     return attach_reference(converted.network, lambda: reference_run(converted, mended or proto, external))
@@ -69,4 +71,9 @@ def _port_notes(proto: ModelProto) -> list[str]:
 
 def _precision_notes(graph: Graph) -> list[str]:
     names = {array.dtype.name for array in graph.constants.values() if is_weight(array)} - {"float32"}
-    return [f"weights of {name} were converted to float32" for name in sorted(names)]
+    scaled = {node.inputs[0] for node in graph.nodes if node.op == "DequantizeLinear" and node.inputs}
+    integers = {name_of_integers(graph.constants[name].dtype) for name in scaled & graph.constants.keys()}
+    return [
+        *(f"weights of {name} were converted to float32" for name in sorted(names)),
+        *(f"weights of {name}, with a scale, were converted to float32" for name in sorted(integers)),
+    ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from grurt.converters.graph.nodes import Attribute
-from grurt.converters.graph.operators.activations import ALL_AXES
+from grurt.converters.graph.nodes import ALL_AXES, Attribute
 
 OLDEST = 7
 

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from grurt.array_types import Array
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content
 from grurt.converters.graph.elements import MAX_RANK, dtype_of
 from grurt.converters.graph.nodes import Attribute, Body, Declaration, Graph, Node
+from grurt.converters.onnx.contributed import in_standard_operators
+from grurt.converters.onnx.functions import STANDARD_DOMAINS, Functions, Reader, Reference
 from grurt.converters.onnx.messages import check_parts
-from grurt.converters.onnx.opsets import OLDEST, modernized
+from grurt.converters.onnx.names import Names
+from grurt.converters.onnx.opsets import OLDEST
+from grurt.converters.onnx.sparse import read_sparse_tensor
 from grurt.converters.onnx.tensors import ExternalData, read_tensor, text
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_NODES = 200_000
 MAX_PORTS = 1 << 12
 
 _OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
 _PARAMETER = re.compile(r"([\w.]{1,100})\.(weight|bias)")
-_STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 def parse_model(data: bytes) -> ModelProto:
     """Return the protobuf message in the bytes of a file; ConversionError if there is none, or another format's."""
     if (foreign := by_content(data[:HEAD_BYTES])) is not None:
         what, advice = foreign
-        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}")
+        raise UnsupportedError(f"expected an ONNX model, got {what}; {advice}", reason=DesignReason.OTHER_FORMAT)
     check_parts(data, ModelProto)
     try:
         return onnx.load_model_from_string(data)
@@ -51,19 +56,19 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     """
     if not proto.graph.node:
         raise ConversionError("expected an ONNX model, got one without any node: the file is damaged")
-    if (n_nodes := _count_nodes(proto.graph)) > MAX_NODES:
-        raise UnsupportedError(f"the graph has {n_nodes} nodes; at most {MAX_NODES} are supported")
+    if (n_nodes := sum(len(graph.node) for graph in _graphs(proto.graph))) > MAX_NODES:
+        raise _too_many(n_nodes, "nodes")
     for parts, what in (
         (proto.graph.initializer, "weights"),
+        (proto.graph.sparse_initializer, "sparse weights"),
         (proto.graph.input, "inputs"),
         (proto.graph.output, "outputs"),
     ):
-        if len(parts) > (most := MAX_NODES if what == "weights" else MAX_PORTS):
-            raise UnsupportedError(f"the graph has {len(parts)} {what}; at most {most} are supported")
+        if len(parts) > (most := MAX_NODES if what.endswith("weights") else MAX_PORTS):
+            raise _too_many(len(parts), what, most)
     constants = _constants(proto.graph, external)
-    version = _opset(proto)
     return Graph(
-        nodes=tuple(_node(node, external, version) for node in proto.graph.node),
+        nodes=_nodes(proto, external, size),
         constants=constants,
         inputs=tuple(_declaration(port) for port in proto.graph.input if port.name not in constants),
         outputs=tuple(_declaration(port) for port in proto.graph.output),
@@ -73,25 +78,75 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     )
 
 
-def _count_nodes(graph: GraphProto) -> int:
-    """Return how many nodes a graph has, with those of the graphs inside of them."""
-    count, todo = 0, [graph]
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph, and those inside of its nodes."""
+    todo = [graph]
     while todo:
-        nodes = todo.pop().node
-        count += len(nodes)
-        attributes = [entry for node in nodes for entry in node.attribute]
+        yield (one := todo.pop())
+        attributes = (entry for node in one.node for entry in node.attribute)
         todo += [entry.g for entry in attributes if entry.type == AttributeProto.GRAPH]
-    return count
 
 
 def _constants(graph: GraphProto, external: ExternalData) -> dict[str, Array]:
-    if graph.sparse_initializer:
-        raise UnsupportedError("the file holds sparse weights, which are not supported; store them as dense tensors")
-    return {text(tensor.name): read_tensor(tensor, external) for tensor in graph.initializer}
+    """Return the weights of a graph, by name; ConversionError if a name stands twice."""
+    dense = ((text(tensor.name), partial(read_tensor, tensor)) for tensor in graph.initializer)
+    sparse = ((text(each.values.name), partial(read_sparse_tensor, each)) for each in graph.sparse_initializer)
+    constants: dict[str, Array] = {}
+    for name, read in (*dense, *sparse):
+        if name in constants:
+            raise ConversionError(f"tensor {name[:100]!r}: the file holds two weights of this name: it is damaged")
+        constants[name] = read(external)
+    return constants
 
 
-def _opset(proto: ModelProto) -> int:
-    versions = [entry.version for entry in proto.opset_import if entry.domain in _STANDARD_DOMAINS]
+def _nodes(proto: ModelProto, external: ExternalData, size: int) -> tuple[Node, ...]:
+    """Return the nodes of a model's graph, those that its functions consist of among them."""
+    version = _opset(proto)
+
+    def body(graph: GraphProto) -> Body:
+        return Body(
+            nodes=written_out(graph.node),
+            constants=_constants(graph, external),
+            inputs=tuple(text(port.name) for port in graph.input),
+            outputs=tuple(text(port.name) for port in graph.output),
+        )
+
+    def written_out(protos: Iterable[NodeProto]) -> tuple[Node, ...]:
+        nodes: list[Node] = []
+        for node in functions.inlined(protos, version):
+            nodes += in_standard_operators(node, names)
+            if len(nodes) > MAX_NODES:
+                raise _too_many(len(nodes), "nodes")
+        return tuple(nodes)
+
+    reader = Reader(
+        node=partial(_node, external=external, body=body),
+        attribute=partial(_attribute, external=external, body=body),
+        modules=_modules_of_parameters,
+        version=lambda function: _opset(function, version),
+    )
+    names = Names(name for graph in _graphs(proto.graph) for name in _names(graph))
+    functions = Functions(proto.functions, reader, names, size)
+    return written_out(proto.graph.node)
+
+
+def _names(graph: GraphProto) -> Iterator[str]:
+    """Yield the names of the tensors of a graph, without those of the graphs inside of its nodes."""
+    for node in graph.node:
+        yield from (*node.input, *node.output)
+    yield from (part.name for part in (*graph.input, *graph.initializer))
+    yield from (each.values.name for each in graph.sparse_initializer)
+
+
+def _too_many(count: int, what: str, most: int = MAX_NODES) -> UnsupportedError:
+    return UnsupportedError(f"the graph has {count} {what}; at most {most} are supported", reason=DesignReason.SIZE)
+
+
+def _opset(proto: ModelProto | FunctionProto, default: int | None = None) -> int:
+    """Return the version of the ONNX operators that a model uses, or a function, which may leave that to the model."""
+    versions = [entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS]
+    if not versions and default is not None:
+        return default
     if not versions:
         raise ConversionError("the file does not say which version of the ONNX operators it uses: it is damaged")
     newest = int(onnx.defs.onnx_opset_version())
@@ -104,27 +159,21 @@ def _opset(proto: ModelProto) -> int:
     return version
 
 
-def _node(proto: NodeProto, external: ExternalData, version: int) -> Node:
+def _node(proto: NodeProto, external: ExternalData, body: Callable[[GraphProto], Body]) -> Node:
     inputs, outputs = tuple(map(text, proto.input)), tuple(map(text, proto.output))
     op = text(proto.op_type)
-    if text(proto.domain) not in _STANDARD_DOMAINS:
+    if text(proto.domain) not in STANDARD_DOMAINS:
         op = f"{proto.domain}.{op}"
     node = Node(text(proto.name), op, inputs, outputs, {}, _module(proto))
-    attributes = {text(entry.name): _attribute(entry, node, external, version) for entry in proto.attribute}
-    node.attributes = modernized(op, attributes, version)
+    node.attributes = {text(entry.name): _attribute(entry, node, external, body) for entry in proto.attribute}
     return node
 
 
-def _body(proto: GraphProto, external: ExternalData, version: int) -> Body:
-    return Body(
-        nodes=tuple(_node(node, external, version) for node in proto.node),
-        constants=_constants(proto, external),
-        inputs=tuple(text(port.name) for port in proto.input),
-        outputs=tuple(text(port.name) for port in proto.output),
-    )
-
-
-def _attribute(proto: AttributeProto, node: Node, external: ExternalData, version: int) -> Attribute:
+def _attribute(
+    proto: AttributeProto, node: Node, external: ExternalData, body: Callable[[GraphProto], Body]
+) -> Attribute:
+    if proto.ref_attr_name:
+        return Reference(text(proto.ref_attr_name))
     match proto.type:
         case AttributeProto.FLOAT:
             return float(proto.f)
@@ -134,6 +183,8 @@ def _attribute(proto: AttributeProto, node: Node, external: ExternalData, versio
             return _decoded(proto.s)
         case AttributeProto.TENSOR:
             return read_tensor(proto.t, external)
+        case AttributeProto.SPARSE_TENSOR:
+            return read_sparse_tensor(proto.sparse_tensor, external)
         case AttributeProto.FLOATS:
             return tuple(float(value) for value in proto.floats)
         case AttributeProto.INTS:
@@ -141,7 +192,7 @@ def _attribute(proto: AttributeProto, node: Node, external: ExternalData, versio
         case AttributeProto.STRINGS:
             return tuple(_decoded(value) for value in proto.strings)
         case AttributeProto.GRAPH:
-            return _body(proto.g, external, version)
+            return body(proto.g)
         case AttributeProto.GRAPHS:
             return None
         case _:
@@ -153,8 +204,12 @@ def _declaration(proto: ValueInfoProto) -> Declaration:
     if not proto.name:
         raise ConversionError("an input or output of the graph has no name: the file is damaged")
     tensor = proto.type.tensor_type
+    if proto.type.WhichOneof("value") is None:
+        raise UnsupportedError(f"{where}: the file does not say of what type it is; export the model with types")
     if not proto.type.HasField("tensor_type"):
-        raise UnsupportedError(f"{where}: expected a tensor, got a sequence, map or optional value")
+        raise UnsupportedError(
+            f"{where}: expected a tensor, got a sequence, map or optional value", reason=DesignReason.ELEMENT_TYPE
+        )
     shape = None
     if tensor.HasField("shape"):
         if len(tensor.shape.dim) > MAX_RANK:
@@ -175,8 +230,12 @@ def _module(proto: NodeProto) -> str:
     names = re.findall(r"'([\w.]*)'", scopes[:1000])  # the dynamo exporter: ['', 'encoder', 'encoder.gru', 'gru']
     if len(names) > 1:
         return str(names[-2])
-    parameters = (_PARAMETER.fullmatch(name) for name in proto.input)
-    return next((match[1] for match in parameters if match), "")
+    return next(iter(_modules_of_parameters(proto.input)), "")
+
+
+def _modules_of_parameters(names: Iterable[str]) -> list[str]:
+    """Return the paths of the modules that the parameters among some tensors belong to."""
+    return list(dict.fromkeys(match[1] for match in map(_PARAMETER.fullmatch, names) if match))
 
 
 def _decoded(value: bytes) -> str:

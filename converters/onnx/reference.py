@@ -160,9 +160,11 @@ def _with_weights_inside(proto: ModelProto, external: ExternalData) -> ModelProt
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     unread = {tensor.name for tensor in graph.initializer} - read
     inside = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    inside.functions.extend(proto.functions)
     inside.graph.name = graph.name
     inside.graph.node.extend(nodes)
     inside.graph.initializer.extend(weights)
+    inside.graph.sparse_initializer.extend(each for each in graph.sparse_initializer if each.values.name in read)
     inside.graph.input.extend(port for port in graph.input if port.name not in unread)
     inside.graph.output.extend(graph.output)
     inside.graph.value_info.extend(graph.value_info)

@@ -6,10 +6,11 @@ the linear transformation before the reset gate. Such a file gives wrong answers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.errors import DesignReason
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -25,22 +26,29 @@ def refuse_faulty_gru(graph: Graph, nodes: Iterable[Node]) -> None:
                 "PyTorch wrote it with linear_before_reset=0, which no PyTorch GRU computes: exporters with onnxscript "
                 "0.5.7 to 0.7.0 have this fault, and the file gives wrong answers in every runtime",
                 "export again with onnxscript 0.7.1 or later, or allow the repair: repair=True, or --repair",
+                DesignReason.FAULTY_SOURCE,
             )
 
 
 def repaired(proto: ModelProto) -> ModelProto | None:
     """Return a copy of the model with its faulty GRUs set right; None if it has none."""
-    if proto.producer_name != "pytorch" or not any(map(_is_faulty, proto.graph.node)):
+    if proto.producer_name != "pytorch" or not any(map(_is_faulty, _nodes(proto))):
         return None
     from onnx import ModelProto, helper
 
     copy = ModelProto()
     copy.CopyFrom(proto)
-    for node in filter(_is_faulty, copy.graph.node):
+    for node in filter(_is_faulty, _nodes(copy)):
         kept = [entry for entry in node.attribute if entry.name != "linear_before_reset"]
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute("linear_before_reset", 1)])
     return copy
+
+
+def _nodes(proto: ModelProto) -> Iterator[NodeProto]:
+    """Yield the nodes of the graph, and of the functions that it may call."""
+    for body in (proto.graph, *proto.functions):
+        yield from body.node
 
 
 def _is_faulty(node: NodeProto) -> bool:

@@ -17,6 +17,7 @@ from onnx import TensorProto
 
 from grurt.array_types import Array
 from grurt.converters.graph.elements import MAX_RANK, STORED, Element, dtype_of
+from grurt.converters.onnx.narrow import NARROW, bits_of
 from grurt.errors import ConversionError
 from grurt.regular_files import open_regular_file
 
@@ -40,19 +41,27 @@ def read_tensor(proto: TensorProto, external: ExternalData) -> Array:
         If the element type is not supported.
     """
     where = f"tensor {text(proto.name)[:100]!r}"
-    dtype_of(proto.data_type, where)
     shape = tuple(proto.dims)
     if len(shape) > MAX_RANK or any(size < 0 for size in shape):
         raise ConversionError(f"{where}: expected at most {MAX_RANK} axes, none of negative size, got {shape[:20]}")
-    dtype = STORED[proto.data_type]
+    dtype, needed = _storage(proto, where)
     if proto.data_location == TensorProto.EXTERNAL:
-        return external.array(proto, dtype, where).reshape(shape)
+        return external.array(proto, where).reshape(shape)
     flat = _from_bytes(proto.raw_data, dtype, where) if proto.HasField("raw_data") else _from_fields(proto, dtype)
-    if flat.size != math.prod(shape):
+    if flat.size != needed:
         raise ConversionError(
-            f"{where}: its shape {shape} needs {math.prod(shape)} elements, the file holds {flat.size}: it is damaged"
+            f"{where}: its shape {shape} needs {needed} elements, the file holds {flat.size}: it is damaged"
         )
-    return _numbers(flat, proto.data_type).reshape(shape)
+    return _numbers(flat, proto.data_type)[: math.prod(shape)].reshape(shape)
+
+
+def _storage(proto: TensorProto, where: str) -> tuple[np.dtype[Any], int]:
+    """Return what a tensor is stored in, and how many of these: as many as it has elements, or fewer, where packed."""
+    count = math.prod(proto.dims)
+    if proto.data_type in NARROW:
+        return np.dtype(np.uint8), -(-count * bits_of(proto.data_type) // 8)
+    dtype_of(proto.data_type, where)
+    return STORED[proto.data_type], count
 
 
 def text(value: str | bytes) -> str:
@@ -90,19 +99,21 @@ class ExternalData:
         """
         return self._parts[self._part(proto, f"tensor {text(proto.name)[:100]!r}")]
 
-    def array(self, proto: TensorProto, dtype: np.dtype[Any], where: str) -> Array:
+    def array(self, proto: TensorProto, where: str) -> Array:
         """Return the numbers of a tensor, one behind the other; tensors of the same bytes share them."""
         part = self._part(proto, where)
         key = part, int(proto.data_type)
         if key not in self._numbers:
+            dtype, _ = _storage(proto, where)
             self._numbers[key] = _numbers(np.frombuffer(self._parts[part], dtype), proto.data_type)
-        return self._numbers[key]
+        return self._numbers[key][: math.prod(proto.dims)]
 
     def _part(self, proto: TensorProto, where: str) -> _Part:
         """Return where a tensor's bytes lie, and have them read."""
         entries = {text(entry.key): text(entry.value) for entry in proto.external_data}
         location = entries.get("location", "")
-        n_bytes = math.prod(proto.dims) * STORED[proto.data_type].itemsize
+        dtype, needed = _storage(proto, where)
+        n_bytes = needed * dtype.itemsize
         start = _natural_number(entries.get("offset", "0"), where)
         length = _natural_number(entries.get("length", str(n_bytes)), where)
         if location not in self._paths:
@@ -177,6 +188,8 @@ def _from_fields(proto: TensorProto, dtype: np.dtype[Any]) -> Array:
         return _listed(proto.double_data, dtype)
     if proto.data_type == TensorProto.INT64:
         return _listed(proto.int64_data, dtype)
+    if proto.data_type in (TensorProto.UINT32, TensorProto.UINT64):
+        return _listed(proto.uint64_data, dtype)
     numbers = _listed(proto.int32_data, np.dtype(np.int32))
     if proto.data_type in _BITS_IN_INT32:
         return numbers.astype(np.uint16).view(dtype)
@@ -189,6 +202,8 @@ def _listed(numbers: Sequence[float], dtype: np.dtype[Any]) -> Array:
 
 def _numbers(stored: Array, data_type: int) -> Array:
     """Return the numbers that are stored, in the byte order of this machine: a view where possible."""
+    if data_type in NARROW:
+        return NARROW[data_type].numbers(stored)
     if data_type == Element.BFLOAT16:
         return _widened(stored)
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)

@@ -31,7 +31,7 @@ from grurt.converters.torch.checkpoint.tensors import (
     item_size,
 )
 from grurt.converters.torch.checkpoint.zipped import read_checkpoint
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_TENSORS = ("serialized_state_dict.pt", "serialized_constants.pt")
@@ -93,7 +93,8 @@ def _reference(name: str, entry: Mapping[str, Any], archive: Archive, folder: st
     if pickled:
         raise UnsupportedError(
             f"tensor {name!r}: expected the bytes of a plain tensor, got a pickled one, such as a quantized weight; "
-            "export the model of floating-point weights"
+            "export the model of floating-point weights",
+            reason=DesignReason.QUANTIZED,
         )
     whole = all(type(value) is int and value >= 0 for value in (number, offset, *sizes, *strides))
     if not whole or len(sizes) > MAX_AXES:

@@ -1,10 +1,9 @@
-"""Element-wise arithmetic and activations, on tensors and on sizes."""
+"""Element-wise arithmetic, on tensors and on sizes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from grurt.converters.activations import HARD_SIGMOID, RELU6
 from grurt.converters.graph.nodes import Attribute
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import Handler, translates
@@ -24,17 +23,64 @@ def binary(op: str) -> Handler:
     """Return the handler of ``a op b``, with tensors or numbers."""
 
     def handler(call: Call, em: Emitter) -> None:
-        if call.get("alpha", 1) != 1 or call.get("rounding_mode") is not None:
-            raise call.unsupported("it has an alpha or a rounding mode", "write the factor as a product of its own")
-        em.emit(op, em.operand("self"), em.operand("other"), into=call.outputs[0])
+        em.emit(op, *em.operands("self", "other"), into=call.outputs[0])
+
+    return handler
+
+
+def scaled_binary(op: str) -> Handler:
+    """Return the handler of ``a op alpha * b``."""
+
+    def handler(call: Call, em: Emitter) -> None:
+        first, second = em.operands("self", "other")
+        em.emit(op, first, _scaled(em, second, call.get("alpha", 1)), into=call.outputs[0])
 
     return handler
 
 
 @translates("rsub")
 def reversed_subtraction(call: Call, em: Emitter) -> None:
-    """Translate rsub: ``b - a``."""
-    em.emit("Sub", em.operand("other"), em.operand("self"), into=call.outputs[0])
+    """Translate rsub: ``b - alpha * a``."""
+    first, second = em.operands("self", "other")
+    em.emit("Sub", second, _scaled(em, first, call.get("alpha", 1)), into=call.outputs[0])
+
+
+@translates("div", "divide", "true_divide", "floor_divide")
+def divide(call: Call, em: Emitter) -> None:
+    """Translate div: ``a / b``, exactly, or rounded down or towards zero."""
+    rounding = "floor" if call.op.startswith("floor") else call.get("rounding_mode")
+    operands = em.operands("self", "other", divided=True)
+    if rounding is None:
+        em.emit("Div", *operands, into=call.outputs[0])
+    elif rounding == "floor":
+        em.emit("Floor", em.emit("Div", *operands), into=call.outputs[0])
+    else:
+        truncated(em, em.emit("Div", *operands), call.outputs[0])
+
+
+@translates("remainder", "fmod")
+def remainder(call: Call, em: Emitter) -> None:
+    """Translate remainder and fmod: ``a - b * q``, where q is ``a / b``, rounded down or towards zero."""
+    first, second = em.operands("self", "other")
+    if not em.is_float(first):
+        em.emit("Mod", first, second, into=call.outputs[0], fmod=int(call.op.startswith("fmod")))
+        return
+    quotient = em.emit("Div", first, second)
+    whole = em.emit("Floor", quotient) if call.op.startswith("remainder") else truncated(em, quotient)
+    em.emit("Sub", first, em.emit("Mul", second, whole), into=call.outputs[0])
+
+
+def truncated(em: Emitter, x: str, into: str | None = None) -> str:
+    """Return a number rounded towards zero: ``sign(x) * floor(|x|)``."""
+    return em.emit("Mul", em.emit("Sign", x), em.emit("Floor", em.emit("Abs", x)), into=into)
+
+
+@translates("addcmul", "addcdiv")
+def add_combined(call: Call, em: Emitter) -> None:
+    """Translate addcmul and addcdiv: ``x + value * a * b`` and ``x + value * a / b``."""
+    factors = em.required("tensor1"), em.required("tensor2")
+    combined = em.emit("Mul" if "mul" in call.op else "Div", *factors)
+    em.emit("Add", em.required("self"), _scaled(em, combined, call.get("value", 1)), into=call.outputs[0])
 
 
 @translates("lerp")
@@ -43,6 +89,10 @@ def lerp(call: Call, em: Emitter) -> None:
     start = em.required("self")
     difference = em.emit("Sub", em.required("end"), start)
     em.emit("Add", start, em.emit("Mul", difference, em.operand("weight")), into=call.outputs[0])
+
+
+def _scaled(em: Emitter, x: str, factor: float) -> str:
+    return x if factor == 1 else em.emit("Mul", x, em.constant(factor))
 
 
 def size_arithmetic(op: str) -> Handler:
@@ -57,77 +107,12 @@ def size_arithmetic(op: str) -> Handler:
     return handler
 
 
-@translates("leaky_relu")
-def leaky_relu(call: Call, em: Emitter) -> None:
-    """Translate leaky_relu."""
-    slope = float(call.get("negative_slope", 0.01))
-    em.emit("LeakyRelu", em.required("self"), into=call.outputs[0], alpha=slope)
-
-
-@translates("elu")
-def elu(call: Call, em: Emitter) -> None:
-    """Translate elu."""
-    if call.get("scale", 1) != 1 or call.get("input_scale", 1) != 1:
-        raise call.unsupported("it is scaled, as SELU and CELU are", "use ELU")
-    em.emit("Elu", em.required("self"), into=call.outputs[0], alpha=float(call.get("alpha", 1.0)))
-
-
-@translates("gelu")
-def gelu(call: Call, em: Emitter) -> None:
-    """Translate gelu, exact or approximated by tanh."""
-    em.emit("Gelu", em.required("self"), into=call.outputs[0], approximate=call.get("approximate", "none"))
-
-
-@translates("softplus")
-def softplus(call: Call, em: Emitter) -> None:
-    """Translate softplus; torch's is linear above a threshold of 20, where the difference is below 2.1e-9."""
-    if call.get("beta", 1) != 1 or call.get("threshold", 20) < 20:
-        raise call.unsupported("it has a beta, or a threshold below 20", "use softplus with its defaults")
-    em.emit("Softplus", em.required("self"), into=call.outputs[0])
-
-
-@translates("clamp", "hardtanh", "clamp_min", "clamp_max", "relu6")
-def clamp(call: Call, em: Emitter) -> None:
-    """Translate clamp, hardtanh and relu6; a bound that is left open is none."""
-    low, high = {
-        "hardtanh": (call.get("min_val", -1.0), call.get("max_val", 1.0)),
-        "relu6": (RELU6.minimum, RELU6.maximum),
-    }.get(call.op.rstrip("_"), (call.get("min"), call.get("max")))
-    bounds = ["" if bound is None else em.constant(bound) for bound in (low, high)]
-    em.emit("Clip", em.required("self"), *bounds, into=call.outputs[0])
-
-
-@translates("prelu")
-def prelu(call: Call, em: Emitter) -> None:
-    """Translate PReLU, whose slopes torch has along axis 1."""
-    x, slopes = em.required("self"), em.array(em.required("weight"))
-    trailing = max(em.rank(x) - 2, 0) if slopes.size > 1 else 0
-    em.emit("PRelu", x, em.constant(slopes.reshape(-1, *(1,) * trailing)), into=call.outputs[0])
-
-
-def softmax(op: str) -> Handler:
-    """Return the handler of softmax and log_softmax."""
-
-    def handler(call: Call, em: Emitter) -> None:
-        em.emit(op, em.required("self"), into=call.outputs[0], axis=call.arguments["dim"])
-
-    return handler
-
-
-translates("add")(binary("Add"))
-translates("sub")(binary("Sub"))
-translates("mul")(binary("Mul"))
-translates("div")(binary("Div"))
-translates("neg")(unary("Neg"))
-translates("abs")(unary("Abs"))
-translates("relu")(unary("Relu"))
-translates("sigmoid")(unary("Sigmoid"))
-translates("tanh")(unary("Tanh"))
-translates("hardsigmoid")(unary("HardSigmoid", alpha=HARD_SIGMOID.slope, beta=HARD_SIGMOID.offset))
-translates("silu")(unary("Swish"))
-translates("hardswish")(unary("HardSwish"))
-translates("softmax", "_softmax")(softmax("Softmax"))
-translates("log_softmax", "_log_softmax")(softmax("LogSoftmax"))
+translates("add")(scaled_binary("Add"))
+translates("sub", "subtract")(scaled_binary("Sub"))
+translates("mul", "multiply")(binary("Mul"))
+translates("neg", "negative")(unary("Neg"))
+translates("abs", "absolute")(unary("Abs"))
+translates("positive")(unary("Identity"))
 translates("_operator.add")(size_arithmetic("Add"))
 translates("_operator.sub")(size_arithmetic("Sub"))
 translates("_operator.mul")(size_arithmetic("Mul"))

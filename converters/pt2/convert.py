@@ -11,6 +11,7 @@ from grurt.array_types import Array
 from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_graph
 from grurt.converters.graph.elements import NO_BFLOAT16
 from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.operators.refusals import reason_without_gru
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.rewriting.mismatch import nearest_mismatch
 from grurt.converters.installed import is_installed
@@ -19,7 +20,7 @@ from grurt.converters.pt2.reading import read_constants
 from grurt.converters.pt2.simplify import simplify
 from grurt.converters.pt2.translate import translate
 from grurt.converters.reference import attach_reference
-from grurt.errors import ConversionError, DesignReason, UnsupportedError
+from grurt.errors import ConversionError, UnsupportedError
 from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
 
@@ -74,7 +75,7 @@ def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
     raise UnsupportedError(
         "program: expected a GRU, got none; if it was decomposed into single operations, save what "
         "torch.export.export gives, before run_decompositions()",
-        reason=DesignReason.NO_RECURRENCE,
+        reason=reason_without_gru({node.op for node in nodes}),
     )
 
 

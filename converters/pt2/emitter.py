@@ -9,8 +9,10 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
+from grurt.converters.graph.elements import Element
 from grurt.converters.graph.nodes import Attribute, Node
 from grurt.converters.pt2.program import Call, Program, Ref
+from grurt.errors import DesignReason
 
 MAX_NODES = 1 << 18
 
@@ -36,6 +38,7 @@ class Emitter:
         self._budget = budget
         self._made: dict[object, str] = {}
         self._shapes = program.shapes
+        self._dtypes = program.dtypes
         self._count = 0
         self._call = Call("", "", {}, ())
 
@@ -46,7 +49,9 @@ class Emitter:
     def emit(self, op: str, *inputs: str, into: str | Sequence[str] | None = None, **attributes: Attribute) -> str:
         """Add a node, and return the name of its first output: new ones, unless ``into`` gives names."""
         if len(self.nodes) >= MAX_NODES:
-            raise self._call.unsupported(f"the program comes to more than {MAX_NODES} nodes", "export a part of it")
+            raise self._call.unsupported(
+                f"the program comes to more than {MAX_NODES} nodes", "export a part of it", DesignReason.SIZE
+            )
         outputs = (self.fresh(),) if into is None else (into,) if isinstance(into, str) else tuple(into)
         self.nodes.append(Node(self._call.name, op, inputs, outputs, attributes, self._call.module))
         return outputs[0]
@@ -95,6 +100,36 @@ class Emitter:
         if isinstance(value, bool | int | float):
             return self.constant(value)
         return self.required(name)
+
+    def operands(self, *names: str, divided: bool = False) -> list[str]:
+        """Return the names of arguments that are computed with together: in floating point, if one of them is.
+
+        ``divided`` says that the result is of floating point, whatever they are.
+        """
+        given = [self.operand(name) for name in names]
+        tensors = [isinstance(self._call.get(name), Ref) for name in names]
+        are_float = [self.is_float(name) if is_tensor else True for name, is_tensor in zip(given, tensors, strict=True)]
+        numbers = any(isinstance(self._call.get(name), float) for name in names)
+        found = divided or numbers or any(a and b for a, b in zip(tensors, are_float, strict=True))
+        if all(are_float) or not found:
+            return given
+        to = int(Element.FLOAT)
+        return [name if known else self.emit("Cast", name, to=to) for name, known in zip(given, are_float, strict=True)]
+
+    def dtype(self, name: str) -> str:
+        """Return the declared dtype of a tensor."""
+        return self._dtypes[name]
+
+    def is_float(self, name: str) -> bool:
+        """Say whether a tensor or constant is of floating point."""
+        known = self.constants.get(name)
+        dtype = self._dtypes.get(name, "float32")
+        return dtype.startswith(("float", "bfloat")) if known is None else known.dtype.kind == "f"
+
+    def is_condition(self, name: str) -> bool:
+        """Say whether a tensor holds truth values."""
+        known = self.constants.get(name)
+        return self._dtypes[name] == "bool" if known is None else known.dtype.kind == "b"
 
     def array(self, name: str) -> Array:
         """Return a constant by its name."""

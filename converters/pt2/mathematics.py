@@ -1,24 +1,15 @@
-"""Functions of mathematics, comparisons, conditions, and reductions over one axis."""
+"""Functions of mathematics, of one number or two."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
 
 import numpy as np
 
-from grurt.converters.graph.elements import Element
-from grurt.converters.pt2.arithmetic import binary, unary
+from grurt.converters.pt2.arithmetic import binary, truncated, unary
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import Handler, translates
 from grurt.converters.pt2.program import Call
-from grurt.converters.pt2.scalar_types import element_of
-
-
-@translates("ne")
-def unequal(call: Call, em: Emitter) -> None:
-    """Translate ne: the negation of eq."""
-    em.emit("Not", em.emit("Equal", em.operand("self"), em.operand("other")), into=call.outputs[0])
 
 
 @translates("rsqrt")
@@ -33,10 +24,34 @@ def square(call: Call, em: Emitter) -> None:
     em.emit("Mul", em.required("self"), em.required("self"), into=call.outputs[0])
 
 
-@translates("pow")
+@translates("pow", "float_power")
 def power(call: Call, em: Emitter) -> None:
     """Translate pow, of tensors and numbers."""
-    em.emit("Pow", em.operand("self"), em.operand("exponent"), into=call.outputs[0])
+    em.emit("Pow", *em.operands("self", "exponent"), into=call.outputs[0])
+
+
+@translates("exp2")
+def power_of_two(call: Call, em: Emitter) -> None:
+    """Translate exp2: ``2 ** x``."""
+    em.emit("Pow", em.constant(2.0), em.required("self"), into=call.outputs[0])
+
+
+@translates("log1p")
+def log_of_one_more(call: Call, em: Emitter) -> None:
+    """Translate log1p: ``log(1 + x)``, as PyTorch's exporters do."""
+    em.emit("Log", em.emit("Add", em.required("self"), em.constant(1.0)), into=call.outputs[0])
+
+
+@translates("expm1")
+def one_less_than_exp(call: Call, em: Emitter) -> None:
+    """Translate expm1: ``exp(x) - 1``, as PyTorch's exporters do."""
+    em.emit("Sub", em.emit("Exp", em.required("self")), em.constant(1.0), into=call.outputs[0])
+
+
+@translates("erfc")
+def complementary_erf(call: Call, em: Emitter) -> None:
+    """Translate erfc: ``1 - erf(x)``."""
+    em.emit("Sub", em.constant(1.0), em.emit("Erf", em.required("self")), into=call.outputs[0])
 
 
 @translates("round")
@@ -47,16 +62,92 @@ def rounded(call: Call, em: Emitter) -> None:
     em.emit("Round", em.required("self"), into=call.outputs[0])
 
 
-@translates("where")
-def where(call: Call, em: Emitter) -> None:
-    """Translate where."""
-    em.emit("Where", em.required("condition"), em.operand("self"), em.operand("other"), into=call.outputs[0])
+@translates("trunc", "fix")
+def trunc(call: Call, em: Emitter) -> None:
+    """Translate trunc: towards zero."""
+    truncated(em, em.required("self"), call.outputs[0])
 
 
-@translates("masked_fill")
-def masked_fill(call: Call, em: Emitter) -> None:
-    """Translate masked_fill: a number where the mask holds."""
-    em.emit("Where", em.required("mask"), em.operand("value"), em.required("self"), into=call.outputs[0])
+@translates("frac")
+def fraction(call: Call, em: Emitter) -> None:
+    """Translate frac: ``x - trunc(x)``."""
+    x = em.required("self")
+    em.emit("Sub", x, truncated(em, x), into=call.outputs[0])
+
+
+@translates("logit")
+def logit(call: Call, em: Emitter) -> None:
+    """Translate logit: ``log(x / (1 - x))``, of a number that is kept an epsilon away from 0 and 1."""
+    x, epsilon = em.required("self"), call.get("eps")
+    if epsilon is not None:
+        x = em.emit("Clip", x, em.constant(epsilon), em.constant(1 - epsilon))
+    em.emit("Log", em.emit("Div", x, em.emit("Sub", em.constant(1.0), x)), into=call.outputs[0])
+
+
+@translates("nan_to_num")
+def without_nan(call: Call, em: Emitter) -> None:
+    """Translate nan_to_num: numbers in place of NaN and infinities."""
+    x, (low, high) = em.required("self"), (np.finfo(np.float32).min, np.finfo(np.float32).max)
+    bounds = [
+        default if call.get(name) is None else call.get(name) for name, default in (("neginf", low), ("posinf", high))
+    ]
+    if bounds != [low, high]:
+        raise call.unsupported("it has numbers in place of infinities", "use its default for posinf and neginf")
+    nan = em.constant(call.get("nan") or 0.0)
+    finite = em.emit("Clip", x, em.constant(low), em.constant(high))
+    em.emit("Where", em.emit("IsNaN", x), nan, finite, into=call.outputs[0])
+
+
+@translates("hypot")
+def hypotenuse(call: Call, em: Emitter) -> None:
+    """Translate hypot: ``sqrt(a * a + b * b)``."""
+    first, second = em.operands("self", "other")
+    squares = em.emit("Mul", first, first), em.emit("Mul", second, second)
+    em.emit("Sqrt", em.emit("Add", *squares), into=call.outputs[0])
+
+
+@translates("logaddexp")
+def log_of_sum(call: Call, em: Emitter) -> None:
+    """Translate logaddexp: ``log(exp(a) + exp(b))``, as the larger one and a softplus."""
+    first, second = em.operands("self", "other")
+    distance = em.emit("Abs", em.emit("Sub", first, second))
+    em.emit("Add", em.emit("Max", first, second), em.emit("Softplus", em.emit("Neg", distance)), into=call.outputs[0])
+
+
+@translates("xlogy")
+def times_log(call: Call, em: Emitter) -> None:
+    """Translate xlogy: ``x * log(y)``, and 0 where x is 0."""
+    first, second = em.operands("self", "other")
+    zero = em.constant(0.0)
+    product = em.emit("Mul", first, em.emit("Log", second))
+    em.emit("Where", em.emit("Equal", first, zero), zero, product, into=call.outputs[0])
+
+
+@translates("sinc")
+def sinc(call: Call, em: Emitter) -> None:
+    """Translate sinc: ``sin(pi * x) / (pi * x)``, and 1 at 0."""
+    angle = em.emit("Mul", em.required("self"), em.constant(math.pi))
+    quotient = em.emit("Div", em.emit("Sin", angle), angle)
+    is_zero = em.emit("Equal", angle, em.constant(0.0))
+    em.emit("Where", is_zero, em.constant(1.0), quotient, into=call.outputs[0])
+
+
+@translates("copysign")
+def with_sign(call: Call, em: Emitter) -> None:
+    """Translate copysign: ``|a|``, and ``-|a|`` where b is below 0."""
+    first, second = em.operands("self", "other")
+    magnitude = em.emit("Abs", first)
+    is_below = em.emit("Less", second, em.constant(0.0))
+    em.emit("Where", is_below, em.emit("Neg", magnitude), magnitude, into=call.outputs[0])
+
+
+@translates("fmax", "fmin")
+def extreme_of_numbers(call: Call, em: Emitter) -> None:
+    """Translate fmax and fmin, which of a number and a NaN are the number."""
+    first, second = em.operands("self", "other")
+    found = em.emit("Max" if call.op == "fmax" else "Min", first, second)
+    unless_second = em.emit("Where", em.emit("IsNaN", second), first, found)
+    em.emit("Where", em.emit("IsNaN", first), second, unless_second, into=call.outputs[0])
 
 
 @translates("scalar_tensor")
@@ -65,126 +156,29 @@ def scalar(call: Call, em: Emitter) -> None:
     em.constants[call.outputs[0]] = np.asarray(call.arguments["s"], np.float32)
 
 
-@translates("expand_as")
-def expand_as(call: Call, em: Emitter) -> None:
-    """Translate expand_as: to the shape of another tensor."""
-    em.emit("Expand", em.required("self"), em.emit("Shape", em.required("other")), into=call.outputs[0])
-
-
-@translates("var", "std")
-def variance(call: Call, em: Emitter) -> None:
-    """Translate var and std over one axis of known size: from the mean of squared differences."""
-    x, dims = em.required("self"), call.get("dim")
-    dims = [dims] if isinstance(dims, int) else dims
-    correction = call.get("correction", int(bool(call.get("unbiased", True))))
-    size = em.size(x, em.axis(x, dims[0])) if dims and len(dims) == 1 else None
-    if not isinstance(size, int) or size <= (1 if correction is None else correction):
-        raise call.unsupported("it is no variance over one axis of known size", "use that of the features, dim=-1")
-    axes = em.constant([em.axis(x, dims[0])], np.int64)
-    centered = em.emit("Sub", x, em.emit("ReduceMean", x, axes, keepdims=1))
-    keeps = int(bool(call.get("keepdim", False)))
-    squares = em.emit("ReduceSum", em.emit("Mul", centered, centered), axes, keepdims=keeps)
-    count = em.constant(size - (1 if correction is None else correction))
-    if call.op == "var":
-        em.emit("Div", squares, count, into=call.outputs[0])
-    else:
-        em.emit("Sqrt", em.emit("Div", squares, count), into=call.outputs[0])
-
-
-@translates("one_hot")
-def one_hot(call: Call, em: Emitter) -> None:
-    """Translate one_hot, whose number of classes must be given."""
-    depth, values = em.constant(call.get("num_classes", -1), np.int64), em.constant([0, 1], np.int64)
-    em.emit("OneHot", em.required("self"), depth, values, into=call.outputs[0], axis=-1)
-
-
-def reduction(op: str) -> Handler:
-    """Return the handler of a reduction over the axes ``dim``."""
+def scaled(op: str, factor: float) -> Handler:
+    """Return the handler of a function, if any, times a number."""
 
     def handler(call: Call, em: Emitter) -> None:
-        _reduce(call, em, op)
+        x = em.required("self")
+        em.emit("Mul", em.emit(op, x) if op else x, em.constant(factor), into=call.outputs[0])
 
     return handler
 
 
-def _reduce(call: Call, em: Emitter, op: str) -> None:
-    dims = call.get("dim")
-    if dims is None or dims == []:
-        raise call.unsupported("it reduces all axes to one number", "reduce the axis of the features")
-    dims = [dims] if isinstance(dims, int) else dims
-    axes = em.constant(sorted(em.axis(em.required("self"), axis) for axis in dims), np.int64)
-    em.emit(op, em.required("self"), axes, into=call.outputs[0], keepdims=int(bool(call.get("keepdim", False))))
+_SAME_NAME = ("exp", "log", "sqrt", "reciprocal", "sign", "floor", "ceil", "sin", "cos", "tan", "sinh", "cosh", "erf")
+_HYPERBOLIC = ("asinh", "acosh", "atanh")
 
-
-def extreme(op: str, place: str) -> Handler:
-    """Return the handler of max and min: of two tensors, or over an axis, with the places of what is found."""
-
-    def handler(call: Call, em: Emitter) -> None:
-        if call.get("other") is not None:
-            binary(op)(call, em)
-            return
-        _reduce(call, em, f"Reduce{op}")
-        if len(call.outputs) > 1:
-            _place(call, em, place, call.outputs[1])
-
-    return handler
-
-
-def place_of_extreme(op: str) -> Handler:
-    """Return the handler of argmax and argmin."""
-
-    def handler(call: Call, em: Emitter) -> None:
-        _place(call, em, op, call.outputs[0])
-
-    return handler
-
-
-def _place(call: Call, em: Emitter, op: str, into: str) -> None:
-    if call.get("dim") is None:
-        raise call.unsupported("it names one place in all axes", "name the one of a feature, with dim=-1")
-    x = em.required("self")
-    axis, keeps = em.axis(x, call.arguments["dim"]), int(bool(call.get("keepdim", False)))
-    em.emit(op, x, into=into, axis=axis, keepdims=keeps)
-
-
-@translates("linalg_vector_norm", "norm")
-def norm(call: Call, em: Emitter) -> None:
-    """Translate norms of order 1 and 2."""
-    order = call.get("ord", call.get("p", 2))
-    names: dict[Any, str] = {1: "ReduceL1", 2: "ReduceL2", None: "ReduceL2"}
-    if order not in names:
-        raise call.unsupported(f"it is a norm of order {order}", "supported are 1 and 2")
-    _reduce(call, em, names[order])
-
-
-@translates("sum", "mean")
-def total(call: Call, em: Emitter) -> None:
-    """Translate sum and mean; of conditions, a sum counts."""
-    if call.get("dtype") is not None and element_of(call.get("dtype")) not in (Element.FLOAT, Element.DOUBLE):
-        raise call.unsupported("it sums in another type", "sum in float32")
-    _reduce(call, em, "ReduceSum" if call.op == "sum" else "ReduceMean")
-
-
-_UNARY = ("exp", "log", "sqrt", "reciprocal", "sign", "floor", "ceil", "sin", "cos", "erf")
-_COMPARISONS = {"gt": "Greater", "lt": "Less", "ge": "GreaterOrEqual", "le": "LessOrEqual", "eq": "Equal"}
-_LOGICAL = {"and": "And", "or": "Or", "xor": "Xor"}
-_REDUCTIONS = {"amax": "ReduceMax", "amin": "ReduceMin", "prod": "ReduceProd", "logsumexp": "ReduceLogSumExp"}
-
-
-def _register(table: dict[str, str], make: Callable[[str], Handler], prefix: str = "") -> None:
-    for name, op in table.items():
-        translates(f"{prefix}{name}")(make(op))
-
-
-_register({name: name.capitalize() for name in _UNARY}, unary)
-_register({"minimum": "Min", "maximum": "Max"}, binary)
-_register(_COMPARISONS, binary)
-_register(_LOGICAL, binary, "logical_")
-_register(_LOGICAL, binary, "bitwise_")
-_register({f"{name}__": op for name, op in _LOGICAL.items()}, binary, "__")
-_register(_REDUCTIONS, reduction)
-translates("logical_not", "bitwise_not")(unary("Not"))
-translates("max")(extreme("Max", "ArgMax"))
-translates("min")(extreme("Min", "ArgMin"))
-translates("argmax")(place_of_extreme("ArgMax"))
-translates("argmin")(place_of_extreme("ArgMin"))
+for _name in (*_SAME_NAME, *_HYPERBOLIC):
+    translates(_name)(unary(_name.capitalize()))
+translates("sgn")(unary("Sign"))
+translates("isnan")(unary("IsNaN"))
+translates("arcsinh")(unary("Asinh"))
+translates("arccosh")(unary("Acosh"))
+translates("arctanh")(unary("Atanh"))
+translates("minimum")(binary("Min"))
+translates("maximum")(binary("Max"))
+translates("log2")(scaled("Log", 1 / math.log(2)))
+translates("log10")(scaled("Log", 1 / math.log(10)))
+translates("deg2rad")(scaled("", math.pi / 180))
+translates("rad2deg")(scaled("", 180 / math.pi))

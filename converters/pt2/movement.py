@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.elements import Element
+from grurt.converters.pt2.conditions import as_condition
 from grurt.converters.pt2.emitter import Emitter, Size
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call, Ref
 from grurt.converters.pt2.scalar_types import DTYPES, element_of, is_integer
+from grurt.errors import DesignReason
 
 MAX_PARTS = 4096
 
@@ -27,14 +30,18 @@ def identity(call: Call, em: Emitter) -> None:
 def dropout(call: Call, em: Emitter) -> None:
     """Translate dropout, which does nothing in evaluation."""
     if call.get("train") and call.get("p", 0.5) > 0:
-        raise call.unsupported("it drops values at random", "call model.eval() before the export")
+        raise call.unsupported(
+            "it drops values at random", "call model.eval() before the export", DesignReason.TRAINING
+        )
     identity(call, em)
 
 
-@translates("to", "_to_copy")
+@translates("to", "_to_copy", "type_as")
 def cast(call: Call, em: Emitter) -> None:
     """Translate conversions; those to another device or memory layout change nothing."""
     x, dtype = em.required("self"), call.get("dtype")
+    if other := em.tensor("other"):
+        dtype = next((number for number, name in DTYPES.items() if name == em.dtype(other)), None)
     if dtype is None:
         em.emit("Identity", x, into=call.outputs[0])
         return
@@ -42,19 +49,24 @@ def cast(call: Call, em: Emitter) -> None:
         raise call.unsupported(f"it converts to the dtype number {dtype}", "compute in float32")
     if x in em.constants and em.constants[x].dtype.kind == "f" and "float" in DTYPES[dtype]:
         em.constants[call.outputs[0]] = em.constants[x]  # weights are float32, whatever they were stored in
+    elif element_of(dtype) == Element.BOOL:
+        em.emit("Identity", as_condition(em, x), into=call.outputs[0])
     else:
         em.emit("Cast", x, into=call.outputs[0], to=int(element_of(dtype)))
 
 
-@translates("transpose", "permute", "t", "numpy_T")
+@translates("transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis", "t", "numpy_T")
 def permute(call: Call, em: Emitter) -> None:
-    """Translate permute, transpose and t; constants at once."""
+    """Translate permute, transpose and their kin; constants at once."""
     x = em.required("self")
     if call.op == "permute":
         perm = [em.axis(x, axis) for axis in call.arguments["dims"]]
+    elif call.op.startswith("move"):
+        perm = _moved(call, em, x)
     else:
         perm = list(range(em.rank(x)))
-        first, second = (call.get("dim0", 0), call.get("dim1", 1)) if call.op == "transpose" else (0, -1)
+        names = ("axis0", "axis1") if call.op == "swapaxes" else ("dim0", "dim1")
+        first, second = (0, -1) if call.op in ("t", "numpy_T") else (call.arguments[name] for name in names)
         if perm:
             first, second = em.axis(x, first), em.axis(x, second)
             perm[first], perm[second] = perm[second], perm[first]
@@ -62,6 +74,22 @@ def permute(call: Call, em: Emitter) -> None:
         em.constants[call.outputs[0]] = em.constants[x].transpose(perm)
     else:
         em.emit("Transpose", x, into=call.outputs[0], perm=tuple(perm))
+
+
+def _moved(call: Call, em: Emitter, x: str) -> list[int]:
+    """Return the order of axes of which some have moved to other places."""
+    given = [call.arguments[name] for name in ("source", "destination")]
+    sources, places = ([em.axis(x, axis) for axis in (each if isinstance(each, list) else [each])] for each in given)
+    perm = [axis for axis in range(em.rank(x)) if axis not in sources]
+    for place, source in sorted(zip(places, sources, strict=True)):
+        perm.insert(place, source)
+    return perm
+
+
+@translates("view_as", "reshape_as")
+def reshape_as(call: Call, em: Emitter) -> None:
+    """Translate view_as: to the shape of another tensor."""
+    em.emit("Reshape", em.required("self"), em.emit("Shape", em.required("other")), into=call.outputs[0], allowzero=1)
 
 
 @translates("view", "reshape", "_unsafe_view", "_reshape_copy")
@@ -108,98 +136,73 @@ def unsqueeze(call: Call, em: Emitter) -> None:
     em.emit("Unsqueeze", em.required("self"), into=call.outputs[0], axes=(call.arguments["dim"],))
 
 
-@translates("select")
-def select(call: Call, em: Emitter) -> None:
-    """Translate select: one position of an axis."""
-    position = em.constant(_number(call, "index"), np.int64)
-    em.emit("Gather", em.required("self"), position, into=call.outputs[0], axis=call.arguments["dim"])
-
-
-@translates("slice")
-def slice_(call: Call, em: Emitter) -> None:
-    """Translate slice."""
-    bounds = [_bound(call, em, "start", 0), _bound(call, em, "end", 2**63 - 1)]
-    axis = em.constant([call.get("dim", 0)], np.int64)
-    step = em.constant([call.get("step", 1)], np.int64)
-    em.emit("Slice", em.required("self"), *bounds, axis, step, into=call.outputs[0])
-
-
-@translates("flip")
-def flip(call: Call, em: Emitter) -> None:
-    """Translate flip: axes from their end to their beginning."""
-    x = em.required("self")
-    axes = [em.axis(x, axis) for axis in call.arguments["dims"]]
-    bounds = [em.constant([bound] * len(axes), np.int64) for bound in (-1, -(2**63))]
-    steps = em.constant([-1] * len(axes), np.int64)
-    em.emit("Slice", x, *bounds, em.constant(axes, np.int64), steps, into=call.outputs[0])
-
-
-def _bound(call: Call, em: Emitter, name: str, default: int) -> str:
-    value = call.get(name)
-    return em.sizes([default if value is None else value])
-
-
-def _number(call: Call, name: str) -> int:
-    value = call.arguments[name]
-    if not isinstance(value, int):
-        raise call.unsupported(f"its argument {name!r} depends on the inputs' sizes", "use a number")
-    return value
-
-
-@translates("split", "split_with_sizes", "chunk", "unbind")
-def split(call: Call, em: Emitter) -> None:
-    """Translate split, chunk and unbind."""
-    x = em.required("self")
-    axis = em.axis(x, call.get("dim", 0))
-    size = em.shape(x)[axis]
-    sizes = call.get("split_sizes", call.get("split_size"))
-    if not isinstance(sizes, list) and isinstance(size, int):
-        step = {"chunk": -(-size // max(call.get("chunks", 1), 1)), "unbind": 1}.get(call.op, sizes)
-        count = -(-size // max(step, 1))
-        if count > MAX_PARTS:
-            raise call.unsupported(f"it splits into {count} parts", f"at most {MAX_PARTS} are supported")
-        if count != len(call.outputs):
-            raise call.unsupported(f"it splits into {count} parts for {len(call.outputs)} outputs", "export it again")
-        sizes = [min(step, size - start) for start in range(0, size, max(step, 1))]
-    if not isinstance(sizes, list) or any(not isinstance(part, int) for part in sizes):
-        raise call.unsupported("it splits an axis of open size", "whole sequences must be kept")
-    parts = [em.fresh() for _ in call.outputs] if call.op == "unbind" else list(call.outputs)
-    em.emit("Split", x, em.constant(sizes, np.int64), into=parts, axis=axis)
-    for part, output in zip(parts, call.outputs, strict=True):
-        if part != output:
-            em.emit("Squeeze", part, into=output, axes=(axis,))
-
-
-@translates("cat", "concat", "stack")
+@translates("cat", "concat", "concatenate", "stack", "hstack", "dstack")
 def concatenate(call: Call, em: Emitter) -> None:
     """Translate cat and stack."""
     names = [item.name for item in call.arguments["tensors"]]
-    axis = call.get("dim", 0)
+    axis = call.get("dim", {"hstack": 1, "dstack": 2}.get(call.op, 0))
+    if axis >= max(map(em.rank, names)) + (call.op == "stack"):
+        raise call.unsupported("it makes tensors of more axes", "use torch.cat or torch.stack")
     if call.op == "stack":
         axis = axis % (em.rank(names[0]) + 1)
         names = [em.emit("Unsqueeze", name, axes=(axis,)) for name in names]
     em.emit("Concat", *names, into=call.outputs[0], axis=axis)
 
 
-@translates("expand")
+@translates("expand", "broadcast_to")
 def expand(call: Call, em: Emitter) -> None:
     """Translate expand; -1 keeps a size."""
     sizes: list[Size] = [1 if size == -1 else size for size in call.arguments["size"]]
     em.emit("Expand", em.required("self"), em.sizes(sizes), into=call.outputs[0])
 
 
-@translates("repeat")
+@translates("repeat", "tile")
 def repeat(call: Call, em: Emitter) -> None:
-    """Translate repeat."""
+    """Translate repeat and tile, which differ where fewer repeats are given than there are axes."""
     x = em.required("self")
-    repeats = call.arguments["repeats"]
+    repeats = call.get("repeats") or call.arguments["dims"]
+    repeats = [1] * (em.rank(x) - len(repeats)) + repeats
     grown = [1] * (len(repeats) - em.rank(x))
     if grown:
         x = em.emit("Unsqueeze", x, axes=tuple(range(len(grown))))
     em.emit("Tile", x, em.sizes(repeats), into=call.outputs[0])
 
 
-@translates("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
+@translates("expand_as")
+def expand_as(call: Call, em: Emitter) -> None:
+    """Translate expand_as: to the shape of another tensor."""
+    em.emit("Expand", em.required("self"), em.emit("Shape", em.required("other")), into=call.outputs[0])
+
+
+@translates("linspace")
+def linspace(call: Call, em: Emitter) -> None:
+    """Translate linspace: numbers at equal distances."""
+    start, end, steps = (call.arguments[name] for name in ("start", "end", "steps"))
+    if not isinstance(steps, int) or not 0 < steps <= MAX_PARTS:
+        raise call.unsupported(f"it makes {steps} numbers", f"at most {MAX_PARTS} are supported")
+    em.constants[call.outputs[0]] = np.linspace(start, end, steps, dtype=np.float32)
+
+
+@translates("tril", "triu")
+def triangle(call: Call, em: Emitter) -> None:
+    """Translate tril and triu."""
+    x, diagonal = em.required("self"), em.constant(call.get("diagonal", 0), np.int64)
+    em.emit("Trilu", x, diagonal, into=call.outputs[0], upper=int(call.op == "triu"))
+
+
+@translates(
+    "empty",
+    "empty_like",
+    "zeros",
+    "ones",
+    "full",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+)
 def fill(call: Call, em: Emitter) -> None:
     """Translate what makes a tensor of one number: zeros, full, ones_like ..."""
     kind = call.op.removeprefix("new_").removesuffix("_like")

@@ -118,7 +118,9 @@ def read_program(document: Mapping[str, Any]) -> Program:
 def _program(module: Mapping[str, Any], torch_version: str) -> Program:
     graph, signature = module["graph"], module["signature"]
     if len(graph["nodes"]) > MAX_CALLS:
-        raise UnsupportedError(f"program: expected at most {MAX_CALLS} nodes, got {len(graph['nodes'])}")
+        raise UnsupportedError(
+            f"program: expected at most {MAX_CALLS} nodes, got {len(graph['nodes'])}", reason=DesignReason.SIZE
+        )
     values = {name: _value(name, meta) for name, meta in graph["tensor_values"].items()}
     dtypes = {name: value.dtype for name, value in values.items()}
     values = {name: replace(value, dtype=_IN_NUMPY.get(value.dtype, value.dtype)) for name, value in values.items()}
@@ -136,7 +138,10 @@ def _program(module: Mapping[str, Any], torch_version: str) -> Program:
 
 def _value(name: str, meta: Mapping[str, Any]) -> Declaration:
     if len(meta["sizes"]) > MAX_RANK:
-        raise UnsupportedError(f"tensor {name[:80]!r}: expected at most {MAX_RANK} axes, got {len(meta['sizes'])}")
+        raise UnsupportedError(
+            f"tensor {name[:80]!r}: expected at most {MAX_RANK} axes, got {len(meta['sizes'])}",
+            reason=DesignReason.SIZE,
+        )
     return Declaration(
         name, DTYPES.get(meta["dtype"], f"number {meta['dtype']}"), tuple(_size(item) for item in meta["sizes"])
     )
@@ -210,6 +215,8 @@ def _argument(argument: Mapping[str, Any]) -> Any:
             return [Ref(_text(item["name"])) for item in value]
         case "as_optional_tensors":
             return [Ref(_text(item["as_tensor"]["name"])) if "as_tensor" in item else None for item in value]
+        case "as_float" if isinstance(value, str):  # "Infinity", "-Infinity" and "NaN", which JSON has no numbers for
+            return float(value)
         case "as_sym_int":
             return _symbolic(value)
         case "as_sym_ints":

@@ -19,4 +19,6 @@ def read_constants(path: Path) -> tuple[Program, dict[str, Array]]:
         raise ConversionError(
             f"program: expected the weight {missing[0][:80]!r} in the archive, got none; the file is incomplete"
         )
-    return program, {placeholder: tensors[name] for placeholder, name in program.states.items()}
+    constants = {placeholder: tensors[name] for placeholder, name in program.states.items()}
+    conditions = {name: array != 0 for name, array in constants.items() if program.dtypes.get(name) == "bool"}
+    return program, constants | conditions

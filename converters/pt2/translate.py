@@ -8,25 +8,30 @@ from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Declaration, Graph
 from grurt.converters.pt2 import (  # noqa: F401 - they fill the table of handlers
+    activations,
     arithmetic,
+    conditions,
     indexing,
     layers,
     mathematics,
     movement,
+    products,
     recurrent,
+    reductions,
+    selection,
     windows,
 )
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import HANDLERS, Handler
 from grurt.converters.pt2.program import Call, Program, Ref
+from grurt.converters.pt2.refusals import reason_against
 from grurt.errors import ConversionError
-
-_LSTM = ("grurt runs GRU networks; LSTM and plain RNN are not supported", "train the model with a GRU")
-_CONTROL = ("control flow is not supported", "export a module without loops and conditions on the data")
-_QUANTIZED = ("the model was quantized", "export the model of floating-point weights: grurt quantizes by itself")
 
 _VIEWS = {"view", "reshape", "transpose", "permute", "t", "select", "slice", "unsqueeze", "squeeze", "expand", "alias"}
 _VIEWS |= {"flatten", "unflatten", "split", "split_with_sizes", "chunk", "unbind", "detach", "contiguous", "to"}
+_VIEWS |= {"narrow", "tensor_split", "unfold", "movedim", "moveaxis", "swapaxes", "swapdims", "numpy_T", "_unsafe_view"}
+_VIEWS |= {"view_as", "reshape_as", "expand_as", "broadcast_to", "type_as", "positive", "lift_fresh"}
+_VIEWS |= {"dropout", "feature_dropout", "alpha_dropout"}  # which in evaluation return what they are given
 
 
 def translate(program: Program, constants: Mapping[str, Array], size: int) -> Graph:
@@ -78,35 +83,38 @@ def _handler(call: Call) -> Handler:
     name = base_name(call)
     if name in HANDLERS and call.target != "torch.ops.aten.gru.data":
         return HANDLERS[name]
-    if name.startswith(("lstm", "rnn_")):
-        raise call.unsupported(*_LSTM)
-    if "higher_order" in call.target:
-        raise call.unsupported(*_CONTROL)
-    if "quant" in call.target:
-        raise call.unsupported(*_QUANTIZED)
-    raise call.unsupported(
-        "the operator is not supported",
-        "supported are GRU, linear, embedding, normalization and causal convolution layers, and activations; "
-        "a program that was decomposed may be saved as it was before run_decompositions()",
-    )
+    found, advice, reason = reason_against(call, name)
+    raise call.unsupported(found, advice, reason)
 
 
 def _check_in_place(program: Program) -> None:
-    """Raise UnsupportedError if a tensor is read after it, or one that shares its memory, was written in place."""
+    """Raise UnsupportedError if a tensor is read after it, or one that shares its memory, was written in place.
+
+    Tensors that share memory have a root: the one that was made first. What a call in place returns shares it, too, but
+    is read as it is by then.
+    """
     last_read: dict[str, int] = {}
-    views: set[str] = {port.name for port in program.inputs} | program.states.keys()
     for position, call in enumerate(program.calls):
         last_read |= dict.fromkeys(call.references(), position)
-        views |= set(call.outputs) if base_name(call) in _VIEWS else set()
+    last_read |= dict.fromkeys((port.name for port in program.outputs), len(program.calls))
+    outside = {port.name for port in program.inputs} | program.states.keys()
+    roots: dict[str, str] = {}
+    latest: dict[str, int] = {}
+    """Where any of the tensors that share a root so far is last read."""
     for position, call in enumerate(program.calls):
-        written = call.get("self")
-        if base_name(call) == call.op or call.op == "detach_" or not isinstance(written, Ref):
-            continue
-        if last_read[written.name] != position or written.name in views:
+        source = call.get("self", call.get("input"))
+        name = source.name if isinstance(source, Ref) else ""
+        root = roots.get(name, name)
+        is_written = base_name(call) != call.op and call.op != "detach_" and bool(name)
+        if is_written and (root in outside or max(latest.get(root, 0), last_read[root]) > position):
             raise call.unsupported(
-                f"it changes {written.name[:80]!r} in place, which others see too",
+                f"it changes {name[:80]!r} in place, which others see too",
                 "use the form without inplace=True, or export program.run_decompositions({})",
             )
+        shares = bool(name) and (is_written or base_name(call) in _VIEWS)
+        for output in call.outputs:
+            roots[output] = root if shares else output
+            latest[roots[output]] = max(latest.get(roots[output], 0), last_read.get(output, 0))
 
 
 def _outputs(program: Program, em: Emitter) -> list[Declaration]:

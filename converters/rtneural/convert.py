@@ -5,7 +5,7 @@ from __future__ import annotations
 from grurt.array_types import Array
 from grurt.converters.rtneural.layers import Entry, convert_entry, last_integer
 from grurt.converters.rtneural.reading import Fields, is_list, objects, short
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.inputs import Input, Output
@@ -41,11 +41,14 @@ def network_of_document(document: Fields, source: Source) -> Network:
     if unknown := sorted(document.keys() - {"in_shape", "layers"} - REMARKS - _SWITCHES):
         raise UnsupportedError(
             f"RTNeural: expected in_shape and layers, got the field {unknown[0][:50]!r} too; delete it if it changes "
-            "nothing"
+            "nothing",
+            reason=DesignReason.NOT_SAID,
         )
     entries = objects(document["layers"], "layers")
     if len(entries) > MAX_LAYERS:
-        raise UnsupportedError(f"RTNeural: expected at most {MAX_LAYERS} layers, got {len(entries)}")
+        raise UnsupportedError(
+            f"RTNeural: expected at most {MAX_LAYERS} layers, got {len(entries)}", reason=DesignReason.SIZE
+        )
     found: list[AnyLayer] = []
     arrays: dict[str, Array] = {}
     in_shape = short(document["in_shape"], "in_shape")
@@ -87,7 +90,8 @@ def _around(document: Fields, found: list[AnyLayer]) -> list[AnyLayer]:
     if skip not in (0, 1) or not known or gains[0] != 0:
         raise UnsupportedError(
             f"RTNeural: expected in_skip 0 or 1, in_gain 0 and out_gain in decibels, got {skip}, {gains[0]} and "
-            f"{gains[1]}; programs differ in what they make of these: apply the gain to the input yourself"
+            f"{gains[1]}; programs differ in what they make of these: apply the gain to the input yourself",
+            reason=DesignReason.NOT_SAID,
         )
     behind: list[AnyLayer] = []
     if gains[1] != 0:

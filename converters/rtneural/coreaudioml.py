@@ -22,7 +22,7 @@ from grurt.converters.rtneural.convert import REMARKS
 from grurt.converters.rtneural.reading import Fields, fields, short
 from grurt.converters.rtneural.weights import read_state_dict_json
 from grurt.converters.sampling import sample_input
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.network.inputs import Input, Output
 from grurt.network.layers import Add, Linear, Slice
 from grurt.network.network import Network, Source
@@ -63,7 +63,8 @@ def read(document: Fields) -> SimpleRNN:
     if unknown := sorted(document.keys() - {"model_data", "state_dict"} - REMARKS):
         raise UnsupportedError(
             f"JSON: expected model_data and state_dict, got the field {unknown[0][:50]!r} too; delete it if it changes "
-            "nothing"
+            "nothing",
+            reason=DesignReason.NOT_SAID,
         )
     data = fields(document["model_data"]) or {}
     described = {name: short(text, f"model_data: {name[:50]}") for name, text in data.items()}
@@ -114,17 +115,20 @@ def _check_network(described: Mapping[str, Any]) -> None:
     if name != _NETWORK:
         raise UnsupportedError(
             f"model_data: expected the network {_NETWORK}, got {str(name)[:50]!r}; grurt runs GRU networks: train a "
-            f"{_NETWORK} with unit_type='GRU'"
+            f"{_NETWORK} with unit_type='GRU'",
+            reason=DesignReason.NO_RECURRENCE if name == "GatedConvNet" else DesignReason.OTHER_RECURRENCE,
         )
     if unit != "GRU":
         raise UnsupportedError(
             f"model_data: expected unit_type 'GRU', got {_OTHER_UNITS.get(str(unit), repr(str(unit)[:50]))}; "
-            "grurt runs GRU networks: train one"
+            "grurt runs GRU networks: train one",
+            reason=DesignReason.OTHER_RECURRENCE,
         )
     if unknown := sorted(described.keys() - _KEYS):
         raise UnsupportedError(
             f"model_data: expected only {', '.join(sorted(_KEYS))}, got {unknown[0][:50]!r}; delete it if it changes "
-            "nothing"
+            "nothing",
+            reason=DesignReason.NOT_SAID,
         )
     skip = described.get("skip")
     if not isinstance(skip, int) or not 0 <= skip <= _MAX_SKIP:

@@ -14,7 +14,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.rtneural.reading import Fields, items, numbers, short, weights
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.network import functions, layers
 from grurt.network.functions import AnyFunction
 from grurt.network.layers import AnyLayer
@@ -31,12 +31,17 @@ _FUNCTIONS: Mapping[str, AnyFunction] = {
 """The activations that RTNeural's loader knows."""
 
 _REFUSED = {
-    "lstm": ("an LSTM", "grurt runs GRU networks: train one"),
-    "conv2d": ("a two-dimensional convolution", "grurt runs layers on one vector a timestep"),
-    "batchnorm2d": ("a two-dimensional normalization", "grurt runs layers on one vector a timestep"),
+    "lstm": ("an LSTM", "grurt runs GRU networks: train one", DesignReason.OTHER_RECURRENCE),
+    "conv2d": ("a two-dimensional convolution", "grurt runs layers on one vector a timestep", DesignReason.IMAGES),
+    "batchnorm2d": (
+        "a two-dimensional normalization",
+        "grurt runs layers on one vector a timestep",
+        DesignReason.IMAGES,
+    ),
     "unknown": (
         "a layer that RTNeural's exporter did not know, and that its loader leaves out",
         "if the network does not need it, as a Dropout, delete the entry; else convert the network's own file",
+        DesignReason.NOT_SAID,
     ),
 }
 _MAX_WEIGHTS = 16
@@ -98,18 +103,22 @@ class Entry:
 def convert_entry(entry: Entry) -> Iterator[Weighted]:
     """Yield the layers of an entry: one, and the activation behind it."""
     if isinstance(entry.kind, str) and entry.kind in _REFUSED:
-        found, advice = _REFUSED[entry.kind]
-        raise UnsupportedError(f"{entry.where}: expected one of {', '.join(_KINDS)}, got {found}; {advice}")
+        found, advice, reason = _REFUSED[entry.kind]
+        raise UnsupportedError(
+            f"{entry.where}: expected one of {', '.join(_KINDS)}, got {found}; {advice}", reason=reason
+        )
     if not isinstance(entry.kind, str) or entry.kind not in _KINDS:
         raise UnsupportedError(
             f"{entry.where}: expected a type among {', '.join(_KINDS)}, got {str(entry.kind)[:50]!r}; "
-            "RTNeural would leave the layer out"
+            "RTNeural would leave the layer out",
+            reason=DesignReason.FAULTY_SOURCE,
         )
     convert, understood = _KINDS[entry.kind]
     if unknown := sorted(entry.fields.keys() - _EVERYWHERE - understood):
         raise UnsupportedError(
             f"{entry.where}: expected only {', '.join(sorted(_EVERYWHERE | understood))}, got {unknown[0][:50]!r}, "
-            "which RTNeural would ignore; delete it if it changes nothing"
+            "which RTNeural would ignore; delete it if it changes nothing",
+            reason=DesignReason.NOT_SAID,
         )
     yield from convert(entry)
 
@@ -137,7 +146,8 @@ def _activation(entry: Entry) -> Iterator[Weighted]:
         return
     raise UnsupportedError(
         f"{entry.where}: expected an activation among {', '.join(_FUNCTIONS)}, got none; RTNeural's exporter writes "
-        "none for those that it does not know"
+        "none for those that it does not know",
+        reason=DesignReason.NOT_SAID,
     )
 
 
@@ -162,7 +172,8 @@ def _conv1d(entry: Entry) -> Iterator[Weighted]:
         raise UnsupportedError(
             f"{entry.where}: expected a kernel of RTNeural's exporter for Keras, which names no layers, got one of "
             "model_utils_torch.py, which writes the numbers in a wrong order; save the state dict as JSON instead, and "
-            "describe its layers"
+            "describe its layers",
+            reason=DesignReason.FAULTY_SOURCE,
         )
     arrays = {"weight": kernel.transpose(2, 1, 0)}
     if bias:
@@ -188,14 +199,16 @@ def _gru(entry: Entry) -> Iterator[Weighted]:
     if entry.get("activation", "") not in ("", "tanh"):
         raise UnsupportedError(
             f"{entry.where}: expected the activation 'tanh', got {str(entry.get('activation'))[:50]!r}, which "
-            "RTNeural ignores; convert the Keras model's own file"
+            "RTNeural ignores; convert the Keras model's own file",
+            reason=DesignReason.FAULTY_SOURCE,
         )
     entry.count(3)
     rows, hidden_size = 3 * entry.size, entry.size
     if numbers(entry.weights[2], axes=1) is not None:
         raise UnsupportedError(
             f"{entry.where}: expected a bias of shape (2, {rows}), got one of a Keras GRU with reset_after=False, "
-            "which RTNeural cannot read; convert the Keras model's own file"
+            "which RTNeural cannot read; convert the Keras model's own file",
+            reason=DesignReason.FAULTY_SOURCE,
         )
     bias = entry.weight(2, 2, (2, rows))
     yield (

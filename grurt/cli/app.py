@@ -24,7 +24,7 @@ from grurt.cli.quantize import quantize
 from grurt.cli.run import run
 from grurt.cli.verify import verify
 from grurt.cli.warmup import warmup
-from grurt.errors import GrurtError
+from grurt.errors import GrurtError, StreamingError, UnsupportedError
 from grurt.escaping import shown
 
 EPILOG = """\b
@@ -106,8 +106,14 @@ def _reporting(*, debug: bool) -> Iterator[None]:
             say_traceback(error)
         else:
             first, *further = error.args if isinstance(error, GrurtError) and error.args else [_message(error)]
-            say(f"error: {first}", *further)
+            say(f"error: {first}{_by_design(error)}", *further)
         raise Exit(USAGE if isinstance(error, _USERS) else INTERNAL) from None
+
+
+def _by_design(error: Exception) -> str:
+    """Return what says by which of the reasons of design something is refused; nothing if it is by none."""
+    reason = error.reason if isinstance(error, UnsupportedError | StreamingError) else None
+    return f" (by design: {reason.name} in docs/supported.md)" if reason else ""
 
 
 _USERS = (GrurtError, OSError, MemoryError)

@@ -112,6 +112,7 @@ def _as_json(output: Path, model: "Model", verification: "Verification | None") 
             "ok": verification.ok if verification else None,
             "streams": model.unstreamable_reason is None,
             "unstreamable_reason": model.unstreamable_reason,
+            "unstreamable_by_design": model.unstreamable_by_design and model.unstreamable_by_design.name,
             "notes": list(model.source.notes),
         }
     )

@@ -11,7 +11,7 @@ from weakref import ref
 import msgspec
 import numpy as np
 
-from grurt.errors import ModelError
+from grurt.errors import DesignReason, ModelError
 from grurt.escaping import listed
 from grurt.network.costs import Costs, Limits, costs, state_shapes
 from grurt.network.feedback import feedback_fault
@@ -229,8 +229,18 @@ class Network:
     @cached_property
     def unstreamable_reason(self) -> str | None:
         """Why the model cannot run one timestep at a time; None if it can."""
-        fault = feedback_fault(self.signature, self.layers, self.values, self.state_shapes, self.outputs)
-        return unstreamable_reason(self.layers, self.values) or fault
+        return unstreamable_reason(self.layers, self.values) or self._feedback_fault
+
+    @property
+    def unstreamable_by_design(self) -> DesignReason | None:
+        """By which of the reasons of design the model cannot run one timestep at a time; None if by none of them."""
+        if any(layer.unstreamable_reason for layer in self.layers):
+            return DesignReason.WHOLE_SEQUENCE
+        return DesignReason.FED_BACK_STATE if self.unstreamable_reason and self._feedback_fault else None
+
+    @cached_property
+    def _feedback_fault(self) -> str | None:
+        return feedback_fault(self.signature, self.layers, self.values, self.state_shapes, self.outputs)
 
     @cached_property
     def kept_inputs(self) -> frozenset[str]:

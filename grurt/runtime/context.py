@@ -67,7 +67,10 @@ def streaming_context(network: Network, states: States, nonfinite: str) -> Conte
 def streaming_constants(network: Network) -> Constants:
     """Return what all contexts of streams and pools have in common; raise StreamingError if the model cannot stream."""
     if reason := network.unstreamable_reason:
-        raise StreamingError(f"the model cannot stream: {reason}; use Model.run on whole sequences")
+        raise StreamingError(
+            f"the model cannot stream: {reason}; use Model.run on whole sequences",
+            reason=network.unstreamable_by_design,
+        )
     return constants_of(plan_of(network), frames_of(network))
 
 

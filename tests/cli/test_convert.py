@@ -123,6 +123,7 @@ def test_convert_tells_what_the_result_is_as_json(tmp_path: Path) -> None:
         "ok": True,
         "streams": True,
         "unstreamable_reason": None,
+        "unstreamable_by_design": None,
         "notes": [],
     }
 
@@ -224,6 +225,10 @@ def test_convert_never_overwrites_its_source(tmp_path: Path) -> None:
         (
             [MODEL_PATH, "-o", "model.grurt"],
             r"error: .*activity\.grurt: .*got a grurt model already; use it as it is, ",
+        ),
+        (
+            [DATA / "torch" / "list_params.pt", "-o", "model.grurt"],
+            r"error: list_params\.pt: .*, without names; .* instead \(by design: NOT_SAID in docs/supported\.md\)",
         ),
         (
             [__file__, "-o", "model.grurt"],

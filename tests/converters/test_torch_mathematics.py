@@ -21,6 +21,7 @@ from grurt.converters.onnx.convert import network_of_bytes
 from grurt.errors import UnsupportedError
 
 ROW = torch.tensor([0.1, -0.2, 0.3])
+WHOLE_MASK = torch.ones(5, 8, dtype=torch.bool)
 
 
 def stacked_frames(x: Tensor, count: int) -> Tensor:
@@ -88,7 +89,7 @@ DELAYS: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 AHEAD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "later": (
         lambda net, x: net.gru(torch.cat([x[:, 1:], torch.zeros_like(x[:, :1])], 1))[0],
-        "selects|constant where",
+        "selects|puts a constant",
     ),
     "ones": (
         lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1))[0],
@@ -160,9 +161,18 @@ def test_what_is_no_delay_is_refused(name: str, source: str, tmp_path: Path) -> 
         (lambda y: y.round(decimals=1), "it rounds to decimals; multiply before round and divide behind it"),
         (lambda y: y.sum(), "it reduces all axes to one number; reduce the axis of the features"),
         (lambda y: y.argmax(), "it names one place in all axes; name the one of a feature, with dim=-1"),
-        (lambda y: y.norm(3, dim=-1), "it is a norm of order 3; supported are 1 and 2"),
+        (lambda y: y.norm(3, dim=(1, 2)), "it is a norm of order 3 over 2 axes; use that of a vector"),
         (lambda y: y.std((1, 2)), "it is no variance over one axis of known size; use that of the features"),
         (lambda y: y.sum(-1, dtype=torch.int64), "it sums in another type; sum in float32"),
+        (lambda y: torch.dstack([y[0, 0], y[0, 0]]), "it makes tensors of more axes; use torch.cat or torch.stack"),
+        (
+            lambda y: y[torch.tensor([0, 1]), :, torch.tensor([1, 2])],
+            "it picks by several indices, or by a mask that is computed; pick features by constants",
+        ),
+        (
+            lambda y: y[0][WHOLE_MASK],
+            "it picks by a mask of several axes; pick features by constants",
+        ),
     ],
 )
 def test_calls_that_are_refused(function: Callable[[Tensor], Tensor], message: str, tmp_path: Path) -> None:

@@ -546,3 +546,84 @@ with_number("LayerNormalization", ["s", "v"], {"v": random(HIDDEN)}, epsilon=flo
 with_number("Gemm", ["h", "v"], {"v": random(HIDDEN, 2)}, alpha=float("inf"))
 with_number("LeakyRelu", ["s"], {}, alpha=float("nan"))
 with_number("Selu", ["s"], {}, alpha=float("inf"), gamma=float("nan"))
+
+
+# Constants whose evaluation takes much more than they do.
+_ROWS = {"shape": np.array([2**30, 1])}
+text_models(
+    product_of_rows=("c = ConstantOfShape(shape); d = Transpose(c); e = MatMul(d, c); y = Add(s, e)", _ROWS),
+    gemm_of_rows=("c = ConstantOfShape(shape); e = Gemm <transA = 1>(c, c); y = Add(s, e)", _ROWS),
+    outer_product_of_rows=("c = ConstantOfShape(shape); d = Transpose(c); e = MatMul(c, d); y = Add(s, e)", _ROWS),
+    products_in_turn=(
+        "c = ConstantOfShape(shape); d = Cos(c); e = Add(d, d); "
+        + "; ".join(f"e{i + 1} = MatMul(e{i or ''}, e)" for i in range(300))
+        + "; y = Add(s, e300)",
+        {"shape": np.array([1500, 1500])},
+    ),
+    summed_over_letters=(
+        'c = ConstantOfShape(shape); d = Einsum <equation = "ab,cd,ef->">(c, c, c); y = Add(s, d)',
+        {"shape": np.array([200, 200])},
+    ),
+    classes=(
+        "d = OneHot(i, depth, v); y = Add(s, d)",
+        {"i": np.arange(1000), "depth": np.array(2**40), "v": random(2)},
+    ),
+    padded=("d = Pad(v, p); y = Add(s, d)", {"v": random(HIDDEN), "p": np.array([2**40, 2**40])}),
+    padded_back=("d = Pad(v, p); y = Add(s, d)", {"v": random(HIDDEN), "p": np.array([-(2**62), 2**62])}),
+    normalized=("c = ConstantOfShape(shape); d = Softmax(c); y = Add(s, d)", _LARGE),
+    sorted=("c = ConstantOfShape(shape); d, i = TopK(c, one); y = Add(s, d)", _LARGE),
+    found_places=("c = ConstantOfShape(shape); i = NonZero(c); y = Gather(s, i)", _LARGE),
+    identity_of_rows=("c = ConstantOfShape(shape); d = EyeLike(c); y = MatMul(s, d)", _LARGE),
+    running=("c = ConstantOfShape(shape); d = CumSum(c, one); y = Add(s, d)", _LARGE),
+    placed=(
+        "c = ConstantOfShape(shape); d = ScatterElements(c, i, v); y = Add(s, d)",
+        _LARGE | {"i": np.zeros((1, 1), np.int64), "v": random(1, 1)},
+    ),
+    dequantized=(
+        "c = ConstantOfShape <value = int8[1] {3}>(shape); d = DequantizeLinear(c, v); y = Add(s, d)",
+        _LARGE | {"v": np.array(0.1, np.float32)},
+    ),
+    blocks=(
+        "c = ConstantOfShape <value = int8[1] {3}>(shape); d = DequantizeLinear <block_size = 99>(c, v); y = Add(s, d)",
+        _LARGE | {"v": np.ones((1, 1), np.float32)},
+    ),
+    errors_of_many=(
+        "c = Range(zero_, most, one_); d = Erf(c); e = ReduceSum(d); y = Add(s, e)",
+        {"zero_": np.array(0.0, np.float32), "most": np.array(8e6, np.float32), "one_": np.array(1.0, np.float32)},
+    ),
+)
+
+
+@small
+def functions_that_call_each_other_twice() -> ModelProto:
+    names = [f"F{i}" for i in range(60)]
+    model = after_gru([node("F0", ["s"], ["y"], domain="own")])
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    for name, following in pairwise([*names, "F60"]):
+        nodes = [node(following, [a], [b], domain="own") for a, b in (("x", "a"), ("a", "y"))]
+        model.functions.append(helper.make_function("own", name, ["x"], ["y"], nodes, imports))
+    model.functions.append(helper.make_function("own", "F60", ["x"], ["y"], [node("Relu", ["x"], ["y"])], imports))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
+@large
+def many_functions_of_many_inputs() -> ModelProto:
+    """Each call of few names is one of a function that has many."""
+    names = [f"i{k}" for k in range(20_000)]
+    nodes = chained(20_000, lambda source, target: node("Wide", [source], [target], domain="own"))
+    model = after_gru(nodes)
+    made = helper.make_function("own", "Wide", ["x", *names], ["y"], [node("Relu", ["x"], ["y"])], [])
+    model.functions.append(made)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
+@large
+def a_chain_of_functions() -> ModelProto:
+    model = after_gru([node("F0", ["s"], ["y"], domain="own")])
+    for k in range(20_000):
+        made = node(f"F{k + 1}", ["x"], ["y"], domain="own") if k < 19_999 else node("Relu", ["x"], ["y"])
+        model.functions.append(helper.make_function("own", f"F{k}", ["x"], ["y"], [made], []))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model

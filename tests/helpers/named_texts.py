@@ -151,12 +151,19 @@ def _parameters(function: ast.FunctionDef) -> dict[str, ast.expr | None]:
     return {argument.arg: argument.annotation for argument in given if argument.arg not in ("self", "cls")}
 
 
+def _is_part_of_text(value: ast.expr) -> bool:
+    """Say whether a value may stand beside others in a tuple that is one text: a text, or why it is said."""
+    return isinstance(value, ast.Constant | ast.JoinedStr) or (
+        isinstance(value, ast.Attribute) and name_of(value.value) == "DesignReason"
+    )
+
+
 def _choices(value: ast.expr) -> Iterator[ast.expr]:
     """Yield the values of which an expression shows that it is one; nothing for a text, or a tuple of texts."""
     match value:
         case ast.Dict(values=values) | ast.List(elts=values) | ast.Set(elts=values) | ast.BoolOp(values=values):
             yield from values
-        case ast.Tuple(elts=values) if not all(isinstance(each, ast.Constant | ast.JoinedStr) for each in values):
+        case ast.Tuple(elts=values) if not all(map(_is_part_of_text, values)):
             yield from values
         case ast.IfExp(body=body, orelse=orelse):
             yield from (body, orelse)

@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from collection import Outcome, checkpoints, collection, keras_files
+from generated import kinds
+from generated.comparison import BY_DESIGN, CRASHED, REFUSED, RIGHT, WHOLE, WRONG
+from generated.comparison import Outcome as GeneratedOutcome
+from generated.routes import ROUTES
+from generated.tally import stored
 from paths import ROOT
+
+from grurt.errors import DesignReason
 
 PAGE = ROOT / "docs" / "supported.md"
 
@@ -29,6 +36,40 @@ This page is written by `python tests/helpers/supported.py`, and a test checks t
 there are besides, as PyTorch's exporters write them, is in `torch_networks.py`, `torch_topologies.py` and
 `torch_variants.py` beside it. RTNeural's JSON and plain arrays are compared with equations in float64, in
 `tests/converters/rtneural` and `tests/converters/arrays`.
+"""
+
+DESIGN = """
+## What stays refused, and why
+
+Some things grurt refuses by design. The reasons are a closed list, `grurt.DesignReason`: the exception has the one
+that holds as its `reason`, and `grurt convert` names it. An `UnsupportedError` without a reason says that grurt could
+compute the network, and that its converter does not know the form: please report such a file.
+
+| reason | what | why it stays refused | what to do |
+| --- | --- | --- | --- |
+"""
+
+GENERATED = """
+## Random networks
+
+`python tests/helpers/differential.py --networks {networks} --seed {seed} --frameworks torch,keras` writes random
+networks in the families below, exports each by every way that its framework has (both of PyTorch's ONNX exporters and
+`.pt2`; `.keras` and `.h5`), with fixed or open sizes, converts the files, and compares whole sequences and streams with
+the framework's own answers in float64, states fed back as the network does it. Of {files} files, {right} are right,
+{by_design} are refused by design ({reasons}), {whole} run as whole sequences although their source streams, {refused}
+are refused though grurt might read them ({part:.1%}), {wrong} are wrong, and {crashed} end in a foreign exception. A
+family's weight says how often it is drawn.
+
+"""
+
+OF_KINDS = """
+## Kinds that people have asked for
+
+A small network each, written by `tests/helpers/generated/kinds.py` and converted as the random ones are: from what
+`torch.onnx.export` writes with `dynamo=False` and with `dynamo=True`, and from `.pt2`.
+
+| kind | dynamo=False | dynamo=True | .pt2 |
+| --- | --- | --- | --- |
 """
 
 TABLE = """\
@@ -71,10 +112,54 @@ def page(outcomes: Iterable[Outcome]) -> str:
     converted = [outcome for outcome in everything if outcome.model is not None]
     agree = sum(outcome.difference is not None for outcome in converted)
     text = HEADER.format(agree=agree, unanswered=len(converted) - agree, refused=len(everything) - len(converted))
+    text += design() + generated() + of_kinds()
     for title in SECTIONS.values():
         text += f"\n## {title}\n\n{TABLE}"
         text += "".join(_line(*key, group) for key, group in sections.get(title, {}).items())
     return text
+
+
+def design() -> str:
+    """Return the section of the reasons of design."""
+    return DESIGN + "".join(f"| `{each.name}` | {each.what} | {each.why} | {each.advice} |\n" for each in DesignReason)
+
+
+def generated() -> str:
+    """Return the section of the random networks, as they were counted when the counts were stored."""
+    found = stored()
+    return (
+        GENERATED.format(
+            networks=found.networks,
+            seed=found.seed,
+            files=found.files,
+            right=found.total(RIGHT),
+            by_design=found.total(BY_DESIGN),
+            reasons=found.of_reasons(),
+            whole=found.total(WHOLE),
+            refused=found.total(REFUSED),
+            part=found.refused_part,
+            wrong=found.total(WRONG),
+            crashed=found.total(CRASHED),
+        )
+        + found.table()
+    )
+
+
+def of_kinds() -> str:
+    """Return the section of the kinds that people have asked for, as it was when it was stored."""
+    lines = [
+        f"| {title} | {' | '.join(_shown(outcomes.get(route)) for route in ROUTES)} |\n"
+        for title, outcomes in kinds.stored().items()
+    ]
+    return OF_KINDS + "".join(lines)
+
+
+def _shown(outcome: GeneratedOutcome | None) -> str:
+    if outcome is None:
+        return "not exported"
+    if outcome.kind == BY_DESIGN and outcome.reason is not None:
+        return f"`{outcome.reason.name}`"
+    return outcome.kind
 
 
 def _line(name: str, kinds: str, group: list[Outcome]) -> str:

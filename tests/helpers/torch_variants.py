@@ -107,8 +107,16 @@ def one_flat_state(net: Any, x: Tensor, h: Tensor) -> Any:
     return y, h.transpose(0, 1).reshape(x.shape[0], -1)
 
 
+def flat_states_of_one_number(net: Any, x: Tensor, h: Tensor) -> Any:
+    of_a, of_b = h.split(1, dim=1)
+    y, a = net.a(x, of_a.unsqueeze(0))
+    y, b = net.b(y, of_b.unsqueeze(0))
+    return y, torch.cat([a[0], b[0]], 1)
+
+
 add("state_of_every_layer", state_of_every_layer, X, g=gru(num_layers=2, bidirectional=True), fc=nn.Linear(16, 3))
 add("one_flat_state", one_flat_state, X, (2, 16), g=gru(num_layers=2))
+add("flat_states_of_one_number", flat_states_of_one_number, X, (2, 2), a=gru(4, 1), b=gru(1, 1))
 add("layers_added", lambda net, x: net.fc(net.g(x)[1].sum(0)), X, g=gru(num_layers=2), fc=nn.Linear(8, 3))
 add("layers_averaged", lambda net, x: net.g(x)[1].mean(0, keepdim=True), X, g=gru(num_layers=3))
 add(

@@ -2,6 +2,7 @@
 
 ::
 
+    constants               nodes that read nothing but constants      -> constants
     interpret               all nodes, in order                        -> layers, and what the outputs show
     fusion                  layers that were written apart             -> one
     axis_names, inputs, outputs     the graph's inputs, outputs and states     -> those of the network

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.signature import MERGED_TIME, DType
 from grurt.network.signature import Axis as AxisName
 
@@ -39,7 +39,9 @@ def dim_name(dim: Dim, port: Declaration) -> AxisName:
 def role_name(axis: Axis, port: Declaration) -> AxisName:
     """Return the name of an axis; UnsupportedError if nothing tells what it means, or it was sorted."""
     if axis.role is None:
-        raise UnsupportedError(f"{port.name[:100]!r}: nothing in the graph tells what {axis.where} means")
+        raise UnsupportedError(
+            f"{port.name[:100]!r}: nothing in the graph tells what {axis.where} means", reason=DesignReason.NOT_SAID
+        )
     if axis.root.order is not None:
         raise UnsupportedError(
             f"output {port.name[:100]!r}: {axis.where} is in another order than in the inputs; "

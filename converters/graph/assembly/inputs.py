@@ -80,6 +80,8 @@ def _state_input(port: Declaration, axes: list[Axis], sources: Mapping[str, Stat
         else:
             squeezed = axis.role is None and axis.size == 1 and "state" not in names
             names.append("state" if squeezed else role_name(axis, port))
+    if groups == 1 < count and "feature" not in names:  # states of one number each lie side by side
+        names[names.index("state")], groups = "feature", count
     check_repeats(port, names)
     return StatePort(
         name=port.name,

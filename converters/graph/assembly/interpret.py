@@ -27,7 +27,7 @@ from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import StateSource
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value
-from grurt.errors import GrurtError, UnsupportedError
+from grurt.errors import DesignReason, GrurtError, UnsupportedError
 
 SPARE_ELEMENTS = 1 << 24
 """How many numbers a network's weights may have beside a small multiple of those that the file holds."""
@@ -134,7 +134,9 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
     if known is None:
         raise node.unsupported(*reason_against(node.op))
     if len(args) > MAX_INPUTS:
-        raise node.unsupported(f"it reads {len(args)} tensors", f"at most {MAX_INPUTS} are supported")
+        raise node.unsupported(
+            f"it reads {len(args)} tensors", f"at most {MAX_INPUTS} are supported", DesignReason.SIZE
+        )
     if not known.reads_padding:
         args = read(node, args, build)
     if not known.reads_repeats:
@@ -163,10 +165,12 @@ def _converted(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]
 def _check_extent(node: Node, result: Value, build: Builder) -> None:
     """Refuse tensors of more axes or stacked values than there may be: each node after it would take that much time."""
     if len(result.shape if isinstance(result, np.ndarray) else result.dims) > MAX_RANK:
-        raise node.unsupported(f"it gives a tensor of more than {MAX_RANK} axes")
+        raise node.unsupported(f"it gives a tensor of more than {MAX_RANK} axes", reason=DesignReason.SIZE)
     if isinstance(result, Tensor) and len(result.rows) > 1:
         if len(result.rows) > MAX_STACK:
-            raise node.unsupported(f"it stacks {len(result.rows)} values", f"at most {MAX_STACK} are supported")
+            raise node.unsupported(
+                f"it stacks {len(result.rows)} values", f"at most {MAX_STACK} are supported", DesignReason.SIZE
+            )
         build.folder.budget.create(ROW_BYTES * len(result.rows), node)
 
 
@@ -177,20 +181,32 @@ def axis_place(port: Declaration, index: int) -> str:
 
 def _input(port: Declaration, open_sizes: Callable[[str], int]) -> Tensor:
     if port.shape is None:
-        raise UnsupportedError(f"input {port.name[:100]!r}: the file does not say its shape; export with a shape")
+        raise UnsupportedError(
+            f"input {port.name[:100]!r}: the file does not say its shape; export with a shape",
+            reason=DesignReason.NOT_SAID,
+        )
     integer, boolean = port.dtype in ("int64", "int32"), port.dtype == "bool"
     if not integer and not boolean and not port.dtype.startswith("float"):
-        raise UnsupportedError(f"input {port.name[:100]!r}: the type {port.dtype} is not supported")
+        raise UnsupportedError(
+            f"input {port.name[:100]!r}: the type {port.dtype} is not supported", reason=_against_type(port.dtype)
+        )
     axes = []
     for index, size in enumerate(port.shape):
         where = axis_place(port, index)
         if isinstance(size, int):
             if not 1 <= size <= MAX_SIZE:
-                raise UnsupportedError(f"{where}: expected a size from 1 to {MAX_SIZE}, got {size}")
+                raise UnsupportedError(
+                    f"{where}: expected a size from 1 to {MAX_SIZE}, got {size}", reason=DesignReason.SIZE
+                )
             axes.append(Axis(size, where))
         else:
             axes.append(Axis(open_sizes(size or where), where, dynamic=True))
     return Tensor((Row(port.name),), tuple((axis,) for axis in axes), integer=integer, boolean=boolean)
+
+
+def _against_type(dtype: str) -> DesignReason | None:
+    """Return why no input has elements of a type; None for those that are numbers."""
+    return None if dtype.startswith(("int", "uint", "bool", "bfloat", "double")) else DesignReason.ELEMENT_TYPE
 
 
 def _output(port: Declaration, value: Value, build: Builder) -> Tensor:

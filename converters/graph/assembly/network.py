@@ -11,6 +11,7 @@ from itertools import islice
 import msgspec
 import numpy as np
 
+from grurt.converters.graph.assembly.constants import with_constants_folded
 from grurt.converters.graph.assembly.frozen import open_sizes, with_frozen_sizes, with_sizes
 from grurt.converters.graph.assembly.interpret import interpret
 from grurt.converters.graph.assembly.open_sizes import OpenSizes, has_numbers, open_sizes_named, without_stand_ins
@@ -28,7 +29,7 @@ from grurt.converters.graph.rewriting.states import with_states_of_cells
 from grurt.converters.graph.rewriting.steps import is_written_out
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
-from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 from grurt.network.network import Network, Parts, Source
 from grurt.network.signature import LengthsPort, ValuePort
 
@@ -103,7 +104,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
         loops = without_loops(graph, budget)
         nodes = loops.live_nodes()
         _check_all_weights_used(loops.graph, nodes, loops.ends)
-        graph = without_float_casts(replace(loops.graph, nodes=tuple(nodes)), loops.ends)
+        graph = without_float_casts(with_constants_folded(loops.graph, nodes, budget), loops.ends)
         graph = recompose(graph, budget, loops.ends)
         graph = with_masked_cells(graph, [carried for _, carried in loops.carried], budget)
         graph = with_states_of_cells(graph, loops, budget)
@@ -267,7 +268,8 @@ def _same_for_all(
     if any(_differ(parts, assemble(graph, other, source)) for other in others):
         raise UnsupportedError(
             "the graph computes something that depends on how many timesteps or sequences there are; "
-            "its layers must be the same for every length"
+            "its layers must be the same for every length",
+            reason=DesignReason.SEQUENCE_LENGTH,
         )
     return ConvertedGraph(network, graph, nodes, time_axis)
 

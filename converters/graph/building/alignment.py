@@ -84,7 +84,7 @@ def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:
 
 def merged_features(node: Node, tensor: Tensor, build: Builder) -> Tensor:
     """Return the tensor with rows merged into the features, where they are stacked along them."""
-    merged = any(len(dim) > 1 and dim[0] in tensor.stacks for dim in tensor.dims)
+    merged = any(len(dim) > 1 and any(axis in tensor.stacks for axis in dim) for dim in tensor.dims)
     return build.single(tensor, node) if merged or tensor.integer else tensor
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.building.arrangement import in_order_of, merged_feature, single_features
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
@@ -17,9 +18,9 @@ from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Every, Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Concat, Flatten, Slice, Unflatten, Unfold
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten, Unfold
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -93,7 +94,8 @@ class Builder(LayerBuilder):
         if len(self.layers) >= MAX_LAYERS_FOUND:
             raise UnsupportedError(
                 f"layer {layer.name!r}: expected at most {MAX_LAYERS} layers, got more than {MAX_LAYERS_FOUND}; "
-                "convert a part of the model"
+                "convert a part of the model",
+                reason=DesignReason.SIZE,
             )
         _, most = layer.input_counts()
         if len(layer.inputs) > most:
@@ -226,17 +228,22 @@ class Builder(LayerBuilder):
 
     def single(self, tensor: Tensor, node: Node) -> Tensor:
         """Return the tensor with one row that is a value: rows stacked along the features are concatenated."""
-        refuse_integers(node, tensor)
+        self._refuse_integers(tensor, node)
         if not tensor.stacks:
-            return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), boolean=False)
+            return replace(tensor.with_row(Row(self.take(tensor.rows[0], node))), integer=False, boolean=False)
         for index, dim in enumerate(tensor.dims):
-            if dim[:-1] == tensor.stacks and dim[-1].role is Role.FEATURE:
-                name = self.joined(tensor.rows, node)
-                feature = Axis(len(tensor.rows) * dim[-1].size, f"the feature axis of {name!r}", Role.FEATURE)
-                merged = replace(tensor, rows=(Row(name),), stacks=(), boolean=False)
-                return merged.with_dim(index, (feature,))
+            if (feature := merged_feature(tensor, index)) is not None:
+                feature.require(Role.FEATURE, node)
+                name = self.joined(in_order_of(tensor, dim, feature, node), node)
+                merged = replace(tensor, rows=(Row(name),), stacks=(), integer=False, boolean=False)
+                size = len(tensor.rows) * feature.size
+                return merged.with_dim(index, (Axis(size, f"the feature axis of {name!r}", Role.FEATURE),))
         if _timesteps_of(tensor) is not None:
             return self.as_sequence(tensor, node)
+        if (single := single_features(tensor)) is not None:
+            name = self.joined(tensor.rows, node)
+            feature = Axis(len(tensor.rows), f"the feature axis of {name!r}", Role.FEATURE)
+            return single.with_row(Row(name)).with_dim(single.dims.index(tensor.stacks), (feature,))
         selected = tensor.rows[0].picked
         if selected:
             axis = selected[0][0]
@@ -270,10 +277,15 @@ class Builder(LayerBuilder):
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
-        refuse_integers(node, tensor)
+        self._refuse_integers(tensor, node)
         tensor = self.as_sequence(tensor, node)
         rows = tuple(Row(function(self.take(row, node))) for row in tensor.rows)
-        return replace(tensor, rows=rows, boolean=False)
+        return replace(tensor, rows=rows, integer=False, boolean=False)
+
+    def _refuse_integers(self, tensor: Tensor, node: Node) -> None:
+        """Raise UnsupportedError for integers that no layer has found, and for masks that are made of lengths."""
+        if tensor.ends is not None or not self.is_computed(tensor):
+            refuse_integers(node, tensor)
 
     def negated(self, node: Node, condition: Tensor) -> Tensor:
         """Return a condition that holds where another does not."""
@@ -292,7 +304,7 @@ class Builder(LayerBuilder):
         values = tuple(self.take(row, node) for row in whole)
         if len(values) == 1:
             return values[0]
-        return self.add(Concat(name=self.unique(f"{_stem(values[0])}.concat"), inputs=values))
+        return self.concatenated(values, lambda: self.unique(f"{_stem(values[0])}.concat"))
 
     def scale_and_shift(self, node: Node, value: str, scale: Array, shift: Array) -> str:
         """Add ``scale * x + shift``, with numbers ``()`` or ``(size,)`` each."""

@@ -5,6 +5,8 @@
     registry        the table of operators
     linear, recurrent, cells, convolution, pooling, normalization, activations, composites:   -> layers
     arithmetic, mathematics, combining, reduction    several values or features      -> one value
+    constants, padding                   numbers of the file, beside features        -> the same at every timestep
+    casting                              numbers, integers and conditions            -> numbers
     movement, reshaping, selection       what only moves data                        -> axes that move
     lengths, ends                        padded and sorted sequences, masks behind their ends
     scaled_states                        states that masks reset

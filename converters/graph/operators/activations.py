@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given
-from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.nodes import ALL_AXES, Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.rewriting.matching import AnyOf, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import spelled_out
+from grurt.converters.graph.tracing import elementwise
 from grurt.converters.graph.tracing.axes import Role
+from grurt.converters.graph.tracing.elementwise import ACTIVATION_OPERATORS, ACTIVATIONS, activation
 from grurt.converters.graph.tracing.features import per_feature
 from grurt.converters.graph.tracing.parameters import axis_index, constant, number, optional, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network import functions
 from grurt.network.functions import AnyFunction, ElementwiseFunction
 from grurt.network.layers import PRelu
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How an ONNX activation becomes a grurt function, from its alpha and beta; None where it has none."""
-
-    make: Callable[[float, float], ElementwiseFunction]
-    alpha: float | None = None
-    beta: float | None = None
-
-
-_RULES = {
-    "Relu": _Rule(lambda alpha, beta: functions.Relu()),
-    "Tanh": _Rule(lambda alpha, beta: functions.Tanh()),
-    "Sigmoid": _Rule(lambda alpha, beta: functions.Sigmoid()),
-    "Softsign": _Rule(lambda alpha, beta: functions.Softsign()),
-    "Softplus": _Rule(lambda alpha, beta: functions.Softplus()),
-    "LeakyRelu": _Rule(lambda alpha, beta: functions.LeakyRelu(negative_slope=alpha), alpha=0.01),
-    "ThresholdedRelu": _Rule(lambda alpha, beta: functions.ThresholdedRelu(threshold=alpha), alpha=1.0),
-    "Elu": _Rule(lambda alpha, beta: functions.Elu(alpha=alpha), alpha=1.0),
-    "HardSigmoid": _Rule(lambda alpha, beta: functions.HardSigmoid(slope=alpha, offset=beta), alpha=0.2, beta=0.5),
-    "ScaledTanh": _Rule(lambda alpha, beta: functions.ScaledTanh(alpha=alpha, beta=beta), alpha=1.0, beta=1.0),
-    "Affine": _Rule(lambda alpha, beta: functions.Affine(scale=alpha, offset=beta), alpha=1.0, beta=0.0),
-}
-"""ONNX activations with their default alpha and beta: those of the operators, and onnxruntime's for the others."""
-
-_OPERATORS = tuple(name for name in _RULES if name not in ("ScaledTanh", "Affine"))
-"""Activations that are also operators of their own."""
-
-ALL_AXES = "all_axes_from_axis"
-"""An attribute that the readers of files give to a Softmax which works on several axes at once."""
 
 
 def gru_activations(node: Node, directions: int) -> Iterator[tuple[ElementwiseFunction, ElementwiseFunction]]:
@@ -63,25 +35,22 @@ def gru_activations(node: Node, directions: int) -> Iterator[tuple[ElementwiseFu
     alphas, betas = iter(node.numbers("activation_alpha")), iter(node.numbers("activation_beta"))
     if len(names) != 2 * directions:
         raise node.invalid(f"expected 2 activations for each of {directions} directions, got {len(names)}")
-    by_lower_name = {name.lower(): rule for name, rule in _RULES.items()}
+    by_lower_name = {name.lower(): rule for name, rule in ACTIVATIONS.items()}
     found = []
     for name in names:
         rule = by_lower_name.get(name.lower())
         if rule is None:
-            raise node.unsupported(f"the activation {name[:50]!r}", f"supported are {', '.join(_RULES)}")
+            raise node.unsupported(f"the activation {name[:50]!r}", f"supported are {', '.join(ACTIVATIONS)}")
         alpha = 0.0 if rule.alpha is None else next(alphas, rule.alpha)
         beta = 0.0 if rule.beta is None else next(betas, rule.beta)
         found.append(rule.make(alpha, beta))
     yield from zip(found[::2], found[1::2], strict=True)
 
 
-@operator(*_OPERATORS)
+@operator(*ACTIVATION_OPERATORS)
 def simple(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Apply an operator of the table above."""
-    rule = _RULES[node.op]
-    alpha = 0.0 if rule.alpha is None else node.number("alpha", rule.alpha)
-    beta = 0.0 if rule.beta is None else node.number("beta", rule.beta)
-    return (_mapped(node, tensor_input(node, args), rule.make(alpha, beta), build),)
+    """Apply an operator of `ACTIVATIONS`."""
+    return (_mapped(node, tensor_input(node, args), activation(node), build),)
 
 
 _X = Var("x")
@@ -111,11 +80,7 @@ spelled_out("Softplus", op("Where", op("Greater", _X, 20.0), _X, op("Softplus", 
 @operator("Gelu")
 def gelu(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Gelu, exact or approximated by tanh."""
-    approximate = node.text("approximate", "none")
-    if approximate not in ("none", "tanh"):
-        raise node.invalid(f"unknown approximation {approximate[:50]!r}")
-    function = functions.Gelu(approximate="tanh" if approximate == "tanh" else "none")
-    return (_mapped(node, tensor_input(node, args), function, build),)
+    return (_mapped(node, tensor_input(node, args), elementwise.gelu(node), build),)
 
 
 @operator("Clip")
@@ -136,22 +101,24 @@ def clip(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Softmax", "LogSoftmax")
 def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Softmax and LogSoftmax over the features; with `ALL_AXES`, over all axes from ``axis`` on."""
-    tensor = build.single(tensor_input(node, args), node)
+    tensor = merged_features(node, tensor_input(node, args), build)
     rank = len(tensor.dims)
     index = axis_index(node, node.integer("axis", -1), rank)
     dim = tensor.dims[index]
+    if dim and dim == tensor.stacks:
+        build.single(tensor, node)
     if len(dim) != 1 or (node.integer(ALL_AXES, 0) and index != rank - 1):
         raise node.unsupported(f"its axis {index} of {rank} is not that of the features of one timestep")
     dim[0].require(Role.FEATURE, node)
     function: AnyFunction = functions.Softmax() if node.op == "Softmax" else functions.LogSoftmax()
-    return (tensor.with_row(Row(build.function(tensor.rows[0].value, function, build.name(node, function.name)))),)
+    return (build.map(node, tensor, lambda value: build.function(value, function, build.name(node, function.name))),)
 
 
 @operator("PRelu", reads_repeats=True)
 def prelu(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """PRelu with one slope, which is a leaky ReLU, or one for each feature."""
     tensor = build.single(tensor_input(node, args), node)
-    slope = per_feature(node, tensor, constant(node, optional(args, 1), "slope"))
+    slope = per_feature(node, tensor, constant(node, optional(args, 1), "slope"), build.folder.budget)
     if slope.ndim == 0:
         return (_mapped(node, tensor, functions.LeakyRelu(negative_slope=float(slope)), build),)
     layer = PRelu(name=build.name(node, "prelu"), inputs=(tensor.rows[0].value,), size=slope.size)

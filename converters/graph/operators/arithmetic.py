@@ -13,10 +13,11 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, multiplied, shifted, with_numbers
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import ends
-from grurt.converters.graph.operators.movement import repeated_feature
+from grurt.converters.graph.operators.infinities import with_infinities_added
+from grurt.converters.graph.operators.movement import repeated_features
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Role
-from grurt.converters.graph.tracing.features import per_feature
+from grurt.converters.graph.tracing.features import per_feature, without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.network.layers import Add, Mul
@@ -33,7 +34,7 @@ def add(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     result = _of_values(node, args, Add, build)
     for array in _constants(args):
         result = _with_constant(node, result, _ONE, array, build)
-    return (result,)
+    return (_of_type(args, result),)
 
 
 @operator("Sub", reads_repeats=True)
@@ -44,12 +45,13 @@ def subtract(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (moved,)
     first, second = (required(node, _numbers(node, args, build), index) for index in range(2))
     if not isinstance(second, Tensor):
-        tensor = merged_features(node, tensor_input(node, (first,)), build)
-        return (_scaled(node, tensor, _ONE, np.asarray(-per_feature(node, tensor, second)), build),)
-    second = _scaled(node, second, -_ONE, _ZERO, build)
+        tensor = tensor_input(node, (first,))
+        shift = np.asarray(-_in_floats(tensor, without_repeats(second)))
+        return (_of_type(args, _with_constant(node, tensor, _ONE, shift, build)),)
+    negated = _of_type(args, _scaled(node, second, -_ONE, _ZERO, build))
     if isinstance(first, Tensor):
-        return (combined(node, [first, second], Add, build),)
-    return (_with_constant(node, second, _ONE, first, build),)
+        return (_of_type(args, combined(node, [first, negated], Add, build)),)
+    return (_of_type(args, _with_constant(node, negated, _ONE, first, build)),)
 
 
 @operator("Mul", reads_repeats=True)
@@ -63,13 +65,18 @@ def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     result = _of_values(node, args, Mul, build)
     for array in _constants(args):
         result = _with_constant(node, result, array, _ZERO, build)
-    return (result,)
+    return (_of_type(args, result),)
 
 
 @operator("Neg")
 def negate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Neg: ``-x``."""
-    return (_scaled(node, tensor_input(node, args), -_ONE, _ZERO, build),)
+    return (_of_type(args, _scaled(node, tensor_input(node, args), -_ONE, _ZERO, build)),)
+
+
+def _of_type(args: Arguments, result: Tensor) -> Tensor:
+    """Return the result of an operation, which of integers is one, too."""
+    return replace(result, integer=all(value.integer for value in args if isinstance(value, Tensor)))
 
 
 def combined(node: Node, tensors: list[Tensor], layer: type[Add | Mul], build: Builder) -> Tensor:
@@ -88,8 +95,8 @@ def aligned(node: Node, tensors: list[Tensor], build: Builder) -> list[Tensor]:
 
 
 def scaled_and_shifted(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
-    """Return ``scale * x + shift``, by numbers; the same tensor where that changes nothing."""
-    return tensor if scale == 1 and shift == 0 else _scaled(node, tensor, scale, shift, build)
+    """Return ``scale * x + shift``; the same tensor where that changes nothing."""
+    return tensor if np.all(scale == 1) and not shift.any() else _scaled(node, tensor, scale, shift, build)
 
 
 def scaled(node: Node, tensor: Tensor, scale: Array, build: Builder) -> Tensor:
@@ -119,10 +126,18 @@ def _constants(args: Arguments) -> Iterable[Array]:
 
 def _with_constant(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
     """Return ``scale * x + shift``, where one of the two may hold a number for each feature."""
+    numbers = [_in_floats(tensor, array) for array in (scale, shift)]
     tensor = merged_features(node, tensor, build)
-    for array in (scale, shift):
+    for array in numbers:
         tensor = _for_each(node, tensor, array, build)
-    return _scaled(node, tensor, per_feature(node, tensor, scale), per_feature(node, tensor, shift), build)
+    scale, shift = (per_feature(node, tensor, array, build.folder.budget) for array in numbers)
+    return _scaled(node, tensor, scale, shift, build)
+
+
+def _in_floats(tensor: Tensor, array: Array) -> Array:
+    """Return a constant beside integers, if they are that, as the numbers that they are."""
+    is_integer = tensor.integer and array.dtype.kind in "iu"
+    return without_repeats(array).astype(np.float32) if is_integer else array
 
 
 def _for_each(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tensor:
@@ -131,8 +146,12 @@ def _for_each(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tenso
     is_single = last >= 0 and [axis.role for axis in tensor.dims[last]] == [Role.FEATURE] and tensor.shape[last] == 1
     if not is_single or array.size == 1 or array.shape[-1:] != (array.size,):
         return tensor
-    return repeated_feature(node, tensor, last, array.size, build)
+    return repeated_features(node, tensor, last, array.size, build)
 
 
 def _scaled(node: Node, tensor: Tensor, scale: Array, shift: Array, build: Builder) -> Tensor:
+    if np.isinf(shift).any():
+        finite = build.folder.computed(node, lambda array: np.where(np.isinf(array), np.float32(0), array), shift)
+        tensor = scaled_and_shifted(node, tensor, scale, finite, build)
+        return build.map(node, tensor, lambda value: with_infinities_added(node, value, shift, build))
     return build.map(node, tensor, lambda value: build.scale_and_shift(node, value, scale, shift))

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from grurt.converters.graph.building.alignment import align, common, in_one_step
 from grurt.converters.graph.building.builder import Builder
+from grurt.converters.graph.building.grids import formed, learn_positions
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import delays, ends
+from grurt.converters.graph.operators.constants import with_constants
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.operators.windows import read
 from grurt.converters.graph.tracing.axes import Axis, Role
-from grurt.converters.graph.tracing.parameters import axis_index, tensor_input
-from grurt.converters.graph.tracing.values import MAX_STACK, Arguments, Row, Tensor, Value, stacked
-from grurt.errors import UnsupportedError
-from grurt.network.layers import Concat
+from grurt.converters.graph.tracing.parameters import axis_index
+from grurt.converters.graph.tracing.values import MAX_STACK, SEQUENCE_RANK, Arguments, Row, Tensor, Value, stacked
+from grurt.errors import DesignReason, UnsupportedError
 
 
 @operator("Concat", in_loops="aware", reads_padding=True, reads_repeats=True)
@@ -25,7 +26,7 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     args = read(node, args, build)
     if (places := ends.of_places(node, args, build)) is not None:
         return (places,)
-    tensors = [tensor_input(node, args, index) for index in range(len(args))]
+    tensors = list(with_constants(node, args, build))
     index = axis_index(node, node.integer("axis", 0), len(tensors[0].dims))
     if len(tensors) == 1:
         return (tensors[0],)
@@ -97,7 +98,9 @@ def check_rows_along(tensor: Tensor, index: int) -> None:
             f"{tensor.stacks[0].where}; stack states along one axis"
         )
     if dim[0].size > MAX_STACK:
-        raise UnsupportedError(f"{dim[0].where} stacks {dim[0].size} states; at most {MAX_STACK} are supported")
+        raise UnsupportedError(
+            f"{dim[0].where} stacks {dim[0].size} states; at most {MAX_STACK} are supported", reason=DesignReason.SIZE
+        )
 
 
 def _stackable(tensor: Tensor, index: int) -> bool:
@@ -109,14 +112,24 @@ def _stackable(tensor: Tensor, index: int) -> bool:
     if tensor.stacks:
         return dim == tensor.stacks
     if index == len(tensor.dims) - 1:
-        return not dim and any(axis.role is Role.FEATURE for other in tensor.dims for axis in other)
+        return not dim and _has_features(tensor)
     return not dim or (len(dim) == 1 and dim[0].role in (None, Role.STATE))
+
+
+def _has_features(tensor: Tensor) -> bool:
+    """Say whether a tensor has an axis of features: of which nothing is known yet, if it has three axes that mean much.
+
+    A single feature that was squeezed away is none.
+    """
+    axes = [axis for dim in tensor.dims for axis in dim]
+    single = any(axis.role in (None, Role.FEATURE) for axis in tensor.dropped)
+    return any(axis.role is Role.FEATURE for axis in axes) or (len(axes) >= SEQUENCE_RANK and not single)
 
 
 def _stack(node: Node, tensors: list[Tensor], index: int) -> Tensor:
     count = sum(tensor.shape[index] for tensor in tensors)
     if count > MAX_STACK:
-        raise node.unsupported(f"it stacks {count} values", f"at most {MAX_STACK} are supported")
+        raise node.unsupported(f"it stacks {count} values", f"at most {MAX_STACK} are supported", DesignReason.SIZE)
     rows = tuple(row for tensor in tensors for row in rows_along(tensor, index))
     first = tensors[0]
     for other in tensors[1:]:
@@ -129,14 +142,18 @@ def _stack(node: Node, tensors: list[Tensor], index: int) -> Tensor:
 
 
 def _concat_features(node: Node, tensors: list[Tensor], index: int, build: Builder) -> Tensor:
+    if build.grid and not all(tensor.dims[index] for tensor in tensors):  # what they have besides goes over positions
+        for tensor in tensors:
+            learn_positions(node, tensor, index)
+        tensors = [formed(node, tensor, build) for tensor in tensors]
     tensors = align(node, tensors, build, skip=index)
     for tensor in tensors:
         for axis in tensor.dims[index]:
             axis.require(Role.FEATURE, node)
         if len(tensor.dims[index]) > 1:
             raise node.unsupported(f"it concatenates along {len(tensor.dims[index])} merged axes")
-    layer = Concat(name=build.name(node, "concat"), inputs=tuple(tensor.rows[0].value for tensor in tensors))
-    name = build.add(layer)
+    values = [tensor.rows[0].value for tensor in tensors]
+    name = build.concatenated(values, lambda: build.name(node, "concat"))
     size = sum(tensor.shape[index] for tensor in tensors)
     feature = Axis(size, f"the feature axis of {name!r}", Role.FEATURE)
     return tensors[0].with_row(Row(name)).with_dim(index, (feature,))

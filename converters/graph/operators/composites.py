@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from grurt.converters.activations import HARD_SWISH, LOG_SIGMOID, MISH, Composite, celu, selu, swish
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.rewriting.matching import Var, op
 from grurt.converters.graph.rewriting.recompose import spelled_out
+from grurt.converters.graph.tracing.elementwise import COMPOSITES, LOG_SIGMOID_OPERATOR
 from grurt.converters.graph.tracing.parameters import tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Value
 
-_LOG_SIGMOID = "grurt.LogSigmoid"
-"""The logarithm of a sigmoid, which ONNX has no operator for."""
+spelled_out(LOG_SIGMOID_OPERATOR, op("Log", op("Sigmoid", Var("x"))))
 
 
-def _celu(node: Node) -> Composite:
-    alpha = node.number("alpha", 1.0)
-    if alpha == 0:
-        raise node.invalid("its alpha is 0")
-    return celu(alpha)
-
-
-_COMPOSITES: Mapping[str, Callable[[Node], Composite]] = {
-    "Celu": _celu,
-    "HardSwish": lambda node: HARD_SWISH,
-    "Mish": lambda node: MISH,
-    "Selu": lambda node: selu(node.number("alpha", 1.6732632), node.number("gamma", 1.050701)),
-    "Swish": lambda node: swish(node.number("alpha", 1.0)),
-    _LOG_SIGMOID: lambda node: LOG_SIGMOID,
-}
-"""Operators with the parameters that the ONNX specification gives them by default."""
-
-spelled_out(_LOG_SIGMOID, op("Log", op("Sigmoid", Var("x"))))
-
-
-@operator(*_COMPOSITES)
+@operator(*COMPOSITES)
 def composite(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Apply an operator of the table above."""
-    activation = _COMPOSITES[node.op](node)
+    """Apply an operator of `COMPOSITES`."""
+    activation = COMPOSITES[node.op](node)
 
     def activated(value: str) -> str:
         return build.activate(value, activation, lambda kind: build.name(node, kind))

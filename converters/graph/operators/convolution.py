@@ -11,7 +11,7 @@ from grurt.array_types import Array
 from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import delays
+from grurt.converters.graph.operators import delays, padding
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.operators.windows import (
     Spatial,
@@ -45,6 +45,8 @@ def pad(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Pad: zeros before the first timestep are kept in mind until a Conv reads them, or a Slice makes them a delay."""
     tensor = tensor_input(node, args)
     changed, fill = _pads(node, args, len(tensor.dims))
+    if (wider := padding.of_features(node, tensor, changed, fill, build)) is not None:
+        return (wider,)
     if not changed:
         return (tensor,)
     if len(changed) > 1:

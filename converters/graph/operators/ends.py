@@ -15,7 +15,6 @@ from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, is_plain, is_token
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import axis_index, tensor_input
@@ -134,9 +133,8 @@ def of_places(node: Node, args: Arguments, build: Builder) -> Tensor | None:
     return replace(given[0].with_dim(index, (Axis(2, f"the axes that {node} picks from"),)), places=places)
 
 
-@operator("GatherND", moves_axes=True)
-def gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """GatherND: the last timestep before the end of each sequence."""
+def of_gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Return the last timesteps before the ends of sequences, which GatherND picks."""
     data, indices = tensor_input(node, args), tensor_input(node, args, 1)
     batch_dims = node.integer("batch_dims", 0)
     if batch_dims == 1 and is_given(indices, build) and len(indices.dims) == 2 and indices.shape[1] == 1:
@@ -153,9 +151,8 @@ def gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (_picked(node, data, lengths, lengths.dims[0], 1 - time, time, build),)
 
 
-@operator("GatherElements", moves_axes=True)
-def gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """GatherElements: the last timestep before the end of each sequence, along an axis that is kept."""
+def of_gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Return the last timesteps before the ends of sequences, which GatherElements picks along an axis that is kept."""
     data, indices = tensor_input(node, args), tensor_input(node, args, 1)
     time = axis_index(node, node.integer("axis", 0), len(data.dims))
     plain = replace(indices, repeats=())

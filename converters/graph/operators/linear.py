@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,26 +11,51 @@ from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import combined
+from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import last, operator
 from grurt.converters.graph.tracing.axes import Axis, Role
-from grurt.converters.graph.tracing.features import require_features, the_one_row
+from grurt.converters.graph.tracing.features import require_features, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.layers import Add, Linear
 
 
 @operator("MatMul", features_at=last)
 def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """MatMul with a constant matrix (input size, output size) on the right: a Linear layer without bias."""
-    if not isinstance(required(node, args, 1), np.ndarray) or not isinstance(required(node, args, 0), Tensor):
+    first, second = required(node, args, 0), required(node, args, 1)
+    if isinstance(first, np.ndarray) and isinstance(second, Tensor) and first.ndim > 1 and len(second.dims) > 1:
+        return (_from_the_left(node, _one_matrix(first), second, build),)
+    if not isinstance(second, np.ndarray) or not isinstance(first, Tensor):
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
             "only a value times a constant matrix is supported",
+            DesignReason.WHOLE_SEQUENCE,
         )
-    matrix = constant(node, args[1], "matrix")
+    if second.ndim == 1:
+        result = linear(node, first, second.reshape(1, -1), None, build)
+        return (without(result, (len(result.dims) - 1,)),)
+    return (linear(node, first, _one_matrix(second).T, None, build),)
+
+
+def _one_matrix(array: Array) -> Array:
+    """Return the matrix that a constant repeats for each sequence."""
+    matrix = without_repeats(array)
     while matrix.ndim > 2 and matrix.shape[0] == 1:
         matrix = matrix[0]
-    return (linear(node, tensor_input(node, args), matrix.T, None, build),)
+    return matrix
+
+
+def _from_the_left(node: Node, matrix: Array, tensor: Tensor, build: Builder) -> Tensor:
+    """Return a matrix times a value whose features lie along the last dimension but one."""
+    *outer, features, others = range(len(tensor.dims))
+    product = linear(node, _permuted(tensor, [*outer, others, features]), matrix, None, build)
+    return _permuted(product, [*outer, others, features])
+
+
+def _permuted(tensor: Tensor, order: list[int]) -> Tensor:
+    return replace(tensor, dims=tuple(tensor.dims[place] for place in order))
 
 
 @operator("Gemm", features_at=last, reads_repeats=True)
@@ -60,15 +84,27 @@ def gemm(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 @operator("Einsum", in_loops="single")
 def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Einsum of a value and a constant matrix over the last axis, as in ``"bti,io->bto"``: a Linear layer."""
+    """Einsum of a value and a constant matrix over one axis, as in ``"bti,io->bto"``: a Linear layer."""
     equation = node.text("equation", "").replace(" ", "")
-    found = re.fullmatch(r"(?P<outer>\w+)(?P<i>\w),(?P<matrix>\w\w)->(?P=outer)(?P<o>\w)", equation)
-    tensor, matrix = tensor_input(node, args), required(node, args, 1)
-    if found is None or isinstance(matrix, Tensor) or len(args) > 2 or set(found["matrix"]) != {found["i"], found["o"]}:
+    terms, _, result = equation.partition("->")
+    first, _, second = terms.partition(",")
+    operands = {first: required(node, args, 0), second: required(node, args, len(args) - 1)}
+    tensors = [(letters, value) for letters, value in operands.items() if isinstance(value, Tensor)]
+    matrices = [(letters, value) for letters, value in operands.items() if not isinstance(value, Tensor)]
+    if len(args) != 2 or len(tensors) != 1 or len(matrices) != 1 or not all(map(str.isalpha, (first, second, result))):
         raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")
-    if len(found["outer"]) != len(tensor.dims) - 1 or len(set(found["outer"] + found["matrix"])) <= len(tensor.dims):
+    (letters, tensor), (rows, matrix) = tensors[0], matrices[0]
+    contracted, made = set(rows) - set(result), set(rows) - set(letters)
+    kept = set(letters) - contracted
+    if len(rows) != 2 or not len(contracted) == len(made) == 1 or kept | made != set(result):
+        raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")
+    if len(set(letters)) != len(tensor.dims) or len(letters) != len(tensor.dims) or len(result) != len(letters):
         raise node.invalid("its equation does not fit its inputs")
-    return (linear(node, tensor, matrix if found["matrix"][0] == found["o"] else matrix.T, None, build),)
+    (i,), (o,) = contracted, made
+    outer = [letter for letter in letters if letter != i]
+    moved = _permuted(tensor, [letters.index(letter) for letter in (*outer, i)])
+    product = linear(node, moved, matrix if rows == o + i else matrix.T, None, build)
+    return (_permuted(product, [[*outer, o].index(letter) for letter in result]),)
 
 
 def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build: Builder) -> Tensor:

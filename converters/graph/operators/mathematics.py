@@ -9,40 +9,26 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
-from grurt.array_types import Array
 from grurt.converters.graph.building.alignment import in_one_step, merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import equals_token, is_token, with_numbers
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import ends
 from grurt.converters.graph.operators.arithmetic import aligned, scaled
+from grurt.converters.graph.operators.constants import repeated
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.tracing.axes import Axis, Role
-from grurt.converters.graph.tracing.features import per_feature, without_repeats
+from grurt.converters.graph.tracing.elementwise import FUNCTIONS
+from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.converters.mathematics import OF_ONE, OF_TWO, Formula, Operation
 from grurt.network import functions
 from grurt.network.functions import AnyFunction
-from grurt.network.layers import AnyLayer, Binary, Constant, Mul, Where
+from grurt.network.layers import AnyLayer, Binary, Mul, Where
 
-_FUNCTIONS: dict[str, AnyFunction] = {
-    "Exp": functions.Exp(),
-    "Log": functions.Log(),
-    "Sqrt": functions.Sqrt(),
-    "Reciprocal": functions.Reciprocal(),
-    "Abs": functions.Abs(),
-    "Sign": functions.Sign(),
-    "Round": functions.Round(),
-    "Floor": functions.Floor(),
-    "Ceil": functions.Ceil(),
-    "Sin": functions.Sin(),
-    "Cos": functions.Cos(),
-    "Erf": functions.Erf(),
-}
 _LARGEST = float(np.finfo(np.float32).max)
 _PRODUCTS = (2, 3, 4)
 _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
@@ -51,19 +37,39 @@ _ROOTS: dict[float, tuple[AnyFunction, ...]] = {
     -1.0: (functions.Reciprocal(),),
 }
 
-Operation = Literal["sub", "div", "pow", "min", "max", "less", "less_or_equal", "equal"]
 
-
-@operator(*_FUNCTIONS)
+@operator(*FUNCTIONS)
 def function(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Apply a function of the table above."""
-    return (_mapped(node, tensor_input(node, args), build, _FUNCTIONS[node.op]),)
+    """Apply a function of `FUNCTIONS`."""
+    return (_mapped(node, tensor_input(node, args), build, FUNCTIONS[node.op]),)
+
+
+_FORMULAS = {name.capitalize(): OF_ONE[name] for name in ("tan", "sinh", "cosh", "asinh", "acosh", "atanh")}
+
+
+@operator(*_FORMULAS)
+def formula(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Apply a formula of several layers."""
+    rows = Formula(build, partial(build.name, node))
+    return (build.map(node, tensor_input(node, args), partial(_FORMULAS[node.op], rows)),)
+
+
+@operator("Mod", reads_repeats=True)
+def remainder(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Mod of floating point, with the sign of the first (``fmod=1``); of integers found, with that of the second."""
+    is_fmod = bool(node.integer("fmod", 0))
+    operands = [with_numbers(node, required(node, args, index), build) for index in range(2)]
+    function = OF_TWO["fmod" if is_fmod else "remainder"]
+    rows = Formula(build, partial(build.name, node))
+    return (_of_values(node, operands, build, lambda inputs: function(rows, *inputs)),)
 
 
 @operator("Div", reads_repeats=True)
 def divide(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Div: ``a / b``, where one of them may be constant."""
     first, second = required(node, args, 0), required(node, args, 1)
+    if any(isinstance(value, Tensor) and value.integer for value in (first, second)):
+        raise node.unsupported("it divides integers", "cast them to floating point before the division")
     if not isinstance(second, Tensor):
         inverse = build.folder.computed(node, lambda array: np.asarray(1 / array), second)
         return (scaled(node, tensor_input(node, args), inverse, build),)
@@ -148,6 +154,24 @@ def equal(node: Node, operands: Sequence[Value], build: Builder) -> Tensor:
     return replace(_binary(node, "equal", numbers, build), boolean=True)
 
 
+@operator("IsNaN")
+def is_nan(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """IsNaN: what does not equal itself."""
+    tensor = tensor_input(node, args)
+    return (build.negated(node, _binary(node, "equal", [tensor, tensor], build)),)
+
+
+@operator("IsInf")
+def is_infinite(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """IsInf: what equals an infinity, of either sign or one."""
+    signs = {name: node.integer(name, 1) for name in ("detect_positive", "detect_negative")}
+    tensor = tensor_input(node, args)
+    if all(signs.values()):
+        tensor = _mapped(node, tensor, build, functions.Abs())
+    infinity = np.asarray(np.inf if signs["detect_positive"] else -np.inf, np.float32)
+    return (replace(_binary(node, "equal", [tensor, infinity], build), boolean=True),)
+
+
 @operator("And", "Or", "Xor", "Not", reads_repeats=True)
 def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """And, Or, Xor and Not of conditions, as product, maximum, inequality and difference from 1."""
@@ -157,7 +181,7 @@ def combine(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (build.negated(node, tensor_input(node, args)),)
     operands = [required(node, args, 0), required(node, args, 1)]
     if node.op == "And":
-        result = _of_values(node, operands, build, lambda inputs: Mul(name=build.name(node, "and"), inputs=inputs))
+        result = _by_layer(node, operands, build, lambda inputs: Mul(name=build.name(node, "and"), inputs=inputs))
         return (replace(result, boolean=True),)
     result = replace(_binary(node, "max" if node.op == "Or" else "equal", operands, build), boolean=True)
     return (build.negated(node, result) if node.op == "Xor" else result,)
@@ -174,7 +198,7 @@ def where(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if (masked := ends.of_choice(node, operands, build)) is not None:
         return (masked,)
     is_boolean = all(isinstance(each, Tensor) and each.boolean for each in operands[1:])
-    result = _of_values(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
+    result = _by_layer(node, operands, build, lambda inputs: Where(name=build.name(node, "where"), inputs=inputs))
     return (replace(result, boolean=is_boolean, at=at or result.at),)
 
 
@@ -197,13 +221,17 @@ def _binary(node: Node, operation: Operation, operands: list[Value], build: Buil
     def layer(inputs: tuple[str, ...]) -> AnyLayer:
         return Binary(name=build.name(node, operation), operation=operation, inputs=inputs)
 
-    return _of_values(node, operands, build, layer)
+    return _by_layer(node, operands, build, layer)
 
 
-def _of_values(
+def _by_layer(
     node: Node, operands: list[Value], build: Builder, layer: Callable[[tuple[str, ...]], AnyLayer]
 ) -> Tensor:
-    """Return what a layer makes of values and constants, the latter repeated at every timestep."""
+    return _of_values(node, operands, build, lambda inputs: build.add(layer(inputs)))
+
+
+def _of_values(node: Node, operands: list[Value], build: Builder, combine: Callable[[tuple[str, ...]], str]) -> Tensor:
+    """Return what layers make of values and constants, the latter repeated at every timestep."""
     tensors = [value for value in operands if isinstance(value, Tensor)]
     widest = merged_features(node, max(tensors, key=lambda tensor: math.prod(tensor.shape)), build)
     # A condition is never NaN, as what else holds may be, and one number is wanted beside that too.
@@ -219,31 +247,4 @@ def _of_values(
         build,
     )
     inputs = tuple(tensor.rows[0].value for tensor in found)
-    return replace(found[0].with_row(Row(build.add(layer(inputs)))), boolean=False)
-
-
-def repeated(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tensor:
-    """Return a constant as a value beside another: one number, or one for each feature, at every timestep."""
-    compact = without_repeats(array)
-    build.folder.budget.read(compact.nbytes, node)
-    if not np.isfinite(compact).all():
-        raise node.unsupported("a constant of it is not finite", "use a large number in its place")
-    if array.dtype.kind != "f":
-        array = build.folder.computed(node, lambda numbers: numbers.astype(np.float32), array)
-    tensor = build.single(tensor, node)
-    is_wide = array.ndim > 0 and array.shape[-1] == array.size > 1
-    if is_wide and tensor.shape[-1:] == (1,) and all(axis.role is Role.FEATURE for axis in tensor.dims[-1]):
-        feature = Axis(array.size, f"the feature axis of {node}", Role.FEATURE)
-        wide = tensor.with_dim(len(tensor.dims) - 1, (feature,))
-        numbers = array.reshape(-1)
-    else:
-        wide, numbers = tensor, per_feature(node, tensor, array)
-    value = tensor.rows[0].value
-    if numbers.ndim == 0:
-        # Whatever is limited to one number is that number, of how many features there ever are.
-        number = float(numbers)
-        name = build.function(value, functions.Clip(minimum=number, maximum=number), build.name(node, "constant"))
-    else:
-        layer = Constant(name=build.name(node, "constant"), inputs=(value,), size=numbers.size)
-        name = build.add(layer, {"weight": numbers})
-    return replace(wide.with_row(Row(name)), boolean=False)
+    return replace(found[0].with_row(Row(combine(inputs))), boolean=False)

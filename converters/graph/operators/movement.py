@@ -16,7 +16,8 @@ from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
-from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.converters.graph.tracing.values import MAX_STACK, SEQUENCE_RANK, Arguments, Row, Tensor, Value, stacked
+from grurt.errors import DesignReason
 
 
 @operator("Dropout")
@@ -28,7 +29,9 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if training is not None and constant(node, training, "training mode").size != 1:
         raise node.invalid("expected one value as its training mode")
     if training is not None and bool(np.any(constant(node, training, "training mode"))):
-        raise node.unsupported("the model was exported in training mode", "call model.eval() before the export")
+        raise node.unsupported(
+            "the model was exported in training mode", "call model.eval() before the export", DesignReason.TRAINING
+        )
     return (required(node, args, 0),)
 
 
@@ -104,8 +107,11 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     if len(places) == 1 and not tensor.dims[places[0]] and (is_given(tensor, build) or tensor.ends is not None):
         again = Axis(repeats[places[0]], f"the axis along which {node} repeats integers", dynamic=True)
         return replace(tensor.with_dim(places[0], (again,)), repeats=(*tensor.repeats, again))
-    if len(places) == 1 and _is_single_feature(tensor, places[0]) and repeats[places[0]] > 0:
-        return repeated_feature(node, tensor, places[0], repeats[places[0]], build)
+    if len(places) == 1 and _are_features(tensor, places[0]) and 0 < repeats[places[0]] <= MAX_STACK:
+        return repeated_features(node, tensor, places[0], repeats[places[0]], build)
+    if len(places) == 1 and _is_beside_a_sequence(tensor, places[0]) and 0 < repeats[places[0]] <= MAX_STACK:
+        stacks = stacked(repeats[places[0]], node)
+        return replace(tensor.with_dim(places[0], stacks), rows=tensor.rows * repeats[places[0]], stacks=stacks)
     if len(places) > 1 or tensor.dims[places[0]] or repeats[places[0]] < 1:
         raise node.unsupported(
             f"it repeats a value of shape {tensor.shape} {tuple(repeats)} times",
@@ -116,16 +122,28 @@ def _repeated(node: Node, tensor: Tensor, repeats: Sequence[int], build: Builder
     return tensor.with_dim(places[0], (time,))
 
 
-def _is_single_feature(tensor: Tensor, index: int) -> bool:
+def _is_beside_a_sequence(tensor: Tensor, index: int) -> bool:
+    """Say whether a dimension means nothing, beside the batch, time and features."""
+    others = [axis for place, dim in enumerate(tensor.dims) if place != index for axis in dim]
+    return not tensor.dims[index] and not tensor.stacks and len(others) >= SEQUENCE_RANK
+
+
+def _are_features(tensor: Tensor, index: int) -> bool:
+    """Say whether a dimension, of which nothing else may be known yet, holds the features: then it is the last one."""
     dim = tensor.dims[index]
-    return len(dim) == 1 and dim[0].size == 1 and dim[0].role is Role.FEATURE and not tensor.stacks
+    if len(dim) != 1 or tensor.stacks or tensor.integer:
+        return False
+    unknown = dim[0].role is None and not dim[0].dynamic and index == len(tensor.dims) - 1 > 1
+    return dim[0].role is Role.FEATURE or unknown
 
 
-def repeated_feature(node: Node, tensor: Tensor, index: int, count: int, build: Builder) -> Tensor:
-    """Return the tensor with a dimension of one feature repeated."""
+def repeated_features(node: Node, tensor: Tensor, index: int, count: int, build: Builder) -> Tensor:
+    """Return the tensor with its features repeated, one time behind the other."""
+    tensor.dims[index][0].require(Role.FEATURE, node)
     tensor = build.single(tensor, node)
-    value = build.repeated(tensor.rows[0].value, count)
-    feature = Axis(count, f"the feature axis of {value!r}", Role.FEATURE)
+    value, size = tensor.rows[0].value, tensor.shape[index]
+    value = build.repeated(value, count) if size == 1 else build.joined([Row(value)] * count, node)
+    feature = Axis(size * count, f"the feature axis of {value!r}", Role.FEATURE)
     return tensor.with_row(Row(value)).with_dim(index, (feature,))
 
 

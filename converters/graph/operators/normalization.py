@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Attribute, Node
+from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import rewrites
@@ -19,6 +23,7 @@ from grurt.converters.graph.tracing.axes import NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.layers import BatchNorm, LayerNorm, RMSNorm
 
 _X = Var("x")
@@ -197,12 +202,71 @@ def _all_positions(
     return build.with_positions(tensor.rows[0].value, 1), flat
 
 
+@operator("GroupNormalization", features_at=second)
+def group_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GroupNormalization of vectors ``(batch, features)``: groups of features, normalized each by itself."""
+    node.ignore("stash_type")
+    tensor = build.single(tensor_input(node, args), node)
+    if any(axis.size > 1 for dim in tensor.dims[2:] for axis in dim) or len(tensor.dims) < 2:
+        raise node.unsupported(*OTHER_AXES)
+    size, groups = tensor.shape[1], node.integer("num_groups", 1)
+    require_features(node, tensor, 1, size)
+    if groups < 1 or size % groups:
+        raise node.invalid(f"it divides {size} features into {groups} groups")
+    scale, shift = (_of_each(node, required(node, args, i), size, groups, build) for i in (1, 2))
+    norm = LayerNorm(
+        name=build.name(node, "group_norm"),
+        inputs=(tensor.rows[0].value,),
+        size=size // groups,
+        epsilon=node.number("epsilon", 1e-5),
+        weight=False,
+        bias=False,
+    )
+    value = build.in_groups(norm, groups)
+    return (tensor.with_row(Row(build.scale_and_shift(node, value, scale, shift))),)
+
+
+def _of_each(node: Node, value: Value, size: int, groups: int, build: Builder) -> Array:
+    """Return a number for each feature, also from one for each group, as before opset 21."""
+    array = constant(node, value, "weights")
+    if array.shape != (groups,) or groups == size:
+        return _vector(node, value, size, build)
+    build.folder.budget.create(4 * size, node)
+    return np.repeat(array, size // groups)
+
+
+@operator("InstanceNormalization", features_at=second)
+def instance_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """InstanceNormalization of ``(batch, groups, features of each)``, as exporters write group normalization."""
+    tensor = tensor_input(node, args)
+    if len(tensor.dims) != 3 or not tensor.stacks or tensor.dims[1] != tensor.stacks:
+        raise node.unsupported(*OTHER_AXES)
+    size, groups = tensor.shape[2], tensor.shape[1]
+    require_features(node, tensor, 2, size)
+    weights = [_vector(node, required(node, args, i), groups, build) for i in (1, 2)]
+    rows = []
+    for row, scale, shift in zip(tensor.rows, *weights, strict=True):
+        norm = LayerNorm(
+            name=build.name(node, "instance_norm"),
+            inputs=(build.take(row, node),),
+            size=size,
+            epsilon=node.number("epsilon", 1e-5),
+            weight=False,
+            bias=False,
+        )
+        value = build.add(norm)
+        rows.append(Row(value if (scale, shift) == (1, 0) else build.scale_and_shift(node, value, scale, shift)))
+    return (replace(tensor, rows=tuple(rows)),)
+
+
 @operator("BatchNormalization", features_at=second)
 def batch_normalization(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """BatchNormalization in inference, of ``(batch, features)`` or ``(batch, features, time)``."""
     node.ignore("momentum")
     if node.integer("training_mode", 0) or not node.integer("spatial", 1) or any(node.outputs[1:]):
-        raise node.unsupported("it computes statistics of the batch", "call model.eval() before the export")
+        raise node.unsupported(
+            "it computes statistics of the batch", "call model.eval() before the export", DesignReason.TRAINING
+        )
     tensor = build.single(tensor_input(node, args), node)
     if len(tensor.dims) < 2:
         raise node.invalid(f"expected an input of 2 axes or more, got the shape {tensor.shape}")

@@ -25,6 +25,7 @@ from grurt.converters.graph.tracing.features import require_features, without_re
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.states import StateSource
 from grurt.converters.graph.tracing.values import Arguments, Every, Factor, Row, Tensor, Value, stacked
+from grurt.errors import DesignReason
 from grurt.network.layers import GRU
 
 
@@ -134,6 +135,7 @@ def add_gru(
             raise node.unsupported(
                 "its state is computed by other layers in the same timestep",
                 "a GRU's state must be that of the timestep before: an input of the model",
+                DesignReason.FED_BACK_STATE,
             )
         layer = msgspec.structs.replace(layer, inputs=(*layer.inputs, initial.value), initial_state="value")
     if initial.factor is not None:
@@ -247,6 +249,7 @@ def constant_states(
         raise node.unsupported(
             "its constant initial state differs between the sequences of the batch",
             "give it as an input of the model instead",
+            DesignReason.ACROSS_BATCH,
         )
     for state in np.broadcast_to(array[:, 0], (directions, hidden_size)):
         yield state if state.any() else None

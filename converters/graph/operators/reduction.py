@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,8 +16,9 @@ from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
-from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, tensor_input
+from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, number, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
+from grurt.errors import DesignReason
 from grurt.network.functions import Affine, Log
 from grurt.network.layers import Activation, Add, AnyLayer, Binary, Mul, Reduce
 
@@ -103,7 +104,11 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     node.ignore("noop_with_empty_axes")
     axes = listed_axes(node, args, 1, len(tensor.dims)) or ()
     if len(axes) != 1:
-        raise node.unsupported(f"it computes across {len(axes) or 'all'} axes", "one axis can be reduced, of features")
+        raise node.unsupported(
+            f"it computes across {len(axes) or 'all'} axes",
+            "one axis can be reduced, of features",
+            _against(axis for index in axes or range(len(tensor.dims)) for axis in tensor.dims[index]),
+        )
     counts = tensor.integer and build.is_computed(tensor) and node.op in _OF_INTEGERS
     result = _reduced(
         node, replace(tensor, integer=tensor.integer and not counts), axes[0], _REDUCTIONS[node.op], build
@@ -118,6 +123,19 @@ def global_average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Va
     if len(tensor.dims) != 3:
         raise node.unsupported(*OTHER_AXES)
     return (_reduced(node, tensor, 2, _REDUCTIONS["ReduceMean"], build),)
+
+
+@operator("CumSum")
+def running_sum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """CumSum over features: a product with a triangle of ones."""
+    tensor = merged_features(node, tensor_input(node, args), build)
+    index = axis_index(node, int(number(node, required(node, args, 1), "axis")), len(tensor.dims))
+    if index != len(tensor.dims) - 1 or not _are_features(tensor, index):
+        raise node.unsupported(*OTHER_AXES)
+    size = tensor.shape[index]
+    build.folder.budget.create(4 * size * size, node)
+    ones = np.tri(size, k=-1 if node.integer("exclusive", 0) else 0, dtype=np.float32)
+    return (linear(node, tensor, ones.T if node.integer("reverse", 0) else ones, None, build),)
 
 
 @operator("ArgMax", "ArgMin")
@@ -137,14 +155,22 @@ def _reduced(node: Node, tensor: Tensor, index: int, reduction: _Reduction, buil
     if dim and dim == tensor.stacks and reduction.of_states is not None:
         return _of_states(node, tensor, index, reduction.of_states, build, keeps=keeps)
     if not _are_features(tensor, index):
-        raise node.unsupported(*OTHER_AXES)
+        raise node.unsupported(*OTHER_AXES[:2], _against(dim))
     return _of_features(node, tensor, index, reduction, build, keeps=keeps)
+
+
+def _against(axes: Iterable[Axis]) -> DesignReason | None:
+    """Return why nothing is computed across axes; of those that nothing has told yet, one is taken to be time."""
+    roles = {axis.role for axis in axes}
+    if Role.BATCH in roles:
+        return DesignReason.ACROSS_BATCH
+    return DesignReason.WHOLE_SEQUENCE if roles & {Role.TIME, None} else None
 
 
 def _are_features(tensor: Tensor, index: int) -> bool:
     """Say whether a dimension, of which nothing else may be known yet, holds the features: then it is the last one."""
     *outer, axis = tensor.dims[index] or (None,)
-    if axis is None or tuple(outer) != tensor.stacks:
+    if axis is None or tuple(outer) not in ((), tensor.stacks) or axis in tensor.stacks:
         return False
     unknown = axis.role is None and not axis.dynamic and index == len(tensor.dims) - 1 > 1
     return axis.role is Role.FEATURE or unknown

@@ -12,7 +12,6 @@ from dataclasses import replace
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.operators.selection import part_of
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role, regroup
 from grurt.converters.graph.tracing.parameters import tensor_input
@@ -24,17 +23,18 @@ from grurt.network.layers import Unfold
 def reshape(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Reshape; see `axes.regroup` for where the axes go."""
     tensor = tensor_input(node, args)
-    return (_reshaped(node, tensor, parameters.reshape_target(node, args, tensor.shape), build),)
+    return (reshaped(node, tensor, parameters.reshape_target(node, args, tensor.shape), build),)
 
 
 @operator("Flatten", moves_axes=True)
 def flatten(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Flatten: a Reshape to two dimensions."""
     tensor = tensor_input(node, args)
-    return (_reshaped(node, tensor, parameters.flattened(node, tensor.shape), build),)
+    return (reshaped(node, tensor, parameters.flattened(node, tensor.shape), build),)
 
 
-def _reshaped(node: Node, tensor: Tensor, shape: tuple[int, ...], build: Builder) -> Tensor:
+def reshaped(node: Node, tensor: Tensor, shape: tuple[int, ...], build: Builder) -> Tensor:
+    """Return a tensor in another shape."""
     while (found := _first_split(tensor.dims, shape)) is not None:
         divided = _split(node, tensor, *found, shape, build)
         if divided is None:
@@ -97,7 +97,7 @@ def _split(node: Node, tensor: Tensor, axis: Axis, outer: int, shape: tuple[int,
         return _replaced(tensor, index, axis, parts)
     stack = Axis(outer, f"the axis along which {node} puts the parts of {axis.where}", Role.STATE)
     feature = Axis(size, f"a part of {axis.where}", part_of=axis)
-    rows = tuple(part_of(row, axis, start, start + size) for row in tensor.rows for start in range(0, axis.size, size))
+    rows = tuple(row.narrowed(axis, start, start + size) for row in tensor.rows for start in range(0, axis.size, size))
     return replace(_replaced(tensor, index, axis, (stack, feature)), rows=rows, stacks=(*tensor.stacks, stack))
 
 
@@ -120,7 +120,7 @@ def _frames(node: Node, tensor: Tensor, index: int, axis: Axis, outer: int, buil
         Axis(count, f"the timesteps of each of {layer.name!r}", Role.STATE),
     )
     starts = range(0, features.size, last[0].size)
-    rows = tuple(part_of(whole, features, start, start + last[0].size) for start in starts)
+    rows = tuple(whole.narrowed(features, start, start + last[0].size) for start in starts)
     return replace(_replaced(tensor, index, axis, parts), rows=rows, stacks=parts[1:])
 
 

@@ -15,17 +15,25 @@ from grurt.converters.graph.operators import convolution, delays, ends, windows
 from grurt.converters.graph.operators.lengths import reordered
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.reshaping import reshaped
 from grurt.converters.graph.rewriting.choices import choice, without_casts
 from grurt.converters.graph.rewriting.matching import Matcher
 from grurt.converters.graph.rewriting.recompose import rewrites
 from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
-from grurt.converters.graph.tracing.features import without_repeats
-from grurt.converters.graph.tracing.parameters import axis_index, constant, required, small_integer, tensor_input
+from grurt.converters.graph.tracing.features import the_one_row, without_repeats
+from grurt.converters.graph.tracing.parameters import (
+    axis_index,
+    constant,
+    optional,
+    required,
+    small_integer,
+    tensor_input,
+)
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
-from grurt.errors import UnsupportedError
-from grurt.network.layers import Concat, Embedding
+from grurt.errors import DesignReason, UnsupportedError
+from grurt.network.layers import Embedding
 
 _BYTES_PER_POSITION = 4096
 """What looking at one position is worth, of looking through bytes."""
@@ -41,9 +49,26 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (delay,)
     tensor = windows.as_it_is(node, tensor, build)
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    written = parameters.slices_written(node, args, len(tensor.dims))
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        tensor = _sliced(node, tensor, index, kept, build)
+        single = _of_single_timestep(node, tensor, index, *written[index])
+        tensor = _sliced(node, tensor, index, kept, build) if single is None else single
     return (tensor,)
+
+
+def _of_single_timestep(node: Node, tensor: Tensor, index: int, start: int, step: int) -> Tensor | None:
+    """Return what a Slice means that keeps the one timestep that a file has fixed: the last, or reversed.
+
+    None if it means nothing, as for other axes.
+    """
+    dim = tensor.dims[index]
+    if len(dim) != 1 or dim[0].size != 1 or dim[0].dynamic or tensor.place_in_stacks(dim[0]) is not None:
+        return None
+    (axis,) = dim
+    if step == -1 and (axis.role is Role.TIME or (axis.role is None and not _are_features(tensor, index, 1))):
+        return tensor.with_dim(index, (_reversed(node, axis),))
+    is_last = start == -1 and step == 1 and axis.role is Role.TIME and not axis.is_reversed
+    return _pick(node, tensor, index, axis, range(1)) if is_last else None
 
 
 def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
@@ -116,7 +141,7 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     positions = constant(node, indices, "indices")
     index = axis_index(node, node.integer("axis", 0), len(data.dims))
     size = data.shape[index]
-    if positions.ndim > 1 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
+    if positions.ndim > 2 or positions.dtype.kind not in "iu" or positions.size > MAX_STACK:
         raise node.unsupported(f"it selects positions of the shape {positions.shape}; one position is supported")
     build.folder.budget.read(_BYTES_PER_POSITION * positions.size, node)
     if any(axis.dynamic for axis in data.dims[index]) and any(abs(int(each)) >= size for each in positions.reshape(-1)):
@@ -126,7 +151,36 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         )
     kept = [axis_index(node, int(position), size) for position in positions.reshape(-1)]
     tensor = _select(node, data, index, kept, build, alone=positions.ndim == 0)
+    if positions.ndim == 2:  # windows of the features, which lie side by side so far
+        return (reshaped(node, tensor, (*data.shape[:index], *positions.shape, *data.shape[index + 1 :]), build),)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
+
+
+@operator("GatherND", moves_axes=True)
+def gather_nd(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GatherND: the ends of sequences; or, along the first axis, how an exporter writes a selection by a mask."""
+    if isinstance(required(node, args, 1), Tensor):
+        return ends.of_gather_nd(node, args, build)
+    tensor, places = tensor_input(node, args), constant(node, optional(args, 1), "indices")
+    if node.integer("batch_dims", 0) or places.ndim != 2 or places.shape[-1:] != (1,) or places.size > MAX_STACK:
+        raise node.unsupported(f"it selects positions of the shape {places.shape}", "select along one axis")
+    size = tensor.shape[0]
+    return (_select(node, tensor, 0, [axis_index(node, int(place), size) for place in places[:, 0]], build),)
+
+
+@operator("GatherElements", moves_axes=True, reads_repeats=True)
+def gather_elements(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GatherElements: the ends of sequences; or features at constant positions, the same at every timestep."""
+    if isinstance(required(node, args, 1), Tensor):
+        return ends.of_gather_elements(node, args, build)
+    tensor, places = tensor_input(node, args), constant(node, optional(args, 1), "indices")
+    index = axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    is_repeated = index == len(tensor.dims) - 1 and places.shape[:-1] == tensor.shape[:-1]
+    row = the_one_row(node, places, build.folder.budget) if is_repeated else None
+    if row is None or row.dtype.kind not in "iu" or row.size > MAX_STACK:
+        raise node.unsupported("it selects other features at each timestep", "select the same at every timestep")
+    size = tensor.shape[index]
+    return (_select(node, tensor, index, [axis_index(node, int(place), size) for place in row], build),)
 
 
 def _select(
@@ -154,6 +208,11 @@ def _select(
         axis, kept = axis.reversed(), [size - 1 - position for position in kept]
     if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
         return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    return _pick(node, tensor, index, axis, kept)
+
+
+def _pick(node: Node, tensor: Tensor, index: int, axis: Axis, kept: Sequence[int]) -> Tensor:
+    """Return the tensor at some positions of the axis that a dimension consists of."""
     tensor = tensor.settled()
     place = tensor.place_in_stacks(axis)
     new_dim = stacked(len(kept), node)
@@ -207,20 +266,12 @@ def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int]
     runs = [(kept[start], kept[stop - 1] + 1) for start, stop in zip([0, *breaks], [*breaks, len(kept)], strict=True)]
     if len(runs) == 1:
         part = Axis(len(kept), f"a part of {axis.where}", part_of=axis)
-        rows = tuple(part_of(row, axis, *runs[0]) for row in tensor.rows)
+        rows = tuple(row.narrowed(axis, *runs[0]) for row in tensor.rows)
         return replace(tensor.with_dim(index, (part,)), rows=rows)
-    if len(runs) > Concat.max_inputs:
-        raise node.unsupported(f"it selects {len(runs)} separate parts of {axis.where}", "select features that adjoin")
-    parts = [[part_of(row, axis, *run) for run in runs] for row in tensor.rows]
+    parts = [[row.narrowed(axis, *run) for run in runs] for row in tensor.rows]
     joined = tuple(Row(build.joined(each, node)) for each in parts)
     feature = Axis(len(kept), f"the feature axis of {joined[0].value!r}", Role.FEATURE)
     return replace(tensor.with_dim(index, (feature,)), rows=joined)
-
-
-def part_of(row: Row, axis: Axis, start: int, stop: int) -> Row:
-    """Return some of a row's features, which lie along an axis; also of one that is a part already."""
-    whole, offset = (row.part[0], row.part[1]) if row.part is not None else (axis, 0)
-    return replace(row, part=(whole, offset + start, offset + stop))
 
 
 def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
@@ -230,7 +281,11 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
         raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
     axis = dim[0]
     if axis.role is Role.BATCH:
-        raise node.unsupported(f"it selects from the batch ({axis.where})", "sequences must not depend on each other")
+        raise node.unsupported(
+            f"it selects from the batch ({axis.where})",
+            "sequences must not depend on each other",
+            DesignReason.ACROSS_BATCH,
+        )
     other_stack = bool(tensor.stacks) and tensor.place_in_stacks(axis) is None
     if count > 1 and (axis.role is Role.TIME or other_stack or axis.dynamic):
         raise node.unsupported(

@@ -2,6 +2,7 @@
 
 ::
 
+    canonical                      several ways to write one thing          -> one way
     loops, counting, sequences     Loop and Scan, and the lists in them     -> their bodies' nodes, in the graph
     casts                          conversions between floats               -> none
     copies, convolutions           what exporters add                       -> the graph without it

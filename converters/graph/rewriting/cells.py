@@ -18,6 +18,7 @@ from grurt.converters.graph.rewriting.functions import attributes_of
 from grurt.converters.graph.rewriting.gates import Gates, origin
 from grurt.converters.graph.rewriting.handwritten import Handwritten, handwritten_cell
 from grurt.converters.graph.rewriting.matching import Matcher
+from grurt.errors import DesignReason
 
 CELL = "grurt.GRUCell"
 """A cell at one timestep. Inputs: x, W, R, B, h, and a mask, if any; output: the new h. Weights as those of GRU.
@@ -58,6 +59,7 @@ def find_cells(nodes: Iterable[Node], matcher: Matcher) -> dict[int, Cell]:
                 raise each.node.unsupported(
                     "it ends a GRU cell whose state is a constant, and the exporter left out the recurrent weights",
                     "give the state as an input of the model and its new value as an output, and export again",
+                    DesignReason.NOT_SAID,
                 )
             of_input = replace(after.of_input, source=cell.of_input.source)
             cell = replace(after, of_input=of_input, state=cell.state)

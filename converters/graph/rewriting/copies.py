@@ -51,8 +51,6 @@ def _copied(node: Node, shapes: Mapping[str, tuple[int | str | None, ...]], matc
     """Return the tensor that a node copies; None if it makes something else."""
     if len(node.outputs) != 1 or not node.inputs or not node.inputs[0]:
         return None
-    if node.op == "Identity":
-        return node.inputs[0]
     if node.op == "Where" and len(node.inputs) == 3:
         condition = _condition(node.inputs[0], shapes, matcher)
         if condition is not None:

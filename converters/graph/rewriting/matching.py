@@ -15,6 +15,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Attribute, Graph, Node
 from grurt.converters.graph.tracing.folding import Folder, is_foldable
+from grurt.converters.graph.tracing.folds import products
 from grurt.errors import ConversionError
 
 Bindings = Mapping[str, str]
@@ -112,14 +113,16 @@ class Matcher:
                     if name in _COMMUTATIVE:
                         yield from self._match_operands(operands, node.inputs[::-1], bound)
 
-    def is_same(self, one: str, other: str) -> bool:
+    def is_same(self, one: str, other: str, *, in_any_shape: bool = False) -> bool:
         """Whether two names are of one tensor, or of equal constants, as exporters write a state of zeros."""
         if one == other:
             return True
         first, second = self.constant(one), self.constant(other)
-        if first is None or second is None or first.shape != second.shape:
+        if first is None or second is None or first.size != second.size:
             return False
         self.budget.read(first.nbytes, self.node(one))
+        if in_any_shape:
+            return np.array_equal(first.reshape(-1), second.reshape(-1))
         return np.array_equal(first, second)
 
     def constant(self, tensor: str) -> Array | None:
@@ -189,7 +192,7 @@ class Matcher:
             node = self.producers.get(name)
             if name not in known:
                 known[name] = array = self.array(name)
-                if array is None and node is not None and depth > 0 and is_foldable(node):
+                if array is None and node is not None and depth > 0 and _is_looked_into(node):
                     if node.op == "Shape":
                         values = [_view_of_shape(shape) if each == other else None for each in node.inputs]
                     else:
@@ -202,7 +205,7 @@ class Matcher:
     def _missing(self, node: Node) -> list[str]:
         """Return the inputs of a node of which it is not known whether they are constant; none where that is no use."""
         inputs = [name for name in node.inputs if name and name not in self._constants]
-        if not is_foldable(node) or any(name in self._folded and self._folded[name] is None for name in inputs):
+        if not _is_looked_into(node) or any(name in self._folded and self._folded[name] is None for name in inputs):
             return []
         return [name for name in inputs if name not in self._folded]
 
@@ -211,7 +214,9 @@ class Matcher:
         return self._results_of(node, [self._constants.get(name, self._folded.get(name)) for name in node.inputs])
 
     def _results_of(self, node: Node, values: Sequence[Array | None]) -> dict[str, Array | None]:
-        if not is_foldable(node) or any(value is None for value, name in zip(values, node.inputs, strict=True) if name):
+        if not _is_looked_into(node) or any(
+            value is None for value, name in zip(values, node.inputs, strict=True) if name
+        ):
             return {}
         try:
             results = Folder(self.budget).fold(node, tuple(values))
@@ -238,3 +243,8 @@ def _view_of_shape(shape: tuple[int, ...]) -> Array | None:
 
 def _is_same(one: Attribute, other: Attribute) -> bool:
     return not isinstance(one, np.ndarray) and one == other
+
+
+def _is_looked_into(node: Node) -> bool:
+    """Say whether what a node makes of constants is one too; not products, by which cells of constant states are found."""
+    return is_foldable(node) and node.op not in products.RULES

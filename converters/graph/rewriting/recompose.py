@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Graph, Node
+from grurt.converters.graph.rewriting.canonical import canonical
 from grurt.converters.graph.rewriting.cells import CellWriter, find_cells, is_unrolled
 from grurt.converters.graph.rewriting.convolutions import with_flat_convolutions
 from grurt.converters.graph.rewriting.copies import without_copies
@@ -60,7 +61,7 @@ def recompose(graph: Graph, budget: Budget, kept: Collection[str] = ()) -> Graph
     kept
         Tensors that must not vanish, beside the graph's outputs.
     """
-    graph = without_copies(graph, budget, kept)
+    graph = without_copies(canonical(graph, kept), budget, kept)
     matcher = Matcher(graph, budget)
     graph = with_flat_convolutions(graph, matcher)
     graph = replace(graph, nodes=tuple(_rewritten(node, matcher) or node for node in graph.nodes))

@@ -6,6 +6,7 @@
     values         rows of layer values, and the axes of their dimensions
     features       which dimension is found to hold features
     parameters     attributes and constant inputs of a node            -> plain numbers
-    folding        nodes on constants                                  -> numbers
+    elementwise    functions of one number, for values and constants alike
+    folding, folds nodes on constants                                  -> numbers
     states         states of GRUs, loops that hand them on, lengths of sequences
 """

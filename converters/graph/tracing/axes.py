@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Self
 
 from grurt.converters.graph.nodes import Node
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 
 class Role(Enum):
@@ -28,6 +28,14 @@ class Role(Enum):
     FEATURE = "feature"
     STATE = "state"
     POSITION = "position"
+
+
+_AGAINST = {
+    frozenset((Role.TIME, Role.FEATURE)): DesignReason.SEQUENCE_LENGTH,
+    frozenset((Role.TIME, Role.BATCH)): DesignReason.ACROSS_BATCH,
+    frozenset((Role.FEATURE, Role.BATCH)): DesignReason.ACROSS_BATCH,
+}
+"""Why one axis cannot have two meanings, where that is by design."""
 
 
 class OpenFeaturesError(ConversionError):
@@ -142,6 +150,7 @@ class Axis(_United):
             raise node.unsupported(
                 f"{self.where} serves as the {role.value} axis here and as the {known.value} axis elsewhere",
                 "each GRU must scan the same time axis, and layers must work on the features of one timestep",
+                _AGAINST.get(frozenset((role, known))),
             )
         self._meaning.root.role = role
 
@@ -197,7 +206,8 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     A reshape keeps the order of the elements, so axes of size 2 and more fall into the new dimensions in just one way.
     For axes of size 1, in files exported with a batch of one sequence or a sequence of one timestep, there is a
     choice: each keeps a dimension of its own between the same neighbours if there is one, features before batch before
-    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension.
+    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, if only
+    one of them can: of several nothing tells which is which.
 
     Raises
     ------
@@ -213,11 +223,12 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
         placed.update(zip(candidates, _most_important(units, len(candidates)), strict=False))
     waiting = [axis for axis in slots if axis.size == 1 and axis.where and axis not in placed.values()]
     left_over = list(dropped)
-    for index in free:
-        if index not in placed or not placed[index].where:
-            axis = waiting.pop(0) if waiting else left_over.pop() if left_over else None
-            placed.pop(index, None)
-            groups[index] = [] if axis is None else [axis]
+    open_places = [index for index in free if index not in placed or not placed[index].where]
+    is_clear = len(open_places) - len(waiting) < 2 or len(left_over) < 2
+    for index in open_places:
+        axis = waiting.pop(0) if waiting else left_over.pop() if left_over and is_clear else None
+        placed.pop(index, None)
+        groups[index] = [] if axis is None else [axis]
     groups = [[placed[index]] if index in placed else group for index, group in enumerate(groups)]
     return tuple(map(tuple, groups)), (*left_over, *waiting)
 

@@ -10,8 +10,9 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import OpenFeaturesError, Role
+from grurt.converters.graph.tracing.axes import Dim, OpenFeaturesError, Role
 from grurt.converters.graph.tracing.values import Tensor
+from grurt.errors import DesignReason
 
 _FEW = 64
 """Numbers that are looked at without being counted."""
@@ -28,17 +29,29 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
     if len(dim) > 1:
         merged = ", ".join(axis.where for axis in dim)
         raise node.unsupported(
-            f"its features are merged from several axes ({merged})", "of tokens, give each as an input of its own"
+            f"its features are merged from several axes ({merged})",
+            "of tokens, give each as an input of its own",
+            _against_merging(dim),
         )
     for axis in dim:
         axis.require(Role.FEATURE, node)
 
 
-def per_feature(node: Node, tensor: Tensor, array: Array) -> Array:
+def _against_merging(dim: Dim) -> DesignReason | None:
+    """Return why timesteps or sequences cannot be features; None if it is something else that lies beside these."""
+    roles = {axis.role for axis in dim}
+    if Role.TIME in roles:
+        return DesignReason.SEQUENCE_LENGTH
+    return DesignReason.ACROSS_BATCH if Role.BATCH in roles else None
+
+
+def per_feature(node: Node, tensor: Tensor, array: Array, budget: Budget) -> Array:
     """Return a constant that is combined with a tensor as one number, ``()``, or one for each feature, ``(size,)``."""
+    array = without_repeats(array)
+    if sum(size > 1 for size in array.shape) > 1 and (row := the_one_row(node, array, budget)) is not None:
+        array = row  # that an exporter has written out
     if array.dtype.kind != "f":
         raise node.unsupported(f"it combines features with a constant of the type {array.dtype}")
-    array = without_repeats(array)
     padding = len(tensor.dims) - array.ndim
     if padding < 0 or not array.size:
         raise node.unsupported(f"it combines a value of shape {tensor.shape} with a constant of shape {array.shape}")

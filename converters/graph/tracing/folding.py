@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
-from grurt.converters.graph.elements import dtype_of
+from grurt.converters.graph.elements import Element, dtype_of
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
-from grurt.converters.graph.tracing.features import without_repeats
+from grurt.converters.graph.tracing.folds import elements, places, products, quantized, reductions
+from grurt.converters.graph.tracing.folds.rules import (
+    WIDEST,
+    Rule,
+    Rules,
+    all_inputs,
+    compact,
+    expanded,
+    n_bytes_computed,
+    nothing,
+)
 from grurt.converters.graph.tracing.parameters import constant, optional, required
 from grurt.converters.graph.tracing.values import Arguments
 from grurt.errors import ConversionError, UnsupportedError
-
-Fold = Callable[[Node, Arguments], tuple[Array, ...]]
 
 MAX_VIEW = 2**34
 """Elements of a constant that repeats a smaller one without taking memory, as the zeros of an initial state do."""
@@ -36,6 +43,11 @@ class Folder:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
 
+    def folds_early(self, node: Node) -> bool:
+        """Say whether a node can be evaluated before the graph is interpreted, if all that it reads is constant."""
+        rule = _RULES.get(node.op)
+        return rule is not None and not rule.is_late
+
     def fold(self, node: Node, args: Arguments) -> tuple[Array, ...]:
         """Return what a node writes whose inputs are constants.
 
@@ -51,6 +63,7 @@ class Folder:
             raise node.unsupported("it works on constants only, and grurt does not evaluate this operator")
         try:
             self.budget.create(rule.bytes_created(node, args), node)
+            self.budget.read(rule.bytes_read(node, args), node)
             with np.errstate(all="ignore"):
                 return tuple(np.asarray(array) for array in rule.fold(node, args))
         except (ConversionError, UnsupportedError):
@@ -60,37 +73,15 @@ class Folder:
 
     def computed(self, node: Node, function: Callable[..., Array], *arrays: Array) -> Array:
         """Return a function of arrays, element by element, computed once for what repeats itself in all of them."""
-        compact, shape = _compact(node, arrays)
-        self.budget.create(_n_bytes_computed(compact), node)
+        distinct, shape = compact(node, arrays)
+        self.budget.create(n_bytes_computed(distinct), node)
         with np.errstate(all="ignore"):
-            return _expanded(np.asarray(function(*compact)), shape)
+            return expanded(np.asarray(function(*distinct)), shape)
 
 
 def is_foldable(node: Node) -> bool:
     """Say whether there is a rule for a node's operator."""
     return node.op in _RULES
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How an operator is evaluated, and how many bytes that creates at most, said before it does."""
-
-    fold: Fold
-    bytes_created: Callable[[Node, Arguments], int]
-
-
-def _arrays(node: Node, args: Arguments) -> list[Array]:
-    return [constant(node, value, "inputs") for value in args if value is not None]
-
-
-def _nothing(node: Node, args: Arguments) -> int:
-    """Of operators that return a view."""
-    return 0
-
-
-def _all_inputs(node: Node, args: Arguments) -> int:
-    """Of operators that copy their inputs, and whatever these repeat."""
-    return sum(array.nbytes for array in _arrays(node, args))
 
 
 def _unless_contiguous(node: Node, args: Arguments) -> int:
@@ -107,39 +98,19 @@ def _of_gather(node: Node, args: Arguments) -> int:
 
 
 def _of_range(node: Node, args: Arguments) -> int:
-    return _WIDEST * _range_length(node, args)
+    return WIDEST * _range_length(node, args)
 
 
 def _of_tile(node: Node, args: Arguments) -> int:
-    array, repeats = constant(node, required(node, args, 0), "input"), optional(args, 1)
-    return max(array.nbytes, 1) * math.prod(max(n, 1) for n in parameters.integers(node, repeats, "repeats"))
+    array, repeats = constant(node, required(node, args, 0), "input"), _repeats(node, args)
+    return array.nbytes * math.prod(count for count, size in zip(repeats, array.shape, strict=True) if size > 1)
 
 
-def _of_elements(node: Node, args: Arguments) -> int:
-    compact, _ = _compact(node, _arrays(node, args))
-    return _n_bytes_computed(compact)
-
-
-def _compact(node: Node, arrays: Sequence[Array]) -> tuple[list[Array], tuple[int, ...]]:
-    """Return arrays without what they repeat, and the shape that they have together."""
-    try:
-        shape = _common_shape(arrays)
-    except ValueError as error:
-        raise node.misfit("the shapes of its inputs do not fit together") from error
-    return [without_repeats(array) for array in arrays], shape
-
-
-def _n_bytes_computed(arrays: Sequence[Array]) -> int:
-    return _WIDEST * math.prod(_common_shape(arrays))
-
-
-def _common_shape(arrays: Sequence[Array]) -> tuple[int, ...]:
-    shapes = {array.shape for array in arrays}
-    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
-
-
-def _expanded(array: Array, shape: tuple[int, ...]) -> Array:
-    return array if array.shape == shape else np.broadcast_to(array, shape)
+def _repeats(node: Node, args: Arguments) -> tuple[int, ...]:
+    repeats = parameters.integers(node, optional(args, 1), "repeats")
+    if len(repeats) != constant(node, required(node, args, 0), "input").ndim or any(count < 0 for count in repeats):
+        raise node.invalid("its inputs do not fit together")
+    return repeats
 
 
 def _shape(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -155,8 +126,8 @@ def shape_slice(node: Node, shape: tuple[int, ...]) -> Array:
 
 
 def _constant(node: Node, args: Arguments) -> tuple[Array, ...]:
-    if node.has("value"):
-        value = node.tensor("value")
+    for name in ("value", "sparse_value"):
+        value = node.tensor(name) if node.has(name) else None
         if value is not None:
             return (value,)
     if node.has("value_float"):
@@ -176,6 +147,19 @@ def _constant_of_shape(node: Node, args: Arguments) -> tuple[Array, ...]:
     return (_repeated(node, value.reshape(()), parameters.integers(node, required(node, args, 0), "shape")),)
 
 
+def _constant_fill(node: Node, args: Arguments) -> tuple[Array, ...]:
+    """ConstantFill, which ConstantOfShape has taken the place of: of a shape that an attribute or its input gives."""
+    given, dtype = optional(args, 0), dtype_of(node.integer("dtype", Element.FLOAT), str(node))
+    if given is None:
+        shape = node.integers("shape")
+    elif node.integer("input_as_shape", 0):
+        shape = parameters.integers(node, given, "shape")
+    else:
+        shape = constant(node, given, "input").shape
+    value = np.asarray(node.number("value", 0.0), dtype)
+    return (_repeated(node, value, (*shape, *node.integers("extra_shape"))),)
+
+
 def _expand(node: Node, args: Arguments) -> tuple[Array, ...]:
     array = constant(node, args[0], "input")
     shape = parameters.integers(node, optional(args, 1), "shape")
@@ -190,11 +174,6 @@ def _repeated(node: Node, array: Array, shape: tuple[int, ...]) -> Array:
 
 def _identity(node: Node, args: Arguments) -> tuple[Array, ...]:
     return (constant(node, args[0], "input"),)
-
-
-def _cast(node: Node, args: Arguments) -> tuple[Array, ...]:
-    array, dtype = constant(node, args[0], "input"), dtype_of(node.integer("to", 0), str(node))
-    return _elementwise(lambda compact: compact.astype(dtype))(node, (array,))
 
 
 def _gather(node: Node, args: Arguments) -> tuple[Array, ...]:
@@ -277,98 +256,19 @@ def _range_length(node: Node, args: Arguments) -> int:
 
 
 def _tile(node: Node, args: Arguments) -> tuple[Array, ...]:
-    array = constant(node, args[0], "input")
-    return (np.tile(array, parameters.integers(node, optional(args, 1), "repeats")),)
+    """Tile: axes of size 1 are repeated without taking memory."""
+    array, repeats = constant(node, args[0], "input"), _repeats(node, args)
+    copied = [count if size > 1 else 1 for count, size in zip(repeats, array.shape, strict=True)]
+    tiled = np.tile(array, copied) if max(copied, default=1) > 1 else array
+    return (_repeated(node, tiled, tuple(size * count for size, count in zip(array.shape, repeats, strict=True))),)
 
 
-def _divide(a: Array, b: Array) -> Array:
-    """Divide as ONNX does: integers towards zero."""
-    if a.dtype.kind in "iu":
-        return np.asarray(np.trunc(np.divide(a, b)), a.dtype)
-    return np.asarray(np.divide(a, b))
-
-
-def _elementwise(function: Callable[..., Array]) -> Fold:
-    def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
-        compact, shape = _compact(node, [constant(node, value, "inputs") for value in args])
-        return (_expanded(np.asarray(function(*compact)), shape),)
-
-    return fold
-
-
-def _reduction(function: Callable[..., Array]) -> Fold:
-    def fold(node: Node, args: Arguments) -> tuple[Array, ...]:
-        array = constant(node, args[0], "input")
-        axes = parameters.listed_axes(node, args, 1, array.ndim)
-        if node.integer("noop_with_empty_axes", 0) and axes is None:
-            return (array,)
-        return (np.asarray(function(array, axes, bool(node.integer("keepdims", 1)))),)
-
-    return fold
-
-
-def _l2(array: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Array:
-    return np.asarray(np.sqrt(np.sum(np.square(array), axis=axes, keepdims=keepdims)), array.dtype)
-
-
-def _sum(array: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Array:
-    return np.asarray(np.sum(array, axis=axes, keepdims=keepdims), array.dtype)
-
-
-def _product(array: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Array:
-    return np.asarray(np.prod(array, axis=axes, keepdims=keepdims), array.dtype)
-
-
-def _relu(array: Array) -> Array:
-    return np.asarray(np.maximum(array, array.dtype.type(0)))
-
-
-def _sigmoid(array: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-array)), array.dtype)
-
-
-_ARITHMETIC: dict[str, Callable[..., Array]] = {
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": _divide,
-    "Equal": np.equal,
-    "Pow": np.power,
-    "Less": np.less,
-    "LessOrEqual": np.less_equal,
-    "GreaterOrEqual": np.greater_equal,
-    "And": np.logical_and,
-    "Or": np.logical_or,
-    "Xor": np.logical_xor,
-    "Greater": np.greater,
-    "Where": np.where,
-}
-_UNARY: dict[str, Callable[..., Array]] = {
-    "Neg": np.negative,
-    "Sqrt": np.sqrt,
-    "Exp": np.exp,
-    "Log": np.log,
-    "Reciprocal": np.reciprocal,
-    "Abs": np.abs,
-    "Sign": np.sign,
-    "Round": np.rint,
-    "Floor": np.floor,
-    "Ceil": np.ceil,
-    "Sin": np.sin,
-    "Cos": np.cos,
-    "Not": np.logical_not,
-    "Relu": _relu,
-    "Sigmoid": _sigmoid,
-    "Tanh": np.tanh,
-}
-_WIDEST = 8
-"""Bytes of an element, at most."""
-
-_RULES: dict[str, _Rule] = {
+_MOVES: Rules = {
     **{
-        op: _Rule(fold, _nothing)
+        op: Rule(fold, nothing)
         for op, fold in (
             ("Constant", _constant),
+            ("ConstantFill", _constant_fill),
             ("ConstantOfShape", _constant_of_shape),
             ("Expand", _expand),
             ("Identity", _identity),
@@ -380,20 +280,12 @@ _RULES: dict[str, _Rule] = {
             ("Unsqueeze", _unsqueeze),
         )
     },
-    **{
-        op: _Rule(fold, _all_inputs)
-        for op, fold in (
-            ("Concat", _concat),
-            ("ReduceL2", _reduction(_l2)),
-            ("ReduceProd", _reduction(_product)),
-            ("ReduceSum", _reduction(_sum)),
-        )
-    },
-    "Flatten": _Rule(_flatten, _unless_contiguous),
-    "Reshape": _Rule(_reshape, _unless_contiguous),
-    "Cast": _Rule(_cast, _of_elements),
-    "Gather": _Rule(_gather, _of_gather),
-    "Range": _Rule(_range, _of_range),
-    "Tile": _Rule(_tile, _of_tile),
-    **{op: _Rule(_elementwise(function), _of_elements) for op, function in (_ARITHMETIC | _UNARY).items()},
+    "Concat": Rule(_concat, all_inputs),
+    "Flatten": Rule(_flatten, _unless_contiguous),
+    "Reshape": Rule(_reshape, _unless_contiguous),
+    "Gather": Rule(_gather, _of_gather),
+    "Range": Rule(_range, _of_range),
+    "Tile": Rule(_tile, _of_tile),
 }
+
+_RULES: Rules = {**_MOVES, **elements.RULES, **reductions.RULES, **products.RULES, **places.RULES, **quantized.RULES}

@@ -14,6 +14,9 @@ from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
 MAX_STACK = 4096
 """The most values that one tensor may stack."""
 
+SEQUENCE_RANK = 3
+"""Axes of ``(batch, time, features)``."""
+
 ROW_BYTES = 128
 """What a row takes."""
 
@@ -70,6 +73,11 @@ class Row:
     picked: tuple[tuple[Axis, Position], ...] = ()
     part: tuple[Axis, int, int] | None = None
     factor: Factor | None = None
+
+    def narrowed(self, axis: Axis, start: int, stop: int) -> Row:
+        """Return some of the row's features, which lie along an axis; also of one that is a part already."""
+        whole, offset = (self.part[0], self.part[1]) if self.part is not None else (axis, 0)
+        return replace(self, part=(whole, offset + start, offset + stop))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import islice
 
 from grurt.array_types import Array
 from grurt.converters.kinds import KINDS
-from grurt.errors import DescriptionError, UnsupportedError
+from grurt.errors import DescriptionError, DesignReason, UnsupportedError
 from grurt.escaping import listed, shown
 
 ROOT = "."
@@ -79,10 +79,16 @@ def _recurrent_kind(module: str, parameters: Mapping[str, Array]) -> str:
             f"module {module!r}: expected the weight_ih and weight_hh of a GRU, got {'; '.join(listing(parameters))}"
         )
     if "weight_hr_l0" in parameters:
-        raise UnsupportedError(f"module {module!r}: expected a GRU, got an LSTM with a projection; train a GRU")
+        raise UnsupportedError(
+            f"module {module!r}: expected a GRU, got an LSTM with a projection; train a GRU",
+            reason=DesignReason.OTHER_RECURRENCE,
+        )
     gates, rest = divmod(weight.shape[0], weight.shape[1])
     if rest == 0 and gates in _OTHER_GATES:
-        raise UnsupportedError(f"module {module!r}: expected a GRU (3 gates), got {_OTHER_GATES[gates]}; train a GRU")
+        raise UnsupportedError(
+            f"module {module!r}: expected a GRU (3 gates), got {_OTHER_GATES[gates]}; train a GRU",
+            reason=DesignReason.OTHER_RECURRENCE,
+        )
     if rest or gates != _GRU_GATES:
         raise DescriptionError(
             f"module {module!r}: expected weight_hh of shape (3 * hidden, hidden), got {weight.shape}"

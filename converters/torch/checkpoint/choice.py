@@ -10,7 +10,7 @@ from grurt.converters.torch.checkpoint.modules import shape_of
 from grurt.converters.torch.checkpoint.names import unwrapped
 from grurt.converters.torch.checkpoint.pickles import Opaque
 from grurt.converters.torch.checkpoint.tensors import TensorReference
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.escaping import listed, shown
 
 _MAX_CANDIDATES = 8
@@ -108,7 +108,8 @@ def _no_state_dict(checkpoint: object) -> ConversionError:
     if any(isinstance(item, TensorReference) for item in unnamed):
         what = "a tensor" if unnamed[0] is checkpoint else "a list of tensors"
         return UnsupportedError(
-            f"checkpoint: expected a state dict, got {what}, without names; save module.state_dict() instead"
+            f"checkpoint: expected a state dict, got {what}, without names; save module.state_dict() instead",
+            reason=DesignReason.NOT_SAID,
         )
     what = checkpoint.name if isinstance(checkpoint, Opaque) else type(checkpoint).__name__
     return ConversionError(

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 OPERATIONS = 1 << 19
 """How many operations a pickle may have in any file; each makes at most one object of some hundred bytes."""
@@ -128,7 +128,8 @@ class _Machine:
                 if opcode not in _OPCODES:
                     raise UnsupportedError(
                         f"pickle: expected the opcodes that torch.save writes, got {bytes([opcode])!r} "
-                        f"at byte {self.position - 1}; save the state dict again with torch.save"
+                        f"at byte {self.position - 1}; save the state dict again with torch.save",
+                        reason=DesignReason.OWN_CODE,
                     )
                 _OPCODES[opcode](self)
         except _Stop:

@@ -15,7 +15,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.torch.checkpoint.numpy_arrays import FUNCTIONS, NumpyArray
 from grurt.converters.torch.checkpoint.pickles import Function, Global, Opaque
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 MAX_INTEGER = 1 << 48
 MAX_AXES = 16
@@ -167,7 +167,8 @@ def item_size(name: str, dtype: str) -> int:
     if dtype not in _NUMPY_DTYPES:
         raise UnsupportedError(
             f"tensor {name!r}: expected one of the dtypes {', '.join(_NUMPY_DTYPES)}, got {dtype!r}; "
-            "convert the float32 model instead"
+            "convert the float32 model instead",
+            reason=DesignReason.QUANTIZED if dtype.startswith(("q", "float8", "uint4")) else DesignReason.ELEMENT_TYPE,
         )
     return np.dtype(_NUMPY_DTYPES[dtype]).itemsize
 

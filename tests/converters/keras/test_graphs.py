@@ -147,17 +147,18 @@ STATE = described("InputLayer", name="h", batch_shape=[None, 4])
             "layer 'new': got a layer that is called too often; call it once",
         ),
         (
-            adding("NotEqual", X, True, module=OPERATIONS),
-            "got a comparison that is no mask; masks are made by Masking and mask_zero only",
+            adding("Matmul", X, X, module=OPERATIONS),
+            "got a product of two tensors, as attention computes; supported is a product of features with a constant",
         ),
         (
             adding("NotEqual", X, "text", module=OPERATIONS),
-            "got a comparison that is no mask; masks are made by Masking and mask_zero only",
+            "got something else than tensors and numbers; supported are tensors, numbers and arrays",
         ),
         (
             both(
                 adding("NotEqual", X, 0.0, module=OPERATIONS, name="mask"),
-                adding("LogicalAnd", tensor("mask"), tensor("mask"), module=OPERATIONS),
+                adding("Any", tensor("mask"), module=OPERATIONS, name="any", axis=-1, keepdims=False),
+                adding("LogicalAnd", tensor("any"), tensor("any"), module=OPERATIONS),
             ),
             "got a function of truth values; masks are made by Masking and mask_zero only",
         ),

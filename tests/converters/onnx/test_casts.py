@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_graphs
 import pytest
 from onnx import TensorProto
-from onnx_graphs import INPUT, after_gru, converted_and_checked, node
+from onnx_graphs import after_gru, converted_and_checked, node
 
 from grurt.converters.graph.nodes import Declaration, Graph, Node
 from grurt.converters.graph.rewriting.casts import without_float_casts
-from grurt.errors import UnsupportedError
 
 
 def graph(*nodes: Node) -> Graph:
@@ -54,7 +52,10 @@ def test_a_condition_that_becomes_a_number_stays_one() -> None:
     converted_and_checked(after_gru(nodes, {"limit": np.float32([0.1])}))
 
 
-def test_features_that_become_integers_are_refused() -> None:
-    nodes = [node("Cast", ["s"], ["i"], to=TensorProto.INT64), node("Cast", ["i"], ["y"], to=TensorProto.FLOAT)]
-    with pytest.raises(UnsupportedError, match="it casts features to int64"):
-        onnx_graphs.convert(after_gru(nodes, shape=("t", "b", INPUT)))
+def test_features_become_integers_towards_zero() -> None:
+    nodes = [
+        node("Mul", ["s", "three"], ["t"]),
+        node("Cast", ["t"], ["i"], to=TensorProto.INT64),
+        node("Cast", ["i"], ["y"], to=TensorProto.FLOAT),
+    ]
+    converted_and_checked(after_gru(nodes, {"three": np.float32(3)}))

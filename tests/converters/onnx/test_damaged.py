@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import AttributeProto, ModelProto, TensorProto, TypeProto, helper
+from onnx import AttributeProto, ModelProto, SparseTensorProto, TensorProto, TypeProto, helper, numpy_helper
 from onnx_graphs import INPUT, after_gru, convert, gru_weights, node, proto, random, written
 
 import grurt
@@ -45,10 +45,48 @@ def test_more_nodes_than_any_network_has() -> None:
     refused(model, "the graph has 200001 nodes; at most 200000 are supported")
 
 
-def test_sparse_weights() -> None:
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_two_weights_of_one_name(is_sparse: bool) -> None:
     model = gru()
-    model.graph.sparse_initializer.add()
-    refused(model, "the file holds sparse weights, which are not supported; store them as dense tensors")
+    if is_sparse:
+        model.graph.sparse_initializer.append(sparse([1.0], [0], [1]))
+        model.graph.sparse_initializer[0].values.name = "W"
+    else:
+        model.graph.initializer.append(model.graph.initializer[0])
+    refused(model, "tensor 'W': the file holds two weights of this name: it is damaged")
+
+
+def test_an_output_without_a_type() -> None:
+    model = gru()
+    model.graph.output[0].ClearField("type")
+    refused(model, "'Y' in the graph's inputs and outputs: the file does not say of what type it is; export")
+
+
+def sparse(values: list[float], places: list[int] | list[list[int]], shape: list[int]) -> SparseTensorProto:
+    positions = np.array(places, np.int64)
+    return helper.make_sparse_tensor(
+        numpy_helper.from_array(np.array(values, np.float32), "p"), numpy_helper.from_array(positions, "i"), shape
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (sparse([1], [3], [3]), r"its values and their positions do not fit its shape \(3,\): it is damaged"),
+        (sparse([1], [-1], [3]), "do not fit its shape"),
+        (sparse([1, 2], [1], [3]), "do not fit its shape"),
+        (sparse([1], [[1]], [3, 3]), "do not fit its shape"),
+        (sparse([1], [[1, 3]], [3, 3]), "do not fit its shape"),
+        (sparse([1], [[[1, 1]]], [3, 3]), "do not fit its shape"),
+        (sparse([1], [1], [1] * 17), "sparse tensor 'p': expected at most 16 axes, none of negative size"),
+        (sparse([1], [1], []), "expected at most 16 axes"),
+        (sparse([1], [1], [1 << 40]), r"its shape \(1099511627776,\) holds more than 64 times what is stored of it"),
+    ],
+)
+def test_sparse_tensors(made: SparseTensorProto, message: str) -> None:
+    model = gru()
+    model.graph.sparse_initializer.append(made)
+    refused(model, message)
 
 
 def test_no_version_of_the_operators() -> None:

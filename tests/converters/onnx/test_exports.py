@@ -39,6 +39,18 @@ def test_torchscript_exporter(name: str, opset: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("opset", [7, 9, 11, 13])
+@pytest.mark.parametrize("name", ["softmax", "convolution", "states_of_a_list", "cells", "layer_norms"])
+def test_old_versions_of_the_operators(name: str, opset: int) -> None:
+    """onnxruntime does not run all of them: compared with PyTorch alone."""
+    network = NETWORKS[name]
+    data = exported(network, dynamo=False, opset=opset)
+    model = grurt.Model.from_network(network_of_bytes(data, source=grurt.Source(format="onnx")))
+    check(model, network, network.inputs)
+    check(model, network, resized(model, network))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPEN)
 def test_torchscript_exporter_with_open_sizes(name: str) -> None:
     network = NETWORKS[name]

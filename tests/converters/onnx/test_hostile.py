@@ -280,7 +280,7 @@ def test_constants_that_would_not_fit_into_memory(nodes: list[onnx.NodeProto]) -
     weights = {
         "huge": np.array([2**40, 2**20]),
         "large": np.array([2**17, 2**16]),
-        "M": random(1, 1),
+        "M": random(2, 2),
         "from": np.array(0),
         "to": np.array(2**60),
         "by": np.array(1),

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from onnx_graphs import HIDDEN, after_gru, converted_and_checked, kinds, node, proto, random, written
 
 import grurt
-from grurt.errors import UnsupportedError
+from grurt.errors import ConversionError, UnsupportedError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,7 +25,13 @@ WEIGHTS: dict[str, Array] = {
     "first": np.array([0]),
     "infinity": np.array(-np.inf, np.float32),
     "nan": np.array(np.nan, np.float32),
+    "row_of_nan": np.full(HIDDEN, np.nan, np.float32),
     "depth": np.array(HIDDEN),
+    "axis": np.array(-1),
+    "two_whole": np.array(2),
+    "rows": np.broadcast_to(random(HIDDEN), (3, 2, HIDDEN)).copy(),
+    "places": np.broadcast_to(np.array([2, 0, 2, 1]), (3, 2, 4)).copy(),
+    "left": random(4, HIDDEN),
     "off_on": np.array([0, 1], np.float32),
     "classes": np.arange(HIDDEN, dtype=np.int64),
 }
@@ -78,6 +84,24 @@ def test_functions(function: str, opset: int) -> None:
         "g = Less(s, row); k = Less(s, half); a = Xor(g, k); y = Cast <to=1> (a)",
         "g = Less(s, row); a = And(g, mask); y = Cast <to=1> (a)",
         "y = Where(mask, s, e)",
+        "w = Where(mask, s, infinity); y = Softmax(w)",
+        "n = Neg(s); w = Where(mask, infinity, n); y = Exp(w)",
+        "i = Where(mask, s, infinity); f = IsInf(i); n = IsNaN(s); y = Where(f, row, s)",
+        "i = Where(mask, s, infinity); f = IsInf <detect_negative=0> (i); y = Where(f, row, s)",
+        "a = ArgMax <axis=-1> (s); b = Mul(a, a); c = Add(b, two_whole); y = Cast <to=1> (c)",
+        "a = ArgMax <axis=-1> (s); m = Mod(a, two_whole); y = Cast <to=1> (m)",
+        "c = Cast <to=7> (e); d = Sub(c, two_whole); y = Cast <to=1> (d)",
+        "c = Cast <to=9> (s); y = Cast <to=1> (c)",
+        "y = Mod <fmod=1> (s, row)",
+        "y = Mod <fmod=1> (row, e)",
+        "y = CumSum(s, axis)",
+        "y = CumSum <exclusive=1, reverse=1> (s, axis)",
+        "y = Shrink <lambd=0.1> (s)",
+        "y = Shrink <lambd=0.1, bias=0.1> (s)",
+        "y = MatMul(s, row)",
+        "t = Transpose <perm=[0, 2, 1]> (s); m = MatMul(left, t); y = Transpose <perm=[0, 2, 1]> (m)",
+        'y = Einsum <equation="oi, tbi -> tbo"> (left, s)',
+        'y = Einsum <equation="tbi,oi->obt"> (s, left)',
         "m = ReduceMax <keepdims=1> (s, last); g = Equal(s, m); y = Cast <to=1> (g)",
         "m = ReduceMax <keepdims=1> (s, last); g = Less(m, row); y = Where(g, s, e)",
     ],
@@ -113,6 +137,61 @@ def test_reductions_of_stacked_states(op: str) -> None:
     ]
     model = proto(nodes, {"x": ("t", "b", 3)}, ["y"], {**weights, "axis": np.array([0])}, opset=18)
     converted_and_checked(model)
+
+
+SIX = "m = MatMul(s, six); "
+"""Makes six features of a timestep's."""
+
+SHAPE = (3, 2, 3)
+"""Of an input in files whose constants are written out for as many timesteps and sequences."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y = Concat <axis=-1> (s, rows)",
+        "e = Exp(s); y = Concat <axis=2> (rows, s, e)",
+        "y = GatherElements <axis=2> (s, places)",
+        "y = Add(s, rows)",
+        "u = Unsqueeze(s, end); c = Concat <axis=3> (u, u); y = Reshape(c, wide)",
+        "u = Unsqueeze(s, last); c = Concat <axis=2> (u, u); y = Reshape(c, wide)",
+        "u = Unsqueeze(s, end); t = Tile(u, twice); y = Reshape(t, wide)",
+        "y = Tile(s, features_twice)",
+        "g = Gather <axis=2> (s, grid); y = Reshape(g, flat4)",
+        "g = Gather <axis=2> (s, grid); y = ReduceMax <keepdims=0> (g, end)",
+        "t = Transpose <perm=[2, 0, 1]> (s); g = GatherND(t, nd); y = Transpose <perm=[1, 2, 0]> (g)",
+        "y = Pad(s, around)",
+        "y = Pad(s, around, half)",
+        "y = Pad(s, within)",
+        "f = Reshape(s, flat); n = GroupNormalization <num_groups=5> (f, row, row); y = Reshape(n, back_again)",
+        f"{SIX}f = Reshape(m, flat6); n = GroupNormalization <num_groups=3> (f, three, three); y = Reshape(n, back6)",
+        f"{SIX}f = Reshape(m, groups); n = InstanceNormalization(f, three, three); y = Reshape(n, back6)",
+        f"{SIX}f = Reshape(m, groups); n = InstanceNormalization(f, ones3, zeros3); y = Reshape(n, back6)",
+    ],
+)
+def test_features_in_other_places(text: str) -> None:
+    integers = {
+        "wide": [3, 2, 2 * HIDDEN],
+        "end": [3],
+        "grid": [[4, 0], [2, 2]],
+        "flat4": [3, 2, 4],
+        "nd": [[4], [1], [2]],
+        "twice": [1, 1, 1, 2],
+        "features_twice": [1, 1, 2],
+        "around": [0, 0, 2, 0, 0, 1],
+        "within": [0, 0, -1, 0, 0, -2],
+        "flat": [6, HIDDEN],
+        "back_again": [3, 2, HIDDEN],
+        "flat6": [6, 6],
+        "groups": [6, 3, 2],
+        "back6": [3, 2, 6],
+    }
+    more = {name: np.array(value) for name, value in integers.items()}
+    more |= {"six": random(HIDDEN, 6), "three": random(3), "ones3": np.ones(3, np.float32)}
+    more |= {"zeros3": np.zeros(3, np.float32)}
+    nodes = written(text)
+    used = {name: (WEIGHTS | more)[name] for each in nodes for name in each.input if name in WEIGHTS | more}
+    converted_and_checked(after_gru(nodes, used, shape=SHAPE))
 
 
 @pytest.mark.parametrize("keepdims", [0, 1])
@@ -205,7 +284,41 @@ def test_delays(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("y = Where(mask, s, infinity)", "a constant of it is not finite; use a large number in its place"),
+        ("y = Where(mask, s, row_of_nan)", "a constant of it is not finite; use a large number in its place"),
+        ("a = ArgMax <axis=-1> (s); b = Div(a, a); y = Cast <to=1> (b)", "it divides integers; cast them to floating"),
+        (
+            "y = Shrink <lambd=0.5, bias=0.25> (s)",
+            "its lambd is 0.5 and its bias 0.25; supported are hard and soft shrinkage",
+        ),
+        (
+            "y = Concat <axis=0> (s, rows)",
+            "it puts a constant of shape .* beside a value of shape .*; the same numbers",
+        ),
+        ("y = Concat <axis=2> (s, , s)", "one of its inputs is left out"),
+        (
+            "p = Exp(s); y = Concat <axis=2> (p, rows)",
+            "it puts a constant of shape .* the same numbers can be put beside",
+        ),
+        ("y = GatherElements <axis=2> (s, places)", "it selects other features at each timestep; select the same at"),
+        (
+            'y = Einsum <equation="tbi,tbj->tbij"> (s, s)',
+            "its equation is 'tbi,tbj->tbij'; supported is a product with a",
+        ),
+        ("y = GroupNormalization <num_groups=3> (h, row, row)", "it divides 5 features into 3 groups"),
+        ("y = GatherND(s, pairs)", r"it selects positions of the shape \(1, 2\); select along one axis"),
+        ("y = Pad(s, all)", "it cuts all of 5 features off"),
+        (
+            'c = ScatterElements <reduction="add"> (row, first, half_of_one); y = Add(s, c)',
+            "it adds up what it places",
+        ),
+        (
+            "f = Reshape(s, back_to_rows); y = Softmax <axis=0> (f)",
+            "its axis 0 of 2 is not that of the features of one",
+        ),
+        (
+            "w = MatMul(s, broad); u = Unsqueeze(w, three); c = Concat <axis=3> (u, u); y = Reshape(c, joined)",
+            "it puts 4098 features in another order; at most 4096 are supported",
+        ),
         ("y = Max(s, nan)", "a constant of it is NaN; leave it out, or use a number in its place"),
         ("y = ReduceMax <keepdims=0> (s, first)", "it computes across timesteps or sequences"),
         ("y = ArgMax <axis=0> (s)", "it computes across timesteps or sequences"),
@@ -213,20 +326,29 @@ def test_delays(text: str) -> None:
             "a = ArgMax <axis=-1, select_last_index=1> (s); y = Cast <to=1> (a)",
             r"of several equal numbers it picks the last; pick the first \(select_last_index=0\)",
         ),
-        ("a = ArgMax <axis=-1> (s); y = Mul(a, a)", "it computes with integers; token inputs must go to an embedding"),
         ("a = ArgMax <axis=-1> (s); o = OneHot(a, depth, off_on); y = Add(o, s)", "keeps its axis of features; use"),
         ("a = ArgMax <axis=-1> (s); y = OneHot <axis=0> (a, depth, off_on)", "its classes are not the last axis; supp"),
         (
             "a = ArgMax <axis=-1, keepdims=0> (s); y = OneHot (a, far, off_on)",
             "it has 4097 classes; at most 4096 are supported",
         ),
-        ("t = Slice(s, first, last, first); y = Concat <axis=0> (ones, t)", "its input 0 is a constant where the feat"),
+        (
+            "t = Slice(s, first, last, first); y = Concat <axis=0> (ones, t)",
+            "it puts a constant of shape .* beside a value",
+        ),
         ("y = Slice(s, second, far, first)", "it cuts an axis of open size at 1:4097; whole axes must be kept"),
         ("r = Slice(s, last, back, first, last); y = Pad(r, shift)", "that was reversed; a delay cannot look ahead"),
     ],
 )
 def test_refused(text: str, message: str) -> None:
     more = {
+        "pairs": np.array([[0, 1]]),
+        "all": np.array([0, 0, -3, 0, 0, -2]),
+        "back_to_rows": np.array([-1, HIDDEN]),
+        "half_of_one": np.full(1, 0.5, np.float32),
+        "broad": random(HIDDEN, 2049),
+        "three": np.array([3]),
+        "joined": np.array([0, 0, -1]),
         "far": np.array(4097),
         "second": np.array([1]),
         "ones": np.ones((1, 2, HIDDEN), np.float32),
@@ -238,7 +360,7 @@ def test_refused(text: str, message: str) -> None:
     used = {name: constants[name] for each in nodes for name in each.input if name in constants}
     if "far, first" in text:
         used["far"] = np.array([4097])
-    with pytest.raises(UnsupportedError, match=message):
+    with pytest.raises(ConversionError, match=message):
         onnx_graphs.convert(after_gru(nodes, used, shape=("t", 2, 3)))
 
 

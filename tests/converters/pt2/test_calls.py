@@ -72,19 +72,65 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (ending("elu.default", self="getitem", scale=1.05), "it is scaled, as SELU and CELU are; use ELU"),
         (
-            ending("softplus.default", self="getitem", beta=2.0),
-            "it has a beta, or a threshold below 20; use softplus with its defaults",
+            ending("rrelu.default", self="getitem", training=True),
+            r"it draws slopes at random; call model\.eval\(\) before the export",
         ),
         (
-            ending("add.Tensor", self="getitem", other="getitem", alpha=2),
-            r"node 'end' \(torch\.ops\.aten\.add\.Tensor\): it has an alpha or a rounding mode; write the factor as a",
+            ending("pairwise_distance.default", x1="getitem", x2="getitem", p=1.0),
+            "it is a distance of order 1.0; supported is 2",
         ),
         (
-            ending("addmm.default", self="p_fc_bias", mat1="getitem", mat2="p_fc_weight", alpha=2.0),
-            "it has an alpha or beta; write the factors as products of their own",
+            ending("nan_to_num.default", self="getitem", posinf=1.0),
+            "it has numbers in place of infinities; use its default for posinf and neginf",
         ),
+        (ending("stack.default", tensors="getitem", dim=4), "its arguments are not those of torch 2.13"),
+        (
+            ending("linspace.default", start=0.0, end=1.0, steps=4097),
+            "it makes 4097 numbers; at most 4096 are supported",
+        ),
+        (
+            ending("tensordot.default", self="getitem", other="p_fc_weight", dims_self=[1], dims_other=[0]),
+            "it contracts other axes than the last with the first of a matrix; use a linear layer",
+        ),
+        (
+            ending("diff.default", self="getitem", n=2),
+            "it is of another order than 1, or joins tensors; write it as slices and differences",
+        ),
+        (
+            with_size(OPEN, ending("narrow.default", self="getitem", dim=1, start=-1, length=1)),
+            "it counts from the end of an axis of open size; use a slice",
+        ),
+        (
+            ending("roll.default", self="getitem", shifts=[1]),
+            "it rolls all axes as one; roll the features, with dims=-1",
+        ),
+        (
+            ending("repeat_interleave.self_int", self="getitem", repeats=2),
+            "it repeats something else than the features; repeat each as often, with dim=-1",
+        ),
+        (
+            with_size(OPEN, ending("unfold.default", self="getitem", dimension=1, size=2, step=1)),
+            "it cuts windows out of an axis of open size; cut them out of the features",
+        ),
+        (
+            ending("index_fill.int_Scalar", self="getitem", dim=1, index="getitem", value=1.0),
+            "it fills another axis than that of the features; fill features, with dim=-1",
+        ),
+        (
+            with_size(OPEN, ending("group_norm.default", input="getitem", num_groups=1)),
+            "it normalizes features of an open number; export with a fixed number of features",
+        ),
+        (
+            ending("bucketize.Tensor", self="getitem", boundaries="p_fc_weight"),
+            r"it has boundaries of shape \(3, 8\); use up to 64",
+        ),
+        (
+            ending("topk.default", self="getitem", k=2),
+            "grurt has no layer that computes it; compute it before the model",
+        ),
+        (ending("tensor_split.sections", self="getitem", sections=0, dim=2), "it splits into 0 parts; at most 4096"),
+        (ending("elu.default", self="getitem", scale=1.05), "it is scaled by 1.05 and 1.0; use ELU, CELU or SELU"),
         (
             ending("layer_norm.default", input="getitem", normalized_shape=[1 << 25]),
             "it normalizes 33554432 numbers; at most 16777216 are supported",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import DATA, entries, zipped
-from programs import X, exported, network_of
-from torch import nn
+from programs import X, check, exported, network_of
+from torch import Tensor, nn
+from torch.nn import functional
 from torch_networks import Network
 
 from grurt.converters import convert
@@ -70,15 +72,79 @@ def test_programs_that_are_refused(name: str, tmp_path: Path) -> None:
         convert(tmp_path / "program.pt2")
 
 
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "narrow": lambda y: y.narrow(-1, 0, 2),
+    "tensor_split": lambda y: y.tensor_split(2, -1)[0],
+    "unfold": lambda y: y.unfold(-1, 2, 2),
+    "movedim": lambda y: y.movedim(0, 1),
+    "swapaxes": lambda y: y.swapaxes(0, 1),
+    "view_as": lambda y: y.view_as(y),
+    "broadcast_to": lambda y: y.broadcast_to(2, 5, 8),
+    "expand_as": lambda y: y.expand_as(y),
+    "dropout": lambda y: functional.dropout(y, training=False),
+}
+
+
 @pytest.mark.slow
-def test_what_decompositions_leave_of_an_operator_is_refused_with_advice(tmp_path: Path) -> None:
-    network = network_of(lambda net, x: net.gru(x)[0].cumsum(-1), X, gru=nn.GRU(4, 8, batch_first=True))
+def test_what_shares_memory_is_known_where_it_is_written(tmp_path: Path) -> None:
+    """Whoever reads the whole afterwards sees what was written to a part of it."""
+    for view in VIEWS.values():
+
+        def forward(net: Any, x: Tensor, view: Callable[[Tensor], Tensor] = view) -> Tensor:
+            y = net.gru(x)[0]
+            view(y).mul_(2.0)
+            return y + 1.0
+
+        exported(network_of(forward, X, gru=nn.GRU(4, 8, batch_first=True)), tmp_path / "program.pt2")
+        with pytest.raises(UnsupportedError, match="in place, which others see too; use the form without inplace=True"):
+            convert(tmp_path / "program.pt2", reference=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda y: (lambda part: (y.mul_(2.0), part)[1])(y[..., :3]),
+        lambda y: (lambda part: (part.mul_(2.0), y)[1])(y.transpose(1, 2)),
+        lambda y: (lambda part, other: (part.relu_(), other + 1)[1])(y[..., :3], y[..., 2:5]),
+    ],
+)
+def test_a_part_that_was_taken_before_the_whole_is_written(forward: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    network = network_of(lambda net, x: forward(net.gru(x)[0]), X, gru=nn.GRU(4, 8, batch_first=True))
+    exported(network, tmp_path / "program.pt2")
+    with pytest.raises(UnsupportedError, match="in place, which others see too; use the form without inplace=True"):
+        convert(tmp_path / "program.pt2", reference=False)
+
+
+@pytest.mark.slow
+def test_what_nobody_else_sees_may_be_written(tmp_path: Path) -> None:
+    network = network_of(
+        lambda net, x: net.gru(x)[0].transpose(1, 2).relu_()[:, :3].mul_(2.0).transpose(1, 2),
+        X,
+        gru=nn.GRU(4, 8, batch_first=True),
+    )
+    exported(network, tmp_path / "program.pt2")
+    check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
+
+
+@pytest.mark.slow
+def test_what_no_layer_computes_is_refused_also_where_the_program_was_decomposed(tmp_path: Path) -> None:
+    network = network_of(lambda net, x: net.gru(x)[0].sort(-1)[0], X, gru=nn.GRU(4, 8, batch_first=True))
     exported(network, tmp_path / "program.pt2", decompose=True)
     with pytest.raises(
-        UnsupportedError,
-        match=r"; a program that was decomposed may be saved as it was before run_decompositions\(\)$",
+        UnsupportedError, match=r"\(torch\.ops\.aten\.sort\.default\): grurt has no layer that computes"
     ):
         convert(tmp_path / "program.pt2")
+
+
+@pytest.mark.slow
+def test_the_advice_to_decompose_what_is_computed_in_place_is_right(tmp_path: Path) -> None:
+    network, _ = REFUSED["in_place"]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns about itself
+        program = torch.export.export(network.module, network.inputs).run_decompositions({})
+        torch.export.save(program, tmp_path / "program.pt2")
+    check(convert(tmp_path / "program.pt2", reference=False), network, network.inputs)
 
 
 def test_a_program_needs_no_description() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 from tf_keras import Input, Model, Sequential
 from tf_keras import layers as L  # noqa: N812
@@ -103,6 +104,35 @@ def cudnn() -> Any:
             L.Dense(2),
         ]
     )
+
+
+@network
+def tensorflow_functions() -> Any:
+    x = sequence()
+    y = L.GRU(4, return_sequences=True, name="g")(x)
+    row = np.linspace(-0.5, 0.9, 4, dtype="float32")
+    positive = y[..., :2] > 0.0
+    numbers = [
+        *(y * 2.0, 1.0 - y, y + row, y + tf.tanh(y), y / 3.0, 1.0 / (tf.abs(y) + 1.0), -y, y**2, tf.sign(y)),
+        *(tf.exp(y), tf.math.log(tf.abs(y) + 1.0), tf.sqrt(tf.abs(y)), tf.maximum(y, 0.1), tf.minimum(y, tf.tanh(y))),
+        *(tf.clip_by_value(y, -0.1, 0.1), tf.where(y > 0.0, y, y * 0.1), tf.nn.gelu(y), tf.nn.leaky_relu(y, alpha=0.1)),
+        *(tf.cast((y > 0) & (y < 0.5), "float32"), tf.cast(tf.logical_not(y >= row), "float32"), y // 0.3, y % 0.3),
+        *(tf.where(positive, 1.0, y[..., 2:]), tf.cast(tf.not_equal(tf.nn.relu(y), 0.0), "float32"), tf.add_n([y, y])),
+    ]
+    features = [
+        *(tf.reduce_mean(y, axis=-1, keepdims=True), tf.reduce_sum(y, -1, keepdims=True), tf.nn.softmax(y)),
+        *(tf.reduce_max(y, axis=-1)[..., None], tf.math.reduce_std(y, axis=-1, keepdims=True)),
+        *(tf.math.l2_normalize(y, axis=-1), tf.matmul(y, np.ones((4, 3), "float32") * 0.3)),
+        *(tf.expand_dims(tf.squeeze(y[..., :1], -1), -1), tf.one_hot(tf.argmax(y, axis=-1), 4), y[:, :, 1:3]),
+    ]
+    moved = [
+        *(*tf.split(y, [1, 3], axis=-1)[::-1], *tf.split(y, 2, axis=2)[::-1], tf.tile(y, [1, 1, 2])),
+        *(tf.reverse(y, [-1]), tf.gather(y, [2, 0], axis=-1), tf.pad(y, [[0, 0], [0, 0], [0, 1]])),
+        *(tf.stack(tf.unstack(y, axis=-1)[::-1], axis=-1), tf.reduce_mean(tf.stack([y, tf.tanh(y)], axis=0), axis=0)),
+        tf.transpose(tf.transpose(y, [0, 2, 1]) * 2.0, [0, 2, 1]),
+    ]
+    last = y[:, -1] + tf.zeros_like(y[:, -1])
+    return Model(x, [tf.concat([*numbers, *features, *moved], axis=-1), last])
 
 
 def runnable(name: str, model: Any, path: Path) -> Any:

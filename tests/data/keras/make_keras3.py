@@ -529,6 +529,128 @@ STORED = ("k3_two_layers", "k3_residual")
 """Archives that stay as Keras wrote them."""
 
 
+@network
+def mathematics() -> Any:
+    x = sequence()
+    y, row = L.GRU(3, return_sequences=True)(x), np.array([-0.4, 0.2, 0.5], "float32")
+    a = ops.abs(y)
+    numbers = [
+        *(a, ops.ceil(3 * y), ops.floor(3 * y), ops.round(3 * y), ops.round(y, 1), ops.trunc(3 * y), ops.sign(y)),
+        *(ops.exp(y), ops.exp2(y), ops.expm1(y), ops.log(a + 0.5), ops.log1p(a), ops.log2(a + 0.5), ops.log10(a + 1)),
+        *(ops.sqrt(a), ops.rsqrt(a + 0.5), ops.reciprocal(a + 0.5), ops.square(y), ops.sin(y), ops.cos(y), ops.tan(y)),
+        *(ops.sinh(y), ops.cosh(y), ops.arcsinh(y), ops.arccosh(a + 1.5), ops.arctanh(0.5 * y), ops.erf(y)),
+        *(ops.hard_shrink(y, 0.2), ops.soft_shrink(y, 0.2), ops.tanh_shrink(y), ops.squareplus(y), ops.sparse_plus(y)),
+        *(ops.sparse_sigmoid(y), ops.threshold(y, 0.1, -1.0), ops.deg2rad(y), ops.nan_to_num(y), ops.copy(y)),
+        *(a**0.5, (a + 0.1) ** 1.7, (a + 0.5) ** -1.0, 2.0**y, ops.power(a + 0.1, y), y**9, (a + 0.5) ** -0.5, y**0),
+        *(2.0 / (a + 1), ops.divide(row, a + 1), y / (a + 1), ops.divide_no_nan(y, ops.relu(y)), y / row),
+        *(y // 0.13, y % 0.37, ops.mod(y, row), ops.maximum(y, row), ops.minimum(y, -y), ops.minimum(0.1, y)),
+        *(ops.hypot(y, row), ops.logaddexp(y, row), y + y[..., :1]),
+    ]
+    halves = ops.glu(L.Dense(4)(y))
+    return Model(x, [ops.concatenate([*numbers, halves], axis=-1), ops.maximum(L.GRU(3)(x), 0.1)])
+
+
+@network
+def conditions() -> Any:
+    x = sequence()
+    y, row = L.GRU(3, return_sequences=True)(x), np.array([-0.4, 0.2, 0.5], "float32")
+    truths = [
+        *(y > 0.1, y < row, y >= ops.tanh(y), y <= 0.1, ops.equal(ops.round(3 * y), 0.0), ops.not_equal(y, row)),
+        *(ops.not_equal(ops.round(3 * y), 0.0), ops.logical_and(y > -0.2, y < 0.3), (y < -0.2) | (y > 0.3)),
+        *(ops.logical_or(ops.not_equal(ops.relu(y), 0.0), ops.not_equal(y, 0.5)), ops.logical_xor(y > 0, y > row)),
+        *(ops.logical_not(y > 0), ops.isnan(y), ops.isinf(y), ops.isfinite(y), ops.cast(y, "bool")),
+        *(ops.any(y > 0.3, axis=-1, keepdims=True), ops.all(y > -0.3, axis=-1, keepdims=True)),
+    ]
+    chosen = [
+        *(ops.where(y > 0, y, 0.3 * y), ops.where(y > 0, 1.0, -1.0), ops.where(y > row, row, y)),
+        *(ops.where(y[..., :1] > 0, y, -y), ops.where(ops.not_equal(ops.relu(y), 0), y, 1.0)),
+        *(ops.select([y > 0.2, y < -0.2], [y, -y], 0.0), ops.sum(ops.cast(y > 0, "float32"), axis=-1, keepdims=True)),
+        *(
+            ops.cast(ops.cast(3 * y, "int32"), "float32"),
+            ops.zeros_like(y),
+            y * ops.ones_like(y),
+            ops.full_like(y, 0.5),
+        ),
+    ]
+    return Model(x, ops.concatenate([*(ops.cast(truth, "float32") for truth in truths), *chosen], axis=-1))
+
+
+@network
+def reductions() -> Any:
+    x = sequence()
+    y, row = L.GRU(3, return_sequences=True)(x), np.array([0.4, 1.2, 0.5], "float32")
+    kept = {"axis": -1, "keepdims": True}
+    parts = [
+        *(ops.max(y, **kept), ops.min(y, **kept), ops.amax(y, **kept), ops.prod(y, **kept), ops.mean(y, **kept)),
+        *(ops.std(y, **kept), ops.var(y, **kept), ops.norm(y, **kept), ops.norm(y, ord=1, **kept)),
+        *(ops.logsumexp(y, **kept), ops.cast(ops.argmin(y, **kept), "float32"), ops.average(y, axis=-1)[..., None]),
+        *(ops.one_hot(ops.argmax(y, axis=-1), 3), ops.normalize(y), ops.normalize(y, order=1), ops.cumsum(y, axis=-1)),
+        *(ops.layer_normalization(y, row, -row), ops.layer_normalization(y), ops.rms_normalization(y, row)),
+        *(ops.batch_normalization(y, row, row, -1, -row, row), *ops.moments(y, axes=[-1], keepdims=True)),
+        *(ops.max(ops.stack([y, ops.tanh(y)], axis=-1), axis=-1), ops.mean(ops.stack([y, -y, y * y], 0), axis=0)),
+        ops.stack(ops.unstack(y, axis=-1)[::-1], axis=-1),
+    ]
+    return Model(x, [ops.concatenate(parts, axis=-1), ops.argmax(L.GRU(3)(x), axis=-1)])
+
+
+@network
+def arrangement() -> Any:
+    x = sequence()
+    y = L.GRU(4, return_sequences=True)(x)
+    parts = [
+        *(ops.flip(y, axis=-1), ops.roll(y, 1, axis=-1), y[..., ::2], y[:, :, 1:3], ops.take(y, [3, 0, -2], axis=-1)),
+        *(ops.repeat(y, 2, axis=-1), ops.tile(y, (1, 1, 2)), ops.reshape(y, (-1, STEPS, 4))),
+        *(ops.pad(y, ((0, 0), (0, 0), (1, 2))), ops.pad(y, ((0, 0), (0, 0), (0, 1)), constant_values=0.5)),
+        *(*ops.array_split(y, 3, axis=-1), ops.swapaxes(ops.tanh(ops.swapaxes(y, 1, 2)), 1, 2)),
+        L.Permute((2, 1))(L.Activation("tanh")(L.Permute((2, 1))(y))),
+    ]
+    return Model(x, [ops.concatenate(parts, axis=-1), ops.transpose(y, (0, 2, 1))])
+
+
+@network
+def products() -> Any:
+    x = sequence()
+    y, matrix = L.GRU(4, return_sequences=True)(x), np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+    parts = [
+        *(ops.matmul(y, matrix), y @ matrix, ops.dot(y, matrix), ops.tensordot(y, matrix, axes=1)),
+        *(ops.einsum("btf,fg->btg", y, matrix), ops.einsum("...f,gf->...g", y, matrix.T)),
+        *(ops.matmul(y, matrix[:, 0])[..., None], L.EinsumDense("...x,xy->...y", output_shape=3)(y)),
+        L.EinsumDense("abc,cd->abd", output_shape=(None, 3), bias_axes="d", activation="relu")(y),
+    ]
+    ends = [L.GRU(3)(x), L.GRU(3, go_backwards=True)(x)]
+    return Model(x, [ops.concatenate(parts, axis=-1), L.Dot(axes=-1)(ends), L.Dot(axes=1, normalize=True)(ends)])
+
+
+@network
+def extremes() -> Any:
+    x = sequence()
+    a, b = L.GRU(4, return_sequences=True)(x), L.Dense(4)(x)
+    windows = L.MaxPooling1D(3, strides=1)(L.ZeroPadding1D((2, 0))(L.MaxPooling1D(1, strides=1)(a)))
+    return Model(x, L.GRU(3)(L.Concatenate()([L.Maximum()([a, b]), L.Minimum()([a, b, windows]), windows])))
+
+
+@network
+def repeated_vectors() -> Any:
+    x, v, w = sequence(), Input((2,), name="v"), Input((3,), name="w")
+    joined = L.Concatenate()([x, L.TimeDistributed(L.Dense(2))(L.RepeatVector(STEPS)(L.Dense(3)(v)))])
+    return Model([x, v, w], L.GRU(3, return_sequences=True)(joined) + ops.expand_dims(w, 1))
+
+
+@network
+def infinities() -> Any:
+    x = sequence()
+    y = L.GRU(3, return_sequences=True)(x)
+    masked = ops.softmax(ops.where(y < ops.max(y, axis=-1, keepdims=True), y, -np.inf))
+    return Model(x, ops.concatenate([masked, ops.reciprocal(ops.where(y > 0, np.inf, 1 + y * y))], axis=-1))
+
+
+@network
+def encoded_tokens() -> Any:
+    t, u = tokens(), Input((None,), dtype="int32", name="u")
+    joined = L.Concatenate()([L.CategoryEncoding(num_tokens=7, output_mode="one_hot")(t), ops.one_hot(u, 7)])
+    return Model([t, u], L.SpectralNormalization(L.Dense(3))(L.GRU(4, return_sequences=True)(joined)))
+
+
 def compress(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -592,6 +714,7 @@ def write_all(folder: Path) -> None:
             "k3_embedding_masked",
             "k3_adapted",
             "k3_tensor_functions",
+            "k3_conditions",
         ):
             model.save(folder / f"{name}.h5")
         if name == "k3_residual":
