@@ -29,21 +29,25 @@ class Budget:
         self._to_read = [READ_PER_BYTE * size + READ_SPARE]
 
     def anew(self) -> Budget:
-        """Return the budget of one more interpretation: what is still to be looked through is that of all of them."""
+        """Return the budget of one more interpretation, of what this one has left: what it created is still held.
+
+        What may be looked through is that of all of them together.
+        """
         other = Budget(self.size)
+        other._remaining = self._remaining
         other._to_read = self._to_read
         return other
 
     def create(self, n_bytes: int, node: Node) -> None:
         """Take note that a node creates so many bytes; UnsupportedError if that is more than there may be."""
-        self._remaining -= n_bytes
-        if self._remaining < 0:
+        if n_bytes > self._remaining:
             raise node.unsupported(
                 f"the constants that the graph computes are too large, for a file of {self.size} bytes: more than "
                 f"{CREATED_PER_BYTE} times as much, and {CREATED_SPARE >> 20} MiB",
                 "compute them before the export, or keep them out of the model",
                 DesignReason.SIZE,
             )
+        self._remaining -= n_bytes
 
     def read(self, n_bytes: int, node: Node) -> None:
         """Take note that a node looks through so many bytes; UnsupportedError if that is more than there may be."""
