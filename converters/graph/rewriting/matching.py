@@ -246,5 +246,5 @@ def _is_same(one: Attribute, other: Attribute) -> bool:
 
 
 def _is_looked_into(node: Node) -> bool:
-    """Say whether what a node makes of constants is one too; not products, by which cells of constant states are found."""
+    """Say whether what a node makes of constants is one: but for products, by which cells of zeros are found."""
     return is_foldable(node) and node.op not in products.RULES
