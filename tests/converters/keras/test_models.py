@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -184,9 +185,9 @@ def test_files_of_keras_2_have_no_reference_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras answers the test input")
 @pytest.mark.parametrize("name", HALF)
 def test_files_of_16_bits_are_compared_as_exactly_as_these_are(name: str) -> None:
-    pytest.importorskip("keras", reason="it answers the test input")
     model = convert(DATA / f"{name}.keras")
     assert model.reference_run is not None, model.source.notes
     assert model.reference_run.precision == "bfloat16"
