@@ -95,9 +95,14 @@ AHEAD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
         lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1))[0],
         "last timesteps|constant",
     ),
-    "first": (lambda net, x: net.gru(torch.cat([x[:, :1], x[:, :-1]], 1))[0], "last timesteps|selected positions"),
-    "short": (lambda net, x: net.gru(x[:, :-1])[0], "last timesteps|selected positions"),
-    "changed": (lambda net, x: net.gru(torch.cat([x[:, :1] * 0, x[:, :-1].tanh()], 1))[0], "last timesteps|picks"),
+    "first": (
+        lambda net, x: net.gru(torch.cat([x[:, :1], x[:, :-1]], 1))[0],
+        "last timesteps|selected positions|serves as the feature axis here and as the time axis elsewhere",
+    ),
+    "changed": (
+        lambda net, x: net.gru(torch.cat([x[:, :1] * 0, x[:, :-1].tanh()], 1))[0],
+        "serves as the feature axis here and as the time axis elsewhere",
+    ),
 }
 
 SOURCES = ("torchscript", "dynamo", "program")
@@ -153,6 +158,14 @@ def test_what_is_no_delay_is_refused(name: str, source: str, tmp_path: Path) -> 
     forward, message = AHEAD[name]
     with pytest.raises(UnsupportedError, match=message):
         converted(network_of(forward, X, gru=gru(), fc=nn.Linear(8, 3)), source, tmp_path / "program.pt2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_sequence_without_its_end(source: str, tmp_path: Path) -> None:
+    network = network_of(lambda net, x: net.fc(net.gru(x[:, :-1])[0]), X, gru=gru(), fc=nn.Linear(8, 3))
+    model = check(network, source, tmp_path / "program.pt2")
+    assert model.unstreamable_reason is not None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def repeated(node: Node, tensor: Tensor, array: Array, build: Builder) -> Tensor
     compact = without_repeats(array)
     build.folder.budget.read(compact.nbytes, node)
     if compact.size == 1 and np.isinf(compact).all():
-        return _infinite(node, tensor, bool(compact.flat[0] > 0), build)
+        return _infinite(node, tensor, bool(compact.reshape(-1)[0] > 0), build)
     if not np.isfinite(compact).all():
         raise node.unsupported("a constant of it is not finite", "use a large number in its place")
     if array.dtype.kind != "f":

@@ -84,7 +84,7 @@ def power(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     exponent = required(node, args, 1)
     if isinstance(exponent, Tensor) or exponent.size != 1:
         return (_binary(node, "pow", [required(node, args, 0), exponent], build),)
-    tensor, number = tensor_input(node, args), float(exponent.flat[0])
+    tensor, number = tensor_input(node, args), float(exponent.reshape(-1)[0])
     if number == 1:
         return (tensor,)
     if number in _PRODUCTS:
@@ -109,7 +109,7 @@ def extreme(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     is_max = node.op == "Max"
     tensors: list[Value] = [value for value in args if isinstance(value, Tensor)]
     bounds = [value for value in args if isinstance(value, np.ndarray)]
-    numbers = [float(bound.flat[0]) for bound in bounds if bound.size == 1]
+    numbers = [float(bound.reshape(-1)[0]) for bound in bounds if bound.size == 1]
     if any(map(math.isnan, numbers)):
         raise node.unsupported("a constant of it is NaN", "leave it out, or use a number in its place")
     wide: list[Value] = [bound for bound in bounds if bound.size != 1]

@@ -82,7 +82,7 @@ def _normalization(node: Node, matcher: Matcher) -> Node | None:
                 weights = [bindings[parameter] for parameter in ("weight", "bias") if parameter in bindings]
                 if not axes or epsilon is None or epsilon.size != 1 or not _are_weights(matcher, weights, len(axes)):
                     continue
-                attributes: dict[str, Attribute] = {"axes": axes, "epsilon": float(epsilon.flat[0])}
+                attributes: dict[str, Attribute] = {"axes": axes, "epsilon": float(epsilon.reshape(-1)[0])}
                 inputs = (bindings["x"], *weights)
                 return Node(node.name, name, inputs, node.outputs[:1], attributes, node.module)
     return None
@@ -106,7 +106,7 @@ def _pooled_normalization(node: Node, matcher: Matcher) -> Node | None:
     for bindings in matcher.match(_OF_TENSORFLOW, node.outputs[0]):
         weights = [matcher.constant(bindings[name]) for name in ("epsilon", "weight", "bias")]
         if all(array is not None and array.shape[-1:] in ((), (array.size,)) for array in weights):
-            attributes: dict[str, Attribute] = {"axes": (-1,), "epsilon": float(weights[0].flat[0])}  # type: ignore[union-attr]
+            attributes: dict[str, Attribute] = {"axes": (-1,), "epsilon": float(weights[0].reshape(-1)[0])}  # type: ignore[union-attr]
             inputs = (bindings["x"], bindings["weight"], bindings["bias"])
             return Node(node.name, "LayerNormalization", inputs, node.outputs[:1], attributes, node.module)
     return None

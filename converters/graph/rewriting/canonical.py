@@ -128,7 +128,7 @@ def _part(node: Node, writer: _Writer) -> list[Node] | None:
     place = writer.known(node.inputs[1]) if len(node.inputs) == 2 else None
     if split is None or place is None or place.size != 1 or not set(split.attributes) <= {"axis", "keepdims"}:
         return None
-    index, axis = int(place.flat[0]), split.attributes.get("axis", 0)
+    index, axis = int(place.reshape(-1)[0]), split.attributes.get("axis", 0)
     sizes = writer.known(split.inputs[1]) if len(split.inputs) > 1 and split.inputs[1] else np.array(1)
     if sizes is None or not isinstance(axis, int):
         return None

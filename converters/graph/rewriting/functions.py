@@ -144,7 +144,7 @@ def _limits(name: str, matcher: Matcher) -> tuple[float, float, str] | None:
 
 def _number(name: str, matcher: Matcher) -> float | None:
     array = matcher.constant(name)
-    return float(array.flat[0]) if array is not None and array.size == 1 else None
+    return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
 
 
 def _float32(number: float) -> float:

@@ -69,7 +69,7 @@ def per_feature(node: Node, tensor: Tensor, array: Array, budget: Budget) -> Arr
 
 
 def _is_one_number(array: Array) -> bool:
-    return array.size <= _FEW and bool((array == array.flat[0]).all())
+    return array.size <= _FEW and bool((array == array.reshape(-1)[0]).all())
 
 
 def without_repeats(array: Array) -> Array:

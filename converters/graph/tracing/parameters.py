@@ -60,14 +60,14 @@ def number(node: Node, value: Value | None, what: str) -> float:
     array = constant(node, value, what)
     if array.size != 1 or array.dtype.kind not in "fiu":
         raise node.invalid(f"expected one number as its {what}")
-    return float(array.flat[0])
+    return float(array.reshape(-1)[0])
 
 
 def small_integer(value: Value | None) -> int | None:
     """Return the integer in a constant of one element, also where it is written as a floating-point number."""
     if not isinstance(value, np.ndarray) or value.size != 1 or value.dtype.kind not in "fiu":
         return None
-    number = float(value.flat[0]) if value.dtype.kind == "f" else int(value.flat[0])
+    number = float(value.reshape(-1)[0]) if value.dtype.kind == "f" else int(value.reshape(-1)[0])
     return int(number) if number == number // 1 else None
 
 
