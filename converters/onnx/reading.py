@@ -8,7 +8,7 @@ from functools import partial
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from grurt.array_types import Array
 from grurt.converters.foreign_formats import HEAD_BYTES, by_content
@@ -27,6 +27,7 @@ MAX_NODES = 200_000
 MAX_PORTS = 1 << 12
 
 _OPERATOR = re.compile(r"(MatMul|Gemm|Add|GRU|Conv)(_\d+)?")
+_FIXED_SIZE = re.compile(r"[1-9][0-9]{0,8}")
 _PARAMETER = re.compile(r"([\w.]{1,100})\.(weight|bias)")
 
 
@@ -214,10 +215,16 @@ def _declaration(proto: ValueInfoProto) -> Declaration:
     if tensor.HasField("shape"):
         if len(tensor.shape.dim) > MAX_RANK:
             raise ConversionError(f"{where}: expected at most {MAX_RANK} axes, got {len(tensor.shape.dim)}")
-        shape = tuple(
-            dim.dim_value if dim.HasField("dim_value") else text(dim.dim_param) or None for dim in tensor.shape.dim
-        )
+        shape = tuple(map(_size, tensor.shape.dim))
     return Declaration(proto.name, dtype_of(tensor.elem_type, where).name, shape)
+
+
+def _size(dim: TensorShapeProto.Dimension) -> int | str | None:
+    """Return the size of an axis, or its name; the dynamo exporter writes sizes that it found to be fixed as names."""
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    name = text(dim.dim_param)
+    return int(name) if _FIXED_SIZE.fullmatch(name) else name or None
 
 
 def _module(proto: NodeProto) -> str:

@@ -97,7 +97,11 @@ class Matcher:
                     yield {**bound, name: bound.get(name, tensor)}
             case Num(value):
                 number = self.constant(tensor)
-                if number is not None and number.size == 1 and math.isclose(float(number.reshape(-1)[0]), value, rel_tol=1e-6):
+                if (
+                    number is not None
+                    and number.size == 1
+                    and math.isclose(float(number.reshape(-1)[0]), value, rel_tol=1e-6)
+                ):
                     yield bound
             case AnyOf(templates):
                 for alternative in templates:

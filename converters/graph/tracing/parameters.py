@@ -150,7 +150,7 @@ def split_sizes(node: Node, args: Arguments, size: int) -> tuple[int, ...]:
         step = -(-size // max(count, 1))
         sizes = tuple(min(step, size - start) for start in range(0, size, max(step, 1)))
     if sum(sizes) != size or len(sizes) != len(node.outputs) or any(part <= 0 for part in sizes):
-        raise node.invalid(f"it splits an axis of size {size} into {len(node.outputs)} parts of sizes {sizes[:20]}")
+        raise node.misfit(f"it splits an axis of size {size} into {len(node.outputs)} parts of sizes {sizes[:20]}")
     return sizes
 
 

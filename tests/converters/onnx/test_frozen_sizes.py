@@ -84,7 +84,7 @@ def export(net: nn.Module, inputs: Sequence[Tensor], opened: str, path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "opened"),
-    [*itertools.product((name for name in NETS if name != "unrolled"), ("b", "t", "bt")), ("unrolled", "b")],  # its loop is of one timestep
+    [*itertools.product((name for name in NETS if name != "unrolled"), ("b", "t", "bt")), ("unrolled", "b")],
 )
 def test_one_timestep_and_one_sequence_are_what_a_file_is_for(name: str, opened: str, tmp_path: Path) -> None:
     """It streams as the source's own loop of single timesteps does."""
@@ -179,6 +179,14 @@ def test_no_message_has_numbers_that_nobody_chose(fixed: tuple[tuple[int, int], 
         onnx_graphs.convert(graph)
     assert not NUMBERS.search(str(caught.value))
     assert not re.search(r"\b(252|336|1000)\b", str(caught.value))
+
+
+def test_a_size_that_is_written_as_a_name_is_fixed() -> None:
+    """The dynamo exporter names the axes that it was to leave open and found to be fixed: "4"."""
+    nodes = [node("Reshape", ["s", "shape"], ["y"])]
+    graph = after_gru(nodes, {"shape": np.array([4, 2, onnx_graphs.HIDDEN])}, shape=("4", "2", INPUT))
+    model = onnx_graphs.converted_and_checked(graph)
+    assert not [note for note in model.source.notes if "declared open" in note]
 
 
 def test_what_is_computed_of_open_sizes_is_an_open_number() -> None:
