@@ -75,7 +75,7 @@ def _kept(layer: Layer, tensor: Tensor, build: Builder) -> Tensor:
 @converts_function("Average")
 def average(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``average`` without weights: the mean."""
-    if args.named.get("weights") is not None or len(args.positional) > 1:
+    if len(args.positional) > 1:
         raise layer.unsupported("weights of its numbers", "multiply with them, and sum")
     tensor = with_features(layer, args, build)
     return (without_feature_axis(layer, summed(layer, tensor, build, mean=True), build),)
@@ -124,11 +124,9 @@ def normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor
     """``layer_normalization`` and ``rms_normalization``, with constants as their weights."""
     tensor = with_features(layer, args, build)
     layer.config.require("rms_scaling", (False, None), "use rms_normalization")
-    further = [*args.positional[1:], *(args.named.get(name) for name in ("gamma", "beta", "scale"))]
-    arrays = [_row(layer, tensor, value, build) for value in further if value is not None]
-    names = ("weight", "bias")[: 1 if layer.kind == "RMSNorm" else 2]
+    given_rows = zip(("weight", "bias")[: 1 if layer.kind == "RMSNorm" else 2], args.positional[1:], strict=False)
+    weights = {name: _row(layer, tensor, value, build) for name, value in given_rows if value is not None}
     epsilon = layer.config.get("epsilon")
-    weights = dict(zip(names, arrays, strict=False))
     options: dict[str, Any] = {
         "name": build.unique(layer.name),
         "inputs": (tensor.value,),
@@ -148,10 +146,9 @@ def batch_normalization(layer: Layer, args: Arguments, build: Builder) -> tuple[
     """``batch_normalization``, with constants as its statistics."""
     tensor = with_features(layer, args, build)
     names = ("mean", "variance", "bias", "weight")
-    further = [*args.positional[1:], *(args.named.get(name) for name in ("offset", "scale"))][:4]
     neutral = {"bias": 0.0, "weight": 1.0}
     weights = {}
-    for name, value in zip(names, [*further, None, None, None, None], strict=False):
+    for name, value in zip(names, (*args.positional[1:], None, None, None, None), strict=False):
         weights[name] = _row(layer, tensor, neutral.get(name) if value is None else value, build)
     return (tensor.with_value(build.normalized(layer, tensor, weights, layer.config.number("epsilon", 1e-3))),)
 

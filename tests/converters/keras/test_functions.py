@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from keras_files import changed, edited, layer_of
 
@@ -155,6 +156,19 @@ def test_calls_of_tensorflow_that_are_refused(
     path = with_call(tmp_path, "TFOpLambda", G, kwargs=named, module=LAYERS, function=function)
     with pytest.raises(ConversionError, match=message):
         convert(path, reference=False)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_layer_normalization_with_a_bias_alone(by_name: bool, tmp_path: Path) -> None:
+    """Truth: Keras adds ``beta`` to what it has normalized, and multiplies with ``gamma`` only where it is given."""
+    beta = [1.0, -2.0, 3.0, 0.5]
+    further, kwargs = ([], {"beta": array(beta)}) if by_name else ([None, array(beta)], {})
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    shifted = convert(with_call(tmp_path, "LayerNorm", G, *further, kwargs=kwargs, axis=-1), reference=False)
+    plain = convert(with_call(tmp_path, "LayerNorm", G, axis=-1), reference=False)
+    answer, centered = shifted.run(x), plain.run(x)
+    np.testing.assert_allclose(answer - centered, np.tile(np.float32(beta), (5, 1)), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(centered.mean(-1), 0, atol=1e-5)
 
 
 def test_a_vector_repeated_alone_has_no_timesteps(tmp_path: Path) -> None:
