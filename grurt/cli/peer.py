@@ -14,6 +14,7 @@ from grurt.cli.timing import Call
 from grurt.errors import ConversionError
 from grurt.network.frames import frames_of
 from grurt.network.signature import StatePort
+from grurt.runtime.verify import error_of
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -100,11 +101,8 @@ def _step_call(session: Session, outputs: list[str], feed: dict[str, Array], fee
 
 
 def largest_error(model: Model, session: Session, sizes: Sizes) -> float:
-    """Return how far the answers to a whole sequence are apart, in proportion to the largest above 1."""
+    """Return how far the answers to a whole sequence are apart, in proportion to the largest above 1, or NaN."""
     feed = random_feed(model, sizes)
     expected = session.run([port.name for port in model.signature.outputs], feed)
     found: dict[str, Array] = model.run(feed)  # type: ignore[assignment]
-    return max(
-        float(np.max(np.abs(ours.astype(np.float64) - theirs)) / max(1.0, np.max(np.abs(theirs))))
-        for ours, theirs in zip(found.values(), expected, strict=True)
-    )
+    return float(np.max([error_of(ours, theirs) for ours, theirs in zip(found.values(), expected, strict=True)]))

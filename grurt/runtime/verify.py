@@ -90,7 +90,7 @@ def replay(network: Network, run: ReferenceRun) -> Verification:
     network.limits.check_run(network.costs, *run_size(run, network.signature, network.values))
     found = run_mapping(network, run.inputs, lengths=None, nonfinite="refuse")
     streams = network.unstreamable_reason is None
-    errors = {name: _error(found[name], expected) for name, expected in run.outputs.items()}
+    errors = {name: error_of(found[name], expected) for name, expected in run.outputs.items()}
     unit = UNITS[run.precision or declared_precision(network.signature)]
     tolerance = _tolerance(network, unit, unit)
     if max(errors.values()) > tolerance:
@@ -110,7 +110,8 @@ def _tolerance(network: Network, unit: float, moved: float) -> float:
     return max(TOLERANCE, MOVES * moved) + (rounded if rounded > unit else 0)
 
 
-def _error(found: Array, expected: Array) -> float:
+def error_of(found: Array, expected: Array) -> float:
+    """Return how far answers are apart, in proportion to the largest above 1; NaN if one is not a number."""
     if found.shape != expected.shape:
         raise ModelError(f"reference run: expected answers of shape {expected.shape}, got {found.shape}")
     with np.errstate(invalid="ignore", over="ignore"):

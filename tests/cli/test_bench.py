@@ -15,7 +15,8 @@ from commandline import fail, invoke, succeed
 from onnx_graphs import DATA
 
 import grurt
-from grurt.cli.peer import open_session
+from grurt.cli.calls import source_sizes
+from grurt.cli.peer import largest_error, open_session
 from grurt.demo import MODEL_PATH
 
 QUICK = ("--seconds", "0.02")
@@ -126,6 +127,20 @@ def test_other_answers_of_onnxruntime_are_an_error(monkeypatch: pytest.MonkeyPat
     assert (
         "the model's answers are 1.0e-02 from those of onnxruntime to the ONNX file that grurt writes of it" in message
     )
+
+
+def test_an_answer_that_is_no_number_is_no_agreement() -> None:
+    """In whichever output: Python's `max` of 0.5 and NaN is 0.5."""
+    model = grurt.load(MODEL_PATH)
+    again = grurt.Output("again", model.outputs[0].value)
+    two = model.replaced(outputs=(*model.outputs, again), signature=None, reference_run=None)
+
+    class Faulty:
+        def run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            first, second = two.run(feed).values()
+            return [first, np.full_like(second, np.nan)]
+
+    assert math.isnan(largest_error(two, Faulty(), source_sizes(two, {})))  # type: ignore[arg-type]
 
 
 def test_a_model_that_cannot_stream(tmp_path: Path) -> None:
