@@ -107,7 +107,7 @@ def pad(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``pad`` of the features with a number."""
     tensor = build.value(layer, args.positional[0], *VECTORS)
     layer.config.require("mode", ("constant",), "pad with a number")
-    fills = (*args.positional[1:], args.named.get("constant_values"), 0)
+    fills = (*args.positional[1:], 0)
     fill = given(layer, next(value for value in fills if value is not None))
     width = layer.config.get("pad_width")
     sides = width if isinstance(width, list) else []

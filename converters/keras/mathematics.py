@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,9 +139,7 @@ def is_special(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, .
     return (tensor.with_value(result),)
 
 
-@converts_function(
-    *_OPERATIONS, *_MIRRORED, *_OF_TWO, "LogicalAnd", "LogicalXor", "DivideNoNan", "Divide", "TrueDivide"
-)
+@converts_function(*_OPERATIONS, *_MIRRORED, *_OF_TWO, "LogicalAnd", "DivideNoNan", "Divide", "TrueDivide")
 def of_two(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """Apply an operation on two numbers, of which one may be given."""
     operands = args.positional[:2]
@@ -161,8 +160,6 @@ def _combination(layer: Layer, build: Builder) -> Callable[[Sequence[str]], str]
         return lambda values: OF_TWO[_OF_TWO[kind]](rows, *values)
     if kind == "LogicalAnd":
         return lambda values: rows.multiply(*values)
-    if kind == "LogicalXor":
-        return lambda values: rows.of(rows.binary("equal", *values), Affine(-1.0, 1.0))
     if kind == "DivideNoNan":
         return lambda values: _quotient_or_zero(layer, rows, values, build)
     return lambda values: rows.binary("div", *values)
@@ -172,7 +169,12 @@ def _quotient_or_zero(layer: Layer, rows: Formula, values: Sequence[str], build:
     """Return ``a / b``, and 0 where b is 0."""
     zero = rows.of(values[1], Clip(0.0, 0.0))
     is_zero, quotient = rows.binary("equal", values[1], zero), rows.binary("div", *values)
-    return build.add(layers.Where(name=build.unique(layer.name), inputs=(is_zero, zero, quotient)))
+    return _chosen(layer, build, (is_zero, zero, quotient))
+
+
+def _chosen(layer: Layer, build: Builder, values: Sequence[str]) -> str:
+    """Return the second of three values where the first holds, else the third."""
+    return build.add(layers.Where(name=build.unique(layer.name), inputs=tuple(values)))
 
 
 def _limited(layer: Layer, operands: Sequence[Any], build: Builder) -> Tensor | None:
@@ -187,9 +189,9 @@ def _limited(layer: Layer, operands: Sequence[Any], build: Builder) -> Tensor | 
     return tensor.with_value(build.function(tensor.value, limit))
 
 
-@converts_function("NotEqual")
+@converts_function("NotEqual", "LogicalXor")
 def unequal(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``not_equal``."""
+    """``not_equal``, and ``logical_xor``, which is the same of truth values."""
     rows = formula(layer, build)
 
     def compared(values: Sequence[str]) -> str:
@@ -203,11 +205,7 @@ def where(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``where``: of two, by a truth value."""
     if len(args.positional) != 3 or args.positional[2] is None:
         raise layer.unsupported("where without what it chooses from", "give it two tensors or numbers")
-
-    def chosen(values: Sequence[str]) -> str:
-        return build.add(layers.Where(name=build.unique(layer.name), inputs=tuple(values)))
-
-    return (combined(layer, args.positional, build, chosen),)
+    return (combined(layer, args.positional, build, partial(_chosen, layer, build)),)
 
 
 @converts_function("Select")
@@ -216,13 +214,9 @@ def select(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     conditions, choices, default = (*args.positional, None, None, None)[:3]
     if not isinstance(conditions, list) or not isinstance(choices, list) or len(conditions) != len(choices):
         raise layer.unsupported("something else than as many choices as truth values", "use where")
-
-    def chosen(values: Sequence[str]) -> str:
-        return build.add(layers.Where(name=build.unique(layer.name), inputs=tuple(values)))
-
     result = 0.0 if default is None else default
     for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
-        result = combined(layer, (condition, choice, result), build, chosen)
+        result = combined(layer, (condition, choice, result), build, partial(_chosen, layer, build))
     if not isinstance(result, Tensor):
         raise layer.unsupported("no truth values", "use where")
     return (result,)
@@ -233,8 +227,7 @@ def _chosen_by(operation: Operation, layer: Layer, build: Builder) -> Callable[[
     rows = formula(layer, build)
 
     def chosen(values: Sequence[str]) -> str:
-        inputs = (rows.binary(operation, *values[:2]), *values[2:])
-        return build.add(layers.Where(name=build.unique(layer.name), inputs=inputs))
+        return _chosen(layer, build, (rows.binary(operation, *values[:2]), *values[2:]))
 
     return chosen
 

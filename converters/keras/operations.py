@@ -125,8 +125,7 @@ def _tensors(positional: Sequence[Any]) -> list[Tensor]:
 
 def _masks(positional: Sequence[Any]) -> list[Tensor]:
     """Return the masks among the arguments, also those in a list."""
-    items = [item for value in positional for item in (value if isinstance(value, list) else [value])]
-    return [item for item in items if isinstance(item, Tensor) and item.kind is Kind.MASK]
+    return [tensor for tensor in _tensors(positional) if tensor.kind is Kind.MASK]
 
 
 def _joined(layer: Layer, masks: Sequence[Tensor], build: Builder) -> Tensor:

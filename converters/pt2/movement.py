@@ -11,9 +11,8 @@ from grurt.converters.pt2.emitter import Emitter, Size
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call, Ref
 from grurt.converters.pt2.scalar_types import DTYPES, element_of, is_integer
+from grurt.converters.pt2.selection import MAX_PARTS
 from grurt.errors import DesignReason
-
-MAX_PARTS = 4096
 
 
 @translates("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "lift_fresh")

@@ -57,11 +57,6 @@ class Plan:
     outputs: tuple[PlanPort, ...]
     states: Mapping[str, PlanState]
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is one input, of features, and one output: what the quickest way into the kernels is for."""
-        return len(self.inputs) == len(self.outputs) == 1 and not self.inputs[0].tokens
-
 
 def aligned_zeros(size: int) -> Floats:
     """Return float32 zeros ``(size,)`` that start on a cache line of 64 bytes, so that no vector crosses two."""

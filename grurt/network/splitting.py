@@ -38,7 +38,7 @@ def _stage(network: N, number: int) -> N:
     shown, names = {output.value for output in outputs}, {output.name for output in outputs}
     for value in dict.fromkeys(name for name, _ in handed_over(network.layers, values)):
         if values[value].stage == number and value not in shown:
-            outputs.append(Output(_new_name(value, names), value))
+            outputs.append(Output(new_name(value, names), value))
             names.add(outputs[-1].name)
     own = [layer.without_handed_state() for layer in layers if not layer.resamples]
     inputs: list[AnyInput] = [port for port in network.inputs if values[port.name].stage == number]
@@ -59,7 +59,7 @@ def _with_ends(network: N, layers: Sequence[AnyLayer], number: int) -> list[AnyL
     for layer in layers:
         for name in layer.inputs if not values[layer.name].per_step else ():
             if values[name].stage < number and not values[name].per_step and name not in ends:
-                ends[name] = _new_name(name, taken)
+                ends[name] = new_name(name, taken)
                 taken.add(ends[name])
     return [
         *(LastStep(name=end, inputs=(name,)) for name, end in ends.items()),
@@ -86,7 +86,8 @@ def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], 
     )
 
 
-def _new_name(name: str, taken: Collection[str]) -> str:
+def new_name(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken: the one that is given, or that with primes behind it."""
     while name in taken:
         name += "'"
     return name

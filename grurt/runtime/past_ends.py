@@ -11,6 +11,7 @@ from grurt.network.costs import NO_LIMITS
 from grurt.network.inputs import Input
 from grurt.network.layers import AnyLayer, Constant, LastStep, Linear, PastEnd, Where
 from grurt.network.network import once_per_network
+from grurt.network.splitting import new_name
 from grurt.runtime.batch import Batch
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _picked(network: Network) -> tuple[int, ...]:
 @once_per_network
 def _masked(network: Network) -> Network:
     """Return a network with a further input, a mask of 1 before the end of a sequence and 0 behind it."""
-    mask = _new_name("mask", {*network.values})
+    mask = new_name("mask", network.values)
     layers: list[AnyLayer] = []
     weights: dict[str, Array] = {}
     for layer in network.layers:
@@ -68,7 +69,7 @@ def _masked(network: Network) -> Network:
             layers.append(layer)
             continue
         size = network.values[layer.name].size
-        repeated, value = (_new_name(f"{layer.name}.{what}", {*network.values}) for what in ("mask", "value"))
+        repeated, value = (new_name(f"{layer.name}.{what}", network.values) for what in ("mask", "value"))
         layers += [
             Linear(name=repeated, inputs=(mask,), input_size=1, output_size=size, bias=False),
             Constant(name=value, inputs=(mask,), size=size),
@@ -85,9 +86,3 @@ def _masked(network: Network) -> Network:
         reference_run=None,
         limits=NO_LIMITS,
     )
-
-
-def _new_name(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "'"
-    return name

@@ -148,7 +148,7 @@ def _sizes_in(graph: Graph) -> list[int]:
     attributes = [value for node in graph.nodes for value in node.attributes.values()]
     arrays = [*graph.constants.values(), *(value for value in attributes if isinstance(value, np.ndarray))]
     shapes = [array.shape for array in arrays if array.dtype.kind == "f"]
-    shapes += [tuple(array.flat) for array in arrays if array.dtype.kind == "i" and array.size <= _LONGEST_SHAPE]
+    shapes += [tuple(array.reshape(-1)) for array in arrays if array.dtype.kind == "i" and array.size <= _LONGEST_SHAPE]
     declared = [size for port in graph.outputs for size in port.shape or () if isinstance(size, int)]
     sizes = dict.fromkeys([*declared, *sorted({int(size) for shape in shapes for size in shape})])
     return [size for size in sizes if 1 < size <= MAX_SIZE][:_MAX_CANDIDATES]

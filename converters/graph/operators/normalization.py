@@ -78,11 +78,11 @@ def _normalization(node: Node, matcher: Matcher) -> Node | None:
         for template in templates.get(node.op, ()):
             for bindings in matcher.match(template, node.outputs[0]):
                 axes = matcher.integers(bindings["axes"]) if given is None else given
-                epsilon = matcher.constant(bindings["epsilon"])
+                epsilon = matcher.number(bindings["epsilon"])
                 weights = [bindings[parameter] for parameter in ("weight", "bias") if parameter in bindings]
-                if not axes or epsilon is None or epsilon.size != 1 or not _are_weights(matcher, weights, len(axes)):
+                if not axes or epsilon is None or not _are_weights(matcher, weights, len(axes)):
                     continue
-                attributes: dict[str, Attribute] = {"axes": axes, "epsilon": float(epsilon.reshape(-1)[0])}
+                attributes: dict[str, Attribute] = {"axes": axes, "epsilon": epsilon}
                 inputs = (bindings["x"], *weights)
                 return Node(node.name, name, inputs, node.outputs[:1], attributes, node.module)
     return None
@@ -104,9 +104,11 @@ _OF_TENSORFLOW = _of_tensorflow()
 def _pooled_normalization(node: Node, matcher: Matcher) -> Node | None:
     """Return the normalization of Keras's LayerNormalization as tf2onnx writes it; None if a node ends none."""
     for bindings in matcher.match(_OF_TENSORFLOW, node.outputs[0]):
-        weights = [matcher.constant(bindings[name]) for name in ("epsilon", "weight", "bias")]
-        if all(array is not None and array.shape[-1:] in ((), (array.size,)) for array in weights):
-            attributes: dict[str, Attribute] = {"axes": (-1,), "epsilon": float(weights[0].reshape(-1)[0])}  # type: ignore[union-attr]
+        epsilon = matcher.number(bindings["epsilon"])
+        weights = [matcher.constant(bindings[name]) for name in ("weight", "bias")]
+        are_rows = all(array is not None and array.shape[-1:] in ((), (array.size,)) for array in weights)
+        if epsilon is not None and are_rows:
+            attributes: dict[str, Attribute] = {"axes": (-1,), "epsilon": epsilon}
             inputs = (bindings["x"], bindings["weight"], bindings["bias"])
             return Node(node.name, "LayerNormalization", inputs, node.outputs[:1], attributes, node.module)
     return None

@@ -188,7 +188,7 @@ def _worked_out(name: str, whole: str, shape: tuple[int, ...], matcher: Matcher)
     for rank in (2, 3):
         array = matcher.array_given(name, whole, shape[-rank:])
         if array is not None and array.dtype.kind == "i" and array.size <= MAX_RANK:
-            return tuple(map(int, array.flat))
+            return tuple(map(int, array.reshape(-1)))
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.elements import MAX_RANK
 from grurt.converters.graph.nodes import Graph, Node
@@ -63,7 +64,7 @@ def _condition(name: str, shapes: Mapping[str, tuple[int | str | None, ...]], ma
     """Return a condition that is the same for all data, of a tensor's size at most; None for another."""
     array = matcher.array(name)
     if array is not None:
-        return bool(array.item()) if array.size == 1 and array.dtype.kind == "b" else None
+        return _truth(array)
     source = _shape_read(name, matcher)
     shape = shapes.get(source) if source is not None else None
     if source is None or shape is None:
@@ -72,8 +73,12 @@ def _condition(name: str, shapes: Mapping[str, tuple[int | str | None, ...]], ma
     for other in _OTHER_SIZES:
         given = tuple(size if isinstance(size, int) else other + index for index, size in enumerate(shape))
         array = matcher.array_given(name, source, given)
-        found.add(bool(array.item()) if array is not None and array.size == 1 and array.dtype.kind == "b" else None)
+        found.add(_truth(array))
     return found.pop() if len(found) == 1 else None
+
+
+def _truth(array: Array | None) -> bool | None:
+    return bool(array.item()) if array is not None and array.size == 1 and array.dtype.kind == "b" else None
 
 
 def _shape_read(name: str, matcher: Matcher) -> str | None:

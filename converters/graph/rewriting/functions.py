@@ -90,7 +90,7 @@ def _line(name: str, matcher: Matcher) -> tuple[float, float, str]:
         node = matcher.producers.get(name)
         if node is None or len(node.inputs) != 2 or node.op not in ("Add", "Sub", "Mul", "Div"):
             break
-        numbers = [_number(each, matcher) for each in node.inputs]
+        numbers = [matcher.number(each) for each in node.inputs]
         place = 1 if numbers[1] is not None else 0
         number, x = numbers[place], node.inputs[1 - place]
         if (
@@ -121,7 +121,7 @@ def _limits(name: str, matcher: Matcher) -> tuple[float, float, str] | None:
         if node is None or node.op not in ("Clip", "Min", "Max") or not node.inputs:
             break
         if node.op == "Clip":
-            given = [_number(each, matcher) if each else None for each in (*node.inputs[1:], "", "")[:2]]
+            given = [matcher.number(each) if each else None for each in (*node.inputs[1:], "", "")[:2]]
             bounds = [
                 node.attributes.get(key) if value is None else value
                 for key, value in zip(("min", "max"), given, strict=True)
@@ -130,7 +130,7 @@ def _limits(name: str, matcher: Matcher) -> tuple[float, float, str] | None:
                 return None
             lowest, highest = (float(bound) for bound in bounds if isinstance(bound, float))
             return lowest, highest, node.inputs[0]
-        numbers = [_number(each, matcher) for each in node.inputs]
+        numbers = [matcher.number(each) for each in node.inputs]
         if len(numbers) != 2 or (numbers[0] is None) == (numbers[1] is None):
             return None
         number = next(each for each in numbers if each is not None)
@@ -140,11 +140,6 @@ def _limits(name: str, matcher: Matcher) -> tuple[float, float, str] | None:
             lowest = max(lowest, min(number, highest))
         name = node.inputs[numbers.index(None)]
     return (lowest, highest, name) if np.isfinite([lowest, highest]).all() else None
-
-
-def _number(name: str, matcher: Matcher) -> float | None:
-    array = matcher.constant(name)
-    return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
 
 
 def _float32(number: float) -> float:

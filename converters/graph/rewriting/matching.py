@@ -96,12 +96,8 @@ class Matcher:
                 if name not in bound or self.is_same(bound[name], tensor):
                     yield {**bound, name: bound.get(name, tensor)}
             case Num(value):
-                number = self.constant(tensor)
-                if (
-                    number is not None
-                    and number.size == 1
-                    and math.isclose(float(number.reshape(-1)[0]), value, rel_tol=1e-6)
-                ):
+                number = self.number(tensor)
+                if number is not None and math.isclose(number, value, rel_tol=1e-6):
                     yield bound
             case AnyOf(templates):
                 for alternative in templates:
@@ -134,12 +130,17 @@ class Matcher:
         array = self.array(tensor)
         return array if array is not None and array.dtype.kind == "f" else None
 
+    def number(self, tensor: str) -> float | None:
+        """Return the one floating-point number that a tensor holds in every run; None if it holds no such one."""
+        array = self.constant(tensor)
+        return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
     def integers(self, tensor: str) -> tuple[int, ...] | None:
         """Return the few integers that a tensor holds in every run, none of many; None if it is not constant."""
         array = self.array(tensor)
         if array is None or array.dtype.kind != "i":
             return None
-        return tuple(map(int, array.flat)) if array.size <= MAX_RANK else ()
+        return tuple(map(int, array.reshape(-1))) if array.size <= MAX_RANK else ()
 
     def origin(self, tensor: str, through: frozenset[str]) -> str:
         """Return the tensor that a tensor is made of by nothing but operators of these names."""
