@@ -12,7 +12,7 @@ from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
 from grurt.runtime import arrays
-from grurt.runtime.context import Constants, Context, constants_of, refuses
+from grurt.runtime.context import Context, refuses, sequence_constants
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ _MAX_SPARE = 4
 def _spare_contexts(network: Network) -> list[tuple[Context, States]]:
     """Return what earlier runs worked in, for later ones: taken out while in use, so threads never share one."""
     return []
-
-
-@once_per_network
-def _constants(network: Network) -> Constants:
-    return constants_of(plan_of(network))
 
 
 class Batch:
@@ -147,7 +142,7 @@ class Batch:
 
     def _new_context(self, n_slots: int) -> tuple[Context, States]:
         states = States.new(self._plan, n_slots)
-        constants = _constants(self._network)
+        constants = sequence_constants(self._network)
         return Context.new(self._plan, states, constants, whole_sequence=True, refuse_nonfinite=self._refuses), states
 
     def _reserve_sequence(self, context: Context) -> None:

@@ -64,6 +64,12 @@ def streaming_context(network: Network, states: States, nonfinite: str) -> Conte
 
 
 @once_per_network
+def sequence_constants(network: Network) -> Constants:
+    """Return what all contexts of whole sequences have in common: vectors are in the model's own order."""
+    return constants_of(plan_of(network))
+
+
+@once_per_network
 def streaming_constants(network: Network) -> Constants:
     """Return what all contexts of streams and pools have in common; raise StreamingError if the model cannot stream."""
     if reason := network.unstreamable_reason:

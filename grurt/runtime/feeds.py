@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grurt.kernels import codes
-from grurt.lowering.lower import plan_of
 from grurt.network.axes import feature_size, fixed_sizes
 from grurt.network.network import once_per_network
 from grurt.network.signature import MERGED_TIME, Axis, StatePort, ValuePort
 from grurt.network.value import Value
-from grurt.runtime.context import Context, constants_of
-from grurt.runtime.stream_memory import Image, image_of
+from grurt.runtime.context import Context
+from grurt.runtime.stream_memory import Image, sequence_image
 from grurt.runtime.windows import MAX_SPARE, MAX_STEPS
 
 if TYPE_CHECKING:
@@ -181,9 +180,8 @@ def _feeds_of(network: Network) -> _Feeds | None:
         return None
     if answers.keys() != {output.name for output in network.outputs}:
         return None
-    plan = plan_of(network)
     return _Feeds(
-        image_of(plan, constants_of(plan)),
+        sequence_image(network),
         tuple(inputs[port.name] for port in network.inputs),  # type: ignore[misc]
         tuple(answers[port.name] for port in network.outputs),  # type: ignore[misc]
         tuple(states),  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from grurt.kernels.fields import data_address
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
-from grurt.runtime.context import Constants, Context, refuses, streaming_constants
+from grurt.runtime.context import Constants, Context, refuses, sequence_constants, streaming_constants
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
@@ -72,11 +72,16 @@ class Image:
 
 @once_per_network
 def _image(network: Network) -> Image:
-    return image_of(plan_of(network), streaming_constants(network))
+    return _image_of(plan_of(network), streaming_constants(network))
 
 
-def image_of(plan: Plan, constants: Constants) -> Image:
-    """Return the memory of a new stream."""
+@once_per_network
+def sequence_image(network: Network) -> Image:
+    """Return the memory for one whole sequence, whose vectors are in the model's own order."""
+    return _image_of(plan_of(network), sequence_constants(network))
+
+
+def _image_of(plan: Plan, constants: Constants) -> Image:
     places = [0]
     sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):

@@ -11,8 +11,8 @@ from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
 from grurt.network.frames import frames_of
 from grurt.network.network import once_per_network
-from grurt.runtime.context import Context, constants_of
-from grurt.runtime.stream_memory import Image, image_of
+from grurt.runtime.context import Context
+from grurt.runtime.stream_memory import Image, sequence_image
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
@@ -68,9 +68,8 @@ def _windows_of(network: Network) -> _Windows | None:
         return None
     if not frames_of(network).are_vectors:
         return None
-    plan = plan_of(network)
-    (output,) = plan.outputs
-    return _Windows(image_of(plan, constants_of(plan)), output.size, output.single)
+    (output,) = plan_of(network).outputs
+    return _Windows(sequence_image(network), output.size, output.single)
 
 
 def run_window(network: Network, xs: Any) -> Floats | None:
