@@ -23,7 +23,8 @@ FILE = Path(__file__).parents[1] / "data" / "onnx" / "c_eachstep_bf.ts.da.op20.o
 LIBRARY = """
 import ctypes, os, signal, sys, time
 __version__ = "0.0"
-class SessionOptions: pass
+class SessionOptions:
+    def add_session_config_entry(self, key, value): pass
 class GraphOptimizationLevel: ORT_ENABLE_BASIC = 1
 def InferenceSession(*arguments, **options):
     {body}
@@ -154,6 +155,7 @@ def test_ctrl_c_ends_both(tmp_path: Path) -> None:
     )
     started = tmp_path / "started"
     while not started.exists() or not started.read_text():
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
