@@ -30,6 +30,9 @@ LEADS = {
 SHARES = {"streams": "fraction_of_peak", "kernel": "fraction_of_bandwidth"}
 """By suite: a figure of our records that is a ratio already."""
 
+COMPARED = (*dict.fromkeys((*LEADS, *SHARES)), "calls")
+"""The suites. Of *calls* each record holds its ratio to onnxruntime, where that does the same."""
+
 BANDWIDTH_BOUND = 128
 """Hidden size from which on the kernel's time is that of reading the weights."""
 
@@ -45,6 +48,8 @@ def ratios(suite: str, measured: Mapping[str, Any]) -> dict[str, float]:
         size = record["size"]
         if suite in SHARES and record["contender"].startswith("grurt") and size[1] >= BANDWIDTH_BOUND:
             found[f"{suite} {size[0]},{size[1]}: {SHARES[suite]}"] = record[SHARES[suite]]
+        if suite == "calls" and "ratio" in record:
+            found[f"calls {size[0]},{size[1]}: onnxruntime / {record['contender']}"] = record["ratio"]
     return {description: round(ratio, 3) for description, ratio in found.items()}
 
 
@@ -65,11 +70,11 @@ def main(update: bool, processes: int, rounds: int) -> None:
     """Measure what the ratios need, and compare."""
     if update:
         committed = results.read()
-        known = {key: ratio for suite in LEADS | SHARES for key, ratio in ratios(suite, committed[suite]).items()}
+        known = {key: ratio for suite in COMPARED for key, ratio in ratios(suite, committed[suite]).items()}
         RATIOS.write_text(json.dumps(known, indent=2) + "\n")
         return
     expected = json.loads(RATIOS.read_text())
-    found = {key: ratio for suite in LEADS | SHARES for key, ratio in _measure(suite, processes, rounds).items()}
+    found = {key: ratio for suite in COMPARED for key, ratio in _measure(suite, processes, rounds).items()}
     for description, ratio in found.items():
         click.echo(f"{ratio:8.3g}  (was {expected.get(description, float('nan')):.3g})  {description}")
     if complaints := lost(expected, found):

@@ -36,7 +36,7 @@ _C_TYPES = {int64: ctypes.c_int64, float32: ctypes.c_float}
 def _advance_loop(context, count):  # type: ignore[no-untyped-def]
     """Run the plan of a context ``count`` times, with the inputs, outputs and timesteps that it holds."""
     for _ in range(count):
-        run(context)  # type: ignore[no-untyped-call]
+        run(context, False)  # type: ignore[no-untyped-call]
 
 
 def _multiply_add_loop(seed, count):  # type: ignore[no-untyped-def]

@@ -77,3 +77,8 @@ def timestep(network: Network, x: NDArray[np.floating], h: Doubles) -> Doubles:
     n = np.tanh(p[..., 2 * size :] + r * q[..., 2 * size :])
     new: Doubles = (1 - z) * n + z * h
     return new
+
+
+def halves(x: Floats) -> tuple[Floats, Floats]:
+    """Return the two inputs of a network that joins them, as views of the features that it joins them to."""
+    return x[: len(x) // 2], x[len(x) // 2 :]

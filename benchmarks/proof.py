@@ -45,7 +45,7 @@ def prove(contender: Contender, prepared: Prepared, network: Network) -> float:
         prepared.x[...] = xs.reshape(prepared.x.shape)
         loop(1)
         if contender.workload is Workload.SEQUENCE:
-            expected = _whole_sequence(network, xs)
+            expected = whole_sequence(network, xs)
         else:
             expected = h = timestep(network, xs, h)
         difference = float(np.abs(prepared.last_answer() - expected.reshape(-1)).max())
@@ -55,6 +55,7 @@ def prove(contender: Contender, prepared: Prepared, network: Network) -> float:
     return largest
 
 
-def _whole_sequence(network: Network, xs: Floats) -> Doubles:
-    h = np.zeros(network.hidden_size)
-    return np.stack([h := timestep(network, x, h) for x in xs])
+def whole_sequence(network: Network, xs: Floats) -> Doubles:
+    """Return the answers ``(..., n_steps, hidden_size)`` to sequences ``(..., n_steps, input_size)``, in float64."""
+    h = np.zeros((*xs.shape[:-2], network.hidden_size))
+    return np.stack([h := timestep(network, x, h) for x in np.moveaxis(xs, -2, 0)], axis=-2)

@@ -59,9 +59,9 @@ def read(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def by_contender(results: Mapping[str, Any], key: str = "microseconds") -> dict[str, dict[tuple[int, int], float]]:
-    """Return one figure of every record: by contender, then by size."""
-    figures: dict[str, dict[tuple[int, int], float]] = {}
+def by_contender(results: Mapping[str, Any], key: str = "microseconds") -> dict[str, dict[tuple[int, int], Any]]:
+    """Return one figure of every record, None where it has no such: by contender, then by size."""
+    figures: dict[str, dict[tuple[int, int], Any]] = {}
     for record in results["records"]:
-        figures.setdefault(record["contender"], {})[tuple(record["size"])] = record[key]
+        figures.setdefault(record["contender"], {})[tuple(record["size"])] = record.get(key)
     return figures

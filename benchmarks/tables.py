@@ -169,6 +169,23 @@ def silence_table(results: Results) -> str:
     return markdown_table(head, lines)
 
 
+def calls_table(results: Results) -> str:
+    """Return the table of ways in: the time of a call, and how many times as long onnxruntime takes for the same."""
+    figures = by_contender(results)
+    ratios = by_contender(results, "ratio")
+    sizes = list(next(iter(figures.values())))
+    head = ["us a call", *(column for size in sizes for column in (_head(size), "times as fast"))]
+    lines = [
+        [name, *(cell for size in sizes for cell in (_microseconds(times[size]), _times(ratios[name][size])))]
+        for name, times in figures.items()
+    ]
+    return markdown_table(head, lines)
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:#.3g}"
+
+
 def threads_table(results: Results) -> str:
     """Return the table of pools on two threads: microseconds, and how many times as fast as on one."""
     figures = by_contender(results)
@@ -204,6 +221,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "kernel": ("kernel", kernel_table),
     "tail": ("tail", tail_table),
     "busy": ("busy", tail_table),
+    "calls": ("calls", calls_table),
     "threads": ("threads", threads_table),
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),

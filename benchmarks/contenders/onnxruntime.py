@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.contenders.base import Contender, Prepared, Workload
-from benchmarks.contenders.onnx_graph import sequence_model, timestep_model
-from benchmarks.network import Floats, Network
+from benchmarks.contenders.onnx_graph import sequence_model, timestep_model, two_input_model
+from benchmarks.network import Floats, Network, halves
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:
@@ -19,22 +19,22 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
 def run(network: Network, x: Floats) -> Prepared:
     """Call `InferenceSession.run`; the caller hands the state over."""
     batch = x.size // network.input_size
-    session = _session(timestep_model(network, batch))
     feed = {"x": x.reshape(1, batch, -1), "h": np.zeros((1, batch, network.hidden_size), np.float32)}
-    names = {"run": session.run, "outputs": ["hn"], "feed": feed}
+    run = _session(timestep_model(network, batch)).run
+    names = {"run": run, "outputs": ["hn"], "feed": feed}
     return Prepared('(feed["h"],) = run(outputs, feed)', 'feed["h"]', names, x)
 
 
 def io_binding(network: Network, x: Floats) -> Prepared:
     """Call `run_with_iobinding`: all arrays bound beforehand, and two of them for the state, which change places."""
     batch = x.size // network.input_size
-    session = _session(timestep_model(network, batch))
+    bound = _session(timestep_model(network, batch))
     even, odd = np.zeros((2, 1, batch, network.hidden_size), np.float32)
     turns = [
-        (_bind(session, {"x": x.reshape(1, batch, -1), "h": before}, {"hn": after}), after)
+        (_bind(bound, {"x": x.reshape(1, batch, -1), "h": before}, {"hn": after}), after)
         for before, after in ((even, odd), (odd, even))
     ]
-    names = {"run": session.run_with_iobinding, "turns": itertools.cycle(turns), "binding": None, "after": None}
+    names = {"run": bound.run_with_iobinding, "turns": itertools.cycle(turns), "binding": None, "after": None}
     return Prepared("binding, after = next(turns); run(binding)", "after", names, x)
 
 
@@ -52,9 +52,25 @@ def _bind(
 
 def run_sequence(network: Network, x: Floats) -> Prepared:
     """Call `InferenceSession.run` of a whole sequence."""
-    session = _session(sequence_model(network, len(x)))
-    names = {"run": session.run, "outputs": ["y"], "feed": {"x": x.reshape(len(x), 1, -1)}, "y": None}
+    run = _session(sequence_model(network, len(x))).run
+    names = {"run": run, "outputs": ["y"], "feed": {"x": x.reshape(len(x), 1, -1)}, "y": None}
     return Prepared("(y,) = run(outputs, feed)", "y", names, x)
+
+
+def run_two_inputs(network: Network, x: Floats) -> Prepared:
+    """Call `InferenceSession.run` of one timestep with two inputs, and a state that the caller hands over."""
+    left, right = (half.reshape(1, 1, -1) for half in halves(x))
+    feed = {"left": left, "right": right, "h": np.zeros((1, 1, network.hidden_size), np.float32)}
+    names = {"run": _session(two_input_model(network)).run, "outputs": ["hn"], "feed": feed}
+    return Prepared('(feed["h"],) = run(outputs, feed)', 'feed["h"]', names, x)
+
+
+def run_batch(network: Network, x: Floats) -> Prepared:
+    """Call `InferenceSession.run` of sequences ``(batch, n_steps, input_size)``, with its axes as its GRU has them."""
+    batch, n_steps, _ = x.shape
+    run = _session(sequence_model(network, n_steps, batch)).run
+    names = {"run": run, "outputs": ["y"], "feed": {"x": np.ascontiguousarray(x.swapaxes(0, 1))}, "y": None}
+    return Prepared("(y,) = run(outputs, feed)", "y[:, 0].swapaxes(0, 1)", names, x)
 
 
 CONTENDERS = (

@@ -1,7 +1,7 @@
 """The suites, in the order in which they run and are shown."""
 
 from benchmarks.contenders import Workload, contenders
-from benchmarks.suites import comparison, kernel, quantized, silence, startup, tail, threads
+from benchmarks.suites import calls, comparison, kernel, quantized, silence, startup, tail, threads
 from benchmarks.suites.base import Settings, Suite
 
 __all__ = ["SUITES", "Settings", "Suite"]
@@ -17,6 +17,7 @@ SUITES = {
         Suite("step", comparison.measure_step, lambda: _names(Workload.STEP)),
         Suite("sequence", comparison.measure_sequence, lambda: _names(Workload.SEQUENCE)),
         Suite("streams", comparison.measure_streams, lambda: _names(Workload.STREAMS)),
+        Suite("calls", calls.measure, calls.names),
         Suite("threads", threads.measure, threads.names),
         Suite("quantized", quantized.measure_quantized, quantized.names),
         Suite("kernel", kernel.measure, lambda: [kernel.KERNEL]),

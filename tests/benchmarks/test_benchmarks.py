@@ -108,9 +108,10 @@ def test_contenders_take_turns() -> None:
     assert sorted(turns[:2]) == sorted(turns[2:4]) == ["a", "b"]
 
 
-@pytest.mark.parametrize("suite", ["step", "sequence", "streams", "tail", "silence", "threads"])
+@pytest.mark.parametrize("suite", ["step", "sequence", "streams", "calls", "tail", "silence", "threads"])
 def test_a_suite_measures_what_is_chosen(suite: str) -> None:
     names = {"sequence": "grurt Model.run", "streams": "grurt StreamPool.step", "threads": "two threads"}
+    names["calls"] = "`step` of a list"
     name = names.get(suite, "grurt step")
     settings = Settings(SETTINGS.sizes, 1, 1e-4, (name,), n_steps=12, n_streams=7)
     (record,) = SUITES[suite].measure(settings)
@@ -118,6 +119,21 @@ def test_a_suite_measures_what_is_chosen(suite: str) -> None:
     assert name in SUITES[suite].contenders()
     numbers = [value for key, value in record.items() if key not in ("size", "contender", "histogram")]
     assert np.isfinite(numbers).all()
+
+
+@pytest.mark.slow
+def test_every_call_and_its_peer_compute_the_network() -> None:
+    settings = Settings(((6, 5),), 1, 1e-4)
+    found = SUITES["calls"].measure(settings)
+    assert [record["contender"] for record in found] == SUITES["calls"].contenders()
+    assert {"ratio" in record for record in found} == {True, False}
+    assert all(np.isfinite(record["microseconds"]) for record in found)
+
+
+@pytest.mark.slow
+def test_the_kernel_is_measured_beside_the_limits_of_the_core() -> None:
+    (found,) = SUITES["kernel"].measure(SETTINGS)
+    assert np.isfinite([value for value in found.values() if isinstance(value, float)]).all()
 
 
 def record(contender: str, size: list[int], microseconds: float, **more: Any) -> dict[str, Any]:
@@ -217,6 +233,17 @@ def test_pictures_are_drawn(checkout: Path) -> None:
 def test_the_committed_pages_show_the_committed_results(page: str) -> None:
     text = (ROOT / page).read_text()
     assert tables.render(text, results.read()) == text
+
+
+def test_the_table_of_calls_shows_how_many_times_as_fast() -> None:
+    records = [record("`a`", [6, 20], 0.5, peer_microseconds=4.0, ratio=8.0), record("`b`", [6, 20], 12.0)]
+    assert tables.calls_table({"records": records}).splitlines() == [
+        "| us a call | 6,20 | times as fast |",
+        "| --- | ---: | ---: |",
+        "| `a` | 0.50 | 8.00 |",
+        "| `b` | 12.0 |  |",
+    ]
+    assert check.ratios("calls", {"records": records}) == {"calls 6,20: onnxruntime / `a`": 8.0}
 
 
 def test_the_check_complains_about_ratios_below_the_margin() -> None:
