@@ -36,7 +36,7 @@ def note(results: Results) -> str:
     """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
     versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
-    cores = "two cores" if results["suite"] == "threads" else "one thread, one core"
+    cores = f"{made['cores']} cores" if results["suite"] == "threads" else "one thread, one core"
     sentences = [
         f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
@@ -187,11 +187,11 @@ def _times(ratio: float | None) -> str:
 
 
 def threads_table(results: Results) -> str:
-    """Return the table of pools on two threads: microseconds, and how many times as fast as on one."""
+    """Return the table of pools on several threads: microseconds, and how many times as fast as on one."""
     figures = by_contender(results)
-    alone = figures["one thread"]
+    alone = figures["1 thread"]
     ratios = [
-        [f"*{name}: times as fast as one*", *_ratios(times, alone)] for name, times in figures.items() if times != alone
+        [f"*{name}: times as fast as 1*", *_ratios(times, alone)] for name, times in figures.items() if times != alone
     ]
     return _by_size(f"us a timestep of {results['settings']['n_streams']:,} streams", figures, ratios)
 

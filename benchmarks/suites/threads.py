@@ -1,4 +1,4 @@
-"""A pool whose calls are spread over two threads beside one on a single thread: back to back, and after pauses."""
+"""A pool whose calls are spread over more and more threads: back to back, and after pauses."""
 
 import os
 import time
@@ -12,14 +12,22 @@ from benchmarks.results import Record
 from benchmarks.suites.base import Settings
 from benchmarks.timing import Loop, alternate
 
-ONE, TWO, PAUSED = "one thread", "two threads", "two threads, after a pause"
+ONE = "1 thread"
 PAUSE = 1e-3
-"""Seconds, after which the second thread sleeps."""
+"""Seconds, after which all threads but the calling one sleep."""
+
+
+def _contenders() -> dict[str, tuple[int, float]]:
+    """Return numbers of threads, powers of two as far as there are cores, and pauses in seconds, by name."""
+    cores = os.cpu_count() or 1
+    counts = [1 << i for i in range(1, max(2, cores).bit_length())]
+    found = {ONE: (1, 0.0)} | {f"{count} threads": (count, 0.0) for count in counts}
+    return found | {f"{counts[-1]} threads, after a pause": (counts[-1], PAUSE)}
 
 
 def names() -> list[str]:
     """Return what the records are called."""
-    return [ONE, TWO, PAUSED]
+    return list(_contenders())
 
 
 def measure(settings: Settings) -> list[Record]:
@@ -31,17 +39,15 @@ def measure(settings: Settings) -> list[Record]:
 
 def _measure(size: tuple[int, int], settings: Settings) -> list[Record]:
     model = model_of(random_network(*size))
-    ids = np.arange(settings.n_streams)
     x = np.random.default_rng(0).standard_normal((settings.n_streams, size[0])).astype(np.float32)
-    answers = {name: np.empty((settings.n_streams, size[1]), np.float32) for name in (ONE, TWO)}
-    pools = {name: model.pool(settings.n_streams, threads=count) for name, count in ((ONE, 1), (TWO, 2))}
-    for name, pool in pools.items():
-        pool.step(ids, x, answers[name])
-    if not np.array_equal(answers[ONE], answers[TWO]):
-        raise DisagreementError(f"{size}: two threads do not give the bits of one")
+    ids = np.arange(settings.n_streams)
+    expected = model.pool(settings.n_streams, threads=1).step(ids, x)
 
-    def loop(name: str, pause: float) -> Loop:
-        step, y = pools[name].step, answers[name]
+    def loop(threads: int, pause: float) -> Loop:
+        step, y = model.pool(settings.n_streams, threads=threads).step, np.empty_like(expected)
+        step(ids, x, y)
+        if not np.array_equal(y, expected):
+            raise DisagreementError(f"{size}: {threads} threads do not give the bits of one")
 
         def run(count: int) -> float:
             seconds = 0.0
@@ -55,7 +61,7 @@ def _measure(size: tuple[int, int], settings: Settings) -> list[Record]:
 
         return run
 
-    loops = {ONE: loop(ONE, 0), TWO: loop(TWO, 0), PAUSED: loop(TWO, PAUSE)}
-    chosen = {name: one for name, one in loops.items() if not settings.only or name in settings.only}
-    seconds = alternate(chosen, rounds=settings.rounds, seconds=settings.seconds)
+    chosen = {name: how for name, how in _contenders().items() if not settings.only or name in settings.only}
+    loops = {name: loop(*how) for name, how in chosen.items()}
+    seconds = alternate(loops, rounds=settings.rounds, seconds=settings.seconds)
     return [{"size": size, "contender": name, "microseconds": 1e6 * taken} for name, taken in seconds.items()]

@@ -110,7 +110,7 @@ def test_contenders_take_turns() -> None:
 
 @pytest.mark.parametrize("suite", ["step", "sequence", "streams", "calls", "tail", "silence", "threads"])
 def test_a_suite_measures_what_is_chosen(suite: str) -> None:
-    names = {"sequence": "grurt Model.run", "streams": "grurt StreamPool.step", "threads": "two threads"}
+    names = {"sequence": "grurt Model.run", "streams": "grurt StreamPool.step", "threads": "2 threads"}
     names["calls"] = "`step` of a list"
     name = names.get(suite, "grurt step")
     settings = Settings(SETTINGS.sizes, 1, 1e-4, (name,), n_steps=12, n_streams=7)
