@@ -36,7 +36,7 @@ def note(results: Results) -> str:
     """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
     versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
-    cores = f"{made['cores']} cores" if results["suite"] == "threads" else "one thread, one core"
+    cores = f"{made['cores']} cores" if results["suite"] in ("threads", "gpu") else "one thread, one core"
     sentences = [
         f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
@@ -196,6 +196,14 @@ def threads_table(results: Results) -> str:
     return _by_size(f"us a timestep of {results['settings']['n_streams']:,} streams", figures, ratios)
 
 
+def gpu_table(results: Results) -> str:
+    """Return the table of all cores beside a GPU: microseconds, and how many times as fast the GPU is."""
+    figures = by_contender(results)
+    ours, *others = figures.values()
+    ratios = [["*the GPU: times as fast*", *_ratios(theirs, ours)] for theirs in others]
+    return _by_size(f"us a timestep of {results['settings']['n_streams']:,} streams", figures, ratios)
+
+
 def startup_table(results: Results) -> str:
     """Return the table of starts: milliseconds to the first answer, and memory."""
     lines = [
@@ -223,6 +231,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "busy": ("busy", tail_table),
     "calls": ("calls", calls_table),
     "threads": ("threads", threads_table),
+    "gpu": ("gpu", gpu_table),
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),
 }

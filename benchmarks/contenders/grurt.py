@@ -53,9 +53,9 @@ def stream_run(network: Network, x: Floats) -> Prepared:
     return Prepared("reset(); run(x, y)", "y", {"reset": stream.reset, "run": stream.run, "x": x, "y": y}, x)
 
 
-def pool_step(network: Network, x: Floats, weights: Weights = "float32") -> Prepared:
-    """Call `StreamPool.step` for all streams of a pool, on one thread."""
-    pool = model_of(network, weights).pool(len(x), threads=1)
+def pool_step(network: Network, x: Floats, weights: Weights = "float32", threads: int = 1) -> Prepared:
+    """Call `StreamPool.step` for all streams of a pool."""
+    pool = model_of(network, weights).pool(len(x), threads=threads)
     return Prepared("y = step(ids, x)", "y", {"step": pool.step, "ids": np.arange(len(x)), "x": x, "y": None}, x)
 
 

@@ -1,7 +1,7 @@
 """The suites, in the order in which they run and are shown."""
 
 from benchmarks.contenders import Workload, contenders
-from benchmarks.suites import calls, comparison, kernel, quantized, silence, startup, tail, threads
+from benchmarks.suites import calls, comparison, gpu, kernel, quantized, silence, startup, tail, threads
 from benchmarks.suites.base import Settings, Suite
 
 __all__ = ["SUITES", "Settings", "Suite"]
@@ -19,6 +19,7 @@ SUITES = {
         Suite("streams", comparison.measure_streams, lambda: _names(Workload.STREAMS)),
         Suite("calls", calls.measure, calls.names),
         Suite("threads", threads.measure, threads.names),
+        Suite("gpu", gpu.measure, gpu.names),
         Suite("quantized", quantized.measure_quantized, quantized.names),
         Suite("kernel", kernel.measure, lambda: [kernel.KERNEL]),
         Suite("tail", tail.measure, lambda: _names(Workload.STEP), apart=True),

@@ -130,6 +130,13 @@ def test_every_call_and_its_peer_compute_the_network() -> None:
     assert all(np.isfinite(record["microseconds"]) for record in found)
 
 
+def test_all_cores_are_measured_beside_a_gpu_where_there_is_one() -> None:
+    found = SUITES["gpu"].measure(SETTINGS)
+    assert [record["contender"] for record in found] == SUITES["gpu"].contenders()
+    assert found[0]["contender"].startswith("grurt StreamPool.step, ")
+    assert np.isfinite([record["microseconds"] for record in found]).all()
+
+
 @pytest.mark.slow
 def test_the_kernel_is_measured_beside_the_limits_of_the_core() -> None:
     (found,) = SUITES["kernel"].measure(SETTINGS)
