@@ -17,6 +17,7 @@ import grurt
 from grurt.kernels import codes
 from grurt.native import c_source, cpus
 from grurt.native.export import Export
+from grurt.network.frames import frames_of
 
 BOARD = ROOT / "examples" / "cortex_m4"
 
@@ -133,7 +134,7 @@ def answers(
 
 
 def _program(name: str, model: grurt.Model, inputs: Mapping[str, Any]) -> str:
-    ports = c_source.parameters(name, model.plan)
+    ports = c_source.parameters(name, model.plan, frames_of(model))
     n_steps = len(next(iter(inputs.values())))
     read = [port for port in ports if port.is_input]
     written = [port for port in ports if not port.is_input]

@@ -4,84 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import time
-from typing import Any
 
 import models
 import numpy as np
 import pytest
+from endurance import TOLERANCE, step_for_long_apart
 from floats import is_denormal
-from memory import memory_stays_flat
 
 import grurt
 from grurt import reference
 from grurt.kernels import codes
 
-TOLERANCE = 2e-6
-PERIOD = 997
-"""Timesteps after which the inputs begin again: a prime, so that no block ends with them."""
-
-
-class Truth:
-    """The float64 reference on periodic inputs. Its states converge to a cycle, so that it can be asked far ahead."""
-
-    def __init__(self, model: grurt.Model, xs: Any) -> None:
-        self.model, self.xs = model, xs
-        states: dict[str, Any] = {}
-        for _ in range(5):
-            before = states
-            states = reference.run(model, {"x": xs}, states)[1]
-        for name, state in states.items():
-            np.testing.assert_allclose(before[name], state, rtol=0, atol=1e-12)
-        self.states = states
-
-    def answers(self, count: int) -> Any:
-        """Return the answers to the first timesteps of any period, from the fifth on."""
-        return reference.run(self.model, {"x": self.xs[:count]}, self.states)[0]["y"]
-
-
-def step_for_long_and_check(n_steps: int, checkpoints: int) -> float:
-    """Step a small model; return how much more time of the processor the last tenth took than the first."""
-    rng = np.random.default_rng(81)
-    model = models.gru_model(4, 12, rng, output_size=2)
-    xs = rng.normal(size=(PERIOD, 4)).astype(np.float32)
-    truth = Truth(model, xs)
-    inputs = list(xs)
-    out = np.zeros(2, np.float32)
-    stream = model.stream()
-    stream.fork().step(xs[0], out=out)
-    step = stream.step
-    seconds = []
-    periods = max(1, n_steps // PERIOD // checkpoints)
-    expected = truth.answers(50)
-
-    def assert_agrees() -> None:
-        np.testing.assert_allclose(stream.fork().run(xs[:50]), expected, rtol=0, atol=TOLERANCE)
-
-    stream.run(np.concatenate([xs] * 5))
-    assert_agrees()
-    with memory_stays_flat(slack=48_000):
-        for _ in range(checkpoints):
-            begun = time.process_time()
-            for _ in range(periods):
-                for x in inputs:
-                    step(x, out)
-            seconds.append(time.process_time() - begun)
-            assert_agrees()
-    assert stream.steps == (5 + checkpoints * periods) * PERIOD
-    tenth = max(1, checkpoints // 10)
-    return min(seconds[-tenth:]) / min(seconds[:tenth])
-
 
 @pytest.mark.slow
 def test_a_million_steps() -> None:
-    step_for_long_and_check(1_000_000, checkpoints=10)
+    step_for_long_apart(1_000_000, checkpoints=10)
 
 
 @pytest.mark.long
 def test_fifty_million_steps() -> None:
     """Run with ``-s`` to see how the speed at the end compares with that at the beginning."""
-    ratio = step_for_long_and_check(50_000_000, checkpoints=50)
+    ratio = step_for_long_apart(50_000_000, checkpoints=50)
     print(f"\nthe last tenth took {ratio:.3f} times as long as the first")
     assert ratio < 1.5
 
