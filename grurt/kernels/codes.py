@@ -178,7 +178,9 @@ CONTEXT_INTEGER = 34  # address of the type of Python's integers
 CONTEXT_TUPLE = 35  # address of the type of Python's tuples
 CONTEXT_TUPLE_ITEMS = 36  # offset of the first item in one
 CONTEXT_NONE = 37  # address of None
-CONTEXT_PORTS = 38  # the first port; inputs first, then outputs
+CONTEXT_LIST = 38  # address of the type of Python's lists
+CONTEXT_ENTERED_CLAIMED = 39  # whether nobody hands in arrays but who has claimed the context before
+CONTEXT_PORTS = 40  # the first port; inputs first, then outputs
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""

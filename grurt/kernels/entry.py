@@ -8,7 +8,19 @@ NOT_PLAIN.
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
-from grurt.kernels.fields import BASE, DATA, DIMENSIONS, DTYPE, FLAGS, HEADER, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
+from grurt.kernels.fields import (
+    BASE,
+    DATA,
+    DIMENSIONS,
+    DTYPE,
+    FLAGS,
+    LENGTH,
+    LIST_ITEMS,
+    N_DIMENSIONS,
+    READABLE,
+    TYPE,
+    WRITEABLE,
+)
 from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, integer_at, let_go, release_gil
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i32, load_i64, store_i64
@@ -32,15 +44,16 @@ def advance(context, x, y, streams):
     streams
         `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. None: they are a
         block of timesteps of it, ``(n_steps, ...)``, for which there is room. Otherwise a plain array of streams, int64
-        ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and ``(n_streams,
-        output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs and outputs do not overlap where
-        they are more than one timestep.
+        ``(n_streams,)``, or a list or tuple of as many integers: then they are one timestep of each, ``(n_streams,
+        input_size)`` and ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs
+        and outputs do not overlap where they are more than one timestep.
 
     It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds. Fields of
     arrays are read before, once, and their memory is held: it stays, whatever other threads do to them.
 
     A second thread in the same context is turned away with the status BUSY, before it touches anything: see
-    `entered_address`. Who has claimed the context (see `fastcall`) goes on where it hands in nothing, or leads a team.
+    `entered_address`. Who has claimed the context (see `fastcall`) goes on where it hands in nothing, or where nobody
+    enters but who has.
     """
     entered = entered_address(context)
     was = entered & codes.BUSY_BITS
@@ -49,7 +62,7 @@ def advance(context, x, y, streams):
     by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
     if was == codes.ENTERED:
         return codes.BUSY
-    if was == codes.CLAIMED and not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.LEAD):
+    if was == codes.CLAIMED and not (by_address or load_i64(c, codes.CONTEXT_ENTERED_CLAIMED)):
         return codes.BUSY
     status = codes.OK
     if not by_address:
@@ -76,7 +89,7 @@ def _hold(c, streams):
         array = load_i64(c, port + codes.PORT_OBJECT)
         if array:
             store_i64(c, port + codes.PORT_HELD, hold(_owner(c, array)))
-    if load_i64(c, codes.CONTEXT_STREAMS):
+    if load_i64(c, codes.CONTEXT_STREAMS) and _type(streams) == load_i64(c, codes.CONTEXT_ARRAY_TYPE):
         store_i64(c, codes.CONTEXT_HELD_STREAMS, hold(_owner(c, streams)))
 
 
@@ -150,7 +163,7 @@ def _are_as_many(c, objects, count):
         return False
     if _type(objects) != load_i64(c, codes.CONTEXT_TUPLE):
         return count == 1
-    return load_i64(objects, HEADER // 8) == count
+    return load_i64(objects, LENGTH // 8) == count
 
 
 @kernel
@@ -190,14 +203,43 @@ def _bind_lead(c, streams, first):
             return -1
         store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 0))
         return 1
-    if not (0 < n_lead < 3 and _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE)):
+    if not (0 < n_lead < 3 and _bind_streams(c, streams)):
         return -1
-    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
-    store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     if n_lead == 2:
         store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 1))
     return n_lead
+
+
+@kernel
+def _bind_streams(c, streams):
+    """Whether an object is an array, a list or a tuple of streams; if so, set them."""
+    if _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
+        store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
+        store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
+        return True
+    if _type(streams) == load_i64(c, codes.CONTEXT_LIST):
+        items = load_i64(streams, LIST_ITEMS // 8)
+    elif _type(streams) == load_i64(c, codes.CONTEXT_TUPLE):
+        items = streams + load_i64(c, codes.CONTEXT_TUPLE_ITEMS)
+    else:
+        return False
+    count = load_i64(streams, LENGTH // 8)
+    return count <= load_i64(c, codes.CONTEXT_N_SLOTS) and _read_streams(c, items, count)
+
+
+@kernel
+def _read_streams(c, items, count):
+    """Whether some objects, at the addresses in ``items``, are integers; if so, they are the streams."""
+    own = load_i64(c, codes.CONTEXT_OWN_STREAMS)
+    for i in range(count):
+        item = load_i64(items, i)
+        if _type(item) != load_i64(c, codes.CONTEXT_INTEGER):
+            return False
+        store_i64(own, i, integer_at(item))
+    store_i64(c, codes.CONTEXT_STREAMS, own)
+    store_i64(c, codes.CONTEXT_N_STREAMS, count)
+    return True
 
 
 @kernel

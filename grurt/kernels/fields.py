@@ -31,6 +31,10 @@ INTEGER_ADDRESS = id(int)
 TUPLE_ADDRESS = id(tuple)
 TUPLE_ITEMS = tuple.__basicsize__
 """Byte offset of a tuple's first item; it differs between versions of CPython."""
+LIST_ADDRESS = id(list)
+# Byte offsets in a list and a tuple: how many items there are; and in a list, the address of the first.
+LENGTH = HEADER
+LIST_ITEMS = HEADER + 8
 
 BY_ADDRESS = object()
 """Handed in place of arrays, it says that the context holds their addresses. No user can hand it in by mistake."""
@@ -38,7 +42,7 @@ BY_ADDRESS = object()
 
 @functools.cache
 def layout_is_known() -> bool:
-    """Return whether the fields of an array object, and the items of a tuple, are where this module says."""
+    """Return whether the fields of an array object, and the items of a tuple and a list, are where this module says."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
     array = np.zeros((3, 5), np.float32)
@@ -58,8 +62,18 @@ def layout_is_known() -> bool:
         and ctypes.c_int64.from_address(id(view := array.view()) + BASE).value == id(view.base)
         and (ctypes.c_int64 * 2).from_address(field(DIMENSIONS, ctypes.c_int64))[:] == [3, 5]
         and ctypes.c_int64.from_address(id(pair := (array, view)) + TYPE).value == TUPLE_ADDRESS
-        and ctypes.c_int64.from_address(id(pair) + HEADER).value == len(pair)
+        and ctypes.c_int64.from_address(id(pair) + LENGTH).value == len(pair)
         and (ctypes.c_int64 * 2).from_address(id(pair) + TUPLE_ITEMS)[:] == [id(array), id(view)]
+        and _items_of_a_list_are_known([array, view])
+    )
+
+
+def _items_of_a_list_are_known(items: list[object]) -> bool:
+    address = ctypes.c_int64.from_address(id(items) + LIST_ITEMS).value
+    return (
+        ctypes.c_int64.from_address(id(items) + TYPE).value == LIST_ADDRESS
+        and ctypes.c_int64.from_address(id(items) + LENGTH).value == len(items)
+        and (ctypes.c_int64 * len(items)).from_address(address)[:] == [*map(id, items)]
     )
 
 

@@ -15,7 +15,7 @@ from grurt.escaping import described
 from grurt.kernels import codes, fields
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
-from grurt.lowering.plan import Plan, aligned_zeros
+from grurt.lowering.plan import Plan, PlanPort, aligned_zeros
 from grurt.network.costs import FUNCTION_WORK, block_rows
 from grurt.network.frames import frames_of
 from grurt.network.network import once_per_network
@@ -111,6 +111,7 @@ def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
         array[codes.CONTEXT_INTEGER] = fields.INTEGER_ADDRESS
         array[codes.CONTEXT_TUPLE] = fields.TUPLE_ADDRESS
         array[codes.CONTEXT_TUPLE_ITEMS] = fields.TUPLE_ITEMS
+        array[codes.CONTEXT_LIST] = fields.LIST_ADDRESS
     shown = (*frames.inputs.values(), *frames.outputs.values()) if frames else [None] * len(ports)
     for slots, port, frame in zip(array[codes.CONTEXT_PORTS :].reshape(len(ports), -1), ports, shown, strict=True):
         slots[codes.PORT_SIZE] = port.size
@@ -272,11 +273,16 @@ class Context:
         if status == codes.BUSY:
             raise ConcurrentUseError(_BUSY)
         number = int(self.array[codes.CONTEXT_FAULT_PORT])
-        port, array = self.plan.inputs[number], inputs[number]
-        index = int(self.array[codes.CONTEXT_FAULT_INDEX])
-        place = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
-        where = f"input {port.name!r}" + (f" at [{place}]" if place else "")
-        found = array.reshape(-1)[index]
-        if status == codes.TOKEN_OUT_OF_RANGE:
-            raise InputValueError(f"{where}: expected a token id in [0, {port.size}), got {found}")
-        raise InputValueError(f"{where}: expected finite numbers, got {found}; {CLEAN_OR_PROPAGATE}")
+        raise InputValueError(
+            fault_text(self.plan.inputs[number], inputs[number], int(self.array[codes.CONTEXT_FAULT_INDEX]))
+        )
+
+
+def fault_text(port: PlanPort, array: Array, index: int) -> str:
+    """Return what is wrong with an input at an index, in the order of memory: no token, or no finite number."""
+    place = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
+    where = f"input {port.name!r}" + (f" at [{place}]" if place else "")
+    found = array.reshape(-1)[index]
+    if port.tokens:
+        return f"{where}: expected a token id in [0, {port.size}), got {found}"
+    return f"{where}: expected finite numbers, got {found}; {CLEAN_OR_PROPAGATE}"
