@@ -203,7 +203,12 @@ def _bind_lead(c, streams, first):
             return -1
         store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 0))
         return 1
-    if not (0 < n_lead < 3 and _bind_streams(c, streams)):
+    if not 0 < n_lead < 3:
+        return -1
+    if _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
+        store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
+        store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
+    elif not _bind_list_of_streams(c, streams):
         return -1
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     if n_lead == 2:
@@ -212,12 +217,8 @@ def _bind_lead(c, streams, first):
 
 
 @kernel
-def _bind_streams(c, streams):
-    """Whether an object is an array, a list or a tuple of streams; if so, set them."""
-    if _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
-        store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
-        store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
-        return True
+def _bind_list_of_streams(c, streams):
+    """Whether an object is a list or tuple of integers, no more than there are streams; if so, they are the call's."""
     if _type(streams) == load_i64(c, codes.CONTEXT_LIST):
         items = load_i64(streams, LIST_ITEMS // 8)
     elif _type(streams) == load_i64(c, codes.CONTEXT_TUPLE):
@@ -225,12 +226,8 @@ def _bind_streams(c, streams):
     else:
         return False
     count = load_i64(streams, LENGTH // 8)
-    return count <= load_i64(c, codes.CONTEXT_N_SLOTS) and _read_streams(c, items, count)
-
-
-@kernel
-def _read_streams(c, items, count):
-    """Whether some objects, at the addresses in ``items``, are integers; if so, they are the streams."""
+    if count > load_i64(c, codes.CONTEXT_N_SLOTS):
+        return False
     own = load_i64(c, codes.CONTEXT_OWN_STREAMS)
     for i in range(count):
         item = load_i64(items, i)

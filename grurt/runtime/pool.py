@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, SupportsIndex, TypeAlias, TypeVar
 
 import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
 from grurt.escaping import described
+from grurt.kernels import codes
 from grurt.kernels.sizes import I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
@@ -35,7 +36,6 @@ T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
 _NEXT = object()
-_LISTS = frozenset((list, tuple))
 MAX_THREADS = 1024
 MAX_BYTES = 1 << 40
 """What the states of a pool's first streams may take."""
@@ -91,7 +91,8 @@ class StreamPool:
         for context in (front, *members):
             context.reserve_block(MAX_BLOCK_ROWS)
         self._calls = Calls(network, self._slots, front, members)
-        self._run_plain = self._calls.run_plain
+        self._advance = self._calls.advance
+        self._array = front.array
         for name in () if names is None else names:
             self.add(name)
 
@@ -151,7 +152,7 @@ class StreamPool:
         self._calls.settle()
         self._slots.drop("StreamPool.drop", stream_id)
 
-    def step(self, ids: Ids, xs: Inputs, out: Floats | None = None, *, faults: Faults = "raise") -> Outputs:
+    def step(self, ids: Ids, xs: Inputs, out: Floats | None = None, faults: Faults = "raise") -> Outputs:
         """Advance some streams by one timestep each.
 
         Parameters
@@ -194,15 +195,15 @@ class StreamPool:
         ([1], 1, 0)
         """
         reports = faults != "raise" and are_reported("StreamPool.step", faults)
-        if self._are_plain(ids, xs, self._step_axes):
+        if type(xs) is np.ndarray and xs.ndim == self._step_axes and self._are_plain(ids):
             y = np.empty((len(ids), *self._output_shape), _FLOAT32) if out is None else out
-            if self._run_plain("StreamPool.step", ids, xs, y):
+            if self._advance(self._array, xs, y, ids) == codes.OK:
                 if reports:
                     self._calls.faults = []
                 return y
         return self._calls.run("StreamPool.step", ids, xs, out, (), reports=reports)
 
-    def run(self, ids: Ids, xs: Inputs, out: Floats | None = None, *, faults: Faults = "raise") -> Outputs:
+    def run(self, ids: Ids, xs: Inputs, out: Floats | None = None, faults: Faults = "raise") -> Outputs:
         """Advance some streams by a block of timesteps: inputs ``(n_streams, n_steps, input_size)``, answers likewise.
 
         The parameters, the errors and the bits are those of so many calls of `step`; a stream with a fault at any
@@ -211,19 +212,21 @@ class StreamPool:
         reports = faults != "raise" and are_reported("StreamPool.run", faults)
         if (
             out is not None
-            and self._are_plain(ids, xs, self._step_axes + 1)
-            and self._run_plain("StreamPool.run", ids, xs, out)
+            and type(xs) is np.ndarray
+            and xs.ndim == self._step_axes + 1
+            and self._are_plain(ids)
+            and self._advance(self._array, xs, out, ids) == codes.OK
         ):
             if reports:
                 self._calls.faults = []
             return out
         return self._calls.run("StreamPool.run", ids, xs, out, ("n_steps",), reports=reports)
 
-    def _are_plain(self, ids: Ids, xs: Any, n_dimensions: int) -> bool:
-        """Whether the kernels may be offered inputs as they are, and ids: slots in an array, or anything in a list."""
-        if type(xs) is not np.ndarray or xs.ndim != n_dimensions:
-            return False
-        return type(ids) in _LISTS or (type(ids) is np.ndarray and ids.ndim == 1 and not self._are_named)
+    def _are_plain(self, ids: Ids) -> bool:
+        """Whether the kernels may be offered ids as they are: slots in an array, or anything in a list."""
+        if type(ids) is np.ndarray:
+            return ids.ndim == 1 and not self._are_named
+        return type(ids) is list or type(ids) is tuple
 
     @property
     def faults(self) -> list[Fault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,21 +57,24 @@ class Calls:
         if self._team is not None:
             self._team.settle()
 
-    def run_plain(self, where: str, ids: Ids, xs: Any, y: Any) -> bool:
-        """Run if the kernels can take these objects as they are; return whether they did."""
-        front = self._front
-        if not self._enters_claimed:
-            return front.advance(front.array, xs, y, ids) == codes.OK
-        if type(y) is not np.ndarray:
-            return False
-        return front.exclusively(self._run_plain_claimed, where, ids, xs, y) == codes.OK
+    @property
+    def advance(self) -> Callable[[NDArray[np.int64], Any, Any, Any], int]:
+        """As `Context.advance` with the caller's own inputs, outputs and ids: it runs if the kernels can take them."""
+        return self._claim_and_advance if self._enters_claimed else self._front.advance
 
-    def _run_plain_claimed(self, where: str, ids: Ids, xs: Any, y: Any) -> int:
-        front, slots = self._front, self._slots
-        streams = slots.slots_of_names(where, tuple(ids)) if slots.are_named else ids
+    def _claim_and_advance(self, array: NDArray[np.int64], xs: Any, y: Any, ids: Ids) -> int:
+        if type(y) is not np.ndarray:
+            return codes.NOT_PLAIN
+        return self._front.exclusively(self._advance_claimed, array, xs, y, ids)
+
+    def _advance_claimed(self, array: NDArray[np.int64], xs: Any, y: Any, ids: Ids) -> int:
+        slots = self._slots
+        streams = slots.looked_up(tuple(ids)) if slots.are_named else ids
+        if streams is None:
+            return codes.NOT_PLAIN
         if self._team is None:
-            return front.advance(front.array, xs, y, streams)
-        return self._team.lead(front.advance, front.array, xs, y, streams, memory=slots.own_streams)
+            return self._front.advance(array, xs, y, streams)
+        return self._team.lead(self._front.advance, array, xs, y, streams, memory=slots.own_streams)
 
     def run(
         self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...], reports: bool

@@ -158,8 +158,8 @@ class Slots:
             raise no_stream(where, stream_id)
         return slot
 
-    def slots_of_names(self, where: str, names: tuple[Hashable, ...]) -> Sequence[int]:
-        """Return the slots of streams that have names; raise StreamIdError if there is no such stream."""
+    def looked_up(self, names: tuple[Hashable, ...]) -> Sequence[int] | None:
+        """Return the slots of streams that have names; None if one of them is not there."""
         try:
             if len(names) > 1:
                 return itemgetter(*names)(self.slot_of_name)  # type: ignore[no-any-return]
@@ -167,13 +167,14 @@ class Slots:
         except (KeyError, TypeError) as error:
             if was_raised_below(error):
                 raise
-        return [self.slot(where, name) for name in names]
+            return None
 
     def numbers(self, where: str, ids: Taken) -> NDArray[np.int64]:
         """Return the slots of streams, by names; numbers as they are, for the kernels to look at."""
-        if isinstance(ids, tuple):
-            return np.array(self.slots_of_names(where, ids), np.int64)
-        return ids
+        if not isinstance(ids, tuple):
+            return ids
+        found = self.looked_up(ids)
+        return np.array([self.slot(where, name) for name in ids] if found is None else found, np.int64)
 
     def known(self, where: str, ids: Taken) -> NDArray[np.int64]:
         """Return the slots of streams; raise StreamIdError if there is no such stream."""
