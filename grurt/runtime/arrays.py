@@ -87,9 +87,12 @@ def float32_copy(x: object) -> Floats | None:
     return copy if copy.dtype is _FLOAT32 else None  # another thread may have changed it
 
 
-def are_finite(array: Array) -> bool:
-    """Return whether no number is NaN or infinite: ``np.isfinite(array).all()`` in a quarter of its time."""
-    return b"\0" not in np.isfinite(array).tobytes()
+def are_finite(array: Floats) -> bool:
+    """Return whether no number is NaN or infinite: ``np.isfinite(array).all()`` of a few in a quarter of its time."""
+    if not array.size:
+        return True
+    # The first NaN, where there is one, counts as both.
+    return math.isfinite(array.item(array.argmax())) and math.isfinite(array.item(array.argmin()))
 
 
 def tokens(where: str, x: ArrayLike, held: Held | None = None) -> NDArray[np.int64]:

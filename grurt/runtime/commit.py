@@ -17,7 +17,11 @@ def commit(*changes: Change) -> None:
     They return None, so that ``any`` goes through all of them, in one call into C: neither a signal nor a trace
     function gets a word in between.
     """
-    any(starmap(operator.call, changes))
+    if len(changes) == 1:
+        function, *arguments = changes[0]
+        function(*arguments)
+    else:
+        any(starmap(operator.call, changes))
 
 
 def handed_on(first: tuple[Callable[..., Any], *tuple[Any, ...]], *others: Callable[[Any], Any]) -> Iterator[Any]:

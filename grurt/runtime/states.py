@@ -82,6 +82,23 @@ class States:
             changes.append((operator.setitem, self.steps, slot, steps))
         commit(*changes)
 
+    def read_many(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, Floats]]:
+        """Return what `read_whole` does, of many streams: steps ``(n,)``, and states ``(n, ...)``."""
+        steps = self.steps[slots]
+        states = {name: self._view(self.buffer, name)[slots] for name in self.plan.states}
+        for name, place in self.plan.states.items():
+            if place.is_ring:
+                states[name] = _rolled(states[name], -steps)
+        return steps, states
+
+    def write_many(self, slots: NDArray[np.int64], steps: NDArray[np.int64], states: Mapping[str, Floats]) -> None:
+        """Replace the steps and the whole states of many streams, as `read_many` gives them, all at once."""
+        changes: list[Change] = []
+        for name, state in states.items():
+            rows = _rolled(state, steps) if self.plan.states[name].is_ring else state
+            changes.append((operator.setitem, self._view(self.buffer, name), slots, rows))
+        commit(*changes, (operator.setitem, self.steps, slots, steps))
+
     def copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Let the streams ``targets`` take on the states that ``sources`` have now, all at once."""
         commit(
@@ -95,12 +112,19 @@ class States:
         return view if view.ndim == 2 else view[np.newaxis]
 
     def _view(self, state: Floats, name: str) -> Floats:
-        """Return the part of a stream's state that is a layer's: ``(size,)``, or ``(rows, size)``."""
+        """Return the part of the states of streams ``(..., state_size)`` that is a layer's: ``(..., [rows,] size)``."""
         place = self.plan.states[name]
         if place.rows == 1:
-            return state[place.offset : place.offset + place.size]
-        part = state[place.offset : place.offset + place.rows * place.stride]
-        return part.reshape(place.rows, place.stride)[:, : place.size]
+            return state[..., place.offset : place.offset + place.size]
+        part = state[..., place.offset : place.offset + place.rows * place.stride]
+        return part.reshape(*state.shape[:-1], place.rows, place.stride)[..., : place.size]
+
+
+def _rolled(rings: Floats, shifts: NDArray[np.int64]) -> Floats:
+    """Return each of some rings ``(n, rows, size)`` rolled by a number of its own, as ``np.roll`` does with one."""
+    rows = rings.shape[1]
+    places = (np.arange(rows) - shifts[:, np.newaxis]) % rows
+    return np.take_along_axis(rings, places[:, :, np.newaxis], axis=1)
 
 
 def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], nonfinite: str) -> dict[str, Floats]:
