@@ -179,15 +179,19 @@ class Slots:
     def known(self, where: str, ids: Taken) -> NDArray[np.int64]:
         """Return the slots of streams; raise StreamIdError if there is no such stream."""
         slots = self.numbers(where, ids)
-        known = (slots >= 0) & (slots < len(self.last_call))
-        known[known] = self.last_call[slots[known]] != _FREE
-        if not known.all():
-            raise no_stream(where, int(slots[~known][0]))
+        if not isinstance(ids, tuple) and len(slots) and not self._are_streams(slots):
+            raise no_stream(where, next(slot for slot in slots.tolist() if self.find(slot) is None))
         return slots
+
+    def _are_streams(self, slots: NDArray[np.int64]) -> bool:
+        if slots[slots.argmin()] < 0 or slots[slots.argmax()] >= len(self.last_call):
+            return False
+        marks = self.last_call[slots]
+        return bool(marks[marks.argmin()] != _FREE)
 
     def targets(self, where: str, ids: Taken) -> NDArray[np.int64]:
         """Return the slots of streams that are written to; raise StreamIdError unless each is there, and named once."""
         slots = self.known(where, ids)
-        if len(np.unique(slots)) < len(slots):
+        if len(set(slots.tolist())) < len(slots):
             raise StreamIdError(f"{where}: expected each target once, got one twice")
         return slots
