@@ -202,7 +202,7 @@ class StreamPool:
                 if reports:
                     self._calls.faults = []
                 return y
-        return self._calls.run("StreamPool.step", ids, xs, out, (), reports=reports)
+        return self._calls.run_converted("StreamPool.step", ids, xs, out, (), reports=reports)
 
     def run(self, ids: Ids, xs: Inputs, out: Floats | None = None, faults: Faults = "raise") -> Outputs:
         """Advance some streams by a block of timesteps: inputs ``(n_streams, n_steps, input_size)``, answers likewise.
@@ -221,7 +221,7 @@ class StreamPool:
             if reports:
                 self._calls.faults = []
             return out
-        return self._calls.run("StreamPool.run", ids, xs, out, ("n_steps",), reports=reports)
+        return self._calls.run_converted("StreamPool.run", ids, xs, out, ("n_steps",), reports=reports)
 
     def _are_plain(self, ids: Ids) -> bool:
         """Whether the kernels may be offered ids as they are: slots in an array, or anything in a list."""

@@ -76,7 +76,7 @@ class Calls:
             return self._front.advance(array, xs, y, streams)
         return self._team.lead(self._front.advance, array, xs, y, streams, memory=slots.own_streams)
 
-    def run(
+    def run_converted(
         self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...], reports: bool
     ) -> Outputs:
         """Run whatever can be converted; raise for anything else, or report it where that is wanted: see `StreamPool`.

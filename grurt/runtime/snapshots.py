@@ -13,6 +13,7 @@ checksum      16 bytes  BLAKE2b of everything before it, of the steps and of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,7 +51,7 @@ class Snapshots(NamedTuple):
 
 def pack_many(fingerprint: bytes, steps: NDArray[np.int64], states: Mapping[str, Floats]) -> Snapshots:
     """Return a snapshot of states ``(n, ...)``, in the order of the mapping."""
-    parts = [state.reshape(len(steps), -1) for state in states.values()]
+    parts = [state.reshape(len(steps), math.prod(state.shape[1:])) for state in states.values()]
     numbers = parts[0] if len(parts) == 1 else np.concatenate([np.empty((len(steps), 0), np.float32), *parts], axis=1)
     content = numbers.astype("<f4", copy=False).view(np.uint8)
     return Snapshots(steps, content, _sealed(label(_MAGIC, fingerprint), steps, content))
@@ -60,7 +61,7 @@ def unpack_many(saved: Snapshots, network: Network, nonfinite: str) -> tuple[NDA
     """Return steps ``(n,)`` and states ``(n, ...)`` of a snapshot, checked as by `snapshot.unpack`."""
     parts = tuple(saved) if isinstance(saved, tuple | list) else ()
     if len(parts) != 3:
-        raise SnapshotError(f"{_WHERE}: expected {_EXPECTED}, three parts, got {described(saved)}")
+        raise SnapshotError(f"{_WHERE}: expected the three parts of a snapshot of many streams, got {described(saved)}")
     steps, content, seal = _taken(*parts)
     expect_label(
         _WHERE,

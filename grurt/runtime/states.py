@@ -114,7 +114,7 @@ class States:
     def _view(self, state: Floats, name: str) -> Floats:
         """Return the part of the states of streams ``(..., state_size)`` that is a layer's: ``(..., [rows,] size)``."""
         place = self.plan.states[name]
-        if place.rows == 1:
+        if place.rows == 1 and not place.is_ring:
             return state[..., place.offset : place.offset + place.size]
         part = state[..., place.offset : place.offset + place.rows * place.stride]
         return part.reshape(*state.shape[:-1], place.rows, place.stride)[..., : place.size]
