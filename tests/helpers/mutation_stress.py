@@ -62,6 +62,7 @@ class Shared:
         ]
         self.streams = [model.stream() for model in (small, large, two, tokens)]
         self.saved = {id(pool): pool.model.stream().snapshot() for pool in self.pools}
+        self.saved_many = {id(pool): pool.snapshot_many(pool.ids[:9]) for pool in self.pools}
         self.active: list[Any] = [*self.names[:50]]
         self.numbers: list[Any] = [*range(50)]
         self.ids = np.arange(50)
@@ -111,7 +112,7 @@ def calls(shared: Shared, pick: random.Random) -> list[Callable[[], object]]:
         if pick.random() < 0.2 and isinstance(x, np.ndarray):
             x = safely(x, lambda own: own.astype(np.float64))
         out = pick.choice([None, *shared.outputs])
-        pick.choice([pool.step, pool.run])(ids, x, out)
+        pick.choice([pool.step, pool.run])(ids, x, out, faults=pick.choice(["raise", "report"]))
 
     def stream_call() -> None:
         stream = pick.choice(shared.streams)
@@ -144,6 +145,7 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
     def arrays() -> list[Any]:
         found = [*shared.inputs[8], *shared.inputs[16], *shared.rows.values(), *shared.outputs]
         found += [shared.ids, shared.lengths, shared.token_block]
+        found += [part for saved in shared.saved_many.values() for part in saved[:2]]
         return [*found, *(stream.input for stream in shared.streams), *(stream.output for stream in shared.streams)]
 
     def reshape() -> None:
@@ -187,7 +189,7 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
     def streams() -> None:
         pool = pick.choice(shared.pools)
         stream_id = pick.choice([*shared.names, *range(N_STREAMS)])
-        match pick.randrange(7):
+        match pick.randrange(10):
             case 0:
                 pool.drop(stream_id)
             case 1:
@@ -200,6 +202,14 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
                 pool.snapshot(stream_id)
             case 5:
                 pool.set_state(stream_id, shared.state)
+            case 6:
+                shared.saved_many[id(pool)] = pool.snapshot_many(
+                    pick.choice([shared.ids, shared.numbers, shared.active])
+                )
+            case 7:
+                pool.restore_many(pool.ids[:9], shared.saved_many[id(pool)])
+            case 8:
+                pool.copy(pick.choice([shared.ids, shared.numbers, shared.active]), shared.active)
             case _:
                 assert len([*pool]) <= N_STREAMS * 20, "more streams than there can be"
 

@@ -28,6 +28,9 @@ TOKENS = models.layer_model(
 XS = np.random.default_rng(83).normal(size=(600, 3)).astype(np.float32)
 LATER = MODEL.stream()
 LATER.run(XS[:9])
+LATER_POOL = MODEL.pool(16)
+LATER_POOL.run(range(16), XS[:80].reshape(16, 5, 3))
+LATER_MANY = LATER_POOL.snapshot_many(range(16))
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +139,8 @@ def test_a_step_of_a_token() -> None:
 POOL_CALLS: dict[str, Callable[[Pool, list[Any]], object]] = {
     "step of an array": lambda pool, ids: pool.step(np.array(ids), XS[:16]),
     "step of a list": lambda pool, ids: pool.step(ids, XS[:16].tolist()),
+    "step by a list": lambda pool, ids: pool.step(ids, XS[:16]),
+    "step with a fault": lambda pool, ids: pool.step(ids, np.where(XS[:16] > 1.5, np.nan, XS[:16]), faults="report"),
     "run": lambda pool, ids: pool.run(ids, XS[:32].reshape(16, 2, 3)),
     "add": lambda pool, ids: pool.add() if ids[0] == 0 else pool.add("new"),
     "drop": lambda pool, ids: pool.drop(ids[3]),
@@ -144,6 +149,9 @@ POOL_CALLS: dict[str, Callable[[Pool, list[Any]], object]] = {
     "set_state": lambda pool, ids: pool.set_state(ids[3], {"gru": np.ones(5), "conv": np.ones((4, 3))}),
     "snapshot": lambda pool, ids: pool.snapshot(ids[3]),
     "restore": lambda pool, ids: pool.restore(ids[3], LATER.snapshot()),
+    "copy": lambda pool, ids: pool.copy(ids[::-1], ids),
+    "snapshot_many": lambda pool, ids: pool.snapshot_many(ids),
+    "restore_many": lambda pool, ids: pool.restore_many(ids, LATER_MANY),
 }
 
 
