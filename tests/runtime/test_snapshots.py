@@ -125,6 +125,14 @@ def resealed(steps: Any, states: Any, start: bytes = SAVED.checksum[:32]) -> tup
     return steps, states, start + digest
 
 
+def test_the_parts_are_as_documented() -> None:
+    label = b"GRURTSM\0" + (1).to_bytes(2, "little") + bytes(6) + MODEL.fingerprint
+    assert SAVED.checksum == resealed(SAVED.steps, SAVED.states, label)[2]
+    assert SAVED.states.shape == (3, 4 * (4 * 3 + 17))
+    gru = SAVED.states[1].view("<f4")[-17:]
+    assert gru.tobytes() == advanced(MODEL.pool(3)).state(1)["gru"].tobytes()
+
+
 def flipped(content: Any, place: int) -> Any:
     changed = bytearray(content) if isinstance(content, bytes) else content.copy()
     changed[place] ^= 1
