@@ -272,7 +272,7 @@ class Stream:
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
         twin = Stream(self._network, nonfinite=self._nonfinite)
-        self._context.exclusively(np.copyto, twin._whole, self._whole)
+        self._context.exclusively(twin._whole.__setitem__, ..., self._whole)
         return twin
 
     def copy_from(self, other: Stream) -> None:
@@ -293,7 +293,7 @@ class Stream:
             self._context.exclusively(self._copy_claimed, other)
 
     def _copy_claimed(self, other: Stream) -> None:
-        other._context.exclusively(np.copyto, self._whole, other._whole)
+        other._context.exclusively(self._whole.__setitem__, ..., other._whole)
 
     def __copy__(self) -> Stream:
         return self.fork()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from grurt.lowering.plan import Plan
     from grurt.network.network import Network
 
+_FLOAT32 = np.dtype(np.float32)
+_empty = np.empty
 _LINE = 64
 _LINE_SIZE = _LINE // F32_BYTES
 
@@ -46,16 +48,16 @@ class Image:
 
     def placed(self, *, refuse_nonfinite: bool) -> tuple[Context, States, Floats]:
         """Return a copy: a context, the states that it advances, and the memory of steps and state in one."""
-        memory = np.empty(self.content.size + _LINE_SIZE, np.float32)
+        memory = _empty(self.content.size + _LINE_SIZE, _FLOAT32)
         address = data_address(memory)
         start = -address % _LINE // F32_BYTES
         address += F32_BYTES * start
         own = memory[start : start + self.content.size]
-        own[:] = self.content
+        own[...] = self.content
         integers = own.view(np.int64)
         first = self.steps // 2
-        state = own[self.state : self.state + self.plan.initial_state.size]
-        states = States(self.plan, state.reshape(1, -1), integers[first : first + 1])
+        state = own[np.newaxis, self.state : self.state + self.plan.initial_state.size]
+        states = States(self.plan, state, integers[first : first + 1])
         context = Context(self.plan, self.constants, integers[: self.n_slots], (own,))
         slots = context.slots
         slots[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
