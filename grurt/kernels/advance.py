@@ -12,7 +12,7 @@ from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import I64_BYTES
 from grurt.kernels.tables import Block, timesteps_of_call
 from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
-from grurt.kernels.transfers import read_inputs, write_outputs
+from grurt.kernels.transfers import read_inputs, store_states, write_outputs
 
 
 @kernel
@@ -32,6 +32,9 @@ def run(c, only_checks):
             return status
     if phase == codes.LEAD or phase == codes.LEAD_ON:
         return _lead(c, phase)
+    if phase == codes.STORE:
+        store_states(c)
+        return codes.OK
     if load_i64(c, codes.CONTEXT_STREAMS):
         _run_streams(c)
     else:

@@ -210,6 +210,7 @@ ALONE = 0  # check, and run
 LEAD = 1  # check, and run with a team
 LEAD_ON = 2  # go on, when the members have been woken, or where some still work
 FOLLOW = 3  # be a member of a team: run whatever there is to run
+STORE = 4  # check, and copy the inputs to where the states are
 
 # Slots of a team. What is written by different threads stands 64 bytes apart.
 TEAM_N_MEMBERS = 0

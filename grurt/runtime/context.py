@@ -113,7 +113,9 @@ def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
         array[codes.CONTEXT_TUPLE_ITEMS] = fields.TUPLE_ITEMS
         array[codes.CONTEXT_LIST] = fields.LIST_ADDRESS
     shown = (*frames.inputs.values(), *frames.outputs.values()) if frames else [None] * len(ports)
-    for slots, port, frame in zip(array[codes.CONTEXT_PORTS :].reshape(len(ports), -1), ports, shown, strict=True):
+    for slots, port, frame in zip(
+        array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS), ports, shown, strict=True
+    ):
         slots[codes.PORT_SIZE] = port.size
         slots[codes.PORT_IS_TOKENS] = port.tokens
         slots[codes.PORT_VALUE] = port.offset

@@ -22,6 +22,7 @@ from grurt.runtime.pool_faults import Fault, are_reported
 from grurt.runtime.pool_ids import Ids, Taken, integer, number_or_names, taken
 from grurt.runtime.pool_slots import Slots
 from grurt.runtime.snapshots import Snapshots, pack_many, unpack_many
+from grurt.runtime.state_writer import StateWriter
 from grurt.runtime.states import States, check_states
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class StreamPool:
         self._slots = Slots(states, (front, *members), are_named=self._are_named)
         for context in (front, *members):
             context.reserve_block(MAX_BLOCK_ROWS)
+        self._writer = StateWriter(network, refuse_nonfinite=nonfinite == "refuse")
         self._calls = Calls(network, self._slots, front, members)
         self._advance = self._calls.advance
         self._array = front.array
@@ -303,8 +305,13 @@ class StreamPool:
             If there is no such stream, or a state does not fit. No state has changed then.
         """
         where = "StreamPool.set_state"
-        checked = check_states(where, self._network, states, self._nonfinite)
-        self._at(lambda slot: self._slots.states.write_all(slot, None, checked), where, stream_id)
+        values = self._writer.values(states)
+        if values is None or not self._at(lambda slot: self._store(slot, values), where, stream_id):
+            checked = check_states(where, self._network, states, self._nonfinite)
+            self._at(lambda slot: self._slots.states.write_all(slot, None, checked), where, stream_id)
+
+    def _store(self, slot: int, values: tuple[object, ...]) -> bool:
+        return self._writer.write(self._slots.states.address(slot), values)
 
     def snapshot(self, stream_id: Hashable) -> bytes:
         """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""

@@ -146,9 +146,12 @@ class Slots:
                 if was_raised_below(error):
                     raise
                 return None
-        if not isinstance(stream_id, int | np.integer) or isinstance(stream_id, bool):
+        if type(stream_id) is int:
+            slot = stream_id
+        elif isinstance(stream_id, int | np.integer) and not isinstance(stream_id, bool):
+            slot = operator.index(stream_id)
+        else:
             return None
-        slot = operator.index(stream_id)
         return slot if 0 <= slot < len(self.last_call) and self.last_call[slot] != _FREE else None
 
     def slot(self, where: str, stream_id: Hashable) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described
+from grurt.kernels.fields import data_address
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.runtime import arrays
 from grurt.runtime.commit import Change, commit
@@ -105,6 +106,10 @@ class States:
             (operator.setitem, self.buffer, targets, self.buffer[sources]),
             (operator.setitem, self.steps, targets, self.steps[sources]),
         )
+
+    def address(self, slot: int) -> int:
+        """Return where a stream's state is."""
+        return data_address(self.buffer) + slot * self.plan.initial_state.nbytes
 
     def rows_of(self, slot: int, name: str) -> Floats:
         """Return a layer's state as a view: ``(rows, size)``, of a ring in no order of time."""

@@ -15,6 +15,7 @@ from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.state_writer import StateWriter
 from grurt.runtime.states import check_states
 from grurt.runtime.stream_memory import new_memory
 
@@ -69,6 +70,7 @@ class Stream:
         self._frames = frames = frames_of(network)
         shape = self._output_shape = next(iter(frames.outputs.values())).shape
         self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
+        self._writer: StateWriter | None = None
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -248,8 +250,12 @@ class Stream:
 
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
-        checked = check_states("Stream.state", self._network, states, self._nonfinite)
-        self._context.exclusively(self._states.write_all, 0, None, checked)
+        if self._writer is None:
+            self._writer = StateWriter(self._network, refuse_nonfinite=self._nonfinite == "refuse")
+        values = self._writer.values(states)
+        if values is None or not self._context.exclusively(self._writer.write, self._states.address(0), values):
+            checked = check_states("Stream.state", self._network, states, self._nonfinite)
+            self._context.exclusively(self._states.write_all, 0, None, checked)
 
     def snapshot(self) -> bytes:
         """Return the stream's state as bytes, to be restored later, in another process or on another machine."""

@@ -79,6 +79,7 @@ STREAM_CALLS: dict[str, Callable[[Stream], object]] = {
     "reset": lambda stream: stream.reset(),
     "state": lambda stream: stream.state,
     "state =": lambda stream: setattr(stream, "state", {"gru": np.ones(5), "conv": np.ones((4, 3))}),
+    "state = as it is": lambda stream: setattr(stream, "state", {"gru": np.ones(5, np.float32)}),
     "snapshot": lambda stream: stream.snapshot(),
     "restore": lambda stream: stream.restore(LATER.snapshot()),
     "fork": lambda stream: stream.fork(),
