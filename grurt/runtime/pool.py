@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NoReturn, SupportsIndex, TypeAlias, TypeVar
+from collections.abc import Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, NoReturn, SupportsIndex, TypeAlias
 
 import numpy as np
 
-from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
+from grurt.errors import InputTypeError, InputValueError, StreamIdError
 from grurt.escaping import described
 from grurt.kernels import codes
 from grurt.kernels.sizes import I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.network.frames import frames_of
-from grurt.runtime import snapshot
 from grurt.runtime.binding import Inputs, Outputs
 from grurt.runtime.context import streaming_context
 from grurt.runtime.pool_calls import Calls
 from grurt.runtime.pool_faults import Fault, are_reported
-from grurt.runtime.pool_ids import Ids, Taken, integer, number_or_names, taken
+from grurt.runtime.pool_ids import Ids, integer, number_or_names
 from grurt.runtime.pool_slots import Slots
-from grurt.runtime.snapshots import Snapshots, pack_many, unpack_many
-from grurt.runtime.state_writer import StateWriter
-from grurt.runtime.states import States, check_states
+from grurt.runtime.pooled_states import PooledStates
+from grurt.runtime.states import States
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
     from grurt.array_types import Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
 
 Faults: TypeAlias = Literal["raise", "report"]
 """What becomes of a call with rows that cannot be computed with."""
-T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
 _NEXT = object()
@@ -43,7 +38,7 @@ MAX_BYTES = 1 << 40
 """What the states of a pool's first streams may take."""
 
 
-class StreamPool:
+class StreamPool(PooledStates):
     """Many sequences in progress: made by `Model.pool`.
 
     Each stream has an id, and is at the model's initial state when it is added. A call of `step` or `run` advances
@@ -78,22 +73,18 @@ class StreamPool:
     ) -> None:
         threads = _number_of_threads(threads)
         n_slots, names = number_or_names(streams)
-        self._network = network
-        self._nonfinite: Nonfinite = nonfinite
         plan = plan_of(network)
         _expect_room(n_slots, plan.initial_state.nbytes)
         states = States.new(plan, n_slots)
         frames = frames_of(network)
         self._output_shape = frames.outputs[plan.outputs[0].name].shape
         self._step_axes = 1 + len(frames.inputs[plan.inputs[0].name].shape)
-        self._front = front = streaming_context(network, states, nonfinite)
+        front = streaming_context(network, states, nonfinite)
         members = [streaming_context(network, states, nonfinite) for _ in range(threads - 1)]
-        self._are_named = names is not None
-        self._slots = Slots(states, (front, *members), are_named=self._are_named)
-        for context in (front, *members):
+        slots = Slots(states, (front, *members), are_named=names is not None)
+        for context in slots.contexts:
             context.reserve_block(MAX_BLOCK_ROWS)
-        self._writer = StateWriter(network, refuse_nonfinite=nonfinite == "refuse")
-        self._calls = Calls(network, self._slots, front, members)
+        super().__init__(network, nonfinite, slots, front, Calls(network, slots, front, members))
         self._advance = self._calls.advance
         self._array = front.array
         for name in () if names is None else names:
@@ -118,6 +109,11 @@ class StreamPool:
     def __contains__(self, stream_id: object) -> bool:
         """Whether there is a stream of this id."""
         return self._slots.find(stream_id) is not None
+
+    @property
+    def ids(self) -> list[Hashable]:
+        """The ids of the streams that there are now, those of numbered streams in ascending order."""
+        return self._slots.ids()
 
     def add(self, stream_id: Hashable = _NEXT) -> Hashable:
         """Add a stream at the model's initial state, and return its id.
@@ -238,160 +234,6 @@ class StreamPool:
         A row is an index of the call's ids and inputs; the reason is what an exception would have said.
         """
         return [*self._calls.faults]
-
-    def _at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
-        """Return what ``work`` does with a stream's slot; from the look-up on, the pool belongs to this thread."""
-        return self._front.exclusively(self._work_at, work, where, stream_id)
-
-    def _work_at(self, work: Callable[[int], T], where: str, stream_id: Hashable) -> T:
-        self._calls.settle()
-        return work(self._slots.slot(where, stream_id))
-
-    @property
-    def ids(self) -> list[Hashable]:
-        """The ids of the streams that there are now, those of numbered streams in ascending order."""
-        return self._slots.ids()
-
-    def copy(self, source_ids: Ids, target_ids: Ids) -> None:
-        """Let streams take on the states of others, in one call: as many targets as sources, in the same order.
-
-        A stream may be a source several times, and both source and target: all states are read before one is written,
-        so ``pool.copy([2, 2, 0], [0, 1, 2])`` reorders what is kept of a beam.
-
-        Parameters
-        ----------
-        source_ids, target_ids
-            ``(n_streams,)``, as in `step`; each target once.
-
-        Raises
-        ------
-        StreamIdError
-            If there is no such stream, or a target is named twice. No state has changed then.
-        InputShapeError
-            If there are not as many of both.
-        """
-        where = "StreamPool.copy"
-        sources = taken(where, source_ids, are_names=self._are_named)
-        targets = taken(where, target_ids, are_names=self._are_named)
-        if len(sources) != len(targets):
-            raise InputShapeError(
-                f"{where}: expected as many targets as sources, got {len(targets)} and {len(sources)}"
-            )
-        self._front.exclusively(self._copy, where, sources, targets)
-
-    def _copy(self, where: str, sources: Taken, targets: Taken) -> None:
-        self._calls.settle()
-        source_slots, target_slots = self._slots.known(where, sources), self._slots.targets(where, targets)
-        self._slots.states.copy(source_slots, target_slots)
-
-    def reset(self, stream_id: Hashable) -> None:
-        """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
-        self._at(lambda slot: self._slots.states.reset(slot), "StreamPool.reset", stream_id)
-
-    def steps(self, stream_id: Hashable) -> int:
-        """Return a stream's timesteps since its last reset. Raises StreamIdError if there is none."""
-        return self._at(lambda slot: int(self._slots.states.steps[slot]), "StreamPool.steps", stream_id)
-
-    def state(self, stream_id: Hashable) -> dict[str, Floats]:
-        """Return copies of a stream's states, as `Stream.state`. Raises StreamIdError if there is none."""
-        return self._at(lambda slot: self._slots.states.read_all(slot), "StreamPool.state", stream_id)
-
-    def set_state(self, stream_id: Hashable, states: Mapping[str, ArrayLike]) -> None:
-        """Replace those of a stream's states that the mapping names.
-
-        Raises
-        ------
-        StreamIdError, InputShapeError, InputTypeError, InputValueError
-            If there is no such stream, or a state does not fit. No state has changed then.
-        """
-        where = "StreamPool.set_state"
-        values = self._writer.values(states)
-        if values is None or not self._at(lambda slot: self._store(slot, values), where, stream_id):
-            checked = check_states(where, self._network, states, self._nonfinite)
-            self._at(lambda slot: self._slots.states.write_all(slot, None, checked), where, stream_id)
-
-    def _store(self, slot: int, values: tuple[object, ...]) -> bool:
-        return self._writer.write(self._slots.states.address(slot), values)
-
-    def snapshot(self, stream_id: Hashable) -> bytes:
-        """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
-        whole = self._at(lambda slot: self._slots.states.read_whole(slot), "StreamPool.snapshot", stream_id)
-        return snapshot.pack(self._network.fingerprint, *whole)
-
-    def restore(self, stream_id: Hashable, saved: bytes) -> None:
-        """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
-
-        Raises
-        ------
-        StreamIdError, SnapshotError
-            If there is no such stream, or the snapshot does not fit. The state is then what it was before.
-        """
-        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
-        self._at(lambda slot: self._slots.states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
-
-    def snapshot_many(self, ids: Ids) -> Snapshots:
-        """Return the states of many streams at once, in a millisecond for a megabyte or two.
-
-        Parameters
-        ----------
-        ids
-            Which streams, as in `step`; one may be named several times.
-
-        Returns
-        -------
-        A named tuple, arrays of the caller's own: ``steps``, int64 ``(n,)``; ``states``, uint8 ``(n, n_bytes)``, in
-        each row what `snapshot` holds of that stream's state; and ``checksum``, bytes that tell what model they are
-        of, and whether all three are what they were. For single streams, `snapshot` is the form that goes anywhere.
-
-        Raises
-        ------
-        StreamIdError
-            If there is no such stream.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from grurt.demo import load_model
-        >>> pool, other = load_model().pool(["ann", "bob"]), load_model().pool(2)
-        >>> answers = pool.step(["bob"], np.zeros((1, 6), np.float32))
-        >>> steps, states, checksum = saved = pool.snapshot_many(["ann", "bob"])
-        >>> other.restore_many([0, 1], saved)
-        >>> steps, other.steps(1)
-        (array([0, 1]), 1)
-        """
-        given = taken("StreamPool.snapshot_many", ids, are_names=self._are_named)
-        return pack_many(self._network.fingerprint, *self._front.exclusively(self._read_many, given))
-
-    def _read_many(self, ids: Taken) -> tuple[NDArray[np.int64], dict[str, Floats]]:
-        self._calls.settle()
-        return self._slots.states.read_many(self._slots.known("StreamPool.snapshot_many", ids))
-
-    def restore_many(self, ids: Ids, saved: Snapshots) -> None:
-        """Take many streams to the states that `snapshot_many` has returned, in the order of the ids, or none of them.
-
-        Parameters
-        ----------
-        ids
-            Which streams, as in `step`, each once.
-        saved
-            The three parts, in a tuple or list, as they were: of this pool or another one of the same model.
-
-        Raises
-        ------
-        StreamIdError, InputShapeError, SnapshotError
-            If there is no such stream, or it is named twice; if there are not as many as in the snapshot; or if that
-            is damaged, of a newer version or of another model. All states are then what they were before.
-        """
-        where = "StreamPool.restore_many"
-        given = taken(where, ids, are_names=self._are_named)
-        steps, states = unpack_many(saved, self._network, self._nonfinite)
-        if len(given) != len(steps):
-            raise InputShapeError(f"{where}: expected an id for each of {len(steps)} streams, got {len(given)}")
-        self._front.exclusively(self._write_many, where, given, steps, states)
-
-    def _write_many(self, where: str, ids: Taken, steps: NDArray[np.int64], states: Mapping[str, Floats]) -> None:
-        self._calls.settle()
-        self._slots.states.write_many(self._slots.targets(where, ids), steps, states)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")
