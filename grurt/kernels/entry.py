@@ -15,7 +15,6 @@ from grurt.kernels.fields import (
     DTYPE,
     FLAGS,
     LENGTH,
-    LIST_ITEMS,
     N_DIMENSIONS,
     READABLE,
     TYPE,
@@ -25,6 +24,7 @@ from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i32, load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.stream_lists import bind_listed_streams
 from grurt.kernels.tables import port_slot, timesteps_of_call
 
 
@@ -208,35 +208,12 @@ def _bind_lead(c, streams, first):
     if _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
         store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
         store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
-    elif not _bind_list_of_streams(c, streams):
+    elif not bind_listed_streams(c, streams):
         return -1
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     if n_lead == 2:
         store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 1))
     return n_lead
-
-
-@kernel
-def _bind_list_of_streams(c, streams):
-    """Whether an object is a list or tuple of integers, no more than there are streams; if so, they are the call's."""
-    if _type(streams) == load_i64(c, codes.CONTEXT_LIST):
-        items = load_i64(streams, LIST_ITEMS // 8)
-    elif _type(streams) == load_i64(c, codes.CONTEXT_TUPLE):
-        items = streams + load_i64(c, codes.CONTEXT_TUPLE_ITEMS)
-    else:
-        return False
-    count = load_i64(streams, LENGTH // 8)
-    if count > load_i64(c, codes.CONTEXT_N_SLOTS):
-        return False
-    own = load_i64(c, codes.CONTEXT_OWN_STREAMS)
-    for i in range(count):
-        item = load_i64(items, i)
-        if _type(item) != load_i64(c, codes.CONTEXT_INTEGER):
-            return False
-        store_i64(own, i, integer_at(item))
-    store_i64(c, codes.CONTEXT_STREAMS, own)
-    store_i64(c, codes.CONTEXT_N_STREAMS, count)
-    return True
 
 
 @kernel

@@ -79,7 +79,6 @@ STREAM_CALLS: dict[str, Callable[[Stream], object]] = {
     "reset": lambda stream: stream.reset(),
     "state": lambda stream: stream.state,
     "state =": lambda stream: setattr(stream, "state", {"gru": np.ones(5), "conv": np.ones((4, 3))}),
-    "state = as it is": lambda stream: setattr(stream, "state", {"gru": np.ones(5, np.float32)}),
     "snapshot": lambda stream: stream.snapshot(),
     "restore": lambda stream: stream.restore(LATER.snapshot()),
     "fork": lambda stream: stream.fork(),
@@ -135,6 +134,25 @@ def test_a_step_of_a_token() -> None:
             break
         assert stream.snapshot() in (TOKENS.stream().snapshot(), twin.snapshot())
     assert stream.step(4).shape == (3,)
+
+
+def test_a_state_that_the_kernels_set() -> None:
+    given = {"gru": np.float32([0.25, -0.5, 0.75])}
+    for target in (TOKENS.stream(), TOKENS.pool(1)):
+        set_it: Callable[[], object]
+        if isinstance(target, grurt.Stream):
+            set_it, snapshot = partial(setattr, target, "state", given), target.snapshot
+        else:
+            set_it, snapshot = partial(target.set_state, 0, given), partial(target.snapshot, 0)
+        before = snapshot()
+        set_it()
+        after = snapshot()
+        for number in EVERY_EVENT:
+            target.reset() if isinstance(target, grurt.Stream) else target.reset(0)
+            if not interrupted(set_it, number, opcodes=True):
+                break
+            assert snapshot() in (before, after)
+        assert number > 1
 
 
 POOL_CALLS: dict[str, Callable[[Pool, list[Any]], object]] = {
