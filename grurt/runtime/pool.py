@@ -16,7 +16,7 @@ from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.network.frames import frames_of
 from grurt.runtime.binding import Inputs, Outputs
 from grurt.runtime.context import streaming_context
-from grurt.runtime.pool_calls import Calls
+from grurt.runtime.pool_calls import Calls, has_its_numbers
 from grurt.runtime.pool_faults import Fault, are_reported
 from grurt.runtime.pool_ids import Ids, integer, number_or_names
 from grurt.runtime.pool_slots import Slots
@@ -197,9 +197,11 @@ class StreamPool(PooledStates):
         if type(xs) is np.ndarray and xs.ndim == self._step_axes and self._are_plain(ids):
             y = np.empty((len(ids), *self._output_shape), _FLOAT32) if out is None else out
             if self._advance(self._array, xs, y, ids) == codes.OK:
-                if reports:
-                    self._calls.faults = []
-                return y
+                return self._without_faults(y) if reports else y
+        elif type(xs) is dict and self._are_plain(ids):
+            answers = self._calls.advance_by_name(ids, xs, out, 1)
+            if answers is not None:
+                return self._without_faults(answers) if reports else answers
         return self._calls.run_converted("StreamPool.step", ids, xs, out, (), reports=reports)
 
     def run(self, ids: Ids, xs: Inputs, out: Floats | None = None, faults: Faults = "raise") -> Outputs:
@@ -209,17 +211,20 @@ class StreamPool(PooledStates):
         timestep is left out of the whole block.
         """
         reports = faults != "raise" and are_reported("StreamPool.run", faults)
-        if (
-            out is not None
-            and type(xs) is np.ndarray
-            and xs.ndim == self._step_axes + 1
-            and self._are_plain(ids)
-            and self._advance(self._array, xs, out, ids) == codes.OK
-        ):
-            if reports:
-                self._calls.faults = []
-            return out
+        if type(xs) is np.ndarray and xs.ndim == self._step_axes + 1 and self._are_plain(ids):
+            if len(ids) == len(xs) and has_its_numbers(xs):
+                y = np.empty((*xs.shape[:2], *self._output_shape), _FLOAT32) if out is None else out
+                if self._advance(self._array, xs, y, ids) == codes.OK:
+                    return self._without_faults(y) if reports else y
+        elif type(xs) is dict and self._are_plain(ids):
+            answers = self._calls.advance_by_name(ids, xs, out, 2)
+            if answers is not None:
+                return self._without_faults(answers) if reports else answers
         return self._calls.run_converted("StreamPool.run", ids, xs, out, ("n_steps",), reports=reports)
+
+    def _without_faults(self, answers: Outputs) -> Outputs:
+        self._calls.faults = []
+        return answers
 
     def _are_plain(self, ids: Ids) -> bool:
         """Whether the kernels may be offered ids as they are: slots in an array, or anything in a list."""

@@ -29,6 +29,11 @@ _ID_FAULTS = {codes.NO_SUCH_STREAM: "there is no such stream", codes.STREAM_TWIC
 _INPUT_FAULTS = (codes.NONFINITE, codes.TOKEN_OUT_OF_RANGE)
 
 
+def has_its_numbers(array: Array) -> bool:
+    """Return whether memory holds an array's numbers, as many as its shape says: so there may be answers to them."""
+    return array.size > 0 and array.flags.c_contiguous
+
+
 class Calls:
     """Runs the streams of a pool.
 
@@ -43,7 +48,8 @@ class Calls:
     """
 
     def __init__(self, network: Network, slots: Slots, front: Context, members: Sequence[Context]) -> None:
-        self._frames = frames_of(network)
+        self._frames = frames = frames_of(network)
+        self._frame_axes = len(next(iter(frames.inputs.values())).shape)
         self._slots = slots
         self._front = front
         self._team = Team(front, members) if members else None
@@ -62,9 +68,22 @@ class Calls:
         """As `Context.advance` with the caller's own inputs, outputs and ids: it runs if the kernels can take them."""
         return self._claim_and_advance if self._enters_claimed else self._front.advance
 
+    def advance_by_name(self, ids: Any, xs: dict[str, Any], out: Floats | None, n_lead: int) -> Outputs | None:
+        """Run inputs of a dict, behind so many axes, if the kernels can take them; return the answers, or None."""
+        inputs = tuple([xs.get(name) for name in self._frames.inputs])
+        first = inputs[0]
+        if len(xs) != len(inputs) or type(first) is not np.ndarray or first.ndim != n_lead + self._frame_axes:
+            return None
+        if len(first) != len(ids) or not has_its_numbers(first):
+            return None
+        lead = first.shape[:n_lead]
+        shapes = [(*lead, *frame.shape) for frame in self._frames.outputs.values()]
+        outputs = [np.empty(shape, np.float32) for shape in shapes] if out is None else [out]
+        if self.advance(self._front.array, inputs, tuple(outputs), ids) != codes.OK:
+            return None
+        return present(self._front.plan, outputs) if out is None else out
+
     def _claim_and_advance(self, array: NDArray[np.int64], xs: Any, y: Any, ids: Ids) -> int:
-        if type(y) is not np.ndarray:
-            return codes.NOT_PLAIN
         return self._front.exclusively(self._advance_claimed, array, xs, y, ids)
 
     def _advance_claimed(self, array: NDArray[np.int64], xs: Any, y: Any, ids: Ids) -> int:

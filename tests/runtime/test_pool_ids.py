@@ -11,6 +11,7 @@ import models
 import numpy as np
 import pytest
 
+import grurt
 from grurt.errors import InputShapeError, InputValueError, StreamIdError
 
 RNG = np.random.default_rng(150)
@@ -194,3 +195,75 @@ def test_references_are_counted_right(form: Callable[[list[Any]], Any]) -> None:
         pool.step(numbers, xs)
         named.step(names, xs)
     assert [sys.getrefcount(each) for each in (numbers, names, names[0], xs)] == before
+
+
+SEVERAL = models.layer_model(
+    grurt.Embedding(name="embed", vocabulary_size=9, size=4, inputs=("token",)),
+    grurt.Concat(name="both", inputs=("a", "embed")),
+    grurt.GRU(name="gru", input_size=7, hidden_size=5),
+    inputs=(grurt.Input("a", 3), grurt.TokenInput("token", 9)),
+    rng=RNG,
+)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("ids", [[2, 0, 1], (2, 0, 1), np.array([2, 0, 1]), ["c", "a", "b"]], ids=str)
+@pytest.mark.parametrize("has_out", [False, True])
+def test_several_inputs_give_the_bits_of_single_streams(ids: Any, threads: int, has_out: bool) -> None:
+    rng = np.random.default_rng(154)
+    pool = SEVERAL.pool(["a", "b", "c"] if isinstance(ids[0], str) else 3, threads=threads)
+    singles = [SEVERAL.stream() for _ in range(3)]
+    for lead in ((3,), (3, 4), (3, 0)):
+        xs = {"a": rng.normal(size=(*lead, 3)).astype(np.float32), "token": rng.integers(0, 9, lead)}
+        out = np.empty((*lead, 5), np.float32) if has_out else None
+        answers = (pool.step if len(lead) == 1 else pool.run)(ids, dict(reversed(xs.items())), out)
+        assert answers is out or not has_out
+        for row, single in enumerate(singles):
+            one = {name: array[row] for name, array in xs.items()}
+            expected = single.step(one) if len(lead) == 1 else single.run(one)
+            assert answers[row].tobytes() == expected.tobytes()
+    assert [pool.snapshot(name) for name in list(ids)] == [single.snapshot() for single in singles]
+
+
+FRAMES = np.ones((2, 3), np.float32)
+TOKENS = np.zeros(2, np.int64)
+BAD_MAPPINGS: dict[str, tuple[Any, type[Exception], str]] = {
+    "fewer": ({"a": FRAMES}, InputShapeError, r"expected the inputs \['a', 'token'\], got \['a'\]"),
+    "others": ({"a": FRAMES, "b": TOKENS}, InputShapeError, r"expected the inputs \['a', 'token'\], got \['a', 'b'\]"),
+    "more": ({"a": FRAMES, "token": TOKENS, "b": TOKENS}, InputShapeError, r"got \['a', 'token', 'b'\]"),
+    "none": ({}, InputShapeError, r"expected the inputs \['a', 'token'\], got \[\]"),
+    "rows": ({"a": FRAMES[:1], "token": TOKENS}, InputShapeError, r"expected shape \(2, 3\), got \(1, 3\)"),
+    "other rows": ({"a": FRAMES, "token": TOKENS[:1]}, InputShapeError, r"expected shape \(2,\), got \(1,\)"),
+    "blocks": ({"a": np.ones((2, 4, 3), np.float32), "token": TOKENS}, InputShapeError, r"got \(2, 4, 3\)"),
+    "mixed": ({"a": FRAMES, "token": np.zeros((2, 4), np.int64)}, InputShapeError, r"got \(2, 4\)"),
+    "nan": ({"a": FRAMES * np.float32(np.nan), "token": TOKENS}, InputValueError, r"input 'a' at \[0, 0\]: expected"),
+    "token": ({"a": FRAMES, "token": TOKENS + 9}, InputValueError, r"input 'token' at \[0\]: expected a token id"),
+}
+
+
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize(("xs", "error", "message"), BAD_MAPPINGS.values(), ids=BAD_MAPPINGS)
+def test_inputs_that_do_not_fit_leave_no_trace(xs: Any, error: type[Exception], message: str, names: bool) -> None:
+    ids: list[Any] = ["a", "b"] if names else [0, 1]
+    pool = SEVERAL.pool(ids if names else 2)
+    pool.step(ids, {"a": FRAMES, "token": TOKENS})
+    before = [pool.snapshot(name) for name in ids]
+    with pytest.raises(error, match=message):
+        pool.step(ids, xs)
+    with pytest.raises(InputValueError, match="expected out not to overlap the input"):
+        MODEL.pool(2).step([0, 1], {"x": FRAMES}, FRAMES.reshape(-1)[:4].reshape(2, 2))
+    assert [pool.snapshot(name) for name in ids] == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks_with_and_without_an_array_for_the_answers(threads: int) -> None:
+    rng = np.random.default_rng(155)
+    pool, singles = MODEL.pool(6, threads=threads), [MODEL.stream() for _ in range(6)]
+    for n_steps in (0, 1, 7):
+        blocks = rng.normal(size=(6, n_steps, 3)).astype(np.float32)
+        answers = pool.run([*range(6)], blocks)
+        strided = pool.run(np.arange(6), np.repeat(blocks, 2, axis=1)[:, ::2])
+        for i, single in enumerate(singles):
+            assert [answers[i].tobytes(), strided[i].tobytes()] == [single.run(blocks[i]).tobytes() for _ in "12"]
+    with pytest.raises(InputShapeError, match=r"expected shape \(2, n_steps, 3\), got \(6, 7, 3\)"):
+        pool.run([0, 1], blocks)
