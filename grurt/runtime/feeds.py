@@ -1,4 +1,4 @@
-"""One sequence in the source's own names and shapes, states included, with nothing around the kernels but what they need.
+"""One sequence in the source's own names and shapes, with nothing around the kernels but what they need.
 
 What lies otherwise in memory than the kernels read it goes the general way: see `grurt.runtime.sequences`.
 """
@@ -18,7 +18,7 @@ from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
 from grurt.network.signature import ValuePort
 from grurt.runtime.context import Context
-from grurt.runtime.stream_memory import Image, sequence_image_of
+from grurt.runtime.stream_memory import sequence_image_of
 from grurt.runtime.tensors import Shape, shapes_of, tensor_constants
 from grurt.runtime.windows import MAX_SPARE, MAX_STEPS
 
@@ -34,23 +34,23 @@ _LEFT_OUT = BY_ADDRESS
 """Handed to the kernels in place of a state that is the model's own initial one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Feeds:
     """What a network needs for one sequence by names. Tensors are in the source's order."""
 
-    image: Image
-    refuses_nonfinite: bool
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     """Takes the inputs from a feed; raises KeyError if one is missing."""
     shapes: tuple[Shape, ...]
     """Of the outputs."""
+    shapes_of_one: tuple[tuple[int, ...], ...]
+    """Of the outputs, where the number of timesteps is not open, or is 1."""
     timed: tuple[int, int, int] | None
     """Which input has an axis of time that is open, how many axes it has, and which of them that is."""
-    n_steps: int
-    """Timesteps, where no input has."""
     most_steps: int
+    place: Callable[[], Context]
+    """Makes a context."""
     spare: list[Context] = field(default_factory=list)
     """What no run uses now."""
 
@@ -69,34 +69,36 @@ class Feeds:
         return self._answers(tensors) if len(given) == len(feed) else None
 
     def _answers(self, tensors: tuple[Any, ...]) -> tuple[Array, ...] | None:
-        n_steps, shapes = self.n_steps, self.shapes
+        n_steps = 1 if self.timed is None else self._steps_of(tensors, *self.timed)
+        if not n_steps:
+            return None
+        shapes = self.shapes_of_one if n_steps == 1 else of_timesteps(self.shapes, n_steps)
+        try:
+            context = self.spare.pop()
+        except IndexError:
+            context = self.place()
         if self.timed is not None:
-            place, n_axes, axis = self.timed
-            x = tensors[place]
-            if type(x) is not _ndarray or x.ndim != n_axes or not 0 < x.shape[axis] <= self.most_steps:
-                return None
-            n_steps = x.shape[axis]
-            shapes = tuple([_of_timesteps(shape, n_steps) for shape in shapes])
-        context = self._take_spare()
-        slots = context.slots
-        slots[codes.CONTEXT_N_STEPS] = n_steps
-        if n_steps > slots[codes.CONTEXT_CAPACITY]:
-            context.reserve_block(n_steps)
+            context.slots[codes.CONTEXT_N_STEPS] = n_steps
+            if n_steps > context.slots[codes.CONTEXT_CAPACITY]:
+                context.reserve_block(n_steps)
         answers = tuple([_empty(shape, _FLOAT32) for shape in shapes])
         status = context.advance(context.array, tensors, answers, None)
         if len(self.spare) < MAX_SPARE:
             self.spare.append(context)
         return answers if status == codes.OK else None
 
-    def _take_spare(self) -> Context:
-        try:
-            return self.spare.pop()
-        except IndexError:
-            return self.image.placed(refuse_nonfinite=self.refuses_nonfinite)[0]
+    def _steps_of(self, tensors: tuple[Any, ...], place: int, n_axes: int, axis: int) -> int:
+        """Return how many timesteps there are; 0 if they are none, or too many, or cannot be told."""
+        x = tensors[place]
+        if type(x) is not _ndarray or x.ndim != n_axes:
+            return 0
+        n_steps = x.shape[axis]
+        return n_steps if n_steps <= self.most_steps else 0
 
 
-def _of_timesteps(shape: Shape, n_steps: int) -> Shape:
-    return tuple([n_steps if size == codes.TIMESTEPS else size for size in shape])
+def of_timesteps(shapes: tuple[Shape, ...], n_steps: int) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of tensors of so many timesteps."""
+    return tuple([tuple([n_steps if size == codes.TIMESTEPS else size for size in shape]) for shape in shapes])
 
 
 def feeds_for(network: Network, *, n_steps: int | None = None, refuses_nonfinite: bool = True) -> Feeds | None:
@@ -128,16 +130,23 @@ def feeds_for(network: Network, *, n_steps: int | None = None, refuses_nonfinite
         (i, len(shape), shape.index(codes.TIMESTEPS)) for i, shape in enumerate(inputs) if codes.TIMESTEPS in shape
     )
     has_time = all("time" in port.axes or not shown[port.value].per_step for port in answered)
+    image = sequence_image_of(plan_of(network), tensor_constants(network, inputs, outputs))
+
+    def place() -> Context:
+        context, _, _ = image.placed(refuse_nonfinite=refuses_nonfinite)
+        context.slots[codes.CONTEXT_N_STEPS] = n_steps or 1
+        context.reserve_block(n_steps or 1)
+        return context
+
     return Feeds(
-        image=sequence_image_of(plan_of(network), tensor_constants(network, inputs, outputs)),
-        refuses_nonfinite=refuses_nonfinite,
         inputs=names,
         outputs=tuple(port.name for port in signature.outputs),
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         shapes=outputs,
+        shapes_of_one=of_timesteps(outputs, 1),
         timed=next(open_axes, None),
-        n_steps=n_steps or 1,
         most_steps=MAX_STEPS if has_time else 1,
+        place=place,
     )
 
 
@@ -155,4 +164,4 @@ def run_feed(network: Network, feed: Mapping[str, Any]) -> dict[str, Array] | No
     if feeds is None:
         return None
     answers = feeds.answers(feed) or feeds.answers_without_states(feed)
-    return dict(zip(feeds.outputs, answers, strict=True)) if answers else None
+    return dict(zip(feeds.outputs, answers)) if answers else None  # noqa: B905 - strict takes a tenth of the call
