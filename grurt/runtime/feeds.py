@@ -40,6 +40,7 @@ class Feeds:
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    input_shapes: tuple[Shape, ...]
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     """Takes the inputs from a feed; raises KeyError if one is missing."""
     shapes: tuple[Shape, ...]
@@ -69,10 +70,17 @@ class Feeds:
         return self._answers(tensors) if len(given) == len(feed) else None
 
     def _answers(self, tensors: tuple[Any, ...]) -> tuple[Array, ...] | None:
-        n_steps = 1 if self.timed is None else self._steps_of(tensors, *self.timed)
-        if not n_steps:
-            return None
-        shapes = self.shapes_of_one if n_steps == 1 else of_timesteps(self.shapes, n_steps)
+        n_steps, shapes = 1, self.shapes_of_one
+        if self.timed is not None:
+            place, n_axes, axis = self.timed
+            x = tensors[place]
+            if type(x) is not _ndarray or x.ndim != n_axes:
+                return None
+            n_steps = x.shape[axis]
+            if not 0 < n_steps <= self.most_steps:
+                return None
+            if n_steps > 1:
+                shapes = of_timesteps(self.shapes, n_steps)
         try:
             context = self.spare.pop()
         except IndexError:
@@ -86,14 +94,6 @@ class Feeds:
         if len(self.spare) < MAX_SPARE:
             self.spare.append(context)
         return answers if status == codes.OK else None
-
-    def _steps_of(self, tensors: tuple[Any, ...], place: int, n_axes: int, axis: int) -> int:
-        """Return how many timesteps there are; 0 if they are none, or too many, or cannot be told."""
-        x = tensors[place]
-        if type(x) is not _ndarray or x.ndim != n_axes:
-            return 0
-        n_steps = x.shape[axis]
-        return n_steps if n_steps <= self.most_steps else 0
 
 
 def of_timesteps(shapes: tuple[Shape, ...], n_steps: int) -> tuple[tuple[int, ...], ...]:
@@ -120,6 +120,10 @@ def feeds_for(network: Network, *, n_steps: int | None = None, refuses_nonfinite
         return None
     if any(not values[port.name].per_step for port in network.inputs):
         return None
+    has_time = all("time" in port.axes or not shown[port.value].per_step for port in answered)
+    most_steps = MAX_STEPS if has_time else 1
+    if n_steps is not None and not 1 <= n_steps <= most_steps:
+        return None
     time = codes.TIMESTEPS if n_steps is None else n_steps
     inputs = shapes_of(network, signature.inputs, values, time)
     outputs = shapes_of(network, signature.outputs, shown, time)
@@ -129,7 +133,6 @@ def feeds_for(network: Network, *, n_steps: int | None = None, refuses_nonfinite
     open_axes = (
         (i, len(shape), shape.index(codes.TIMESTEPS)) for i, shape in enumerate(inputs) if codes.TIMESTEPS in shape
     )
-    has_time = all("time" in port.axes or not shown[port.value].per_step for port in answered)
     image = sequence_image_of(plan_of(network), tensor_constants(network, inputs, outputs))
 
     def place() -> Context:
@@ -141,11 +144,12 @@ def feeds_for(network: Network, *, n_steps: int | None = None, refuses_nonfinite
     return Feeds(
         inputs=names,
         outputs=tuple(port.name for port in signature.outputs),
+        input_shapes=inputs,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         shapes=outputs,
         shapes_of_one=of_timesteps(outputs, 1),
         timed=next(open_axes, None),
-        most_steps=MAX_STEPS if has_time else 1,
+        most_steps=most_steps,
         place=place,
     )
 
