@@ -12,7 +12,7 @@ from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import I64_BYTES
 from grurt.kernels.tables import Block, timesteps_of_call
 from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
-from grurt.kernels.tensors import begin_sequence, check_initial_states, end_sequence
+from grurt.kernels.tensors import begin_sequences, check_initial_states, end_sequences
 from grurt.kernels.transfers import read_inputs, write_outputs
 
 
@@ -35,13 +35,13 @@ def run(c, only_checks):
             return status
     if phase == codes.LEAD or phase == codes.LEAD_ON:
         return _lead(c, phase)
+    if load_i64(c, codes.CONTEXT_BEGINNING):
+        begin_sequences(c)
     if load_i64(c, codes.CONTEXT_STREAMS):
         _run_streams(c)
-        return codes.OK
-    if load_i64(c, codes.CONTEXT_BEGINNING):
-        begin_sequence(c)
-    _run_timesteps(c)
-    end_sequence(c)
+    else:
+        _run_timesteps(c)
+    end_sequences(c)
     return codes.OK
 
 

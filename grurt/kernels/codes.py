@@ -179,7 +179,7 @@ CONTEXT_TUPLE = 35  # address of the type of Python's tuples
 CONTEXT_TUPLE_ITEMS = 36  # offset of the first item in one
 CONTEXT_NONE = 37  # address of None
 CONTEXT_BEGINNING = 38  # address of the state that every call begins from; 0: each goes on where the last one ended
-CONTEXT_TENSORS_IN = 39  # a call takes so many of the source's tensors, of one sequence; 0: it takes arrays of frames
+CONTEXT_TENSORS_IN = 39  # a call takes so many of the source's tensors; 0: it takes arrays of frames
 CONTEXT_TENSORS_OUT = 40  # and gives so many
 CONTEXT_N_INITIAL = 41  # states among the former,
 CONTEXT_N_FINAL = 42  # and among the latter
@@ -207,11 +207,13 @@ PORT_OBJECT = 8  # address of the array that a call reads or writes; 0: it is a 
 PORT_TOKEN = 9
 PORT_HELD = 10  # what `hold` gave for the array of a call, until all is done
 PORT_TENSOR = 11  # which of a call's tensors it is, or is in
-PORT_SHAPE = 12  # address of that tensor's number of axes, and their sizes: TIMESTEPS is the call's number of them
-PORT_WITHIN = 13  # bytes of the tensor before a layer's state
+PORT_SHAPE = 12  # address of that tensor's number of axes, and their sizes; negative ones are those of the call
+PORT_LAYER = 13  # which of the layers whose states the tensor holds, one after the other
 PORT_SLOTS = 14
 
-TIMESTEPS = -1
+# Sizes of a call.
+TIMESTEPS = -1  # the number of timesteps
+SEQUENCES = -2  # the number of sequences; so many times that: SEQUENCES + 1 - times
 
 # Phases of a call.
 ALONE = 0  # check, and run

@@ -1,7 +1,7 @@
-"""One whole sequence in the source's own tensors, states among them: from Python's arrays, and back into them.
+"""Whole sequences in the source's own tensors, states among them: from Python's arrays, and back into them.
 
-Such a tensor lies in memory as the kernels read it, wherever its axes of size 1 are. A tensor of states may hold those
-of several layers, one after the other: each layer's is a port.
+Such a tensor lies in memory as the kernels read it, sequence by sequence, wherever its axes of size 1 are. A tensor of
+states may hold those of several layers, one after the other: each layer's is a port.
 """
 
 from grurt.kernels import codes
@@ -9,7 +9,7 @@ from grurt.kernels.checks import first_nonfinite
 from grurt.kernels.fields import READABLE, WRITEABLE
 from grurt.kernels.options import kernel
 from grurt.kernels.plain import are_as_many, bind_array, is_array, item, size_along
-from grurt.kernels.rows import Rows, copy_padded, copy_rows
+from grurt.kernels.rows import Rows, copy_padded, copy_rows, rows_from
 from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.tables import n_ports, port_slot
@@ -22,7 +22,7 @@ def bind_tensors(c, x, y):
     Parameters
     ----------
     c
-        The context. It says how many timesteps there are.
+        The context. It says how many timesteps there are, and how many sequences, if it has streams for them.
     x
         Those that are read, in the source's order; a state may be None, which is the model's own initial state.
     y
@@ -56,11 +56,25 @@ def _fits(c, port, tensor, flags):
     dtype = codes.CONTEXT_INT64 if load_i64(c, port + codes.PORT_IS_TOKENS) else codes.CONTEXT_FLOAT32
     if not is_array(c, tensor, dtype, n_axes, flags):
         return False
+    fits = True
     for axis in range(n_axes):
-        size = load_i64(shape, 1 + axis)
-        if size_along(tensor, axis) != (load_i64(c, codes.CONTEXT_N_STEPS) if size == codes.TIMESTEPS else size):
-            return False
-    return True
+        fits = fits and size_along(tensor, axis) == _size_in_call(c, load_i64(shape, 1 + axis))
+    return fits
+
+
+@kernel
+def _size_in_call(c, size):
+    if size >= 0:
+        return size
+    if size == codes.TIMESTEPS:
+        return load_i64(c, codes.CONTEXT_N_STEPS)
+    return (codes.SEQUENCES + 1 - size) * n_sequences(c)
+
+
+@kernel
+def n_sequences(c):
+    """How many sequences a call has."""
+    return load_i64(c, codes.CONTEXT_N_STREAMS) if load_i64(c, codes.CONTEXT_STREAMS) else 1
 
 
 @kernel
@@ -71,32 +85,35 @@ def check_initial_states(c):
     first = load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)
     for i in range(first, first + load_i64(c, codes.CONTEXT_N_INITIAL)):
         port = port_slot(i)
-        size = load_i64(c, port + codes.PORT_FRAME_ROWS) * load_i64(c, port + codes.PORT_SIZE)
-        if load_i64(c, port + codes.PORT_OBJECT) and first_nonfinite(_in_tensor(c, port).address, size) >= 0:
+        size = n_sequences(c) * load_i64(c, port + codes.PORT_FRAME_ROWS) * load_i64(c, port + codes.PORT_SIZE)
+        if load_i64(c, port + codes.PORT_OBJECT) and first_nonfinite(_in_tensor(c, port, 0).address, size) >= 0:
             return codes.NONFINITE
     return codes.OK
 
 
 @kernel
-def begin_sequence(c):
-    """Set the state of stream 0 to that which every call begins from, and to the initial states of this one."""
-    store_i64(load_i64(c, codes.CONTEXT_STEPS_DONE), 0, 0)
-    beginning, state = load_i64(c, codes.CONTEXT_BEGINNING), load_i64(c, codes.CONTEXT_STATES)
-    copy_padded(beginning, state, load_i64(c, codes.CONTEXT_STATE_STRIDE))
+def begin_sequences(c):
+    """Set the states to that which every call begins from, and to the initial states of this one."""
+    stride = load_i64(c, codes.CONTEXT_STATE_STRIDE)
+    for sequence in range(n_sequences(c)):
+        store_i64(load_i64(c, codes.CONTEXT_STEPS_DONE), sequence, 0)
+        copy_padded(load_i64(c, codes.CONTEXT_BEGINNING), load_i64(c, codes.CONTEXT_STATES) + stride * sequence, stride)
     first = load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)
     for i in range(first, first + load_i64(c, codes.CONTEXT_N_INITIAL)):
         port = port_slot(i)
         if load_i64(c, port + codes.PORT_OBJECT):
-            _copy_state(c, port, _in_tensor(c, port), _in_state(c, port))
+            for sequence in range(n_sequences(c)):
+                _copy_state(c, port, _in_tensor(c, port, sequence), _in_states(c, port, sequence))
 
 
 @kernel
-def end_sequence(c):
+def end_sequences(c):
     """Write the final states of a call."""
     end = n_ports(c)
     for i in range(end - load_i64(c, codes.CONTEXT_N_FINAL), end):
         port = port_slot(i)
-        _copy_state(c, port, _in_state(c, port), _in_tensor(c, port))
+        for sequence in range(n_sequences(c)):
+            _copy_state(c, port, _in_states(c, port, sequence), _in_tensor(c, port, sequence))
 
 
 @kernel
@@ -105,14 +122,15 @@ def _copy_state(c, port, source, target):
 
 
 @kernel
-def _in_tensor(c, port):
-    """A layer's state in the tensor that holds it."""
-    address = load_i64(c, port + codes.PORT_ADDRESS) + load_i64(c, port + codes.PORT_WITHIN)
-    return Rows(address, F32_BYTES * load_i64(c, port + codes.PORT_SIZE))
+def _in_tensor(c, port, sequence):
+    """A layer's state of a sequence, in the tensor that holds those of all."""
+    row = load_i64(c, port + codes.PORT_FRAME_ROWS) * (n_sequences(c) * load_i64(c, port + codes.PORT_LAYER) + sequence)
+    rows = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * load_i64(c, port + codes.PORT_SIZE))
+    return rows_from(rows, row)
 
 
 @kernel
-def _in_state(c, port):
-    """A layer's state in that of stream 0."""
-    address = load_i64(c, codes.CONTEXT_STATES) + load_i64(c, port + codes.PORT_VALUE)
-    return Rows(address, load_i64(c, port + codes.PORT_STRIDE))
+def _in_states(c, port, sequence):
+    """A layer's state of a sequence, where the kernels have it."""
+    address = load_i64(c, codes.CONTEXT_STATES) + load_i64(c, codes.CONTEXT_STATE_STRIDE) * sequence
+    return Rows(address + load_i64(c, port + codes.PORT_VALUE), load_i64(c, port + codes.PORT_STRIDE))

@@ -1,4 +1,4 @@
-"""One sequence in the source's own names and shapes, with nothing around the kernels but what they need.
+"""Short sequences in the source's own names and shapes, with nothing around the kernels but what they need.
 
 What lies otherwise in memory than the kernels read it goes the general way: see `grurt.runtime.sequences`.
 """
@@ -18,8 +18,9 @@ from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
 from grurt.network.signature import ValuePort
 from grurt.runtime.context import Context
-from grurt.runtime.stream_memory import sequence_image_of
-from grurt.runtime.tensors import Shape, shapes_of, tensor_constants
+from grurt.runtime.states import States
+from grurt.runtime.stream_memory import Image, constants_of_sequences, image_of
+from grurt.runtime.tensors import Tensor, tensor_constants, tensors_of
 from grurt.runtime.windows import MAX_SPARE, MAX_STEPS
 
 if TYPE_CHECKING:
@@ -33,27 +34,42 @@ _ndarray = np.ndarray
 _LEFT_OUT = BY_ADDRESS
 """Handed to the kernels in place of a state that is the model's own initial one."""
 
+_MAX_LAYOUTS = 64
+"""Shapes of an input that are kept with what follows from them."""
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What follows from the number of sequences and timesteps of a call: the outputs' shapes, and which memory fits."""
+
+    n_sequences: int
+    n_steps: int
+    shapes: Shapes
+    n_slots: int
+    spare: list[Context]
+    """Contexts of so many slots that no run uses now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """What a network needs for one sequence by names. Tensors are in the source's order."""
+    """What a network needs for short sequences by names. Tensors are in the source's order."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    input_shapes: tuple[Shape, ...]
+    tensors: tuple[Tensor, ...]
+    """Those of the inputs, and those of the outputs."""
+    leading: int
+    """The input whose shape says how many sequences of how many timesteps there are."""
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     """Takes the inputs from a feed; raises KeyError if one is missing."""
-    shapes: tuple[Shape, ...]
-    """Of the outputs."""
-    shapes_of_one: tuple[tuple[int, ...], ...]
-    """Of the outputs, where the number of timesteps is not open, or is 1."""
-    timed: tuple[int, int, int] | None
-    """Which input has an axis of time that is open, how many axes it has, and which of them that is."""
-    most_steps: int
-    place: Callable[[], Context]
-    """Makes a context."""
-    spare: list[Context] = field(default_factory=list)
-    """What no run uses now."""
+    admits: Callable[[Shapes], bool]
+    """Says whether the inputs may be of some shapes."""
+    image: Image
+    refuses_nonfinite: bool
+    layouts: dict[tuple[int, ...], _Layout] = field(default_factory=dict)
+    spare: dict[int, list[Context]] = field(default_factory=dict)
 
     def answers(self, feed: Mapping[str, Any]) -> tuple[Array, ...] | None:
         """Return the outputs for a feed of all inputs; None where the general way is to look."""
@@ -70,87 +86,90 @@ class Feeds:
         return self._answers(tensors) if len(given) == len(feed) else None
 
     def _answers(self, tensors: tuple[Any, ...]) -> tuple[Array, ...] | None:
-        n_steps, shapes = 1, self.shapes_of_one
-        if self.timed is not None:
-            place, n_axes, axis = self.timed
-            x = tensors[place]
-            if type(x) is not _ndarray or x.ndim != n_axes:
-                return None
-            n_steps = x.shape[axis]
-            if not 0 < n_steps <= self.most_steps:
-                return None
-            if n_steps > 1:
-                shapes = of_timesteps(self.shapes, n_steps)
+        x = tensors[self.leading]
+        if type(x) is not _ndarray:
+            return None
+        layout = self.layouts.get(x.shape) or self._layout(x.shape)
+        if layout is None:
+            return None
         try:
-            context = self.spare.pop()
+            context = layout.spare.pop()
         except IndexError:
-            context = self.place()
-        if self.timed is not None:
-            context.slots[codes.CONTEXT_N_STEPS] = n_steps
-            if n_steps > context.slots[codes.CONTEXT_CAPACITY]:
-                context.reserve_block(n_steps)
-        answers = tuple([_empty(shape, _FLOAT32) for shape in shapes])
+            context = self._context(layout.n_slots)
+        context.slots[codes.CONTEXT_N_STEPS] = layout.n_steps
+        if layout.n_sequences > 1:
+            context.bind_first_streams(layout.n_sequences)
+        elif layout.n_steps > context.slots[codes.CONTEXT_CAPACITY]:
+            context.reserve_block(layout.n_steps)
+        answers = tuple([_empty(shape, _FLOAT32) for shape in layout.shapes])
         status = context.advance(context.array, tensors, answers, None)
-        if len(self.spare) < MAX_SPARE:
-            self.spare.append(context)
+        if len(layout.spare) < MAX_SPARE:
+            layout.spare.append(context)
         return answers if status == codes.OK else None
 
+    def _layout(self, shape: tuple[int, ...]) -> _Layout | None:
+        """Return what follows from the shape of the leading input; None where the general way is to look."""
+        sizes = self.tensors[self.leading].sizes_in(shape)
+        if sizes is None or sizes[0] * sizes[1] > MAX_STEPS or not all(tensor.has(*sizes) for tensor in self.tensors):
+            return None
+        shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
+        if not self.admits(shapes[: len(self.inputs)]):
+            return None
+        n_slots = 1 << (sizes[0] - 1).bit_length()
+        layout = _Layout(*sizes, shapes[len(self.inputs) :], n_slots, self.spare.setdefault(n_slots, []))
+        if len(self.layouts) >= _MAX_LAYOUTS:
+            self.layouts.clear()
+        self.layouts[shape] = layout
+        return layout
 
-def of_timesteps(shapes: tuple[Shape, ...], n_steps: int) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of tensors of so many timesteps."""
-    return tuple([tuple([n_steps if size == codes.TIMESTEPS else size for size in shape]) for shape in shapes])
+    def _context(self, n_slots: int) -> Context:
+        if n_slots == 1:
+            context, _, _ = self.image.placed(refuse_nonfinite=self.refuses_nonfinite)
+            return context
+        plan, constants = self.image.plan, self.image.constants
+        states, refuses = States.new(plan, n_slots), self.refuses_nonfinite
+        context = Context.new(plan, states, constants, whole_sequence=True, refuse_nonfinite=refuses)
+        context.use_streams(n_slots)
+        context.reserve_block(n_slots)
+        return context
 
 
-def feeds_for(network: Network, *, n_steps: int | None = None, refuses_nonfinite: bool = True) -> Feeds | None:
-    """Return what a network needs for one sequence by names; None where the source's tensors lie otherwise in memory.
+def feeds_for(
+    network: Network, *, admits: Callable[[Shapes], bool] = lambda _: True, refuses_nonfinite: bool = True
+) -> Feeds | None:
+    """Return what a network needs for short sequences by names; None where kernels cannot read its source's.
 
     Parameters
     ----------
     network
         The network.
-    n_steps
-        How many timesteps sequences have, where that is known.
+    admits
+        Says whether the inputs may be of some shapes; it holds no network.
     refuses_nonfinite
         Whether a NaN or an infinity in an input makes the kernels refuse it.
     """
     signature, values = network.signature, network.values
-    answered = [port for port in signature.outputs if isinstance(port, ValuePort)]
     shown = {output.name: values[output.value] for output in network.outputs}
-    if network.unstreamable_reason or sorted(shown) != sorted(port.value for port in answered):
+    answered = sorted(port.value for port in signature.outputs if isinstance(port, ValuePort))
+    if network.unstreamable_reason or signature.takes_lengths or sorted(shown) != answered:
         return None
     if any(not values[port.name].per_step for port in network.inputs):
         return None
-    has_time = all("time" in port.axes or not shown[port.value].per_step for port in answered)
-    most_steps = MAX_STEPS if has_time else 1
-    if n_steps is not None and not 1 <= n_steps <= most_steps:
-        return None
-    time = codes.TIMESTEPS if n_steps is None else n_steps
-    inputs = shapes_of(network, signature.inputs, values, time)
-    outputs = shapes_of(network, signature.outputs, shown, time)
+    inputs = tensors_of(network, signature.inputs, values)
+    outputs = tensors_of(network, signature.outputs, shown)
     if inputs is None or outputs is None:
         return None
-    names = tuple(port.name for port in signature.inputs)
-    open_axes = (
-        (i, len(shape), shape.index(codes.TIMESTEPS)) for i, shape in enumerate(inputs) if codes.TIMESTEPS in shape
-    )
-    image = sequence_image_of(plan_of(network), tensor_constants(network, inputs, outputs))
-
-    def place() -> Context:
-        context, _, _ = image.placed(refuse_nonfinite=refuses_nonfinite)
-        context.slots[codes.CONTEXT_N_STEPS] = n_steps or 1
-        context.reserve_block(n_steps or 1)
-        return context
-
+    plan, names = plan_of(network), tuple(port.name for port in signature.inputs)
+    leading = next(i for i, port in enumerate(signature.inputs) if isinstance(port, ValuePort))
     return Feeds(
         inputs=names,
         outputs=tuple(port.name for port in signature.outputs),
-        input_shapes=inputs,
+        tensors=(*inputs, *outputs),
+        leading=leading,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
-        shapes=outputs,
-        shapes_of_one=of_timesteps(outputs, 1),
-        timed=next(open_axes, None),
-        most_steps=most_steps,
-        place=place,
+        admits=admits,
+        image=image_of(plan, constants_of_sequences(plan, tensor_constants(network, inputs, outputs))),
+        refuses_nonfinite=refuses_nonfinite,
     )
 
 

@@ -68,24 +68,26 @@ class Image:
 
 @once_per_network
 def _image(network: Network) -> Image:
-    return _image_of(plan_of(network), streaming_constants(network))
+    return image_of(plan_of(network), streaming_constants(network))
 
 
 @once_per_network
 def sequence_image(network: Network) -> Image:
     """Return the memory for whole sequences, whose vectors are in the model's own order."""
-    return sequence_image_of(plan_of(network), sequence_constants(network))
+    plan = plan_of(network)
+    return image_of(plan, constants_of_sequences(plan, sequence_constants(network)))
 
 
-def sequence_image_of(plan: Plan, constants: Constants) -> Image:
-    """Return the memory for whole sequences: each call is one, from the plan's initial state."""
+def constants_of_sequences(plan: Plan, constants: Constants) -> Constants:
+    """Return what contexts have in common of which each call is a whole sequence, from the plan's initial state."""
     array = constants.array.copy()
     array[codes.CONTEXT_WHOLE_SEQUENCE] = True
     array[codes.CONTEXT_BEGINNING] = data_address(plan.initial_state)
-    return _image_of(plan, Constants(array, (*constants.held, hold(plan.initial_state))))
+    return Constants(array, (*constants.held, hold(plan.initial_state)))
 
 
-def _image_of(plan: Plan, constants: Constants) -> Image:
+def image_of(plan: Plan, constants: Constants) -> Image:
+    """Return the memory of a plan's stream, whose context has these constants."""
     places = [0]
     sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):

@@ -1,12 +1,9 @@
-"""The source's own tensors of one sequence, where they lie in memory as the kernels read them.
-
-Of a batch of 1, that is a tensor with its axes in the order (time, position, feature), wherever its axes of size 1 are:
-see `grurt.kernels.tensors`.
-"""
+"""The source's own tensors, as the kernels take them: see `grurt.kernels.tensors`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,58 +22,90 @@ if TYPE_CHECKING:
     from grurt.network.network import Network
     from grurt.network.value import Value
 
-Shape = tuple[int, ...]
-"""Of a tensor of one sequence: `codes.TIMESTEPS` stands for the number of timesteps."""
+_ORDER: tuple[Axis, ...] = ("state", "batch", "time", "position", "feature")
+"""The order in which the kernels have axes."""
 
 
-def shapes_of(
-    network: Network, ports: Sequence[AnyPort], values: Mapping[str, Value], n_steps: int
-) -> tuple[Shape, ...] | None:
-    """Return the shapes of ports' tensors; None unless all lie in memory as the kernels read them.
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that lies in memory as the kernels read it, if its axes that are longer than 1 are in their order."""
+
+    axes: tuple[Axis, ...]
+    fixed: Mapping[Axis, int]
+    """The sizes of its axes but those of batch and time."""
+    positions: int
+    is_per_step: bool
+
+    def shape(self, n_sequences: int, n_steps: int) -> tuple[int, ...]:
+        """Return its shape for so many sequences of so many timesteps."""
+        sizes = {"batch": n_sequences, "time": n_steps, "batch_position": n_sequences * self.positions}
+        return tuple([sizes.get(axis) or self.fixed[axis] for axis in self.axes])
+
+    @property
+    def pattern(self) -> tuple[int, ...]:
+        """Its shape as `codes` has it, for any call."""
+        sequences = codes.SEQUENCES + 1 - self.positions
+        sizes = {"batch": codes.SEQUENCES, "time": codes.TIMESTEPS, "batch_position": sequences}
+        return tuple([sizes.get(axis) or self.fixed[axis] for axis in self.axes])
+
+    def sizes_in(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
+        """Return how many sequences of how many timesteps a tensor of some shape has; None if it is none of these."""
+        if len(shape) != len(self.axes):
+            return None
+        found = dict(zip(self.axes, shape, strict=True))
+        n_sequences = found.get("batch", found.get("batch_position", self.positions) // self.positions)
+        n_steps = found.get("time", 1)
+        fits = n_sequences > 0 < n_steps and self.shape(n_sequences, n_steps) == shape
+        return (n_sequences, n_steps) if fits else None
+
+    def has(self, n_sequences: int, n_steps: int) -> bool:
+        """Return whether it can be of so many sequences of so many timesteps, and lie as the kernels read it."""
+        axes = [part for axis in self.axes for part in (("batch", "position") if axis == "batch_position" else (axis,))]
+        if (n_sequences > 1 and "batch" not in axes) or (n_steps > 1 and self.is_per_step and "time" not in axes):
+            return False
+        sizes = {**self.fixed, "batch": n_sequences, "time": n_steps}
+        places = [_ORDER.index(axis) for axis in axes if sizes[axis] > 1]  # type: ignore[index]
+        return places == sorted(places)
+
+
+def tensors_of(network: Network, ports: Sequence[AnyPort], values: Mapping[str, Value]) -> tuple[Tensor, ...] | None:
+    """Return the tensors of ports; None if one is nothing that the kernels read or write.
 
     Parameters
     ----------
     network
         The network.
     ports
-        Inputs or outputs of its signature.
+        The inputs or outputs of its signature.
     values
-        What they show, by their names for it.
-    n_steps
-        How many timesteps there are; `codes.TIMESTEPS` where any number is possible.
+        What they show, by the names that they have for it.
     """
-    shapes = tuple(_shape(network, port, values, n_steps) for port in ports)
-    return None if None in shapes else shapes  # type: ignore[return-value]
+    tensors = [_tensor(network, port, values) for port in ports]
+    return None if None in tensors else tuple(filter(None, tensors))
 
 
-def _shape(network: Network, port: AnyPort, values: Mapping[str, Value], n_steps: int) -> Shape | None:
+def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Tensor | None:
     if isinstance(port, LengthsPort):
         return None
+    size = feature_size(port, values, network.state_shapes)
     if isinstance(port, StatePort):
-        size, tokens = feature_size(port, values, network.state_shapes), False
+        tokens, is_per_step = False, False
         fits = port.groups == 1
     else:
-        size, tokens = values[port.value].size, values[port.value].tokens
+        tokens, is_per_step = values[port.value].tokens, values[port.value].per_step
         fits = not port.backwards and MERGED_TIME.keys().isdisjoint(port.axes)
     if not fits or port.dtype != ("int64" if tokens else "float32"):
         return None
-    sizes = {**fixed_sizes(port, size), "time": n_steps, "batch": 1, "batch_position": port.positions}
-    return tuple(sizes[axis] for axis in port.axes) if _in_order(port.axes, sizes) else None
+    return Tensor(port.axes, fixed_sizes(port, size), port.positions, is_per_step)
 
 
-def _in_order(axes: tuple[Axis, ...], sizes: Mapping[Axis, int]) -> bool:
-    """Whether the axes that have more than one element are in the order in which the engine has them."""
-    order: tuple[Axis, ...] = ("state", "time", "position", "batch_position", "feature")
-    places = [order.index(axis) for axis in axes if axis == "time" or sizes[axis] > 1]
-    return places == sorted(places)
-
-
-def tensor_constants(network: Network, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> Constants:
-    """Return what all contexts have in common that run a network on tensors of these shapes: see `codes`."""
+def tensor_constants(network: Network, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Constants:
+    """Return what all contexts have in common that run a network on its source's tensors: see `codes`."""
     plan, constants = plan_of(network), sequence_constants(network)
     read, initial = _slots(plan, network.signature.inputs, plan.inputs)
     written, final = _slots(plan, network.signature.outputs, plan.outputs)
-    table = np.array([number for shape in (*inputs, *outputs) for number in (len(shape), *shape)], np.int64)
+    patterns = [tensor.pattern for tensor in (*inputs, *outputs)]
+    table = np.array([number for pattern in patterns for number in (len(pattern), *pattern)], np.int64)
     array = np.zeros(constants.array.size + codes.PORT_SLOTS * (len(initial) + len(final)), np.int64)
     array[: constants.array.size] = constants.array
     array[codes.CONTEXT_TENSORS_IN], array[codes.CONTEXT_TENSORS_OUT] = len(inputs), len(outputs)
@@ -84,7 +113,7 @@ def tensor_constants(network: Network, inputs: Sequence[Shape], outputs: Sequenc
     ports = array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS)
     for of_port, slots in zip(ports, (*read, *written, *initial, *final), strict=True):
         of_port[list(slots)] = list(slots.values())
-    ends = np.cumsum([1 + len(shape) for shape in (*inputs, *outputs)])
+    ends = np.cumsum([1 + len(pattern) for pattern in patterns])
     addresses = data_address(table) + I64_BYTES * np.array([0, *ends[:-1]])
     is_read = [True] * len(read) + [False] * len(written) + [True] * len(initial) + [False] * len(final)
     first = np.where(is_read, 0, len(inputs))
@@ -104,7 +133,7 @@ def _slots(
             states.append(
                 {
                     codes.PORT_TENSOR: i,
-                    codes.PORT_WITHIN: F32_BYTES * k * state.rows * state.size,
+                    codes.PORT_LAYER: k,
                     codes.PORT_SIZE: state.size,
                     codes.PORT_FRAME_ROWS: state.rows,
                     codes.PORT_VALUE: F32_BYTES * state.offset,

@@ -44,7 +44,7 @@ class InferenceSession:
         Options for each provider; those of the CPU's change nothing.
     nonfinite
         What a NaN or an infinity in an input does: ``"refuse"`` raises InputValueError, ``"propagate"`` computes with
-        it, as onnxruntime does.
+        it. (onnxruntime's GRU computes with infinities, and passes over a NaN without a word.)
 
     Raises
     ------
@@ -214,7 +214,6 @@ def _no_values_of_its_own(method: str) -> EngineError:
 
 
 def _feeds(model: Model, ports: Ports, refuse: bool) -> Feeds | None:
-    """Return what answers single sequences at once; None where their tensors are not those that the source declares."""
-    feeds = feeds_for(model, n_steps=ports.n_steps, refuses_nonfinite=refuse)
+    """Return what answers short sequences at once; None where their tensors are not those that the source declares."""
     is_fed = [port.dtype for port in model.signature.inputs] == ports.dtypes
-    return feeds if is_fed and feeds is not None and ports.admit(feeds.input_shapes) else None
+    return feeds_for(model, admits=ports.admit, refuses_nonfinite=refuse) if is_fed else None

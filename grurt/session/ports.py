@@ -109,13 +109,8 @@ class Ports:
             for port in signature.outputs
         ]
 
-    @property
-    def n_steps(self) -> int | None:
-        """How many timesteps sequences have; None where that is open."""
-        return self._fixed.get("time")
-
     def admit(self, shapes: Iterable[Sequence[int]]) -> bool:
-        """Return whether inputs of these shapes, in which negative sizes are open, are those that are declared."""
+        """Return whether inputs may be of these shapes."""
         return all(
             not isinstance(size, int) or size == own
             for port, shape in zip(self.inputs, shapes, strict=True)
