@@ -16,7 +16,7 @@ from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
-from grurt.network.signature import ValuePort
+from grurt.network.signature import ValuePort, default_signature
 from grurt.runtime.context import Context
 from grurt.runtime.states import States
 from grurt.runtime.stream_memory import Image, constants_of_sequences, image_of
@@ -59,7 +59,7 @@ class Feeds:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     tensors: tuple[Tensor, ...]
-    """Those of the inputs, and those of the outputs."""
+    """Those of the inputs, those of the outputs, and the network's outputs that the source does not show."""
     leading: int
     """The input whose shape says how many sequences of how many timesteps there are."""
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
@@ -105,7 +105,9 @@ class Feeds:
         status = context.advance(context.array, tensors, answers, None)
         if len(layout.spare) < MAX_SPARE:
             layout.spare.append(context)
-        return answers if status == codes.OK else None
+        if status != codes.OK:
+            return None
+        return answers if len(answers) == len(self.outputs) else answers[: len(self.outputs)]
 
     def _layout(self, shape: tuple[int, ...]) -> _Layout | None:
         """Return what follows from the shape of the leading input; None where the general way is to look."""
@@ -149,14 +151,15 @@ def feeds_for(
         Whether a NaN or an infinity in an input makes the kernels refuse it.
     """
     signature, values = network.signature, network.values
-    shown = {output.name: values[output.value] for output in network.outputs}
-    answered = sorted(port.value for port in signature.outputs if isinstance(port, ValuePort))
-    if network.unstreamable_reason or signature.takes_lengths or sorted(shown) != answered:
+    shown = [port.value for port in signature.outputs if isinstance(port, ValuePort)]
+    if network.unstreamable_reason or signature.takes_lengths or len(set(shown)) < len(shown):
         return None
     if any(not values[port.name].per_step for port in network.inputs):
         return None
+    own = default_signature(network.inputs, network.outputs, values).outputs
+    answered = (*signature.outputs, *(port for port in own if port.name not in shown))
     inputs = tensors_of(network, signature.inputs, values)
-    outputs = tensors_of(network, signature.outputs, shown)
+    outputs = tensors_of(network, answered, {output.name: values[output.value] for output in network.outputs})
     if inputs is None or outputs is None:
         return None
     plan, names = plan_of(network), tuple(port.name for port in signature.inputs)
@@ -168,7 +171,7 @@ def feeds_for(
         leading=leading,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         admits=admits,
-        image=image_of(plan, constants_of_sequences(plan, tensor_constants(network, inputs, outputs))),
+        image=image_of(plan, constants_of_sequences(plan, tensor_constants(network, answered, inputs, outputs))),
         refuses_nonfinite=refuses_nonfinite,
     )
 

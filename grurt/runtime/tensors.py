@@ -99,11 +99,23 @@ def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Ten
     return Tensor(port.axes, fixed_sizes(port, size), port.positions, is_per_step)
 
 
-def tensor_constants(network: Network, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Constants:
-    """Return what all contexts have in common that run a network on its source's tensors: see `codes`."""
+def tensor_constants(
+    network: Network, answered: Sequence[AnyPort], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> Constants:
+    """Return what all contexts have in common that run a network on its source's tensors: see `codes`.
+
+    Parameters
+    ----------
+    network
+        The network.
+    answered
+        Ports for all of its outputs, and for states.
+    inputs, outputs
+        The tensors of its signature's inputs, and of ``answered``.
+    """
     plan, constants = plan_of(network), sequence_constants(network)
     read, initial = _slots(plan, network.signature.inputs, plan.inputs)
-    written, final = _slots(plan, network.signature.outputs, plan.outputs)
+    written, final = _slots(plan, answered, plan.outputs)
     patterns = [tensor.pattern for tensor in (*inputs, *outputs)]
     table = np.array([number for pattern in patterns for number in (len(pattern), *pattern)], np.int64)
     array = np.zeros(constants.array.size + codes.PORT_SLOTS * (len(initial) + len(final)), np.int64)
