@@ -38,17 +38,19 @@ def checked_feed(ports: Ports, signature: Signature, feed: Mapping[str, ArrayLik
     if missing := [name for name in names if name not in given]:
         raise InputShapeError(f"{WHERE}: expected the inputs {names}, got no {listed(map(described, missing))}")
     if unknown := [name for name in given if name not in names]:
-        raise InputShapeError(f"{WHERE}: expected the inputs {names}, got also {listed(map(described, unknown))}")
+        raise InputShapeError(
+            f"{WHERE}: expected the inputs {names} and no others, got {listed(map(described, unknown))}"
+        )
     taken = {}
     for port, node, dtype in zip(signature.inputs, ports.inputs, ports.dtypes, strict=True):
         where = f"{WHERE}: input {port.name!r}"
-        array = _array(where, given[port.name], dtype)
+        array = _taken(where, given[port.name], dtype)
         arrays.expect_shape(where, array, tuple("?" if size is None else size for size in node.shape))
-        taken[port.name] = array if dtype == port.dtype else _cast(array, port.dtype)
+        taken[port.name] = array if dtype == port.dtype else _as_the_source_casts(array, port.dtype)
     return taken
 
 
-def _array(where: str, value: ArrayLike, dtype: DType) -> Array:
+def _taken(where: str, value: ArrayLike, dtype: DType) -> Array:
     if isinstance(value, np.ndarray):
         if value.dtype.newbyteorder("=") != dtype:
             raise InputTypeError(f"{where}: expected an array of {dtype}, got {value.dtype}: convert it before")
@@ -56,7 +58,7 @@ def _array(where: str, value: ArrayLike, dtype: DType) -> Array:
     return arrays.features(where, value) if is_float(dtype) else arrays.integers(where, value, f"{dtype} numbers")
 
 
-def _cast(array: Array, dtype: DType) -> Array:
+def _as_the_source_casts(array: Array, dtype: DType) -> Array:
     """Return what a source makes of numbers that it declares in another dtype than it computes with."""
     with np.errstate(invalid="ignore"):  # what is no token then is refused as one
         return array.astype(dtype)

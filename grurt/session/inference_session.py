@@ -155,14 +155,14 @@ class InferenceSession:
             return list(answers)
         if isinstance(names, str) or not isinstance(names, Sequence):
             raise InputTypeError(f"{WHERE}: expected a list of names of outputs, got {described(names)}")
-        picked: dict[str, Array] = {}
+        picked: set[str] = set()
         found = []
         for name in names:
-            place = self._places.get(name) if isinstance(name, str) else None
-            if place is None:
+            if not isinstance(name, str) or name not in self._places:
                 raise InputValueError(f"{WHERE}: expected outputs among {self._names}, got {described(name)}")
-            found.append(picked[name].copy() if name in picked else answers[place])
-            picked[name] = answers[place]
+            answer = answers[self._places[name]]
+            found.append(answer.copy() if name in picked else answer)
+            picked.add(name)
         return found
 
     def get_inputs(self) -> list[NodeArg]:
@@ -203,7 +203,7 @@ class InferenceSession:
 
     def end_profiling(self) -> NoReturn:
         """Raise EngineError: nothing is profiled."""
-        raise EngineError("InferenceSession.end_profiling: there is no profile of operators; time the calls of run")
+        raise EngineError("InferenceSession.end_profiling: no operator is timed by itself; time the calls of run")
 
 
 def _no_values_of_its_own(method: str) -> EngineError:

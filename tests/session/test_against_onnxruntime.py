@@ -123,14 +123,14 @@ def bad_feeds() -> Iterator[tuple[str, Any, type[Exception]]]:
     x, h = np.ones((5, 1, 4), np.float32), np.ones((1, 1, 8), np.float32)
     shape, dtype = grurt.InputShapeError, grurt.InputTypeError
     yield "no h0", {"x": x}, shape
-    yield "'q'", {"x": x, "h0": h, "q": h}, shape
+    yield "and no others, got 'q'", {"x": x, "h0": h, "q": h}, shape
     yield "expected shape", {"x": x[0], "h0": h}, shape
     yield "expected shape", {"x": x, "h0": h[..., :5]}, shape
     yield "expected a batch size", {"x": x, "h0": np.ones((1, 2, 8), np.float32)}, shape
-    yield "float64", {"x": x.astype(np.float64), "h0": h}, dtype
-    yield "float16", {"x": x, "h0": h.astype(np.float16)}, dtype
-    yield "int64", {"x": x.astype(np.int64), "h0": h}, dtype
-    yield "expected a mapping", [x, h], dtype
+    yield "expected an array of float32, got float64: convert it before", {"x": x.astype(np.float64), "h0": h}, dtype
+    yield "got float16", {"x": x, "h0": h.astype(np.float16)}, dtype
+    yield "got int64", {"x": x.astype(np.int64), "h0": h}, dtype
+    yield "expected a mapping of inputs by name, got list", [x, h], dtype
     yield "expected real numbers", {"x": x, "h0": None}, dtype
     yield "expected shape", {"x": 1.0, "h0": h}, shape
 
@@ -148,10 +148,18 @@ def test_what_onnxruntime_refuses_is_refused(message: str, feed: Any, error: typ
 def test_no_such_output() -> None:
     theirs, ours = opened(STATEFUL)
     feed = feed_of(ours, 1, 2)
-    for names, error in ((["zz"], grurt.InputValueError), ("y", grurt.InputTypeError), ([1], grurt.InputValueError)):
-        for session, expected in ((theirs, Exception), (ours, error)):
-            with pytest.raises(expected):
-                session.run(names, feed)
+    for names, error, message in (
+        (["zz"], grurt.InputValueError, r"expected outputs among \['y', 'hn'\], got 'zz'"),
+        ([1], grurt.InputValueError, "expected outputs among"),
+        ([["y"]], grurt.InputValueError, "expected outputs among"),
+        ("y", grurt.InputTypeError, "expected a list of names of outputs, got 'y'"),
+    ):
+        with pytest.raises(error, match=message):
+            ours.run(names, feed)  # type: ignore[arg-type]
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            theirs.run(names, feed)
+    with pytest.raises(grurt.InputTypeError, match="expected a list of names of outputs"):
+        ours.run(np.array(["y"]), feed)  # type: ignore[arg-type]
 
 
 def test_other_inputs_that_onnxruntime_takes() -> None:

@@ -72,10 +72,14 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         (tmp_path / "empty.onnx", grurt.ConversionError, "empty.onnx"),
         (tmp_path / "none.onnx", grurt.ConversionError, "none.onnx"),
         (tmp_path, grurt.ConversionError, "folder"),
-        (torch_file, grurt.ConversionError, "grurt.converters.convert"),
+        (
+            torch_file,
+            grurt.ConversionError,
+            "expected an ONNX or a .grurt file, got one of the kind 'pt2': convert it with",
+        ),
         (b"", grurt.ConversionError, "expected an ONNX model"),
         (b"no model", grurt.ConversionError, "expected an ONNX model"),
-        (None, grurt.InputTypeError, "expected a path"),
+        (None, grurt.InputTypeError, "expected a path, the bytes of a file, or a grurt.Model, got NoneType"),
     ):
         with pytest.raises(error, match=message):
             grurt.InferenceSession(source)  # type: ignore[arg-type]
@@ -112,23 +116,33 @@ def test_options_that_change_no_answer(model: grurt.Model, expected: list[np.nda
         assert_bits(session.run(None, FEED, onnxruntime.RunOptions()), expected)
 
 
+class HasProviders:
+    def has_providers(self) -> bool:
+        return True
+
+
 def test_options_that_ask_for_what_there_is_not(model: grurt.Model) -> None:
     parallel = onnxruntime.ExecutionMode.ORT_PARALLEL
     for refused, message in (
-        (options(enable_profiling=True), "enable_profiling"),
-        (options(optimized_model_filepath="m.onnx"), "Model.save"),
-        (options(inter_op_num_threads=2), "inter_op_num_threads"),
-        (options(execution_mode=parallel), "ORT_SEQUENTIAL"),
-        (SimpleNamespace(intra_op_num_threads=-1), "intra_op_num_threads"),
-        (SimpleNamespace(threads=1), "threads"),
+        (options(enable_profiling=True), "got True: there is no profile of operators; time the calls of run"),
+        (
+            options(optimized_model_filepath="m.onnx"),
+            "convert the file once, with grurt.converters.convert, and keep it",
+        ),
+        (options(inter_op_num_threads=2), "layers run one after the other; leave it 0 or 1"),
+        (options(execution_mode=parallel), "layers run one after the other; leave it ORT_SEQUENTIAL"),
+        (SimpleNamespace(intra_op_num_threads=-1), "expected intra_op_num_threads of 0 or more, got -1"),
+        (SimpleNamespace(threads=1), "expected options of onnxruntime among"),
     ):
         with pytest.raises(grurt.InputValueError, match=message):
             grurt.InferenceSession(model, refused)
-    with pytest.raises(grurt.InputTypeError, match="enable_profiling"):
+    with pytest.raises(grurt.EngineError, match="expected no providers of its own: give the argument providers"):
+        grurt.InferenceSession(model, HasProviders())
+    with pytest.raises(grurt.InputTypeError, match="expected enable_profiling to be a number, got None"):
         grurt.InferenceSession(model, SimpleNamespace(enable_profiling=None))
     ended = onnxruntime.RunOptions()
     ended.terminate = True
-    with pytest.raises(grurt.InputValueError, match="terminate"):
+    with pytest.raises(grurt.InputValueError, match="a run cannot be ended from outside"):
         grurt.InferenceSession(model).run(None, FEED, ended)
 
 
@@ -137,23 +151,26 @@ def test_providers(model: grurt.Model) -> None:
     for accepted in (None, [], [cpu], [gpu, cpu], [(cpu, {})], [(gpu, {"device_id": 0}), cpu]):
         assert grurt.InferenceSession(model, providers=accepted).get_providers() == [cpu]
     assert grurt.InferenceSession(model, None, [cpu], [{}]).get_provider_options() == {cpu: {}}
-    for refused, error in (
-        ([gpu], grurt.EngineError),
-        ([(gpu, {})], grurt.EngineError),
-        (cpu, grurt.InputTypeError),
-        ([1], grurt.InputTypeError),
+    for refused, error, message in (
+        ([gpu], grurt.EngineError, "providers: grurt runs on CPUs only: expected"),
+        ([(gpu, {})], grurt.EngineError, "'CPUExecutionProvider' in the list, got 'CUDAExecutionProvider'"),
+        (cpu, grurt.InputTypeError, "providers: expected a list of names, got"),
+        ([1], grurt.InputTypeError, "expected names, or tuples of a name and options, got 1"),
     ):
-        with pytest.raises(error, match="providers"):
+        with pytest.raises(error, match=message):
             grurt.InferenceSession(model, providers=refused)  # type: ignore[arg-type]
-    with pytest.raises(grurt.InputValueError, match="provider_options"):
+    with pytest.raises(grurt.InputValueError, match="provider_options: expected 1, one for each provider, got 2"):
         grurt.InferenceSession(model, None, [cpu], [{}, {}])
 
 
 def test_values_of_onnxruntimes_own_are_refused(model: grurt.Model) -> None:
     session: Any = grurt.InferenceSession(model)
-    for method in (session.io_binding, session.run_with_iobinding, session.run_with_ort_values, session.end_profiling):
-        with pytest.raises(grurt.EngineError, match=f"InferenceSession.{method.__name__}: "):
-            method()
+    for name in ("io_binding", "run_with_iobinding", "run_with_ort_values"):
+        message = f"InferenceSession.{name}: inputs and outputs are NumPy arrays in the CPU's memory: call run"
+        with pytest.raises(grurt.EngineError, match=message):
+            getattr(session, name)()
+    with pytest.raises(grurt.EngineError, match="end_profiling: no operator is timed by itself"):
+        session.end_profiling()
 
 
 def test_threads_share_a_session(model: grurt.Model) -> None:
