@@ -39,7 +39,7 @@ def checked_feed(ports: Ports, signature: Signature, feed: Mapping[str, ArrayLik
         raise InputShapeError(f"{WHERE}: expected the inputs {names}, got no {listed(map(described, missing))}")
     if unknown := [name for name in given if name not in names]:
         raise InputShapeError(
-            f"{WHERE}: expected the inputs {names} and no others, got {listed(map(described, unknown))}"
+            f"{WHERE}: expected the inputs {names} and none of another name, got {listed(map(described, unknown))}"
         )
     taken = {}
     for port, node, dtype in zip(signature.inputs, ports.inputs, ports.dtypes, strict=True):

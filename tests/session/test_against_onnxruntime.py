@@ -123,7 +123,7 @@ def bad_feeds() -> Iterator[tuple[str, Any, type[Exception]]]:
     x, h = np.ones((5, 1, 4), np.float32), np.ones((1, 1, 8), np.float32)
     shape, dtype = grurt.InputShapeError, grurt.InputTypeError
     yield "no h0", {"x": x}, shape
-    yield "and no others, got 'q'", {"x": x, "h0": h, "q": h}, shape
+    yield "and none of another name, got 'q'", {"x": x, "h0": h, "q": h}, shape
     yield "expected shape", {"x": x[0], "h0": h}, shape
     yield "expected shape", {"x": x, "h0": h[..., :5]}, shape
     yield "expected a batch size", {"x": x, "h0": np.ones((1, 2, 8), np.float32)}, shape
