@@ -12,7 +12,7 @@ TOLERANCE = 1e-5
 TOLERANCES: dict[Weights, float] = {"float32": TOLERANCE, "float16": 1e-3, "int8": 0.05, "int4": 0.2}
 """By format of the weights: rounding those is meant, and a mistake costs more."""
 
-STEPS = {Workload.STEP: 100, Workload.SEQUENCE: 1, Workload.STREAMS: 20, Workload.SESSION: 100}
+STEPS = {Workload.STEP: 100, Workload.SEQUENCE: 1, Workload.STREAMS: 20}
 """How many answers are compared: of steps, with the state carried from each to the next."""
 
 

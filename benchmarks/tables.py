@@ -67,14 +67,6 @@ def step_table(results: Results) -> str:
     return _by_size("us a timestep", figures, ratios)
 
 
-def session_table(results: Results) -> str:
-    """Return the table of single timesteps whose states are handed over: microseconds by contender and size."""
-    figures = by_contender(results)
-    ours, peer = "grurt InferenceSession.run", "onnxruntime run"
-    ratios = [[f"*{ours}: times as fast as {peer}*", *_ratios(figures[ours], figures[peer])]] if peer in figures else []
-    return _by_size("us a timestep", figures, ratios)
-
-
 def sequence_table(results: Results) -> str:
     """Return the table of whole sequences: microseconds a timestep."""
     figures = by_contender(results)
@@ -231,7 +223,6 @@ QUANTIZED_LEADS = (
 
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "step-latency": ("step", step_table),
-    "session": ("session", session_table),
     "sequences": ("sequence", sequence_table),
     "streams": ("streams", streams_table),
     "quantized": ("quantized", quantized_table),

@@ -26,8 +26,6 @@ class Workload(StrEnum):
     """One whole sequence: ``(n_steps, input_size)`` to ``(n_steps, hidden_size)``."""
     STREAMS = "streams"
     """One timestep of many streams in lock-step: ``(n_streams, input_size)`` to ``(n_streams, hidden_size)``."""
-    SESSION = "session"
-    """As ``STEP``, by a call that takes the state and gives it back."""
 
 
 @dataclass(frozen=True)

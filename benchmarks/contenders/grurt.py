@@ -4,7 +4,6 @@ import numpy as np
 
 import grurt
 from benchmarks.contenders.base import Contender, Prepared, Weights, Workload
-from benchmarks.contenders.onnx_graph import timestep_model
 from benchmarks.network import Floats, Network
 
 
@@ -60,21 +59,6 @@ def pool_step(network: Network, x: Floats, weights: Weights = "float32", threads
     return Prepared("y = step(ids, x)", "y", {"step": pool.step, "ids": np.arange(len(x)), "x": x, "y": None}, x)
 
 
-def session_run(network: Network, x: Floats) -> Prepared:
-    """Call `InferenceSession.run`, as onnxruntime's is called; the caller hands the state over."""
-    session = grurt.InferenceSession(timestep_model(network, 1))
-    feed = {"x": x.reshape(1, 1, -1), "h": np.zeros((1, 1, network.hidden_size), np.float32)}
-    names = {"run": session.run, "outputs": ["hn"], "feed": feed}
-    return Prepared('(feed["h"],) = run(outputs, feed)', 'feed["h"]', names, x)
-
-
-def mapping_run(network: Network, x: Floats) -> Prepared:
-    """Call `Model.run` with a mapping by the source's names; the caller hands the state over."""
-    model = grurt.InferenceSession(timestep_model(network, 1)).model
-    feed = {"x": x.reshape(1, 1, -1), "h": np.zeros((1, 1, network.hidden_size), np.float32)}
-    return Prepared('feed["h"] = run(feed)["hn"]', 'feed["h"]', {"run": model.run, "feed": feed}, x)
-
-
 CONTENDERS = (
     Contender("grurt step", Workload.STEP, lambda network, x: step(model_of(network).stream(), x)),
     Contender("grurt step, out=", Workload.STEP, lambda network, x: step_out(model_of(network).stream(), x)),
@@ -82,8 +66,6 @@ CONTENDERS = (
     Contender("grurt Model.run", Workload.SEQUENCE, model_run),
     Contender("grurt Stream.run, out=", Workload.SEQUENCE, stream_run),
     Contender("grurt StreamPool.step", Workload.STREAMS, pool_step),
-    Contender("grurt InferenceSession.run", Workload.SESSION, session_run),
-    Contender("grurt Model.run of a mapping", Workload.SESSION, mapping_run),
     Contender(
         "grurt float16 step",
         Workload.STEP,

@@ -78,6 +78,5 @@ CONTENDERS = (
     Contender("onnxruntime io_binding", Workload.STEP, io_binding),
     Contender("onnxruntime run", Workload.SEQUENCE, run_sequence),
     Contender("onnxruntime run", Workload.STREAMS, run),
-    Contender("onnxruntime run", Workload.SESSION, run),
     Contender("onnxruntime io_binding", Workload.STREAMS, io_binding),
 )

@@ -15,7 +15,6 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("step", comparison.measure_step, lambda: _names(Workload.STEP)),
-        Suite("session", comparison.measure_session, lambda: _names(Workload.SESSION)),
         Suite("sequence", comparison.measure_sequence, lambda: _names(Workload.SEQUENCE)),
         Suite("streams", comparison.measure_streams, lambda: _names(Workload.STREAMS)),
         Suite("calls", calls.measure, calls.names),

@@ -20,11 +20,6 @@ def measure_step(settings: Settings) -> list[Record]:
     return [record for size in settings.sizes for record in measure(Workload.STEP, size, settings, 1, settings.only)]
 
 
-def measure_session(settings: Settings) -> list[Record]:
-    """Measure microseconds of a timestep of one stream, with the state as an input and an output."""
-    return [record for size in settings.sizes for record in measure(Workload.SESSION, size, settings, 1, settings.only)]
-
-
 def measure_sequence(settings: Settings) -> list[Record]:
     """Measure microseconds a timestep of one whole sequence of ``n_steps``."""
     n_steps = settings.n_steps
@@ -50,7 +45,6 @@ def input_array(workload: Workload, input_size: int, settings: Settings) -> Floa
         Workload.STEP: (input_size,),
         Workload.SEQUENCE: (settings.n_steps, input_size),
         Workload.STREAMS: (settings.n_streams, input_size),
-        Workload.SESSION: (input_size,),
     }[workload]
     return np.zeros(shape, np.float32)
 
