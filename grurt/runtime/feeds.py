@@ -37,6 +37,12 @@ _LEFT_OUT = BY_ADDRESS
 _MAX_LAYOUTS = 64
 """Shapes of an input that are kept with what follows from them."""
 
+_MANY = 64
+"""Sequences, of whose states memory for one run is enough to keep."""
+
+_MAX_WORK = 1 << 29
+"""Multiplications of a call: some tens of milliseconds, in which no signal is noticed. More go the general way."""
+
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -49,7 +55,9 @@ class _Layout:
     shapes: Shapes
     n_slots: int
     spare: list[Context]
-    """Contexts of so many slots that no run uses now."""
+    """Contexts of so many slots that no run uses now,"""
+    most_spare: int
+    """and how many are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class Feeds:
     admits: Callable[[Shapes], bool]
     """Says whether the inputs may be of some shapes."""
     image: Image
+    most_steps: int
+    """Timesteps of all sequences of a call."""
     refuses_nonfinite: bool
     layouts: dict[tuple[int, ...], _Layout] = field(default_factory=dict)
     spare: dict[int, list[Context]] = field(default_factory=dict)
@@ -103,7 +113,7 @@ class Feeds:
             context.reserve_block(layout.n_steps)
         answers = tuple([_empty(shape, _FLOAT32) for shape in layout.shapes])
         status = context.advance(context.array, tensors, answers, None)
-        if len(layout.spare) < MAX_SPARE:
+        if len(layout.spare) < layout.most_spare:
             layout.spare.append(context)
         if status != codes.OK:
             return None
@@ -112,13 +122,18 @@ class Feeds:
     def _layout(self, shape: tuple[int, ...]) -> _Layout | None:
         """Return what follows from the shape of the leading input; None where the general way is to look."""
         sizes = self.tensors[self.leading].sizes_in(shape)
-        if sizes is None or sizes[0] * sizes[1] > MAX_STEPS or not all(tensor.has(*sizes) for tensor in self.tensors):
+        if (
+            sizes is None
+            or sizes[0] * sizes[1] > self.most_steps
+            or not all(tensor.has(*sizes) for tensor in self.tensors)
+        ):
             return None
         shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
         if not self.admits(shapes[: len(self.inputs)]):
             return None
         n_slots = 1 << (sizes[0] - 1).bit_length()
-        layout = _Layout(*sizes, shapes[len(self.inputs) :], n_slots, self.spare.setdefault(n_slots, []))
+        most_spare = MAX_SPARE if n_slots <= _MANY else 1
+        layout = _Layout(*sizes, shapes[len(self.inputs) :], n_slots, self.spare.setdefault(n_slots, []), most_spare)
         if len(self.layouts) >= _MAX_LAYOUTS:
             self.layouts.clear()
         self.layouts[shape] = layout
@@ -164,6 +179,7 @@ def feeds_for(
         return None
     plan, names = plan_of(network), tuple(port.name for port in signature.inputs)
     leading = next(i for i, port in enumerate(signature.inputs) if isinstance(port, ValuePort))
+    image = image_of(plan, constants_of_sequences(plan, tensor_constants(network, answered, inputs, outputs)))
     return Feeds(
         inputs=names,
         outputs=tuple(port.name for port in signature.outputs),
@@ -171,7 +187,8 @@ def feeds_for(
         leading=leading,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         admits=admits,
-        image=image_of(plan, constants_of_sequences(plan, tensor_constants(network, answered, inputs, outputs))),
+        image=image,
+        most_steps=max(MAX_STEPS, _MAX_WORK // int(image.constants.array[codes.CONTEXT_STEP_WORK])),
         refuses_nonfinite=refuses_nonfinite,
     )
 
