@@ -5,10 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import models
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,6 +19,7 @@ from onnx_graphs import DATA, proto, random
 
 import grurt
 from grurt.converters import convert
+from grurt.kernels import codes
 from grurt.runtime.feeds import feeds_for
 from grurt.runtime.sequences import run_mapping
 
@@ -222,6 +225,40 @@ def test_the_quick_way_takes_arrays_only(model: grurt.Model) -> None:
         assert feeds.answers(FEED | {"h0": h}) is None
     assert feeds.answers({"x": X}) is None
     assert feeds.answers(FEED | {"other": X}) is None
+
+
+def test_memory_of_tensors_is_held_while_kernels_run_without_the_gil() -> None:
+    rng = np.random.default_rng(5)
+    plain = models.gru_model(16, 128, rng)
+    axes: tuple[Any, ...] = ("batch", "time", "feature")
+    state = {"states": ("gru0",), "dtype": "float32", "axes": ("state", "batch", "feature")}
+    signature = grurt.Signature(
+        (grurt.ValuePort(name="x", value="x", dtype="float32", axes=axes), grurt.StatePort(name="h", **state)),
+        (grurt.ValuePort(name="y", value="y", dtype="float32", axes=axes), grurt.StatePort(name="hn", **state)),
+    )
+    feeds = feeds_for(plain.replaced(signature=signature, reference_run=None))
+    assert feeds is not None
+    feed = {"x": rng.standard_normal((64, 50, 16), np.float32), "h": np.zeros((1, 64, 128), np.float32)}
+    assert feeds.answers(feed) is not None
+    (context,) = feeds.spare[64]
+    outcomes: list[str] = []
+
+    def resize() -> None:
+        while not context.array[codes.CONTEXT_BUSY]:
+            pass
+        for array in feed.values():
+            try:
+                array.resize((1,), refcheck=False)
+            except ValueError as error:
+                outcomes.append(str(error)[:20])
+
+    thread = threading.Thread(target=resize)
+    thread.start()
+    while thread.is_alive():  # a busy machine may not let the other thread run during the first call
+        feeds.answers(feed)
+    thread.join()
+    assert outcomes == ["cannot resize an arr"] * 2
+    feed["h"].resize((1,), refcheck=False)  # the hold has ended with the call
 
 
 @pytest.mark.slow
