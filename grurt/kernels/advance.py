@@ -104,11 +104,13 @@ def _run_taken_streams(c, team):
 @kernel
 def _run_group(c, start, n_rows):
     """Run as many streams as there are rows, from the call's number ``start`` on, timestep by timestep."""
-    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    n_steps, n_streams = load_i64(c, codes.CONTEXT_N_STEPS), load_i64(c, codes.CONTEXT_N_STREAMS)
     streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
+    time_first = load_i64(c, codes.CONTEXT_TIME_FIRST)
     for t in range(n_steps):
-        _run_block(c, Block(start * n_steps + t, n_steps, n_rows, t == n_steps - 1, streams))
+        first = n_streams * t + start if time_first else n_steps * start + t
+        _run_block(c, Block(first, 1 if time_first else n_steps, n_rows, t == n_steps - 1, streams))
         for i in range(n_rows):
             stream = load_i64(streams, i)
             store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)

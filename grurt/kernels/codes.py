@@ -183,7 +183,8 @@ CONTEXT_TENSORS_IN = 39  # a call takes so many of the source's tensors; 0: it t
 CONTEXT_TENSORS_OUT = 40  # and gives so many
 CONTEXT_N_INITIAL = 41  # states among the former,
 CONTEXT_N_FINAL = 42  # and among the latter
-CONTEXT_PORTS = 43  # the first port: inputs, outputs, initial states, final states
+CONTEXT_TIME_FIRST = 43  # arrays of many streams have timesteps before streams
+CONTEXT_PORTS = 44  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""

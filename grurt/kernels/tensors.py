@@ -1,7 +1,7 @@
 """Whole sequences in the source's own tensors, states among them: from Python's arrays, and back into them.
 
-Such a tensor lies in memory as the kernels read it, sequence by sequence, wherever its axes of size 1 are. A tensor of
-states may hold those of several layers, one after the other: each layer's is a port.
+Such a tensor lies in memory as the kernels read it, sequence by sequence or timestep by timestep, wherever its axes of
+size 1 are. A tensor of states may hold those of several layers, one after the other: each layer's is a port.
 """
 
 from grurt.kernels import codes

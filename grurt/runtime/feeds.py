@@ -52,6 +52,7 @@ class _Layout:
 
     n_sequences: int
     n_steps: int
+    time_first: bool
     shapes: Shapes
     n_slots: int
     spare: list[Context]
@@ -108,6 +109,7 @@ class Feeds:
             context = self._context(layout.n_slots)
         context.slots[codes.CONTEXT_N_STEPS] = layout.n_steps
         if layout.n_sequences > 1:
+            context.slots[codes.CONTEXT_TIME_FIRST] = layout.time_first
             context.bind_first_streams(layout.n_sequences)
         elif layout.n_steps > context.slots[codes.CONTEXT_CAPACITY]:
             context.reserve_block(layout.n_steps)
@@ -121,19 +123,19 @@ class Feeds:
 
     def _layout(self, shape: tuple[int, ...]) -> _Layout | None:
         """Return what follows from the shape of the leading input; None where the general way is to look."""
-        sizes = self.tensors[self.leading].sizes_in(shape)
-        if (
-            sizes is None
-            or sizes[0] * sizes[1] > self.most_steps
-            or not all(tensor.has(*sizes) for tensor in self.tensors)
-        ):
+        leading = self.tensors[self.leading]
+        sizes = leading.sizes_in(shape)
+        if sizes is None or sizes[0] * sizes[1] > self.most_steps:
+            return None
+        time_first = leading.is_time_first(*sizes)
+        if not all(tensor.has(*sizes, time_first=time_first) for tensor in self.tensors):
             return None
         shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
         if not self.admits(shapes[: len(self.inputs)]):
             return None
         n_slots = 1 << (sizes[0] - 1).bit_length()
-        most_spare = MAX_SPARE if n_slots <= _MANY else 1
-        layout = _Layout(*sizes, shapes[len(self.inputs) :], n_slots, self.spare.setdefault(n_slots, []), most_spare)
+        spare, most_spare = self.spare.setdefault(n_slots, []), MAX_SPARE if n_slots <= _MANY else 1
+        layout = _Layout(*sizes, time_first, shapes[len(self.inputs) :], n_slots, spare, most_spare)
         if len(self.layouts) >= _MAX_LAYOUTS:
             self.layouts.clear()
         self.layouts[shape] = layout

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from grurt.network.value import Value
 
 _ORDER: tuple[Axis, ...] = ("state", "batch", "time", "position", "feature")
-"""The order in which the kernels have axes."""
+"""The order in which the kernels have axes, unless time comes first."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,19 @@ class Tensor:
         fits = n_sequences > 0 < n_steps and self.shape(n_sequences, n_steps) == shape
         return (n_sequences, n_steps) if fits else None
 
-    def has(self, n_sequences: int, n_steps: int) -> bool:
+    def is_time_first(self, n_sequences: int, n_steps: int) -> bool:
+        """Return whether timesteps of several sequences lie before sequences."""
+        several = n_sequences > 1 and n_steps > 1 and {"batch", "time"} <= set(self.axes)
+        return several and self.axes.index("time") < self.axes.index("batch")
+
+    def has(self, n_sequences: int, n_steps: int, *, time_first: bool) -> bool:
         """Return whether it can be of so many sequences of so many timesteps, and lie as the kernels read it."""
         axes = [part for axis in self.axes for part in (("batch", "position") if axis == "batch_position" else (axis,))]
         if (n_sequences > 1 and "batch" not in axes) or (n_steps > 1 and self.is_per_step and "time" not in axes):
             return False
         sizes = {**self.fixed, "batch": n_sequences, "time": n_steps}
-        places = [_ORDER.index(axis) for axis in axes if sizes[axis] > 1]  # type: ignore[index]
+        order = ("state", "time", "batch", *_ORDER[3:]) if time_first else _ORDER
+        places = [order.index(axis) for axis in axes if sizes[axis] > 1]  # type: ignore[index]
         return places == sorted(places)
 
 
