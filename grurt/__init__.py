@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from grurt.runtime.pool import StreamPool as StreamPool
     from grurt.runtime.stream import Stream as Stream
     from grurt.runtime.verify import Verification as Verification
+    from grurt.session import InferenceSession as InferenceSession
 
 __version__ = VERSION
 
@@ -35,6 +36,7 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
             *errors.__all__,
             *functions.__all__,
             *layers.__all__,
+            "InferenceSession",
             "Input",
             "LengthsPort",
             "Limits",
@@ -55,12 +57,17 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         ]
     )
 
-    _ENGINE = {"Stream": "stream", "StreamPool": "pool", "Verification": "verify"}
+    _LATER = {
+        "InferenceSession": "session",
+        "Stream": "runtime.stream",
+        "StreamPool": "runtime.pool",
+        "Verification": "runtime.verify",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import what needs the engine, and so numba, when it is first asked for: converters do without."""
-        if name in _ENGINE:
+        """Import what needs the engine, and so numba, or converters, when it is first asked for."""
+        if name in _LATER:
             from importlib import import_module
 
-            return getattr(import_module(f"grurt.runtime.{_ENGINE[name]}"), name)
+            return getattr(import_module(f"grurt.{_LATER[name]}"), name)
         raise AttributeError(f"module 'grurt' has no attribute {name!r}")

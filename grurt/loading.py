@@ -39,15 +39,20 @@ def load(
     >>> stream = model.stream()  # doctest: +SKIP
     """
     model = read(path, Limits(max_bytes, max_operations))
-    from grurt.runtime.engine import ready
-
-    ready()
     try:
-        for stage in model.stages:
-            stage.plan  # noqa: B018 - lowers the model
+        get_ready(model)
     except ModelError as error:
         raise ModelFileError(f"{os.fsdecode(path)}: {error}") from error
     return model
+
+
+def get_ready(model: Model) -> None:
+    """Get the engine ready to run a model: nothing is left to compile, or to lower."""
+    from grurt.runtime.engine import ready
+
+    ready()
+    for stage in model.stages:
+        stage.plan  # noqa: B018 - lowers the model
 
 
 def read(path: str | bytes | os.PathLike[str], limits: Limits | None = None) -> Model:

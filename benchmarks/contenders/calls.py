@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,16 +41,24 @@ def _two_input_model(network: Network) -> grurt.Model:
     return grurt.Model(layers=[join, gru], weights=model_of(network).weights, inputs=inputs)
 
 
+def run_session(network: Network, x: Floats) -> Prepared:
+    """Call `InferenceSession.run` as onnxruntime's is called: the caller hands the state over."""
+    session, feed = _session(network, x)
+    names = {"run": session.run, "outputs": ["hn"], "feed": feed}
+    return Prepared('(feed["h"],) = run(outputs, feed)', 'feed["h"]', names, x)
+
+
 def run_mapping(network: Network, x: Floats) -> Prepared:
     """Call `Model.run` with a mapping of the source's names, the state among them."""
-    from grurt.converters import convert
+    session, feed = _session(network, x)
+    return Prepared('feed["h"] = run(feed)["hn"]', 'feed["h"]', {"run": session.model.run, "feed": feed}, x)
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(timestep_model(network, 1))
-        model = convert(path, reference=False)
-    feed = {"x": x.reshape(1, 1, -1), "h": np.zeros((1, 1, network.hidden_size), np.float32)}
-    return Prepared('feed["h"] = run(feed)["hn"]', 'feed["h"]', {"run": model.run, "feed": feed}, x)
+
+def _session(network: Network, x: Floats) -> tuple[grurt.InferenceSession, dict[str, Floats]]:
+    """Return a session for one timestep, and its inputs: x is of one sequence, or of several."""
+    batch = x.size // network.input_size
+    feed = {"x": x.reshape(1, batch, -1), "h": np.zeros((1, batch, network.hidden_size), np.float32)}
+    return grurt.InferenceSession(timestep_model(network, batch)), feed
 
 
 def step_as_it_comes(convert: Callable[[Floats], Any]) -> Callable[[Network, Floats], Prepared]:

@@ -109,6 +109,8 @@ CALLS = (
         calls.two_inputs("own_left[:] = left; own_right[:] = right; advance()"),
         "run_two_inputs",
     ),
+    Call("`InferenceSession.run`, 1 timestep and a state", (), calls.run_session, "run"),
+    Call("`InferenceSession.run`, 1 timestep and the states of 4 sequences", (4,), calls.run_session, "run"),
     Call("`Model.run` of a mapping, 1 timestep and a state", (), calls.run_mapping, "run"),
     *(
         Call(f"{name}, {n_steps} timestep{'s'[: n_steps - 1]}", (n_steps,), ours, "run_sequence", _sequences)

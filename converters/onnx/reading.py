@@ -71,8 +71,8 @@ def read_graph(proto: ModelProto, external: ExternalData, size: int) -> Graph:
     return Graph(
         nodes=_nodes(proto, external, size),
         constants=constants,
-        inputs=tuple(_declaration(port) for port in proto.graph.input if port.name not in constants),
-        outputs=tuple(_declaration(port) for port in proto.graph.output),
+        inputs=tuple(declaration(port) for port in proto.graph.input if port.name not in constants),
+        outputs=tuple(declaration(port) for port in proto.graph.output),
         producer=_printable(proto.producer_name),
         producer_version=_printable(proto.producer_version),
         size=size + external.size,
@@ -200,7 +200,8 @@ def _attribute(
             raise node.unsupported(f"its attribute {proto.name[:50]!r} is of a kind that is not supported")
 
 
-def _declaration(proto: ValueInfoProto) -> Declaration:
+def declaration(proto: ValueInfoProto) -> Declaration:
+    """Return how an input or output of a graph is declared; ConversionError if it is no tensor of a dtype."""
     where = f"{text(proto.name)[:100]!r} in the graph's inputs and outputs"
     if not proto.name:
         raise ConversionError("an input or output of the graph has no name: the file is damaged")

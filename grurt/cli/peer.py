@@ -104,5 +104,5 @@ def largest_error(model: Model, session: Session, sizes: Sizes) -> float:
     """Return how far the answers to a whole sequence are apart, in proportion to the largest above 1, or NaN."""
     feed = random_feed(model, sizes)
     expected = session.run([port.name for port in model.signature.outputs], feed)
-    found: dict[str, Array] = model.run(feed)  # type: ignore[assignment]
+    found: dict[str, Array] = model.run(feed)
     return float(np.max([error_of(ours, theirs) for ours, theirs in zip(found.values(), expected, strict=True)]))

@@ -12,6 +12,7 @@ from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import I64_BYTES
 from grurt.kernels.tables import Block, timesteps_of_call
 from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
+from grurt.kernels.tensors import begin_sequences, check_initial_states, end_sequences
 from grurt.kernels.transfers import read_inputs, store_states, write_outputs
 
 
@@ -28,6 +29,8 @@ def run(c, only_checks):
         status = check_streams(c)
         if status == codes.OK:
             status = check_inputs(c)
+        if status == codes.OK:
+            status = check_initial_states(c)
         if status != codes.OK or only_checks:
             return status
     if phase == codes.LEAD or phase == codes.LEAD_ON:
@@ -35,10 +38,13 @@ def run(c, only_checks):
     if phase == codes.STORE:
         store_states(c)
         return codes.OK
+    if load_i64(c, codes.CONTEXT_BEGINNING):
+        begin_sequences(c)
     if load_i64(c, codes.CONTEXT_STREAMS):
         _run_streams(c)
     else:
         _run_timesteps(c)
+    end_sequences(c)
     return codes.OK
 
 
@@ -101,11 +107,13 @@ def _run_taken_streams(c, team):
 @kernel
 def _run_group(c, start, n_rows):
     """Run as many streams as there are rows, from the call's number ``start`` on, timestep by timestep."""
-    n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
+    n_steps, n_streams = load_i64(c, codes.CONTEXT_N_STEPS), load_i64(c, codes.CONTEXT_N_STREAMS)
     streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
+    time_first = load_i64(c, codes.CONTEXT_TIME_FIRST)
     for t in range(n_steps):
-        _run_block(c, Block(start * n_steps + t, n_steps, n_rows, t == n_steps - 1, streams))
+        first = n_streams * t + start if time_first else n_steps * start + t
+        _run_block(c, Block(first, 1 if time_first else n_steps, n_rows, t == n_steps - 1, streams))
         for i in range(n_rows):
             stream = load_i64(streams, i)
             store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)

@@ -46,7 +46,7 @@ def check_inputs(c):
             fault = _first_token_out_of_range(address, size, rows)
             status = codes.TOKEN_OUT_OF_RANGE
         elif load_i64(c, codes.CONTEXT_REFUSE_NONFINITE):
-            fault = _first_nonfinite(address, size * rows)
+            fault = first_nonfinite(address, size * rows)
             status = codes.NONFINITE
         if fault >= 0:
             store_i64(c, codes.CONTEXT_FAULT_PORT, i)
@@ -64,7 +64,7 @@ def _first_token_out_of_range(tokens, vocabulary_size, count):
 
 
 @kernel
-def _first_nonfinite(x, count):
+def first_nonfinite(x, count):
     """Index of the first NaN or infinity, or -1: x - x is zero for every other number."""
     differences = splat(0.0)
     i = 0

@@ -178,9 +178,15 @@ CONTEXT_INTEGER = 34  # address of the type of Python's integers
 CONTEXT_TUPLE = 35  # address of the type of Python's tuples
 CONTEXT_TUPLE_ITEMS = 36  # offset of the first item in one
 CONTEXT_NONE = 37  # address of None
-CONTEXT_LIST = 38  # address of the type of Python's lists
-CONTEXT_ENTERED_CLAIMED = 39  # whether nobody hands in arrays but who has claimed the context before
-CONTEXT_PORTS = 40  # the first port; inputs first, then outputs
+CONTEXT_BEGINNING = 38  # address of the state that every call begins from; 0: each goes on where the last one ended
+CONTEXT_TENSORS_IN = 39  # a call takes so many of the source's tensors; 0: it takes arrays of frames
+CONTEXT_TENSORS_OUT = 40  # and gives so many
+CONTEXT_N_INITIAL = 41  # states among the former,
+CONTEXT_N_FINAL = 42  # and among the latter
+CONTEXT_TIME_FIRST = 43  # arrays of many streams have timesteps before streams
+CONTEXT_LIST = 44  # address of the type of Python's lists
+CONTEXT_ENTERED_CLAIMED = 45  # whether nobody hands in arrays but who has claimed the context before
+CONTEXT_PORTS = 46  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -191,19 +197,26 @@ ENTERED = 1
 CLAIMED = 2
 BUSY_BITS = 3
 
-# Slots of a port, an input or output of the model.
+# Slots of a port, an input or output of the model, or the state of a layer in one of the source's tensors.
 PORT_ADDRESS = 0
 PORT_SIZE = 1  # features; for tokens, the vocabulary's size
 PORT_IS_TOKENS = 2
-PORT_VALUE = 3  # offset of its value
+PORT_VALUE = 3  # offset of its value in scratch memory; of a state, in the stream's
 PORT_STRIDE = 4
 PORT_SINGLE = 5
-PORT_FRAME_ROWS = 6  # the caller's frame has two axes: the size of the first one; 0: it is a vector
+PORT_FRAME_ROWS = 6  # the caller's frame has two axes: the size of the first one; 0: it is a vector; rows of a state
 PORT_TRANSPOSED = 7  # the value holds the frame with its axes the other way round
 PORT_OBJECT = 8  # address of the array that a call reads or writes; 0: it is a token in the next slot
 PORT_TOKEN = 9
 PORT_HELD = 10  # what `hold` gave for the array of a call, until all is done
-PORT_SLOTS = 11
+PORT_TENSOR = 11  # which of a call's tensors it is, or is in
+PORT_SHAPE = 12  # address of that tensor's number of axes, and their sizes; negative ones are those of the call
+PORT_LAYER = 13  # which of the layers whose states the tensor holds, one after the other
+PORT_SLOTS = 14
+
+# Sizes of a call.
+TIMESTEPS = -1  # the number of timesteps
+SEQUENCES = -2  # the number of sequences; so many times that: SEQUENCES + 1 - times
 
 # Phases of a call.
 ALONE = 0  # check, and run

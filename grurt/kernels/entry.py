@@ -8,24 +8,15 @@ NOT_PLAIN.
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
-from grurt.kernels.fields import (
-    BASE,
-    DATA,
-    DIMENSIONS,
-    DTYPE,
-    FLAGS,
-    LENGTH,
-    N_DIMENSIONS,
-    READABLE,
-    TYPE,
-    WRITEABLE,
-)
+from grurt.kernels.fields import BASE, DATA, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, integer_at, let_go, release_gil
 from grurt.kernels.options import kernel
+from grurt.kernels.plain import are_as_many, bind_array, is_array, item, size_along, type_of
 from grurt.kernels.simd import load_i32, load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.kernels.stream_lists import bind_listed_streams
-from grurt.kernels.tables import port_slot, timesteps_of_call
+from grurt.kernels.tables import n_ports, port_slot, timesteps_of_call
+from grurt.kernels.tensors import bind_tensors
 
 
 def advance(context, x, y, streams):
@@ -43,10 +34,11 @@ def advance(context, x, y, streams):
         with None as y, the inputs are only checked.
     streams
         `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. None: they are a
-        block of timesteps of it, ``(n_steps, ...)``, for which there is room. Otherwise a plain array of streams, int64
-        ``(n_streams,)``, or a list or tuple of as many integers: then they are one timestep of each, ``(n_streams,
-        input_size)`` and ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs
-        and outputs do not overlap where they are more than one timestep.
+        block of timesteps of it, ``(n_steps, ...)``, for which there is room; or, in a context of tensors, tuples of
+        the source's own: see `grurt.kernels.tensors`. Otherwise a plain array of streams, int64 ``(n_streams,)``, or a
+        list or tuple of as many integers: then they are one timestep of each, ``(n_streams, input_size)`` and
+        ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs and outputs do not
+        overlap where they are more than one timestep.
 
     It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds. Fields of
     arrays are read before, once, and their memory is held: it stays, whatever other threads do to them.
@@ -84,19 +76,19 @@ def advance(context, x, y, streams):
 @kernel
 def _hold(c, streams):
     """Keep the memory of a call's arrays where it is; ``streams`` may be none."""
-    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+    for i in range(n_ports(c)):
         port = port_slot(i)
         array = load_i64(c, port + codes.PORT_OBJECT)
         if array:
             store_i64(c, port + codes.PORT_HELD, hold(_owner(c, array)))
-    if load_i64(c, codes.CONTEXT_STREAMS) and _type(streams) == load_i64(c, codes.CONTEXT_ARRAY_TYPE):
+    if load_i64(c, codes.CONTEXT_STREAMS) and type_of(streams) == load_i64(c, codes.CONTEXT_ARRAY_TYPE):
         store_i64(c, codes.CONTEXT_HELD_STREAMS, hold(_owner(c, streams)))
 
 
 @kernel
 def _let_go(c):
     _let_go_of(c, codes.CONTEXT_HELD_STREAMS)
-    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+    for i in range(n_ports(c)):
         _let_go_of(c, port_slot(i) + codes.PORT_HELD)
 
 
@@ -127,15 +119,17 @@ def _is_short(c):
 @kernel
 def _bind(c, x, y, streams):
     """Take a call's inputs, outputs and streams from Python objects; return NOT_PLAIN if they are not what they are."""
+    if load_i64(c, codes.CONTEXT_TENSORS_IN):
+        return bind_tensors(c, x, y)
     n_inputs, n_outputs = load_i64(c, codes.CONTEXT_N_INPUTS), load_i64(c, codes.CONTEXT_N_OUTPUTS)
-    if not (_are_as_many(c, x, n_inputs) and _are_as_many(c, y, n_outputs)):
+    if not (are_as_many(c, x, n_inputs) and are_as_many(c, y, n_outputs)):
         return codes.NOT_PLAIN
-    n_lead = _bind_lead(c, streams, _item(c, x, 0))
+    n_lead = _bind_lead(c, streams, item(c, x, 0))
     if n_lead < 0:
         return codes.NOT_PLAIN
     for i in range(n_inputs):
         port = port_slot(i)
-        array = _item(c, x, i)
+        array = item(c, x, i)
         if load_i64(c, port + codes.PORT_IS_TOKENS):
             fits = _bind_tokens(c, port, array, n_lead)
         else:
@@ -144,49 +138,11 @@ def _bind(c, x, y, streams):
             return codes.NOT_PLAIN
     for i in range(n_outputs):
         port = port_slot(n_inputs + i)
-        if not _bind_frames(c, port, _item(c, y, i), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
+        if not _bind_frames(c, port, item(c, y, i), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
             return codes.NOT_PLAIN
     if n_lead > 0 and _overlap(c):
         return codes.NOT_PLAIN
     return codes.OK
-
-
-@kernel
-def _type(python_object):
-    return load_i64(python_object, TYPE // 8)
-
-
-@kernel
-def _are_as_many(c, objects, count):
-    """Whether an object is a tuple of so many; or is itself the only one."""
-    if not load_i64(c, codes.CONTEXT_ARRAY_TYPE):
-        return False
-    if _type(objects) != load_i64(c, codes.CONTEXT_TUPLE):
-        return count == 1
-    return load_i64(objects, LENGTH // 8) == count
-
-
-@kernel
-def _item(c, objects, i):
-    if _type(objects) != load_i64(c, codes.CONTEXT_TUPLE):
-        return objects
-    return load_i64(objects + load_i64(c, codes.CONTEXT_TUPLE_ITEMS), i)
-
-
-@kernel
-def _is_array(c, array, dtype_slot, n_dimensions, flags):
-    """Whether an object is an array of a dtype and some dimensions; False wherever the context knows no array type."""
-    return (
-        _type(array) == load_i64(c, codes.CONTEXT_ARRAY_TYPE)
-        and load_i64(array, DTYPE // 8) == load_i64(c, dtype_slot)
-        and load_i32(array, N_DIMENSIONS // 4) == n_dimensions
-        and (load_i32(array, FLAGS // 4) & flags) == flags
-    )
-
-
-@kernel
-def _size_along(array, axis):
-    return load_i64(load_i64(array, DIMENSIONS // 8), axis)
 
 
 @kernel
@@ -195,24 +151,24 @@ def _bind_lead(c, streams, first):
     store_i64(c, codes.CONTEXT_N_STEPS, 1)
     if streams == load_i64(c, codes.CONTEXT_BY_ADDRESS):
         return 0
-    if _type(first) != load_i64(c, codes.CONTEXT_ARRAY_TYPE):
+    if type_of(first) != load_i64(c, codes.CONTEXT_ARRAY_TYPE):
         return -1
     n_lead = load_i32(first, N_DIMENSIONS // 4) - _frame_axes(c, port_slot(0))
     if streams == load_i64(c, codes.CONTEXT_NONE):
-        if n_lead != 1 or not 0 < _size_along(first, 0) <= load_i64(c, codes.CONTEXT_CAPACITY):
+        if n_lead != 1 or not 0 < size_along(first, 0) <= load_i64(c, codes.CONTEXT_CAPACITY):
             return -1
-        store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 0))
+        store_i64(c, codes.CONTEXT_N_STEPS, size_along(first, 0))
         return 1
     if not 0 < n_lead < 3:
         return -1
-    if _is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
+    if is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE):
         store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
-        store_i64(c, codes.CONTEXT_N_STREAMS, _size_along(streams, 0))
+        store_i64(c, codes.CONTEXT_N_STREAMS, size_along(streams, 0))
     elif not bind_listed_streams(c, streams):
         return -1
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     if n_lead == 2:
-        store_i64(c, codes.CONTEXT_N_STEPS, _size_along(first, 1))
+        store_i64(c, codes.CONTEXT_N_STEPS, size_along(first, 1))
     return n_lead
 
 
@@ -228,53 +184,47 @@ def _has_lead(c, array, n_lead):
     """Whether an array's first axes are the call's streams and timesteps."""
     n_steps = load_i64(c, codes.CONTEXT_N_STEPS)
     if not load_i64(c, codes.CONTEXT_STREAMS):
-        return n_lead == 0 or _size_along(array, 0) == n_steps
-    if _size_along(array, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
+        return n_lead == 0 or size_along(array, 0) == n_steps
+    if size_along(array, 0) != load_i64(c, codes.CONTEXT_N_STREAMS):
         return False
-    return n_lead == 1 or _size_along(array, 1) == n_steps
+    return n_lead == 1 or size_along(array, 1) == n_steps
 
 
 @kernel
 def _bind_tokens(c, port, tokens, n_lead):
     """Whether an object is as many tokens as the call wants, or one integer for one; if so, set the port's address."""
-    if n_lead == 0 and _type(tokens) == load_i64(c, codes.CONTEXT_INTEGER):
+    if n_lead == 0 and type_of(tokens) == load_i64(c, codes.CONTEXT_INTEGER):
         store_i64(c, port + codes.PORT_OBJECT, 0)
         store_i64(c, port + codes.PORT_TOKEN, integer_at(tokens))
         store_i64(c, port + codes.PORT_ADDRESS, c + I64_BYTES * (port + codes.PORT_TOKEN))
         return True
-    if not (_is_array(c, tokens, codes.CONTEXT_INT64, n_lead, READABLE) and _has_lead(c, tokens, n_lead)):
+    if not (is_array(c, tokens, codes.CONTEXT_INT64, n_lead, READABLE) and _has_lead(c, tokens, n_lead)):
         return False
-    _bind_array(c, port, tokens)
+    bind_array(c, port, tokens)
     return True
 
 
 @kernel
 def _bind_frames(c, port, array, n_lead, flags):
     """Whether an object is an array of a port's frames behind ``n_lead`` axes; if so, set the port's address."""
-    if not _is_array(c, array, codes.CONTEXT_FLOAT32, n_lead + _frame_axes(c, port), flags):
+    if not is_array(c, array, codes.CONTEXT_FLOAT32, n_lead + _frame_axes(c, port), flags):
         return False
     if not _has_lead(c, array, n_lead):
         return False
     size = load_i64(c, port + codes.PORT_SIZE)
     frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
     if frame_rows:
-        if _size_along(array, n_lead) != frame_rows or frame_rows * _size_along(array, n_lead + 1) != size:
+        if size_along(array, n_lead) != frame_rows or frame_rows * size_along(array, n_lead + 1) != size:
             return False
-    elif _size_along(array, n_lead) != size:
+    elif size_along(array, n_lead) != size:
         return False
-    _bind_array(c, port, array)
+    bind_array(c, port, array)
     return True
 
 
 @kernel
 def _is_wanted_once(c, port):
     return load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)
-
-
-@kernel
-def _bind_array(c, port, array):
-    store_i64(c, port + codes.PORT_OBJECT, array)
-    store_i64(c, port + codes.PORT_ADDRESS, load_i64(array, DATA // 8))
 
 
 @kernel

@@ -1,9 +1,10 @@
 """The streams of a call, from a list or tuple of Python integers."""
 
 from grurt.kernels import codes
-from grurt.kernels.fields import LENGTH, LIST_ITEMS, TYPE
+from grurt.kernels.fields import LENGTH, LIST_ITEMS
 from grurt.kernels.objects import integer_at
 from grurt.kernels.options import kernel
+from grurt.kernels.plain import type_of
 from grurt.kernels.simd import load_i64, store_i64
 
 
@@ -13,9 +14,9 @@ def bind_listed_streams(c, streams):
 
     They are read with the GIL held, so that nobody changes the list meanwhile.
     """
-    if load_i64(streams, TYPE // 8) == load_i64(c, codes.CONTEXT_LIST):
+    if type_of(streams) == load_i64(c, codes.CONTEXT_LIST):
         items = load_i64(streams, LIST_ITEMS // 8)
-    elif load_i64(streams, TYPE // 8) == load_i64(c, codes.CONTEXT_TUPLE):
+    elif type_of(streams) == load_i64(c, codes.CONTEXT_TUPLE):
         items = streams + load_i64(c, codes.CONTEXT_TUPLE_ITEMS)
     else:
         return False
@@ -25,7 +26,7 @@ def bind_listed_streams(c, streams):
     own = load_i64(c, codes.CONTEXT_OWN_STREAMS)
     for i in range(count):
         item = load_i64(items, i)
-        if load_i64(item, TYPE // 8) != load_i64(c, codes.CONTEXT_INTEGER):
+        if type_of(item) != load_i64(c, codes.CONTEXT_INTEGER):
             return False
         store_i64(own, i, integer_at(item))
     store_i64(c, codes.CONTEXT_STREAMS, own)

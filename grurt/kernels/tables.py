@@ -65,8 +65,15 @@ def state_of(states, row):
 
 @kernel
 def port_slot(index):
-    """Slot of the context where a port begins: inputs come first, then outputs."""
+    """Slot of the context where a port begins: inputs come first, then outputs, then initial and final states."""
     return codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
+
+
+@kernel
+def n_ports(c):
+    """How many ports a context has: inputs and outputs, and the states in tensors."""
+    n_values = load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)
+    return n_values + load_i64(c, codes.CONTEXT_N_INITIAL) + load_i64(c, codes.CONTEXT_N_FINAL)
 
 
 @kernel

@@ -4,7 +4,7 @@ from grurt.kernels import codes
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import Rows, copy, copy_rows, every, read_rows, rows_from, transpose_rows
 from grurt.kernels.simd import load_i64
-from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.kernels.tables import port_slot, value_rows
 
 
@@ -47,7 +47,8 @@ def write_outputs(c, block):
         if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
             whole = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * size)
             if block.ends_sequence and block.streams:
-                _write_frames(c, port, value, rows_from(whole, block.first // block.spacing), block.n_rows)
+                first = (block.streams - load_i64(c, codes.CONTEXT_STREAMS)) // I64_BYTES
+                _write_frames(c, port, value, rows_from(whole, first), block.n_rows)
             elif block.ends_sequence:
                 _write_frames(c, port, rows_from(value, block.n_rows - 1), whole, 1)
         else:

@@ -240,10 +240,14 @@ class Context:
         self.array[codes.CONTEXT_OWN_STREAMS] = checked.ctypes.data
         self.array[codes.CONTEXT_N_SLOTS] = n_streams
 
+    def bind_first_streams(self, n_streams: int) -> None:
+        """Set the streams of the next call: the first ones of those that `use_streams` has set."""
+        self.bind_streams(fields.data_address(self._streams[0]), n_streams)
+
     def run_streams(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_streams: int, n_steps: int) -> int:
         """Run ``n_steps`` timesteps of the first streams, ``(n_streams, n_steps, ...)``; return the kernels' status."""
         self.bind(map(fields.data_address, (*inputs, *outputs)), n_steps)
-        self.bind_streams(self._streams[0].ctypes.data, n_streams)
+        self.bind_first_streams(n_streams)
         return self.call()
 
     def exclusively(self, work: Callable[[*Arguments], T], *args: *Arguments) -> T:

@@ -20,6 +20,7 @@ from grurt.kernels.fields import data_address
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
+from grurt.runtime.arrays import hold
 from grurt.runtime.context import Constants, Context, refuses, sequence_constants, streaming_constants
 from grurt.runtime.states import States
 
@@ -66,24 +67,29 @@ class Image:
         slots[codes.CONTEXT_SCRATCH] = address + F32_BYTES * self.scratch
         return context, states, own[self.steps :]
 
-    @property
-    def whole(self) -> Floats:
-        """Steps and state of a new stream, as `placed` returns them."""
-        return self.content[self.steps :]
-
 
 @once_per_network
 def _image(network: Network) -> Image:
-    return _image_of(plan_of(network), streaming_constants(network))
+    return image_of(plan_of(network), streaming_constants(network))
 
 
 @once_per_network
 def sequence_image(network: Network) -> Image:
-    """Return the memory for one whole sequence, whose vectors are in the model's own order."""
-    return _image_of(plan_of(network), sequence_constants(network))
+    """Return the memory for whole sequences, whose vectors are in the model's own order."""
+    plan = plan_of(network)
+    return image_of(plan, constants_of_sequences(plan, sequence_constants(network)))
 
 
-def _image_of(plan: Plan, constants: Constants) -> Image:
+def constants_of_sequences(plan: Plan, constants: Constants) -> Constants:
+    """Return what contexts have in common of which each call is a whole sequence, from the plan's initial state."""
+    array = constants.array.copy()
+    array[codes.CONTEXT_WHOLE_SEQUENCE] = True
+    array[codes.CONTEXT_BEGINNING] = data_address(plan.initial_state)
+    return Constants(array, (*constants.held, hold(plan.initial_state)))
+
+
+def image_of(plan: Plan, constants: Constants) -> Image:
+    """Return the memory of a plan's stream, whose context has these constants."""
     places = [0]
     sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):

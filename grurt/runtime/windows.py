@@ -30,35 +30,32 @@ _FLOAT32 = np.dtype(np.float32)
 
 @dataclass(frozen=True)
 class _Windows:
-    """What a model needs for short sequences; ``spare`` are contexts that no run uses now, and their states."""
+    """What a model needs for short sequences; ``spare`` are contexts that no run uses now."""
 
     image: Image
     output_size: int
     output_is_single: bool
-    spare: list[tuple[Context, Floats]] = field(default_factory=list)
+    spare: list[Context] = field(default_factory=list)
 
     def answer(self, xs: Any) -> Floats | None:
         n_steps = len(xs)
         if n_steps > MAX_STEPS:
             return None
-        context, whole = self._take_spare()
-        whole[:] = self.image.whole
+        context = self._take_spare()
         if n_steps > context.slots[codes.CONTEXT_CAPACITY]:
             context.reserve_block(n_steps)
         shape = (self.output_size,) if self.output_is_single else (n_steps, self.output_size)
         ys = _empty(shape, _FLOAT32)
         status = context.advance(context.array, xs, ys, None)
         if len(self.spare) < MAX_SPARE:
-            self.spare.append((context, whole))
+            self.spare.append(context)
         return ys if status == codes.OK else None
 
-    def _take_spare(self) -> tuple[Context, Floats]:
+    def _take_spare(self) -> Context:
         try:
             return self.spare.pop()
         except IndexError:
-            context, _, whole = self.image.placed(refuse_nonfinite=True)
-            context.slots[codes.CONTEXT_WHOLE_SEQUENCE] = True
-            return context, whole
+            return self.image.placed(refuse_nonfinite=True)[0]
 
 
 @once_per_network

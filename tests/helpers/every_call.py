@@ -46,6 +46,7 @@ def _answers(model: grurt.Model) -> dict[str, Any]:
         "pool.step": np.stack(together),
         "pool.run": pool.run(ids, np.ascontiguousarray(xs[:, N_STEPS // 2 :])),
         "model.run": model.run(xs[:1]),
+        "model.run of a mapping": next(iter(model.run({port.name: xs[:2, :5]}).values())),
     }
 
 
