@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from grurt.converters.graph.assembly.constants import with_constants_folded
-from grurt.converters.graph.assembly.frozen import open_sizes, with_frozen_sizes, with_sizes
+from grurt.converters.graph.assembly.frozen import Likelihood, open_sizes, with_frozen_sizes, with_sizes
 from grurt.converters.graph.assembly.interpret import interpret
 from grurt.converters.graph.assembly.open_sizes import OpenSizes, has_numbers, open_sizes_named, without_stand_ins
 from grurt.converters.graph.assembly.parts import assemble
@@ -63,6 +63,8 @@ class ConvertedGraph:
     _graph: Graph
     _nodes: list[Node]
     _time_axis: TimeAxis | None
+    _written_out: frozenset[int]
+    """Of how many timesteps the graph holds each by itself, all of a sequence."""
 
     @property
     def inputs(self) -> tuple[Declaration, ...]:
@@ -160,7 +162,7 @@ def _in_any_way(
         return convert(graph)
     except MisfitError as error:
         tries = 1 + _MAX_FROZEN_EVALUATIONS // len(nodes)
-        return _with_note(*with_frozen_sizes(graph, convert_as_declared, _keeps_order, error, tries))
+        return _with_note(*with_frozen_sizes(graph, convert_as_declared, _likelihood, error, tries))
 
 
 def _is_as_declared(converted: ConvertedGraph) -> bool:
@@ -176,11 +178,14 @@ def _is_as_declared(converted: ConvertedGraph) -> bool:
     return all(len(found) == 1 for found in sizes.values())
 
 
-def _keeps_order(converted: ConvertedGraph) -> bool:
-    """Say whether outputs have sequences and timesteps in the order in which the inputs have them."""
+def _likelihood(converted: ConvertedGraph, sizes: Mapping[str, int]) -> Likelihood:
+    """Say how likely sizes, which had to be fixed, are those of an exporter's example."""
+    if len(sizes) == 1 and converted._written_out == set(sizes.values()):
+        return Likelihood.WRITTEN_OUT
     ports = converted.network.signature.inputs + converted.network.signature.outputs
     axes = (port.axes for port in ports if isinstance(port, ValuePort))
-    return len({tuple(axis for axis in each if axis in _SEQUENCES) for each in axes}) == 1
+    orders = {tuple(axis for axis in each if axis in _SEQUENCES) for each in axes}
+    return Likelihood.IN_ORDER if len(orders) == 1 else Likelihood.SOME
 
 
 def _with_note(converted: ConvertedGraph, note: str) -> ConvertedGraph:
@@ -266,12 +271,13 @@ def _same_for_all(
     _refuse_unequal_times(graph, network)
     refuse_uneven_ends(network)
     if any(_differ(parts, assemble(graph, other, source)) for other in others):
-        raise UnsupportedError(
+        kind = MisfitError if found.build.unrolled else UnsupportedError  # of a loop over fewer than all timesteps
+        raise kind(
             "the graph computes something that depends on how many timesteps or sequences there are; "
             "its layers must be the same for every length",
             reason=DesignReason.SEQUENCE_LENGTH,
         )
-    return ConvertedGraph(network, graph, nodes, time_axis)
+    return ConvertedGraph(network, graph, nodes, time_axis, frozenset(found.build.written_out))
 
 
 def _live_nodes(graph: Graph) -> list[Node]:

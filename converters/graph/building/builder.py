@@ -12,7 +12,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.arrangement import in_order_of, merged_feature, single_features
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
@@ -70,6 +70,7 @@ class Builder(LayerBuilder):
         self.lengths: Lengths = ()
         self.masked_by = ""
         self.loops: dict[str, Loop] = {}
+        self.written_out: set[int] = set()
         self.lengthened: dict[str, Callable[[], str]] = {}
         self.merged_batches: set[Axis] = set()
         self.positions: dict[str, int] = {}
@@ -262,7 +263,11 @@ class Builder(LayerBuilder):
             return tensor
         axis, positions = kept
         axis.require(Role.TIME, node)
+        (stack,) = tensor.stacks
         value = tensor.rows[0].value
+        if positions == range(axis.size):
+            self.written_out.add(axis.size)
+            return replace(tensor, rows=(Row(value),), dims=_with_axis(tensor.dims, stack, axis), stacks=())
         layer = Unfold(
             name=self.unique(f"{value}.timesteps"),
             inputs=(value,),
@@ -270,10 +275,8 @@ class Builder(LayerBuilder):
             padding=(-positions.start, positions[-1] + 1 - axis.size),
         )
         time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
-        (stack,) = tensor.stacks
-        dims = tuple(tuple(time if each is stack else each for each in dim) for dim in tensor.dims)
         self._note_input(value)
-        return replace(tensor, rows=(Row(self.add(layer)),), dims=dims, stacks=())
+        return replace(tensor, rows=(Row(self.add(layer)),), dims=_with_axis(tensor.dims, stack, time), stacks=())
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
@@ -348,6 +351,11 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )
     return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
+
+
+def _with_axis(dims: Iterable[Dim], before: Axis, after: Axis) -> tuple[Dim, ...]:
+    """Return dimensions with an axis in place of another."""
+    return tuple(tuple(after if axis is before else axis for axis in dim) for dim in dims)
 
 
 def refuse_integers(node: Node, tensor: Tensor) -> None:

@@ -54,6 +54,8 @@ def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
             f"its state is not that of the timestep before (position {x.at[1]} of {loop.time.where})",
             "each timestep must read the input at its own position and the state of the one before",
         )
+    if x.at[1] == loop.last:
+        build.written_out.add(loop.time.size)
     return (replace(x, rows=(Row(loop.gru),), dims=_state_dims(node, x, h, h.dims[-1])),)
 
 

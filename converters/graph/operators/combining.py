@@ -8,7 +8,7 @@ from grurt.converters.graph.building.alignment import align, common, in_one_step
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import formed, learn_positions
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import delays, ends
+from grurt.converters.graph.operators import delays, ends, padding
 from grurt.converters.graph.operators.constants import with_constants
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.operators.windows import read
@@ -20,10 +20,12 @@ from grurt.errors import DesignReason, UnsupportedError
 
 @operator("Concat", in_loops="aware", reads_padding=True, reads_repeats=True)
 def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Concat: of states along an axis of their own, of features, or of zeros and a sequence, which delays it."""
+    """Concat: of states along an axis of their own, of features, or of a sequence and numbers before and behind it."""
     if (delay := delays.of_concat(node, args, build)) is not None:
         return (delay,)
     args = read(node, args, build)
+    if (longer := padding.of_concat(node, args, build)) is not None:
+        return (longer,)
     if (places := ends.of_places(node, args, build)) is not None:
         return (places,)
     tensors = list(with_constants(node, args, build))
@@ -34,6 +36,7 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.invalid("its inputs have different numbers of axes")
     sequence = _whole_sequence(tensors, index)
     if sequence is not None:
+        build.written_out.add(len(tensors))
         return (sequence,)
     values, at = in_one_step(node, tuple(tensors), build)
     joined = _joined(node, [value for value in values if isinstance(value, Tensor)], index, build)
