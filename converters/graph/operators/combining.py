@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grurt.converters.graph.building.alignment import align, common, in_one_step
+from grurt.converters.graph.building.alignment import align, common, in_one_step, merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import formed, learn_positions
 from grurt.converters.graph.nodes import Node
@@ -44,6 +44,8 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 
 def _joined(node: Node, tensors: list[Tensor], index: int, build: Builder) -> Tensor:
+    if not any(tensor.dims[index] for tensor in tensors):  # along an axis of their own
+        tensors = [merged_features(node, tensor, build) if tensor.stacks else tensor for tensor in tensors]
     if all(_stackable(tensor, index) for tensor in tensors):
         return _stack(node, tensors, index)
     if index == len(tensors[0].dims) - 1 and _are_states_of_groups(tensors):

@@ -63,9 +63,11 @@ def squeeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 @operator("Unsqueeze", moves_axes=True)
 def unsqueeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Unsqueeze: an axis that was squeezed away before comes back."""
+    """Unsqueeze: an axis that was squeezed away before comes back, but no features beside others."""
     tensor = tensor_input(node, args)
-    dims, dropped = list(tensor.dims), list(tensor.dropped)
+    has_features = any(axis.role is Role.FEATURE for dim in tensor.dims for axis in dim)
+    dims = list(tensor.dims)
+    dropped = [axis for axis in tensor.dropped if axis.role is not Role.FEATURE or not has_features]
     for axis in parameters.unsqueezed_axes(node, args, len(dims)):
         dims.insert(axis, (dropped.pop(),) if dropped else ())
     return (replace(tensor, dims=tuple(dims), dropped=tuple(dropped)),)

@@ -206,7 +206,7 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     A reshape keeps the order of the elements, so axes of size 2 and more fall into the new dimensions in just one way.
     For axes of size 1, in files exported with a batch of one sequence or a sequence of one timestep, there is a
     choice: each keeps a dimension of its own between the same neighbours if there is one, features before batch before
-    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, if only
+    time, and the last one if it is that of features; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, if only
     one of them can: of several nothing tells which is which.
 
     Raises
@@ -220,6 +220,8 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     placed: dict[int, Axis] = {}
     for gap, units in _by_gap(slots).items():
         candidates = [index for index in free if sum(map(len, groups[:index])) == gap]
+        if units[-1] is slots[-1] and units[-1].role is Role.FEATURE and candidates[-1:] == [len(shape) - 1]:
+            placed[candidates.pop()] = units.pop()
         placed.update(zip(candidates, _most_important(units, len(candidates)), strict=False))
     waiting = [axis for axis in slots if axis.size == 1 and axis.where and axis not in placed.values()]
     left_over = list(dropped)
