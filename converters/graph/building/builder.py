@@ -252,6 +252,16 @@ class Builder(LayerBuilder):
                 f"it works on {len(tensor.rows)} selected positions of {axis.where}, of size {axis.size}",
                 "a layer must read whole sequences, in order, and all features of a timestep",
             )
+        repeats = any(
+            any(axis.role is Role.TIME for axis in dim) and any(axis in tensor.stacks for axis in dim)
+            for dim in tensor.dims
+        )
+        if repeats:
+            raise node.unsupported(
+                f"it works on a sequence of {len(tensor.rows)} values for each timestep",
+                "a stream gives one output for each input",
+                DesignReason.SEQUENCE_LENGTH,
+            )
         raise node.unsupported(
             f"it works on {len(tensor.rows)} values stacked along an axis of their own",
             "pick one of them, or merge them into the features",

@@ -291,6 +291,7 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
         raise node.unsupported(
             f"it selects {count} of {axis.size} positions of {axis.where}",
             "whole sequences must be kept, in order, or one timestep",
+            DesignReason.SEQUENCE_LENGTH if axis.role is Role.TIME else None,
         )
     return axis
 
