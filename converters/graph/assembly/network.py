@@ -21,7 +21,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Body, Declaration, Graph, MisfitError, Node, is_weight, live_order
 from grurt.converters.graph.rewriting.casts import without_float_casts
-from grurt.converters.graph.rewriting.feedback import fed_back
+from grurt.converters.graph.rewriting.feedback import fed_back, plain_rnn
 from grurt.converters.graph.rewriting.loops import without_loops
 from grurt.converters.graph.rewriting.masks import with_masked_cells
 from grurt.converters.graph.rewriting.recompose import recompose
@@ -141,7 +141,7 @@ def _in_any_way(
             if is_written_out(nodes, graph.constants):
                 with suppress(ConversionError, ModelError):
                     return _interpreted(replace(graph, written_out=True), nodes, source, budget, None, starts)
-            if (reason := fed_back(nodes)) is not None:
+            if (reason := fed_back(nodes) or plain_rnn(nodes, graph.constants)) is not None:
                 raise reason from error
             if isinstance(error, MisfitError):
                 raise
