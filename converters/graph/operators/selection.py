@@ -43,6 +43,8 @@ _BYTES_PER_POSITION = 4096
 def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Slice: of states, of one timestep, or of everything."""
     tensor = tensor_input(node, args)
+    if (tensor.surplus or tensor.padding) and _keeps_all(node, args, tensor):
+        return (tensor,)
     if tensor.surplus and (uncut := convolution.without_surplus(node, args, tensor)) is not None:
         return (uncut,)
     if tensor.padding and (delay := delays.of_slice(node, args, tensor, build)) is not None:
@@ -54,6 +56,14 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         single = _of_single_timestep(node, tensor, index, *written[index])
         tensor = _sliced(node, tensor, index, kept, build) if single is None else single
     return (tensor,)
+
+
+def _keeps_all(node: Node, args: Arguments, tensor: Tensor) -> bool:
+    """Say whether a Slice keeps everything, the timesteps of padding among it."""
+    sizes = zip(tensor.shape, tensor.dims, strict=True)
+    shape = [size + tensor.padding * (dim == tensor.padded) for size, dim in sizes]
+    dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    return not parameters.slice_ranges(node, args, shape, dynamic)
 
 
 def _of_single_timestep(node: Node, tensor: Tensor, index: int, start: int, step: int) -> Tensor | None:

@@ -1,6 +1,4 @@
-"""Why what is written out for each timestep is no GRU over a sequence: copies of a cell whose outputs are changed or fed
-back, or the steps of a plain RNN.
-"""
+"""Why timesteps that are written out are no GRU: copies of a cell that are fed with their outputs, or a plain RNN."""
 
 from __future__ import annotations
 
