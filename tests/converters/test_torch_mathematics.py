@@ -87,21 +87,13 @@ DELAYS: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 }
 
 AHEAD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "later": (
-        lambda net, x: net.gru(torch.cat([x[:, 1:], torch.zeros_like(x[:, :1])], 1))[0],
-        "selects|puts a constant",
-    ),
-    "ones": (
-        lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1))[0],
-        "last timesteps|constant",
-    ),
     "first": (
         lambda net, x: net.gru(torch.cat([x[:, :1], x[:, :-1]], 1))[0],
-        "last timesteps|selected positions|serves as the feature axis here and as the time axis elsewhere",
+        "last timesteps|selected positions|serves as the feature axis here and as the time axis of node",
     ),
     "changed": (
         lambda net, x: net.gru(torch.cat([x[:, :1] * 0, x[:, :-1].tanh()], 1))[0],
-        "serves as the feature axis here and as the time axis elsewhere",
+        "serves as the feature axis here and as the time axis of node",
     ),
 }
 

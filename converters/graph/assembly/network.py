@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +20,7 @@ from grurt.converters.graph.assembly.uneven_ends import refuse_uneven_ends
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Body, Declaration, Graph, MisfitError, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.branches import without_branches_of_sizes
 from grurt.converters.graph.rewriting.casts import without_float_casts
 from grurt.converters.graph.rewriting.feedback import fed_back, plain_rnn
 from grurt.converters.graph.rewriting.loops import without_loops
@@ -103,7 +104,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
     """
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
         budget = Budget(graph.size)
-        loops = without_loops(graph, budget)
+        loops = without_loops(without_branches_of_sizes(graph), budget)
         nodes = loops.live_nodes()
         _check_all_weights_used(loops.graph, nodes, loops.ends)
         graph = without_float_casts(with_constants_folded(loops.graph, nodes, budget), loops.ends)
@@ -138,9 +139,9 @@ def _in_any_way(
         try:
             return _interpreted(graph, nodes, source, budget, None, starts)
         except (ConversionError, ModelError) as error:
-            if is_written_out(nodes, graph.constants):
+            for other in _other_readings(graph, nodes):
                 with suppress(ConversionError, ModelError):
-                    return _interpreted(replace(graph, written_out=True), nodes, source, budget, None, starts)
+                    return _interpreted(other, nodes, source, budget, None, starts)
             if (reason := fed_back(nodes) or plain_rnn(nodes, graph.constants)) is not None:
                 raise reason from error
             if isinstance(error, MisfitError):
@@ -163,6 +164,14 @@ def _in_any_way(
     except MisfitError as error:
         tries = 1 + _MAX_FROZEN_EVALUATIONS // len(nodes)
         return _with_note(*with_frozen_sizes(graph, convert_as_declared, _likelihood, error, tries))
+
+
+def _other_readings(graph: Graph, nodes: Sequence[Node]) -> Iterator[Graph]:
+    """Yield what a graph may be taken for that makes no sense as it stands."""
+    if is_written_out(nodes, graph.constants):
+        yield replace(graph, written_out=True)
+    if any(node.op == "Pad" for node in nodes):  # of which axis, nothing may have told so far
+        yield replace(graph, features_last=True)
 
 
 def _is_as_declared(converted: ConvertedGraph) -> bool:

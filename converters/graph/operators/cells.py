@@ -109,9 +109,10 @@ def _first(
         time, position = x.at
         time.require(Role.TIME, node)
         if not isinstance(position, Every) and position not in (0, time.size - 1):
-            raise node.unsupported(
-                f"it begins at position {position} of {time.where}", "a loop must run over whole sequences"
-            )
+            found = f"it begins at position {position} of {time.where}"
+            if time.dynamic:
+                raise node.misfit(found)
+            raise node.unsupported(found, "a loop must run over whole sequences")
         direction = "forward" if position in (0, Every.FORWARD) else "reverse"
     require_features(node, x, len(x.dims) - 1, w.shape[2])
     ((gate, candidate),) = gru_activations(node, 1)

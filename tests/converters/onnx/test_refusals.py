@@ -59,14 +59,14 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Squeeze", ["s", "two"], ["y"])], r"it squeezes the axes \(2,\) of the shape .* not of size 1"),
         (
             [node("Transpose", ["s"], ["f"], perm=[2, 0, 1]), node("Add", ["s", "f"], ["y"])],
-            "axis 0 of input 'x' serves as the feature axis here and as the time axis elsewhere; each GRU must",
+            "axis 0 of input 'x' serves as the feature axis here and as the time axis of node '.*' .GRU.; each GRU",
         ),
         ([node("TopK", ["s", "two"], ["y", "i"])], "it sorts something else than lengths of sequences"),
         ([node("Add", ["s", "big"], ["y"])], "a constant may be one number, or one for each feature"),
         ([node("Add", ["s", "whole"], ["y"])], "it combines features with a constant of the type int64"),
         (
             [node("Softmax", ["s"], ["y"], axis=0)],
-            "axis 0 of input 'x' serves as the feature axis here and as the time",
+            "it computes across timesteps or sequences; supported are layers that work on one timestep at a time",
         ),
         ([node("LayerNormalization", ["s", "M"], ["y"], axis=1)], "it normalizes several axes"),
         ([node("Relu", ["s"], ["y"], alpha=0.5)], r"\(Relu\): its attribute 'alpha' is not understood"),
