@@ -116,12 +116,14 @@ def with_frozen_sizes(
     only = _only_sizes(graph, convert, likelihood, islice(_assignments(names, (1, *_sizes_in(graph))), tries))
     if only is None:
         raise UnsupportedError(*misfit.args, reason=misfit.reason)
-    sizes, found = only
-    if found is not None and likelihood(found, sizes) is Likelihood.WRITTEN_OUT:
-        return found, _listed(sizes, names, "the graph holds each timestep of an example by itself: taken for all, not")
+    frozen, found = only
+    if found is not None and likelihood(found, frozen) is Likelihood.WRITTEN_OUT:
+        return found, _listed(
+            frozen, names, "the graph holds each timestep of an example by itself: taken for all, not"
+        )
     raise UnsupportedError(
-        f"{_listed(sizes, names, 'frozen at')}; export with sizes that are taken from the tensors themselves, not from "
-        "Python numbers, or with one timestep and one sequence",
+        f"{_listed(frozen, names, 'frozen at')}; export with sizes that are taken from the tensors themselves, not "
+        "from Python numbers, or with one timestep and one sequence",
         reason=DesignReason.FAULTY_SOURCE,
     )
 

@@ -1,6 +1,6 @@
 """Branches that do not depend on the data: PyTorch's older exporter asks for a size that it does not know.
 
-``x.squeeze(1)`` becomes ``If(Equal(Gather(Shape(x), 1), 1))`` with a Squeeze in one branch and an Identity in the other.
+``x.squeeze(1)`` becomes ``If(Equal(Gather(Shape(x), 1), 1))``, a Squeeze in one branch, an Identity in the other.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
     [
         ([node("ReduceMean", ["s"], ["y"], name="pool")], r"node 'pool' \(ReduceMean\): it computes across all axes"),
         ([node("Det", ["s"], ["y"])], r"node 'y' \(Det\): the operator is not supported; supported are GRU, linear"),
-        ([node("Atan", ["s"], ["y"])], "grurt has no layer that computes it; compute it before the model or behind it"),
         ([node("Cast", ["s"], ["y"], to=TensorProto.UINT8)], "it casts features to uint8"),
         ([node("MatMul", ["s", "s"], ["y"])], "only a value times a constant matrix is supported"),
         ([node("Gemm", ["h", "M"], ["y"], transA=1)], r"it transposes the value that it multiplies \(transA=1\)"),
