@@ -22,7 +22,7 @@ from grurt.converters.graph.rewriting.recompose import rewrites
 from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
-from grurt.converters.graph.tracing.features import the_one_row, without_repeats
+from grurt.converters.graph.tracing.features import against_merging, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import (
     axis_index,
     constant,
@@ -288,7 +288,11 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
     if not 0 < count <= MAX_STACK:
         raise node.unsupported(f"it selects {count} positions of a tensor of shape {tensor.shape}")
     if len(dim) != 1:
-        raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
+        raise node.unsupported(
+            f"it selects from a dimension of {len(dim)} merged axes",
+            "select from each of them before they are merged",
+            against_merging(dim),
+        )
     axis = dim[0]
     if axis.role is Role.BATCH:
         raise node.unsupported(
