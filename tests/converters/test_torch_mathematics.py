@@ -89,11 +89,11 @@ DELAYS: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 AHEAD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "first": (
         lambda net, x: net.gru(torch.cat([x[:, :1], x[:, :-1]], 1))[0],
-        "last timesteps|selected positions|serves as the feature axis here and as the time axis of node",
+        "it puts timesteps of several values one behind the other|last timesteps|selected positions",
     ),
     "changed": (
         lambda net, x: net.gru(torch.cat([x[:, :1] * 0, x[:, :-1].tanh()], 1))[0],
-        "serves as the feature axis here and as the time axis of node",
+        "it puts timesteps of several values one behind the other",
     ),
 }
 

@@ -240,7 +240,7 @@ class Builder(LayerBuilder):
                 size = len(tensor.rows) * feature.size
                 return merged.with_dim(index, (Axis(size, f"the feature axis of {name!r}", Role.FEATURE),))
         if _timesteps_of(tensor) is not None:
-            return self.as_sequence(tensor, node)
+            return self.single(self.as_sequence(tensor, node), node)
         if (single := single_features(tensor)) is not None:
             name = self.joined(tensor.rows, node)
             feature = Axis(len(tensor.rows), f"the feature axis of {name!r}", Role.FEATURE)
@@ -274,10 +274,10 @@ class Builder(LayerBuilder):
         axis, positions = kept
         axis.require(Role.TIME, node)
         (stack,) = tensor.stacks
-        value = tensor.rows[0].value
+        value, part = tensor.rows[0].value, tensor.rows[0].part
         if positions == range(axis.size):
             self.written_out.add(axis.size)
-            return replace(tensor, rows=(Row(value),), dims=_with_axis(tensor.dims, stack, axis), stacks=())
+            return replace(tensor, rows=(Row(value, part=part),), dims=_with_axis(tensor.dims, stack, axis), stacks=())
         layer = Unfold(
             name=self.unique(f"{value}.timesteps"),
             inputs=(value,),
@@ -286,7 +286,8 @@ class Builder(LayerBuilder):
         )
         time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
         self._note_input(value)
-        return replace(tensor, rows=(Row(self.add(layer)),), dims=_with_axis(tensor.dims, stack, time), stacks=())
+        rows = (Row(self.add(layer), part=part),)
+        return replace(tensor, rows=rows, dims=_with_axis(tensor.dims, stack, time), stacks=())
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
@@ -360,7 +361,7 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
     alike = all(
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )
-    return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
+    return (axis, kept) if alike and len(kept) == len(positions) else None
 
 
 def _with_axis(dims: Iterable[Dim], before: Axis, after: Axis) -> tuple[Dim, ...]:

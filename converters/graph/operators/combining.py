@@ -151,6 +151,13 @@ def _concat_features(node: Node, tensors: list[Tensor], index: int, build: Build
         for tensor in tensors:
             learn_positions(node, tensor, index)
         tensors = [formed(node, tensor, build) for tensor in tensors]
+    roles = {axis.role for tensor in tensors for axis in tensor.dims[index]}
+    if roles & {Role.TIME, Role.BATCH}:
+        raise node.unsupported(
+            f"it puts {'timesteps' if Role.TIME in roles else 'sequences'} of several values one behind the other",
+            "a stream gives one output for each input",
+            DesignReason.SEQUENCE_LENGTH if Role.TIME in roles else DesignReason.ACROSS_BATCH,
+        )
     tensors = align(node, tensors, build, skip=index)
     for tensor in tensors:
         for axis in tensor.dims[index]:
