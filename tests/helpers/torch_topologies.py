@@ -427,6 +427,20 @@ add(
     norm=nn.LayerNorm([3, 4]),
     g=gru(4, 4),
 )
+add(
+    "some_of_stacked_features",
+    lambda net, x: net.g(torch.stack([x, net.fc(x)], 3).flatten(2)[..., [2, 0, 5]])[0],
+    X,
+    fc=nn.Linear(4, 4),
+    g=gru(3),
+)
+add(
+    "parts_of_every_second_timestep",
+    lambda net, x: net.fc(net.g(functional.glu(x[:, ::2], dim=-1))[0]),
+    X,
+    g=gru(2),
+    fc=nn.Linear(8, 3),
+)
 add("padded_features", lambda net, x: net.g(functional.pad(x, (1, 2)))[0], X, g=gru(7))
 add(
     "timesteps_apart",

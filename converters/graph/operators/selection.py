@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.building.arrangement import merged_feature
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, is_plain
 from grurt.converters.graph.nodes import Node
@@ -203,6 +204,8 @@ def _select(
         return tensor
     if isinstance(kept, range) and _starts_with_stack(tensor, dim):
         return _select_direction(node, tensor, index, kept, build)
+    if len(dim) > 1 and merged_feature(tensor, index) is not None:
+        return _select_features(node, build.single(tensor, node), index, kept, build)
     in_loop = build.unrolled and alone and dim and dim[0].role is None  # if it is a feature, that is found out later
     if _are_features(tensor, index, len(kept)) and not in_loop:
         return _select_features(node, tensor, index, kept, build)

@@ -39,7 +39,10 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Gather", ["s", "one"], ["y"], axis=0)], "it picks position 1 of t.*only the last or first timestep"),
         ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
         ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
-        ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of t positions of axis 0 of input 'x'"),
+        (
+            [node("Slice", ["s", "zero", "two", "zero"], ["y"])],
+            "it reads the first 2 timesteps of axis 0 of input 'x', which is of open size",
+        ),
         (
             [node("Reshape", ["s", "merge"], ["y"])],
             "output 'y': one of its axes merges 3 axes; export the model with an output of .batch, time, features",
