@@ -392,6 +392,30 @@ refuse(
     h=nn.Linear(8, 8),
     g=gru(8),
 )
+refuse(
+    "each_timestep_twice",
+    "it works on a sequence of 2 values for each timestep; a stream gives|it selects 10 of 5 positions",
+    lambda net, x: net.fc(net.g(x)[0].repeat_interleave(2, 1)),
+    X,
+    g=gru(),
+    fc=nn.Linear(8, 3),
+)
+refuse(
+    "last_of_timesteps_twice",
+    "it selects from a dimension of 2 merged axes; select from each of them before they are merged|it selects 10 of 5",
+    lambda net, x: net.fc(net.g(x)[0].repeat_interleave(2, 1)[:, -1:]),
+    X,
+    g=gru(),
+    fc=nn.Linear(8, 3),
+)
+refuse(
+    "sequences_in_one_batch",
+    "it puts sequences of several values one behind the other; a stream gives one output for each input",
+    lambda net, x: torch.cat([net.g(x)[0], net.h(x)[0]], 0),
+    X,
+    g=gru(),
+    h=gru(),
+)
 
 
 # Axes of size 1, and axes of the same size beside each other.

@@ -176,14 +176,19 @@ def _other_readings(graph: Graph, nodes: Sequence[Node]) -> Iterator[Graph]:
 
 def _is_as_declared(converted: ConvertedGraph) -> bool:
     """Say whether inputs and outputs have the sizes that the file declares, where it does."""
-    sizes: dict[str, set[int]] = defaultdict(set)
-    signature = converted.network.signature
+    sizes: dict[tuple[str, int], set[int]] = defaultdict(set)
+    network = converted.network
+    shown = {output.name: output.value for output in network.outputs} | {
+        port.name: port.name for port in network.inputs
+    }
+    signature = network.signature
     for ports, declarations in ((signature.inputs, converted.inputs), (signature.outputs, converted.outputs)):
         for port, declared in zip(ports, declarations, strict=True):
             shape = declared.shape or ()
+            stage = network.values[shown[port.name]].stage if port.name in shown else 0
             for axis, size in zip(port.axes, shape, strict=True) if len(shape) == len(port.axes) else ():
                 if isinstance(size, int) and axis in _SEQUENCES:
-                    sizes[axis].add(size)
+                    sizes[axis, stage if axis == "time" else 0].add(size)
     return all(len(found) == 1 for found in sizes.values())
 
 

@@ -130,7 +130,7 @@ def running_sum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...
     tensor = merged_features(node, tensor_input(node, args), build)
     index = axis_index(node, int(number(node, required(node, args, 1), "axis")), len(tensor.dims))
     if index != len(tensor.dims) - 1 or not _are_features(tensor, index):
-        raise node.unsupported(*OTHER_AXES)
+        raise node.unsupported(*OTHER_AXES[:2], against(tensor.dims[index]))
     size = tensor.shape[index]
     build.folder.budget.create(4 * size * size, node)
     ones = np.tri(size, k=-1 if node.integer("exclusive", 0) else 0, dtype=np.float32)

@@ -132,7 +132,7 @@ def as_it_is(node: Node, tensor: Tensor, build: Builder) -> Tensor:
         removed = long[0].size - tensor.shape[index]
         if long[0].dynamic and removed > long[0].size // 2:  # of an open size, which is a large number here
             raise node.unsupported(
-                f"it reads the first {tensor.shape[index]} timesteps of {long[0].where}, which is of open size",
+                f"it keeps no more than {tensor.shape[index]} timesteps of {long[0].where}, which is of open size",
                 "whole sequences must be kept, in order, or one timestep",
                 DesignReason.SEQUENCE_LENGTH,
             )

@@ -41,7 +41,7 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
         (
             [node("Slice", ["s", "zero", "two", "zero"], ["y"])],
-            "it reads the first 2 timesteps of axis 0 of input 'x', which is of open size",
+            "it keeps no more than 2 timesteps of axis 0 of input 'x', which is of open size",
         ),
         (
             [node("Reshape", ["s", "merge"], ["y"])],
