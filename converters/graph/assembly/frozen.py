@@ -117,7 +117,7 @@ def with_frozen_sizes(
     if only is None:
         raise UnsupportedError(*misfit.args, reason=misfit.reason)
     frozen, found = only
-    if found is not None and likelihood(found, frozen) is Likelihood.WRITTEN_OUT:
+    if found is not None and len(frozen) == 1 and likelihood(found, frozen) is Likelihood.WRITTEN_OUT:
         return found, _listed(
             frozen, names, "the graph holds each timestep of an example by itself: taken for all, not"
         )
