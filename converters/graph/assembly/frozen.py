@@ -17,7 +17,7 @@ import numpy as np
 
 from grurt.converters.graph.assembly.interpret import MAX_SIZE, axis_place
 from grurt.converters.graph.nodes import Declaration, Graph, MisfitError
-from grurt.errors import ConversionError, DesignReason, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ def with_frozen_sizes(
     for sizes in islice(_assignments(names, (1,)), tries):
         try:
             return convert(with_sizes(graph, sizes)), _listed(sizes, names, "the graph fixes it: taken for")
-        except ConversionError as error:
+        except (ConversionError, ModelError) as error:
             if _is_refusal(error):
                 raise
     only = _only_sizes(graph, convert, likelihood, islice(_assignments(names, (1, *_sizes_in(graph))), tries))
@@ -146,7 +146,7 @@ def _only_sizes(
         try:
             converted = convert(with_sizes(graph, sizes))
             found[likelihood(converted, sizes)].append((sizes, converted))
-        except ConversionError as error:
+        except (ConversionError, ModelError) as error:
             if not _is_refusal(error):
                 continue
             found[Likelihood.SOME].append((sizes, None))
@@ -155,7 +155,7 @@ def _only_sizes(
     return likeliest[0] if len(likeliest) == 1 else None
 
 
-def _is_refusal(error: ConversionError) -> bool:
+def _is_refusal(error: ConversionError | ModelError) -> bool:
     """Say whether a graph does something that is not supported, rather than contradict itself."""
     return isinstance(error, UnsupportedError) and not isinstance(error, MisfitError)
 
