@@ -66,6 +66,14 @@ BEHIND: dict[str, Callable[[Tensor], Any]] = {
         ],
         -1,
     ),
+    "arcs": lambda y: torch.cat(
+        [
+            *(torch.atan(y * size) for size in (1, 1e-6, 1e6, 1e20)),
+            torch.asin((3 * y).tanh()),
+            torch.acos((3 * y).tanh()),
+        ],
+        -1,
+    ),
     "extremes and their places": lambda y: tuple(y.max(-1)),
     "the largest": lambda y: y.argmax(-1),
     "unit vectors": lambda y: functional.normalize(y, dim=-1),
