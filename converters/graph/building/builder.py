@@ -282,7 +282,7 @@ class Builder(LayerBuilder):
             name=self.unique(f"{value}.timesteps"),
             inputs=(value,),
             stride=positions.step,
-            padding=(-positions.start, positions[-1] + 1 - axis.size),
+            padding=(-positions.start, min(0, positions.stop - axis.size)),
         )
         time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
         self._note_input(value)
@@ -357,7 +357,10 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
     if len(positions) < len(tensor.rows):
         return None
     step = positions[1] - positions[0]
-    kept = range(positions[0], positions[-1] + 1, step) if step > 0 else range(0)
+    # Unless a Slice says where it ends, as far as there is no room for another one.
+    kept = range(positions[0], positions[-1] + max(step, 1), step) if step > 0 else range(0)
+    if (said := tensor.stacks[0].kept) is not None and said == kept:
+        kept = said
     alike = all(
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )

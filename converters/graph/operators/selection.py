@@ -228,7 +228,7 @@ def _pick(node: Node, tensor: Tensor, index: int, axis: Axis, kept: Sequence[int
     """Return the tensor at some positions of the axis that a dimension consists of."""
     tensor = tensor.settled()
     place = tensor.place_in_stacks(axis)
-    new_dim = stacked(len(kept), node)
+    new_dim = stacked(len(kept), node, kept if isinstance(kept, range) and place is None else None)
     before, after = (tensor.stacks[:place], tensor.stacks[place + 1 :]) if place is not None else ((), tensor.stacks)
     rows = tensor.picking(axis, kept)
     return replace(tensor.with_dim(index, new_dim), rows=rows, stacks=(*before, *new_dim, *after))

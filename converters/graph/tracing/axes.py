@@ -132,6 +132,8 @@ class Axis(_United):
     order
         What sorted its elements, or `REVERSED`, where that is not their own order: axes in different orders are never
         the same.
+    kept
+        Of a stack: which positions of another axis a Slice has kept, so far as it says how far they might go on.
     """
 
     def __init__(
@@ -143,8 +145,10 @@ class Axis(_United):
         dynamic: bool = False,
         part_of: Axis | None = None,
         order: object = None,
+        kept: range | None = None,
     ) -> None:
         self.size = size
+        self.kept = kept
         self.where = where if len(where) <= _LONGEST_WHERE else f"{where[:_LONGEST_WHERE]} ..."
         self.dynamic = dynamic
         self.order = order
