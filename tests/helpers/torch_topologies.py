@@ -465,6 +465,15 @@ add(
     g=gru(2),
     fc=nn.Linear(8, 3),
 )
+add(
+    "timesteps_of_stacked_features",
+    lambda net, x: net.g(
+        torch.stack([s.tanh() for s in torch.stack([x, net.fc(x)], 2).flatten(2).unbind(1)], 1),
+    )[0],
+    X,
+    fc=nn.Linear(4, 4),
+    g=gru(8),
+)
 add("every_second_of_six", lambda net, x: net.g(net.fc(x[:, ::2].square()))[0], (2, 6, 4), fc=nn.Linear(4, 4), g=gru())
 add("every_second_but_the_end", lambda net, x: net.g(x[:, :-1:2].square())[0], (2, 6, 4), g=gru())
 add("padded_features", lambda net, x: net.g(functional.pad(x, (1, 2)))[0], X, g=gru(7))

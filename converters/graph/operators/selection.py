@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.arrangement import merged_feature
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, is_plain
@@ -219,8 +220,10 @@ def _select(
     axis = _selectable(node, tensor, dim, len(kept))
     if axis.is_reversed:
         axis, kept = axis.reversed(), [size - 1 - position for position in kept]
-    if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
-        return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    if build.unrolled and len(kept) == 1 and tensor.at is None and tensor.place_in_stacks(axis) is None:
+        tensor = merged_features(node, tensor, build) if tensor.stacks else tensor
+        if not tensor.stacks:
+            return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
     return _pick(node, tensor, index, axis, kept)
 
 
