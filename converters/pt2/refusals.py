@@ -32,7 +32,7 @@ _WITHOUT_LAYERS = frozenset(
     {
         *("topk", "sort", "argsort", "msort", "median", "nanmedian", "kthvalue", "mode", "quantile"),
         *("cumprod", "cummax", "cummin", "logcumsumexp"),
-        *("atan", "atan2", "acos", "asin", "arctan", "arctan2", "arccos", "arcsin", "angle"),
+        *("atan2", "arctan2", "angle"),
     }
 )
 
@@ -40,7 +40,7 @@ _REASONS = {
     re.compile(
         r"(conv|\w*pool|upsample_\w+|pixel_\w*shuffle|reflection_pad|replication_pad)[23]d"
     ): DesignReason.IMAGES,
-    re.compile(r"cumprod|cummax|cummin|logcumsumexp"): DesignReason.WHOLE_SEQUENCE,
+    re.compile(r"cumprod|cummax|cummin|logcumsumexp|instance_norm"): DesignReason.WHOLE_SEQUENCE,
     re.compile(r"upsample_\w+1d|repeat_interleave|conv_transpose1d|adaptive_\w+_pool1d"): DesignReason.SEQUENCE_LENGTH,
     re.compile(r"nonzero\w*|masked_select|_?unique\w*|_local_scalar_dense|item"): DesignReason.DATA_DEPENDENT,
     re.compile(r"rand\w*|bernoulli|multinomial|normal\w*|poisson|\w*dropout"): DesignReason.TRAINING,

@@ -12,6 +12,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.rewriting.branches import SQUEEZE_IF_ONE
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
@@ -61,11 +62,27 @@ def squeeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (without(tensor, parameters.squeezed_axes(node, args, tensor.shape)),)
 
 
+@operator(SQUEEZE_IF_ONE, moves_axes=True)
+def squeeze_if_one(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Squeeze, where an axis has size 1; else the same tensor."""
+    tensor = tensor_input(node, args)
+    index = parameters.axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    if any(axis.dynamic for axis in tensor.dims[index]):
+        raise node.unsupported(
+            f"it removes {tensor.dims[index][0].where} where it happens to be of size 1",
+            "remove an axis whose size is known to be 1, as with x[:, 0]",
+            DesignReason.DATA_DEPENDENT,
+        )
+    return (without(tensor, (index,)) if tensor.shape[index] == 1 else tensor,)
+
+
 @operator("Unsqueeze", moves_axes=True)
 def unsqueeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Unsqueeze: an axis that was squeezed away before comes back."""
+    """Unsqueeze: an axis that was squeezed away before comes back, but no features beside others."""
     tensor = tensor_input(node, args)
-    dims, dropped = list(tensor.dims), list(tensor.dropped)
+    has_features = any(axis.role is Role.FEATURE for dim in tensor.dims for axis in dim)
+    dims = list(tensor.dims)
+    dropped = [axis for axis in tensor.dropped if axis.role is not Role.FEATURE or not has_features]
     for axis in parameters.unsqueezed_axes(node, args, len(dims)):
         dims.insert(axis, (dropped.pop(),) if dropped else ())
     return (replace(tensor, dims=tuple(dims), dropped=tuple(dropped)),)

@@ -23,13 +23,9 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor)
     window = windows.longer(window, beyond)
-    behind_zeros = replace(window, padding=(tensor.padding, 0))
-    looks_back = tensor.padding > 0 and window.padding == (0, 0) and behind_zeros.is_causal
-    if looks_back and tensor.padded == tensor.dims[index]:
-        tensor, window = replace(tensor, padding=0, padded=()), behind_zeros
-        maximum = windows.running_maximum
-    else:
-        tensor, maximum = as_it_is(node, tensor, build), windows.maximum
+    behind_zeros = _behind_zeros(tensor, index, window)
+    maximum = windows.maximum if behind_zeros is None else windows.running_maximum
+    tensor, window = _with_padding(node, tensor, window, behind_zeros, build)
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "max_pool")
     time = over_time(node, tensor, index, window, name)
@@ -37,18 +33,40 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (tensor.with_row(Row(value)).with_dim(index, time),)
 
 
-@operator("AveragePool", in_loops="single", features_at=second)
+@operator("AveragePool", in_loops="single", reads_padding=True, features_at=second)
 def average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """AveragePool over time: timesteps outside of the sequence count as zeros, or not at all."""
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor)
     counts = bool(node.integer("count_include_pad", 0))
+    behind_zeros = None if beyond else _behind_zeros(tensor, index, window)
+    counts = counts or behind_zeros is not None
+    tensor, window = _with_padding(node, tensor, window, behind_zeros, build)
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "average_pool")
     time = over_time(node, tensor, index, windows.longer(window, beyond), name)
     source = tensor.rows[0].value
     value = windows.average(build, source, size, window, name, beyond=beyond, count_padding=counts)
     return (tensor.with_row(Row(value)).with_dim(index, time),)
+
+
+def _behind_zeros(tensor: Tensor, index: int, window: Window) -> Window | None:
+    """Return what a pool reads of the sequence and the zeros before it, where it looks back only; None if it does not.
+
+    These are timesteps for it, and no padding of its own.
+    """
+    window_with = replace(window, padding=(tensor.padding, 0))
+    looks_back = tensor.padding > 0 and window.padding == (0, 0) and window_with.is_causal
+    return window_with if looks_back and tensor.padded == tensor.dims[index] else None
+
+
+def _with_padding(
+    node: Node, tensor: Tensor, window: Window, behind_zeros: Window | None, build: Builder
+) -> tuple[Tensor, Window]:
+    """Return a tensor without the zeros that windows read by themselves, and these windows; else both as they are."""
+    if behind_zeros is None:
+        return as_it_is(node, tensor, build), window
+    return replace(tensor, padding=0, padded=()), behind_zeros
 
 
 def _over_time(node: Node, tensor: Tensor) -> tuple[int, list[int], Window, int]:

@@ -130,6 +130,12 @@ def as_it_is(node: Node, tensor: Tensor, build: Builder) -> Tensor:
         index = next(place for place, dim in enumerate(tensor.dims) if id(dim) not in uncut)
         (long,) = (dim for dim in tensor.whole.dims if id(dim) not in set(map(id, tensor.dims)))
         removed = long[0].size - tensor.shape[index]
+        if long[0].dynamic and removed > long[0].size // 2:  # of an open size, which is a large number here
+            raise node.unsupported(
+                f"it keeps no more than {tensor.shape[index]} timesteps of {long[0].where}, which is of open size",
+                "whole sequences must be kept, in order, or one timestep",
+                DesignReason.SEQUENCE_LENGTH,
+            )
         tensor = replace(tensor.with_dim(index, long), whole=None, is_cut=False)
         return resampled(node, tensor, index, Window(padding=(0, -removed)), build)
     return tensor
