@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,20 @@ class Plan:
     inputs: tuple[PlanPort, ...]
     outputs: tuple[PlanPort, ...]
     states: Mapping[str, PlanState]
+
+    @property
+    def rooms(self) -> list[int]:
+        """Where, in float32, there is room in scratch memory for each input as it comes, and where all of that ends.
+
+        It lies behind the values, and like them is for ``capacity`` timesteps.
+        """
+        sizes = [0 if port.tokens else port.size for port in self.inputs]
+        return list(accumulate(sizes, initial=self.row_size))
+
+    @property
+    def scratch_size(self) -> int:
+        """Scratch memory for one timestep, in float32."""
+        return self.rooms[-1]
 
 
 def aligned_zeros(size: int) -> Floats:

@@ -79,7 +79,7 @@ class Costs:
     states
         Of the states of one stream.
     values
-        Of one timestep: every value, and what layers need beside.
+        Of one timestep: every value, inputs as they come, and what layers need beside.
     n_stages
         How many sequences run one after the other, each in a block of its own.
     arrays
@@ -200,6 +200,7 @@ def costs(
     handed = handed_over(layers, values)  # outputs of the one stage, and inputs of the other
     states = state_shapes(layers, values)
     numbers = sum(_bytes_worked_on(layer, rows) + scratch[layer.name] for layer in layers) // F32_BYTES
+    room = sum(rows[name] for name in inputs)  # for inputs as they come
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
     arrays += [rows[output.value] for output in outputs]
     arrays += [4 * rows[name] for name, _ in handed]
@@ -213,7 +214,7 @@ def costs(
         packing=max(map(_packing_bytes, layers)),
         tables=_ENTRY_BYTES * entries,
         states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in states.values()),
-        values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed),
+        values=sum(rows.values()) + room + sum(scratch.values()) + sum(2 * rows[name] for name, _ in handed),
         n_stages=1 + max(value.stage for value in values.values()),
         arrays=sum(arrays),
         state_arrays=sum(_state_bytes(port, states) for port in signature.inputs + signature.outputs),

@@ -13,7 +13,7 @@ from grurt.escaping import described, listed
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
-from grurt.runtime import arrays, snapshot
+from grurt.runtime import arrays, incoming, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.state_writer import StateWriter
 from grurt.runtime.states import check_states
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
+_BLOCKS = {np.ndarray, list, tuple}
 _empty = np.empty
 
 
@@ -71,6 +72,9 @@ class Stream:
         shape = self._output_shape = next(iter(frames.outputs.values())).shape
         self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
         self._writer: StateWriter | None = None
+        self._input_name = next(iter(frames.inputs))
+        self._step_shapes = [frame.shape if frame.rows else None for frame in frames.inputs.values()]
+        self._block_shape = (-1, *frames.inputs[self._input_name].shape)
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -101,8 +105,10 @@ class Stream:
         Parameters
         ----------
         x
-            The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
-            converted to that in a copy. Where the source has a grid at each timestep, such as ``(channels, width)``,
+            The input ``(input_size,)``: an array of real numbers of any layout, a list or tuple of numbers, a
+            `memoryview` or `array.array`. What is not float32 is rounded to that. `bytes`, and a `bytearray` or
+            `memoryview` of bytes that is four times as long as the input, hold float32, little-endian.
+            Where the source has a grid at each timestep, such as ``(channels, width)``,
             the input is that, in the source's order, also if it is flat. The source's own shape of one timestep, with
             its axes of size 1, will do too. For a model of tokens, one token id. Several inputs are given in the
             model's order, by keyword, or as a mapping by their names. It is read once, when the call begins, and not
@@ -127,9 +133,12 @@ class Stream:
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
-        if status == codes.NOT_PLAIN and (plain := arrays.plain_copy(x)) is not None:
-            status = self._advance(self._array, plain, y, BY_ADDRESS)
-            if status == codes.OK:
+        if status == codes.NOT_PLAIN:
+            if type(x) is dict:
+                plain = x.get(self._input_name) if len(x) == 1 else None
+            else:
+                plain = incoming.plain(x, self._step_shapes[0])
+            if plain is not None and self._advance(self._array, plain, y, BY_ADDRESS) == codes.OK:
                 return y
         return self._run("Stream.step", x, out, ())
 
@@ -213,11 +222,16 @@ class Stream:
             ys = _empty((len(xs), *self._output_shape), _FLOAT32)
             if self._advance(self._array, xs, ys, None) == codes.OK:
                 return ys
+        plain = incoming.plain(xs, self._block_shape)
+        if plain is not None and plain is not xs and (out is not None or self._has_room_for(plain)):
+            ys = _empty((len(plain), *self._output_shape), _FLOAT32) if out is None else out
+            if self._advance(self._array, plain, ys, None) == codes.OK:
+                return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
 
     def _has_room_for(self, xs: Any) -> TypeGuard[Array]:
-        """Whether the kernels may be offered a block as it is, for answers of one output."""
-        if type(xs) is not np.ndarray or not xs.ndim or len(self._frames.outputs) > 1:
+        """Whether the kernels may be offered a block, for answers of one output."""
+        if type(xs) not in _BLOCKS or len(self._frames.outputs) > 1 or (type(xs) is np.ndarray and not xs.ndim):
             return False
         return len(xs) <= self._context.slots[codes.CONTEXT_CAPACITY]
 
@@ -327,8 +341,9 @@ class _StreamOfSeveral(Stream):
         ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
         status = self._advance(self._array, given, ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
-            plain = tuple([x if (copy := arrays.plain_copy(x)) is None else copy for x in given])
-            status = self._advance(self._array, plain, ys, BY_ADDRESS)
+            found = [incoming.plain(x, shape) for x, shape in zip(given, self._step_shapes)]  # noqa: B905 - as many
+            plain = [x if other is None else other for x, other in zip(given, found)]  # noqa: B905 - as many
+            status = self._advance(self._array, tuple(plain) if len(plain) > 1 else plain[0], ys, BY_ADDRESS)
         if status == codes.OK:
             if out is not None:
                 return out

@@ -91,7 +91,7 @@ def constants_of_sequences(plan: Plan, constants: Constants) -> Constants:
 def image_of(plan: Plan, constants: Constants) -> Image:
     """Return the memory of a plan's stream, whose context has these constants."""
     places = [0]
-    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
+    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.scratch_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):
         places.append(places[-1] + -(-size // _LINE_SIZE) * _LINE_SIZE)
     _, scratch, steps, state, end = places
