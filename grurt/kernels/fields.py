@@ -4,13 +4,17 @@
 on an array; where it does not hold, the entry point takes no array as it is.
 """
 
+from __future__ import annotations
+
 import ctypes
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from grurt.array_types import Array
 
 # Byte offsets in an array object. The header ends with the type; its size differs between builds of CPython.
 HEADER = object.__basicsize__
@@ -86,7 +90,7 @@ def _items_are_known(pair: Any, address_of_type: int, first_item: Callable[[Any]
     )
 
 
-def data_address(array: NDArray[Any]) -> int:
+def data_address(array: Array) -> int:
     """Return where an array's elements begin: ``array.ctypes.data`` in a tenth of its time."""
     return _integer_at(id(array) + DATA).value if _IS_KNOWN else int(array.ctypes.data)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.errors import ModelError
@@ -62,8 +62,7 @@ _COPIES = 4
 """Of inputs and answers while a whole run is arranged in the source's axis order and compared."""
 
 
-@dataclass(frozen=True)
-class Costs:
+class Costs(msgspec.Struct, frozen=True):
     """Memory in bytes, at most, and work.
 
     Parameters
@@ -134,8 +133,7 @@ class Costs:
         return _COPIES * self.arrays + (0 if self.in_blocks else self.values)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What a model may cost: see `grurt.load`.
 
     Parameters

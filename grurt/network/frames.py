@@ -7,9 +7,9 @@ holds one position after the other, and the source may have the channels first. 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.network.axes import fixed_sizes
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from grurt.network.signature import AnyPort
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """What an input or output is at one timestep of one stream.
 
     Parameters
@@ -77,8 +76,7 @@ class Frame:
         return len(self.shape) > 1 and frames.shape[-1:] == (self.size,)
 
 
-@dataclass(frozen=True)
-class Frames:
+class Frames(msgspec.Struct, frozen=True):
     """The frames of a model's inputs and outputs, by name, in the model's order."""
 
     inputs: Mapping[str, Frame]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
+import msgspec
 import numpy as np
 
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
@@ -80,8 +80,7 @@ def streaming_constants(network: Network) -> Constants:
     return constants_of(plan_of(network), frames_of(network))
 
 
-@dataclass(frozen=True)
-class Constants:
+class Constants(msgspec.Struct, frozen=True):
     """What all contexts of a plan have in their arrays, and what keeps the memory that it points at where it is."""
 
     array: NDArray[np.int64]

@@ -10,9 +10,9 @@ Each part begins on a cache line, and so does the whole. The last two are what a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.kernels import codes
@@ -35,8 +35,7 @@ _LINE = 64
 _LINE_SIZE = _LINE // F32_BYTES
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """The memory of a new stream, but for its own addresses, and where its parts begin, in float32."""
 
     plan: Plan
