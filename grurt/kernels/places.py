@@ -106,6 +106,15 @@ def directory_to_write() -> Path | None:
     return next((directory for directory in cache_directories() if _can_be_written(directory)), None)
 
 
+def is_safe(directory: Path) -> bool:
+    """Return whether something may be written in a cache directory, which is made where it is missing."""
+    try:
+        _make_directory(directory)
+    except OSError:
+        return False
+    return True
+
+
 def read_entry(path: Path) -> bytes | None:
     """Return the payload of an entry; None if there is none, it is not trusted, or a single bit of it is wrong."""
     try:
