@@ -166,6 +166,7 @@ def is_masked(x: object) -> bool:
 
 def _are_numbers(items: Any) -> bool:
     """Return whether a list, or a list of lists, is seen at once to have nothing but numbers of Python's own."""
+    items = [*items]  # as it is now: another thread may change it
     kinds = set(map(type, items))
     if kinds <= _LISTS:
         kinds = set(map(type, chain.from_iterable(items)))
