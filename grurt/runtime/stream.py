@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar, overload
 
@@ -230,8 +230,8 @@ class Stream:
         return self._run("Stream.run", xs, out, ("n_steps",))
 
     def _has_room_for(self, xs: Any) -> TypeGuard[Array]:
-        """Whether the kernels may be offered a block, for answers of one output."""
-        if type(xs) not in _BLOCKS or len(self._frames.outputs) > 1 or (type(xs) is np.ndarray and not xs.ndim):
+        """Whether the kernels may be offered a block as it is."""
+        if type(xs) not in _BLOCKS or (type(xs) is np.ndarray and not xs.ndim):
             return False
         return len(xs) <= self._context.slots[codes.CONTEXT_CAPACITY]
 
@@ -333,6 +333,7 @@ class _StreamOfSeveral(Stream):
         self._input_names = tuple(self._frames.inputs)
         self._output_names = tuple(self._frames.outputs)
         self._output_shapes = [frame.shape for frame in self._frames.outputs.values()]
+        self._block_shapes = [(-1, *frame.shape) for frame in self._frames.inputs.values()]
 
     def step(self, *xs: Inputs, out: Floats | None = None, **named: ArrayLike) -> Outputs:  # type: ignore[override]
         given: tuple[Any, ...] = xs
@@ -341,9 +342,7 @@ class _StreamOfSeveral(Stream):
         ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
         status = self._advance(self._array, given, ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
-            found = [incoming.plain(x, shape) for x, shape in zip(given, self._step_shapes)]  # noqa: B905 - as many
-            plain = [x if other is None else other for x, other in zip(given, found)]  # noqa: B905 - as many
-            status = self._advance(self._array, tuple(plain) if len(plain) > 1 else plain[0], ys, BY_ADDRESS)
+            status = self._advance(self._array, _one_or_all(_plain(given, self._step_shapes)), ys, BY_ADDRESS)
         if status == codes.OK:
             if out is not None:
                 return out
@@ -351,6 +350,30 @@ class _StreamOfSeveral(Stream):
         return self._run("Stream.step", dict(zip(self._input_names, given, strict=True)), out, ())
 
     step.__doc__ = Stream.step.__doc__
+
+    def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
+        given: tuple[Any, ...] = (xs,) if len(self._input_names) == 1 else ()
+        if type(xs) is dict and len(xs) == len(self._input_names):
+            given = tuple([xs.get(name) for name in self._input_names])
+        if given and out is None:
+            ys = self._answered(given)
+            if ys is None:
+                ys = self._answered(_plain(given, self._block_shapes))
+            if ys is not None:
+                return ys
+        return self._run("Stream.run", xs, out, ("n_steps",))
+
+    run.__doc__ = Stream.run.__doc__
+
+    def _answered(self, given: tuple[Any, ...]) -> Outputs | None:
+        """Return the answers to a block; None if the kernels do not take it as it is."""
+        if not self._has_room_for(given[0]):
+            return None
+        n_steps = len(given[0])
+        ys = tuple([_empty((n_steps, *shape), _FLOAT32) for shape in self._output_shapes])
+        if self._advance(self._array, _one_or_all(given), ys, None) != codes.OK:
+            return None
+        return dict(zip(self._output_names, ys)) if len(ys) > 1 else ys[0]  # noqa: B905 - as many
 
     def _in_order(self, xs: tuple[Any, ...], named: dict[str, ArrayLike]) -> tuple[Any, ...]:
         """Return the inputs in the model's order, which are given by keyword, or in a mapping."""
@@ -368,6 +391,16 @@ class _StreamOfSeveral(Stream):
             except KeyError:
                 pass
         raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
+
+
+def _plain(given: tuple[Any, ...], shapes: Sequence[tuple[int, ...] | None]) -> tuple[Any, ...]:
+    """Return inputs as the kernels take them, as far as that is quick."""
+    found = [incoming.plain(x, shape) for x, shape in zip(given, shapes)]  # noqa: B905 - as many
+    return tuple([x if other is None else other for x, other in zip(given, found)])  # noqa: B905 - as many
+
+
+def _one_or_all(given: tuple[Any, ...]) -> Any:
+    return given if len(given) > 1 else given[0]
 
 
 def _listed(found: Any) -> list[Any]:

@@ -127,6 +127,42 @@ def test_each_of_several_inputs_comes_as_it_comes(convert: Callable[[Any], Any])
             np.testing.assert_array_equal(call(stream, convert(x), convert(other)), expected)
 
 
+@pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=CONVERSIONS)
+def test_blocks_of_several_inputs_come_as_they_come(convert: Callable[[Any], Any]) -> None:
+    a, b = RANDOM[:4], RANDOM[3:]
+    plain, mapped, stepped = (TWO.stream() for _ in range(3))
+    expected = np.stack([stepped.step(*each) for each in zip(a.astype(np.float32), b.astype(np.float32), strict=True)])
+    for stream, first, second in (
+        (plain, a.astype(np.float32), b.astype(np.float32)),
+        (mapped, convert(a), convert(b)),
+    ):
+        for _ in range(2):  # the first makes room for the second
+            stream.reset()
+            np.testing.assert_array_equal(stream.run({"b": second, "a": first}), expected)
+    assert plain.snapshot() == mapped.snapshot() == stepped.snapshot()
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "bytes", "memoryview", "float64"])
+def test_an_only_input_of_several_outputs_comes_as_it_comes(kind: str) -> None:
+    model = MODEL.replaced(
+        outputs=[*MODEL.outputs, grurt.Output("hidden", MODEL.layers[0].name)], signature=None, reference_run=None
+    )
+    convert, rounded = CONVERSIONS[kind], RANDOM.astype(np.float32)
+    plain, stream, block = (model.stream() for _ in range(3))
+    for _ in range(2):
+        plain.reset()
+        block.reset()
+        steps = [plain.step(x) for x in rounded]
+        blocks = block.run(convert(RANDOM))
+        for t, expected in enumerate(steps):
+            found = stream.step(convert(RANDOM[t]))
+            assert found.keys() == expected.keys() == blocks.keys()
+            for name in expected:
+                np.testing.assert_array_equal(found[name], expected[name])
+                np.testing.assert_array_equal(blocks[name][t], expected[name])
+        stream.reset()
+
+
 @pytest.mark.parametrize("code", "bBhHiIlLqQfd")
 def test_an_array_of_the_standard_library(code: str) -> None:
     numbers = array.array(code, range(SIZE))
