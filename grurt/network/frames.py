@@ -81,6 +81,10 @@ class Frames(msgspec.Struct, frozen=True):
 
     inputs: Mapping[str, Frame]
     outputs: Mapping[str, Frame]
+    grids: tuple[tuple[int, ...] | None, ...]
+    """The shapes of those inputs that are grids; None for the others."""
+    blocks: tuple[tuple[int, ...], ...]
+    """The shapes of blocks of timesteps of the inputs, with -1 for their number."""
 
     @property
     def are_vectors(self) -> bool:
@@ -92,10 +96,10 @@ class Frames(msgspec.Struct, frozen=True):
 def frames_of(network: Network) -> Frames:
     """Return the frames of a network; an output that the source shows twice has the first one's."""
     signature = network.signature
-    return Frames(
-        {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs},
-        {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs},
-    )
+    inputs = {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs}
+    outputs = {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs}
+    grids = tuple(frame.shape if frame.rows else None for frame in inputs.values())
+    return Frames(inputs, outputs, grids, tuple((-1, *frame.shape) for frame in inputs.values()))
 
 
 def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: str) -> Frame:

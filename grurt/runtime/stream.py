@@ -72,9 +72,6 @@ class Stream:
         shape = self._output_shape = next(iter(frames.outputs.values())).shape
         self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
         self._writer: StateWriter | None = None
-        self._input_name = next(iter(frames.inputs))
-        self._step_shapes = [frame.shape if frame.rows else None for frame in frames.inputs.values()]
-        self._block_shape = (-1, *frames.inputs[self._input_name].shape)
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -135,9 +132,9 @@ class Stream:
             return y
         if status == codes.NOT_PLAIN:
             if type(x) is dict:
-                plain = x.get(self._input_name) if len(x) == 1 else None
+                plain = x.get(self._context.plan.inputs[0].name) if len(x) == 1 else None
             else:
-                plain = incoming.plain(x, self._step_shapes[0])
+                plain = incoming.plain(x, self._frames.grids[0])
             if plain is not None and self._advance(self._array, plain, y, BY_ADDRESS) == codes.OK:
                 return y
         return self._run("Stream.step", x, out, ())
@@ -222,7 +219,7 @@ class Stream:
             ys = _empty((len(xs), *self._output_shape), _FLOAT32)
             if self._advance(self._array, xs, ys, None) == codes.OK:
                 return ys
-        plain = incoming.plain(xs, self._block_shape)
+        plain = incoming.plain(xs, self._frames.blocks[0])
         if plain is not None and plain is not xs and (out is not None or self._has_room_for(plain)):
             ys = _empty((len(plain), *self._output_shape), _FLOAT32) if out is None else out
             if self._advance(self._array, plain, ys, None) == codes.OK:
@@ -333,7 +330,6 @@ class _StreamOfSeveral(Stream):
         self._input_names = tuple(self._frames.inputs)
         self._output_names = tuple(self._frames.outputs)
         self._output_shapes = [frame.shape for frame in self._frames.outputs.values()]
-        self._block_shapes = [(-1, *frame.shape) for frame in self._frames.inputs.values()]
 
     def step(self, *xs: Inputs, out: Floats | None = None, **named: ArrayLike) -> Outputs:  # type: ignore[override]
         given: tuple[Any, ...] = xs
@@ -342,7 +338,7 @@ class _StreamOfSeveral(Stream):
         ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
         status = self._advance(self._array, given, ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
-            status = self._advance(self._array, _one_or_all(_plain(given, self._step_shapes)), ys, BY_ADDRESS)
+            status = self._advance(self._array, _one_or_all(_plain(given, self._frames.grids)), ys, BY_ADDRESS)
         if status == codes.OK:
             if out is not None:
                 return out
@@ -358,7 +354,7 @@ class _StreamOfSeveral(Stream):
         if given and out is None:
             ys = self._answered(given)
             if ys is None:
-                ys = self._answered(_plain(given, self._block_shapes))
+                ys = self._answered(_plain(given, self._frames.blocks))
             if ys is not None:
                 return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
