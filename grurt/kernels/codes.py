@@ -186,7 +186,9 @@ CONTEXT_N_FINAL = 42  # and among the latter
 CONTEXT_TIME_FIRST = 43  # arrays of many streams have timesteps before streams
 CONTEXT_LIST = 44  # address of the type of Python's lists
 CONTEXT_ENTERED_CLAIMED = 45  # whether nobody hands in arrays but who has claimed the context before
-CONTEXT_PORTS = 46  # the first port: inputs, outputs, initial states, final states
+CONTEXT_FLOAT64 = 46  # address of NumPy's float64
+CONTEXT_FLOAT = 47  # address of the type of Python's floats
+CONTEXT_PORTS = 48  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -212,7 +214,8 @@ PORT_HELD = 10  # what `hold` gave for the array of a call, until all is done
 PORT_TENSOR = 11  # which of a call's tensors it is, or is in
 PORT_SHAPE = 12  # address of that tensor's number of axes, and their sizes; negative ones are those of the call
 PORT_LAYER = 13  # which of the layers whose states the tensor holds, one after the other
-PORT_SLOTS = 14
+PORT_ROOM = 14  # offset in scratch memory of room for an input that comes as other numbers than float32
+PORT_SLOTS = 15
 
 # Sizes of a call.
 TIMESTEPS = -1  # the number of timesteps

@@ -1,10 +1,9 @@
 """The streams of a call, from a list or tuple of Python integers."""
 
 from grurt.kernels import codes
-from grurt.kernels.fields import LENGTH, LIST_ITEMS
 from grurt.kernels.objects import integer_at
 from grurt.kernels.options import kernel
-from grurt.kernels.plain import type_of
+from grurt.kernels.plain import first_item, is_list, length_of, type_of
 from grurt.kernels.simd import load_i64, store_i64
 
 
@@ -14,13 +13,9 @@ def bind_listed_streams(c, streams):
 
     They are read with the GIL held, so that nobody changes the list meanwhile.
     """
-    if type_of(streams) == load_i64(c, codes.CONTEXT_LIST):
-        items = load_i64(streams, LIST_ITEMS // 8)
-    elif type_of(streams) == load_i64(c, codes.CONTEXT_TUPLE):
-        items = streams + load_i64(c, codes.CONTEXT_TUPLE_ITEMS)
-    else:
+    if not is_list(c, streams):
         return False
-    count = load_i64(streams, LENGTH // 8)
+    items, count = first_item(c, streams), length_of(streams)
     if count > load_i64(c, codes.CONTEXT_N_SLOTS):
         return False
     own = load_i64(c, codes.CONTEXT_OWN_STREAMS)

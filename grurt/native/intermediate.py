@@ -6,7 +6,6 @@ its own, whose environment is always the same, and leaves all optimization to `m
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import subprocess
@@ -168,12 +167,12 @@ def _lower(path: str) -> Any:
 
     plan = lower(read(path, NO_LIMITS))
     arrays, fields = {}, {}
-    for field in dataclasses.fields(plan):
-        value = getattr(plan, field.name)
+    for name in plan.__struct_fields__:
+        value = getattr(plan, name)
         if isinstance(value, np.ndarray):
-            arrays[field.name] = _Array(value.dtype.str, value.shape, value.tobytes())
-        elif field.name != "states":
-            fields[field.name] = value
+            arrays[name] = _Array(value.dtype.str, value.shape, value.tobytes())
+        elif name != "states":
+            fields[name] = value
     return fields, arrays
 
 

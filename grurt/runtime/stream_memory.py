@@ -10,9 +10,9 @@ Each part begins on a cache line, and so does the whole. The last two are what a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.kernels import codes
@@ -35,8 +35,7 @@ _LINE = 64
 _LINE_SIZE = _LINE // F32_BYTES
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """The memory of a new stream, but for its own addresses, and where its parts begin, in float32."""
 
     plan: Plan
@@ -91,7 +90,7 @@ def constants_of_sequences(plan: Plan, constants: Constants) -> Constants:
 def image_of(plan: Plan, constants: Constants) -> Image:
     """Return the memory of a plan's stream, whose context has these constants."""
     places = [0]
-    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
+    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.scratch_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):
         places.append(places[-1] + -(-size // _LINE_SIZE) * _LINE_SIZE)
     _, scratch, steps, state, end = places

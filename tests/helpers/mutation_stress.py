@@ -66,6 +66,8 @@ class Shared:
         self.active: list[Any] = [*self.names[:50]]
         self.numbers: list[Any] = [*range(50)]
         self.ids = np.arange(50)
+        self.row: list[Any] = [0.5] * 8
+        self.block: list[Any] = [self.row, [*self.row]]
         self.lengths = np.full(50, N_STEPS)
         self.token_block = np.zeros((50, N_STEPS), np.int64)
         self.state = {"gru0": np.zeros(16), "gru": np.zeros(16, np.float32)}
@@ -116,8 +118,9 @@ def calls(shared: Shared, pick: random.Random) -> list[Callable[[], object]]:
 
     def stream_call() -> None:
         stream = pick.choice(shared.streams)
-        row: Any = pick.choice([*shared.rows.values(), shared.mapping])
-        block: Any = pick.choice([*(block for block, _ in shared.inputs.values()), shared.mapping, shared.lengths])
+        row: Any = pick.choice([*shared.rows.values(), shared.mapping, shared.row])
+        blocks = [block for block, _ in shared.inputs.values()]
+        block: Any = pick.choice([*blocks, shared.mapping, shared.lengths, shared.block])
         match pick.randrange(4):
             case 0:
                 stream.step(row, pick.choice([None, *shared.outputs]))
@@ -177,6 +180,19 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
             case _:
                 which.reverse()
 
+    def lists() -> None:
+        match pick.randrange(5):
+            case 0:
+                shared.row.append(random.random())
+            case 1:
+                del shared.row[pick.randrange(9) :]
+            case 2:
+                shared.row[pick.randrange(8)] = pick.choice([random.random(), pick.randrange(10**20), None, True])
+            case 3:
+                shared.row[:] = [random.random() for _ in range(8)]
+            case _:
+                shared.block[:] = [shared.row, *([random.random()] * 8 for _ in range(pick.randrange(70)))]
+
     def mapping() -> None:
         match pick.randrange(3):
             case 0:
@@ -227,7 +243,7 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
             case _:
                 shared.state[pick.choice(["gru0", "gru"])].resize((pick.choice([1, 16, 64]),), refcheck=False)
 
-    return [reshape, resize, write, flags, ids, ids, mapping, streams, streams, own_streams, shared.renew]
+    return [reshape, resize, write, flags, ids, ids, lists, mapping, streams, streams, own_streams, shared.renew]
 
 
 def work(

@@ -19,7 +19,18 @@ from grurt.kernels import atomics, codes, narrow, panels, products, simd
 from grurt.kernels.options import OPTIONS
 from grurt.kernels.panels import Panels
 from grurt.kernels.rows import Rows
-from grurt.kernels.simd import load, load_f32, load_i32, load_i64, splat, store, store_f32, store_i64
+from grurt.kernels.simd import (
+    load,
+    load_f32,
+    load_i32,
+    load_i64,
+    read_f32,
+    read_f64,
+    splat,
+    store,
+    store_f32,
+    store_i64,
+)
 from grurt.lanes import LANES
 
 Array = np.ndarray[Any, Any]
@@ -132,6 +143,12 @@ def moving_numbers(a, out, count):  # type: ignore[no-untyped-def]
         store_i64(out + 4, i // 2, load_i64(a + 4, i // 2) + load_i32(a, i))  # on no multiple of eight
 
 
+def moving_unaligned(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(0, count - 4, 4):
+        store_f32(out, i, read_f32(a + 4 * i + 3))
+        store_f32(out, i + 1, np.float32(read_f64(a + 4 * i + 5)))
+
+
 def moving_vectors(a, out, count):  # type: ignore[no-untyped-def]
     for i in range(0, count - LANES, LANES + 1):
         store(out + 2, i, load(a + 2, i))
@@ -202,6 +219,7 @@ CASES: dict[str, Case] = {
     "max_lanes": (reducing(simd.max_lanes), (finite_floats,)),
     "largest_magnitude": (reducing(simd.largest_magnitude), (magnitudes,)),
     "load_f32, load_i32, load_i64, store_f32, store_i64": (moving_numbers, (finite_floats,)),
+    "read_f32, read_f64": (moving_unaligned, (any_floats,)),
     "load, store": (moving_vectors, (any_floats,)),
     "load_float16": (reading_halves, (halves,)),
     "load_int8": (reading_bytes, (any_floats,)),
