@@ -26,7 +26,7 @@ def vector(*pairs: tuple[int, int]) -> bytes:
     [
         (vector((6, 4096), (16, 0b11), (26, 1 << 20)), {"fp", "asimd"}),
         (vector((16, 1 << 20 | 0b11)), {"fp", "asimd", "asimddp"}),
-        (vector((16, 1 << 20 | 0b11))[:-20], {"fp", "asimd", "asimddp"}),
+        (vector((16, 1 << 20 | 0b11))[:-3], {"fp", "asimd", "asimddp"}),
         (vector((6, 4096)), set()),
         (b"", set()),
     ],
