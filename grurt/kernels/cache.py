@@ -18,7 +18,7 @@ import numba
 from numba.core import config
 
 from grurt.digests import blake2b
-from grurt.kernels import machine_code
+from grurt.kernels import machine_code, targets
 from grurt.kernels.machine_code import MachineCode
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories, is_safe, read_entry, write_entry
 
@@ -58,5 +58,6 @@ def entry_name(function: str, signature: Any, codegen: Any) -> str:
         config.OPT,
         config.DEBUGINFO_DEFAULT,
     )
-    key = repr((versions, build, str(signature), codegen.magic_tuple(), SOURCE_DIGEST))
+    cpu = (codegen.magic_tuple(), sorted(targets.capabilities()))
+    key = repr((versions, build, str(signature), cpu, SOURCE_DIGEST))
     return f"{function}-{blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"

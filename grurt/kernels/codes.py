@@ -241,8 +241,10 @@ WORKING = 2
 WATCHING = 3
 
 TEAM_CLOSED = 1 << 62
-TEAM_LOOKS = 2_000
-"""How often a thread looks whether another has done something, before it sleeps: some 50 us."""
+TEAM_PATIENCE = 150_000
+"""How long a thread looks whether another has done something, before it sleeps, in ticks: some 50 us."""
+TEAM_LOOKS = 100_000
+"""How often at most: what ends it where there is no clock."""
 
 # What an entry point returns.
 OK = 0

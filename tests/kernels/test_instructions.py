@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from grurt.kernels import atomics, codes, narrow, panels, products, simd
+from grurt.kernels import atomics, codes, narrow, panels, products, simd, targets
 from grurt.kernels.options import OPTIONS
 from grurt.kernels.panels import Panels
 from grurt.kernels.rows import Rows
@@ -177,6 +178,12 @@ def swapping(a, out, count):  # type: ignore[no-untyped-def]
         atomics.compare_and_swap(out + i, found, found + i)
 
 
+def ticking(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        before = atomics.ticks()
+        store_f32(out, i, 1.0 if atomics.ticks() >= before else 0.0)
+
+
 def halves(rng: np.random.Generator) -> Array:
     return np.arange(1 << 16, dtype=np.uint16)[rng.permutation(1 << 16)[: 2 * COUNT]].view(np.float32)
 
@@ -225,6 +232,7 @@ CASES: dict[str, Case] = {
     "load_int8": (reading_bytes, (any_floats,)),
     "store_bytes": (writing_bytes, (byte_values,)),
     "atomic_load, atomic_store, compare_and_swap, pause": (swapping, (flags,)),
+    "ticks": (ticking, (any_floats,)),
 }
 
 
@@ -329,3 +337,13 @@ def multiplying(block: Any, n_sums: int, mark: Callable[..., Any]) -> Callable[.
             store(sums, LANES * i, results[i])
 
     return mark(kernel)  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not {targets.SSE2, targets.NEON} & targets.capabilities(), reason="this CPU has no clock to read")
+def test_three_ticks_are_about_a_nanosecond() -> None:
+    ticks = njit(**OPTIONS)(lambda: atomics.ticks())
+    ticks()
+    start, first = time.perf_counter_ns(), ticks()
+    time.sleep(0.02)
+    assert 0.5 < (ticks() - first) / (time.perf_counter_ns() - start) < 10
