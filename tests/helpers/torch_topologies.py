@@ -466,6 +466,13 @@ add(
     fc=nn.Linear(8, 3),
 )
 add(
+    "softmax_of_single_features",
+    lambda net, x: net.g(x * net.fc(x).reshape(*x.shape[:2], 4, 1).softmax(-1).flatten(2))[0],
+    X,
+    fc=nn.Linear(4, 4),
+    g=gru(),
+)
+add(
     "timesteps_of_stacked_features",
     lambda net, x: net.g(
         torch.stack([s.tanh() for s in torch.stack([x, net.fc(x)], 2).flatten(2).unbind(1)], 1),

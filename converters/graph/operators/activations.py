@@ -106,6 +106,9 @@ def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     rank = len(tensor.dims)
     index = axis_index(node, node.integer("axis", -1), rank)
     dim = tensor.dims[index]
+    if not dim and (index == rank - 1 or not node.integer(ALL_AXES, 0)):  # of a single number, it is 1
+        number = 1.0 if node.op == "Softmax" else 0.0
+        return (_mapped(node, tensor, functions.Clip(minimum=number, maximum=number), build),)
     if dim and dim == tensor.stacks:
         build.single(tensor, node)
     if len(dim) != 1 or (node.integer(ALL_AXES, 0) and index != rank - 1):
