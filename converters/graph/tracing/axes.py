@@ -12,6 +12,7 @@ that means nothing, ``(axis,)`` in most cases, ``(batch, time)`` after a reshape
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Self
@@ -37,17 +38,14 @@ _AGAINST = {
 }
 """Why one axis cannot have two meanings, where that is by design."""
 
-_JOINING = ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "InstanceNormalization", "CumSum")
+_JOINING = re.compile(r"(Log)?Softmax|\w+Normalization|Reduce\w+|CumSum")
 """What joins all features without weights for each of them: over time, whole sequences of any length."""
 
 
 def _against(*meanings: tuple[Role, Node | None]) -> DesignReason | None:
     """Return why one axis cannot have two meanings, told by nodes; None if that is not by design."""
     reason = _AGAINST.get(frozenset(role for role, _ in meanings))
-    joins = any(
-        role is Role.FEATURE and node is not None and (node.op in _JOINING or node.op.startswith("Reduce"))
-        for role, node in meanings
-    )
+    joins = any(role is Role.FEATURE and node is not None and _JOINING.fullmatch(node.op) for role, node in meanings)
     return DesignReason.WHOLE_SEQUENCE if joins and reason is DesignReason.SEQUENCE_LENGTH else reason
 
 

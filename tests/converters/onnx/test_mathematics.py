@@ -347,7 +347,6 @@ def test_refused(text: str, message: str) -> None:
         "joined": np.array([0, 0, -1]),
         "far": np.array(4097),
         "second": np.array([1]),
-        "ones": np.ones((1, 2, HIDDEN), np.float32),
         "back": np.array([-(2**62)]),
         "shift": np.array([1, 0, 0, -1, 0, 0]),
     }
