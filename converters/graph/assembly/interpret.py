@@ -17,7 +17,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.building.integers import token_inputs
 from grurt.converters.graph.elements import MAX_RANK
-from grurt.converters.graph.nodes import Declaration, Graph, Node
+from grurt.converters.graph.nodes import Body, Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.operators.windows import as_it_is, read
@@ -118,7 +118,8 @@ def interpret(
 
 def _evaluate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     results: tuple[Value, ...]
-    if all(not isinstance(value, Tensor) for value in args):
+    reads_around = any(isinstance(value, Body) for value in node.attributes.values())
+    if not reads_around and all(not isinstance(value, Tensor) for value in args):
         results = build.folder.fold(node, args)
     else:
         results = _converted(node, args, build)

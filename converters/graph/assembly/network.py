@@ -20,6 +20,7 @@ from grurt.converters.graph.assembly.uneven_ends import refuse_uneven_ends
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
 from grurt.converters.graph.nodes import Body, Declaration, Graph, MisfitError, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.branches import without_branches_on_sizes
 from grurt.converters.graph.rewriting.casts import without_float_casts
 from grurt.converters.graph.rewriting.feedback import fed_back
 from grurt.converters.graph.rewriting.loops import without_loops
@@ -101,7 +102,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
     """
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
         budget = Budget(graph.size)
-        loops = without_loops(graph, budget)
+        loops = without_loops(without_branches_on_sizes(graph, budget), budget)
         nodes = loops.live_nodes()
         _check_all_weights_used(loops.graph, nodes, loops.ends)
         graph = without_float_casts(with_constants_folded(loops.graph, nodes, budget), loops.ends)

@@ -12,6 +12,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.rewriting.branches import SQUEEZE_UNIT
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
@@ -59,6 +60,20 @@ def squeeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Squeeze: axes of size 1 are dropped, and remembered."""
     tensor = tensor_input(node, args)
     return (without(tensor, parameters.squeezed_axes(node, args, tensor.shape)),)
+
+
+@operator(SQUEEZE_UNIT, moves_axes=True)
+def squeeze_unit(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Squeeze of an axis, if its size is 1."""
+    tensor = tensor_input(node, args)
+    axis = parameters.axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    if open_axis := next((each for each in tensor.dims[axis] if each.dynamic), None):
+        raise node.unsupported(
+            f"it drops {open_axis.where} if its size is 1, and keeps it otherwise, and the file leaves the size open",
+            "export with the size that it has, or without the squeeze",
+            DesignReason.NOT_SAID,
+        )
+    return (without(tensor, (axis,)) if tensor.shape[axis] == 1 else tensor,)
 
 
 @operator("Unsqueeze", moves_axes=True)
