@@ -22,33 +22,46 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     node.ignore("storage_order")
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor)
-    window = windows.longer(window, beyond)
-    behind_zeros = replace(window, padding=(tensor.padding, 0))
-    looks_back = tensor.padding > 0 and window.padding == (0, 0) and behind_zeros.is_causal
-    if looks_back and tensor.padded == tensor.dims[index]:
-        tensor, window = replace(tensor, padding=0, padded=()), behind_zeros
-        maximum = windows.running_maximum
-    else:
-        tensor, maximum = as_it_is(node, tensor, build), windows.maximum
+    tensor, window, looks_back = _behind_zeros(node, tensor, index, windows.longer(window, beyond), build)
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "max_pool")
     time = over_time(node, tensor, index, window, name)
+    maximum = windows.running_maximum if looks_back else windows.maximum
     value = maximum(build, tensor.rows[0].value, size, window, name)
     return (tensor.with_row(Row(value)).with_dim(index, time),)
 
 
-@operator("AveragePool", in_loops="single", features_at=second)
+@operator("AveragePool", in_loops="single", reads_padding=True, features_at=second)
 def average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """AveragePool over time: timesteps outside of the sequence count as zeros, or not at all."""
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor)
     counts = bool(node.integer("count_include_pad", 0))
+    looks_back = False
+    if beyond:
+        tensor = as_it_is(node, tensor, build)
+    else:
+        tensor, window, looks_back = _behind_zeros(node, tensor, index, window, build)
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "average_pool")
     time = over_time(node, tensor, index, windows.longer(window, beyond), name)
     source = tensor.rows[0].value
-    value = windows.average(build, source, size, window, name, beyond=beyond, count_padding=counts)
+    value = windows.average(build, source, size, window, name, beyond=beyond, count_padding=counts or looks_back)
     return (tensor.with_row(Row(value)).with_dim(index, time),)
+
+
+def _behind_zeros(
+    node: Node, tensor: Tensor, index: int, window: Window, build: Builder
+) -> tuple[Tensor, Window, bool]:
+    """Return a tensor and its windows, with the zeros before it as padding of these where they look back then only.
+
+    Whether they do comes last. Such zeros are timesteps of the sequence, which a mean counts.
+    """
+    behind = replace(window, padding=(tensor.padding, 0))
+    looks_back = tensor.padding > 0 and window.padding == (0, 0) and behind.is_causal
+    if looks_back and tensor.padded == tensor.dims[index]:
+        return replace(tensor, padding=0, padded=()), behind, True
+    return as_it_is(node, tensor, build), window, False
 
 
 def _over_time(node: Node, tensor: Tensor) -> tuple[int, list[int], Window, int]:
