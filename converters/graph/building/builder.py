@@ -18,9 +18,10 @@ from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Every, Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
+from grurt.converters.windows import Window
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten, Unfold
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -238,8 +239,8 @@ class Builder(LayerBuilder):
                 merged = replace(tensor, rows=(Row(name),), stacks=(), integer=False, boolean=False)
                 size = len(tensor.rows) * feature.size
                 return merged.with_dim(index, (Axis(size, f"the feature axis of {name!r}", Role.FEATURE),))
-        if _timesteps_of(tensor) is not None:
-            return self.as_sequence(tensor, node)
+        if not (sequence := self.as_sequence(tensor, node)).stacks:
+            return sequence
         if (single := single_features(tensor)) is not None:
             name = self.joined(tensor.rows, node)
             feature = Axis(len(tensor.rows), f"the feature axis of {name!r}", Role.FEATURE)
@@ -249,7 +250,9 @@ class Builder(LayerBuilder):
             axis = selected[0][0]
             raise node.unsupported(
                 f"it works on {len(tensor.rows)} selected positions of {axis.where}, of size {axis.size}",
-                "a layer must read whole sequences, in order, and all features of a timestep",
+                "a layer must read whole sequences, in order, and all features of a timestep: leave the number of "
+                "timesteps open in the export, or cut them off at the end, as in x[:, :-1]",
+                DesignReason.SEQUENCE_LENGTH if _timesteps_of(tensor) is not None else None,
             )
         raise node.unsupported(
             f"it works on {len(tensor.rows)} values stacked along an axis of their own",
@@ -258,22 +261,20 @@ class Builder(LayerBuilder):
 
     def as_sequence(self, tensor: Tensor, node: Node) -> Tensor:
         """Return a tensor of rows that are timesteps of one value as the sequence of these; others as they are."""
-        if (kept := _timesteps_of(tensor)) is None:
+        kept = _timesteps_of(tensor)
+        window = None if kept is None else _window_of(tensor, *kept)
+        if kept is None or window is None:
             return tensor
         axis, positions = kept
         axis.require(Role.TIME, node)
-        value = tensor.rows[0].value
-        layer = Unfold(
-            name=self.unique(f"{value}.timesteps"),
-            inputs=(value,),
-            stride=positions.step,
-            padding=(-positions.start, positions[-1] + 1 - axis.size),
-        )
-        time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
+        value, time = tensor.rows[0].value, axis
+        self._note_input(value)
+        if window != Window():
+            value = self.add(window.layer(self.unique(f"{value}.timesteps"), value))
+            time = Axis(len(positions), f"the time axis of {value!r}", Role.TIME)
         (stack,) = tensor.stacks
         dims = tuple(tuple(time if each is stack else each for each in dim) for dim in tensor.dims)
-        self._note_input(value)
-        return replace(tensor, rows=(Row(self.add(layer)),), dims=dims, stacks=())
+        return replace(tensor, rows=(Row(value),), dims=dims, stacks=())
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
@@ -348,6 +349,13 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )
     return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
+
+
+def _window_of(tensor: Tensor, axis: Axis, positions: range) -> Window | None:
+    """Return the window by which rows are timesteps of sequences of any length; None if they are of this one's only."""
+    if tensor.window is not None and tensor.stacks == tensor.window[:1]:
+        return tensor.window[1]
+    return Window() if positions == range(axis.size) else None
 
 
 def refuse_integers(node: Node, tensor: Tensor) -> None:

@@ -32,11 +32,14 @@ def may_be_cut(tensor: Tensor, index: int, kept: range) -> bool:
     return is_front and dim[0].role in (None, Role.TIME) and not dim[0].is_reversed
 
 
-def cut(tensor: Tensor, index: int, kept: range) -> Tensor:
-    """Return a sequence without its last timesteps: nothing reads it but a Concat that puts zeros before it."""
+def cut(tensor: Tensor, index: int, kept: range, *, at_the_end: bool) -> Tensor:
+    """Return a sequence without its last timesteps: nothing reads it but a Concat that puts zeros before it.
+
+    ``at_the_end``: as many are cut off of sequences of any length.
+    """
     (axis,) = tensor.dims[index]
     shorter = Axis(len(kept), f"{axis.where}, cut", part_of=axis)
-    return replace(tensor.with_dim(index, (shorter,)), whole=tensor, is_cut=True)
+    return replace(tensor.with_dim(index, (shorter,)), whole=tensor, is_cut=True, at_the_end=at_the_end)
 
 
 def uncut(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) -> Tensor | None:
