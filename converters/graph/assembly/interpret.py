@@ -35,6 +35,8 @@ SPARE_ELEMENTS = 1 << 24
 _SMALLEST_WEIGHT = 2
 """Bytes of a number in the narrowest type of weights."""
 
+_OVER_TIME = ("Conv", "AveragePool", "MaxPool")
+
 MAX_INPUTS = 1 << 14
 """The most tensors that a node reads: as many as a loop of so many timesteps puts together again."""
 
@@ -67,7 +69,13 @@ class Interpretation:
 
 
 def interpret(
-    graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int], budget: Budget, time_axis: TimeAxis | None = None
+    graph: Graph,
+    nodes: list[Node],
+    open_sizes: Callable[[str], int],
+    budget: Budget,
+    time_axis: TimeAxis | None = None,
+    *,
+    measures: bool = False,
 ) -> Interpretation:
     """Return the layers that a graph computes with.
 
@@ -83,6 +91,8 @@ def interpret(
         What may be created.
     time_axis
         For graphs whose GRUs scan different axes, the one that is time; see `grids`.
+    measures
+        Whether the sizes are those of a run; see `Builder`.
 
     Raises
     ------
@@ -97,6 +107,8 @@ def interpret(
         Folder(budget),
         unrolled=unrolled,
         grid=time_axis is not None,
+        measures=measures,
+        convolved=frozenset(node.inputs[0] for node in nodes if node.op in _OVER_TIME and node.inputs),
         token_inputs=token_inputs(nodes, graph.constants, [port.name for port in graph.inputs]),
     )
     inputs = {port.name: _input(port, open_sizes) for port in graph.inputs}

@@ -49,6 +49,10 @@ class Builder(LayerBuilder):
         Whether GRUs scan other axes than time: then values may be grids of positions.
     token_inputs
         Names of the inputs that hold tokens.
+    convolved
+        Names of the tensors that convolutions and pools read.
+    measures
+        Whether the sizes are those of a run, of which is found out what it takes: then they do not stand for others.
     """
 
     used_too_often = "its weights are used too often"
@@ -62,12 +66,16 @@ class Builder(LayerBuilder):
         unrolled: bool = False,
         grid: bool = False,
         token_inputs: frozenset[str] = frozenset(),
+        convolved: frozenset[str] = frozenset(),
+        measures: bool = False,
     ) -> None:
         super().__init__(elements, taken)
         self.folder = folder
         self.unrolled = unrolled
         self.grid = grid
         self.token_inputs = token_inputs
+        self.convolved = convolved
+        self.measures = measures
         self.lengths: Lengths = ()
         self.masked_by = ""
         self.loops: dict[str, Loop] = {}
@@ -262,7 +270,7 @@ class Builder(LayerBuilder):
     def as_sequence(self, tensor: Tensor, node: Node) -> Tensor:
         """Return a tensor of rows that are timesteps of one value as the sequence of these; others as they are."""
         kept = _timesteps_of(tensor)
-        window = None if kept is None else _window_of(tensor, *kept)
+        window = None if kept is None else self._window_of(tensor, *kept)
         if kept is None or window is None:
             return tensor
         axis, positions = kept
@@ -275,6 +283,14 @@ class Builder(LayerBuilder):
         (stack,) = tensor.stacks
         dims = tuple(tuple(time if each is stack else each for each in dim) for dim in tensor.dims)
         return replace(tensor, rows=(Row(value),), dims=dims, stacks=())
+
+    def _window_of(self, tensor: Tensor, axis: Axis, positions: range) -> Window | None:
+        """Return the window by which rows are timesteps of sequences of any length; None if they are of this one's."""
+        if tensor.window is not None and tensor.stacks == tensor.window[:1]:
+            return tensor.window[1]
+        if self.measures:
+            return Window(stride=positions.step, padding=(-positions.start, positions[-1] + 1 - axis.size))
+        return Window() if positions == range(axis.size) else None
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""
@@ -349,13 +365,6 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )
     return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
-
-
-def _window_of(tensor: Tensor, axis: Axis, positions: range) -> Window | None:
-    """Return the window by which rows are timesteps of sequences of any length; None if they are of this one's only."""
-    if tensor.window is not None and tensor.stacks == tensor.window[:1]:
-        return tensor.window[1]
-    return Window() if positions == range(axis.size) else None
 
 
 def refuse_integers(node: Node, tensor: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Delays: sequences shifted by some timesteps, with zeros before the first, as exporters cut and pad them.
 
 Either the last timesteps are cut off and zeros put before the rest, or zeros are put before the sequence and as many of
-the timesteps that there are then kept as the sequence has.
+the timesteps that there are then kept as the sequence has. Zeros before a sequence that nothing cuts are its padding.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.windows import as_it_is
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import axis_index, slice_ranges
@@ -58,7 +59,10 @@ def uncut(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) ->
 
 
 def of_concat(node: Node, args: Arguments, build: Builder) -> Tensor | None:
-    """Return the delay that a Concat makes of zeros and a sequence that was cut at its end; None if of none."""
+    """Return what a Concat makes of zeros and a sequence; None if it puts zeros before something else.
+
+    That is a delay, if the sequence was cut at its end, or else a sequence behind zeros, as a Pad makes it.
+    """
     if len(args) != 2 or not isinstance(args[0], np.ndarray) or not isinstance(args[1], Tensor):
         return None
     zeros, rest = args[0], args[1]
@@ -69,7 +73,25 @@ def of_concat(node: Node, args: Arguments, build: Builder) -> Tensor | None:
         return None
     steps = zeros.shape[index]
     whole = uncut(node, rest, index, steps, build)
-    return None if whole is None else delayed(node, whole, index, steps, build)
+    return (
+        _behind_zeros(node, rest, index, steps, build) if whole is None else delayed(node, whole, index, steps, build)
+    )
+
+
+def _behind_zeros(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) -> Tensor | None:
+    """Return a sequence with zeros before its first timestep; None if these stand along another axis.
+
+    What the last axis means that nobody has told, a convolution tells that reads the result.
+    """
+    dim = tensor.dims[index]
+    if len(dim) != 1 or tensor.integer or tensor.stacks or tensor.rows[0].picked or tensor.rows[0].final or tensor.at:
+        return None
+    is_last = index == len(tensor.dims) - 1 and not dim[0].dynamic and node.outputs[0] not in build.convolved
+    if dim[0].role not in (None, Role.TIME) or (dim[0].role is None and is_last):
+        return None
+    tensor = as_it_is(node, tensor, build)
+    dim[0].require(Role.TIME, node)
+    return replace(tensor, padding=steps, padded=tensor.dims[index])
 
 
 def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor | None:

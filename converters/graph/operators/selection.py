@@ -54,7 +54,7 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
         start, end, step = written[index]
         single = _of_single_timestep(node, tensor, index, start, step)
-        window = windows.of_positions(tensor, index, kept, start, end)
+        window = windows.of_positions(tensor, index, kept, start, end, build)
         tensor = _sliced(node, tensor, index, kept, window, build) if single is None else single
     return (tensor,)
 

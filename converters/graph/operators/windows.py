@@ -141,7 +141,7 @@ def as_it_is(node: Node, tensor: Tensor, build: Builder) -> Tensor:
     return tensor
 
 
-def of_positions(tensor: Tensor, index: int, kept: range, start: int, end: int) -> Window | None:
+def of_positions(tensor: Tensor, index: int, kept: range, start: int, end: int, build: Builder) -> Window | None:
     """Return the window by which a Slice keeps timesteps: all but some at both ends, or every so many; else None.
 
     Of an axis of open size, whose size is a large number here, it has to say what it cuts off at either end; so it has
@@ -157,5 +157,5 @@ def of_positions(tensor: Tensor, index: int, kept: range, start: int, end: int) 
     if dim[0].dynamic:
         is_clear = max(kept.start, cut, kept.step) < size // 2
     else:
-        is_clear = start >= 0 and (end < 0 or end >= size)
+        is_clear = build.measures or (start >= 0 and (end < 0 or end >= size))
     return Window(stride=kept.step, padding=(-kept.start, -cut)) if is_clear else None
