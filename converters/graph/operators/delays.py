@@ -97,15 +97,17 @@ def _behind_zeros(node: Node, tensor: Tensor, index: int, steps: int, build: Bui
 def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor | None:
     """Return the delay that a Slice makes of a sequence with zeros before it, by keeping as many timesteps as it has.
 
-    None if it keeps others.
+    Itself, if the Slice keeps everything; None if it keeps others.
     """
     index = next(place for place, dim in enumerate(tensor.dims) if dim == tensor.padded)
     size = tensor.shape[index]
-    shape = [size + tensor.padding if place == index else other for place, other in enumerate(tensor.shape)]
+    shape = tensor.padded_shape
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
     ranges = slice_ranges(node, args, shape, dynamic)
-    kept = ranges.get(index, range(0))
-    if len(ranges) != 1 or kept.step != 1 or len(kept) != size:
+    if all(kept == range(shape[place]) for place, kept in ranges.items()):
+        return tensor
+    kept = ranges.pop(index, range(0))
+    if any(each != range(shape[place]) for place, each in ranges.items()) or kept.step != 1 or len(kept) != size:
         return None
     return delayed(node, replace(tensor, padding=0, padded=()), index, tensor.padding - kept.start, build)
 

@@ -39,12 +39,7 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Shape", moves_axes=True, reads_padding=True)
 def shape(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Shape: the sizes of this interpretation."""
-    tensor = tensor_input(node, args)
-    sizes = [
-        size + tensor.padding if tensor.padding and dim == tensor.padded else size
-        for size, dim in zip(tensor.shape, tensor.dims, strict=True)
-    ]
-    return (shape_slice(node, tuple(sizes)),)
+    return (shape_slice(node, tensor_input(node, args).padded_shape),)
 
 
 @operator("Transpose", moves_axes=True, reads_padding=True)

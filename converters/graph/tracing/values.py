@@ -173,6 +173,14 @@ class Tensor:
         """The tensor's shape, for the sizes of this interpretation."""
         return tuple(dim_size(dim) for dim in self.dims)
 
+    @property
+    def padded_shape(self) -> tuple[int, ...]:
+        """The shape as the source has it, with the timesteps of the padding."""
+        return tuple(
+            size + self.padding if self.padding and dim == self.padded else size
+            for size, dim in zip(self.shape, self.dims, strict=True)
+        )
+
     def with_row(self, row: Row) -> Tensor:
         """Return the same tensor, of one row, with another value."""
         return replace(self, rows=(row,))
