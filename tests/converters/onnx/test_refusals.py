@@ -66,7 +66,7 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Add", ["s", "whole"], ["y"])], "it combines features with a constant of the type int64"),
         (
             [node("Softmax", ["s"], ["y"], axis=0)],
-            "axis 0 of input 'x' serves as the feature axis here and as the time",
+            "it computes across timesteps or sequences",
         ),
         ([node("LayerNormalization", ["s", "M"], ["y"], axis=1)], "it normalizes several axes"),
         ([node("Relu", ["s"], ["y"], alpha=0.5)], r"\(Relu\): its attribute 'alpha' is not understood"),
