@@ -55,8 +55,8 @@ FORMATS = """\
 Files of other programs are told by their content, and the message says what to convert instead.
 
 * **TensorFlow Lite** (`.tflite`): convert the `.keras` or `.h5` file that it was made from. TensorFlow's converter
-  takes the layers apart: a GRU becomes a loop in two subgraphs of its own, or, with `unroll=True`, dozens of operators a
-  timestep, and neither says any more which layer it was. What would be read would have to be compared with TensorFlow's
+  takes the layers apart: a GRU becomes a loop in two subgraphs of its own, or, with `unroll=True`, dozens of operators
+  a timestep, and neither says which layer it was. What would be read would have to be compared with TensorFlow's
   own interpreter, for every version of its converter: nothing is read here that is not compared so, and the tests have
   no such file. Quantized ones would stay refused all the same (`QUANTIZED`).
 * **SavedModel, frozen graphs, TensorFlow.js**: the same holds; the Keras file has the layers.

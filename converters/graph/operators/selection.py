@@ -283,7 +283,9 @@ def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int]
 
 
 def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
-    if not 0 < count <= MAX_STACK:
+    if not count:
+        raise node.misfit(f"it selects 0 positions of a tensor of shape {tensor.shape}")
+    if count > MAX_STACK:
         raise node.unsupported(f"it selects {count} positions of a tensor of shape {tensor.shape}")
     if len(dim) != 1:
         raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
