@@ -81,19 +81,22 @@ class _Chains:
         return False
 
     def _of_stack(self, state: str) -> str:
-        """Return the state of one layer that is cut out of the stack of those of all, if it is."""
+        """Return the state of one layer that is cut out of the stack of those of all, or of one, if it is."""
         node = self._producers.get(state)
-        stack = self._producers.get(node.inputs[0]) if node is not None and node.op == "Slice" else None
-        bounds = None if node is None or stack is None or stack.op != "Concat" else self._bounds(node)
-        if stack is None or bounds is None or stack.attributes.get("axis") != 0 or bounds[2] != 0:
+        bounds = self._bounds(node) if node is not None and node.op == "Slice" else None
+        if node is None or bounds is None or bounds[2] != 0:
             return state
-        states = [self._producers.get(name) for name in stack.inputs]
-        alone = all(
-            source is not None and source.op == "GRU" and source.outputs[1:] == (name,)
-            for source, name in zip(states, stack.inputs, strict=True)
-        )
+        stack = self._producers.get(node.inputs[0])
+        is_stack = stack is not None and stack.op == "Concat" and stack.attributes.get("axis") == 0
+        states = stack.inputs if stack is not None and is_stack else node.inputs[:1]
         start, end, _ = bounds
-        return stack.inputs[start] if alone and end == start + 1 and 0 <= start < len(states) else state
+        is_one = all(map(self._is_state, states)) and end == start + 1 and 0 <= start < len(states)
+        return states[start] if is_one else state
+
+    def _is_state(self, name: str) -> bool:
+        """Say whether a tensor is the last state of a GRU that has one direction."""
+        source = self._producers.get(name)
+        return source is not None and _is_plain(source) and source.outputs[1:] == (name,)
 
     def _is_of_several_timesteps(self, name: str) -> bool:
         """Say whether a tensor is cut out of a sequence, and is more than one timestep of it."""
