@@ -49,7 +49,7 @@ compute the network, and that its converter does not know the form: please repor
 | --- | --- | --- | --- |
 """
 
-FORMATS = """\
+FORMATS = """
 ## Formats that are not read
 
 Files of other programs are told by their content, and the message says what to convert instead.
