@@ -428,21 +428,36 @@ def test_what_reads_zeros_before_the_sequence_looks_back(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "parts"),
     [
-        ("c = MaxPool <kernel_shape=[12]> (x)", DesignReason.WHOLE_SEQUENCE),
-        ("c = AveragePool <kernel_shape=[4], strides=[4]> (x)", DesignReason.SEQUENCE_LENGTH),
-        ("c = MaxPool <kernel_shape=[6], strides=[6], pads=[0, 0]> (x)", DesignReason.SEQUENCE_LENGTH),
-        (
-            "u = Unsqueeze(x, two); p = MaxPool <kernel_shape=[1, 3], strides=[1, 3]> (u); c = Squeeze(p, two)",
-            DesignReason.SEQUENCE_LENGTH,
-        ),
+        ("c = AveragePool <kernel_shape=[4], strides=[4]> (x)", 3),
+        ("c = MaxPool <kernel_shape=[6], strides=[6], pads=[0, 0]> (x)", 2),
+        ("u = Unsqueeze(x, two); p = MaxPool <kernel_shape=[1, 3], strides=[1, 3]> (u); c = Squeeze(p, two)", 4),
     ],
 )
-def test_pools_of_as_many_parts_of_any_sequence(text: str, reason: DesignReason) -> None:
+def test_pools_of_as_many_parts_of_any_sequence(text: str, parts: int) -> None:
     """PyTorch writes its adaptive pools so, for the number of timesteps of the example: others it does not tell."""
     nodes = written(text)
     used = {"two": np.array([2])} if len(nodes) > 1 else {}
-    with pytest.raises(UnsupportedError, match="timesteps that the file was exported with") as error:
+    with pytest.raises(UnsupportedError, match=f"it makes {parts} parts of the 12 timesteps that .* adaptive") as error:
         convert(before_gru(nodes, used, size=CHANNELS, shape=(2, CHANNELS, 12)))
-    assert error.value.reason is reason
+    assert error.value.reason is DesignReason.SEQUENCE_LENGTH
+
+
+def test_a_pool_of_all_timesteps() -> None:
+    nodes = written("c = MaxPool <kernel_shape=[12]> (x)")
+    with pytest.raises(UnsupportedError, match="it joins all 12 timesteps that the file was exported with") as error:
+        convert(before_gru(nodes, {}, size=CHANNELS, shape=(2, CHANNELS, 12)))
+    assert error.value.reason is DesignReason.WHOLE_SEQUENCE
+
+
+def test_the_first_timesteps_of_one_length() -> None:
+    """As many are kept of sequences of any length, where a file of one length does not say that it cuts the last."""
+    model = after_gru(
+        written("y = Slice(s, first, two, first)"), {k: CONSTANTS[k] for k in ("first", "two")}, shape=(9, 2, 3)
+    )
+    with pytest.raises(
+        UnsupportedError, match="it reads the first 2 of 9 timesteps; cut them off from the end"
+    ) as error:
+        convert(model)
+    assert error.value.reason is DesignReason.SEQUENCE_LENGTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from onnx_exports import exported
+from onnx_exports import exported, in_float64
 from programs import exported as saved
 from torch import Tensor, nn
 from torch_networks import Network
@@ -121,3 +122,66 @@ def test_a_decoder_begins_with_the_state_of_an_encoder(route: str, tmp_path: Pat
 def test_chunks_of_several_timesteps_are_no_cells(route: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="it works on 2 selected positions of axis 1 of input"):
         converted(in_chunks, 1, route, tmp_path)
+
+
+def into_a_buffer(net: Any, x: Tensor) -> Tensor:
+    h, ys = net.first(x), torch.zeros(x.shape[0], STEPS, HIDDEN)
+    for t in range(STEPS):
+        y, h = net.gru(x[:, t : t + 1], h)
+        ys[:, t] = y[:, 0]
+    return net.fc(ys)
+
+
+def into_a_part(net: Any, x: Tensor) -> Tensor:
+    ys, zs = torch.zeros(2, STEPS, HIDDEN), net.gru(x)[0]
+    for t in range(STEPS - 1):
+        ys[:, t] = zs[:, t]
+    return ys
+
+
+def repeated_into_a_buffer(net: Any, x: Tensor) -> Tensor:
+    ys = torch.zeros(2, STEPS, HIDDEN)
+    ys[:, 0].copy_(net.gru(x)[0][:, -1, :1])
+    return ys
+
+
+def of_buffer(forward: Callable[..., Tensor], route: str, folder: Path, **options: Any) -> tuple[Network, grurt.Model]:
+    network = Network(Loop(forward, 1).eval(), (torch.randn(2, STEPS, INPUT),), {})
+    path = folder / ("network.onnx" if route == "dynamo" else "network.pt2")
+    if route == "dynamo":
+        path.write_bytes(exported(network, dynamo=True, opset=18))
+    else:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the exporter warns about itself
+            program = torch.export.export(network.module, network.inputs, **options)
+            torch.export.save(program.run_decompositions({}), path)
+    return network, convert(path, reference=False)
+
+
+@pytest.mark.parametrize("route", ["dynamo", "decomposed"])
+def test_what_a_loop_writes_into_a_buffer(route: str, tmp_path: Path) -> None:
+    network, model = of_buffer(into_a_buffer, route, tmp_path)
+    assert [layer.kind for layer in model.layers] == ["gru", "linear"]
+    assert model.unstreamable_reason is None
+    x = torch.randn(2, STEPS, INPUT)
+    (found,) = model.run({model.signature.inputs[0].name: x.numpy()}).values()
+    (expected,) = in_float64(network.module, (x,))
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=2e-6)
+
+
+def test_a_buffer_that_is_not_filled(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"\(ScatterElements\)"):
+        of_buffer(into_a_part, "dynamo", tmp_path)
+
+
+def test_a_buffer_of_open_size(tmp_path: Path) -> None:
+    sizes = {"dynamic_shapes": (({0: torch.export.Dim.AUTO},),)}
+    with pytest.raises(
+        UnsupportedError, match="it writes into a tensor of open size; collect what a loop gives in a list"
+    ):
+        of_buffer(into_a_buffer, "decomposed", tmp_path, **sizes)
+
+
+def test_a_number_that_is_repeated_in_a_buffer(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="it repeats what it writes over another tensor"):
+        of_buffer(repeated_into_a_buffer, "decomposed", tmp_path)
