@@ -12,20 +12,18 @@ import click
 
 from grurt.kernels.codegen.objects import SIGNATURE
 from grurt.kernels.entry import advance
+from grurt.kernels.machine_code import optimized, target_machine
 from grurt.kernels.options import kernel
-from grurt.kernels.whole_program import whole_program
 
 LABEL = re.compile(r"^(_Z\S+):$")
 DEFINITION = re.compile(r'^define .*@"?(_Z[^"(]+)"?\(')
 
 
-def compiled() -> Any:
-    """Compile the entry point and all that it calls; return Numba's library of it."""
+def compiled() -> tuple[str, str]:
+    """Compile the entry point and all that it calls; return it in LLVM's language, and as assembly."""
     dispatcher: Any = kernel(advance)
-    with whole_program(dispatcher.targetctx, advance.__qualname__):
-        dispatcher.compile(SIGNATURE)
-    (result,) = dispatcher.overloads.values()
-    return result.library
+    _, module = optimized(dispatcher, SIGNATURE)
+    return str(module), target_machine(dispatcher.targetctx.codegen()).emit_assembly(module)
 
 
 def readable(symbol: str) -> str:
@@ -57,11 +55,8 @@ def functions(text: str, start: re.Pattern[str], end: str) -> Iterator[tuple[str
 @click.option("--llvm", is_flag=True, help="LLVM's intermediate language, optimized.")
 def main(function: str, llvm: bool) -> None:
     """Print functions, or their names."""
-    library = compiled()
-    if llvm:
-        found = list(functions(library.get_llvm_str(), DEFINITION, "}"))
-    else:
-        found = list(functions(library.get_asm_str(), LABEL, ".Lfunc_end"))
+    language, assembly = compiled()
+    found = list(functions(language, DEFINITION, "}") if llvm else functions(assembly, LABEL, ".Lfunc_end"))
     for name, lines in found:
         if not function:
             instructions = [line for line in lines if re.match(r"\s+[a-z%]", line)]

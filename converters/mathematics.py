@@ -14,6 +14,7 @@ from grurt.network.functions import (
     Abs,
     Affine,
     AnyFunction,
+    Clip,
     Cos,
     Erf,
     Exp,
@@ -101,6 +102,36 @@ def inverse_hyperbolic_tangent(formula: Formula, x: str) -> str:
     return formula.of(quotient, Log(), _HALF)
 
 
+def arc_tangent(formula: Formula, x: str) -> str:
+    """Return ``atan(x)``, relative error below 4e-7: ``2 atan(u)`` with ``u = x / (1 + sqrt(1 + x * x))``."""
+    limited = formula.of(x, Clip(minimum=-_LARGE_TANGENT, maximum=_LARGE_TANGENT))
+    root = formula.of(formula.multiply(limited, limited), _PLUS_ONE, Sqrt(), _PLUS_ONE)
+    return formula.of(_of_half(formula, formula.binary("div", limited, root)), _DOUBLE)
+
+
+def arc_sine(formula: Formula, x: str) -> str:
+    """Return ``asin(x)``: ``2 atan(u)`` with ``u = x / (1 + sqrt((1 - x) * (1 + x)))``."""
+    cosine = formula.of(formula.multiply(formula.of(x, Affine(-1.0, 1.0)), formula.of(x, _PLUS_ONE)), Sqrt())
+    return formula.of(_of_half(formula, formula.binary("div", x, formula.of(cosine, _PLUS_ONE))), _DOUBLE)
+
+
+def arc_cosine(formula: Formula, x: str) -> str:
+    """Return ``pi / 2 - asin(x)``."""
+    return formula.of(arc_sine(formula, x), Affine(-1.0, math.pi / 2))
+
+
+def _of_half(formula: Formula, u: str) -> str:
+    """Return ``atan(u)`` for u in [-1, 1]: ``2 v P(v * v)`` with ``v = u / (1 + sqrt(1 + u * u))``."""
+    root = formula.of(formula.multiply(u, u), _PLUS_ONE, Sqrt(), _PLUS_ONE)
+    v = formula.binary("div", u, root)
+    square = formula.multiply(v, v)
+    highest, *lower = _ARC_TANGENT
+    p = formula.of(square, Affine(highest, lower[0]))
+    for coefficient in lower[1:]:
+        p = formula.of(formula.multiply(p, square), Affine(1.0, coefficient))
+    return formula.of(formula.multiply(v, p), _DOUBLE)
+
+
 def remainder(formula: Formula, x: str, y: str) -> str:
     """Return ``x - y * floor(x / y)``, which has the sign of y (Python's ``%``, PyTorch's and Keras's remainder)."""
     return formula.binary("sub", x, formula.multiply(y, floor_division(formula, x, y)))
@@ -127,7 +158,14 @@ def log_of_sum(formula: Formula, x: str, y: str) -> str:
     return formula.add(formula.binary("max", x, y), distance)
 
 
-_NEGATIVE, _HALF = Affine(-1.0, 0.0), Affine(0.5, 0.0)
+_NEGATIVE, _HALF, _DOUBLE, _PLUS_ONE = Affine(-1.0, 0.0), Affine(0.5, 0.0), Affine(2.0, 0.0), Affine(1.0, 1.0)
+
+_LARGE_TANGENT = 1e15
+"""From here on, an arc tangent is that of infinity, to the precision of float32; the square is finite."""
+
+_ARC_TANGENT = (0.0799364447593689, -0.13854457437992096, 0.1997472494840622, -0.3333280682563782, 1.0)
+"""Coefficients of ``atan(v) / v`` in ``v * v``, the highest power first: a minimax polynomial for ``v <= tan(pi / 8)``,
+with an error below 2e-8."""
 
 OF_ONE: Mapping[str, Callable[[Formula, str], str]] = {
     "trunc": truncated,
@@ -137,6 +175,9 @@ OF_ONE: Mapping[str, Callable[[Formula, str], str]] = {
     "asinh": inverse_hyperbolic_sine,
     "acosh": inverse_hyperbolic_cosine,
     "atanh": inverse_hyperbolic_tangent,
+    "asin": arc_sine,
+    "acos": arc_cosine,
+    "atan": arc_tangent,
     "exp2": lambda formula, x: formula.of(x, Affine(math.log(2), 0.0), Exp()),
     "expm1": lambda formula, x: formula.of(x, Exp(), Affine(1.0, -1.0)),
     "log1p": lambda formula, x: formula.of(x, Affine(1.0, 1.0), Log()),

@@ -1,11 +1,13 @@
-"""Types of arrays, by what they hold; shapes stand in docstrings."""
+"""Types of arrays, by what they hold; shapes stand in docstrings.
+
+They are what `numpy.typing.NDArray` stands for, without the import of that, which a start would wait for.
+"""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
+Bytes = np.ndarray[tuple[Any, ...], np.dtype[np.uint8]]
+Floats = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
+Doubles = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]

@@ -9,8 +9,9 @@ import errno
 import os
 import stat
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 IS_POSSIBLE = os.name == "posix"
 """Whether this system has folders' descriptors, and owners."""
@@ -23,8 +24,7 @@ _FOLDER = (
 )
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """A component of a path, or of what a symbolic link on it says."""
 
     folder: int

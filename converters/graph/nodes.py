@@ -165,6 +165,8 @@ class Graph:
     """Bytes of the file, and of what it names beside it."""
     written_out: bool = False
     """Whether its timesteps are taken to be written out one by one."""
+    features_last: bool = False
+    """Whether the last axis of each input of three axes is taken to hold features."""
 
     def producers(self) -> dict[str, Node]:
         """Return the node that writes each tensor."""

@@ -44,7 +44,7 @@ _FUNCTIONS: Mapping[str, AnyFunction] = {
 _FORMULAS = {
     **{name.capitalize(): OF_ONE[name] for name in ("tan", "sinh", "cosh", "exp2", "expm1", "log1p", "log2", "log10")},
     **{name.capitalize(): OF_ONE[name] for name in ("rsqrt", "trunc")},
-    **{f"Arc{name[1:]}": OF_ONE[name] for name in ("asinh", "acosh", "atanh")},
+    **{f"Arc{name[1:]}": OF_ONE[name] for name in ("asinh", "acosh", "atanh", "asin", "acos", "atan")},
 }
 _OF_TWO = {"FloorDivide": "floor_divide", "Hypot": "hypot", "Logaddexp": "logaddexp", "Mod": "remainder"}
 _OPERATIONS: Mapping[str, Operation] = {

@@ -9,7 +9,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto
 
 from grurt.array_types import Array
-from grurt.converters.graph.assembly.network import ConvertedGraph
+from grurt.converters.graph.assembly.converted import ConvertedGraph
 from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.installed import is_installed

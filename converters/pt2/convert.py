@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.graph.assembly.network import ConvertedGraph, network_of_graph
+from grurt.converters.graph.assembly.converted import ConvertedGraph
+from grurt.converters.graph.assembly.network import network_of_graph
 from grurt.converters.graph.elements import NO_BFLOAT16
 from grurt.converters.graph.nodes import Graph, Node
 from grurt.converters.graph.operators.refusals import reason_without_gru

@@ -167,15 +167,14 @@ def scaled(op: str, factor: float) -> Handler:
 
 
 _SAME_NAME = ("exp", "log", "sqrt", "reciprocal", "sign", "floor", "ceil", "sin", "cos", "tan", "sinh", "cosh", "erf")
-_HYPERBOLIC = ("asinh", "acosh", "atanh")
+_INVERSE = ("asin", "acos", "atan", "asinh", "acosh", "atanh")
 
-for _name in (*_SAME_NAME, *_HYPERBOLIC):
+for _name in (*_SAME_NAME, *_INVERSE):
     translates(_name)(unary(_name.capitalize()))
 translates("sgn")(unary("Sign"))
 translates("isnan")(unary("IsNaN"))
-translates("arcsinh")(unary("Asinh"))
-translates("arccosh")(unary("Acosh"))
-translates("arctanh")(unary("Atanh"))
+for _name in _INVERSE:
+    translates(_name.replace("a", "arc", 1))(unary(_name.capitalize()))
 translates("minimum")(binary("Min"))
 translates("maximum")(binary("Max"))
 translates("log2")(scaled("Log", 1 / math.log(2)))

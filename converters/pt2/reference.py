@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from grurt.array_types import Array
-from grurt.converters.graph.assembly.network import ConvertedGraph
+from grurt.converters.graph.assembly.converted import ConvertedGraph
 from grurt.converters.pt2 import movement
 from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref

@@ -44,7 +44,7 @@ _WITHOUT_LAYERS = frozenset(
     {
         *("topk", "sort", "argsort", "msort", "median", "nanmedian", "kthvalue", "mode", "quantile"),
         *("cumprod", "cummax", "cummin", "logcumsumexp"),
-        *("atan", "atan2", "acos", "asin", "arctan", "arctan2", "arccos", "arcsin", "angle"),
+        *("atan2", "arctan2", "angle"),
     }
 )
 

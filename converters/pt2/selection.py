@@ -12,6 +12,9 @@ from grurt.converters.pt2.program import Call
 
 MAX_PARTS = 4096
 
+_END = 2**63 - 1
+"""Where a slice ends that has no end."""
+
 
 @translates("select")
 def select(call: Call, em: Emitter) -> None:
@@ -46,8 +49,11 @@ def copy(call: Call, em: Emitter) -> None:
 
 @translates("slice")
 def slice_(call: Call, em: Emitter) -> None:
-    """Translate slice."""
-    bounds = [_bound(call, em, "start", 0), _bound(call, em, "end", 2**63 - 1)]
+    """Translate slice; of everything, as ``x[:, :8]`` begins, it is the same."""
+    if call.get("start", 0) in (None, 0) and call.get("end", None) in (None, _END) and call.get("step", 1) == 1:
+        em.emit("Identity", em.required("self"), into=call.outputs[0])
+        return
+    bounds = [_bound(call, em, "start", 0), _bound(call, em, "end", _END)]
     axis = em.constant([call.get("dim", 0)], np.int64)
     step = em.constant([call.get("step", 1)], np.int64)
     em.emit("Slice", em.required("self"), *bounds, axis, step, into=call.outputs[0])

@@ -31,7 +31,7 @@ Examples:
     multiple=True,
     default=("native",),
     show_default=True,
-    help="What to compile for: native, x86-64-v2, -v3, -v3-vnni, -v4, -v4-vnni or armv8-a; may be repeated.",
+    help="For native, x86-64-v2, -v3, -v3-vnni, -v4, -v4-vnni, armv8-a or armv8.2-a+dotprod; may be repeated.",
 )
 def compile(output: Path | None, cpus: tuple[str, ...]) -> None:  # noqa: A001 - the command's name
     """Compile the kernels into a library, ahead of time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import msgspec
 
@@ -29,12 +30,12 @@ NO_DIGEST = b"0" * 64
 """What is digested in the place of the digits."""
 
 
-_MODEL = re.compile(f'"{METADATA}":{{("{DIGEST}":"[^"]*",)?"{DESCRIPTION}":'.encode())
+_MODEL = f'"{METADATA}":{{("{DIGEST}":"[^"]*",)?"{DESCRIPTION}":'.encode()
 
 
 def is_of_model(head: bytes) -> bool:
     """Say whether the first 512 bytes of a file, or more, are those of a ``.grurt`` file of any release."""
-    return _MODEL.search(head) is not None
+    return re.search(_MODEL, head) is not None
 
 
 class ReferenceRunHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,3 +55,34 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     signature: Signature
     source: Source
     reference_run: ReferenceRunHeader | None
+
+
+class _HeaderOfRawLayers(Header, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    layers: tuple[msgspec.Raw, ...]  # type: ignore[assignment]
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
+_LAYERS = {kind.__struct_config__.tag: kind for kind in get_args(AnyLayer)}
+
+
+def decode_header(text: str) -> Header:
+    """Return the header in a JSON text; raise what msgspec does if there is none.
+
+    msgspec looks at the declarations of all that a type may hold before it decodes anything of it. Of layers, of which
+    there are many, that is done for those that are there.
+    """
+    try:
+        raw = msgspec.json.decode(text, type=_HeaderOfRawLayers)
+        layers = tuple(_layer(each) for each in raw.layers)
+    except (msgspec.DecodeError, KeyError):
+        return msgspec.json.decode(text, type=Header)  # whose message says where
+    fields = {name: getattr(raw, name) for name in Header.__struct_fields__}
+    return Header(**fields | {"layers": layers})
+
+
+def _layer(raw: msgspec.Raw) -> AnyLayer:
+    kind = _LAYERS[msgspec.json.decode(raw, type=_Kind).kind]
+    return msgspec.json.decode(raw, type=kind)  # type: ignore[no-any-return]

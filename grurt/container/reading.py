@@ -22,6 +22,7 @@ from grurt.container.header import (
     REFERENCE_OUTPUTS,
     WEIGHTS,
     Header,
+    decode_header,
 )
 from grurt.container.tensors import MISFIT, Entry, in_order
 from grurt.digests import sha256
@@ -233,7 +234,7 @@ def _description(text: str) -> Header:
             )
         if version < 1:
             raise ModelFileError(f"expected format version 1 to {FILE_VERSION}, got version {version}")
-        header = msgspec.json.decode(text, type=Header)
+        header = decode_header(text)
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {_fault(error, Header)}") from error
     precision = header.reference_run.precision if header.reference_run else None

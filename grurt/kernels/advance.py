@@ -13,7 +13,8 @@ from grurt.kernels.sizes import I64_BYTES
 from grurt.kernels.tables import Block, timesteps_of_call
 from grurt.kernels.team import call_sleepers, close_call, copy_call, join_call, open_call, take, watch
 from grurt.kernels.tensors import begin_sequences, check_initial_states, end_sequences
-from grurt.kernels.transfers import read_inputs, write_outputs
+from grurt.kernels.timestep import run_timestep
+from grurt.kernels.transfers import read_inputs, store_states, write_outputs
 
 
 @kernel
@@ -35,10 +36,15 @@ def run(c, only_checks):
             return status
     if phase == codes.LEAD or phase == codes.LEAD_ON:
         return _lead(c, phase)
+    if phase == codes.STORE:
+        store_states(c)
+        return codes.OK
     if load_i64(c, codes.CONTEXT_BEGINNING):
         begin_sequences(c)
     if load_i64(c, codes.CONTEXT_STREAMS):
         _run_streams(c)
+    elif load_i64(c, codes.CONTEXT_N_STEPS) == 1:
+        run_timestep(c, 0, True)
     else:
         _run_timesteps(c)
     end_sequences(c)
@@ -77,8 +83,11 @@ def _run_timesteps(c):
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     for start in range(0, n_steps, capacity):
         n_rows = min(capacity, n_steps - start)
-        _run_block(c, Block(start, 1, n_rows, start + n_rows == n_steps, 0))
-        store_i64(steps_done, 0, load_i64(steps_done, 0) + n_rows)
+        if n_rows == 1:
+            run_timestep(c, start, start + 1 == n_steps)
+        else:
+            _run_block(c, Block(start, 1, n_rows, start + n_rows == n_steps, 0))
+            store_i64(steps_done, 0, load_i64(steps_done, 0) + n_rows)
 
 
 @kernel

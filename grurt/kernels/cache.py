@@ -18,9 +18,9 @@ import numba
 from numba.core import config
 
 from grurt.digests import blake2b
-from grurt.kernels import machine_code
+from grurt.kernels import machine_code, targets
 from grurt.kernels.machine_code import MachineCode
-from grurt.kernels.places import SOURCE_DIGEST, cache_directories, read_entry, write_entry
+from grurt.kernels.places import SOURCE_DIGEST, cache_directories, is_safe, read_entry, write_entry
 
 
 def load(name: str) -> tuple[int, Path] | None:
@@ -34,10 +34,18 @@ def load(name: str) -> tuple[int, Path] | None:
 
 
 def keep(name: str, code: MachineCode) -> Path | None:
-    """Write an entry to the first directory that takes it; return where it is, or None if none does."""
+    """Write an entry to the first directory that takes it; return where it is, or None if none does.
+
+    It is written to those after that as well: what lies in the user's own serves other copies of the package, such as a
+    checkout.
+    """
     payload = code.encode()
-    paths = [directory / name for directory in cache_directories()]
-    return next((path for path in paths if write_entry(path, payload)), None)
+    paths = iter([directory / name for directory in cache_directories()])
+    first = next((path for path in paths if write_entry(path, payload)), None)
+    for path in paths:
+        if is_safe(path.parent):
+            write_entry(path, payload)
+    return first
 
 
 def entry_name(function: str, signature: Any, codegen: Any) -> str:
@@ -50,5 +58,6 @@ def entry_name(function: str, signature: Any, codegen: Any) -> str:
         config.OPT,
         config.DEBUGINFO_DEFAULT,
     )
-    key = repr((versions, build, str(signature), codegen.magic_tuple(), SOURCE_DIGEST))
+    cpu = (codegen.magic_tuple(), sorted(targets.capabilities()))
+    key = repr((versions, build, str(signature), cpu, SOURCE_DIGEST))
     return f"{function}-{blake2b(key.encode(), digest_size=16).hexdigest()}.kernel"

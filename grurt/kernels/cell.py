@@ -17,7 +17,7 @@ from typing import NamedTuple
 from grurt.kernels import codes
 from grurt.kernels.functions import apply, gate_sigmoid, limit, tanh
 from grurt.kernels.gru_memory import GATES_BYTES, hidden_features, recurrent_panels
-from grurt.kernels.options import kernel
+from grurt.kernels.options import inlined_kernel, kernel
 from grurt.kernels.panels import Panels, panels_from, weights_bytes
 from grurt.kernels.products import row_times_panel, row_times_two_panels, row_times_two_vectors, row_times_vector
 from grurt.kernels.rows import Rows, flush
@@ -95,7 +95,7 @@ def _one_unit(op, parameters, projection, panel, state):
     update(op, parameters, Sums(z, r, n_input, n_hidden), state.h, state.h_next)
 
 
-@kernel
+@inlined_kernel
 def update(op, parameters, sums, h, h_next):
     """From the sums of 16 hidden units to their new state (linear_before_reset), at the addresses of its first.
 

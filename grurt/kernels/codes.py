@@ -184,7 +184,11 @@ CONTEXT_TENSORS_OUT = 40  # and gives so many
 CONTEXT_N_INITIAL = 41  # states among the former,
 CONTEXT_N_FINAL = 42  # and among the latter
 CONTEXT_TIME_FIRST = 43  # arrays of many streams have timesteps before streams
-CONTEXT_PORTS = 44  # the first port: inputs, outputs, initial states, final states
+CONTEXT_LIST = 44  # address of the type of Python's lists
+CONTEXT_ENTERED_CLAIMED = 45  # whether nobody hands in arrays but who has claimed the context before
+CONTEXT_FLOAT64 = 46  # address of NumPy's float64
+CONTEXT_FLOAT = 47  # address of the type of Python's floats
+CONTEXT_PORTS = 48  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -210,7 +214,8 @@ PORT_HELD = 10  # what `hold` gave for the array of a call, until all is done
 PORT_TENSOR = 11  # which of a call's tensors it is, or is in
 PORT_SHAPE = 12  # address of that tensor's number of axes, and their sizes; negative ones are those of the call
 PORT_LAYER = 13  # which of the layers whose states the tensor holds, one after the other
-PORT_SLOTS = 14
+PORT_ROOM = 14  # offset in scratch memory of room for an input that comes as other numbers than float32
+PORT_SLOTS = 15
 
 # Sizes of a call.
 TIMESTEPS = -1  # the number of timesteps
@@ -221,6 +226,7 @@ ALONE = 0  # check, and run
 LEAD = 1  # check, and run with a team
 LEAD_ON = 2  # go on, when the members have been woken, or where some still work
 FOLLOW = 3  # be a member of a team: run whatever there is to run
+STORE = 4  # check, and copy the inputs to where the states are
 
 # Slots of a team. What is written by different threads stands 64 bytes apart.
 TEAM_N_MEMBERS = 0
@@ -235,8 +241,10 @@ WORKING = 2
 WATCHING = 3
 
 TEAM_CLOSED = 1 << 62
-TEAM_LOOKS = 2_000
-"""How often a thread looks whether another has done something, before it sleeps: some 50 us."""
+TEAM_PATIENCE = 150_000
+"""How long a thread looks whether another has done something, before it sleeps, in ticks: some 50 us."""
+TEAM_LOOKS = 100_000
+"""How often at most: what ends it where there is no clock."""
 
 # What an entry point returns.
 OK = 0

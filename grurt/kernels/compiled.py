@@ -15,7 +15,8 @@ from grurt import trust
 from grurt.kernels import cache, machine_code
 from grurt.kernels.codegen.objects import SIGNATURE
 from grurt.kernels.fastcall import just_in_time
-from grurt.notices import say
+from grurt.kernels.turns import turn
+from grurt.notices import say, saying
 
 Advance = Callable[[NDArray[np.int64], Any, Any, Any], int]
 
@@ -48,8 +49,14 @@ def _load() -> Advance:
     global _path
     codegen = cpu_target.target_context.codegen()
     name = cache.entry_name("advance", SIGNATURE, codegen)
-    address, _path = cache.load(name) or _compile(name, codegen)
+    address, _path = cache.load(name) or _compile_in_turn(name, codegen)
     return just_in_time(codegen, address, "advance")
+
+
+def _compile_in_turn(entry_name: str, codegen: Any) -> tuple[int, Path | None]:
+    with turn() as has_waited:
+        found = cache.load(entry_name) if has_waited else None
+        return found or _compile(entry_name, codegen)
 
 
 def _compile(entry_name: str, codegen: Any) -> tuple[int, Path | None]:
@@ -57,10 +64,12 @@ def _compile(entry_name: str, codegen: Any) -> tuple[int, Path | None]:
     # Imported here, because a start from the cache has no time for all kernels.
     from grurt.kernels.entry import advance
     from grurt.kernels.options import kernel
+    from grurt.kernels.progress import counted
 
     started = time.perf_counter()
-    say(f"compiling the kernels for this CPU ({config.CPU_NAME or codegen._get_host_cpu_name()}), once ...")
-    code = machine_code.compiled(kernel(advance), SIGNATURE)
+    cpu = config.CPU_NAME or codegen._get_host_cpu_name()
+    with saying(f"compiling the kernels for this CPU ({cpu}), once ...") as tell, counted(tell):
+        code = machine_code.compiled(kernel(advance), SIGNATURE)
     path = cache.keep(entry_name, code)
     seconds = time.perf_counter() - started
     say(f"kernels compiled in {seconds:.1f} s, {f'kept in {path.parent}' if path else f'not kept: {_why_not_kept()}'}")

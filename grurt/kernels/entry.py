@@ -2,18 +2,30 @@
 
 Numba's conversion of an array argument costs more than a small network's arithmetic, and does not check the dtype. So
 the entry point takes its arguments as bare Python objects, and reads the fields of a NumPy array where NumPy's C ABI
-puts them (see `fields`). What is not exactly the array that the kernels want is left to Python, by the status
-NOT_PLAIN.
+puts them (see `fields`). What is not exactly the array that the kernels want is converted, if that is quick (see
+`conversion`), and otherwise left to Python, by the status NOT_PLAIN.
 """
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
+from grurt.kernels.conversion import convert_input
 from grurt.kernels.fields import BASE, DATA, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, integer_at, let_go, release_gil
 from grurt.kernels.options import kernel
-from grurt.kernels.plain import are_as_many, bind_array, is_array, item, size_along, type_of
+from grurt.kernels.plain import (
+    are_as_many,
+    bind_array,
+    is_array,
+    is_list,
+    is_plain,
+    item,
+    length_of,
+    size_along,
+    type_of,
+)
 from grurt.kernels.simd import load_i32, load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.stream_lists import bind_listed_streams
 from grurt.kernels.tables import n_ports, port_slot, timesteps_of_call
 from grurt.kernels.tensors import bind_tensors
 
@@ -26,24 +38,26 @@ def advance(context, x, y, streams):
     context
         The context array: see `codes`. It is not checked.
     x, y
-        The model's inputs and outputs: of one, that itself, of several a tuple. What is not a plain NumPy array,
-        float32, contiguous, aligned, of the shapes below, with two axes for a frame that has two, and writeable if it
-        is an output, makes the status NOT_PLAIN. Tokens are int64 arrays without that axis, and one may be a Python
-        integer. `BY_ADDRESS`: the context says where inputs and outputs are, how many timesteps, and which streams;
+        The model's inputs and outputs: of one, that itself, or the array in a tuple; of several a tuple. Outputs are
+        plain NumPy arrays, float32, contiguous, aligned, of the shapes below, with two axes for a frame that has two,
+        and writeable. So are inputs, or what `conversion` takes, for no more timesteps in all than there is room for.
+        Tokens are int64 arrays without that axis, and one may be a Python integer. Anything else makes the status
+        NOT_PLAIN. `BY_ADDRESS`: the context says where inputs and outputs are, how many timesteps, and which streams;
         with None as y, the inputs are only checked.
     streams
         `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. None: they are a
         block of timesteps of it, ``(n_steps, ...)``, for which there is room; or, in a context of tensors, tuples of
-        the source's own: see `grurt.kernels.tensors`. Otherwise a plain array of streams, int64
-        ``(n_streams,)``: then they are one timestep of each, ``(n_streams, input_size)`` and ``(n_streams,
-        output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs and outputs do not overlap where
-        they are more than one timestep.
+        the source's own: see `grurt.kernels.tensors`. Otherwise a plain array of streams, int64 ``(n_streams,)``, or a
+        list or tuple of as many integers: then they are one timestep of each, ``(n_streams, input_size)`` and
+        ``(n_streams, output_size)``, or a block of timesteps, ``(n_streams, n_steps, ...)``. Inputs and outputs do not
+        overlap where they are more than one timestep.
 
     It is called with the GIL, and lets go of it while it runs, unless that takes less than some microseconds. Fields of
     arrays are read before, once, and their memory is held: it stays, whatever other threads do to them.
 
     A second thread in the same context is turned away with the status BUSY, before it touches anything: see
-    `entered_address`. Who has claimed the context (see `fastcall`) goes on where it hands in nothing, or leads a team.
+    `entered_address`. Who has claimed the context (see `fastcall`) goes on where it hands in nothing, or where nobody
+    enters but who has.
     """
     entered = entered_address(context)
     was = entered & codes.BUSY_BITS
@@ -52,7 +66,7 @@ def advance(context, x, y, streams):
     by_address = x_address == load_i64(c, codes.CONTEXT_BY_ADDRESS)
     if was == codes.ENTERED:
         return codes.BUSY
-    if was == codes.CLAIMED and not (by_address or load_i64(c, codes.CONTEXT_PHASE) == codes.LEAD):
+    if was == codes.CLAIMED and not (by_address or load_i64(c, codes.CONTEXT_ENTERED_CLAIMED)):
         return codes.BUSY
     status = codes.OK
     if not by_address:
@@ -79,7 +93,7 @@ def _hold(c, streams):
         array = load_i64(c, port + codes.PORT_OBJECT)
         if array:
             store_i64(c, port + codes.PORT_HELD, hold(_owner(c, array)))
-    if load_i64(c, codes.CONTEXT_STREAMS):
+    if load_i64(c, codes.CONTEXT_STREAMS) and type_of(streams) == load_i64(c, codes.CONTEXT_ARRAY_TYPE):
         store_i64(c, codes.CONTEXT_HELD_STREAMS, hold(_owner(c, streams)))
 
 
@@ -122,21 +136,21 @@ def _bind(c, x, y, streams):
     n_inputs, n_outputs = load_i64(c, codes.CONTEXT_N_INPUTS), load_i64(c, codes.CONTEXT_N_OUTPUTS)
     if not (are_as_many(c, x, n_inputs) and are_as_many(c, y, n_outputs)):
         return codes.NOT_PLAIN
-    n_lead = _bind_lead(c, streams, item(c, x, 0))
+    n_lead = _bind_lead(c, streams, item(c, x, 0, n_inputs))
     if n_lead < 0:
         return codes.NOT_PLAIN
     for i in range(n_inputs):
         port = port_slot(i)
-        array = item(c, x, i)
+        array = item(c, x, i, n_inputs)
         if load_i64(c, port + codes.PORT_IS_TOKENS):
             fits = _bind_tokens(c, port, array, n_lead)
         else:
             fits = _bind_frames(c, port, array, n_lead, READABLE)
-        if not fits:
+        if not (fits or _converts(c, i, array, n_lead)):
             return codes.NOT_PLAIN
     for i in range(n_outputs):
         port = port_slot(n_inputs + i)
-        if not _bind_frames(c, port, item(c, y, i), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
+        if not _bind_frames(c, port, item(c, y, i, n_outputs), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
             return codes.NOT_PLAIN
     if n_lead > 0 and _overlap(c):
         return codes.NOT_PLAIN
@@ -149,22 +163,36 @@ def _bind_lead(c, streams, first):
     store_i64(c, codes.CONTEXT_N_STEPS, 1)
     if streams == load_i64(c, codes.CONTEXT_BY_ADDRESS):
         return 0
-    if type_of(first) != load_i64(c, codes.CONTEXT_ARRAY_TYPE):
+    if streams == load_i64(c, codes.CONTEXT_NONE):
+        n_steps = _steps_of(c, first)
+        if not 0 < n_steps <= load_i64(c, codes.CONTEXT_CAPACITY):
+            return -1
+        store_i64(c, codes.CONTEXT_N_STEPS, n_steps)
+        return 1
+    if not is_array(c, first):
         return -1
     n_lead = load_i32(first, N_DIMENSIONS // 4) - _frame_axes(c, port_slot(0))
-    if streams == load_i64(c, codes.CONTEXT_NONE):
-        if n_lead != 1 or not 0 < size_along(first, 0) <= load_i64(c, codes.CONTEXT_CAPACITY):
-            return -1
-        store_i64(c, codes.CONTEXT_N_STEPS, size_along(first, 0))
-        return 1
-    if not (0 < n_lead < 3 and is_array(c, streams, codes.CONTEXT_INT64, 1, READABLE)):
+    if not 0 < n_lead < 3:
         return -1
-    store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
-    store_i64(c, codes.CONTEXT_N_STREAMS, size_along(streams, 0))
+    if is_plain(c, streams, codes.CONTEXT_INT64, 1, READABLE):
+        store_i64(c, codes.CONTEXT_STREAMS, load_i64(streams, DATA // 8))
+        store_i64(c, codes.CONTEXT_N_STREAMS, size_along(streams, 0))
+    elif not bind_listed_streams(c, streams):
+        return -1
     store_i64(c, codes.CONTEXT_CALL, load_i64(c, codes.CONTEXT_CALL) + 1)
     if n_lead == 2:
         store_i64(c, codes.CONTEXT_N_STEPS, size_along(first, 1))
     return n_lead
+
+
+@kernel
+def _steps_of(c, first):
+    """The timesteps of a block, from its first input; 0 if that is none."""
+    if is_list(c, first):
+        return length_of(first)
+    if is_array(c, first) and load_i32(first, N_DIMENSIONS // 4) - _frame_axes(c, port_slot(0)) == 1:
+        return size_along(first, 0)
+    return 0
 
 
 @kernel
@@ -193,7 +221,7 @@ def _bind_tokens(c, port, tokens, n_lead):
         store_i64(c, port + codes.PORT_TOKEN, integer_at(tokens))
         store_i64(c, port + codes.PORT_ADDRESS, c + I64_BYTES * (port + codes.PORT_TOKEN))
         return True
-    if not (is_array(c, tokens, codes.CONTEXT_INT64, n_lead, READABLE) and _has_lead(c, tokens, n_lead)):
+    if not (is_plain(c, tokens, codes.CONTEXT_INT64, n_lead, READABLE) and _has_lead(c, tokens, n_lead)):
         return False
     bind_array(c, port, tokens)
     return True
@@ -202,19 +230,34 @@ def _bind_tokens(c, port, tokens, n_lead):
 @kernel
 def _bind_frames(c, port, array, n_lead, flags):
     """Whether an object is an array of a port's frames behind ``n_lead`` axes; if so, set the port's address."""
-    if not is_array(c, array, codes.CONTEXT_FLOAT32, n_lead + _frame_axes(c, port), flags):
+    if not is_plain(c, array, codes.CONTEXT_FLOAT32, n_lead + _frame_axes(c, port), flags):
         return False
+    if not _has_frames(c, port, array, n_lead):
+        return False
+    bind_array(c, port, array)
+    return True
+
+
+@kernel
+def _has_frames(c, port, array, n_lead):
+    """Whether an array of the right number of axes has the sizes of a port's frames."""
     if not _has_lead(c, array, n_lead):
         return False
     size = load_i64(c, port + codes.PORT_SIZE)
     frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
     if frame_rows:
-        if size_along(array, n_lead) != frame_rows or frame_rows * size_along(array, n_lead + 1) != size:
+        return size_along(array, n_lead) == frame_rows and frame_rows * size_along(array, n_lead + 1) == size
+    return size_along(array, n_lead) == size
+
+
+@kernel
+def _converts(c, i, x, n_lead):
+    """Whether what is not plain can be converted on the spot; if so, set the port's address."""
+    if is_array(c, x):
+        port = port_slot(i)
+        if load_i32(x, N_DIMENSIONS // 4) != n_lead + _frame_axes(c, port) or not _has_frames(c, port, x, n_lead):
             return False
-    elif size_along(array, n_lead) != size:
-        return False
-    bind_array(c, port, array)
-    return True
+    return convert_input(c, i, x, n_lead)
 
 
 @kernel

@@ -11,6 +11,7 @@ import msgspec
 from llvmlite.binding.object_file import ObjectFileRef
 from numba.core import config
 
+from grurt.kernels.targets import DOT_PRODUCT, capabilities
 from grurt.kernels.whole_program import whole_program
 
 
@@ -32,11 +33,27 @@ class MachineCode(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 def compiled(dispatcher: Any, signature: Any) -> MachineCode:
     """Have Numba compile a function, and all that it calls, for one signature."""
+    symbol, module = optimized(dispatcher, signature)
+    return MachineCode(symbol, target_machine(dispatcher.targetctx.codegen()).emit_object(module))
+
+
+def optimized(dispatcher: Any, signature: Any) -> tuple[str, Any]:
+    """Have Numba optimize a function, and all that it calls; return its name, and LLVM's module."""
     with whole_program(dispatcher.targetctx, dispatcher.py_func.__qualname__):
         dispatcher.compile(signature)
+        (result,) = dispatcher.overloads.values()
+        result.library.finalize()
     dispatcher.disable_compile()
-    (result,) = dispatcher.overloads.values()
-    return MachineCode(result.fndesc.llvm_func_name, result.library._get_compiled_object())
+    return result.fndesc.llvm_func_name, result.library._final_module
+
+
+def target_machine(codegen: Any) -> Any:
+    """Return what writes machine code for the CPU: as Numba knows it, with what LLVM has not found there itself."""
+    options: dict[str, Any] = {"opt": config.OPT}
+    codegen._customize_tm_options(options)
+    if DOT_PRODUCT in capabilities():
+        options["features"] = ",".join(filter(None, [options["features"], f"+{DOT_PRODUCT}"]))
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
 
 
 def loaded(code: MachineCode) -> int:

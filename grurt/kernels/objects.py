@@ -21,9 +21,9 @@ def address_of(python_object: Any) -> int:
 
 
 def integer_at(address: int) -> int:
-    """The value of a Python integer, at its address; -1 if int64 does not have it."""
+    """The value of a Python integer, at its address; -(2**63) if int64 does not have it."""
     value = object_at(address)
-    return value if -(2**63) <= value < 2**63 else -1
+    return value if -(2**63) <= value < 2**63 else -(2**63)
 
 
 def entered_address(context: NDArray[np.int64]) -> int:

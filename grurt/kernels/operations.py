@@ -9,13 +9,13 @@ from grurt.kernels.gru import gru_grid, gru_positions, gru_sequence, gru_streams
 from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
-from grurt.kernels.options import kernel
+from grurt.kernels.options import inlined_kernel, kernel
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.reduction import reduce
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
 from grurt.kernels.simd import load_f32, load_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
-from grurt.kernels.tables import States, port_slot, temp_rows, value_rows
+from grurt.kernels.tables import Block, States, port_slot, temp_rows, value_rows
 
 
 @kernel
@@ -51,6 +51,26 @@ def run_operation(c, op, block):
         _run_rowwise(c, op, x, out, first, n_positions)
 
 
+@inlined_kernel
+def run_on_timestep(c, op, timestep, is_last):
+    """Run one operation over one of the call's timesteps, perhaps the last, of stream 0."""
+    if load_i64(op, codes.OP_KIND) == codes.GRU and _is_plain(op):
+        x = value_rows(c, load_i64(op, codes.OP_IN), load_i64(op, codes.OP_IN_STRIDE))
+        out = value_rows(c, load_i64(op, codes.OP_OUT), load_i64(op, codes.OP_OUT_STRIDE))
+        memory = GRUMemory(x, Rows(0, 0), _factor(c, op), temp_rows(c, op), out)
+        state = load_i64(c, codes.CONTEXT_STATES) + load_i64(op, codes.OP_STATE)
+        gru_timestep(op, _gru_weights(c, op), state, memory, load_i64(c, codes.CONTEXT_BACKWARD))
+    else:
+        run_operation(c, op, Block(timestep, 1, 1, is_last, 0))
+
+
+@kernel
+def _is_plain(op):
+    """Whether a GRU has one row in a timestep, and computes it in every timestep."""
+    others = load_i64(op, codes.OP_SCANS_POSITIONS) | load_i64(op, codes.OP_MASKED) | load_i64(op, codes.OP_SINGLE)
+    return load_i64(op, codes.OP_POSITIONS) == 1 and others == 0
+
+
 @kernel
 def _timesteps(c, op, offset_slot, stride_slot, first):
     """The timesteps of an operand, from the block's row ``first`` on."""
@@ -78,28 +98,37 @@ def _run_dense(c, op, x, out, n_rows):
 @kernel
 def _run_gru(c, op, x, out, n_rows, streams):
     backward = load_i64(c, codes.CONTEXT_BACKWARD)
-    weights = GRUWeights(
-        input=_weights(c, op, codes.OP_WEIGHTS),
-        recurrent=_weights(c, op, codes.OP_RECURRENT_WEIGHTS),
-        parameters=_weights(c, op, codes.OP_PARAMETERS),
-    )
+    weights = _gru_weights(c, op)
     mask = Rows(0, 0)
     if load_i64(op, codes.OP_MASKED):
         mask = value_rows(c, load_i64(op, codes.OP_MASK), VECTOR_BYTES)
-    factor = Rows(0, 0)
-    if load_i64(op, codes.OP_FACTOR_STRIDE):
-        factor = value_rows(c, load_i64(op, codes.OP_FACTOR), load_i64(op, codes.OP_FACTOR_STRIDE))
-    memory = GRUMemory(x, mask, factor, temp_rows(c, op), out)
+    memory = GRUMemory(x, mask, _factor(c, op), temp_rows(c, op), out)
     if load_i64(op, codes.OP_SCANS_POSITIONS):
         gru_positions(op, weights, _weights(c, op, codes.OP_INITIAL), memory, n_rows)
     elif streams:
         gru_streams(op, weights, _states(c, op, streams), memory, n_rows, backward)
     elif load_i64(op, codes.OP_POSITIONS) > 1:
         gru_grid(op, weights, _states(c, op, 0), memory, n_rows)
-    elif n_rows == 1 and load_i64(op, codes.OP_KIND) == codes.GRU and not mask.address:
-        gru_timestep(op, weights, _states(c, op, 0).address, memory, backward)
     else:
         gru_sequence(op, weights, _states(c, op, 0).address, memory, n_rows)
+
+
+@kernel
+def _gru_weights(c, op):
+    return GRUWeights(
+        input=_weights(c, op, codes.OP_WEIGHTS),
+        recurrent=_weights(c, op, codes.OP_RECURRENT_WEIGHTS),
+        parameters=_weights(c, op, codes.OP_PARAMETERS),
+    )
+
+
+@kernel
+def _factor(c, op):
+    """The rows that a GRU's state is multiplied by."""
+    stride = load_i64(op, codes.OP_FACTOR_STRIDE)
+    if stride:
+        return value_rows(c, load_i64(op, codes.OP_FACTOR), stride)
+    return Rows(0, 0)
 
 
 @kernel

@@ -24,6 +24,8 @@ if INTERPRETED:
         """Mark a function as part of the kernels."""
         return function
 
+    inlined_kernel = kernel
+
 else:
     from numba import njit
 
@@ -31,5 +33,12 @@ else:
 
     def kernel(function: F) -> F:
         """Mark a function as part of the kernels: compiled when an entry point that calls it is."""
-        compiled: F = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+        return _compiled(function)
+
+    def inlined_kernel(function: F) -> F:
+        """Mark a kernel that becomes part of its callers: one that takes no longer than a call and its arguments."""
+        return _compiled(function, forceinline=True)
+
+    def _compiled(function: F, **options: bool) -> F:
+        compiled: F = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS, **options)(function)
         return compiled

@@ -3,13 +3,11 @@
 import errno
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from grurt.atomic import write_atomically
 from grurt.digests import blake2b
 from grurt.trust import UntrustedError, expect_trusted, read_trusted_file, say_passed_by
 
@@ -22,15 +20,23 @@ def source_digest() -> str:
     """Return the digest of all kernel sources; where they are no files, of the modules in their archive."""
     digest = blake2b()
     folder = Path(__file__).parent
-    for name, content in sorted(_source_files(folder)) or sorted(_archived_modules()):
+    for name, content in sorted(_source_files(str(folder))) or sorted(_archived_modules()):
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
 
 
-def _source_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for file in folder.rglob("*.py"):
-        if file.is_file():  # Python imports nothing else either
-            yield ".".join(file.relative_to(folder).with_suffix("").parts), file.read_bytes()
+def _source_files(folder: str, package: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield the modules in a folder, and in those below: without `Path`, because every start waits for it."""
+    try:
+        entries = os.scandir(folder)
+    except OSError:  # in an archive, there is none
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _source_files(entry.path, f"{package}{entry.name}.")
+        elif entry.name.endswith(".py") and entry.is_file():  # Python imports nothing else either
+            with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
+                yield package + entry.name.removesuffix(".py"), file.readall()
 
 
 def _archived_modules() -> list[tuple[str, bytes]]:
@@ -100,6 +106,15 @@ def directory_to_write() -> Path | None:
     return next((directory for directory in cache_directories() if _can_be_written(directory)), None)
 
 
+def is_safe(directory: Path) -> bool:
+    """Return whether something may be written in a cache directory, which is made where it is missing."""
+    try:
+        _make_directory(directory)
+    except OSError:
+        return False
+    return True
+
+
 def read_entry(path: Path) -> bytes | None:
     """Return the payload of an entry; None if there is none, it is not trusted, or a single bit of it is wrong."""
     try:
@@ -118,6 +133,8 @@ def write_entry(path: Path, payload: bytes) -> bool:
 
     It is not written either where others may write: nobody would read it there.
     """
+    from grurt.atomic import write_atomically
+
     return _is_written(
         path.parent, lambda: write_atomically(path, _digest(path.name, payload) + payload, mode=FILE_MODE)
     )
@@ -125,7 +142,9 @@ def write_entry(path: Path, payload: bytes) -> bool:
 
 def _can_be_written(directory: Path) -> bool:
     # Only a file shows what a file system allows.
-    return _is_written(directory, lambda: tempfile.TemporaryFile(dir=directory).close())
+    from tempfile import TemporaryFile  # here, as all that a start does without
+
+    return _is_written(directory, lambda: TemporaryFile(dir=directory).close())
 
 
 def _is_written(directory: Path, write: Callable[[], None]) -> bool:

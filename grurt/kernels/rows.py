@@ -70,11 +70,17 @@ def transpose_rows(source, target, n_rows, n_columns, count):
     """``target[i, c, r] = source[i, r, c]`` for each of ``count`` matrices of ``n_rows`` by ``n_columns``."""
     x, out = source.address, target.address
     for _ in range(count):
-        for r in range(n_rows):
-            for c in range(n_columns):
-                store_f32(out, c * n_rows + r, load_f32(x, r * n_columns + c))
+        transpose(x, out, n_rows, n_columns)
         x += source.stride
         out += target.stride
+
+
+@kernel
+def transpose(source, target, n_rows, n_columns):
+    """``target[c, r] = source[r, c]`` for a matrix at an address."""
+    for r in range(n_rows):
+        for c in range(n_columns):
+            store_f32(target, c * n_rows + r, load_f32(source, r * n_columns + c))
 
 
 @kernel
@@ -105,14 +111,20 @@ def read_rows(source, target, size, n_rows):
     """``target[i, :size] = flush(source[i, :size])`` for each row."""
     x, out = source.address, target.address
     for _ in range(n_rows):
-        i = 0
-        while i + LANES <= size:
-            store(out, i, flush(load(x, i)))
-            i += LANES
-        while i < size:
-            # One by one: a vector load right behind stores of single numbers would wait for them.
-            number = load_f32(x, i)
-            store_f32(out, i, float32(0.0) if abs(number) < float32(_TINY) else number)
-            i += 1
+        read(x, out, size)
         x += source.stride
         out += target.stride
+
+
+@kernel
+def read(source, target, size):
+    """``target[:size] = flush(source[:size])``, float32 at addresses."""
+    i = 0
+    while i + LANES <= size:
+        store(target, i, flush(load(source, i)))
+        i += LANES
+    while i < size:
+        # One by one: a vector load right behind stores of single numbers would wait for them.
+        number = load_f32(source, i)
+        store_f32(target, i, float32(0.0) if abs(number) < float32(_TINY) else number)
+        i += 1

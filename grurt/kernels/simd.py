@@ -56,6 +56,16 @@ def store_f32(address: int, index: int, value: np.float32) -> None:
     memory(address + F32_BYTES * index, np.float32, 1)[0] = value
 
 
+def read_f32(address: int) -> np.float32:
+    """The float32 at an address of any alignment."""
+    return np.float32(memory(address, np.float32, 1)[0])
+
+
+def read_f64(address: int) -> np.float64:
+    """The float64 at an address of any alignment."""
+    return np.float64(memory(address, np.float64, 1)[0])
+
+
 def store_i64(address: int, index: int, value: int) -> None:
     """``address[index] = value``."""
     memory(address + I64_BYTES * index, np.int64, 1)[0] = value

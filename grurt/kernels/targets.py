@@ -1,7 +1,7 @@
 """What the CPU that code is written for can do, where that decides which code is written.
 
-LLVM chooses instructions for nearly everything. Three things are asked for by name: dot products of bytes, the pause of
-a thread that watches, and the conversion of float16, for which LLVM would call a function that is not there if there
+LLVM chooses instructions for nearly everything. What is asked for by name: dot products of bytes, the pause of a thread
+that watches, its clock, and the conversion of float16, for which LLVM would call a function that is not there if there
 were no instruction.
 """
 
@@ -12,10 +12,14 @@ from contextvars import ContextVar
 import llvmlite.binding as llvm
 from numba.core import config
 
+from grurt import host_cpu
+
 SSE2 = "sse2"
+NEON = "neon"
 CONVERTS_FLOAT16 = "f16c"
 VNNI_512 = "avx512vnni"
 VNNI_256 = "avxvnni"
+DOT_PRODUCT = "dotprod"
 """The capabilities, by LLVM's names of the features."""
 
 _WITH_FLOAT16 = "ivybridge haswell broadwell skylake skylake-avx512 x86-64-v3 x86-64-v4 znver1 znver2 znver3"
@@ -24,9 +28,17 @@ _WITH_VNNI = (
     "sapphirerapids emeraldrapids graniterapids znver4 znver5"
 )
 _WITH_VNNI_256 = "alderlake raptorlake meteorlake arrowlake lunarlake gracemont sierraforest grandridge"
+_WITH_DOT_PRODUCT = (
+    "cortex-a55 cortex-a75 cortex-a76 cortex-a78 neoverse-n1 neoverse-n2 neoverse-v1 neoverse-v2 apple-m1"
+)
 _BY_NAME = {
-    name: frozenset({SSE2, CONVERTS_FLOAT16, *dot_products})
-    for names, dot_products in ((_WITH_FLOAT16, ()), (_WITH_VNNI, (VNNI_512,)), (_WITH_VNNI_256, (VNNI_256,)))
+    name: frozenset({*others, CONVERTS_FLOAT16})
+    for names, others in (
+        (_WITH_FLOAT16, (SSE2,)),
+        (_WITH_VNNI, (SSE2, VNNI_512)),
+        (_WITH_VNNI_256, (SSE2, VNNI_256)),
+        (_WITH_DOT_PRODUCT, (NEON, DOT_PRODUCT)),
+    )
     for name in names.split()
 }
 
@@ -56,6 +68,7 @@ def capabilities() -> frozenset[str]:
         return frozenset(name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+"))
     if config.CPU_NAME:
         return by_name(config.CPU_NAME)
-    found = frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
-    is_arm = llvm.get_process_triple().startswith(("aarch64", "arm64"))
-    return found | {CONVERTS_FLOAT16} if is_arm else found
+    if llvm.get_process_triple().startswith(("aarch64", "arm64")):  # of which LLVM finds neither
+        has_dot_product = host_cpu.DOT_PRODUCT in host_cpu.host_flags()
+        return frozenset({NEON, CONVERTS_FLOAT16, *([DOT_PRODUCT] if has_dot_product else [])})
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)

@@ -6,7 +6,7 @@ about as long as waking it would take, before it sleeps: see `grurt.runtime.team
 """
 
 from grurt.kernels import codes
-from grurt.kernels.atomics import atomic_load, atomic_store, compare_and_swap, pause
+from grurt.kernels.atomics import atomic_load, atomic_store, compare_and_swap, pause, ticks
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import I64_BYTES
@@ -35,12 +35,8 @@ def close_call(team):
     for i in range(load_i64(team, codes.TEAM_N_MEMBERS)):
         compare_and_swap(_state(team, i), codes.CALLED, codes.ASLEEP)
     for i in range(load_i64(team, codes.TEAM_N_MEMBERS)):
-        looks = 0
-        while atomic_load(_state(team, i)) == codes.WORKING:
-            if looks == codes.TEAM_LOOKS:
-                return False
-            looks += 1
-            pause()
+        if not _leaves(_state(team, i), codes.WORKING):
+            return False
     atomic_store(team + I64_BYTES * codes.TEAM_NEXT, codes.TEAM_CLOSED)
     return True
 
@@ -55,11 +51,20 @@ def join_call(state):
 def watch(state):
     """End the work on a call, and watch for the next; return whether there is one."""
     atomic_store(state, codes.WATCHING)
+    return _leaves(state, codes.WATCHING) or compare_and_swap(state, codes.WATCHING, codes.ASLEEP) != codes.WATCHING
+
+
+@kernel
+def _leaves(state, value):
+    """Look for a while whether a member's state is another than ``value``; return whether it is."""
+    end = ticks() + codes.TEAM_PATIENCE
     for _ in range(codes.TEAM_LOOKS):
-        if atomic_load(state) == codes.WORKING:
+        if atomic_load(state) != value:
             return True
+        if ticks() > end:
+            return False
         pause()
-    return compare_and_swap(state, codes.WATCHING, codes.ASLEEP) != codes.WATCHING
+    return False
 
 
 @kernel

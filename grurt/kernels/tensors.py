@@ -8,7 +8,7 @@ from grurt.kernels import codes
 from grurt.kernels.checks import first_nonfinite
 from grurt.kernels.fields import READABLE, WRITEABLE
 from grurt.kernels.options import kernel
-from grurt.kernels.plain import are_as_many, bind_array, is_array, item, size_along
+from grurt.kernels.plain import are_as_many, bind_array, is_plain, item, size_along
 from grurt.kernels.rows import Rows, copy_padded, copy_rows, rows_from
 from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES
@@ -38,7 +38,8 @@ def bind_tensors(c, x, y):
     for i in range(n_ports(c)):
         port = port_slot(i)
         is_read = i < n_inputs or first_state <= i < first_final
-        tensor = item(c, x if is_read else y, load_i64(c, port + codes.PORT_TENSOR))
+        count = load_i64(c, codes.CONTEXT_TENSORS_IN if is_read else codes.CONTEXT_TENSORS_OUT)
+        tensor = item(c, x if is_read else y, load_i64(c, port + codes.PORT_TENSOR), count)
         if is_read and i >= n_inputs and tensor == load_i64(c, codes.CONTEXT_BY_ADDRESS):
             store_i64(c, port + codes.PORT_OBJECT, 0)
         elif _fits(c, port, tensor, READABLE if is_read else WRITEABLE):
@@ -54,7 +55,7 @@ def _fits(c, port, tensor, flags):
     shape = load_i64(c, port + codes.PORT_SHAPE)
     n_axes = load_i64(shape, 0)
     dtype = codes.CONTEXT_INT64 if load_i64(c, port + codes.PORT_IS_TOKENS) else codes.CONTEXT_FLOAT32
-    if not is_array(c, tensor, dtype, n_axes, flags):
+    if not is_plain(c, tensor, dtype, n_axes, flags):
         return False
     fits = True
     for axis in range(n_axes):

@@ -1,15 +1,28 @@
-"""One timestep of one stream, in pieces: for programs in which the plan's tables are constants, known to the compiler.
+"""One timestep of one stream: what `advance` does with a block, without all that one row has no use for.
 
-Called one after the other, with the operations in between, they do what `advance.run` does in one timestep.
+It is also here in pieces, for programs in which the tables are constants, known to the compiler: `check`, `begin`,
+`operate` for each operation, and `end` are together a call of one timestep.
 """
 
 from grurt.kernels import codes
 from grurt.kernels.checks import check_inputs
-from grurt.kernels.operations import run_operation
-from grurt.kernels.options import kernel
+from grurt.kernels.operations import run_on_timestep
+from grurt.kernels.options import inlined_kernel, kernel
+from grurt.kernels.rows import copy, read, transpose
 from grurt.kernels.simd import load_i64, store_i64
-from grurt.kernels.tables import Block
-from grurt.kernels.transfers import read_inputs, write_outputs
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.tables import port_slot, value_rows
+
+
+@inlined_kernel
+def run_timestep(c, timestep, is_last):
+    """Run all operations over one of the call's timesteps, perhaps the last, and count it."""
+    _read_inputs(c, timestep)
+    store_i64(c, codes.CONTEXT_BACKWARD, 1 - load_i64(c, codes.CONTEXT_BACKWARD))
+    for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
+        run_on_timestep(c, load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i, timestep, is_last)
+    _write_outputs(c, timestep, is_last)
+    _count(c)
 
 
 @kernel
@@ -21,21 +34,66 @@ def check(c):
 @kernel
 def begin(c):
     """Read the inputs."""
-    read_inputs(c, Block(0, 1, 1, False, 0))
+    _read_inputs(c, 0)
     return codes.OK
 
 
 @kernel
 def operate(c, op):
     """Run one operation, whose table is at the address ``op``."""
-    run_operation(c, op, Block(0, 1, 1, False, 0))
+    run_on_timestep(c, op, 0, False)
     return codes.OK
 
 
 @kernel
 def end(c):
     """Write the outputs, and count the timestep."""
-    write_outputs(c, Block(0, 1, 1, False, 0))
+    _write_outputs(c, 0, False)
+    _count(c)
+    return codes.OK
+
+
+@inlined_kernel
+def _read_inputs(c, timestep):
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
+        port = port_slot(i)
+        if not load_i64(c, port + codes.PORT_IS_TOKENS):
+            size = load_i64(c, port + codes.PORT_SIZE)
+            frame = load_i64(c, port + codes.PORT_ADDRESS) + F32_BYTES * size * timestep
+            value = _value(c, port)
+            if load_i64(c, port + codes.PORT_TRANSPOSED):
+                n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+                transpose(frame, value, n_rows, size // n_rows)
+                frame = value
+            read(frame, value, size)
+
+
+@inlined_kernel
+def _write_outputs(c, timestep, is_last):
+    """Write the outputs; one that is wanted once, in the last timestep."""
+    n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
+    for i in range(n_inputs, n_inputs + load_i64(c, codes.CONTEXT_N_OUTPUTS)):
+        port = port_slot(i)
+        size = load_i64(c, port + codes.PORT_SIZE)
+        frame = load_i64(c, port + codes.PORT_ADDRESS)
+        if not (load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)):
+            frame += F32_BYTES * size * timestep
+        elif not is_last:
+            continue
+        if load_i64(c, port + codes.PORT_TRANSPOSED):
+            n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+            transpose(_value(c, port), frame, size // n_rows, n_rows)
+        else:
+            copy(_value(c, port), frame, size)
+
+
+@kernel
+def _value(c, port):
+    """The address of a port's row in scratch memory."""
+    return value_rows(c, load_i64(c, port + codes.PORT_VALUE), 0).address
+
+
+@kernel
+def _count(c):
     steps_done = load_i64(c, codes.CONTEXT_STEPS_DONE)
     store_i64(steps_done, 0, load_i64(steps_done, 0) + 1)
-    return codes.OK

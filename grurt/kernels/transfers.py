@@ -2,7 +2,7 @@
 
 from grurt.kernels import codes
 from grurt.kernels.options import kernel
-from grurt.kernels.rows import Rows, copy_rows, every, read_rows, rows_from, transpose_rows
+from grurt.kernels.rows import Rows, copy, copy_rows, every, read_rows, rows_from, transpose_rows
 from grurt.kernels.simd import load_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.kernels.tables import port_slot, value_rows
@@ -21,6 +21,16 @@ def read_inputs(c, block):
                 transpose_rows(rows, value, n_rows, size // n_rows, block.n_rows)
                 rows = value
             read_rows(rows, value, size, block.n_rows)
+
+
+@kernel
+def store_states(c):
+    """Copy inputs that are states, as they are, to the state of a stream: their values are offsets in it."""
+    state = load_i64(c, codes.CONTEXT_STATES)
+    for i in range(load_i64(c, codes.CONTEXT_N_INPUTS)):
+        port = port_slot(i)
+        given, own = load_i64(c, port + codes.PORT_ADDRESS), state + load_i64(c, port + codes.PORT_VALUE)
+        copy(given, own, load_i64(c, port + codes.PORT_SIZE))
 
 
 @kernel

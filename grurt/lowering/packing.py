@@ -7,9 +7,9 @@ take sixteen times their own size there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 import numpy as np
 
 from grurt.kernels import codes
@@ -30,8 +30,7 @@ _CHUNK = 1 << 16
 _FORMATS = {"float32": codes.FLOAT32, "float16": codes.FLOAT16, "int8": codes.INT8, "int4": codes.INT4}
 
 
-@dataclass(frozen=True)
-class Matrix:
+class Matrix(msgspec.Struct, frozen=True):
     """A weight matrix: float32 or float16 ``values (outputs, inputs)``, or int8 with a ``scale (outputs,)``.
 
     With int4 the values are int8 from -8 to 7.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.kernels.fields import data_address
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from grurt.array_types import Floats
 
 
-@dataclass(frozen=True)
-class PlanPort:
+class PlanPort(msgspec.Struct, frozen=True):
     """A model input or output: its size, whether it is tokens, and where in scratch memory its value lies, in bytes."""
 
     name: str
@@ -29,8 +29,7 @@ class PlanPort:
     """Behind LastStep or FirstStep: in a whole sequence there is one of it."""
 
 
-@dataclass(frozen=True)
-class PlanState:
+class PlanState(msgspec.Struct, frozen=True):
     """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` float32, ``stride`` apart."""
 
     offset: int
@@ -41,8 +40,7 @@ class PlanState:
     """Row i is not the i-th oldest, but the timestep whose number is i modulo ``rows``."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A lowered model. Immutable, and shared by all its streams."""
 
     operations: NDArray[np.int64]
@@ -56,6 +54,20 @@ class Plan:
     inputs: tuple[PlanPort, ...]
     outputs: tuple[PlanPort, ...]
     states: Mapping[str, PlanState]
+
+    @property
+    def rooms(self) -> list[int]:
+        """Where, in float32, there is room in scratch memory for each input as it comes, and where all of that ends.
+
+        It lies behind the values, and like them is for ``capacity`` timesteps.
+        """
+        sizes = [0 if port.tokens else port.size for port in self.inputs]
+        return list(accumulate(sizes, initial=self.row_size))
+
+    @property
+    def scratch_size(self) -> int:
+        """Scratch memory for one timestep, in float32."""
+        return self.rooms[-1]
 
 
 def aligned_zeros(size: int) -> Floats:

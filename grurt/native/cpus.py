@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Collection
-from pathlib import Path
 
 import msgspec
 
-from grurt.regular_files import open_regular_file
+from grurt.host_cpu import DOT_PRODUCT, host_flags, machine
 
 _V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
 _V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
@@ -28,7 +25,7 @@ class Cpu(msgspec.Struct, frozen=True):
     llvm_name, llvm_features
         What LLVM is told.
     flags
-        What Linux must say of a CPU in ``/proc/cpuinfo`` before code for this one may run there.
+        What Linux must say of a CPU before code for this one may run there: see `grurt.host_cpu`.
     capabilities
         What the kernels' source is told: see `grurt.kernels.targets`.
     """
@@ -43,7 +40,7 @@ class Cpu(msgspec.Struct, frozen=True):
     @property
     def symbol(self) -> str:
         """The name of its entry point in a library."""
-        return "advance_" + self.name.replace("-", "_").replace(".", "_")
+        return "advance_" + self.name.translate(str.maketrans("-.+", "___"))
 
 
 CPUS = (
@@ -60,28 +57,17 @@ CPUS = (
     Cpu("x86-64-v3-vnni", "x86_64", "x86-64-v3", "+avxvnni", (*_V3, "avx_vnni"), ("avxvnni", "f16c", "sse2")),
     Cpu("x86-64-v3", "x86_64", "x86-64-v3", "", _V3, ("f16c", "sse2")),
     Cpu("x86-64-v2", "x86_64", "x86-64-v2", "", _V2, ("sse2",)),
-    Cpu("armv8-a", "aarch64", "generic", "", ("fp", "asimd"), ("f16c",)),
+    Cpu(
+        "armv8.2-a+dotprod",
+        "aarch64",
+        "generic",
+        "+v8.2a,+dotprod",
+        ("fp", "asimd", DOT_PRODUCT),
+        ("dotprod", "f16c", "neon"),
+    ),
+    Cpu("armv8-a", "aarch64", "generic", "", ("fp", "asimd"), ("f16c", "neon")),
 )
 """The best of each machine first."""
-
-
-def machine() -> str:
-    """Return what this process runs on, as `Cpu.machine` has it; where it is not POSIX, no library is for it."""
-    return os.uname().machine if os.name == "posix" else "unknown"
-
-
-@functools.cache
-def host_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return what Linux says that the CPU has and programs may use; nothing where it cannot be known."""
-    try:
-        with open_regular_file(cpuinfo) as lines:
-            for line in lines:  # the kernel writes one block for each core: the first is enough
-                key, _, value = line.decode("ascii", "replace").partition(":")
-                if key.strip() in ("flags", "Features"):
-                    return frozenset(value.split())
-    except OSError:
-        pass
-    return frozenset()
 
 
 def runs_here(machine_name: str, flags: Collection[str]) -> bool:

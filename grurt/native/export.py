@@ -108,7 +108,7 @@ def export(model: Network, platform: str, *, cpu: str | None = None, name: str =
     if c_source.identifier(name) != name:
         raise EngineError(f"grurt export: expected a name that C can have, got {name!r}: use for example --name model")
     target = found.cpus[cpu]
-    kernels = intermediate.kernels("timestep", lanes=target.lanes)
+    kernels = intermediate.kernels("timestep", target.capabilities, lanes=target.lanes)
     plan = intermediate.lowered(model, target.lanes)
     frames = frames_of(model)
     module = link(target, kernels.modules, program_module(name, plan, frames, kernels))

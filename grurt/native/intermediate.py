@@ -6,7 +6,6 @@ its own, whose environment is always the same, and leaves all optimization to `m
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import subprocess
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 Part = Literal["entry", "timestep"]
 """`grurt.kernels.entry.advance`, which Python calls, or all of `grurt.kernels.timestep`."""
 
-_ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "PYTHONHASHSEED": "0"}
+_ENVIRONMENT = {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "PYTHONHASHSEED": "0"}
 
 _FORMAT = 3
 """Of what is kept: a number that changes with `Kernels`."""
@@ -97,7 +96,7 @@ def kernels(part: Part, capabilities: Collection[str] = (), lanes: int = LANES) 
         if (kept := read_entry(directory / name)) is not None:
             with suppress(zlib.error, msgspec.DecodeError):  # an entry that cannot be read is compiled anew
                 return msgspec.msgpack.decode(zlib.decompress(kept), type=Kernels)
-    encoded = _run("kernels", *arguments, lanes=lanes, features=capabilities)
+    encoded = _run("kernels", *arguments, lanes=lanes)
     any(write_entry(directory / name, zlib.compress(encoded)) for directory in cache_directories())
     return msgspec.msgpack.decode(encoded, type=Kernels)
 
@@ -140,10 +139,8 @@ def _plan(fields: dict[str, Any], arrays: dict[str, Array]) -> Plan:
     return Plan(**values)
 
 
-def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) -> bytes:
+def _run(*arguments: str, lanes: int = LANES) -> bytes:
     """Run `main` in a process of its own, in which vectors have so many lanes."""
-    # Numba also makes machine code, which is never run, but must be one that its CPU has.
-    cpu = {"NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in features)}
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("NUMBA_") and name != "GRURT_ENGINE"
     }
@@ -151,7 +148,7 @@ def _run(*arguments: str, lanes: int = LANES, features: Collection[str] = ()) ->
     path = {"PYTHONPATH": os.pathsep.join(folder or os.curdir for folder in sys.path)}
     result = subprocess.run(  # noqa: S603 - this interpreter, and this module
         [sys.executable, "-P", "-c", _START, str(lanes), *arguments],
-        env=inherited | _ENVIRONMENT | cpu | path,
+        env=inherited | _ENVIRONMENT | path,
         capture_output=True,
         check=False,
     )
@@ -168,12 +165,12 @@ def _lower(path: str) -> Any:
 
     plan = lower(read(path, NO_LIMITS))
     arrays, fields = {}, {}
-    for field in dataclasses.fields(plan):
-        value = getattr(plan, field.name)
+    for name in plan.__struct_fields__:
+        value = getattr(plan, name)
         if isinstance(value, np.ndarray):
-            arrays[field.name] = _Array(value.dtype.str, value.shape, value.tobytes())
-        elif field.name != "states":
-            fields[field.name] = value
+            arrays[name] = _Array(value.dtype.str, value.shape, value.tobytes())
+        elif name != "states":
+            fields[name] = value
     return fields, arrays
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from grurt import host_cpu
 from grurt.digests import blake2b
 from grurt.errors import EngineError
 from grurt.kernels.fields import HEADER
@@ -177,4 +178,4 @@ def _fitting(path: Path, description: Description) -> CpuDescription:
         if cpus.runs_here(description.machine, cpu.flags):
             return cpu
     names = ", ".join(cpu.name for cpu in description.cpus)
-    raise EngineError(f"{path}: holds kernels for {names}, none of which this CPU is ({cpus.machine()})")
+    raise EngineError(f"{path}: holds kernels for {names}, none of which this CPU is ({host_cpu.machine()})")

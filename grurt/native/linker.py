@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from grurt.errors import EngineError
-from grurt.native.cpus import machine as this_machine
+from grurt.host_cpu import machine as this_machine
 from grurt.regular_files import read_regular_file
 from grurt.trust import UntrustedError, expect_trusted
 

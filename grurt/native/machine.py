@@ -30,6 +30,8 @@ class Target:
     fma: Fma = "instruction"
     lanes: int = LANES
     """Of the kernels' vectors."""
+    capabilities: tuple[str, ...] = ()
+    """What the kernels' source is told of the CPU: see `grurt.kernels.targets`."""
     reloc: Literal["pic", "static"] = "pic"
 
     def machine(self) -> Any:

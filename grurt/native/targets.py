@@ -34,6 +34,8 @@ def _targets(triple: str, *names: str, **options: Any) -> dict[str, Target]:
 
 
 _X86_64 = "x86_64-unknown-linux-gnu"
+_AARCH64 = "aarch64-unknown-linux-gnu"
+_NEON = ("f16c", "neon")
 
 PLATFORMS = {
     platform.name: platform
@@ -47,7 +49,9 @@ PLATFORMS = {
         ),
         Platform(
             "aarch64-linux-gnu",
-            _targets("aarch64-unknown-linux-gnu", "generic", "cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1"),
+            _targets(_AARCH64, "generic", "cortex-a53", "cortex-a72", capabilities=_NEON)
+            | _targets(_AARCH64, "cortex-a76", "neoverse-n1", capabilities=(*_NEON, "dotprod"))
+            | {"armv8.2-a+dotprod": Target(_AARCH64, "generic", "+v8.2a,+dotprod", capabilities=(*_NEON, "dotprod"))},
             "aarch64-linux-gnu-gcc",
         ),
         Platform(

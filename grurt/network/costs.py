@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.errors import ModelError
@@ -62,8 +62,7 @@ _COPIES = 4
 """Of inputs and answers while a whole run is arranged in the source's axis order and compared."""
 
 
-@dataclass(frozen=True)
-class Costs:
+class Costs(msgspec.Struct, frozen=True):
     """Memory in bytes, at most, and work.
 
     Parameters
@@ -79,7 +78,7 @@ class Costs:
     states
         Of the states of one stream.
     values
-        Of one timestep: every value, and what layers need beside.
+        Of one timestep: every value, inputs as they come, and what layers need beside.
     n_stages
         How many sequences run one after the other, each in a block of its own.
     arrays
@@ -134,8 +133,7 @@ class Costs:
         return _COPIES * self.arrays + (0 if self.in_blocks else self.values)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What a model may cost: see `grurt.load`.
 
     Parameters
@@ -200,6 +198,7 @@ def costs(
     handed = handed_over(layers, values)  # outputs of the one stage, and inputs of the other
     states = state_shapes(layers, values)
     numbers = sum(_bytes_worked_on(layer, rows) + scratch[layer.name] for layer in layers) // F32_BYTES
+    room = sum(rows[name] for name in inputs)  # for inputs as they come
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
     arrays += [rows[output.value] for output in outputs]
     arrays += [4 * rows[name] for name, _ in handed]
@@ -213,7 +212,7 @@ def costs(
         packing=max(map(_packing_bytes, layers)),
         tables=_ENTRY_BYTES * entries,
         states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in states.values()),
-        values=sum(rows.values()) + sum(scratch.values()) + sum(rows[name] for name, _ in handed),
+        values=sum(rows.values()) + room + sum(scratch.values()) + sum(2 * rows[name] for name, _ in handed),
         n_stages=1 + max(value.stage for value in values.values()),
         arrays=sum(arrays),
         state_arrays=sum(_state_bytes(port, states) for port in signature.inputs + signature.outputs),

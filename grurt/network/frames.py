@@ -7,9 +7,9 @@ holds one position after the other, and the source may have the channels first. 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.network.axes import fixed_sizes
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from grurt.network.signature import AnyPort
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """What an input or output is at one timestep of one stream.
 
     Parameters
@@ -77,12 +76,15 @@ class Frame:
         return len(self.shape) > 1 and frames.shape[-1:] == (self.size,)
 
 
-@dataclass(frozen=True)
-class Frames:
+class Frames(msgspec.Struct, frozen=True):
     """The frames of a model's inputs and outputs, by name, in the model's order."""
 
     inputs: Mapping[str, Frame]
     outputs: Mapping[str, Frame]
+    grids: tuple[tuple[int, ...] | None, ...]
+    """The shapes of those inputs that are grids; None for the others."""
+    blocks: tuple[tuple[int, ...], ...]
+    """The shapes of blocks of timesteps of the inputs, with -1 for their number."""
 
     @property
     def are_vectors(self) -> bool:
@@ -94,10 +96,10 @@ class Frames:
 def frames_of(network: Network) -> Frames:
     """Return the frames of a network; an output that the source shows twice has the first one's."""
     signature = network.signature
-    return Frames(
-        {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs},
-        {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs},
-    )
+    inputs = {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs}
+    outputs = {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs}
+    grids = tuple(frame.shape if frame.rows else None for frame in inputs.values())
+    return Frames(inputs, outputs, grids, tuple((-1, *frame.shape) for frame in inputs.values()))
 
 
 def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: str) -> Frame:

@@ -7,8 +7,10 @@ several `Unfold` layers one after the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from grurt.errors import ModelError
 
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
     from grurt.network.value import Value
 
 
-@dataclass(frozen=True, order=True)
-class Length:
+class Length(msgspec.Struct, frozen=True, order=True):
     """How many timesteps a value has.
 
     Parameters

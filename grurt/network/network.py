@@ -29,6 +29,7 @@ from grurt.network.values import (
     connect,
     infer_values,
     typed,
+    typed_layers,
     unstreamable_reason,
     weight_dtypes,
 )
@@ -177,7 +178,7 @@ class Network:
 
     def _take(self, parts: Parts, checked: Iterable[Array]) -> None:
         """Become a network of these parts; arrays that are checked already are taken as they are."""
-        layers = tuple(typed("layers", tuple(parts["layers"]), tuple[AnyLayer, ...]))
+        layers = typed_layers(tuple(parts["layers"]))
         inputs = tuple(typed("inputs", tuple(parts["inputs"]), tuple[AnyInput, ...])) or _default_inputs(layers)
         layers = connect(inputs, layers)
         outputs = tuple(typed("outputs", tuple(parts["outputs"]), tuple[Output, ...]))

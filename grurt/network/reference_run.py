@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+import msgspec
 import numpy as np
+from msgspec.structs import force_setattr
 
 from grurt.errors import InputShapeError, ModelError
 from grurt.escaping import listed
@@ -29,8 +30,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Arrays = Mapping[str, "NDArray[np.generic]"]
 
 
-@dataclass(frozen=True)
-class ReferenceRun:
+class ReferenceRun(msgspec.Struct, frozen=True):
     """Inputs, and the outputs that the source framework gave for them, by port name and in the source's shapes.
 
     The arrays are copied, and read-only. A state port may be left out of the inputs: the run then began at the model's
@@ -48,9 +48,9 @@ class ReferenceRun:
     """
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", all_frozen(self.inputs))
-        object.__setattr__(self, "outputs", all_frozen(self.outputs))
-        object.__setattr__(self, "produced_by", printable(self.produced_by))
+        force_setattr(self, "inputs", all_frozen(self.inputs))
+        force_setattr(self, "outputs", all_frozen(self.outputs))
+        force_setattr(self, "produced_by", printable(self.produced_by))
 
 
 def declared_precision(signature: Signature) -> Precision:

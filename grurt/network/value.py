@@ -1,10 +1,9 @@
 """What a model input or a layer writes, without its numbers."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(msgspec.Struct, frozen=True):
     """What a model input or a layer writes: ``size`` features (or, for tokens, the vocabulary's size).
 
     ``per_step`` is True for a sequence, with one vector for each timestep, and False for one vector in all. A grid has

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
@@ -26,13 +26,17 @@ MAX_SIZE = 1 << 20
 MAX_LAYERS = 1 << 12
 
 
+def _plain(description: object) -> Any:
+    return msgspec.to_builtins(description, enc_hook=_to_python)
+
+
 def typed(where: str, description: object, type_: type[T]) -> T:
     """Return a description with the types that its declaration promises, or raise ModelError.
 
     msgspec checks types when it decodes, but not in a constructor; NumPy scalars become Python's own.
     """
     try:
-        plain = msgspec.to_builtins(description, enc_hook=_to_python)
+        plain = _plain(description)
         return msgspec.convert(plain, type_)
     except msgspec.ValidationError as error:
         from grurt.network.misfits import misfit  # which is quick to need only then
@@ -41,6 +45,21 @@ def typed(where: str, description: object, type_: type[T]) -> T:
         raise ModelError(f"{where}{'' if fault.startswith('[') else ': '}{fault}") from error
     except (TypeError, UnicodeError) as error:
         raise ModelError(f"{where}: {error}") from error
+
+
+def typed_layers(layers: tuple[object, ...]) -> tuple[AnyLayer, ...]:
+    """Return layers with the types that their declarations promise, or raise ModelError.
+
+    msgspec looks at the declarations of all that a type may hold before it converts anything to it. Of layers, of which
+    there are many kinds, that is done for those that are there.
+    """
+    kinds = get_args(AnyLayer)
+    try:
+        if all(type(layer) in kinds for layer in layers):
+            return tuple(msgspec.convert(_plain(layer), type(layer)) for layer in layers)  # type: ignore[misc]
+    except (msgspec.ValidationError, TypeError, UnicodeError):
+        pass
+    return typed("layers", layers, tuple[AnyLayer, ...])  # whose message says where
 
 
 def connect(inputs: Sequence[AnyInput], layers: Iterable[AnyLayer]) -> tuple[AnyLayer, ...]:

@@ -8,8 +8,8 @@ A sample's path through `Stream.step`, from its array to the answer::
 and what is around it::
 
     arrays, binding           a caller's inputs as the kernels read them, and memory for the outputs
-    states, snapshot          what lives on between calls, and the same as bytes
-    pool, team                many streams advanced together, and the threads that share them
+    states, snapshot(s)       what lives on between calls, and the same as bytes, of one stream or many
+    pool, pool_*, team        many streams advanced together, and the threads that share them
     sequences, batch, tails   whole sequences: from the source's tensors, many at once, behind their ends
     verify                    the source's answers beside the network's
 """

@@ -146,10 +146,10 @@ class Batch:
         return Context.new(self._plan, states, constants, whole_sequence=True, refuse_nonfinite=self._refuses), states
 
     def _reserve_sequence(self, context: Context) -> None:
-        if self._n_steps * self._plan.row_size > _MAX_SCRATCH:
+        if self._n_steps * self._plan.scratch_size > _MAX_SCRATCH:
             raise InputShapeError(
                 f"Model.run: this model needs the whole sequence at once, and {self._n_steps} timesteps take "
-                f"{self._n_steps * self._plan.row_size >> 28} GiB: run shorter sequences"
+                f"{self._n_steps * self._plan.scratch_size >> 28} GiB: run shorter sequences"
             )
         context.reserve(self._n_steps)
 

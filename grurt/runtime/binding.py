@@ -12,6 +12,7 @@ from grurt.escaping import described
 from grurt.lowering.plan import Plan, PlanPort
 from grurt.network.frames import Frame, Frames
 from grurt.runtime import arrays
+from grurt.runtime.incoming import floats_in_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -60,11 +61,13 @@ def _pair(where: str, plan: Plan, xs: Inputs) -> list[tuple[PlanPort, ArrayLike]
 
 
 def _convert(where: str, port: PlanPort, frame: Frame, x: ArrayLike, lead: Lead, held: arrays.Held) -> Array:
+    named = f"{where}: {'a token id' if port.tokens else 'an input'} {port.name!r}"
+    if not port.tokens and (floats := floats_in_bytes(named, x, lead, frame.shape)) is not None:
+        x = floats
     array: Array = (arrays.tokens if port.tokens else arrays.features)(where, x, held)
     if not lead and array.shape == frame.source_shape:
         return array.reshape(frame.shape)
-    kind = "a token id" if port.tokens else "an input"
-    arrays.expect_shape(f"{where}: {kind} {port.name!r}", array, (*lead, *frame.shape_in(array)))
+    arrays.expect_shape(named, array, (*lead, *frame.shape_in(array)))
     return array.reshape((*array.shape[: len(lead)], *frame.shape))
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from itertools import starmap
-from typing import Any
+from typing import Any, TypeAlias
+
+Change: TypeAlias = tuple[Callable[..., None], *tuple[Any, ...]]
+"""A function and its arguments."""
 
 
-def commit(*changes: tuple[Callable[..., None], *tuple[Any, ...]]) -> None:
+def commit(*changes: Change) -> None:
     """Make calls ``(function, *arguments)`` one after the other, of which only the first may fail, or run Python.
 
     They return None, so that ``any`` goes through all of them, in one call into C: neither a signal nor a trace
     function gets a word in between.
     """
-    any(starmap(operator.call, changes))
+    if len(changes) == 1:
+        function, *arguments = changes[0]
+        function(*arguments)
+    else:
+        any(starmap(operator.call, changes))
 
 
 def handed_on(first: tuple[Callable[..., Any], *tuple[Any, ...]], *others: Callable[[Any], Any]) -> Iterator[Any]:

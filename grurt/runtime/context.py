@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
+import msgspec
 import numpy as np
 
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
@@ -15,7 +15,7 @@ from grurt.escaping import described
 from grurt.kernels import codes, fields
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
-from grurt.lowering.plan import Plan, aligned_zeros
+from grurt.lowering.plan import Plan, PlanPort, aligned_zeros
 from grurt.network.costs import FUNCTION_WORK, block_rows
 from grurt.network.frames import frames_of
 from grurt.network.network import once_per_network
@@ -80,8 +80,7 @@ def streaming_constants(network: Network) -> Constants:
     return constants_of(plan_of(network), frames_of(network))
 
 
-@dataclass(frozen=True)
-class Constants:
+class Constants(msgspec.Struct, frozen=True):
     """What all contexts of a plan have in their arrays, and what keeps the memory that it points at where it is."""
 
     array: NDArray[np.int64]
@@ -107,12 +106,17 @@ def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
     if fields.layout_is_known():
         array[codes.CONTEXT_ARRAY_TYPE] = fields.ARRAY_TYPE_ADDRESS
         array[codes.CONTEXT_FLOAT32] = fields.FLOAT32_ADDRESS
+        array[codes.CONTEXT_FLOAT64] = fields.FLOAT64_ADDRESS
         array[codes.CONTEXT_INT64] = fields.INT64_ADDRESS
         array[codes.CONTEXT_INTEGER] = fields.INTEGER_ADDRESS
+        array[codes.CONTEXT_FLOAT] = fields.FLOAT_ADDRESS
+        array[codes.CONTEXT_LIST] = fields.LIST_ADDRESS
         array[codes.CONTEXT_TUPLE] = fields.TUPLE_ADDRESS
         array[codes.CONTEXT_TUPLE_ITEMS] = fields.TUPLE_ITEMS
     shown = (*frames.inputs.values(), *frames.outputs.values()) if frames else [None] * len(ports)
-    for slots, port, frame in zip(array[codes.CONTEXT_PORTS :].reshape(len(ports), -1), ports, shown, strict=True):
+    for slots, port, frame in zip(
+        array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS), ports, shown, strict=True
+    ):
         slots[codes.PORT_SIZE] = port.size
         slots[codes.PORT_IS_TOKENS] = port.tokens
         slots[codes.PORT_VALUE] = port.offset
@@ -120,6 +124,8 @@ def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
         slots[codes.PORT_SINGLE] = port.single
         slots[codes.PORT_FRAME_ROWS] = frame.rows if frame else 0
         slots[codes.PORT_TRANSPOSED] = frame.transposed if frame else False
+    for index, room in enumerate(plan.rooms[:-1]):
+        array[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ROOM] = F32_BYTES * room
     return Constants(array, (arrays.hold(plan.operations), arrays.hold(plan.weights)))
 
 
@@ -170,7 +176,7 @@ class Context:
     def reserve(self, rows: int) -> None:
         """Make room in scratch memory for blocks of at least ``rows`` timesteps."""
         if rows > self.array[codes.CONTEXT_CAPACITY]:
-            scratch = aligned_zeros(rows * self.plan.row_size)
+            scratch = aligned_zeros(rows * self.plan.scratch_size)
             commit(
                 (operator.setitem, self.slots, codes.CONTEXT_SCRATCH, fields.data_address(scratch)),
                 (operator.setitem, self.slots, codes.CONTEXT_CAPACITY, rows),
@@ -179,7 +185,7 @@ class Context:
 
     def reserve_block(self, n_steps: int) -> None:
         """Make room for a run of ``n_steps`` timesteps, in blocks whose scratch memory stays in the cache."""
-        self.reserve(min(n_steps, block_rows(F32_BYTES * self.plan.row_size)))
+        self.reserve(min(n_steps, block_rows(F32_BYTES * self.plan.scratch_size)))
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
         """Run ``n_steps`` timesteps of stream 0, from and to contiguous arrays in the plan's order of ports.
@@ -276,11 +282,16 @@ class Context:
         if status == codes.BUSY:
             raise ConcurrentUseError(_BUSY)
         number = int(self.array[codes.CONTEXT_FAULT_PORT])
-        port, array = self.plan.inputs[number], inputs[number]
-        index = int(self.array[codes.CONTEXT_FAULT_INDEX])
-        place = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
-        where = f"input {port.name!r}" + (f" at [{place}]" if place else "")
-        found = array.reshape(-1)[index]
-        if status == codes.TOKEN_OUT_OF_RANGE:
-            raise InputValueError(f"{where}: expected a token id in [0, {port.size}), got {found}")
-        raise InputValueError(f"{where}: expected finite numbers, got {found}; {CLEAN_OR_PROPAGATE}")
+        raise InputValueError(
+            fault_text(self.plan.inputs[number], inputs[number], int(self.array[codes.CONTEXT_FAULT_INDEX]))
+        )
+
+
+def fault_text(port: PlanPort, array: Array, index: int) -> str:
+    """Return what is wrong with an input at an index, in the order of memory: no token, or no finite number."""
+    place = ", ".join(str(int(i)) for i in np.unravel_index(index, array.shape))
+    where = f"input {port.name!r}" + (f" at [{place}]" if place else "")
+    found = array.reshape(-1)[index]
+    if port.tokens:
+        return f"{where}: expected a token id in [0, {port.size}), got {found}"
+    return f"{where}: expected finite numbers, got {found}; {CLEAN_OR_PROPAGATE}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+from _thread import allocate_lock  # which is threading.Lock, and takes no time to import
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Advance: TypeAlias = "Callable[[NDArray[np.int64], Any, Any, Any], int]"
 """`grurt.kernels.entry.advance`, compiled or not."""
 
-_lock = threading.Lock()
+_lock = allocate_lock()
 _entry_point: Advance | None = None
 _is_compiled_here = False
 

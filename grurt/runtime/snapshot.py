@@ -14,6 +14,7 @@ All numbers are little-endian::
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +24,7 @@ import numpy as np
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
 from grurt.network.versions import SNAPSHOT_VERSION
+from grurt.runtime import arrays
 from grurt.runtime.foreign import was_raised_below
 
 if TYPE_CHECKING:
@@ -30,18 +32,22 @@ if TYPE_CHECKING:
     from grurt.network.network import Network
 
 _MAGIC = b"GRURTSN\0"
-_HEADER = struct.Struct("<8sH6s16sQ")
+_LABEL = struct.Struct("<8sH6s16s")
+_STEPS = struct.Struct("<Q")
 _RESERVED = bytes(6)
+_HEADER_SIZE = _LABEL.size + _STEPS.size
 _CHECKSUM_SIZE = 16
+STEPS_END = 1 << 62
+"""No stream has come so far."""
 
 States: TypeAlias = "Mapping[str, Floats]"
 
 
 def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
     """Return a snapshot of some states, in the order of the mapping."""
-    header = _HEADER.pack(_MAGIC, SNAPSHOT_VERSION, _RESERVED, fingerprint, steps_done)
+    header = label(_MAGIC, fingerprint) + _STEPS.pack(steps_done)
     content = header + b"".join(state.astype("<f4").tobytes() for state in states.values())
-    return content + _checksum(content)
+    return content + checksum(content)
 
 
 def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict[str, Floats]]:
@@ -55,36 +61,81 @@ def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict
         If it is not a snapshot, is truncated or altered, is of a newer version, belongs to another model, or holds an
         input that was NaN or infinite, where that is to be refused.
     """
-    fingerprint, shapes = network.fingerprint, network.state_shapes
-    content, checksum = _split(snapshot)
-    magic, version, reserved, owner, steps_done = _HEADER.unpack_from(content)
-    if magic != _MAGIC:
-        raise SnapshotError("restore: expected the bytes that Stream.snapshot returns, got something else")
+    content, found = _split(snapshot)
+    expect_label(
+        "restore",
+        content,
+        _MAGIC,
+        network.fingerprint,
+        expected="the bytes that Stream.snapshot returns",
+        is_whole=found == checksum(content),
+    )
+    (steps_done,) = _STEPS.unpack_from(content, _LABEL.size)
+    numbers = np.frombuffer(content, "<f4", offset=_HEADER_SIZE).astype(np.float32)
+    if numbers.size != size_of(network) or steps_done >= STEPS_END:
+        raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
+    states = by_layer(numbers, network)
+    expect_kept_inputs("restore", states, network, nonfinite)
+    return steps_done, states
+
+
+def label(magic: bytes, fingerprint: bytes) -> bytes:
+    """Return what a snapshot begins with: of what kind it is, of what version, and of what model."""
+    return _LABEL.pack(magic, SNAPSHOT_VERSION, _RESERVED, fingerprint)
+
+
+def expect_label(
+    where: str, content: bytes, magic: bytes, fingerprint: bytes, *, expected: str, is_whole: bool
+) -> None:
+    """Raise SnapshotError unless a snapshot begins with that `label`, and is whole: its checksum fits."""
+    found, version, reserved, owner = _LABEL.unpack_from(content)
+    if found != magic:
+        raise SnapshotError(f"{where}: expected {expected}, got something else")
     if version > SNAPSHOT_VERSION:
         raise SnapshotError(
-            f"restore: the snapshot has format version {version}, newer than {SNAPSHOT_VERSION}: upgrade grurt"
+            f"{where}: the snapshot has format version {version}, newer than {SNAPSHOT_VERSION}: upgrade grurt"
         )
-    if version != SNAPSHOT_VERSION or reserved != _RESERVED or checksum != _checksum(content):
-        raise SnapshotError("restore: the snapshot is damaged: its checksum does not fit")
+    if version != SNAPSHOT_VERSION or reserved != _RESERVED or not is_whole:
+        raise SnapshotError(f"{where}: the snapshot is damaged: its checksum does not fit")
     if owner != fingerprint:
         raise SnapshotError(
-            f"restore: the snapshot belongs to another model: expected fingerprint {fingerprint.hex()}, "
+            f"{where}: the snapshot belongs to another model: expected fingerprint {fingerprint.hex()}, "
             f"got {owner.hex()}; load the model that it was taken from"
         )
-    numbers = np.frombuffer(content, "<f4", offset=_HEADER.size).astype(np.float32)
-    sizes = [int(np.prod(shape)) for shape in shapes.values()]
-    if numbers.size != sum(sizes) or steps_done >= 1 << 62:
-        raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
-    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
-    states = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def expect_kept_inputs(where: str, states: States, network: Network, nonfinite: str) -> None:
+    """Raise SnapshotError if a layer keeps an input that was NaN or infinite, where that is to be refused."""
     if nonfinite == "refuse" and not all(
-        np.isfinite(states[name]).all() for name in network.kept_inputs & states.keys()
+        arrays.are_finite(states[name]) for name in network.kept_inputs & states.keys()
     ):
         raise SnapshotError(
-            "restore: the snapshot holds a NaN or an infinity among the inputs that a layer keeps, which only a stream "
-            'with nonfinite="propagate" takes'
+            f"{where}: the snapshot holds a NaN or an infinity among the inputs that a layer keeps, which only a "
+            'stream with nonfinite="propagate" takes'
         )
-    return steps_done, states
+
+
+def size_of(network: Network) -> int:
+    """Return how many numbers the states of a stream are."""
+    return sum(math.prod(shape) for shape in network.state_shapes.values())
+
+
+def by_layer(numbers: Floats, network: Network) -> dict[str, Floats]:
+    """Return the parts of the states of streams, ``(..., size)``, that are the layers', ``(..., *shape)``."""
+    states, start = {}, 0
+    for name, shape in network.state_shapes.items():
+        end = start + math.prod(shape)
+        states[name] = numbers[..., start:end].reshape(*numbers.shape[:-1], *shape)
+        start = end
+    return states
+
+
+def checksum(*contents: bytes | memoryview) -> bytes:
+    """Return the digest of bytes, one after the other."""
+    digest = blake2b(digest_size=_CHECKSUM_SIZE)
+    for content in contents:
+        digest.update(content)
+    return digest.digest()
 
 
 def _split(snapshot: bytes) -> tuple[bytes, bytes]:
@@ -96,10 +147,6 @@ def _split(snapshot: bytes) -> tuple[bytes, bytes]:
         if was_raised_below(error):
             raise
         raise SnapshotError(f"restore: expected bytes that can be read: {error}") from None
-    if len(whole) < _HEADER.size + _CHECKSUM_SIZE or (len(whole) - _HEADER.size - _CHECKSUM_SIZE) % 4:
+    if len(whole) < _HEADER_SIZE + _CHECKSUM_SIZE or (len(whole) - _HEADER_SIZE - _CHECKSUM_SIZE) % 4:
         raise SnapshotError(f"restore: the snapshot is truncated: {len(whole)} bytes")
     return whole[:-_CHECKSUM_SIZE], whole[-_CHECKSUM_SIZE:]
-
-
-def _checksum(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_CHECKSUM_SIZE).digest()

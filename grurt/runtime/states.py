@@ -10,9 +10,10 @@ import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described
+from grurt.kernels.fields import data_address
 from grurt.lowering.plan import Plan, aligned_zeros
 from grurt.runtime import arrays
-from grurt.runtime.commit import commit
+from grurt.runtime.commit import Change, commit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -57,11 +58,10 @@ class States:
 
     def read(self, slot: int, name: str) -> Floats:
         """Return a copy of a layer's state: ``(size,)``, or ``(rows, size)`` by position, or with the oldest first."""
-        place = self.plan.states[name]
-        rows = self._rows(self.buffer[slot], name)
-        if place.is_ring:
-            return np.roll(rows, -int(self.steps[slot]), axis=0)
-        return rows.copy() if place.rows > 1 else rows[0].copy()
+        state = self._view(self.buffer[slot], name)
+        if self.plan.states[name].is_ring:
+            return np.roll(state, -int(self.steps[slot]), axis=0)
+        return state.copy()
 
     def read_all(self, slot: int) -> dict[str, Floats]:
         """Return copies of the states of all layers."""
@@ -73,11 +73,32 @@ class States:
 
     def write_all(self, slot: int, steps: int | None, values: Mapping[str, Floats]) -> None:
         """Replace the number of timesteps, unless it is None, and the states that the mapping names: all, or none."""
-        steps = int(self.steps[slot]) if steps is None else steps
-        state = self.buffer[slot].copy()
+        state = self.buffer[slot]
+        changes: list[Change] = []
         for name, value in values.items():
-            self._rows(state, name)[...] = np.roll(value, steps, axis=0) if self.plan.states[name].is_ring else value
-        self._replace(slot, steps, state)
+            if self.plan.states[name].is_ring:
+                value = np.roll(value, int(self.steps[slot]) if steps is None else steps, axis=0)
+            changes.append((operator.setitem, self._view(state, name), ..., value))
+        if steps is not None:
+            changes.append((operator.setitem, self.steps, slot, steps))
+        commit(*changes)
+
+    def read_many(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, Floats]]:
+        """Return what `read_whole` does, of many streams: steps ``(n,)``, and states ``(n, ...)``."""
+        steps = self.steps[slots]
+        states = {name: self._view(self.buffer, name)[slots] for name in self.plan.states}
+        for name, place in self.plan.states.items():
+            if place.is_ring:
+                states[name] = _rolled(states[name], -steps)
+        return steps, states
+
+    def write_many(self, slots: NDArray[np.int64], steps: NDArray[np.int64], states: Mapping[str, Floats]) -> None:
+        """Replace the steps and the whole states of many streams, as `read_many` gives them, all at once."""
+        changes: list[Change] = []
+        for name, state in states.items():
+            rows = _rolled(state, steps) if self.plan.states[name].is_ring else state
+            changes.append((operator.setitem, self._view(self.buffer, name), slots, rows))
+        commit(*changes, (operator.setitem, self.steps, slots, steps))
 
     def copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Let the streams ``targets`` take on the states that ``sources`` have now, all at once."""
@@ -86,15 +107,29 @@ class States:
             (operator.setitem, self.steps, targets, self.steps[sources]),
         )
 
+    def address(self, slot: int) -> int:
+        """Return where a stream's state is."""
+        return data_address(self.buffer) + slot * self.plan.initial_state.nbytes
+
     def rows_of(self, slot: int, name: str) -> Floats:
         """Return a layer's state as a view: ``(rows, size)``, of a ring in no order of time."""
-        return self._rows(self.buffer[slot], name)
+        view = self._view(self.buffer[slot], name)
+        return view if view.ndim == 2 else view[np.newaxis]
 
-    def _rows(self, state: Floats, name: str) -> Floats:
-        """Return the part of a stream's state that is a layer's, as rows."""
+    def _view(self, state: Floats, name: str) -> Floats:
+        """Return the part of the states of streams ``(..., state_size)`` that is a layer's: ``(..., [rows,] size)``."""
         place = self.plan.states[name]
-        part = state[place.offset : place.offset + place.rows * place.stride]
-        return part.reshape(place.rows, place.stride)[:, : place.size]
+        if place.rows == 1 and not place.is_ring:
+            return state[..., place.offset : place.offset + place.size]
+        part = state[..., place.offset : place.offset + place.rows * place.stride]
+        return part.reshape(*state.shape[:-1], place.rows, place.stride)[..., : place.size]
+
+
+def _rolled(rings: Floats, shifts: NDArray[np.int64]) -> Floats:
+    """Return each of some rings ``(n, rows, size)`` rolled by a number of its own, as ``np.roll`` does with one."""
+    rows = rings.shape[1]
+    places = (np.arange(rows) - shifts[:, np.newaxis]) % rows
+    return np.take_along_axis(rings, places[:, :, np.newaxis], axis=1)
 
 
 def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], nonfinite: str) -> dict[str, Floats]:
@@ -107,16 +142,24 @@ def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], 
     shapes = network.state_shapes
     checked = {}
     for name, value in dict(states).items():
-        here = f"{where}: {described(name)}"
-        if name not in shapes:
-            raise InputShapeError(f"{here}: expected one of the states {list(shapes)}")
-        checked[name] = arrays.features(here, value)
-        arrays.expect_shape(here, checked[name], shapes[name])
-        expect_finite_state(here, network, name, checked[name], nonfinite)
+        array = arrays.float32_copy(value)
+        if array is None or array.shape != shapes.get(name) or not arrays.are_finite(array):
+            array = _checked_state(f"{where}: {described(name)}", network, name, value, nonfinite)
+        checked[name] = array
     return checked
+
+
+def _checked_state(where: str, network: Network, name: str, value: ArrayLike, nonfinite: str) -> Floats:
+    shapes = network.state_shapes
+    if name not in shapes:
+        raise InputShapeError(f"{where}: expected one of the states {list(shapes)}")
+    state = arrays.features(where, value)
+    arrays.expect_shape(where, state, shapes[name])
+    expect_finite_state(where, network, name, state, nonfinite)
+    return state
 
 
 def expect_finite_state(where: str, network: Network, name: str, state: Array, nonfinite: str) -> None:
     """Raise InputValueError if a layer's state holds a NaN or an infinity that it cannot have come to by itself."""
-    if nonfinite == "refuse" and not np.isfinite(state).all() and name not in network.unbounded_states:
+    if nonfinite == "refuse" and not arrays.are_finite(state) and name not in network.unbounded_states:
         raise InputValueError(f"{where}: expected finite numbers, got a NaN or an infinity")

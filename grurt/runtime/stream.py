@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar, overload
 
@@ -13,8 +13,9 @@ from grurt.escaping import described, listed
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
-from grurt.runtime import arrays, snapshot
+from grurt.runtime import arrays, incoming, snapshot
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.state_writer import StateWriter
 from grurt.runtime.states import check_states
 from grurt.runtime.stream_memory import new_memory
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FLOAT32 = np.dtype(np.float32)
+_BLOCKS = {np.ndarray, list, tuple}
 _empty = np.empty
 
 
@@ -69,6 +71,7 @@ class Stream:
         self._frames = frames = frames_of(network)
         shape = self._output_shape = next(iter(frames.outputs.values())).shape
         self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
+        self._writer: StateWriter | None = None
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -99,8 +102,10 @@ class Stream:
         Parameters
         ----------
         x
-            The input ``(input_size,)``. float32 and C-contiguous is quickest; other real dtypes and layouts are
-            converted to that in a copy. Where the source has a grid at each timestep, such as ``(channels, width)``,
+            The input ``(input_size,)``: an array of real numbers of any layout, a list or tuple of numbers, a
+            `memoryview` or `array.array`. What is not float32 is rounded to that. `bytes`, and a `bytearray` or
+            `memoryview` of bytes that is four times as long as the input, hold float32, little-endian.
+            Where the source has a grid at each timestep, such as ``(channels, width)``,
             the input is that, in the source's order, also if it is flat. The source's own shape of one timestep, with
             its axes of size 1, will do too. For a model of tokens, one token id. Several inputs are given in the
             model's order, by keyword, or as a mapping by their names. It is read once, when the call begins, and not
@@ -125,9 +130,12 @@ class Stream:
         status = self._advance(self._array, x, y, BY_ADDRESS)
         if status == codes.OK:
             return y
-        if status == codes.NOT_PLAIN and (plain := arrays.plain_copy(x)) is not None:
-            status = self._advance(self._array, plain, y, BY_ADDRESS)
-            if status == codes.OK:
+        if status == codes.NOT_PLAIN:
+            if type(x) is dict:
+                plain = x.get(self._context.plan.inputs[0].name) if len(x) == 1 else None
+            else:
+                plain = incoming.plain(x, self._frames.grids[0])
+            if plain is not None and self._advance(self._array, plain, y, BY_ADDRESS) == codes.OK:
                 return y
         return self._run("Stream.step", x, out, ())
 
@@ -211,11 +219,16 @@ class Stream:
             ys = _empty((len(xs), *self._output_shape), _FLOAT32)
             if self._advance(self._array, xs, ys, None) == codes.OK:
                 return ys
+        plain = incoming.plain(xs, self._frames.blocks[0])
+        if plain is not None and plain is not xs and (out is not None or self._has_room_for(plain)):
+            ys = _empty((len(plain), *self._output_shape), _FLOAT32) if out is None else out
+            if self._advance(self._array, plain, ys, None) == codes.OK:
+                return ys
         return self._run("Stream.run", xs, out, ("n_steps",))
 
     def _has_room_for(self, xs: Any) -> TypeGuard[Array]:
-        """Whether the kernels may be offered a block as it is, for answers of one output."""
-        if type(xs) is not np.ndarray or not xs.ndim or len(self._frames.outputs) > 1:
+        """Whether the kernels may be offered a block as it is."""
+        if type(xs) not in _BLOCKS or (type(xs) is np.ndarray and not xs.ndim):
             return False
         return len(xs) <= self._context.slots[codes.CONTEXT_CAPACITY]
 
@@ -248,8 +261,12 @@ class Stream:
 
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
-        checked = check_states("Stream.state", self._network, states, self._nonfinite)
-        self._context.exclusively(self._states.write_all, 0, None, checked)
+        if self._writer is None:
+            self._writer = StateWriter(self._network, refuse_nonfinite=self._nonfinite == "refuse")
+        values = self._writer.values(states)
+        if values is None or not self._context.exclusively(self._writer.write, self._states.address(0), values):
+            checked = check_states("Stream.state", self._network, states, self._nonfinite)
+            self._context.exclusively(self._states.write_all, 0, None, checked)
 
     def snapshot(self) -> bytes:
         """Return the stream's state as bytes, to be restored later, in another process or on another machine."""
@@ -272,7 +289,7 @@ class Stream:
     def fork(self) -> Stream:
         """Return a new stream in the same state, which goes its own way from here."""
         twin = Stream(self._network, nonfinite=self._nonfinite)
-        self._context.exclusively(np.copyto, twin._whole, self._whole)
+        self._context.exclusively(twin._whole.__setitem__, ..., self._whole)
         return twin
 
     def copy_from(self, other: Stream) -> None:
@@ -293,7 +310,7 @@ class Stream:
             self._context.exclusively(self._copy_claimed, other)
 
     def _copy_claimed(self, other: Stream) -> None:
-        other._context.exclusively(np.copyto, self._whole, other._whole)
+        other._context.exclusively(self._whole.__setitem__, ..., other._whole)
 
     def __copy__(self) -> Stream:
         return self.fork()
@@ -321,8 +338,7 @@ class _StreamOfSeveral(Stream):
         ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
         status = self._advance(self._array, given, ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
-            plain = tuple([x if (copy := arrays.plain_copy(x)) is None else copy for x in given])
-            status = self._advance(self._array, plain, ys, BY_ADDRESS)
+            status = self._advance(self._array, _one_or_all(_plain(given, self._frames.grids)), ys, BY_ADDRESS)
         if status == codes.OK:
             if out is not None:
                 return out
@@ -330,6 +346,30 @@ class _StreamOfSeveral(Stream):
         return self._run("Stream.step", dict(zip(self._input_names, given, strict=True)), out, ())
 
     step.__doc__ = Stream.step.__doc__
+
+    def run(self, xs: Inputs, out: Floats | None = None) -> Outputs:
+        given: tuple[Any, ...] = (xs,) if len(self._input_names) == 1 else ()
+        if type(xs) is dict and len(xs) == len(self._input_names):
+            given = tuple([xs.get(name) for name in self._input_names])
+        if given and out is None:
+            ys = self._answered(given)
+            if ys is None:
+                ys = self._answered(_plain(given, self._frames.blocks))
+            if ys is not None:
+                return ys
+        return self._run("Stream.run", xs, out, ("n_steps",))
+
+    run.__doc__ = Stream.run.__doc__
+
+    def _answered(self, given: tuple[Any, ...]) -> Outputs | None:
+        """Return the answers to a block; None if the kernels do not take it as it is."""
+        if not self._has_room_for(given[0]):
+            return None
+        n_steps = len(given[0])
+        ys = tuple([_empty((n_steps, *shape), _FLOAT32) for shape in self._output_shapes])
+        if self._advance(self._array, _one_or_all(given), ys, None) != codes.OK:
+            return None
+        return dict(zip(self._output_names, ys)) if len(ys) > 1 else ys[0]  # noqa: B905 - as many
 
     def _in_order(self, xs: tuple[Any, ...], named: dict[str, ArrayLike]) -> tuple[Any, ...]:
         """Return the inputs in the model's order, which are given by keyword, or in a mapping."""
@@ -347,6 +387,16 @@ class _StreamOfSeveral(Stream):
             except KeyError:
                 pass
         raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
+
+
+def _plain(given: tuple[Any, ...], shapes: Sequence[tuple[int, ...] | None]) -> tuple[Any, ...]:
+    """Return inputs as the kernels take them, as far as that is quick."""
+    found = [incoming.plain(x, shape) for x, shape in zip(given, shapes)]  # noqa: B905 - as many
+    return tuple([x if other is None else other for x, other in zip(given, found)])  # noqa: B905 - as many
+
+
+def _one_or_all(given: tuple[Any, ...]) -> Any:
+    return given if len(given) > 1 else given[0]
 
 
 def _listed(found: Any) -> list[Any]:

@@ -10,9 +10,9 @@ Each part begins on a cache line, and so does the whole. The last two are what a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.kernels import codes
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from grurt.lowering.plan import Plan
     from grurt.network.network import Network
 
+_FLOAT32 = np.dtype(np.float32)
+_empty = np.empty
 _LINE = 64
 _LINE_SIZE = _LINE // F32_BYTES
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """The memory of a new stream, but for its own addresses, and where its parts begin, in float32."""
 
     plan: Plan
@@ -47,16 +48,16 @@ class Image:
 
     def placed(self, *, refuse_nonfinite: bool) -> tuple[Context, States, Floats]:
         """Return a copy: a context, the states that it advances, and the memory of steps and state in one."""
-        memory = np.empty(self.content.size + _LINE_SIZE, np.float32)
+        memory = _empty(self.content.size + _LINE_SIZE, _FLOAT32)
         address = data_address(memory)
         start = -address % _LINE // F32_BYTES
         address += F32_BYTES * start
         own = memory[start : start + self.content.size]
-        own[:] = self.content
+        own[...] = self.content
         integers = own.view(np.int64)
         first = self.steps // 2
-        state = own[self.state : self.state + self.plan.initial_state.size]
-        states = States(self.plan, state.reshape(1, -1), integers[first : first + 1])
+        state = own[np.newaxis, self.state : self.state + self.plan.initial_state.size]
+        states = States(self.plan, state, integers[first : first + 1])
         context = Context(self.plan, self.constants, integers[: self.n_slots], (own,))
         slots = context.slots
         slots[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
@@ -89,7 +90,7 @@ def constants_of_sequences(plan: Plan, constants: Constants) -> Constants:
 def image_of(plan: Plan, constants: Constants) -> Image:
     """Return the memory of a plan's stream, whose context has these constants."""
     places = [0]
-    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.row_size, I64_BYTES // F32_BYTES)
+    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.scratch_size, I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):
         places.append(places[-1] + -(-size // _LINE_SIZE) * _LINE_SIZE)
     _, scratch, steps, state, end = places

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any, get_args
 import golden_files
 import hypothesis
 import models
+import msgspec
 import numpy as np
 import pytest
 from grurt_files import assert_equal, rewritten, small_model
@@ -443,7 +443,7 @@ def test_a_file_is_of_the_lowest_version_that_has_its_layers(path: Path, tmp_pat
 def test_the_precision_of_a_reference_run_raises_the_version_where_it_is_not_that_of_the_ports(path: Path) -> None:
     model = small_model()
     assert model.reference_run is not None
-    stated = model.replaced(reference_run=dataclasses.replace(model.reference_run, precision="bfloat16"))
+    stated = model.replaced(reference_run=msgspec.structs.replace(model.reference_run, precision="bfloat16"))
     assert version_of(stated) == 2
     stated.save(path)
     found = read(path).reference_run

@@ -98,6 +98,17 @@ def _attention(net: Any, x: Tensor) -> Tensor:
     return nn.functional.scaled_dot_product_attention(y, y, y)
 
 
+_NORM = nn.InstanceNorm1d(4)
+
+
+def _plain_rnn(net: Any, x: Tensor) -> Tensor:
+    h, outputs = torch.zeros(2, 4), []
+    for step in net.gru(x)[0].unbind(1):
+        h = torch.tanh(net.i(step) + net.h(h))
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
 class _PickledGlobal:
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("run",))
@@ -136,6 +147,7 @@ def _fed_back(folder: Path) -> grurt.Model:
 FILES: dict[DesignReason, list[Callable[[Path], grurt.Model]]] = {
     DesignReason.OTHER_RECURRENCE: [
         _program(lambda net, x: net.gru(net.lstm(x)[0])[0], gru=_gru(), lstm=nn.LSTM(4, 4, batch_first=True)),
+        _program(_plain_rnn, gru=_gru(), i=nn.Linear(4, 4), h=nn.Linear(4, 4)),
         _keras("LSTM"),
     ],
     DesignReason.NO_RECURRENCE: [
@@ -144,17 +156,25 @@ FILES: dict[DesignReason, list[Callable[[Path], grurt.Model]]] = {
     ],
     DesignReason.WHOLE_SEQUENCE: [
         _program(lambda net, x: net.gru(x)[0].mean(1), gru=_gru()),
+        _program(lambda net, x: net.gru(x)[0].softmax(1), gru=_gru()),
+        _program(lambda net, x: net.gru(x + x.softmax(1))[0], gru=_gru()),
+        _program(lambda net, x: net.gru(net.norm(x.transpose(1, 2)).transpose(1, 2))[0], gru=_gru(), norm=_NORM),
         _program(_attention, gru=_gru()),
         _keras("MultiHeadAttention"),
     ],
     DesignReason.SEQUENCE_LENGTH: [
         _program(lambda net, x: net.fc(net.gru(x)[0].flatten(1)), gru=_gru(), fc=nn.Linear(20, 3)),
         _program(lambda net, x: net.fc(net.gru(x)[0].transpose(1, 2)), gru=_gru(), fc=nn.Linear(5, 3)),
+        _program(lambda net, x: net.gru(x)[0].repeat_interleave(2, 1), gru=_gru()),
+        _program(lambda net, x: torch.cat([x, net.gru(x)[0]], 1), gru=_gru()),
         _keras("UpSampling1D"),
     ],
     DesignReason.ACROSS_BATCH: [
         _program(lambda net, x: net.gru(x)[0] - net.gru(x)[0].mean(0, keepdim=True), gru=_gru()),
         _program(lambda net, x: net.gru(x)[0][1], gru=_gru()),
+        _program(lambda net, x: net.gru(x)[0].cumsum(0), gru=_gru()),
+        _program(lambda net, x: net.gru(x)[0].softmax(0), gru=_gru()),
+        _program(lambda net, x: torch.cat([x, net.gru(x)[0]], 0), gru=_gru()),
     ],
     DesignReason.IMAGES: [
         _program(lambda net, x: net.gru(net.conv(x[:, None])[:, 0])[0], gru=_gru(), conv=nn.Conv2d(1, 1, 3, padding=1)),

@@ -66,6 +66,14 @@ BEHIND: dict[str, Callable[[Tensor], Any]] = {
         ],
         -1,
     ),
+    "arcs": lambda y: torch.cat(
+        [
+            *(torch.atan(y * size) for size in (1, 1e-6, 1e6, 1e20)),
+            torch.asin((3 * y).tanh()),
+            torch.acos((3 * y).tanh()),
+        ],
+        -1,
+    ),
     "extremes and their places": lambda y: tuple(y.max(-1)),
     "the largest": lambda y: y.argmax(-1),
     "unit vectors": lambda y: functional.normalize(y, dim=-1),
@@ -87,21 +95,13 @@ DELAYS: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 }
 
 AHEAD: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "later": (
-        lambda net, x: net.gru(torch.cat([x[:, 1:], torch.zeros_like(x[:, :1])], 1))[0],
-        "selects|puts a constant",
-    ),
-    "ones": (
-        lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1))[0],
-        "last timesteps|constant",
-    ),
     "first": (
         lambda net, x: net.gru(torch.cat([x[:, :1], x[:, :-1]], 1))[0],
-        "last timesteps|selected positions|serves as the feature axis here and as the time axis elsewhere",
+        "it puts timesteps of several values one behind the other|last timesteps|selected positions",
     ),
     "changed": (
         lambda net, x: net.gru(torch.cat([x[:, :1] * 0, x[:, :-1].tanh()], 1))[0],
-        "serves as the feature axis here and as the time axis elsewhere",
+        "it puts timesteps of several values one behind the other",
     ),
 }
 

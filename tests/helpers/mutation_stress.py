@@ -62,9 +62,12 @@ class Shared:
         ]
         self.streams = [model.stream() for model in (small, large, two, tokens)]
         self.saved = {id(pool): pool.model.stream().snapshot() for pool in self.pools}
+        self.saved_many = {id(pool): pool.snapshot_many(pool.ids[:9]) for pool in self.pools}
         self.active: list[Any] = [*self.names[:50]]
         self.numbers: list[Any] = [*range(50)]
         self.ids = np.arange(50)
+        self.row: list[Any] = [0.5] * 8
+        self.block: list[Any] = [self.row, [*self.row]]
         self.lengths = np.full(50, N_STEPS)
         self.token_block = np.zeros((50, N_STEPS), np.int64)
         self.state = {"gru0": np.zeros(16), "gru": np.zeros(16, np.float32)}
@@ -111,12 +114,13 @@ def calls(shared: Shared, pick: random.Random) -> list[Callable[[], object]]:
         if pick.random() < 0.2 and isinstance(x, np.ndarray):
             x = safely(x, lambda own: own.astype(np.float64))
         out = pick.choice([None, *shared.outputs])
-        pick.choice([pool.step, pool.run])(ids, x, out)
+        pick.choice([pool.step, pool.run])(ids, x, out, faults=pick.choice(["raise", "report"]))
 
     def stream_call() -> None:
         stream = pick.choice(shared.streams)
-        row: Any = pick.choice([*shared.rows.values(), shared.mapping])
-        block: Any = pick.choice([*(block for block, _ in shared.inputs.values()), shared.mapping, shared.lengths])
+        row: Any = pick.choice([*shared.rows.values(), shared.mapping, shared.row])
+        blocks = [block for block, _ in shared.inputs.values()]
+        block: Any = pick.choice([*blocks, shared.mapping, shared.lengths, shared.block])
         match pick.randrange(4):
             case 0:
                 stream.step(row, pick.choice([None, *shared.outputs]))
@@ -144,6 +148,7 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
     def arrays() -> list[Any]:
         found = [*shared.inputs[8], *shared.inputs[16], *shared.rows.values(), *shared.outputs]
         found += [shared.ids, shared.lengths, shared.token_block]
+        found += [part for saved in shared.saved_many.values() for part in saved[:2]]
         return [*found, *(stream.input for stream in shared.streams), *(stream.output for stream in shared.streams)]
 
     def reshape() -> None:
@@ -175,6 +180,19 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
             case _:
                 which.reverse()
 
+    def lists() -> None:
+        match pick.randrange(5):
+            case 0:
+                shared.row.append(random.random())
+            case 1:
+                del shared.row[pick.randrange(9) :]
+            case 2:
+                shared.row[pick.randrange(8)] = pick.choice([random.random(), pick.randrange(10**20), None, True])
+            case 3:
+                shared.row[:] = [random.random() for _ in range(8)]
+            case _:
+                shared.block[:] = [shared.row, *([random.random()] * 8 for _ in range(pick.randrange(70)))]
+
     def mapping() -> None:
         match pick.randrange(3):
             case 0:
@@ -187,7 +205,7 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
     def streams() -> None:
         pool = pick.choice(shared.pools)
         stream_id = pick.choice([*shared.names, *range(N_STREAMS)])
-        match pick.randrange(7):
+        match pick.randrange(10):
             case 0:
                 pool.drop(stream_id)
             case 1:
@@ -200,6 +218,14 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
                 pool.snapshot(stream_id)
             case 5:
                 pool.set_state(stream_id, shared.state)
+            case 6:
+                shared.saved_many[id(pool)] = pool.snapshot_many(
+                    pick.choice([shared.ids, shared.numbers, shared.active])
+                )
+            case 7:
+                pool.restore_many(pool.ids[:9], shared.saved_many[id(pool)])
+            case 8:
+                pool.copy(pick.choice([shared.ids, shared.numbers, shared.active]), shared.active)
             case _:
                 assert len([*pool]) <= N_STREAMS * 20, "more streams than there can be"
 
@@ -217,7 +243,7 @@ def mutations(shared: Shared, pick: random.Random) -> list[Callable[[], object]]
             case _:
                 shared.state[pick.choice(["gru0", "gru"])].resize((pick.choice([1, 16, 64]),), refcheck=False)
 
-    return [reshape, resize, write, flags, ids, ids, mapping, streams, streams, own_streams, shared.renew]
+    return [reshape, resize, write, flags, ids, ids, lists, mapping, streams, streams, own_streams, shared.renew]
 
 
 def work(

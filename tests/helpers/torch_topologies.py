@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_networks import Net, Network
 
 NETWORKS: dict[str, Network] = {}
@@ -372,3 +373,116 @@ add(
     g=gru(),
 )
 refuse("softsort", "it sorts something else than lengths", lambda n, x: n.g(x)[0].topk(3, -1)[0], X, g=gru())
+
+
+def plain_rnn(net: Any, x: Tensor) -> Tensor:
+    h, outputs = torch.zeros(len(x), 8), []
+    for t in range(x.shape[1]):
+        h = torch.tanh(net.i(x[:, t]) + net.h(h))
+        outputs.append(h)
+    return net.g(torch.stack(outputs, 1))[0]
+
+
+refuse(
+    "plain_rnn",
+    "it multiplies the state of a plain RNN, whose timesteps are written out; grurt runs GRU networks; train the model",
+    plain_rnn,
+    X,
+    i=nn.Linear(4, 8),
+    h=nn.Linear(8, 8),
+    g=gru(8),
+)
+refuse(
+    "each_timestep_twice",
+    "it works on a sequence of 2 values for each timestep; a stream gives|it selects 10 of 5 positions",
+    lambda net, x: net.fc(net.g(x)[0].repeat_interleave(2, 1)),
+    X,
+    g=gru(),
+    fc=nn.Linear(8, 3),
+)
+refuse(
+    "last_of_timesteps_twice",
+    "it selects from a dimension of 2 merged axes; select from each of them before they are merged|it selects 10 of 5",
+    lambda net, x: net.fc(net.g(x)[0].repeat_interleave(2, 1)[:, -1:]),
+    X,
+    g=gru(),
+    fc=nn.Linear(8, 3),
+)
+refuse(
+    "sequences_in_one_batch",
+    "it puts sequences of several values one behind the other; a stream gives one output for each input",
+    lambda net, x: torch.cat([net.g(x)[0], net.h(x)[0]], 0),
+    X,
+    g=gru(),
+    h=gru(),
+)
+
+
+# Axes of size 1, and axes of the same size beside each other.
+
+
+def stacked_twice(net: Any, x: Tensor) -> Tensor:
+    y = torch.stack([x, net.a(x)], 2).flatten(2)
+    y = net.g(torch.stack([y, net.b(y)], -1).sum(-1))[0]
+    return net.fc(torch.stack([step * 2 for step in y.unbind(1)], 1))
+
+
+def normalized_grid(net: Any, x: Tensor) -> Tensor:
+    """A grid ``(batch, channels, time, width)`` whose positions are convolved one by one, and normalized together."""
+    y = net.norm(torch.relu(net.conv(x)).permute(0, 2, 3, 1))
+    columns = y.permute(0, 2, 1, 3).reshape(-1, y.shape[1], 4)
+    y = y + net.g(columns)[0].reshape(y.shape[0], 3, -1, 4).permute(0, 2, 1, 3)
+    return y.permute(0, 3, 1, 2)
+
+
+add(
+    "single_states_beside_each_other",
+    lambda net, x: net.fc(net.g(x)[1].transpose(0, 1).flatten(1)),
+    X,
+    g=gru(4, 1, num_layers=2),
+    fc=nn.Linear(2, 3),
+)
+add("stacked_twice", stacked_twice, X, a=nn.Linear(4, 4), b=nn.Linear(8, 8), g=gru(8), fc=nn.Linear(8, 3))
+add(
+    "normalized_grid",
+    normalized_grid,
+    (2, 4, 5, 3),
+    conv=nn.Conv2d(4, 4, 1),
+    norm=nn.LayerNorm([3, 4]),
+    g=gru(4, 4),
+)
+add(
+    "some_of_stacked_features",
+    lambda net, x: net.g(torch.stack([x, net.fc(x)], 3).flatten(2)[..., [2, 0, 5]])[0],
+    X,
+    fc=nn.Linear(4, 4),
+    g=gru(3),
+)
+add(
+    "parts_of_every_second_timestep",
+    lambda net, x: net.fc(net.g(functional.glu(x[:, ::2], dim=-1))[0]),
+    X,
+    g=gru(2),
+    fc=nn.Linear(8, 3),
+)
+add(
+    "timesteps_of_stacked_features",
+    lambda net, x: net.g(
+        torch.stack([s.tanh() for s in torch.stack([x, net.fc(x)], 2).flatten(2).unbind(1)], 1),
+    )[0],
+    X,
+    fc=nn.Linear(4, 4),
+    g=gru(8),
+)
+add("every_second_of_six", lambda net, x: net.g(net.fc(x[:, ::2].square()))[0], (2, 6, 4), fc=nn.Linear(4, 4), g=gru())
+add("every_second_but_the_end", lambda net, x: net.g(x[:, :-1:2].square())[0], (2, 6, 4), g=gru())
+add("padded_features", lambda net, x: net.g(functional.pad(x, (1, 2)))[0], X, g=gru(7))
+add(
+    "timesteps_apart",
+    lambda net, x: net.fc(torch.stack([net.fc(s).relu() for s in net.g(x)[0].unbind(1)], 1)).reshape(
+        *x.shape[:2], 2, 4
+    ),
+    X,
+    g=gru(),
+    fc=nn.Linear(8, 8),
+)

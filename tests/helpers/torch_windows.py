@@ -154,3 +154,22 @@ add(
     conv=nn.Conv1d(4, 8, 4, padding=1),
     gru=gru(8),
 )
+add("ahead", lambda net, x: net.gru(torch.cat([x[:, 1:], torch.zeros_like(x[:, :1])], 1))[0], (2, 24, 4), gru=gru(4))
+add(
+    "with_what_is_ahead",
+    lambda net, x: net.gru(x + torch.cat([x[:, 2:], torch.zeros_like(x[:, :2])], 1))[0],
+    (2, 24, 4),
+    gru=gru(4),
+)
+add(
+    "ones_around",
+    lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :2]), x, torch.ones_like(x[:, :1])], 1))[0],
+    (2, 24, 4),
+    gru=gru(4),
+)
+add(
+    "ones_before",
+    lambda net, x: net.gru(torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1))[0],
+    (2, 24, 4),
+    gru=gru(4),
+)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +18,8 @@ import every_layer
 import pytest
 from neighbours import NEIGHBOUR, give, needs_root
 
-from grurt import trust
-from grurt.kernels import cache, places
+from grurt import atomic, trust
+from grurt.kernels import cache, places, turns
 from grurt.kernels.machine_code import MachineCode
 
 QUESTION = (
@@ -211,7 +214,7 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
         path.with_name("half").write_bytes(content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(places, "write_atomically", write_half)
+    monkeypatch.setattr(atomic, "write_atomically", write_half)
     assert cache.keep(entry_name("other signature"), CODE) is None
 
 
@@ -227,6 +230,94 @@ def test_beside_the_sources_or_in_the_users_cache(monkeypatch: pytest.MonkeyPatc
     assert path is not None
     assert path.parent == tmp_path / "user" / "grurt"
     assert is_found(monkeypatch)
+
+
+def test_other_copies_of_the_package_find_what_one_has_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GRURT_CACHE_DIR", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    for copy in ("installed", "checkout"):
+        folder = tmp_path / copy / "kernels"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(places, "__file__", str(folder / "places.py"))
+        assert is_found(monkeypatch) == (copy == "checkout")
+        assert cache.keep(entry_name(), CODE) == folder / "__pycache__" / entry_name()
+
+
+def test_a_users_cache_that_is_not_safe_is_left_alone_in_silence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GRURT_CACHE_DIR", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(trust, "_said", [])
+    user = tmp_path / "user"
+    user.mkdir()
+    user.chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(user))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "places.py"))
+    assert cache.keep(entry_name(), CODE) == tmp_path / "__pycache__" / entry_name()
+    assert not list(user.iterdir())
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return the path of the lock of an empty cache."""
+    monkeypatch.setenv("GRURT_CACHE_DIR", str(tmp_path))
+    with turns.turn() as has_waited:
+        assert not has_waited
+    return tmp_path / turns.LOCK
+
+
+def test_who_starts_while_another_compiles_waits_for_it(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that is killed while it has the lock does not keep it."""
+    holds = (
+        "import sys; from grurt.kernels.turns import turn\nwith turn(): print('holds', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"holds\n"
+        threading.Timer(0.3, process.kill).start()
+        with turns.turn() as has_waited:
+            assert has_waited
+            assert process.wait() < 0
+    assert capsys.readouterr().err == "grurt: another process is compiling the kernels: waiting for it ...\n"
+    with turns.turn() as has_waited:
+        assert not has_waited
+
+
+def test_nobody_waits_for_ever(
+    locked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(turns, "LONGEST_WAIT", 0.1)
+    with locked.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with turns.turn() as has_waited:
+            assert has_waited
+
+
+def test_nobody_else_may_open_the_lock(locked: Path) -> None:
+    assert locked.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "link", "pipe"])
+def test_where_the_lock_cannot_be_everybody_compiles(locked: Path, obstacle: str) -> None:
+    locked.unlink()
+    {
+        "folder": locked.mkdir,
+        "link": lambda: locked.symlink_to(locked.parent / "elsewhere"),
+        "pipe": lambda: os.mkfifo(locked),
+    }[obstacle]()
+    with turns.turn() as has_waited:
+        assert not has_waited
+    assert not (locked.parent / "elsewhere").exists()
+
+
+@pytest.mark.slow
+def test_of_two_that_start_with_an_empty_cache_one_compiles(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        answers = [*pool.map(ask, [tmp_path] * 2)]
+    assert sorted(answer.stdout for answer in answers) == ["[7.] compiled\n", "[7.] loaded\n"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,22 @@ import numpy as np
 import pytest
 from numba import njit
 
-from grurt.kernels import atomics, codes, narrow, panels, products, simd
+from grurt.kernels import atomics, codes, narrow, panels, products, simd, targets
 from grurt.kernels.options import OPTIONS
 from grurt.kernels.panels import Panels
 from grurt.kernels.rows import Rows
-from grurt.kernels.simd import load, load_f32, load_i32, load_i64, splat, store, store_f32, store_i64
+from grurt.kernels.simd import (
+    load,
+    load_f32,
+    load_i32,
+    load_i64,
+    read_f32,
+    read_f64,
+    splat,
+    store,
+    store_f32,
+    store_i64,
+)
 from grurt.lanes import LANES
 
 Array = np.ndarray[Any, Any]
@@ -132,6 +144,12 @@ def moving_numbers(a, out, count):  # type: ignore[no-untyped-def]
         store_i64(out + 4, i // 2, load_i64(a + 4, i // 2) + load_i32(a, i))  # on no multiple of eight
 
 
+def moving_unaligned(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(0, count - 4, 4):
+        store_f32(out, i, read_f32(a + 4 * i + 3))
+        store_f32(out, i + 1, np.float32(read_f64(a + 4 * i + 5)))
+
+
 def moving_vectors(a, out, count):  # type: ignore[no-untyped-def]
     for i in range(0, count - LANES, LANES + 1):
         store(out + 2, i, load(a + 2, i))
@@ -158,6 +176,12 @@ def swapping(a, out, count):  # type: ignore[no-untyped-def]
         found = atomics.compare_and_swap(a + i, 3 * (i % 16), i)
         atomics.pause()
         atomics.compare_and_swap(out + i, found, found + i)
+
+
+def ticking(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        before = atomics.ticks()
+        store_f32(out, i, 1.0 if atomics.ticks() >= before else 0.0)
 
 
 def halves(rng: np.random.Generator) -> Array:
@@ -202,11 +226,13 @@ CASES: dict[str, Case] = {
     "max_lanes": (reducing(simd.max_lanes), (finite_floats,)),
     "largest_magnitude": (reducing(simd.largest_magnitude), (magnitudes,)),
     "load_f32, load_i32, load_i64, store_f32, store_i64": (moving_numbers, (finite_floats,)),
+    "read_f32, read_f64": (moving_unaligned, (any_floats,)),
     "load, store": (moving_vectors, (any_floats,)),
     "load_float16": (reading_halves, (halves,)),
     "load_int8": (reading_bytes, (any_floats,)),
     "store_bytes": (writing_bytes, (byte_values,)),
     "atomic_load, atomic_store, compare_and_swap, pause": (swapping, (flags,)),
+    "ticks": (ticking, (any_floats,)),
 }
 
 
@@ -311,3 +337,13 @@ def multiplying(block: Any, n_sums: int, mark: Callable[..., Any]) -> Callable[.
             store(sums, LANES * i, results[i])
 
     return mark(kernel)  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not {targets.SSE2, targets.NEON} & targets.capabilities(), reason="this CPU has no clock to read")
+def test_three_ticks_are_about_a_nanosecond() -> None:
+    ticks = njit(**OPTIONS)(lambda: atomics.ticks())
+    ticks()
+    start, first = time.perf_counter_ns(), ticks()
+    time.sleep(0.02)
+    assert 0.5 < (ticks() - first) / (time.perf_counter_ns() - start) < 10

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import every_layer
 import models
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,6 +26,6 @@ def test_weights_are_packed_alike_however_few_at_a_time(name: str, monkeypatch: 
 
 def test_no_more_is_packed_than_there_is_room_for() -> None:
     model = models.gru_model(3, 20, np.random.default_rng(0))
-    vars(model)["costs"] = dataclasses.replace(model.costs, packed_weights=model.plan.weights.nbytes - 64)
+    vars(model)["costs"] = msgspec.structs.replace(model.costs, packed_weights=model.plan.weights.nbytes - 64)
     with pytest.raises(grurt.ModelError, match=r"a layer has more packed weights than its packed_bytes\(\) says"):
         lower(model)

@@ -21,6 +21,7 @@ import every_layer
 import msgspec
 import numpy as np
 import pytest
+from llvmlite import binding as llvm
 from paths import ROOT
 
 import grurt
@@ -81,6 +82,7 @@ def numbers(printed: str) -> np.ndarray:
         ("x86_64-linux-gnu", None),
         ("x86_64-linux-gnu", "x86-64-v2"),
         ("aarch64-linux-gnu", None),
+        ("aarch64-linux-gnu", "armv8.2-a+dotprod"),
         ("riscv64-linux-gnu", None),
     ],
 )
@@ -142,7 +144,7 @@ def test_webassembly_answers_the_same_within_rounding(tmp_path: Path) -> None:
 def test_the_table_of_targets() -> None:
     for name, platform in PLATFORMS.items():
         (cpus, size) = re.findall(rf"\| `{name}` \| (.*?) \| ([\d.]+) kB \|", PAGE)[0]
-        assert set(re.findall(r"`([\w-]+)`", cpus)) == set(platform.cpus)
+        assert set(re.findall(r"`([\w.+-]+)`", cpus)) == set(platform.cpus)
         assert exported(name).code_bytes / 1000 == pytest.approx(float(size), rel=0.2)
 
 
@@ -158,6 +160,23 @@ def test_objects_need_nothing_and_change_nothing(platform: str) -> None:
     assert 0.9 * weights < found.data_bytes < 1.5 * weights
     assert 3000 < found.code_bytes < 12_000
     assert 128 < found.state_bytes < 1100
+
+
+def test_bytes_are_multiplied_by_the_instruction_for_it_where_an_arm_has_it() -> None:
+    model = load_model().quantize("int8")
+    counts = {
+        cpu: dot_products(export(model, "aarch64-linux-gnu", cpu=cpu)) for cpu in PLATFORMS["aarch64-linux-gnu"].cpus
+    }
+    with_them = {"cortex-a76", "neoverse-n1", "armv8.2-a+dotprod"}
+    assert {cpu for cpu, count in counts.items() if count >= 32} == with_them
+    assert {cpu for cpu, count in counts.items() if count == 0} == counts.keys() - with_them
+
+
+def dot_products(found: Export) -> int:
+    """Count the instructions in an object for 64-bit Arm that are ``sdot`` of vectors."""
+    sections = llvm.ObjectFileRef.from_data(found.files[f"{found.name}.o"]).sections()
+    codes = [np.frombuffer(section.data(), "<u4") for section in sections if section.is_text()]
+    return int(np.count_nonzero(np.concatenate(codes) & 0xFFE0FC00 == 0x4E809400))
 
 
 def test_a_cortex_m4_object_says_that_floats_are_in_registers(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ STREAMING = {name: model for name, model in every_layer.all_models().items() if 
 N_STEPS = 12
 
 
-def assert_same_bits(model: grurt.Model, platform: str, folder: Path) -> None:
-    c_programs.toolchain(platform)
+def assert_same_bits(model: grurt.Model, platform: str, folder: Path, cpu: str | None = None) -> None:
+    c_programs.toolchain(platform, cpu)
     inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(5))
-    found = c_programs.answers(export(model, platform), platform, model, inputs, folder)
+    found = c_programs.answers(export(model, platform, cpu=cpu), platform, model, inputs, folder)
     stream = model.stream()
     for t in range(N_STEPS):
         answer = stream.step({port: xs[t] for port, xs in inputs.items()})
@@ -36,6 +36,7 @@ DEMO = [
     *((platform, weights) for platform in c_programs.TOOLCHAINS for weights in ("float32", "int8")),
     *(("thumbv7em-none-eabihf", weights) for weights in ("float16", "int4")),
 ]
+ARM_DOT_PRODUCT = ("aarch64-linux-gnu", "armv8.2-a+dotprod")
 SHORT = ("gates", "functions", "gru 17 False", "random 1", "random 9 int8")
 
 
@@ -45,13 +46,21 @@ def test_the_demo(platform: str, weights: str, tmp_path: Path) -> None:
     assert_same_bits(model if weights == "float32" else model.quantize(weights), platform, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["extremes", "gru 17 True int8", "gru 17 False int4", "random 1 float16"])
+def test_narrow_weights_with_arms_dot_product(name: str, tmp_path: Path) -> None:
+    platform, cpu = ARM_DOT_PRODUCT
+    assert_same_bits(STREAMING[name], platform, tmp_path, cpu)
+
+
 @pytest.mark.parametrize("name", SHORT)
 def test_some_layers(name: str, tmp_path: Path) -> None:
     assert_same_bits(STREAMING[name], "x86_64-linux-gnu", tmp_path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("platform", c_programs.TOOLCHAINS)
+@pytest.mark.parametrize(
+    ("platform", "cpu"), [*((platform, None) for platform in c_programs.TOOLCHAINS), ARM_DOT_PRODUCT]
+)
 @pytest.mark.parametrize("name", STREAMING)
-def test_every_layer(name: str, platform: str, tmp_path: Path) -> None:
-    assert_same_bits(STREAMING[name], platform, tmp_path)
+def test_every_layer(name: str, platform: str, cpu: str | None, tmp_path: Path) -> None:
+    assert_same_bits(STREAMING[name], platform, tmp_path, cpu)

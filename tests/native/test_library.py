@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from neighbours import give, needs_root
 
-from grurt import trust
+from grurt import host_cpu, trust
 from grurt.errors import EngineError
 from grurt.kernels import places
 from grurt.native import build, cpus, intermediate, library, linker
@@ -335,7 +335,7 @@ def test_without_a_linker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linker.shutil, "which", lambda name, path: None)
     monkeypatch.setattr(linker, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match="expected gcc, ld or the package ziglang, got none; `pip install ziglang`"):
-        linker.link_library({"a": b""}, cpus.machine())
+        linker.link_library({"a": b""}, host_cpu.machine())
     with pytest.raises(EngineError, match="expected riscv64-linux-gnu-gcc, riscv64-linux-gnu-ld or"):
         linker.link_library({"a": b""}, "riscv64")
     monkeypatch.setattr(linker, "find_spec", lambda name: object())
@@ -350,9 +350,9 @@ def test_a_linker_in_the_folder_where_one_works_is_none(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(linker, "find_spec", lambda name: object())
     monkeypatch.setenv("PATH", os.pathsep.join(["", ".", "./", f"../{tmp_path.name}"]))
-    assert linker._linker(cpus.machine())[0] == sys.executable
+    assert linker._linker(host_cpu.machine())[0] == sys.executable
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert linker._linker(cpus.machine()) == [str(tmp_path / "cc")]
+    assert linker._linker(host_cpu.machine()) == [str(tmp_path / "cc")]
 
 
 def test_a_temporary_folder_that_others_may_exchange_is_an_error(
@@ -362,7 +362,7 @@ def test_a_temporary_folder_that_others_may_exchange_is_an_error(
     monkeypatch.setattr(linker.tempfile, "tempdir", str(tmp_path))
     message = "expected a temporary folder that nobody else can exchange, got .*: name another one in TMPDIR"
     with pytest.raises(EngineError, match=message):
-        linker.link_library({"nonsense": b"not an object"}, cpus.machine())
+        linker.link_library({"nonsense": b"not an object"}, host_cpu.machine())
     assert not list(tmp_path.iterdir())
 
 
@@ -377,7 +377,7 @@ def test_modules_in_the_folder_where_one_works_are_not_run(tmp_path: Path, monke
     assert intermediate._run("kernels") == b"done"
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(linker, "find_spec", lambda name: object())
-    command = [*linker._linker(cpus.machine())[:-2], "version"]
+    command = [*linker._linker(host_cpu.machine())[:-2], "version"]
     assert "was run" not in subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
@@ -394,7 +394,7 @@ def test_kernels_that_cannot_be_decoded_are_compiled_anew(tmp_path: Path, monkey
 
 def test_a_linker_that_fails() -> None:
     with pytest.raises(EngineError, match=r"linking the kernels: .* failed: "):
-        linker.link_library({"nonsense": b"not an object"}, cpus.machine())
+        linker.link_library({"nonsense": b"not an object"}, host_cpu.machine())
 
 
 def test_numba_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,18 +403,10 @@ def test_numba_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         intermediate.kernels("entry")
 
 
-def test_what_linux_says_of_the_cpu(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert cpus.host_flags(tmp_path / "pipe") == frozenset()
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: sve\n")
-    assert cpus.host_flags(tmp_path / "cpuinfo") == {"fp", "asimd"}
-    assert cpus.host_flags(tmp_path / "nothing") == frozenset()
-
-
-@pytest.mark.skipif(cpus.machine() != "x86_64", reason="compares the levels of x86-64 with LLVM's view of this CPU")
+@pytest.mark.skipif(host_cpu.machine() != "x86_64", reason="compares the levels of x86-64 with LLVM's view of this CPU")
 def test_linux_and_llvm_agree_on_the_cpu() -> None:
     names = {"pni": "sse3", "cx16": "cx16", "lahf_lm": "sahf", "sse4_1": "sse4.1", "sse4_2": "sse4.2", "abm": "lzcnt"}
     names |= {"bmi1": "bmi", "avx512_vnni": "avx512vnni", "avx_vnni": "avxvnni"}
     found = llvmlite.binding.get_host_cpu_features()
     flags = {flag for cpu in cpus.CPUS if cpu.machine == "x86_64" for flag in cpu.flags}
-    assert {flag for flag in flags if found[names.get(flag, flag)]} == flags & cpus.host_flags()
+    assert {flag for flag in flags if found[names.get(flag, flag)]} == flags & host_cpu.host_flags()

@@ -82,7 +82,7 @@ def test_no_part_of_a_model_takes_more_than_its_costs_say(name: str) -> None:
     model = MODELS[name]
     for stage in model.stages:
         costs, plan = stage.costs, stage.plan
-        row = 4 * plan.row_size
+        row = 4 * plan.scratch_size
         assert costs.weights == sum(array.nbytes for array in stage.weights.values())
         assert plan.weights.nbytes <= costs.packed_weights <= 2 * plan.weights.nbytes + 1024 * len(stage.layers)
         assert plan.operations.nbytes <= costs.tables

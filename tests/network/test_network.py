@@ -166,11 +166,11 @@ def test_a_model_of_a_network_computes_what_it_says(network: Network) -> None:
 
 def test_a_plan_is_made_once_and_goes_with_its_network() -> None:
     model = models.gru_model(3, 5, np.random.default_rng(17))
-    plan = weakref.ref(plan_of(model))
-    assert plan_of(model) is plan()
+    assert plan_of(model) is plan_of(model)
+    weights = weakref.ref(plan_of(model).weights)
     del model
     gc.collect()
-    assert plan() is None
+    assert weights() is None
 
 
 def test_what_is_kept_goes_with_the_network() -> None:

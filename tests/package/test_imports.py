@@ -50,9 +50,26 @@ def bare() -> set[str]:
     return top_levels(modules_after("import numpy, msgspec"))
 
 
-def test_import_grurt_loads_numpy_and_msgspec_only(bare: set[str]) -> None:
-    loaded = top_levels(modules_after("import grurt")) - bare - sys.stdlib_module_names
-    assert loaded == {"grurt"}
+def test_import_grurt_loads_nothing_else() -> None:
+    loaded = modules_after("import grurt")
+    assert {name for name in loaded if name.startswith("grurt")} == {"grurt", "grurt.version"}
+    assert not {"numpy", "msgspec"} & loaded
+
+
+def test_the_names_of_grurt_are_there_without_its_modules() -> None:
+    code = "import grurt\nassert {'GRU', 'Model', 'InputShapeError', 'Sigmoid', 'layers'} <= set(dir(grurt))"
+    assert "grurt.runtime.stream" in modules_after(code + "\nfrom grurt import *\nStream, load, Linear, ModelError")
+    assert not ENGINE & top_levels(modules_after(code))
+
+
+def test_layers_load_no_more_than_layers() -> None:
+    loaded = modules_after("from grurt import GRU\nGRU(name='gru', input_size=2, hidden_size=3)")
+    assert not {"grurt.model", "grurt.container", "grurt.network.network"} & loaded
+
+
+def test_what_everything_is_made_of_loads_numpy_and_msgspec_only(bare: set[str]) -> None:
+    loaded = top_levels(modules_after("import grurt\ngrurt.Model, grurt.GRU, grurt.ModelError")) - bare
+    assert loaded - sys.stdlib_module_names == {"grurt"}
 
 
 def test_reading_and_writing_a_file_adds_nothing(bare: set[str], file: Path) -> None:

@@ -335,8 +335,8 @@ def test_a_pool_is_consistent_whatever_its_ids_do(seed: int) -> None:
         name = Changing(lambda: rng.choice(names)) if rng.random() < 0.7 else plain
         with contextlib.suppress(StreamIdError):
             rng.choice([pool.add, pool.drop, pool.reset])(name)
-        slots = list((pool._slot_of_name or {}).values())
-        assert sorted(slots + pool._free) == list(range(len(pool._last_call)))
+        slots = list(pool._slots.slot_of_name.values())
+        assert sorted(slots + pool._slots.free) == list(range(len(pool._slots.last_call)))
         assert len(list(pool)) == len(pool) == len(slots)
 
 

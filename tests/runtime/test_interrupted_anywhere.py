@@ -28,6 +28,9 @@ TOKENS = models.layer_model(
 XS = np.random.default_rng(83).normal(size=(600, 3)).astype(np.float32)
 LATER = MODEL.stream()
 LATER.run(XS[:9])
+LATER_POOL = MODEL.pool(16)
+LATER_POOL.run(range(16), XS[:80].reshape(16, 5, 3))
+LATER_MANY = LATER_POOL.snapshot_many(range(16))
 
 
 @pytest.fixture(autouse=True)
@@ -133,9 +136,30 @@ def test_a_step_of_a_token() -> None:
     assert stream.step(4).shape == (3,)
 
 
+def test_a_state_that_the_kernels_set() -> None:
+    given = {"gru": np.float32([0.25, -0.5, 0.75])}
+    for target in (TOKENS.stream(), TOKENS.pool(1)):
+        set_it: Callable[[], object]
+        if isinstance(target, grurt.Stream):
+            set_it, snapshot = partial(setattr, target, "state", given), target.snapshot
+        else:
+            set_it, snapshot = partial(target.set_state, 0, given), partial(target.snapshot, 0)
+        before = snapshot()
+        set_it()
+        after = snapshot()
+        for number in EVERY_EVENT:
+            target.reset() if isinstance(target, grurt.Stream) else target.reset(0)
+            if not interrupted(set_it, number, opcodes=True):
+                break
+            assert snapshot() in (before, after)
+        assert number > 1
+
+
 POOL_CALLS: dict[str, Callable[[Pool, list[Any]], object]] = {
     "step of an array": lambda pool, ids: pool.step(np.array(ids), XS[:16]),
     "step of a list": lambda pool, ids: pool.step(ids, XS[:16].tolist()),
+    "step by a list": lambda pool, ids: pool.step(ids, XS[:16]),
+    "step with a fault": lambda pool, ids: pool.step(ids, np.where(XS[:16] > 1.5, np.nan, XS[:16]), faults="report"),
     "run": lambda pool, ids: pool.run(ids, XS[:32].reshape(16, 2, 3)),
     "add": lambda pool, ids: pool.add() if ids[0] == 0 else pool.add("new"),
     "drop": lambda pool, ids: pool.drop(ids[3]),
@@ -144,6 +168,9 @@ POOL_CALLS: dict[str, Callable[[Pool, list[Any]], object]] = {
     "set_state": lambda pool, ids: pool.set_state(ids[3], {"gru": np.ones(5), "conv": np.ones((4, 3))}),
     "snapshot": lambda pool, ids: pool.snapshot(ids[3]),
     "restore": lambda pool, ids: pool.restore(ids[3], LATER.snapshot()),
+    "copy": lambda pool, ids: pool.copy(ids[::-1], ids),
+    "snapshot_many": lambda pool, ids: pool.snapshot_many(ids),
+    "restore_many": lambda pool, ids: pool.restore_many(ids, LATER_MANY),
 }
 
 

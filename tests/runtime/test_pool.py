@@ -383,12 +383,12 @@ while interruptions < 100 and time.monotonic() < end:
     except KeyboardInterrupt:
         interruptions += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
-    for context in (pool._front, *pool._members):
-        assert context.addressed[0] is pool._states.buffer
-        assert context.array[codes.CONTEXT_STATES] == pool._states.buffer.ctypes.data
-        assert context.array[codes.CONTEXT_LAST_CALL] == pool._last_call.ctypes.data
-        assert context.array[codes.CONTEXT_N_SLOTS] == len(pool._last_call)
-    assert pool._front.array[codes.CONTEXT_OWN_STREAMS] == pool._own_streams.ctypes.data
+    for context in pool._slots.contexts:
+        assert context.addressed[0] is pool._slots.states.buffer
+        assert context.array[codes.CONTEXT_STATES] == pool._slots.states.buffer.ctypes.data
+        assert context.array[codes.CONTEXT_LAST_CALL] == pool._slots.last_call.ctypes.data
+        assert context.array[codes.CONTEXT_N_SLOTS] == len(pool._slots.last_call)
+    assert pool._front.array[codes.CONTEXT_OWN_STREAMS] == pool._slots.own_streams.ctypes.data
     assert len(pool) == len(list(pool))
 sys.exit(0 if interruptions else 3)
 """

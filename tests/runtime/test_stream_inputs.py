@@ -174,7 +174,7 @@ BAD_STEPS: dict[str, tuple[Any, type[GrurtError], str]] = {
     "big integers": ([2**70, 0, 0], InputTypeError, "expected real numbers, .*, got dtype object$"),
     "str": ("abc", InputTypeError, "expected real numbers, .*, got dtype <U3$"),
     "strs": (["1", "2", "3"], InputTypeError, "expected real numbers, .*, got dtype <U1$"),
-    "bytes": (b"abc", InputTypeError, r"expected real numbers, .*, got dtype \|S3$"),
+    "bytes": (b"abc", InputShapeError, r"an input 'x': expected 12 bytes, which are float32, got 3$"),
     "dates": (np.zeros(3, "M8[s]"), InputTypeError, r"expected real numbers, .*, got dtype datetime64\[s\]$"),
     "spans": (np.zeros(3, "m8[s]"), InputTypeError, r"expected real numbers, .*, got dtype timedelta64\[s\]$"),
     "fields": (np.zeros(3, [("a", "f4")]), InputTypeError, "expected real numbers, .*, got dtype .*'a'"),

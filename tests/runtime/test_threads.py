@@ -101,6 +101,8 @@ def test_a_stream_of_tokens_in_use_turns_a_step_away(tokens_model: grurt.Model) 
 POOL_CALLS: dict[str, Callable[[grurt.StreamPool], object]] = {
     "step": lambda pool: pool.step(np.arange(4), XS),
     "step of a list": lambda pool: pool.step([0, 1, 2, 3], XS.tolist()),
+    "step by a list": lambda pool: pool.step([0, 1, 2, 3], XS),
+    "step with a fault": lambda pool: pool.step([0, 1, 2, 3], np.full_like(XS, np.nan), faults="report"),
     "run": lambda pool: pool.run(np.arange(4), np.ones((4, 6, 3), np.float32)),
     "run with out": lambda pool: pool.run(
         np.arange(4), np.ones((4, 6, 3), np.float32), np.zeros((4, 6, 2), np.float32)
@@ -112,6 +114,9 @@ POOL_CALLS: dict[str, Callable[[grurt.StreamPool], object]] = {
     "set_state": lambda pool: pool.set_state(2, {"gru0": np.zeros(5)}),
     "snapshot": lambda pool: pool.snapshot(2),
     "restore": lambda pool: pool.restore(2, pool.model.stream().snapshot()),
+    "copy": lambda pool: pool.copy([0, 1], [1, 0]),
+    "snapshot_many": lambda pool: pool.snapshot_many([0, 1]),
+    "restore_many": lambda pool: pool.restore_many([0, 1], pool.model.pool(2).snapshot_many([0, 1])),
 }
 
 
@@ -160,6 +165,9 @@ NAMED_CALLS: dict[str, Callable[[grurt.StreamPool, str], object]] = {
     "set_state": lambda pool, name: pool.set_state(name, {"gru0": np.zeros(5)}),
     "snapshot": lambda pool, name: pool.snapshot(name),
     "restore": lambda pool, name: pool.restore(name, pool.model.stream().snapshot()),
+    "copy": lambda pool, name: pool.copy([name], ["other"]),
+    "snapshot_many": lambda pool, name: pool.snapshot_many([name]),
+    "restore_many": lambda pool, name: pool.restore_many([name], pool.model.pool(1).snapshot_many([0])),
 }
 
 

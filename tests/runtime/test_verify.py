@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
 import models
+import msgspec
 import numpy as np
 import pytest
 
@@ -99,7 +99,7 @@ HALF, BRAIN = 2.0**-11, 2.0**-8
 def test_the_tolerance_is_that_of_the_source(dtype: str, precision: Any, tolerance: float) -> None:
     model = stacked_grus(np.random.default_rng(2), last_step=False, batch=2, dtype=dtype)
     assert model.reference_run is not None
-    found = model.replaced(reference_run=dataclasses.replace(model.reference_run, precision=precision)).verify()
+    found = model.replaced(reference_run=msgspec.structs.replace(model.reference_run, precision=precision)).verify()
     assert found.ok
     assert found.tolerance == tolerance
 

@@ -8,5 +8,7 @@
     axis_names, inputs, outputs     the graph's inputs, outputs and states     -> those of the network
     uneven_ends             lengths of sequences that no run can take into account     -> the reason
     parts                   all of these                               -> what a network is made of
-    network                 the steps from the graph on, and a second try on a grid     -> Network
+    converted               a network and its graph: do the two agree
+    frozen                  sizes that are open in name only
+    network                 the steps from the graph on, and other tries: on a grid, with sizes fixed     -> Network
 """

@@ -6,8 +6,10 @@ one sequence, that is what it is for.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from enum import IntEnum
 from itertools import islice, product
 from typing import TypeVar
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from grurt.converters.graph.assembly.interpret import MAX_SIZE, axis_place
 from grurt.converters.graph.nodes import Declaration, Graph, MisfitError
-from grurt.errors import ConversionError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 
 T = TypeVar("T")
 
@@ -26,6 +28,16 @@ _MAX_CANDIDATES = 12
 
 _LONGEST_SHAPE = 16
 """Elements of a constant that may be a shape."""
+
+
+class Likelihood(IntEnum):
+    """How likely sizes are those of the example that an exporter wrote into a graph."""
+
+    SOME = 0
+    IN_ORDER = 1
+    """Outputs have sequences and timesteps in the order of the inputs."""
+    WRITTEN_OUT = 2
+    """The graph holds as many timesteps, each by itself, and all together are a sequence of the inputs."""
 
 
 def open_sizes(graph: Graph) -> dict[str, str]:
@@ -62,9 +74,16 @@ def with_sizes(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def with_frozen_sizes(
-    graph: Graph, convert: Callable[[Graph], T], is_sound: Callable[[T], bool], misfit: MisfitError, tries: int
+    graph: Graph,
+    convert: Callable[[Graph], T],
+    likelihood: Callable[[T, Mapping[str, int]], Likelihood],
+    misfit: MisfitError,
+    tries: int,
 ) -> tuple[T, str]:
     """Return what becomes of a graph with as few of its open sizes as possible fixed to 1, and a note that says so.
+
+    Or with one fixed to the number of timesteps that it computes one by one: they are all that the exporter's example
+    had.
 
     Parameters
     ----------
@@ -72,8 +91,8 @@ def with_frozen_sizes(
         The graph.
     convert
         Raises MisfitError while sizes do not fit together.
-    is_sound
-        Says whether what it returns is likely meant: several sizes may do, as 1 times 4 and 4 times 1.
+    likelihood
+        Says of what it returns for sizes how likely these are meant: several may do, as 1 times 4 and 4 times 1.
     misfit
         What it raises with all of them open.
     tries
@@ -82,48 +101,61 @@ def with_frozen_sizes(
     Raises
     ------
     UnsupportedError
-        If sizes are fixed to others than 1: the message says to which; otherwise ``misfit``.
+        If sizes are fixed to others: the message says to which; otherwise ``misfit``.
         Whatever else ``convert`` refuses as soon as the sizes fit.
     """
     names = open_sizes(graph)
     if not 1 <= len(names) <= _MAX_OPEN:
-        raise UnsupportedError(*misfit.args)
+        raise UnsupportedError(*misfit.args, reason=misfit.reason)
     for sizes in islice(_assignments(names, (1,)), tries):
         try:
             return convert(with_sizes(graph, sizes)), _listed(sizes, names, "the graph fixes it: taken for")
-        except ConversionError as error:
+        except (ConversionError, ModelError) as error:
             if _is_refusal(error):
                 raise
-    only = _only_sizes(graph, convert, is_sound, islice(_assignments(names, (1, *_sizes_in(graph))), tries))
+    only = _only_sizes(graph, convert, likelihood, islice(_assignments(names, (1, *_sizes_in(graph))), tries))
     if only is None:
-        raise UnsupportedError(*misfit.args)
+        raise UnsupportedError(*misfit.args, reason=misfit.reason)
+    frozen, found = only
+    if found is not None and len(frozen) == 1 and likelihood(found, frozen) is Likelihood.WRITTEN_OUT:
+        return found, _listed(
+            frozen, names, "the graph holds each timestep of an example by itself: taken for all, not"
+        )
     raise UnsupportedError(
-        f"{_listed(only, names, 'frozen at')}; export with sizes that are taken from the tensors themselves, not from "
-        "Python numbers, or with one timestep and one sequence"
+        f"{_listed(frozen, names, 'frozen at')}; export with sizes that are taken from the tensors themselves, not "
+        "from Python numbers, or with one timestep and one sequence",
+        reason=DesignReason.FAULTY_SOURCE,
     )
 
 
 def _only_sizes(
     graph: Graph,
     convert: Callable[[Graph], T],
-    is_sound: Callable[[T], bool],
+    likelihood: Callable[[T, Mapping[str, int]], Likelihood],
     assignments: Iterable[Mapping[str, int]],
-) -> Mapping[str, int] | None:
-    """Return the only sizes, of as few axes as possible, with which a graph does not contradict itself; or None."""
-    sound: list[Mapping[str, int]] = []
-    others: list[Mapping[str, int]] = []
+) -> tuple[Mapping[str, int], T | None] | None:
+    """Return the only sizes, of as few axes as possible, with which a graph does not contradict itself; or None.
+
+    And what becomes of it, if it is not refused. Of several sizes, those that are likelier are meant.
+    """
+    found: dict[Likelihood, list[tuple[Mapping[str, int], T | None]]] = defaultdict(list)
+    fewest = len(open_sizes(graph))
     for sizes in assignments:
-        if any(len(found[0]) < len(sizes) for found in (sound, others) if found):
+        if len(sizes) > fewest:
             break
         try:
-            (sound if is_sound(convert(with_sizes(graph, sizes))) else others).append(sizes)
-        except ConversionError as error:
-            others += [sizes] if _is_refusal(error) else []
-    found = sound or others
-    return found[0] if len(found) == 1 else None
+            converted = convert(with_sizes(graph, sizes))
+            found[likelihood(converted, sizes)].append((sizes, converted))
+        except (ConversionError, ModelError) as error:
+            if not _is_refusal(error):
+                continue
+            found[Likelihood.SOME].append((sizes, None))
+        fewest = len(sizes)
+    likeliest = found[max(found)] if found else []
+    return likeliest[0] if len(likeliest) == 1 else None
 
 
-def _is_refusal(error: ConversionError) -> bool:
+def _is_refusal(error: ConversionError | ModelError) -> bool:
     """Say whether a graph does something that is not supported, rather than contradict itself."""
     return isinstance(error, UnsupportedError) and not isinstance(error, MisfitError)
 
@@ -150,5 +182,13 @@ def _sizes_in(graph: Graph) -> list[int]:
     shapes = [array.shape for array in arrays if array.dtype.kind == "f"]
     shapes += [tuple(array.reshape(-1)) for array in arrays if array.dtype.kind == "i" and array.size <= _LONGEST_SHAPE]
     declared = [size for port in graph.outputs for size in port.shape or () if isinstance(size, int)]
-    sizes = dict.fromkeys([*declared, *sorted({int(size) for shape in shapes for size in shape})])
+    written = sorted({int(size) for shape in shapes for size in shape})
+    sizes = dict.fromkeys([*declared, *_counts_written_out(graph), *written])
     return [size for size in sizes if 1 < size <= MAX_SIZE][:_MAX_CANDIDATES]
+
+
+def _counts_written_out(graph: Graph) -> list[int]:
+    """Return of how many positions each tensor is picked, or cut into, and how many tensors are joined again."""
+    picked = Counter(node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs)
+    cut = {len(node.outputs) for node in graph.nodes if node.op == "Split"}
+    return sorted({*picked.values(), *cut, *(len(node.inputs) for node in graph.nodes if node.op == "Concat")})

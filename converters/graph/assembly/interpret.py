@@ -26,7 +26,7 @@ from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import StateSource
-from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value
+from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, SEQUENCE_RANK, Arguments, Row, Tensor, Value
 from grurt.errors import DesignReason, GrurtError, UnsupportedError
 
 SPARE_ELEMENTS = 1 << 24
@@ -117,6 +117,9 @@ def interpret(
         inputs[name].dims[index][0].require(Role.TIME, Node("", "input", (), (name,)))
         if index > 0:
             inputs[name].dims[0][0].require(Role.BATCH, Node("", "input", (), (name,)))
+    for port in graph.inputs:
+        if graph.features_last and len(inputs[port.name].dims) == SEQUENCE_RANK and port.dtype.startswith("float"):
+            inputs[port.name].dims[-1][0].require(Role.FEATURE, Node("", "input", (), (port.name,)))
     values: dict[str, Value] = {**graph.constants, **inputs}
     for node in nodes:
         args = tuple(values[name] if name else None for name in node.inputs)

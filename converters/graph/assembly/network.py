@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
-import msgspec
 import numpy as np
 
 from grurt.converters.graph.assembly.constants import with_constants_folded
+from grurt.converters.graph.assembly.converted import ConvertedGraph, is_as_declared, likelihood, with_note
 from grurt.converters.graph.assembly.frozen import open_sizes, with_frozen_sizes, with_sizes
 from grurt.converters.graph.assembly.interpret import interpret
 from grurt.converters.graph.assembly.open_sizes import OpenSizes, has_numbers, open_sizes_named, without_stand_ins
@@ -19,10 +18,10 @@ from grurt.converters.graph.assembly.parts import assemble
 from grurt.converters.graph.assembly.uneven_ends import refuse_uneven_ends
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.building.grids import TimeAxis, time_candidates
-from grurt.converters.graph.nodes import Body, Declaration, Graph, MisfitError, Node, is_weight, live_order
-from grurt.converters.graph.rewriting.branches import without_branches_on_sizes
+from grurt.converters.graph.nodes import Body, Graph, MisfitError, Node, is_weight, live_order
+from grurt.converters.graph.rewriting.branches import without_branches_of_sizes
 from grurt.converters.graph.rewriting.casts import without_float_casts
-from grurt.converters.graph.rewriting.feedback import fed_back
+from grurt.converters.graph.rewriting.feedback import fed_back, plain_rnn
 from grurt.converters.graph.rewriting.loops import without_loops
 from grurt.converters.graph.rewriting.masks import with_masked_cells
 from grurt.converters.graph.rewriting.recompose import recompose
@@ -37,58 +36,17 @@ from grurt.network.signature import LengthsPort, ValuePort
 Refuse = Callable[[Graph, Sequence[Node]], None]
 """Raises UnsupportedError for a graph, and its live nodes, that the format it was read from is known to spoil."""
 
-MAX_NODES_RUN = 1 << 14
-MAX_WRITTEN = 1 << 27
-"""How many numbers a run of the source may write, in all tensors together: half a gigabyte."""
-
 _MAX_EVALUATIONS = 200_000
 """How many nodes and axes of inputs may be looked at, each in two interpretations, to find out which axis is time."""
 
 _MAX_FROZEN_EVALUATIONS = 20_000
 """How many nodes may be looked at to find out which sizes are open in name only."""
 
-_SEQUENCES = ("batch", "time")
-
 _MAX_OPEN_FEATURES = 16
 """How many axes of features the inputs may leave open: their sizes are those of weights."""
 
 _PROBES = (1009, 4003)
 """Where the sizes begin that stand for those left open: with either, the graph must give the same network."""
-
-
-@dataclass(frozen=True)
-class ConvertedGraph:
-    """A network, and the graph that was found to compute it."""
-
-    network: Network
-    _graph: Graph
-    _nodes: list[Node]
-    _time_axis: TimeAxis | None
-
-    @property
-    def inputs(self) -> tuple[Declaration, ...]:
-        """The inputs of the graph, with the sizes that it turned out to have."""
-        return self._graph.inputs
-
-    @property
-    def outputs(self) -> tuple[Declaration, ...]:
-        """The outputs of the graph."""
-        return self._graph.outputs
-
-    def check_run(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise ConversionError if a run of the source on inputs of these shapes would take too much.
-
-        What a source computes, constants written out among it, is not in proportion to its file.
-        """
-        if len(self._nodes) > MAX_NODES_RUN:
-            raise ConversionError(f"the graph has {len(self._nodes)} nodes, of which a test runs {MAX_NODES_RUN}")
-        inputs = tuple(replace(port, shape=shapes[port.name]) for port in self._graph.inputs)
-        graph = replace(self._graph, inputs=inputs)
-        with np.errstate(all="ignore"):
-            found = interpret(graph, self._nodes, OpenSizes(1), Budget(graph.size), self._time_axis, measures=True)
-        written = found.elements()
-        if written > MAX_WRITTEN:
-            raise ConversionError(f"a run on a test input writes {written} numbers, of which {MAX_WRITTEN} are tried")
 
 
 def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedGraph:
@@ -103,7 +61,7 @@ def network_of_graph(graph: Graph, source: Source, refuse: Refuse) -> ConvertedG
     """
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
         budget = Budget(graph.size)
-        loops = without_loops(without_branches_on_sizes(graph, budget), budget)
+        loops = without_loops(without_branches_of_sizes(graph), budget)
         nodes = loops.live_nodes()
         _check_all_weights_used(loops.graph, nodes, loops.ends)
         graph = without_float_casts(with_constants_folded(loops.graph, nodes, budget), loops.ends)
@@ -138,9 +96,9 @@ def _in_any_way(
         try:
             return _interpreted(graph, nodes, source, budget, None, starts)
         except (ConversionError, ModelError) as error:
-            if is_written_out(nodes, graph.constants):
+            for other in _other_readings(graph, nodes):
                 with suppress(ConversionError, ModelError):
-                    return _interpreted(replace(graph, written_out=True), nodes, source, budget, None, starts)
+                    return _interpreted(other, nodes, source, budget, None, starts)
             if (reason := fed_back(nodes)) is not None:
                 raise reason from error
             if isinstance(error, MisfitError):
@@ -150,11 +108,11 @@ def _in_any_way(
                 raise MisfitError(*error.args) from error
             if not isinstance(error, UnsupportedError):
                 raise
-            return _on_a_grid(graph, nodes, source, budget, error)
+            return _on_a_grid(graph, nodes, source, budget, plain_rnn(nodes, graph.constants) or error)
 
     def convert_as_declared(graph: Graph) -> ConvertedGraph:
         converted = convert(graph)
-        if not _is_as_declared(converted):
+        if not is_as_declared(converted):
             raise MisfitError  # without a message: other sizes are tried, and the first error shown
         return converted
 
@@ -162,33 +120,15 @@ def _in_any_way(
         return convert(graph)
     except MisfitError as error:
         tries = 1 + _MAX_FROZEN_EVALUATIONS // len(nodes)
-        return _with_note(*with_frozen_sizes(graph, convert_as_declared, _keeps_order, error, tries))
+        return with_note(*with_frozen_sizes(graph, convert_as_declared, likelihood, error, tries))
 
 
-def _is_as_declared(converted: ConvertedGraph) -> bool:
-    """Say whether inputs and outputs have the sizes that the file declares, where it does."""
-    sizes: dict[str, set[int]] = defaultdict(set)
-    signature = converted.network.signature
-    for ports, declarations in ((signature.inputs, converted.inputs), (signature.outputs, converted.outputs)):
-        for port, declared in zip(ports, declarations, strict=True):
-            shape = declared.shape or ()
-            for axis, size in zip(port.axes, shape, strict=True) if len(shape) == len(port.axes) else ():
-                if isinstance(size, int) and axis in _SEQUENCES:
-                    sizes[axis].add(size)
-    return all(len(found) == 1 for found in sizes.values())
-
-
-def _keeps_order(converted: ConvertedGraph) -> bool:
-    """Say whether outputs have sequences and timesteps in the order in which the inputs have them."""
-    ports = converted.network.signature.inputs + converted.network.signature.outputs
-    axes = (port.axes for port in ports if isinstance(port, ValuePort))
-    return len({tuple(axis for axis in each if axis in _SEQUENCES) for each in axes}) == 1
-
-
-def _with_note(converted: ConvertedGraph, note: str) -> ConvertedGraph:
-    source = converted.network.source
-    source = msgspec.structs.replace(source, notes=(*source.notes, note))
-    return replace(converted, network=converted.network.replaced(source=source))
+def _other_readings(graph: Graph, nodes: Sequence[Node]) -> Iterator[Graph]:
+    """Yield what a graph may be taken for that makes no sense as it stands."""
+    if is_written_out(nodes, graph.constants):
+        yield replace(graph, written_out=True)
+    if any(node.op == "Pad" for node in nodes):  # of which axis, nothing may have told so far
+        yield replace(graph, features_last=True)
 
 
 def _on_a_grid(
@@ -268,12 +208,13 @@ def _same_for_all(
     _refuse_unequal_times(graph, network)
     refuse_uneven_ends(network)
     if any(_differ(parts, assemble(graph, other, source)) for other in others):
-        raise UnsupportedError(
+        kind = MisfitError if found.build.unrolled else UnsupportedError  # of a loop over fewer than all timesteps
+        raise kind(
             "the graph computes something that depends on how many timesteps or sequences there are; "
             "its layers must be the same for every length",
             reason=DesignReason.SEQUENCE_LENGTH,
         )
-    return ConvertedGraph(network, graph, nodes, time_axis)
+    return ConvertedGraph(network, graph, nodes, time_axis, frozenset(found.build.written_out))
 
 
 def _live_nodes(graph: Graph) -> list[Node]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from grurt.converters.graph.building.arrangement import single_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role
@@ -83,8 +84,9 @@ def as_vector(node: Node, tensor: Tensor, build: Builder) -> Tensor:
 
 
 def merged_features(node: Node, tensor: Tensor, build: Builder) -> Tensor:
-    """Return the tensor with rows merged into the features, where they are stacked along them."""
+    """Return the tensor with rows merged into the features, where they are stacked along them, or are one each."""
     merged = any(len(dim) > 1 and any(axis in tensor.stacks for axis in dim) for dim in tensor.dims)
+    merged = merged or (tensor.dims[-1:] == (tensor.stacks,) and single_features(tensor) is not None)
     return build.single(tensor, node) if merged or tensor.integer else tensor
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.building.arrangement import in_order_of, merged_feature, single_features
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
+from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
@@ -79,6 +79,7 @@ class Builder(LayerBuilder):
         self.lengths: Lengths = ()
         self.masked_by = ""
         self.loops: dict[str, Loop] = {}
+        self.written_out: set[int] = set()
         self.lengthened: dict[str, Callable[[], str]] = {}
         self.merged_batches: set[Axis] = set()
         self.positions: dict[str, int] = {}
@@ -248,7 +249,7 @@ class Builder(LayerBuilder):
                 size = len(tensor.rows) * feature.size
                 return merged.with_dim(index, (Axis(size, f"the feature axis of {name!r}", Role.FEATURE),))
         if not (sequence := self.as_sequence(tensor, node)).stacks:
-            return sequence
+            return self.single(sequence, node)
         if (single := single_features(tensor)) is not None:
             name = self.joined(tensor.rows, node)
             feature = Axis(len(tensor.rows), f"the feature axis of {name!r}", Role.FEATURE)
@@ -261,6 +262,16 @@ class Builder(LayerBuilder):
                 "a layer must read whole sequences, in order, and all features of a timestep: leave the number of "
                 "timesteps open in the export, or cut them off at the end, as in x[:, :-1]",
                 DesignReason.SEQUENCE_LENGTH if _timesteps_of(tensor) is not None else None,
+            )
+        repeats = any(
+            any(axis.role is Role.TIME for axis in dim) and any(axis in tensor.stacks for axis in dim)
+            for dim in tensor.dims
+        )
+        if repeats:
+            raise node.unsupported(
+                f"it works on a sequence of {len(tensor.rows)} values for each timestep",
+                "a stream gives one output for each input",
+                DesignReason.SEQUENCE_LENGTH,
             )
         raise node.unsupported(
             f"it works on {len(tensor.rows)} values stacked along an axis of their own",
@@ -275,21 +286,23 @@ class Builder(LayerBuilder):
             return tensor
         axis, positions = kept
         axis.require(Role.TIME, node)
-        value, time = tensor.rows[0].value, axis
-        self._note_input(value)
-        if window != Window():
-            value = self.add(window.layer(self.unique(f"{value}.timesteps"), value))
-            time = Axis(len(positions), f"the time axis of {value!r}", Role.TIME)
         (stack,) = tensor.stacks
-        dims = tuple(tuple(time if each is stack else each for each in dim) for dim in tensor.dims)
-        return replace(tensor, rows=(Row(value),), dims=dims, stacks=())
+        value, part = tensor.rows[0].value, tensor.rows[0].part
+        if positions == range(axis.size):
+            self.written_out.add(axis.size)
+            return replace(tensor, rows=(Row(value, part=part),), dims=_with_axis(tensor.dims, stack, axis), stacks=())
+        layer = window.layer(self.unique(f"{value}.timesteps"), value)
+        time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
+        self._note_input(value)
+        rows = (Row(self.add(layer), part=part),)
+        return replace(tensor, rows=rows, dims=_with_axis(tensor.dims, stack, time), stacks=())
 
     def _window_of(self, tensor: Tensor, axis: Axis, positions: range) -> Window | None:
         """Return the window by which rows are timesteps of sequences of any length; None if they are of this one's."""
         if tensor.window is not None and tensor.stacks == tensor.window[:1]:
             return tensor.window[1]
         if self.measures:
-            return Window(stride=positions.step, padding=(-positions.start, positions[-1] + 1 - axis.size))
+            return Window(stride=positions.step, padding=(-positions.start, min(0, positions.stop - axis.size)))
         return Window() if positions == range(axis.size) else None
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
@@ -360,11 +373,19 @@ def _timesteps_of(tensor: Tensor) -> tuple[Axis, range] | None:
     if len(positions) < len(tensor.rows):
         return None
     step = positions[1] - positions[0]
-    kept = range(positions[0], positions[-1] + 1, step) if step > 0 else range(0)
+    # Unless a Slice says where it ends, as far as there is no room for another one.
+    kept = range(positions[0], positions[-1] + max(step, 1), step) if step > 0 else range(0)
+    if (said := tensor.stacks[0].kept) is not None and said == kept:
+        kept = said
     alike = all(
         row == replace(first, picked=((axis, position),)) for row, position in zip(tensor.rows, kept, strict=False)
     )
-    return (axis, kept) if alike and len(kept) == len(positions) and first.part is None else None
+    return (axis, kept) if alike and len(kept) == len(positions) else None
+
+
+def _with_axis(dims: Iterable[Dim], before: Axis, after: Axis) -> tuple[Dim, ...]:
+    """Return dimensions with an axis in place of another."""
+    return tuple(tuple(after if axis is before else axis for axis in dim) for dim in dims)
 
 
 def refuse_integers(node: Node, tensor: Tensor) -> None:

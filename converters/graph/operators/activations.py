@@ -12,7 +12,7 @@ from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import ALL_AXES, Node
-from grurt.converters.graph.operators.refusals import OTHER_AXES
+from grurt.converters.graph.operators.refusals import OTHER_AXES, against
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.rewriting.matching import AnyOf, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import spelled_out
@@ -110,8 +110,8 @@ def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         build.single(tensor, node)
     if len(dim) != 1 or (node.integer(ALL_AXES, 0) and index != rank - 1):
         raise node.unsupported(f"its axis {index} of {rank} is not that of the features of one timestep")
-    if dim[0].role is Role.TIME:
-        raise node.unsupported(*OTHER_AXES)
+    if dim[0].role in (Role.TIME, Role.BATCH):
+        raise node.unsupported(*OTHER_AXES[:2], against(dim))
     dim[0].require(Role.FEATURE, node)
     function: AnyFunction = functions.Softmax() if node.op == "Softmax" else functions.LogSoftmax()
     return (build.map(node, tensor, lambda value: build.function(value, function, build.name(node, function.name))),)

@@ -54,6 +54,8 @@ def cell(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
             f"its state is not that of the timestep before (position {x.at[1]} of {loop.time.where})",
             "each timestep must read the input at its own position and the state of the one before",
         )
+    if x.at[1] == loop.last:
+        build.written_out.add(loop.time.size)
     return (replace(x, rows=(Row(loop.gru),), dims=_state_dims(node, x, h, h.dims[-1])),)
 
 
@@ -107,9 +109,10 @@ def _first(
         time, position = x.at
         time.require(Role.TIME, node)
         if not isinstance(position, Every) and position not in (0, time.size - 1):
-            raise node.unsupported(
-                f"it begins at position {position} of {time.where}", "a loop must run over whole sequences"
-            )
+            found = f"it begins at position {position} of {time.where}"
+            if time.dynamic:
+                raise node.misfit(found)
+            raise node.unsupported(found, "a loop must run over whole sequences")
         direction = "forward" if position in (0, Every.FORWARD) else "reverse"
     require_features(node, x, len(x.dims) - 1, w.shape[2])
     ((gate, candidate),) = gru_activations(node, 1)

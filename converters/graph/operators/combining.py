@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grurt.converters.graph.building.alignment import align, common, in_one_step
+from grurt.converters.graph.building.alignment import align, common, in_one_step, merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import formed, learn_positions
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.operators import delays, ends
+from grurt.converters.graph.operators import delays, ends, padding
 from grurt.converters.graph.operators.constants import with_constants
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.operators.windows import read
@@ -20,10 +20,12 @@ from grurt.errors import DesignReason, UnsupportedError
 
 @operator("Concat", in_loops="aware", reads_padding=True, reads_repeats=True)
 def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Concat: of states along an axis of their own, of features, or of zeros and a sequence, which delays it."""
+    """Concat: of states along an axis of their own, of features, or of a sequence and numbers before and behind it."""
     if (delay := delays.of_concat(node, args, build)) is not None:
         return (delay,)
     args = read(node, args, build)
+    if (longer := padding.of_concat(node, args, build)) is not None:
+        return (longer,)
     if (places := ends.of_places(node, args, build)) is not None:
         return (places,)
     tensors = list(with_constants(node, args, build))
@@ -34,6 +36,7 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.invalid("its inputs have different numbers of axes")
     sequence = _whole_sequence(tensors, index)
     if sequence is not None:
+        build.written_out.add(len(tensors))
         return (sequence,)
     values, at = in_one_step(node, tuple(tensors), build)
     joined = _joined(node, [value for value in values if isinstance(value, Tensor)], index, build)
@@ -41,6 +44,8 @@ def concat(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 
 
 def _joined(node: Node, tensors: list[Tensor], index: int, build: Builder) -> Tensor:
+    if not any(tensor.dims[index] for tensor in tensors):  # along an axis of their own
+        tensors = [merged_features(node, tensor, build) if tensor.stacks else tensor for tensor in tensors]
     if all(_stackable(tensor, index) for tensor in tensors):
         return _stack(node, tensors, index)
     if index == len(tensors[0].dims) - 1 and _are_states_of_groups(tensors):
@@ -146,6 +151,13 @@ def _concat_features(node: Node, tensors: list[Tensor], index: int, build: Build
         for tensor in tensors:
             learn_positions(node, tensor, index)
         tensors = [formed(node, tensor, build) for tensor in tensors]
+    roles = {axis.role for tensor in tensors for axis in tensor.dims[index]}
+    if roles & {Role.TIME, Role.BATCH}:
+        raise node.unsupported(
+            f"it puts {'timesteps' if Role.TIME in roles else 'sequences'} of several values one behind the other",
+            "a stream gives one output for each input",
+            DesignReason.SEQUENCE_LENGTH if Role.TIME in roles else DesignReason.ACROSS_BATCH,
+        )
     tensors = align(node, tensors, build, skip=index)
     for tensor in tensors:
         for axis in tensor.dims[index]:

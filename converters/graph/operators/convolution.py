@@ -12,6 +12,7 @@ from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators import delays, padding
+from grurt.converters.graph.operators.linear import linear
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.operators.windows import (
     Spatial,
@@ -91,7 +92,16 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     group = node.integer("group", 1)
     if group < 1 or (node.integers("kernel_shape") or weight.shape[2:]) != weight.shape[2:] or 0 in weight.shape:
         raise node.invalid("its attributes do not fit its weights")
-    weight, window, time, features = _over_time(node, tensor, weight, spatial(node, weight.shape[2:]), group)
+    over = spatial(node, weight.shape[2:])
+    if (
+        weight.ndim == 4
+        and group == 1
+        and over.keeps(0)
+        and over.keeps(1)
+        and (build.grid or 1 not in tensor.shape[2:])
+    ):
+        return (_at_each_place(node, as_it_is(node, tensor, build), args, weight[:, :, 0, 0], build),)
+    weight, window, time, features = _over_time(node, tensor, weight, over, group)
     tensor, window = _with_padding(node, tensor, time, window, build)
     is_reversed = any(axis.is_reversed for axis in tensor.dims[time])
     if is_reversed:
@@ -117,6 +127,15 @@ def conv(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         result = as_it_is(node, result, build)
         result = result.with_dim(time, (result.dims[time][0].reversed(),))
     return (result,)
+
+
+def _at_each_place(node: Node, tensor: Tensor, args: Arguments, weight: Array, build: Builder) -> Tensor:
+    """Return a convolution that reads one place at a time: a product with the features of each."""
+    bias = None if (given := optional(args, 2)) is None else constant(node, given, "bias")
+    batch, features, *others = tensor.dims
+    product = linear(node, replace(tensor, dims=(batch, *others, features)), weight, bias, build)
+    batch, *others, features = product.dims
+    return replace(product, dims=(batch, features, *others))
 
 
 def _over_time(node: Node, tensor: Tensor, weight: Array, over: Spatial, group: int) -> tuple[Array, Window, int, int]:

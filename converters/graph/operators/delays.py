@@ -21,15 +21,11 @@ from grurt.converters.graph.tracing.values import ROW_BYTES, Arguments, Row, Ten
 
 
 def may_be_cut(tensor: Tensor, index: int, kept: range) -> bool:
-    """Say whether a Slice keeps all but the last positions of a dimension that may be time.
-
-    Of an axis of open size, whose size is a large number here, a Slice that keeps few keeps the first ones.
-    """
+    """Say whether a Slice keeps all but the last positions of a dimension that may be time."""
     dim = tensor.dims[index]
     if len(dim) != 1 or tensor.stacks or tensor.integer or tensor.rows[0].picked or tensor.at is not None:
         return False
-    least = dim[0].size // 2 if dim[0].dynamic else 1
-    is_front = kept.step == 1 and kept.start == 0 and least <= len(kept) < dim[0].size
+    is_front = kept.step == 1 and kept.start == 0 and 1 <= len(kept) < dim[0].size
     return is_front and dim[0].role in (None, Role.TIME) and not dim[0].is_reversed
 
 

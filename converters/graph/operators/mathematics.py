@@ -44,7 +44,10 @@ def function(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (_mapped(node, tensor_input(node, args), build, FUNCTIONS[node.op]),)
 
 
-_FORMULAS = {name.capitalize(): OF_ONE[name] for name in ("tan", "sinh", "cosh", "asinh", "acosh", "atanh")}
+_FORMULAS = {
+    name.capitalize(): OF_ONE[name]
+    for name in ("tan", "sinh", "cosh", "asinh", "acosh", "atanh", "asin", "acos", "atan")
+}
 
 
 @operator(*_FORMULAS)

@@ -12,7 +12,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.registry import operator
-from grurt.converters.graph.rewriting.branches import SQUEEZE_UNIT
+from grurt.converters.graph.rewriting.branches import SQUEEZE_IF_ONE
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.folding import shape_slice
@@ -39,7 +39,12 @@ def identity(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 @operator("Shape", moves_axes=True, reads_padding=True)
 def shape(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Shape: the sizes of this interpretation."""
-    return (shape_slice(node, tensor_input(node, args).padded_shape),)
+    tensor = tensor_input(node, args)
+    sizes = [
+        size + tensor.padding if tensor.padding and dim == tensor.padded else size
+        for size, dim in zip(tensor.shape, tensor.dims, strict=True)
+    ]
+    return (shape_slice(node, tuple(sizes)),)
 
 
 @operator("Transpose", moves_axes=True, reads_padding=True)
@@ -57,25 +62,27 @@ def squeeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (without(tensor, parameters.squeezed_axes(node, args, tensor.shape)),)
 
 
-@operator(SQUEEZE_UNIT, moves_axes=True)
-def squeeze_unit(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Squeeze of an axis, if its size is 1."""
+@operator(SQUEEZE_IF_ONE, moves_axes=True)
+def squeeze_if_one(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """Squeeze, where an axis has size 1; else the same tensor."""
     tensor = tensor_input(node, args)
-    axis = parameters.axis_index(node, node.integer("axis", 0), len(tensor.dims))
-    if open_axis := next((each for each in tensor.dims[axis] if each.dynamic), None):
+    index = parameters.axis_index(node, node.integer("axis", 0), len(tensor.dims))
+    if any(axis.dynamic for axis in tensor.dims[index]):
         raise node.unsupported(
-            f"it drops {open_axis.where} if its size is 1, and keeps it otherwise, and the file leaves the size open",
-            "export with the size that it has, or without the squeeze",
-            DesignReason.NOT_SAID,
+            f"it removes {tensor.dims[index][0].where} where it happens to be of size 1",
+            "remove an axis whose size is known to be 1, as with x[:, 0]",
+            DesignReason.DATA_DEPENDENT,
         )
-    return (without(tensor, (axis,)) if tensor.shape[axis] == 1 else tensor,)
+    return (without(tensor, (index,)) if tensor.shape[index] == 1 else tensor,)
 
 
 @operator("Unsqueeze", moves_axes=True)
 def unsqueeze(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """Unsqueeze: an axis that was squeezed away before comes back."""
+    """Unsqueeze: an axis that was squeezed away before comes back, but no features beside others."""
     tensor = tensor_input(node, args)
-    dims, dropped = list(tensor.dims), list(tensor.dropped)
+    has_features = any(axis.role is Role.FEATURE for dim in tensor.dims for axis in dim)
+    dims = list(tensor.dims)
+    dropped = [axis for axis in tensor.dropped if axis.role is not Role.FEATURE or not has_features]
     for axis in parameters.unsqueezed_axes(node, args, len(dims)):
         dims.insert(axis, (dropped.pop(),) if dropped else ())
     return (replace(tensor, dims=tuple(dims), dropped=tuple(dropped)),)

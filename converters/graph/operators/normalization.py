@@ -19,7 +19,7 @@ from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import rewrites
-from grurt.converters.graph.tracing.axes import NotTimeError, Role
+from grurt.converters.graph.tracing.axes import Axis, NotTimeError, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row
 from grurt.converters.graph.tracing.parameters import axis_index, constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
@@ -191,6 +191,8 @@ def _all_positions(
     node: Node, tensor: Tensor, arrays: Mapping[str, Value], build: Builder
 ) -> tuple[str, dict[str, Value]]:
     """Return the vector that holds all positions of a grid, and weights of its last two dimensions in that order."""
+    if all(len(dim) == 1 for dim in tensor.dims[-2:]):
+        _learn_roles(node, *(dim[0] for dim in tensor.dims[-2:]))
     roles = [[axis.role for axis in dim] for dim in tensor.dims[-2:]]
     if roles not in ([[Role.POSITION], [Role.FEATURE]], [[Role.FEATURE], [Role.POSITION]]):
         raise NotTimeError
@@ -202,6 +204,17 @@ def _all_positions(
             raise NotTimeError
         flat[name] = (array.T if swapped else array).reshape(-1)
     return build.with_positions(tensor.rows[0].value, 1), flat
+
+
+def _learn_roles(node: Node, outer: Axis, inner: Axis) -> None:
+    """Learn which of two axes that are normalized together holds features: the inner one, if neither is known."""
+    first = outer.role is Role.FEATURE or inner.role is Role.POSITION
+    for axis, role in (
+        (outer, Role.FEATURE if first else Role.POSITION),
+        (inner, Role.POSITION if first else Role.FEATURE),
+    ):
+        if axis.role is None:
+            axis.require(role, node)
 
 
 @operator("GroupNormalization", features_at=second)

@@ -23,11 +23,13 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     node.ignore("storage_order")
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor, build)
-    tensor, window, looks_back = _behind_zeros(node, tensor, index, windows.longer(window, beyond), build)
+    window = windows.longer(window, beyond)
+    behind_zeros = _behind_zeros(tensor, index, window)
+    maximum = windows.maximum if behind_zeros is None else windows.running_maximum
+    tensor, window = _with_padding(node, tensor, window, behind_zeros, build)
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "max_pool")
     time = over_time(node, tensor, index, window, name)
-    maximum = windows.running_maximum if looks_back else windows.maximum
     value = maximum(build, tensor.rows[0].value, size, window, name)
     return (tensor.with_row(Row(value)).with_dim(index, time),)
 
@@ -38,31 +40,34 @@ def average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ..
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor, build)
     counts = bool(node.integer("count_include_pad", 0))
-    looks_back = False
-    if beyond:
-        tensor = as_it_is(node, tensor, build)
-    else:
-        tensor, window, looks_back = _behind_zeros(node, tensor, index, window, build)
+    behind_zeros = None if beyond else _behind_zeros(tensor, index, window)
+    counts = counts or behind_zeros is not None
+    tensor, window = _with_padding(node, tensor, window, behind_zeros, build)
     tensor, size = _features(node, tensor, others, build)
     name = build.name(node, "average_pool")
     time = over_time(node, tensor, index, windows.longer(window, beyond), name)
     source = tensor.rows[0].value
-    value = windows.average(build, source, size, window, name, beyond=beyond, count_padding=counts or looks_back)
+    value = windows.average(build, source, size, window, name, beyond=beyond, count_padding=counts)
     return (tensor.with_row(Row(value)).with_dim(index, time),)
 
 
-def _behind_zeros(
-    node: Node, tensor: Tensor, index: int, window: Window, build: Builder
-) -> tuple[Tensor, Window, bool]:
-    """Return a tensor and its windows, with the zeros before it as padding of these where they look back then only.
+def _behind_zeros(tensor: Tensor, index: int, window: Window) -> Window | None:
+    """Return what a pool reads of the sequence and the zeros before it, where it looks back only; None if it does not.
 
-    Whether they do comes last. Such zeros are timesteps of the sequence, which a mean counts.
+    These are timesteps for it, and no padding of its own.
     """
-    behind = replace(window, padding=(tensor.padding, 0))
-    looks_back = tensor.padding > 0 and window.padding == (0, 0) and behind.is_causal
-    if looks_back and tensor.padded == tensor.dims[index]:
-        return replace(tensor, padding=0, padded=()), behind, True
-    return as_it_is(node, tensor, build), window, False
+    window_with = replace(window, padding=(tensor.padding, 0))
+    looks_back = tensor.padding > 0 and window.padding == (0, 0) and window_with.is_causal
+    return window_with if looks_back and tensor.padded == tensor.dims[index] else None
+
+
+def _with_padding(
+    node: Node, tensor: Tensor, window: Window, behind_zeros: Window | None, build: Builder
+) -> tuple[Tensor, Window]:
+    """Return a tensor without the zeros that windows read by themselves, and these windows; else both as they are."""
+    if behind_zeros is None:
+        return as_it_is(node, tensor, build), window
+    return replace(tensor, padding=0, padded=()), behind_zeros
 
 
 def _over_time(node: Node, tensor: Tensor, build: Builder) -> tuple[int, list[int], Window, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,13 +12,12 @@ from grurt.converters.graph.building.alignment import merged_features
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.linear import linear
-from grurt.converters.graph.operators.refusals import OTHER_AXES
+from grurt.converters.graph.operators.refusals import OTHER_AXES, against
 from grurt.converters.graph.operators.registry import operator
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, number, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
-from grurt.errors import DesignReason
 from grurt.network.functions import Affine, Log
 from grurt.network.layers import Activation, Add, AnyLayer, Binary, Mul, Reduce
 
@@ -107,7 +106,7 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         raise node.unsupported(
             f"it computes across {len(axes) or 'all'} axes",
             "one axis can be reduced, of features",
-            _against(axis for index in axes or range(len(tensor.dims)) for axis in tensor.dims[index]),
+            against(axis for index in axes or range(len(tensor.dims)) for axis in tensor.dims[index]),
         )
     counts = tensor.integer and build.is_computed(tensor) and node.op in _OF_INTEGERS
     result = _reduced(
@@ -131,7 +130,7 @@ def running_sum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...
     tensor = merged_features(node, tensor_input(node, args), build)
     index = axis_index(node, int(number(node, required(node, args, 1), "axis")), len(tensor.dims))
     if index != len(tensor.dims) - 1 or not _are_features(tensor, index):
-        raise node.unsupported(*OTHER_AXES)
+        raise node.unsupported(*OTHER_AXES[:2], against(tensor.dims[index]))
     size = tensor.shape[index]
     build.folder.budget.create(4 * size * size, node)
     ones = np.tri(size, k=-1 if node.integer("exclusive", 0) else 0, dtype=np.float32)
@@ -155,16 +154,8 @@ def _reduced(node: Node, tensor: Tensor, index: int, reduction: _Reduction, buil
     if dim and dim == tensor.stacks and reduction.of_states is not None:
         return _of_states(node, tensor, index, reduction.of_states, build, keeps=keeps)
     if not _are_features(tensor, index):
-        raise node.unsupported(*OTHER_AXES[:2], _against(dim))
+        raise node.unsupported(*OTHER_AXES[:2], against(dim))
     return _of_features(node, tensor, index, reduction, build, keeps=keeps)
-
-
-def _against(axes: Iterable[Axis]) -> DesignReason | None:
-    """Return why nothing is computed across axes; of those that nothing has told yet, one is taken to be time."""
-    roles = {axis.role for axis in axes}
-    if Role.BATCH in roles:
-        return DesignReason.ACROSS_BATCH
-    return DesignReason.WHOLE_SEQUENCE if roles & {Role.TIME, None} else None
 
 
 def _are_features(tensor: Tensor, index: int) -> bool:

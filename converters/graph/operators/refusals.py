@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
+from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.errors import DesignReason
 
 Refusal = tuple[str, str, DesignReason | None]
@@ -53,7 +54,6 @@ _REASONS: dict[str, Refusal] = {
     ),
     **dict.fromkeys(("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "MatMulInteger"), _FLOAT_MODEL),
     **dict.fromkeys(("QLinearMatMul", "QLinearConv", "ConvInteger"), _FLOAT_MODEL),
-    **dict.fromkeys(("Acos", "Asin", "Atan"), NO_LAYER),
     "GlobalMaxPool": OTHER_AXES,
     "Attention": ATTENTION,
     **dict.fromkeys(("Resize", "Upsample", "ConvTranspose"), OTHER_LENGTH),
@@ -82,6 +82,14 @@ _IN_NAMES: dict[str, Refusal] = {
     "AttnLSTM": _REASONS["LSTM"],
 }
 """By what the names of onnxruntime's own operators hold."""
+
+
+def against(axes: Iterable[Axis]) -> DesignReason | None:
+    """Return why nothing is computed across axes; of those that nothing has told yet, one is taken to be time."""
+    roles = {axis.role for axis in axes}
+    if Role.BATCH in roles:
+        return DesignReason.ACROSS_BATCH
+    return DesignReason.WHOLE_SEQUENCE if roles & {Role.TIME, None} else None
 
 
 def reason_against(op: str) -> tuple[str, str, DesignReason | None]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.building.alignment import merged_features
+from grurt.converters.graph.building.arrangement import merged_feature
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.integers import is_given, is_plain
 from grurt.converters.graph.nodes import Node
@@ -22,7 +24,7 @@ from grurt.converters.graph.rewriting.recompose import rewrites
 from grurt.converters.graph.rewriting.sequences import SPLIT_PART
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
-from grurt.converters.graph.tracing.features import the_one_row, without_repeats
+from grurt.converters.graph.tracing.features import against_merging, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import (
     axis_index,
     constant,
@@ -44,6 +46,8 @@ _BYTES_PER_POSITION = 4096
 def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Slice: of states, of one timestep, or of everything."""
     tensor = tensor_input(node, args)
+    if (tensor.surplus or tensor.padding) and _keeps_all(node, args, tensor):
+        return (tensor,)
     if tensor.surplus and (uncut := convolution.without_surplus(node, args, tensor)) is not None:
         return (uncut,)
     if tensor.padding and (delay := delays.of_slice(node, args, tensor, build)) is not None:
@@ -57,6 +61,14 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         window = windows.of_positions(tensor, index, kept, start, end, build)
         tensor = _sliced(node, tensor, index, kept, window, build) if single is None else single
     return (tensor,)
+
+
+def _keeps_all(node: Node, args: Arguments, tensor: Tensor) -> bool:
+    """Say whether a Slice keeps everything, the timesteps of padding among it."""
+    sizes = zip(tensor.shape, tensor.dims, strict=True)
+    shape = [size + tensor.padding * (dim == tensor.padded) for size, dim in sizes]
+    dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
+    return not parameters.slice_ranges(node, args, shape, dynamic)
 
 
 def _of_single_timestep(node: Node, tensor: Tensor, index: int, start: int, step: int) -> Tensor | None:
@@ -201,6 +213,8 @@ def _select(
         return tensor
     if isinstance(kept, range) and _starts_with_stack(tensor, dim):
         return _select_direction(node, tensor, index, kept, build)
+    if len(dim) > 1 and merged_feature(tensor, index) is not None:
+        return _select_features(node, build.single(tensor, node), index, kept, build)
     in_loop = build.unrolled and alone and dim and dim[0].role is None  # if it is a feature, that is found out later
     if _are_features(tensor, index, len(kept)) and not in_loop:
         return _select_features(node, tensor, index, kept, build)
@@ -214,8 +228,10 @@ def _select(
     axis = _selectable(node, tensor, dim, len(kept))
     if axis.is_reversed:
         axis, kept = axis.reversed(), [size - 1 - position for position in kept]
-    if build.unrolled and len(kept) == 1 and not tensor.stacks and tensor.at is None:
-        return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
+    if build.unrolled and len(kept) == 1 and tensor.at is None and tensor.place_in_stacks(axis) is None:
+        tensor = merged_features(node, tensor, build) if tensor.stacks else tensor
+        if not tensor.stacks:
+            return replace(tensor.with_dim(index, ()), at=(axis, kept[0]))
     return _pick(node, tensor, index, axis, kept)
 
 
@@ -223,7 +239,7 @@ def _pick(node: Node, tensor: Tensor, index: int, axis: Axis, kept: Sequence[int
     """Return the tensor at some positions of the axis that a dimension consists of."""
     tensor = tensor.settled()
     place = tensor.place_in_stacks(axis)
-    new_dim = stacked(len(kept), node)
+    new_dim = stacked(len(kept), node, kept if isinstance(kept, range) and place is None else None)
     before, after = (tensor.stacks[:place], tensor.stacks[place + 1 :]) if place is not None else ((), tensor.stacks)
     rows = tensor.picking(axis, kept)
     return replace(tensor.with_dim(index, new_dim), rows=rows, stacks=(*before, *new_dim, *after))
@@ -288,7 +304,11 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
     if count > MAX_STACK:
         raise node.unsupported(f"it selects {count} positions of a tensor of shape {tensor.shape}")
     if len(dim) != 1:
-        raise node.unsupported(f"it selects from a dimension of {len(dim)} merged axes")
+        raise node.unsupported(
+            f"it selects from a dimension of {len(dim)} merged axes",
+            "select from each of them before they are merged",
+            against_merging(dim),
+        )
     axis = dim[0]
     if axis.role is Role.BATCH:
         raise node.unsupported(

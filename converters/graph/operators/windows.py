@@ -130,6 +130,12 @@ def as_it_is(node: Node, tensor: Tensor, build: Builder) -> Tensor:
         index = next(place for place, dim in enumerate(tensor.dims) if id(dim) not in uncut)
         (long,) = (dim for dim in tensor.whole.dims if id(dim) not in set(map(id, tensor.dims)))
         removed = long[0].size - tensor.shape[index]
+        if long[0].dynamic and removed > long[0].size // 2:  # of an open size, which is a large number here
+            raise node.unsupported(
+                f"it keeps no more than {tensor.shape[index]} timesteps of {long[0].where}, which is of open size",
+                "whole sequences must be kept, in order, or one timestep",
+                DesignReason.SEQUENCE_LENGTH,
+            )
         if not tensor.at_the_end:
             raise node.unsupported(
                 f"it reads the first {tensor.shape[index]} of {long[0].size} timesteps",

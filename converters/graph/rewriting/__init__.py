@@ -4,6 +4,7 @@
 
     canonical                      several ways to write one thing          -> one way
     loops, counting, sequences     Loop and Scan, and the lists in them     -> their bodies' nodes, in the graph
+    branches                       branches that depend on sizes alone      -> one operator
     casts                          conversions between floats               -> none
     copies, convolutions           what exporters add                       -> the graph without it
     matching                       an expression                            -> the nodes that compute it

@@ -1,10 +1,6 @@
-"""Branches on the size of an axis: what ``torch.onnx.export`` writes for ``x.squeeze(axis)`` where it cannot tell it.
+"""Branches that do not depend on the data: PyTorch's older exporter asks for a size that it does not know.
 
-::
-
-    If(Equal(Gather(Shape(x), axis), 1))  then Squeeze(x, axis)  else Identity(x)
-
-becomes one operator, which looks at the size once it is known.
+``x.squeeze(1)`` becomes ``If(Equal(Gather(Shape(x), 1), 1))``, a Squeeze in one branch, an Identity in the other.
 """
 
 from __future__ import annotations
@@ -12,80 +8,67 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from grurt.array_types import Array
-from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Body, Graph, Node
-from grurt.converters.graph.rewriting.matching import Matcher
-from grurt.converters.graph.tracing.folding import Folder
+from grurt.converters.graph.tracing.parameters import small_integer
 
-SQUEEZE_UNIT = "grurt.SqueezeUnit"
-"""Drops an axis if its size is 1. Attributes: the ``axis``."""
+SQUEEZE_IF_ONE = "grurt.SqueezeIfOne"
+"""Removes the axis of its attribute ``axis`` if its size is 1."""
 
 
-def without_branches_on_sizes(graph: Graph, budget: Budget) -> Graph:
-    """Return a graph without such branches; others stay."""
+def without_branches_of_sizes(graph: Graph) -> Graph:
+    """Return the graph with one operator in place of each If that squeezes an axis where its size is 1."""
     if not any(node.op == "If" for node in graph.nodes):
         return graph
-    matcher, folder = Matcher(graph, budget), Folder(budget)
-    nodes = (_conditional_squeeze(node, matcher, folder) if node.op == "If" else node for node in graph.nodes)
-    return replace(graph, nodes=tuple(nodes))
+    producers = graph.producers()
+    nodes = tuple(_squeeze(node, producers, graph.constants) or node for node in graph.nodes)
+    return replace(graph, nodes=nodes)
 
 
-def _conditional_squeeze(node: Node, matcher: Matcher, folder: Folder) -> Node:
-    """Return what stands for an If: itself if it is something else."""
-    squeeze, identity = (_only_node(node.attributes.get(name), folder) for name in ("then_branch", "else_branch"))
-    if squeeze is None or identity is None or len(node.inputs) != 1 or len(node.outputs) != 1:
-        return node
-    (one, constants), (other, _) = squeeze, identity
-    if (one.op, other.op) != ("Squeeze", "Identity") or not other.inputs or one.inputs[:1] != other.inputs:
-        return node
-    axis = _axis_of_unit(node.inputs[0], one.inputs[0], matcher)
-    if axis is None or _squeezed(one, constants, matcher) != axis:
-        return node
-    return Node(node.name, SQUEEZE_UNIT, one.inputs[:1], node.outputs, {"axis": axis}, node.module)
-
-
-def _only_node(body: object, folder: Folder) -> tuple[Node, Mapping[str, Array]] | None:
-    """Return the node that alone makes what a branch gives, and the constants beside it; None if there are more."""
-    if not isinstance(body, Body) or body.inputs or len(body.outputs) != 1:
+def _squeeze(node: Node, producers: Mapping[str, Node], constants: Mapping[str, Array]) -> Node | None:
+    """Return the operator that an If of a Squeeze and an Identity of one tensor stands for; None if it is another."""
+    then, otherwise = (node.attributes.get(name) for name in ("then_branch", "else_branch"))
+    if node.op != "If" or not isinstance(then, Body) or not isinstance(otherwise, Body) or len(node.inputs) != 1:
         return None
-    others = [node for node in body.nodes if node.op != "Constant"]
-    if len(others) != 1 or others[0].outputs != body.outputs:
+    squeeze, identity = _last(then), _last(otherwise)
+    asked = _asked_for(node.inputs[0], producers, constants)
+    if squeeze is None or identity is None or asked is None or (squeeze.op, identity.op) != ("Squeeze", "Identity"):
         return None
-    constants = dict(body.constants)
-    for node in body.nodes:
-        if node.op == "Constant":
-            constants.update(zip(node.outputs, folder.fold(node, ()), strict=False))
-    return others[0], constants
+    own = {**constants, **then.constants}
+    axes = squeeze.attributes.get("axes")
+    axis = axes[0] if isinstance(axes, tuple) and len(axes) == 1 else _number(squeeze.inputs[1:2], _by_name(then), own)
+    if {squeeze.inputs[:1], identity.inputs[:1]} != {(asked[0],)} or axis != asked[1]:
+        return None
+    return Node(node.name, SQUEEZE_IF_ONE, (asked[0],), node.outputs, {"axis": asked[1]}, node.module)
 
 
-def _axis_of_unit(condition: str, tensor: str, matcher: Matcher) -> int | None:
-    """Return the axis of a tensor that a condition says to be of size 1; None if it says something else."""
-    equal = matcher.producers.get(condition)
-    if equal is None or equal.op != "Equal" or len(equal.inputs) != 2:
+def _last(body: Body) -> Node | None:
+    """Return the node of a branch that computes, and writes its only output; None if others compute too."""
+    found = [node for node in body.nodes if node.op != "Constant"]
+    return found[0] if len(found) == 1 and found[0].outputs[:1] == body.outputs else None
+
+
+def _asked_for(name: str, producers: Mapping[str, Node], constants: Mapping[str, Array]) -> tuple[str, int] | None:
+    """Return the tensor and the axis of which a condition asks whether its size is 1; None if it asks another thing."""
+    equal = producers.get(name)
+    if equal is None or equal.op != "Equal" or _number(equal.inputs[1:2], producers, constants) != 1:
         return None
-    for size, one in (equal.inputs, equal.inputs[::-1]):
-        gather = matcher.producers.get(size)
-        if gather is None or gather.op != "Gather" or len(gather.inputs) != 2 or gather.attributes.get("axis", 0) != 0:
-            continue
-        shape = matcher.producers.get(gather.inputs[0])
-        is_whole = shape is not None and shape.op == "Shape" and shape.inputs == (tensor,) and not shape.attributes
-        if is_whole and _integer(matcher.array(one)) == 1:
-            return _integer(matcher.array(gather.inputs[1]))
+    gather = producers.get(equal.inputs[0])
+    shape = producers.get(gather.inputs[0]) if gather is not None and gather.op == "Gather" and gather.inputs else None
+    if gather is None or shape is None or shape.op != "Shape" or shape.attributes or gather.attributes.get("axis", 0):
+        return None
+    axis = _number(gather.inputs[1:2], producers, constants)
+    return None if axis is None or not shape.inputs else (shape.inputs[0], axis)
+
+
+def _by_name(body: Body) -> dict[str, Node]:
+    return {name: node for node in body.nodes for name in node.outputs}
+
+
+def _number(names: tuple[str, ...], producers: Mapping[str, Node], constants: Mapping[str, Array]) -> int | None:
+    """Return the integer that a tensor holds, of which there is one name or none; None if it is not constant."""
+    for name in names:
+        node = producers.get(name)
+        value = constants.get(name) if node is None or node.op != "Constant" else node.attributes.get("value")
+        return small_integer(value)  # type: ignore[arg-type]
     return None
-
-
-def _squeezed(node: Node, constants: Mapping[str, Array], matcher: Matcher) -> int | None:
-    """Return the axis that a Squeeze drops, which is an input of it, or an attribute; None if there are others."""
-    if len(node.inputs) > 1:
-        axes = constants.get(node.inputs[1])
-        return _integer(matcher.array(node.inputs[1]) if axes is None else axes)
-    listed = node.attributes.get("axes")
-    return _integer(np.array(listed)) if isinstance(listed, tuple) else None
-
-
-def _integer(array: Array | None) -> int | None:
-    """Return the only number of an array of integers; None for others."""
-    return int(array.reshape(-1)[0]) if array is not None and array.dtype.kind == "i" and array.size == 1 else None

@@ -13,7 +13,7 @@ _FEWEST = 2
 
 
 def is_written_out(nodes: Iterable[Node], constants: Mapping[str, Array]) -> bool:
-    """Say whether each position of an axis is picked by itself, and as many tensors are joined again.
+    """Say whether each position of an axis is picked by itself, or in parts, and as many tensors are joined again.
 
     So tf2onnx writes ``TimeDistributed``.
     """
@@ -28,6 +28,8 @@ def is_written_out(nodes: Iterable[Node], constants: Mapping[str, Array]) -> boo
                 place = _place(node, [numbers.get(name) for name in node.inputs[1:]])
                 if place is not None:
                     positions[node.inputs[0], place[0]].add(place[1])
+            case "Split" if node.inputs and isinstance(axis := node.attributes.get("axis", 0), int):
+                positions[node.inputs[0], axis].update(range(len(node.outputs)))
             case "Concat":
                 joined.add(len(node.inputs))
     counts = {len(found) for found in positions.values() if found == set(range(len(found)))}

@@ -37,6 +37,19 @@ _AGAINST = {
 }
 """Why one axis cannot have two meanings, where that is by design."""
 
+_JOINING = ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "InstanceNormalization", "CumSum")
+"""What joins all features without weights for each of them: over time, whole sequences of any length."""
+
+
+def _against(*meanings: tuple[Role, Node | None]) -> DesignReason | None:
+    """Return why one axis cannot have two meanings, told by nodes; None if that is not by design."""
+    reason = _AGAINST.get(frozenset(role for role, _ in meanings))
+    joins = any(
+        role is Role.FEATURE and node is not None and (node.op in _JOINING or node.op.startswith("Reduce"))
+        for role, node in meanings
+    )
+    return DesignReason.WHOLE_SEQUENCE if joins and reason is DesignReason.SEQUENCE_LENGTH else reason
+
 
 class OpenFeaturesError(ConversionError):
     """An axis that the file leaves open holds the features of a layer, whose weights say how many there are.
@@ -88,14 +101,16 @@ class _United:
 
 
 class _Meaning(_United):
-    """What axes mean that have one meaning: those found to be the same, and their parts."""
+    """What axes mean that have one meaning: those found to be the same, and their parts; and which node told it."""
 
     def __init__(self, role: Role | None) -> None:
         self.role = role
+        self.told_by: Node | None = None
 
     def unite(self, other: _Meaning) -> None:
         if other is not self:
-            self.role = self.role or other.role
+            if self.role is None:
+                self.role, self.told_by = other.role, other.told_by
             other._same_as = self
 
 
@@ -117,6 +132,8 @@ class Axis(_United):
     order
         What sorted its elements, or `REVERSED`, where that is not their own order: axes in different orders are never
         the same.
+    kept
+        Of a stack: which positions of another axis a Slice has kept, so far as it says how far they might go on.
     """
 
     def __init__(
@@ -128,8 +145,10 @@ class Axis(_United):
         dynamic: bool = False,
         part_of: Axis | None = None,
         order: object = None,
+        kept: range | None = None,
     ) -> None:
         self.size = size
+        self.kept = kept
         self.where = where if len(where) <= _LONGEST_WHERE else f"{where[:_LONGEST_WHERE]} ..."
         self.dynamic = dynamic
         self.order = order
@@ -146,13 +165,17 @@ class Axis(_United):
 
     def require(self, role: Role, node: Node) -> None:
         """Learn the axis's meaning; UnsupportedError if it was found to mean something else."""
-        if (known := self.role) not in (None, role):
+        meaning = self._meaning.root
+        if (known := meaning.role) is None:
+            meaning.role, meaning.told_by = role, node
+        elif known is not role:
+            other = meaning.told_by
+            elsewhere = "elsewhere" if other is None or other.op == node.op == "input" else f"of {other}"
             raise node.unsupported(
-                f"{self.where} serves as the {role.value} axis here and as the {known.value} axis elsewhere",
+                f"{self.where} serves as the {role.value} axis here and as the {known.value} axis {elsewhere}",
                 "each GRU must scan the same time axis, and layers must work on the features of one timestep",
-                _AGAINST.get(frozenset((role, known))),
+                _against((role, node), (known, other)),
             )
-        self._meaning.root.role = role
 
     @property
     def is_reversed(self) -> bool:
@@ -206,8 +229,8 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     A reshape keeps the order of the elements, so axes of size 2 and more fall into the new dimensions in just one way.
     For axes of size 1, in files exported with a batch of one sequence or a sequence of one timestep, there is a
     choice: each keeps a dimension of its own between the same neighbours if there is one, features before batch before
-    time; else any free dimension of size 1; else it is left over, and comes back with the next free dimension, if only
-    one of them can: of several nothing tells which is which.
+    time, and features that were last are last again; else any free dimension of size 1; else it is left over, and comes
+    back with the next free dimension, if only one of them can: of several nothing tells which is which.
 
     Raises
     ------
@@ -220,6 +243,8 @@ def regroup(dims: Sequence[Dim], dropped: Dim, shape: Sequence[int], node: Node)
     placed: dict[int, Axis] = {}
     for gap, units in _by_gap(slots).items():
         candidates = [index for index in free if sum(map(len, groups[:index])) == gap]
+        if units[-1] is slots[-1] and units[-1].role is Role.FEATURE and candidates[-1:] == [len(shape) - 1]:
+            placed[candidates.pop()] = units.pop()
         placed.update(zip(candidates, _most_important(units, len(candidates)), strict=False))
     waiting = [axis for axis in slots if axis.size == 1 and axis.where and axis not in placed.values()]
     left_over = list(dropped)

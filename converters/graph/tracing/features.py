@@ -31,13 +31,13 @@ def require_features(node: Node, tensor: Tensor, index: int, size: int) -> None:
         raise node.unsupported(
             f"its features are merged from several axes ({merged})",
             "of tokens, give each as an input of its own",
-            _against_merging(dim),
+            against_merging(dim),
         )
     for axis in dim:
         axis.require(Role.FEATURE, node)
 
 
-def _against_merging(dim: Dim) -> DesignReason | None:
+def against_merging(dim: Dim) -> DesignReason | None:
     """Return why timesteps or sequences cannot be features; None if it is something else that lies beside these."""
     roles = {axis.role for axis in dim}
     if Role.TIME in roles:

@@ -233,6 +233,7 @@ Arguments = tuple[Value | None, ...]
 """What a node reads; None where an optional input is left out."""
 
 
-def stacked(count: int, node: Node) -> Dim:
-    """Return the dimension that rows are stacked along: nothing for a single row."""
-    return () if count == 1 else (Axis(count, f"the axis along which {node} stacks its values", Role.STATE),)
+def stacked(count: int, node: Node, kept: range | None = None) -> Dim:
+    """Return the dimension that rows are stacked along: nothing for a single row; ``kept``: see `Axis`."""
+    where = f"the axis along which {node} stacks its values"
+    return () if count == 1 else (Axis(count, where, Role.STATE, kept=kept),)

@@ -3,15 +3,18 @@
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 
 from grurt.kernels import atomics
 from grurt.kernels.codegen.instruction import instruction
 from grurt.kernels.sizes import I64_BYTES
-from grurt.kernels.targets import SSE2, capabilities
+from grurt.kernels.targets import NEON, SSE2, capabilities
 
 _i64 = ir.IntType(64)
+_void = ir.VoidType()
 _ORDER = "seq_cst"
+_WHOLE_SYSTEM = 15
+"""What Arm's barriers are for."""
 
 
 def _pointer(builder: Any, address: Any) -> Any:
@@ -37,5 +40,28 @@ def _compare_and_swap(context: Any, builder: Any, address: Any, expected: Any, n
 @instruction(atomics.pause, types.void)
 def _pause(context: Any, builder: Any) -> None:
     if SSE2 in capabilities():
-        function_type = ir.FunctionType(ir.VoidType(), [])
-        builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), function_type), ())
+        _call(builder, "llvm.x86.sse2.pause", _void)
+    elif NEON in capabilities():
+        # Emptying the pipeline takes about as long; the hint for it, yield, takes no time.
+        _call(builder, "llvm.aarch64.isb", _void, ir.Constant(ir.IntType(32), _WHOLE_SYSTEM))
+
+
+@instruction(atomics.ticks, types.int64)
+def _ticks(context: Any, builder: Any) -> Any:
+    if SSE2 in capabilities():  # the time stamp counter: from 2 to 4 GHz, whatever the core does
+        return _call(builder, "llvm.readcyclecounter", _i64)
+    if NEON in capabilities():
+        # The system's counter: 24 MHz to 1 GHz, which it says.
+        count, frequency = (_system_register(builder, name) for name in ("cntvct_el0", "cntfrq_el0"))
+        return builder.mul(count, builder.udiv(ir.Constant(_i64, 3_000_000_000), frequency))
+    return ir.Constant(_i64, 0)
+
+
+def _system_register(builder: Any, name: str) -> Any:
+    return _call(builder, "llvm.read_volatile_register.i64", _i64, builder.module.add_metadata([name]))
+
+
+def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """Call an LLVM intrinsic."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)

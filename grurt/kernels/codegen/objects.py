@@ -46,10 +46,14 @@ def _integer_at(context: Any, builder: Any, address: Any) -> Any:
     i64 = ir.IntType(64)
     convert = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i64, [_pointer]), "PyLong_AsLongLong")
     value = builder.call(convert, [builder.inttoptr(address, _pointer)])
+    result = cgutils.alloca_once_value(builder, value)
     with builder.if_then(builder.icmp_unsigned("==", value, ir.Constant(i64, -1)), likely=False):
-        clear = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "PyErr_Clear")
-        builder.call(clear, [])
-    return value
+        occurred = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_pointer, []), "PyErr_Occurred")
+        with builder.if_then(cgutils.is_not_null(builder, builder.call(occurred, []))):
+            clear = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "PyErr_Clear")
+            builder.call(clear, [])
+            builder.store(ir.Constant(i64, -(2**63)), result)
+    return builder.load(result)
 
 
 class ContextArray(types.Type):

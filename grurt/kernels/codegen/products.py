@@ -16,6 +16,7 @@ from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
 _f32 = ir.FloatType()
+_i8 = ir.IntType(8)
 _i16 = ir.IntType(16)
 _i32 = ir.IntType(32)
 _i64 = ir.IntType(64)
@@ -133,9 +134,11 @@ def _add_bytes(
 ) -> list[Any]:
     """``sum + scale * (correction + sum of W[:, k] q[k])``: q are bytes from 1 to 255, 128 being zero.
 
-    ``unpack`` makes vectors of four inputs' weights, ``parts`` of them, of a vector as it lies in memory.
+    ``unpack`` makes vectors of four inputs' weights, ``parts`` of them, of a vector as it lies in memory. Where the CPU
+    multiplies signed bytes by signed ones only, the sum is that of ``W[:, k] (q[k] - 128)``, and nothing is corrected.
     """
     capabilities = targets.capabilities()
+    is_signed = targets.DOT_PRODUCT in capabilities
     header = [
         (
             _load(builder, _at(builder, panel, i, VECTOR_BYTES), _floats),
@@ -144,7 +147,8 @@ def _add_bytes(
         for panel in panels
         for i in range(block.vectors)
     ]
-    sums = [cgutils.alloca_once_value(builder, correction) for _ in rows for _, correction in header]
+    first = [_all(0) if is_signed else correction for _, correction in header]
+    sums = [cgutils.alloca_once_value(builder, value) for _ in rows for value in first]
 
     def turn(group: Any) -> None:
         starts = [_at(builder, panel, group, block.vectors * VECTOR_BYTES) for panel in panels]
@@ -156,7 +160,8 @@ def _add_bytes(
         for row, address in enumerate(rows):
             features = _at(builder, _at(builder, address, 1, RECORD_HEADER), group, 4 * parts)
             for part in range(parts):
-                q = _splat(builder, _load(builder, _at(builder, features, part, 4), _i32))
+                four = _load(builder, _at(builder, features, part, 4), _i32)
+                q = _splat(builder, builder.xor(four, ir.Constant(_i32, -0x7F7F7F80)) if is_signed else four)
                 for i, w in enumerate(column):
                     total = sums[row * block.outputs + i]
                     builder.store(_add_dot(builder, capabilities, builder.load(total), q, w[part]), total)
@@ -229,11 +234,16 @@ def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _add_dot(builder: Any, capabilities: frozenset[str], total: Any, q: Any, w: Any) -> Any:
-    """``total + sum of q[i] w[i]`` over the four bytes of each lane, q without sign, w with; nothing saturates."""
+    """``total + sum of q[i] w[i]`` over the four bytes of each lane, w with a sign; nothing saturates.
+
+    q is without a sign, but for Arm's dot product.
+    """
     if targets.VNNI_512 in capabilities:
         return _call(builder, "llvm.x86.avx512.vpdpbusd.512", _ints, [total, q, w])
     if targets.VNNI_256 in capabilities:
-        return _in_parts(builder, 8, "llvm.x86.avx512.vpdpbusd.256", total, q, w)
+        return _in_parts(builder, 8, _dot_of_eight, total, q, w)
+    if targets.DOT_PRODUCT in capabilities:
+        return _in_parts(builder, 4, _signed_dot_of_four, total, q, w)
     # Even and odd bytes as 16-bit numbers, whose products LLVM adds up in pairs.
     w16, q16 = builder.bitcast(w, _shorts), builder.bitcast(q, _shorts)
     eight = _all(8, _shorts)
@@ -246,19 +256,27 @@ def _add_dot(builder: Any, capabilities: frozenset[str], total: Any, q: Any, w: 
     return builder.add(total, builder.add(even, odd))
 
 
-def _in_parts(builder: Any, lanes: int, name: str, *vectors: Any) -> Any:
-    """Call a function of narrower vectors on one part of the lanes after the other, and join the results."""
-    part_type = ir.VectorType(_i32, lanes)
+def _dot_of_eight(builder: Any, total: Any, q: Any, w: Any) -> Any:
+    return _call(builder, "llvm.x86.avx512.vpdpbusd.256", total.type, [total, q, w])
+
+
+def _signed_dot_of_four(builder: Any, total: Any, q: Any, w: Any) -> Any:
+    q, w = (builder.bitcast(vector, ir.VectorType(_i8, 16)) for vector in (q, w))
+    return _call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", total.type, [total, q, w])
+
+
+def _in_parts(builder: Any, lanes: int, compute: Callable[..., Any], *vectors: Any) -> Any:
+    """Compute with one part of the lanes of vectors after the other, and join the results."""
     undefined = ir.Constant(_ints, ir.Undefined)
-    whole = undefined
+    results = []
     for first in range(0, LANES, lanes):
-        chosen = ir.Constant(part_type, list(range(first, first + lanes)))
-        parts = [builder.shuffle_vector(vector, undefined, chosen) for vector in vectors]
-        result = _call(builder, name, part_type, parts)
-        for i in range(lanes):
-            number = builder.extract_element(result, ir.Constant(_i32, i))
-            whole = builder.insert_element(whole, number, ir.Constant(_i32, first + i))
-    return whole
+        chosen = ir.Constant(ir.VectorType(_i32, lanes), list(range(first, first + lanes)))
+        results.append(compute(builder, *(builder.shuffle_vector(vector, undefined, chosen) for vector in vectors)))
+    while len(results) > 1:
+        count = 2 * results[0].type.count
+        both = ir.Constant(ir.VectorType(_i32, count), list(range(count)))
+        results = [builder.shuffle_vector(a, b, both) for a, b in zip(results[::2], results[1::2], strict=True)]
+    return results[0]
 
 
 def _pair_sums(builder: Any, a: Any, b: Any) -> Any:

@@ -16,6 +16,7 @@ from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
 
 _f32 = ir.FloatType()
+_f64 = ir.DoubleType()
 _i32 = ir.IntType(32)
 _i64 = ir.IntType(64)
 _vector = ir.VectorType(_f32, LANES)
@@ -65,6 +66,16 @@ _element_load(simd.load_i32, _i32, types.int32)
 _element_load(simd.load_i64, _i64, types.int64)
 _element_store(simd.store_f32, _f32, types.float32)
 _element_store(simd.store_i64, _i64, types.int64)
+
+
+def _unaligned_load(definition: Any, element: ir.Type, typ: types.Type) -> None:
+    @instruction(definition, typ, types.int64)
+    def write(context: Any, builder: Any, address: Any) -> Any:
+        return builder.load(builder.inttoptr(address, element.as_pointer()), align=1)
+
+
+_unaligned_load(simd.read_f32, _f32, types.float32)
+_unaligned_load(simd.read_f64, _f64, types.float64)
 
 
 @instruction(simd.load, f32x16, types.int64, types.int64)

@@ -1,82 +1,90 @@
-"""Branches on the size of an axis, as PyTorch writes ``squeeze`` of tensors of open sizes."""
+"""Branches that ask for the size of an axis, as PyTorch's older exporter writes ``squeeze`` where it lost the shape."""
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-import onnx
+import onnx_graphs
 import pytest
 import torch
 from onnx import NodeProto, TensorProto, helper
-from onnx_exports import check, exported
-from onnx_graphs import INPUT, after_gru, convert, converted_and_checked, node, random
+from onnx_graphs import HIDDEN, INPUT, after_gru, node
 from torch import Tensor, nn
-from torch_networks import Network
+from torch_networks import Net
 
+from grurt.converters import convert
 from grurt.errors import DesignReason, UnsupportedError
 
 
-def branch(op: str, source: str, *more: NodeProto, inputs: tuple[str, ...] = ()) -> onnx.GraphProto:
-    output = helper.make_tensor_value_info(f"{op}_of_{source}", TensorProto.FLOAT, None)
-    return helper.make_graph([*more, node(op, [source, *inputs], [output.name])], op, [], [output])
-
-
-def squeeze(source: str, axis: int, *, tested: int | None = None) -> list[NodeProto]:
-    """Return the nodes of ``source.squeeze(axis)``, which look at the size of an axis, the same if nothing is said."""
-    axes = node("Constant", [], ["axes"], value_ints=[axis])
-    then = branch("Squeeze", source, axes, inputs=("axes",))
+def squeeze_if_one(axis: str, asked: str = "axis") -> list[NodeProto]:
+    """Return ``y = s.squeeze(axis)`` by an If; the names are those of constants."""
+    graphs = [
+        helper.make_graph([made], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+        for name, made in (
+            ("squeezed", node("Squeeze", ["s", "axes"], ["squeezed"])),
+            ("same", node("Identity", ["s"], ["same"])),
+        )
+    ]
     return [
-        node("Shape", [source], ["sizes"]),
-        node("Constant", [], ["place"], value_int=axis if tested is None else tested),
-        node("Gather", ["sizes", "place"], ["size"]),
-        node("Constant", [], ["unit"], value_int=1),
-        node("Equal", ["unit", "size"], ["is_unit"]),
-        node("If", ["is_unit"], ["y"], then_branch=then, else_branch=branch("Identity", source)),
+        node("Shape", ["s"], ["sizes"]),
+        node("Gather", ["sizes", asked], ["size"]),
+        node("Equal", ["size", "one"], ["is_one"]),
+        node("If", ["is_one"], ["y"], then_branch=graphs[0], else_branch=graphs[1]),
     ]
 
 
-LAST = [node("Slice", ["s", "last", "end", "zero"], ["l"])]
-WEIGHTS = {"last": np.array([-1]), "end": np.array([2**31 - 1])}
+def weights(axis: int, asked: int) -> dict[str, np.ndarray]:
+    return {"axes": np.array([axis]), "axis": np.array(asked), "one": np.array(1)}
 
 
-def test_an_axis_of_size_one_is_squeezed() -> None:
-    converted = converted_and_checked(after_gru([*LAST, *squeeze("l", 0)], WEIGHTS))
-    assert converted.signature.outputs[0].axes == ("batch", "feature")
-
-
-def test_an_axis_of_another_size_is_kept() -> None:
-    """Such a file, which onnxruntime does not load, is that without the branch."""
-    x = {"x": random(4, 2, INPUT)}
-    kept = [node("Identity", ["s"], ["y"])]
-    found, expected = (convert(after_gru(nodes)).run(x) for nodes in (squeeze("s", 2), kept))
-    np.testing.assert_array_equal(found["y"], expected["y"])
+@pytest.mark.parametrize(("size", "axes"), [(1, ("batch", "feature")), (4, ("time", "batch", "feature"))])
+def test_an_axis_of_known_size(size: int, axes: tuple[str, ...]) -> None:
+    network = onnx_graphs.convert(after_gru(squeeze_if_one("axes"), weights(0, 0), shape=(size, "b", INPUT)))
+    assert network.signature.outputs[0].axes == axes
 
 
 def test_an_axis_of_open_size_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="it drops axis 0 of input 'x' if its size is 1, and keeps it") as error:
-        convert(after_gru(squeeze("s", 0)))
-    assert error.value.reason is DesignReason.NOT_SAID
+    message = r"it removes axis 0 of input 'x' where it happens to be of size 1; remove an axis whose size is known"
+    with pytest.raises(UnsupportedError, match=message) as caught:
+        onnx_graphs.convert(after_gru(squeeze_if_one("axes"), weights(0, 0), shape=("t", "b", INPUT)))
+    assert caught.value.reason is DesignReason.DATA_DEPENDENT
 
 
-@pytest.mark.parametrize("tested", [1, 2])
-def test_a_branch_on_another_axis_is_refused(tested: int) -> None:
-    with pytest.raises(UnsupportedError, match="a branch that depends on the inputs is not supported"):
-        convert(after_gru([*LAST, *squeeze("l", 0, tested=tested)], WEIGHTS))
-
-
-class _Last(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.gru, self.fc = nn.GRU(4, 6, batch_first=True), nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.gru(x)[0][:, -1:]).squeeze(1)
+def test_another_question_is_refused_as_a_branch() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        onnx_graphs.convert(after_gru(squeeze_if_one("axes"), weights(0, 1), shape=(1, "b", INPUT)))
+    assert "If" in str(caught.value)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opset", [11, 17])
-def test_what_pytorch_writes_for_squeeze(opset: int) -> None:
-    network = Network(_Last().eval(), (torch.randn(2, 5, 4),), {0: "batch", 1: "time"})
-    data = exported(network, dynamo=False, opset=opset, open_axes=network.open_axes)
-    model = onnx.load_from_string(data)
-    assert any(each.op_type == "If" for each in model.graph.node)
-    check(convert(model), network, (torch.randn(3, 8, 4),))
+def test_the_last_output_by_length(tmp_path: Path) -> None:
+    """Time first, which makes the exporter lose the shape."""
+
+    def forward(net: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        y = net.gru(x)[0].transpose(0, 1)
+        index = (lengths - 1).view(-1, 1, 1).expand(-1, 1, HIDDEN)
+        return net.fc(y.gather(1, index).squeeze(1))
+
+    net = Net(forward, gru=nn.GRU(4, HIDDEN), fc=nn.Linear(HIDDEN, 3)).eval()
+    inputs = (torch.randn(6, 3, 4), torch.tensor([6, 2, 4]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that are lost
+        torch.onnx.export(
+            net,
+            inputs,
+            tmp_path / "model.onnx",
+            dynamo=False,
+            input_names=["x", "lengths"],
+            dynamic_axes={"x": {0: "t", 1: "b"}, "lengths": {0: "b"}},
+        )
+    assert b"then_branch" in (tmp_path / "model.onnx").read_bytes()
+    model = convert(tmp_path / "model.onnx")
+    assert model.reference_run is not None
+    for x, lengths in (inputs, (torch.randn(9, 4, 4), torch.tensor([1, 9, 5, 8]))):
+        with torch.no_grad():
+            answer = net(x, lengths)
+        (found,) = model.run({"x": x.numpy(), "lengths": lengths.numpy()}).values()
+        np.testing.assert_allclose(found, answer, rtol=0, atol=1e-5)

@@ -17,7 +17,7 @@ from onnx_graphs import HIDDEN, INPUT, after_gru, convert, gru_weights, node, pr
 import grurt
 from grurt.converters import convert_onnx
 from grurt.converters.graph import budget
-from grurt.converters.graph.assembly import network
+from grurt.converters.graph.assembly import converted
 from grurt.converters.graph.building import builder
 from grurt.converters.onnx import messages
 from grurt.converters.onnx.convert import network_of_bytes
@@ -270,7 +270,7 @@ def test_a_run_that_writes_constants_out() -> None:
 
 
 def test_a_run_of_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "MAX_NODES_RUN", 2)
+    monkeypatch.setattr(converted, "MAX_NODES_RUN", 2)
     found = notes_of(after_gru(written("y = Relu(s)")))
     assert found == "no reference run: the graph has 3 nodes, of which a test runs 2"
 

@@ -17,7 +17,7 @@ from onnx_graphs import INPUT, after_gru, node
 from torch import Tensor, nn
 
 from grurt.converters import convert
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 
 H = 8
 NUMBERS = re.compile(r"\b(100\d|101\d|400\d|\d{4,})\b")
@@ -128,8 +128,8 @@ def test_other_sizes_are_named(name: str, batch: int, time: int, tmp_path: Path)
             continue  # nothing repeats in a loop of one timestep: below
         export(net, inputs, opened, tmp_path / "model.onnx")
         frozen = {axis: size for axis, size in (("b", batch), ("t", time)) if axis in opened and size != 1}
-        if name == "unrolled":
-            frozen.pop("b", None)
+        if name == "unrolled":  # whose timesteps are read as those of a loop
+            frozen.clear()
         if not frozen:
             model = convert(tmp_path / "model.onnx", reference=False)
             found = model.run({p.name: x.numpy() for p, x in zip(model.signature.inputs, inputs, strict=True)})
@@ -143,6 +143,82 @@ def test_other_sizes_are_named(name: str, batch: int, time: int, tmp_path: Path)
             named = f"axis {index} of input 'x' is declared open ({axis}), but frozen at" in str(caught.value)
             assert named == (axis in frozen) or (axis in opened and axis not in frozen)
         assert not NUMBERS.search(str(caught.value))
+
+
+def cut_apart(net: Net, x: Tensor, b: int, t: int) -> Tensor:
+    h, steps = x.new_zeros(x.shape[0], H), []
+    for step in x.unbind(1):
+        h = net.cell(step, h)
+        steps.append(h)
+    return net.fc(torch.stack(steps, 1).relu())
+
+
+def last_of_loop(net: Net, x: Tensor, b: int, t: int) -> Tensor:
+    h = x.new_zeros(x.shape[0], H)
+    for index in range(t):
+        h = net.cell(x[:, index], h)
+    return net.fc(h)
+
+
+def backwards(net: Net, x: Tensor, b: int, t: int) -> Tensor:
+    h, steps = x.new_zeros(x.shape[0], H), []
+    for index in reversed(range(t)):
+        h = net.cell(x[:, index], h)
+        steps.insert(0, h)
+    return net.fc(torch.stack(steps, 1))
+
+
+def without_cells(net: Net, x: Tensor, b: int, t: int) -> Tensor:
+    return net.fc(net.gru(torch.stack([step.tanh() for step in x.unbind(1)], 1))[0])
+
+
+def merely_joined(net: Net, x: Tensor, b: int, t: int) -> Tensor:
+    return net.fc(net.gru(torch.stack(x.unbind(1), 1))[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forward", [unrolled, cut_apart, last_of_loop, backwards, without_cells, merely_joined])
+def test_the_timesteps_of_a_frozen_loop_are_those_of_any_sequence(forward: Callable[..., Any], tmp_path: Path) -> None:
+    net = Net(forward).eval()
+    export(net, inputs_of("", 2, 7), "t" if forward is unrolled else "bt", tmp_path / "model.onnx")
+    model = convert(tmp_path / "model.onnx")
+    assert model.reference_run is not None
+    assert model.verify().ok
+    expected = "the graph holds each timestep of an example by itself: taken for all, not 7"
+    assert any(expected in note for note in model.source.notes)
+    for batch, time in ((2, 7), (2, 3), (2, 11)):
+        (x,) = inputs_of("", batch, time)
+        with torch.no_grad():
+            answer = net(x)
+        np.testing.assert_allclose(next(iter(model.run({"x": x.numpy()}).values())), answer, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_loop_over_the_first_timesteps_alone_is_none_over_all(tmp_path: Path) -> None:
+    net = Net(lambda net, x, b, t: cut_apart(net, x[:, : t - 2], b, t)).eval()
+    export(net, inputs_of("", 2, 7), "bt", tmp_path / "model.onnx")
+    with pytest.raises(UnsupportedError, match="it keeps no more than 5 timesteps of axis 1 of input 'x'") as caught:
+        convert(tmp_path / "model.onnx", reference=False)
+    assert caught.value.reason is DesignReason.SEQUENCE_LENGTH
+
+
+@pytest.mark.slow
+def test_two_sequences_of_frozen_lengths_are_named(tmp_path: Path) -> None:
+    net = Net(lambda net, x, z, b, t: unrolled(net, x, b, t) + unrolled(net, z, b, t)).eval()
+    x, z = torch.randn(2, 4, 6), torch.randn(2, 4, 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (x, z),
+            tmp_path / "model.onnx",
+            dynamo=False,
+            input_names=["x", "z"],
+            dynamic_axes={"x": {1: "t"}, "z": {1: "u"}},
+        )
+    with pytest.raises(UnsupportedError, match="frozen at 4") as caught:
+        convert(tmp_path / "model.onnx", reference=False)
+    assert caught.value.reason is DesignReason.FAULTY_SOURCE
 
 
 @pytest.mark.slow

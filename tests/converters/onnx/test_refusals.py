@@ -31,7 +31,6 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
     [
         ([node("ReduceMean", ["s"], ["y"], name="pool")], r"node 'pool' \(ReduceMean\): it computes across all axes"),
         ([node("Det", ["s"], ["y"])], r"node 'y' \(Det\): the operator is not supported; supported are GRU, linear"),
-        ([node("Atan", ["s"], ["y"])], "grurt has no layer that computes it; compute it before the model or behind it"),
         ([node("Cast", ["s"], ["y"], to=TensorProto.UINT8)], "it casts features to uint8"),
         ([node("MatMul", ["s", "s"], ["y"])], "only a value times a constant matrix is supported"),
         ([node("Gemm", ["h", "M"], ["y"], transA=1)], r"it transposes the value that it multiplies \(transA=1\)"),
@@ -40,7 +39,10 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Gather", ["s", "one"], ["y"], axis=0)], "it picks position 1 of t.*only the last or first timestep"),
         ([node("Slice", ["s", "one", "two", "zero"], ["g"]), node("Relu", ["g"], ["y"])], "it picks position 1 of"),
         ([node("Slice", ["s", "zero", "far", "zero"], ["y"])], "it cuts an axis of open size at 0:5000"),
-        ([node("Slice", ["s", "zero", "two", "zero"], ["y"])], "it selects 2 of t positions of axis 0 of input 'x'"),
+        (
+            [node("Slice", ["s", "zero", "two", "zero"], ["y"])],
+            "it keeps no more than 2 timesteps of axis 0 of input 'x', which is of open size",
+        ),
         (
             [node("Reshape", ["s", "merge"], ["y"])],
             "output 'y': one of its axes merges 3 axes; export the model with an output of .batch, time, features",
@@ -59,14 +61,14 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Squeeze", ["s", "two"], ["y"])], r"it squeezes the axes \(2,\) of the shape .* not of size 1"),
         (
             [node("Transpose", ["s"], ["f"], perm=[2, 0, 1]), node("Add", ["s", "f"], ["y"])],
-            "axis 0 of input 'x' serves as the feature axis here and as the time axis elsewhere; each GRU must",
+            "axis 0 of input 'x' serves as the feature axis here and as the time axis of node '.*' .GRU.; each GRU",
         ),
         ([node("TopK", ["s", "two"], ["y", "i"])], "it sorts something else than lengths of sequences"),
         ([node("Add", ["s", "big"], ["y"])], "a constant may be one number, or one for each feature"),
         ([node("Add", ["s", "whole"], ["y"])], "it combines features with a constant of the type int64"),
         (
             [node("Softmax", ["s"], ["y"], axis=0)],
-            "it computes across timesteps or sequences",
+            "it computes across timesteps or sequences; supported are layers that work on one timestep at a time",
         ),
         ([node("LayerNormalization", ["s", "M"], ["y"], axis=1)], "it normalizes several axes"),
         ([node("Relu", ["s"], ["y"], alpha=0.5)], r"\(Relu\): its attribute 'alpha' is not understood"),

@@ -1,0 +1,179 @@
+"""Calls of a pool: some of its streams, with inputs and outputs, through the kernels, on one thread or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grurt.errors import StreamIdError
+from grurt.escaping import described
+from grurt.kernels import codes, fields
+from grurt.network.frames import frames_of
+from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.pool_faults import Fault, faulty_rows
+from grurt.runtime.pool_ids import Ids, Taken, taken
+from grurt.runtime.team import Team
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Array, Floats
+    from grurt.network.network import Network
+    from grurt.runtime import arrays
+    from grurt.runtime.context import Context
+    from grurt.runtime.pool_slots import Slots
+
+_ID_FAULTS = {codes.NO_SUCH_STREAM: "there is no such stream", codes.STREAM_TWICE: "the stream is named twice"}
+_INPUT_FAULTS = (codes.NONFINITE, codes.TOKEN_OUT_OF_RANGE)
+
+
+def has_its_numbers(array: Array) -> bool:
+    """Return whether memory holds an array's numbers, as many as its shape says: so there may be answers to them."""
+    return array.size > 0 and array.flags.c_contiguous
+
+
+class Calls:
+    """Runs the streams of a pool.
+
+    Parameters
+    ----------
+    network
+        What they run.
+    slots
+        Which there are.
+    front, members
+        The context of every call, and one for each further thread.
+    """
+
+    def __init__(self, network: Network, slots: Slots, front: Context, members: Sequence[Context]) -> None:
+        self._frames = frames = frames_of(network)
+        self._frame_axes = len(next(iter(frames.inputs.values())).shape)
+        self._slots = slots
+        self._front = front
+        self._team = Team(front, members) if members else None
+        self._enters_claimed = slots.are_named or self._team is not None
+        front.array[codes.CONTEXT_ENTERED_CLAIMED] = self._enters_claimed
+        self.faults: list[Fault] = []
+        """The rows that the last call has left out, of those that may."""
+
+    def settle(self) -> None:
+        """Run what is left of a call that an exception has ended early."""
+        if self._team is not None:
+            self._team.settle()
+
+    @property
+    def advance(self) -> Callable[[NDArray[np.int64], Any, Any, Any], int]:
+        """As `Context.advance` with the caller's own inputs, outputs and ids: it runs if the kernels can take them."""
+        return self._claim_and_advance if self._enters_claimed else self._front.advance
+
+    def advance_by_name(self, ids: Any, xs: dict[str, Any], out: Floats | None, n_lead: int) -> Outputs | None:
+        """Run inputs of a dict, behind so many axes, if the kernels can take them; return the answers, or None."""
+        inputs = tuple([xs.get(name) for name in self._frames.inputs])
+        first = inputs[0]
+        if len(xs) != len(inputs) or type(first) is not np.ndarray or first.ndim != n_lead + self._frame_axes:
+            return None
+        if len(first) != len(ids) or not has_its_numbers(first):
+            return None
+        lead = first.shape[:n_lead]
+        shapes = [(*lead, *frame.shape) for frame in self._frames.outputs.values()]
+        outputs = [np.empty(shape, np.float32) for shape in shapes] if out is None else [out]
+        if self.advance(self._front.array, inputs, tuple(outputs), ids) != codes.OK:
+            return None
+        return present(self._front.plan, outputs) if out is None else out
+
+    def _claim_and_advance(self, array: NDArray[np.int64], xs: Any, y: Any, ids: Ids) -> int:
+        return self._front.exclusively(self._advance_claimed, array, xs, y, ids)
+
+    def _advance_claimed(self, array: NDArray[np.int64], xs: Any, y: Any, ids: Ids) -> int:
+        slots = self._slots
+        streams = slots.looked_up(tuple(ids)) if slots.are_named else ids
+        if streams is None:
+            return codes.NOT_PLAIN
+        if self._team is None:
+            return self._front.advance(array, xs, y, streams)
+        return self._team.lead(self._front.advance, array, xs, y, streams, memory=slots.own_streams)
+
+    def run_converted(
+        self, where: str, ids: Ids, xs: Inputs, out: Floats | None, lead: tuple[str, ...], reports: bool
+    ) -> Outputs:
+        """Run whatever can be converted; raise for anything else, or report it where that is wanted: see `StreamPool`.
+
+        ``lead`` are the axes of inputs between the streams and the features.
+        """
+        front = self._front
+        given = taken(where, ids, are_names=self._slots.are_named)
+        held: arrays.Held = []
+        inputs, sizes = convert_inputs(where, front.plan, self._frames, xs, (len(given), *lead), held)
+        outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
+        n_steps = sizes[1] if lead else 1
+        work = self._run_sound if reports else self._run_all
+        front.exclusively(work, where, given, inputs, outputs, n_steps, held)
+        return present(front.plan, outputs) if out is None else out
+
+    def _run_all(
+        self,
+        where: str,
+        ids: Taken,
+        inputs: Sequence[Array],
+        outputs: Sequence[Floats],
+        n_steps: int,
+        held: arrays.Held,
+    ) -> None:
+        status = self._enter(self._slots.numbers(where, ids), inputs, outputs, n_steps, held)
+        self._expect_sound(where, status, ids, inputs)
+
+    def _run_sound(
+        self,
+        where: str,
+        ids: Taken,
+        inputs: Sequence[Array],
+        outputs: Sequence[Floats],
+        n_steps: int,
+        held: arrays.Held,
+    ) -> None:
+        """Run the rows that can be computed with; of the others, the answers are NaN, and the reasons in `faults`."""
+        streams = self._slots.numbers(where, ids)
+        status = self._enter(streams, inputs, outputs, n_steps, held)
+        if status not in _INPUT_FAULTS:
+            self._expect_sound(where, status, ids, inputs)
+            self.faults = []
+            return
+        front = self._front
+        inputs = [array.copy() for array in inputs]
+        faults = faulty_rows(front.plan, inputs, refuse_nonfinite=bool(front.slots[codes.CONTEXT_REFUSE_NONFINITE]))
+        sound = np.ones(len(streams), bool)
+        sound[[row for row, _ in faults]] = False
+        inputs = [array[sound] for array in inputs]
+        answers = [np.empty((len(streams) - len(faults), *output.shape[1:]), np.float32) for output in outputs]
+        status = self._enter(streams[sound], inputs, answers, n_steps, held)
+        self._expect_sound(where, status, ids, inputs)
+        self.faults = faults
+        for output, answer in zip(outputs, answers, strict=True):
+            output[~sound] = np.nan
+            output[sound] = answer
+
+    def _enter(
+        self,
+        streams: NDArray[np.int64],
+        inputs: Sequence[Array],
+        outputs: Sequence[Floats],
+        n_steps: int,
+        held: arrays.Held,
+    ) -> int:
+        """Enter the kernels, and return their status."""
+        front = self._front
+        self.settle()
+        front.bind(map(fields.data_address, (*inputs, *outputs)), n_steps)
+        front.bind_streams(fields.data_address(streams), len(streams))
+        if self._team is None:
+            return front.call()
+        return self._team.lead(front.call, memory=(inputs, outputs, streams, self._slots.own_streams, held))
+
+    def _expect_sound(self, where: str, status: int, ids: Taken, inputs: Sequence[Array]) -> None:
+        if fault := _ID_FAULTS.get(status):
+            index = self._front.slots[codes.CONTEXT_FAULT_INDEX]
+            found = ids[index] if isinstance(ids, tuple) else int(ids[index])
+            raise StreamIdError(f"{where}: ids[{index}] is {described(found)}: {fault}")
+        self._front.expect_sound(status, inputs)
