@@ -11,8 +11,9 @@
 a parameter, as in ``enc(gru, weight_ih=enc_w)``, is an option too, and stands for one of its ``arrays``. An option may
 be a function, as in ``gru(candidate_activation=relu)``.
 ``function`` is one of `grurt.network.functions`, its values in the order of its parameters or by name; 1/6 is a value.
-``last`` is short for ``(last_step)`` and ``final`` for ``(final_state)``, unless the checkpoint has a module of that
-name; ``:relu`` alone is an activation. Words hold no spaces and none of ``, : ( ) =``; TOML can name modules that do.
+``last`` is short for ``(last_step)``, ``final`` for ``(final_state)`` and ``finals`` for ``(final_states)``, unless the
+checkpoint has a module of that name; ``:relu`` alone is an activation. Words hold no spaces and none of ``, : ( ) =``;
+TOML can name modules that do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from grurt.converters.kinds import FUNCTION_OPTIONS, KINDS
 from grurt.errors import DescriptionError
 from grurt.network.functions import AnyFunction, Function
 
-KEYWORDS: Mapping[str, str] = {"last": "last_step", "final": "final_state"}
+KEYWORDS: Mapping[str, str] = {"last": "last_step", "final": "final_state", "finals": "final_states"}
 
 _SHOWN = 1000
 """Characters of a description that errors repeat."""

@@ -17,8 +17,9 @@ from grurt.network.misfits import misfit
 if TYPE_CHECKING:
     KindName = str
 else:
-    KindName = Literal[(*KINDS, "final_state")]
-"""What a described layer can be. ``final_state`` is the GRU's ``h_n``: of both directions, where it has two."""
+    KindName = Literal[(*KINDS, "final_state", "final_states")]
+"""What a described layer can be. ``final_state`` is the last layer of the GRU's ``h_n``: of both directions, where
+it has two. ``final_states`` are all of its layers side by side, the first one first."""
 
 
 class LayerDescription(Options, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

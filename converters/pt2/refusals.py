@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from grurt.converters.graph.operators.refusals import ATTENTION, NO_LAYER, Refusal
+from grurt.converters.graph.operators.refusals import ATTENTION, NO_LAYER, OTHER_AXES, OTHER_LENGTH, Refusal
 from grurt.converters.pt2.program import Call
 from grurt.errors import DesignReason
 
@@ -28,6 +28,18 @@ _QUANTIZED: Refusal = (
     "export the model of floating-point weights: grurt quantizes by itself",
     DesignReason.QUANTIZED,
 )
+_ADAPTIVE: Refusal = (
+    "it pools a sequence of any length into a fixed number of timesteps",
+    "use a pool with a kernel_size, or the last state of a GRU",
+    DesignReason.WHOLE_SEQUENCE,
+)
+_REFUSALS: dict[re.Pattern[str], Refusal] = {
+    re.compile(r"adaptive_\w+_pool1d"): _ADAPTIVE,
+    re.compile(r"upsample_\w+1d|repeat_interleave|conv_transpose1d"): OTHER_LENGTH,
+    re.compile(r"instance_norm"): OTHER_AXES,
+}
+"""What to say about operators of these names."""
+
 _WITHOUT_LAYERS = frozenset(
     {
         *("topk", "sort", "argsort", "msort", "median", "nanmedian", "kthvalue", "mode", "quantile"),
@@ -40,8 +52,7 @@ _REASONS = {
     re.compile(
         r"(conv|\w*pool|upsample_\w+|pixel_\w*shuffle|reflection_pad|replication_pad)[23]d"
     ): DesignReason.IMAGES,
-    re.compile(r"cumprod|cummax|cummin|logcumsumexp|instance_norm"): DesignReason.WHOLE_SEQUENCE,
-    re.compile(r"upsample_\w+1d|repeat_interleave|conv_transpose1d|adaptive_\w+_pool1d"): DesignReason.SEQUENCE_LENGTH,
+    re.compile(r"cumprod|cummax|cummin|logcumsumexp"): DesignReason.WHOLE_SEQUENCE,
     re.compile(r"nonzero\w*|masked_select|_?unique\w*|_local_scalar_dense|item"): DesignReason.DATA_DEPENDENT,
     re.compile(r"rand\w*|bernoulli|multinomial|normal\w*|poisson|\w*dropout"): DesignReason.TRAINING,
     re.compile(r"_?fft_\w+|stft|istft|complex|view_as_(complex|real)"): DesignReason.ELEMENT_TYPE,
@@ -59,6 +70,8 @@ def reason_against(call: Call, name: str) -> tuple[str, str, DesignReason | None
         return _QUANTIZED
     if "attention" in name:
         return ATTENTION
+    if (refusal := next((each for found, each in _REFUSALS.items() if found.fullmatch(name)), None)) is not None:
+        return refusal
     found, advice, _ = NO_LAYER if name in _WITHOUT_LAYERS else _UNKNOWN
     return found, advice, _reason(call.target, name)
 

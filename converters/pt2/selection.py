@@ -23,6 +23,30 @@ def select(call: Call, em: Emitter) -> None:
     em.emit("Gather", em.required("self"), position, into=call.outputs[0], axis=call.arguments["dim"])
 
 
+@translates("select_scatter")
+def select_scatter(call: Call, em: Emitter) -> None:
+    """Translate select_scatter: a tensor with another one in place of one position of an axis."""
+    x = em.required("self")
+    axis, shape, index = em.axis(x, call.arguments["dim"]), em.shape(x), _number(call, "index")
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape) or not -sizes[axis] <= index < sizes[axis]:
+        raise call.unsupported(
+            "it writes into a tensor of open size", "collect what a loop gives in a list, and stack it"
+        )
+    position = np.broadcast_to(np.int64(index % sizes[axis]), (*sizes[:axis], 1, *sizes[axis + 1 :]))
+    part = em.emit("Unsqueeze", em.required("src"), axes=(axis,))
+    em.emit("ScatterElements", x, em.constant(position, np.int64), part, into=call.outputs[0], axis=axis)
+
+
+@translates("copy")
+def copy(call: Call, em: Emitter) -> None:
+    """Translate copy: what is written over another tensor, of the same shape."""
+    source = em.required("src")
+    if em.shape(source) != em.shape(em.required("self")):
+        raise call.unsupported("it repeats what it writes over another tensor", "write a tensor of the same shape")
+    em.emit("Identity", source, into=call.outputs[0])
+
+
 @translates("slice")
 def slice_(call: Call, em: Emitter) -> None:
     """Translate slice; of everything, as ``x[:, :8]`` begins, it is the same."""

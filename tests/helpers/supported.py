@@ -49,6 +49,21 @@ compute the network, and that its converter does not know the form: please repor
 | --- | --- | --- | --- |
 """
 
+FORMATS = """
+## Formats that are not read
+
+Files of other programs are told by their content, and the message says what to convert instead.
+
+* **TensorFlow Lite** (`.tflite`): convert the `.keras` or `.h5` file that it was made from. TensorFlow's converter
+  takes the layers apart: a GRU becomes a loop in two subgraphs of its own, or, with `unroll=True`, dozens of operators
+  a timestep, and neither says which layer it was. What would be read would have to be compared with TensorFlow's
+  own interpreter, for every version of its converter: nothing is read here that is not compared so, and the tests have
+  no such file. Quantized ones would stay refused all the same (`QUANTIZED`).
+* **SavedModel, frozen graphs, TensorFlow.js**: the same holds; the Keras file has the layers.
+* **Core ML, ncnn, MNN, OpenVINO, ExecuTorch, onnxruntime's `.ort`**: made for one runtime. Convert the ONNX file or
+  the checkpoint that they were made from.
+"""
+
 GENERATED = """
 ## Random networks
 
@@ -112,7 +127,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
     converted = [outcome for outcome in everything if outcome.model is not None]
     agree = sum(outcome.difference is not None for outcome in converted)
     text = HEADER.format(agree=agree, unanswered=len(converted) - agree, refused=len(everything) - len(converted))
-    text += design() + generated() + of_kinds()
+    text += design() + FORMATS + generated() + of_kinds()
     for title in SECTIONS.values():
         text += f"\n## {title}\n\n{TABLE}"
         text += "".join(_line(*key, group) for key, group in sections.get(title, {}).items())

@@ -57,7 +57,8 @@ class ConvertedGraph:
         inputs = tuple(replace(port, shape=shapes[port.name]) for port in self._graph.inputs)
         graph = replace(self._graph, inputs=inputs)
         with np.errstate(all="ignore"):
-            written = interpret(graph, self._nodes, OpenSizes(1), Budget(graph.size), self._time_axis).elements()
+            found = interpret(graph, self._nodes, OpenSizes(1), Budget(graph.size), self._time_axis, measures=True)
+        written = found.elements()
         if written > MAX_WRITTEN:
             raise ConversionError(f"a run on a test input writes {written} numbers, of which {MAX_WRITTEN} are tried")
 

@@ -17,7 +17,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.grids import TimeAxis
 from grurt.converters.graph.building.integers import token_inputs
 from grurt.converters.graph.elements import MAX_RANK
-from grurt.converters.graph.nodes import Declaration, Graph, Node
+from grurt.converters.graph.nodes import Body, Declaration, Graph, Node
 from grurt.converters.graph.operators import OPERATORS
 from grurt.converters.graph.operators.refusals import reason_against
 from grurt.converters.graph.operators.windows import as_it_is, read
@@ -34,6 +34,8 @@ SPARE_ELEMENTS = 1 << 24
 
 _SMALLEST_WEIGHT = 2
 """Bytes of a number in the narrowest type of weights."""
+
+_OVER_TIME = ("Conv", "AveragePool", "MaxPool")
 
 MAX_INPUTS = 1 << 14
 """The most tensors that a node reads: as many as a loop of so many timesteps puts together again."""
@@ -67,7 +69,13 @@ class Interpretation:
 
 
 def interpret(
-    graph: Graph, nodes: list[Node], open_sizes: Callable[[str], int], budget: Budget, time_axis: TimeAxis | None = None
+    graph: Graph,
+    nodes: list[Node],
+    open_sizes: Callable[[str], int],
+    budget: Budget,
+    time_axis: TimeAxis | None = None,
+    *,
+    measures: bool = False,
 ) -> Interpretation:
     """Return the layers that a graph computes with.
 
@@ -83,6 +91,8 @@ def interpret(
         What may be created.
     time_axis
         For graphs whose GRUs scan different axes, the one that is time; see `grids`.
+    measures
+        Whether the sizes are those of a run; see `Builder`.
 
     Raises
     ------
@@ -97,6 +107,8 @@ def interpret(
         Folder(budget),
         unrolled=unrolled,
         grid=time_axis is not None,
+        measures=measures,
+        convolved=frozenset(node.inputs[0] for node in nodes if node.op in _OVER_TIME and node.inputs),
         token_inputs=token_inputs(nodes, graph.constants, [port.name for port in graph.inputs]),
     )
     inputs = {port.name: _input(port, open_sizes) for port in graph.inputs}
@@ -121,7 +133,8 @@ def interpret(
 
 def _evaluate(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     results: tuple[Value, ...]
-    if all(not isinstance(value, Tensor) for value in args):
+    reads_around = any(isinstance(value, Body) for value in node.attributes.values())
+    if not reads_around and all(not isinstance(value, Tensor) for value in args):
         results = build.folder.fold(node, args)
     else:
         results = _converted(node, args, build)

@@ -18,6 +18,9 @@ _LONGEST_NAME = 50
 
 _UNKNOWN = "an open number"
 
+_APART = 62
+"""Between the numbers that stand for open sizes: a timestep shortly before the end of one of them is none of these."""
+
 
 class OpenSizes:
     """Gives numbers for sizes that the file leaves open, each name its own."""
@@ -30,7 +33,7 @@ class OpenSizes:
     def __call__(self, name: str) -> int:
         """Return the number for a size."""
         if name not in self._sizes:
-            self._sizes[name] = self._start + 2 * len(self._sizes)
+            self._sizes[name] = self._start + _APART * len(self._sizes)
             is_name = len(name) <= _LONGEST_NAME and " of input " not in name
             self._names[str(self._sizes[name])] = name if is_name else _UNKNOWN
         return self._sizes[name]

@@ -18,9 +18,10 @@ from grurt.converters.graph.tracing.folding import Folder
 from grurt.converters.graph.tracing.states import Lengths, Loop, StateSource
 from grurt.converters.graph.tracing.values import Every, Row, Tensor
 from grurt.converters.layer_builder import LayerBuilder
+from grurt.converters.windows import Window
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten, Unfold
+from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -48,6 +49,10 @@ class Builder(LayerBuilder):
         Whether GRUs scan other axes than time: then values may be grids of positions.
     token_inputs
         Names of the inputs that hold tokens.
+    convolved
+        Names of the tensors that convolutions and pools read.
+    measures
+        Whether the sizes are those of a run, of which is found out what it takes: then they do not stand for others.
     """
 
     used_too_often = "its weights are used too often"
@@ -61,12 +66,16 @@ class Builder(LayerBuilder):
         unrolled: bool = False,
         grid: bool = False,
         token_inputs: frozenset[str] = frozenset(),
+        convolved: frozenset[str] = frozenset(),
+        measures: bool = False,
     ) -> None:
         super().__init__(elements, taken)
         self.folder = folder
         self.unrolled = unrolled
         self.grid = grid
         self.token_inputs = token_inputs
+        self.convolved = convolved
+        self.measures = measures
         self.lengths: Lengths = ()
         self.masked_by = ""
         self.loops: dict[str, Loop] = {}
@@ -239,8 +248,8 @@ class Builder(LayerBuilder):
                 merged = replace(tensor, rows=(Row(name),), stacks=(), integer=False, boolean=False)
                 size = len(tensor.rows) * feature.size
                 return merged.with_dim(index, (Axis(size, f"the feature axis of {name!r}", Role.FEATURE),))
-        if _timesteps_of(tensor) is not None:
-            return self.single(self.as_sequence(tensor, node), node)
+        if not (sequence := self.as_sequence(tensor, node)).stacks:
+            return self.single(sequence, node)
         if (single := single_features(tensor)) is not None:
             name = self.joined(tensor.rows, node)
             feature = Axis(len(tensor.rows), f"the feature axis of {name!r}", Role.FEATURE)
@@ -250,7 +259,9 @@ class Builder(LayerBuilder):
             axis = selected[0][0]
             raise node.unsupported(
                 f"it works on {len(tensor.rows)} selected positions of {axis.where}, of size {axis.size}",
-                "a layer must read whole sequences, in order, and all features of a timestep",
+                "a layer must read whole sequences, in order, and all features of a timestep: leave the number of "
+                "timesteps open in the export, or cut them off at the end, as in x[:, :-1]",
+                DesignReason.SEQUENCE_LENGTH if _timesteps_of(tensor) is not None else None,
             )
         repeats = any(
             any(axis.role is Role.TIME for axis in dim) and any(axis in tensor.stacks for axis in dim)
@@ -269,7 +280,9 @@ class Builder(LayerBuilder):
 
     def as_sequence(self, tensor: Tensor, node: Node) -> Tensor:
         """Return a tensor of rows that are timesteps of one value as the sequence of these; others as they are."""
-        if (kept := _timesteps_of(tensor)) is None:
+        kept = _timesteps_of(tensor)
+        window = None if kept is None else self._window_of(tensor, *kept)
+        if kept is None or window is None:
             return tensor
         axis, positions = kept
         axis.require(Role.TIME, node)
@@ -278,16 +291,19 @@ class Builder(LayerBuilder):
         if positions == range(axis.size):
             self.written_out.add(axis.size)
             return replace(tensor, rows=(Row(value, part=part),), dims=_with_axis(tensor.dims, stack, axis), stacks=())
-        layer = Unfold(
-            name=self.unique(f"{value}.timesteps"),
-            inputs=(value,),
-            stride=positions.step,
-            padding=(-positions.start, min(0, positions.stop - axis.size)),
-        )
+        layer = window.layer(self.unique(f"{value}.timesteps"), value)
         time = Axis(len(positions), f"the time axis of {layer.name!r}", Role.TIME)
         self._note_input(value)
         rows = (Row(self.add(layer), part=part),)
         return replace(tensor, rows=rows, dims=_with_axis(tensor.dims, stack, time), stacks=())
+
+    def _window_of(self, tensor: Tensor, axis: Axis, positions: range) -> Window | None:
+        """Return the window by which rows are timesteps of sequences of any length; None if they are of this one's."""
+        if tensor.window is not None and tensor.stacks == tensor.window[:1]:
+            return tensor.window[1]
+        if self.measures:
+            return Window(stride=positions.step, padding=(-positions.start, min(0, positions.stop - axis.size)))
+        return Window() if positions == range(axis.size) else None
 
     def map(self, node: Node, tensor: Tensor, function: Callable[[str], str]) -> Tensor:
         """Return the tensor with each of its values replaced by what ``function`` makes of it: numbers."""

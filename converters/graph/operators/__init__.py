@@ -11,7 +11,7 @@
     lengths, ends                        padded and sorted sequences, masks behind their ends
     scaled_states                        states that masks reset
     windows                              what reads a sequence that is padded or cut
-    loops                                timesteps of loops
+    loops, buffers                       timesteps of loops, and what they are collected in
     refusals                             operators without a handler                 -> the reason
 
 How an operator is spelled out in others (see `rewriting`) is said beside its handler: an operator is one file's.
@@ -20,6 +20,7 @@ How an operator is spelled out in others (see `rewriting`) is said beside its ha
 from grurt.converters.graph.operators import (  # noqa: F401 - they fill the table
     activations,
     arithmetic,
+    buffers,
     casting,
     cells,
     combining,

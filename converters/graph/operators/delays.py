@@ -1,7 +1,7 @@
 """Delays: sequences shifted by some timesteps, with zeros before the first, as exporters cut and pad them.
 
 Either the last timesteps are cut off and zeros put before the rest, or zeros are put before the sequence and as many of
-the timesteps that there are then kept as the sequence has.
+the timesteps that there are then kept as the sequence has. Zeros before a sequence that nothing cuts are its padding.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.windows import as_it_is
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import without_repeats
 from grurt.converters.graph.tracing.parameters import axis_index, slice_ranges
@@ -28,11 +29,14 @@ def may_be_cut(tensor: Tensor, index: int, kept: range) -> bool:
     return is_front and dim[0].role in (None, Role.TIME) and not dim[0].is_reversed
 
 
-def cut(tensor: Tensor, index: int, kept: range) -> Tensor:
-    """Return a sequence without its last timesteps: nothing reads it but a Concat that puts zeros before it."""
+def cut(tensor: Tensor, index: int, kept: range, *, at_the_end: bool) -> Tensor:
+    """Return a sequence without its last timesteps: nothing reads it but a Concat that puts zeros before it.
+
+    ``at_the_end``: as many are cut off of sequences of any length.
+    """
     (axis,) = tensor.dims[index]
     shorter = Axis(len(kept), f"{axis.where}, cut", part_of=axis)
-    return replace(tensor.with_dim(index, (shorter,)), whole=tensor, is_cut=True)
+    return replace(tensor.with_dim(index, (shorter,)), whole=tensor, is_cut=True, at_the_end=at_the_end)
 
 
 def uncut(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) -> Tensor | None:
@@ -51,7 +55,10 @@ def uncut(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) ->
 
 
 def of_concat(node: Node, args: Arguments, build: Builder) -> Tensor | None:
-    """Return the delay that a Concat makes of zeros and a sequence that was cut at its end; None if of none."""
+    """Return what a Concat makes of zeros and a sequence; None if it puts zeros before something else.
+
+    That is a delay, if the sequence was cut at its end, or else a sequence behind zeros, as a Pad makes it.
+    """
     if len(args) != 2 or not isinstance(args[0], np.ndarray) or not isinstance(args[1], Tensor):
         return None
     zeros, rest = args[0], args[1]
@@ -62,21 +69,41 @@ def of_concat(node: Node, args: Arguments, build: Builder) -> Tensor | None:
         return None
     steps = zeros.shape[index]
     whole = uncut(node, rest, index, steps, build)
-    return None if whole is None else delayed(node, whole, index, steps, build)
+    return (
+        _behind_zeros(node, rest, index, steps, build) if whole is None else delayed(node, whole, index, steps, build)
+    )
+
+
+def _behind_zeros(node: Node, tensor: Tensor, index: int, steps: int, build: Builder) -> Tensor | None:
+    """Return a sequence with zeros before its first timestep; None if these stand along another axis.
+
+    What the last axis means that nobody has told, a convolution tells that reads the result.
+    """
+    dim = tensor.dims[index]
+    if len(dim) != 1 or tensor.integer or tensor.stacks or tensor.rows[0].picked or tensor.rows[0].final or tensor.at:
+        return None
+    is_last = index == len(tensor.dims) - 1 and not dim[0].dynamic and node.outputs[0] not in build.convolved
+    if dim[0].role not in (None, Role.TIME) or (dim[0].role is None and is_last):
+        return None
+    tensor = as_it_is(node, tensor, build)
+    dim[0].require(Role.TIME, node)
+    return replace(tensor, padding=steps, padded=tensor.dims[index])
 
 
 def of_slice(node: Node, args: Arguments, tensor: Tensor, build: Builder) -> Tensor | None:
     """Return the delay that a Slice makes of a sequence with zeros before it, by keeping as many timesteps as it has.
 
-    None if it keeps others.
+    Itself, if the Slice keeps everything; None if it keeps others.
     """
     index = next(place for place, dim in enumerate(tensor.dims) if dim == tensor.padded)
     size = tensor.shape[index]
-    shape = [size + tensor.padding if place == index else other for place, other in enumerate(tensor.shape)]
+    shape = tensor.padded_shape
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
     ranges = slice_ranges(node, args, shape, dynamic)
-    kept = ranges.get(index, range(0))
-    if len(ranges) != 1 or kept.step != 1 or len(kept) != size:
+    if all(kept == range(shape[place]) for place, kept in ranges.items()):
+        return tensor
+    kept = ranges.pop(index, range(0))
+    if any(each != range(shape[place]) for place, each in ranges.items()) or kept.step != 1 or len(kept) != size:
         return None
     return delayed(node, replace(tensor, padding=0, padded=()), index, tensor.padding - kept.start, build)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.operators.windows import Spatial, as_it_is, images, is_time, over_time, spatial
 from grurt.converters.graph.tracing.features import require_features
@@ -21,7 +22,7 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """MaxPool over time: timesteps outside of the sequence are not looked at."""
     node.ignore("storage_order")
     tensor = tensor_input(node, args)
-    index, others, window, beyond = _over_time(node, tensor)
+    index, others, window, beyond = _over_time(node, tensor, build)
     window = windows.longer(window, beyond)
     behind_zeros = _behind_zeros(tensor, index, window)
     maximum = windows.maximum if behind_zeros is None else windows.running_maximum
@@ -37,7 +38,7 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """AveragePool over time: timesteps outside of the sequence count as zeros, or not at all."""
     tensor = tensor_input(node, args)
-    index, others, window, beyond = _over_time(node, tensor)
+    index, others, window, beyond = _over_time(node, tensor, build)
     counts = bool(node.integer("count_include_pad", 0))
     behind_zeros = None if beyond else _behind_zeros(tensor, index, window)
     counts = counts or behind_zeros is not None
@@ -69,7 +70,7 @@ def _with_padding(
     return replace(tensor, padding=0, padded=()), behind_zeros
 
 
-def _over_time(node: Node, tensor: Tensor) -> tuple[int, list[int], Window, int]:
+def _over_time(node: Node, tensor: Tensor, build: Builder) -> tuple[int, list[int], Window, int]:
     """Return what a pool does over time, of several axes the only one along which it does anything.
 
     That is the dimension of time, those that may hold features, the windows, and how far the last of them may reach
@@ -88,8 +89,34 @@ def _over_time(node: Node, tensor: Tensor) -> tuple[int, list[int], Window, int]
     for place in sorted(range(count), key=lambda place: not is_time(tensor.dims[2 + place])):
         others = [other for other in range(count) if other != place]
         if all(over.keeps(other) for other in others):
+            if not build.measures:
+                _refuse_adaptive(node, tensor, 2 + place, over, place)
             return 2 + place, [1, *(2 + other for other in others)], over.window(place), _beyond(node, over, place)
     raise images(node)
+
+
+def _refuse_adaptive(node: Node, tensor: Tensor, index: int, over: Spatial, place: int) -> None:
+    """Refuse what is written for one number of timesteps: pools of all of them, and of as many parts of any sequence.
+
+    PyTorch's adaptive pools are those without what says how the last window ends, or over one more axis, of size 1.
+    """
+    size, window = tensor.shape[index], over.window(place)
+    if any(axis.dynamic for axis in tensor.dims[index]) or size < 2 or window.padding != (0, 0) or tensor.padding:
+        return
+    if window.history + 1 >= size:
+        raise node.unsupported(
+            f"it joins all {size} timesteps that the file was exported with", OTHER_AXES[1], DesignReason.WHOLE_SEQUENCE
+        )
+    is_even = window.stride == window.kernel_size > 1 and size % window.stride == 0
+    unsaid = not node.has("ceil_mode") and over.automatic == "NOTSET"
+    beside = any(not dim for other, dim in enumerate(tensor.dims[2:]) if other != place)
+    if is_even and (unsaid or beside):
+        raise node.unsupported(
+            f"it makes {size // window.stride} parts of the {size} timesteps that the file was exported with, as an "
+            "adaptive pool does of any number",
+            "use a pool with a kernel_size, and leave the number of timesteps open in the export",
+            DesignReason.SEQUENCE_LENGTH,
+        )
 
 
 def _beyond(node: Node, over: Spatial, place: int) -> int:

@@ -25,7 +25,7 @@ OTHER_AXES = (
 )
 NO_LAYER: Refusal = ("grurt has no layer that computes it", "compute it before the model or behind it", None)
 ATTENTION = ("it lets every timestep look at all others", "use a GRU in its place", DesignReason.WHOLE_SEQUENCE)
-_LENGTH = (
+OTHER_LENGTH = (
     "it changes the number of timesteps",
     "a stream gives one output for each input",
     DesignReason.SEQUENCE_LENGTH,
@@ -56,7 +56,7 @@ _REASONS: dict[str, Refusal] = {
     **dict.fromkeys(("QLinearMatMul", "QLinearConv", "ConvInteger"), _FLOAT_MODEL),
     "GlobalMaxPool": OTHER_AXES,
     "Attention": ATTENTION,
-    **dict.fromkeys(("Resize", "Upsample", "ConvTranspose"), _LENGTH),
+    **dict.fromkeys(("Resize", "Upsample", "ConvTranspose"), OTHER_LENGTH),
     **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"), _RANDOM),
     **dict.fromkeys(("Bernoulli", "Multinomial"), _RANDOM),
     **dict.fromkeys(("NonZero", "Unique", "Compress"), _SHAPE_OF_DATA),

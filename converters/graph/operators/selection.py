@@ -34,6 +34,7 @@ from grurt.converters.graph.tracing.parameters import (
     tensor_input,
 )
 from grurt.converters.graph.tracing.values import MAX_STACK, ROW_BYTES, Arguments, Row, Tensor, Value, stacked
+from grurt.converters.windows import Window
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.layers import Embedding
 
@@ -55,8 +56,10 @@ def slice_(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     dynamic = [any(axis.dynamic for axis in dim) for dim in tensor.dims]
     written = parameters.slices_written(node, args, len(tensor.dims))
     for index, kept in parameters.slice_ranges(node, args, tensor.shape, dynamic).items():
-        single = _of_single_timestep(node, tensor, index, *written[index])
-        tensor = _sliced(node, tensor, index, kept, build) if single is None else single
+        start, end, step = written[index]
+        single = _of_single_timestep(node, tensor, index, start, step)
+        window = windows.of_positions(tensor, index, kept, start, end, build)
+        tensor = _sliced(node, tensor, index, kept, window, build) if single is None else single
     return (tensor,)
 
 
@@ -83,8 +86,11 @@ def _of_single_timestep(node: Node, tensor: Tensor, index: int, start: int, step
     return _pick(node, tensor, index, axis, range(1)) if is_last else None
 
 
-def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder) -> Tensor:
-    """Return the tensor at some positions, which may be a sequence without its last timesteps, to be delayed."""
+def _sliced(node: Node, tensor: Tensor, index: int, kept: range, window: Window | None, build: Builder) -> Tensor:
+    """Return the tensor at some positions, which may be a sequence without its last timesteps, to be delayed.
+
+    ``window`` is how these are kept of sequences of any length.
+    """
     may_be_cut = delays.may_be_cut(tensor, index, kept) and not _are_features(tensor, index, len(kept))
     try:
         selected = _select(node, tensor, index, kept, build)
@@ -92,11 +98,13 @@ def _sliced(node: Node, tensor: Tensor, index: int, kept: range, build: Builder)
         raise
     except UnsupportedError:
         if may_be_cut:
-            return delays.cut(tensor, index, kept)
-        if (window := windows.of_positions(tensor, index, kept)) is None:
+            return delays.cut(tensor, index, kept, at_the_end=window is not None)
+        if window is None:
             raise
         return windows.resampled(node, tensor, index, window, build)
-    return replace(selected, whole=tensor if may_be_cut else None)
+    is_stacked = window is not None and len(selected.stacks) == 1 and selected.stacks != tensor.stacks
+    kept_by = (selected.stacks[0], window) if is_stacked and window is not None else None
+    return replace(selected, whole=tensor if may_be_cut else None, window=kept_by)
 
 
 @operator("ReverseSequence", in_loops="single", moves_axes=True)
@@ -291,7 +299,9 @@ def _select_features(node: Node, tensor: Tensor, index: int, kept: Sequence[int]
 
 
 def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
-    if not 0 < count <= MAX_STACK:
+    if not count:
+        raise node.misfit(f"it selects 0 positions of a tensor of shape {tensor.shape}")
+    if count > MAX_STACK:
         raise node.unsupported(f"it selects {count} positions of a tensor of shape {tensor.shape}")
     if len(dim) != 1:
         raise node.unsupported(
@@ -311,7 +321,7 @@ def _selectable(node: Node, tensor: Tensor, dim: Dim, count: int) -> Axis:
         raise node.unsupported(
             f"it selects {count} of {axis.size} positions of {axis.where}",
             "whole sequences must be kept, in order, or one timestep",
-            DesignReason.SEQUENCE_LENGTH if axis.role is Role.TIME else None,
+            DesignReason.SEQUENCE_LENGTH if axis.role is Role.TIME or axis.dynamic else None,
         )
     return axis
 

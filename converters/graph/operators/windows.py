@@ -136,15 +136,22 @@ def as_it_is(node: Node, tensor: Tensor, build: Builder) -> Tensor:
                 "whole sequences must be kept, in order, or one timestep",
                 DesignReason.SEQUENCE_LENGTH,
             )
+        if not tensor.at_the_end:
+            raise node.unsupported(
+                f"it reads the first {tensor.shape[index]} of {long[0].size} timesteps",
+                "cut them off from the end, as in x[:, :-1], or leave the number of timesteps open in the export",
+                DesignReason.SEQUENCE_LENGTH,
+            )
         tensor = replace(tensor.with_dim(index, long), whole=None, is_cut=False)
         return resampled(node, tensor, index, Window(padding=(0, -removed)), build)
     return tensor
 
 
-def of_positions(tensor: Tensor, index: int, kept: range) -> Window | None:
+def of_positions(tensor: Tensor, index: int, kept: range, start: int, end: int, build: Builder) -> Window | None:
     """Return the window by which a Slice keeps timesteps: all but some at both ends, or every so many; else None.
 
-    Of an axis of open size, whose size is a large number here, it has to say what it cuts off at either end.
+    Of an axis of open size, whose size is a large number here, it has to say what it cuts off at either end; so it has
+    where the file says ``start`` and ``end`` for the one length that it was written with.
     """
     dim, size = tensor.dims[index], tensor.shape[index]
     if len(dim) != 1 or dim[0].role not in (None, Role.TIME) or tensor.integer or not kept or kept.step < 1:
@@ -153,5 +160,8 @@ def of_positions(tensor: Tensor, index: int, kept: range) -> Window | None:
     if (tensor.stacks and not joins) or tensor.rows[0].picked or tensor.rows[0].final or tensor.at is not None:
         return None
     cut = size - kept.stop
-    is_clear = not dim[0].dynamic or max(kept.start, cut, kept.step) < size // 2
+    if dim[0].dynamic:
+        is_clear = max(kept.start, cut, kept.step) < size // 2
+    else:
+        is_clear = build.measures or (start >= 0 and (end < 0 or end >= size))
     return Window(stride=kept.step, padding=(-kept.start, -cut)) if is_clear else None

@@ -14,6 +14,7 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Attribute, Graph, Node
 from grurt.converters.graph.rewriting.canonical import canonical
 from grurt.converters.graph.rewriting.cells import CellWriter, find_cells, is_unrolled
+from grurt.converters.graph.rewriting.chains import with_chained_cells
 from grurt.converters.graph.rewriting.convolutions import with_flat_convolutions
 from grurt.converters.graph.rewriting.copies import without_copies
 from grurt.converters.graph.rewriting.matching import AnyOf, Matcher, Op, Template
@@ -63,7 +64,7 @@ def recompose(graph: Graph, budget: Budget, kept: Collection[str] = ()) -> Graph
     """
     graph = without_copies(canonical(graph, kept), budget, kept)
     matcher = Matcher(graph, budget)
-    graph = with_flat_convolutions(graph, matcher)
+    graph = with_chained_cells(with_flat_convolutions(graph, matcher))
     graph = replace(graph, nodes=tuple(_rewritten(node, matcher) or node for node in graph.nodes))
     matcher = Matcher(graph, budget)
     cells = find_cells(graph.nodes, matcher)

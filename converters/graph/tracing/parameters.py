@@ -172,10 +172,13 @@ def slice_ranges(node: Node, args: Arguments, shape: Sequence[int], dynamic: Seq
     return ranges
 
 
-def slices_written(node: Node, args: Arguments, rank: int) -> dict[int, tuple[int, int]]:
-    """Return the start and step of Slice as the file says them, by axis: of one position they all keep the same."""
-    starts, _, axes, steps = _slice_lists(node, args)
-    return {axis_index(node, axis, rank): (start, step) for start, axis, step in zip(starts, axes, steps, strict=False)}
+def slices_written(node: Node, args: Arguments, rank: int) -> dict[int, tuple[int, int, int]]:
+    """Return the start, end and step of Slice as the file says them, by axis: several keep the same positions."""
+    starts, ends, axes, steps = _slice_lists(node, args)
+    return {
+        axis_index(node, axis, rank): (start, end, step)
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=False)
+    }
 
 
 def _slice_lists(node: Node, args: Arguments) -> tuple[tuple[int, ...], ...]:

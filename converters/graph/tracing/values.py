@@ -10,6 +10,7 @@ from enum import Enum
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, Role, dim_size
+from grurt.converters.windows import Window
 
 MAX_STACK = 4096
 """The most values that one tensor may stack."""
@@ -130,6 +131,11 @@ class Tensor:
         What this is, without its last timesteps: a Concat with zeros before it would be a delay.
     is_cut
         Whether the value still has the timesteps that were cut off.
+    at_the_end
+        Whether as many are cut off of sequences of any length, rather than as many kept.
+    window
+        Of rows that are timesteps which a Slice has kept: the axis that they are stacked along, and the window by which
+        it keeps them of sequences of any length; None if what the file says holds for its own length only.
     order
         What a Gather with these numbers does to an axis, where they are the result of sorting.
     at
@@ -157,6 +163,8 @@ class Tensor:
     padded: Dim = ()
     whole: Tensor | None = None
     is_cut: bool = False
+    at_the_end: bool = False
+    window: tuple[Axis, Window] | None = None
     order: Order | None = None
     at: tuple[Axis, Position] | None = None
 
@@ -164,6 +172,14 @@ class Tensor:
     def shape(self) -> tuple[int, ...]:
         """The tensor's shape, for the sizes of this interpretation."""
         return tuple(dim_size(dim) for dim in self.dims)
+
+    @property
+    def padded_shape(self) -> tuple[int, ...]:
+        """The shape as the source has it, with the timesteps of the padding."""
+        return tuple(
+            size + self.padding if self.padding and dim == self.padded else size
+            for size, dim in zip(self.shape, self.dims, strict=True)
+        )
 
     def with_row(self, row: Row) -> Tensor:
         """Return the same tensor, of one row, with another value."""

@@ -24,7 +24,7 @@ from grurt.converters.torch.assembly.suggestion import no_description
 from grurt.converters.torch.checkpoint.state_dict import Beside, StateDict, Together
 from grurt.errors import DescriptionError, ModelError
 from grurt.network.inputs import Input, Output
-from grurt.network.layers import Activation, AnyLayer, Concat, FirstStep, LastStep, Slice, Unfold
+from grurt.network.layers import GRU, Activation, AnyLayer, Concat, FirstStep, LastStep, Slice, Unfold
 from grurt.network.network import Network, Source
 
 _USES, _ALWAYS = 4, 1 << 20
@@ -101,6 +101,7 @@ class _Builder:
         self.names = Names(inputs)
         self.layers: list[AnyLayer] = []
         self.by_name: dict[str, AnyLayer] = {}
+        self.module_of: dict[str, str] = {}
         self.weights: dict[str, Array] = {}
         self.values = {name: name for name in inputs}
         self.previous = inputs[0]
@@ -121,6 +122,8 @@ class _Builder:
         inputs = tuple(self.value(source) for source in item.inputs) or (self.previous,)
         if kind == "final_state":
             self.add_final_state(name, inputs[0])
+        elif kind == "final_states":
+            self.add_final_states(name, inputs[0])
         elif KINDS[kind].parameters:
             self.add_module(kind, path, name, inputs, item)
         elif kind == "activation" and not item.functions:
@@ -146,6 +149,7 @@ class _Builder:
         """Append the layers of a module."""
         for layer, weights in kind.convert(module):
             self.append(layer)
+            self.module_of[layer.name] = module.name
             self.room -= sum(array.size for array in weights.values())
             if self.room < 0:
                 raise DescriptionError(
@@ -203,8 +207,7 @@ class _Builder:
 
     def add_final_state(self, name: str, source: str) -> None:
         """Append the last hidden state of a GRU: of a reverse one, that is its value at the first timestep."""
-        layer = self.by_name.get(source)
-        directions = [self.by_name.get(part) for part in layer.inputs] if isinstance(layer, Concat) else [layer]
+        directions = self._directions(source)
         steps: list[str] = []
         for gru in directions:
             if gru is None or gru.final_state_at is None:
@@ -214,6 +217,24 @@ class _Builder:
             self.append(step(name=steps[-1], inputs=(gru.name,)))
         if len(steps) > 1:
             self.append(Concat(name=name, inputs=tuple(steps)))
+
+    def add_final_states(self, name: str, source: str) -> None:
+        """Append the last hidden states of all layers of a GRU, side by side."""
+        stack = [source]
+        while (gru := self._directions(stack[-1])[0]) is not None:
+            if not isinstance(gru, GRU) or self.module_of.get(gru.inputs[0]) != self.module_of[source]:
+                break
+            stack.append(gru.inputs[0])
+        names = [f"{name}.l{level}" for level in range(len(stack))] if len(stack) > 1 else [name]
+        for each, layer in zip(names, reversed(stack), strict=True):
+            self.add_final_state(each, layer)
+        if len(names) > 1:
+            self.append(Concat(name=name, inputs=tuple(names)))
+
+    def _directions(self, source: str) -> list[AnyLayer | None]:
+        """Return the layers that give a value: a GRU, or its two directions, where they are side by side in it."""
+        layer = self.by_name.get(source)
+        return [self.by_name.get(part) for part in layer.inputs] if isinstance(layer, Concat) else [layer]
 
     def unfolded_input(self) -> list[Input]:
         """Return the input of a model that begins with windows of it: the layers that read these say its size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from grurt.array_types import Array
@@ -16,6 +16,8 @@ _EMBEDDING = re.compile(r"(?<![a-z])emb|embed|(?<![a-z])(wte|lookup)", re.IGNORE
 
 _FIRST_STATE = re.compile(r"h_?0|h_?x|s_?0|.*init.*", re.IGNORECASE)
 """What a learned first state is called."""
+
+_STATE = re.compile(r"weight_hh_l\d+(_reverse)?")
 
 _RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 
@@ -55,6 +57,17 @@ def item_of(module: str, parameters: Mapping[str, Array]) -> Item | None:
     if not readings:
         return None
     return Item(module, readings, named=readings[0].tokens and _EMBEDDING.search(module) is not None)
+
+
+def final_states_of(items: Iterable[Item], tensors: Mapping[str, Array]) -> Item | None:
+    """Return all final states of the GRU that alone has several layers, as an item behind it; None if there is none."""
+    modules = group_by_module(tensors)
+    for item in items:
+        states = [array.shape[-1] for name, array in modules.get(item.module, {}).items() if _STATE.fullmatch(name)]
+        reading = item.readings[0]
+        if len(states) > 1 and reading.writes is not None and sum(states) > reading.writes:
+            return Item("finals", (Reading("", reading.writes, sum(states)),))
+    return None
 
 
 def _joined(module: str, name: str) -> str:

@@ -13,7 +13,7 @@ from grurt.converters.kinds import KINDS
 from grurt.converters.torch.assembly.left_over import shapes_of
 from grurt.converters.torch.assembly.modules import ROOT, listing, names_by_module, names_of
 from grurt.converters.torch.assembly.orders import Order, first_order, is_certain, readings_that_fit
-from grurt.converters.torch.assembly.readings import Item, understood
+from grurt.converters.torch.assembly.readings import Item, final_states_of, understood
 from grurt.converters.torch.checkpoint.state_dict import Beside
 from grurt.errors import ConversionError, DescriptionError
 from grurt.escaping import listed
@@ -58,6 +58,8 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
         )
         return
     order = first_order(items) if len(items) <= _MAX_ITEMS else None
+    if order is None and (finals := final_states_of(items, tensors)) is not None and len(items) < _MAX_ITEMS:
+        order = first_order([*items, finals])
     left = None if order is None else _tried(order, left_over)
     if order is None or left is None:
         yield _sizes(items)

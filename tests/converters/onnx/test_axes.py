@@ -73,7 +73,7 @@ def refused(text: str, message: str, inputs: Shapes, outputs: Sequence[str] = ("
         (
             "a = Slice(z, zero, two, zero); y = Softmax(a)",
             {"z": (4, 2, 3)},
-            "'y': nothing in the graph tells what axis 1 of input 'z' means",
+            "it picks position 1 of 4 on axis 0 of input 'z'; only the last or first timestep can be picked",
         ),
         (
             "a = Reshape(z, line); y = Shape(a)",

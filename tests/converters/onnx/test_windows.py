@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_graphs
 import pytest
 from onnx import NodeProto, TensorProto
-from onnx_graphs import HIDDEN, after_gru, converted_and_checked, gru_weights, kinds, node, proto, random, written
+from onnx_graphs import (
+    HIDDEN,
+    after_gru,
+    convert,
+    converted_and_checked,
+    gru_weights,
+    kinds,
+    node,
+    proto,
+    random,
+    written,
+)
 
 import grurt
 from grurt.errors import ConversionError, DesignReason, UnsupportedError
@@ -77,7 +89,7 @@ def test_a_convolution_of_one_timestep_streams_whatever_its_padding(auto_pad: st
 
 
 POOLS: list[dict[str, Any]] = [
-    {"kernel_shape": [2], "strides": [2]},
+    {"kernel_shape": [2], "strides": [2], "ceil_mode": 0},
     {"kernel_shape": [3], "strides": [2], "pads": [1, 1]},
     {"kernel_shape": [3], "strides": [1], "pads": [1, 1]},
     {"kernel_shape": [3], "pads": [2, 0]},
@@ -193,15 +205,50 @@ def test_padding_and_slices(text: str, shape: Any) -> None:
     assert model.unstreamable_reason is not None
 
 
-@pytest.mark.parametrize("nodes", ["y = Slice(x, two, end, second)", "y = Gather <axis=1> (x, some)"])
-def test_timesteps_before_anything_tells_that_they_are(nodes: str) -> None:
-    """Of a fixed number of timesteps, some are picked before the GRU that says which axis is time."""
-    text = f"{nodes.replace('y =', 'a =')}; b = Transpose <perm=[1, 0, 2]> (a); Y = GRU <hidden_size=5> (b, W, R, B)"
-    constants = {**CONSTANTS, "some": np.array([1, 3, 5]), **gru_weights()}
-    each = [*written(text), node("Squeeze", ["Y", "second"], ["y"])]
+def of_fixed_length(text: str) -> onnx.ModelProto:
+    """Return a GRU behind nodes that pick timesteps ``a`` of an input ``x``, before the GRU says which axis is time."""
+    behind = "b = Transpose <perm=[1, 0, 2]> (a); Y = GRU <hidden_size=5> (b, W, R, B)"
+    numbers = {"some": np.array([1, 3, 5]), "all": np.arange(7), "minus": np.array([-4]), "parts": np.array([3, 4])}
+    constants = {**CONSTANTS, **numbers, **gru_weights()}
+    each = [*written(f"{text}; {behind}"), node("Squeeze", ["Y", "second"], ["y"])]
     used = {name: constants[name] for one in each for name in one.input if name in constants}
-    model = converted_and_checked(proto(each, {"x": (2, 7, 3)}, ["y"], used))
-    assert kinds(model) == ["unfold", "gru"]
+    return proto(each, {"x": (2, 7, 3)}, ["y"], used)
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("a = Slice(x, two, end, second)", grurt.Unfold(name="", padding=(-2, 0))),
+        ("a = Slice(x, first, end, second, two)", grurt.Unfold(name="", stride=2)),
+        ("a = Slice(x, second, last, second, two)", grurt.Unfold(name="", stride=2, padding=(-1, -1))),
+    ],
+)
+def test_timesteps_before_anything_tells_that_they_are(text: str, window: grurt.Unfold) -> None:
+    """They are kept as the file says it, of a sequence of any length: the last one that is kept does not tell."""
+    found = converted_and_checked(of_fixed_length(text)).layers[0]
+    assert isinstance(found, grurt.Unfold)
+    assert (found.stride, found.padding) == (window.stride, window.padding)
+
+
+def test_all_timesteps_picked_one_by_one() -> None:
+    assert kinds(converted_and_checked(of_fixed_length("a = Gather <axis=1> (x, all)"))) == ["gru"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = Gather <axis=1> (x, some)",
+        "a = Slice(x, first, two, second)",
+        "a = Slice(x, minus, end, second)",
+        "a = Slice(x, first, two, second); c = Tanh(a); d = Neg(c)",
+        "c, a = Split <axis=1> (x, parts)",
+    ],
+)
+def test_timesteps_of_one_length_only(text: str) -> None:
+    """Of sequences of another length, the file does not say which timesteps are meant."""
+    with pytest.raises(UnsupportedError) as error:
+        convert(of_fixed_length(text))
+    assert error.value.reason is DesignReason.SEQUENCE_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -358,3 +405,59 @@ def test_windows_of_padded_sequences() -> None:
         UnsupportedError, match=r"layer 'conv\.padded': it reads windows of sequences that have lengths"
     ):
         onnx_graphs.convert(model)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p = Pad(x, ahead); c = AveragePool <kernel_shape=[3]> (p)",
+        "p = Pad(x, ahead); c = AveragePool <kernel_shape=[3], count_include_pad=1, pads=[0, 0]> (p)",
+        "p = Concat <axis=2> (zeros, x); c = AveragePool <kernel_shape=[3]> (p)",
+        "p = Concat <axis=2> (zeros, x); c = MaxPool <kernel_shape=[3]> (p)",
+        "p = Concat <axis=2> (zeros, x); c = Conv(p, K)",
+    ],
+)
+def test_what_reads_zeros_before_the_sequence_looks_back(text: str) -> None:
+    """Moving averages and convolutions stream, however the zeros are put there."""
+    constants = {"ahead": np.array([0, 0, 2, 0, 0, 0]), "zeros": np.zeros((2, CHANNELS, 2), np.float32)}
+    weights = {**constants, "K": random(CHANNELS, CHANNELS, 3)}
+    nodes = written(text)
+    used = {name: weights[name] for each in nodes for name in each.input if name in weights}
+    model = converted_and_checked(before_gru(nodes, used, size=CHANNELS, shape=(2, CHANNELS, 13)))
+    assert model.unstreamable_reason is None
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("c = AveragePool <kernel_shape=[4], strides=[4]> (x)", 3),
+        ("c = MaxPool <kernel_shape=[6], strides=[6], pads=[0, 0]> (x)", 2),
+        ("u = Unsqueeze(x, two); p = MaxPool <kernel_shape=[1, 3], strides=[1, 3]> (u); c = Squeeze(p, two)", 4),
+    ],
+)
+def test_pools_of_as_many_parts_of_any_sequence(text: str, parts: int) -> None:
+    """PyTorch writes its adaptive pools so, for the number of timesteps of the example: others it does not tell."""
+    nodes = written(text)
+    used = {"two": np.array([2])} if len(nodes) > 1 else {}
+    with pytest.raises(UnsupportedError, match=f"it makes {parts} parts of the 12 timesteps that .* adaptive") as error:
+        convert(before_gru(nodes, used, size=CHANNELS, shape=(2, CHANNELS, 12)))
+    assert error.value.reason is DesignReason.SEQUENCE_LENGTH
+
+
+def test_a_pool_of_all_timesteps() -> None:
+    nodes = written("c = MaxPool <kernel_shape=[12]> (x)")
+    with pytest.raises(UnsupportedError, match="it joins all 12 timesteps that the file was exported with") as error:
+        convert(before_gru(nodes, {}, size=CHANNELS, shape=(2, CHANNELS, 12)))
+    assert error.value.reason is DesignReason.WHOLE_SEQUENCE
+
+
+def test_the_first_timesteps_of_one_length() -> None:
+    """As many are kept of sequences of any length, where a file of one length does not say that it cuts the last."""
+    model = after_gru(
+        written("y = Slice(s, first, two, first)"), {k: CONSTANTS[k] for k in ("first", "two")}, shape=(9, 2, 3)
+    )
+    with pytest.raises(
+        UnsupportedError, match="it reads the first 2 of 9 timesteps; cut them off from the end"
+    ) as error:
+        convert(model)
+    assert error.value.reason is DesignReason.SEQUENCE_LENGTH

@@ -48,6 +48,12 @@ REFUSED: dict[str, tuple[Network, str]] = {
         network_of(lambda net, x: net.gru(x)[0][:, torch.tensor([0, 2])], X, gru=nn.GRU(4, 8, batch_first=True)),
         "it selects 2 of 5 positions of .*; whole sequences must be kept, in order, or one timestep",
     ),
+    "adaptive_pool": (
+        network_of(
+            lambda net, x: net.gru(functional.adaptive_avg_pool1d(x, 4))[0], X, gru=nn.GRU(4, 8, batch_first=True)
+        ),
+        "it pools a sequence of any length into a fixed number of timesteps; use a pool with a kernel_size",
+    ),
     "in_place": (
         network_of(
             lambda net, x: (lambda y: y.transpose(1, 2).relu_().transpose(1, 2) + y)(net.gru(x)[0]),

@@ -215,6 +215,21 @@ def test_final_state_of_both_directions(layers: int, tmp_path: Path) -> None:
     assert model.unstreamable_reason is not None
 
 
+@pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (3, False), (2, True)])
+def test_final_states_of_all_layers(layers: int, bidirectional: bool, tmp_path: Path) -> None:
+    """Behind another GRU: only the layers of one module count."""
+    first = randomize(nn.GRU(3, 4, 2, batch_first=True), 2)
+    gru = randomize(nn.GRU(4, 5, layers, bidirectional=bidirectional, batch_first=True), 1)
+    state_dict = {f"first.{name}": tensor for name, tensor in first.state_dict().items()}
+    state_dict |= {f"gru.{name}": tensor for name, tensor in gru.state_dict().items()}
+    model = convert(save(tmp_path, state_dict), layers="first, gru, finals", reference=False)
+    xs = torch.randn(2, 7, 3)
+    with torch.no_grad():
+        expected = gru(first(xs)[0])[1].permute(1, 0, 2).flatten(1).numpy()
+    np.testing.assert_allclose(model.run(xs.numpy()), expected, atol=TOLERANCE, rtol=0)
+    assert (model.unstreamable_reason is None) is not bidirectional
+
+
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (2, False), (2, True)])
 def test_learned_initial_state(layers: int, bidirectional: bool, tmp_path: Path) -> None:
     gru = randomize(nn.GRU(3, 5, layers, bidirectional=bidirectional, batch_first=True), 1)

@@ -136,7 +136,7 @@ def test_what_is_not_understood_is_named(modules: Any, suggestion: str, others: 
 @pytest.mark.parametrize(
     ("modules", "listed"),
     [
-        ({"gru": gru(4, 8, 3), "fc": nn.Linear(24, 3)}, "gru (reads 4, writes 8), fc (reads 24, writes 3)"),
+        ({"gru": gru(4, 8, 3), "fc": nn.Linear(16, 3)}, "gru (reads 4, writes 8), fc (reads 16, writes 3)"),
         (
             {"char": nn.Embedding(9, 4), "word": nn.Embedding(8, 3), "gru": gru(7, 8)},
             "char(linear|embedding) (reads 4, writes 9), word(linear|embedding) (reads 3, writes 8), gru (reads 7, w",
@@ -261,3 +261,10 @@ def chosen(item: str, kind: str) -> str:
         and (kind != "conv1d" or "," not in option)
     ]
     return f"{name}({option})"
+
+
+def test_the_states_of_all_layers(tmp_path: Path) -> None:
+    """A layer that reads as much as all layers of a GRU hold reads their final states."""
+    path = save(tmp_path, gru=nn.GRU(4, 8, num_layers=3), fc=nn.Linear(24, 3))
+    assert '--layers "gru, finals, fc"' in message(path)
+    assert convert(path, layers="gru, finals, fc").outputs
