@@ -54,6 +54,7 @@ def test_small_files(tmp_path: Path) -> None:
     for name in ("conditions", "logical"):
         assert "its inputs and attributes do not fit together" in found[name].text, name
     assert "layer 'sum': it combines 4096 values, of which 64 fit" in found["sums_of_a_stack"].text
+    assert "may have 4096 layers, got a graph of 5000; convert a part" in found["places_of_features"].text
     assert "it stacks 8192 values; at most 4096 are supported" in found["doubled_values"].text
     for name in ("concatenated", "reshaped", "doubled", "tiles_of_tiles", "outer_product", "counted", *WRITTEN_OUT):
         assert "the constants that the graph computes are too large" in found[name].text, name
