@@ -82,9 +82,6 @@ def with_frozen_sizes(
 ) -> tuple[T, str]:
     """Return what becomes of a graph with as few of its open sizes as possible fixed to 1, and a note that says so.
 
-    Or with one fixed to the number of timesteps that it computes one by one: they are all that the exporter's example
-    had.
-
     Parameters
     ----------
     graph
@@ -113,14 +110,9 @@ def with_frozen_sizes(
         except (ConversionError, ModelError) as error:
             if _is_refusal(error):
                 raise
-    only = _only_sizes(graph, convert, likelihood, islice(_assignments(names, (1, *_sizes_in(graph))), tries))
-    if only is None:
+    frozen = _only_sizes(graph, convert, likelihood, islice(_assignments(names, (1, *_sizes_in(graph))), tries))
+    if frozen is None:
         raise UnsupportedError(*misfit.args, reason=misfit.reason)
-    frozen, found = only
-    if found is not None and len(frozen) == 1 and likelihood(found, frozen) is Likelihood.WRITTEN_OUT:
-        return found, _listed(
-            frozen, names, "the graph holds each timestep of an example by itself: taken for all, not"
-        )
     raise UnsupportedError(
         f"{_listed(frozen, names, 'frozen at')}; export with sizes that are taken from the tensors themselves, not "
         "from Python numbers, or with one timestep and one sequence",
@@ -133,23 +125,22 @@ def _only_sizes(
     convert: Callable[[Graph], T],
     likelihood: Callable[[T, Mapping[str, int]], Likelihood],
     assignments: Iterable[Mapping[str, int]],
-) -> tuple[Mapping[str, int], T | None] | None:
+) -> Mapping[str, int] | None:
     """Return the only sizes, of as few axes as possible, with which a graph does not contradict itself; or None.
 
-    And what becomes of it, if it is not refused. Of several sizes, those that are likelier are meant.
+    Of several, those that are likelier are meant.
     """
-    found: dict[Likelihood, list[tuple[Mapping[str, int], T | None]]] = defaultdict(list)
+    found: dict[Likelihood, list[Mapping[str, int]]] = defaultdict(list)
     fewest = len(open_sizes(graph))
     for sizes in assignments:
         if len(sizes) > fewest:
             break
         try:
-            converted = convert(with_sizes(graph, sizes))
-            found[likelihood(converted, sizes)].append((sizes, converted))
+            found[likelihood(convert(with_sizes(graph, sizes)), sizes)].append(sizes)
         except (ConversionError, ModelError) as error:
             if not _is_refusal(error):
                 continue
-            found[Likelihood.SOME].append((sizes, None))
+            found[Likelihood.SOME].append(sizes)
         fewest = len(sizes)
     likeliest = found[max(found)] if found else []
     return likeliest[0] if len(likeliest) == 1 else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.building.arrangement import in_order_of, merged_feature, single_features
-from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.nodes import MisfitError, Node
 from grurt.converters.graph.tracing.axes import Axis, Dim, NotTimeError, Role
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.converters.graph.tracing.folding import Folder
@@ -257,12 +257,14 @@ class Builder(LayerBuilder):
         selected = tensor.rows[0].picked
         if selected:
             axis = selected[0][0]
-            raise node.unsupported(
+            are_timesteps = _timesteps_of(tensor) is not None
+            error = node.unsupported(
                 f"it works on {len(tensor.rows)} selected positions of {axis.where}, of size {axis.size}",
                 "a layer must read whole sequences, in order, and all features of a timestep: leave the number of "
                 "timesteps open in the export, or cut them off at the end, as in x[:, :-1]",
-                DesignReason.SEQUENCE_LENGTH if _timesteps_of(tensor) is not None else None,
+                DesignReason.SEQUENCE_LENGTH if are_timesteps else None,
             )
+            raise MisfitError(*error.args, reason=error.reason) if are_timesteps else error
         repeats = any(
             any(axis.role is Role.TIME for axis in dim) and any(axis in tensor.stacks for axis in dim)
             for dim in tensor.dims
