@@ -40,6 +40,9 @@ class MisfitError(UnsupportedError):
 ALL_AXES = "all_axes_from_axis"
 """An attribute that the readers of files give to a Softmax which works on several axes at once."""
 
+OF_ANY_LENGTH = "of_any_length"
+"""An attribute that they give to a pool whose windows do not follow from the length of an example."""
+
 
 @dataclass
 class Node:

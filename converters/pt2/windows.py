@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.graph.nodes import OF_ANY_LENGTH
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
@@ -73,6 +74,7 @@ def _pool(call: Call, em: Emitter, op: str, **attributes: int | tuple[int, ...])
         strides=_repeated(call.get("stride") or kernel, axes),
         pads=_repeated(call.get("padding", 0), axes) * 2,
         ceil_mode=int(call.get("ceil_mode", False)),
+        **{OF_ANY_LENGTH: 1},
         **attributes,
     )
     _unbatched(em, made, call.outputs[0])

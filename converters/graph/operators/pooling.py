@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from grurt.converters import windows
 from grurt.converters.graph.building.builder import Builder
-from grurt.converters.graph.nodes import Node
+from grurt.converters.graph.nodes import OF_ANY_LENGTH, Node
 from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator, second
 from grurt.converters.graph.operators.windows import Spatial, as_it_is, images, is_time, over_time, spatial
@@ -89,7 +89,7 @@ def _over_time(node: Node, tensor: Tensor, build: Builder) -> tuple[int, list[in
     for place in sorted(range(count), key=lambda place: not is_time(tensor.dims[2 + place])):
         others = [other for other in range(count) if other != place]
         if all(over.keeps(other) for other in others):
-            if not build.measures:
+            if not (node.integer(OF_ANY_LENGTH, 0) or build.measures):
                 _refuse_adaptive(node, tensor, 2 + place, over, place)
             return 2 + place, [1, *(2 + other for other in others)], over.window(place), _beyond(node, over, place)
     raise images(node)
@@ -98,7 +98,8 @@ def _over_time(node: Node, tensor: Tensor, build: Builder) -> tuple[int, list[in
 def _refuse_adaptive(node: Node, tensor: Tensor, index: int, over: Spatial, place: int) -> None:
     """Refuse what is written for one number of timesteps: pools of all of them, and of as many parts of any sequence.
 
-    PyTorch's adaptive pools are those without what says how the last window ends, or over one more axis, of size 1.
+    PyTorch's adaptive pools are those without what says how the last window ends, or over one more axis, of size 1,
+    in files where they are not operators of their own.
     """
     size, window = tensor.shape[index], over.window(place)
     if any(axis.dynamic for axis in tensor.dims[index]) or size < 2 or window.padding != (0, 0) or tensor.padding:
