@@ -158,32 +158,33 @@ def tail_table(results: Results) -> str:
 
 def silence_table(results: Results) -> str:
     """Return the table of steps after silence: the time of a step, and how many usual steps that is."""
-    figures = by_contender(results)
-    ratios = by_contender(results, "ratio")
-    sizes = list(next(iter(figures.values())))
-    head = ["us a timestep after silence", *(column for size in sizes for column in (_head(size), "times usual"))]
-    lines = [
-        [name, *(cell for size in sizes for cell in (_microseconds(times[size]), f"{ratios[name][size]:.2f}"))]
-        for name, times in figures.items()
-    ]
-    return markdown_table(head, lines)
+    return _with_ratios(results, "us a timestep after silence", "times usual", "{:.2f}")
 
 
 def calls_table(results: Results) -> str:
     """Return the table of ways in: the time of a call, and how many times as long onnxruntime takes for the same."""
-    figures = by_contender(results)
-    ratios = by_contender(results, "ratio")
+    return _with_ratios(results, "us a call", "times as fast", "{:#.3g}")
+
+
+def _with_ratios(results: Results, title: str, ratio: str, shown: str) -> str:
+    figures, ratios = by_contender(results), by_contender(results, "ratio")
     sizes = list(next(iter(figures.values())))
-    head = ["us a call", *(column for size in sizes for column in (_head(size), "times as fast"))]
+    head = [title, *(column for size in sizes for column in (_head(size), ratio))]
     lines = [
-        [name, *(cell for size in sizes for cell in (_microseconds(times[size]), _times(ratios[name][size])))]
+        [
+            name,
+            *(
+                cell
+                for size in sizes
+                for cell in (
+                    _microseconds(times[size]),
+                    "" if ratios[name][size] is None else shown.format(ratios[name][size]),
+                )
+            ),
+        ]
         for name, times in figures.items()
     ]
     return markdown_table(head, lines)
-
-
-def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:#.3g}"
 
 
 def threads_table(results: Results) -> str:

@@ -11,7 +11,7 @@ from benchmarks.network import random_network
 from benchmarks.proof import prove
 from benchmarks.results import Record
 from benchmarks.suites.base import Settings
-from benchmarks.timing import alternate, looped
+from benchmarks.timing import alternate, looped, unpin
 
 PROVEN_STREAMS = 100
 """Streams of which the answers are compared with float64, which would take minutes for all."""
@@ -42,8 +42,7 @@ def names() -> list[str]:
 
 def measure(settings: Settings) -> list[Record]:
     """Time a timestep of all streams, in microseconds; the process may use all cores from now on."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    unpin()
     return [record for size in settings.sizes for record in _measure(size, settings)]
 
 

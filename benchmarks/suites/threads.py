@@ -10,7 +10,7 @@ from benchmarks.network import random_network
 from benchmarks.proof import DisagreementError
 from benchmarks.results import Record
 from benchmarks.suites.base import Settings
-from benchmarks.timing import Loop, alternate
+from benchmarks.timing import Loop, alternate, unpin
 
 ONE = "1 thread"
 PAUSE = 1e-3
@@ -32,8 +32,7 @@ def names() -> list[str]:
 
 def measure(settings: Settings) -> list[Record]:
     """Time a timestep of all streams, in microseconds; the process may use all cores from now on."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    unpin()
     return [record for size in settings.sizes for record in _measure(size, settings)]
 
 

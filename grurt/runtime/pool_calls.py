@@ -108,11 +108,10 @@ class Calls:
         inputs, sizes = convert_inputs(where, front.plan, self._frames, xs, (len(given), *lead), held)
         outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
         n_steps = sizes[1] if lead else 1
-        work = self._run_sound if reports else self._run_all
-        front.exclusively(work, where, given, inputs, outputs, n_steps, held)
+        front.exclusively(self._run, where, given, inputs, outputs, n_steps, held, reports)
         return present(front.plan, outputs) if out is None else out
 
-    def _run_all(
+    def _run(
         self,
         where: str,
         ids: Taken,
@@ -120,39 +119,38 @@ class Calls:
         outputs: Sequence[Floats],
         n_steps: int,
         held: arrays.Held,
+        reports: bool,
     ) -> None:
-        status = self._enter(self._slots.numbers(where, ids), inputs, outputs, n_steps, held)
+        streams = self._slots.numbers(where, ids)
+        status = self._enter(streams, inputs, outputs, n_steps, held)
+        faults: list[Fault] = []
+        if reports and status in _INPUT_FAULTS:
+            status, faults = self._run_sound(streams, inputs, outputs, n_steps, held)
         self._expect_sound(where, status, ids, inputs)
+        if reports:
+            self.faults = faults
 
     def _run_sound(
         self,
-        where: str,
-        ids: Taken,
+        streams: NDArray[np.int64],
         inputs: Sequence[Array],
         outputs: Sequence[Floats],
         n_steps: int,
         held: arrays.Held,
-    ) -> None:
-        """Run the rows that can be computed with; of the others, the answers are NaN, and the reasons in `faults`."""
-        streams = self._slots.numbers(where, ids)
-        status = self._enter(streams, inputs, outputs, n_steps, held)
-        if status not in _INPUT_FAULTS:
-            self._expect_sound(where, status, ids, inputs)
-            self.faults = []
-            return
+    ) -> tuple[int, list[Fault]]:
+        """Run the rows that can be computed with, give NaN for the others; return a status, and the others."""
         front = self._front
         inputs = [array.copy() for array in inputs]
         faults = faulty_rows(front.plan, inputs, refuse_nonfinite=bool(front.slots[codes.CONTEXT_REFUSE_NONFINITE]))
         sound = np.ones(len(streams), bool)
         sound[[row for row, _ in faults]] = False
-        inputs = [array[sound] for array in inputs]
         answers = [np.empty((len(streams) - len(faults), *output.shape[1:]), np.float32) for output in outputs]
-        status = self._enter(streams[sound], inputs, answers, n_steps, held)
-        self._expect_sound(where, status, ids, inputs)
-        self.faults = faults
-        for output, answer in zip(outputs, answers, strict=True):
-            output[~sound] = np.nan
-            output[sound] = answer
+        status = self._enter(streams[sound], [array[sound] for array in inputs], answers, n_steps, held)
+        if status == codes.OK:
+            for output, answer in zip(outputs, answers, strict=True):
+                output[~sound] = np.nan
+                output[sound] = answer
+        return status, faults
 
     def _enter(
         self,

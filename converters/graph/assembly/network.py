@@ -32,7 +32,6 @@ from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 from grurt.network.network import Network, Parts, Source
 from grurt.network.signature import LengthsPort, ValuePort
-from grurt.network.values import MAX_LAYERS
 
 Refuse = Callable[[Graph, Sequence[Node]], None]
 """Raises UnsupportedError for a graph, and its live nodes, that the format it was read from is known to spoil."""
@@ -205,11 +204,6 @@ def _same_for_all(
 ) -> ConvertedGraph:
     found, *others = [interpret(graph, nodes, sizes, budget.anew(), time_axis) for sizes in probes]
     parts = assemble(graph, found, source)
-    if (n_layers := len(parts["layers"])) > MAX_LAYERS:
-        raise UnsupportedError(
-            f"a model may have {MAX_LAYERS} layers, got a graph of {n_layers}; convert a part of it",
-            reason=DesignReason.SIZE,
-        )
     network = Network(**parts)
     _refuse_unequal_times(graph, network)
     refuse_uneven_ends(network)

@@ -12,11 +12,12 @@ from grurt.converters.graph.assembly.interpret import Interpretation
 from grurt.converters.graph.assembly.outputs import output_ports
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import Graph
-from grurt.errors import UnsupportedError
+from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.inputs import Output
 from grurt.network.layers import Conv1d
 from grurt.network.network import Parts, Source
 from grurt.network.signature import Signature, StatePort, ValuePort
+from grurt.network.values import MAX_LAYERS
 
 
 def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
@@ -25,7 +26,8 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
     Raises
     ------
     UnsupportedError
-        If an input or output has axes that no stream has, or states do not belong to GRUs one to one.
+        If an input or output has axes that no stream has, states do not belong to GRUs one to one, or there are too
+        many layers.
     """
     outputs = output_ports(graph, found)
     build = found.build
@@ -39,6 +41,11 @@ def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:
     for name in build.layers:
         if name in build.refused:
             raise build.refused[name]
+    if len(build.layers) > MAX_LAYERS:
+        raise UnsupportedError(
+            f"a model may have {MAX_LAYERS} layers, got a graph of {len(build.layers)}; convert a part of it",
+            reason=DesignReason.SIZE,
+        )
     _refuse_history_of_padding(build)
     if build.lengths and build.masked_by not in ("", build.lengths):
         raise UnsupportedError(
