@@ -94,7 +94,8 @@ def detect_format(path: Path) -> FileFormat:
 def _of_folder(path: Path, error: Exception) -> tuple[str, str]:
     found = of_folder(path)
     if found is None:
-        raise ConversionError(f"{path.name}: expected a file, got a folder; give the model file in it") from error
+        named = path.name or path
+        raise ConversionError(f"{named}: expected a file, got a folder; give the model file in it") from error
     return found
 
 

@@ -123,6 +123,8 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         convert(tmp_path / "none.pt")
     with pytest.raises(ConversionError, match="expected a file, got a folder; give the model file in it"):
         convert(tmp_path)
+    with pytest.raises(ConversionError, match=r"^\.: expected a file, got a folder"):
+        convert(".")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConversionError, match="expected a file, got a pipe; write it to a file"):
         convert(tmp_path / "pipe")
