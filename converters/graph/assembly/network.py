@@ -30,6 +30,7 @@ from grurt.converters.graph.rewriting.steps import is_written_out
 from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
+from grurt.network.layers import FirstStep, LastStep
 from grurt.network.network import Network, Parts, Source
 from grurt.network.signature import LengthsPort, ValuePort
 
@@ -94,7 +95,7 @@ def _in_any_way(
 
     def convert(graph: Graph) -> ConvertedGraph:
         try:
-            return _interpreted(graph, nodes, source, budget, None, starts)
+            converted = _interpreted(graph, nodes, source, budget, None, starts)
         except (ConversionError, ModelError) as error:
             for other in _other_readings(graph, nodes):
                 with suppress(ConversionError, ModelError):
@@ -109,6 +110,9 @@ def _in_any_way(
             if not isinstance(error, UnsupportedError):
                 raise
             return _on_a_grid(graph, nodes, source, budget, plain_rnn(nodes, graph.constants) or error)
+        return _whole_sequence(
+            converted, graph, nodes, lambda other: _interpreted(other, nodes, source, budget, None, starts)
+        )
 
     def convert_as_declared(graph: Graph) -> ConvertedGraph:
         converted = convert(graph)
@@ -129,6 +133,29 @@ def _other_readings(graph: Graph, nodes: Sequence[Node]) -> Iterator[Graph]:
         yield replace(graph, written_out=True)
     if any(node.op == "Pad" for node in nodes):  # of which axis, nothing may have told so far
         yield replace(graph, features_last=True)
+
+
+def _whole_sequence(
+    converted: ConvertedGraph,
+    graph: Graph,
+    nodes: Sequence[Node],
+    convert: Callable[[Graph], ConvertedGraph],
+) -> ConvertedGraph:
+    """Return the network of a graph that works on all timesteps, rather than on the first and the last, if both do.
+
+    Of two timesteps, written out one by one, these are the same: where they are picked by numbers from the start, all
+    are meant.
+    """
+    if _reads_ends(converted) and is_written_out(nodes, graph.constants):
+        with suppress(ConversionError, ModelError):
+            other = convert(replace(graph, written_out=True))
+            return converted if _reads_ends(other) else other
+    return converted
+
+
+def _reads_ends(converted: ConvertedGraph) -> bool:
+    kinds = {type(layer) for layer in converted.network.layers}
+    return FirstStep in kinds and LastStep in kinds
 
 
 def _on_a_grid(
