@@ -315,13 +315,14 @@ def test_a_full_disk_at_the_cache(image: Path, expected: str, tmp_path: Path) ->
     result = start(
         image,
         expected,
-        environment={"GRURT_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "0"},
+        # Some releases of Python keep bytecode that was cut short.
+        environment={"GRURT_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     )
     assert result.returncode == 0
     assert result.stderr.endswith(" s, not kept: no cache directory can be written\n")
     assert result.stderr.count("\n") == 2
-    assert not any(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["compiling.lock"]
 
 
 def test_warmup_says_which_file_keeps_the_kernels() -> None:
