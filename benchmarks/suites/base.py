@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.results import Record
+from benchmarks.timing import unpin
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,15 @@ class Suite:
     measure: Callable[[Settings], list[Record]]
     contenders: Callable[[], list[str]]
     apart: bool = False
+
+
+def on_all_cores(
+    measure_size: Callable[[tuple[int, int], Settings], list[Record]],
+) -> Callable[[Settings], list[Record]]:
+    """Return what measures each size in a process that may use all cores from then on."""
+
+    def measure(settings: Settings) -> list[Record]:
+        unpin()
+        return [record for size in settings.sizes for record in measure_size(size, settings)]
+
+    return measure

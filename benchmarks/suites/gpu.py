@@ -10,8 +10,8 @@ from benchmarks.contenders import Contender, Workload, grurt
 from benchmarks.network import random_network
 from benchmarks.proof import prove
 from benchmarks.results import Record
-from benchmarks.suites.base import Settings
-from benchmarks.timing import alternate, looped, unpin
+from benchmarks.suites.base import Settings, on_all_cores
+from benchmarks.timing import alternate, looped
 
 PROVEN_STREAMS = 100
 """Streams of which the answers are compared with float64, which would take minutes for all."""
@@ -40,13 +40,9 @@ def names() -> list[str]:
     return list(_contenders())
 
 
-def measure(settings: Settings) -> list[Record]:
-    """Time a timestep of all streams, in microseconds; the process may use all cores from now on."""
-    unpin()
-    return [record for size in settings.sizes for record in _measure(size, settings)]
-
-
-def _measure(size: tuple[int, int], settings: Settings) -> list[Record]:
+@on_all_cores
+def measure(size: tuple[int, int], settings: Settings) -> list[Record]:
+    """Time a timestep of all streams, in microseconds."""
     network = random_network(*size)
     loops = {}
     for name, contender in _contenders().items():

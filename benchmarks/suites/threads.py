@@ -9,8 +9,8 @@ from benchmarks.contenders.grurt import model_of
 from benchmarks.network import random_network
 from benchmarks.proof import DisagreementError
 from benchmarks.results import Record
-from benchmarks.suites.base import Settings
-from benchmarks.timing import Loop, alternate, unpin
+from benchmarks.suites.base import Settings, on_all_cores
+from benchmarks.timing import Loop, alternate
 
 ONE = "1 thread"
 PAUSE = 1e-3
@@ -30,13 +30,9 @@ def names() -> list[str]:
     return list(_contenders())
 
 
-def measure(settings: Settings) -> list[Record]:
-    """Time a timestep of all streams, in microseconds; the process may use all cores from now on."""
-    unpin()
-    return [record for size in settings.sizes for record in _measure(size, settings)]
-
-
-def _measure(size: tuple[int, int], settings: Settings) -> list[Record]:
+@on_all_cores
+def measure(size: tuple[int, int], settings: Settings) -> list[Record]:
+    """Time a timestep of all streams, in microseconds."""
     model = model_of(random_network(*size))
     x = np.random.default_rng(0).standard_normal((settings.n_streams, size[0])).astype(np.float32)
     ids = np.arange(settings.n_streams)

@@ -24,7 +24,7 @@ def bind_tensors(c, x, y):
     c
         The context. It says how many timesteps there are, and how many sequences, if it has streams for them.
     x
-        Those that are read, in the source's order; a state may be None, which is the model's own initial state.
+        Those that are read, in the source's order; `BY_ADDRESS` in place of a state is the model's own initial one.
     y
         Those that are written. They overlap with no others.
     """
