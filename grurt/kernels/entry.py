@@ -26,7 +26,7 @@ from grurt.kernels.plain import (
 from grurt.kernels.simd import load_i32, load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.kernels.stream_lists import bind_listed_streams
-from grurt.kernels.tables import n_ports, port_slot, timesteps_of_call
+from grurt.kernels.tables import is_wanted_once, n_ports, port_slot, timesteps_of_call
 from grurt.kernels.tensors import bind_tensors
 
 
@@ -150,7 +150,7 @@ def _bind(c, x, y, streams):
             return codes.NOT_PLAIN
     for i in range(n_outputs):
         port = port_slot(n_inputs + i)
-        if not _bind_frames(c, port, item(c, y, i, n_outputs), 0 if _is_wanted_once(c, port) else n_lead, WRITEABLE):
+        if not _bind_frames(c, port, item(c, y, i, n_outputs), 0 if is_wanted_once(c, port) else n_lead, WRITEABLE):
             return codes.NOT_PLAIN
     if n_lead > 0 and _overlap(c):
         return codes.NOT_PLAIN
@@ -261,11 +261,6 @@ def _converts(c, i, x, n_lead):
 
 
 @kernel
-def _is_wanted_once(c, port):
-    return load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)
-
-
-@kernel
 def _overlap(c):
     """Whether an output shares memory with another array of the call."""
     n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
@@ -283,7 +278,7 @@ def _overlap(c):
 def _extent(c, port):
     """The addresses where the array of a port begins and ends."""
     begin = load_i64(c, port + codes.PORT_ADDRESS)
-    rows = 1 if _is_wanted_once(c, port) else timesteps_of_call(c)
+    rows = 1 if is_wanted_once(c, port) else timesteps_of_call(c)
     if load_i64(c, port + codes.PORT_IS_TOKENS):
         return begin, begin + I64_BYTES * rows
     return begin, begin + F32_BYTES * rows * load_i64(c, port + codes.PORT_SIZE)

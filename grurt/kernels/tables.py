@@ -94,3 +94,9 @@ def timesteps_of_call(c):
     if load_i64(c, codes.CONTEXT_STREAMS):
         return load_i64(c, codes.CONTEXT_N_STEPS) * load_i64(c, codes.CONTEXT_N_STREAMS)
     return load_i64(c, codes.CONTEXT_N_STEPS)
+
+
+@kernel
+def is_wanted_once(c, port):
+    """Whether an output is one answer to a whole sequence, and a call is one: that of the last timestep."""
+    return load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)

@@ -11,7 +11,7 @@ from grurt.kernels.options import inlined_kernel, kernel
 from grurt.kernels.rows import copy, read, transpose
 from grurt.kernels.simd import load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
-from grurt.kernels.tables import port_slot, value_rows
+from grurt.kernels.tables import is_wanted_once, port_slot, value_rows
 
 
 @inlined_kernel
@@ -76,7 +76,7 @@ def _write_outputs(c, timestep, is_last):
         port = port_slot(i)
         size = load_i64(c, port + codes.PORT_SIZE)
         frame = load_i64(c, port + codes.PORT_ADDRESS)
-        if not (load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE)):
+        if not is_wanted_once(c, port):
             frame += F32_BYTES * size * timestep
         elif not is_last:
             continue

@@ -5,7 +5,7 @@ from grurt.kernels.options import kernel
 from grurt.kernels.rows import Rows, copy, copy_rows, every, read_rows, rows_from, transpose_rows
 from grurt.kernels.simd import load_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
-from grurt.kernels.tables import port_slot, value_rows
+from grurt.kernels.tables import is_wanted_once, port_slot, value_rows
 
 
 @kernel
@@ -44,7 +44,7 @@ def write_outputs(c, block):
         port = port_slot(i)
         size = load_i64(c, port + codes.PORT_SIZE)
         value = _value(c, port)
-        if load_i64(c, port + codes.PORT_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+        if is_wanted_once(c, port):
             whole = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * size)
             if block.ends_sequence and block.streams:
                 first = (block.streams - load_i64(c, codes.CONTEXT_STREAMS)) // I64_BYTES
