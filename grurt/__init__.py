@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from grurt.model import Model as Model
     from grurt.network import functions as functions
     from grurt.network import layers as layers
+    from grurt.network import operators as operators
     from grurt.network.costs import Limits as Limits
     from grurt.network.functions import *
     from grurt.network.inputs import Input as Input
     from grurt.network.inputs import Output as Output
     from grurt.network.inputs import TokenInput as TokenInput
     from grurt.network.layers import *
+    from grurt.network.layers.program import ProgramState as ProgramState
     from grurt.network.network import Network as Network
     from grurt.network.network import Source as Source
     from grurt.network.reference_run import ReferenceRun as ReferenceRun
@@ -40,6 +42,7 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         "Model": "model",
         "Network": "network.network",
         "Output": "network.inputs",
+        "ProgramState": "network.layers.program",
         "ReferenceRun": "network.reference_run",
         "Signature": "network.signature",
         "Source": "network.network",
@@ -54,6 +57,10 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
     """Where the public names are, beside those of the modules below, all of whose names are public."""
 
     _MODULES = {"errors": "errors", "functions": "network.functions", "layers": "network.layers"}
+    """Modules that are public, as are all their names."""
+
+    _OPERATORS = "operators"
+    """A module that is public, whose names are not: a `Conv` is not a layer."""
 
     def __getattr__(name: str) -> object:
         """Import what a name stands for when it is first asked for: who imports grurt waits for nothing."""
@@ -70,6 +77,8 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
             return sorted([*names, *_PLACES, "__version__"])
         if name in _MODULES:
             return import_module(f"grurt.{_MODULES[name]}")
+        if name == _OPERATORS:
+            return import_module(f"grurt.network.{name}")
         if name in _PLACES:
             return getattr(import_module(f"grurt.{_PLACES[name]}"), name)
         if name[:1].isupper():
@@ -80,4 +89,4 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         raise AttributeError(f"module 'grurt' has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__"), *_MODULES})
+        return sorted({*globals(), *__getattr__("__all__"), *_MODULES, _OPERATORS})

@@ -31,6 +31,8 @@ def fingerprint(description: Iterable[msgspec.Struct], weights: Mapping[str, NDA
 
 
 def _without_defaults(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_without_defaults(item) for item in value]
     if not isinstance(value, msgspec.Struct):
         return value
     given = {field.name: (getattr(value, field.name), field.default) for field in struct_fields(type(value))}

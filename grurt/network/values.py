@@ -106,6 +106,9 @@ def check_weights(
     The numbers in the places that ``checked`` holds are known to be in range.
     """
     expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
+    infinite = {
+        f"{layer.name}.{name}" for layer in layers if layer.has_infinite_weights for name in layer.weight_shapes()
+    }
     dtypes = weight_dtypes(layers)
     if missing := sorted(expected.keys() - weights.keys()):
         raise ModelError(f"weights are missing: {listed(missing)}")
@@ -117,7 +120,12 @@ def check_weights(
             raise ModelError(f"weight {name}: expected {dtype}, got {weights[name].dtype}")
         if weights[name].shape != shape:
             raise ModelError(f"weight {name}: expected shape {shape}, got {weights[name].shape}")
-        if (not checked or place(weights[name]) not in checked) and not np.isfinite(weights[name]).all():
+        if checked and place(weights[name]) in checked:
+            continue
+        if name in infinite:
+            if np.isnan(weights[name]).any():
+                raise ModelError(f"weight {name}: expected numbers, got NaN")
+        elif not np.isfinite(weights[name]).all():
             raise ModelError(f"weight {name}: expected finite numbers, got NaN, infinity or a number beyond {dtype}")
     for layer in layers:
         for parameter in layer.variances:

@@ -45,6 +45,7 @@ from grurt.network.layers.dense import *
 from grurt.network.layers.grids import *
 from grurt.network.layers.masks import *
 from grurt.network.layers.normalization import *
+from grurt.network.layers.program import *
 from grurt.network.layers.recurrent import *
 from grurt.network.layers.selection import *
 from grurt.network.layers.windows import *

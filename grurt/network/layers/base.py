@@ -66,6 +66,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Fields that have to be above 0 in float32."""
     variances: ClassVar[tuple[str, ...]] = ()
     """Weights that must not be negative."""
+    has_infinite_weights: ClassVar[bool] = False
+    """Whether its weights may be infinite, as a mask of what is to be left out is."""
     file_version: ClassVar[int] = 1
     """The first version of the ``.grurt`` file that has layers of this kind."""
     later_fields: ClassVar[Mapping[str, int]] = {}

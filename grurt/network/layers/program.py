@@ -1,0 +1,194 @@
+"""A step program: any network that was exported one timestep at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import msgspec
+
+from grurt.errors import ModelError
+from grurt.escaping import listed
+from grurt.network.layers.base import Layer, Shape
+from grurt.network.operators import AnyOperator, Operator
+from grurt.network.operators.base import check_shape
+from grurt.network.text import check_name
+
+__all__ = ["Program"]
+
+MAX_OPERATORS = 1 << 13
+MAX_VALUES = 1 << 14
+
+
+class ProgramState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a program keeps from one timestep to the next.
+
+    Parameters
+    ----------
+    name
+        Names the state, and the value that holds it while the program runs: what it was before.
+    shape
+        Its shape.
+    result
+        Name of the value that it becomes.
+    initial
+        Name of the constant that it begins as; None: zeros.
+    """
+
+    name: str
+    shape: Shape
+    result: str
+    initial: str | None = None
+
+
+class Program(Layer, frozen=True, kw_only=True, tag="program"):
+    """A network of one timestep, as operators on arrays of fixed shapes, and the states that it hands on to the next.
+
+    Whoever deploys a streaming network has usually exported one step of it: static shapes, states in, states out. A
+    program is such a graph, literally. Its operators are those of `grurt.operators`; they run in order.
+
+    A model's values are vectors: an input is one of as many numbers as its shape says, row-major, and the layer writes
+    its outputs, each row-major, one after the other. `Slice` layers take them apart again.
+
+    Parameters
+    ----------
+    input_shapes
+        Shapes of the values that it reads, of which ``inputs`` are the names.
+    constants
+        Shapes of its weights by name: ``{layer}.{constant}`` among those of the model. They may be infinite.
+    states
+        What it keeps from one timestep to the next. All states change at once, when everything else is done.
+    operators
+        What it computes, each reading inputs, states, constants and what earlier ones have written.
+    results
+        Names of the values that it writes.
+
+    Examples
+    --------
+    A leaky integrator:
+
+    >>> import numpy as np
+    >>> import grurt
+    >>> op = grurt.operators.Combine
+    >>> layer = grurt.Program(
+    ...     name="leaky",
+    ...     inputs=("x",),
+    ...     input_shapes=((2,),),
+    ...     constants={"leak": (1,)},
+    ...     states=(grurt.ProgramState("level", (2,), "new_level"),),
+    ...     operators=(
+    ...         op(inputs=("level", "leak"), outputs=("kept",), operation="mul"),
+    ...         op(inputs=("kept", "x"), outputs=("new_level",), operation="add"),
+    ...     ),
+    ...     results=("new_level",),
+    ... )
+    >>> model = grurt.Model(layers=[layer], weights={"leaky.leak": np.array([0.5])})
+    >>> model.stream().run(np.ones((3, 2), np.float32))[:, 0].tolist()
+    [1.0, 1.5, 1.75]
+    """
+
+    file_version: ClassVar[int] = 2
+    max_inputs: ClassVar[int] = 64
+    needs_sequence: ClassVar[bool] = True
+    has_infinite_weights: ClassVar[bool] = True
+
+    input_shapes: tuple[Shape, ...]
+    constants: dict[str, Shape] = msgspec.field(default_factory=dict)
+    states: tuple[ProgramState, ...] = ()
+    operators: tuple[AnyOperator, ...]
+    results: tuple[str, ...]
+
+    def weight_shapes(self) -> Mapping[str, Shape]:
+        return self.constants
+
+    def state_shapes(self, positions: int = 1) -> Mapping[str, Shape]:
+        return {state.name: state.shape for state in self.states}
+
+    def input_counts(self) -> tuple[int, int]:
+        return len(self.input_shapes), len(self.input_shapes)
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        if any(positions > 1 for positions, _ in inputs):
+            raise ModelError(f"layer {self.name!r}: expected vectors, got a grid: Flatten it first")
+        return super().value_shape(inputs)
+
+    def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        for shape, size in zip(self.input_shapes, input_sizes, strict=True):
+            self._expect_input_size(math.prod(shape), size)
+        shapes = self.shapes()
+        return sum(math.prod(shapes[name]) for name in self.results)
+
+    def first_input(self, name: str) -> None:
+        return None
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shapes of all values by name.
+
+        Raises
+        ------
+        ModelError
+            If the program is not one: names that are not known or not new, shapes that do not fit.
+        """
+        shapes = dict(self._given())
+        for operator in self.operators:
+            operator.check_counts()
+            written = operator.shapes(*self._read(operator, shapes))
+            for name, shape in zip(operator.outputs, written, strict=True):
+                if name:
+                    self._add(shapes, name, shape)
+        for name in (*self.results, *(state.result for state in self.states)):
+            if name not in shapes:
+                raise ModelError(f"layer {self.name!r}: no operator writes {name!r}")
+        for state in self.states:
+            if shapes[state.result] != state.shape:
+                raise ModelError(
+                    f"layer {self.name!r}: state {state.name!r} of shape {state.shape} cannot become {state.result!r} "
+                    f"of shape {shapes[state.result]}"
+                )
+        return shapes
+
+    def _given(self) -> dict[str, Shape]:
+        """Return the shapes of inputs, states and constants."""
+        if not self.results or not self.operators or len(self.operators) > MAX_OPERATORS:
+            raise ModelError(f"layer {self.name!r}: expected results, and 1 to {MAX_OPERATORS} operators")
+        shapes: dict[str, Shape] = {}
+        given = [*zip(self.inputs, self.input_shapes, strict=True), *self.constants.items()]
+        for name, shape in (*given, *((state.name, state.shape) for state in self.states)):
+            self._add(shapes, name, shape)
+        used = {name for operator in self.operators for name in operator.inputs}
+        used |= {state.initial for state in self.states if state.initial is not None}
+        if unused := sorted(self.constants.keys() - used):
+            raise ModelError(f"layer {self.name!r}: constants that no operator reads: {listed(unused)}")
+        for state in self.states:
+            if state.initial is not None and self.constants.get(state.initial) != state.shape:
+                raise ModelError(
+                    f"layer {self.name!r}: state {state.name!r}: expected a constant of its shape to begin as"
+                )
+        return shapes
+
+    def _add(self, shapes: dict[str, Shape], name: str, shape: Shape) -> None:
+        check_name(name)
+        check_shape(f"layer {self.name!r}: value {name!r}", shape)
+        if name in shapes:
+            raise ModelError(f"layer {self.name!r}: the name {name!r} is used twice")
+        if len(shapes) >= MAX_VALUES:
+            raise ModelError(f"layer {self.name!r}: expected at most {MAX_VALUES} values")
+        shapes[name] = shape
+
+    def _read(self, operator: Operator, shapes: Mapping[str, Shape]) -> Iterator[Shape]:
+        """Yield the shapes of the values that an operator reads."""
+        for place, name in enumerate(operator.inputs):
+            if name not in shapes:
+                raise ModelError(f"layer {self.name!r}: {operator.where} reads {name!r}, which nothing has written yet")
+            if place in operator.constants and name not in self.constants:
+                raise ModelError(f"layer {self.name!r}: {operator.where}: expected a constant, got {name!r}")
+            yield shapes[name]
+
+    @property
+    def has_unbounded_state(self) -> bool:
+        return bool(self.states)
+
+    @property
+    def has_poles(self) -> bool:
+        return any(operator.has_poles for operator in self.operators)

@@ -1,0 +1,102 @@
+"""What every operator answers about itself."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import msgspec
+
+from grurt.errors import ModelError
+from grurt.network.functions import snake_case
+
+Shape = tuple[int, ...]
+
+MAX_AXES = 12
+MAX_SIZE = 1 << 20
+"""The most numbers that a value of a step program can have."""
+
+
+class Operator(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="operator", tag=snake_case
+):
+    """Base class of the operators of a step program: pure functions of arrays of fixed shapes.
+
+    Parameters
+    ----------
+    inputs
+        Names of the values that it reads: inputs, states and constants of the program, or what earlier operators write.
+    outputs
+        Names of the values that it writes, which are new; an empty name where a value of several is not wanted.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    n_inputs: ClassVar[tuple[int, int]] = (1, 1)
+    """Fewest and most values that it reads."""
+    n_outputs: ClassVar[int] = 1
+    constants: ClassVar[tuple[int, ...]] = ()
+    """Places among its inputs where it reads constants, which the engine lays out anew."""
+    moves: ClassVar[bool] = False
+    """Whether each number that it writes is one that it reads, or a constant."""
+
+    @property
+    def kind(self) -> str:
+        """The operator's kind as it stands in files, e.g. ``"conv_transpose"``."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def where(self) -> str:
+        """The operator, as error messages name it."""
+        return f"{self.kind} {next(filter(None, self.outputs), '')!r}"
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        """Return the shapes of the values that it writes, from those that it reads; ModelError if they do not fit."""
+        raise NotImplementedError
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        """Multiplications with weights, or of two values in a product."""
+        return 0
+
+    @property
+    def has_poles(self) -> bool:
+        """Whether it makes infinities, or NaN, of numbers that are neither, and of no great size."""
+        return False
+
+    def check_counts(self) -> None:
+        """Raise ModelError unless it names as many values as it reads and writes."""
+        fewest, most = self.n_inputs
+        if not fewest <= len(self.inputs) <= most:
+            wanted = f"{fewest} to {most}" if fewest < most else f"{fewest}"
+            raise self.misfit(f"expected {wanted} inputs, got {len(self.inputs)}")
+        if len(self.outputs) != self.n_outputs or not any(self.outputs):
+            raise self.misfit(f"expected names for {self.n_outputs} outputs, got {list(self.outputs)}")
+
+    def checked_axis(self, axis: int, shape: Shape) -> int:
+        """Return an axis of a shape, which has to have it; ModelError if it does not."""
+        if not 0 <= axis < len(shape):
+            raise self.misfit(f"expected an axis in [0, {len(shape)}), got {axis}")
+        return axis
+
+    def misfit(self, text: str) -> ModelError:
+        """Return the error that something about the operator is not as it has to be."""
+        return ModelError(f"{self.where}: {text}")
+
+
+def broadcast(operator: Operator, *shapes: Shape) -> Shape:
+    """Return the shape that values of some shapes are broadcast to, as NumPy does; ModelError if they do not fit."""
+    rank = max(map(len, shapes))
+    aligned = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    sizes = [max(column) for column in zip(*aligned, strict=True)]
+    if any(size not in (1, widest) for shape in aligned for size, widest in zip(shape, sizes, strict=True)):
+        raise operator.misfit(f"shapes {', '.join(map(str, shapes))} cannot be broadcast together")
+    return tuple(sizes)
+
+
+def check_shape(where: str, shape: Shape) -> None:
+    """Raise ModelError unless a shape is one that a value can have: axes of at least 1, not too many numbers in all."""
+    if len(shape) > MAX_AXES:
+        raise ModelError(f"{where}: expected at most {MAX_AXES} axes, got shape {shape}")
+    if any(size < 1 for size in shape) or math.prod(shape) > MAX_SIZE:
+        raise ModelError(f"{where}: expected axes of at least 1 and at most {MAX_SIZE} numbers, got shape {shape}")

@@ -1,0 +1,109 @@
+"""Operators that multiply matrices: convolutions, and products of two values."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from grurt.network.operators.base import Operator, Shape, broadcast
+
+__all__ = ["Conv", "ConvTranspose", "MatMul"]
+
+
+class Convolution(Operator, frozen=True, kw_only=True):
+    """Base class of the convolutions of ``(1, channels, *sizes)`` with constant weights.
+
+    Inputs are x, the weight and, unless there is none, the bias ``(out_channels,)``.
+    """
+
+    n_inputs: ClassVar[tuple[int, int]] = (2, 3)
+    constants: ClassVar[tuple[int, ...]] = (1, 2)
+
+    groups: int = 1
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def _check(self, x: Shape, weight: Shape, out_channels: int, bias: Shape | None) -> None:
+        axes = len(x) - 2
+        if axes < 1 or x[0] != 1 or len(weight) != len(x):
+            raise self.misfit(f"expected a value (1, channels, sizes) and a weight of as many axes, got {x}, {weight}")
+        numbers = self.strides, self.dilations, self.before, self.after
+        if any(len(each) != axes for each in numbers) or min(self.strides + self.dilations) < 1 or min(self.before) < 0:
+            raise self.misfit(f"expected strides and dilations from 1 and padding from 0 for each of {axes} axes")
+        if self.groups < 1 or x[1] % self.groups or out_channels % self.groups:
+            raise self.misfit(f"{x[1]} and {out_channels} channels do not fall into {self.groups} groups")
+        if bias is not None and bias != (out_channels,):
+            raise self.misfit(f"expected a bias of shape ({out_channels},), got {bias}")
+
+    def _taps(self, weight: Shape) -> list[int]:
+        """Return how many places the weight reaches over along each axis."""
+        return [(size - 1) * dilation + 1 for size, dilation in zip(weight[2:], self.dilations, strict=True)]
+
+
+class Conv(Convolution, frozen=True, kw_only=True):
+    """A convolution: the weight is ``(out_channels, in_channels / groups, *kernel)`` (ONNX ``Conv``)."""
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        x, weight, *bias = inputs
+        self._check(x, weight, weight[0], bias[0] if bias else None)
+        if weight[1] != x[1] // self.groups:
+            raise self.misfit(f"expected a weight of {x[1] // self.groups} input channels, got {weight[1]}")
+        if min(self.after) < 0:
+            raise self.misfit(f"expected padding from 0, got {self.after}")
+        sizes = [
+            (before + size + after - taps) // stride + 1
+            for before, size, after, taps, stride in zip(
+                self.before, x[2:], self.after, self._taps(weight), self.strides, strict=True
+            )
+        ]
+        return ((1, weight[0], *sizes),)
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        return math.prod(out) * math.prod(inputs[1][1:])
+
+
+class ConvTranspose(Convolution, frozen=True, kw_only=True):
+    """A transposed convolution (ONNX ``ConvTranspose``): the weight is ``(in_channels, out_channels / groups, *kernel)``.
+
+    ``before`` and ``after`` are cut off from the full result; ``after`` may be negative, for rows of nothing but the
+    bias behind it (ONNX ``output_padding``).
+    """
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        x, weight, *bias = inputs
+        out_channels = weight[1] * self.groups if len(weight) > 1 else 0
+        self._check(x, weight, out_channels, bias[0] if bias else None)
+        if weight[0] != x[1]:
+            raise self.misfit(f"expected a weight of {x[1]} input channels, got {weight[0]}")
+        sizes = [
+            (size - 1) * stride + taps - before - after
+            for before, size, after, taps, stride in zip(
+                self.before, x[2:], self.after, self._taps(weight), self.strides, strict=True
+            )
+        ]
+        return ((1, out_channels, *sizes),)
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+
+
+class MatMul(Operator, frozen=True, kw_only=True):
+    """The matrix product of the last two axes, broadcast over those before (ONNX ``MatMul``, ``Gemm``, ``Einsum``).
+
+    Both have two axes at least. Either may be a constant, or both values, as in attention.
+    """
+
+    n_inputs: ClassVar[tuple[int, int]] = (2, 2)
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        a, b = inputs
+        if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+            raise self.misfit(f"matrices of shapes {a} and {b} cannot be multiplied")
+        return ((*broadcast(self, a[:-2], b[:-2]), a[-2], b[-1]) if a[:-2] or b[:-2] else (a[-2], b[-1]),)
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        return math.prod(out) * inputs[0][-1]

@@ -1,0 +1,53 @@
+"""Operators that look at many numbers for each that they write."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from grurt.network.operators.base import Operator, Shape
+
+__all__ = ["Normalize", "Reduce", "Softmax"]
+
+
+class Reduce(Operator, frozen=True, kw_only=True):
+    """One number of all along some axes, which stay with size 1 (ONNX ``ReduceSum``, ``ReduceMean`` ...).
+
+    ``l2`` is ``sqrt(sum(x * x))``, ``sum_square`` the same without the root.
+    """
+
+    axes: tuple[int, ...]
+    operation: Literal["sum", "mean", "max", "min", "l1", "l2", "sum_square"]
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        axes = {self.checked_axis(axis, inputs[0]) for axis in self.axes}
+        if len(axes) != len(self.axes) or not axes:
+            raise self.misfit(f"expected axes, each once, got {self.axes}")
+        return (tuple(1 if axis in axes else size for axis, size in enumerate(inputs[0])),)
+
+
+class Softmax(Operator, frozen=True, kw_only=True):
+    """``exp(x_i) / sum_j exp(x_j)`` along an axis; its logarithm if ``log`` (ONNX ``Softmax``, ``LogSoftmax``)."""
+
+    axis: int
+    log: bool = False
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        self.checked_axis(self.axis, inputs[0])
+        return (inputs[0],)
+
+
+class Normalize(Operator, frozen=True, kw_only=True):
+    """``(x - mean) / sqrt(variance + epsilon)`` over some axes (the core of ONNX ``LayerNormalization``).
+
+    With ``centered=False``, ``x / sqrt(mean(x * x) + epsilon)`` (``RMSNormalization``).
+    """
+
+    axes: tuple[int, ...]
+    epsilon: float = 1e-5
+    centered: bool = True
+
+    def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
+        axes = {self.checked_axis(axis, inputs[0]) for axis in self.axes}
+        if len(axes) != len(self.axes) or not axes or not 0 < self.epsilon < 3e38:
+            raise self.misfit(f"expected axes, each once, and a positive epsilon, got {self.axes} and {self.epsilon}")
+        return (inputs[0],)
