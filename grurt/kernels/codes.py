@@ -64,6 +64,7 @@ BINARY = 20
 SELECT = 21
 CONSTANT = 22
 REDUCE = 23
+PROGRAM = 24
 
 # Operations on two numbers.
 SUB = 0
@@ -131,7 +132,87 @@ OP_TOKEN = 39  # TOKEN_MASK
 OP_FACTOR = 40  # GRU: offset of the factor of the state,
 OP_FACTOR_STRIDE = 41  # 0: there is none,
 OP_FACTOR_SIZE = 42  # and its size, 1 or the state's
-OP_SLOTS = 43
+OP_STEPS = 43  # PROGRAM: address of its steps, an offset in the weights,
+OP_N_STEPS = 44  # how many,
+OP_SOURCES = 45  # and of its inputs: for each an offset in scratch memory and a stride,
+OP_N_SOURCES = 46  # how many
+OP_SLOTS = 47
+
+# Where the numbers of a step program lie: what the offsets of views are counted from. Offsets count float32.
+BASE_WEIGHTS = 0
+BASE_STATE = 1
+BASE_ARENA = 2
+BASE_OUT = 3
+BASE_INPUTS = 4  # and the following
+
+# Steps of a program.
+STEP_MAP = 0
+STEP_CONTRACT = 1
+STEP_DEPTHWISE = 2
+STEP_GRU = 3
+STEP_LSTM = 4
+STEP_RNN = 5
+STEP_REDUCE = 6
+STEP_ROW_WISE = 7
+STEP_PRODUCT = 8
+
+# Slots of a step, int32: first what any may have, then what belongs to one kind. Tables are offsets in the weights.
+STEP_KIND = 0
+STEP_CODE = 1  # MAP, REDUCE, ROW_WISE: which function
+STEP_OUT_BASE = 2
+STEP_OUT = 3
+STEP_A_BASE = 4  # the first input,
+STEP_A = 5
+STEP_B_BASE = 6  # MAP, PRODUCT: the second,
+STEP_B = 7
+STEP_C_BASE = 8  # MAP: and the third
+STEP_C = 9
+STEP_N_ROWS = 10  # of a scan: timesteps
+STEP_SIZE = 11  # MAP: numbers of a row; CONTRACT: outputs; DEPTHWISE: channels; ROW_WISE: features; PRODUCT: columns
+STEP_OUT_STRIDE = 12  # MAP: of numbers in a row; of a scan: of rows
+STEP_A_STRIDE = 13
+STEP_B_STRIDE = 14
+STEP_C_STRIDE = 15
+STEP_OUT_ROWS = 16  # MAP, REDUCE, PRODUCT: table of where rows begin,
+STEP_A_ROWS = 17
+STEP_B_ROWS = 18
+STEP_C_ROWS = 19
+STEP_WEIGHTS = 20  # of MAP, ROW_WISE: parameters
+STEP_N_INPUTS = 21  # CONTRACT: inputs of a row; DEPTHWISE: taps; REDUCE: numbers of which one is made; PRODUCT
+STEP_TABLE = 22  # CONTRACT: runs of inputs; DEPTHWISE: taps; REDUCE: places
+STEP_N_TABLE = 23
+STEP_SEGMENTS = 24  # CONTRACT, DEPTHWISE: evenly spaced rows: begin, begin of outputs, how many, strides of both
+STEP_N_SEGMENTS = 25
+STEP_FORMAT = 26  # CONTRACT
+STEP_WORK = 27  # of a scan: where rows of working memory begin,
+STEP_WORK_STRIDE = 28
+STEP_BATCH = 29  # how many rows a timestep has,
+STEP_STATE = 30  # where h is,
+STEP_CELL = 31  # and c
+STEP_OPERATION = 32  # GRU: table of the operation, an offset in the weights
+STEP_RECURRENT_WEIGHTS = 33  # LSTM, RNN
+STEP_HIDDEN_SIZE = 34
+STEP_REVERSE = 35
+STEP_PARAMETERS = 36  # RNN: of its function; REDUCE: factor
+STEP_LANES = 37  # REDUCE: how the numbers lie: see below
+STEP_OUTER_STRIDE = 38  # PRODUCT: of a from one input to the next
+STEP_SLOTS = 40
+
+SEGMENT_SLOTS = 5
+
+# How REDUCE goes through its numbers.
+SIDE_BY_SIDE = 0  # those of neighbouring results lie side by side: a lane for each result
+IN_A_ROW = 1  # those of one result do: in partial sums
+ONE_BY_ONE = 2
+
+# What MAP computes, behind the element-wise functions.
+MAP_COPY = 32
+MAP_FLUSH = 33  # a copy, with zeros for what is on the way to denormal numbers
+MAP_ADD = 34
+MAP_MUL = 35
+MAP_WHERE = 36
+MAP_PRELU = 37
+MAP_BINARY = 40  # and the operations on two numbers
 
 # Formats of packed weights.
 FLOAT32 = 0

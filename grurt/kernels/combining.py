@@ -14,7 +14,7 @@ def binary(operation, a, b, out, size, n_rows):
     for row in range(n_rows):
         a_row, b_row, out_row = row_at(a, row), row_at(b, row), row_at(out, row)
         for i in range(0, size, LANES):
-            store(out_row, i, _of_two(operation, load(a_row, i), load(b_row, i)))
+            store(out_row, i, of_two(operation, load(a_row, i), load(b_row, i)))
 
 
 @kernel
@@ -34,7 +34,8 @@ def constant(weights, out, n_rows):
 
 
 @kernel
-def _of_two(operation, a, b):
+def of_two(operation, a, b):
+    """``a operation b``, for an operation of `codes`."""
     if operation == codes.SUB:
         return a - b
     if operation == codes.DIV:

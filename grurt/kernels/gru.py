@@ -53,7 +53,7 @@ def gru_sequence(op, weights, state, memory, n_rows):
     Reads and writes ``state (hidden_size,)``, an address.
     """
     _project(op, weights, memory, n_rows)
-    copy_padded(_scan(op, weights, state, memory, n_rows), state, memory.out.stride)
+    copy_padded(_scan(op, weights, state, memory, n_rows), state, load_i64(op, codes.OP_OUT_STRIDE))
 
 
 @kernel

@@ -10,12 +10,14 @@ from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import inlined_kernel, kernel
+from grurt.kernels.programs.tables import TEMPORARY_BYTES
+from grurt.kernels.programs.walk import run_steps
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.reduction import reduce
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
-from grurt.kernels.simd import load_f32, load_i64
+from grurt.kernels.simd import load_f32, load_i64, store_i64
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
-from grurt.kernels.tables import Block, States, port_slot, temp_rows, value_rows
+from grurt.kernels.tables import Block, States, port_slot, state_of, temp_rows, value_rows
 
 
 @kernel
@@ -45,6 +47,8 @@ def run_operation(c, op, block):
         _run_combining(c, op, x, out, first, n_positions)
     elif kind == codes.COPY_POSITIONS:
         _copy_positions(op, x_timesteps, out_timesteps, n_rows)
+    elif kind == codes.PROGRAM:
+        _run_program(c, op, out, first, n_rows, block.streams)
     elif kind == codes.EMBEDDING or kind == codes.TOKEN_MASK:
         _run_on_tokens(c, op, block.first + block.spacing * first, block.spacing, out, n_rows)
     else:
@@ -148,6 +152,23 @@ def _states(c, op, streams):
     address = load_i64(c, codes.CONTEXT_STATES) + load_i64(op, codes.OP_STATE)
     stride = load_i64(c, codes.CONTEXT_STATE_STRIDE)
     return States(address, stride, streams, load_i64(c, codes.CONTEXT_STEPS_DONE))
+
+
+@kernel
+def _run_program(c, op, out, first, n_rows, streams):
+    """Run a program for each row, from the block's row ``first`` on."""
+    arena = value_rows(c, load_i64(op, codes.OP_TEMP), 0).address
+    bases = arena + TEMPORARY_BYTES
+    store_i64(bases, codes.BASE_WEIGHTS, load_i64(c, codes.CONTEXT_WEIGHTS))
+    store_i64(bases, codes.BASE_ARENA, arena)
+    states, sources = _states(c, op, streams), _weights(c, op, codes.OP_SOURCES)
+    for row in range(n_rows):
+        store_i64(bases, codes.BASE_STATE, state_of(states, row))
+        store_i64(bases, codes.BASE_OUT, row_at(out, row))
+        for i in range(load_i64(op, codes.OP_N_SOURCES)):
+            x = value_rows(c, load_i64(sources, 2 * i), load_i64(sources, 2 * i + 1))
+            store_i64(bases, codes.BASE_INPUTS + i, row_at(x, first + row))
+        run_steps(bases, _weights(c, op, codes.OP_STEPS), load_i64(op, codes.OP_N_STEPS))
 
 
 @kernel

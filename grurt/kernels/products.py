@@ -73,7 +73,9 @@ row_times_vector = _block(Shape(1, 1, 1))
 row_times_two_vectors = _block(Shape(1, 1, 2))
 row_times_panel = _block(Shape(1, 1, PANEL_VECTORS))
 row_times_two_panels = _block(Shape(1, 2, PANEL_VECTORS))
+row_times_four_vectors = _block(Shape(1, 1, 4))
 four_rows_times_vector = _block(Shape(4, 1, 1))
+eight_rows_times_vector = _block(Shape(8, 1, 1))
 four_rows_times_panel = _block(Shape(4, 1, PANEL_VECTORS))
 
 

@@ -1,0 +1,185 @@
+"""Rows times constant weights: convolutions, transposed or not, and products with constant matrices.
+
+Weights are packed as for `grurt.kernels.dense`. The inputs of a row lie in *runs*, side by side, and rows in
+*segments*, evenly spaced: so a product is made run by run, several rows to a read of the weights. A row's sum begins
+with its bias, and goes through the inputs in the order of the runs.
+"""
+
+from typing import NamedTuple
+
+from grurt.kernels import codes
+from grurt.kernels.options import kernel
+from grurt.kernels.panels import Panels, weights_bytes
+from grurt.kernels.products import (
+    PANEL_VECTORS,
+    eight_rows_times_vector,
+    four_rows_times_panel,
+    row_times_panel,
+    row_times_vector,
+)
+from grurt.kernels.programs.tables import base_at, store_first, table_at
+from grurt.kernels.rows import Rows
+from grurt.kernels.simd import fma, load, load_i32, store
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.lanes import LANES
+
+
+class Contraction(NamedTuple):
+    """What all outputs of a contraction have in common: addresses of the bases, and tables."""
+
+    x: int
+    out: int
+    segments: int
+    n_segments: int
+    runs: int
+    n_runs: int
+    format: int
+    n_inputs: int
+
+
+class Segment(NamedTuple):
+    """Rows that are evenly spaced, and those of their outputs."""
+
+    x: Rows
+    out: Rows
+    n_rows: int
+
+
+@kernel
+def run_contract(bases, step):
+    """``out[r, m] = bias[m] + sum_k weights[m, k] x[r, k]``."""
+    task = Contraction(
+        base_at(bases, step, codes.STEP_A_BASE),
+        base_at(bases, step, codes.STEP_OUT_BASE),
+        table_at(bases, step, codes.STEP_SEGMENTS),
+        load_i32(step, codes.STEP_N_SEGMENTS),
+        table_at(bases, step, codes.STEP_TABLE),
+        load_i32(step, codes.STEP_N_TABLE),
+        load_i32(step, codes.STEP_FORMAT),
+        load_i32(step, codes.STEP_N_INPUTS),
+    )
+    weights = table_at(bases, step, codes.STEP_WEIGHTS)
+    left = load_i32(step, codes.STEP_SIZE)
+    column = 0
+    vectors = (left + LANES - 1) // LANES
+    for _ in range(vectors // PANEL_VECTORS):
+        _contract_panel(task, weights, column, left)
+        weights += PANEL_VECTORS * VECTOR_BYTES + weights_bytes(task.format, task.n_inputs, PANEL_VECTORS)
+        column += PANEL_VECTORS * VECTOR_BYTES
+        left -= PANEL_VECTORS * LANES
+    for _ in range(vectors % PANEL_VECTORS):
+        _contract_vector(task, weights, column, left)
+        weights += VECTOR_BYTES + weights_bytes(task.format, task.n_inputs, 1)
+        column += VECTOR_BYTES
+        left -= LANES
+
+
+@kernel
+def _segment(task, i, column):
+    """A segment, its outputs from some bytes on."""
+    entry = task.segments + F32_BYTES * codes.SEGMENT_SLOTS * i
+    x = Rows(task.x + F32_BYTES * load_i32(entry, 0), F32_BYTES * load_i32(entry, 3))
+    out = Rows(task.out + F32_BYTES * load_i32(entry, 1) + column, F32_BYTES * load_i32(entry, 4))
+    return Segment(x, out, load_i32(entry, 2))
+
+
+@kernel
+def _contract_panel(task, weights, column, left):
+    """48 outputs of every row, or those of them that there are."""
+    biases = load(weights, 0), load(weights, LANES), load(weights, 2 * LANES)
+    weights += PANEL_VECTORS * VECTOR_BYTES
+    for i in range(task.n_segments):
+        segment = _segment(task, i, column)
+        x, out, row = segment.x.address, segment.out.address, 0
+        while row + 4 <= segment.n_rows:
+            sums = (*biases, *biases, *biases, *biases)
+            panel = weights
+            for run in range(task.n_runs):
+                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                sums = four_rows_times_panel(Panels(task.format, panel, 0, count), Rows(x + start, segment.x.stride), sums)
+                panel += weights_bytes(task.format, count, PANEL_VECTORS)
+            _store_panel(out, left, sums[0], sums[1], sums[2])
+            _store_panel(out + segment.out.stride, left, sums[3], sums[4], sums[5])
+            _store_panel(out + 2 * segment.out.stride, left, sums[6], sums[7], sums[8])
+            _store_panel(out + 3 * segment.out.stride, left, sums[9], sums[10], sums[11])
+            x, out, row = x + 4 * segment.x.stride, out + 4 * segment.out.stride, row + 4
+        while row < segment.n_rows:
+            one = biases
+            panel = weights
+            for run in range(task.n_runs):
+                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                one = row_times_panel(Panels(task.format, panel, 0, count), Rows(x + start, 0), one)
+                panel += weights_bytes(task.format, count, PANEL_VECTORS)
+            _store_panel(out, left, one[0], one[1], one[2])
+            x, out, row = x + segment.x.stride, out + segment.out.stride, row + 1
+
+
+@kernel
+def _store_panel(out, left, a, b, c):
+    store(out, 0, a)
+    store(out, LANES, b)
+    store_first(out + 2 * VECTOR_BYTES, left - 2 * LANES, c)
+
+
+@kernel
+def _contract_vector(task, weights, column, left):
+    """16 outputs of every row, or those of them that there are."""
+    bias = load(weights, 0)
+    weights += VECTOR_BYTES
+    for i in range(task.n_segments):
+        segment = _segment(task, i, column)
+        x, out, row = segment.x.address, segment.out.address, 0
+        while row + 8 <= segment.n_rows:
+            sums = (bias, bias, bias, bias, bias, bias, bias, bias)
+            panel = weights
+            for run in range(task.n_runs):
+                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                panels = Panels(task.format, panel, 0, count)
+                sums = eight_rows_times_vector(panels, Rows(x + start, segment.x.stride), sums)
+                panel += weights_bytes(task.format, count, 1)
+            _store_rows(out, segment.out.stride, left, sums)
+            x, out, row = x + 8 * segment.x.stride, out + 8 * segment.out.stride, row + 8
+        while row < segment.n_rows:
+            one = (bias,)
+            panel = weights
+            for run in range(task.n_runs):
+                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                one = row_times_vector(Panels(task.format, panel, 0, count), Rows(x + start, 0), one)
+                panel += weights_bytes(task.format, count, 1)
+            store_first(out, left, one[0])
+            x, out, row = x + segment.x.stride, out + segment.out.stride, row + 1
+
+
+@kernel
+def _store_rows(out, stride, left, sums):
+    """The outputs of eight rows."""
+    store_first(out, left, sums[0])
+    store_first(out + stride, left, sums[1])
+    store_first(out + 2 * stride, left, sums[2])
+    store_first(out + 3 * stride, left, sums[3])
+    store_first(out + 4 * stride, left, sums[4])
+    store_first(out + 5 * stride, left, sums[5])
+    store_first(out + 6 * stride, left, sums[6])
+    store_first(out + 7 * stride, left, sums[7])
+
+
+@kernel
+def run_depthwise(bases, step):
+    """``out[r, c] = bias[c] + sum_t weights[t, c] x[r, taps[t] + c]``: channels lie side by side."""
+    x_base, out_base = base_at(bases, step, codes.STEP_A_BASE), base_at(bases, step, codes.STEP_OUT_BASE)
+    segments, taps = table_at(bases, step, codes.STEP_SEGMENTS), table_at(bases, step, codes.STEP_TABLE)
+    n_taps, channels = load_i32(step, codes.STEP_N_INPUTS), load_i32(step, codes.STEP_SIZE)
+    weights = table_at(bases, step, codes.STEP_WEIGHTS)
+    padded = (channels + LANES - 1) // LANES * LANES
+    for i in range(load_i32(step, codes.STEP_N_SEGMENTS)):
+        entry = segments + F32_BYTES * codes.SEGMENT_SLOTS * i
+        x, out = x_base + F32_BYTES * load_i32(entry, 0), out_base + F32_BYTES * load_i32(entry, 1)
+        x_stride, out_stride = F32_BYTES * load_i32(entry, 3), F32_BYTES * load_i32(entry, 4)
+        for _ in range(load_i32(entry, 2)):
+            for channel in range(0, channels, LANES):
+                total = load(weights, channel)
+                for tap in range(n_taps):
+                    weight = load(weights, (1 + tap) * padded + channel)
+                    total = fma(weight, load(x, load_i32(taps, tap) + channel), total)
+                store_first(out + F32_BYTES * channel, channels - channel, total)
+            x, out = x + x_stride, out + out_stride

@@ -1,0 +1,126 @@
+"""Functions of every number of one, two or three views."""
+
+from typing import NamedTuple
+
+from grurt.kernels import codes
+from grurt.kernels.combining import of_two
+from grurt.kernels.functions import apply
+from grurt.kernels.mathematics import apply_mathematics
+from grurt.kernels.options import kernel
+from grurt.kernels.programs.tables import base_at, row_of, store_first, table_at, temporary_at
+from grurt.kernels.rows import copy, flush
+from grurt.kernels.simd import load, load_f32, load_i32, select_equal, select_less, splat, store, store_f32
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.lanes import LANES
+
+
+class Operand(NamedTuple):
+    """Numbers of a row: the first one's address, and how many float32 apart they are."""
+
+    address: int
+    stride: int
+
+
+@kernel
+def run_map(bases, step):
+    """``out[i] = f(a[i], b[i], c[i])``, row by row."""
+    code, size = load_i32(step, codes.STEP_CODE), load_i32(step, codes.STEP_SIZE)
+    parameters = table_at(bases, step, codes.STEP_WEIGHTS)
+    out_base, a_base = base_at(bases, step, codes.STEP_OUT_BASE), base_at(bases, step, codes.STEP_A_BASE)
+    b_base, c_base = base_at(bases, step, codes.STEP_B_BASE), base_at(bases, step, codes.STEP_C_BASE)
+    out_rows, a_rows = table_at(bases, step, codes.STEP_OUT_ROWS), table_at(bases, step, codes.STEP_A_ROWS)
+    b_rows, c_rows = table_at(bases, step, codes.STEP_B_ROWS), table_at(bases, step, codes.STEP_C_ROWS)
+    a_stride, b_stride = load_i32(step, codes.STEP_A_STRIDE), load_i32(step, codes.STEP_B_STRIDE)
+    c_stride, out_stride = load_i32(step, codes.STEP_C_STRIDE), load_i32(step, codes.STEP_OUT_STRIDE)
+    are_dense = out_stride == 1 and a_stride >> 1 == 0 and b_stride >> 1 == 0 and c_stride >> 1 == 0
+    for row in range(load_i32(step, codes.STEP_N_ROWS)):
+        out = Operand(out_base + row_of(out_rows, row), out_stride)
+        a = Operand(a_base + row_of(a_rows, row), a_stride)
+        b = Operand(b_base + row_of(b_rows, row), b_stride)
+        c = Operand(c_base + row_of(c_rows, row), c_stride)
+        if are_dense:
+            _map_dense(code, parameters, out.address, a, b, c, size)
+        else:
+            _map_strided(code, parameters, out, a, b, c, size, temporary_at(bases))
+
+
+@kernel
+def _map_dense(code, parameters, out, a, b, c, size):
+    """A row whose numbers lie side by side; those of an input may also be one and the same."""
+    if code == codes.MAP_COPY and a.stride == 1:
+        copy(a.address, out, size)
+        return
+    i = 0
+    if code == codes.MAP_ADD and a.stride & b.stride:
+        while i + LANES <= size:
+            store(out, i, load(a.address, i) + load(b.address, i))
+            i += LANES
+    elif code == codes.MAP_MUL and a.stride & b.stride:
+        while i + LANES <= size:
+            store(out, i, load(a.address, i) * load(b.address, i))
+            i += LANES
+    while i < size:
+        value = _evaluate(code, parameters, _at(a, i), _at(b, i), _at(c, i))
+        store_first(out + F32_BYTES * i, size - i, value)
+        i += LANES
+
+
+@kernel
+def _map_strided(code, parameters, out, a, b, c, size, temporary):
+    """A row whose numbers lie apart: brought together, sixteen at a time, in temporary memory."""
+    if code == codes.MAP_COPY:
+        for i in range(size):
+            store_f32(out.address, out.stride * i, load_f32(a.address, a.stride * i))
+        return
+    for i in range(0, size, LANES):
+        count = min(LANES, size - i)
+        x = _gathered(a, i, count, temporary)
+        y = _gathered(b, i, count, temporary + VECTOR_BYTES)
+        z = _gathered(c, i, count, temporary + 2 * VECTOR_BYTES)
+        value = _evaluate(code, parameters, x, y, z)
+        if out.stride == 1:
+            store_first(out.address + F32_BYTES * i, count, value)
+        else:
+            store(temporary, 0, value)
+            for k in range(count):
+                store_f32(out.address, out.stride * (i + k), load_f32(temporary, k))
+
+
+@kernel
+def _at(x, i):
+    """The next numbers of an operand, from the one with number i on."""
+    if x.stride:
+        return load(x.address, i)
+    return splat(load_f32(x.address, 0))
+
+
+@kernel
+def _gathered(x, i, count, temporary):
+    """The next numbers of an operand, which may lie apart; what is behind the last is not specified."""
+    if x.stride <= 1:
+        return _at(x, i)
+    for k in range(count):
+        store_f32(temporary, k, load_f32(x.address, x.stride * (i + k)))
+    return load(temporary, 0)
+
+
+@kernel
+def _evaluate(code, parameters, a, b, c):
+    """``f(a, b, c)`` for a code of a function, of an operation on two numbers, or of a map."""
+    if code == codes.MAP_ADD:
+        return a + b
+    if code == codes.MAP_MUL:
+        return a * b
+    if code == codes.MAP_COPY:
+        return a
+    if code == codes.MAP_FLUSH:
+        return flush(a)
+    if code == codes.MAP_WHERE:
+        return select_equal(a, splat(0.0), c, b)
+    if code == codes.MAP_PRELU:
+        return select_less(a, splat(0.0), a * b, a)
+    if code >= codes.MAP_BINARY:
+        return of_two(code - codes.MAP_BINARY, a, b)
+    if code <= codes.CLIP:
+        return apply(code, parameters, a)
+    return apply_mathematics(code, parameters, a)

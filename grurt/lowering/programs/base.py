@@ -1,0 +1,99 @@
+"""What the lowerings of all operators share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.kernels import codes
+from grurt.lowering.programs.layouts import wished_orders
+from grurt.lowering.programs.memory import Values
+from grurt.lowering.programs.rewriting import with_padding
+from grurt.lowering.programs.steps import Map, Step
+from grurt.lowering.programs.views import Storage, View, is_same, memory_order, whole
+from grurt.network.vectors import padded
+
+if TYPE_CHECKING:
+    from grurt.array_types import Array
+    from grurt.lowering.programs.layouts import Order
+    from grurt.network.layers import Program
+
+
+class Lowering:
+    """A program being lowered: where its values lie, and the steps so far.
+
+    Parameters
+    ----------
+    layer
+        The program.
+    weights
+        Its constants by name.
+    """
+
+    def __init__(self, layer: Program, weights: Mapping[str, Array]) -> None:
+        shapes = layer.shapes()
+        operators = list(with_padding(layer.operators, shapes))
+        for operator in operators:
+            written = operator.outputs[0]
+            if written and written not in shapes:
+                shapes[written] = operator.shapes(*(shapes[name] for name in operator.inputs))[0]
+        wishes = wished_orders(operators, shapes, layer.states)
+        self.layer = layer
+        self.weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+        self.operators = operators
+        self.values = Values(operators, shapes, wishes)
+        self.steps: list[Step] = []
+        self.number = 0
+        """Of the operator that is lowered now."""
+        self._bind_given(wishes)
+
+    def _bind_given(self, wishes: Mapping[str, Order]) -> None:
+        for number, (name, shape) in enumerate(zip(self.layer.inputs, self.layer.input_shapes, strict=True)):
+            size = int(np.prod(shape))
+            self.values.bind(name, whole(Storage(size, codes.BASE_INPUTS + number), shape))
+        start = 0
+        for state in self.layer.states:
+            size = int(np.prod(state.shape))
+            storage = Storage(size, codes.BASE_STATE, start)
+            self.values.bind(state.name, whole(storage, state.shape, wishes.get(state.name)))
+            start += padded(size)
+        for name, numbers in self.weights.items():
+            self.values.constant(name, numbers)
+
+    @property
+    def states(self) -> dict[str, View]:
+        """Where the states lie."""
+        return {state.name: self.values[state.name] for state in self.layer.states}
+
+    def map(self, code: int, out: View, *inputs: View, parameters: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Add a function of every number."""
+        self.steps.append(Map(code=code, outputs=(out,), inputs=inputs, parameters=parameters))
+
+    def copy(self, out: View, x: View) -> None:
+        """Copy a view, unless it is where it has to be."""
+        if not is_same(out, x):
+            self.map(codes.MAP_COPY, out, x)
+
+    def copied(self, x: View, order: Sequence[int] | None = None) -> View:
+        """Return a dense copy of a view, its axes in some order in memory."""
+        out = self.values.arena(x.shape, None if order is None else tuple(order))
+        self.copy(out, x)
+        return out
+
+    def filled(self, out: View, number: float) -> None:
+        """Fill a view with a number."""
+        storage = Storage(1, codes.BASE_WEIGHTS, numbers=np.array([number], np.float32))
+        self.map(codes.MAP_COPY, out, whole(storage, ()))
+
+    def hand_on(self) -> None:
+        """Let the states become what they are to become, all at once."""
+        moves = [(self.values[state.name], self.values[state.result]) for state in self.layer.states]
+        moves = [(target, source) for target, source in moves if not is_same(target, source)]
+        targets = {target.storage for target, _ in moves}
+        for i, (target, source) in enumerate(moves):
+            if source.storage in targets:  # it is read before it is written
+                moves[i] = target, self.copied(source, memory_order(target))
+        for target, source in moves:
+            self.map(codes.MAP_FLUSH, target, source)

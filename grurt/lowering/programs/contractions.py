@@ -1,0 +1,244 @@
+"""Convolutions and products of matrices, as contractions of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.lanes import LANES
+from grurt.lowering.packing import Matrix
+from grurt.lowering.programs.base import Lowering
+from grurt.lowering.programs.layouts import channels_last
+from grurt.lowering.programs.rewriting import reach
+from grurt.lowering.programs.steps import Contract, Depthwise, Product
+from grurt.lowering.programs.views import View, merged_digits, offsets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from grurt.array_types import Floats
+    from grurt.network import operators as op
+    from grurt.network.operators.base import Shape
+
+
+class Contractions(Lowering):
+    """Lowers convolutions and matrix products."""
+
+    def conv(self, operator: op.Conv) -> None:
+        x, out = self._grids(operator)
+        weight, bias = self._weight_and_bias(operator, out.shape[1])
+        strides = _strides(x)[2:]
+        taps = [
+            [tap * dilation * stride for tap in range(n_taps)]
+            for n_taps, dilation, stride in zip(weight.shape[2:], operator.dilations, strides, strict=True)
+        ]
+        steps = [step * stride for step, stride in zip(operator.strides, strides, strict=True)]
+        rows = offsets(zip(out.shape[2:], steps, strict=True)) + x.offset
+        # (outputs, inputs / groups, taps) -> (groups, outputs / groups, inputs / groups, taps)
+        of_groups = weight.reshape(operator.groups, -1, *weight.shape[1:])
+        self._convolve(x, out, of_groups, bias, (rows, _sums(taps)))
+
+    def conv_transpose(self, operator: op.ConvTranspose) -> None:
+        x, out = self._grids(operator)
+        weight, bias = self._weight_and_bias(operator, out.shape[1])
+        # (inputs, outputs / groups, taps) -> (groups, outputs / groups, inputs / groups, taps)
+        of_groups = weight.reshape(operator.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+        borders, _ = reach(operator, _unpadded(operator, weight.shape, out.shape), weight.shape, out.shape)
+        for phase in product(*map(range, operator.strides)):
+            self._phase(operator, phase, borders, (x, out), of_groups, bias)
+
+    def _phase(
+        self,
+        operator: op.ConvTranspose,
+        phase: Sequence[int],
+        borders: Sequence[int],
+        grids: tuple[View, View],
+        of_groups: Floats,
+        bias: Floats,
+    ) -> None:
+        """Compute those places of the output that are the same modulo the strides: they have the same taps."""
+        x, out = grids
+        strides = _strides(x)[2:]
+        first, taps, chosen = x.offset, [], []
+        part: View | None = out
+        for axis, place in enumerate(phase):
+            stride = operator.strides[axis]
+            count = -(-(out.shape[2 + axis] - place) // stride)
+            if count < 1:
+                return
+            assert part is not None
+            part = part.sliced(2 + axis, place, count, stride)
+            n_taps, reached = of_groups.shape[3 + axis], place + operator.before[axis]
+            own = [tap for tap in range(n_taps) if (reached - tap * operator.dilations[axis]) % stride == 0]
+            chosen.append(own)
+            taps.append([(reached - tap * operator.dilations[axis]) // stride * strides[axis] for tap in own])
+            first += borders[axis] * strides[axis]
+        assert part is not None
+        if not all(chosen):  # there is nothing but the bias
+            chosen, taps, of_groups = [[0]] * len(phase), [[0]] * len(phase), 0 * of_groups
+        for axis, own in enumerate(chosen):
+            of_groups = of_groups.take(own, axis=3 + axis)
+        rows = offsets(zip(part.shape[2:], strides, strict=True)) + first
+        self._convolve(x, part, of_groups, bias, (rows, _sums(taps)))
+
+    def _grids(self, operator: op.Conv | op.ConvTranspose) -> tuple[View, View]:
+        """Return the input and output of a convolution, with channels last and one stride for each axis."""
+        x = self.values[operator.inputs[0]]
+        strides = x.strides()
+        if strides is None or (x.shape[1] > 1 and strides[1] != 1):
+            x = self.copied(x, channels_last(len(x.shape)))
+        return x, self.values.new(operator.outputs[0], order=channels_last(len(x.shape)))
+
+    def _weight_and_bias(self, operator: op.Conv | op.ConvTranspose, channels: int) -> tuple[Floats, Floats]:
+        weight = self.weights[operator.inputs[1]]
+        bias = self.weights[operator.inputs[2]] if len(operator.inputs) > 2 else np.zeros(channels, np.float32)
+        return weight, bias
+
+    def _convolve(
+        self,
+        x: View,
+        out: View,
+        of_groups: Floats,
+        bias: Floats,
+        where: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> None:
+        """Add the steps of a convolution: of weights ``(groups, outputs, inputs, *taps)``, and of rows and taps."""
+        rows, taps = where
+        groups, outputs, inputs = of_groups.shape[:3]
+        weight = of_groups.reshape(groups, outputs, inputs, -1)
+        places = out.transposed((0, *range(2, len(out.axes)), 1))
+        if outputs == inputs == 1 < groups and out.strides() is not None and _strides(out)[1] == 1:
+            self._depthwise(x, places, np.ascontiguousarray(weight[:, 0, 0].T), bias, where)
+            return
+        for first, count in _merged_groups(groups, outputs):
+            matrix = _block_diagonal(weight[first : first + count])
+            own = slice(first * outputs, (first + count) * outputs)
+            part = places.sliced(len(places.axes) - 1, own.start, own.stop - own.start) if groups > count else places
+            assert part is not None
+            of_row = (taps[:, np.newaxis] + np.arange(count * inputs) + first * inputs).ravel()
+            self._contract(x, part, matrix, bias[own], (rows, of_row))
+
+    def _depthwise(
+        self, x: View, places: View, weights: Floats, bias: Floats, where: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> None:
+        rows, taps = where
+        out_rows = _rows_of(places)
+        self.steps.append(
+            Depthwise(inputs=(x,), outputs=(places,), rows=rows, taps=taps, out_rows=out_rows, weights=weights, bias=bias)
+        )
+
+    def mat_mul(self, operator: op.MatMul) -> None:
+        a, b = operator.inputs
+        (name,) = operator.outputs
+        if b in self.weights:
+            self._multiply(self.values[a], self.weights[b], self.values.new(name))
+        elif a in self.weights:  # (A x)' = x' A'
+            rank = len(self.values.shapes[name])
+            out = self.values.new(name, order=(*range(rank - 2), rank - 1, rank - 2))
+            self._multiply(_swapped(self.values[b]), self.weights[a].swapaxes(-1, -2), _swapped(out))
+        else:
+            self._multiply_values(self.values[a], self.values[b], name)
+
+    def _multiply_values(self, a: View, b: View, name: str) -> None:
+        lead = self.values.shapes[name][:-2]
+        inputs = a.expanded((*lead, *a.shape[-2:])), b.expanded((*lead, *b.shape[-2:]))
+        self.steps.append(Product(inputs=inputs, outputs=(self.values.new(name),)))
+
+    def _multiply(self, x: View, matrices: Floats, out: View) -> None:
+        """``out = x matrices``, a product for each of the matrices, of all rows that are multiplied with it."""
+        lead = out.shape[:-2]
+        x = x.expanded((*lead, *x.shape[-2:]))
+        several = (1,) * (len(lead) - matrices.ndim + 2) + matrices.shape[:-2]
+        for number, place in enumerate(np.ndindex(*several)):
+            part, target = x, out
+            for axis, start in enumerate(place):
+                if several[axis] > 1:
+                    part, target = _at(part, axis, start), _at(target, axis, start)
+            matrix = matrices.reshape(-1, *matrices.shape[-2:])[number]
+            bias = np.zeros(matrix.shape[1], np.float32)
+            self._contract(part, target, matrix.T, bias, (_rows_of(part), offsets(part.axes[-1])))
+
+    def _contract(
+        self, x: View, out: View, matrix: Floats, bias: Floats, where: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> None:
+        """Add a contraction: the last axis of ``out`` are the outputs, the others its rows.
+
+        Inputs are taken in the order in which they lie in memory. Outputs are computed side by side, and copied from
+        there if they do not belong there.
+        """
+        rows, places = where
+        order = np.argsort(places, kind="stable")
+        outputs = merged_digits(out.axes[-1])
+        is_dense = not outputs or (len(outputs) == 1 and outputs[0][1] == 1)
+        target = out if is_dense else self.values.arena(out.shape)
+        step = Contract(
+            inputs=(x,),
+            outputs=(target,),
+            rows=rows,
+            places=places[order],
+            out_rows=_rows_of(target),
+            weights=Matrix(np.ascontiguousarray(matrix[:, order])),
+            bias=np.ascontiguousarray(bias),
+        )
+        self.steps.append(step)
+        self.copy(out, target)
+
+
+def _strides(view: View) -> tuple[int, ...]:
+    strides = view.strides()
+    assert strides is not None, "a grid has a stride for each axis"
+    return strides
+
+
+def _rows_of(view: View) -> NDArray[np.int64]:
+    """Return where all places of the axes but the last begin."""
+    return offsets([digit for axis in view.axes[:-1] for digit in axis]) + view.offset
+
+
+def _sums(taps: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return where taps lie along several axes, the last one fastest."""
+    result = np.zeros(1, np.int64)
+    for along in taps:
+        result = (result[:, np.newaxis] + np.asarray(along, np.int64)).ravel()
+    return result
+
+
+def _unpadded(operator: op.ConvTranspose, weight: Shape, out: Shape) -> Shape:
+    """Return the shape that the input of a transposed convolution had before it was padded."""
+    sizes = []
+    for axis, n_places in enumerate(out[2:]):
+        taps = (weight[2 + axis] - 1) * operator.dilations[axis]
+        cut = operator.before[axis] + operator.after[axis]
+        sizes.append((n_places + cut - 1 - taps) // operator.strides[axis] + 1)
+    return (1, weight[0], *sizes)
+
+
+def _merged_groups(groups: int, outputs: int) -> Iterator[tuple[int, int]]:
+    """Yield groups that are computed together, by the first and how many: as many as fill a vector."""
+    together = max(1, LANES // outputs)
+    for first in range(0, groups, together):
+        yield first, min(together, groups - first)
+
+
+def _block_diagonal(of_groups: Floats) -> Floats:
+    """From ``(groups, outputs, inputs, taps)`` to ``(groups * outputs, taps * groups * inputs)``: 0 between groups."""
+    groups, outputs, inputs, taps = of_groups.shape
+    matrix = np.zeros((groups, outputs, taps, groups, inputs), np.float32)
+    for group in range(groups):
+        matrix[group, :, :, group] = of_groups[group].swapaxes(1, 2)
+    return matrix.reshape(groups * outputs, -1)
+
+
+def _swapped(view: View) -> View:
+    axes = range(len(view.axes))
+    return view.transposed((*axes[:-2], axes[-1], axes[-2]))
+
+
+def _at(view: View, axis: int, start: int) -> View:
+    """Return one place along an axis."""
+    part = view.sliced(axis, start, 1)
+    assert part is not None, "a single place lies anywhere"
+    return part

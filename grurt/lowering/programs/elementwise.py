@@ -1,0 +1,49 @@
+"""Element-wise operators as steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grurt.kernels import codes
+from grurt.lowering.functions import function_code
+from grurt.lowering.programs.base import Lowering
+
+if TYPE_CHECKING:
+    from grurt.network import operators as op
+
+_COMBINE = {
+    "add": codes.MAP_ADD,
+    "mul": codes.MAP_MUL,
+    "sub": codes.MAP_BINARY + codes.SUB,
+    "div": codes.MAP_BINARY + codes.DIV,
+    "pow": codes.MAP_BINARY + codes.BINARY_POW,
+    "min": codes.MAP_BINARY + codes.MIN,
+    "max": codes.MAP_BINARY + codes.MAX,
+    "less": codes.MAP_BINARY + codes.LESS,
+    "less_or_equal": codes.MAP_BINARY + codes.LESS_OR_EQUAL,
+    "equal": codes.MAP_BINARY + codes.EQUAL,
+}
+
+
+class Elementwise(Lowering):
+    """Lowers what is computed of one number after the other."""
+
+    def apply(self, operator: op.Apply) -> None:
+        code, *parameters = function_code(operator.function)
+        self._elementwise(operator, code, (parameters[0], parameters[1]))
+
+    def combine(self, operator: op.Combine) -> None:
+        self._elementwise(operator, _COMBINE[operator.operation])
+
+    def where(self, operator: op.Where) -> None:
+        self._elementwise(operator, codes.MAP_WHERE)
+
+    def p_relu(self, operator: op.PRelu) -> None:
+        self._elementwise(operator, codes.MAP_PRELU)
+
+    def _elementwise(self, operator: op.Operator, code: int, parameters: tuple[float, float] = (0.0, 0.0)) -> None:
+        (name,) = operator.outputs
+        inputs = [self.values[each] for each in operator.inputs]
+        shape = self.values.shapes[name]
+        like = next((x for x in inputs if x.shape == shape and x.storage.numbers is None), None)
+        self.map(code, self.values.new(name, like), *inputs, parameters=parameters)

@@ -1,0 +1,107 @@
+"""How a step goes through views of one shape together: row by row, and in a row number by number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from grurt.lanes import LANES
+from grurt.lowering.programs.views import Digit, View, offsets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Operand(NamedTuple):
+    """A view: where its rows begin, from its first number on, and how far apart the numbers of a row are."""
+
+    view: View
+    rows: NDArray[np.int64]
+    stride: int
+
+
+class Iteration(NamedTuple):
+    """Rows of so many numbers, of several views."""
+
+    n_rows: int
+    size: int
+    operands: tuple[Operand, ...]
+
+
+class _Loop(NamedTuple):
+    """A digit that all views have: its size, and the stride of each."""
+
+    size: int
+    strides: tuple[int, ...]
+
+
+def iterate(out: View, inputs: Sequence[View], *, in_rows: bool = True) -> Iteration:
+    """Return how to go through an output and inputs that are broadcast to its shape.
+
+    The numbers of a row are those of the digit along which most of the views are dense, or constant; rows go through
+    all others in the order in which the output lies in memory. With ``in_rows=False``, each number is a row.
+    """
+    views = (out, *(view.expanded(out.shape) for view in inputs))
+    loops = _merged(sorted(_common(views), key=lambda loop: -abs(loop.strides[0])))
+    inner = _Loop(1, (1,) * len(views))
+    if loops and in_rows:
+        best = max(range(len(loops)), key=lambda i: (_worth(loops[i]), i))
+        inner = loops.pop(best)
+    operands = tuple(
+        Operand(view, offsets([(loop.size, loop.strides[i]) for loop in loops]), inner.strides[i])
+        for i, view in enumerate(views)
+    )
+    return Iteration(math.prod(loop.size for loop in loops), inner.size, operands)
+
+
+def rows_of(view: View) -> NDArray[np.int64]:
+    """Return where all places of the axes but the last begin, from the view's first number on."""
+    return offsets([digit for axis in view.axes[:-1] for digit in axis])
+
+
+def _worth(loop: _Loop) -> float:
+    """Return how much is computed at a time in a row along a loop."""
+    dense = sum(stride in (0, 1) for stride in loop.strides) + 2 * (loop.strides[0] == 1)
+    return min(loop.size, LANES) * dense
+
+
+def _common(views: Sequence[View]) -> list[_Loop]:
+    """Return the digits of the axes, cut where those of any of the views end."""
+    loops = []
+    for axis in range(len(views[0].axes)):
+        cuts = {1, views[0].shape[axis]}
+        for view in views:
+            inner = 1
+            for size, _ in reversed(view.axes[axis]):
+                inner *= size
+                cuts.add(inner)
+        ends = sorted(cuts)
+        for low, high in zip(ends, ends[1:], strict=False):
+            loops.append(_Loop(high // low, tuple(_stride_at(view.axes[axis], low) for view in views)))
+    return loops
+
+
+def _stride_at(digits: Sequence[Digit], place: int) -> int:
+    """Return how far apart places of an axis are that are so many places apart."""
+    inner = 1
+    for size, stride in reversed(digits):
+        if place < inner * size:
+            return stride * (place // inner)
+        inner *= size
+    return 0
+
+
+def _merged(loops: Sequence[_Loop]) -> list[_Loop]:
+    merged: list[_Loop] = []
+    for loop in loops:
+        if loop.size == 1:
+            continue
+        last = merged[-1] if merged else None
+        if last and all(a == b * loop.size for a, b in zip(last.strides, loop.strides, strict=True)):
+            merged[-1] = _Loop(last.size * loop.size, loop.strides)
+        else:
+            merged.append(loop)
+    return merged

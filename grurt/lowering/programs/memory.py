@@ -1,0 +1,134 @@
+"""Where the values of a program lie: what is written into its place in a larger value, and what into memory of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.kernels import codes
+from grurt.lowering.programs.layouts import Order
+from grurt.lowering.programs.views import Storage, View, memory_order, whole
+from grurt.network import operators as op
+
+if TYPE_CHECKING:
+    from grurt.array_types import Floats
+    from grurt.network.operators.base import Shape
+
+_SLABS = (op.Concat, op.Pad)
+"""Operators that write nothing if what they read already lies where they want it."""
+
+_INVERTIBLE = (op.Transpose, op.Reshape)
+"""Operators through which a place behind them is one before them."""
+
+
+class Values:
+    """The views of a program's values.
+
+    Parameters
+    ----------
+    operators
+        The operators, in order.
+    shapes
+        The shapes of all values.
+    wishes
+        The orders that values had better have in memory.
+    """
+
+    def __init__(self, operators: Sequence[op.Operator], shapes: Mapping[str, Shape], wishes: Mapping[str, Order]) -> None:
+        self.shapes = shapes
+        self.views: dict[str, View] = {}
+        self._wishes = wishes
+        self._writers = {name: operator for operator in operators for name in operator.outputs if name}
+        self._slabs: dict[str, View] = {}
+        self._placed = self._find_placed(operators)
+
+    def __getitem__(self, name: str) -> View:
+        """Return the view of a value that has been written."""
+        return self.views[name]
+
+    def bind(self, name: str, view: View) -> None:
+        """Say where a value is."""
+        self.views[name] = view
+
+    def constant(self, name: str, numbers: Floats) -> None:
+        """Say what a constant is."""
+        storage = Storage(numbers.size, codes.BASE_WEIGHTS, numbers=np.ascontiguousarray(numbers).ravel())
+        self.bind(name, whole(storage, numbers.shape))
+
+    def new(self, name: str, like: View | None = None, order: Order | None = None) -> View:
+        """Bind a value that is to be written, and return where: at its place in a larger one, or in the arena.
+
+        There it lies in the order that is wished, else that of another view, else a given order, else row-major.
+        """
+        if name in self._slabs:
+            view = self._slabs[name]
+        else:
+            view = self._place_of(name) or self._own(name, like, order)
+        self.bind(name, view)
+        return view
+
+    def part(self, slab: op.Operator, place: int) -> View:
+        """Return where in what a `Concat` or `Pad` writes one of its inputs belongs."""
+        name = slab.outputs[0]
+        if name not in self._slabs:
+            self._slabs[name] = self._place_of(name) or self._own(name, None, None)
+        view = self._slabs[name]
+        shape = self.shapes[slab.inputs[place]]
+        if isinstance(slab, op.Concat):
+            start = sum(self.shapes[each][slab.axis] for each in slab.inputs[:place])
+            return _expect(view.sliced(slab.axis, start, shape[slab.axis]))
+        assert isinstance(slab, op.Pad)
+        for axis, (start, size) in enumerate(zip(slab.before, shape, strict=True)):
+            if size != view.shape[axis]:
+                view = _expect(view.sliced(axis, start, size))
+        return view
+
+    def arena(self, shape: Shape, order: Order | None = None) -> View:
+        """Return memory for an array of some shape."""
+        return whole(Storage(math.prod(shape), codes.BASE_ARENA), shape, order)
+
+    def _own(self, name: str, like: View | None, order: Order | None) -> View:
+        shape = self.shapes[name]
+        wished = self._wishes.get(name)
+        if wished is None and like is not None and like.shape == shape:
+            wished = memory_order(like)
+        return self.arena(shape, wished or order)
+
+    def _find_placed(self, operators: Sequence[op.Operator]) -> dict[str, tuple[op.Operator, int, list[op.Operator]]]:
+        """Return for values that are computed which `Concat` or `Pad` they go into, where, and through which others."""
+        placed: dict[str, tuple[op.Operator, int, list[op.Operator]]] = {}
+        for slab in operators:
+            for place, name in enumerate(slab.inputs if isinstance(slab, _SLABS) else ()):
+                through: list[op.Operator] = []
+                writer = self._writers.get(name)
+                while isinstance(writer, _INVERTIBLE):
+                    through.append(writer)
+                    name = writer.inputs[0]
+                    writer = self._writers.get(name)
+                computes = writer is not None and (not writer.moves or isinstance(writer, _SLABS))
+                if computes and name not in placed:
+                    placed[name] = (slab, place, through)
+        return placed
+
+    def _place_of(self, name: str) -> View | None:
+        """Return the place of a value in a larger one; None if it has none, or if it does not lie there in digits."""
+        if name not in self._placed:
+            return None
+        slab, place, through = self._placed[name]
+        view: View | None = self.part(slab, place)
+        for operator in through:
+            if view is None:
+                return None
+            if isinstance(operator, op.Transpose):
+                view = view.transposed(np.argsort(operator.perm).tolist())
+            else:
+                view = view.reshaped(self.shapes[operator.inputs[0]])
+        return view
+
+
+def _expect(view: View | None) -> View:
+    assert view is not None, "a part of a value of its own lies in digits"
+    return view

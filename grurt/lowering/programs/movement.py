@@ -1,0 +1,127 @@
+"""Operators that compute nothing: most of them become views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.kernels import codes
+from grurt.lowering.programs.base import Lowering
+from grurt.lowering.programs.views import View, memory_order
+from grurt.network import operators as op
+
+if TYPE_CHECKING:
+    from grurt.network.operators.base import Shape
+
+
+class Movement(Lowering):
+    """Lowers what only moves numbers, or repeats them."""
+
+    def transpose(self, operator: op.Transpose) -> None:
+        self.values.bind(operator.outputs[0], self.values[operator.inputs[0]].transposed(operator.perm))
+
+    def reshape(self, operator: op.Reshape) -> None:
+        x = self.values[operator.inputs[0]]
+        view = x.reshaped(operator.shape)
+        if view is None:  # it lies apart, and would have to lie together
+            view = self.copied(x).reshaped(operator.shape)
+            assert view is not None, "a dense row-major array has any shape"
+        self.values.bind(operator.outputs[0], view)
+
+    def expand(self, operator: op.Expand) -> None:
+        self.values.bind(operator.outputs[0], self.values[operator.inputs[0]].expanded(operator.shape))
+
+    def slice(self, operator: op.Slice) -> None:
+        x = self.values[operator.inputs[0]]
+        view = _sliced(x, operator)
+        if view is None:
+            view = _sliced(self.copied(x, memory_order(x)), operator)
+            assert view is not None, "places of a dense array lie in digits"
+        self.values.bind(operator.outputs[0], view)
+
+    def gather(self, operator: op.Gather) -> None:
+        (name,), axis = operator.outputs, operator.axis
+        x = self.values[operator.inputs[0]]
+        steps = np.diff(operator.places)
+        if len(set(steps.tolist())) <= 1:  # evenly spaced
+            step = int(steps[0]) if steps.size else 1
+            view = x.sliced(axis, operator.places[0], len(operator.places), step)
+            if view is not None:
+                self.values.bind(name, view)
+                return
+        out = self.values.new(name, order=memory_order(x))
+        for first, last in _stretches(operator.places):
+            part, source = out.sliced(axis, first, last - first), x.sliced(axis, operator.places[first], last - first)
+            if part is None or source is None:
+                x = self.copied(x, memory_order(x))
+                source = x.sliced(axis, operator.places[first], last - first)
+            assert part is not None and source is not None, "places of a dense array lie in digits"
+            self.copy(part, source)
+
+    def concat(self, operator: op.Concat) -> None:
+        for place, name in enumerate(operator.inputs):
+            self.copy(self.values.part(operator, place), self.values[name])
+        self.values.new(operator.outputs[0])
+
+    def pad(self, operator: op.Pad) -> None:
+        self.copy(self.values.part(operator, 0), self.values[operator.inputs[0]])
+        out = self.values.new(operator.outputs[0])
+        for axis, (before, after) in enumerate(zip(operator.before, operator.after, strict=True)):
+            for start, size in ((0, before), (out.shape[axis] - after, after)):
+                border = out.sliced(axis, start, size) if size else None
+                if border is not None:
+                    self.filled(border, operator.value)
+
+    def update(self, operator: op.Update) -> None:
+        base, x = (self.values[name] for name in operator.inputs)
+        place = _at(base, operator.starts, x.shape)
+        if place is None or self._is_read_later(operator, base, place):
+            base = self.copied(base, memory_order(base))
+            place = _at(base, operator.starts, x.shape)
+        assert place is not None, "a part of a dense array lies in digits"
+        self.copy(place, x)
+        self.values.bind(operator.outputs[0], base)
+
+    def _is_read_later(self, update: op.Update, base: View, place: View) -> bool:
+        """Return whether somebody wants what an update would overwrite, or whether it must not be overwritten."""
+        if base.storage.base not in (codes.BASE_ARENA, codes.BASE_STATE):
+            return True
+        overwritten = place.places()
+        kept = {state.result for state in self.layer.states} | set(self.layer.results)
+        names = {name for name, view in self.values.views.items() if view.storage is base.storage}
+        for name in names & kept:
+            if np.isin(self.values[name].places(), overwritten).any():
+                return True
+        for operator in self.operators[self.number + 1 :]:
+            for name in names & set(operator.inputs):
+                view: View | None = self.values[name]
+                if isinstance(operator, op.Slice):
+                    view = _sliced(self.values[name], operator)
+                if view is None or np.isin(view.places(), overwritten).any():
+                    return True
+        return False
+
+
+def _sliced(x: View, operator: op.Slice) -> View | None:
+    view: View | None = x
+    for axis, (start, size, step) in enumerate(zip(operator.starts, operator.sizes, operator.steps, strict=True)):
+        if view is not None and (start, size, step) != (0, view.shape[axis], 1):
+            view = view.sliced(axis, start, size, step)
+    return view
+
+
+def _at(base: View, starts: Sequence[int], shape: Sequence[int]) -> View | None:
+    """Return the part of a view of some shape that begins at some places."""
+    view: View | None = base
+    for axis, (start, size) in enumerate(zip(starts, shape, strict=True)):
+        if view is not None and size != view.shape[axis]:
+            view = view.sliced(axis, start, size)
+    return view
+
+
+def _stretches(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the parts of a list of places that are one place after the other, by where they begin and end."""
+    ends = [i + 1 for i in range(len(places) - 1) if places[i + 1] != places[i] + 1]
+    return list(zip([0, *ends], [*ends, len(places)], strict=True))
