@@ -60,9 +60,9 @@ class StateWriter:
 def _writing(network: Network) -> tuple[Plan, Constants]:
     """Return a plan without operations, whose inputs are the states of a network; none where they are not vectors."""
     places = plan_of(network).states
-    are_vectors = all(place.rows == 1 and not place.is_ring for place in places.values())
+    are_vectors = all(len(place.shape) == 1 and place.is_contiguous for place in places.values())
     ports = tuple(
-        PlanPort(name, place.size, tokens=False, offset=F32_BYTES * place.offset, stride=0, single=False)
+        PlanPort(name, place.shape[0], tokens=False, offset=F32_BYTES * place.offset, stride=0, single=False)
         for name, place in places.items()
         if are_vectors
     )

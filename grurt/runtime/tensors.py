@@ -148,14 +148,15 @@ def _slots(
     for i, port in enumerate(ports):
         for k, name in enumerate(port.states if isinstance(port, StatePort) else ()):
             state = plan.states[name]
+            (n_rows, stride), (size, _) = ((1, 0), *state.axes)[-2:]
             states.append(
                 {
                     codes.PORT_TENSOR: i,
                     codes.PORT_LAYER: k,
-                    codes.PORT_SIZE: state.size,
-                    codes.PORT_FRAME_ROWS: state.rows,
+                    codes.PORT_SIZE: size,
+                    codes.PORT_FRAME_ROWS: n_rows,
                     codes.PORT_VALUE: F32_BYTES * state.offset,
-                    codes.PORT_STRIDE: F32_BYTES * state.stride,
+                    codes.PORT_STRIDE: F32_BYTES * stride,
                 }
             )
     return [{codes.PORT_TENSOR: places[value.name]} for value in values], states

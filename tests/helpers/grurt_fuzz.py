@@ -16,12 +16,11 @@ from grurt.container.tensors import arranged, entries
 from grurt.container.writing import container
 from grurt.network import functions
 from grurt.network.axes import feature_size, fixed_sizes
-from grurt.network.costs import state_shapes
 from grurt.network.inputs import AnyInput
 from grurt.network.layers import AnyLayer
 from grurt.network.signature import Port, ValuePort, default_signature
 from grurt.network.value import Value
-from grurt.network.values import infer_values
+from grurt.network.values import infer_values, state_shapes
 from grurt.network.versions import file_version
 
 MAX_WEIGHTS = 1 << 16

@@ -82,25 +82,24 @@ def _step_graph(network: Network) -> GraphProto:
         name = graph.input(port.name, "int64" if port.tokens else "float32", [1, 1, *frame.shape])
         values[port.name] = _vector(graph, frame, name)
     states = {
-        layer.name: _state_shape(layer, network) for layer in network.layers if layer.name in network.state_shapes
+        name: _state_shape(layer, shape) for layer in network.layers for name, shape in network.states_of(layer).items()
     }
-    given = {layer: graph.input(graph.unused(f"{layer}_state"), "float32", shape) for layer, shape in states.items()}
+    given = {name: graph.input(graph.unused(f"{name}_state"), "float32", shape) for name, shape in states.items()}
     writer = LayerWriter(graph, network, values, given, None, is_step=True)
     writer.write()
     for output in network.outputs:
         frame = frames.outputs[output.name]
         graph.rename(_frame(graph, frame, values[output.value]), output.name)
         graph.output(output.name, "float32", [1, 1, *frame.shape])
-    for layer, shape in states.items():
-        name = graph.unused(f"{layer}_next_state")
-        graph.rename(writer.final_states[layer], name)
+    for state, shape in states.items():
+        name = graph.unused(f"{state}_next_state")
+        graph.rename(writer.final_states[state], name)
         graph.output(name, "float32", shape)
     return graph.graph("grurt")
 
 
-def _state_shape(layer: AnyLayer, network: Network) -> tuple[int, ...]:
+def _state_shape(layer: AnyLayer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a state in a graph of one timestep: see `LayerWriter.states`."""
-    shape = network.state_shapes[layer.name]
     if layer.keeps_input:
         return shape[0], 1, shape[1]
     return (1, *shape) if len(shape) > 1 else (1, 1, *shape)
