@@ -172,4 +172,6 @@ def _numbers(frame_shape: tuple[int, ...]) -> str:
 
 def _port(port: "AnyPort") -> str:
     order = ", from the last timestep to the first" if getattr(port, "backwards", False) else ""
-    return f"{cell(port.name)}: {port.dtype} ({', '.join(port.axes)}){order}"
+    sizes = iter(getattr(port, "shape", ()))
+    axes = (str(next(sizes)) if axis == "index" else axis for axis in port.axes)
+    return f"{cell(port.name)}: {port.dtype} ({', '.join(axes)}){order}"
