@@ -102,7 +102,7 @@ def batch_first(port: AnyPort, tensor: Array, *, tokens: bool = False, batch: in
     """Return a port's tensor batch-first and contiguous, with an axis of size 1 for each that it lacks.
 
     A sequence is ``(batch, n_steps, size)`` then, tokens are ``(batch, n_steps)``, lengths ``(batch,)``, states
-    ``(states, batch, *state_shape)``.
+    ``(states, batch, ...)``, with the numbers of a state in the order that it has them.
 
     Parameters
     ----------
@@ -219,6 +219,6 @@ def _joined_states(port: StatePort, states: Array) -> Array:
     """Return the reverse of `_separate_states`."""
     if port.shape:
         return states.reshape(*states.shape[:2], 1, *port.shape)
-    n_states, batch, size = states.shape[0], states.shape[1], states.shape[-1]
+    n_states, batch, size = states.shape[0], states.shape[1], math.prod(states.shape[2:]) // port.positions
     apart = states.reshape(n_states // port.groups, port.groups, batch, port.positions, size)
     return apart.transpose(0, 2, 3, 1, 4).reshape(n_states // port.groups, batch, port.positions, port.groups * size)

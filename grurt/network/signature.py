@@ -307,7 +307,7 @@ def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...
     _check_positions(port, math.prod(shape))
     named = _with_features(axis for axis in port.axes if axis != "one")
     required = {"state"} if len(port.states) > port.groups else set()
-    required |= {"feature"} if shape != (1,) or port.groups > 1 else set()
+    required |= {"feature"} if math.prod(shape) > 1 or port.groups > 1 else set()
     allowed = {"feature", "state", "batch", "position", "batch_position"}
     fits = port.groups >= 1 and len(port.states) % port.groups == 0 and (port.groups == 1 or not port.shape)
     if not fits or len(set(named)) != len(named) or not required <= set(named) <= allowed:
@@ -317,7 +317,7 @@ def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...
 
 
 def _is_gru_state(shape: tuple[int, ...], positions: int) -> bool:
-    return shape == (shape[-1],) if positions == 1 else shape == (positions, shape[-1])
+    return math.prod(shape) == 1 or shape == (shape[-1:] if positions == 1 else (positions, *shape[-1:]))
 
 
 def _with_features(axes: Iterable[Axis]) -> list[Axis]:

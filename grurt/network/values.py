@@ -104,7 +104,7 @@ def state_shapes(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dic
             if name in shapes:
                 raise ModelError(f"layer {layer.name!r}: the name of its state {name!r} is used twice")
             of_state = "state" if name == layer.name else f"state {name!r}"
-            length = math.prod(shape) if min(shape, default=0) > 0 and len(shape) <= MAX_AXES else 0
+            length = math.prod(shape) if min(shape, default=1) > 0 and len(shape) <= MAX_AXES else 0
             _check_range(f"layer {layer.name!r}: length of the {of_state}", length, 1)
             shapes[name] = shape
     return shapes

@@ -16,6 +16,7 @@ from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
 from grurt.runtime.context import refuses
+from grurt.runtime.replayed import states_of_port
 from grurt.runtime.stages import run_stages, time_of
 from grurt.runtime.states import expect_finite_state
 
@@ -81,8 +82,7 @@ def run_mapping(
         elif isinstance(port, LengthsPort):
             lengths = _only_lengths(name, lengths, batch_first(port, tensor))
         else:
-            stacked = batch_first(port, tensor)
-            own = dict(zip(port.states, stacked, strict=True))
+            own = states_of_port(network, port, tensor)
             for state, rows in own.items():
                 expect_finite_state(f"Model.run: state {name!r}", network, state, rows, nonfinite)
             states |= own

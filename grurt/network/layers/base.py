@@ -138,7 +138,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def state_bytes(self, positions: int = 1) -> int:
         """Bytes that the engine keeps of the states of one stream, at most: vectors are padded."""
         shapes = self.state_shapes(positions).values()
-        return sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in shapes)
+        return sum(math.prod(shape[:-1]) * row_bytes(shape[-1] if shape else 1) for shape in shapes)
 
     def input_counts(self) -> tuple[int, int]:
         """Fewest and most values that the layer reads."""
