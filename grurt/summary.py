@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ class LayerSummary:
     """What the weights take in the file, in the formats that they are kept in."""
     multiply_adds: int
     """Per timestep, by matrices; what is done to each feature by itself is not counted."""
-    state_shape: tuple[int, ...] | None
+    state_shapes: Mapping[str, tuple[int, ...]]
+    """Of its states, by name."""
     note: str
     """The layer's options that are not the default ones, e.g. ``"direction=reverse, clip=3.0"``."""
 
@@ -140,7 +142,7 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
         parameters=layer.parameter_count,
         bytes=sum(model.weights[f"{layer.name}.{name}"].nbytes for name in layer.weight_shapes()),
         multiply_adds=layer.multiply_adds(model.values[layer.name].positions),
-        state_shape=model.state_shapes.get(layer.name),
+        state_shapes=model.states_of(layer),
         note=_note(layer),
     )
 

@@ -20,7 +20,7 @@ from grurt.converters.onnx.widening import in_float32
 from grurt.converters.reference import expect_finite, precision_of
 from grurt.converters.sampling import open_steps, random_inputs
 from grurt.errors import ConversionError
-from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
+from grurt.network.axes import port_shape, shared_sizes
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import AnyPort, Axis, LengthsPort, Signature
@@ -123,10 +123,13 @@ def _inputs_of_sizes(
 ) -> dict[str, Array]:
     shapes: dict[str, tuple[int, ...]] = {}
     for port in network.signature.inputs:
-        own = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
-        own["batch_position"] = sizes["batch"] * own.get("position", 1)
-        given = zip(port.axes, declared[port.name], strict=True)
-        shapes[port.name] = tuple(own.get(axis) or size or sizes[axis] for axis, size in given)
+        positions = 1 if isinstance(port, LengthsPort) else port.positions
+        open_sizes: dict[Axis, int] = {**sizes, "batch_position": sizes["batch"] * positions}
+        own = port_shape(port, network.values, network.state_shapes)
+        given = zip(own, declared[port.name], strict=True)
+        shapes[port.name] = tuple(
+            known if isinstance(known, int) else size or open_sizes[known] for known, size in given
+        )
     return random_inputs(network, shapes, sizes["time"])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.cli.timing import Call
 from grurt.converters.sampling import open_steps
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import tensor_shape
 from grurt.network.signature import AnyPort, LengthsPort, ValuePort
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ class Sizes:
 
     def of(self, port: AnyPort, model: Model) -> tuple[int, ...]:
         """Return the shape of a port's tensor."""
-        own = fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
-        own |= {"batch": self.batch, "time": self.time, "batch_position": self.batch * own.get("position", 1)}
-        return tuple(own[axis] for axis in port.axes)
+        return tensor_shape(port, model.values, model.state_shapes, batch=self.batch, time=self.time)
 
 
 def stream_calls(model: Model) -> list[Call]:

@@ -1,6 +1,7 @@
 """``grurt inspect``: what a model consists of, and what a step of it costs."""
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from grurt.cli.report import MAX_ROWS, STREAMS, cell, folded, shown_notes, table
 from grurt.escaping import listed, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from grurt.model import Model
     from grurt.native.export import Export
     from grurt.network.signature import AnyPort
@@ -141,12 +144,18 @@ def _row(layer: "LayerSummary") -> list[str]:
         layer.kind,
         cell(listed(layer.inputs)),
         str(layer.output_size),
-        " x ".join(map(str, layer.state_shape)) if layer.state_shape else "",
+        _states(layer.state_shapes),
         f"{layer.parameters:,}",
         f"{layer.bytes:,}",
         f"{layer.multiply_adds:,}",
         cell(layer.note),
     ]
+
+
+def _states(shapes: "Mapping[str, tuple[int, ...]]") -> str:
+    if len(shapes) > 1:
+        return f"{sum(map(math.prod, shapes.values())):,} in {len(shapes)}"
+    return " x ".join(str(size) for shape in shapes.values() for size in shape)
 
 
 def _input(port: "InputSummary") -> str:
@@ -163,4 +172,6 @@ def _numbers(frame_shape: tuple[int, ...]) -> str:
 
 def _port(port: "AnyPort") -> str:
     order = ", from the last timestep to the first" if getattr(port, "backwards", False) else ""
-    return f"{cell(port.name)}: {port.dtype} ({', '.join(port.axes)}){order}"
+    sizes = iter(getattr(port, "shape", ()))
+    axes = (str(next(sizes)) if axis == "index" else axis for axis in port.axes)
+    return f"{cell(port.name)}: {port.dtype} ({', '.join(axes)}){order}"

@@ -107,8 +107,9 @@ def _describe(layer: LayerSummary, sizes: dict[str, int], streams: bool) -> str:
     parts = [f"{layer.kind} {grown}{layer.output_size}"]
     if layer.parameters:
         parts.append(f"{layer.parameters:,} weights")
-    if layer.state_shape:
-        parts.append(f"{'keeps' if streams else 'a state of'} {_numbers(math.prod(layer.state_shape))}")
+    if layer.state_shapes:
+        size = sum(map(math.prod, layer.state_shapes.values()))
+        parts.append(f"{'keeps' if streams else 'a state of'} {_numbers(size)}")
     if layer.note:
         parts.append(layer.note)
     return ", ".join(parts)

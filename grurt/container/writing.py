@@ -68,9 +68,11 @@ def _description(header: Header) -> str:
     for layer, fields in zip(header.layers, described["layers"], strict=True):
         for name in layer.unused_fields:
             del fields[name]
-    for port in described["signature"]["inputs"]:
+    for port in (*described["signature"]["inputs"], *described["signature"]["outputs"]):
         if port.get("packed") is True:
             del port["packed"]
+        if port.get("shape") == ():
+            del port["shape"]
     return msgspec.json.encode(described).decode()
 
 

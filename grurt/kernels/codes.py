@@ -287,16 +287,19 @@ PORT_IS_TOKENS = 2
 PORT_VALUE = 3  # offset of its value in scratch memory; of a state, in the stream's
 PORT_STRIDE = 4
 PORT_SINGLE = 5
-PORT_FRAME_ROWS = 6  # the caller's frame has two axes: the size of the first one; 0: it is a vector; rows of a state
-PORT_TRANSPOSED = 7  # the value holds the frame with its axes the other way round
+PORT_ROWS = 6  # of a frame that the value holds transposed, the size of the first axis; of a state, its rows
+PORT_TRANSPOSED = 7  # the value holds the frame with its two axes the other way round
 PORT_OBJECT = 8  # address of the array that a call reads or writes; 0: it is a token in the next slot
 PORT_TOKEN = 9
 PORT_HELD = 10  # what `hold` gave for the array of a call, until all is done
 PORT_TENSOR = 11  # which of a call's tensors it is, or is in
-PORT_SHAPE = 12  # address of that tensor's number of axes, and their sizes; negative ones are those of the call
+PORT_SHAPE = 12  # address of the sizes of its axes; negative ones are those of the call; 0: a vector or token
 PORT_LAYER = 13  # which of the layers whose states the tensor holds, one after the other
 PORT_ROOM = 14  # offset in scratch memory of room for an input that comes as other numbers than float32
-PORT_SLOTS = 15
+PORT_AXES = 15  # how many axes the caller's frame has, or that tensor
+PORT_STATE = 16  # of a state, address of the sizes of its axes, and behind them their strides in numbers
+PORT_STATE_AXES = 17  # and how many; 0: it is PORT_ROWS rows of PORT_SIZE numbers, PORT_STRIDE apart
+PORT_SLOTS = 18
 
 # Sizes of a call.
 TIMESTEPS = -1  # the number of timesteps

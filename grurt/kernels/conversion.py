@@ -32,20 +32,22 @@ def convert_input(c, i, x, n_lead):
     if rows > capacity or load_i64(c, port + codes.PORT_IS_TOKENS):
         return False
     room = load_i64(c, codes.CONTEXT_SCRATCH) + capacity * load_i64(c, port + codes.PORT_ROOM)
-    frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
     size = load_i64(c, port + codes.PORT_SIZE)
     if is_array(c, x):
-        fits = _copy_array(c, x, size // max(frame_rows, 1), rows * size, room)
-    elif frame_rows:
-        fits = _copy_grids(c, x, n_lead, rows, frame_rows, size, room)
-    elif n_lead:
-        fits = _copy_lists(c, x, rows, size, room)
+        fits = _copy_array(c, x, _columns(c, port), rows * size, room)
     else:
-        fits = _copy_list(c, x, size, room)
+        fits = n_lead < 2 and _copy_lists(c, port, x, n_lead, rows, room)
     if fits:
         store_i64(c, port + codes.PORT_OBJECT, 0)
         store_i64(c, port + codes.PORT_ADDRESS, room)
     return fits
+
+
+@kernel
+def _columns(c, port):
+    """The size of the last axis of a port's frame."""
+    shape = load_i64(c, port + codes.PORT_SHAPE)
+    return load_i64(shape, load_i64(c, port + codes.PORT_AXES) - 1) if shape else load_i64(c, port + codes.PORT_SIZE)
 
 
 @kernel
@@ -77,28 +79,28 @@ def _row_address(array, row, last):
 
 
 @kernel
-def _copy_grids(c, grids, n_lead, count, n_rows, size, target):
-    """Copy a list of so many lists of lists of numbers; without a leading axis, one list of lists."""
-    if not n_lead:
-        return _copy_lists(c, grids, n_rows, size // n_rows, target)
-    if not (is_list(c, grids) and length_of(grids) == count):
-        return False
-    for i in range(count):
-        grid = load_i64(first_item(c, grids), i)
-        if not _copy_lists(c, grid, n_rows, size // n_rows, target + F32_BYTES * size * i):
+def _copy_lists(c, port, lists, n_lead, count, target):
+    """Copy a frame, or with a leading axis so many: lists of lists of numbers; return whether it is that."""
+    n_columns = _columns(c, port)
+    n_rows = count * load_i64(c, port + codes.PORT_SIZE) // n_columns
+    for row in range(n_rows):
+        numbers = _list_at(c, port, lists, n_lead, count, row, n_rows)
+        if not (numbers and _copy_list(c, numbers, n_columns, target + F32_BYTES * n_columns * row)):
             return False
     return True
 
 
 @kernel
-def _copy_lists(c, lists, count, size, target):
-    """Copy a list of ``count`` lists of ``size`` numbers; return whether it is one."""
-    if not (is_list(c, lists) and length_of(lists) == count):
-        return False
-    for i in range(count):
-        if not _copy_list(c, load_i64(first_item(c, lists), i), size, target + F32_BYTES * size * i):
-            return False
-    return True
+def _list_at(c, port, lists, n_lead, count, row, n_rows):
+    """Address of one of all the innermost lists; 0 if a list around it is none, or of another length."""
+    shape, unit, found = load_i64(c, port + codes.PORT_SHAPE), n_rows, lists
+    for level in range(n_lead + load_i64(c, port + codes.PORT_AXES) - 1):
+        size = count if level < n_lead else load_i64(shape, level - n_lead)
+        if not (is_list(c, found) and length_of(found) == size):
+            return 0
+        unit //= size
+        found = load_i64(first_item(c, found), row // unit % size)
+    return found
 
 
 @kernel

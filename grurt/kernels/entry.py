@@ -39,11 +39,11 @@ def advance(context, x, y, streams):
         The context array: see `codes`. It is not checked.
     x, y
         The model's inputs and outputs: of one, that itself, or the array in a tuple; of several a tuple. Outputs are
-        plain NumPy arrays, float32, contiguous, aligned, of the shapes below, with two axes for a frame that has two,
-        and writeable. So are inputs, or what `conversion` takes, for no more timesteps in all than there is room for.
-        Tokens are int64 arrays without that axis, and one may be a Python integer. Anything else makes the status
-        NOT_PLAIN. `BY_ADDRESS`: the context says where inputs and outputs are, how many timesteps, and which streams;
-        with None as y, the inputs are only checked.
+        plain NumPy arrays, float32, contiguous, aligned, of the shapes below, with the axes of the frame in the place
+        of the last one, and writeable. So are inputs, or what `conversion` takes, for no more timesteps in all than
+        there is room for. Tokens are int64 arrays without that axis, and one may be a Python integer. Anything else
+        makes the status NOT_PLAIN. `BY_ADDRESS`: the context says where inputs and outputs are, how many timesteps,
+        and which streams; with None as y, the inputs are only checked.
     streams
         `BY_ADDRESS`: x and y are one timestep of stream 0, ``(input_size,)`` and ``(output_size,)``. None: they are a
         block of timesteps of it, ``(n_steps, ...)``, for which there is room; or, in a context of tensors, tuples of
@@ -171,7 +171,7 @@ def _bind_lead(c, streams, first):
         return 1
     if not is_array(c, first):
         return -1
-    n_lead = load_i32(first, N_DIMENSIONS // 4) - _frame_axes(c, port_slot(0))
+    n_lead = load_i32(first, N_DIMENSIONS // 4) - load_i64(c, port_slot(0) + codes.PORT_AXES)
     if not 0 < n_lead < 3:
         return -1
     if is_plain(c, streams, codes.CONTEXT_INT64, 1, READABLE):
@@ -190,16 +190,9 @@ def _steps_of(c, first):
     """The timesteps of a block, from its first input; 0 if that is none."""
     if is_list(c, first):
         return length_of(first)
-    if is_array(c, first) and load_i32(first, N_DIMENSIONS // 4) - _frame_axes(c, port_slot(0)) == 1:
+    if is_array(c, first) and load_i32(first, N_DIMENSIONS // 4) - load_i64(c, port_slot(0) + codes.PORT_AXES) == 1:
         return size_along(first, 0)
     return 0
-
-
-@kernel
-def _frame_axes(c, port):
-    if load_i64(c, port + codes.PORT_IS_TOKENS):
-        return 0
-    return 2 if load_i64(c, port + codes.PORT_FRAME_ROWS) else 1
 
 
 @kernel
@@ -230,7 +223,7 @@ def _bind_tokens(c, port, tokens, n_lead):
 @kernel
 def _bind_frames(c, port, array, n_lead, flags):
     """Whether an object is an array of a port's frames behind ``n_lead`` axes; if so, set the port's address."""
-    if not is_plain(c, array, codes.CONTEXT_FLOAT32, n_lead + _frame_axes(c, port), flags):
+    if not is_plain(c, array, codes.CONTEXT_FLOAT32, n_lead + load_i64(c, port + codes.PORT_AXES), flags):
         return False
     if not _has_frames(c, port, array, n_lead):
         return False
@@ -243,11 +236,13 @@ def _has_frames(c, port, array, n_lead):
     """Whether an array of the right number of axes has the sizes of a port's frames."""
     if not _has_lead(c, array, n_lead):
         return False
-    size = load_i64(c, port + codes.PORT_SIZE)
-    frame_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
-    if frame_rows:
-        return size_along(array, n_lead) == frame_rows and frame_rows * size_along(array, n_lead + 1) == size
-    return size_along(array, n_lead) == size
+    shape = load_i64(c, port + codes.PORT_SHAPE)
+    if not shape:
+        return size_along(array, n_lead) == load_i64(c, port + codes.PORT_SIZE)
+    fits = True
+    for axis in range(load_i64(c, port + codes.PORT_AXES)):
+        fits = fits and size_along(array, n_lead + axis) == load_i64(shape, axis)
+    return fits
 
 
 @kernel
@@ -255,7 +250,8 @@ def _converts(c, i, x, n_lead):
     """Whether what is not plain can be converted on the spot; if so, set the port's address."""
     if is_array(c, x):
         port = port_slot(i)
-        if load_i32(x, N_DIMENSIONS // 4) != n_lead + _frame_axes(c, port) or not _has_frames(c, port, x, n_lead):
+        n_axes = n_lead + load_i64(c, port + codes.PORT_AXES)
+        if load_i32(x, N_DIMENSIONS // 4) != n_axes or not _has_frames(c, port, x, n_lead):
             return False
     return convert_input(c, i, x, n_lead)
 

@@ -10,7 +10,7 @@ from grurt.kernels.fields import READABLE, WRITEABLE
 from grurt.kernels.options import kernel
 from grurt.kernels.plain import are_as_many, bind_array, is_plain, item, size_along
 from grurt.kernels.rows import Rows, copy_padded, copy_rows, rows_from
-from grurt.kernels.simd import load_i64, store_i64
+from grurt.kernels.simd import load_f32, load_i64, store_f32, store_i64
 from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.tables import n_ports, port_slot
 
@@ -53,13 +53,13 @@ def bind_tensors(c, x, y):
 def _fits(c, port, tensor, flags):
     """Whether an object is an array of a port's dtype and shape."""
     shape = load_i64(c, port + codes.PORT_SHAPE)
-    n_axes = load_i64(shape, 0)
+    n_axes = load_i64(c, port + codes.PORT_AXES)
     dtype = codes.CONTEXT_INT64 if load_i64(c, port + codes.PORT_IS_TOKENS) else codes.CONTEXT_FLOAT32
     if not is_plain(c, tensor, dtype, n_axes, flags):
         return False
     fits = True
     for axis in range(n_axes):
-        fits = fits and size_along(tensor, axis) == _size_in_call(c, load_i64(shape, 1 + axis))
+        fits = fits and size_along(tensor, axis) == _size_in_call(c, load_i64(shape, axis))
     return fits
 
 
@@ -86,7 +86,7 @@ def check_initial_states(c):
     first = load_i64(c, codes.CONTEXT_N_INPUTS) + load_i64(c, codes.CONTEXT_N_OUTPUTS)
     for i in range(first, first + load_i64(c, codes.CONTEXT_N_INITIAL)):
         port = port_slot(i)
-        size = n_sequences(c) * load_i64(c, port + codes.PORT_FRAME_ROWS) * load_i64(c, port + codes.PORT_SIZE)
+        size = n_sequences(c) * load_i64(c, port + codes.PORT_ROWS) * load_i64(c, port + codes.PORT_SIZE)
         if load_i64(c, port + codes.PORT_OBJECT) and first_nonfinite(_in_tensor(c, port, 0).address, size) >= 0:
             return codes.NONFINITE
     return codes.OK
@@ -104,7 +104,7 @@ def begin_sequences(c):
         port = port_slot(i)
         if load_i64(c, port + codes.PORT_OBJECT):
             for sequence in range(n_sequences(c)):
-                _copy_state(c, port, _in_tensor(c, port, sequence), _in_states(c, port, sequence))
+                _copy_state(c, port, sequence, False)
 
 
 @kernel
@@ -114,18 +114,49 @@ def end_sequences(c):
     for i in range(end - load_i64(c, codes.CONTEXT_N_FINAL), end):
         port = port_slot(i)
         for sequence in range(n_sequences(c)):
-            _copy_state(c, port, _in_states(c, port, sequence), _in_tensor(c, port, sequence))
+            _copy_state(c, port, sequence, True)
 
 
 @kernel
-def _copy_state(c, port, source, target):
-    copy_rows(source, target, load_i64(c, port + codes.PORT_SIZE), load_i64(c, port + codes.PORT_FRAME_ROWS))
+def _copy_state(c, port, sequence, is_final):
+    """Copy a state of a sequence from its tensor to where the kernels have it, or a final one from there."""
+    tensor, state = _in_tensor(c, port, sequence), _in_states(c, port, sequence)
+    if load_i64(c, port + codes.PORT_STATE_AXES):
+        _copy_strided(c, port, tensor.address, state.address, is_final)
+    else:
+        source, target = (state, tensor) if is_final else (tensor, state)
+        copy_rows(source, target, load_i64(c, port + codes.PORT_SIZE), load_i64(c, port + codes.PORT_ROWS))
+
+
+@kernel
+def _copy_strided(c, port, tensor, state, is_final):
+    """Copy a state, whose axes have strides where the kernels have it, from or to an address where they have none."""
+    axes, last = load_i64(c, port + codes.PORT_STATE), load_i64(c, port + codes.PORT_STATE_AXES) - 1
+    size, stride = load_i64(axes, last), load_i64(axes, 2 * last + 1)
+    for row in range(load_i64(c, port + codes.PORT_ROWS)):
+        first = _first_of_row(axes, last, row)
+        for i in range(size):
+            if is_final:
+                store_f32(tensor, size * row + i, load_f32(state, first + stride * i))
+            else:
+                store_f32(state, first + stride * i, load_f32(tensor, size * row + i))
+
+
+@kernel
+def _first_of_row(axes, last, row):
+    """Where the numbers along the last axis begin, of a row that is counted over all axes before it."""
+    first = 0
+    for axis in range(last - 1, -1, -1):
+        size = load_i64(axes, axis)
+        first += load_i64(axes, last + 1 + axis) * (row % size)
+        row //= size
+    return first
 
 
 @kernel
 def _in_tensor(c, port, sequence):
     """A layer's state of a sequence, in the tensor that holds those of all."""
-    row = load_i64(c, port + codes.PORT_FRAME_ROWS) * (n_sequences(c) * load_i64(c, port + codes.PORT_LAYER) + sequence)
+    row = load_i64(c, port + codes.PORT_ROWS) * (n_sequences(c) * load_i64(c, port + codes.PORT_LAYER) + sequence)
     rows = Rows(load_i64(c, port + codes.PORT_ADDRESS), F32_BYTES * load_i64(c, port + codes.PORT_SIZE))
     return rows_from(rows, row)
 

@@ -62,7 +62,7 @@ def _read_inputs(c, timestep):
             frame = load_i64(c, port + codes.PORT_ADDRESS) + F32_BYTES * size * timestep
             value = _value(c, port)
             if load_i64(c, port + codes.PORT_TRANSPOSED):
-                n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+                n_rows = load_i64(c, port + codes.PORT_ROWS)
                 transpose(frame, value, n_rows, size // n_rows)
                 frame = value
             read(frame, value, size)
@@ -81,7 +81,7 @@ def _write_outputs(c, timestep, is_last):
         elif not is_last:
             continue
         if load_i64(c, port + codes.PORT_TRANSPOSED):
-            n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+            n_rows = load_i64(c, port + codes.PORT_ROWS)
             transpose(_value(c, port), frame, size // n_rows, n_rows)
         else:
             copy(_value(c, port), frame, size)

@@ -17,7 +17,7 @@ def read_inputs(c, block):
             size = load_i64(c, port + codes.PORT_SIZE)
             rows, value = _callers_rows(c, port, block), _value(c, port)
             if load_i64(c, port + codes.PORT_TRANSPOSED):
-                n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+                n_rows = load_i64(c, port + codes.PORT_ROWS)
                 transpose_rows(rows, value, n_rows, size // n_rows, block.n_rows)
                 rows = value
             read_rows(rows, value, size, block.n_rows)
@@ -60,7 +60,7 @@ def _write_frames(c, port, value, target, count):
     """Copy rows of an output's value to the caller's, in the order of the caller's frame."""
     size = load_i64(c, port + codes.PORT_SIZE)
     if load_i64(c, port + codes.PORT_TRANSPOSED):
-        n_rows = load_i64(c, port + codes.PORT_FRAME_ROWS)
+        n_rows = load_i64(c, port + codes.PORT_ROWS)
         transpose_rows(value, target, size // n_rows, n_rows, count)
     else:
         copy_rows(value, target, size, count)

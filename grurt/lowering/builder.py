@@ -57,7 +57,7 @@ class PlanBuilder:
             row_size=self._row_bytes // F32_BYTES,
             inputs=tuple(self._port(port.name, port.name) for port in self.network.inputs),
             outputs=tuple(self._port(output.name, output.value) for output in self.network.outputs),
-            states=MappingProxyType(self._states),
+            states=MappingProxyType({name: self._states[name] for name in self.network.state_shapes}),
         )
 
     def _port(self, name: str, value: str) -> PlanPort:
@@ -120,15 +120,48 @@ class PlanBuilder:
         return offset
 
     def add_state(self, name: str, rows: int, size: int, initial: Floats | None, *, is_ring: bool) -> int:
-        """Reserve a layer's state, and return its offset."""
-        stride = padded(size)
-        buffer = np.zeros((rows, stride), np.float32)
+        """Reserve a state of rows that are padded to whole vectors, and return its offset."""
+        buffer = np.zeros((rows, padded(size)), np.float32)
         if initial is not None:
             buffer[:, :size] = initial
-        self._states[name] = PlanState(self._state_size, rows, size, stride, is_ring)
-        self._initial_state.append(buffer.ravel())
-        self._state_size += buffer.size
-        return F32_BYTES * self._states[name].offset
+        block = self.reserve_states(buffer.ravel())
+        self.add_state_view(name, block, (buffer.shape[1], 1)[-len(self.network.state_shapes[name]) :], is_ring=is_ring)
+        return block
+
+    def reserve_states(self, initial: Floats) -> int:
+        """Reserve a block of memory for states, a multiple of whole vectors, and return its offset.
+
+        ``initial``, float32 ``(n,)``, is what it holds before the first timestep.
+        """
+        offset = F32_BYTES * self._state_size
+        self._initial_state.append(initial)
+        self._state_size += initial.size
+        return offset
+
+    def add_state_view(
+        self, name: str, block: int, strides: tuple[int, ...], start: int = 0, *, is_ring: bool = False
+    ) -> None:
+        """Say where a state of a layer lies in a block that `reserve_states` has returned.
+
+        Parameters
+        ----------
+        name
+            Its name, as in `Layer.state_shapes`.
+        block
+            The block's offset.
+        strides
+            How far apart two numbers are along each axis of the state's shape, in float32, none of them negative.
+        start
+            Where its first number is in the block, in float32.
+        is_ring
+            See `PlanState`.
+        """
+        shape = self.network.state_shapes[name]
+        last = start + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        offset = block // F32_BYTES
+        if start < 0 or min(strides, default=0) < 0 or offset + last >= self._state_size:
+            raise ModelError(f"state {name!r}: it reaches beyond the memory that is reserved for it")
+        self._states[name] = PlanState(shape, strides, offset + start, is_ring)
 
     def add_operation(self, kind: int, layer: Layer, source: str | None, slots: dict[int, int]) -> None:
         """Add an operation that reads the value ``source`` and writes the value of ``layer``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 
 from grurt.kernels.fields import data_address
+from grurt.kernels.sizes import F32_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,14 +32,40 @@ class PlanPort(msgspec.Struct, frozen=True):
 
 
 class PlanState(msgspec.Struct, frozen=True):
-    """Where a layer's state lies in the state buffer: ``rows`` vectors of ``size`` float32, ``stride`` apart."""
+    """Where a state lies in the state buffer: its first number, and how far apart two are along each axis, in float32.
 
+    The axes are those that users see, in whatever order the kernels have them.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
     offset: int
-    rows: int
-    size: int
-    stride: int
     is_ring: bool
-    """Row i is not the i-th oldest, but the timestep whose number is i modulo ``rows``."""
+    """Along the first axis, i is not the i-th oldest, but the timestep whose number is i modulo the axis's size."""
+
+    @property
+    def axes(self) -> tuple[tuple[int, int], ...]:
+        """Sizes and strides of as few axes as have the numbers in the same order, in the same places."""
+        found = [(1, 1)]
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            inner, inner_stride = found[-1]
+            if inner == 1:
+                found[-1] = size, stride if size > 1 else 1
+            elif size > 1 and stride == inner * inner_stride:
+                found[-1] = inner * size, inner_stride
+            elif size > 1:
+                found.append((size, stride))
+        return tuple(reversed(found))
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the numbers lie one after the other, in their order."""
+        return self.axes == ((math.prod(self.shape), 1),)
+
+    def of_streams(self, buffer: Floats) -> Floats:
+        """Return a view ``(n, *shape)`` of the states of streams ``(n, state_size)``, which are contiguous."""
+        strides = (buffer.strides[0], *(F32_BYTES * stride for stride in self.strides))
+        return np.ndarray((len(buffer), *self.shape), np.float32, buffer, F32_BYTES * self.offset, strides)
 
 
 class Plan(msgspec.Struct, frozen=True):

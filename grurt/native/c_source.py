@@ -121,7 +121,7 @@ int {name}_step({arguments});
 
 def _meaning(parameter: Parameter) -> str:
     kind = f"a token below {parameter.port.size}" if parameter.port.tokens else "float"
-    grid = f", {' by '.join(map(str, parameter.frame.shape))}, row by row" if parameter.frame.rows else ""
+    grid = f", {' by '.join(map(str, parameter.frame.shape))}, row by row" if parameter.frame.is_grid else ""
     return f"{'input' if parameter.is_input else 'output'}, {kind}{grid}"
 
 

@@ -118,7 +118,7 @@ class _Program:
             }
         for index, frame in enumerate((*self._frames.inputs.values(), *self._frames.outputs.values())):
             first = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
-            slots[first + codes.PORT_FRAME_ROWS] = frame.rows
+            slots[first + codes.PORT_ROWS] = frame.shape[0] if frame.transposed else 0
             slots[first + codes.PORT_TRANSPOSED] = int(frame.transposed)
         return {slot: ir.Constant(_i64, value) for slot, value in slots.items()}
 

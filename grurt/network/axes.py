@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,30 +25,57 @@ if TYPE_CHECKING:
     from grurt.network.value import Value
 
 
-_VALUE: tuple[Axis, ...] = ("batch", "time", "position", "feature")
+Label: TypeAlias = "Axis | tuple[Axis, int]"
+"""An axis, or one of several of a kind: which of them."""
+
+_VALUE: tuple[Axis, ...] = ("batch", "time", "position")
 _TOKENS: tuple[Axis, ...] = ("batch", "time")
 _SHARED: frozenset[Axis] = frozenset({"batch", "time", "batch_position"})
-_STATES: tuple[Axis, ...] = ("state", "batch", "position", "feature")
+_STATES: tuple[Axis, ...] = ("state", "batch", "position")
 
 
-def fixed_sizes(port: AnyPort, size: int) -> dict[Axis, int]:
-    """Return the sizes of a port's axes that no input can change: all but those of batch and time.
+def port_shape(
+    port: AnyPort, values: Mapping[str, Value], state_shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[int | Axis, ...]:
+    """Return the size of each axis of a port's tensor; of those of batch and time, which a call chooses, the axis.
 
-    ``size`` is the number of features of the port's value, or of its state at one position.
+    Parameters
+    ----------
+    port
+        The port.
+    values
+        What ports of values show, by the names that they have for it.
+    state_shapes
+        The shapes of a network's states by name.
     """
+    fixed: dict[Axis, int] = {"one": 1}
     if isinstance(port, ValuePort):
-        return {"feature": size // port.positions, "position": port.positions, "one": 1}
-    if isinstance(port, LengthsPort):
-        return {"one": 1}
-    counts = {"feature": size * port.groups, "state": len(port.states) // port.groups}
-    return {**counts, "position": port.positions, "one": 1}  # type: ignore[dict-item]
+        fixed |= {"feature": values[port.value].size // port.positions, "position": port.positions}
+    elif isinstance(port, StatePort):
+        size = math.prod(state_shapes[port.states[0]]) // port.positions
+        fixed |= {"feature": size * port.groups, "position": port.positions, "state": len(port.states) // port.groups}
+    index = iter(() if isinstance(port, LengthsPort) else port.shape)
+    return tuple([next(index) if axis == "index" else fixed.get(axis, axis) for axis in port.axes])
 
 
-def feature_size(port: AnyPort, values: Mapping[str, Value], state_shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the number of features of a port's value, or of its state at one position; lengths have 1."""
-    if isinstance(port, ValuePort):
-        return values[port.value].size
-    return 1 if isinstance(port, LengthsPort) else state_shapes[port.states[0]][-1]
+def tensor_shape(
+    port: AnyPort,
+    values: Mapping[str, Value],
+    state_shapes: Mapping[str, tuple[int, ...]],
+    *,
+    batch: int,
+    time: int,
+) -> tuple[int, ...]:
+    """Return the shape of a port's tensor, for so many sequences of so many timesteps."""
+    positions = 1 if isinstance(port, LengthsPort) else port.positions
+    sizes: dict[Axis, int] = {"batch": batch, "time": time, "batch_position": batch * positions}
+    sizes |= dict.fromkeys(MERGED_TIME, batch * time)
+    return filled(port_shape(port, values, state_shapes), sizes)
+
+
+def filled(shape: tuple[int | Axis, ...], sizes: Mapping[Axis, int]) -> tuple[int, ...]:
+    """Return a shape of `port_shape` with the sizes of those of its axes that a call chooses."""
+    return tuple([size if isinstance(size, int) else sizes[size] for size in shape])
 
 
 def shared_sizes(port: AnyPort, shape: tuple[int, ...]) -> dict[Axis, int]:
@@ -74,7 +102,7 @@ def batch_first(port: AnyPort, tensor: Array, *, tokens: bool = False, batch: in
     """Return a port's tensor batch-first and contiguous, with an axis of size 1 for each that it lacks.
 
     A sequence is ``(batch, n_steps, size)`` then, tokens are ``(batch, n_steps)``, lengths ``(batch,)``, states
-    ``(states, batch, size)``, or ``(states, batch, positions, size)`` on a grid.
+    ``(states, batch, ...)``, with the numbers of a state in the order that it has them.
 
     Parameters
     ----------
@@ -90,14 +118,13 @@ def batch_first(port: AnyPort, tensor: Array, *, tokens: bool = False, batch: in
     if isinstance(port, LengthsPort):
         return np.ascontiguousarray(tensor.reshape(-1))
     if isinstance(port, StatePort):
-        return _separate_states(port, _arranged(port, tensor, _STATES))
+        return _separate_states(port, _arranged(port, tensor, (*_STATES, *_features(port))))
     if port.backwards:
         tensor = np.flip(tensor, port.axes.index("time"))
     if tokens:
         return np.ascontiguousarray(_arranged(port, tensor, _TOKENS, batch))
-    values = _arranged(port, tensor, _VALUE, batch)
-    n_sequences, n_steps, positions, size = values.shape
-    return np.ascontiguousarray(values.reshape(n_sequences, n_steps, positions * size))
+    values = _arranged(port, tensor, (*_VALUE, *_features(port)), batch)
+    return np.ascontiguousarray(values.reshape(*values.shape[:2], math.prod(values.shape[2:])))
 
 
 def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
@@ -108,9 +135,10 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     port
         The port.
     array
-        What `batch_first` gives: its axes are ``axes``, and of a grid's state also the positions before the features.
+        What `batch_first` gives.
     axes
-        ``("batch", "time", "feature")``, ``("batch", "feature")`` or ``("state", "batch", "feature")``.
+        What its axes are: ``("batch", "time", "feature")``, ``("batch", "feature")`` or ``("state", "batch",
+        "feature")``, the last of which stands for all that a state has.
 
     Raises
     ------
@@ -122,36 +150,52 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     else:
         if port.backwards:
             array = np.flip(array, axes.index("time"))
-        array = array.reshape(*array.shape[:-1], port.positions, array.shape[-1] // port.positions)
-    axes = (*axes[:-1], "position", "feature")
-    wanted: list[Axis] = []
-    for axis in port.axes:
-        wanted += ["batch", "position"] if axis == "batch_position" else parts_of_axes([axis])
-    for axis, size in zip(axes, array.shape, strict=True):
+        features = port.shape or (array.shape[-1] // port.positions,)
+        array = array.reshape(*array.shape[:-1], port.positions, *features)
+    shown: tuple[Label, ...] = (*axes[:-1], "position", *_features(port))
+    labels = _labels(port)
+    wanted: list[Label] = []
+    for label in labels:
+        if label == "batch_position":
+            wanted += ["batch", "position"]
+        else:
+            wanted += [label] if isinstance(label, tuple) else parts_of_axes([label])
+    for axis, size in zip(shown, array.shape, strict=True):
         if axis not in wanted and size != 1:
             raise InputShapeError(
                 f"Model.run: output {port.name!r} has no {axis} axis in the source, "
                 f"but the inputs have a {axis} size of {size}"
             )
-    kept = [axis for axis in axes if axis in wanted]
-    sizes = dict(zip(axes, array.shape, strict=True))
+    kept = [axis for axis in shown if axis in wanted]
+    sizes = dict(zip(shown, array.shape, strict=True))
     moved = array.reshape([sizes[axis] for axis in kept]).transpose([kept.index(axis) for axis in wanted])
     in_time = sizes.get("batch", 1) * sizes.get("time", 1)
-    merged = {**sizes, "one": 1, "batch_position": sizes.get("batch", 1) * sizes["position"]}
+    merged: dict[Label, int] = {**sizes, "one": 1, "batch_position": sizes.get("batch", 1) * sizes["position"]}
     merged |= dict.fromkeys(MERGED_TIME, in_time)
     with np.errstate(invalid="ignore", over="ignore"):  # of what is NaN, or too large, in the source's dtype
-        return np.ascontiguousarray(moved.reshape([merged[axis] for axis in port.axes]), dtype=port.dtype)
+        return np.ascontiguousarray(moved.reshape([merged[label] for label in labels]), dtype=port.dtype)
 
 
-def _arranged(port: ValuePort | StatePort, tensor: Array, order: tuple[Axis, ...], batch: int = 1) -> Array:
+def _labels(port: Port) -> list[Label]:
+    """Return a port's axes, no two of which are the same but those of size 1."""
+    index = iter(_features(port))
+    return [next(index) if axis == "index" else axis for axis in port.axes]
+
+
+def _features(port: Port) -> tuple[Label, ...]:
+    """Return the axes that a port's features run over."""
+    return tuple(("index", number) for number in range(len(port.shape))) or ("feature",)
+
+
+def _arranged(port: Port, tensor: Array, order: tuple[Label, ...], batch: int = 1) -> Array:
     """Return the tensor with just the axes of ``order``."""
-    names: list[Axis] = []
+    names: list[Label] = []
     shape: list[int] = []
-    for axis, size in zip(port.axes, tensor.shape, strict=True):
+    for axis, size in zip(_labels(port), tensor.shape, strict=True):
         if axis == "batch_position":
             names += ["batch", "position"]
             shape += [size // port.positions, port.positions]
-        elif axis in MERGED_TIME:
+        elif not isinstance(axis, tuple) and axis in MERGED_TIME:
             names += MERGED_TIME[axis]
             shape += [batch, size // batch] if axis == "batch_time" else [size // batch, batch]
         elif axis != "one":
@@ -163,6 +207,8 @@ def _arranged(port: ValuePort | StatePort, tensor: Array, order: tuple[Axis, ...
 
 def _separate_states(port: StatePort, stacked: Array) -> Array:
     """Return the states of ``(states / groups, batch, positions, groups * size)``, one after the other."""
+    if port.shape:
+        return np.ascontiguousarray(stacked.reshape(*stacked.shape[:2], *port.shape))
     places, batch, positions, features = stacked.shape
     grouped = stacked.reshape(places, batch, positions, port.groups, features // port.groups)
     states = grouped.transpose(0, 3, 1, 2, 4).reshape(places * port.groups, batch, positions, features // port.groups)
@@ -171,6 +217,8 @@ def _separate_states(port: StatePort, stacked: Array) -> Array:
 
 def _joined_states(port: StatePort, states: Array) -> Array:
     """Return the reverse of `_separate_states`."""
-    n_states, batch, size = states.shape[0], states.shape[1], states.shape[-1]
+    if port.shape:
+        return states.reshape(*states.shape[:2], 1, *port.shape)
+    n_states, batch, size = states.shape[0], states.shape[1], math.prod(states.shape[2:]) // port.positions
     apart = states.reshape(n_states // port.groups, port.groups, batch, port.positions, size)
     return apart.transpose(0, 2, 3, 1, 4).reshape(n_states // port.groups, batch, port.positions, port.groups * size)

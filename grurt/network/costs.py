@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -187,16 +187,19 @@ def block_rows(timestep_bytes: int) -> int:
 
 
 def costs(
-    layers: Sequence[AnyLayer], values: Mapping[str, Value], outputs: Sequence[Output], signature: Signature
+    layers: Sequence[AnyLayer],
+    values: Mapping[str, Value],
+    states: Mapping[str, tuple[int, ...]],
+    outputs: Sequence[Output],
+    signature: Signature,
 ) -> Costs:
-    """Return what a network of these layers, values, outputs and ports costs."""
+    """Return what a network of these layers, values, shapes of states, outputs and ports costs."""
     positions = {layer.name: values[layer.name].positions for layer in layers}
     rows = {name: 0 if value.tokens else value.positions * row_bytes(value.size) for name, value in values.items()}
     scratch = {layer.name: layer.scratch_bytes(positions[layer.name]) for layer in layers}
     inputs = values.keys() - positions.keys()
     shown = {output.name: values[output.value] for output in outputs}
     handed = handed_over(layers, values)  # outputs of the one stage, and inputs of the other
-    states = state_shapes(layers, values)
     numbers = sum(_bytes_worked_on(layer, rows) + scratch[layer.name] for layer in layers) // F32_BYTES
     room = sum(rows[name] for name in inputs)  # for inputs as they come
     arrays = [8 if values[name].tokens else rows[name] for name in inputs]
@@ -211,7 +214,7 @@ def costs(
         packed_weights=sum(layer.packed_bytes() + _LAYER_PIECES * _ALIGNMENT for layer in layers),
         packing=max(map(_packing_bytes, layers)),
         tables=_ENTRY_BYTES * entries,
-        states=sum(math.prod(shape[:-1]) * row_bytes(shape[-1]) for shape in states.values()),
+        states=sum(layer.state_bytes(positions[layer.name]) for layer in layers),
         values=sum(rows.values()) + room + sum(scratch.values()) + sum(2 * rows[name] for name, _ in handed),
         n_stages=1 + max(value.stage for value in values.values()),
         arrays=sum(arrays),
@@ -254,9 +257,3 @@ def _weight_bytes(layer: AnyLayer) -> int:
         np.dtype(dtypes.get(name, "float32")).itemsize * math.prod(shape)
         for name, shape in layer.weight_shapes().items()
     )
-
-
-def state_shapes(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the states that the layers carry, by layer name."""
-    shapes = {layer.name: layer.state_shape(values[layer.name].positions) for layer in layers}
-    return {name: shape for name, shape in shapes.items() if shape is not None}

@@ -32,10 +32,11 @@ def feedback_fault(
     """Return why the source's own loop feeds back something else than its layers' states; None if it feeds back these.
 
     It is one of two faults: an output that has the shape of a state's input and is computed from that state, where no
-    output is the state itself; or states that are given out in another order than they are taken in.
+    output is the state itself; or states that are given out in another order than they are taken in. Tensors without
+    meaning, those of sources of one timestep, are not looked at: which belong together has been said.
     """
-    taken = [port for port in signature.inputs if isinstance(port, StatePort)]
-    given = [port for port in signature.outputs if isinstance(port, StatePort)]
+    taken = [port for port in signature.inputs if isinstance(port, StatePort) and "index" not in port.axes]
+    given = [port for port in signature.outputs if isinstance(port, StatePort) and "index" not in port.axes]
     shown = {name for port in given for name in port.states}
     kept = [port for port in taken if shown.isdisjoint(port.states)]
     return _transformation(signature, kept, layers, values, state_shapes, outputs) or _exchange(taken, given)

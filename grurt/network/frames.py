@@ -1,7 +1,8 @@
 """What a stream reads and writes at a timestep: the source's own tensor, without its axes of batch and time.
 
 A model knows vectors. Where the source has a grid there, such as the channels and frequencies of a spectrum, the vector
-holds one position after the other, and the source may have the channels first. A frame is in the source's order.
+holds one position after the other, and the source may have the channels first. A frame is in the source's order. So is
+it where the source's axes have no meaning: the vector holds the numbers in row-major order then.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from grurt.network.axes import fixed_sizes
+from grurt.network.axes import tensor_shape
 from grurt.network.network import once_per_network
-from grurt.network.signature import MERGED_TIME, ValuePort
+from grurt.network.signature import ValuePort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,11 +31,11 @@ class Frame(msgspec.Struct, frozen=True):
     Parameters
     ----------
     shape
-        ``(size,)``, or of a grid its two axes in the source's order; ``()`` of a token.
+        ``(size,)``, or of a grid its axes in the source's order, each longer than 1; ``()`` of a token.
     source_shape
         The shape of the source's tensor of one timestep of one sequence: ``shape``, and the axes of size 1.
     transposed
-        Whether the model's vector holds the grid with its axes the other way round.
+        Whether the model's vector holds the grid with its two axes the other way round.
     """
 
     shape: tuple[int, ...]
@@ -47,21 +48,21 @@ class Frame(msgspec.Struct, frozen=True):
         return math.prod(self.shape)
 
     @property
-    def rows(self) -> int:
-        """The size of the first of two axes; 0 of a vector or token."""
-        return self.shape[0] if len(self.shape) > 1 else 0
+    def is_grid(self) -> bool:
+        """Whether it has several axes."""
+        return len(self.shape) > 1
 
     def to_vectors(self, frames: Array) -> Array:
         """Return frames ``(..., *shape)``, or flat ``(..., size)``, as the model's vectors ``(..., size)``."""
-        if len(self.shape) < 2:
+        if not self.is_grid:
             return frames
-        lead = frames.shape[: -1 if self.is_flat(frames) else -2]
+        lead = frames.shape[: -1 if self.is_flat(frames) else -len(self.shape)]
         grids = frames.reshape(*lead, *self.shape)
         return np.ascontiguousarray(grids.swapaxes(-1, -2) if self.transposed else grids).reshape(*lead, self.size)
 
     def from_vectors(self, vectors: Floats) -> Floats:
         """Return the model's vectors ``(..., size)`` as frames ``(..., *shape)``."""
-        if len(self.shape) < 2:
+        if not self.is_grid:
             return vectors
         shape = self.shape[::-1] if self.transposed else self.shape
         grids = vectors.reshape(*vectors.shape[:-1], *shape)
@@ -73,7 +74,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     def is_flat(self, frames: Array) -> bool:
         """Whether an array has grids in one axis, which is longer than any that they have."""
-        return len(self.shape) > 1 and frames.shape[-1:] == (self.size,)
+        return self.is_grid and frames.shape[-1:] == (self.size,)
 
 
 class Frames(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ class Frames(msgspec.Struct, frozen=True):
     @property
     def are_vectors(self) -> bool:
         """Whether all of them are just the model's vectors and tokens."""
-        return all(len(frame.shape) < 2 for frame in (*self.inputs.values(), *self.outputs.values()))
+        return not any(frame.is_grid for frame in (*self.inputs.values(), *self.outputs.values()))
 
 
 @once_per_network
@@ -98,7 +99,7 @@ def frames_of(network: Network) -> Frames:
     signature = network.signature
     inputs = {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs}
     outputs = {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs}
-    grids = tuple(frame.shape if frame.rows else None for frame in inputs.values())
+    grids = tuple(frame.shape if frame.is_grid else None for frame in inputs.values())
     return Frames(inputs, outputs, grids, tuple((-1, *frame.shape) for frame in inputs.values()))
 
 
@@ -108,10 +109,8 @@ def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: st
     vector = () if value.tokens else (value.size,)
     if port is None:
         return Frame(vector, vector)
-    sizes = {**fixed_sizes(port, value.size), "batch": 1, "time": 1, "batch_position": port.positions}
-    sizes |= dict.fromkeys(MERGED_TIME, 1)
-    source_shape = tuple(sizes[axis] for axis in port.axes)
-    inner = [axis for axis in port.axes if axis in ("position", "batch_position", "feature") and sizes[axis] > 1]
+    source_shape = tensor_shape(port, {port.value: value}, network.state_shapes, batch=1, time=1)
+    inner = [(axis, size) for axis, size in zip(port.axes, source_shape, strict=True) if size > 1]
     if len(inner) < 2:
         return Frame(vector, source_shape)
-    return Frame(tuple(sizes[axis] for axis in inner), source_shape, transposed=inner[0] == "feature")
+    return Frame(tuple(size for _, size in inner), source_shape, transposed=inner[0][0] == "feature")

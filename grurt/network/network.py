@@ -13,7 +13,7 @@ import numpy as np
 
 from grurt.errors import DesignReason, ModelError
 from grurt.escaping import listed
-from grurt.network.costs import Costs, Limits, costs, state_shapes
+from grurt.network.costs import Costs, Limits, costs
 from grurt.network.feedback import feedback_fault
 from grurt.network.fingerprint import fingerprint
 from grurt.network.frozen import FrozenArrays, frozen, place
@@ -28,6 +28,7 @@ from grurt.network.values import (
     check_weights,
     connect,
     infer_values,
+    state_shapes,
     typed,
     typed_layers,
     unstreamable_reason,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from grurt.array_types import Array
+    from grurt.network.layers.base import Shape
 
 T = TypeVar("T")
 
@@ -101,7 +103,7 @@ class Network:
     values: Mapping[str, Value]
     """Every value of the model by name, with its size."""
     state_shapes: Mapping[str, tuple[int, ...]]
-    """Shapes of the states that its layers carry between timesteps, by layer name."""
+    """Shapes of the states that its layers carry between timesteps, by name: the layer's, unless it has several."""
     costs: Costs
     """What it takes to run it."""
     limits: Limits
@@ -190,7 +192,7 @@ class Network:
         check_signature(signature, inputs, outputs, values, states)
         check_handed_states(signature, layers)
         check_lengths(signature, layers)
-        cost = costs(layers, values, outputs, signature)
+        cost = costs(layers, values, states, outputs, signature)
         limits = parts["limits"] or Limits()
         limits.check(cost)
         if (run := parts["reference_run"]) is not None:
@@ -245,23 +247,30 @@ class Network:
 
     @cached_property
     def kept_inputs(self) -> frozenset[str]:
-        """Names of the layers whose states are inputs of the model as they were: finite where the inputs are."""
+        """Names of the states that are inputs of the model as they were: finite where the inputs are."""
         inputs = {port.name for port in self.inputs}
-        return frozenset(layer.name for layer in self.layers if layer.keeps_input and layer.inputs[0] in inputs)
+        return self._states_of(layer for layer in self.layers if layer.keeps_input and layer.inputs[0] in inputs)
 
     @cached_property
     def unbounded_states(self) -> frozenset[str]:
-        """Names of the layers whose states can become infinite, or NaN, by what layers compute of finite inputs."""
-        found = {
-            layer.name
-            for layer in self.layers
-            if layer.has_unbounded_state or (layer.keeps_input and layer.name not in self.kept_inputs)
-        }
+        """Names of the states that can become infinite, or NaN, by what layers compute of finite inputs."""
         behind_poles: set[str] = set()
         for layer in self.layers:
             if layer.has_poles or not behind_poles.isdisjoint(layer.inputs):
                 behind_poles.add(layer.name)
-        return frozenset(found | (behind_poles & self.state_shapes.keys()))
+        unbounded = (
+            layer
+            for layer in self.layers
+            if layer.has_unbounded_state or layer.keeps_input or layer.name in behind_poles
+        )
+        return self._states_of(unbounded) - self.kept_inputs
+
+    def states_of(self, layer: AnyLayer) -> Mapping[str, Shape]:
+        """Return the shapes of a layer's own states, by name."""
+        return layer.state_shapes(self.values[layer.name].positions)
+
+    def _states_of(self, layers: Iterable[AnyLayer]) -> frozenset[str]:
+        return frozenset(name for layer in layers for name in self.states_of(layer))
 
     @cached_property
     def fingerprint(self) -> bytes:

@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr
 
 from grurt.errors import InputShapeError, ModelError
 from grurt.escaping import listed
-from grurt.network.axes import feature_size, fixed_sizes, shared_sizes
+from grurt.network.axes import port_shape, shared_sizes
 from grurt.network.frozen import all_frozen
 from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
 from grurt.network.text import printable
@@ -115,10 +115,11 @@ def _check_array(
         raise ModelError(f"{where}: expected dtype {port.dtype}, got {array.dtype}")
     if array.ndim != len(port.axes):
         raise ModelError(f"{where}: expected the axes {port.axes}, got shape {array.shape}")
-    fixed = fixed_sizes(port, feature_size(port, values, state_shapes))
-    for name, length in zip(port.axes, array.shape, strict=True):
-        if length != fixed.get(name, length) or length == 0:
-            raise ModelError(f"{where}: expected {fixed.get(name, 'at least 1')} along its {name} axis, got {length}")
+    expected = port_shape(port, values, state_shapes)
+    for name, size, length in zip(port.axes, expected, array.shape, strict=True):
+        if length == 0 or (isinstance(size, int) and length != size):
+            wanted = size if isinstance(size, int) else "at least 1"
+            raise ModelError(f"{where}: expected {wanted} along its {name} axis, got {length}")
     for axis, length in _shared_sizes(where, port, array.shape).items():
         stage = values[port.value].stage if isinstance(port, ValuePort) and axis == "time" else 0
         if length != lengths.setdefault((axis, stage), length):

@@ -22,17 +22,23 @@ if TYPE_CHECKING:
     from grurt.network.inputs import AnyInput, Output
     from grurt.network.value import Value
 
-Axis = Literal["batch", "time", "feature", "state", "position", "batch_position", "batch_time", "time_batch", "one"]
+Axis = Literal[
+    "batch", "time", "feature", "state", "position", "batch_position", "batch_time", "time_batch", "one", "index"
+]
 """An axis of a port: ``"state"`` runs over states of one size, stacked in a tensor such as ONNX ``initial_h``;
 ``"position"`` over parts of a vector that the source keeps apart, such as the directions of a GRU's output or the
 frequencies of a spectrum; ``"batch_position"`` is the batch axis merged with that, the batch outermost;
 ``"batch_time"`` and ``"time_batch"`` are the batch and time axes of an output merged, named from the outermost on, as
-in ``y.reshape(-1, features)``; ``"one"`` is an axis of size 1 without a meaning."""
+in ``y.reshape(-1, features)``; ``"one"`` is an axis of size 1 without a meaning. ``"index"`` axes, any number of them,
+stand in the place of ``"feature"``: the numbers run over them in row-major order, whatever they mean."""
 
 DType = Literal["float32", "float64", "float16", "int64", "int32", "bool"]
 
 MERGED_TIME: Mapping[Axis, tuple[Axis, ...]] = {"batch_time": ("batch", "time"), "time_batch": ("time", "batch")}
 """What axes are made of that merge time with the batch."""
+
+_LATER_AXES = MERGED_TIME.keys() | {"index"}
+"""Those that are not of the first version of files."""
 
 MAX_POSITIONS = 1 << 20
 MAX_LENGTH = 1 << 31
@@ -58,11 +64,14 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meaning of the tensor's axes, outermost first, e.g. ``("time", "batch", "feature")``. ``"batch"`` may be absent
         (unbatched), ``"time"`` is absent from one timestep's or one sequence's result, ``"feature"`` from tokens, and
         from a value of size 1 whose feature axis the source squeezed away. ``"one"`` may occur any number of times.
+        A source that takes one timestep of one sequence, in tensors of static shapes, has ``"index"`` axes only.
     positions
         Into how many parts of equal size the value falls along the ``"position"`` axis: the value holds them one after
         the other.
     backwards
         Whether the tensor holds the timesteps from the last to the first, as Keras's ``go_backwards`` makes them.
+    shape
+        The sizes of the ``"index"`` axes.
     """
 
     name: str
@@ -71,6 +80,7 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     axes: tuple[Axis, ...]
     positions: int = 1
     backwards: bool = False
+    shape: tuple[int, ...] = ()
 
 
 class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="state", tag_field="port"):
@@ -81,7 +91,7 @@ class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name
         The source's name of the tensor.
     states
-        Names of the layers whose states it holds, in order along its ``"state"`` axis; just one where there is none.
+        Names of the states that it holds, in order along its ``"state"`` axis; just one where there is none.
     dtype
         The source's dtype.
     axes
@@ -91,6 +101,8 @@ class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     groups
         How many states lie side by side along the ``"feature"`` axis, at each place of the ``"state"`` axis: those of
         the groups of a grouped GRU.
+    shape
+        The sizes of the ``"index"`` axes: the shape of the state itself.
     """
 
     name: str
@@ -99,6 +111,7 @@ class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     axes: tuple[Axis, ...]
     positions: int = 1
     groups: int = 1
+    shape: tuple[int, ...] = ()
 
 
 class LengthsPort(
@@ -163,7 +176,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tokens = {port.name for port in inputs if port.tokens}
         numbers = [port for port in self.inputs if isinstance(port, ValuePort) and port.value not in tokens]
         ports = self.inputs + self.outputs
-        later = any(port.dtype == "bool" or not MERGED_TIME.keys().isdisjoint(port.axes) for port in ports)
+        later = any(port.dtype == "bool" or not _LATER_AXES.isdisjoint(port.axes) for port in ports)
         later = later or not self.packs or 0 in self.lengths
         return 2 if later or any(not is_float(port.dtype) for port in numbers) else 1
 
@@ -179,7 +192,7 @@ def is_integer(dtype: DType) -> bool:
 
 
 def parts_of_axes(axes: Iterable[Axis]) -> list[Axis]:
-    """Return the axes that have a meaning, with those that merge time with the batch taken apart."""
+    """Return the axes that are not just of size 1, with those that merge time with the batch taken apart."""
     return [part for axis in axes if axis != "one" for part in MERGED_TIME.get(axis, (axis,))]
 
 
@@ -273,9 +286,11 @@ def _check_value_port(port: ValuePort, value: Value | None, *, is_output: bool) 
     allowed = {"batch"} | ({"time"} if value.per_step else set()) | features
     if not is_output and not MERGED_TIME.keys().isdisjoint(port.axes):
         raise ModelError(f"port {port.name!r}: expected an input with axes of its own for batch and time")
-    named = parts_of_axes(port.axes)
+    named = _with_features(parts_of_axes(port.axes))
     if len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit the value {port.value!r}")
+    if not _has_shape(port, value.size):
+        raise ModelError(f"port {port.name!r}: the shape {port.shape} does not fit its axes, or the size {value.size}")
     if port.backwards and "time" not in port.axes:
         raise ModelError(f"port {port.name!r}: expected a time axis that goes backwards, got the axes {port.axes}")
     if value.tokens and not is_integer(port.dtype):
@@ -285,13 +300,16 @@ def _check_value_port(port: ValuePort, value: Value | None, *, is_output: bool) 
 def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...]]) -> None:
     shapes = {state_shapes.get(name) for name in port.states}
     shape = shapes.pop() if len(shapes) == 1 else None
-    if shape is None or not _is_gru_state(shape, port.positions):
+    if shape is None or not ("index" in port.axes or _is_gru_state(shape, port.positions)):
         raise ModelError(f"port {port.name!r}: expected GRU layers of one hidden size, got {listed(port.states)}")
+    if not _has_shape(port, math.prod(shape)) or port.shape not in ((), shape):
+        raise ModelError(f"port {port.name!r}: the shape {port.shape} does not fit its axes, or the state's {shape}")
     _check_positions(port, math.prod(shape))
-    named = [axis for axis in port.axes if axis != "one"]
-    required = {"feature"} if len(port.states) == port.groups else {"feature", "state"}
+    named = _with_features(axis for axis in port.axes if axis != "one")
+    required = {"state"} if len(port.states) > port.groups else set()
+    required |= {"feature"} if math.prod(shape) > 1 or port.groups > 1 else set()
     allowed = {"feature", "state", "batch", "position", "batch_position"}
-    fits = port.groups >= 1 and len(port.states) % port.groups == 0
+    fits = port.groups >= 1 and len(port.states) % port.groups == 0 and (port.groups == 1 or not port.shape)
     if not fits or len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit {len(port.states)} states")
     if not is_float(port.dtype):
@@ -299,7 +317,22 @@ def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...
 
 
 def _is_gru_state(shape: tuple[int, ...], positions: int) -> bool:
-    return shape == (shape[-1],) if positions == 1 else shape == (positions, shape[-1])
+    return math.prod(shape) == 1 or shape == (shape[-1:] if positions == 1 else (positions, *shape[-1:]))
+
+
+def _with_features(axes: Iterable[Axis]) -> list[Axis]:
+    """Return axes with ``"feature"`` in the place of those that stand for it."""
+    found = list(axes)
+    others: list[Axis] = [axis for axis in found if axis != "index"]
+    return others if others == found else [*others, "feature"]
+
+
+def _has_shape(port: ValuePort | StatePort, size: int) -> bool:
+    """Whether a port has the sizes of its ``"index"`` axes, if it has any, which so many numbers run over."""
+    if "index" not in port.axes:
+        return not port.shape
+    is_whole = port.positions == 1 and len(port.shape) == port.axes.count("index")
+    return is_whole and min(port.shape) > 0 and math.prod(port.shape) == size
 
 
 def _check_positions(port: ValuePort | StatePort, size: int) -> None:

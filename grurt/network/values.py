@@ -13,6 +13,8 @@ from grurt.escaping import listed
 from grurt.network.frozen import Place, place
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
+from grurt.network.layers.base import Shape
+from grurt.network.signature import MAX_AXES
 from grurt.network.stages import find_stages
 from grurt.network.structs import struct_fields
 from grurt.network.text import check_name
@@ -93,6 +95,21 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
     return values
 
 
+def state_shapes(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dict[str, Shape]:
+    """Return the shapes of the states of all layers by name; raise ModelError where two have the same name."""
+    shapes: dict[str, Shape] = {}
+    for layer in layers:
+        for name, shape in layer.state_shapes(values[layer.name].positions).items():
+            check_name(name)
+            if name in shapes:
+                raise ModelError(f"layer {layer.name!r}: the name of its state {name!r} is used twice")
+            of_state = "state" if name == layer.name else f"state {name!r}"
+            length = math.prod(shape) if min(shape, default=1) > 0 and len(shape) <= MAX_AXES else 0
+            _check_range(f"layer {layer.name!r}: length of the {of_state}", length, 1)
+            shapes[name] = shape
+    return shapes
+
+
 def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, str]:
     """Return the dtypes of the weights that are not float32, by name."""
     return {f"{layer.name}.{name}": dtype for layer in layers for name, dtype in layer.weight_dtypes().items()}
@@ -162,7 +179,6 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
     _check_parameters(layer)
     positions, size = layer.value_shape(tuple((source.positions, source.size) for source in sources))
     _check_range(f"layer {layer.name!r}: size", positions * size, 1)
-    _check_range(f"layer {layer.name!r}: length of the state", math.prod(layer.state_shape(positions) or (0,)), 0)
     if layer.needs_sequence and not sources[0].per_step:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
     if layer.handed_state is not None and sources[-1].per_step:

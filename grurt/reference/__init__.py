@@ -93,17 +93,18 @@ def _evaluate(
     for layer in model.layers:
         sources = _side_by_side(model, layer, [values[name] for name in layer.inputs])
         weights = _weights(model, layer)
-        shape = model.state_shapes.get(layer.name)
+        shapes = model.states_of(layer)
         if layer.rearranges and model.values[layer.inputs[0]].positions == model.values[layer.name].positions:
             values[layer.name] = sources[0]
         elif layer.kind in pick:
             values[layer.name] = pick[layer.kind](sources[0])
-        elif shape is None:
+        elif not shapes:
             values[layer.name] = LAYERS[type(layer)](layer, weights, *sources)
         else:
-            initial = sources.pop() if layer.handed_state else weights.get("initial_state", np.zeros(shape))
-            start = given.get(layer.name, np.broadcast_to(initial, shape))
-            values[layer.name], final[layer.name] = RECURRENT[type(layer)](layer, weights, *sources, start)
+            initial = sources.pop() if layer.handed_state else weights.get("initial_state", np.zeros(()))
+            start = {name: given.get(name, np.broadcast_to(initial, shape)) for name, shape in shapes.items()}
+            values[layer.name], ends = RECURRENT[type(layer)](layer, weights, *sources, start)
+            final |= ends
     return {output.name: np.array(values[output.value]) for output in model.outputs}, final
 
 

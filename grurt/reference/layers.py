@@ -7,6 +7,7 @@ axis for one vector or grid. Each function is called as its layer, whose docstri
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from grurt.network.layers import AnyLayer
 from grurt.reference.functions import function
 
 Weights = Mapping[str, Doubles]
+States = Mapping[str, Doubles]
 
 _BINARY: dict[str, Callable[..., Doubles]] = {
     "sub": np.subtract,
@@ -41,15 +43,17 @@ _REDUCE: dict[str, Callable[[Doubles], Doubles]] = {
 }
 
 
-def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *others: Doubles) -> tuple[Doubles, Doubles]:
-    """Scan the time: of a grid, every position by itself. The others: mask and factor, where there are, and state."""
-    *beside, start = others
+def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *others: Any) -> tuple[Doubles, States]:
+    """Scan the time: of a grid, every position by itself. The others: mask and factor, where there are, and states."""
+    *beside, states = others
+    start = states[layer.name]
     if xs.ndim == 2:
-        return sequence_gru(layer, weights, xs, start, *beside)
+        ys, h = sequence_gru(layer, weights, xs, start, *beside)
+        return ys, {layer.name: h}
     scanned = [
         sequence_gru(layer, weights, xs[:, p], start[p], *(each[:, p] for each in beside)) for p in range(xs.shape[1])
     ]
-    return np.stack([ys for ys, _ in scanned], axis=1), np.stack([h for _, h in scanned])
+    return np.stack([ys for ys, _ in scanned], axis=1), {layer.name: np.stack([h for _, h in scanned])}
 
 
 def gru_over_positions(layer: layers.GRU, weights: Weights, xs: Doubles, *masks: Doubles) -> Doubles:
@@ -100,9 +104,9 @@ def sequence_gru(
     return ys, h
 
 
-def conv1d(layer: layers.Conv1d, weights: Weights, xs: Doubles, history: Doubles) -> tuple[Doubles, Doubles]:
+def conv1d(layer: layers.Conv1d, weights: Weights, xs: Doubles, states: States) -> tuple[Doubles, States]:
     """ONNX Conv over the timesteps, padded with the history on the left only."""
-    padded = np.concatenate([history, xs])
+    padded = np.concatenate([states[layer.name], xs])
     ys = np.tile(weights.get("bias", np.zeros(layer.output_size)), (len(xs), 1))
     inputs_per_group = layer.input_size // layer.groups
     outputs_per_group = layer.output_size // layer.groups
@@ -112,7 +116,7 @@ def conv1d(layer: layers.Conv1d, weights: Weights, xs: Doubles, history: Doubles
             for k in range(layer.kernel_size):
                 x = padded[t + k * layer.dilation, first : first + inputs_per_group]
                 ys[t, output] += weights["weight"][output, :, k] @ x
-    return ys, padded[len(padded) - len(history) :]
+    return ys, {layer.name: padded[len(xs) :]}
 
 
 def linear(layer: layers.Linear, weights: Weights, x: Doubles) -> Doubles:
@@ -220,7 +224,9 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.LayerNorm: layer_norm,
     layers.BatchNorm: batch_norm,
     layers.RMSNorm: rms_norm,
-    layers.Conv1d: lambda layer, weights, xs: conv1d(layer, weights, xs, np.zeros((0, layer.input_size)))[0],
+    layers.Conv1d: lambda layer, weights, xs: conv1d(layer, weights, xs, {layer.name: np.zeros((0, layer.input_size))})[
+        0
+    ],
     layers.Add: add,
     layers.Mul: mul,
     layers.Binary: binary,
@@ -240,4 +246,5 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.PRelu: prelu,
 }
 
-RECURRENT: dict[type[AnyLayer], Callable[..., tuple[Doubles, Doubles]]] = {layers.GRU: gru, layers.Conv1d: conv1d}
+RECURRENT: dict[type[AnyLayer], Callable[..., tuple[Doubles, States]]] = {layers.GRU: gru, layers.Conv1d: conv1d}
+"""Layers with states: called with these last, by name, and returning the value and the states after it."""

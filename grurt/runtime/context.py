@@ -13,7 +13,7 @@ import numpy as np
 from grurt.errors import ConcurrentUseError, InputValueError, StreamingError
 from grurt.escaping import described
 from grurt.kernels import codes, fields
-from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, PlanPort, aligned_zeros
 from grurt.network.costs import FUNCTION_WORK, block_rows
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Array, Floats
-    from grurt.network.frames import Frames
+    from grurt.network.frames import Frame
     from grurt.network.network import Network
 
 Nonfinite = Literal["refuse", "propagate"]
@@ -77,7 +77,8 @@ def streaming_constants(network: Network) -> Constants:
             f"the model cannot stream: {reason}; use Model.run on whole sequences",
             reason=network.unstreamable_by_design,
         )
-    return constants_of(plan_of(network), frames_of(network))
+    frames = frames_of(network)
+    return constants_of(plan_of(network), (*frames.inputs.values(), *frames.outputs.values()))
 
 
 class Constants(msgspec.Struct, frozen=True):
@@ -87,10 +88,10 @@ class Constants(msgspec.Struct, frozen=True):
     held: tuple[object, ...]
 
 
-def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
+def constants_of(plan: Plan, frames: Sequence[Frame] = ()) -> Constants:
     """Return what all contexts of a plan have in common: see `codes`.
 
-    ``frames`` are the order of the callers' inputs and outputs; that of the model's vectors without it.
+    ``frames`` are those of the callers' inputs and outputs; without them, these are the model's vectors.
     """
     ports = plan.inputs + plan.outputs
     array = np.zeros(codes.CONTEXT_PORTS + codes.PORT_SLOTS * len(ports), np.int64)
@@ -113,20 +114,32 @@ def constants_of(plan: Plan, frames: Frames | None = None) -> Constants:
         array[codes.CONTEXT_LIST] = fields.LIST_ADDRESS
         array[codes.CONTEXT_TUPLE] = fields.TUPLE_ADDRESS
         array[codes.CONTEXT_TUPLE_ITEMS] = fields.TUPLE_ITEMS
-    shown = (*frames.inputs.values(), *frames.outputs.values()) if frames else [None] * len(ports)
-    for slots, port, frame in zip(
-        array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS), ports, shown, strict=True
-    ):
+    of_ports = array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS)
+    for slots, port in zip(of_ports, ports, strict=True):
         slots[codes.PORT_SIZE] = port.size
         slots[codes.PORT_IS_TOKENS] = port.tokens
         slots[codes.PORT_VALUE] = port.offset
         slots[codes.PORT_STRIDE] = port.stride
         slots[codes.PORT_SINGLE] = port.single
-        slots[codes.PORT_FRAME_ROWS] = frame.rows if frame else 0
-        slots[codes.PORT_TRANSPOSED] = frame.transposed if frame else False
-    for index, room in enumerate(plan.rooms[:-1]):
-        array[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ROOM] = F32_BYTES * room
-    return Constants(array, (arrays.hold(plan.operations), arrays.hold(plan.weights)))
+        slots[codes.PORT_AXES] = not port.tokens
+    for slots, room in zip(of_ports, plan.rooms[:-1], strict=False):
+        slots[codes.PORT_ROOM] = F32_BYTES * room
+    sizes = _set_frames(of_ports, frames)
+    return Constants(array, (arrays.hold(plan.operations), arrays.hold(plan.weights), sizes, arrays.hold(sizes)))
+
+
+def _set_frames(of_ports: NDArray[np.int64], frames: Iterable[Frame]) -> NDArray[np.int64]:
+    """Say of ports what grids the callers' frames are; return the sizes of their axes, whose addresses they have."""
+    grids = [(slots, frame) for slots, frame in zip(of_ports, frames, strict=False) if frame.is_grid]
+    sizes = np.array([size for _, frame in grids for size in frame.shape], np.int64)
+    address = fields.data_address(sizes)
+    for slots, frame in grids:
+        slots[codes.PORT_AXES] = len(frame.shape)
+        slots[codes.PORT_SHAPE] = address
+        slots[codes.PORT_TRANSPOSED] = frame.transposed
+        slots[codes.PORT_ROWS] = frame.shape[0] if frame.transposed else 0
+        address += I64_BYTES * len(frame.shape)
+    return sizes
 
 
 class Context:

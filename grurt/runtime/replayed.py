@@ -44,7 +44,7 @@ def sequences(network: Network, given: Arrays) -> tuple[int, list[Replayed]]:
         if isinstance(port, LengthsPort):
             lengths = batch_first(port, given[port.name])
         elif isinstance(port, StatePort):
-            states |= dict(zip(port.states, batch_first(port, given[port.name]), strict=True))
+            states |= states_of_port(network, port, given[port.name])
         else:
             inputs[port.value] = batch_first(port, given[port.name], tokens=network.values[port.value].tokens)
     batch, n_steps = next(iter(inputs.values())).shape[:2]
@@ -58,3 +58,12 @@ def sequences(network: Network, given: Arrays) -> tuple[int, list[Replayed]]:
         for row, length in enumerate(np.broadcast_to(lengths, batch))
         if length
     ]
+
+
+def states_of_port(network: Network, port: StatePort, tensor: Array) -> dict[str, Array]:
+    """Return the states in a source's tensor by name, ``(batch, *state_shape)``."""
+    stacked = batch_first(port, tensor)
+    shapes = [network.state_shapes[name] for name in port.states]
+    return {
+        name: rows.reshape(len(rows), *shape) for name, rows, shape in zip(port.states, stacked, shapes, strict=True)
+    }

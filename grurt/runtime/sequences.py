@@ -9,13 +9,14 @@ import numpy as np
 
 from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described, listed
-from grurt.network.axes import batch_first, feature_size, fixed_sizes, shared_sizes, source_order
+from grurt.network.axes import batch_first, port_shape, shared_sizes, source_order
 from grurt.network.frames import frames_of
 from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort, is_integer
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
 from grurt.runtime.context import refuses
+from grurt.runtime.replayed import states_of_port
 from grurt.runtime.stages import run_stages, time_of
 from grurt.runtime.states import expect_finite_state
 
@@ -81,8 +82,7 @@ def run_mapping(
         elif isinstance(port, LengthsPort):
             lengths = _only_lengths(name, lengths, batch_first(port, tensor))
         else:
-            stacked = batch_first(port, tensor)
-            own = dict(zip(port.states, stacked, strict=True))
+            own = states_of_port(network, port, tensor)
             for state, rows in own.items():
                 expect_finite_state(f"Model.run: state {name!r}", network, state, rows, nonfinite)
             states |= own
@@ -114,8 +114,7 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
         tensor = (arrays.tokens if tokens else arrays.features)(where, value, None if own else held)
     if isinstance(port, ValuePort) and is_integer(port.dtype) and not tokens and (np.abs(tensor) >= _EXACT).any():
         raise InputValueError(f"{where}: expected whole numbers below 2**24, as float32 has them, got others")
-    fixed = fixed_sizes(port, feature_size(port, network.values, network.state_shapes))
-    arrays.expect_shape(where, tensor, tuple(fixed.get(axis, axis) for axis in port.axes))
+    arrays.expect_shape(where, tensor, port_shape(port, network.values, network.state_shapes))
     return tensor
 
 

@@ -12,6 +12,7 @@ from grurt.kernels.fields import BY_ADDRESS
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, PlanPort
+from grurt.network.frames import Frame
 from grurt.network.network import once_per_network
 from grurt.runtime.context import Constants, Context, constants_of
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class StateWriter:
-    """Writes all states of a stream at once: those of a network whose states are vectors, and do not move in time.
+    """Writes all states of a stream at once: those of a network whose states lie in memory as users see them.
+
+    That is not so where rows are padded, axes in another order, or timesteps where their time comes.
 
     Whoever calls `write` has claimed the context that works with the states.
 
@@ -58,14 +61,14 @@ class StateWriter:
 
 @once_per_network
 def _writing(network: Network) -> tuple[Plan, Constants]:
-    """Return a plan without operations, whose inputs are the states of a network; none where they are not vectors."""
+    """Return a plan without operations, whose inputs are the states of a network; none where one lies otherwise."""
     places = plan_of(network).states
-    are_vectors = all(place.rows == 1 and not place.is_ring for place in places.values())
+    are_plain = all(place.is_contiguous and not place.is_ring for place in places.values())
+    frames = [Frame(place.shape, place.shape) for place in places.values() if are_plain]
     ports = tuple(
-        PlanPort(name, place.size, tokens=False, offset=F32_BYTES * place.offset, stride=0, single=False)
-        for name, place in places.items()
-        if are_vectors
+        PlanPort(name, frame.size, tokens=False, offset=F32_BYTES * place.offset, stride=0, single=False)
+        for (name, place), frame in zip(places.items(), frames, strict=False)
     )
     nothing = np.zeros(0, np.float32)
     plan = Plan(np.zeros((0, codes.OP_SLOTS), np.int64), nothing, nothing, 0, ports, (), MappingProxyType({}))
-    return plan, constants_of(plan)
+    return plan, constants_of(plan, frames)

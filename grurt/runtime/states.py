@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,37 +57,41 @@ class States:
         larger.steps[: len(self.steps)] = self.steps
         return larger
 
+    @cached_property
+    def _views(self) -> dict[str, Floats]:
+        """The states of all streams by name, ``(n_slots, *shape)``, where the kernels have them."""
+        return {name: place.of_streams(self.buffer) for name, place in self.plan.states.items()}
+
     def read(self, slot: int, name: str) -> Floats:
-        """Return a copy of a layer's state: ``(size,)``, or ``(rows, size)`` by position, or with the oldest first."""
-        state = self._view(self.buffer[slot], name)
+        """Return a copy of a state, in its own shape; of one that moves in time, with the oldest first."""
+        state = self._views[name][slot, ...]
         if self.plan.states[name].is_ring:
             return np.roll(state, -int(self.steps[slot]), axis=0)
         return state.copy()
 
     def read_all(self, slot: int) -> dict[str, Floats]:
-        """Return copies of the states of all layers."""
+        """Return copies of all states by name."""
         return {name: self.read(slot, name) for name in self.plan.states}
 
     def read_whole(self, slot: int) -> tuple[int, dict[str, Floats]]:
-        """Return the number of timesteps, and copies of the states of all layers."""
+        """Return the number of timesteps, and copies of all states."""
         return int(self.steps[slot]), self.read_all(slot)
 
     def write_all(self, slot: int, steps: int | None, values: Mapping[str, Floats]) -> None:
         """Replace the number of timesteps, unless it is None, and the states that the mapping names: all, or none."""
-        state = self.buffer[slot]
         changes: list[Change] = []
         for name, value in values.items():
             if self.plan.states[name].is_ring:
                 value = np.roll(value, int(self.steps[slot]) if steps is None else steps, axis=0)
-            changes.append((operator.setitem, self._view(state, name), ..., value))
+            changes.append((operator.setitem, self._views[name], slot, value))
         if steps is not None:
             changes.append((operator.setitem, self.steps, slot, steps))
         commit(*changes)
 
     def read_many(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, Floats]]:
-        """Return what `read_whole` does, of many streams: steps ``(n,)``, and states ``(n, ...)``."""
+        """Return what `read_whole` does, of many streams: steps ``(n,)``, and states ``(n, *shape)``."""
         steps = self.steps[slots]
-        states = {name: self._view(self.buffer, name)[slots] for name in self.plan.states}
+        states = {name: np.ascontiguousarray(view[slots]) for name, view in self._views.items()}
         for name, place in self.plan.states.items():
             if place.is_ring:
                 states[name] = _rolled(states[name], -steps)
@@ -97,7 +102,7 @@ class States:
         changes: list[Change] = []
         for name, state in states.items():
             rows = _rolled(state, steps) if self.plan.states[name].is_ring else state
-            changes.append((operator.setitem, self._view(self.buffer, name), slots, rows))
+            changes.append((operator.setitem, self._views[name], slots, rows))
         commit(*changes, (operator.setitem, self.steps, slots, steps))
 
     def copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
@@ -111,25 +116,13 @@ class States:
         """Return where a stream's state is."""
         return data_address(self.buffer) + slot * self.plan.initial_state.nbytes
 
-    def rows_of(self, slot: int, name: str) -> Floats:
-        """Return a layer's state as a view: ``(rows, size)``, of a ring in no order of time."""
-        view = self._view(self.buffer[slot], name)
-        return view if view.ndim == 2 else view[np.newaxis]
-
-    def _view(self, state: Floats, name: str) -> Floats:
-        """Return the part of the states of streams ``(..., state_size)`` that is a layer's: ``(..., [rows,] size)``."""
-        place = self.plan.states[name]
-        if place.rows == 1 and not place.is_ring:
-            return state[..., place.offset : place.offset + place.size]
-        part = state[..., place.offset : place.offset + place.rows * place.stride]
-        return part.reshape(*state.shape[:-1], place.rows, place.stride)[..., : place.size]
-
 
 def _rolled(rings: Floats, shifts: NDArray[np.int64]) -> Floats:
-    """Return each of some rings ``(n, rows, size)`` rolled by a number of its own, as ``np.roll`` does with one."""
+    """Return each of some rings ``(n, rows, ...)`` rolled by a number of its own, as ``np.roll`` does with one."""
     rows = rings.shape[1]
     places = (np.arange(rows) - shifts[:, np.newaxis]) % rows
-    return np.take_along_axis(rings, places[:, :, np.newaxis], axis=1)
+    rolled: Floats = rings[np.arange(len(rings))[:, np.newaxis], places]
+    return rolled
 
 
 def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], nonfinite: str) -> dict[str, Floats]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,19 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.kernels.fields import data_address
-from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import filled, port_shape
 from grurt.network.signature import MERGED_TIME, AnyPort, Axis, LengthsPort, StatePort, ValuePort
 from grurt.runtime import arrays
 from grurt.runtime.context import Constants, sequence_constants
 
 if TYPE_CHECKING:
-    from grurt.lowering.plan import Plan, PlanPort
+    from grurt.lowering.plan import Plan, PlanPort, PlanState
     from grurt.network.network import Network
     from grurt.network.value import Value
 
-_ORDER: tuple[Axis, ...] = ("state", "batch", "time", "position", "feature")
+_ORDER: tuple[Axis, ...] = ("state", "batch", "time", "position", "feature", "index")
 """The order in which the kernels have axes, unless time comes first."""
 
 
@@ -31,22 +32,22 @@ class Tensor:
     """A tensor that lies in memory as the kernels read it, if its axes that are longer than 1 are in their order."""
 
     axes: tuple[Axis, ...]
-    fixed: Mapping[Axis, int]
-    """The sizes of its axes but those of batch and time."""
+    sizes: tuple[int | Axis, ...]
+    """Of its axes; of those of batch and time, the axis."""
     positions: int
     is_per_step: bool
 
     def shape(self, n_sequences: int, n_steps: int) -> tuple[int, ...]:
         """Return its shape for so many sequences of so many timesteps."""
-        sizes = {"batch": n_sequences, "time": n_steps, "batch_position": n_sequences * self.positions}
-        return tuple([sizes.get(axis) or self.fixed[axis] for axis in self.axes])
+        return self._filled(n_sequences, n_steps, n_sequences * self.positions)
 
     @property
     def pattern(self) -> tuple[int, ...]:
         """Its shape as `codes` has it, for any call."""
-        sequences = codes.SEQUENCES + 1 - self.positions
-        sizes = {"batch": codes.SEQUENCES, "time": codes.TIMESTEPS, "batch_position": sequences}
-        return tuple([sizes.get(axis) or self.fixed[axis] for axis in self.axes])
+        return self._filled(codes.SEQUENCES, codes.TIMESTEPS, codes.SEQUENCES + 1 - self.positions)
+
+    def _filled(self, batch: int, time: int, merged: int) -> tuple[int, ...]:
+        return filled(self.sizes, {"batch": batch, "time": time, "batch_position": merged})
 
     def sizes_in(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """Return how many sequences of how many timesteps a tensor of some shape has; None if it is none of these."""
@@ -65,13 +66,20 @@ class Tensor:
 
     def has(self, n_sequences: int, n_steps: int, *, time_first: bool) -> bool:
         """Return whether it can be of so many sequences of so many timesteps, and lie as the kernels read it."""
-        axes = [part for axis in self.axes for part in (("batch", "position") if axis == "batch_position" else (axis,))]
-        if (n_sequences > 1 and "batch" not in axes) or (n_steps > 1 and self.is_per_step and "time" not in axes):
+        has_batch = not {"batch", "batch_position"}.isdisjoint(self.axes)
+        if (n_sequences > 1 and not has_batch) or (n_steps > 1 and self.is_per_step and "time" not in self.axes):
             return False
-        sizes = {**self.fixed, "batch": n_sequences, "time": n_steps}
-        order = ("state", "time", "batch", *_ORDER[3:]) if time_first else _ORDER
-        places = [order.index(axis) for axis in axes if sizes[axis] > 1]  # type: ignore[index]
+        order: tuple[Axis, ...] = ("state", "time", "batch", *_ORDER[3:]) if time_first else _ORDER
+        places = [order.index(axis) for axis, size in self._parts(n_sequences, n_steps) if size > 1]
         return places == sorted(places)
+
+    def _parts(self, n_sequences: int, n_steps: int) -> Iterator[tuple[Axis, int]]:
+        """Yield its axes with their sizes, those that merge the batch with positions taken apart."""
+        for axis, size in zip(self.axes, self.shape(n_sequences, n_steps), strict=True):
+            if axis == "batch_position":
+                yield from (("batch", n_sequences), ("position", self.positions))
+            else:
+                yield axis, size
 
 
 def tensors_of(network: Network, ports: Sequence[AnyPort], values: Mapping[str, Value]) -> tuple[Tensor, ...] | None:
@@ -93,16 +101,15 @@ def tensors_of(network: Network, ports: Sequence[AnyPort], values: Mapping[str, 
 def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Tensor | None:
     if isinstance(port, LengthsPort):
         return None
-    size = feature_size(port, values, network.state_shapes)
     if isinstance(port, StatePort):
         tokens, is_per_step = False, False
-        fits = port.groups == 1
+        fits = port.groups == 1 and not any(plan_of(network).states[name].is_ring for name in port.states)
     else:
         tokens, is_per_step = values[port.value].tokens, values[port.value].per_step
         fits = not port.backwards and MERGED_TIME.keys().isdisjoint(port.axes)
     if not fits or port.dtype != ("int64" if tokens else "float32"):
         return None
-    return Tensor(port.axes, fixed_sizes(port, size), port.positions, is_per_step)
+    return Tensor(port.axes, port_shape(port, values, network.state_shapes), port.positions, is_per_step)
 
 
 def tensor_constants(
@@ -120,10 +127,10 @@ def tensor_constants(
         The tensors of its signature's inputs, and of ``answered``.
     """
     plan, constants = plan_of(network), sequence_constants(network)
-    read, initial = _slots(plan, network.signature.inputs, plan.inputs)
-    written, final = _slots(plan, answered, plan.outputs)
-    patterns = [tensor.pattern for tensor in (*inputs, *outputs)]
-    table = np.array([number for pattern in patterns for number in (len(pattern), *pattern)], np.int64)
+    tables = _Tables()
+    shapes = [(len(tensor.axes), tables.add(tensor.pattern)) for tensor in (*inputs, *outputs)]
+    read, initial = _slots(plan, network.signature.inputs, plan.inputs, tables)
+    written, final = _slots(plan, answered, plan.outputs, tables)
     array = np.zeros(constants.array.size + codes.PORT_SLOTS * (len(initial) + len(final)), np.int64)
     array[: constants.array.size] = constants.array
     array[codes.CONTEXT_TENSORS_IN], array[codes.CONTEXT_TENSORS_OUT] = len(inputs), len(outputs)
@@ -131,31 +138,45 @@ def tensor_constants(
     ports = array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS)
     for of_port, slots in zip(ports, (*read, *written, *initial, *final), strict=True):
         of_port[list(slots)] = list(slots.values())
-    ends = np.cumsum([1 + len(pattern) for pattern in patterns])
-    addresses = data_address(table) + I64_BYTES * np.array([0, *ends[:-1]])
     is_read = [True] * len(read) + [False] * len(written) + [True] * len(initial) + [False] * len(final)
     first = np.where(is_read, 0, len(inputs))
-    ports[:, codes.PORT_SHAPE] = addresses[first + ports[:, codes.PORT_TENSOR]]
-    return Constants(array, (*constants.held, table, arrays.hold(table)))
+    ports[:, [codes.PORT_AXES, codes.PORT_SHAPE]] = np.array(shapes)[first + ports[:, codes.PORT_TENSOR]]
+    return Constants(array, (*constants.held, *tables.held))
+
+
+class _Tables:
+    """Numbers whose addresses stand in contexts."""
+
+    def __init__(self) -> None:
+        self.held: list[object] = []
+
+    def add(self, numbers: Iterable[int]) -> int:
+        """Return the address of numbers, int64, that stay there for as long as what is held does."""
+        table = np.array([*numbers], np.int64)
+        self.held += [table, arrays.hold(table)]
+        return data_address(table)
 
 
 def _slots(
-    plan: Plan, ports: Sequence[AnyPort], values: Iterable[PlanPort]
+    plan: Plan, ports: Sequence[AnyPort], values: Iterable[PlanPort], tables: _Tables
 ) -> tuple[list[dict[int, int]], list[dict[int, int]]]:
     """Return what the context's ports have beside their numbers: those of values in the plan's order, and of states."""
     places = {port.value: i for i, port in enumerate(ports) if isinstance(port, ValuePort)}
     states = []
     for i, port in enumerate(ports):
         for k, name in enumerate(port.states if isinstance(port, StatePort) else ()):
-            state = plan.states[name]
-            states.append(
-                {
-                    codes.PORT_TENSOR: i,
-                    codes.PORT_LAYER: k,
-                    codes.PORT_SIZE: state.size,
-                    codes.PORT_FRAME_ROWS: state.rows,
-                    codes.PORT_VALUE: F32_BYTES * state.offset,
-                    codes.PORT_STRIDE: F32_BYTES * state.stride,
-                }
-            )
+            states.append({codes.PORT_TENSOR: i, codes.PORT_LAYER: k, **_state_slots(plan.states[name], tables)})
     return [{codes.PORT_TENSOR: places[value.name]} for value in values], states
+
+
+def _state_slots(state: PlanState, tables: _Tables) -> dict[int, int]:
+    """Return what says where a state lies: as rows of adjacent numbers, if it does, or by the strides of all axes."""
+    sizes, strides = zip(*state.axes, strict=True)
+    slots = {
+        codes.PORT_SIZE: sizes[-1],
+        codes.PORT_ROWS: math.prod(sizes[:-1]),
+        codes.PORT_VALUE: F32_BYTES * state.offset,
+    }
+    if len(sizes) > 2 or strides[-1] != 1:
+        return slots | {codes.PORT_STATE: tables.add(sizes + strides), codes.PORT_STATE_AXES: len(sizes)}
+    return slots | {codes.PORT_STRIDE: F32_BYTES * strides[0] if len(sizes) > 1 else 0}

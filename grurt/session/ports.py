@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import port_shape
 from grurt.network.signature import AnyPort, DType, ValuePort
 from grurt.runtime.stages import time_of
 
@@ -124,9 +124,8 @@ class Ports:
 
     def _axes(self, port: AnyPort, values: Mapping[str, Value]) -> list[Size]:
         """Return the size of each axis of a port's tensor, or the name of what gives it."""
-        sizes = fixed_sizes(port, feature_size(port, values, self._network.state_shapes))
         time = time_of(values[port.value].stage) if isinstance(port, ValuePort) else "time"
-        return [sizes.get(axis, time if axis == "time" else axis) for axis in port.axes]
+        return [time if size == "time" else size for size in port_shape(port, values, self._network.state_shapes)]
 
 
 def _shape(declared: Mapping[str, Declaration], port: AnyPort) -> tuple[Size, ...] | None:

@@ -33,7 +33,7 @@ def test_each_layer_and_the_totals_are_counted() -> None:
     assert (gru.parameters, gru.multiply_adds) == (15 * (8 + 5) + 30 + 5, 15 * (8 + 5))
     assert (last.parameters, last.multiply_adds) == (0, 0)
     assert (fc.parameters, fc.multiply_adds) == (24, 20)
-    assert [layer.state_shape for layer in summary.layers] == [None, (4, 6), (5,), None, None]
+    assert [layer.state_shapes for layer in summary.layers] == [{}, {"conv": (4, 6)}, {"gru": (5,)}, {}, {}]
     assert [layer.output_size for layer in summary.layers] == [6, 8, 5, 5, 4]
     assert [layer.inputs for layer in summary.layers] == [("x",), ("embed",), ("conv",), ("gru",), ("last",)]
     assert summary.parameters == whole_model().parameter_count == 514
@@ -91,7 +91,7 @@ def test_the_summary_is_json() -> None:
     assert json.loads(json.dumps(described)) == described
     assert described["inputs"] == [{"name": "x", "size": 30, "tokens": True, "frame_shape": []}]
     assert described["outputs"] == [{"name": "y", "value": "fc", "size": 4, "per_step": False, "frame_shape": [4]}]
-    assert described["layers"][2]["state_shape"] == [5]
+    assert described["layers"][2]["state_shapes"] == {"gru": [5]}
     assert described["signature"]["inputs"][0]["axes"] == ["batch", "time"]
     assert described["source"] == {"format": "grurt", "producer": "", "file": "", "notes": []}
     assert described["reference_run"] is None

@@ -15,13 +15,12 @@ from grurt.container.header import Header, ReferenceRunHeader
 from grurt.container.tensors import arranged, entries
 from grurt.container.writing import container
 from grurt.network import functions
-from grurt.network.axes import feature_size, fixed_sizes
-from grurt.network.costs import state_shapes
+from grurt.network.axes import tensor_shape
 from grurt.network.inputs import AnyInput
 from grurt.network.layers import AnyLayer
 from grurt.network.signature import Port, ValuePort, default_signature
 from grurt.network.value import Value
-from grurt.network.values import infer_values
+from grurt.network.values import infer_values, state_shapes
 from grurt.network.versions import file_version
 
 MAX_WEIGHTS = 1 << 16
@@ -199,8 +198,7 @@ class HostileFile:
         for side, ports, known in (("inputs", signature.inputs, values), ("outputs", signature.outputs[:1], shown)):
             for port in ports:
                 assert isinstance(port, ValuePort)
-                fixed = fixed_sizes(port, feature_size(port, known, self.states)) | sizes
-                shape = [fixed[axis] for axis in port.axes]
+                shape = tensor_shape(port, known, self.states, **sizes)
                 if np.prod(shape) > MAX_WEIGHTS:
                     return {}
                 arrays[f"reference.{side}.{port.name}"] = np.zeros(shape, port.dtype)

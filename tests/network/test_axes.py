@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from grurt.errors import InputShapeError
-from grurt.network.axes import batch_first, fixed_sizes, shared_sizes, source_order
+from grurt.network.axes import batch_first, port_shape, shared_sizes, source_order, tensor_shape
 from grurt.network.signature import Axis, LengthsPort, StatePort, ValuePort
+from grurt.network.value import Value
 
 
 def value_port(*axes: Axis, dtype: str = "float32") -> ValuePort:
@@ -93,7 +94,11 @@ def test_positions_lie_one_after_the_other(axes: tuple[Axis, ...], shape: tuple[
     array = batch_first(port, tensor)
     assert array.shape == (2, 3, 20)
     np.testing.assert_array_equal(source_order(port, array, ("batch", "time", "feature")), tensor, strict=True)
-    assert fixed_sizes(port, 20)["feature"] == 4
+    values = {"v": Value(20, tokens=False, per_step=True)}
+    assert tensor_shape(port, values, {}, batch=2, time=3) == shape
+    assert [size for size in port_shape(port, values, {}) if isinstance(size, int)] == [
+        {"feature": 4, "position": 5, "one": 1}[axis] for axis in axes if axis in ("feature", "position", "one")
+    ]
     assert shared_sizes(port, shape) == {"batch": 2, "time": 3}
 
 
@@ -105,7 +110,7 @@ def test_states_of_groups_lie_side_by_side() -> None:
     np.testing.assert_array_equal(array[1], tensor[0, :, 4:])
     np.testing.assert_array_equal(array[2], tensor[1, :, :4])
     np.testing.assert_array_equal(source_order(port, array, axes), tensor, strict=True)
-    assert fixed_sizes(port, 4) == {"feature": 8, "state": 2, "position": 1, "one": 1}
+    assert port_shape(port, {}, dict.fromkeys("abcd", (4,))) == (2, "batch", 8)
 
 
 def test_states_of_positions() -> None:
@@ -123,4 +128,4 @@ def test_lengths_have_a_batch() -> None:
     port = LengthsPort(name="lens", dtype="int32", axes=("one", "batch"))
     assert batch_first(port, np.array([[3, 1]], np.int32)).tolist() == [3, 1]
     assert shared_sizes(port, (1, 2)) == {"batch": 2}
-    assert fixed_sizes(port, 1) == {"one": 1}
+    assert port_shape(port, {}, {}) == (1, "batch")

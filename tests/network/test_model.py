@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "too long a history": (
         lambda: model(grurt.Conv1d(name="c", input_size=4, output_size=6, kernel_size=2, dilation=1 << 19)),
-        "layer 'c': length of the state must be in [0, 1048576], got 2097152",
+        "layer 'c': length of the state must be in [1, 1048576], got 2097152",
     ),
     "input size": (lambda: model(linear(output_size=3), linear("b")), "layer 'b': expected an input of size 4, got 3"),
     "sizes of add": (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from paths import DATA as ALL_DATA
 import grurt
 from grurt.converters import convert, convert_onnx
 from grurt.errors import GrurtError, InputShapeError, InputValueError
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import tensor_shape
 from grurt.network.signature import LengthsPort, ValuePort
 from grurt.runtime.feeds import run_feed
 from grurt.runtime.sequences import run_mapping
@@ -33,9 +32,7 @@ def random_feed(model: grurt.Model, batch: int, n_steps: int, seed: int = 0) -> 
     rng = np.random.default_rng([batch, n_steps, seed])
     feed: Feed = {}
     for port in model.signature.inputs:
-        sizes: dict[Any, int] = {**fixed_sizes(port, feature_size(port, model.values, model.state_shapes))}
-        sizes |= {"batch": batch, "time": n_steps, "batch_position": batch * sizes.get("position", 1)}
-        shape = tuple(sizes[axis] for axis in port.axes)
+        shape = tensor_shape(port, model.values, model.state_shapes, batch=batch, time=n_steps)
         if isinstance(port, ValuePort) and model.values[port.value].tokens:
             feed[port.name] = rng.integers(0, model.values[port.value].size, shape).astype(port.dtype)
         elif isinstance(port, LengthsPort):

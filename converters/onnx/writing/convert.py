@@ -8,7 +8,6 @@ from grurt.converters.onnx.writing import ports
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.layers import LayerWriter
 from grurt.errors import ConversionError, StreamingError
-from grurt.network.axes import feature_size
 from grurt.network.frames import Frame, frames_of
 from grurt.network.layers import AnyLayer
 from grurt.network.network import Network
@@ -48,28 +47,28 @@ def _sequence_graph(network: Network) -> GraphProto:
     graph = GraphWriter(names)
     values: dict[str, str] = {}
     states: dict[str, str] = {}
+    if any("index" in port.axes for port in (*signature.inputs, *signature.outputs)):
+        raise ConversionError("ONNX: expected a source of sequences, got one of timesteps: write it with step=True")
     lengths = graph.constant(signature.lengths, "int32") if signature.lengths else None
     for port in signature.inputs:
-        size = feature_size(port, network.values, network.state_shapes)
-        graph.input(port.name, port.dtype, ports.declared_shape(port, size))
+        graph.input(port.name, port.dtype, ports.declared_shape(port, network.values, network.state_shapes))
         if isinstance(port, ValuePort):
             values[port.value] = ports.read_value(graph, port, tokens=network.values[port.value].tokens)
         elif isinstance(port, LengthsPort):
             lengths = ports.read_lengths(graph, port)
         else:
-            states |= ports.read_states(graph, port, size)
+            states |= ports.read_states(graph, port, network.state_shapes[port.states[0]][-1])
     writer = LayerWriter(graph, network, values, states, lengths, is_step=False)
     writer.write()
-    shown = {output.name: values[output.value] for output in network.outputs}
+    shown = {output.name: network.values[output.value] for output in network.outputs}
+    written = {output.name: values[output.value] for output in network.outputs}
     for port in signature.outputs:
         if isinstance(port, StatePort):
             size = network.state_shapes[port.states[0]][-1]
             ports.write_states(graph, port, [writer.final_states[name] for name in port.states], size)
         else:
-            (output,) = (output for output in network.outputs if output.name == port.value)
-            size = network.values[output.value].size
-            ports.write_value(graph, port, shown[port.value])
-        graph.output(port.name, port.dtype, ports.declared_shape(port, size))
+            ports.write_value(graph, port, written[port.value])
+        graph.output(port.name, port.dtype, ports.declared_shape(port, shown, network.state_shapes))
     return graph.graph("grurt")
 
 
@@ -82,25 +81,24 @@ def _step_graph(network: Network) -> GraphProto:
         name = graph.input(port.name, "int64" if port.tokens else "float32", [1, 1, *frame.shape])
         values[port.name] = _vector(graph, frame, name)
     states = {
-        layer.name: _state_shape(layer, network) for layer in network.layers if layer.name in network.state_shapes
+        name: _state_shape(layer, shape) for layer in network.layers for name, shape in network.states_of(layer).items()
     }
-    given = {layer: graph.input(graph.unused(f"{layer}_state"), "float32", shape) for layer, shape in states.items()}
+    given = {name: graph.input(graph.unused(f"{name}_state"), "float32", shape) for name, shape in states.items()}
     writer = LayerWriter(graph, network, values, given, None, is_step=True)
     writer.write()
     for output in network.outputs:
         frame = frames.outputs[output.name]
         graph.rename(_frame(graph, frame, values[output.value]), output.name)
         graph.output(output.name, "float32", [1, 1, *frame.shape])
-    for layer, shape in states.items():
-        name = graph.unused(f"{layer}_next_state")
-        graph.rename(writer.final_states[layer], name)
+    for state, shape in states.items():
+        name = graph.unused(f"{state}_next_state")
+        graph.rename(writer.final_states[state], name)
         graph.output(name, "float32", shape)
     return graph.graph("grurt")
 
 
-def _state_shape(layer: AnyLayer, network: Network) -> tuple[int, ...]:
+def _state_shape(layer: AnyLayer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a state in a graph of one timestep: see `LayerWriter.states`."""
-    shape = network.state_shapes[layer.name]
     if layer.keeps_input:
         return shape[0], 1, shape[1]
     return (1, *shape) if len(shape) > 1 else (1, 1, *shape)
@@ -110,12 +108,12 @@ def _vector(graph: GraphWriter, frame: Frame, name: str) -> str:
     """Return a frame ``(1, 1, *shape)`` as the model's vector ``(1, 1, size)``."""
     if frame.transposed:
         name = graph.transpose(name, 0, 1, 3, 2)
-    return graph.reshape(name, 1, 1, -1) if frame.rows else name
+    return graph.reshape(name, 1, 1, -1) if frame.is_grid else name
 
 
 def _frame(graph: GraphWriter, frame: Frame, vector: str) -> str:
     """Return the reverse of `_vector`."""
-    if not frame.rows:
+    if not frame.is_grid:
         return vector
     if not frame.transposed:
         return graph.reshape(vector, 1, 1, *frame.shape)

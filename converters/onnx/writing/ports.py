@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from grurt.converters.onnx.writing.graph import GraphWriter
-from grurt.network.axes import fixed_sizes
+from grurt.network.axes import port_shape
 from grurt.network.signature import MERGED_TIME, AnyPort, LengthsPort, StatePort, ValuePort, parts_of_axes
+from grurt.network.value import Value
 
 _VALUE = ("time", "batch", "position", "feature")
 _STATES = ("state", "batch", "position", "feature")
 
 
-def declared_shape(port: AnyPort, size: int) -> list[int | str]:
-    """Return the shape of a port's tensor, with names for the axes that are open."""
-    sizes = fixed_sizes(port, size)
+def declared_shape(
+    port: AnyPort, values: Mapping[str, Value], state_shapes: Mapping[str, tuple[int, ...]]
+) -> list[int | str]:
+    """Return the shape of a port's tensor, with names for the axes that are open: see `port_shape`."""
     positions = "" if isinstance(port, LengthsPort) else f"{port.positions} * "
     names = {"batch_position": f"{positions}batch", **dict.fromkeys(MERGED_TIME, "batch * time")}
-    return [sizes[axis] if axis in sizes else names.get(axis, axis) for axis in port.axes]
+    sizes = port_shape(port, values, state_shapes)
+    return [size if isinstance(size, int) else names.get(size, size) for size in sizes]
 
 
 def read_value(graph: GraphWriter, port: ValuePort, *, tokens: bool) -> str:

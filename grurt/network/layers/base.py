@@ -33,7 +33,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Parameters
     ----------
     name
-        Names the layer, the value that it writes, its state, and (as ``name.parameter``) its weights.
+        Names the layer, the value that it writes, its state if it has one, and (as ``name.parameter``) its weights.
     inputs
         Names of the values that it reads: model inputs or earlier layers. Left empty, the layer reads the value of the
         layer before it, or the model's first input.
@@ -131,9 +131,14 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """How many times a timestep writes all of the layer's value."""
         return 1
 
-    def state_shape(self, positions: int = 1) -> Shape | None:
-        """Shape of the state that the layer carries from one timestep to the next; None if it carries none."""
-        return None
+    def state_shapes(self, positions: int = 1) -> Mapping[str, Shape]:
+        """Shapes of the states that the layer carries from one timestep to the next, by their names in the model."""
+        return {}
+
+    def state_bytes(self, positions: int = 1) -> int:
+        """Bytes that the engine keeps of the states of one stream, at most: vectors are padded."""
+        shapes = self.state_shapes(positions).values()
+        return sum(math.prod(shape[:-1]) * row_bytes(shape[-1] if shape else 1) for shape in shapes)
 
     def input_counts(self) -> tuple[int, int]:
         """Fewest and most values that the layer reads."""

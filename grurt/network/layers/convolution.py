@@ -38,9 +38,9 @@ class Conv1d(MatrixLayer, frozen=True, kw_only=True):
         """Whether every feature has a group and an output of its own."""
         return self.groups == self.input_size == self.output_size
 
-    def state_shape(self, positions: int = 1) -> Shape | None:
+    def state_shapes(self, positions: int = 1) -> Mapping[str, Shape]:
         history = (self.kernel_size - 1) * self.dilation
-        return (history, self.input_size) if history else None
+        return {self.name: (history, self.input_size)} if history else {}
 
     @property
     def features_per_output(self) -> int:

@@ -84,10 +84,10 @@ class GRU(MatrixLayer, frozen=True, kw_only=True, tag="gru"):
             shapes["initial_state"] = (self.hidden_size,)
         return self._in_format(shapes)
 
-    def state_shape(self, positions: int = 1) -> Shape | None:
+    def state_shapes(self, positions: int = 1) -> Mapping[str, Shape]:
         if not self.scans_time:
-            return None
-        return (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)
+            return {}
+        return {self.name: (self.hidden_size,) if positions == 1 else (positions, self.hidden_size)}
 
     @property
     def has_unbounded_state(self) -> bool:

@@ -13,7 +13,7 @@ import grurt
 from grurt import reference
 from grurt.converters import convert_onnx
 from grurt.errors import UnsupportedError
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import tensor_shape
 
 REFUSED = {
     "c_eachstep_bf.oss062.onnx": "linear_before_reset=0, which no PyTorch GRU computes.*repair=True",
@@ -66,8 +66,7 @@ def test_sizes_of_the_export_do_not_matter(name: str) -> None:
 
 def input_of_other_sizes(model: grurt.Model, port: grurt.ValuePort | grurt.StatePort) -> onnx_graphs.Array:
     random = np.random.default_rng(0)
-    sizes = {"batch": 3, "time": 7} | fixed_sizes(port, feature_size(port, model.values, model.state_shapes))
-    shape = [sizes[axis] for axis in port.axes]
+    shape = tensor_shape(port, model.values, model.state_shapes, batch=3, time=7)
     tokens = port.dtype.startswith("int")
     return random.integers(11, size=shape) if tokens else random.uniform(-1, 1, shape).astype(np.float32)
 

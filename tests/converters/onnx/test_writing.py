@@ -21,7 +21,7 @@ from grurt.converters.onnx.convert import network_of_bytes
 from grurt.converters.onnx.writing import convert as writing
 from grurt.errors import ConversionError, GrurtError, StreamingError
 from grurt.model import Source
-from grurt.network.axes import feature_size, fixed_sizes
+from grurt.network.axes import tensor_shape
 from grurt.network.frames import frames_of
 from grurt.network.signature import LengthsPort, Signature, ValuePort
 
@@ -58,9 +58,7 @@ def random_feed(model: grurt.Model, batch: int, n_steps: int) -> dict[str, Array
     rng = np.random.default_rng([batch, n_steps])
     feed: dict[str, Array] = {}
     for port in model.signature.inputs:
-        sizes: dict[Any, int] = {**fixed_sizes(port, feature_size(port, model.values, model.state_shapes))}
-        sizes |= {"batch": batch, "time": n_steps, "batch_position": batch * sizes.get("position", 1)}
-        shape = tuple(sizes[axis] for axis in port.axes)
+        shape = tensor_shape(port, model.values, model.state_shapes, batch=batch, time=n_steps)
         if isinstance(port, ValuePort) and model.values[port.value].tokens:
             feed[port.name] = rng.integers(0, model.values[port.value].size, shape).astype(port.dtype)
         elif isinstance(port, LengthsPort):
