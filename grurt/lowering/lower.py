@@ -270,6 +270,11 @@ class _Lowering(PlanBuilder):
             codes.OP_PARAMETERS: self.add_rows(parameters),
         }
 
+    def program(self, layer: ly.Program) -> tuple[int, dict[int, int]]:
+        from grurt.lowering.programs.plan import add_program  # which other models do not wait for
+
+        return add_program(self, layer)
+
     def prelu(self, layer: ly.PRelu) -> tuple[int, dict[int, int]]:
         return codes.PRELU, {codes.OP_WEIGHTS: self.add_rows(self.weight(layer, "weight"))}
 

@@ -17,9 +17,9 @@ from grurt.kernels.products import (
     row_times_panel,
     row_times_vector,
 )
-from grurt.kernels.programs.tables import base_at, store_first, table_at
+from grurt.kernels.programs.tables import base_at, number_at, store_first, table_at
 from grurt.kernels.rows import Rows
-from grurt.kernels.simd import fma, load, load_i32, store
+from grurt.kernels.simd import fma, load, store
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
@@ -52,14 +52,14 @@ def run_contract(bases, step):
         base_at(bases, step, codes.STEP_A_BASE),
         base_at(bases, step, codes.STEP_OUT_BASE),
         table_at(bases, step, codes.STEP_SEGMENTS),
-        load_i32(step, codes.STEP_N_SEGMENTS),
+        number_at(step, codes.STEP_N_SEGMENTS),
         table_at(bases, step, codes.STEP_TABLE),
-        load_i32(step, codes.STEP_N_TABLE),
-        load_i32(step, codes.STEP_FORMAT),
-        load_i32(step, codes.STEP_N_INPUTS),
+        number_at(step, codes.STEP_N_TABLE),
+        number_at(step, codes.STEP_FORMAT),
+        number_at(step, codes.STEP_N_INPUTS),
     )
     weights = table_at(bases, step, codes.STEP_WEIGHTS)
-    left = load_i32(step, codes.STEP_SIZE)
+    left = number_at(step, codes.STEP_SIZE)
     column = 0
     vectors = (left + LANES - 1) // LANES
     for _ in range(vectors // PANEL_VECTORS):
@@ -78,25 +78,27 @@ def run_contract(bases, step):
 def _segment(task, i, column):
     """A segment, its outputs from some bytes on."""
     entry = task.segments + F32_BYTES * codes.SEGMENT_SLOTS * i
-    x = Rows(task.x + F32_BYTES * load_i32(entry, 0), F32_BYTES * load_i32(entry, 3))
-    out = Rows(task.out + F32_BYTES * load_i32(entry, 1) + column, F32_BYTES * load_i32(entry, 4))
-    return Segment(x, out, load_i32(entry, 2))
+    x = Rows(task.x + F32_BYTES * number_at(entry, 0), F32_BYTES * number_at(entry, 3))
+    out = Rows(task.out + F32_BYTES * number_at(entry, 1) + column, F32_BYTES * number_at(entry, 4))
+    return Segment(x, out, number_at(entry, 2))
 
 
 @kernel
 def _contract_panel(task, weights, column, left):
     """48 outputs of every row, or those of them that there are."""
-    biases = load(weights, 0), load(weights, LANES), load(weights, 2 * LANES)
+    a, b, c = load(weights, 0), load(weights, LANES), load(weights, 2 * LANES)
     weights += PANEL_VECTORS * VECTOR_BYTES
     for i in range(task.n_segments):
         segment = _segment(task, i, column)
         x, out, row = segment.x.address, segment.out.address, 0
         while row + 4 <= segment.n_rows:
-            sums = (*biases, *biases, *biases, *biases)
+            sums = (a, b, c, a, b, c, a, b, c, a, b, c)
             panel = weights
             for run in range(task.n_runs):
-                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
-                sums = four_rows_times_panel(Panels(task.format, panel, 0, count), Rows(x + start, segment.x.stride), sums)
+                start, count = F32_BYTES * number_at(task.runs, 2 * run), number_at(task.runs, 2 * run + 1)
+                sums = four_rows_times_panel(
+                    Panels(task.format, panel, 0, count), Rows(x + start, segment.x.stride), sums
+                )
                 panel += weights_bytes(task.format, count, PANEL_VECTORS)
             _store_panel(out, left, sums[0], sums[1], sums[2])
             _store_panel(out + segment.out.stride, left, sums[3], sums[4], sums[5])
@@ -104,10 +106,10 @@ def _contract_panel(task, weights, column, left):
             _store_panel(out + 3 * segment.out.stride, left, sums[9], sums[10], sums[11])
             x, out, row = x + 4 * segment.x.stride, out + 4 * segment.out.stride, row + 4
         while row < segment.n_rows:
-            one = biases
+            one = (a, b, c)
             panel = weights
             for run in range(task.n_runs):
-                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                start, count = F32_BYTES * number_at(task.runs, 2 * run), number_at(task.runs, 2 * run + 1)
                 one = row_times_panel(Panels(task.format, panel, 0, count), Rows(x + start, 0), one)
                 panel += weights_bytes(task.format, count, PANEL_VECTORS)
             _store_panel(out, left, one[0], one[1], one[2])
@@ -133,7 +135,7 @@ def _contract_vector(task, weights, column, left):
             sums = (bias, bias, bias, bias, bias, bias, bias, bias)
             panel = weights
             for run in range(task.n_runs):
-                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                start, count = F32_BYTES * number_at(task.runs, 2 * run), number_at(task.runs, 2 * run + 1)
                 panels = Panels(task.format, panel, 0, count)
                 sums = eight_rows_times_vector(panels, Rows(x + start, segment.x.stride), sums)
                 panel += weights_bytes(task.format, count, 1)
@@ -143,7 +145,7 @@ def _contract_vector(task, weights, column, left):
             one = (bias,)
             panel = weights
             for run in range(task.n_runs):
-                start, count = F32_BYTES * load_i32(task.runs, 2 * run), load_i32(task.runs, 2 * run + 1)
+                start, count = F32_BYTES * number_at(task.runs, 2 * run), number_at(task.runs, 2 * run + 1)
                 one = row_times_vector(Panels(task.format, panel, 0, count), Rows(x + start, 0), one)
                 panel += weights_bytes(task.format, count, 1)
             store_first(out, left, one[0])
@@ -168,18 +170,18 @@ def run_depthwise(bases, step):
     """``out[r, c] = bias[c] + sum_t weights[t, c] x[r, taps[t] + c]``: channels lie side by side."""
     x_base, out_base = base_at(bases, step, codes.STEP_A_BASE), base_at(bases, step, codes.STEP_OUT_BASE)
     segments, taps = table_at(bases, step, codes.STEP_SEGMENTS), table_at(bases, step, codes.STEP_TABLE)
-    n_taps, channels = load_i32(step, codes.STEP_N_INPUTS), load_i32(step, codes.STEP_SIZE)
+    n_taps, channels = number_at(step, codes.STEP_N_INPUTS), number_at(step, codes.STEP_SIZE)
     weights = table_at(bases, step, codes.STEP_WEIGHTS)
     padded = (channels + LANES - 1) // LANES * LANES
-    for i in range(load_i32(step, codes.STEP_N_SEGMENTS)):
+    for i in range(number_at(step, codes.STEP_N_SEGMENTS)):
         entry = segments + F32_BYTES * codes.SEGMENT_SLOTS * i
-        x, out = x_base + F32_BYTES * load_i32(entry, 0), out_base + F32_BYTES * load_i32(entry, 1)
-        x_stride, out_stride = F32_BYTES * load_i32(entry, 3), F32_BYTES * load_i32(entry, 4)
-        for _ in range(load_i32(entry, 2)):
+        x, out = x_base + F32_BYTES * number_at(entry, 0), out_base + F32_BYTES * number_at(entry, 1)
+        x_stride, out_stride = F32_BYTES * number_at(entry, 3), F32_BYTES * number_at(entry, 4)
+        for _ in range(number_at(entry, 2)):
             for channel in range(0, channels, LANES):
                 total = load(weights, channel)
                 for tap in range(n_taps):
                     weight = load(weights, (1 + tap) * padded + channel)
-                    total = fma(weight, load(x, load_i32(taps, tap) + channel), total)
+                    total = fma(weight, load(x, number_at(taps, tap) + channel), total)
                 store_first(out + F32_BYTES * channel, channels - channel, total)
             x, out = x + x_stride, out + out_stride

@@ -7,9 +7,9 @@ from grurt.kernels.combining import of_two
 from grurt.kernels.functions import apply
 from grurt.kernels.mathematics import apply_mathematics
 from grurt.kernels.options import kernel
-from grurt.kernels.programs.tables import base_at, row_of, store_first, table_at, temporary_at
+from grurt.kernels.programs.tables import base_at, number_at, row_of, store_first, table_at, temporary_at
 from grurt.kernels.rows import copy, flush
-from grurt.kernels.simd import load, load_f32, load_i32, select_equal, select_less, splat, store, store_f32
+from grurt.kernels.simd import load, load_f32, select_equal, select_less, splat, store, store_f32
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
@@ -24,16 +24,16 @@ class Operand(NamedTuple):
 @kernel
 def run_map(bases, step):
     """``out[i] = f(a[i], b[i], c[i])``, row by row."""
-    code, size = load_i32(step, codes.STEP_CODE), load_i32(step, codes.STEP_SIZE)
+    code, size = number_at(step, codes.STEP_CODE), number_at(step, codes.STEP_SIZE)
     parameters = table_at(bases, step, codes.STEP_WEIGHTS)
     out_base, a_base = base_at(bases, step, codes.STEP_OUT_BASE), base_at(bases, step, codes.STEP_A_BASE)
     b_base, c_base = base_at(bases, step, codes.STEP_B_BASE), base_at(bases, step, codes.STEP_C_BASE)
     out_rows, a_rows = table_at(bases, step, codes.STEP_OUT_ROWS), table_at(bases, step, codes.STEP_A_ROWS)
     b_rows, c_rows = table_at(bases, step, codes.STEP_B_ROWS), table_at(bases, step, codes.STEP_C_ROWS)
-    a_stride, b_stride = load_i32(step, codes.STEP_A_STRIDE), load_i32(step, codes.STEP_B_STRIDE)
-    c_stride, out_stride = load_i32(step, codes.STEP_C_STRIDE), load_i32(step, codes.STEP_OUT_STRIDE)
+    a_stride, b_stride = number_at(step, codes.STEP_A_STRIDE), number_at(step, codes.STEP_B_STRIDE)
+    c_stride, out_stride = number_at(step, codes.STEP_C_STRIDE), number_at(step, codes.STEP_OUT_STRIDE)
     are_dense = out_stride == 1 and a_stride >> 1 == 0 and b_stride >> 1 == 0 and c_stride >> 1 == 0
-    for row in range(load_i32(step, codes.STEP_N_ROWS)):
+    for row in range(number_at(step, codes.STEP_N_ROWS)):
         out = Operand(out_base + row_of(out_rows, row), out_stride)
         a = Operand(a_base + row_of(a_rows, row), a_stride)
         b = Operand(b_base + row_of(b_rows, row), b_stride)

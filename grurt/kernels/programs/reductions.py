@@ -8,13 +8,12 @@ from grurt.kernels import codes
 from grurt.kernels.combining import maximum, minimum
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import kernel
-from grurt.kernels.programs.tables import base_at, row_of, store_first, table_at, view_at
+from grurt.kernels.programs.tables import base_at, number_at, row_of, store_first, table_at, view_at
 from grurt.kernels.rows import Rows
 from grurt.kernels.simd import (
     fma,
     load,
     load_f32,
-    load_i32,
     magnitude,
     select_first,
     splat,
@@ -30,16 +29,16 @@ def run_reduce(bases, step):
     """``out[r] = factor * operation over j of x[r, j]``: sums of numbers, magnitudes or squares, maxima and minima."""
     x_base, out_base = base_at(bases, step, codes.STEP_A_BASE), base_at(bases, step, codes.STEP_OUT_BASE)
     x_rows, out_rows = table_at(bases, step, codes.STEP_A_ROWS), table_at(bases, step, codes.STEP_OUT_ROWS)
-    code, places = load_i32(step, codes.STEP_CODE), table_at(bases, step, codes.STEP_TABLE)
-    size, count = load_i32(step, codes.STEP_SIZE), load_i32(step, codes.STEP_N_INPUTS)
+    code, places = number_at(step, codes.STEP_CODE), table_at(bases, step, codes.STEP_TABLE)
+    size, count = number_at(step, codes.STEP_SIZE), number_at(step, codes.STEP_N_INPUTS)
     factor = load_f32(table_at(bases, step, codes.STEP_PARAMETERS), 0)
-    for row in range(load_i32(step, codes.STEP_N_ROWS)):
+    for row in range(number_at(step, codes.STEP_N_ROWS)):
         x, out = x_base + row_of(x_rows, row), out_base + row_of(out_rows, row)
-        if load_i32(step, codes.STEP_LANES) == codes.SIDE_BY_SIDE:
+        if number_at(step, codes.STEP_LANES) == codes.SIDE_BY_SIDE:
             for i in range(0, size, LANES):
                 result = _of_lanes(code, x + F32_BYTES * i, places, count) * splat(factor)
                 store_first(out + F32_BYTES * i, size - i, result)
-        elif load_i32(step, codes.STEP_LANES) == codes.IN_A_ROW:
+        elif number_at(step, codes.STEP_LANES) == codes.IN_A_ROW:
             store_f32(out, 0, _of_row(code, x, count) * factor)
         else:
             store_f32(out, 0, _one_by_one(code, x, places, count) * factor)
@@ -48,9 +47,9 @@ def run_reduce(bases, step):
 @kernel
 def _of_lanes(code, x, places, count):
     """A result in each lane."""
-    result = _next(code, _beginning(code), load(x, load_i32(places, 0)))
+    result = _next(code, _beginning(code), load(x, number_at(places, 0)))
     for j in range(1, count):
-        result = _next(code, result, load(x, load_i32(places, j)))
+        result = _next(code, result, load(x, number_at(places, j)))
     return result
 
 
@@ -66,13 +65,13 @@ def _of_row(code, x, count):
 @kernel
 def _one_by_one(code, x, places, count):
     """The result of numbers that lie anywhere."""
-    result = load_f32(x, load_i32(places, 0))
+    result = load_f32(x, number_at(places, 0))
     if code == codes.REDUCE_L1:
         result = abs(result)
     elif code == codes.REDUCE_L2:
         result *= result
     for j in range(1, count):
-        number = load_f32(x, load_i32(places, j))
+        number = load_f32(x, number_at(places, j))
         if code == codes.REDUCE_MAX:
             result = number if number > result or number != number else result
         elif code == codes.REDUCE_MIN:
@@ -122,9 +121,9 @@ def _term(code, x):
 def run_row_wise(bases, step):
     """Softmax, its logarithm, or a normalization, of rows that are padded to whole vectors."""
     code, size, n_rows = (
-        load_i32(step, codes.STEP_CODE),
-        load_i32(step, codes.STEP_SIZE),
-        load_i32(step, codes.STEP_N_ROWS),
+        number_at(step, codes.STEP_CODE),
+        number_at(step, codes.STEP_SIZE),
+        number_at(step, codes.STEP_N_ROWS),
     )
     stride = (size + LANES - 1) // LANES * VECTOR_BYTES
     x = Rows(view_at(bases, step, codes.STEP_A_BASE), stride)
@@ -148,10 +147,10 @@ def run_product(bases, step):
     out_base = base_at(bases, step, codes.STEP_OUT_BASE)
     a_rows, b_rows = table_at(bases, step, codes.STEP_A_ROWS), table_at(bases, step, codes.STEP_B_ROWS)
     out_rows = table_at(bases, step, codes.STEP_OUT_ROWS)
-    size, count = load_i32(step, codes.STEP_SIZE), load_i32(step, codes.STEP_N_INPUTS)
-    a_stride, b_stride = load_i32(step, codes.STEP_A_STRIDE), load_i32(step, codes.STEP_B_STRIDE)
-    column_stride, out_stride = load_i32(step, codes.STEP_C_STRIDE), load_i32(step, codes.STEP_OUT_STRIDE)
-    for row in range(load_i32(step, codes.STEP_N_ROWS)):
+    size, count = number_at(step, codes.STEP_SIZE), number_at(step, codes.STEP_N_INPUTS)
+    a_stride, b_stride = number_at(step, codes.STEP_A_STRIDE), number_at(step, codes.STEP_B_STRIDE)
+    column_stride, out_stride = number_at(step, codes.STEP_C_STRIDE), number_at(step, codes.STEP_OUT_STRIDE)
+    for row in range(number_at(step, codes.STEP_N_ROWS)):
         a, b, out = a_base + row_of(a_rows, row), b_base + row_of(b_rows, row), out_base + row_of(out_rows, row)
         if column_stride == 1 and out_stride == 1:
             for n in range(0, size, LANES):

@@ -12,9 +12,9 @@ from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.options import kernel
 from grurt.kernels.panels import Panels, weights_bytes
 from grurt.kernels.products import row_times_four_vectors, row_times_vector
-from grurt.kernels.programs.tables import arena_at, table_at, view_at
+from grurt.kernels.programs.tables import arena_at, number_at, table_at, view_at
 from grurt.kernels.rows import Rows, copy_padded, flush, row_at
-from grurt.kernels.simd import fma, load, load_i32, load_i64, store
+from grurt.kernels.simd import fma, load, load_i64, store
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.kernels.tables import States
 from grurt.lanes import LANES
@@ -31,8 +31,8 @@ def run_gru(bases, step):
         parameters=packed + load_i64(op, codes.OP_PARAMETERS),
     )
     memory = GRUMemory(_x(bases, step), Rows(0, 0), Rows(0, 0), _work(bases, step), _out(bases, step))
-    state, length = arena_at(bases, step, codes.STEP_STATE), load_i32(step, codes.STEP_N_ROWS)
-    if load_i32(step, codes.STEP_BATCH) == 1:
+    state, length = arena_at(bases, step, codes.STEP_STATE), number_at(step, codes.STEP_N_ROWS)
+    if number_at(step, codes.STEP_BATCH) == 1:
         gru_sequence(op, weights, state, memory, length)
     else:
         gru_grid(op, weights, States(state, 0, 0, 0), memory, length)
@@ -43,12 +43,12 @@ def run_lstm(bases, step):
     """An LSTM: ``c' = f * c + i * g``, ``h' = o * tanh(c')``, with i, f, o sigmoids and g a tanh of their sums."""
     out, work = _out(bases, step), _work(bases, step)
     state, cell = arena_at(bases, step, codes.STEP_STATE), arena_at(bases, step, codes.STEP_CELL)
-    hidden_size, batch = load_i32(step, codes.STEP_HIDDEN_SIZE), load_i32(step, codes.STEP_BATCH)
+    hidden_size, batch = number_at(step, codes.STEP_HIDDEN_SIZE), number_at(step, codes.STEP_BATCH)
     recurrent = table_at(bases, step, codes.STEP_RECURRENT_WEIGHTS)
     vectors = (hidden_size + LANES - 1) // LANES
     panel_bytes = weights_bytes(codes.FLOAT32, hidden_size, 4)
     _project(bases, step, work, 4 * vectors)
-    for i in range(batch * load_i32(step, codes.STEP_N_ROWS)):
+    for i in range(batch * number_at(step, codes.STEP_N_ROWS)):
         row, member = _row_and_member(step, i)
         h, c = state + VECTOR_BYTES * vectors * member, cell + VECTOR_BYTES * vectors * member
         sums, h_next = row_at(work, row), row_at(out, row)
@@ -68,14 +68,14 @@ def run_lstm(bases, step):
 def run_rnn(bases, step):
     """A simple recurrent unit: ``h' = f(W x + R h + b)``."""
     out, work = _out(bases, step), _work(bases, step)
-    state, code = arena_at(bases, step, codes.STEP_STATE), load_i32(step, codes.STEP_CODE)
+    state, code = arena_at(bases, step, codes.STEP_STATE), number_at(step, codes.STEP_CODE)
     parameters = table_at(bases, step, codes.STEP_PARAMETERS)
-    hidden_size, batch = load_i32(step, codes.STEP_HIDDEN_SIZE), load_i32(step, codes.STEP_BATCH)
+    hidden_size, batch = number_at(step, codes.STEP_HIDDEN_SIZE), number_at(step, codes.STEP_BATCH)
     recurrent = table_at(bases, step, codes.STEP_RECURRENT_WEIGHTS)
     vectors = (hidden_size + LANES - 1) // LANES
     panel_bytes = weights_bytes(codes.FLOAT32, hidden_size, 1)
     _project(bases, step, work, vectors)
-    for i in range(batch * load_i32(step, codes.STEP_N_ROWS)):
+    for i in range(batch * number_at(step, codes.STEP_N_ROWS)):
         row, member = _row_and_member(step, i)
         h = state + VECTOR_BYTES * vectors * member
         sums, h_next = row_at(work, row), row_at(out, row)
@@ -89,31 +89,31 @@ def run_rnn(bases, step):
 @kernel
 def _row_and_member(step, i):
     """The row that comes when i have been, and whose of the batch it is."""
-    batch = load_i32(step, codes.STEP_BATCH)
+    batch = number_at(step, codes.STEP_BATCH)
     t, member = i // batch, i % batch
-    if load_i32(step, codes.STEP_REVERSE):
-        t = load_i32(step, codes.STEP_N_ROWS) - 1 - t
+    if number_at(step, codes.STEP_REVERSE):
+        t = number_at(step, codes.STEP_N_ROWS) - 1 - t
     return t * batch + member, member
 
 
 @kernel
 def _project(bases, step, work, vectors):
     """Write the input's part of the gates' sums."""
-    weights, n_inputs = table_at(bases, step, codes.STEP_WEIGHTS), load_i32(step, codes.STEP_N_INPUTS)
-    n_rows = load_i32(step, codes.STEP_BATCH) * load_i32(step, codes.STEP_N_ROWS)
+    weights, n_inputs = table_at(bases, step, codes.STEP_WEIGHTS), number_at(step, codes.STEP_N_INPUTS)
+    n_rows = number_at(step, codes.STEP_BATCH) * number_at(step, codes.STEP_N_ROWS)
     dense(Matrix(codes.FLOAT32, weights, n_inputs, vectors), _x(bases, step), work, n_rows)
 
 
 @kernel
 def _x(bases, step):
-    return Rows(view_at(bases, step, codes.STEP_A_BASE), F32_BYTES * load_i32(step, codes.STEP_A_STRIDE))
+    return Rows(view_at(bases, step, codes.STEP_A_BASE), F32_BYTES * number_at(step, codes.STEP_A_STRIDE))
 
 
 @kernel
 def _out(bases, step):
-    return Rows(view_at(bases, step, codes.STEP_OUT_BASE), F32_BYTES * load_i32(step, codes.STEP_OUT_STRIDE))
+    return Rows(view_at(bases, step, codes.STEP_OUT_BASE), F32_BYTES * number_at(step, codes.STEP_OUT_STRIDE))
 
 
 @kernel
 def _work(bases, step):
-    return Rows(arena_at(bases, step, codes.STEP_WORK), F32_BYTES * load_i32(step, codes.STEP_WORK_STRIDE))
+    return Rows(arena_at(bases, step, codes.STEP_WORK), F32_BYTES * number_at(step, codes.STEP_WORK_STRIDE))

@@ -6,7 +6,7 @@ from grurt.kernels.programs.contractions import run_contract, run_depthwise
 from grurt.kernels.programs.maps import run_map
 from grurt.kernels.programs.reductions import run_product, run_reduce, run_row_wise
 from grurt.kernels.programs.scans import run_gru, run_lstm, run_rnn
-from grurt.kernels.simd import load_i32
+from grurt.kernels.programs.tables import number_at
 from grurt.kernels.sizes import F32_BYTES
 
 
@@ -15,7 +15,7 @@ def run_steps(bases, steps, n_steps):
     """Run a program's steps, one after the other."""
     step = steps
     for _ in range(n_steps):
-        kind = load_i32(step, codes.STEP_KIND)
+        kind = number_at(step, codes.STEP_KIND)
         if kind == codes.STEP_MAP:
             run_map(bases, step)
         elif kind == codes.STEP_CONTRACT:

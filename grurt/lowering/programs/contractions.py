@@ -127,7 +127,9 @@ class Contractions(Lowering):
         rows, taps = where
         out_rows = _rows_of(places)
         self.steps.append(
-            Depthwise(inputs=(x,), outputs=(places,), rows=rows, taps=taps, out_rows=out_rows, weights=weights, bias=bias)
+            Depthwise(
+                inputs=(x,), outputs=(places,), rows=rows, taps=taps, out_rows=out_rows, weights=weights, bias=bias
+            )
         )
 
     def mat_mul(self, operator: op.MatMul) -> None:

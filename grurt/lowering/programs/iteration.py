@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -45,7 +46,10 @@ def iterate(out: View, inputs: Sequence[View], *, in_rows: bool = True) -> Itera
     all others in the order in which the output lies in memory. With ``in_rows=False``, each number is a row.
     """
     views = (out, *(view.expanded(out.shape) for view in inputs))
-    loops = _merged(sorted(_common(views), key=lambda loop: -abs(loop.strides[0])))
+    common = _common(views)
+    if common is None:
+        return Iteration(out.size, 1, tuple(Operand(view, view.places() - view.offset, 1) for view in views))
+    loops = _merged(sorted(common, key=lambda loop: -abs(loop.strides[0])))
     inner = _Loop(1, (1,) * len(views))
     if loops and in_rows:
         best = max(range(len(loops)), key=lambda i: (_worth(loops[i]), i))
@@ -68,8 +72,8 @@ def _worth(loop: _Loop) -> float:
     return min(loop.size, LANES) * dense
 
 
-def _common(views: Sequence[View]) -> list[_Loop]:
-    """Return the digits of the axes, cut where those of any of the views end."""
+def _common(views: Sequence[View]) -> list[_Loop] | None:
+    """Return the digits of the axes, cut where those of any of the views end; None if they cannot be cut so."""
     loops = []
     for axis in range(len(views[0].axes)):
         cuts = {1, views[0].shape[axis]}
@@ -79,7 +83,9 @@ def _common(views: Sequence[View]) -> list[_Loop]:
                 inner *= size
                 cuts.add(inner)
         ends = sorted(cuts)
-        for low, high in zip(ends, ends[1:], strict=False):
+        for low, high in pairwise(ends):
+            if high % low:
+                return None
             loops.append(_Loop(high // low, tuple(_stride_at(view.axes[axis], low) for view in views)))
     return loops
 

@@ -43,9 +43,7 @@ def wished_orders(
     return wishes
 
 
-def _wish(
-    operator: op.Operator, place: int, shapes: Mapping[str, Shape], wishes: Mapping[str, Order]
-) -> Order | None:
+def _wish(operator: op.Operator, place: int, shapes: Mapping[str, Shape], wishes: Mapping[str, Order]) -> Order | None:
     """Return the order that an operator wishes of a value that it reads."""
     shape = shapes[operator.inputs[place]]
     rank = len(shape)

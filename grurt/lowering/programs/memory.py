@@ -37,7 +37,9 @@ class Values:
         The orders that values had better have in memory.
     """
 
-    def __init__(self, operators: Sequence[op.Operator], shapes: Mapping[str, Shape], wishes: Mapping[str, Order]) -> None:
+    def __init__(
+        self, operators: Sequence[op.Operator], shapes: Mapping[str, Shape], wishes: Mapping[str, Order]
+    ) -> None:
         self.shapes = shapes
         self.views: dict[str, View] = {}
         self._wishes = wishes

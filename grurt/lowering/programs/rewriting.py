@@ -43,9 +43,7 @@ def with_padding(operators: Iterable[op.Operator], shapes: Mapping[str, Shape]) 
         yield operator
 
 
-def reach(
-    operator: op.ConvTranspose, x: Shape, weight: Shape, out: Shape
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def reach(operator: op.ConvTranspose, x: Shape, weight: Shape, out: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return how far a transposed convolution reads beyond its input, before and behind it, along each axis.
 
     The place o of the output is a sum over those taps a for which ``o + before - a * dilation`` is a place of the input

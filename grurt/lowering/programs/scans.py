@@ -114,5 +114,3 @@ def _evenly_spaced(rows: View) -> int | None:
     if not digits:
         return padded(rows.shape[-1])
     return digits[0][1] if len(digits) == 1 else None
-
-

@@ -85,10 +85,15 @@ class StepTables:
         operands = [iteration.operands[0], *iteration.operands[1:]]
         operands += [operands[-1]] * (4 - len(operands))
         for number, operand in enumerate(operands):
-            view = self._constant(operand.view)
-            slots[codes.STEP_OUT_BASE + 2 * number] = view.storage.base
-            slots[codes.STEP_OUT_STRIDE + number] = operand.stride
-            slots[codes.STEP_OUT_ROWS + number] = self._table(operand.rows + view.address)
+            stride, rows = operand.stride, operand.rows + operand.view.offset
+            numbers = operand.view.storage.numbers
+            if numbers is not None and stride not in (0, 1):  # brought into the order in which they are read
+                numbers = numbers[rows[:, np.newaxis] + stride * np.arange(iteration.size)].ravel()
+                stride, rows = 1, iteration.size * np.arange(len(rows))
+            start = operand.view.storage.offset if numbers is None else self._numbers(numbers)
+            slots[codes.STEP_OUT_BASE + 2 * number] = operand.view.storage.base
+            slots[codes.STEP_OUT_STRIDE + number] = stride
+            slots[codes.STEP_OUT_ROWS + number] = self._table(rows + start)
         return codes.STEP_MAP, slots
 
     def _contract(self, step: Contract) -> tuple[int, Slots]:

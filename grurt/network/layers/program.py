@@ -10,15 +10,23 @@ import msgspec
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
+from grurt.lanes import LANES
 from grurt.network.layers.base import Layer, Shape
 from grurt.network.operators import AnyOperator, Operator
 from grurt.network.operators.base import check_shape
 from grurt.network.text import check_name
+from grurt.network.vectors import F32_BYTES, padded
 
 __all__ = ["Program"]
 
 MAX_OPERATORS = 1 << 13
 MAX_VALUES = 1 << 14
+
+_STEP_NUMBERS = 512
+"""Of a step in tables, each of which begins on a cache line."""
+
+_HEAD_NUMBERS = 256
+"""Of what the engine needs beside values."""
 
 
 class ProgramState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,6 +192,31 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
             if place in operator.constants and name not in self.constants:
                 raise ModelError(f"layer {self.name!r}: {operator.where}: expected a constant, got {name!r}")
             yield shapes[name]
+
+    def multiply_adds(self, positions: int = 1) -> int:
+        return self._sum("multiply_adds")
+
+    def products(self, positions: int = 1) -> int:
+        return LANES * self.multiply_adds()
+
+    def packed_bytes(self) -> int:
+        steps = self._sum("n_steps") + 2 * (len(self.results) + len(self.states))
+        shown = sum(map(math.prod, self.shapes().values()))
+        return F32_BYTES * (self._sum("packed_numbers") + _STEP_NUMBERS * steps + 4 * shown)
+
+    def scratch_bytes(self, positions: int = 1) -> int:
+        given = sum(padded(math.prod(shape)) for shape in self.state_shapes().values())
+        return F32_BYTES * (self._sum("scratch_numbers") + given + _HEAD_NUMBERS + len(self.inputs) * LANES)
+
+    def state_bytes(self, positions: int = 1) -> int:
+        # A vector may be read that begins with the last number.
+        numbers = [padded(math.prod(shape)) for shape in self.state_shapes().values()]
+        return F32_BYTES * (sum(numbers) + LANES) if numbers else 0
+
+    def _sum(self, answer: str) -> int:
+        """Return the sum of what the operators answer of the values that they read."""
+        shapes = self.shapes()
+        return sum(getattr(each, answer)(*(shapes[name] for name in each.inputs)) for each in self.operators)
 
     @property
     def has_unbounded_state(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from grurt.errors import ModelError
 from grurt.network.functions import snake_case
+from grurt.network.vectors import padded
 
 Shape = tuple[int, ...]
 
@@ -58,6 +59,19 @@ class Operator(
     def multiply_adds(self, *inputs: Shape) -> int:
         """Multiplications with weights, or of two values in a product."""
         return 0
+
+    def n_steps(self, *inputs: Shape) -> int:
+        """How many steps of the engine it is, at most."""
+        return 2
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        """How many float32 the engine keeps for it at most, beside what every step takes: weights and tables."""
+        written = sum(math.prod(shape) for shape in self.shapes(*inputs))
+        return 4 * self.n_steps(*inputs) + 5 * (written + sum(map(math.prod, inputs)))
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        """How many float32 of working memory it takes, at most: its outputs, and copies of its inputs."""
+        return sum(padded(math.prod(shape)) for shape in (*self.shapes(*inputs), *inputs))
 
     @property
     def has_poles(self) -> bool:

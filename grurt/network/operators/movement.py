@@ -77,6 +77,9 @@ class Gather(Movement, frozen=True, kw_only=True):
     axis: int
     places: tuple[int, ...]
 
+    def n_steps(self, *inputs: Shape) -> int:
+        return 1 + len(self.places)
+
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axis = self.checked_axis(self.axis, inputs[0])
         if not self.places or min(self.places) < 0 or max(self.places) >= inputs[0][axis]:
@@ -90,6 +93,9 @@ class Concat(Movement, frozen=True, kw_only=True):
     n_inputs: ClassVar[tuple[int, int]] = (2, 4096)
 
     axis: int
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return len(inputs)
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axis = self.checked_axis(self.axis, inputs[0])
@@ -107,6 +113,9 @@ class Pad(Movement, frozen=True, kw_only=True):
     before: tuple[int, ...]
     after: tuple[int, ...]
     value: float = 0.0
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 1 + 2 * len(inputs[0])
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         if not len(self.before) == len(self.after) == len(inputs[0]) or min(self.before + self.after, default=0) < 0:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from grurt.lanes import LANES
 from grurt.network.operators.base import Operator, Shape, broadcast
+from grurt.network.vectors import padded
 
 __all__ = ["Conv", "ConvTranspose", "MatMul"]
 
@@ -24,6 +26,29 @@ class Convolution(Operator, frozen=True, kw_only=True):
     dilations: tuple[int, ...]
     before: tuple[int, ...]
     after: tuple[int, ...]
+
+    def n_steps(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        padding = 2 * len(out) + 2
+        return padding + 2 * self.groups * math.prod(self.strides)
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        # Groups that share vectors have weights of 0 for each other's inputs.
+        (out,) = self.shapes(*inputs)
+        taps = math.prod(inputs[1][2:])
+        weights = LANES * padded(out[1]) * (1 + inputs[0][1] // self.groups * taps)
+        if self.groups == 1:
+            weights = padded(out[1]) * (math.prod(self.strides) + inputs[0][1] * taps)
+        tables = 5 * self.groups * math.prod(out[2:]) + 2 * inputs[0][1] * taps * self.groups
+        return weights + tables + super().packed_numbers(*inputs)
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        reached = [
+            n + abs(b) + abs(a) + 2 * t
+            for n, b, a, t in zip(inputs[0][2:], self.before, self.after, self._taps(inputs[1]), strict=True)
+        ]
+        return super().scratch_numbers(*inputs) + padded(math.prod(out)) + 2 * padded(inputs[0][1] * math.prod(reached))
 
     def _check(self, x: Shape, weight: Shape, out_channels: int, bias: Shape | None) -> None:
         axes = len(x) - 2
@@ -107,3 +132,11 @@ class MatMul(Operator, frozen=True, kw_only=True):
     def multiply_adds(self, *inputs: Shape) -> int:
         (out,) = self.shapes(*inputs)
         return math.prod(out) * inputs[0][-1]
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 3 + 2 * max(math.prod(shape[:-2]) for shape in inputs)
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        weights = max(math.prod(shape[:-2]) * (1 + shape[-2]) * padded(shape[-1]) for shape in inputs)
+        swapped = max(math.prod(shape[:-2]) * (1 + shape[-1]) * padded(shape[-2]) for shape in inputs)
+        return weights + swapped + super().packed_numbers(*inputs)

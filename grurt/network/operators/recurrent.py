@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.operators.base import Operator, Shape
+from grurt.network.vectors import padded
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -48,6 +50,19 @@ class Recurrent(Operator, frozen=True, kw_only=True):
         if list(rest) != expected:
             raise self.misfit(f"expected weights and states of shapes {expected}, got {rest}")
         return ((length, self.directions, batch, self.hidden_size), *[state] * (self.n_outputs - 1))
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 2 + len(inputs) + 2 * self.directions
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        rows = self.directions * self.gates * padded(self.hidden_size)
+        moved = math.prod(inputs[0]) + sum(math.prod(shape) for shape in self.shapes(*inputs))
+        return rows * (inputs[0][-1] + self.hidden_size + 4) + 8 * moved
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        length, batch, _ = inputs[0]
+        rows = self.directions * batch * (length + 1)
+        return 2 * padded(math.prod(inputs[0])) + (self.gates + 6) * rows * padded(self.hidden_size)
 
     def multiply_adds(self, *inputs: Shape) -> int:
         length, batch, input_size = inputs[0]

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
+from grurt.lanes import LANES
 from grurt.network.operators.base import Operator, Shape
 
 __all__ = ["Normalize", "Reduce", "Softmax"]
+
+
+class RowWise(Operator, frozen=True, kw_only=True):
+    """Base class of the operators on rows, which the engine pads to whole vectors."""
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 3
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        return 3 * LANES * math.prod(inputs[0])
 
 
 class Reduce(Operator, frozen=True, kw_only=True):
@@ -25,7 +37,7 @@ class Reduce(Operator, frozen=True, kw_only=True):
         return (tuple(1 if axis in axes else size for axis, size in enumerate(inputs[0])),)
 
 
-class Softmax(Operator, frozen=True, kw_only=True):
+class Softmax(RowWise, frozen=True, kw_only=True):
     """``exp(x_i) / sum_j exp(x_j)`` along an axis; its logarithm if ``log`` (ONNX ``Softmax``, ``LogSoftmax``)."""
 
     axis: int
@@ -36,7 +48,7 @@ class Softmax(Operator, frozen=True, kw_only=True):
         return (inputs[0],)
 
 
-class Normalize(Operator, frozen=True, kw_only=True):
+class Normalize(RowWise, frozen=True, kw_only=True):
     """``(x - mean) / sqrt(variance + epsilon)`` over some axes (the core of ONNX ``LayerNormalization``).
 
     With ``centered=False``, ``x / sqrt(mean(x * x) + epsilon)`` (``RMSNormalization``).

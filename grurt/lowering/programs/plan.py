@@ -1,0 +1,58 @@
+"""A step program as an operation of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grurt.kernels import codes
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
+from grurt.lowering.programs.arena import place_storages
+from grurt.lowering.programs.lower import ProgramLowering
+from grurt.lowering.programs.tables import StepTables
+from grurt.network.vectors import padded
+
+if TYPE_CHECKING:
+    from grurt.lowering.builder import PlanBuilder
+    from grurt.lowering.programs.views import View
+    from grurt.network.layers import Program
+
+_TEMPORARY_BYTES = 4 * VECTOR_BYTES
+"""What kernels have in front of the bases: see `grurt.kernels.programs.tables`."""
+
+
+def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, int]]:
+    """Lower a program, and return its operation and the slots of that."""
+    lowering = ProgramLowering(layer, {name: builder.weight(layer, name) for name in layer.constants})
+    lowering.run()
+    sources = np.array([[builder.offsets[name], builder.stride(name)] for name in layer.inputs], np.int64)
+    head = (_TEMPORARY_BYTES + I64_BYTES * (codes.BASE_INPUTS + len(sources))) // F32_BYTES
+    arena = place_storages(lowering.steps, padded(head))
+    steps = StepTables(builder).write(lowering.steps)
+    table, out = builder.reserve_weights(sources.nbytes)
+    out.view(np.int64)[:] = sources.ravel()
+    return codes.PROGRAM, {
+        codes.OP_STEPS: steps,
+        codes.OP_N_STEPS: len(lowering.steps),
+        codes.OP_SOURCES: table,
+        codes.OP_N_SOURCES: len(sources),
+        codes.OP_STATE: _add_states(builder, layer, lowering.states),
+        codes.OP_TEMP: builder.reserve(F32_BYTES * arena),
+    }
+
+
+def _add_states(builder: PlanBuilder, layer: Program, views: Mapping[str, View]) -> int:
+    """Reserve a block for the states of a program, and return its offset."""
+    buffer = np.zeros(layer.state_bytes() // F32_BYTES, np.float32)
+    for state in layer.states:
+        if state.initial is not None:
+            view = views[state.name]
+            buffer[view.storage.offset + view.places()] = builder.weight(layer, state.initial).ravel()
+    block = builder.reserve_states(buffer)
+    for name, view in views.items():
+        strides = view.strides()
+        assert strides is not None, "a state is dense"
+        builder.add_state_view(name, block, strides, view.address)
+    return block
