@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import models
 import numpy as np
@@ -81,7 +81,7 @@ def _rounded(function: Any) -> Any:
 def test_random_programs_have_every_operator_and_rank() -> None:
     found = [step_programs.random_step_program(seed).layers[0] for seed in range(20)]
     kinds = {type(operator) for program in found for operator in program.operators}
-    assert kinds == set(OPERATORS) == {getattr(operators, name) for name in operators.__all__}
+    assert kinds == set(OPERATORS) == set(get_args(operators.AnyOperator))
     ranks = {len(shape) for program in found for shape in program.shapes().values()}
     assert ranks == set(range(6))
     assert {len(program.inputs) for program in found} == {1, 2, 3}
@@ -95,7 +95,7 @@ def test_a_seed_makes_the_same_program_again() -> None:
 
 
 def test_a_random_program_may_be_of_a_few_kinds() -> None:
-    (program, *_) = step_programs.random_step_program(5, n_operators=12, kinds=("conv", "gru")).layers
+    (program, *_) = step_programs.random_step_program(5, n_operators=30, kinds=("conv", "gru")).layers
     assert isinstance(program, grurt.Program)
     kinds = {operator.kind for operator in program.operators}
     assert {"conv", "gru"} <= kinds <= {"conv", "gru", "reshape", "apply", "gather"}
