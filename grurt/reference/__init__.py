@@ -23,13 +23,14 @@ from numpy.typing import ArrayLike
 
 from grurt.array_types import Array, Doubles
 from grurt.errors import InputShapeError, StreamingError
-from grurt.network.layers import AnyLayer
+from grurt.network.layers import AnyLayer, Program
 from grurt.network.layers.base import MatrixLayer
 from grurt.network.network import Network
 from grurt.network.nibbles import unpack_nibbles
 from grurt.reference.checks import checked_inputs, checked_states
 from grurt.reference.functions import function
 from grurt.reference.layers import LAYERS, RECURRENT
+from grurt.reference.programs import program
 
 __all__ = ["function", "run", "step_outputs"]
 
@@ -98,6 +99,9 @@ def _evaluate(
             values[layer.name] = sources[0]
         elif layer.kind in pick:
             values[layer.name] = pick[layer.kind](sources[0])
+        elif isinstance(layer, Program):
+            values[layer.name], ends = program(layer, weights, given, *sources)
+            final |= ends
         elif not shapes:
             values[layer.name] = LAYERS[type(layer)](layer, weights, *sources)
         else:

@@ -1,6 +1,7 @@
-"""Activation functions in float64, as their definitions have them."""
+"""Functions of one number and of two in float64, as their definitions have them."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -8,6 +9,20 @@ from grurt.array_types import Doubles
 from grurt.network import functions
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+
+BINARY: dict[str, Callable[..., Doubles]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "pow": np.power,
+    "min": np.minimum,
+    "max": np.maximum,
+    "less": lambda a, b: (a < b).astype(np.float64),
+    "less_or_equal": lambda a, b: (a <= b).astype(np.float64),
+    "equal": lambda a, b: (a == b).astype(np.float64),
+}
+"""Operations on two values."""
 
 
 def function(f: functions.AnyFunction, x: Doubles) -> Doubles:

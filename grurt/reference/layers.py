@@ -14,21 +14,12 @@ import numpy as np
 from grurt.array_types import Doubles
 from grurt.network import layers
 from grurt.network.layers import AnyLayer
-from grurt.reference.functions import function
+from grurt.reference.cells import gru_cell
+from grurt.reference.functions import BINARY, function
 
 Weights = Mapping[str, Doubles]
 States = Mapping[str, Doubles]
 
-_BINARY: dict[str, Callable[..., Doubles]] = {
-    "sub": np.subtract,
-    "div": np.divide,
-    "pow": np.power,
-    "min": np.minimum,
-    "max": np.maximum,
-    "less": lambda a, b: (a < b).astype(np.float64),
-    "less_or_equal": lambda a, b: (a <= b).astype(np.float64),
-    "equal": lambda a, b: (a == b).astype(np.float64),
-}
 _REDUCE: dict[str, Callable[[Doubles], Doubles]] = {
     "sum": lambda x: x.sum(axis=-1),
     "mean": lambda x: x.mean(axis=-1),
@@ -66,17 +57,15 @@ def gru_over_positions(layer: layers.GRU, weights: Weights, xs: Doubles, *masks:
 def sequence_gru(
     layer: layers.GRU, weights: Weights, xs: Doubles, h: Doubles, *beside: Doubles
 ) -> tuple[Doubles, Doubles]:
-    """Cho et al. 2014; ONNX GRU: direction, linear_before_reset, activations, clip (of the activations' arguments).
+    """ONNX GRU: direction, linear_before_reset, activations, clip (of the activations' arguments).
 
     ``beside`` are the mask and the factor of the state, where the layer has them.
     """
     mask = beside[0] if layer.masked else None
     factor = beside[-1] if layer.scaled_state else None
-    rows = 3 * layer.hidden_size
-    w_z, w_r, w_n = np.split(weights["weight_ih"], 3)
-    r_z, r_r, r_n = np.split(weights["weight_hh"], 3)
-    b_z, b_r, b_n = np.split(weights.get("bias_ih", np.zeros(rows)), 3)
-    c_z, c_r, c_n = np.split(weights.get("bias_hh", np.zeros(rows)), 3)
+    no_bias = np.zeros(3 * layer.hidden_size)
+    biases = weights.get("bias_ih", no_bias), weights.get("bias_hh", no_bias)
+    parameters = (weights["weight_ih"], weights["weight_hh"], *biases)
     limit = math.inf if layer.clip is None else layer.clip
 
     def f(x: Doubles) -> Doubles:
@@ -92,14 +81,7 @@ def sequence_gru(
         if mask is not None and mask[t] == 0:
             ys[t] = h
             continue
-        x = xs[t]
-        z = f(w_z @ x + b_z + r_z @ h + c_z)
-        r = f(w_r @ x + b_r + r_r @ h + c_r)
-        if layer.linear_before_reset:
-            n = g(w_n @ x + b_n + r * (r_n @ h + c_n))
-        else:
-            n = g(w_n @ x + b_n + r_n @ (r * h) + c_n)
-        h = (1 - z) * n + z * h
+        (h,) = gru_cell(f, g, parameters, xs[t], h, linear_before_reset=layer.linear_before_reset)
         ys[t] = h
     return ys, h
 
@@ -152,7 +134,7 @@ def mul(layer: layers.Mul, weights: Weights, *sources: Doubles) -> Doubles:
 
 
 def binary(layer: layers.Binary, weights: Weights, *sources: Doubles) -> Doubles:
-    return functools.reduce(_BINARY[layer.operation], sources)
+    return functools.reduce(BINARY[layer.operation], sources)
 
 
 def where(layer: layers.Where, weights: Weights, condition: Doubles, then: Doubles, otherwise: Doubles) -> Doubles:

@@ -91,7 +91,7 @@ class Conv(Convolution, frozen=True, kw_only=True):
 
 
 class ConvTranspose(Convolution, frozen=True, kw_only=True):
-    """A transposed convolution (ONNX ``ConvTranspose``): the weight is ``(in_channels, out_channels / groups, *kernel)``.
+    """A transposed convolution (ONNX ``ConvTranspose``); weight ``(in_channels, out_channels / groups, *kernel)``.
 
     ``before`` and ``after`` are cut off from the full result; ``after`` may be negative, for rows of nothing but the
     bias behind it (ONNX ``output_padding``).

@@ -69,7 +69,7 @@ class Recurrent(Operator, frozen=True, kw_only=True):
         return length * batch * self.directions * self.gates * self.hidden_size * (input_size + self.hidden_size)
 
 
-class GRU(Recurrent, frozen=True, kw_only=True):
+class GRU(Recurrent, frozen=True, kw_only=True, tag="gru"):
     """A gated recurrent unit (ONNX ``GRU``): gates z, r, n; equations as in `grurt.GRU`."""
 
     gates: ClassVar[int] = 3
@@ -79,7 +79,7 @@ class GRU(Recurrent, frozen=True, kw_only=True):
     candidate_activation: ElementwiseFunction = Tanh()
 
 
-class LSTM(Recurrent, frozen=True, kw_only=True):
+class LSTM(Recurrent, frozen=True, kw_only=True, tag="lstm"):
     """A long short-term memory (ONNX ``LSTM``): gates i, o, f, c.
 
     It has a second state, the cell, behind the first::
@@ -97,7 +97,7 @@ class LSTM(Recurrent, frozen=True, kw_only=True):
     gates: ClassVar[int] = 4
 
 
-class RNN(Recurrent, frozen=True, kw_only=True):
+class RNN(Recurrent, frozen=True, kw_only=True, tag="rnn"):
     """A simple recurrent unit (ONNX ``RNN``): ``h' = f(W x + R h + b)``."""
 
     gates: ClassVar[int] = 1
