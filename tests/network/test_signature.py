@@ -49,6 +49,16 @@ def value(**options: object) -> grurt.ValuePort:
         (state(groups=2), r"port 'h': the axes .* do not fit 1 states"),
         (value(backwards=True, axes=("batch", "feature")), "port 'y': expected a time axis that goes backwards"),
         (value(axes=("batch_time", "time", "feature")), "port 'y': the axes .* do not fit the value 'y'"),
+        (value(shape=(6,)), r"port 'y': the shape \(6,\) does not fit its axes, or the size 6"),
+        (value(axes=("index",)), r"port 'y': the shape \(\) does not fit"),
+        (value(axes=("index", "index"), shape=(2, 2)), r"port 'y': the shape \(2, 2\) does not fit"),
+        (value(axes=("index", "index"), shape=(-2, -3)), r"port 'y': the shape \(-2, -3\) does not fit"),
+        (value(axes=("index", "one"), shape=(2, 3)), r"port 'y': the shape \(2, 3\) does not fit"),
+        (value(axes=("index", "feature"), shape=(6,)), "port 'y': the axes .* do not fit the value 'y'"),
+        (value(axes=("index", "position"), shape=(3,), positions=2), r"port 'y': the shape \(3,\) does not fit"),
+        (state(axes=("index", "index"), shape=(2, 2)), r"port 'h': the shape \(2, 2\) does not fit .* \(4,\)"),
+        (state(axes=("index",), shape=(4,), states=("fc",)), "port 'h': expected GRU layers of one hidden size"),
+        (state(axes=("index",), shape=(4,), dtype="int64"), "port 'h': a state is of floating point"),
     ],
 )
 def test_ports_that_do_not_fit(port: Port, message: str) -> None:
