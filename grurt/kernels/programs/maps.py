@@ -97,7 +97,7 @@ def _at(x, i):
 @kernel
 def _gathered(x, i, count, temporary):
     """The next numbers of an operand, which may lie apart; what is behind the last is not specified."""
-    if x.stride <= 1:
+    if x.stride >> 1 == 0:
         return _at(x, i)
     for k in range(count):
         store_f32(temporary, k, load_f32(x.address, x.stride * (i + k)))

@@ -83,7 +83,7 @@ class View(NamedTuple):
 
     def reshaped(self, shape: Shape) -> View | None:
         """Return it in another shape; None if its digits cannot be brought into it."""
-        digits = list(self.digits)
+        digits = list(merged_digits(self.digits))
         axes = []
         for size in shape:
             axis: list[Digit] = []
@@ -178,6 +178,9 @@ def _sliced(axis: Digits, start: int, size: int, step: int) -> tuple[int, Digits
             offset += start % digit * stride
             start //= digit
         return offset, ()
+    if step == 0:
+        offset, _ = _sliced(axis, start, 1, 1) or (0, ())
+        return offset, ((size, 0),)
     if len(axis) == 1:
         return start * axis[0][1], ((size, step * axis[0][1]),)
     inner = math.prod(digit for digit, _ in axis[1:])
