@@ -86,7 +86,8 @@ class Movement(Lowering):
 
     def _is_read_later(self, update: op.Update, base: View, place: View) -> bool:
         """Return whether somebody wants what an update would overwrite, or whether it must not be overwritten."""
-        if base.storage.base not in (codes.BASE_ARENA, codes.BASE_STATE):
+        is_own = base.storage.base in (codes.BASE_ARENA, codes.BASE_STATE)
+        if not is_own or any(stride == 0 for _, stride in base.digits):  # several places are one
             return True
         overwritten = place.places()
         kept = {state.result for state in self.layer.states} | set(self.layer.results)
