@@ -69,7 +69,7 @@ def rows_of(view: View) -> NDArray[np.int64]:
 def _worth(loop: _Loop) -> float:
     """Return how much is computed at a time in a row along a loop."""
     dense = sum(stride in (0, 1) for stride in loop.strides) + 2 * (loop.strides[0] == 1)
-    return min(loop.size, LANES) * dense
+    return min(loop.size, LANES) * (dense + 0.5)
 
 
 def _common(views: Sequence[View]) -> list[_Loop] | None:

@@ -52,6 +52,8 @@ def _wish(operator: op.Operator, place: int, shapes: Mapping[str, Shape], wishes
             return channels_last(rank) if place == 0 else None
         case op.GRU() | op.LSTM() | op.RNN() | op.MatMul():
             return row_major(rank)
+        case op.Reduce():  # of whose result axes are of size 1, which lie anywhere
+            return None
         case op.Normalize(axes=axes):
             return (*(axis for axis in range(rank) if axis not in axes), *sorted(axes))
     written = wishes.get(operator.outputs[0])
