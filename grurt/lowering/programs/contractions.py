@@ -14,7 +14,7 @@ from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.layouts import channels_last
 from grurt.lowering.programs.rewriting import reach
 from grurt.lowering.programs.steps import Contract, Depthwise, Product
-from grurt.lowering.programs.views import View, merged_digits, offsets
+from grurt.lowering.programs.views import Digits, View, merged_digits, offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from grurt.network import operators as op
     from grurt.network.operators.base import Shape
 
+_SIDE_BY_SIDE = 0.5
+"""Of the channels of a grid: where fewer lie behind another one, they are brought together."""
+
 
 class Contractions(Lowering):
     """Lowers convolutions and matrix products."""
@@ -30,7 +33,7 @@ class Contractions(Lowering):
     def conv(self, operator: op.Conv) -> None:
         x, out = self._grids(operator)
         weight, bias = self._weight_and_bias(operator, out.shape[1])
-        strides = _strides(x)[2:]
+        strides = _strides(x)
         taps = [
             [tap * dilation * stride for tap in range(n_taps)]
             for n_taps, dilation, stride in zip(weight.shape[2:], operator.dilations, strides, strict=True)
@@ -61,7 +64,7 @@ class Contractions(Lowering):
     ) -> None:
         """Compute those places of the output that are the same modulo the strides: they have the same taps."""
         x, out = grids
-        strides = _strides(x)[2:]
+        strides = _strides(x)
         first, taps, chosen = x.offset, [], []
         part: View | None = out
         for axis, place in enumerate(phase):
@@ -87,8 +90,9 @@ class Contractions(Lowering):
     def _grids(self, operator: op.Conv | op.ConvTranspose) -> tuple[View, View]:
         """Return the input and output of a convolution, with channels last and one stride for each axis."""
         x = self.values[operator.inputs[0]]
-        strides = x.strides()
-        if strides is None or (x.shape[1] > 1 and strides[1] != 1):
+        channels = np.sort(offsets(x.axes[1]))
+        lie_apart = len(channels) > 1 and np.mean(np.diff(channels) == 1) < _SIDE_BY_SIDE
+        if lie_apart or any(len(merged_digits(axis)) > 1 for axis in x.axes[2:]):
             x = self.copied(x, channels_last(len(x.shape)))
         return x, self.values.new(operator.outputs[0], order=channels_last(len(x.shape)))
 
@@ -110,7 +114,7 @@ class Contractions(Lowering):
         groups, outputs, inputs = of_groups.shape[:3]
         weight = of_groups.reshape(groups, outputs, inputs, -1)
         places = out.transposed((0, *range(2, len(out.axes)), 1))
-        if outputs == inputs == 1 < groups and out.strides() is not None and _strides(out)[1] == 1:
+        if outputs == inputs == 1 < groups and _is_dense(x.axes[1]) and _is_dense(out.axes[1]):
             self._depthwise(x, places, np.ascontiguousarray(weight[:, 0, 0].T), bias, where)
             return
         for first, count in _merged_groups(groups, outputs):
@@ -118,7 +122,8 @@ class Contractions(Lowering):
             own = slice(first * outputs, (first + count) * outputs)
             part = places.sliced(len(places.axes) - 1, own.start, own.stop - own.start) if groups > count else places
             assert part is not None
-            of_row = (taps[:, np.newaxis] + np.arange(count * inputs) + first * inputs).ravel()
+            channels = offsets(x.axes[1])[first * inputs : (first + count) * inputs]
+            of_row = (taps[:, np.newaxis] + channels).ravel()
             self._contract(x, part, matrix, bias[own], (rows, of_row))
 
     def _depthwise(
@@ -173,9 +178,7 @@ class Contractions(Lowering):
         """
         rows, places = where
         order = np.argsort(places, kind="stable")
-        outputs = merged_digits(out.axes[-1])
-        is_dense = not outputs or (len(outputs) == 1 and outputs[0][1] == 1)
-        target = out if is_dense else self.values.arena(out.shape)
+        target = out if _is_dense(out.axes[-1]) else self.values.arena(out.shape)
         step = Contract(
             inputs=(x,),
             outputs=(target,),
@@ -189,10 +192,17 @@ class Contractions(Lowering):
         self.copy(out, target)
 
 
-def _strides(view: View) -> tuple[int, ...]:
-    strides = view.strides()
+def _strides(grid: View) -> tuple[int, ...]:
+    """Return the strides of the axes behind the channels."""
+    strides = View(grid.storage, grid.offset, grid.axes[2:]).strides()
     assert strides is not None, "a grid has a stride for each axis"
     return strides
+
+
+def _is_dense(axis: Digits) -> bool:
+    """Return whether the places of an axis lie side by side."""
+    digits = merged_digits(axis)
+    return not digits or (len(digits) == 1 and digits[0][1] == 1)
 
 
 def _rows_of(view: View) -> NDArray[np.int64]:

@@ -68,18 +68,16 @@ def _wish(operator: op.Operator, place: int, shapes: Mapping[str, Shape], wishes
     return tuple(axis - added for axis in written if axis >= added) if added >= 0 else None
 
 
-def _before_reshape(shape: Shape, reshaped: Shape, written: Order) -> Order | None:
-    """Return the order before a reshape that makes an order behind it; None if axes are merged that lie apart."""
-    order: list[int] = []
-    groups = _aligned(shape, reshaped)
-    following = list(written)
-    while following:
-        group = next((group for group in groups if following[0] in group[1]), None)
-        if group is None or tuple(following[: len(group[1])]) != group[1]:
-            return None
-        order += group[0]
-        following = following[len(group[1]) :]
-    return tuple(order + [axis for axis in range(len(shape)) if axis not in order])
+def _before_reshape(shape: Shape, reshaped: Shape, written: Order) -> Order:
+    """Return the order before a reshape that makes an order behind it.
+
+    What is cut into axes that are to lie apart goes to where the largest of them is to be.
+    """
+    groups = [group for group in _aligned(shape, reshaped) if group[1]]
+    largest = [max(group[1], key=lambda axis: reshaped[axis]) for group in groups]
+    ordered = sorted(range(len(groups)), key=lambda number: written.index(largest[number]))
+    order = [axis for number in ordered for axis in groups[number][0]]
+    return tuple([axis for axis in range(len(shape)) if axis not in order] + order)
 
 
 def _aligned(shape: Shape, reshaped: Shape) -> list[tuple[Order, Order]]:

@@ -63,7 +63,7 @@ class Values:
     def new(self, name: str, like: View | None = None, order: Order | None = None) -> View:
         """Bind a value that is to be written, and return where: at its place in a larger one, or in the arena.
 
-        There it lies in the order that is wished, else that of another view, else a given order, else row-major.
+        There it lies in the order that is wished, else that of another view, else row-major; a given order overrules.
         """
         if name in self._slabs:
             view = self._slabs[name]
@@ -76,7 +76,7 @@ class Values:
         """Return where in what a `Concat` or `Pad` writes one of its inputs belongs."""
         name = slab.outputs[0]
         if name not in self._slabs:
-            self._slabs[name] = self._place_of(name) or self._own(name, None, None)
+            self._slabs[name] = self._place_of(name) or self._own(name, None, self._order_of_parts(slab))
         view = self._slabs[name]
         shape = self.shapes[slab.inputs[place]]
         if isinstance(slab, op.Concat):
@@ -92,12 +92,23 @@ class Values:
         """Return memory for an array of some shape."""
         return whole(Storage(math.prod(shape), codes.BASE_ARENA), shape, order)
 
+    def _order_of_parts(self, slab: op.Operator) -> Order | None:
+        """Return the order that is wished of what a slab writes, but with each of its parts side by side."""
+        order = self._wishes.get(slab.outputs[0])
+        shape = self.shapes[slab.outputs[0]]
+        if order is None or not isinstance(slab, op.Concat):
+            return order
+        long = [axis for axis in order if shape[axis] > 1]
+        if long[-1:] != [slab.axis] or len(long) < 2 or shape[slab.axis] > len(slab.inputs):
+            return order
+        inner = [*long[:-2], long[-1], long[-2]]
+        return (*(axis for axis in order if shape[axis] == 1), *inner)
+
     def _own(self, name: str, like: View | None, order: Order | None) -> View:
         shape = self.shapes[name]
-        wished = self._wishes.get(name)
-        if wished is None and like is not None and like.shape == shape:
-            wished = memory_order(like)
-        return self.arena(shape, wished or order)
+        if order is None and name not in self._wishes and like is not None and len(like.axes) == len(shape):
+            order = memory_order(like)
+        return self.arena(shape, order or self._wishes.get(name))
 
     def _find_placed(self, operators: Sequence[op.Operator]) -> dict[str, tuple[op.Operator, int, list[op.Operator]]]:
         """Return for values that are computed which `Concat` or `Pad` they go into, where, and through which others."""

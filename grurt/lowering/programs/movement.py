@@ -44,14 +44,11 @@ class Movement(Lowering):
     def gather(self, operator: op.Gather) -> None:
         (name,), axis = operator.outputs, operator.axis
         x = self.values[operator.inputs[0]]
-        steps = np.diff(operator.places)
-        if len(set(steps.tolist())) <= 1:  # evenly spaced
-            step = int(steps[0]) if steps.size else 1
-            view = x.sliced(axis, operator.places[0], len(operator.places), step)
-            if view is not None:
-                self.values.bind(name, view)
-                return
-        out = self.values.new(name, order=memory_order(x))
+        view = _windows(x, axis, operator.places)
+        if view is not None:
+            self.values.bind(name, view)
+            return
+        out = self.values.new(name, x)
         for first, last in _stretches(operator.places):
             part, source = out.sliced(axis, first, last - first), x.sliced(axis, operator.places[first], last - first)
             if part is None or source is None:
@@ -86,10 +83,10 @@ class Movement(Lowering):
 
     def _is_read_later(self, update: op.Update, base: View, place: View) -> bool:
         """Return whether somebody wants what an update would overwrite, or whether it must not be overwritten."""
-        is_own = base.storage.base in (codes.BASE_ARENA, codes.BASE_STATE)
-        if not is_own or any(stride == 0 for _, stride in base.digits):  # several places are one
-            return True
         overwritten = place.places()
+        is_own = base.storage.base in (codes.BASE_ARENA, codes.BASE_STATE)
+        if not is_own or len(np.unique(base.places())) < base.size:  # several places are one
+            return True
         kept = {state.result for state in self.layer.states} | set(self.layer.results)
         names = {name for name, view in self.values.views.items() if view.storage is base.storage}
         for name in names & kept:
@@ -103,6 +100,24 @@ class Movement(Lowering):
                 if view is None or np.isin(view.places(), overwritten).any():
                     return True
         return False
+
+
+def _windows(x: View, axis: int, places: Sequence[int]) -> View | None:
+    """Return places along an axis that are evenly spaced, or windows of them that are; None if they are not."""
+    steps = np.diff(places)
+    uneven = np.flatnonzero(steps != steps[0]) if steps.size else steps
+    size = int(uneven[0]) + 1 if uneven.size else len(places)
+    starts = places[::size]
+    regular = np.add.outer(starts, np.subtract(places[:size], places[0])).ravel()
+    if len(set(np.diff(starts).tolist())) > 1 or not np.array_equal(regular, places):
+        return None
+    window = x.sliced(axis, places[0], size, int(steps[0]) if steps.size else 1)
+    if window is None or size == len(places):
+        return window
+    outer = x.sliced(axis, starts[0], len(starts), starts[1] - starts[0])
+    if outer is None or outer.offset != window.offset:
+        return None
+    return View(x.storage, window.offset, (*x.axes[:axis], outer.axes[axis] + window.axes[axis], *x.axes[axis + 1 :]))
 
 
 def _sliced(x: View, operator: op.Slice) -> View | None:

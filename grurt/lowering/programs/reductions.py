@@ -35,7 +35,7 @@ class Reductions(Lowering):
         axes = set(operator.axes)
         kept = [digit for axis, digits in enumerate(x.axes) if axis not in axes for digit in digits]
         along = [digit for axis in sorted(axes) for digit in x.axes[axis]]
-        out = self.values.new(name, order=memory_order(x))
+        out = self.values.new(name, x)
         count = int(np.prod([size for size, _ in along], dtype=np.int64))
         self.steps.append(
             Reduce(
