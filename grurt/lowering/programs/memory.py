@@ -10,7 +10,7 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.layouts import Order
-from grurt.lowering.programs.views import Storage, View, memory_order, whole
+from grurt.lowering.programs.views import Storage, View, dense_like, memory_order, whole
 from grurt.network import operators as op
 
 if TYPE_CHECKING:
@@ -106,9 +106,13 @@ class Values:
 
     def _own(self, name: str, like: View | None, order: Order | None) -> View:
         shape = self.shapes[name]
-        if order is None and name not in self._wishes and like is not None and len(like.axes) == len(shape):
-            order = memory_order(like)
-        return self.arena(shape, order or self._wishes.get(name))
+        wished = self._wishes.get(name)
+        if order is None and like is not None and len(like.axes) == len(shape):
+            alike = dense_like(like, codes.BASE_ARENA) if like.shape == shape else None
+            if alike is not None and (wished is None or _lie_alike(alike, whole(alike.storage, shape, wished))):
+                return alike
+            order = wished or memory_order(like)
+        return self.arena(shape, order or wished)
 
     def _find_placed(self, operators: Sequence[op.Operator]) -> dict[str, tuple[op.Operator, int, list[op.Operator]]]:
         """Return for values that are computed which `Concat` or `Pad` they go into, where, and through which others."""
@@ -140,6 +144,12 @@ class Values:
             else:
                 view = view.reshaped(self.shapes[operator.inputs[0]])
         return view
+
+
+def _lie_alike(a: View, b: View) -> bool:
+    """Return whether the axes of two views lie in one order in memory, those of one number aside."""
+    long = [axis for axis in range(len(a.axes)) if a.axes[axis]]
+    return [axis for axis in memory_order(a) if axis in long] == [axis for axis in memory_order(b) if axis in long]
 
 
 def _expect(view: View | None) -> View:

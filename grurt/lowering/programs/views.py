@@ -139,6 +139,23 @@ def whole(storage: Storage, shape: Shape, order: Sequence[int] | None = None, of
     return View(storage, offset, tuple(axes))
 
 
+def dense_like(view: View, base: int) -> View | None:
+    """Return memory of its own for an array that lies as a view does, digit by digit, but densely.
+
+    None if several of the view's places are one, or some lie backwards.
+    """
+    digits = [(axis, place) for axis, digits in enumerate(view.axes) for place in range(len(digits))]
+    if any(stride < 1 for _, stride in view.digits) or len(np.unique(view.places())) < view.size:
+        return None
+    axes = [list(axis) for axis in view.axes]
+    dense = 1
+    for axis, place in sorted(digits, key=lambda digit: view.axes[digit[0]][digit[1]][1]):
+        size, _ = view.axes[axis][place]
+        axes[axis][place] = (size, dense)
+        dense *= size
+    return View(Storage(dense, base), 0, tuple(map(tuple, axes)))
+
+
 def offsets(digits: Iterable[Digit]) -> NDArray[np.int64]:
     """Return the offsets that digits count through, the last one fastest."""
     result = np.zeros(1, np.int64)
