@@ -76,7 +76,7 @@ class Values:
         """Return where in what a `Concat` or `Pad` writes one of its inputs belongs."""
         name = slab.outputs[0]
         if name not in self._slabs:
-            self._slabs[name] = self._place_of(name) or self._own(name, None, self._order_of_parts(slab))
+            self._slabs[name] = self._place_of(name) or self._own(name, None, None)
         view = self._slabs[name]
         shape = self.shapes[slab.inputs[place]]
         if isinstance(slab, op.Concat):
@@ -91,18 +91,6 @@ class Values:
     def arena(self, shape: Shape, order: Order | None = None) -> View:
         """Return memory for an array of some shape."""
         return whole(Storage(math.prod(shape), codes.BASE_ARENA), shape, order)
-
-    def _order_of_parts(self, slab: op.Operator) -> Order | None:
-        """Return the order that is wished of what a slab writes, but with each of its parts side by side."""
-        order = self._wishes.get(slab.outputs[0])
-        shape = self.shapes[slab.outputs[0]]
-        if order is None or not isinstance(slab, op.Concat):
-            return order
-        long = [axis for axis in order if shape[axis] > 1]
-        if long[-1:] != [slab.axis] or len(long) < 2 or shape[slab.axis] > len(slab.inputs):
-            return order
-        inner = [*long[:-2], long[-1], long[-2]]
-        return (*(axis for axis in order if shape[axis] == 1), *inner)
 
     def _own(self, name: str, like: View | None, order: Order | None) -> View:
         shape = self.shapes[name]
