@@ -18,7 +18,7 @@ from grurt.kernels.products import (
     row_times_vector,
 )
 from grurt.kernels.programs.tables import base_at, number_at, store_first, table_at
-from grurt.kernels.rows import Rows
+from grurt.kernels.rows import Rows, row_at
 from grurt.kernels.simd import fma, load, store
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
@@ -90,8 +90,11 @@ def _contract_panel(task, weights, column, left):
     weights += PANEL_VECTORS * VECTOR_BYTES
     for i in range(task.n_segments):
         segment = _segment(task, i, column)
-        x, out, row = segment.x.address, segment.out.address, 0
-        while row + 4 <= segment.n_rows:
+        row = 0
+        while row < segment.n_rows and segment.n_rows >= 4:
+            # The last block begins before the end, and makes some rows once more.
+            row = min(row, segment.n_rows - 4)
+            x, out = row_at(segment.x, row), row_at(segment.out, row)
             sums = (a, b, c, a, b, c, a, b, c, a, b, c)
             panel = weights
             for run in range(task.n_runs):
@@ -104,8 +107,9 @@ def _contract_panel(task, weights, column, left):
             _store_panel(out + segment.out.stride, left, sums[3], sums[4], sums[5])
             _store_panel(out + 2 * segment.out.stride, left, sums[6], sums[7], sums[8])
             _store_panel(out + 3 * segment.out.stride, left, sums[9], sums[10], sums[11])
-            x, out, row = x + 4 * segment.x.stride, out + 4 * segment.out.stride, row + 4
+            row += 4
         while row < segment.n_rows:
+            x, out = row_at(segment.x, row), row_at(segment.out, row)
             one = (a, b, c)
             panel = weights
             for run in range(task.n_runs):
@@ -113,7 +117,7 @@ def _contract_panel(task, weights, column, left):
                 one = row_times_panel(Panels(task.format, panel, 0, count), Rows(x + start, 0), one)
                 panel += weights_bytes(task.format, count, PANEL_VECTORS)
             _store_panel(out, left, one[0], one[1], one[2])
-            x, out, row = x + segment.x.stride, out + segment.out.stride, row + 1
+            row += 1
 
 
 @kernel
@@ -130,8 +134,10 @@ def _contract_vector(task, weights, column, left):
     weights += VECTOR_BYTES
     for i in range(task.n_segments):
         segment = _segment(task, i, column)
-        x, out, row = segment.x.address, segment.out.address, 0
-        while row + 8 <= segment.n_rows:
+        row = 0
+        while row < segment.n_rows and segment.n_rows >= 8:
+            row = min(row, segment.n_rows - 8)
+            x, out = row_at(segment.x, row), row_at(segment.out, row)
             sums = (bias, bias, bias, bias, bias, bias, bias, bias)
             panel = weights
             for run in range(task.n_runs):
@@ -140,8 +146,9 @@ def _contract_vector(task, weights, column, left):
                 sums = eight_rows_times_vector(panels, Rows(x + start, segment.x.stride), sums)
                 panel += weights_bytes(task.format, count, 1)
             _store_rows(out, segment.out.stride, left, sums)
-            x, out, row = x + 8 * segment.x.stride, out + 8 * segment.out.stride, row + 8
+            row += 8
         while row < segment.n_rows:
+            x, out = row_at(segment.x, row), row_at(segment.out, row)
             one = (bias,)
             panel = weights
             for run in range(task.n_runs):
@@ -149,7 +156,7 @@ def _contract_vector(task, weights, column, left):
                 one = row_times_vector(Panels(task.format, panel, 0, count), Rows(x + start, 0), one)
                 panel += weights_bytes(task.format, count, 1)
             store_first(out, left, one[0])
-            x, out, row = x + segment.x.stride, out + segment.out.stride, row + 1
+            row += 1
 
 
 @kernel

@@ -90,9 +90,7 @@ class Contractions(Lowering):
     def _grids(self, operator: op.Conv | op.ConvTranspose) -> tuple[View, View]:
         """Return the input and output of a convolution, with channels last and one stride for each axis."""
         x = self.values[operator.inputs[0]]
-        channels = np.sort(offsets(x.axes[1]))
-        lie_apart = len(channels) > 1 and np.mean(np.diff(channels) == 1) < _SIDE_BY_SIDE
-        if lie_apart or any(len(merged_digits(axis)) > 1 for axis in x.axes[2:]):
+        if _lie_apart(x.axes[1]) or any(len(merged_digits(axis)) > 1 for axis in x.axes[2:]):
             x = self.copied(x, channels_last(len(x.shape)))
         return x, self.values.new(operator.outputs[0], order=channels_last(len(x.shape)))
 
@@ -157,6 +155,8 @@ class Contractions(Lowering):
     def _multiply(self, x: View, matrices: Floats, out: View) -> None:
         """``out = x matrices``, a product for each of the matrices, of all rows that are multiplied with it."""
         lead = out.shape[:-2]
+        if _lie_apart(x.axes[-1]):
+            x = self.copied(x)
         x = x.expanded((*lead, *x.shape[-2:]))
         several = (1,) * (len(lead) - matrices.ndim + 2) + matrices.shape[:-2]
         for number, place in enumerate(np.ndindex(*several)):
@@ -197,6 +197,12 @@ def _strides(grid: View) -> tuple[int, ...]:
     strides = View(grid.storage, grid.offset, grid.axes[2:]).strides()
     assert strides is not None, "a grid has a stride for each axis"
     return strides
+
+
+def _lie_apart(axis: Digits) -> bool:
+    """Return whether too few places of an axis lie side by side to be gone through where they are."""
+    places = np.sort(offsets(axis))
+    return len(places) > 1 and bool(np.mean(np.diff(places) == 1) < _SIDE_BY_SIDE)
 
 
 def _is_dense(axis: Digits) -> bool:

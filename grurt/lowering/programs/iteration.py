@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_ROW_COST = 6
+_VECTOR_COST = 3
+"""What a row and a vector take, in times of what moving one number takes."""
+
+
 class Operand(NamedTuple):
     """A view: where its rows begin, from its first number on, and how far apart the numbers of a row are."""
 
@@ -52,7 +57,7 @@ def iterate(out: View, inputs: Sequence[View], *, in_rows: bool = True) -> Itera
     loops = _merged(sorted(common, key=lambda loop: -abs(loop.strides[0])))
     inner = _Loop(1, (1,) * len(views))
     if loops and in_rows:
-        best = max(range(len(loops)), key=lambda i: (_worth(loops[i]), i))
+        best = min(range(len(loops)), key=lambda i: (_cost(loops[i]), -i))
         inner = loops.pop(best)
     operands = tuple(
         Operand(view, offsets([(loop.size, loop.strides[i]) for loop in loops]), inner.strides[i])
@@ -66,10 +71,10 @@ def rows_of(view: View) -> NDArray[np.int64]:
     return offsets([digit for axis in view.axes[:-1] for digit in axis])
 
 
-def _worth(loop: _Loop) -> float:
-    """Return how much is computed at a time in a row along a loop."""
-    dense = sum(stride in (0, 1) for stride in loop.strides) + 2 * (loop.strides[0] == 1)
-    return min(loop.size, LANES) * (dense + 0.5)
+def _cost(loop: _Loop) -> float:
+    """Return about how long a number takes in a row along a loop: numbers that lie apart are moved one by one."""
+    apart = sum(stride not in (0, 1) for stride in loop.strides[1:]) + (loop.strides[0] != 1)
+    return (_ROW_COST + _VECTOR_COST * -(-loop.size // LANES) + loop.size * apart) / loop.size
 
 
 def _common(views: Sequence[View]) -> list[_Loop] | None:
