@@ -1,9 +1,9 @@
-"""A step graph to a network: a program of its operators, and layers that take its results apart."""
+"""A step graph to a network: the steps, in order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,24 +13,19 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Graph
-from grurt.converters.literal.builder import Embedded, ProgramBuilder
+from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.interpret import interpret
-from grurt.converters.literal.naming import UniqueNames
 from grurt.converters.literal.pairs import Port, paired
+from grurt.converters.literal.ports import signature_of
+from grurt.converters.literal.program import Layers
 from grurt.converters.literal.refusals import refuse_mixed, refuse_offline
 from grurt.converters.literal.simplify import live_operators, with_scales_in_weights
 from grurt.converters.literal.sizes import bound, has_open_sizes, with_open_sizes
 from grurt.converters.literal.values import Traced, Value, is_constant
 from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.escaping import listed
 from grurt.network import operators
-from grurt.network.inputs import AnyInput, Input, Output, TokenInput
-from grurt.network.layers import Embedding, Program, Slice
-from grurt.network.layers.base import Layer
-from grurt.network.layers.program import ProgramState
 from grurt.network.network import Network, Source
-from grurt.network.operators.base import Operator
-
-LAYER = "program"
 
 
 @dataclass(frozen=True)
@@ -41,28 +36,44 @@ class StepOptions:
     ----------
     bind
         Values of inputs that are fixed before anything is computed.
-    states
+    state
         Outputs that go back, by the inputs that they go back into; None for an input that is no state.
     initial
         What states begin as, by input; zeros else.
     """
 
     bind: Mapping[str, object] = field(default_factory=dict)
-    states: Mapping[str, str | None] = field(default_factory=dict)
+    state: Mapping[str, str | None] = field(default_factory=dict)
     initial: Mapping[str, Array] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.bind or self.state or self.initial)
 
 
 @dataclass(frozen=True)
 class StepGraph:
-    """A network that was imported literally, and the graph that it was."""
+    """A network that was imported literally, and what the graph was.
+
+    Parameters
+    ----------
+    network
+        The network.
+    inputs, outputs
+        Those of the graph.
+    pairs
+        The outputs that go back, by the inputs that they go back into.
+    bound
+        Values of inputs that were fixed.
+    initial
+        What states begin as; zeros else.
+    """
 
     network: Network
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
     pairs: Mapping[str, str]
-    """The outputs that go back, by the inputs that they go back into."""
     bound: Mapping[str, Array]
-    """Values of inputs that were fixed."""
+    initial: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -86,15 +97,18 @@ def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) ->
         If it is none of one timestep, or holds something that no step program computes.
     """
     graph, fixed = bound(graph, options.bind)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # weights that are not finite are refused by name
         found = traced(with_open_sizes(graph, 1), fixed)
         if has_open_sizes(graph):
             _check_open_sizes(graph, fixed, found)
         inputs = [Port(name, value.shape, value.dtype) for name, value in found.inputs.items()]
-        outputs = _output_ports(graph, found)
-        pairs = paired(inputs, outputs, options.states, _certain_states(found))
-        network = _network(graph, found, pairs, options.initial, source)
-    return StepGraph(network, tuple(inputs), tuple(outputs), pairs, fixed)
+        outputs = [Port(port.name, found.outputs[port.name].shape, np.dtype(port.dtype)) for port in graph.outputs]
+        pairs = paired(inputs, outputs, options.state, _certain_states(found))
+        initial = {name: _initial(name, array, pairs, found) for name, array in options.initial.items()}
+        notes = _notes(pairs, initial, fixed)
+        source = msgspec.structs.replace(source, notes=(*source.notes, *notes))
+        network = _network(found, inputs, outputs, pairs, initial, source)
+    return StepGraph(network, inputs, outputs, pairs, fixed, initial)
 
 
 def traced(graph: Graph, fixed: Mapping[str, Array]) -> Traces:
@@ -126,152 +140,63 @@ def _check_open_sizes(graph: Graph, fixed: Mapping[str, Array], found: Traces) -
         refuse_mixed(found.build.mixed, found.tensors, other.tensors)
 
 
-def _output_ports(graph: Graph, found: Traces) -> list[Port]:
-    return [Port(port.name, found.outputs[port.name].shape, np.dtype(port.dtype)) for port in graph.outputs]
-
-
 def _certain_states(found: Traces) -> set[str]:
-    """Return the inputs that recurrent operators of one timestep begin with, as they are but for their shape."""
+    """Return the inputs that recurrent operators of one timestep begin with, whole or in parts."""
     names = {value.name: name for name, value in found.inputs.items()}
-    states = set()
-    for scan in found.build.scans:
-        for state in scan.states if scan.length == 1 else ():
-            if not is_constant(state) and (origin := found.build.origin(state)) in names:
-                states.add(names[origin])
-    return states
+    states = (state for scan in found.build.scans if scan.length == 1 for state in scan.states)
+    origins = {found.build.origin(state) for state in states if not is_constant(state)}
+    return {names[origin] for origin in origins & names.keys()}
 
 
-def _network(
-    graph: Graph, found: Traces, pairs: Mapping[str, str], initial: Mapping[str, Array], source: Source
-) -> Network:
-    build = found.build
-    shown = [port.name for port in graph.outputs if port.name not in pairs.values()]
-    shown = shown or list(dict.fromkeys(pairs.values()))
-    results = {name: build.written(found.outputs[name]) for name in (*shown, *pairs.values())}
-    begins = {
-        name: build.name_of(_initial(name, array, found)) for name, array in initial.items()
-    }
-    wanted = [value.name for value in results.values()]
-    live = live_operators(build.operators, wanted)
-    live = with_scales_in_weights(build, live, wanted)
-    if not live:
-        first = shown[0]
-        results[first] = build.emit(operators.Reshape, results[first], shape=results[first].shape)
-        live = [build.operators[-1]]
-    refuse_offline(build.scans, {name for operator in live for name in operator.outputs})
-    return _Assembly(found, pairs, shown, results, begins, live).network(source)
-
-
-def _initial(name: str, array: Array, found: Traces) -> Array:
-    if name not in found.inputs:
-        raise ConversionError(f"initial: the graph has no input {name!r}")
+def _initial(name: str, array: Array, pairs: Mapping[str, str], found: Traces) -> Array:
+    if name not in pairs:
+        raise ConversionError(f"initial: {name!r} is no state; states are {listed(pairs)}")
+    shape = found.inputs[name].shape
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise ConversionError(f"initial: expected numbers of shape {shape} for {name!r}, got {array.dtype} {array.shape}")
     return array
 
 
-class _Assembly:
-    def __init__(
-        self,
-        found: Traces,
-        pairs: Mapping[str, str],
-        shown: Sequence[str],
-        results: Mapping[str, Traced],
-        begins: Mapping[str, str],
-        live: Sequence[Operator],
-    ) -> None:
-        self.found = found
-        self.pairs = pairs
-        self.shown = shown
-        self.results = results
-        self.begins = begins
-        self.live = live
-        self.frames = [name for name in found.inputs if name not in pairs]
-        self.layers: list[Layer] = []
-        self.weights: dict[str, Array] = {}
-        self.values = UniqueNames(found.inputs)
-        read = {name for operator in live for name in operator.inputs} | {value.name for value in results.values()}
-        self.embedded = [each for each in found.build.embeddings if each.value.name in read]
-        self.read = read
-
-    def network(self, source: Source) -> Network:
-        inputs = [self._input(name) for name in self.frames]
-        if not inputs:
-            raise UnsupportedError("every input of the graph is a state: a network needs one that is not")
-        program = self._program()
-        self.layers.append(program)
-        outputs, start = [], 0
-        for name in self.shown:
-            size = math.prod(self.results[name].shape)
-            value = program.name
-            if len(self.shown) > 1:
-                value = self.values.new(name, "output")
-                self.layers.append(Slice(name=value, inputs=(program.name,), start=start, stop=start + size))
-            outputs.append(Output(name, value))
-            start += size
-        return Network(layers=self.layers, weights=self.weights, inputs=inputs, outputs=outputs, source=source)
-
-    def _input(self, name: str) -> AnyInput:
-        value = self.found.inputs[name]
-        tables = [each for each in self.embedded if each.token == value.name]
-        if not tables:
-            return Input(name, math.prod(value.shape))
-        if value.name in self.read:
-            raise UnsupportedError(f"input {name!r}: it is a token, which picks from a table, and a number too")
-        rows = {each.table.shape[0] for each in tables}
-        if len(rows) > 1:
-            raise UnsupportedError(f"input {name!r}: it picks from tables of {sorted(rows)} rows")
-        return TokenInput(name, rows.pop())
-
-    def _embedding(self, embedded: Embedded) -> str:
-        rows, size = embedded.table.shape
-        token = next(name for name, value in self.found.inputs.items() if value.name == embedded.token)
-        name = self.values.new(f"{token}.embedding")
-        self.layers.append(Embedding(name=name, inputs=(token,), vocabulary_size=rows, size=size))
-        self.weights[f"{name}.weight"] = embedded.table
-        return name
-
-    def _program(self) -> Program:
-        build = self.found.build
-        tokens = {each.token for each in self.embedded}
-        given = {
-            self.found.inputs[name].name: name for name in self.frames if self.found.inputs[name].name not in tokens
-        }
-        given |= {each.value.name: self._embedding(each) for each in self.embedded}
-        layer = self.values.new(LAYER)
-        states = {self.found.inputs[name].name: name for name in self.pairs}
-        inside = UniqueNames((*given.values(), *states.values()))
-        names = given | states
-        for operator in self.live:
-            for name in (*operator.inputs, *operator.outputs):
-                if name and name not in names:
-                    names[name] = inside.new(build.source_names.get(name))
-        for name in (*self.begins.values(), *(value.name for value in self.results.values())):
-            if name not in names:
-                names[name] = inside.new(build.source_names.get(name))
-        constants = {name: array for name, array in build.constants.items() if name in names}
-        for name, array in constants.items():
-            self.weights[f"{layer}.{names[name]}"] = array.astype(np.float32)
-        return Program(
-            name=layer,
-            inputs=tuple(given.values()),
-            input_shapes=tuple(build.shapes[name] for name in given),
-            constants={names[name]: array.shape for name, array in constants.items()},
-            states=tuple(self._state(name, names) for name in self.pairs),
-            operators=tuple(_renamed(operator, names) for operator in self.live),
-            results=tuple(names[self.results[name].name] for name in self.shown),
-        )
-
-    def _state(self, name: str, names: Mapping[str, str]) -> ProgramState:
-        value, begins = self.found.inputs[name], self.begins.get(name)
-        return ProgramState(
-            name=name,
-            shape=value.shape,
-            result=names[self.results[self.pairs[name]].name],
-            initial=None if begins is None else names[begins],
-        )
+def _notes(pairs: Mapping[str, str], initial: Mapping[str, Array], fixed: Mapping[str, Array]) -> list[str]:
+    zeros = [name for name in pairs if name not in initial]
+    return [
+        "imported literally, as a graph of one timestep",
+        f"states, and what they become: {', '.join(f'{name} -> {result}' for name, result in pairs.items())}",
+        *([f"states that begin as zeros: {', '.join(zeros)}"] if zeros else []),
+        *([f"inputs that were fixed: {', '.join(fixed)}"] if fixed else []),
+    ]
 
 
-def _renamed(operator: Operator, names: Mapping[str, str]) -> Operator:
-    def renamed(given: Iterable[str]) -> tuple[str, ...]:
-        return tuple(names[name] if name else "" for name in given)
-
-    return msgspec.structs.replace(operator, inputs=renamed(operator.inputs), outputs=renamed(operator.outputs))
+def _network(
+    found: Traces,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    pairs: Mapping[str, str],
+    initial: Mapping[str, Array],
+    source: Source,
+) -> Network:
+    build, states = found.build, set(pairs.values())
+    shown = [port.name for port in outputs if port.name not in states] or list(dict.fromkeys(pairs.values()))
+    frames = [name for name in found.inputs if name not in pairs]
+    if not frames:
+        raise UnsupportedError("every input of the graph is a state: a network needs one that is not")
+    results = {name: build.written(found.outputs[name]) for name in (*shown, *states)}
+    begins = {name: build.name_of(array) for name, array in initial.items() if array.any()}
+    wanted = [value.name for value in results.values()]
+    live = with_scales_in_weights(build, live_operators(build.operators, wanted), wanted)
+    if not live:  # nothing is computed, as where a state is what was read before
+        results[shown[0]] = build.emit(operators.Reshape, results[shown[0]], shape=results[shown[0]].shape)
+        live = build.operators[-1:]
+    refuse_offline(build.scans, {name for operator in live for name in operator.outputs})
+    layers = Layers(build, found.inputs, live, results, shown)
+    network_inputs = layers.inputs(frames)
+    network_outputs = layers.add_program(frames, pairs, begins)
+    tokens = [port.name for port in network_inputs if port.tokens]
+    return Network(
+        layers=layers.layers,
+        weights=layers.weights,
+        inputs=network_inputs,
+        outputs=network_outputs,
+        signature=signature_of(inputs, outputs, pairs, shown, tokens),
+        source=source,
+    )
