@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -15,39 +16,21 @@ from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Graph
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.interpret import interpret
+from grurt.converters.literal.options import StepOptions
 from grurt.converters.literal.pairs import Port, paired
 from grurt.converters.literal.ports import signature_of
 from grurt.converters.literal.program import Layers
 from grurt.converters.literal.refusals import refuse_mixed, refuse_offline
 from grurt.converters.literal.simplify import live_operators, with_scales_in_weights
 from grurt.converters.literal.sizes import bound, has_open_sizes, with_open_sizes
-from grurt.converters.literal.values import Traced, Value, is_constant
+from grurt.converters.literal.values import Traced, Value
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.escaping import listed
 from grurt.network import operators
 from grurt.network.network import Network, Source
 
-
-@dataclass(frozen=True)
-class StepOptions:
-    """What the caller says of a step graph.
-
-    Parameters
-    ----------
-    bind
-        Values of inputs that are fixed before anything is computed.
-    state
-        Outputs that go back, by the inputs that they go back into; None for an input that is no state.
-    initial
-        What states begin as, by input; zeros else.
-    """
-
-    bind: Mapping[str, object] = field(default_factory=dict)
-    state: Mapping[str, str | None] = field(default_factory=dict)
-    initial: Mapping[str, Array] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.bind or self.state or self.initial)
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -124,7 +107,8 @@ def traced(graph: Graph, fixed: Mapping[str, Array]) -> Traces:
         if value.is_integer and math.prod(shape) == 1:
             build.token_inputs[value.name] = port.name
     names = [port.name for port in graph.outputs]
-    results = interpret(graph.nodes, tensors, names, build)
+    nodes = [replace(node, _read=set()) for node in graph.nodes]  # whoever read attributes before
+    results = interpret(nodes, tensors, names, build)
     return Traces(build, inputs, dict(zip(names, results, strict=True)), tensors)
 
 
@@ -144,16 +128,18 @@ def _certain_states(found: Traces) -> set[str]:
     """Return the inputs that recurrent operators of one timestep begin with, whole or in parts."""
     names = {value.name: name for name, value in found.inputs.items()}
     states = (state for scan in found.build.scans if scan.length == 1 for state in scan.states)
-    origins = {found.build.origin(state) for state in states if not is_constant(state)}
+    origins = {found.build.origin(state) for state in states if isinstance(state, Traced)}
     return {names[origin] for origin in origins & names.keys()}
 
 
-def _initial(name: str, array: Array, pairs: Mapping[str, str], found: Traces) -> Array:
+def _initial(name: str, given: ArrayLike, pairs: Mapping[str, str], found: Traces) -> Array:
     if name not in pairs:
         raise ConversionError(f"initial: {name!r} is no state; states are {listed(pairs)}")
-    shape = found.inputs[name].shape
+    shape, array = found.inputs[name].shape, np.asarray(given)
     if array.shape != shape or array.dtype.kind not in "fiub":
-        raise ConversionError(f"initial: expected numbers of shape {shape} for {name!r}, got {array.dtype} {array.shape}")
+        raise ConversionError(
+            f"initial: expected numbers of shape {shape} for {name!r}, got {array.dtype} {array.shape}"
+        )
     return array
 
 

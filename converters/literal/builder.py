@@ -87,17 +87,17 @@ class ProgramBuilder:
 
     def note_name(self, name: str, value: Value) -> None:
         """Take note that the source calls a value by a name."""
-        if is_constant(value):
-            self._array_names.setdefault(id(value), (name, value))
-        else:
+        if isinstance(value, Traced):
             self.source_names.setdefault(value.name, name)
+        else:
+            self._array_names.setdefault(id(value), (name, value))
 
-    def emit(self, kind: type[Operator], *inputs: Value, dtype: np.dtype[Any] | None = None, **fields: object) -> Traced:
+    def emit(self, kind: type[Operator], *inputs: Value, dtype: np.dtype[Any] | None = None, **fields: Any) -> Traced:
         """Add an operator, and return what it writes: of the dtype of its first input, unless another is given."""
         return self.emit_several(kind, *inputs, dtype=dtype, **fields)[0]
 
     def emit_several(
-        self, kind: type[Operator], *inputs: Value, dtype: np.dtype[Any] | None = None, **fields: object
+        self, kind: type[Operator], *inputs: Value, dtype: np.dtype[Any] | None = None, **fields: Any
     ) -> tuple[Traced, ...]:
         """Add an operator, and return all that it writes."""
         if len(self.operators) >= _MOST_EMITTED:
@@ -131,11 +131,11 @@ class ProgramBuilder:
 
     def written(self, value: Value) -> Traced:
         """Return a value that the program can hand out, be it a constant."""
-        return self.emit(operators.Reshape, value, shape=value.shape) if is_constant(value) else value
+        return value if isinstance(value, Traced) else self.emit(operators.Reshape, value, shape=value.shape)
 
     def name_of(self, value: Value) -> str:
         """Return the name of a value in the program; that of a constant is new, unless an equal one is there."""
-        if not is_constant(value):
+        if isinstance(value, Traced):
             return value.name
         shape, n_bytes = value.shape, math.prod(value.shape) * value.itemsize
         key = (value.dtype, shape, value.tobytes()) if n_bytes <= _SMALL else (id(value), shape)
@@ -179,7 +179,7 @@ class ProgramBuilder:
         """Return a value in another shape."""
         if value.shape == tuple(shape):
             return value
-        if is_constant(value):
+        if not isinstance(value, Traced):
             return value.reshape(tuple(shape))
         before = self.writer(value)
         if isinstance(before, operators.Reshape):  # which the second one takes the place of
@@ -217,8 +217,10 @@ class ProgramBuilder:
         starts = tuple(kept.start for kept in whole)
         return self.emit(operators.Slice, value, starts=starts, sizes=sizes, steps=steps)
 
-    def gather(self, value: Traced, axis: int, places: Sequence[int]) -> Value:
+    def gather(self, value: Value, axis: int, places: Sequence[int]) -> Value:
         """Return places along an axis, which may stand in any order and more than once."""
+        if is_constant(value):
+            return value.take(places, axis)
         if not len(places):
             return np.zeros((*value.shape[:axis], 0, *value.shape[axis + 1 :]), value.dtype)
         step = places[1] - places[0] if len(places) > 1 else 1

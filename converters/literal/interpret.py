@@ -85,9 +85,7 @@ def _free_names(body: Body, depth: int = 0) -> list[str]:
     return list(dict.fromkeys(name for name in (*read, *body.outputs) if name and name not in own))
 
 
-def _results(
-    node: Node, args: Arguments, values: Values, build: ProgramBuilder, depth: int
-) -> Sequence[Value | None]:
+def _results(node: Node, args: Arguments, values: Values, build: ProgramBuilder, depth: int) -> Sequence[Value | None]:
     """Return what a node writes."""
     if node.op in ("If", "Loop"):
         if depth >= _DEEPEST:

@@ -6,19 +6,21 @@ An equal shape and dtype is necessary, and never enough: a mask can look like wh
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from grurt.converters.graph.nodes import Graph
 from grurt.errors import ConversionError, DesignReason, UnsupportedError
 from grurt.escaping import listed
 
-_WITHOUT_MEANING = frozenset(
-    "cur current final i in init initial input inputs n new next o old out output outputs past present prev previous "
-    "update updated".split()
-)
+DeclaredShape = tuple[int | str | None, ...] | None
+
+_OF_INPUTS = ("cur", "current", "i", "in", "init", "initial", "input", "inputs", "old", "past", "prev", "previous")
+_OF_OUTPUTS = ("final", "n", "new", "next", "o", "out", "output", "outputs", "present", "update", "updated")
+_WITHOUT_MEANING = frozenset((*_OF_INPUTS, *_OF_OUTPUTS))
 """Words that tell a state from what it was before, and nothing else."""
 
 
@@ -37,6 +39,22 @@ class Port:
 
     def __str__(self) -> str:
         return f"{self.name!r} {self.shape}"
+
+
+def may_hold_states(graph: Graph) -> bool:
+    """Say whether an output of a graph could go back into one of its inputs, and another input is left for the data."""
+    return len(graph.inputs) > 1 and any(
+        port.dtype == other.dtype and _may_be_alike(port.shape, other.shape)
+        for port in graph.inputs
+        for other in graph.outputs
+    )
+
+
+def _may_be_alike(a: DeclaredShape, b: DeclaredShape) -> bool:
+    if a is None or b is None:
+        return True
+    sizes = zip(a, b, strict=False)
+    return len(a) == len(b) and all(m == n or not (isinstance(m, int) and isinstance(n, int)) for m, n in sizes)
 
 
 def paired(
@@ -106,7 +124,7 @@ def _same_words_without_numbers(a: str, b: str) -> bool:
     return bool(found[0]) and found[0] == found[1]
 
 
-def _unique(inputs: Sequence[Port], outputs: Sequence[Port], same: Any) -> dict[str, str]:
+def _unique(inputs: Sequence[Port], outputs: Sequence[Port], same: Callable[[str, str], bool]) -> dict[str, str]:
     """Return the pairs of one kind whose names are alike, and like those of no others."""
     pairs = {}
     for port in inputs:

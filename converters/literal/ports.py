@@ -11,7 +11,11 @@ from grurt.network.signature import Axis, Signature, StatePort, ValuePort
 
 
 def signature_of(
-    inputs: Sequence[Port], outputs: Sequence[Port], pairs: Mapping[str, str], shown: Collection[str], tokens: Collection[str]
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    pairs: Mapping[str, str],
+    shown: Collection[str],
+    tokens: Collection[str],
 ) -> Signature:
     """Return the signature of a step graph.
 
@@ -37,16 +41,16 @@ def signature_of(
 
 
 def _value(port: Port, *, is_token: bool = False) -> ValuePort:
-    axes: tuple[Axis, ...] = ("one" if is_token else "index",) * len(port.shape)
+    axis: Axis = "one" if is_token else "index"
     shape = () if is_token else port.shape
-    return ValuePort(name=port.name, value=port.name, dtype=dtype_name(_declared(port)), axes=axes, shape=shape)
+    axes, dtype = (axis,) * len(port.shape), dtype_name(_declared(port))
+    return ValuePort(name=port.name, value=port.name, dtype=dtype, axes=axes, shape=shape)
 
 
 def _state(port: Port, state: str) -> StatePort:
-    axes: tuple[Axis, ...] = ("index",) * len(port.shape)
-    return StatePort(
-        name=port.name, states=(state,), dtype=dtype_name(_declared(port)), axes=axes, shape=port.shape
-    )
+    axis: Axis = "index"
+    axes, dtype = (axis,) * len(port.shape), dtype_name(_declared(port))
+    return StatePort(name=port.name, states=(state,), dtype=dtype, axes=axes, shape=port.shape)
 
 
 def _declared(port: Port) -> Declaration:

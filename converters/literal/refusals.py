@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.refusals import reason_against
@@ -18,17 +18,21 @@ def refusal(node: Node) -> UnsupportedError:
     """Return the error that says why a step program has nothing for an operator."""
     if node.op in _DATA:
         return node.unsupported(
-            "what it gives, or how much, depends on the data", "do this outside of the model", DesignReason.DATA_DEPENDENT
+            "what it gives, or how much, depends on the data",
+            "do this outside of the model",
+            DesignReason.DATA_DEPENDENT,
         )
     if node.op in _LOOPS:
-        return node.unsupported("a loop is not supported", "export one step of the network", DesignReason.DATA_DEPENDENT)
+        return node.unsupported(
+            "a loop is not supported", "export one step of the network", DesignReason.DATA_DEPENDENT
+        )
     found, advice, reason = reason_against(node.op)
     if reason in (None, DesignReason.WHOLE_SEQUENCE, DesignReason.SEQUENCE_LENGTH):
         return node.unsupported("no step program has such an operator", "compute it before the model or behind it")
     return node.unsupported(found, advice, reason)
 
 
-def refuse_offline(scans: Iterable[Scan], live: Collection[str]) -> None:
+def refuse_offline(scans: Iterable[Scan], live: Set[str]) -> None:
     """Raise UnsupportedError for a recurrent operator of one place that starts from a constant, each time anew.
 
     Such a graph is one of whole sequences, cut to one timestep: what it answers is not what it answers to the sequence.

@@ -52,12 +52,12 @@ def with_scales_in_weights(build: ProgramBuilder, found: Sequence[Operator], wan
     return [operator for operator in result if operator is not None]
 
 
-def _merged(
-    build: ProgramBuilder, product: Operator, combine: operators.Combine, factor: str
-) -> Operator | None:
+def _merged(build: ProgramBuilder, product: Operator, combine: operators.Combine, factor: str) -> Operator | None:
     """Return a product that does what is combined with it too; None if it cannot."""
     out = build.shapes[combine.outputs[0]]
-    if out != build.shapes[product.outputs[0]] or not isinstance(product, operators.Conv | operators.ConvTranspose | operators.MatMul):
+    if out != build.shapes[product.outputs[0]] or not isinstance(
+        product, operators.Conv | operators.ConvTranspose | operators.MatMul
+    ):
         return None
     axis = len(out) - 1 if isinstance(product, operators.MatMul) else 1
     each = _along(build.constants[factor], out, axis)
@@ -78,18 +78,17 @@ def _merged(
 
 
 def _along(array: Array, shape: tuple[int, ...], axis: int) -> Array | None:
-    """Return the number for each place of an axis that a constant holds, broadcast to a shape; None if it varies else."""
+    """Return the number that a constant has for each place of an axis of a shape; None if it varies along others."""
     aligned = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
     if any(size > 1 for place, size in enumerate(aligned.shape) if place != axis):
         return None
     return np.broadcast_to(aligned.reshape(-1).astype(np.float64), (shape[axis],))
 
 
-def _beside(each: Array, product: Operator, weight: Array) -> Array:
+def _beside(each: Array, product: operators.Conv | operators.ConvTranspose, weight: Array) -> Array:
     """Return the factors of output channels as they stand beside the weights of a convolution."""
     if isinstance(product, operators.Conv):
         return each.reshape(-1, *(1,) * (weight.ndim - 1))
-    assert isinstance(product, operators.ConvTranspose)
     inputs, per_group = weight.shape[:2]
     by_group = np.repeat(each.reshape(product.groups, per_group), inputs // product.groups, axis=0)
     return by_group.reshape(inputs, per_group, *(1,) * (weight.ndim - 2))

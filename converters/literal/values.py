@@ -57,6 +57,13 @@ def given(node: Node, args: Arguments, index: int = 0) -> Value:
     return value
 
 
+def optional(args: Arguments, index: int) -> Value | None:
+    """Return an input, or None if it is left out."""
+    return args[index] if index < len(args) else None
+
+
 def scalar(value: Value | None) -> float | None:
     """Return the number that a constant of one element is; None of anything else."""
-    return float(value.reshape(-1)[0]) if is_constant(value) and value.size == 1 and value.dtype.kind in "fiub" else None
+    return (
+        float(value.reshape(-1)[0]) if is_constant(value) and value.size == 1 and value.dtype.kind in "fiub" else None
+    )

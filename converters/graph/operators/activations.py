@@ -28,9 +28,8 @@ from grurt.network.layers import PRelu
 
 
 def gru_activations(node: Node, directions: int) -> Iterator[tuple[ElementwiseFunction, ElementwiseFunction]]:
-    """Yield the gate and the candidate activation of each direction of a GRU node."""
-    for gate, candidate in recurrent_activations(node, directions, ("Sigmoid", "Tanh")):
-        yield gate, candidate
+    """Return the gate and the candidate activation of each direction of a GRU node."""
+    return ((gate, candidate) for gate, candidate in recurrent_activations(node, directions, ("Sigmoid", "Tanh")))
 
 
 def recurrent_activations(

@@ -12,7 +12,7 @@ from grurt.converters.literal.builder import BOOL, ProgramBuilder
 from grurt.converters.literal.handlers.elementwise import truncated
 from grurt.converters.literal.handlers.logic import is_not_zero
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Traced, Value, given, is_constant
+from grurt.converters.literal.values import Arguments, Traced, Value, given
 
 
 @handler("Cast")
@@ -31,10 +31,10 @@ def cast_like(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 def converted(build: ProgramBuilder, value: Value, dtype: np.dtype[Any]) -> Value:
     """Return a value as numbers of another type."""
-    if is_constant(value):
+    if not isinstance(value, Traced):
         return value.astype(dtype)
     if dtype == BOOL:
-        value = is_not_zero(build, value)
-    elif dtype.kind in "iu" and value.dtype.kind == "f":
+        return is_not_zero(build, value)
+    if dtype.kind in "iu" and value.dtype.kind == "f":
         value = truncated(build, value)
-    return value if is_constant(value) else Traced(value.name, value.shape, dtype)
+    return Traced(value.name, value.shape, dtype)

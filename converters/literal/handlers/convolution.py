@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing import parameters
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.handlers.elementwise import combine
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Traced, Value, given, is_constant
+from grurt.converters.literal.values import Arguments, Value, given, is_constant, optional
 from grurt.network import operators
 
 _MOST_AXES = 3
+_BESIDE = {"strides": 1, "dilations": 1, "before": 0, "after": 0}
+"""How a window goes over images that lie side by side."""
+
 _AUTOMATIC = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -66,14 +69,14 @@ def convolution(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     kernel = kernel_of(node, weight.shape[2:], value.shape[2:])
     _check_kernel_shape(node, weight)
     _note_mixed_axes(node, build, kernel, value)
-    fields = {
+    fields: dict[str, Any] = {
         "groups": node.integer("group", 1),
         "strides": kernel.strides,
         "dilations": kernel.dilations,
         "before": kernel.before,
         "after": kernel.after,
     }
-    return _in_one_image(build, operators.Conv, value, weight, parameters.optional(args, 2), fields)
+    return _in_one_image(build, operators.Conv, value, weight, optional(args, 2), fields)
 
 
 @handler("ConvTranspose")
@@ -84,14 +87,14 @@ def transposed(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     _check_kernel_shape(node, weight)
     _note_mixed_axes(node, build, kernel, value)
     before, after = _cut_off(node, kernel, value.shape[2:])
-    fields = {
+    fields: dict[str, Any] = {
         "groups": node.integer("group", 1),
         "strides": kernel.strides,
         "dilations": kernel.dilations,
         "before": before,
         "after": after,
     }
-    return _in_one_image(build, operators.ConvTranspose, value, weight, parameters.optional(args, 2), fields)
+    return _in_one_image(build, operators.ConvTranspose, value, weight, optional(args, 2), fields)
 
 
 def _cut_off(node: Node, kernel: Kernel, places: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -121,7 +124,8 @@ def _weight(node: Node, args: Arguments) -> Array:
         raise node.unsupported("its weights depend on the network's inputs")
     if weight.ndim != value.ndim or not 3 <= weight.ndim <= 2 + _MOST_AXES:
         raise node.unsupported(
-            f"its input has the shape {value.shape}, its weights {weight.shape}", f"supported are 1 to {_MOST_AXES} axes"
+            f"its input has the shape {value.shape}, its weights {weight.shape}",
+            f"supported are 1 to {_MOST_AXES} axes",
         )
     return weight
 
@@ -132,8 +136,12 @@ def _check_kernel_shape(node: Node, weight: Array) -> None:
 
 
 def _note_mixed_axes(node: Node, build: ProgramBuilder, kernel: Kernel, value: Value) -> None:
-    spread = [2 + axis for axis, size in enumerate(kernel.sizes) if size > 1 or kernel.strides[axis] > 1]
-    build.mixes(node, 0, 1, *spread)
+    """Take note of what a convolution mixes: channels, and places where it pads or leaves some out.
+
+    Where it does neither, as many places as it needs have come from states before.
+    """
+    sides = enumerate(zip(kernel.strides, kernel.before, kernel.after, strict=True))
+    build.mixes(node, 0, 1, *(2 + axis for axis, side in sides if side != (1, 0, 0)))
 
 
 def _in_one_image(
@@ -142,25 +150,19 @@ def _in_one_image(
     value: Value,
     weight: Array,
     bias: Value | None,
-    fields: dict[str, object],
+    fields: dict[str, Any],
 ) -> Value:
     """Return a convolution of any batch: several images lie side by side along an axis of their own."""
-    n, later = value.shape[0], None
     if bias is not None and not is_constant(bias):
-        bias, later = None, build.reshape(bias, (1, -1 * -bias.shape[0], *(1,) * (value.ndim - 2)))
+        found = _in_one_image(build, kind, value, weight, None, fields)
+        return combine(build, "add", found, build.reshape(bias, (1, *bias.shape, *(1,) * (value.ndim - 2))))
     constants: list[Array] = [weight] if bias is None else [weight, bias]
-    if n == 1:
-        result: Value = build.emit(kind, value, *constants, **fields)
-    else:
-        order = (1, 0, *range(2, value.ndim))
-        image = build.transpose(value, order)
-        image = build.reshape(image, (1, *image.shape))
-        beside = {"strides": 1, "dilations": 1, "before": 0, "after": 0}
-        wider = {name: (beside[name], *each) if name in beside else each for name, each in fields.items()}  # type: ignore[misc]
-        constants[0] = np.expand_dims(weight, 2)
-        found = build.emit(kind, image, *constants, **wider)
-        result = build.transpose(build.reshape(found, found.shape[1:]), order)
-    return result if later is None else combine(build, "add", result, later)
-
-
-_ = Traced
+    if value.shape[0] == 1:
+        return build.emit(kind, value, *constants, **fields)
+    order = (1, 0, *range(2, value.ndim))
+    image = build.transpose(value, order)
+    image = build.reshape(image, (1, *image.shape))
+    wider: dict[str, Any] = {name: (_BESIDE[name], *each) if name in _BESIDE else each for name, each in fields.items()}
+    constants[0] = np.expand_dims(weight, 2)
+    result = build.emit(kind, image, *constants, **wider)
+    return build.transpose(build.reshape(result, result.shape[1:]), order)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -13,7 +12,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing.elementwise import ACTIVATION_OPERATORS, COMPOSITES, FUNCTIONS, activation, gelu
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Value, given, is_constant, scalar
+from grurt.converters.literal.values import Arguments, Traced, Value, given, is_constant, scalar
 from grurt.errors import DesignReason
 from grurt.network import functions, operators
 from grurt.network.functions import AnyFunction
@@ -23,20 +22,26 @@ _OF_ANY_NUMBER = {"Sum": "add", "Min": "min", "Max": "max"}
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def apply(build: ProgramBuilder, value: Value, *applied: AnyFunction) -> Value:
+def apply(build: ProgramBuilder, value: Value, first: AnyFunction, *others: AnyFunction) -> Traced:
     """Return functions of a value, one after the other."""
-    for function in applied:
-        value = build.emit(operators.Apply, value, function=function)
-    return value
+    result = build.emit(operators.Apply, value, function=first)
+    for function in others:
+        result = build.emit(operators.Apply, result, function=function)
+    return result
 
 
-def combine(build: ProgramBuilder, operation: str, a: Value, b: Value) -> Value:
+def combine(build: ProgramBuilder, operation: str, a: Value, b: Value) -> Traced:
     """Return an operation on two values, in the dtype of the one that is no constant."""
     dtype = b.dtype if is_constant(a) else a.dtype
     return build.emit(operators.Combine, a, b, operation=operation, dtype=dtype)
 
 
-def truncated(build: ProgramBuilder, value: Value) -> Value:
+def number(of: float) -> Array:
+    """Return one number as a constant."""
+    return np.array(of, np.float32)
+
+
+def truncated(build: ProgramBuilder, value: Value) -> Traced:
     """Return the whole numbers next to those of a value, towards zero."""
     size = apply(build, value, functions.Abs(), functions.Floor())
     return combine(build, "mul", apply(build, value, functions.Sign()), size)
@@ -110,19 +115,20 @@ def remainder(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 
 @handler("Pow")
-def power(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
+def raised(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """Pow: with one exponent for all, a function of one number."""
     base, exponent = given(node, args, 0), given(node, args, 1)
-    number = scalar(exponent)
+    power = scalar(exponent)
     rank = max(base.ndim, exponent.ndim)
-    if number is None or not np.isfinite(np.float32(number)):
+    if power is None or not np.isfinite(np.float32(power)):
         return combine(build, "pow", base, exponent)
-    if number == 2.0:
+    if power == 2.0:
         return in_rank(build, combine(build, "mul", base, base), rank)
-    if number == 0.0:
+    if power == 0.0:
         return np.ones((1,) * (rank - base.ndim) + base.shape, base.dtype)
-    powers: Sequence[AnyFunction] = () if number == 1.0 else (functions.Pow(number),)
-    return in_rank(build, apply(build, base, *([functions.Sqrt()] if number == 0.5 else powers)), rank)
+    if power != 1.0:
+        base = apply(build, base, functions.Sqrt() if power == 0.5 else functions.Pow(power))
+    return in_rank(build, base, rank)
 
 
 def in_rank(build: ProgramBuilder, value: Value, rank: int) -> Value:
@@ -151,8 +157,8 @@ def _joined(node: Node, args: Arguments, build: ProgramBuilder, operation: str) 
 def leaky(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """PRelu: with one slope for all, a leaky ReLU."""
     value, slope = given(node, args, 0), given(node, args, 1)
-    if (number := scalar(slope)) is not None and slope.ndim <= value.ndim:
-        return apply(build, value, functions.LeakyRelu(negative_slope=number))
+    if (only := scalar(slope)) is not None and slope.ndim <= value.ndim:
+        return apply(build, value, functions.LeakyRelu(negative_slope=only))
     return build.emit(operators.PRelu, value, slope)
 
 
@@ -161,9 +167,9 @@ def clip(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """Clip: bounds as attributes (before opset 11) or inputs, either of which may be left out."""
     value = given(node, args)
     low, high = (_bound(node, args, index, name) for index, name in ((1, "min"), (2, "max")))
-    bounds = scalar(low), scalar(high)
-    if bounds[0] is not None and bounds[1] is not None and -_LARGEST <= bounds[0] <= bounds[1] <= _LARGEST:
-        return apply(build, value, functions.Clip(*bounds))
+    least, most = scalar(low), scalar(high)
+    if least is not None and most is not None and -_LARGEST <= least <= most <= _LARGEST:
+        return apply(build, value, functions.Clip(least, most))
     for bound, operation in ((low, "max"), (high, "min")):
         if bound is not None and abs(scalar(bound) or 0.0) < np.inf:
             value = combine(build, operation, value, build.reshape(bound, ()))
@@ -172,7 +178,7 @@ def clip(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 def _bound(node: Node, args: Arguments, index: int, name: str) -> Value | None:
     if node.has(name):
-        return np.float32(node.number(name, 0.0)).reshape(())
+        return number(node.number(name, 0.0))
     return args[index] if index < len(args) else None
 
 

@@ -26,12 +26,12 @@ def compare(build: ProgramBuilder, operation: str, a: Value, b: Value) -> Traced
     return build.emit(operators.Combine, a, b, operation=operation, dtype=BOOL)
 
 
-def negated(build: ProgramBuilder, value: Value) -> Value:
+def negated(build: ProgramBuilder, value: Value) -> Traced:
     """Return 1 for 0, and 0 for 1."""
     return apply(build, value, functions.Affine(-1.0, 1.0))
 
 
-def is_not_zero(build: ProgramBuilder, value: Value) -> Value:
+def is_not_zero(build: ProgramBuilder, value: Traced) -> Traced:
     """Return 1 where a value is another number than 0, or none."""
     return value if value.dtype == BOOL else negated(build, compare(build, "equal", value, build.zero))
 

@@ -11,7 +11,7 @@ from grurt.converters.graph.tracing import parameters
 from grurt.converters.graph.tracing.folding import shape_slice
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Value, given
+from grurt.converters.literal.values import Arguments, Value, given, optional
 
 
 @handler("Shape")
@@ -69,7 +69,7 @@ def unsqueeze(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 def expand(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """Expand: broadcast to a shape, which may be smaller along axes."""
     value = given(node, args)
-    target = parameters.integers(node, parameters.optional(args, 1), "shape")
+    target = parameters.integers(node, optional(args, 1), "shape")
     try:
         wider = np.broadcast_shapes(value.shape, target)
     except ValueError as error:
@@ -81,7 +81,7 @@ def expand(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 def tile(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """Tile: repeated along axes."""
     value = given(node, args)
-    repeats = parameters.integers(node, parameters.optional(args, 1), "repeats")
+    repeats = parameters.integers(node, optional(args, 1), "repeats")
     if len(repeats) != value.ndim:
         raise node.invalid("its inputs do not fit together")
     for axis, times in enumerate(repeats):

@@ -10,7 +10,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Value, given, is_constant, scalar
+from grurt.converters.literal.values import Arguments, Value, given, optional, scalar
 from grurt.network import operators
 
 _MODES = ("constant", "edge", "reflect", "wrap")
@@ -28,16 +28,14 @@ def pad(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
         for axis, ((before, after), size) in enumerate(zip(sides, value.shape, strict=True))
     }
     value = build.slice(value, kept)
+    build.mixes(node, 0, *(axis for axis, side in enumerate(sides) if any(side)))
     added = [(max(before, 0), max(after, 0)) for before, after in sides]
     if mode == "constant":
         return padded(build, value, added, _fill(node, args))
     for axis, (before, after) in enumerate(added):
         if before or after:
             places = np.pad(np.arange(value.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
-            if is_constant(value):
-                value = value.take(places, axis)
-            else:
-                value = build.gather(value, axis, places.tolist())
+            value = build.gather(value, axis, places.tolist())
     return value
 
 
@@ -63,9 +61,9 @@ def _sides(node: Node, args: Arguments, rank: int) -> list[tuple[int, int]]:
     listed = (
         node.integers("pads")
         if node.has("pads")
-        else tuple(parameters.constant(node, parameters.optional(args, 1), "pads").reshape(-1).tolist())
+        else tuple(parameters.constant(node, optional(args, 1), "pads").reshape(-1).tolist())
     )
-    given_axes = parameters.optional(args, 3)
+    given_axes = optional(args, 3)
     axes = (
         range(rank)
         if given_axes is None

@@ -11,10 +11,10 @@ from grurt.array_types import Array
 from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.literal.builder import ProgramBuilder
-from grurt.converters.literal.handlers.elementwise import combine
-from grurt.converters.literal.handlers.logic import compare, negated
+from grurt.converters.literal.handlers.elementwise import combine, number
+from grurt.converters.literal.handlers.logic import compare
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Value, given, is_constant, scalar
+from grurt.converters.literal.values import Arguments, Traced, Value, given, is_constant, scalar
 from grurt.errors import DesignReason
 from grurt.network import operators
 
@@ -31,15 +31,13 @@ def gather(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     value, indices = given(node, args, 0), given(node, args, 1)
     axis = parameters.axis_index(node, node.integer("axis", 0), value.ndim)
     shape = (*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :])
-    if not is_constant(indices):
+    if isinstance(indices, Traced):
         return build.reshape(_picked(node, value, axis, indices, build), shape)
-    if is_constant(value):
-        return value.take(indices, axis)
     found = _checked(node, indices, value.shape[axis]).reshape(-1).tolist()
     return build.reshape(build.gather(value, axis, _listed(node, found)), shape)
 
 
-def _picked(node: Node, value: Value, axis: int, indices: Value, build: ProgramBuilder) -> Value:
+def _picked(node: Node, value: Value, axis: int, indices: Traced, build: ProgramBuilder) -> Value:
     """Return rows along an axis for numbers that are computed: ``(*before, numbers, *after)``, all in one piece."""
     if is_constant(value) and axis == 0 and (rows := build.token_rows(value, indices)) is not None:
         return rows
@@ -78,7 +76,7 @@ def hot(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     axis = parameters.axis_index(node, node.integer("axis", -1), indices.ndim + 1)
     off, on = values.reshape(-1)
     found = one_hot(build, indices, int(depth))
-    result: Value = build.emit(operators.Where, found, np.float32(on).reshape(()), np.float32(off).reshape(()))
+    result: Value = build.emit(operators.Where, found, number(on), number(off))
     order = [*range(axis), indices.ndim, *range(axis, indices.ndim)]
     return build.transpose(result, order)
 
@@ -115,7 +113,7 @@ def scatter_elements(node: Node, args: Arguments, build: ProgramBuilder) -> Valu
     """ScatterElements at places that are known."""
     value, indices, updates = given(node, args, 0), _known(node, args), given(node, args, 2)
     axis = parameters.axis_index(node, node.integer("axis", 0), value.ndim)
-    found = list(np.indices(indices.shape))
+    found: list[Array] = list(np.indices(indices.shape))
     found[axis] = _checked(node, indices, value.shape[axis])
     return _put(node, value, _flat_places(value.shape)[tuple(found)], updates, build)
 
@@ -138,7 +136,6 @@ def _put(node: Node, value: Value, places: Array, updates: Value, build: Program
     both = build.concat([build.reshape(value, (size,)), build.reshape(updates, (math.prod(updates.shape),))], 0)
     picked = np.arange(size)
     picked[places.reshape(-1)] = size + np.arange(places.size)
-    assert not is_constant(both)
     return build.reshape(build.gather(both, 0, _listed(node, picked.tolist())), value.shape)
 
 
@@ -159,7 +156,6 @@ def _flat_places(shape: tuple[int, ...]) -> Array:
 
 def _from_row(node: Node, value: Value, places: Array, build: ProgramBuilder) -> Value:
     row = build.reshape(value, (math.prod(value.shape),))
-    assert not is_constant(row)
     return build.reshape(build.gather(row, 0, _listed(node, places.reshape(-1).tolist())), places.shape)
 
 
@@ -220,10 +216,7 @@ def running_sum(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     ones = np.triu(np.ones((n, n), np.float32), int(exclusive))
     ones = ones.T if node.integer("reverse", 0) else ones
     order = [*(place for place in range(value.ndim) if place != axis_index), axis_index]
-    moved = build.reshape(build.transpose(value, order), (-1 if False else math.prod(value.shape) // n, n))
+    moved = build.reshape(build.transpose(value, order), (math.prod(value.shape) // n, n))
     total = build.emit(operators.MatMul, moved, ones)
     whole = build.reshape(total, [value.shape[place] for place in order])
     return build.transpose(whole, np.argsort(order).tolist())
-
-
-_ = negated

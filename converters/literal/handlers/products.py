@@ -89,7 +89,9 @@ def summed_products(node: Node, args: Arguments, build: ProgramBuilder) -> Value
 def _contracted(build: ProgramBuilder, values: Sequence[Value], letters: Sequence[str], written: str) -> Value:
     a, b = letters
     sizes = {
-        letter: size for value, word in zip(values, letters, strict=True) for letter, size in zip(word, value.shape, strict=True)
+        letter: size
+        for value, word in zip(values, letters, strict=True)
+        for letter, size in zip(word, value.shape, strict=True)
     }
     shared = [letter for letter in a if letter in b and letter in written]
     summed = [letter for letter in a if letter in b and letter not in written]

@@ -5,6 +5,8 @@ Source: operators ``GRU``, ``LSTM`` and ``RNN`` of the ONNX specification.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from grurt.array_types import Array
@@ -23,7 +25,7 @@ _BATCH_FIRST = (1, 0, 2)
 def gru(node: Node, args: Arguments, build: ProgramBuilder) -> tuple[Value, ...]:
     """GRU."""
     gate, candidate = _activations(node, ("Sigmoid", "Tanh"))
-    fields = {
+    fields: dict[str, Any] = {
         "linear_before_reset": bool(node.integer("linear_before_reset", 0)),
         "gate_activation": gate,
         "candidate_activation": candidate,
@@ -68,7 +70,7 @@ def _directions(node: Node) -> int:
 
 
 def _recurrent(
-    node: Node, args: Arguments, build: ProgramBuilder, kind: type[Recurrent], fields: dict[str, object]
+    node: Node, args: Arguments, build: ProgramBuilder, kind: type[Recurrent], fields: dict[str, Any]
 ) -> tuple[Value, ...]:
     value, weights = given(node, args), [_weight(node, args, index) for index in (1, 2)]
     if value.ndim != 3 or weights[1].ndim != 3:

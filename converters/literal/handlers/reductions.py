@@ -7,7 +7,7 @@ import numpy as np
 from grurt.converters.graph.nodes import ALL_AXES, Node
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.literal.builder import ProgramBuilder
-from grurt.converters.literal.handlers.elementwise import apply, combine
+from grurt.converters.literal.handlers.elementwise import apply, combine, number
 from grurt.converters.literal.handlers.logic import compare
 from grurt.converters.literal.registry import handler
 from grurt.converters.literal.values import Arguments, Value, given
@@ -32,7 +32,7 @@ def reduced(build: ProgramBuilder, value: Value, axes: tuple[int, ...], operatio
 
 @handler(*_OPERATIONS)
 def reduction(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
-    """Sums, means, extremes and norms over axes."""
+    """Reduce to sums, means, extremes and norms over axes."""
     value, axes = given(node, args), _axes(node, args)
     if not axes:
         return value
@@ -42,7 +42,7 @@ def reduction(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 @handler("ReduceLogSum")
 def log_sum(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
-    """The logarithm of a sum."""
+    """ReduceLogSum: the logarithm of a sum."""
     value, axes = given(node, args), _axes(node, args)
     build.mixes(node, 0, *axes)
     return _kept(node, build, apply(build, reduced(build, value, axes, "sum"), functions.Log()), axes)
@@ -50,7 +50,7 @@ def log_sum(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 @handler("ReduceLogSumExp")
 def log_sum_exp(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
-    """The logarithm of a sum of exponentials, taken of what is below the largest."""
+    """ReduceLogSumExp: the logarithm of a sum of exponentials, taken of what is below the largest."""
     value, axes = given(node, args), _axes(node, args)
     build.mixes(node, 0, *axes)
     largest = reduced(build, value, axes, "max")
@@ -60,7 +60,7 @@ def log_sum_exp(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 @handler("ReduceProd")
 def product(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
-    """The product of few numbers."""
+    """ReduceProd: the product of few numbers."""
     value, axes = given(node, args), _axes(node, args)
     build.mixes(node, 0, *axes)
     for axis in axes:
@@ -82,14 +82,14 @@ def place(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     is_last, size = bool(node.integer("select_last_index", 0)), value.shape[axis]
     extreme = reduced(build, value, (axis,), "max" if node.op == "ArgMax" else "min")
     places = np.arange(size, dtype=np.float32).reshape([-1 if at == axis else 1 for at in range(value.ndim)])
-    none = np.float32(-1 if is_last else size).reshape(())
+    none = number(-1 if is_last else size)
     found = build.emit(operators.Where, compare(build, "equal", value, extreme), places, none, dtype=np.dtype(np.int64))
     return _kept(node, build, reduced(build, found, (axis,), "max" if is_last else "min"), (axis,))
 
 
 @handler("GlobalAveragePool", "GlobalMaxPool")
 def over_all_places(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
-    """The mean or the largest of all places."""
+    """GlobalAveragePool and GlobalMaxPool: the mean or the largest of all places."""
     value = given(node, args)
     axes = tuple(range(2, value.ndim))
     build.mixes(node, 0, *axes)

@@ -5,6 +5,8 @@ Source: operators ``Resize`` and ``Upsample`` of the ONNX specification.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from grurt.array_types import Array
@@ -12,11 +14,11 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.tracing import parameters
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.registry import handler
-from grurt.converters.literal.values import Arguments, Value, given, is_constant
+from grurt.converters.literal.values import Arguments, Value, given
 
-_ROUNDED = {
-    "floor": np.floor,
-    "ceil": np.ceil,
+_ROUNDED: Mapping[str, Callable[[Array], Array]] = {
+    "floor": lambda x: np.floor(x),
+    "ceil": lambda x: np.ceil(x),
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
 }
@@ -34,7 +36,7 @@ def resize(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
             continue
         build.mixes(node, 0, axis)
         places = _places(node, value.shape[axis], size, scale).tolist()
-        value = value.take(places, axis) if is_constant(value) else build.gather(value, axis, places)
+        value = build.gather(value, axis, places)
     return value
 
 
@@ -76,4 +78,4 @@ def _places(node: Node, old: int, new: int, scale: float) -> Array:
         raise node.unsupported(f"its places are transformed by {transformation[:50]!r}")
     if rounding is None:
         raise node.invalid("its nearest_mode is unknown")
-    return np.clip(rounding(at), 0, old - 1).astype(np.int64)
+    return np.asarray(np.clip(rounding(at), 0, old - 1), np.int64)
