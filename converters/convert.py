@@ -37,7 +37,7 @@ def convert(
     imported: Import | None = None,
     bind: Mapping[str, ArrayLike] | None = None,
     state: Mapping[str, str | None] | None = None,
-    initial: Mapping[str, ArrayLike] | None = None,
+    initial: str | Path | Mapping[str, ArrayLike] | None = None,
 ) -> Model:
     """Read a trained network from another framework's file, or from arrays in memory.
 
@@ -69,7 +69,7 @@ def convert(
         Of such a graph: names of outputs that go back, by the inputs that they go back into; None for an input that is
         no state. Others are paired by name.
     initial
-        Of such a graph: what its states begin as, by the names of inputs; zeros else.
+        Of such a graph: what its states begin as, by the names of inputs, or an ``.npz`` of that; zeros else.
 
     Raises
     ------
@@ -86,7 +86,8 @@ def convert(
     >>> convert("tests/data/torch/c_eachstep_bf.pt", layers="gru, fc")
     <grurt.Model gru, linear: 363 parameters>
     """
-    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, initial or {}))
+    begins = _read_initial(initial) if isinstance(initial, str | Path) else initial
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}))
     if isinstance(source, Mapping):
         _refuse_options(options, "arrays")
         arrays = source
@@ -245,6 +246,13 @@ def _refuse_description(layers: Describable | None, entry: str | None, what: str
         raise DescriptionError(f"layers: {what} holds the architecture itself; leave the description out")
     if entry is not None:
         raise DescriptionError(f"entry: expected none, got {entry!r}: {what} holds one network; leave it out")
+
+
+def _read_initial(path: str | Path) -> Mapping[str, ArrayLike]:
+    from grurt.converters.arrays.npz import read_npz
+
+    with unreadable_files_named(Path(path).name), errors_named(Path(path).name):
+        return read_npz(Path(path))
 
 
 def _refuse_options(options: ImportOptions, what: str) -> None:
