@@ -12,6 +12,7 @@ from grurt.converters.description import Description
 from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.foreign_formats import by_keys
 from grurt.converters.installed import expect_onnx, is_installed
+from grurt.converters.literal.options import Import, ImportOptions, StepOptions
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.converters.reference import attach_reference, check_reference, with_note
 from grurt.converters.torch.checkpoint.state_dict import StateDict, finish_state_dict, module_of, read_detected
@@ -33,6 +34,10 @@ def convert(
     entry: str | None = None,
     repair: bool = False,
     reference: bool = True,
+    imported: Import | None = None,
+    bind: Mapping[str, ArrayLike] | None = None,
+    state: Mapping[str, str | None] | None = None,
+    initial: str | Path | Mapping[str, ArrayLike] | None = None,
 ) -> Model:
     """Read a trained network from another framework's file, or from arrays in memory.
 
@@ -54,6 +59,17 @@ def convert(
         Correct known mistakes of exporters, and say so in ``model.source.notes``; otherwise they are errors.
     reference
         Run the source framework on a test input and compare. False spares the time, and needs no engine.
+    imported
+        How a graph, which ONNX and ``.pt2`` hold, is imported: ``"meaning"`` looks for layers and for the axis of
+        time; ``"literal"`` runs a graph of one timestep as it stands. None tries the one, and then the other.
+        ``model.source.notes`` say so where it was literally.
+    bind
+        Of a graph that is imported literally: values of inputs that are fixed, by name.
+    state
+        Of such a graph: names of outputs that go back, by the inputs that they go back into; None for an input that is
+        no state. Others are paired by name.
+    initial
+        Of such a graph: what its states begin as, by the names of inputs, or an ``.npz`` of that; zeros else.
 
     Raises
     ------
@@ -70,12 +86,15 @@ def convert(
     >>> convert("tests/data/torch/c_eachstep_bf.pt", layers="gru, fc")
     <grurt.Model gru, linear: 363 parameters>
     """
+    begins = _read_initial(initial) if isinstance(initial, str | Path) else initial
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}))
     if isinstance(source, Mapping):
+        _refuse_options(options, "arrays")
         arrays = source
         return _finished("arrays", lambda: _network_of_arrays(arrays, layers, entry, reference))
     path = Path(source)
     found = detect_format(path)
-    return _finished(path.name, lambda: _network_of_file(path, found, layers, entry, repair, reference))
+    return _finished(path.name, lambda: _network_of_file(path, found, layers, entry, repair, reference, options))
 
 
 def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = True) -> Model:
@@ -109,7 +128,7 @@ def convert_onnx(path: str | Path, *, repair: bool = False, reference: bool = Tr
     """
     path = Path(path)
     with errors_named(path.name):
-        return Model.from_network(_network_of_onnx(path, repair, reference))
+        return Model.from_network(_network_of_onnx(path, repair, reference, ImportOptions()))
 
 
 def _finished(name: str, read: Callable[[], Network]) -> Model:
@@ -121,16 +140,23 @@ def _finished(name: str, read: Callable[[], Network]) -> Model:
 
 
 def _network_of_file(
-    path: Path, found: FileFormat, layers: Describable | None, entry: str | None, repair: bool, reference: bool
+    path: Path,
+    found: FileFormat,
+    layers: Describable | None,
+    entry: str | None,
+    repair: bool,
+    reference: bool,
+    options: ImportOptions,
 ) -> Network:
     if found is FileFormat.ONNX:
         _refuse_description(layers, entry, "an ONNX file")
-        return _network_of_onnx(path, repair, reference)
+        return _network_of_onnx(path, repair, reference, options)
     if found is FileFormat.PT2:
         from grurt.converters.pt2.convert import network_of_file
 
         _refuse_description(layers, entry, "a program of torch.export")
-        return network_of_file(path, reference=reference)
+        return network_of_file(path, reference=reference, options=options)
+    _refuse_options(options, "such a file")
     if found in (FileFormat.KERAS, FileFormat.HDF5):
         _refuse_description(None, entry, "a file of Keras")
         return _network_of_keras(path, layers, reference)
@@ -156,11 +182,11 @@ def _described(layers: Describable | None, entry: str | None) -> tuple[Descripti
     return description, told if entry is None else entry
 
 
-def _network_of_onnx(path: Path, repair: bool, reference: bool) -> Network:
+def _network_of_onnx(path: Path, repair: bool, reference: bool, options: ImportOptions) -> Network:
     expect_onnx()
     from grurt.converters.onnx.convert import network_of_file
 
-    return network_of_file(path, repair=repair, reference=reference)
+    return network_of_file(path, repair=repair, reference=reference, options=options)
 
 
 def _network_of_keras(path: Path, layers: Describable | None, reference: bool) -> Network:
@@ -220,6 +246,18 @@ def _refuse_description(layers: Describable | None, entry: str | None, what: str
         raise DescriptionError(f"layers: {what} holds the architecture itself; leave the description out")
     if entry is not None:
         raise DescriptionError(f"entry: expected none, got {entry!r}: {what} holds one network; leave it out")
+
+
+def _read_initial(path: str | Path) -> Mapping[str, ArrayLike]:
+    from grurt.converters.arrays.npz import read_npz
+
+    with unreadable_files_named(Path(path).name), errors_named(Path(path).name):
+        return read_npz(Path(path))
+
+
+def _refuse_options(options: ImportOptions, what: str) -> None:
+    if options != ImportOptions():
+        raise ConversionError(f"imported, bind, state and initial are for graphs, in ONNX files and .pt2; got {what}")
 
 
 def _evaluated(network: Network) -> ReferenceRun:

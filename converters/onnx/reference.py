@@ -13,7 +13,9 @@ from grurt.converters.graph.assembly.converted import ConvertedGraph
 from grurt.converters.graph.elements import dtype_of
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.installed import is_installed
-from grurt.converters.onnx.inference import run
+from grurt.converters.literal.assembly import StepGraph
+from grurt.converters.literal.feeding import last_timestep, sample_timesteps
+from grurt.converters.onnx.inference import run, run_fed
 from grurt.converters.onnx.precision import precisions
 from grurt.converters.onnx.tensors import ExternalData
 from grurt.converters.onnx.widening import in_float32
@@ -77,6 +79,24 @@ def reference_run(converted: ConvertedGraph, proto: ModelProto, external: Extern
     if len(_batches(network.signature, {**inputs, **answers})) > 1:
         raise ConversionError("onnxruntime runs the file with no other number of sequences than the exporter's example")
     return ReferenceRun(inputs, answers, f"onnxruntime {version}", precision_of(network, computed))
+
+
+def fed_reference_run(converted: StepGraph, proto: ModelProto, external: ExternalData) -> ReferenceRun:
+    """Run the source of a network that was imported literally, fed with its own states, and keep the last timestep.
+
+    Parameters and errors are those of `reference_run`.
+    """
+    if not is_installed("onnxruntime"):
+        raise ConversionError("onnxruntime is not installed")
+    names = [port.name for port in converted.outputs]
+    model = _bytes(_with_weights_inside(proto, external))
+    timesteps = sample_timesteps(converted)
+    declared = [_as_declared({**inputs, **converted.bound}, proto) for inputs in timesteps]
+    states, answers, version = run_fed(model, declared, converted.pairs, names)
+    expect_finite("onnxruntime", answers)
+    return last_timestep(
+        converted, timesteps[-1], states, answers, f"onnxruntime {version}", precisions(proto.graph, _live_nodes(proto))
+    )
 
 
 def _batches(signature: Signature, arrays: Mapping[str, Array]) -> set[int]:

@@ -16,6 +16,9 @@ from grurt.converters.graph.operators.refusals import reason_without_gru
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.rewriting.mismatch import nearest_mismatch
 from grurt.converters.installed import is_installed
+from grurt.converters.literal.assembly import StepGraph
+from grurt.converters.literal.choice import imported
+from grurt.converters.literal.options import ImportOptions
 from grurt.converters.pt2.program import Program
 from grurt.converters.pt2.reading import read_constants
 from grurt.converters.pt2.simplify import simplify
@@ -26,7 +29,7 @@ from grurt.network.network import Network, Source
 from grurt.network.reference_run import ReferenceRun
 
 
-def network_of_file(path: Path, *, reference: bool) -> Network:
+def network_of_file(path: Path, *, reference: bool, options: ImportOptions) -> Network:
     """Return the network in a file of ``torch.export.save``.
 
     Parameters
@@ -35,6 +38,8 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
         The file.
     reference
         Run the program with torch, if that is installed, and keep the answers as the network's reference run.
+    options
+        How the graph is imported.
 
     Raises
     ------
@@ -53,17 +58,21 @@ def network_of_file(path: Path, *, reference: bool) -> Network:
     )
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
         graph = translate(simplify(program), constants, size)
-    converted = network_of_graph(graph, source, _refuse_graph)
+    converted = imported(graph, source, options, lambda: network_of_graph(graph, source, _refuse_graph))
     if not reference:
         return converted.network
     return attach_reference(converted.network, lambda: _reference_run(converted, program, constants))
 
 
-def _reference_run(converted: ConvertedGraph, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
+def _reference_run(
+    converted: ConvertedGraph | StepGraph, program: Program, constants: Mapping[str, Array]
+) -> ReferenceRun:
     if not is_installed("torch"):
         raise ConversionError("torch is not installed")
-    from grurt.converters.pt2.reference import reference_run
+    from grurt.converters.pt2.reference import fed_reference_run, reference_run
 
+    if isinstance(converted, StepGraph):
+        return fed_reference_run(converted, program, constants)
     return reference_run(converted, program, constants)
 
 

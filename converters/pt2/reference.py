@@ -15,6 +15,8 @@ import torch
 
 from grurt.array_types import Array
 from grurt.converters.graph.assembly.converted import ConvertedGraph
+from grurt.converters.literal.assembly import StepGraph
+from grurt.converters.literal.feeding import last_timestep, sample_timesteps
 from grurt.converters.pt2 import movement
 from grurt.converters.pt2.handlers import HANDLERS
 from grurt.converters.pt2.program import Call, Program, Ref
@@ -41,6 +43,40 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
     network = converted.network
     inputs = _inputs(converted)
     converted.check_run({name: array.shape for name, array in inputs.items()})
+    given, values = _computed(program, constants, inputs)
+    outputs = {
+        port.name: _array(values[declared.name])
+        for port, declared in zip(network.signature.outputs, program.outputs, strict=True)
+    }
+    inputs = {name: _array(tensor) for name, tensor in given.items()}
+    expect_finite("torch", outputs)
+    return ReferenceRun(
+        inputs, outputs, f"torch {torch.__version__}", precision_of(network, _precisions(program, values))
+    )
+
+
+def fed_reference_run(converted: StepGraph, program: Program, constants: Mapping[str, Array]) -> ReferenceRun:
+    """Return what torch computes at the last of some timesteps, fed with the states that it gave before.
+
+    Parameters and errors are those of `reference_run`.
+    """
+    outputs = {port.name: declared.name for port, declared in zip(converted.outputs, program.outputs, strict=True)}
+    timesteps = sample_timesteps(converted)
+    states: dict[str, Array] = {}
+    for inputs in timesteps:
+        given, values = _computed(program, constants, {**inputs, **converted.bound, **states})
+        states = {name: _array(values[outputs[output]]) for name, output in converted.pairs.items()}
+    answers = {name: _array(values[written]) for name, written in outputs.items()}
+    expect_finite("torch", answers)
+    before = {name: _array(given[name]) for name in converted.pairs}
+    computed = _precisions(program, values)
+    return last_timestep(converted, timesteps[-1], before, answers, f"torch {torch.__version__}", computed)
+
+
+def _computed(
+    program: Program, constants: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return inputs as tensors, and all that a program computes of them; ConversionError if torch cannot run it."""
     try:
         given = {name: _tensor(array, program.dtypes[name]) for name, array in inputs.items()}
         values: dict[str, Any] = {name: _tensor(array, program.dtypes[name]) for name, array in constants.items()}
@@ -48,17 +84,9 @@ def reference_run(converted: ConvertedGraph, program: Program, constants: Mappin
         with torch.no_grad():
             for call in _live_calls(program):
                 _run(call, values)
-        outputs = {
-            port.name: _array(values[declared.name])
-            for port, declared in zip(network.signature.outputs, program.outputs, strict=True)
-        }
     except Exception as error:  # whatever an operator raises on arguments that the file has made up
         raise ConversionError(f"torch cannot run the program: {str(error)[:200]}") from error
-    inputs = {name: _array(tensor) for name, tensor in given.items()}
-    expect_finite("torch", outputs)
-    return ReferenceRun(
-        inputs, outputs, f"torch {torch.__version__}", precision_of(network, _precisions(program, values))
-    )
+    return given, values
 
 
 def _precisions(program: Program, values: Mapping[str, Any]) -> Iterator[str]:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, WRITTEN, Command, Layers, entry_option, json_option
+from grurt.cli.parameters import READ, WRITTEN, Assignment, Command, Layers, bind_option, entry_option, json_option
 from grurt.cli.places import check_model_file
 from grurt.cli.printing import show
 from grurt.cli.report import STREAMS, json_number, shown_notes
 from grurt.escaping import listed
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from grurt.converters.literal.options import Import
     from grurt.model import Model
     from grurt.runtime.verify import Verification
 
@@ -23,6 +26,7 @@ Examples:
     grurt convert model.keras -o model.grurt
     grurt convert weights.pt --layers "gru, last, fc:sigmoid" -o model.grurt
     grurt convert model.weights.h5 --layers model.json -o model.grurt
+    grurt convert step.onnx --bind sr=16000 --state h.1=152 -o model.grurt
 """
 
 
@@ -50,6 +54,28 @@ Examples:
     help="Let the source's framework, where it is installed, answer a test input, and compare. That is the default.",
 )
 @click.option("--repair", is_flag=True, help="Correct known mistakes of exporters, and note it in the model.")
+@click.option(
+    "--import",
+    "imported",
+    type=click.Choice(["meaning", "literal"]),
+    help="How a graph is imported: by the meaning of its layers and axes; or literally, one timestep as it stands, its "
+    "states fed back. Without it, literally where there is no other way.",
+)
+@click.option(
+    "--state",
+    metavar="IN=OUT",
+    type=Assignment(),
+    multiple=True,
+    help="Of a graph of one timestep: the output that goes back into an input. Others are paired by name. IN= says "
+    "that an input is no state.",
+)
+@click.option(
+    "--initial",
+    metavar="NPZ",
+    type=READ,
+    help="Of a graph of one timestep: what states begin as, by the names of inputs. Others begin as zeros.",
+)
+@bind_option
 @json_option
 @click.pass_context
 def convert(
@@ -60,6 +86,10 @@ def convert(
     entry: str | None,
     reference: bool,
     repair: bool,
+    imported: "Import | None",
+    state: tuple[tuple[str, str], ...],
+    initial: Path | None,
+    bind: tuple[tuple[str, "ArrayLike"], ...],
     as_json: bool,
 ) -> None:
     """Convert a trained network to a .grurt file.
@@ -76,7 +106,17 @@ def convert(
     check_model_file(output)
     from grurt.converters import convert as convert_file
 
-    model = convert_file(source, layers=layers, entry=entry, repair=repair, reference=reference)
+    model = convert_file(
+        source,
+        layers=layers,
+        entry=entry,
+        repair=repair,
+        reference=reference,
+        imported=imported,
+        bind=dict(bind),
+        state={name: result or None for name, result in state},
+        initial=initial,
+    )
     model.save(output)
     verification = model.verify() if model.reference_run is not None else None
     show(*([_as_json(output, model, verification)] if as_json else _as_text(output, model, verification)))
@@ -113,6 +153,7 @@ def _as_json(output: Path, model: "Model", verification: "Verification | None") 
             "streams": model.unstreamable_reason is None,
             "unstreamable_reason": model.unstreamable_reason,
             "unstreamable_by_design": model.unstreamable_by_design and model.unstreamable_by_design.name,
+            "states": model.signature.fed_back,
             "notes": list(model.source.notes),
         }
     )

@@ -1,5 +1,6 @@
 """Arguments and options that several commands take, and what holds of all that name a file."""
 
+import json
 import math
 import os
 import sys
@@ -48,6 +49,27 @@ class Layers(click.types.StringParamType):
             with suppress(FileNotFoundError):  # which the converters report
                 _expect_regular(Path(value), param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Assignment(click.types.StringParamType):
+    """The type of ``NAME=VALUE``: two texts, of which the first one is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, sign, given = str(value).partition("=")
+        if not sign or not name:
+            self.fail(f"expected NAME=VALUE, got {value!r}", param, ctx)
+        return name, given
+
+
+class Bound(Assignment):
+    """The type of ``NAME=NUMBER``, or a list of numbers as JSON has it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, given = super().convert(value, param, ctx)
+        try:
+            return name, json.loads(given)
+        except (ValueError, RecursionError):
+            self.fail(f"expected a number, true, false or a list of these after {name}=, got {given!r}", param, ctx)
 
 
 class Finite(click.FloatRange):
@@ -103,5 +125,12 @@ entry_option = click.option(
     metavar="NAME",
     help="Which network of weights that are of several: the key of its state dict in a checkpoint, e.g. actor or "
     "nets.actor, or a module of a state dict.",
+)
+bind_option = click.option(
+    "--bind",
+    metavar="NAME=VALUE",
+    type=Bound(),
+    multiple=True,
+    help="Of a graph of one timestep: fix an input, such as sr=16000, before anything else is looked at.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -1,6 +1,7 @@
 """``grurt verify``: a model's answers beside its source's."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,13 +9,16 @@ import click
 
 from grurt.cli.exits import DIFFERS
 from grurt.cli.models import load_model
-from grurt.cli.parameters import READ, Command, Layers, entry_option, json_option, model_argument
+from grurt.cli.parameters import READ, Command, Layers, bind_option, entry_option, json_option, model_argument
 from grurt.cli.printing import show
 from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number, shown_note
 from grurt.errors import ConversionError
 from grurt.escaping import listed
+from grurt.network.layers import Program
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from grurt.model import Model
     from grurt.network.reference_run import ReferenceRun
     from grurt.runtime.verify import Verification
@@ -41,10 +45,17 @@ Examples:
     help="If SRC holds weights without an architecture (PyTorch, Keras, arrays): their layers, as for `grurt convert`.",
 )
 @entry_option
+@bind_option
 @json_option
 @click.pass_context
 def verify(
-    ctx: click.Context, model_path: Path, against: Path | None, layers: str | None, entry: str | None, as_json: bool
+    ctx: click.Context,
+    model_path: Path,
+    against: Path | None,
+    layers: str | None,
+    entry: str | None,
+    bind: tuple[tuple[str, "ArrayLike"], ...],
+    as_json: bool,
 ) -> None:
     """Compare a model's answers with its source's.
 
@@ -58,17 +69,27 @@ def verify(
 
     model = load_model(model_path)
     digest = digest_of(model_path)
-    verification = model.verify() if against is None else replay(model, source_answers(model, against, layers, entry))
+    if against is None:
+        verification = model.verify()
+    else:
+        verification = replay(model, source_answers(model, against, layers, entry, dict(bind)))
     show(*([_as_json(verification, digest)] if as_json else _as_text(verification, digest)))
     if not verification.ok:
         ctx.exit(DIFFERS)
 
 
-def source_answers(model: "Model", path: Path, layers: str | None, entry: str | None = None) -> "ReferenceRun":
+def source_answers(
+    model: "Model",
+    path: Path,
+    layers: str | None,
+    entry: str | None = None,
+    bind: "Mapping[str, ArrayLike] | None" = None,
+) -> "ReferenceRun":
     """Return what the source framework answers to a test input with the file that the model was converted from."""
     from grurt.converters import convert
 
-    source = convert(path, layers=layers, entry=entry, repair=True)
+    state = model.signature.fed_back if any(isinstance(layer, Program) for layer in model.layers) else None
+    source = convert(path, layers=layers, entry=entry, repair=True, bind=bind, state=state)
     if source.reference_run is None:
         raise ConversionError(
             f"{path}: its framework gave no answers; {listed(map(shown_note, source.source.notes), separator='; ')}"

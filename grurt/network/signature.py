@@ -171,6 +171,13 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether padded sequences end for the source's GRUs where their lengths say."""
         return all(port.packed for port in self.inputs if isinstance(port, LengthsPort))
 
+    @property
+    def fed_back(self) -> dict[str, str]:
+        """The outputs that the source is to be given back, by the inputs that take them."""
+        given = {port.states: port.name for port in self.outputs if isinstance(port, StatePort)}
+        taken = (port for port in self.inputs if isinstance(port, StatePort))
+        return {port.name: given[port.states] for port in taken if port.states in given}
+
     def first_file_version(self, inputs: Iterable[AnyInput]) -> int:
         """Return the first version of the ``.grurt`` file that can say this, of a model with such inputs."""
         tokens = {port.name for port in inputs if port.tokens}

@@ -28,14 +28,21 @@ from grurt.network.layers import PRelu
 
 
 def gru_activations(node: Node, directions: int) -> Iterator[tuple[ElementwiseFunction, ElementwiseFunction]]:
-    """Yield the gate and the candidate activation of each direction of a GRU node.
+    """Return the gate and the candidate activation of each direction of a GRU node."""
+    return ((gate, candidate) for gate, candidate in recurrent_activations(node, directions, ("Sigmoid", "Tanh")))
+
+
+def recurrent_activations(
+    node: Node, directions: int, usual: tuple[str, ...]
+) -> Iterator[tuple[ElementwiseFunction, ...]]:
+    """Yield the activations of each direction of a recurrent node, as many as it usually has.
 
     ``activation_alpha`` and ``activation_beta`` are consumed in order, and only by functions that take them.
     """
-    names = node.texts("activations") or ("Sigmoid", "Tanh") * directions
+    names = node.texts("activations") or usual * directions
     alphas, betas = iter(node.numbers("activation_alpha")), iter(node.numbers("activation_beta"))
-    if len(names) != 2 * directions:
-        raise node.invalid(f"expected 2 activations for each of {directions} directions, got {len(names)}")
+    if len(names) != len(usual) * directions:
+        raise node.invalid(f"expected {len(usual)} activations for each of {directions} directions, got {len(names)}")
     by_lower_name = {name.lower(): rule for name, rule in ACTIVATIONS.items()}
     found = []
     for name in names:
@@ -45,7 +52,7 @@ def gru_activations(node: Node, directions: int) -> Iterator[tuple[ElementwiseFu
         alpha = 0.0 if rule.alpha is None else next(alphas, rule.alpha)
         beta = 0.0 if rule.beta is None else next(betas, rule.beta)
         found.append(rule.make(alpha, beta))
-    yield from zip(found[::2], found[1::2], strict=True)
+    yield from (tuple(found[start : start + len(usual)]) for start in range(0, len(found), len(usual)))
 
 
 @operator(*ACTIVATION_OPERATORS)

@@ -40,14 +40,14 @@ def optional(args: Arguments, index: int) -> Value | None:
     return args[index] if index < len(args) else None
 
 
-def constant(node: Node, value: Value | None, what: str) -> Array:
+def constant(node: Node, value: object, what: str) -> Array:
     """Return a value that has to be known numbers; UnsupportedError if it depends on the model's inputs."""
     if not isinstance(value, np.ndarray):
         raise node.unsupported(f"its {what} must be a constant, but depends on the model's inputs")
     return value
 
 
-def integers(node: Node, value: Value | None, what: str) -> tuple[int, ...]:
+def integers(node: Node, value: object, what: str) -> tuple[int, ...]:
     """Return the integers in a constant of at most one axis."""
     array = constant(node, value, what)
     if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > MAX_RANK:
@@ -55,7 +55,7 @@ def integers(node: Node, value: Value | None, what: str) -> tuple[int, ...]:
     return tuple(int(number) for number in array.reshape(-1))
 
 
-def number(node: Node, value: Value | None, what: str) -> float:
+def number(node: Node, value: object, what: str) -> float:
     """Return the number in a constant of one element."""
     array = constant(node, value, what)
     if array.size != 1 or array.dtype.kind not in "fiu":
@@ -78,11 +78,11 @@ def axis_index(node: Node, axis: int, rank: int) -> int:
     return axis % rank
 
 
-def listed_axes(node: Node, args: Arguments, index: int, rank: int) -> tuple[int, ...] | None:
+def listed_axes(node: Node, args: Sequence[object], index: int, rank: int) -> tuple[int, ...] | None:
     """Return ``axes`` (Squeeze, Unsqueeze, ReduceL2, ...) in ascending order; None if they are left out."""
     if node.has("axes"):
         axes = node.integers("axes")
-    elif (value := optional(args, index)) is not None:
+    elif (value := _given(args, index)) is not None:
         axes = integers(node, value, "axes")
     else:
         return None
@@ -92,7 +92,7 @@ def listed_axes(node: Node, args: Arguments, index: int, rank: int) -> tuple[int
     return tuple(normal)
 
 
-def squeezed_axes(node: Node, args: Arguments, shape: Sequence[int]) -> tuple[int, ...]:
+def squeezed_axes(node: Node, args: Sequence[object], shape: Sequence[int]) -> tuple[int, ...]:
     """Return the axes that Squeeze removes, by default all of size 1."""
     axes = listed_axes(node, args, 1, len(shape))
     if axes is None:
@@ -102,9 +102,9 @@ def squeezed_axes(node: Node, args: Arguments, shape: Sequence[int]) -> tuple[in
     return axes
 
 
-def unsqueezed_axes(node: Node, args: Arguments, rank: int) -> tuple[int, ...]:
+def unsqueezed_axes(node: Node, args: Sequence[object], rank: int) -> tuple[int, ...]:
     """Return where Unsqueeze inserts axes, counted in its output."""
-    count = len(node.integers("axes")) if node.has("axes") else len(integers(node, optional(args, 1), "axes"))
+    count = len(node.integers("axes")) if node.has("axes") else len(integers(node, _given(args, 1), "axes"))
     return listed_axes(node, args, 1, rank + count) or ()
 
 
@@ -116,9 +116,9 @@ def permutation(node: Node, rank: int) -> tuple[int, ...]:
     return perm
 
 
-def reshape_target(node: Node, args: Arguments, shape: Sequence[int]) -> tuple[int, ...]:
+def reshape_target(node: Node, args: Sequence[object], shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape that Reshape gives: 0 copies a size (unless ``allowzero``), -1 is what remains."""
-    target = list(integers(node, optional(args, 1), "shape"))
+    target = list(integers(node, _given(args, 1), "shape"))
     if not node.integer("allowzero", 0):
         target = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
     known = math.prod(size for size in target if size != -1)
@@ -137,11 +137,11 @@ def flattened(node: Node, shape: Sequence[int]) -> tuple[int, int]:
     return math.prod(shape[:axis]), math.prod(shape[axis:])
 
 
-def split_sizes(node: Node, args: Arguments, size: int) -> tuple[int, ...]:
+def split_sizes(node: Node, args: Sequence[object], size: int) -> tuple[int, ...]:
     """Return the sizes of the parts that Split gives: listed, or as equal as possible with a smaller last one."""
     if node.has("split"):
         sizes = node.integers("split")
-    elif (value := optional(args, 1)) is not None:
+    elif (value := _given(args, 1)) is not None:
         sizes = integers(node, value, "split")
     else:
         count = node.integer("num_outputs", len(node.outputs))
@@ -154,7 +154,7 @@ def split_sizes(node: Node, args: Arguments, size: int) -> tuple[int, ...]:
     return sizes
 
 
-def slice_ranges(node: Node, args: Arguments, shape: Sequence[int], dynamic: Sequence[bool]) -> dict[int, range]:
+def slice_ranges(node: Node, args: Sequence[object], shape: Sequence[int], dynamic: Sequence[bool]) -> dict[int, range]:
     """Return the positions that Slice keeps, by axis.
 
     ``dynamic`` says which axes are of open size. A number that reaches past the end of such an axis cuts longer inputs,
@@ -172,7 +172,7 @@ def slice_ranges(node: Node, args: Arguments, shape: Sequence[int], dynamic: Seq
     return ranges
 
 
-def slices_written(node: Node, args: Arguments, rank: int) -> dict[int, tuple[int, int, int]]:
+def slices_written(node: Node, args: Sequence[object], rank: int) -> dict[int, tuple[int, int, int]]:
     """Return the start, end and step of Slice as the file says them, by axis: several keep the same positions."""
     starts, ends, axes, steps = _slice_lists(node, args)
     return {
@@ -181,13 +181,17 @@ def slices_written(node: Node, args: Arguments, rank: int) -> dict[int, tuple[in
     }
 
 
-def _slice_lists(node: Node, args: Arguments) -> tuple[tuple[int, ...], ...]:
+def _slice_lists(node: Node, args: Sequence[object]) -> tuple[tuple[int, ...], ...]:
     if node.has("starts"):
         starts, ends, axes = node.integers("starts"), node.integers("ends"), node.integers("axes")
         return starts, ends, axes or tuple(range(len(starts))), (1,) * len(starts)
-    starts = integers(node, optional(args, 1), "starts")
-    ends = integers(node, optional(args, 2), "ends")
-    axes_given, steps_given = optional(args, 3), optional(args, 4)
+    starts = integers(node, _given(args, 1), "starts")
+    ends = integers(node, _given(args, 2), "ends")
+    axes_given, steps_given = _given(args, 3), _given(args, 4)
     axes = tuple(range(len(starts))) if axes_given is None else integers(node, axes_given, "axes")
     steps = (1,) * len(starts) if steps_given is None else integers(node, steps_given, "steps")
     return starts, ends, axes, steps
+
+
+def _given(args: Sequence[object], index: int) -> object:
+    return args[index] if index < len(args) else None

@@ -1,0 +1,188 @@
+"""A step graph to a network: the steps, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from grurt.array_types import Array
+from grurt.converters.graph.budget import Budget
+from grurt.converters.graph.nodes import Graph
+from grurt.converters.literal.builder import ProgramBuilder
+from grurt.converters.literal.interpret import interpret
+from grurt.converters.literal.options import StepOptions
+from grurt.converters.literal.pairs import Port, paired
+from grurt.converters.literal.ports import signature_of
+from grurt.converters.literal.program import Layers
+from grurt.converters.literal.refusals import refuse_mixed, refuse_offline
+from grurt.converters.literal.simplify import live_operators, with_scales_in_weights
+from grurt.converters.literal.sizes import bound, has_open_sizes, with_open_sizes
+from grurt.converters.literal.values import Traced, Value
+from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.escaping import listed
+from grurt.network import operators
+from grurt.network.network import Network, Source
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """A network that was imported literally, and what the graph was.
+
+    Parameters
+    ----------
+    network
+        The network.
+    inputs, outputs
+        Those of the graph.
+    pairs
+        The outputs that go back, by the inputs that they go back into.
+    bound
+        Values of inputs that were fixed.
+    initial
+        What states begin as; zeros else.
+    """
+
+    network: Network
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
+    pairs: Mapping[str, str]
+    bound: Mapping[str, Array]
+    initial: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """A graph that was interpreted: the program so far, and what its inputs, outputs and tensors are."""
+
+    build: ProgramBuilder
+    inputs: Mapping[str, Traced]
+    outputs: Mapping[str, Value]
+    tensors: Mapping[str, Value]
+
+
+def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) -> StepGraph:
+    """Return the network that computes what a graph of one timestep says, literally.
+
+    Raises
+    ------
+    ConversionError
+        If the graph contradicts itself, or the caller says something of it that is not so.
+    UnsupportedError
+        If it is none of one timestep, or holds something that no step program computes.
+    """
+    graph, fixed = bound(graph, options.bind)
+    with np.errstate(all="ignore"):  # weights that are not finite are refused by name
+        found = traced(with_open_sizes(graph, 1), fixed)
+        if has_open_sizes(graph):
+            _check_open_sizes(graph, fixed, found)
+        inputs = [Port(name, value.shape, value.dtype) for name, value in found.inputs.items()]
+        outputs = [Port(port.name, found.outputs[port.name].shape, np.dtype(port.dtype)) for port in graph.outputs]
+        pairs = paired(inputs, outputs, options.state, _certain_states(found))
+        initial = {name: _initial(name, array, pairs, found) for name, array in options.initial.items()}
+        notes = _notes(pairs, initial, fixed)
+        source = msgspec.structs.replace(source, notes=(*source.notes, *notes))
+        network = _network(found, inputs, outputs, pairs, initial, source)
+    return StepGraph(network, inputs, outputs, pairs, fixed, initial)
+
+
+def traced(graph: Graph, fixed: Mapping[str, Array]) -> Traces:
+    """Return a graph of known sizes, interpreted."""
+    build = ProgramBuilder(Budget(graph.size))
+    tensors: dict[str, Value] = {**graph.constants, **fixed}
+    for name, array in graph.constants.items():
+        build.note_name(name, array)
+    inputs = {}
+    for port in graph.inputs:
+        shape = tuple(size for size in port.shape or () if isinstance(size, int))
+        value = inputs[port.name] = tensors[port.name] = build.input(shape, np.dtype(port.dtype))
+        if value.is_integer and math.prod(shape) == 1:
+            build.token_inputs[value.name] = port.name
+    names = [port.name for port in graph.outputs]
+    nodes = [replace(node, _read=set()) for node in graph.nodes]  # whoever read attributes before
+    results = interpret(nodes, tensors, names, build)
+    return Traces(build, inputs, dict(zip(names, results, strict=True)), tensors)
+
+
+def _check_open_sizes(graph: Graph, fixed: Mapping[str, Array], found: Traces) -> None:
+    """Refuse a graph that works along an axis that it leaves open, and that is of size 1 in one timestep.
+
+    One that runs with no other size than 1 leaves it open in name only.
+    """
+    other = None
+    with suppress(ConversionError, ModelError):
+        other = traced(with_open_sizes(graph, 2), fixed)
+    if other is not None:
+        refuse_mixed(found.build.mixed, found.tensors, other.tensors)
+
+
+def _certain_states(found: Traces) -> set[str]:
+    """Return the inputs that recurrent operators of one timestep begin with, whole or in parts."""
+    names = {value.name: name for name, value in found.inputs.items()}
+    states = (state for scan in found.build.scans if scan.length == 1 for state in scan.states)
+    origins = {found.build.origin(state) for state in states if isinstance(state, Traced)}
+    return {names[origin] for origin in origins & names.keys()}
+
+
+def _initial(name: str, given: ArrayLike, pairs: Mapping[str, str], found: Traces) -> Array:
+    if name not in pairs:
+        raise ConversionError(f"initial: {name!r} is no state; states are {listed(pairs)}")
+    shape, array = found.inputs[name].shape, np.asarray(given)
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise ConversionError(
+            f"initial: expected numbers of shape {shape} for {name!r}, got {array.dtype} {array.shape}"
+        )
+    return array
+
+
+def _notes(pairs: Mapping[str, str], initial: Mapping[str, Array], fixed: Mapping[str, Array]) -> list[str]:
+    zeros = [name for name in pairs if name not in initial]
+    return [
+        "imported literally, as a graph of one timestep",
+        f"states, and what they become: {', '.join(f'{name} -> {result}' for name, result in pairs.items())}",
+        *([f"states that begin as zeros: {', '.join(zeros)}"] if zeros else []),
+        *([f"inputs that were fixed: {', '.join(fixed)}"] if fixed else []),
+    ]
+
+
+def _network(
+    found: Traces,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    pairs: Mapping[str, str],
+    initial: Mapping[str, Array],
+    source: Source,
+) -> Network:
+    build, states = found.build, set(pairs.values())
+    shown = [port.name for port in outputs if port.name not in states] or list(dict.fromkeys(pairs.values()))
+    frames = [name for name in found.inputs if name not in pairs]
+    if not frames:
+        raise UnsupportedError("every input of the graph is a state: a network needs one that is not")
+    results = {name: build.written(found.outputs[name]) for name in (*shown, *states)}
+    begins = {name: build.name_of(array) for name, array in initial.items() if array.any()}
+    wanted = [value.name for value in results.values()]
+    live = with_scales_in_weights(build, live_operators(build.operators, wanted), wanted)
+    if not live:  # nothing is computed, as where a state is what was read before
+        results[shown[0]] = build.emit(operators.Reshape, results[shown[0]], shape=results[shown[0]].shape)
+        live = build.operators[-1:]
+    refuse_offline(build.scans, {name for operator in live for name in operator.outputs})
+    layers = Layers(build, found.inputs, live, results, shown)
+    network_inputs = layers.inputs(frames)
+    network_outputs = layers.add_program(frames, pairs, begins)
+    tokens = [port.name for port in network_inputs if port.tokens]
+    return Network(
+        layers=layers.layers,
+        weights=layers.weights,
+        inputs=network_inputs,
+        outputs=network_outputs,
+        signature=signature_of(inputs, outputs, pairs, shown, tokens),
+        source=source,
+    )

@@ -1,0 +1,63 @@
+"""By meaning or literally: which way a graph is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grurt.converters.graph.assembly.converted import ConvertedGraph
+from grurt.converters.graph.nodes import Graph
+from grurt.converters.literal.assembly import StepGraph, network_of_step_graph
+from grurt.converters.literal.options import ImportOptions
+from grurt.converters.literal.pairs import may_hold_states
+from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.network.network import Source
+
+
+def imported(
+    graph: Graph,
+    source: Source,
+    options: ImportOptions,
+    by_meaning: Callable[[], ConvertedGraph],
+    refuse: Callable[[Graph], None] = lambda graph: None,
+) -> ConvertedGraph | StepGraph:
+    """Return the network of a graph, in the way that the caller wants, or in the one that goes.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    source
+        What the network says it comes from.
+    options
+        What the caller says.
+    by_meaning
+        Imports it by meaning.
+    refuse
+        Raises UnsupportedError for a graph that is wrong in whatever way it is imported.
+
+    Raises
+    ------
+    ConversionError
+        If the graph contradicts itself.
+    UnsupportedError
+        If it can be imported in neither way: the message says both reasons.
+    """
+
+    def literally() -> StepGraph:
+        refuse(graph)
+        return network_of_step_graph(graph, source, options.step)
+
+    if options.imported == "literal" or options.step:
+        return literally()
+    try:
+        return by_meaning()
+    except (UnsupportedError, ModelError) as error:
+        if options.imported == "meaning" or not may_hold_states(graph):
+            raise
+        try:
+            return literally()
+        except (ConversionError, ModelError) as other:
+            reason = getattr(error, "reason", None)
+            raise UnsupportedError(
+                *error.args, f"nor can it be imported literally, as one timestep: {other.args[0]}", reason=reason
+            ) from error
