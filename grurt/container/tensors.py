@@ -10,14 +10,13 @@ import msgspec
 import numpy as np
 
 from grurt.errors import ModelFileError
+from grurt.network.ranges import MAX_AXES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
 _NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
-
-_MAX_AXES = 8
 
 MISFIT = "the file is damaged: its header does not fit the data behind it"
 """What is said of a file whose tensors are elsewhere than its header says, or of other sizes."""
@@ -71,10 +70,10 @@ def in_order(found: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
         end = entry.data_offsets[1]
         if entry.dtype not in DTYPES:
             raise ModelFileError(f"tensor {name}: expected a dtype of {', '.join(DTYPES)}, got {entry.dtype[:20]}")
-        if len(entry.shape) > _MAX_AXES or any(size < 1 for size in entry.shape):
+        if len(entry.shape) > MAX_AXES or any(size < 1 for size in entry.shape):
             raise ModelFileError(
-                f"tensor {name}: expected at most {_MAX_AXES} axes, none of them empty, "
-                f"got shape {list(entry.shape[: _MAX_AXES + 1])}"
+                f"tensor {name}: expected at most {MAX_AXES} axes, none of them empty, "
+                f"got shape {list(entry.shape[: MAX_AXES + 1])}"
             )
         if begin != previous or end - begin != np.dtype(DTYPES[entry.dtype]).itemsize * math.prod(entry.shape):
             raise ModelFileError(f"{MISFIT}, at tensor {name}")

@@ -14,6 +14,7 @@ from grurt.network.frozen import Place, place
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.layers import AnyLayer, Layer
 from grurt.network.layers.base import Shape
+from grurt.network.ranges import check_finite, check_function, check_range
 from grurt.network.signature import MAX_AXES
 from grurt.network.stages import find_stages
 from grurt.network.structs import struct_fields
@@ -21,9 +22,6 @@ from grurt.network.text import check_name
 from grurt.network.value import Value
 
 T = TypeVar("T")
-
-MAX_SIZE = 1 << 20
-"""The largest number that a layer or an input can have, and the largest size of a value or state."""
 
 MAX_LAYERS = 1 << 12
 
@@ -83,7 +81,7 @@ def infer_values(inputs: Sequence[AnyInput], layers: Sequence[AnyLayer], outputs
     values: dict[str, Value] = {}
     for port in inputs:
         _check_new_name(port.name, values)
-        _check_range(f"input {port.name!r}: size", port.size, 1)
+        check_range(f"input {port.name!r}: size", port.size, 1)
         values[port.name] = Value(port.size, port.tokens, per_step=True)
     for layer in layers:
         _check_new_name(layer.name, values)
@@ -105,7 +103,7 @@ def state_shapes(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dic
                 raise ModelError(f"layer {layer.name!r}: the name of its state {name!r} is used twice")
             of_state = "state" if name == layer.name else f"state {name!r}"
             length = math.prod(shape) if min(shape, default=1) > 0 and len(shape) <= MAX_AXES else 0
-            _check_range(f"layer {layer.name!r}: length of the {of_state}", length, 1)
+            check_range(f"layer {layer.name!r}: length of the {of_state}", length, 1)
             shapes[name] = shape
     return shapes
 
@@ -178,7 +176,7 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
     sources = _sources(layer, values)
     _check_parameters(layer)
     positions, size = layer.value_shape(tuple((source.positions, source.size) for source in sources))
-    _check_range(f"layer {layer.name!r}: size", positions * size, 1)
+    check_range(f"layer {layer.name!r}: size", positions * size, 1)
     if layer.needs_sequence and not sources[0].per_step:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
     if layer.handed_state is not None and sources[-1].per_step:
@@ -220,33 +218,14 @@ def _check_parameters(layer: Layer) -> None:
         number = getattr(layer, field.name)
         where = f"layer {layer.name!r}: {field.name}"
         if field.type is int:
-            _check_range(where, number, 0 if field.name in layer.from_zero else 1)
+            check_range(where, number, 0 if field.name in layer.from_zero else 1)
         elif isinstance(number, float):
-            _check_finite(where, number)
+            check_finite(where, number)
             if field.name in layer.positive and np.float32(number) <= 0:
                 raise ModelError(f"{where} must be positive in float32, got {number}")
         elif isinstance(number, msgspec.Struct):
-            _check_function(where, number)
+            check_function(where, number)
     layer.check_format()
-
-
-def _check_function(where: str, function: msgspec.Struct) -> None:
-    for name in function.__struct_fields__:
-        value = getattr(function, name)
-        if isinstance(value, int | float):
-            _check_finite(f"{where}.{name}", value)
-    if (contradiction := getattr(function, "contradiction", None)) is not None:
-        raise ModelError(f"{where}: {contradiction}")
-
-
-def _check_finite(where: str, number: float) -> None:
-    if not math.isfinite(number) or abs(number) > float(np.finfo(np.float32).max):
-        raise ModelError(f"{where} must be a finite float32, got {number}")
-
-
-def _check_range(where: str, number: int, minimum: int) -> None:
-    if not minimum <= number <= MAX_SIZE:
-        raise ModelError(f"{where} must be in [{minimum}, {MAX_SIZE}], got {number}")
 
 
 def _check_new_name(name: str, values: Mapping[str, Value]) -> None:

@@ -18,7 +18,7 @@ from grurt.reference.cells import gru_cell
 from grurt.reference.functions import BINARY, function
 
 Weights = Mapping[str, Doubles]
-States = Mapping[str, Doubles]
+States = dict[str, Doubles]
 
 _REDUCE: dict[str, Callable[[Doubles], Doubles]] = {
     "sum": lambda x: x.sum(axis=-1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from paths import ROOT
 from grurt.loading import read
 from grurt.network.functions import AnyFunction, Function
 from grurt.network.layers import AnyLayer, Layer
+from grurt.network.operators import AnyOperator, Operator
 from grurt.network.versions import FILE_VERSION
 
 DOCUMENT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
@@ -37,14 +39,26 @@ def test_the_versions_are_those_of_the_layers() -> None:
     assert documented == later
 
 
-def test_the_table_lists_every_kind_and_field() -> None:
-    rows = re.findall(r"^\| (`.*?) \| (.*?) ?\| (.*?) ?\|$", DOCUMENT, re.MULTILINE)
-    documented = {kind: fields.split() for kinds, fields, _ in rows for kind in re.findall(r"`(\w+)`", kinds)}
-    common = {field.name for field in msgspec.structs.fields(Layer)}
-    expected = {
-        layer.__struct_config__.tag: [
-            f"`{field.name}`" for field in msgspec.structs.fields(layer) if field.name not in common
-        ]
-        for layer in get_args(AnyLayer)
+def documented_fields(heading: str) -> dict[str, list[str]]:
+    """Return the fields of every kind in the table under a heading."""
+    (table,) = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
+    head = re.findall(rf"^\| ({heading} .*) \|$", DOCUMENT, re.MULTILINE)[0].split(" | ")
+    rows = [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()]
+    place = head.index("fields")
+    return {kind: re.findall(r"`(\w+)`", row[place]) for row in rows for kind in re.findall(r"`(\w+)`", row[0])}
+
+
+def fields_of(kinds: Iterable[type[msgspec.Struct]], base: type[msgspec.Struct]) -> dict[str, list[str]]:
+    common = {field.name for field in msgspec.structs.fields(base)}
+    return {
+        kind.__struct_config__.tag: [field.name for field in msgspec.structs.fields(kind) if field.name not in common]
+        for kind in kinds
     }
-    assert documented == expected
+
+
+def test_the_table_lists_every_kind_and_field() -> None:
+    assert documented_fields("kind") == fields_of(get_args(AnyLayer), Layer)
+
+
+def test_the_table_of_operators_lists_every_kind_and_field() -> None:
+    assert documented_fields("operator") == fields_of(get_args(AnyOperator), Operator)

@@ -85,7 +85,7 @@ class Values:
         names = tuple(f"v{self.n_written + i}" for i in range(outputs))
         self.n_written += outputs
         operator = kind(inputs=inputs, outputs=names, **fields)
-        operator.check_counts()
+        operator.check()
         written = operator.shapes(*(self.shape(name) for name in inputs))
         self.operators.append(operator)
         for name, shape in zip(names, written, strict=True):

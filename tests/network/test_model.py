@@ -15,6 +15,7 @@ import pytest
 import grurt
 from grurt.errors import ModelError
 from grurt.network import values as graph
+from grurt.network.ranges import MAX_SIZE
 
 RNG = np.random.default_rng(1)
 SIZE = 4
@@ -97,7 +98,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "too much memory": (
         lambda: model(
             *(grurt.Activation(name=f"{i}", function=grurt.Relu()) for i in range(16)),
-            inputs=[grurt.Input("x", graph.MAX_SIZE)],
+            inputs=[grurt.Input("x", MAX_SIZE)],
         ),
         "bytes of memory, expected at most 268,435,456: allow more with max_bytes=",
     ),
@@ -132,8 +133,12 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: grurt.Model(layers=[linear(output_size=-1)], weights={}),
         "layer 'fc': output_size must be in [1, 1048576], got -1",
     ),
+    "a size of more digits than Python writes": (
+        lambda: grurt.Model(layers=[linear(output_size=10**5000)], weights={}),
+        "layer 'fc': output_size must be in [1, 1048576], got an int of 16,610 bits",
+    ),
     "concatenated too far": (
-        lambda: model(grurt.Concat(name="cat", inputs=("x", "x")), inputs=[grurt.Input("x", graph.MAX_SIZE)]),
+        lambda: model(grurt.Concat(name="cat", inputs=("x", "x")), inputs=[grurt.Input("x", MAX_SIZE)]),
         "layer 'cat': size must be in [1, 1048576], got 2097152",
     ),
     "epsilon 0": (

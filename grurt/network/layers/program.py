@@ -122,9 +122,9 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         return super().value_shape(inputs)
 
     def value_size(self, input_sizes: tuple[int, ...]) -> int:
+        shapes = self.shapes()
         for shape, size in zip(self.input_shapes, input_sizes, strict=True):
             self._expect_input_size(math.prod(shape), size)
-        shapes = self.shapes()
         return sum(math.prod(shapes[name]) for name in self.results)
 
     def first_input(self, name: str) -> None:
@@ -138,60 +138,63 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         ModelError
             If the program is not one: names that are not known or not new, shapes that do not fit.
         """
-        shapes = dict(self._given())
-        for operator in self.operators:
-            operator.check_counts()
-            written = operator.shapes(*self._read(operator, shapes))
-            for name, shape in zip(operator.outputs, written, strict=True):
-                if name:
-                    self._add(shapes, name, shape)
-        for name in (*self.results, *(state.result for state in self.states)):
-            if name not in shapes:
-                raise ModelError(f"layer {self.name!r}: no operator writes {name!r}")
-        for state in self.states:
-            if shapes[state.result] != state.shape:
-                raise ModelError(
-                    f"layer {self.name!r}: state {state.name!r} of shape {state.shape} cannot become {state.result!r} "
-                    f"of shape {shapes[state.result]}"
-                )
+        try:
+            shapes = self._given()
+            for operator in self.operators:
+                self._write(operator, shapes)
+            self._check_results(shapes)
+        except ModelError as error:
+            raise ModelError(f"layer {self.name!r}: {error}") from error
         return shapes
 
     def _given(self) -> dict[str, Shape]:
         """Return the shapes of inputs, states and constants."""
         if not self.results or not self.operators or len(self.operators) > MAX_OPERATORS:
-            raise ModelError(f"layer {self.name!r}: expected results, and 1 to {MAX_OPERATORS} operators")
+            raise ModelError(f"expected results, and 1 to {MAX_OPERATORS} operators")
+        if not len(self.inputs) == len(self.input_shapes) <= self.max_inputs:
+            raise ModelError(f"expected a shape for each input, and at most {self.max_inputs} inputs")
         shapes: dict[str, Shape] = {}
         given = [*zip(self.inputs, self.input_shapes, strict=True), *self.constants.items()]
         for name, shape in (*given, *((state.name, state.shape) for state in self.states)):
-            self._add(shapes, name, shape)
+            _add(shapes, name, shape)
         used = {name for operator in self.operators for name in operator.inputs}
         used |= {state.initial for state in self.states if state.initial is not None}
         if unused := sorted(self.constants.keys() - used):
-            raise ModelError(f"layer {self.name!r}: constants that no operator reads: {listed(unused)}")
+            raise ModelError(f"constants that no operator reads: {listed(unused)}")
         for state in self.states:
             if state.initial is not None and self.constants.get(state.initial) != state.shape:
-                raise ModelError(
-                    f"layer {self.name!r}: state {state.name!r}: expected a constant of its shape to begin as"
-                )
+                raise ModelError(f"state {state.name!r}: expected a constant of its shape to begin as")
         return shapes
 
-    def _add(self, shapes: dict[str, Shape], name: str, shape: Shape) -> None:
-        check_name(name)
-        check_shape(f"layer {self.name!r}: value {name!r}", shape)
-        if name in shapes:
-            raise ModelError(f"layer {self.name!r}: the name {name!r} is used twice")
-        if len(shapes) >= MAX_VALUES:
-            raise ModelError(f"layer {self.name!r}: expected at most {MAX_VALUES} values")
-        shapes[name] = shape
+    def _write(self, operator: Operator, shapes: dict[str, Shape]) -> None:
+        """Add the shapes of what an operator writes."""
+        operator.check()
+        written = operator.shapes(*self._read(operator, shapes))
+        for name, shape in zip(operator.outputs, written, strict=True):
+            if name:
+                _add(shapes, name, shape)
+            else:
+                check_shape(operator.where, shape)
 
     def _read(self, operator: Operator, shapes: Mapping[str, Shape]) -> Iterator[Shape]:
         """Yield the shapes of the values that an operator reads."""
         for place, name in enumerate(operator.inputs):
             if name not in shapes:
-                raise ModelError(f"layer {self.name!r}: {operator.where} reads {name!r}, which nothing has written yet")
+                raise operator.misfit(f"it reads {name!r}, which nothing has written yet")
             if place in operator.constants and name not in self.constants:
-                raise ModelError(f"layer {self.name!r}: {operator.where}: expected a constant, got {name!r}")
+                raise operator.misfit(f"expected a constant, got {name!r}")
             yield shapes[name]
+
+    def _check_results(self, shapes: Mapping[str, Shape]) -> None:
+        for name in (*self.results, *(state.result for state in self.states)):
+            if name not in shapes:
+                raise ModelError(f"no operator writes {name!r}")
+        for state in self.states:
+            if shapes[state.result] != state.shape:
+                raise ModelError(
+                    f"state {state.name!r} of shape {state.shape} cannot become {state.result!r} "
+                    f"of shape {shapes[state.result]}"
+                )
 
     def multiply_adds(self, positions: int = 1) -> int:
         return self._sum("multiply_adds")
@@ -225,3 +228,13 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     @property
     def has_poles(self) -> bool:
         return any(operator.has_poles for operator in self.operators)
+
+
+def _add(shapes: dict[str, Shape], name: str, shape: Shape) -> None:
+    check_name(name)
+    check_shape(f"value {name!r}", shape)
+    if name in shapes:
+        raise ModelError(f"the name {name!r} is used twice")
+    if len(shapes) >= MAX_VALUES:
+        raise ModelError(f"expected at most {MAX_VALUES} values")
+    shapes[name] = shape

@@ -8,14 +8,12 @@ from typing import ClassVar
 import msgspec
 
 from grurt.errors import ModelError
-from grurt.network.functions import snake_case
+from grurt.escaping import described
+from grurt.network.functions import Function, snake_case
+from grurt.network.ranges import MAX_AXES, MAX_SIZE, check_finite, check_function, check_range
 from grurt.network.vectors import padded
 
 Shape = tuple[int, ...]
-
-MAX_AXES = 12
-MAX_SIZE = 1 << 20
-"""The most numbers that a value of a step program can have."""
 
 
 class Operator(
@@ -39,6 +37,8 @@ class Operator(
     n_outputs: ClassVar[int] = 1
     constants: ClassVar[tuple[int, ...]] = ()
     """Places among its inputs where it reads constants, which the engine lays out anew."""
+    lists: ClassVar[tuple[str, ...]] = ()
+    """Fields that are lists of any length; others have a number for each axis."""
     moves: ClassVar[bool] = False
     """Whether each number that it writes is one that it reads, or a constant."""
 
@@ -78,14 +78,34 @@ class Operator(
         """Whether it makes infinities, or NaN, of numbers that are neither, and of no great size."""
         return False
 
-    def check_counts(self) -> None:
-        """Raise ModelError unless it names as many values as it reads and writes."""
+    def check(self) -> None:
+        """Raise ModelError unless its names are as many as it reads and writes, and its numbers within their ranges.
+
+        What they have to be for what it reads, `shapes` checks.
+        """
         fewest, most = self.n_inputs
         if not fewest <= len(self.inputs) <= most:
             wanted = f"{fewest} to {most}" if fewest < most else f"{fewest}"
             raise self.misfit(f"expected {wanted} inputs, got {len(self.inputs)}")
         if len(self.outputs) != self.n_outputs or not any(self.outputs):
             raise self.misfit(f"expected names for {self.n_outputs} outputs, got {list(self.outputs)}")
+        for name in self.__struct_fields__:
+            if name not in ("inputs", "outputs"):
+                self._check_field(name, getattr(self, name))
+
+    def _check_field(self, name: str, value: object) -> None:
+        where = f"{self.where}: {name}"
+        if isinstance(value, Function):
+            check_function(where, value)
+        elif isinstance(value, float):
+            check_finite(where, value)
+        elif isinstance(value, int):
+            check_range(where, value, -MAX_SIZE)
+        elif isinstance(value, tuple) and value:
+            if len(value) > (MAX_SIZE if name in self.lists else MAX_AXES):
+                raise self.misfit(f"{name}: expected a number for each axis, got {len(value):,}")
+            check_range(where, min(value), -MAX_SIZE)
+            check_range(where, max(value), -MAX_SIZE)
 
     def checked_axis(self, axis: int, shape: Shape) -> int:
         """Return an axis of a shape, which has to have it; ModelError if it does not."""
@@ -111,6 +131,7 @@ def broadcast(operator: Operator, *shapes: Shape) -> Shape:
 def check_shape(where: str, shape: Shape) -> None:
     """Raise ModelError unless a shape is one that a value can have: axes of at least 1, not too many numbers in all."""
     if len(shape) > MAX_AXES:
-        raise ModelError(f"{where}: expected at most {MAX_AXES} axes, got shape {shape}")
+        raise ModelError(f"{where}: expected at most {MAX_AXES} axes, got {len(shape):,}")
     if any(size < 1 for size in shape) or math.prod(shape) > MAX_SIZE:
-        raise ModelError(f"{where}: expected axes of at least 1 and at most {MAX_SIZE} numbers, got shape {shape}")
+        sizes = ", ".join(map(described, shape))
+        raise ModelError(f"{where}: expected axes of at least 1 and at most {MAX_SIZE} numbers, got shape ({sizes})")

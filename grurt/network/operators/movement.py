@@ -74,6 +74,8 @@ class Slice(Movement, frozen=True, kw_only=True):
 class Gather(Movement, frozen=True, kw_only=True):
     """The given places along an axis, in their order (ONNX ``Gather`` with constant indices, ``Resize`` to nearest)."""
 
+    lists: ClassVar[tuple[str, ...]] = ("places",)
+
     axis: int
     places: tuple[int, ...]
 
@@ -108,7 +110,10 @@ class Concat(Movement, frozen=True, kw_only=True):
 
 
 class Pad(Movement, frozen=True, kw_only=True):
-    """``before`` and ``after`` so many places of one number along each axis (ONNX ``Pad``, mode ``constant``)."""
+    """``before`` and ``after`` so many places of one number along each axis (ONNX ``Pad``, mode ``constant``).
+
+    The number is finite: for infinities, `Update` a constant.
+    """
 
     before: tuple[int, ...]
     after: tuple[int, ...]

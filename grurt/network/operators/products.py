@@ -72,7 +72,7 @@ class Conv(Convolution, frozen=True, kw_only=True):
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         x, weight, *bias = inputs
-        self._check(x, weight, weight[0], bias[0] if bias else None)
+        self._check(x, weight, weight[0] if weight else 0, bias[0] if bias else None)
         if weight[1] != x[1] // self.groups:
             raise self.misfit(f"expected a weight of {x[1] // self.groups} input channels, got {weight[1]}")
         if min(self.after) < 0:

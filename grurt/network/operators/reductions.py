@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
+
 from grurt.lanes import LANES
 from grurt.network.operators.base import Operator, Shape
 
@@ -60,6 +62,6 @@ class Normalize(RowWise, frozen=True, kw_only=True):
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axes = {self.checked_axis(axis, inputs[0]) for axis in self.axes}
-        if len(axes) != len(self.axes) or not axes or not 0 < self.epsilon < 3e38:
+        if len(axes) != len(self.axes) or not axes or np.float32(self.epsilon) <= 0:
             raise self.misfit(f"expected axes, each once, and a positive epsilon, got {self.axes} and {self.epsilon}")
         return (inputs[0],)
