@@ -55,7 +55,7 @@ def run(
     Returns
     -------
     The outputs by name, ``(n_steps, size)`` or, behind LastStep and FirstStep, ``(size,)``; and the states after the
-    last timestep by layer name. All are float64, new, and the caller's own.
+    last timestep by name. All are float64, new, and the caller's own.
 
     Raises
     ------

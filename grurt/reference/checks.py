@@ -26,7 +26,7 @@ def checked_inputs(network: Network, inputs: Mapping[str, ArrayLike]) -> dict[st
 
 
 def checked_states(network: Network, states: Mapping[str, ArrayLike]) -> dict[str, Doubles]:
-    """Return the states by layer name, float64."""
+    """Return the states by name, float64."""
     checked = {}
     for name, state in states.items():
         if name not in network.state_shapes:

@@ -68,7 +68,7 @@ class Batch:
     outputs
         Of each output ``(batch, n_steps, size)``, zeros behind the end of a sequence, or ``(batch, size)``; float32.
     final_states
-        ``(batch, *state_shape)`` by layer name, float32.
+        ``(batch, *state_shape)`` by name, float32.
     """
 
     def __init__(

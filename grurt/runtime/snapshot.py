@@ -7,8 +7,9 @@ All numbers are little-endian::
     reserved      6 bytes   zero
     fingerprint   16 bytes  of the model
     steps done    uint64    timesteps since the last reset
-    state         float32   of each stateful layer in model order: a GRU's (hidden_size,), a Conv1d's
-                            ((kernel_size - 1) * dilation, input_size), oldest timestep first
+    states        float32   of each layer in model order, every one in row-major order: a GRU's (hidden_size,), or
+                            (positions, hidden_size) on a grid; a Conv1d's ((kernel_size - 1) * dilation, input_size),
+                            oldest timestep first; those of a step program in its order, of its shapes
     checksum      16 bytes  BLAKE2b of everything before it
 """
 

@@ -44,7 +44,7 @@ class Snapshots(NamedTuple):
     steps: NDArray[np.int64]
     """``(n,)``: timesteps of each stream since its last reset."""
     states: NDArray[np.uint8]
-    """``(n, n_bytes)``: float32, little-endian, of each stateful layer in model order."""
+    """``(n, n_bytes)``: float32, little-endian, of each state in model order."""
     checksum: bytes
     """Of which model and version the others are, and a digest of them all."""
 

@@ -54,7 +54,7 @@ def run_stages(
     inputs
         The model's inputs by name, ``(batch, n_steps, size)``, and tokens ``(batch, n_steps)``.
     states
-        Initial states by layer name, in place of the model's own.
+        Initial states by name, in place of the model's own.
     lengths
         Timesteps of each sequence of the first stage, and what is unfolded from it; others are whole.
     wanted_states

@@ -131,7 +131,7 @@ def check_states(where: str, network: Network, states: Mapping[str, ArrayLike], 
     A state that computing takes beyond float32 by itself may be infinite or NaN, and any where that propagates.
     """
     if not isinstance(states, Mapping):
-        raise InputTypeError(f"{where}: expected a mapping by layer name, got {type(states).__name__}")
+        raise InputTypeError(f"{where}: expected a mapping by name, got {type(states).__name__}")
     shapes = network.state_shapes
     checked = {}
     for name, value in dict(states).items():

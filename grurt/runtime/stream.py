@@ -105,7 +105,7 @@ class Stream:
             The input ``(input_size,)``: an array of real numbers of any layout, a list or tuple of numbers, a
             `memoryview` or `array.array`. What is not float32 is rounded to that. `bytes`, and a `bytearray` or
             `memoryview` of bytes that is four times as long as the input, hold float32, little-endian.
-            Where the source has a grid at each timestep, such as ``(channels, width)``,
+            Where the source has a grid at each timestep, such as ``(channels, width)``, or a tensor of more axes,
             the input is that, in the source's order, also if it is flat. The source's own shape of one timestep, with
             its axes of size 1, will do too. For a model of tokens, one token id. Several inputs are given in the
             model's order, by keyword, or as a mapping by their names. It is read once, when the call begins, and not
@@ -246,10 +246,11 @@ class Stream:
 
     @property
     def state(self) -> dict[str, Floats]:
-        """The state of each layer that has one, by layer name: copies, float32.
+        """The states by name, which is the layer's unless it is a `Program`: copies, float32.
 
         A GRU's is ``(hidden_size,)``, or ``(positions, hidden_size)`` on a grid; a Conv1d's is ``((kernel_size - 1) *
-        dilation, input_size)``, oldest timestep first. Assigning a mapping replaces the states that it names.
+        dilation, input_size)``, oldest timestep first; those of a `Program` have its names and shapes. Assigning a
+        mapping replaces the states that it names.
 
         Raises
         ------

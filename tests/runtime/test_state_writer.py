@@ -149,7 +149,7 @@ def test_what_does_not_fit_changes_nothing(bad: dict[Any, Any], error: type[Grur
             with pytest.raises(error, match=message):
                 holder.state = given
             assert holder.snapshot() == before
-    with pytest.raises(InputTypeError, match="expected a mapping by layer name, got ndarray"):
+    with pytest.raises(InputTypeError, match="expected a mapping by name, got ndarray"):
         TWO.stream().state = good["gru0"]  # type: ignore[assignment]
 
 

@@ -293,7 +293,7 @@ BAD_STATES: dict[str, tuple[Any, type[GrurtError], str]] = {
     ),
     "nan": ({"gru": np.full(17, np.nan)}, InputValueError, "'gru': expected finite numbers, got a NaN or an infinity$"),
     "too large": ({"gru": np.full(17, 1e39)}, InputValueError, "'gru': expected finite numbers"),
-    "no mapping": (np.zeros(17), InputTypeError, "expected a mapping by layer name, got ndarray$"),
+    "no mapping": (np.zeros(17), InputTypeError, "expected a mapping by name, got ndarray$"),
 }
 
 
