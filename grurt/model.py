@@ -11,7 +11,6 @@ import numpy as np
 
 from grurt.network.costs import Limits
 from grurt.network.network import Network, Source
-from grurt.network.splitting import stages_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +128,11 @@ class Model(Network):
         >>> bool((stream.run(target) == whole["y"][0]).all())
         True
         """
-        return stages_of(self)
+        if self.costs.n_stages == 1:
+            return (self,)
+        from grurt.network.splitting import numbered_stages
+
+        return tuple(numbered_stages(self).values())
 
     @property
     def plan(self) -> Plan:
