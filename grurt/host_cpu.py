@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from pathlib import Path
 
 from grurt.regular_files import open_regular_file
 
@@ -31,11 +30,11 @@ def host_flags() -> frozenset[str]:
     ``/proc/cpuinfo`` may be that of the other one.
     """
     if machine() == "aarch64":
-        return flags_at_start(Path("/proc/self/auxv"))
-    return flags_in_cpuinfo(Path("/proc/cpuinfo"))
+        return flags_at_start("/proc/self/auxv")
+    return flags_in_cpuinfo("/proc/cpuinfo")
 
 
-def flags_in_cpuinfo(cpuinfo: Path) -> frozenset[str]:
+def flags_in_cpuinfo(cpuinfo: str | os.PathLike[str]) -> frozenset[str]:
     """Return the flags of the first core in a file such as ``/proc/cpuinfo``."""
     try:
         with open_regular_file(cpuinfo) as lines:
@@ -48,7 +47,7 @@ def flags_in_cpuinfo(cpuinfo: Path) -> frozenset[str]:
     return frozenset()
 
 
-def flags_at_start(vector: Path) -> frozenset[str]:
+def flags_at_start(vector: str | os.PathLike[str]) -> frozenset[str]:
     """Return the flags in a file such as ``/proc/self/auxv`` of 64-bit Arm: pairs of a key and a value."""
     try:
         with open_regular_file(vector) as file:
