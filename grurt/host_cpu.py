@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
+from collections.abc import Collection
 
 from grurt.regular_files import open_regular_file
 
@@ -20,6 +21,11 @@ _HWCAP_BITS = {0: "fp", 1: "asimd", 20: DOT_PRODUCT}
 def machine() -> str:
     """Return what this process runs on, ``x86_64`` or ``aarch64`` for example; ``unknown`` where it is not POSIX."""
     return os.uname().machine if os.name == "posix" else "unknown"
+
+
+def runs_here(machine_name: str, flags: Collection[str]) -> bool:
+    """Return whether code for a machine that needs some flags may run in this process."""
+    return machine_name == machine() and host_flags().issuperset(flags)
 
 
 @functools.cache
@@ -39,9 +45,9 @@ def flags_in_cpuinfo(cpuinfo: str | os.PathLike[str]) -> frozenset[str]:
     try:
         with open_regular_file(cpuinfo) as lines:
             for line in lines:  # the kernel writes one block for each core: the first is enough
-                key, _, value = line.decode("ascii", "replace").partition(":")
-                if key.strip() == "flags":
-                    return frozenset(value.split())
+                key, _, value = line.partition(b":")
+                if key.strip() == b"flags":
+                    return frozenset(value.decode("ascii", "replace").split())
     except OSError:
         pass
     return frozenset()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DIGEST_SIZE = 32
+_AT_ONCE = 1 << 16
 FILE_MODE = 0o644
 """Of what is kept: whatever the umask, nobody but its owner may write to it."""
 
@@ -38,8 +39,16 @@ def _source_files(folder: str, package: str = "") -> Iterator[tuple[str, bytes]]
         if entry.is_dir():
             yield from _source_files(entry.path, f"{package}{entry.name}.")
         elif entry.name.endswith(".py") and entry.is_file():  # Python imports nothing else either
-            with open(entry.path, "rb", buffering=0) as file:
-                yield package + entry.name.removesuffix(".py"), file.readall()
+            yield package + entry.name.removesuffix(".py"), _content(entry.path)
+
+
+def _content(path: str) -> bytes:
+    """Return the bytes of a file, without an object for it."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, _AT_ONCE), b""))
+    finally:
+        os.close(descriptor)
 
 
 def _archived_modules() -> list[tuple[str, bytes]]:

@@ -18,7 +18,6 @@ from grurt.digests import blake2b
 from grurt.errors import EngineError
 from grurt.kernels.fields import HEADER
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories
-from grurt.native import cpus
 from grurt.regular_files import read_regular_file
 from grurt.trust import UntrustedError, expect_trusted, say_passed_by
 
@@ -177,7 +176,7 @@ def _fitting(path: str | os.PathLike[str], description: Description) -> CpuDescr
     if description.header != HEADER:
         raise EngineError(f"{path}: built for another kind of CPython than this one")
     for cpu in description.cpus:
-        if cpus.runs_here(description.machine, cpu.flags):
+        if host_cpu.runs_here(description.machine, cpu.flags):
             return cpu
     names = ", ".join(cpu.name for cpu in description.cpus)
     raise EngineError(f"{path}: holds kernels for {names}, none of which this CPU is ({host_cpu.machine()})")

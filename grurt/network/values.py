@@ -16,7 +16,7 @@ from grurt.network import layers as ly
 from grurt.network.frozen import Place, place
 from grurt.network.signature import MAX_AXES
 from grurt.network.stages import find_stages
-from grurt.network.structs import struct_fields
+from grurt.network.structs import fields_of
 from grurt.network.text import check_name
 from grurt.network.value import Value
 
@@ -220,14 +220,13 @@ def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
 
 def _check_parameters(layer: Layer) -> None:
     """Check the ranges of a layer's numbers, which its fields' types alone do not."""
-    for field in struct_fields(type(layer)):
-        number = getattr(layer, field.name)
-        where = f"layer {layer.name!r}: {field.name}"
-        if field.type is int:
-            _check_range(where, number, 0 if field.name in layer.from_zero else 1)
+    for name, number, _ in fields_of(layer):
+        where = f"layer {layer.name!r}: {name}"
+        if type(number) is int:
+            _check_range(where, number, 0 if name in layer.from_zero else 1)
         elif isinstance(number, float):
             _check_finite(where, number)
-            if field.name in layer.positive and np.float32(number) <= 0:
+            if name in layer.positive and np.float32(number) <= 0:
                 raise ModelError(f"{where} must be positive in float32, got {number}")
         elif isinstance(number, msgspec.Struct):
             _check_function(where, number)
