@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from pathlib import Path
+from collections.abc import Collection
 
 from grurt.regular_files import open_regular_file
 
@@ -23,6 +23,11 @@ def machine() -> str:
     return os.uname().machine if os.name == "posix" else "unknown"
 
 
+def runs_here(machine_name: str, flags: Collection[str]) -> bool:
+    """Return whether code for a machine that needs some flags may run in this process."""
+    return machine_name == machine() and host_flags().issuperset(flags)
+
+
 @functools.cache
 def host_flags() -> frozenset[str]:
     """Return what Linux says that the CPU has and programs may use; nothing where it cannot be known.
@@ -31,24 +36,24 @@ def host_flags() -> frozenset[str]:
     ``/proc/cpuinfo`` may be that of the other one.
     """
     if machine() == "aarch64":
-        return flags_at_start(Path("/proc/self/auxv"))
-    return flags_in_cpuinfo(Path("/proc/cpuinfo"))
+        return flags_at_start("/proc/self/auxv")
+    return flags_in_cpuinfo("/proc/cpuinfo")
 
 
-def flags_in_cpuinfo(cpuinfo: Path) -> frozenset[str]:
+def flags_in_cpuinfo(cpuinfo: str | os.PathLike[str]) -> frozenset[str]:
     """Return the flags of the first core in a file such as ``/proc/cpuinfo``."""
     try:
         with open_regular_file(cpuinfo) as lines:
             for line in lines:  # the kernel writes one block for each core: the first is enough
-                key, _, value = line.decode("ascii", "replace").partition(":")
-                if key.strip() == "flags":
-                    return frozenset(value.split())
+                key, _, value = line.partition(b":")
+                if key.strip() == b"flags":
+                    return frozenset(value.decode("ascii", "replace").split())
     except OSError:
         pass
     return frozenset()
 
 
-def flags_at_start(vector: Path) -> frozenset[str]:
+def flags_at_start(vector: str | os.PathLike[str]) -> frozenset[str]:
     """Return the flags in a file such as ``/proc/self/auxv`` of 64-bit Arm: pairs of a key and a value."""
     try:
         with open_regular_file(vector) as file:

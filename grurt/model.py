@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
 from grurt.network.costs import Limits
 from grurt.network.network import Network, Source
-from grurt.network.splitting import stages_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
@@ -129,7 +129,11 @@ class Model(Network):
         >>> bool((stream.run(target) == whole["y"][0]).all())
         True
         """
-        return stages_of(self)
+        if self.costs.n_stages == 1:
+            return (self,)
+        from grurt.network.splitting import numbered_stages
+
+        return tuple(numbered_stages(self).values())
 
     @property
     def plan(self) -> Plan:

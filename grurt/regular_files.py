@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 _KINDS = {
@@ -32,7 +31,7 @@ class NotRegularError(OSError):
 
 def check_regular(path: str | os.PathLike[str]) -> None:
     """Raise NotRegularError if a path leads to something else than a regular file, and OSError if to nothing."""
-    _refuse_others(Path(path).stat(), path)
+    _refuse_others(os.stat(path), path)
 
 
 def open_regular_file(path: str | os.PathLike[str]) -> BinaryIO:

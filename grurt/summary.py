@@ -17,7 +17,7 @@ from grurt.network.inputs import Input, Output, TokenInput
 from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.signature import Signature
-from grurt.network.structs import struct_fields
+from grurt.network.structs import fields_of
 from grurt.network.value import Value
 
 if TYPE_CHECKING:
@@ -149,10 +149,9 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
 
 def _note(layer: AnyLayer) -> str:
     return ", ".join(
-        value_text if field.name == "function" else f"{field.name}={value_text}"
-        for field in struct_fields(type(layer))
-        if field.name not in _SHOWN_ELSEWHERE and (value := getattr(layer, field.name)) != field.default
-        for value_text in [_text(value)]
+        _text(value) if name == "function" else f"{name}={_text(value)}"
+        for name, value, default in fields_of(layer)
+        if name not in _SHOWN_ELSEWHERE and value != default
     )
 
 

@@ -11,8 +11,8 @@ import errno
 import functools
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 from grurt.notices import say
 from grurt.path_walk import IS_POSSIBLE, Step, walk
@@ -43,7 +43,7 @@ def read_trusted_file(path: str | os.PathLike[str]) -> bytes:
     """
     expect_trusted(path)
     with open_regular_file(path) as file:
-        if IS_POSSIBLE and (reason := _reason(Path(path), os.fstat(file.fileno()))):
+        if IS_POSSIBLE and (reason := _reason(os.fspath(path), os.fstat(file.fileno()))):
             raise UntrustedError(reason, path)
         return read_to_size(file, path)
 
@@ -56,7 +56,7 @@ def expect_trusted(path: str | os.PathLike[str]) -> None:
     if not IS_POSSIBLE:
         return
     reason = None
-    with closing(walk(Path(path).absolute())) as steps:
+    with closing(walk(_absolute(path))) as steps:
         for step in steps:
             if step.status is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
@@ -102,7 +102,7 @@ def has_passed_by() -> bool:
 _said: list[UntrustedError] = []
 
 
-def _folder_and_itself(step: Step) -> list[tuple[Path, os.stat_result]]:
+def _folder_and_itself(step: Step) -> list[tuple[str, os.stat_result]]:
     """Return the folder of a component, and what is there, if there is something; each with its path."""
     found = [(step.folder_path, os.fstat(step.folder))]
     return found if step.status is None else [*found, (step.path, step.status)]
@@ -115,7 +115,7 @@ def _step_reason(step: Step) -> str | None:
     return None
 
 
-def _reason(path: Path, status: os.stat_result) -> str | None:
+def _reason(path: str, status: os.stat_result) -> str | None:
     """Return what lets others change something, or, in a folder, exchange what is not theirs; None if nothing does."""
     if status.st_uid not in _trusted_users():
         return f"{path} belongs to {_user(status.st_uid)}"
@@ -125,7 +125,7 @@ def _reason(path: Path, status: os.stat_result) -> str | None:
     return _right_to_write(path, status)
 
 
-def _right_to_write(path: Path, status: os.stat_result) -> str | None:
+def _right_to_write(path: str, status: os.stat_result) -> str | None:
     """Return who else may write to something that is one's own; None if nobody may."""
     if status.st_mode & stat.S_IWOTH:
         return f"everybody may write to {path}"
@@ -168,7 +168,7 @@ def _is_group_of(users: frozenset[int], gid: int) -> bool:
     return members <= own and (bool(members) or group.gr_name in own)
 
 
-def _has_access_list(path: Path) -> bool:
+def _has_access_list(path: str) -> bool:
     """Return whether a file may have an access control list: the group's bits in its mode then stand for all of it."""
     if not hasattr(os, "getxattr"):
         return False
@@ -181,20 +181,34 @@ def _has_access_list(path: Path) -> bool:
 
 @functools.cache
 def _package_owner() -> int:
-    return _package_place().stat().st_uid
+    return os.stat(_package_place()).st_uid
 
 
 @functools.cache
 def _package_folders() -> frozenset[tuple[int, int]]:
     """Return the folders that hold this package: whoever may write there may exchange the package as well."""
     place = _package_place()
-    return frozenset(_identity(folder.stat()) for folder in (place, *place.parents, *place.resolve().parents))
+    folders = {*_with_folders_above(place), *_with_folders_above(os.path.dirname(os.path.realpath(place)))}
+    return frozenset(_identity(os.stat(folder)) for folder in folders)
 
 
-def _package_place() -> Path:
+def _package_place() -> str:
     """Return the folder of this package, or the archive that it is in."""
-    folder = Path(__file__).absolute().parent
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    return next(place for place in _with_folders_above(os.path.dirname(_absolute(__file__))) if os.path.exists(place))
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """Return an absolute path; what ``..`` stands for is left to the system, which knows of links."""
+    text = os.fspath(path)
+    return text if os.path.isabs(text) else os.path.join(os.getcwd(), text)
+
+
+def _with_folders_above(path: str) -> Iterator[str]:
+    """Yield an absolute path, its folder, and so on."""
+    while (above := os.path.dirname(path)) != path:
+        yield path
+        path = above
+    yield path
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

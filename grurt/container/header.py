@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from grurt.network import layers as ly
 from grurt.network.inputs import AnyInput, Output
-from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.reference_run import Precision
 from grurt.network.signature import Signature
+
+if TYPE_CHECKING:
+    from grurt.network.layers import AnyLayer
 
 WEIGHTS = "weights."
 REFERENCE_INPUTS = "reference.inputs."
@@ -50,7 +53,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     version: int
     inputs: tuple[AnyInput, ...]
-    layers: tuple[AnyLayer, ...]
+    layers: tuple[ly.AnyLayer, ...]
     outputs: tuple[Output, ...]
     signature: Signature
     source: Source
@@ -65,14 +68,11 @@ class _Kind(msgspec.Struct, frozen=True):
     kind: str
 
 
-_LAYERS = {kind.__struct_config__.tag: kind for kind in get_args(AnyLayer)}
-
-
 def decode_header(text: str) -> Header:
     """Return the header in a JSON text; raise what msgspec does if there is none.
 
     msgspec looks at the declarations of all that a type may hold before it decodes anything of it. Of layers, of which
-    there are many, that is done for those that are there.
+    there are many kinds, those that are there are imported and looked at.
     """
     try:
         raw = msgspec.json.decode(text, type=_HeaderOfRawLayers)
@@ -84,5 +84,4 @@ def decode_header(text: str) -> Header:
 
 
 def _layer(raw: msgspec.Raw) -> AnyLayer:
-    kind = _LAYERS[msgspec.json.decode(raw, type=_Kind).kind]
-    return msgspec.json.decode(raw, type=kind)  # type: ignore[no-any-return]
+    return msgspec.json.decode(raw, type=ly.class_of(msgspec.json.decode(raw, type=_Kind).kind))

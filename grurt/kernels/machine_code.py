@@ -51,6 +51,7 @@ def target_machine(codegen: Any) -> Any:
     """Return what writes machine code for the CPU: as Numba knows it, with what LLVM has not found there itself."""
     options: dict[str, Any] = {"opt": config.OPT}
     codegen._customize_tm_options(options)
+    options |= {"reloc": "pic", "codemodel": "small", "jit": False}
     if DOT_PRODUCT in capabilities():
         options["features"] = ",".join(filter(None, [options["features"], f"+{DOT_PRODUCT}"]))
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
@@ -70,8 +71,8 @@ def loaded(code: MachineCode) -> int:
     object_file = ObjectFileRef.from_data(code.object_file)
     if not object_file._ptr:  # llvmlite would take it for one
         raise ValueError(f"expected an object file with {code.symbol}, got something else")
-    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True, codemodel="jitdefault")
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=config.USE_LLVMLITE_MEMORY_MANAGER)
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True, codemodel="small", reloc="pic")
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
     engine.add_object_file(object_file)
     engine.finalize_object()
     address: int = engine.get_function_address(code.symbol)

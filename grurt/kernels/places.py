@@ -1,17 +1,22 @@
 """Where compiled kernels lie on a machine, and the digest of the sources that they were compiled from."""
 
+from __future__ import annotations
+
 import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grurt.digests import blake2b
 from grurt.trust import UntrustedError, expect_trusted, read_trusted_file, say_passed_by
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _DIGEST_SIZE = 32
+_AT_ONCE = 1 << 16
 FILE_MODE = 0o644
 """Of what is kept: whatever the umask, nobody but its owner may write to it."""
 
@@ -19,14 +24,13 @@ FILE_MODE = 0o644
 def source_digest() -> str:
     """Return the digest of all kernel sources; where they are no files, of the modules in their archive."""
     digest = blake2b()
-    folder = Path(__file__).parent
-    for name, content in sorted(_source_files(str(folder))) or sorted(_archived_modules()):
+    for name, content in sorted(_source_files(os.path.dirname(__file__))) or sorted(_archived_modules()):
         digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()
 
 
 def _source_files(folder: str, package: str = "") -> Iterator[tuple[str, bytes]]:
-    """Yield the modules in a folder, and in those below: without `Path`, because every start waits for it."""
+    """Yield the modules in a folder, and in those below: every start waits for it."""
     try:
         entries = os.scandir(folder)
     except OSError:  # in an archive, there is none
@@ -35,8 +39,16 @@ def _source_files(folder: str, package: str = "") -> Iterator[tuple[str, bytes]]
         if entry.is_dir():
             yield from _source_files(entry.path, f"{package}{entry.name}.")
         elif entry.name.endswith(".py") and entry.is_file():  # Python imports nothing else either
-            with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
-                yield package + entry.name.removesuffix(".py"), file.readall()
+            yield package + entry.name.removesuffix(".py"), _content(entry.path)
+
+
+def _content(path: str) -> bytes:
+    """Return the bytes of a file, without an object for it."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, _AT_ONCE), b""))
+    finally:
+        os.close(descriptor)
 
 
 def _archived_modules() -> list[tuple[str, bytes]]:
@@ -74,6 +86,8 @@ def cache_directories() -> list[Path]:
     ``GRURT_CACHE_DIR``, where it is set, and nothing else. Otherwise beside the kernel sources, and then the user's
     cache directory.
     """
+    from pathlib import Path
+
     if chosen := os.environ.get("GRURT_CACHE_DIR"):
         return [Path(chosen)]
     return [Path(__file__).parent / "__pycache__", *_user_cache_directory()]
@@ -81,6 +95,8 @@ def cache_directories() -> list[Path]:
 
 def _user_cache_directory() -> Iterator[Path]:
     """Yield it, if there is one. What is no absolute path is ignored, as the specification of XDG directories says."""
+    from pathlib import Path
+
     variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
     chosen = Path(os.environ.get(variable, ""))
     if chosen.is_absolute():
@@ -92,6 +108,8 @@ def _user_cache_directory() -> Iterator[Path]:
 
 def _home() -> Path | None:
     """Return the user's home, if it is a folder that is there."""
+    from pathlib import Path
+
     if os.environ.get("HOME") == "":  # Python would take the root for it
         return None
     with suppress(RuntimeError, OSError):  # there is none, or one where this user may not look

@@ -15,7 +15,6 @@ from grurt.lowering.packing import Matrix, pack_rows
 from grurt.lowering.plan import Plan, PlanPort, PlanState, aligned_zeros
 from grurt.network.layers import Layer, MatrixLayer
 from grurt.network.network import Network
-from grurt.network.nibbles import unpack_nibbles
 from grurt.network.vectors import padded, row_bytes
 
 if TYPE_CHECKING:
@@ -93,6 +92,8 @@ class PlanBuilder:
         """Return a matrix; the number of its inputs is needed for int4, which is unpacked."""
         values = self.network.weights[f"{layer.name}.{name}"]
         if layer.weight_format == "int4":
+            from grurt.network.nibbles import unpack_nibbles
+
             values = unpack_nibbles(values, inputs)
         return Matrix(values, layer.weight_format, self.scale(layer, name))
 

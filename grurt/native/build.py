@@ -10,9 +10,9 @@ import msgspec
 
 from grurt.atomic import write_atomically
 from grurt.errors import EngineError
-from grurt.host_cpu import host_flags, machine
+from grurt.host_cpu import host_flags, machine, runs_here
 from grurt.kernels.places import FILE_MODE
-from grurt.native.cpus import CPUS, Cpu, runs_here
+from grurt.native.cpus import CPUS, Cpu
 from grurt.native.extension import extension_module
 from grurt.native.intermediate import Kernels, kernels
 from grurt.native.library import MODULE, CpuDescription, Description, sealed

@@ -1,12 +1,10 @@
-"""The CPUs that kernels are compiled for, and which of them this machine is."""
+"""The CPUs that kernels are compiled for."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import msgspec
 
-from grurt.host_cpu import DOT_PRODUCT, host_flags, machine
+from grurt.host_cpu import DOT_PRODUCT
 
 _V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
 _V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
@@ -68,8 +66,3 @@ CPUS = (
     Cpu("armv8-a", "aarch64", "generic", "", ("fp", "asimd"), ("f16c", "neon")),
 )
 """The best of each machine first."""
-
-
-def runs_here(machine_name: str, flags: Collection[str]) -> bool:
-    """Return whether code for a machine that needs some flags may run in this process."""
-    return machine_name == machine() and host_flags().issuperset(flags)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
-from pathlib import Path
 
 import msgspec
 
@@ -18,7 +18,6 @@ from grurt.digests import blake2b
 from grurt.errors import EngineError
 from grurt.kernels.fields import HEADER
 from grurt.kernels.places import SOURCE_DIGEST, cache_directories
-from grurt.native import cpus
 from grurt.regular_files import read_regular_file
 from grurt.trust import UntrustedError, expect_trusted, say_passed_by
 
@@ -74,9 +73,9 @@ def entry_point() -> Callable[..., int] | None:
         If the library that ``GRURT_NATIVE`` names does not fit.
     """
     chosen = os.environ.get("GRURT_NATIVE")
-    if chosen and not _is_folder(Path(chosen)):
+    if chosen and not os.path.isdir(chosen):
         try:
-            return load(Path(chosen))
+            return load(chosen)
         except EngineError as error:
             raise EngineError(f"GRURT_NATIVE={error}") from error
         except (OSError, ImportError) as error:
@@ -105,26 +104,28 @@ def passed_by() -> list[str]:
     return reasons
 
 
-def _candidates() -> Iterator[Path]:
-    chosen = os.environ.get("GRURT_NATIVE")
-    for folder in [Path(chosen)] if chosen else [Path(__file__).parent, *cache_directories()]:
-        if _is_folder(folder):
-            yield from sorted(folder.glob(f"*{SUFFIX}"))
+def _candidates() -> Iterator[str]:
+    for folder in _folders():
+        with suppress(OSError):  # there is none, or one where nobody may look
+            for name in sorted(os.listdir(folder)):
+                if name.endswith(SUFFIX):
+                    yield os.path.join(folder, name)
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a path that is too long, or where nobody may look
-        return False
+def _folders() -> Iterator[str]:
+    if chosen := os.environ.get("GRURT_NATIVE"):
+        yield chosen
+    else:
+        yield os.path.dirname(__file__)
+        yield from map(str, cache_directories())
 
 
-def _load_found(path: Path) -> Callable[..., int]:
+def _load_found(path: str) -> Callable[..., int]:
     expect_trusted(path)
     return load(path)
 
 
-def load(path: Path) -> Callable[..., int]:
+def load(path: str | os.PathLike[str]) -> Callable[..., int]:
     """Load a library, and return its entry point for the best CPU that this one can be.
 
     Raises
@@ -136,8 +137,8 @@ def load(path: Path) -> Callable[..., int]:
     """
     description = read_description(path)
     cpu = _fitting(path, description)
-    loader = ExtensionFileLoader(MODULE, str(path))
-    module = loader.create_module(ModuleSpec(MODULE, loader, origin=str(path)))
+    loader = ExtensionFileLoader(MODULE, os.fspath(path))
+    module = loader.create_module(ModuleSpec(MODULE, loader, origin=os.fspath(path)))
     loader.exec_module(module)
     entry: Callable[..., int] = getattr(module, cpu.symbol)
     return entry
@@ -149,7 +150,7 @@ def sealed(library: bytes, description: Description) -> bytes:
     return content + _digest(content) + MARK
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: str | os.PathLike[str]) -> Description:
     """Return what a library says of itself; raise EngineError if it is not one, or is damaged."""
     content, _, rest = read_regular_file(path).rpartition(MARK)
     content, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
@@ -167,7 +168,7 @@ def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=_DIGEST_SIZE).digest()
 
 
-def _fitting(path: Path, description: Description) -> CpuDescription:
+def _fitting(path: str | os.PathLike[str], description: Description) -> CpuDescription:
     if (description.interface, description.sources) != (INTERFACE, SOURCE_DIGEST):
         raise EngineError(
             f"{path}: built from other kernels, of grurt {description.version}: build it again with `grurt compile`"
@@ -175,7 +176,7 @@ def _fitting(path: Path, description: Description) -> CpuDescription:
     if description.header != HEADER:
         raise EngineError(f"{path}: built for another kind of CPython than this one")
     for cpu in description.cpus:
-        if cpus.runs_here(description.machine, cpu.flags):
+        if host_cpu.runs_here(description.machine, cpu.flags):
             return cpu
     names = ", ".join(cpu.name for cpu in description.cpus)
     raise EngineError(f"{path}: holds kernels for {names}, none of which this CPU is ({host_cpu.machine()})")

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from grurt.digests import blake2b
-from grurt.network.structs import struct_fields
+from grurt.network.structs import fields_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,5 @@ def _without_defaults(value: Any) -> Any:
         return [_without_defaults(item) for item in value]
     if not isinstance(value, msgspec.Struct):
         return value
-    given = {field.name: (getattr(value, field.name), field.default) for field in struct_fields(type(value))}
-    kind = [type(value).__struct_config__.tag]
-    return kind + [[name, _without_defaults(found)] for name, (found, default) in given.items() if found != default]
+    given = [[name, _without_defaults(found)] for name, found, default in fields_of(value) if found != default]
+    return [type(value).__struct_config__.tag, *given]

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar
 from weakref import ref
 
 import msgspec
 import numpy as np
 
-from grurt.errors import DesignReason, ModelError
+from grurt.errors import ModelError
 from grurt.escaping import listed
 from grurt.network.costs import Costs, Limits, costs
-from grurt.network.feedback import feedback_fault
-from grurt.network.fingerprint import fingerprint
 from grurt.network.frozen import FrozenArrays, frozen, place
 from grurt.network.inputs import AnyInput, Output
-from grurt.network.layers import AnyLayer
 from grurt.network.reference_run import ReferenceRun, check_reference_run
-from grurt.network.signature import Signature, check_signature, default_signature
+from grurt.network.signature import Signature, StatePort, check_signature, default_signature
 from grurt.network.stages import check_handed_states, check_lengths
 from grurt.network.text import printable
 from grurt.network.value import Value
@@ -36,10 +33,27 @@ from grurt.network.values import (
 )
 
 if TYPE_CHECKING:
+    from typing import TypedDict, Unpack
+
     from numpy.typing import ArrayLike
 
     from grurt.array_types import Array
+    from grurt.errors import DesignReason
+    from grurt.network.layers import AnyLayer
     from grurt.network.layers.base import Shape
+
+    class Parts(TypedDict, total=False):
+        """What a network is made of: the arguments of `Network`."""
+
+        layers: Iterable[AnyLayer]
+        weights: Mapping[str, ArrayLike]
+        inputs: Iterable[AnyInput]
+        outputs: Iterable[Output]
+        signature: Signature | None
+        source: Source | None
+        reference_run: ReferenceRun | None
+        limits: Limits | None
+
 
 T = TypeVar("T")
 
@@ -60,19 +74,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in ("format", "producer", "file"):
             msgspec.structs.force_setattr(self, name, printable(getattr(self, name)))
         msgspec.structs.force_setattr(self, "notes", tuple(printable(note) for note in self.notes))
-
-
-class Parts(TypedDict, total=False):
-    """What a network is made of: the arguments of `Network`."""
-
-    layers: Iterable[AnyLayer]
-    weights: Mapping[str, ArrayLike]
-    inputs: Iterable[AnyInput]
-    outputs: Iterable[Output]
-    signature: Signature | None
-    source: Source | None
-    reference_run: ReferenceRun | None
-    limits: Limits | None
 
 
 class Network:
@@ -162,8 +163,6 @@ class Network:
         >>> shown.values["gru"].size, np.shares_memory(shown.weights["gru.weight_hh"], model.weights["gru.weight_hh"])
         (32, True)
         """
-        if unknown := sorted(changes.keys() - Parts.__annotations__.keys()):
-            raise TypeError(f"replaced: expected some of {', '.join(Parts.__annotations__)}, got {', '.join(unknown)}")
         parts: Parts = {
             "layers": self.layers,
             "weights": self.weights,
@@ -174,6 +173,8 @@ class Network:
             "reference_run": self.reference_run,
             "limits": self.limits,
         }
+        if unknown := sorted(changes.keys() - parts.keys()):
+            raise TypeError(f"replaced: expected some of {', '.join(parts)}, got {', '.join(unknown)}")
         new = object.__new__(type(self))
         new._take(parts | changes, checked=self.weights.values())
         return new
@@ -237,12 +238,18 @@ class Network:
     @property
     def unstreamable_by_design(self) -> DesignReason | None:
         """By which of the reasons of design the model cannot run one timestep at a time; None if by none of them."""
+        from grurt.errors import DesignReason
+
         if any(layer.unstreamable_reason for layer in self.layers):
             return DesignReason.WHOLE_SEQUENCE
         return DesignReason.FED_BACK_STATE if self.unstreamable_reason and self._feedback_fault else None
 
     @cached_property
     def _feedback_fault(self) -> str | None:
+        if not any(isinstance(port, StatePort) for port in self.signature.inputs):
+            return None
+        from grurt.network.feedback import feedback_fault
+
         return feedback_fault(self.signature, self.layers, self.values, self.state_shapes, self.outputs)
 
     @cached_property
@@ -275,6 +282,8 @@ class Network:
     @cached_property
     def fingerprint(self) -> bytes:
         """16 bytes that identify what the model computes: its inputs, layers, outputs and weights."""
+        from grurt.network.fingerprint import fingerprint
+
         return fingerprint((*self.inputs, *self.layers, *self.outputs), self.weights)
 
 

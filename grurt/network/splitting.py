@@ -13,11 +13,6 @@ from grurt.network.network import N, once_per_network
 from grurt.network.stages import handed_over
 
 
-def stages_of(network: N) -> tuple[N, ...]:
-    """Return a network for each stage in which there is something to compute: see `Model.stages`."""
-    return tuple(numbered_stages(network).values())
-
-
 def numbered_stages(network: N) -> Mapping[int, N]:
     """Return a network for each stage in which there is something to compute, by the stages' numbers, in order."""
     if network.costs.n_stages == 1:

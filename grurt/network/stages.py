@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from grurt.errors import ModelError
-from grurt.network.layers import AnyLayer
 from grurt.network.lengths import find_lengths
 from grurt.network.signature import StatePort
 
 if TYPE_CHECKING:
+    from grurt.network.layers import AnyLayer
     from grurt.network.signature import Signature
     from grurt.network.value import Value
 

@@ -1,8 +1,10 @@
 """Checks a model's layers against each other and against the weights, and works out the value that each writes."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -10,16 +12,19 @@ from msgspec.structs import replace
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
+from grurt.network import layers as ly
 from grurt.network.frozen import Place, place
-from grurt.network.inputs import AnyInput, Output
-from grurt.network.layers import AnyLayer, Layer
-from grurt.network.layers.base import Shape
 from grurt.network.ranges import check_finite, check_function, check_range
 from grurt.network.signature import MAX_AXES
 from grurt.network.stages import find_stages
-from grurt.network.structs import struct_fields
+from grurt.network.structs import fields_of
 from grurt.network.text import check_name
 from grurt.network.value import Value
+
+if TYPE_CHECKING:
+    from grurt.network.inputs import AnyInput, Output
+    from grurt.network.layers import AnyLayer, Layer
+    from grurt.network.layers.base import Shape
 
 T = TypeVar("T")
 
@@ -53,13 +58,12 @@ def typed_layers(layers: tuple[object, ...]) -> tuple[AnyLayer, ...]:
     msgspec looks at the declarations of all that a type may hold before it converts anything to it. Of layers, of which
     there are many kinds, that is done for those that are there.
     """
-    kinds = get_args(AnyLayer)
     try:
-        if all(type(layer) in kinds for layer in layers):
+        if all(ly.is_class_of_layers(type(layer)) for layer in layers):
             return tuple(msgspec.convert(_plain(layer), type(layer)) for layer in layers)  # type: ignore[misc]
     except (msgspec.ValidationError, TypeError, UnicodeError):
         pass
-    return typed("layers", layers, tuple[AnyLayer, ...])  # whose message says where
+    return typed("layers", layers, tuple[ly.AnyLayer, ...])  # whose message says where
 
 
 def connect(inputs: Sequence[AnyInput], layers: Iterable[AnyLayer]) -> tuple[AnyLayer, ...]:
@@ -214,14 +218,13 @@ def _sources(layer: AnyLayer, values: Mapping[str, Value]) -> list[Value]:
 
 def _check_parameters(layer: Layer) -> None:
     """Check the ranges of a layer's numbers, which its fields' types alone do not."""
-    for field in struct_fields(type(layer)):
-        number = getattr(layer, field.name)
-        where = f"layer {layer.name!r}: {field.name}"
-        if field.type is int:
-            check_range(where, number, 0 if field.name in layer.from_zero else 1)
+    for name, number, _ in fields_of(layer):
+        where = f"layer {layer.name!r}: {name}"
+        if type(number) is int:
+            check_range(where, number, 0 if name in layer.from_zero else 1)
         elif isinstance(number, float):
             check_finite(where, number)
-            if field.name in layer.positive and np.float32(number) <= 0:
+            if name in layer.positive and np.float32(number) <= 0:
                 raise ModelError(f"{where} must be positive in float32, got {number}")
         elif isinstance(number, msgspec.Struct):
             check_function(where, number)

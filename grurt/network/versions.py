@@ -10,13 +10,14 @@ is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from grurt.network.inputs import AnyInput
-from grurt.network.layers import AnyLayer
-from grurt.network.signature import Signature
+if TYPE_CHECKING:
+    from grurt.network.inputs import AnyInput
+    from grurt.network.layers import AnyLayer
+    from grurt.network.signature import Signature
 
-FILE_VERSION: int = max(layer.file_version for layer in get_args(AnyLayer))
+FILE_VERSION = 2
 """The newest version of ``.grurt`` files: all up to it are read."""
 
 SNAPSHOT_VERSION = 1

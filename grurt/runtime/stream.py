@@ -13,9 +13,8 @@ from grurt.escaping import described, listed
 from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
-from grurt.runtime import arrays, incoming, snapshot
+from grurt.runtime import arrays, incoming
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.state_writer import StateWriter
 from grurt.runtime.states import check_states
 from grurt.runtime.stream_memory import new_memory
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from grurt.array_types import Array, Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+    from grurt.runtime.state_writer import StateWriter
 
 T = TypeVar("T")
 
@@ -263,6 +263,8 @@ class Stream:
     @state.setter
     def state(self, states: Mapping[str, ArrayLike]) -> None:
         if self._writer is None:
+            from grurt.runtime.state_writer import StateWriter
+
             self._writer = StateWriter(self._network, refuse_nonfinite=self._nonfinite == "refuse")
         values = self._writer.values(states)
         if values is None or not self._context.exclusively(self._writer.write, self._states.address(0), values):
@@ -271,7 +273,9 @@ class Stream:
 
     def snapshot(self) -> bytes:
         """Return the stream's state as bytes, to be restored later, in another process or on another machine."""
-        return snapshot.pack(self._network.fingerprint, *self._context.exclusively(self._states.read_whole, 0))
+        from grurt.runtime.snapshot import pack
+
+        return pack(self._network.fingerprint, *self._context.exclusively(self._states.read_whole, 0))
 
     def restore(self, saved: bytes) -> None:
         """Go to the state that a `snapshot` holds, of this stream or of another one of the same model.
@@ -284,7 +288,9 @@ class Stream:
             If it is damaged, of a newer version, of another model, or of a stream that took inputs which this one
             refuses, and still has them. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
+        from grurt.runtime.snapshot import unpack
+
+        steps, states = unpack(saved, self._network, self._nonfinite)
         self._context.exclusively(self._states.write_all, 0, steps, states)
 
     def fork(self) -> Stream:

@@ -9,7 +9,7 @@ from paths import ROOT
 
 PAGE = (ROOT / "docs" / "adding-a-layer.md").read_text()
 NAMES = re.compile(r"\bRMS_?Norm\w*|\brms_norm\w*|\bRMS_NORM\b")
-IN_GRURT, IN_A_CONVERTER = 6, 1
+IN_GRURT, IN_A_CONVERTER = 7, 1
 
 
 def files_that_know_it() -> set[str]:

@@ -14,6 +14,7 @@ import pytest
 from paths import ROOT
 
 import grurt
+from grurt import host_cpu
 from grurt.kernels import codes
 from grurt.native import c_source, cpus
 from grurt.native.export import Export
@@ -115,7 +116,7 @@ def toolchain(platform: str, cpu: str | None = None) -> Toolchain:
             pytest.skip(f"{name} is not installed")
     if platform == "x86_64-linux-gnu":
         (level,) = (level for level in cpus.CPUS if level.name == (cpu or "x86-64-v3"))
-        if not cpus.runs_here(level.machine, level.flags):
+        if not host_cpu.runs_here(level.machine, level.flags):
             pytest.skip(f"this CPU is not an {level.name}")
     return found
 

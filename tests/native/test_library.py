@@ -26,7 +26,7 @@ from grurt.kernels import places
 from grurt.native import build, cpus, intermediate, library, linker
 from grurt.runtime import engine
 
-LEVELS = [cpu for cpu in cpus.CPUS if cpus.runs_here(cpu.machine, cpu.flags)]
+LEVELS = [cpu for cpu in cpus.CPUS if host_cpu.runs_here(cpu.machine, cpu.flags)]
 
 LOADED = """
 import json, sys, numpy, grurt
@@ -323,7 +323,7 @@ def test_cpus_that_cannot_be_compiled_for(names: list[str], message: str, tmp_pa
 
 
 def test_systems_and_cpus_that_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpus, "host_flags", lambda: frozenset())
+    monkeypatch.setattr(host_cpu, "host_flags", lambda: frozenset())
     with pytest.raises(EngineError, match=r"grurt compile: this CPU \(.*\) is none of x86-64-v4"):
         build.build_library(tmp_path / "k.so")
     monkeypatch.setattr(build.platform, "system", lambda: "Plan 9")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,29 @@ def test_the_names_of_grurt_are_there_without_its_modules() -> None:
 def test_layers_load_no_more_than_layers() -> None:
     loaded = modules_after("from grurt import GRU\nGRU(name='gru', input_size=2, hidden_size=3)")
     assert not {"grurt.model", "grurt.container", "grurt.network.network"} & loaded
+
+
+def test_each_file_of_layers_has_those_that_the_package_says() -> None:
+    found = {}
+    for module in pkgutil.iter_modules(layers.__path__):
+        for name in getattr(importlib.import_module(f"{layers.__name__}.{module.name}"), "__all__", ()):
+            found[name] = module.name
+    assert found == {name: getattr(layers, name).__module__.rpartition(".")[2] for name in layers.__all__}
+    assert {layers.class_of(getattr(layers, name).__struct_config__.tag) for name in layers.__all__} == {
+        getattr(layers, name) for name in layers.__all__
+    }
+
+
+@pytest.mark.parametrize("kind", ["lstm", "g_ru", "GRU", "layer", ""])
+def test_a_kind_that_no_layer_has(kind: str) -> None:
+    with pytest.raises(KeyError):
+        layers.class_of(kind)
+
+
+def test_a_file_is_read_with_the_layers_that_it_has(file: Path) -> None:
+    loaded = modules_after(f"from grurt.loading import read\nread({str(file)!r})")
+    prefix = "grurt.network.layers."
+    assert {name.removeprefix(prefix) for name in loaded if name.startswith(prefix)} == {"base", "recurrent"}
 
 
 def test_what_everything_is_made_of_loads_numpy_and_msgspec_only(bare: set[str]) -> None:

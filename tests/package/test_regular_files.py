@@ -37,7 +37,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path: Path, mo
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
     status = (tmp_path / "file").stat()
-    monkeypatch.setattr("grurt.regular_files.Path.stat", lambda path: status)
+    monkeypatch.setattr("grurt.regular_files.os.stat", lambda path: status)
     with pytest.raises(NotRegularError, match="got a pipe"):
         open_regular_file(tmp_path / "pipe")
 

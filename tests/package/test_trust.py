@@ -56,7 +56,7 @@ def refuse_access_lists(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
 def reason(mode: int, uid: int = 1, gid: int = 1) -> str | None:
     """Return why something of a mode, an owner and a group is not trusted."""
-    return trust._reason(Path("/place"), os.stat_result((mode, 0, 0, 1, uid, gid, 0, 0, 0, 0)))
+    return trust._reason("/place", os.stat_result((mode, 0, 0, 1, uid, gid, 0, 0, 0, 0)))
 
 
 @pytest.mark.usefixtures("alice")
@@ -240,7 +240,7 @@ def test_the_package_in_an_archive_has_the_archives_owner(tmp_path: Path, monkey
     archive = tmp_path / "application.zip"
     archive.touch()
     monkeypatch.setattr(trust, "__file__", str(archive / "grurt" / "trust.py"))
-    assert trust._package_place() == archive
+    assert trust._package_place() == str(archive)
     assert trust._package_owner.__wrapped__() == archive.stat().st_uid
 
 

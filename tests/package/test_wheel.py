@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from paths import HELPERS, ROOT
 
+from grurt import host_cpu
 from grurt.demo import load_model
 from grurt.native import cpus
 
-LEVELS = [cpu for cpu in cpus.CPUS if cpus.runs_here(cpu.machine, cpu.flags)]
+LEVELS = [cpu for cpu in cpus.CPUS if host_cpu.runs_here(cpu.machine, cpu.flags)]
 VERSIONS = ("3.11", "3.12", "3.13")
 
 QUESTION = """

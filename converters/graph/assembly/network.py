@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,8 +32,11 @@ from grurt.converters.graph.tracing.axes import OpenFeaturesError
 from grurt.converters.graph.tracing.features import is_same_array
 from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 from grurt.network.layers import FirstStep, LastStep
-from grurt.network.network import Network, Parts, Source
+from grurt.network.network import Network, Source
 from grurt.network.signature import LengthsPort, ValuePort
+
+if TYPE_CHECKING:
+    from grurt.network.network import Parts
 
 Refuse = Callable[[Graph, Sequence[Node]], None]
 """Raises UnsupportedError for a graph, and its live nodes, that the format it was read from is known to spoil."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,9 +16,12 @@ from grurt.converters.graph.nodes import Graph
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.inputs import Output
 from grurt.network.layers import Conv1d
-from grurt.network.network import Parts, Source
+from grurt.network.network import Source
 from grurt.network.signature import Signature, StatePort, ValuePort
 from grurt.network.values import MAX_LAYERS
+
+if TYPE_CHECKING:
+    from grurt.network.network import Parts
 
 
 def assemble(graph: Graph, found: Interpretation, source: Source) -> Parts:

@@ -33,27 +33,77 @@ Keras ``GRU``       z, r, n             columns of ``(k, 3 * hidden)``  z, r, n
 z is the update gate, r the reset gate, n the candidate state (ONNX and Keras call it h).
 """
 
-from types import ModuleType
-from typing import TYPE_CHECKING, Union
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Union
 
-from grurt.network.layers.activations import *
-from grurt.network.layers.arithmetic import *
 from grurt.network.layers.base import Layer as Layer
 from grurt.network.layers.base import MatrixLayer as MatrixLayer
-from grurt.network.layers.convolution import *
-from grurt.network.layers.dense import *
-from grurt.network.layers.grids import *
-from grurt.network.layers.masks import *
-from grurt.network.layers.normalization import *
-from grurt.network.layers.program import *
-from grurt.network.layers.recurrent import *
-from grurt.network.layers.selection import *
-from grurt.network.layers.windows import *
 
 if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
+    from grurt.network.layers.activations import *
+    from grurt.network.layers.arithmetic import *
+    from grurt.network.layers.convolution import *
+    from grurt.network.layers.dense import *
+    from grurt.network.layers.grids import *
+    from grurt.network.layers.masks import *
+    from grurt.network.layers.normalization import *
+    from grurt.network.layers.program import *
+    from grurt.network.layers.recurrent import *
+    from grurt.network.layers.selection import *
+    from grurt.network.layers.windows import *
+
     AnyLayer = Layer
-else:
-    # The files that are imported above are attributes of this package.
-    _FILES = [value for value in vars().values() if isinstance(value, ModuleType)]
-    __all__ = sorted(name for file in _FILES for name in getattr(file, "__all__", ()))
-    AnyLayer = Union[tuple(globals()[name] for name in __all__)]  # noqa: UP007 - of a number that is not known here
+
+_NAMES = {
+    "activations": ("Activation", "PRelu"),
+    "arithmetic": ("Add", "Binary", "Concat", "Constant", "Mul", "Reduce", "Slice", "Where"),
+    "convolution": ("Conv1d",),
+    "dense": ("Embedding", "Linear"),
+    "grids": ("Flatten", "Unflatten"),
+    "masks": ("FeatureMask", "PastEnd", "TokenMask"),
+    "normalization": ("BatchNorm", "LayerNorm", "RMSNorm"),
+    "program": ("Program",),
+    "recurrent": ("GRU",),
+    "selection": ("FirstStep", "LastStep"),
+    "windows": ("Unfold",),
+}
+"""The layers by the file that has them: a file is imported when one of its layers is asked for."""
+
+_FILES = {name: file for file, names in _NAMES.items() for name in names}
+_CLASS_NAMES = {name.lower(): name for name in _FILES}
+
+
+def class_of(kind: str) -> type[Layer]:
+    """Return the class of a kind of layer, as it stands in files; KeyError if there is no such kind."""
+    found = _layer(_CLASS_NAMES[kind.replace("_", "")])
+    if found.__struct_config__.tag != kind:
+        raise KeyError(kind)
+    return found
+
+
+def is_class_of_layers(candidate: type) -> bool:
+    """Return whether a class is that of a kind of layer, and not one that somebody has derived from it."""
+    return candidate.__name__ in _FILES and candidate is _layer(candidate.__name__)
+
+
+def _layer(name: str) -> type[Layer]:
+    found: type[Layer] = getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+    return found
+
+
+if not TYPE_CHECKING:  # who would take any name for one that is there
+    __all__ = sorted(_FILES)
+
+    def __getattr__(name: str) -> Any:
+        """Import a layer when it is first asked for: who runs a network waits for no others than its own."""
+        if name == "AnyLayer":
+            found = Union[tuple(map(_layer, __all__))]  # noqa: UP007 - of a number that is not known here
+        elif name in _FILES:
+            found = _layer(name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "AnyLayer"})

@@ -11,8 +11,7 @@ from grurt.array_types import Array
 from grurt.errors import ModelError
 from grurt.network.functions import snake_case
 from grurt.network.inputs import AnyInput, Input
-from grurt.network.nibbles import packed_shape
-from grurt.network.structs import struct_fields
+from grurt.network.structs import fields_of
 from grurt.network.vectors import panel_bytes, row_bytes
 
 Shape = tuple[int, ...]
@@ -87,8 +86,9 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def unused_fields(self) -> frozenset[str]:
         """Those of the later fields that have their defaults: files leave them out, for older releases."""
-        defaults = {field.name: field.default for field in struct_fields(type(self))}
-        return frozenset(name for name in self.later_fields if getattr(self, name) == defaults[name])
+        return (
+            frozenset(name for name, value, default in fields_of(self) if value == default) & self.later_fields.keys()
+        )
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         """Shapes of the layer's weights by parameter name; all of them are required."""
@@ -306,6 +306,8 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
         """Return the shapes of float32 weights as they are in the layer's format, the scales among them."""
         shapes |= {scale: shapes[name][:1] for name, scale in zip(self.matrices, self.scales(), strict=False)}
         if self.weight_format == "int4":
+            from grurt.network.nibbles import packed_shape
+
             shapes |= {name: packed_shape(shapes[name]) for name in self.matrices}
         return shapes
 
