@@ -71,7 +71,9 @@ def loaded(code: MachineCode) -> int:
     object_file = ObjectFileRef.from_data(code.object_file)
     if not object_file._ptr:  # llvmlite would take it for one
         raise ValueError(f"expected an object file with {code.symbol}, got something else")
-    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True, codemodel="small", reloc="pic")
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        jit=True, codemodel="small", reloc="pic"
+    )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
     engine.add_object_file(object_file)
     engine.finalize_object()

@@ -14,7 +14,7 @@ from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.layouts import channels_last
 from grurt.lowering.programs.rewriting import reach
 from grurt.lowering.programs.steps import Contract, Depthwise, Product
-from grurt.lowering.programs.views import Digits, View, merged_digits, offsets
+from grurt.lowering.programs.views import Digits, View, certain, merged_digits, offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,20 +66,18 @@ class Contractions(Lowering):
         x, out = grids
         strides = _strides(x)
         first, taps, chosen = x.offset, [], []
-        part: View | None = out
+        part = out
         for axis, place in enumerate(phase):
             stride = operator.strides[axis]
             count = -(-(out.shape[2 + axis] - place) // stride)
             if count < 1:
                 return
-            assert part is not None
-            part = part.sliced(2 + axis, place, count, stride)
+            part = certain(part.sliced(2 + axis, place, count, stride))
             n_taps, reached = of_groups.shape[3 + axis], place + operator.before[axis]
             own = [tap for tap in range(n_taps) if (reached - tap * operator.dilations[axis]) % stride == 0]
             chosen.append(own)
             taps.append([(reached - tap * operator.dilations[axis]) // stride * strides[axis] for tap in own])
             first += borders[axis] * strides[axis]
-        assert part is not None
         if not all(chosen):  # there is nothing but the bias
             chosen, taps, of_groups = [[0]] * len(phase), [[0]] * len(phase), 0 * of_groups
         for axis, own in enumerate(chosen):
@@ -118,8 +116,7 @@ class Contractions(Lowering):
         for first, count in _merged_groups(groups, outputs):
             matrix = _block_diagonal(weight[first : first + count])
             own = slice(first * outputs, (first + count) * outputs)
-            part = places.sliced(len(places.axes) - 1, own.start, own.stop - own.start) if groups > count else places
-            assert part is not None
+            part = certain(places.sliced(len(places.axes) - 1, own.start, own.stop - own.start))
             channels = offsets(x.axes[1])[first * inputs : (first + count) * inputs]
             of_row = (taps[:, np.newaxis] + channels).ravel()
             self._contract(x, part, matrix, bias[own], (rows, of_row))
@@ -149,8 +146,12 @@ class Contractions(Lowering):
 
     def _multiply_values(self, a: View, b: View, name: str) -> None:
         lead = self.values.shapes[name][:-2]
+        a, b = (x if _is_matrix(x) else self.copied(x) for x in (a, b))
         inputs = a.expanded((*lead, *a.shape[-2:])), b.expanded((*lead, *b.shape[-2:]))
-        self.steps.append(Product(inputs=inputs, outputs=(self.values.new(name),)))
+        out = self.values.new(name)
+        own = out if _is_matrix(out) else self.values.arena(out.shape)
+        self.steps.append(Product(inputs=inputs, outputs=(own,)))
+        self.copy(out, own)
 
     def _multiply(self, x: View, matrices: Floats, out: View) -> None:
         """``out = x matrices``, a product for each of the matrices, of all rows that are multiplied with it."""
@@ -194,9 +195,7 @@ class Contractions(Lowering):
 
 def _strides(grid: View) -> tuple[int, ...]:
     """Return the strides of the axes behind the channels."""
-    strides = View(grid.storage, grid.offset, grid.axes[2:]).strides()
-    assert strides is not None, "a grid has a stride for each axis"
-    return strides
+    return certain(View(grid.storage, grid.offset, grid.axes[2:]).strides())
 
 
 def _lie_apart(axis: Digits) -> bool:
@@ -250,6 +249,11 @@ def _block_diagonal(of_groups: Floats) -> Floats:
     return matrix.reshape(groups * outputs, -1)
 
 
+def _is_matrix(view: View) -> bool:
+    """Return whether the last two axes have one stride each."""
+    return all(len(merged_digits(axis)) <= 1 for axis in view.axes[-2:])
+
+
 def _swapped(view: View) -> View:
     axes = range(len(view.axes))
     return view.transposed((*axes[:-2], axes[-1], axes[-2]))
@@ -257,6 +261,4 @@ def _swapped(view: View) -> View:
 
 def _at(view: View, axis: int, start: int) -> View:
     """Return one place along an axis."""
-    part = view.sliced(axis, start, 1)
-    assert part is not None, "a single place lies anywhere"
-    return part
+    return certain(view.sliced(axis, start, 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from grurt.kernels import codes
 from grurt.lowering.programs.contractions import Contractions
 from grurt.lowering.programs.elementwise import Elementwise
@@ -18,7 +16,8 @@ class ProgramLowering(Contractions, Elementwise, Movement, Reductions, Scans):
 
     def run(self) -> None:
         """Lower all operators, write the results, and hand on the states."""
-        for self.number, operator in enumerate(self.operators):
+        for number, operator in enumerate(self.operators):
+            self.number = number
             getattr(self, operator.kind)(operator)
         start = 0
         for name in self.layer.results:

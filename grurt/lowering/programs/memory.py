@@ -10,7 +10,7 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.layouts import Order
-from grurt.lowering.programs.views import Storage, View, dense_like, memory_order, whole
+from grurt.lowering.programs.views import Storage, View, certain, dense_like, memory_order, whole
 from grurt.network import operators as op
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Values:
         self.bind(name, view)
         return view
 
-    def part(self, slab: op.Operator, place: int) -> View:
+    def part(self, slab: op.Concat | op.Pad, place: int) -> View:
         """Return where in what a `Concat` or `Pad` writes one of its inputs belongs."""
         name = slab.outputs[0]
         if name not in self._slabs:
@@ -81,11 +81,10 @@ class Values:
         shape = self.shapes[slab.inputs[place]]
         if isinstance(slab, op.Concat):
             start = sum(self.shapes[each][slab.axis] for each in slab.inputs[:place])
-            return _expect(view.sliced(slab.axis, start, shape[slab.axis]))
-        assert isinstance(slab, op.Pad)
+            return certain(view.sliced(slab.axis, start, shape[slab.axis]))
         for axis, (start, size) in enumerate(zip(slab.before, shape, strict=True)):
             if size != view.shape[axis]:
-                view = _expect(view.sliced(axis, start, size))
+                view = certain(view.sliced(axis, start, size))
         return view
 
     def arena(self, shape: Shape, order: Order | None = None) -> View:
@@ -102,9 +101,11 @@ class Values:
             order = wished or memory_order(like)
         return self.arena(shape, order or wished)
 
-    def _find_placed(self, operators: Sequence[op.Operator]) -> dict[str, tuple[op.Operator, int, list[op.Operator]]]:
+    def _find_placed(
+        self, operators: Sequence[op.Operator]
+    ) -> dict[str, tuple[op.Concat | op.Pad, int, list[op.Operator]]]:
         """Return for values that are computed which `Concat` or `Pad` they go into, where, and through which others."""
-        placed: dict[str, tuple[op.Operator, int, list[op.Operator]]] = {}
+        placed: dict[str, tuple[op.Concat | op.Pad, int, list[op.Operator]]] = {}
         for slab in operators:
             for place, name in enumerate(slab.inputs if isinstance(slab, _SLABS) else ()):
                 through: list[op.Operator] = []
@@ -138,8 +139,3 @@ def _lie_alike(a: View, b: View) -> bool:
     """Return whether the axes of two views lie in one order in memory, those of one number aside."""
     long = [axis for axis in range(len(a.axes)) if a.axes[axis]]
     return [axis for axis in memory_order(a) if axis in long] == [axis for axis in memory_order(b) if axis in long]
-
-
-def _expect(view: View | None) -> View:
-    assert view is not None, "a part of a value of its own lies in digits"
-    return view

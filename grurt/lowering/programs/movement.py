@@ -9,11 +9,11 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.base import Lowering
-from grurt.lowering.programs.views import View, memory_order
+from grurt.lowering.programs.views import View, certain, memory_order
 from grurt.network import operators as op
 
 if TYPE_CHECKING:
-    from grurt.network.operators.base import Shape
+    pass
 
 
 class Movement(Lowering):
@@ -26,8 +26,7 @@ class Movement(Lowering):
         x = self.values[operator.inputs[0]]
         view = x.reshaped(operator.shape)
         if view is None:  # it lies apart, and would have to lie together
-            view = self.copied(x).reshaped(operator.shape)
-            assert view is not None, "a dense row-major array has any shape"
+            view = certain(self.copied(x).reshaped(operator.shape))
         self.values.bind(operator.outputs[0], view)
 
     def expand(self, operator: op.Expand) -> None:
@@ -37,8 +36,7 @@ class Movement(Lowering):
         x = self.values[operator.inputs[0]]
         view = _sliced(x, operator)
         if view is None:
-            view = _sliced(self.copied(x, memory_order(x)), operator)
-            assert view is not None, "places of a dense array lie in digits"
+            view = certain(_sliced(self.copied(x, memory_order(x)), operator))
         self.values.bind(operator.outputs[0], view)
 
     def gather(self, operator: op.Gather) -> None:
@@ -54,8 +52,7 @@ class Movement(Lowering):
             if part is None or source is None:
                 x = self.copied(x, memory_order(x))
                 source = x.sliced(axis, operator.places[first], last - first)
-            assert part is not None and source is not None, "places of a dense array lie in digits"
-            self.copy(part, source)
+            self.copy(certain(part), certain(source))
 
     def concat(self, operator: op.Concat) -> None:
         for place, name in enumerate(operator.inputs):
@@ -77,8 +74,7 @@ class Movement(Lowering):
         if place is None or self._is_read_later(operator, base, place):
             base = self.copied(base, memory_order(base))
             place = _at(base, operator.starts, x.shape)
-        assert place is not None, "a part of a dense array lies in digits"
-        self.copy(place, x)
+        self.copy(certain(place), x)
         self.values.bind(operator.outputs[0], base)
 
     def _is_read_later(self, update: op.Update, base: View, place: View) -> bool:

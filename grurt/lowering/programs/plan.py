@@ -12,6 +12,7 @@ from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
 from grurt.lowering.programs.arena import place_storages
 from grurt.lowering.programs.lower import ProgramLowering
 from grurt.lowering.programs.tables import StepTables
+from grurt.lowering.programs.views import certain
 from grurt.network.vectors import padded
 
 if TYPE_CHECKING:
@@ -52,7 +53,5 @@ def _add_states(builder: PlanBuilder, layer: Program, views: Mapping[str, View])
             buffer[view.storage.offset + view.places()] = builder.weight(layer, state.initial).ravel()
     block = builder.reserve_states(buffer)
     for name, view in views.items():
-        strides = view.strides()
-        assert strides is not None, "a state is dense"
-        builder.add_state_view(name, block, strides, view.address)
+        builder.add_state_view(name, block, certain(view.strides()), view.address)
     return block

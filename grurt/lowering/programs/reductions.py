@@ -9,7 +9,7 @@ import numpy as np
 from grurt.kernels import codes
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.steps import Reduce, RowWise
-from grurt.lowering.programs.views import Storage, View, memory_order
+from grurt.lowering.programs.views import Storage, View, certain
 from grurt.network.vectors import padded
 
 if TYPE_CHECKING:
@@ -36,19 +36,21 @@ class Reductions(Lowering):
         kept = [digit for axis, digits in enumerate(x.axes) if axis not in axes for digit in digits]
         along = [digit for axis in sorted(axes) for digit in x.axes[axis]]
         out = self.values.new(name, x)
+        own = out if out.reshaped(tuple(size for size, _ in kept)) is not None else self.values.arena(out.shape)
         count = int(np.prod([size for size, _ in along], dtype=np.int64))
         self.steps.append(
             Reduce(
                 code=_REDUCE[operator.operation],
                 inputs=(x,),
-                outputs=(out,),
+                outputs=(own,),
                 kept=tuple(kept),
                 along=tuple(along),
                 scale=1.0 / count if operator.operation == "mean" else 1.0,
             )
         )
         if operator.operation == "l2":
-            self.map(codes.SQRT, out, out)
+            self.map(codes.SQRT, own, own)
+        self.copy(out, own)
 
     def softmax(self, operator: op.Softmax) -> None:
         self._row_wise(operator, codes.LOG_SOFTMAX if operator.log else codes.SOFTMAX, (operator.axis,), 0.0)
@@ -65,8 +67,7 @@ class Reductions(Lowering):
         size = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
         n_rows = x.size // size
         rows, out = (self._padded_rows(n_rows, size) for _ in range(2))
-        source, target = rows.reshaped(ordered.shape), out.reshaped(ordered.shape)
-        assert source is not None and target is not None, "rows are cut at their ends"
+        source, target = certain(rows.reshaped(ordered.shape)), certain(out.reshaped(ordered.shape))
         self.copy(source, ordered)
         step = RowWise(code=code, inputs=(rows,), outputs=(out,), n_rows=n_rows, size=size, epsilon=epsilon)
         self.steps.append(step)

@@ -6,7 +6,7 @@ from grurt.kernels import codes
 from grurt.lowering.packing import Matrix
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.steps import Scan
-from grurt.lowering.programs.views import Digits, Storage, View, merged_digits
+from grurt.lowering.programs.views import Digits, Storage, View, certain, merged_digits
 from grurt.network import operators as op
 from grurt.network.vectors import padded
 
@@ -33,8 +33,7 @@ class Scans(Lowering):
         for direction in range(operator.directions):
             rows = _direction(out, direction)
             own = rows if _evenly_spaced(rows) is not None else _hidden(rows.shape)
-            stride = _evenly_spaced(own)
-            assert stride is not None, "rows of their own are evenly spaced"
+            stride = certain(_evenly_spaced(own))
             parts = tuple(_direction(state, direction, axis=0) for state in states)
             self.steps.append(self._step(operator, direction, (x, x_stride), (own, stride), parts))
             self.copy(rows, own)
@@ -103,9 +102,7 @@ def _hidden(shape: tuple[int, ...]) -> View:
 
 def _direction(view: View, direction: int, axis: int = 1) -> View:
     """Return the part of one direction, with its axis of size 1."""
-    part = view.sliced(axis, direction, 1)
-    assert part is not None, "a single place lies anywhere"
-    return part
+    return certain(view.sliced(axis, direction, 1))
 
 
 def _evenly_spaced(rows: View) -> int | None:

@@ -16,7 +16,7 @@ from grurt.lowering.packing import Matrix, gru_bytes, pack_dense, pack_gru
 from grurt.lowering.programs.iteration import Iteration, iterate, rows_of
 from grurt.lowering.programs.scans import work_row
 from grurt.lowering.programs.steps import Contract, Depthwise, Map, Product, Reduce, RowWise, Scan, Step
-from grurt.lowering.programs.views import View, merged_digits, offsets
+from grurt.lowering.programs.views import View, certain, merged_digits, offsets
 from grurt.network import operators as op
 from grurt.network.vectors import padded, row_bytes
 
@@ -254,7 +254,6 @@ class StepTables:
 
 def _stride(axis: tuple[Digit, ...]) -> int:
     digits = merged_digits(axis)
-    assert len(digits) <= 1, "matrices that are multiplied have one stride for each axis"
     return digits[0][1] if digits else 1
 
 
@@ -284,8 +283,7 @@ def _reduction(step: Reduce) -> tuple[Iteration, int, NDArray[np.int64]]:
     """Return how a reduction goes through its numbers, and where those of one result lie."""
     (x,), (out,) = step.inputs, step.outputs
     kept = View(x.storage, x.offset, tuple((digit,) for digit in step.kept))
-    results = out.reshaped(kept.shape)
-    assert results is not None, "the result is dense in the order of the digits that stay"
+    results = certain(out.reshaped(kept.shape))
     places = offsets(step.along)
     iteration = iterate(results, (kept,))
     strides = [operand.stride for operand in iteration.operands]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from grurt.array_types import Floats
     from grurt.network.operators.base import Shape
+
+T = TypeVar("T")
 
 Digit = tuple[int, int]
 Digits = tuple[Digit, ...]
@@ -126,6 +128,13 @@ class View(NamedTuple):
         if any(len(axis) > 1 for axis in merged):
             return None
         return tuple(axis[0][1] if axis else 0 for axis in merged)
+
+
+def certain(found: T | None) -> T:
+    """Return what is there for certain: for instance a part of an array that lies densely."""
+    if found is None:
+        raise AssertionError("a view does not lie in digits")
+    return found
 
 
 def whole(storage: Storage, shape: Shape, order: Sequence[int] | None = None, offset: int = 0) -> View:
