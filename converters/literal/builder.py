@@ -106,7 +106,7 @@ class ProgramBuilder:
         outputs = tuple(f"%{next(self._counter)}" for _ in range(kind.n_outputs))
         operator = kind(inputs=names, outputs=outputs, **fields)
         try:
-            operator.check_counts()
+            operator.check()
             shapes = operator.shapes(*(self.shapes[name] for name in names))
             for shape in shapes:
                 check_shape("it", shape)
