@@ -6,6 +6,7 @@ An equal shape and dtype is necessary, and never enough: a mask can look like wh
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,10 +80,10 @@ def paired(
         If it is not clear which pairs are meant: the message shows the candidates.
     """
     pairs = _told(inputs, outputs, told)
-    for same in (_same_words, _same_words_without_numbers):
+    for reading in _READINGS:
         left = [port for port in inputs if port.name not in pairs and port.name not in told]
         free = [port for port in outputs if port.name not in pairs.values()]
-        pairs |= _unique(left, free, same)
+        pairs |= _unique(left, free, reading)
     _refuse_unclear(inputs, outputs, pairs, told, states)
     return pairs
 
@@ -115,25 +116,31 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(str(int(word)) if word.isdecimal() else word for word in words if word not in _WITHOUT_MEANING)
 
 
-def _same_words(a: str, b: str) -> bool:
-    return bool(_words(a)) and _words(a) == _words(b)
+def _without_numbers(name: str) -> tuple[str, ...]:
+    return tuple(word for word in _words(name) if not word.isdecimal())
 
 
-def _same_words_without_numbers(a: str, b: str) -> bool:
-    found = [[word for word in _words(name) if not word.isdecimal()] for name in (a, b)]
-    return bool(found[0]) and found[0] == found[1]
+def _without_endings(name: str) -> tuple[str, ...]:
+    """Return the words of a name without what may be written together with them: ``hn`` -> h, as PyTorch has it."""
+    return tuple(re.sub(r"(?<=.)(in|out|n|new|next|prev)$", "", word) for word in _without_numbers(name))
 
 
-def _unique(inputs: Sequence[Port], outputs: Sequence[Port], same: Callable[[str, str], bool]) -> dict[str, str]:
-    """Return the pairs of one kind whose names are alike, and like those of no others."""
-    pairs = {}
-    for port in inputs:
-        found = [other for other in outputs if other.kind == port.kind and same(port.name, other.name)]
-        if len(found) == 1:
-            rivals = [each for each in inputs if each.kind == port.kind and same(each.name, found[0].name)]
-            if len(rivals) == 1:
-                pairs[port.name] = found[0].name
-    return pairs
+_READINGS = (_words, _without_numbers, _without_endings)
+"""What is compared of names, from the most to the least that tells them apart."""
+
+
+def _unique(
+    inputs: Sequence[Port], outputs: Sequence[Port], reading: Callable[[str], tuple[str, ...]]
+) -> dict[str, str]:
+    """Return the pairs of one kind whose names are read alike, and like those of no others."""
+    read, written = (Counter((port.kind, reading(port.name)) for port in ports) for ports in (inputs, outputs))
+    by_reading = {(port.kind, reading(port.name)): port.name for port in outputs}
+    found = [(port.name, (port.kind, reading(port.name))) for port in inputs]
+    return {name: by_reading[key] for name, key in found if key[1] and read[key] == written[key] == 1}
+
+
+def _look_alike(port: Port, other: Port) -> bool:
+    return bool(_without_endings(port.name)) and _without_endings(port.name) == _without_endings(other.name)
 
 
 def _refuse_unclear(
@@ -149,8 +156,7 @@ def _refuse_unclear(
     unclear = [
         port
         for port, others in candidates.items()
-        if others
-        and (port.name in states or not pairs or any(_same_words_without_numbers(port.name, o.name) for o in others))
+        if others and (port.name in states or not pairs or any(_look_alike(port, other) for other in others))
     ]
     if unclear:
         lines = [f"{port}: {listed(other.name for other in candidates[port])}" for port in unclear]

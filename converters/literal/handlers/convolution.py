@@ -6,8 +6,7 @@ Source: operators ``Conv`` and ``ConvTranspose`` of the ONNX specification.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,9 +19,6 @@ from grurt.converters.literal.values import Arguments, Value, given, is_constant
 from grurt.network import operators
 
 _MOST_AXES = 3
-_BESIDE = {"strides": 1, "dilations": 1, "before": 0, "after": 0}
-"""How a window goes over images that lie side by side."""
-
 _AUTOMATIC = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -69,14 +65,7 @@ def convolution(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     kernel = kernel_of(node, weight.shape[2:], value.shape[2:])
     _check_kernel_shape(node, weight)
     _note_mixed_axes(node, build, kernel, value)
-    fields: dict[str, Any] = {
-        "groups": node.integer("group", 1),
-        "strides": kernel.strides,
-        "dilations": kernel.dilations,
-        "before": kernel.before,
-        "after": kernel.after,
-    }
-    return _in_one_image(build, operators.Conv, value, weight, optional(args, 2), fields)
+    return convolved(build, value, weight, optional(args, 2), kernel, node.integer("group", 1))
 
 
 @handler("ConvTranspose")
@@ -87,14 +76,9 @@ def transposed(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     _check_kernel_shape(node, weight)
     _note_mixed_axes(node, build, kernel, value)
     before, after = _cut_off(node, kernel, value.shape[2:])
-    fields: dict[str, Any] = {
-        "groups": node.integer("group", 1),
-        "strides": kernel.strides,
-        "dilations": kernel.dilations,
-        "before": before,
-        "after": after,
-    }
-    return _in_one_image(build, operators.ConvTranspose, value, weight, optional(args, 2), fields)
+    cut = replace(kernel, before=before, after=after)
+    kind = operators.ConvTranspose
+    return convolved(build, value, weight, optional(args, 2), cut, node.integer("group", 1), kind)
 
 
 def _cut_off(node: Node, kernel: Kernel, places: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -144,25 +128,32 @@ def _note_mixed_axes(node: Node, build: ProgramBuilder, kernel: Kernel, value: V
     build.mixes(node, 0, 1, *(2 + axis for axis, side in sides if side != (1, 0, 0)))
 
 
-def _in_one_image(
+def convolved(
     build: ProgramBuilder,
-    kind: type[operators.Conv] | type[operators.ConvTranspose],
     value: Value,
     weight: Array,
     bias: Value | None,
-    fields: dict[str, Any],
+    kernel: Kernel,
+    groups: int = 1,
+    kind: type[operators.Conv] | type[operators.ConvTranspose] = operators.Conv,
 ) -> Value:
     """Return a convolution of any batch: several images lie side by side along an axis of their own."""
     if bias is not None and not is_constant(bias):
-        found = _in_one_image(build, kind, value, weight, None, fields)
+        found = convolved(build, value, weight, None, kernel, groups, kind)
         return combine(build, "add", found, build.reshape(bias, (1, *bias.shape, *(1,) * (value.ndim - 2))))
-    constants: list[Array] = [weight] if bias is None else [weight, bias]
-    if value.shape[0] == 1:
-        return build.emit(kind, value, *constants, **fields)
     order = (1, 0, *range(2, value.ndim))
-    image = build.transpose(value, order)
-    image = build.reshape(image, (1, *image.shape))
-    wider: dict[str, Any] = {name: (_BESIDE[name], *each) if name in _BESIDE else each for name, each in fields.items()}
-    constants[0] = np.expand_dims(weight, 2)
-    result = build.emit(kind, image, *constants, **wider)
-    return build.transpose(build.reshape(result, result.shape[1:]), order)
+    beside = value.shape[0] > 1
+    if beside:
+        value = build.transpose(value, order)
+        value, weight = build.reshape(value, (1, *value.shape)), np.expand_dims(weight, 2)
+    result = build.emit(
+        kind,
+        value,
+        *([weight] if bias is None else [weight, bias]),
+        groups=groups,
+        strides=(1,) * beside + kernel.strides,
+        dilations=(1,) * beside + kernel.dilations,
+        before=(0,) * beside + kernel.before,
+        after=(0,) * beside + kernel.after,
+    )
+    return build.transpose(build.reshape(result, result.shape[1:]), order) if beside else result

@@ -85,7 +85,7 @@ def composite(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
 
 
 def _composed(build: ProgramBuilder, value: Value, parts: Composite) -> Value:
-    result = apply(build, value, *parts.functions)
+    result = apply(build, value, *parts.functions) if parts.functions else value
     if parts.gated:
         result = combine(build, "mul", result, value)
     return combine(build, "add", result, apply(build, value, *parts.plus)) if parts.plus else result

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from grurt.converters.graph.nodes import Node
 from grurt.converters.literal.builder import BOOL, ProgramBuilder
-from grurt.converters.literal.handlers.elementwise import apply, combine
+from grurt.converters.literal.handlers.elementwise import apply, combine, number
 from grurt.converters.literal.registry import handler
 from grurt.converters.literal.values import Arguments, Traced, Value, given, is_constant
 from grurt.network import functions, operators
@@ -67,6 +69,17 @@ def is_nan(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """IsNaN: which numbers are not equal to themselves."""
     value = given(node, args)
     return negated(build, compare(build, "equal", value, value))
+
+
+@handler("IsInf")
+def is_infinite(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
+    """IsInf: which numbers are infinite, of one sign where the attributes say so."""
+    value = given(node, args)
+    signs = node.integer("detect_positive", 1), node.integer("detect_negative", 1)
+    if not any(signs):
+        return np.zeros(value.shape, np.bool_)
+    size = apply(build, value, functions.Abs()) if all(signs) else value
+    return compare(build, "equal", size, number(np.inf if signs[0] else -np.inf))
 
 
 @handler("Where")

@@ -5,19 +5,18 @@ Source: operators ``MaxPool``, ``AveragePool`` and ``LpPool`` of the ONNX specif
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import OF_ANY_LENGTH, Node
 from grurt.converters.literal.builder import ProgramBuilder
-from grurt.converters.literal.handlers.convolution import Kernel, kernel_of
+from grurt.converters.literal.handlers.convolution import Kernel, convolved, kernel_of
 from grurt.converters.literal.handlers.elementwise import combine
 from grurt.converters.literal.handlers.padding import padded
 from grurt.converters.literal.registry import handler
 from grurt.converters.literal.values import Arguments, Value, given
-from grurt.network import operators
 
 _LOWEST = float(np.finfo(np.float32).min)
 _MOST_TAPS = 256
@@ -28,7 +27,7 @@ def max_pool(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """MaxPool: the larger one of slices, along one axis after the other."""
     node.ignore("storage_order", OF_ANY_LENGTH)
     value = given(node, args)
-    kernel = _window(node, value)
+    kernel, _ = _window(node, value)
     build.mixes(node, 0, *range(2, value.ndim))
     value = padded(build, value, [(0, 0), (0, 0), *zip(kernel.before, kernel.after, strict=True)], _LOWEST)
     for index, taps in enumerate(kernel.sizes):
@@ -47,59 +46,46 @@ def average_pool(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """AveragePool: a convolution of each channel by itself, with one weight; padding counts, or does not."""
     node.ignore(OF_ANY_LENGTH)
     value = given(node, args)
-    kernel, channels = _window(node, value), value.shape[1]
+    (kernel, beyond), channels = _window(node, value), value.shape[1]
     build.mixes(node, 0, *range(2, value.ndim))
-    counts = _counts(value.shape[2:], kernel, bool(node.integer("count_include_pad", 0)), node)
-    taps = math.prod(kernel.sizes)
-    weight = np.full((channels, 1, *kernel.sizes), 1.0 if np.ptp(counts) else 1.0 / counts.flat[0])
-    images = build.reshape(value, (1, *value.shape)) if value.shape[0] > 1 else value
-    if images is not value:
-        raise node.unsupported(f"it pools {value.shape[0]} images of {taps} places each")
-    total = build.emit(
-        operators.Conv,
-        value,
-        weight,
-        groups=channels,
-        strides=kernel.strides,
-        dilations=kernel.dilations,
-        before=kernel.before,
-        after=kernel.after,
-    )
-    return combine(build, "mul", total, 1.0 / counts) if np.ptp(counts) else total
+    counts = _counts(value.shape[2:], kernel, padding_counts=bool(node.integer("count_include_pad", 0)), beyond=beyond)
+    are_equal = not np.ptp(counts)
+    weight = np.full((channels, 1, *kernel.sizes), 1.0 / counts.flat[0] if are_equal else 1.0)
+    total = convolved(build, value, weight, None, kernel, channels)
+    return total if are_equal else combine(build, "mul", total, 1.0 / counts)
 
 
-def _counts(places: tuple[int, ...], kernel: Kernel, padding_counts: bool, node: Node) -> Array:
-    """Return how many places each window counts."""
+def _counts(places: tuple[int, ...], kernel: Kernel, *, padding_counts: bool, beyond: tuple[int, ...]) -> Array:
+    """Return how many places each window counts; those beyond the padding never do."""
     counts: Array = np.ones(())
     for index, size in enumerate(places):
         before, after, stride = kernel.before[index], kernel.after[index], kernel.strides[index]
         own = np.pad(np.ones(size), (before, after), constant_values=float(padding_counts))
-        beyond = _beyond(node, index)
-        if beyond and padding_counts:
-            own[own.size - beyond :] = 0.0
+        own[own.size - beyond[index] :] = 0.0
         starts = np.arange(0, own.size - kernel.spans[index] + 1, stride)
         taps = np.arange(kernel.sizes[index]) * kernel.dilations[index]
         counts = counts[..., None] * own[starts[:, None] + taps].sum(axis=1)
     return counts
 
 
-def _beyond(node: Node, index: int) -> int:
-    return 0 if not node.integer("ceil_mode", 0) else 0 * index
-
-
-def _window(node: Node, value: Value) -> Kernel:
+def _window(node: Node, value: Value) -> tuple[Kernel, tuple[int, ...]]:
+    """Return the window of a node, and how far the last one reaches beyond the padding, along each axis."""
     sizes = node.integers("kernel_shape")
     if value.ndim < 3 or len(sizes) != value.ndim - 2:
         raise node.invalid("its attributes do not fit its input")
     kernel = kernel_of(node, sizes, value.shape[2:])
     if sum(sizes) > _MOST_TAPS:
         raise node.unsupported(f"its window is of {sizes} places", f"supported are {_MOST_TAPS} in all")
-    if node.integer("ceil_mode", 0):
-        raise node.unsupported("its last window reaches beyond the places (ceil_mode)")
-    if any(span > before + size + after for span, before, size, after in _along(kernel, value)):
+    along = list(zip(kernel.spans, kernel.before, value.shape[2:], kernel.after, kernel.strides, strict=True))
+    if min(kernel.before + kernel.after) < 0 or any(span > a + size + b for span, a, size, b, _ in along):
         raise node.misfit(f"its window of {sizes} does not fit its input of the shape {value.shape}")
-    return kernel
+    beyond = tuple(_beyond(*each) for each in along) if node.integer("ceil_mode", 0) else (0,) * len(sizes)
+    after = tuple(own + more for own, more in zip(kernel.after, beyond, strict=True))
+    return replace(kernel, after=after), beyond
 
 
-def _along(kernel: Kernel, value: Value) -> list[tuple[int, int, int, int]]:
-    return list(zip(kernel.spans, kernel.before, value.shape[2:], kernel.after, strict=True))
+def _beyond(span: int, before: int, size: int, after: int, stride: int) -> int:
+    """Return how far the last window reaches beyond the padding, if one more begins before it."""
+    left = (before + size + after - span) % stride
+    start = before + size + after - span - left + stride
+    return stride - left if left and start < before + size else 0

@@ -125,9 +125,8 @@ def _axes(node: Node, args: Arguments) -> tuple[int, ...]:
     """Return the axes that are reduced: all, if none are listed, unless the node says otherwise."""
     rank = given(node, args).ndim
     axes = parameters.listed_axes(node, args, 1, rank)
-    if axes:
-        return axes
-    return () if node.integer("noop_with_empty_axes", 0) else tuple(range(rank))
+    does_nothing = node.integer("noop_with_empty_axes", 0)
+    return axes or (() if does_nothing else tuple(range(rank)))
 
 
 def _kept(node: Node, build: ProgramBuilder, value: Value, axes: tuple[int, ...]) -> Value:
