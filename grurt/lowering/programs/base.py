@@ -10,7 +10,8 @@ import numpy as np
 from grurt.kernels import codes
 from grurt.lowering.programs.layouts import wished_orders
 from grurt.lowering.programs.memory import Values
-from grurt.lowering.programs.rewriting import with_padding
+from grurt.lowering.programs.merging import merge_scans
+from grurt.lowering.programs.rewriting import add_shapes, with_padding
 from grurt.lowering.programs.steps import Map, Step
 from grurt.lowering.programs.views import Storage, View, is_same, memory_order, whole
 from grurt.network.vectors import padded
@@ -34,14 +35,15 @@ class Lowering:
 
     def __init__(self, layer: Program, weights: Mapping[str, Array]) -> None:
         shapes = layer.shapes()
-        operators = list(with_padding(layer.operators, shapes))
-        for operator in operators:
-            written = operator.outputs[0]
-            if written and written not in shapes:
-                shapes[written] = operator.shapes(*(shapes[name] for name in operator.inputs))[0]
+        self.weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+        merged, constants = merge_scans(layer.operators, shapes, self.weights)
+        self.weights |= constants
+        shapes |= {name: array.shape for name, array in constants.items()}
+        add_shapes(shapes, merged)
+        operators = list(with_padding(merged, shapes))
+        add_shapes(shapes, operators)
         wishes = wished_orders(operators, shapes, layer.states)
         self.layer = layer
-        self.weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
         self.operators = operators
         self.values = Values(operators, shapes, wishes)
         self.steps: list[Step] = []

@@ -1,10 +1,10 @@
-"""Where the values of a program lie: what is written into its place in a larger value, and what into memory of its own."""
+"""Where the values of a program lie: in memory of their own, or in their place in a larger value."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,9 @@ _SLABS = (op.Concat, op.Pad)
 
 _INVERTIBLE = (op.Transpose, op.Reshape)
 """Operators through which a place behind them is one before them."""
+
+_Place: TypeAlias = "tuple[op.Concat | op.Pad, int, list[op.Operator]]"
+"""A larger value by who writes it, a place among the inputs of that, and the operators on the way, from the last."""
 
 
 class Values:
@@ -65,10 +68,7 @@ class Values:
 
         There it lies in the order that is wished, else that of another view, else row-major; a given order overrules.
         """
-        if name in self._slabs:
-            view = self._slabs[name]
-        else:
-            view = self._place_of(name) or self._own(name, like, order)
+        view = self._slabs.get(name) or self._place_of(name) or self._own(name, like, order)
         self.bind(name, view)
         return view
 
@@ -101,13 +101,13 @@ class Values:
             order = wished or memory_order(like)
         return self.arena(shape, order or wished)
 
-    def _find_placed(
-        self, operators: Sequence[op.Operator]
-    ) -> dict[str, tuple[op.Concat | op.Pad, int, list[op.Operator]]]:
+    def _find_placed(self, operators: Sequence[op.Operator]) -> dict[str, _Place]:
         """Return for values that are computed which `Concat` or `Pad` they go into, where, and through which others."""
-        placed: dict[str, tuple[op.Concat | op.Pad, int, list[op.Operator]]] = {}
+        placed: dict[str, _Place] = {}
         for slab in operators:
-            for place, name in enumerate(slab.inputs if isinstance(slab, _SLABS) else ()):
+            if not isinstance(slab, _SLABS):
+                continue
+            for place, name in enumerate(slab.inputs):
                 through: list[op.Operator] = []
                 writer = self._writers.get(name)
                 while isinstance(writer, _INVERTIBLE):

@@ -19,6 +19,14 @@ PADDED = "\0padded "
 """What the names of values begin with that rewriting adds: no name of a model has such a character."""
 
 
+def add_shapes(shapes: dict[str, Shape], operators: Iterable[op.Operator]) -> None:
+    """Add the shapes of those values that operators write which are not yet known."""
+    for operator in operators:
+        if any(name and name not in shapes for name in operator.outputs):
+            written = operator.shapes(*(shapes[name] for name in operator.inputs))
+            shapes |= {name: shape for name, shape in zip(operator.outputs, written, strict=True) if name}
+
+
 def with_padding(operators: Iterable[op.Operator], shapes: Mapping[str, Shape]) -> Iterator[op.Operator]:
     """Yield operators, in front of each that pads what it reads one that does so.
 

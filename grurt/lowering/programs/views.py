@@ -117,7 +117,7 @@ class View(NamedTuple):
         """Return it broadcast to a shape."""
         missing = len(shape) - len(self.axes)
         axes = [
-            () if size == 1 else ((size, 0),) if not axis else axis
+            () if size == 1 else axis or ((size, 0),)
             for axis, size in zip(((),) * missing + self.axes, shape, strict=True)
         ]
         return View(self.storage, self.offset, tuple(axes))

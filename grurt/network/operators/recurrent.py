@@ -52,7 +52,7 @@ class Recurrent(Operator, frozen=True, kw_only=True):
         return ((length, self.directions, batch, self.hidden_size), *[state] * (self.n_outputs - 1))
 
     def n_steps(self, *inputs: Shape) -> int:
-        return 2 + len(inputs) + 2 * self.directions
+        return 2 + len(inputs) + 12 * self.directions
 
     def packed_numbers(self, *inputs: Shape) -> int:
         rows = self.directions * self.gates * padded(self.hidden_size)
@@ -62,7 +62,7 @@ class Recurrent(Operator, frozen=True, kw_only=True):
     def scratch_numbers(self, *inputs: Shape) -> int:
         length, batch, _ = inputs[0]
         rows = self.directions * batch * (length + 1)
-        return 2 * padded(math.prod(inputs[0])) + (self.gates + 6) * rows * padded(self.hidden_size)
+        return (2 + 2 * self.directions) * padded(math.prod(inputs[0])) + (self.gates + 8) * rows * padded(self.hidden_size)
 
     def multiply_adds(self, *inputs: Shape) -> int:
         length, batch, input_size = inputs[0]
