@@ -15,6 +15,7 @@ from grurt.kernels.products import (
     eight_rows_times_vector,
     four_rows_times_panel,
     row_times_panel,
+    row_times_two_panels,
     row_times_vector,
 )
 from grurt.kernels.programs.tables import base_at, number_at, store_first, table_at
@@ -62,9 +63,18 @@ def run_contract(bases, step):
     left = number_at(step, codes.STEP_SIZE)
     column = 0
     vectors = (left + LANES - 1) // LANES
-    for _ in range(vectors // PANEL_VECTORS):
+    panels = vectors // PANEL_VECTORS
+    panel_bytes = PANEL_VECTORS * VECTOR_BYTES + weights_bytes(task.format, task.n_inputs, PANEL_VECTORS)
+    if task.n_segments == 1 and _segment(task, 0, 0).n_rows < 4:
+        for _ in range(panels // 2):
+            _contract_two_panels(task, weights, panel_bytes, column, left)
+            weights += 2 * panel_bytes
+            column += 2 * PANEL_VECTORS * VECTOR_BYTES
+            left -= 2 * PANEL_VECTORS * LANES
+        panels %= 2
+    for _ in range(panels):
         _contract_panel(task, weights, column, left)
-        weights += PANEL_VECTORS * VECTOR_BYTES + weights_bytes(task.format, task.n_inputs, PANEL_VECTORS)
+        weights += panel_bytes
         column += PANEL_VECTORS * VECTOR_BYTES
         left -= PANEL_VECTORS * LANES
     for _ in range(vectors % PANEL_VECTORS):
@@ -81,6 +91,25 @@ def _segment(task, i, column):
     x = Rows(task.x + F32_BYTES * number_at(entry, 0), F32_BYTES * number_at(entry, 3))
     out = Rows(task.out + F32_BYTES * number_at(entry, 1) + column, F32_BYTES * number_at(entry, 4))
     return Segment(x, out, number_at(entry, 2))
+
+
+@kernel
+def _contract_two_panels(task, weights, stride, column, left):
+    """96 outputs of a few rows: one row is too few to keep the CPU busy with one panel."""
+    a, b = weights, weights + stride
+    weights += PANEL_VECTORS * VECTOR_BYTES
+    segment = _segment(task, 0, column)
+    for row in range(segment.n_rows):
+        x, out = row_at(segment.x, row), row_at(segment.out, row)
+        sums = (load(a, 0), load(a, LANES), load(a, 2 * LANES), load(b, 0), load(b, LANES), load(b, 2 * LANES))
+        panels = weights
+        for run in range(task.n_runs):
+            start, count = F32_BYTES * number_at(task.runs, 2 * run), number_at(task.runs, 2 * run + 1)
+            sums = row_times_two_panels(Panels(task.format, panels, stride, count), Rows(x + start, 0), sums)
+            panels += weights_bytes(task.format, count, PANEL_VECTORS)
+        _store_panel(out, left, sums[0], sums[1], sums[2])
+        behind = out + PANEL_VECTORS * VECTOR_BYTES
+        _store_panel(behind, left - PANEL_VECTORS * LANES, sums[3], sums[4], sums[5])
 
 
 @kernel

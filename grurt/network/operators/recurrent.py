@@ -62,7 +62,9 @@ class Recurrent(Operator, frozen=True, kw_only=True):
     def scratch_numbers(self, *inputs: Shape) -> int:
         length, batch, _ = inputs[0]
         rows = self.directions * batch * (length + 1)
-        return (2 + 2 * self.directions) * padded(math.prod(inputs[0])) + (self.gates + 8) * rows * padded(self.hidden_size)
+        return (2 + 2 * self.directions) * padded(math.prod(inputs[0])) + (self.gates + 8) * rows * padded(
+            self.hidden_size
+        )
 
     def multiply_adds(self, *inputs: Shape) -> int:
         length, batch, input_size = inputs[0]
