@@ -25,6 +25,12 @@ Shape = tuple[int, ...]
 _MOST_EMITTED = 2 * MAX_OPERATORS
 """Of which those that nothing reads are dropped at the end."""
 
+_MOST_LOOKED_AT = 1 << 19
+"""Nodes, those of loops once for each round."""
+
+_MOST_PLACES = 1 << 20
+"""The most places that operators list together."""
+
 _SMALL = 1 << 12
 """Bytes of constants that are looked through for equal ones."""
 
@@ -77,6 +83,9 @@ class ProgramBuilder:
         """The values of inputs of one whole number, and the names of the inputs."""
         self.zero: Array = np.zeros((), np.float32)
         self._writers: dict[str, Operator] = {}
+        self._origins: dict[str, str] = {}
+        self._places_left = _MOST_PLACES
+        self._nodes_left = _MOST_LOOKED_AT
         self._known: dict[object, str] = {}
         self._array_names: dict[int, tuple[str, Array]] = {}
         self._counter = count()
@@ -91,6 +100,16 @@ class ProgramBuilder:
             self.source_names.setdefault(value.name, name)
         else:
             self._array_names.setdefault(id(value), (name, value))
+
+    def look_at(self, n_nodes: int) -> None:
+        """Take note that so many nodes are looked at; UnsupportedError if these are more than there may be."""
+        self._nodes_left -= n_nodes
+        if self._nodes_left < 0:
+            raise self.node.unsupported(
+                f"the graph, with its loops written out, has more than {_MOST_LOOKED_AT} nodes",
+                "export one step of the network, without loops",
+                DesignReason.SIZE,
+            )
 
     def emit(self, kind: type[Operator], *inputs: Value, dtype: np.dtype[Any] | None = None, **fields: Any) -> Traced:
         """Add an operator, and return what it writes: of the dtype of its first input, unless another is given."""
@@ -124,10 +143,7 @@ class ProgramBuilder:
 
     def origin(self, value: Traced) -> str:
         """Return the name of the value of which this one holds the numbers, in other shapes or parts of it."""
-        name = value.name
-        while isinstance(before := self._writers.get(name), operators.Reshape | operators.Transpose | operators.Slice):
-            name = before.inputs[0]
-        return name
+        return self._origins.get(value.name, value.name)
 
     def written(self, value: Value) -> Traced:
         """Return a value that the program can hand out, be it a constant."""
@@ -227,6 +243,11 @@ class ProgramBuilder:
         kept = range(places[0], places[0] + step * len(places), step) if step else range(0)
         if list(kept) == list(places):
             return self.slice(value, {axis: kept})
+        self._places_left -= len(places)
+        if self._places_left < 0:
+            raise self.node.unsupported(
+                f"the graph picks more than {_MOST_PLACES} numbers one by one", reason=DesignReason.SIZE
+            )
         if value.shape[axis] == 1:
             return self.expand(value, (*value.shape[:axis], len(places), *value.shape[axis + 1 :]))
         return self.emit(operators.Gather, value, axis=axis, places=tuple(places))

@@ -46,7 +46,9 @@ def interpret(nodes: Iterable[Node], values: Values, outputs: Sequence[str], bui
 def _interpreted(
     nodes: Iterable[Node], values: Values, outputs: Sequence[str], build: ProgramBuilder, depth: int
 ) -> list[Value]:
-    for node in _in_order(nodes, values, outputs):
+    nodes = list(nodes)
+    build.look_at(len(nodes))
+    for node in _in_order(nodes, values, outputs, build):
         args = tuple(values[name] if name else None for name in node.inputs)
         build.node = node
         for name, value in zip(node.outputs, _results(node, args, values, build, depth), strict=False):
@@ -59,12 +61,14 @@ def _interpreted(
     return [values[name] for name in outputs]
 
 
-def _in_order(nodes: Iterable[Node], given: Mapping[str, Value], outputs: Sequence[str]) -> Iterator[Node]:
+def _in_order(
+    nodes: Iterable[Node], given: Mapping[str, Value], outputs: Sequence[str], build: ProgramBuilder
+) -> Iterator[Node]:
     """Yield the nodes that the outputs need, each after what it reads: what graphs inside of it read, too."""
     own: dict[int, Node] = {}
     seen = []
     for node in nodes:
-        captured = tuple(name for body in _bodies(node) for name in _free_names(body))
+        captured = tuple(name for body in _bodies(node) for name in _free_names(body, build))
         reader = replace(node, inputs=(*node.inputs, *captured)) if captured else node
         own[id(reader)] = node
         seen.append(reader)
@@ -75,13 +79,14 @@ def _bodies(node: Node) -> list[Body]:
     return [value for value in node.attributes.values() if isinstance(value, Body)]
 
 
-def _free_names(body: Body, depth: int = 0) -> list[str]:
+def _free_names(body: Body, build: ProgramBuilder, depth: int = 0) -> list[str]:
     """Return what a graph inside of a node reads of the graph around it."""
+    build.look_at(len(body.nodes))
     if depth > _DEEPEST:
         raise UnsupportedError("the graphs inside of the graph's nodes are nested too deeply")
     own = {*body.inputs, *body.constants, *(name for node in body.nodes for name in node.outputs)}
     read = [name for node in body.nodes for name in node.inputs]
-    read += [name for node in body.nodes for inner in _bodies(node) for name in _free_names(inner, depth + 1)]
+    read += [name for node in body.nodes for inner in _bodies(node) for name in _free_names(inner, build, depth + 1)]
     return list(dict.fromkeys(name for name in (*read, *body.outputs) if name and name not in own))
 
 
@@ -106,6 +111,7 @@ def _handled(node: Node, args: Arguments, build: ProgramBuilder) -> Value | tupl
     handler = HANDLERS.get(node.op)
     if handler is None:
         raise refusal(node)
+    build.folder.budget.read(sum(value.nbytes for value in args if is_constant(value)), node)
     try:
         return handler(node, args, build)
     except (ValueError, IndexError, TypeError, ArithmeticError) as error:

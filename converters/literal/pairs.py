@@ -42,12 +42,24 @@ class Port:
         return f"{self.name!r} {self.shape}"
 
 
+_MOST_COMPARED = 1 << 18
+"""Pairs of inputs and outputs."""
+
+_MOST_SHOWN = 8
+"""Inputs whose candidates an error shows."""
+
+
 def may_hold_states(graph: Graph) -> bool:
     """Say whether an output of a graph could go back into one of its inputs, and another input is left for the data."""
-    return len(graph.inputs) > 1 and any(
-        port.dtype == other.dtype and _may_be_alike(port.shape, other.shape)
-        for port in graph.inputs
-        for other in graph.outputs
+    is_small = len(graph.inputs) * len(graph.outputs) <= _MOST_COMPARED
+    return (
+        len(graph.inputs) > 1
+        and is_small
+        and any(
+            port.dtype == other.dtype and _may_be_alike(port.shape, other.shape)
+            for port in graph.inputs
+            for other in graph.outputs
+        )
     )
 
 
@@ -79,6 +91,11 @@ def paired(
     UnsupportedError
         If it is not clear which pairs are meant: the message shows the candidates.
     """
+    if len(inputs) * len(outputs) > _MOST_COMPARED:
+        raise UnsupportedError(
+            f"the graph has {len(inputs)} inputs and {len(outputs)} outputs, which are too many to be paired",
+            reason=DesignReason.SIZE,
+        )
     pairs = _told(inputs, outputs, told)
     for reading in _READINGS:
         left = [port for port in inputs if port.name not in pairs and port.name not in told]
@@ -139,10 +156,6 @@ def _unique(
     return {name: by_reading[key] for name, key in found if key[1] and read[key] == written[key] == 1}
 
 
-def _look_alike(port: Port, other: Port) -> bool:
-    return bool(_without_endings(port.name)) and _without_endings(port.name) == _without_endings(other.name)
-
-
 def _refuse_unclear(
     inputs: Sequence[Port],
     outputs: Sequence[Port],
@@ -153,13 +166,14 @@ def _refuse_unclear(
     free = [port for port in outputs if port.name not in pairs.values()]
     open_ports = [port for port in inputs if port.name not in pairs and port.name not in told]
     candidates = {port: [other for other in free if other.kind == port.kind] for port in open_ports}
+    alike = {_without_endings(port.name) for port in free} - {()}
     unclear = [
         port
         for port, others in candidates.items()
-        if others and (port.name in states or not pairs or any(_look_alike(port, other) for other in others))
+        if others and (port.name in states or not pairs or _without_endings(port.name) in alike)
     ]
     if unclear:
-        lines = [f"{port}: {listed(other.name for other in candidates[port])}" for port in unclear]
+        lines = [f"{port}: {listed(other.name for other in candidates[port])}" for port in unclear[:_MOST_SHOWN]]
         raise UnsupportedError(
             "it is not clear which outputs are states that go back into which inputs; say so with --state IN=OUT, or "
             f"--state IN= of an input that is none; candidates of one shape and dtype are {'; '.join(lines)}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.literal.builder import ProgramBuilder
+from grurt.errors import UnsupportedError
 from grurt.network import operators
 from grurt.network.operators.base import Operator
 
@@ -43,7 +45,9 @@ def with_scales_in_weights(build: ProgramBuilder, found: Sequence[Operator], wan
             if other not in build.constants or before is None or reads[value] > 1:
                 continue
             product = result[before]
-            merged = None if product is None else _merged(build, product, operator, other)
+            merged = None
+            with suppress(UnsupportedError):  # of weights that would be written out too often
+                merged = None if product is None else _merged(build, product, operator, other)
             if merged is not None:
                 result[before], result[place] = None, None
                 result[before] = merged
@@ -63,10 +67,11 @@ def _merged(build: ProgramBuilder, product: Operator, combine: operators.Combine
     each = _along(build.constants[factor], out, axis)
     if each is None or product.inputs[1] not in build.constants:
         return None
+    if isinstance(product, operators.MatMul) and combine.operation == "add":
+        return None
+    build.folder.budget.create(8 * build.constants[product.inputs[1]].size, build.node)
     weight = build.constants[product.inputs[1]].astype(np.float64)
     if isinstance(product, operators.MatMul):
-        if combine.operation == "add":
-            return None
         inputs = (product.inputs[0], build.name_of(weight * each))
         return msgspec.structs.replace(product, inputs=inputs, outputs=combine.outputs)
     bias = build.constants[product.inputs[2]].astype(np.float64) if len(product.inputs) > 2 else np.zeros(out[1])

@@ -21,7 +21,10 @@ from grurt.network import operators
 _MOST_PLACES = 1 << 16
 """The most places that one operator lists."""
 
-_MOST_ROWS = 1 << 12
+_TIMES_READ = 8
+"""How often the places of a value are gone through, about."""
+
+_MOST_ROWS = 1 << 10
 """The most rows of a table that a computed number picks from, as a product with 0 and 1."""
 
 
@@ -86,7 +89,7 @@ def gather_elements(node: Node, args: Arguments, build: ProgramBuilder) -> Value
     """GatherElements, of places that are known: picked from the numbers in one row."""
     value, indices = given(node, args, 0), _known(node, args)
     axis = parameters.axis_index(node, node.integer("axis", 0), value.ndim)
-    flat = _flat_places(value.shape)
+    flat = _flat_places(node, build, value.shape)
     found = np.take_along_axis(flat, _checked(node, indices, value.shape[axis]), axis)
     return _from_row(node, value, found, build)
 
@@ -97,14 +100,14 @@ def gather_nd(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     value, indices = given(node, args, 0), _known(node, args)
     if node.integer("batch_dims", 0):
         raise node.unsupported("it picks from each sequence of a batch apart (batch_dims)")
-    return _from_row(node, value, _flat_places(value.shape)[_positions(node, indices, value.shape)], build)
+    return _from_row(node, value, _flat_places(node, build, value.shape)[_positions(node, indices, value.shape)], build)
 
 
 @handler("ScatterND")
 def scatter_nd(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """ScatterND at places that are known."""
     value, indices, updates = given(node, args, 0), _known(node, args), given(node, args, 2)
-    places = _flat_places(value.shape)[_positions(node, indices, value.shape)]
+    places = _flat_places(node, build, value.shape)[_positions(node, indices, value.shape)]
     return _put(node, value, places, updates, build)
 
 
@@ -115,7 +118,7 @@ def scatter_elements(node: Node, args: Arguments, build: ProgramBuilder) -> Valu
     axis = parameters.axis_index(node, node.integer("axis", 0), value.ndim)
     found: list[Array] = list(np.indices(indices.shape))
     found[axis] = _checked(node, indices, value.shape[axis])
-    return _put(node, value, _flat_places(value.shape)[tuple(found)], updates, build)
+    return _put(node, value, _flat_places(node, build, value.shape)[tuple(found)], updates, build)
 
 
 def _put(node: Node, value: Value, places: Array, updates: Value, build: ProgramBuilder) -> Value:
@@ -146,11 +149,13 @@ def _slab(places: Array, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     sizes = np.ptp(found, axis=1) + 1
     if math.prod(sizes.tolist()) != places.size:
         return None
-    block = _flat_places(shape)[tuple(slice(a, a + n) for a, n in zip(starts, sizes, strict=True))]
+    block = np.ravel_multi_index(np.ix_(*map(np.arange, starts, starts + sizes)), shape)
     return tuple(starts.tolist()) if np.array_equal(block.reshape(-1), places.reshape(-1)) else None
 
 
-def _flat_places(shape: tuple[int, ...]) -> Array:
+def _flat_places(node: Node, build: ProgramBuilder, shape: tuple[int, ...]) -> Array:
+    """Return the places of a value, counted in one row."""
+    build.folder.budget.read(_TIMES_READ * 8 * math.prod(shape), node)
     return np.arange(math.prod(shape)).reshape(shape)
 
 

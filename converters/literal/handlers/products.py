@@ -43,9 +43,9 @@ def matmul(build: ProgramBuilder, a: Value, b: Value) -> Traced:
 def general(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     """Gemm: ``alpha * a @ b + beta * c``."""
     a, b, c = given(node, args, 0), given(node, args, 1), args[2] if len(args) > 2 else None
-    if a.ndim != 2 or b.ndim != 2:
+    if a.ndim < 2 or b.ndim != 2 or (node.integer("transA", 0) and a.ndim != 2):
         raise node.invalid("its inputs are no matrices")
-    build.mixes(node, 0, 0 if node.integer("transA", 0) else 1)
+    build.mixes(node, 0, 0 if node.integer("transA", 0) else a.ndim - 1)
     a = build.transpose(a, (1, 0)) if node.integer("transA", 0) else a
     b = build.transpose(b, (1, 0)) if node.integer("transB", 0) else b
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
