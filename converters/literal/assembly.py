@@ -137,9 +137,7 @@ def _initial(name: str, given: ArrayLike, pairs: Mapping[str, str], found: Trace
         raise ConversionError(f"initial: {name!r} is no state; states are {listed(pairs)}")
     shape, array = found.inputs[name].shape, np.asarray(given)
     if array.shape != shape or array.dtype.kind not in "fiub":
-        raise ConversionError(
-            f"initial: expected numbers of shape {shape} for {name!r}, got {array.dtype} {array.shape}"
-        )
+        raise ConversionError(f"initial: {name!r}: expected numbers of shape {shape}, got {array.dtype} {array.shape}")
     return array
 
 

@@ -40,12 +40,12 @@ BOOL = np.dtype(np.bool_)
 
 @dataclass(frozen=True)
 class Scan:
-    """A recurrent operator: over how many places it runs, what it starts from, and what it ends with."""
+    """A recurrent operator: over how many places it runs, what it starts from, and the values that it writes."""
 
     node: Node
     length: int
     states: Sequence[Value]
-    finals: Sequence[str]
+    results: Sequence[Traced]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def refuse_offline(scans: Iterable[Scan], live: Set[str]) -> None:
     Such a graph is one of whole sequences, cut to one timestep: what it answers is not what it answers to the sequence.
     """
     for scan in scans:
-        is_live = not live.isdisjoint(scan.finals) or scan.node.outputs[0] in live
+        is_live = any(result.name in live for result in scan.results)
         if scan.length == 1 and is_live and all(map(is_constant, scan.states)):
             raise scan.node.unsupported(
                 "it runs for one timestep, and begins at the same state each time",

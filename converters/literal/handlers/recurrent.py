@@ -96,7 +96,7 @@ def _recurrent(
         states.append(state)
     fields |= {"hidden_size": hidden_size, "direction": node.text("direction", "forward")}
     outputs, *finals = build.emit_several(kind, value, *weights, *states, **fields)
-    build.scans.append(Scan(node, length, states, [final.name for final in finals]))
+    build.scans.append(Scan(node, length, states, (outputs, *finals)))
     if not batch_first:
         return outputs, *finals
     return build.transpose(outputs, (2, 0, 1, 3)), *(build.transpose(final, _BATCH_FIRST) for final in finals)
