@@ -14,7 +14,7 @@ from grurt.escaping import described, listed, shown
 _MAX_LISTED = 50
 _MAX_VALUE = 100
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-_EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
+_EXPECTED = re.compile(r"Expected `([^`]*)`(?:, got `([^`]*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _INVALID = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
@@ -72,7 +72,7 @@ def _said(fault: str, types: list[Any], value: object) -> str:
         words = [_WORDS.get(part, part) for part in match[1].split(" | ") if part != "null"]
         expected = f"one of {_all(allowed)}" if allowed else " or ".join(words)
         scalar = isinstance(value, str | int | float)
-        found = shown(described(value), _MAX_VALUE) if scalar else _WORDS.get(match[2], match[2])
+        found = shown(described(value), _MAX_VALUE) if scalar else _WORDS.get(match[2], match[2] or "something else")
         return f"expected {expected}, got {found}"
     return fault
 

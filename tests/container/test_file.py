@@ -96,6 +96,8 @@ def test_the_files_from_the_past_hold_every_kind_of_layer() -> None:
     assert {layer.kind for layer in layers} == {
         kind.__struct_config__.tag for kind in grurt.network.layers.AnyLayer.__args__
     }
+    operators = {type(each) for layer in layers if isinstance(layer, grurt.Program) for each in layer.operators}
+    assert operators == set(get_args(grurt.operators.AnyOperator))
     formats = {layer.weight_format for layer in layers if isinstance(layer, grurt.network.layers.MatrixLayer)}
     assert formats == set(get_args(grurt.network.layers.base.WeightFormat))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -83,6 +84,38 @@ def signature(outputs: list[Description] | None = None, **more: Any) -> Descript
     return {"inputs": [port("x", "x")], "outputs": outputs or [port("y", "y")], **more}
 
 
+def step_program(*operators: Description, **parts: Any) -> Description:
+    whole = {"kind": "program", "name": "relu", "input_shapes": [[1]], "operators": operators, "results": ["y"]}
+    return description(version=2, layers=[whole | parts])
+
+
+def operator(kind: str, x: str, y: str, **fields: Any) -> Description:
+    return {"operator": kind, "inputs": [x], "outputs": [y], **fields}
+
+
+def heavy_programs(n: int) -> Iterator[tuple[str, bytes]]:
+    """Yield files of step programs, as `heavy_headers` does."""
+    absolute = {"function": {"function": "abs"}}
+    names = ["x", *map(str, range(min(n, 8191))), "y"]
+    one = operator("apply", "x", "y", **absolute)
+    chain = [operator("apply", *pair, **absolute) for pair in itertools.pairwise(names)]
+    yield "operators", file_of(step_program(*chain[-8192:]))
+    yield "operators that are none", file_of(step_program(*[{}] * 15 * n))
+    yield "places", file_of(step_program(operator("gather", "x", "y", axis=0, places=[0] * 20 * n)))
+    yield "an order of axes", file_of(step_program(operator("transpose", "x", "y", perm=[0] * 20 * n)))
+    yield "axes", file_of(step_program(operator("reshape", "x", "y", shape=[1 << 20] * 5 * n)))
+    yield (
+        "an input of axes",
+        file_of(step_program(one, input_shapes=[[1] * 20 * n])),
+    )
+    yield (
+        "constants",
+        file_of(step_program(one, constants={name: [1] for name in names})),
+    )
+    yield "results", file_of(step_program(one, results=["y"] * 10 * n))
+    yield "sources", file_of(step_program(operator("concat", "x", "y", axis=0) | {"inputs": ["x"] * 10 * n}))
+
+
 def heavy_headers(n: int) -> Iterator[tuple[str, bytes]]:
     """Yield files that are all header, of some ``50 n`` bytes, with as many of everything as there can be."""
     numbers = range(n)
@@ -107,6 +140,7 @@ def heavy_headers(n: int) -> Iterator[tuple[str, bytes]]:
     yield "too many layers", file_of(description(layers=[relu(f"{i}", "x") for i in numbers]))
     adds = [{"kind": "add", "name": f"{i}", "inputs": ["x"] * 64} for i in range(min(n // 8, 4000))]
     yield "sums", file_of(description(layers=[relu("relu", "x"), *adds]))
+    yield from heavy_programs(n)
     yield "inputs of a layer", file_of(description(layers=[relu("relu", *["x"] * 10 * n)]))
     yield "long names", file_of(description(layers=[relu("relu", "x"), *(relu(f"{i:0>200}", "x") for i in numbers)]))
     yield "lengths", file_of(description(signature=signature(lengths=[1] * 20 * n)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import models
 import numpy as np
 import pytest
-from grurt_fuzz import hostile_file
+from grurt_fuzz import hostile_file, hostile_program
 from memory import memory_peak
 
 import grurt
@@ -83,22 +84,32 @@ class Checked:
         assert peak.bytes <= allowed
 
 
-def check_files(path: Path, seeds: range) -> None:
+def check_files(path: Path, make: Callable[[int], bytes], seeds: range) -> Checked:
     ready()
     checked = Checked(path)
     for seed in seeds:
-        checked.check(hostile_file(seed))
+        checked.check(make(seed))
     assert checked.seconds < checked.allowed
     assert checked.loaded > len(seeds) // 3
     assert checked.stepped > len(seeds) // 4
-    assert checked.verified > len(seeds) // 100
+    return checked
 
 
 @pytest.mark.slow
 def test_a_hundred_hostile_files_cost_no_more_than_is_allowed(path: Path) -> None:
-    check_files(path, range(100))
+    assert check_files(path, hostile_file, range(100)).verified > 1
+
+
+@pytest.mark.slow
+def test_a_hundred_hostile_programs_cost_no_more_than_is_allowed(path: Path) -> None:
+    check_files(path, hostile_program, range(100))
 
 
 @pytest.mark.long
 def test_a_hundred_thousand_hostile_files_cost_no_more_than_is_allowed(path: Path) -> None:
-    check_files(path, range(100_000))
+    assert check_files(path, hostile_file, range(100_000)).verified > 1000
+
+
+@pytest.mark.long
+def test_ten_thousand_hostile_programs_cost_no_more_than_is_allowed(path: Path) -> None:
+    check_files(path, hostile_program, range(10_000))

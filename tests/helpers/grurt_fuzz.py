@@ -9,11 +9,13 @@ from typing import Any
 import models
 import msgspec
 import numpy as np
+from grurt_files import rewritten
+from step_programs import random_step_program
 
 import grurt
 from grurt.container.header import Header, ReferenceRunHeader
 from grurt.container.tensors import arranged, entries
-from grurt.container.writing import container
+from grurt.container.writing import container, encode
 from grurt.network import functions
 from grurt.network.axes import tensor_shape
 from grurt.network.inputs import AnyInput
@@ -159,7 +161,7 @@ class HostileFile:
         )
         description = msgspec.to_builtins(header)
         for _ in range(int(self.rng.integers(-4, 3))):
-            self._damage(description)
+            damage(self.rng, description)
         tensors = {f"weights.{name}": array for name, array in self._weights().items()} | arrays
         text = json.dumps(description)
         return container(text, tensors) if self._coin() else self._without_digest(text, tensors)
@@ -204,23 +206,6 @@ class HostileFile:
                 arrays[f"reference.{side}.{port.name}"] = np.zeros(shape, port.dtype)
         return arrays
 
-    def _damage(self, description: dict[str, Any]) -> None:
-        """Put something else in the place of a random part of the description."""
-        node: Any = description
-        while True:
-            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-            key = self._pick(keys)
-            if not isinstance(node[key], dict | list) or not node[key] or self.rng.integers(6) == 0:
-                break
-            node = node[key]
-        others: list[Any] = [0, -1, 1, 2, 1 << 20, 1 << 63, 10**25, 1e300, 1e-46, None, True, "", "x0", "l0", [], {}]
-        if isinstance(node, list) and self._coin():
-            node *= self._pick((0, 2, 100))
-        elif isinstance(node, list) and self._coin():
-            self.rng.shuffle(node)
-        else:
-            node[key] = self._pick(others)
-
     def _without_digest(self, text: str, tensors: dict[str, Any]) -> bytes:
         """Return a file as an older release, or somebody by hand, writes it: its entries in any order."""
         ordered = arranged(tensors)
@@ -236,6 +221,42 @@ def _weight_bytes(layer: AnyLayer) -> int:
     return 4 * sum(int(np.prod([float(size) for size in shape])) for shape in layer.weight_shapes().values())
 
 
+def damage(rng: np.random.Generator, description: Any) -> None:
+    """Put something else in the place of a random part of a description."""
+
+    def pick(choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    node: Any = description
+    while True:
+        key = pick(list(node) if isinstance(node, dict) else range(len(node)))
+        if not isinstance(node[key], dict | list) or not node[key] or rng.integers(6) == 0:
+            break
+        node = node[key]
+    if isinstance(node, list) and rng.integers(2):
+        node *= pick((0, 2, 100))
+    elif isinstance(node, list) and rng.integers(2):
+        rng.shuffle(node)
+    elif isinstance(node[key], int) and rng.integers(2):
+        node[key] += pick((-1, 1))
+    else:
+        node[key] = pick([0, -1, 1, 2, 1 << 20, 1 << 63, 10**25, 1e300, 1e-46, None, True, "", "x0", "l0", [], {}])
+
+
 def hostile_file(seed: int) -> bytes:
-    """Return the file of a number."""
+    """Return the file of a number: of layers of all kinds."""
     return HostileFile(np.random.default_rng(seed)).encoded()
+
+
+def hostile_program(seed: int) -> bytes:
+    """Return the file of a number: of a step program, most of them damaged."""
+    rng = np.random.default_rng(seed)
+    model = random_step_program(seed, n_operators=int(rng.integers(1, 30)))
+
+    def edit(description: dict[str, Any]) -> None:
+        program = description["layers"][0]
+        for _ in range(int(rng.integers(-2, 3))):
+            part = (description, program, program.get("operators"))[min(2, int(rng.integers(4)))]
+            damage(rng, part if part and isinstance(part, dict | list) else description)
+
+    return rewritten(encode(model), edit)

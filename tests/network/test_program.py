@@ -129,6 +129,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a state that begins as nothing": (lambda: state(initial="nothing"), "'s': expected a constant of its shape"),
     "a state with the name of an input": (lambda: state(name="x"), "the name 'x' is used twice"),
     "a state of a huge shape": (lambda: state(shape=(LARGE,)), "value 's': expected axes of at least 1 and at most"),
+    "too many values": (
+        lambda: program(relu("x", "y"), constants={f"{i}": () for i in range(1 << 14)}),
+        "layer 'p': expected at most 16384 values",
+    ),
     # names
     "a name twice": (lambda: program(relu("x", "y"), relu("x", "y")), "the name 'y' is used twice"),
     "a name that no terminal can show": (lambda: program(relu("x", "y\x1b")), "expected a name of 1 to 200 printable"),
@@ -184,6 +188,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: program(of_x(op.Transpose, perm=tuple(range(10**6)))),
         "transpose 'y': perm: expected a number for each axis, got 1,000,000",
     ),
+    "a shape of other numbers": (
+        lambda: program(of_x(op.Reshape, shape=(5, 5))),
+        "reshape 'y': expected a shape of 24 numbers, got (5, 5)",
+    ),
     "a shape of a negative size": (lambda: program(of_x(op.Reshape, shape=(-4, -6))), "got shape (-4, -6)"),
     "a shape of a million sizes": (
         lambda: program(of_x(op.Reshape, shape=(MAX_SIZE,) * 10**6)),
@@ -220,7 +228,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no places": (lambda: program(of_x(op.Gather, axis=0, places=())), "gather 'y': expected places in [0, 1)"),
     "places past the end": (lambda: program(of_x(op.Gather, axis=1, places=(4,))), "expected places in [0, 4)"),
     "places before the front": (lambda: program(of_x(op.Gather, axis=1, places=(-1,))), "expected places in [0, 4)"),
-    "places along no axis": (lambda: program(of_x(op.Gather, axis=-1, places=(0,))), "an axis in [0, 3), got -1"),
+    "places along no axis": (
+        lambda: program(of_x(op.Gather, axis=-1, places=(0,))),
+        "gather 'y': expected an axis in [0, 3), got -1",
+    ),
     "a million places": (
         lambda: program(of_x(op.Gather, axis=1, places=(0,) * 10**6)),
         "expected axes of at least 1 and at most 1048576 numbers, got shape (1, 1000000, 6)",
@@ -275,6 +286,17 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a convolution of other channels": (
         lambda: conv(weight=(4, 3, 3)),
         "conv 'y': expected a weight of 4 input channels, got 3",
+    ),
+    "negative padding behind a convolution": (
+        lambda: conv(after=(-1,)),
+        "conv 'y': expected padding from 0, got (-1,)",
+    ),
+    "a bias of other channels": (
+        lambda: program(
+            of_x(op.Conv, "w", "b", strides=(1,), dilations=(1,), before=(0,), after=(0,)),
+            constants={"w": (3, 4, 1), "b": (4,)},
+        ),
+        "conv 'y': expected a bias of shape (3,), got (4,)",
     ),
     "a kernel beyond what there is": (lambda: conv(dilations=(3,)), "value 'y': expected axes of at least 1"),
     "a dilation beyond everything": (lambda: conv(dilations=(MAX_SIZE,)), "value 'y': expected axes of at least 1"),
@@ -363,3 +385,19 @@ def test_a_program_that_is_not_connected_says_so() -> None:
     layer = grurt.Program(name="p", input_shapes=((1,),), operators=(relu("x", "y"),), results=("y",))
     with pytest.raises(ModelError, match="layer 'p': expected a shape for each input"):
         layer.shapes()
+
+
+def test_constants_may_be_infinite_but_have_to_be_numbers() -> None:
+    layer = grurt.Program(
+        name="p",
+        inputs=("x",),
+        input_shapes=((2,),),
+        constants={"c": (2,)},
+        operators=(relu("c", "y"),),
+        results=("y",),
+    )
+    inputs = [grurt.Input("x", 2)]
+    network = grurt.Network(layers=[layer], weights={"p.c": np.array([np.inf, -np.inf])}, inputs=inputs)
+    assert np.isinf(network.weights["p.c"]).all()
+    with pytest.raises(ModelError, match=r"weight p\.c: expected numbers, got NaN"):
+        grurt.Network(layers=[layer], weights={"p.c": np.array([np.inf, np.nan])}, inputs=inputs)

@@ -46,6 +46,20 @@ def test_all_states_change_at_once_at_the_end_of_the_timestep() -> None:
     assert {name: state.tolist() for name, state in final.items()} == {"a": [0], "b": [8], "latest": [3]}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_given_states_continue_a_sequence(seed: int) -> None:
+    model = step_programs.random_step_program(seed)
+    inputs = models.random_inputs(model.inputs, 10, np.random.default_rng(seed))
+    whole, final = reference.run(model, inputs)
+    first, states = reference.run(model, {name: xs[:4] for name, xs in inputs.items()})
+    second, states = reference.run(model, {name: xs[4:] for name, xs in inputs.items()}, states)
+    assert {name: state.shape for name, state in states.items()} == dict(model.state_shapes)
+    for name, expected in whole.items():
+        np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), expected)
+    for name, expected in final.items():
+        np.testing.assert_array_equal(states[name], expected)
+
+
 def test_states_are_the_callers_own() -> None:
     identity = operators.Apply(inputs=("x",), outputs=("y",), function=grurt.Relu())
     states = (grurt.ProgramState("a", (2,), "x"), grurt.ProgramState("b", (2,), "x"))

@@ -91,7 +91,8 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     ...     ),
     ...     results=("new_level",),
     ... )
-    >>> model = grurt.Model(layers=[layer], weights={"leaky.leak": np.array([0.5])})
+    >>> inputs = [grurt.Input("x", 2)]
+    >>> model = grurt.Model(layers=[layer], weights={"leaky.leak": np.array([0.5])}, inputs=inputs)
     >>> model.stream().run(np.ones((3, 2), np.float32))[:, 0].tolist()
     [1.0, 1.5, 1.75]
     """
