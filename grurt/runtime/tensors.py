@@ -172,14 +172,14 @@ def _slots(
 def _state_slots(state: PlanState, tables: _Tables) -> dict[int, int]:
     """Return what says where a state lies: as rows of adjacent numbers, if it does, or by the strides of all axes."""
     n_inner = [math.prod(size for size, _ in state.axes[place:]) for place in range(1, 1 + len(state.axes))]
-    axes = [(stride, size, step) for (size, stride), step in zip(state.axes, n_inner, strict=True)]
-    if len(axes) > 2 or axes[-1][0] != 1:
-        axes.sort(reverse=True)  # so that what is adjacent there is read or written together
-        strides, sizes, steps = zip(*axes, strict=True)
+    axes = [(size, stride, step) for (size, stride), step in zip(state.axes, n_inner, strict=True)]
+    if len(axes) > 2 or axes[-1][1] != 1:
+        axes.sort()  # so that the kernels go along the longest
+        sizes, strides, steps = zip(*axes, strict=True)
         slots = {codes.PORT_STATE: tables.add(sizes + strides + steps), codes.PORT_STATE_AXES: len(axes)}
     else:
-        slots = {codes.PORT_STRIDE: F32_BYTES * axes[0][0] if len(axes) > 1 else 0}
-    size = axes[-1][1]
+        slots = {codes.PORT_STRIDE: F32_BYTES * axes[0][1] if len(axes) > 1 else 0}
+    size = axes[-1][0]
     return slots | {
         codes.PORT_SIZE: size,
         codes.PORT_ROWS: math.prod(state.shape) // size,
