@@ -297,7 +297,7 @@ PORT_SHAPE = 12  # address of the sizes of its axes; negative ones are those of 
 PORT_LAYER = 13  # which of the layers whose states the tensor holds, one after the other
 PORT_ROOM = 14  # offset in scratch memory of room for an input that comes as other numbers than float32
 PORT_AXES = 15  # how many axes the caller's frame has, or that tensor
-PORT_STATE = 16  # of a state, address of the sizes of its axes, and behind them their strides in numbers
+PORT_STATE = 16  # of a state, address of the sizes of its axes, of their strides in numbers, and of those in the tensor
 PORT_STATE_AXES = 17  # and how many; 0: it is PORT_ROWS rows of PORT_SIZE numbers, PORT_STRIDE apart
 PORT_SLOTS = 18
 

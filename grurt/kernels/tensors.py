@@ -11,7 +11,7 @@ from grurt.kernels.options import kernel
 from grurt.kernels.plain import are_as_many, bind_array, is_plain, item, size_along
 from grurt.kernels.rows import Rows, copy_padded, copy_rows, rows_from
 from grurt.kernels.simd import load_f32, load_i64, store_f32, store_i64
-from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.kernels.tables import n_ports, port_slot
 
 
@@ -130,25 +130,33 @@ def _copy_state(c, port, sequence, is_final):
 
 @kernel
 def _copy_strided(c, port, tensor, state, is_final):
-    """Copy a state, whose axes have strides where the kernels have it, from or to an address where they have none."""
-    axes, last = load_i64(c, port + codes.PORT_STATE), load_i64(c, port + codes.PORT_STATE_AXES) - 1
-    size, stride = load_i64(axes, last), load_i64(axes, 2 * last + 1)
+    """Copy a state, whose axes are not in their order where the kernels have it, from a tensor or to one."""
+    axes, n_axes = load_i64(c, port + codes.PORT_STATE), load_i64(c, port + codes.PORT_STATE_AXES)
+    strides, steps = axes + I64_BYTES * n_axes, axes + 2 * I64_BYTES * n_axes
+    last = n_axes - 1
+    size, stride, step = load_i64(axes, last), load_i64(strides, last), load_i64(steps, last)
     for row in range(load_i64(c, port + codes.PORT_ROWS)):
-        first = _first_of_row(axes, last, row)
-        for i in range(size):
-            if is_final:
-                store_f32(tensor, size * row + i, load_f32(state, first + stride * i))
-            else:
-                store_f32(state, first + stride * i, load_f32(tensor, size * row + i))
+        own = state + F32_BYTES * _first_of_row(axes, strides, last, row)
+        given = tensor + F32_BYTES * _first_of_row(axes, steps, last, row)
+        if is_final:
+            _copy_one_by_one(own, stride, given, step, size)
+        else:
+            _copy_one_by_one(given, step, own, stride, size)
 
 
 @kernel
-def _first_of_row(axes, last, row):
+def _copy_one_by_one(source, source_stride, target, target_stride, count):
+    for i in range(count):
+        store_f32(target, target_stride * i, load_f32(source, source_stride * i))
+
+
+@kernel
+def _first_of_row(axes, strides, last, row):
     """Where the numbers along the last axis begin, of a row that is counted over all axes before it."""
     first = 0
     for axis in range(last - 1, -1, -1):
         size = load_i64(axes, axis)
-        first += load_i64(axes, last + 1 + axis) * (row % size)
+        first += load_i64(strides, axis) * (row % size)
         row //= size
     return first
 

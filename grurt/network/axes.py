@@ -173,7 +173,7 @@ def source_order(port: Port, array: Array, axes: tuple[Axis, ...]) -> Array:
     merged: dict[Label, int] = {**sizes, "one": 1, "batch_position": sizes.get("batch", 1) * sizes["position"]}
     merged |= dict.fromkeys(MERGED_TIME, in_time)
     with np.errstate(invalid="ignore", over="ignore"):  # of what is NaN, or too large, in the source's dtype
-        return np.ascontiguousarray(moved.reshape([merged[label] for label in labels]), dtype=port.dtype)
+        return np.asarray(moved.reshape([merged[label] for label in labels]), port.dtype, "C")
 
 
 def _labels(port: Port) -> list[Label]:

@@ -77,15 +77,30 @@ class Frame(msgspec.Struct, frozen=True):
         return self.is_grid and frames.shape[-1:] == (self.size,)
 
 
+class Form(msgspec.Struct, frozen=True):
+    """How an input may be given at a call.
+
+    Parameters
+    ----------
+    shape
+        As the kernels take it, with -1 for a number of timesteps; None of a token.
+    others
+        Shapes of a timestep that stand for the same numbers in the same order.
+    """
+
+    shape: tuple[int, ...] | None
+    others: tuple[tuple[int, ...], ...] = ()
+
+
 class Frames(msgspec.Struct, frozen=True):
     """The frames of a model's inputs and outputs, by name, in the model's order."""
 
     inputs: Mapping[str, Frame]
     outputs: Mapping[str, Frame]
-    grids: tuple[tuple[int, ...] | None, ...]
-    """The shapes of those inputs that are grids; None for the others."""
-    blocks: tuple[tuple[int, ...], ...]
-    """The shapes of blocks of timesteps of the inputs, with -1 for their number."""
+    steps: tuple[Form, ...]
+    """How inputs may be given at a timestep,"""
+    blocks: tuple[Form, ...]
+    """and as a block of them."""
 
     @property
     def are_vectors(self) -> bool:
@@ -99,8 +114,17 @@ def frames_of(network: Network) -> Frames:
     signature = network.signature
     inputs = {port.name: _frame(network, signature.inputs, port.name, port.name) for port in network.inputs}
     outputs = {output.name: _frame(network, signature.outputs, output.name, output.value) for output in network.outputs}
-    grids = tuple(frame.shape if frame.is_grid else None for frame in inputs.values())
-    return Frames(inputs, outputs, grids, tuple((-1, *frame.shape) for frame in inputs.values()))
+    steps = tuple(_step(frame) for frame in inputs.values())
+    blocks = tuple(Form((-1, *frame.shape), ((frame.size,),) if frame.is_grid else ()) for frame in inputs.values())
+    return Frames(inputs, outputs, steps, blocks)
+
+
+def _step(frame: Frame) -> Form:
+    """Return how an input may be given at a timestep: flat, and with the source's axes of size 1."""
+    if not frame.shape:
+        return Form(None)
+    others = dict.fromkeys([(frame.size,), frame.source_shape])
+    return Form(frame.shape, tuple(shape for shape in others if shape != frame.shape))
 
 
 def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: str) -> Frame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from grurt.kernels.sizes import F32_BYTES
 
 if TYPE_CHECKING:
     from grurt.array_types import Array, Floats
-
-Shape: TypeAlias = "tuple[int, ...] | None"
+    from grurt.network.frames import Form
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
@@ -31,7 +30,7 @@ _NO_ARRAY = (ValueError, TypeError, BufferError, NotImplementedError)
 _from_buffer, _as_array = np.frombuffer, np.asarray
 
 
-def plain(x: Any, shape: Shape) -> Any:
+def plain(x: Any, form: Form) -> Any:
     """Return an input that the kernels did not take as what they take; None where that takes longer.
 
     Arrays and buffers of real numbers become arrays of float32 or float64 in the byte order of the CPU, and NumPy's
@@ -41,10 +40,10 @@ def plain(x: Any, shape: Shape) -> Any:
     ----------
     x
         Anything.
-    shape
-        Of an array of bytes, in which one size may be -1; None leaves it flat.
+    form
+        What bytes become, and arrays of its other shapes.
     """
-    return (_WAYS.get(type(x)) or _of_another)(x, shape)
+    return (_WAYS.get(type(x)) or _of_another)(x, form)
 
 
 def floats_in_bytes(where: str, x: Any, lead: tuple[int | str, ...], frame: tuple[int, ...]) -> Floats | None:
@@ -79,54 +78,66 @@ def _is_of_bytes(view: memoryview) -> bool:
     return view.format == "B" and view.ndim == 1
 
 
-def _of_array(x: Array, _: Shape) -> Array | None:
+def _of_array(x: Array, form: Form) -> Array | None:
     dtype = x.dtype
-    if dtype is _FLOAT32 or dtype is _FLOAT64:
+    if dtype is not _FLOAT32 and dtype is not _FLOAT64:
+        if dtype.char in _IN_RANGE:
+            x = x.astype(_FLOAT32, "C")
+        elif dtype.kind != "f":
+            return None
+        else:
+            with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused where infinities are
+                x = x.astype(_FLOAT32, "C")
+    return _in_form(x, form) if form.others else x
+
+
+def _in_form(x: Array, form: Form) -> Array | None:
+    """Return an array in the form's own shape, if it is of one of the others."""
+    own = form.shape or ()
+    if x.shape[1 if own[0] == -1 else 0 :] not in form.others:
         return x
-    if dtype.char in _IN_RANGE:
-        return x.astype(_FLOAT32, "C")
-    if dtype.kind != "f":
+    try:
+        return x.reshape(own)
+    except ValueError:  # another thread has given it another size
         return None
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused where infinities are
-        return x.astype(_FLOAT32, "C")
 
 
-def _of_bytes(x: Any, shape: Shape) -> Array | None:
+def _of_bytes(x: Any, form: Form) -> Array | None:
     try:
         floats = _from_buffer(x, _IN_BYTES)
-        return floats if shape is None else floats.reshape(shape)
+        return floats if form.shape is None else floats.reshape(form.shape)
     except _NO_ARRAY:
         return None
 
 
-def _of_view(x: memoryview, shape: Shape) -> Array | None:
+def _of_view(x: memoryview, form: Form) -> Array | None:
     try:
         if _is_of_bytes(x):
-            return _of_bytes(x, shape)
+            return _of_bytes(x, form)
     except ValueError:  # it is released
         return None
-    return _of_buffer(x, shape)
+    return _of_buffer(x, form)
 
 
-def _of_buffer(x: Any, shape: Shape) -> Array | None:
+def _of_buffer(x: Any, form: Form) -> Array | None:
     try:
         array = _as_array(x)
     except _NO_ARRAY:
         return None
-    return _of_array(array, shape)
+    return _of_array(array, form)
 
 
-def _of_another(x: object, shape: Shape) -> Any:
+def _of_another(x: object, form: Form) -> Any:
     kind = type(x)
     if issubclass(kind, np.integer):
         return int(x)  # type: ignore[call-overload]
     if kind.__name__ == "array" and kind.__module__ == "array":  # who has one has imported it
         _WAYS[kind] = _of_buffer
-        return _of_buffer(x, shape)
+        return _of_buffer(x, form)
     return None
 
 
-_WAYS: dict[type, Callable[[Any, Shape], Any]] = {
+_WAYS: dict[type, Callable[[Any, Form], Any]] = {
     np.ndarray: _of_array,
     memoryview: _of_view,
     bytes: _of_bytes,

@@ -126,7 +126,7 @@ def by_layer(numbers: Floats, network: Network) -> dict[str, Floats]:
     states, start = {}, 0
     for name, shape in network.state_shapes.items():
         end = start + math.prod(shape)
-        states[name] = numbers[..., start:end].reshape(*numbers.shape[:-1], *shape)
+        states[name] = numbers[..., start:end].reshape((*numbers.shape[:-1], *shape))
         start = end
     return states
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from grurt.array_types import Array, Floats
+    from grurt.network.frames import Form
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
     from grurt.runtime.state_writer import StateWriter
@@ -134,7 +135,7 @@ class Stream:
             if type(x) is dict:
                 plain = x.get(self._context.plan.inputs[0].name) if len(x) == 1 else None
             else:
-                plain = incoming.plain(x, self._frames.grids[0])
+                plain = incoming.plain(x, self._frames.steps[0])
             if plain is not None and self._advance(self._array, plain, y, BY_ADDRESS) == codes.OK:
                 return y
         return self._run("Stream.step", x, out, ())
@@ -345,7 +346,7 @@ class _StreamOfSeveral(Stream):
         ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
         status = self._advance(self._array, given, ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
-            status = self._advance(self._array, _one_or_all(_plain(given, self._frames.grids)), ys, BY_ADDRESS)
+            status = self._advance(self._array, _one_or_all(_plain(given, self._frames.steps)), ys, BY_ADDRESS)
         if status == codes.OK:
             if out is not None:
                 return out
@@ -396,9 +397,9 @@ class _StreamOfSeveral(Stream):
         raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
 
 
-def _plain(given: tuple[Any, ...], shapes: Sequence[tuple[int, ...] | None]) -> tuple[Any, ...]:
+def _plain(given: tuple[Any, ...], forms: Sequence[Form]) -> tuple[Any, ...]:
     """Return inputs as the kernels take them, as far as that is quick."""
-    found = [incoming.plain(x, shape) for x, shape in zip(given, shapes)]  # noqa: B905 - as many
+    found = [incoming.plain(x, form) for x, form in zip(given, forms)]  # noqa: B905 - as many
     return tuple([x if other is None else other for x, other in zip(given, found)])  # noqa: B905 - as many
 
 

@@ -171,12 +171,17 @@ def _slots(
 
 def _state_slots(state: PlanState, tables: _Tables) -> dict[int, int]:
     """Return what says where a state lies: as rows of adjacent numbers, if it does, or by the strides of all axes."""
-    sizes, strides = zip(*state.axes, strict=True)
-    slots = {
-        codes.PORT_SIZE: sizes[-1],
-        codes.PORT_ROWS: math.prod(sizes[:-1]),
+    n_inner = [math.prod(size for size, _ in state.axes[place:]) for place in range(1, 1 + len(state.axes))]
+    axes = [(size, stride, step) for (size, stride), step in zip(state.axes, n_inner, strict=True)]
+    if len(axes) > 2 or axes[-1][1] != 1:
+        axes.sort()  # so that the kernels go along the longest
+        sizes, strides, steps = zip(*axes, strict=True)
+        slots = {codes.PORT_STATE: tables.add(sizes + strides + steps), codes.PORT_STATE_AXES: len(axes)}
+    else:
+        slots = {codes.PORT_STRIDE: F32_BYTES * axes[0][1] if len(axes) > 1 else 0}
+    size = axes[-1][0]
+    return slots | {
+        codes.PORT_SIZE: size,
+        codes.PORT_ROWS: math.prod(state.shape) // size,
         codes.PORT_VALUE: F32_BYTES * state.offset,
     }
-    if len(sizes) > 2 or strides[-1] != 1:
-        return slots | {codes.PORT_STATE: tables.add(sizes + strides), codes.PORT_STATE_AXES: len(sizes)}
-    return slots | {codes.PORT_STRIDE: F32_BYTES * strides[0] if len(sizes) > 1 else 0}

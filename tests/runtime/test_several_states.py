@@ -186,3 +186,44 @@ def test_names_of_states_are_unique_in_a_model() -> None:
     weights = {"level.weight_ih": np.ones((6, 2)), "level.weight_hh": np.ones((6, 2))}
     with pytest.raises(ModelError, match="layer 'level': the name of its state 'level' is used twice"):
         grurt.Model(layers=[layers[0], gru], weights=weights, inputs=[grurt.Input("x", 2)])
+
+
+def test_states_of_every_rank() -> None:
+    shapes: dict[str, tuple[int, ...]] = {"one": (), "four": (1, 2, 1, 2)}
+    add = grurt.operators.Combine
+    program = grurt.Program(
+        name="sums",
+        inputs=("x",),
+        input_shapes=((2, 1, 2),),
+        states=tuple(grurt.ProgramState(name, shape, f"next {name}") for name, shape in shapes.items()),
+        constants={"unit": ()},
+        operators=(
+            add(inputs=("one", "unit"), outputs=("next one",), operation="add"),
+            add(inputs=("four", "x"), outputs=("next four",), operation="add"),
+            add(inputs=("next four", "next one"), outputs=("y",), operation="mul"),
+        ),
+        results=("y",),
+    )
+    plain = grurt.Model(layers=[program], weights={"sums.unit": np.ones(())}, inputs=[grurt.Input("x", 4)])
+    model = shown_as_step(plain, {"x": (2, 2)}, {"y": (4, 1)})
+    assert dict(model.state_shapes) == shapes
+    stream = model.stream()
+    xs = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    ys = xs.cumsum(axis=0).reshape(3, 4) * np.arange(1, 4, dtype=np.float32)[:, np.newaxis]
+    np.testing.assert_array_equal(stream.run(xs[:2]), ys[:2])
+    assert stream.state["one"].shape == ()
+    assert stream.state["one"] == 2
+    other = model.stream()
+    other.state = stream.state
+    np.testing.assert_array_equal(other.step(xs[2]), ys[2])
+    pool = model.pool(2)
+    pool.restore(1, stream.snapshot())
+    pool.restore_many([0], pool.snapshot_many([1]))
+    np.testing.assert_array_equal(pool.step([0, 1], xs[[2, 2]]), ys[[2, 2]])
+    feed = {"x": xs[2], **{f"{name}_in": state for name, state in stream.state.items()}}
+    for found in (run_feed(model, feed), model.run({name: array.astype(np.float64) for name, array in feed.items()})):
+        assert found is not None
+        np.testing.assert_array_equal(found["y"], ys[2][:, np.newaxis], strict=True)
+        np.testing.assert_array_equal(found["one_out"], np.float32(3), strict=True)
+        assert found["four_out"].shape == (1, 2, 1, 2)
+    assert grurt.InferenceSession(model).run(["one_out"], feed) == [3]

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import models
 import numpy as np
+import onnxruntime
 import pytest
+from commandline import succeed
 from step_sources import shown_as_step
 
 import grurt
 from grurt.container.header import DESCRIPTION, METADATA
 from grurt.container.reading import decode
 from grurt.container.writing import encode
-from grurt.errors import GrurtError, InputShapeError, InputValueError
+from grurt.errors import ConversionError, GrurtError, InputShapeError, InputValueError
+from grurt.native.export import export
 from grurt.network.frames import frames_of
 from grurt.network.reference_run import ReferenceRun
+from grurt.quantization.loss import loss
 from grurt.runtime.feeds import run_feed
 
 N_STEPS = 6
@@ -223,3 +229,37 @@ def test_several_inputs_and_outputs() -> None:
     stream.inputs["a"][...], stream.inputs["b"][...] = a, b
     stream.advance()
     same_bits(stream.outputs["z"], other.step(a.ravel(), b)["z"].reshape(2, 2))
+
+
+def test_a_model_of_a_step_is_written_as_one() -> None:
+    with pytest.raises(ConversionError, match="expected a source of sequences, got one of timesteps"):
+        grurt.converters.to_onnx(MODEL)
+    session = onnxruntime.InferenceSession(grurt.converters.to_onnx(MODEL, step=True))
+    feed = {port.name: np.zeros(port.shape, np.float32) for port in session.get_inputs()}
+    assert feed["x"].shape == (1, 1, *FRAME)
+    y, *_ = session.run(None, {**feed, "x": FRAMES[:1, np.newaxis]})
+    assert y.shape == (1, 1, *ANSWER_FRAME)
+    np.testing.assert_allclose(y.ravel(), YS[0], rtol=0, atol=2e-6)
+
+
+def test_quantized_and_pickled_models_keep_their_source() -> None:
+    small = MODEL.quantize("int8", calibration=FRAMES)
+    assert small.signature == MODEL.signature
+    same_bits(small.weights["gru.weight_hh"], PLAIN.quantize("int8", calibration=XS).weights["gru.weight_hh"])
+    assert pickle.loads(pickle.dumps(MODEL)).signature == MODEL.signature
+    assert loss(MODEL, small, FRAMES).outputs == loss(PLAIN, PLAIN.quantize("int8", calibration=XS), XS).outputs
+
+
+def test_the_command_line_has_frames_flat_and_shows_their_shapes(tmp_path: Path) -> None:
+    MODEL.save(tmp_path / "step.grurt")
+    np.save(tmp_path / "xs.npy", XS)
+    succeed("run", tmp_path / "step.grurt", tmp_path / "xs.npy", "--output", tmp_path / "ys.npy")
+    same_bits(np.load(tmp_path / "ys.npy"), YS)
+    shown = succeed("inspect", tmp_path / "step.grurt")
+    assert "x: float32 (1, 2, 3, 1, 4)" in shown
+    assert "2 x 3 x 4 numbers" in shown
+
+
+def test_a_program_in_c_has_frames_flat() -> None:
+    header = export(MODEL, "x86_64-linux-gnu", name="step").files["step.h"].decode()
+    assert "STEP_X_SIZE 24 /* input, float, 2 by 3 by 4, row by row */" in header
