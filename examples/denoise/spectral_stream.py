@@ -78,10 +78,17 @@ class SpectralStream:
         Returns
         -------
         A new float32 array of shape (n,). The first `delay` samples of a stream come from before its beginning.
+
+        Raises
+        ------
+        ValueError
+            The samples are too few or too many, of several channels, or not finite; the stream is as it was.
         """
+        if samples.ndim != 1 or len(samples) % self.granule:
+            raise ValueError(f"expected a multiple of {self.granule} samples of one channel, got {samples.shape}")
+        if not np.isfinite(samples).all():
+            raise ValueError("expected finite samples, got a NaN or an infinity")
         count, hop = len(samples), self.network.hop
-        if count % self.granule:
-            raise ValueError(f"expected a multiple of {self.granule} samples, as blocks were announced, not {count}")
         finished = [self._finished]
         while len(samples):
             taken = samples[: hop - self._gathered]

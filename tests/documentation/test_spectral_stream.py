@@ -136,15 +136,19 @@ def test_no_bit_depends_on_the_blocks(example: Any) -> None:
         np.testing.assert_array_equal(answers(iter(lambda block=block: block, 0), block), expected)
 
 
-def test_a_block_that_was_not_announced_leaves_no_trace(example: Any) -> None:
+def test_blocks_that_are_refused_leave_no_trace(example: Any) -> None:
     samples = noise(2560)
     untouched, refusing = (
         example.spectral_stream.SpectralStream(Remembering(root_hann(512), 256), 160) for _ in range(2)
     )
     answers = []
     for block in np.split(samples, 16):
-        with pytest.raises(ValueError, match="expected a multiple of 32 samples, as blocks were announced, not 33"):
+        with pytest.raises(ValueError, match=r"expected a multiple of 32 samples of one channel, got \(33,\)"):
             refusing.process(noise(33))
+        with pytest.raises(ValueError, match=r"of one channel, got \(64, 1\)"):
+            refusing.process(noise(64)[:, np.newaxis])
+        with pytest.raises(ValueError, match="expected finite samples, got a NaN or an infinity"):
+            refusing.process(np.where(np.arange(64) == 63, np.float32(np.nan), noise(64)))
         answers.append(refusing.process(block))
     np.testing.assert_array_equal(np.concatenate(answers), untouched.process(samples))
     np.testing.assert_array_equal(refusing.flush(), untouched.flush())
