@@ -47,7 +47,8 @@ def _interpreted(
     nodes: Iterable[Node], values: Values, outputs: Sequence[str], build: ProgramBuilder, depth: int
 ) -> list[Value]:
     nodes = list(nodes)
-    build.look_at(len(nodes))
+    if depth:
+        build.look_at(len(nodes))
     for node in _in_order(nodes, values, outputs, build):
         args = tuple(values[name] if name else None for name in node.inputs)
         build.node = node
