@@ -62,7 +62,7 @@ def test_meaning_comes_first() -> None:
 
 
 def test_the_way_can_be_forced() -> None:
-    with pytest.raises(UnsupportedError, match="it runs over a part of the feature axis") as caught:
+    with pytest.raises(UnsupportedError, match="it works over more axes than time") as caught:
         convert(CLEANERS[0], imported="meaning", reference=False)
     assert "literally" not in str(caught.value)
     path = ONNX / "a_h0_bf.ts.op17.onnx"

@@ -124,7 +124,7 @@ def recurrent(op: str) -> dict[str, Array]:
         ('y = Einsum<equation="ii->i">(x)', {"x": (3, 3)}, {}, "supported are those that name each axis once"),
         ('y = Einsum<equation="ij->k">(x)', MATRIX, {}, "its equation does not fit its inputs"),
         ("y = Conv(x, w)", {"x": (1, 4, 5), "w": (2, 4, 3)}, {}, "its weights depend on the network's inputs"),
-        ("y = Conv(x, w)", MATRIX, {"w": random(2, 3)}, "supported are 1 to 3 axes of places"),
+        ("y = Conv(x, w)", MATRIX, {"w": random(2, 3)}, "supported are convolutions over one to three axes"),
         (
             "y = Conv<kernel_shape=[2]>(x, w)",
             {"x": (1, 4, 5)},
@@ -327,7 +327,7 @@ def nested(depth: int) -> Any:
 
 
 def test_graphs_that_are_nested_deeply_are_refused() -> None:
-    for depth, message in ((20, "are nested too deeply"), (4, None)):
+    for depth, message in ((20, "the graphs inside of it are nested too deeply"), (4, None)):
         graph = nested(depth)
         nodes = [node("If", ["yes"], ["y"], then_branch=graph, else_branch=graph), *written("h_out = Tanh(h)")]
         source = proto(nodes, {"x": (1, 3), "h": (1, 2)}, ["y", "h_out"], {"yes": np.array(True)})
