@@ -86,7 +86,7 @@ def convert(
     >>> convert("tests/data/torch/c_eachstep_bf.pt", layers="gru, fc")
     <grurt.Model gru, linear: 363 parameters>
     """
-    begins = _read_initial(initial) if isinstance(initial, str | Path) else initial
+    begins = _read_initial(Path(initial)) if isinstance(initial, str | Path) else initial
     options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}))
     if isinstance(source, Mapping):
         _refuse_options(options, "arrays")
@@ -248,11 +248,14 @@ def _refuse_description(layers: Describable | None, entry: str | None, what: str
         raise DescriptionError(f"entry: expected none, got {entry!r}: {what} holds one network; leave it out")
 
 
-def _read_initial(path: str | Path) -> Mapping[str, ArrayLike]:
+def _read_initial(path: Path) -> Mapping[str, ArrayLike]:
+    """Return the arrays in a file of states."""
     from grurt.converters.arrays.npz import read_npz
 
-    with unreadable_files_named(Path(path).name), errors_named(Path(path).name):
-        return read_npz(Path(path))
+    if detect_format(path) is not FileFormat.NPZ:
+        raise ConversionError(f"{path.name}: expected states in an .npz file, got another format")
+    with unreadable_files_named(path.name), errors_named(path.name):
+        return read_npz(path)
 
 
 def _refuse_options(options: ImportOptions, what: str) -> None:

@@ -25,8 +25,8 @@ Shape = tuple[int, ...]
 _MOST_EMITTED = 2 * MAX_OPERATORS
 """Of which those that nothing reads are dropped at the end."""
 
-_MOST_LOOKED_AT = 1 << 19
-"""Nodes, those of loops once for each round."""
+_MOST_LOOKED_AT = 1 << 16
+"""Nodes of graphs inside of others, those of loops once for each round."""
 
 _MOST_PLACES = 1 << 20
 """The most places that operators list together."""
@@ -102,11 +102,11 @@ class ProgramBuilder:
             self._array_names.setdefault(id(value), (name, value))
 
     def look_at(self, n_nodes: int) -> None:
-        """Take note that so many nodes are looked at; UnsupportedError if these are more than there may be."""
+        """Take note of nodes inside of a branch or a round; UnsupportedError if these are more than there may be."""
         self._nodes_left -= n_nodes
         if self._nodes_left < 0:
             raise self.node.unsupported(
-                f"the graph, with its loops written out, has more than {_MOST_LOOKED_AT} nodes",
+                f"its branches and loops, written out, have more than {_MOST_LOOKED_AT} nodes",
                 "export one step of the network, without loops",
                 DesignReason.SIZE,
             )

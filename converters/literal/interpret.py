@@ -47,7 +47,8 @@ def _interpreted(
     nodes: Iterable[Node], values: Values, outputs: Sequence[str], build: ProgramBuilder, depth: int
 ) -> list[Value]:
     nodes = list(nodes)
-    build.look_at(len(nodes))
+    if depth:
+        build.look_at(len(nodes))
     for node in _in_order(nodes, values, outputs, build):
         args = tuple(values[name] if name else None for name in node.inputs)
         build.node = node
@@ -83,7 +84,7 @@ def _free_names(body: Body, build: ProgramBuilder, depth: int = 0) -> list[str]:
     """Return what a graph inside of a node reads of the graph around it."""
     build.look_at(len(body.nodes))
     if depth > _DEEPEST:
-        raise UnsupportedError("the graphs inside of the graph's nodes are nested too deeply")
+        raise build.node.unsupported("the graphs inside of it are nested too deeply")
     own = {*body.inputs, *body.constants, *(name for node in body.nodes for name in node.outputs)}
     read = [name for node in body.nodes for name in node.inputs]
     read += [name for node in body.nodes for inner in _bodies(node) for name in _free_names(inner, build, depth + 1)]

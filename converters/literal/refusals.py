@@ -17,15 +17,11 @@ _LOOPS = ("Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceI
 def refusal(node: Node) -> UnsupportedError:
     """Return the error that says why a step program has nothing for an operator."""
     if node.op in _DATA:
-        return node.unsupported(
-            "what it gives, or how much, depends on the data",
-            "do this outside of the model",
-            DesignReason.DATA_DEPENDENT,
-        )
+        what, advice = "what it gives, or how much, depends on the data", "do this outside of the model"
+        return node.unsupported(what, advice, DesignReason.DATA_DEPENDENT)
     if node.op in _LOOPS:
-        return node.unsupported(
-            "a loop is not supported", "export one step of the network", DesignReason.DATA_DEPENDENT
-        )
+        what, advice = "a loop, or a list of tensors", "export one step of the network, without loops"
+        return node.unsupported(what, advice, DesignReason.DATA_DEPENDENT)
     found, advice, reason = reason_against(node.op)
     if reason in (None, DesignReason.WHOLE_SEQUENCE, DesignReason.SEQUENCE_LENGTH):
         return node.unsupported("no step program has such an operator", "compute it before the model or behind it")

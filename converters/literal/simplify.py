@@ -67,14 +67,9 @@ def _merged(build: ProgramBuilder, product: Operator, combine: operators.Combine
     each = _along(build.constants[factor], out, axis)
     if each is None or product.inputs[1] not in build.constants:
         return None
-    if isinstance(product, operators.MatMul) and combine.operation == "add":
-        return None
     build.folder.budget.create(8 * build.constants[product.inputs[1]].size, build.node)
     weight = build.constants[product.inputs[1]].astype(np.float64)
-    if isinstance(product, operators.MatMul):
-        inputs = (product.inputs[0], build.name_of(weight * each))
-        return msgspec.structs.replace(product, inputs=inputs, outputs=combine.outputs)
-    bias = build.constants[product.inputs[2]].astype(np.float64) if len(product.inputs) > 2 else np.zeros(out[1])
+    bias = build.constants[product.inputs[2]].astype(np.float64) if len(product.inputs) > 2 else np.zeros(out[axis])
     if combine.operation == "add":
         names = (product.inputs[1], build.name_of(bias + each))
     else:
@@ -90,10 +85,14 @@ def _along(array: Array, shape: tuple[int, ...], axis: int) -> Array | None:
     return np.broadcast_to(aligned.reshape(-1).astype(np.float64), (shape[axis],))
 
 
-def _beside(each: Array, product: operators.Conv | operators.ConvTranspose, weight: Array) -> Array:
-    """Return the factors of output channels as they stand beside the weights of a convolution."""
+def _beside(each: Array, product: Operator, weight: Array) -> Array:
+    """Return the factors of outputs as they stand beside the weights of a product."""
+    if isinstance(product, operators.MatMul):
+        return each
     if isinstance(product, operators.Conv):
         return each.reshape(-1, *(1,) * (weight.ndim - 1))
+    if not isinstance(product, operators.ConvTranspose):
+        raise TypeError(f"{product.kind} has no output channels")
     inputs, per_group = weight.shape[:2]
     by_group = np.repeat(each.reshape(product.groups, per_group), inputs // product.groups, axis=0)
     return by_group.reshape(inputs, per_group, *(1,) * (weight.ndim - 2))

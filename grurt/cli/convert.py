@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 EXAMPLE = """\b
 Examples:
     grurt convert model.onnx -o model.grurt
+    grurt convert step.onnx --bind sr=16000 --state state=last -o model.grurt
     grurt convert model.keras -o model.grurt
     grurt convert weights.pt --layers "gru, last, fc:sigmoid" -o model.grurt
     grurt convert model.weights.h5 --layers model.json -o model.grurt
-    grurt convert step.onnx --bind sr=16000 --state h.1=152 -o model.grurt
 """
 
 

@@ -133,8 +133,8 @@ def _with_bias(y: Doubles, bias: Doubles | None) -> Doubles:
     return channels if bias is None else channels + bias.reshape(-1, *[1] * (y.ndim - 2))
 
 
-def matmul(operator: operators.MatMul, a: Doubles, b: Doubles) -> Doubles:
-    return np.matmul(a, b)
+def matmul(operator: operators.MatMul, a: Doubles, b: Doubles, bias: Doubles | float = 0.0) -> Doubles:
+    return np.matmul(a, b) + bias
 
 
 def gru(operator: operators.GRU, *values: Doubles) -> tuple[Doubles, ...]:

@@ -124,6 +124,7 @@ def test_convert_tells_what_the_result_is_as_json(tmp_path: Path) -> None:
         "streams": True,
         "unstreamable_reason": None,
         "unstreamable_by_design": None,
+        "states": {},
         "notes": [],
     }
 
@@ -156,11 +157,12 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "weights.pt": DATA / "torch" / "b_lasthidden.pt",
         "model.weights.h5": DATA / "keras" / "k3_residual.weights.h5",
         "model.json": DATA / "keras" / "k3_residual.json",
+        "step.onnx": DATA / "onnx" / "u_step.onnx",
     }.items():
         shutil.copy(source, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^ +grurt (convert .*)$", succeed("convert", "--help"), re.MULTILINE)
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         assert "wrote model.grurt" in succeed(*shlex.split(line))
     (line,) = re.findall(r"^ +grurt (inspect .*)$", succeed("inspect", "--help"), re.MULTILINE)
@@ -180,11 +182,36 @@ def test_a_message_of_several_lines_is_shown_as_such(tmp_path: Path) -> None:
 
 def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(path: Path, **options: object) -> grurt.Model:
-        assert (path, options) == (ONNX, {"layers": None, "entry": None, "repair": True, "reference": True})
+        assert path == ONNX
+        assert options == {
+            "layers": None,
+            "entry": None,
+            "repair": True,
+            "reference": True,
+            "imported": "literal",
+            "bind": {"sr": 16000, "mask": [True, 0.5]},
+            "state": {"h": "h=new", "g": None},
+            "initial": None,
+        }
         return grurt.load(MODEL_PATH)
 
     monkeypatch.setattr("grurt.converters.convert", convert)
-    succeed("convert", ONNX, "-o", tmp_path / "model.grurt", "--repair")
+    literally = ("--import", "literal", "--bind", "sr=16000", "--bind", "mask=[true, 0.5]")
+    states = ("--state", "h=h=new", "--state", "g=")
+    succeed("convert", ONNX, "-o", tmp_path / "model.grurt", "--repair", *literally, *states)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bind", "sr"), "expected NAME=VALUE, got 'sr'"),
+        (("--state", "=y"), "expected NAME=VALUE, got '=y'"),
+        (("--bind", "sr=fast"), "expected a number, true, false or a list of these after sr=, got 'fast'"),
+        (("--import", "anyhow"), "'anyhow' is not one of 'meaning', 'literal'"),
+    ],
+)
+def test_what_is_said_of_a_graph_has_a_form(tmp_path: Path, arguments: tuple[str, str], message: str) -> None:
+    assert message in fail("convert", ONNX, "-o", tmp_path / "model.grurt", *arguments)
 
 
 def test_convert_replaces_an_older_file_or_leaves_it_as_it_is(tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def draw_matmul(values: Values) -> None:
         other = values.any_of([name for name, its in values.shapes.items() if its == shape] or [a])
         b = values.moved(operators.Transpose, values.squashed(other, 1.0), perm=perm)
     if _product_size(values.shape(a), values.shape(b)) <= MAX_NUMBERS:
-        values.write(operators.MatMul, a, b, bound=2 * LIMIT)
+        bias = [values.normal((values.shape(b)[-1],), 0.1)] if values.rng.random() < 0.4 else []
+        values.write(operators.MatMul, a, b, *bias, bound=2 * LIMIT)
 
 
 def _product_size(a: Shape, b: Shape) -> int:

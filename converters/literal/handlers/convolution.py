@@ -109,7 +109,7 @@ def _weight(node: Node, args: Arguments) -> Array:
     if weight.ndim != value.ndim or not 3 <= weight.ndim <= 2 + _MOST_AXES:
         raise node.unsupported(
             f"its input has the shape {value.shape}, its weights {weight.shape}",
-            f"supported are 1 to {_MOST_AXES} axes",
+            "supported are convolutions over one to three axes",
         )
     return weight
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.kernels import codes
 from grurt.lanes import LANES
 from grurt.lowering.packing import Matrix
 from grurt.lowering.programs.base import Lowering
@@ -133,16 +134,22 @@ class Contractions(Lowering):
         )
 
     def mat_mul(self, operator: op.MatMul) -> None:
-        a, b = operator.inputs
+        a, b, *bias = operator.inputs
         (name,) = operator.outputs
         if b in self.weights:
-            self._multiply(self.values[a], self.weights[b], self.values.new(name))
-        elif a in self.weights:  # (A x)' = x' A'
+            columns = self.weights[bias[0]] if bias else np.zeros(self.weights[b].shape[-1], np.float32)
+            self._multiply(self.values[a], self.weights[b], columns, self.values.new(name))
+            return
+        if a in self.weights:  # (A x)' = x' A'
             rank = len(self.values.shapes[name])
             out = self.values.new(name, order=(*range(rank - 2), rank - 1, rank - 2))
-            self._multiply(_swapped(self.values[b]), self.weights[a].swapaxes(-1, -2), _swapped(out))
+            matrices = self.weights[a].swapaxes(-1, -2)
+            nothing = np.zeros(matrices.shape[-1], np.float32)
+            self._multiply(_swapped(self.values[b]), matrices, nothing, _swapped(out))
         else:
             self._multiply_values(self.values[a], self.values[b], name)
+        if bias:
+            self.map(codes.MAP_ADD, self.values[name], self.values[name], self.values[bias[0]])
 
     def _multiply_values(self, a: View, b: View, name: str) -> None:
         lead = self.values.shapes[name][:-2]
@@ -153,8 +160,8 @@ class Contractions(Lowering):
         self.steps.append(Product(inputs=inputs, outputs=(own,)))
         self.copy(out, own)
 
-    def _multiply(self, x: View, matrices: Floats, out: View) -> None:
-        """``out = x matrices``, a product for each of the matrices, of all rows that are multiplied with it."""
+    def _multiply(self, x: View, matrices: Floats, bias: Floats, out: View) -> None:
+        """``out = x matrices + bias``, a product for each of the matrices, of all rows that are multiplied with it."""
         lead = out.shape[:-2]
         if _lie_apart(x.axes[-1]):
             x = self.copied(x)
@@ -166,7 +173,6 @@ class Contractions(Lowering):
                 if several[axis] > 1:
                     part, target = _at(part, axis, start), _at(target, axis, start)
             matrix = matrices.reshape(-1, *matrices.shape[-2:])[number]
-            bias = np.zeros(matrix.shape[1], np.float32)
             self._contract(part, target, matrix.T, bias, (_rows_of(part), offsets(part.axes[-1])))
 
     def _contract(

@@ -118,15 +118,19 @@ class ConvTranspose(Convolution, frozen=True, kw_only=True):
 class MatMul(Operator, frozen=True, kw_only=True):
     """The matrix product of the last two axes, broadcast over those before (ONNX ``MatMul``, ``Gemm``, ``Einsum``).
 
-    Both have two axes at least. Either may be a constant, or both values, as in attention.
+    Both have two axes at least. Either may be a constant, or both values, as in attention. A third input is a constant
+    ``(columns,)`` that is added to each row.
     """
 
-    n_inputs: ClassVar[tuple[int, int]] = (2, 2)
+    n_inputs: ClassVar[tuple[int, int]] = (2, 3)
+    constants: ClassVar[tuple[int, ...]] = (2,)
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
-        a, b = inputs
+        a, b, *bias = inputs
         if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
             raise self.misfit(f"matrices of shapes {a} and {b} cannot be multiplied")
+        if bias and bias[0] != b[-1:]:
+            raise self.misfit(f"expected a bias of shape {b[-1:]}, got {bias[0]}")
         return ((*broadcast(self, a[:-2], b[:-2]), a[-2], b[-1]) if a[:-2] or b[:-2] else (a[-2], b[-1]),)
 
     def multiply_adds(self, *inputs: Shape) -> int:
@@ -134,9 +138,9 @@ class MatMul(Operator, frozen=True, kw_only=True):
         return math.prod(out) * inputs[0][-1]
 
     def n_steps(self, *inputs: Shape) -> int:
-        return 3 + 2 * max(math.prod(shape[:-2]) for shape in inputs)
+        return 4 + 2 * max(math.prod(shape[:-2]) for shape in inputs[:2])
 
     def packed_numbers(self, *inputs: Shape) -> int:
-        weights = max(math.prod(shape[:-2]) * (1 + shape[-2]) * padded(shape[-1]) for shape in inputs)
-        swapped = max(math.prod(shape[:-2]) * (1 + shape[-1]) * padded(shape[-2]) for shape in inputs)
+        weights = max(math.prod(shape[:-2]) * (1 + shape[-2]) * padded(shape[-1]) for shape in inputs[:2])
+        swapped = max(math.prod(shape[:-2]) * (1 + shape[-1]) * padded(shape[-2]) for shape in inputs[:2])
         return weights + swapped + super().packed_numbers(*inputs)

@@ -133,7 +133,8 @@ def test_a_cell_that_is_none_says_which_part_does_not_fit() -> None:
     text = cell("x", "h", "y").replace("yn = Tanh(yan)", "yn = Relu(yin)")
     message = (
         r"node 'y' \(Add\): the graph holds no GRU, and what looks like a GRU cell is none: the candidate n is not tanh"
-        r"\(W x .*: found node 'yn' \(Relu\) of Split; convert the \.keras or \.h5 file itself$"
+        r"\(W x .*: found node 'yn' \(Relu\) of Split; convert the \.keras or \.h5 file itself\n"
+        r"nor can it be imported literally, as one timestep: it is not clear which outputs are states that go back"
     )
     with pytest.raises(UnsupportedError, match=message):
         convert(proto(written(text), {"x": (2, INPUT), "h": (2, HIDDEN)}, ["y"], cell_weights(), producer="tf2onnx"))
