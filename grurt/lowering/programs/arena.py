@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.steps import Step
 from grurt.lowering.programs.views import Storage
 from grurt.network.vectors import padded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def place_storages(steps: Sequence[Step], head: int) -> int:
@@ -16,16 +22,15 @@ def place_storages(steps: Sequence[Step], head: int) -> int:
     Each lies where none does that is in use at the same time: from the first step that touches it to the last. Large
     ones are placed first.
     """
-    placed: list[tuple[Storage, range]] = []
     used = _in_use(steps)
-    for storage in sorted(used, key=lambda storage: -storage.size):
-        others = sorted(
-            (other.offset, other.offset + padded(other.size))
-            for other, steps_of_other in placed
-            if _overlap(steps_of_other, used[storage])
-        )
-        storage.offset = _first_gap(others, padded(storage.size), head)
-        placed.append((storage, used[storage]))
+    storages = sorted(used, key=lambda storage: -storage.size)
+    in_use = np.array([(used[storage].start, used[storage].stop) for storage in storages]).reshape(-1, 2)
+    places = np.zeros_like(in_use)
+    for number, storage in enumerate(storages):
+        first, last = in_use[number]
+        beside = (in_use[:number, 0] < last) & (first < in_use[:number, 1])
+        storage.offset = _first_gap(places[:number][beside], padded(storage.size), head)
+        places[number] = storage.offset, storage.offset + padded(storage.size)
     # A vector may be read that begins with the last number.
     return max((storage.offset + padded(storage.size) for storage in used), default=head) + padded(1)
 
@@ -40,14 +45,9 @@ def _in_use(steps: Iterable[Step]) -> dict[Storage, range]:
     return used
 
 
-def _overlap(a: range, b: range) -> bool:
-    return a.start < b.stop and b.start < a.stop
-
-
-def _first_gap(taken: Iterable[tuple[int, int]], size: int, start: int) -> int:
-    """Return where the first gap of a size between sorted parts begins."""
-    for begin, end in taken:
-        if begin - start >= size:
-            return start
-        start = max(start, end)
-    return start
+def _first_gap(taken: NDArray[np.int64], size: int, start: int) -> int:
+    """Return where the first gap of a size between parts ``(begin, end)`` begins."""
+    ordered = taken[np.argsort(taken[:, 0])]
+    reached = np.maximum.accumulate([start, *ordered[:, 1]])
+    fitting = np.flatnonzero(ordered[:, 0] - reached[:-1] >= size)
+    return int(reached[fitting[0]] if fitting.size else reached[-1])

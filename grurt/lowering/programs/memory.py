@@ -76,7 +76,9 @@ class Values:
         """Return where in what a `Concat` or `Pad` writes one of its inputs belongs."""
         name = slab.outputs[0]
         if name not in self._slabs:
-            self._slabs[name] = self._place_of(name) or self._own(name, None, None)
+            placed = self._place_of(name)
+            fits = placed is not None and all(len(placed.axes[axis]) <= 1 for axis in _cut_axes(slab))
+            self._slabs[name] = placed if placed is not None and fits else self._own(name, None, None)
         view = self._slabs[name]
         shape = self.shapes[slab.inputs[place]]
         if isinstance(slab, op.Concat):
@@ -133,6 +135,13 @@ class Values:
             else:
                 view = view.reshaped(self.shapes[operator.inputs[0]])
         return view
+
+
+def _cut_axes(slab: op.Concat | op.Pad) -> list[int]:
+    """Return the axes along which a larger value has parts."""
+    if isinstance(slab, op.Concat):
+        return [slab.axis]
+    return [axis for axis, ends in enumerate(zip(slab.before, slab.after, strict=True)) if any(ends)]
 
 
 def _lie_alike(a: View, b: View) -> bool:

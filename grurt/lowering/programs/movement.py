@@ -9,7 +9,7 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.base import Lowering
-from grurt.lowering.programs.views import View, certain, memory_order
+from grurt.lowering.programs.views import View, certain, is_same, memory_order
 from grurt.network import operators as op
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Movement(Lowering):
         if place is None or self._is_read_later(operator, base, place):
             base = self.copied(base, memory_order(base))
             place = _at(base, operator.starts, x.shape)
+        elif x.storage is base.storage and not is_same(place, x):  # what is put there would be overwritten meanwhile
+            x = self.copied(x)
         self.copy(certain(place), x)
         self.values.bind(operator.outputs[0], base)
 
