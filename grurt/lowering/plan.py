@@ -64,6 +64,8 @@ class PlanState(msgspec.Struct, frozen=True):
 
     def of_streams(self, buffer: Floats) -> Floats:
         """Return a view ``(n, *shape)`` of the states of streams ``(n, state_size)``, which are contiguous."""
+        if not len(buffer):  # where no offset is within
+            return np.empty((0, *self.shape), np.float32)
         strides = (buffer.strides[0], *(F32_BYTES * stride for stride in self.strides))
         return np.ndarray((len(buffer), *self.shape), np.float32, buffer, F32_BYTES * self.offset, strides)
 

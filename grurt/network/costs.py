@@ -58,6 +58,9 @@ _ALIGNMENT = 64
 _LAYER_PIECES = 4
 """Pieces of packed weights that a layer has at most, each of which begins on a cache line."""
 
+_STATES = 3
+"""Of the initial state, in the plan and in the memory that new streams are copies of, and of a stream's own."""
+
 _COPIES = 4
 """Of inputs and answers while a whole run is arranged in the source's axis order and compared."""
 
@@ -113,7 +116,7 @@ class Costs(msgspec.Struct, frozen=True):
     @property
     def bytes(self) -> int:
         """What the model and one stream take, with the arrays of a step."""
-        own = self.weights + self.packed_weights + self.packing + self.tables + 2 * self.states
+        own = self.weights + self.packed_weights + self.packing + self.tables + _STATES * self.states
         return own + self.block_bytes + 2 * self.arrays + self.added_timesteps * self.timestep_bytes
 
     @property

@@ -17,7 +17,8 @@ from grurt.network.costs import Costs, Limits, costs
 from grurt.network.frozen import FrozenArrays, frozen, place
 from grurt.network.inputs import AnyInput, Output
 from grurt.network.reference_run import ReferenceRun, check_reference_run
-from grurt.network.signature import Signature, StatePort, check_signature, default_signature
+from grurt.network.signature import Signature, StatePort, default_signature
+from grurt.network.signature_checks import check_signature
 from grurt.network.stages import check_handed_states, check_lengths
 from grurt.network.text import printable
 from grurt.network.value import Value

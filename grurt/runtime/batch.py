@@ -12,7 +12,8 @@ from grurt.kernels import codes
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
 from grurt.runtime import arrays
-from grurt.runtime.context import Context, refuses, sequence_constants
+from grurt.runtime.constants import sequence_constants
+from grurt.runtime.context import Context, refuses
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:

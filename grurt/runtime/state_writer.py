@@ -14,7 +14,8 @@ from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import Plan, PlanPort
 from grurt.network.frames import Frame
 from grurt.network.network import once_per_network
-from grurt.runtime.context import Constants, Context, constants_of
+from grurt.runtime.constants import Constants, constants_of
+from grurt.runtime.context import Context
 
 if TYPE_CHECKING:
     from grurt.network.network import Network

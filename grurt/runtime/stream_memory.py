@@ -21,7 +21,8 @@ from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
 from grurt.runtime.arrays import hold
-from grurt.runtime.context import Constants, Context, refuses, sequence_constants, streaming_constants
+from grurt.runtime.constants import Constants, sequence_constants, streaming_constants
+from grurt.runtime.context import Context, refuses
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from grurt.lowering.lower import plan_of
 from grurt.network.axes import filled, port_shape
 from grurt.network.signature import MERGED_TIME, AnyPort, Axis, LengthsPort, StatePort, ValuePort
 from grurt.runtime import arrays
-from grurt.runtime.context import Constants, sequence_constants
+from grurt.runtime.constants import Constants, sequence_constants
 
 if TYPE_CHECKING:
     from grurt.lowering.plan import Plan, PlanPort, PlanState

@@ -147,6 +147,8 @@ class HostileFile:
             self.states = state_shapes(self.layers, values)
             signature = default_signature(self.inputs, outputs, values)
             signature = msgspec.structs.replace(signature, outputs=self._ports(signature.outputs))
+            if self._coin():
+                signature = self._of_a_timestep(signature, values)
             arrays = self._reference_run(signature, outputs, values) if self.rng.integers(4) == 0 else {}
         except (grurt.ModelError, KeyError):
             signature, arrays = grurt.Signature((), ()), {}
@@ -190,6 +192,16 @@ class HostileFile:
             if len(self.states.get(layer.name, ())) == 1 and isinstance(layer, grurt.GRU) and self._coin()
         ]
         return (*ports, *more, *states)
+
+    def _of_a_timestep(self, signature: grurt.Signature, values: Mapping[str, Value]) -> grurt.Signature:
+        """Return a signature whose inputs of features are tensors of static shapes, of which some do not fit."""
+        ports = []
+        for port in signature.inputs:
+            if isinstance(port, ValuePort) and not values[port.value].tokens:
+                shape = (1,) * self._pick((0, 1, 30)) + self._pick(((values[port.value].size,), (1 << 20, 1 << 20), ()))
+                port = msgspec.structs.replace(port, axes=("index",) * len(shape), shape=shape)
+            ports.append(port)
+        return msgspec.structs.replace(signature, inputs=tuple(ports))
 
     def _reference_run(
         self, signature: grurt.Signature, outputs: tuple[grurt.Output, ...], values: Mapping[str, Value]

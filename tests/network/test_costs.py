@@ -30,6 +30,7 @@ def costly_models() -> Iterator[tuple[str, grurt.Model]]:
         "many groups": grurt.Conv1d(name="l", input_size=2000, output_size=4000, kernel_size=3, groups=2000),
         "few groups": grurt.Conv1d(name="l", input_size=6, output_size=150, kernel_size=7, groups=3, dilation=9),
         "depthwise": grurt.Conv1d(name="l", input_size=33, output_size=33, kernel_size=50, groups=33),
+        "long history": grurt.Conv1d(name="l", input_size=1, output_size=1, kernel_size=2, dilation=90_000),
         "embedding of one": grurt.Embedding(name="l", vocabulary_size=3000, size=1),
         "no weights": grurt.LayerNorm(name="l", size=3000, weight=False, bias=False),
     }

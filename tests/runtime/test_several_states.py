@@ -114,6 +114,9 @@ def test_pools_have_them_for_each_stream(model: grurt.Model) -> None:
     np.testing.assert_array_equal(other.run([0], XS[np.newaxis, 4:])[0], YS[4:])
     other.set_state(2, other.state(1))
     expect_states(other.state(2), YS[1])
+    empty = model.pool()
+    empty.restore_many([], empty.snapshot_many([]))
+    assert empty.snapshot_many([]).states.shape == (0, 4 * 2 * HALF)
 
 
 def test_the_source_takes_and_gives_them(model: grurt.Model) -> None:

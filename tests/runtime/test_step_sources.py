@@ -23,6 +23,7 @@ from grurt.errors import ConversionError, GrurtError, InputShapeError, InputValu
 from grurt.native.export import export
 from grurt.network.frames import frames_of
 from grurt.network.reference_run import ReferenceRun
+from grurt.network.signature import StatePort
 from grurt.quantization.loss import loss
 from grurt.runtime.feeds import run_feed
 
@@ -173,6 +174,28 @@ def test_a_loop_over_the_source_is_a_stream(dtype: Any) -> None:
         states = dict(zip(states, after, strict=True))
         for state, kept in zip(after, stream.state.values(), strict=True):
             same_bits(state, kept.astype(dtype))
+
+
+def test_which_states_belong_together_has_been_said() -> None:
+    plain = models.layer_model(
+        grurt.GRU(name="a", input_size=3, hidden_size=4),
+        grurt.GRU(name="b", input_size=4, hidden_size=4),
+        rng=np.random.default_rng(1),
+    )
+    crossed = {"h1_in": "a", "h2_in": "b", "h1_out": "b", "h2_out": "a"}
+
+    def signature(**axes: Any) -> grurt.Signature:
+        ports = {
+            name: StatePort(name=name, states=(state,), dtype="float32", **axes) for name, state in crossed.items()
+        }
+        x, y = plain.signature.inputs + plain.signature.outputs
+        return grurt.Signature((x, ports["h1_in"], ports["h2_in"]), (y, ports["h1_out"], ports["h2_out"]))
+
+    by_meaning = plain.replaced(signature=signature(axes=("one", "feature")))
+    assert by_meaning.unstreamable_by_design is grurt.DesignReason.FED_BACK_STATE
+    literal = plain.replaced(signature=signature(axes=("one", "index"), shape=(4,)))
+    assert literal.unstreamable_reason is None
+    same_bits(literal.stream().step(np.ones(3)), plain.stream().step(np.ones(3)))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int32", "int64"])
