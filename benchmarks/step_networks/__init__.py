@@ -15,7 +15,20 @@ from benchmarks.step_networks.state_space import mamba, s4d
 from benchmarks.step_networks.ulunas import ulunas
 from benchmarks.step_networks.voices import dtln, nsnet2, voice_detector
 
-__all__ = ["NETWORKS", "StepNetwork", "onnx_of", "pt2_of"]
+__all__ = [
+    "NETWORKS",
+    "StepNetwork",
+    "bahdanau_decoder",
+    "deep_filter",
+    "dprnn",
+    "fast_enhancer",
+    "gru_policy",
+    "lstm_policy",
+    "luong_decoder",
+    "onnx_of",
+    "pt2_of",
+    "ulunas",
+]
 
 NETWORKS: Mapping[str, Callable[[], StepNetwork]] = {
     "gtcrn": gtcrn,

@@ -54,9 +54,7 @@ class LuongDecoder(nn.Module):
         self.join = nn.Linear(2 * hidden, hidden)
         self.head = nn.Linear(hidden, n_outputs)
 
-    def forward(
-        self, x: Tensor, memory: Tensor, h: Tensor, attended: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, memory: Tensor, h: Tensor, attended: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the answer, the state ``(1, 1, hidden)``, and what was attended, which the next timestep is fed."""
         y, h = self.gru(torch.cat([x, attended], 2), h)
         scores = torch.bmm(y, self.general(memory).transpose(1, 2))

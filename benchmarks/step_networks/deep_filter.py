@@ -47,9 +47,7 @@ class SqueezedGRU(nn.Module):
 def separable(channels: int, stride: int = 1) -> nn.Sequential:
     """Return a convolution over frequency, taken apart."""
     depthwise = nn.Conv2d(channels, channels, (1, 3), (1, stride), (0, 1), groups=channels, bias=False)
-    return nn.Sequential(
-        depthwise, nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
-    )
+    return nn.Sequential(depthwise, nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def pathway(n_inputs: int, channels: int) -> nn.Sequential:
@@ -58,7 +56,7 @@ def pathway(n_inputs: int, channels: int) -> nn.Sequential:
 
 
 class DeepFilter(nn.Module):
-    """The network, for features of bands ``(1, 1, 1, E)``, of the spectrum ``(1, 2, 1, D)``, and the spectrum itself."""
+    """The network, for features of bands ``(1, 1, 1, E)`` and of the spectrum ``(1, 2, 1, D)``, and the spectrum."""
 
     def __init__(self, channels: int, bands: int, bins: int, hidden: int, groups: int) -> None:
         super().__init__()
@@ -121,9 +119,7 @@ class DeepFilter(nn.Module):
     def _flat(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(2)
 
-    def _gains(
-        self, emb: Tensor, h: Tensor, e0: Tensor, e1: Tensor, e2: Tensor, e3: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _gains(self, emb: Tensor, h: Tensor, e0: Tensor, e1: Tensor, e2: Tensor, e3: Tensor) -> tuple[Tensor, Tensor]:
         y, h = self.band_gru(emb, h)
         x = y.reshape(1, 1, e3.shape[3], e3.shape[1]).permute(0, 3, 1, 2)
         x = self.band_same(self.skips[3](e3) + x)
@@ -137,9 +133,7 @@ class DeepFilter(nn.Module):
         return torch.stack([real, imaginary], 1)
 
 
-def deep_filter(
-    channels: int = 8, bands: int = 16, bins: int = 24, hidden: int = 32, groups: int = 4
-) -> StepNetwork:
+def deep_filter(channels: int = 8, bands: int = 16, bins: int = 24, hidden: int = 32, groups: int = 4) -> StepNetwork:
     """Return the network: of the size of DeepFilterNet3 with 64, 32, 96, 256, 16."""
     return StepNetwork(
         DeepFilter(channels, bands, bins, hidden, groups),

@@ -38,9 +38,7 @@ class Detector(nn.Module):
         return torch.sigmoid(self.head(y[:, 0])), frames[:, 1:], h
 
 
-def detector(
-    bins: int = 20, frames: int = 4, channels: int = 6, hidden: int = 16, events: int = 3
-) -> StepNetwork:
+def detector(bins: int = 20, frames: int = 4, channels: int = 6, hidden: int = 16, events: int = 3) -> StepNetwork:
     """Return the network."""
     return StepNetwork(
         Detector(bins, frames, channels, hidden, events),

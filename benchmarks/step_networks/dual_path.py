@@ -52,9 +52,7 @@ class DPCRN(nn.Module):
     def __init__(self, channels: int, bins: int) -> None:
         super().__init__()
         kernel = {"kernel_size": (1, 5), "stride": (1, 2), "padding": (0, 2)}
-        self.encoder = nn.Sequential(
-            nn.Conv2d(2, channels, **kernel), nn.BatchNorm2d(channels), nn.PReLU(channels)
-        )
+        self.encoder = nn.Sequential(nn.Conv2d(2, channels, **kernel), nn.BatchNorm2d(channels), nn.PReLU(channels))
         self.context = nn.Conv2d(channels, channels, (2, 3), padding=(0, 1))
         self.intra = nn.LSTM(channels, channels // 2, batch_first=True, bidirectional=True)
         self.intra_linear = nn.Linear(channels, channels)

@@ -108,9 +108,7 @@ class GTCRN(nn.Module):
         spectrum = mix.permute(0, 3, 2, 1)
         size = torch.sqrt(spectrum[:, :1] ** 2 + spectrum[:, 1:] ** 2 + 1e-12)
         x = self.neighbours(self.bands(torch.cat([size, spectrum], 1)))
-        skips = []
-        for block in self.down:
-            skips.append(x := block(x))
+        skips = [x := block(x) for block in self.down]
         x, caches, states = self._temporal(self.encoder, x, conv_cache[0], tra_cache[0], skips)
         inters = []
         for index, dual_path in enumerate(self.dual_paths):

@@ -131,9 +131,7 @@ def widths(bins: int, blocks: int) -> list[int]:
     return sizes
 
 
-def ulunas(
-    channels: tuple[int, ...] = (4, 6, 6, 8, 8), low: int = 9, high: int = 24, bands: int = 8
-) -> StepNetwork:
+def ulunas(channels: tuple[int, ...] = (4, 6, 6, 8, 8), low: int = 9, high: int = 24, bands: int = 8) -> StepNetwork:
     """Return the network: near the published size with 12, 24, 24, 32, 16 channels, and 65, 192, 64 frequencies."""
     sizes = widths(low + bands, len(channels))
     outputs = (*channels, *channels[-2::-1], 2)
