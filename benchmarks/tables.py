@@ -167,7 +167,7 @@ def calls_table(results: Results) -> str:
 
 
 def steps_table(results: Results) -> str:
-    """Return the table of step networks: numbers of a frame and of the states, times, how many times as fast grurt is."""
+    """Return the table of step networks: how many numbers a frame and the states have, times, and their ratio."""
     lines = [
         [
             record["contender"],

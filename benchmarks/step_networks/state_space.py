@@ -41,7 +41,7 @@ class Mamba(nn.Module):
         self.leave = nn.Linear(inner, size, bias=False)
 
     def forward(self, x: Tensor, conv_state: Tensor, ssm_state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the answer ``(1, size)``, the inputs ``(1, inner, taps)`` so far, and the state ``(1, inner, states)``."""
+        """Return the answer ``(1, size)``, the inputs so far ``(1, inner, taps)``, the state ``(1, inner, states)``."""
         u, z = self.enter(self.norm(x)).chunk(2, -1)
         conv_state = torch.cat([conv_state[:, :, 1:], u[:, :, None]], -1)
         u = nn.functional.silu((conv_state * self.taps).sum(-1) + self.bias)
