@@ -36,7 +36,7 @@ def note(results: Results) -> str:
     """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
     versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
-    cores = f"{made['cores']} cores" if results["suite"] in ("threads", "gpu") else "one thread, one core"
+    cores = f"{made['cores']} cores" if results["suite"] in ("threads", "gpu", "step_pools") else "one thread, one core"
     sentences = [
         f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
@@ -166,6 +166,28 @@ def calls_table(results: Results) -> str:
     return _with_ratios(results, "us a call", "times as fast", "{:#.3g}")
 
 
+def steps_table(results: Results) -> str:
+    """Return the table of step networks: how many numbers a frame and the states have, times, and their ratio."""
+    lines = [
+        [
+            record["contender"],
+            *(f"{count:,}" for count in record["size"]),
+            *(_microseconds(record[key]) for key in ("peer_microseconds", "microseconds")),
+            f"{record['ratio']:#.3g}",
+        ]
+        for record in results["records"]
+    ]
+    return markdown_table(["us a frame", "frame", "states", "onnxruntime", "grurt", "times as fast"], lines)
+
+
+def step_pools_table(results: Results) -> str:
+    """Return the table of a pool of a step network: microseconds of a frame of one stream."""
+    figures = {record["contender"]: record["microseconds"] for record in results["records"]}
+    alone = next(iter(figures.values()))
+    lines = [[name, _microseconds(time), f"{alone / time:#.3g}"] for name, time in figures.items()]
+    return markdown_table(["us a frame of GTCRN", "", "times as fast"], lines)
+
+
 def _with_ratios(results: Results, title: str, ratio: str, shown: str) -> str:
     figures, ratios = by_contender(results), by_contender(results, "ratio")
     sizes = list(next(iter(figures.values())))
@@ -231,6 +253,8 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "tail": ("tail", tail_table),
     "busy": ("busy", tail_table),
     "calls": ("calls", calls_table),
+    "steps": ("steps", steps_table),
+    "step-pools": ("step_pools", step_pools_table),
     "threads": ("threads", threads_table),
     "gpu": ("gpu", gpu_table),
     "silence": ("silence", silence_table),

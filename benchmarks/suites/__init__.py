@@ -1,7 +1,19 @@
 """The suites, in the order in which they run and are shown."""
 
 from benchmarks.contenders import Workload, contenders
-from benchmarks.suites import calls, comparison, gpu, kernel, quantized, silence, startup, tail, threads
+from benchmarks.suites import (
+    calls,
+    comparison,
+    gpu,
+    kernel,
+    quantized,
+    silence,
+    startup,
+    step_pools,
+    steps,
+    tail,
+    threads,
+)
 from benchmarks.suites.base import Settings, Suite
 
 __all__ = ["SUITES", "Settings", "Suite"]
@@ -18,6 +30,8 @@ SUITES = {
         Suite("sequence", comparison.measure_sequence, lambda: _names(Workload.SEQUENCE)),
         Suite("streams", comparison.measure_streams, lambda: _names(Workload.STREAMS)),
         Suite("calls", calls.measure, calls.names),
+        Suite("steps", steps.measure, steps.names),
+        Suite("step_pools", step_pools.measure, step_pools.names),
         Suite("threads", threads.measure, threads.names),
         Suite("gpu", gpu.measure, gpu.names),
         Suite("quantized", quantized.measure_quantized, quantized.names),

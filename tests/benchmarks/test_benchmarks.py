@@ -130,6 +130,22 @@ def test_every_call_and_its_peer_compute_the_network() -> None:
     assert all(np.isfinite(record["microseconds"]) for record in found)
 
 
+@pytest.mark.slow
+def test_step_networks_are_measured_once_their_answers_are_onnxruntimes() -> None:
+    found = SUITES["steps"].measure(Settings(((6, 8),), 1, 1e-4))
+    assert [record["contender"] for record in found] == SUITES["steps"].contenders()
+    assert np.isfinite([record["ratio"] for record in found]).all()
+    policy = next(record for record in found if record["contender"] == "policy, LSTM")
+    assert policy["size"] == (6, 16)
+
+
+@pytest.mark.slow
+def test_a_pool_of_step_networks_is_measured_beside_a_stream() -> None:
+    found = SUITES["step_pools"].measure(Settings((), 1, 1e-4, n_streams=5))
+    assert [record["contender"] for record in found] == SUITES["step_pools"].contenders()
+    assert np.isfinite([record["microseconds"] for record in found]).all()
+
+
 def test_all_cores_are_measured_beside_a_gpu_where_there_is_one() -> None:
     found = SUITES["gpu"].measure(SETTINGS)
     assert [record["contender"] for record in found] == SUITES["gpu"].contenders()
@@ -251,6 +267,20 @@ def test_the_table_of_calls_shows_how_many_times_as_fast() -> None:
         "| `b` | 12.0 |  |",
     ]
     assert check.ratios("calls", {"records": records}) == {"calls 6,20: onnxruntime / `a`": 8.0}
+
+
+def test_the_tables_of_step_networks() -> None:
+    records = [record("a", [1028, 16000], 50.0, peer_microseconds=600.0, ratio=12.0)]
+    assert tables.steps_table({"records": records}).splitlines() == [
+        "| us a frame | frame | states | onnxruntime | grurt | times as fast |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| a | 1,028 | 16,000 | 600 | 50.0 | 12.0 |",
+    ]
+    records = [record("alone", [1, 2], 50.0), record("pool", [1, 2], 40.0)]
+    assert tables.step_pools_table({"records": records}).splitlines()[2:] == [
+        "| alone | 50.0 | 1.00 |",
+        "| pool | 40.0 | 1.25 |",
+    ]
 
 
 def test_the_check_complains_about_ratios_below_the_margin() -> None:

@@ -48,6 +48,7 @@ class Values:
         self._wishes = wishes
         self._writers = {name: operator for operator in operators for name in operator.outputs if name}
         self._slabs: dict[str, View] = {}
+        self._parts: dict[str, list[View]] = {}
         self._placed = self._find_placed(operators)
 
     def __getitem__(self, name: str) -> View:
@@ -74,20 +75,30 @@ class Values:
 
     def part(self, slab: op.Concat | op.Pad, place: int) -> View:
         """Return where in what a `Concat` or `Pad` writes one of its inputs belongs."""
+        return self.parts(slab)[place]
+
+    def parts(self, slab: op.Concat | op.Pad) -> list[View]:
+        """Return where in what a `Concat` or `Pad` writes its inputs belong, and then the borders of the `Pad`."""
         name = slab.outputs[0]
         if name not in self._slabs:
-            placed = self._place_of(name)
-            fits = placed is not None and all(len(placed.axes[axis]) <= 1 for axis in _cut_axes(slab))
-            self._slabs[name] = placed if placed is not None and fits else self._own(name, None, None)
-        view = self._slabs[name]
-        shape = self.shapes[slab.inputs[place]]
+            place = self._place_of(name)
+            is_cut = place is not None and None not in self._cut(slab, place)
+            self._slabs[name] = place if place is not None and is_cut else self._own(name, None, None)
+            self._parts[name] = [certain(part) for part in self._cut(slab, self._slabs[name])]
+        return self._parts[name]
+
+    def _cut(self, slab: op.Concat | op.Pad, view: View) -> list[View | None]:
+        """Return the parts of what a `Concat` or `Pad` writes; None for those that do not lie in digits."""
         if isinstance(slab, op.Concat):
-            start = sum(self.shapes[each][slab.axis] for each in slab.inputs[:place])
-            return certain(view.sliced(slab.axis, start, shape[slab.axis]))
-        for axis, (start, size) in enumerate(zip(slab.before, shape, strict=True)):
-            if size != view.shape[axis]:
-                view = certain(view.sliced(axis, start, size))
-        return view
+            sizes = [self.shapes[name][slab.axis] for name in slab.inputs]
+            return [view.sliced(slab.axis, sum(sizes[:place]), size) for place, size in enumerate(sizes)]
+        inner: View | None = view
+        borders = []
+        for axis, (before, after, size) in enumerate(zip(slab.before, slab.after, view.shape, strict=True)):
+            borders += [view.sliced(axis, start, n) for start, n in ((0, before), (size - after, after)) if n]
+            if inner is not None and before + after:
+                inner = inner.sliced(axis, before, size - before - after)
+        return [inner, *borders]
 
     def arena(self, shape: Shape, order: Order | None = None) -> View:
         """Return memory for an array of some shape."""
@@ -135,13 +146,6 @@ class Values:
             else:
                 view = view.reshaped(self.shapes[operator.inputs[0]])
         return view
-
-
-def _cut_axes(slab: op.Concat | op.Pad) -> list[int]:
-    """Return the axes along which a larger value has parts."""
-    if isinstance(slab, op.Concat):
-        return [slab.axis]
-    return [axis for axis, ends in enumerate(zip(slab.before, slab.after, strict=True)) if any(ends)]
 
 
 def _lie_alike(a: View, b: View) -> bool:

@@ -60,13 +60,11 @@ class Movement(Lowering):
         self.values.new(operator.outputs[0])
 
     def pad(self, operator: op.Pad) -> None:
-        self.copy(self.values.part(operator, 0), self.values[operator.inputs[0]])
-        out = self.values.new(operator.outputs[0])
-        for axis, (before, after) in enumerate(zip(operator.before, operator.after, strict=True)):
-            for start, size in ((0, before), (out.shape[axis] - after, after)):
-                border = out.sliced(axis, start, size) if size else None
-                if border is not None:
-                    self.filled(border, operator.value)
+        inner, *borders = self.values.parts(operator)
+        self.copy(inner, self.values[operator.inputs[0]])
+        self.values.new(operator.outputs[0])
+        for border in borders:
+            self.filled(border, operator.value)
 
     def update(self, operator: op.Update) -> None:
         base, x = (self.values[name] for name in operator.inputs)
