@@ -172,6 +172,7 @@ STEP_SIZE = 11  # MAP: numbers of a row; CONTRACT: outputs; DEPTHWISE: channels;
 STEP_OUT_STRIDE = 12  # MAP: of numbers in a row; of a scan: of rows
 STEP_A_STRIDE = 13
 STEP_B_STRIDE = 14
+STEP_STATE_STRIDE = STEP_B_STRIDE  # of a scan: of the states of its batch
 STEP_C_STRIDE = 15
 STEP_OUT_ROWS = 16  # MAP, REDUCE, PRODUCT: table of where rows begin,
 STEP_A_ROWS = 17

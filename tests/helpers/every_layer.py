@@ -10,6 +10,7 @@ from typing import Any
 
 import models
 import numpy as np
+import step_programs
 
 import grurt
 
@@ -35,7 +36,42 @@ def all_models() -> dict[str, grurt.Model]:
         for weights in ("float16", "int8", "int4")
         if any(models.can_be_quantized(layer) for layer in model.layers)
     }
-    return {**found, **quantized, "extremes": extreme_model()}
+    programs = {f"program {seed}": step_programs.random_step_program(seed) for seed in range(8)}
+    return {**found, **quantized, "extremes": extreme_model(), **programs, "program among layers": program_model()}
+
+
+def program_model() -> grurt.Model:
+    """Return a model in which programs stand between other layers, and read one another."""
+    add, cumulate = (
+        grurt.Program(
+            name=name,
+            inputs=inputs,
+            input_shapes=((3, 7), (21,)),
+            states=(grurt.ProgramState(f"{name} h", (7, 3), "next"), grurt.ProgramState(f"{name} s", (21,), "total")),
+            operators=(
+                grurt.operators.Transpose(inputs=(inputs[0],), outputs=("turned",), perm=(1, 0)),
+                grurt.operators.Apply(inputs=("turned",), outputs=("next",), function=grurt.Tanh()),
+                grurt.operators.Combine(inputs=("next", f"{name} h"), outputs=("change",), operation="sub"),
+                grurt.operators.Softmax(inputs=("change",), outputs=("weights",), axis=0),
+                grurt.operators.Reshape(inputs=("weights",), outputs=("flat",), shape=(21,)),
+                grurt.operators.Combine(inputs=("flat", inputs[1]), outputs=("sum of both",), operation="add"),
+                grurt.operators.Combine(inputs=(f"{name} s", "sum of both"), outputs=("both",), operation="max"),
+                grurt.operators.Apply(inputs=("both",), outputs=("total",), function=grurt.Affine(0.5, 0.01)),
+            ),
+            results=("total", "change"),
+        )
+        for name, inputs in (("add", ("gru", "norm")), ("cumulate", ("upper", "gru")))
+    )
+    layers = (
+        grurt.LayerNorm(name="norm", size=21, epsilon=1e-3),
+        grurt.GRU(name="gru", input_size=21, hidden_size=21),
+        add,
+        grurt.Linear(name="upper", inputs=("add",), input_size=42, output_size=21),
+        cumulate,
+        grurt.LayerNorm(name="last norm", inputs=("cumulate",), size=42, epsilon=1e-3),
+        grurt.GRU(name="last", input_size=42, hidden_size=5),
+    )
+    return models.layer_model(*layers, rng=np.random.default_rng(48), inputs=(grurt.Input("x", 21),))
 
 
 def functions_model() -> grurt.Model:

@@ -85,10 +85,12 @@ def test_no_part_of_a_model_takes_more_than_its_costs_say(name: str) -> None:
         costs, plan = stage.costs, stage.plan
         row = 4 * plan.scratch_size
         assert costs.weights == sum(array.nbytes for array in stage.weights.values())
-        assert plan.weights.nbytes <= costs.packed_weights <= 2 * plan.weights.nbytes + 1024 * len(stage.layers)
+        loosely = 24 if any(isinstance(layer, grurt.Program) for layer in stage.layers) else 2
+        assert plan.weights.nbytes <= costs.packed_weights
+        assert costs.packed_weights <= loosely * plan.weights.nbytes + 1024 * len(stage.layers)
         assert plan.operations.nbytes <= costs.tables
         assert plan.initial_state.nbytes == costs.states
-        assert row <= costs.values <= 2 * row
+        assert row <= costs.values <= loosely * row
         assert block_rows(row) * row <= costs.block_bytes
         assert costs.multiply_adds <= costs.operations
     for part in ("packed_weights", "tables", "states", "values", "arrays", "operations"):

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import models
 import numpy as np
 import pytest
+import step_programs
 from bits import Answers, assert_same_bits, named, run_in_blocks, stepped
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,9 @@ def on_random_models(max_examples: int, **strategies: st.SearchStrategy[Any]) ->
 
 
 def random_model(rng: np.random.Generator, **options: Any) -> grurt.Model:
-    """Return a random model with weights of a random format."""
+    """Return a random program, or a random model with weights of a random format."""
+    if rng.integers(4) == 0:
+        return step_programs.random_step_program(int(rng.integers(1 << 32)))
     model = models.random_model(rng, n_layers=6, **options)
     weights = rng.choice(get_args(grurt.network.layers.base.WeightFormat))
     if weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):

@@ -19,7 +19,7 @@ from grurt.kernels.simd import (
     splat,
     store_f32,
 )
-from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.sums import add_features, no_features, total
 from grurt.lanes import LANES
 
@@ -125,7 +125,7 @@ def run_row_wise(bases, step):
         number_at(step, codes.STEP_SIZE),
         number_at(step, codes.STEP_N_ROWS),
     )
-    stride = (size + LANES - 1) // LANES * VECTOR_BYTES
+    stride = F32_BYTES * number_at(step, codes.STEP_A_STRIDE)
     x = Rows(view_at(bases, step, codes.STEP_A_BASE), stride)
     out = Rows(view_at(bases, step, codes.STEP_OUT_BASE), stride)
     weights = table_at(bases, step, codes.STEP_WEIGHTS)

@@ -45,12 +45,13 @@ def run_lstm(bases, step):
     state, cell = arena_at(bases, step, codes.STEP_STATE), arena_at(bases, step, codes.STEP_CELL)
     hidden_size, batch = number_at(step, codes.STEP_HIDDEN_SIZE), number_at(step, codes.STEP_BATCH)
     recurrent = table_at(bases, step, codes.STEP_RECURRENT_WEIGHTS)
+    state_stride = F32_BYTES * number_at(step, codes.STEP_STATE_STRIDE)
     vectors = (hidden_size + LANES - 1) // LANES
     panel_bytes = weights_bytes(codes.FLOAT32, hidden_size, 4)
     _project(bases, step, work, 4 * vectors)
     for i in range(batch * number_at(step, codes.STEP_N_ROWS)):
         row, member = _row_and_member(step, i)
-        h, c = state + VECTOR_BYTES * vectors * member, cell + VECTOR_BYTES * vectors * member
+        h, c = state + state_stride * member, cell + state_stride * member
         sums, h_next = row_at(work, row), row_at(out, row)
         for unit in range(vectors):
             gates = sums + 4 * VECTOR_BYTES * unit
@@ -72,12 +73,13 @@ def run_rnn(bases, step):
     parameters = table_at(bases, step, codes.STEP_PARAMETERS)
     hidden_size, batch = number_at(step, codes.STEP_HIDDEN_SIZE), number_at(step, codes.STEP_BATCH)
     recurrent = table_at(bases, step, codes.STEP_RECURRENT_WEIGHTS)
+    state_stride = F32_BYTES * number_at(step, codes.STEP_STATE_STRIDE)
     vectors = (hidden_size + LANES - 1) // LANES
     panel_bytes = weights_bytes(codes.FLOAT32, hidden_size, 1)
     _project(bases, step, work, vectors)
     for i in range(batch * number_at(step, codes.STEP_N_ROWS)):
         row, member = _row_and_member(step, i)
-        h = state + VECTOR_BYTES * vectors * member
+        h = state + state_stride * member
         sums, h_next = row_at(work, row), row_at(out, row)
         for unit in range(vectors):
             panel = Panels(codes.FLOAT32, recurrent + panel_bytes * unit, 0, hidden_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class Lowering:
         self.steps: list[Step] = []
         self.number = 0
         """Of the operator that is lowered now."""
+        self._readers = self._find_readers()
         self._bind_given(wishes)
 
     def _bind_given(self, wishes: Mapping[str, Order]) -> None:
@@ -63,6 +65,16 @@ class Lowering:
             start += padded(size)
         for name, numbers in self.weights.items():
             self.values.constant(name, numbers)
+
+    def _find_readers(self) -> defaultdict[str, list[int]]:
+        """Return which operators read a value, by their numbers, and behind those the end, where results are read."""
+        readers: defaultdict[str, list[int]] = defaultdict(lambda: [-1])
+        for number, operator in enumerate(self.operators):
+            for name in operator.inputs:
+                readers[name].append(number)
+        for name in (*self.layer.results, *(state.result for state in self.layer.states)):
+            readers[name].append(len(self.operators))
+        return readers
 
     @property
     def states(self) -> dict[str, View]:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.kernels import codes
-from grurt.lanes import LANES
 from grurt.lowering.packing import Matrix
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.layouts import channels_last
 from grurt.lowering.programs.rewriting import reach
 from grurt.lowering.programs.steps import Contract, Depthwise, Product
-from grurt.lowering.programs.views import Digits, View, certain, merged_digits, offsets
+from grurt.lowering.programs.views import ROW, Digits, View, certain, merged_digits, offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -241,7 +240,7 @@ def _unpadded(operator: op.ConvTranspose, weight: Shape, out: Shape) -> Shape:
 
 def _merged_groups(groups: int, outputs: int) -> Iterator[tuple[int, int]]:
     """Yield groups that are computed together, by the first and how many: as many as fill a vector."""
-    together = max(1, LANES // outputs)
+    together = max(1, ROW // outputs)
     for first in range(0, groups, together):
         yield first, min(together, groups - first)
 

@@ -46,4 +46,4 @@ class Elementwise(Lowering):
         inputs = [self.values[each] for each in operator.inputs]
         shape = self.values.shapes[name]
         like = next((x for x in inputs if x.shape == shape and x.storage.numbers is None), None)
-        self.map(code, self.values.new(name, like), *inputs, parameters=parameters)
+        self.map(code, self.values.new(name, like, in_any_digits=True), *inputs, parameters=parameters)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from grurt.lanes import LANES
-from grurt.lowering.programs.views import Digit, View, offsets
+from grurt.lowering.programs.views import ROW, Digit, View, offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +73,7 @@ def rows_of(view: View) -> NDArray[np.int64]:
 def _cost(loop: _Loop) -> float:
     """Return about how long a number takes in a row along a loop: numbers that lie apart are moved one by one."""
     apart = sum(stride not in (0, 1) for stride in loop.strides[1:]) + (loop.strides[0] != 1)
-    return (_ROW_COST + _VECTOR_COST * -(-loop.size // LANES) + loop.size * apart) / loop.size
+    return (_ROW_COST + _VECTOR_COST * -(-loop.size // ROW) + loop.size * apart) / loop.size
 
 
 def _common(views: Sequence[View]) -> list[_Loop] | None:

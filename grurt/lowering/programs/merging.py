@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from grurt.lanes import LANES
+from grurt.lowering.programs.views import ROW
 from grurt.network import operators as op
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ def _units(operator: op.Operator) -> int:
 
 def _fits(gru: op.GRU, group: _Group, waits: set[int], operators: Sequence[op.Operator]) -> bool:
     is_free = waits.isdisjoint(group.members)
-    return is_free and _units(gru) + sum(_units(operators[i]) for i in group.members) <= LANES
+    return is_free and _units(gru) + sum(_units(operators[i]) for i in group.members) <= ROW
 
 
 def _is_worth_it(grus: Sequence[op.Operator]) -> bool:
     units = sum(map(_units, grus))
-    return units <= LANES and (len(grus) > 1 or units > getattr(grus[0], "hidden_size", units))
+    return units <= ROW and (len(grus) > 1 or units > getattr(grus[0], "hidden_size", units))
 
 
 def _merged(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.base import Lowering
-from grurt.lowering.programs.views import View, certain, is_same, memory_order
+from grurt.lowering.programs.views import View, certain, memory_order
 from grurt.network import operators as op
 
-if TYPE_CHECKING:
-    pass
+_MAX_LOOKS = 64
+"""At what may still be read, before something is copied unseen: looking at all of it again and again takes long."""
 
 
 class Movement(Lowering):
@@ -60,42 +61,44 @@ class Movement(Lowering):
         self.values.new(operator.outputs[0])
 
     def pad(self, operator: op.Pad) -> None:
-        inner, *borders = self.values.parts(operator)
-        self.copy(inner, self.values[operator.inputs[0]])
-        self.values.new(operator.outputs[0])
-        for border in borders:
-            self.filled(border, operator.value)
+        self.copy(self.values.part(operator, 0), self.values[operator.inputs[0]])
+        out = self.values.new(operator.outputs[0])
+        for axis, (before, after) in enumerate(zip(operator.before, operator.after, strict=True)):
+            for start, size in ((0, before), (out.shape[axis] - after, after)):
+                if size:
+                    self.filled(certain(out.sliced(axis, start, size)), operator.value)
 
     def update(self, operator: op.Update) -> None:
         base, x = (self.values[name] for name in operator.inputs)
         place = _at(base, operator.starts, x.shape)
-        if place is None or self._is_read_later(operator, base, place):
+        if place is None or x.storage is base.storage or self._is_read_later(base, place):
             base = self.copied(base, memory_order(base))
             place = _at(base, operator.starts, x.shape)
-        elif x.storage is base.storage and not is_same(place, x):  # what is put there would be overwritten meanwhile
-            x = self.copied(x)
         self.copy(certain(place), x)
         self.values.bind(operator.outputs[0], base)
 
-    def _is_read_later(self, update: op.Update, base: View, place: View) -> bool:
-        """Return whether somebody wants what an update would overwrite, or whether it must not be overwritten."""
-        overwritten = place.places()
+    def _is_read_later(self, base: View, place: View) -> bool:
+        """Return whether somebody wants what an update would overwrite, or whether it must not be overwritten.
+
+        So it is too where that takes long to find out.
+        """
         is_own = base.storage.base in (codes.BASE_ARENA, codes.BASE_STATE)
         if not is_own or len(np.unique(base.places())) < base.size:  # several places are one
             return True
-        kept = {state.result for state in self.layer.states} | set(self.layer.results)
-        names = {name for name, view in self.values.views.items() if view.storage is base.storage}
-        for name in names & kept:
-            if np.isin(self.values[name].places(), overwritten).any():
-                return True
-        for operator in self.operators[self.number + 1 :]:
-            for name in names & set(operator.inputs):
-                view: View | None = self.values[name]
-                if isinstance(operator, op.Slice):
-                    view = _sliced(self.values[name], operator)
-                if view is None or np.isin(view.places(), overwritten).any():
-                    return True
-        return False
+        is_overwritten = np.zeros(base.storage.size, bool)
+        is_overwritten[place.places()] = True
+        views = list(islice(self._wanted(base), _MAX_LOOKS + 1))
+        return len(views) > _MAX_LOOKS or any(view is None or is_overwritten[view.places()].any() for view in views)
+
+    def _wanted(self, base: View) -> Iterator[View | None]:
+        """Yield what is still to be read of the storage of a view; None for a part that does not lie in digits."""
+        named = self.values.named
+        named[base.storage] = [name for name in named[base.storage] if self._readers[name][-1] > self.number]
+        for name in named[base.storage]:
+            view, readers = self.values[name], self._readers[name]
+            for number in readers[bisect(readers, self.number) :]:
+                reader = self.operators[number] if number < len(self.operators) else None
+                yield _sliced(view, reader) if isinstance(reader, op.Slice) else view
 
 
 def _windows(x: View, axis: int, places: Sequence[int]) -> View | None:

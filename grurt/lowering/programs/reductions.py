@@ -9,8 +9,7 @@ import numpy as np
 from grurt.kernels import codes
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.steps import Reduce, RowWise
-from grurt.lowering.programs.views import Storage, View, certain
-from grurt.network.vectors import padded
+from grurt.lowering.programs.views import Storage, View, certain, padded_row
 
 if TYPE_CHECKING:
     from grurt.network import operators as op
@@ -74,6 +73,7 @@ class Reductions(Lowering):
         self.values.bind(operator.outputs[0], target.transposed(np.argsort(order).tolist()))
 
     def _padded_rows(self, n_rows: int, size: int) -> View:
-        storage = Storage(n_rows * padded(size), codes.BASE_ARENA)
-        rows = ((n_rows, padded(size)),) if n_rows > 1 else ()
+        stride = padded_row(size)
+        storage = Storage(n_rows * stride, codes.BASE_ARENA)
+        rows = ((n_rows, stride),) if n_rows > 1 else ()
         return View(storage, 0, (rows, ((size, 1),) if size > 1 else ()))

@@ -6,9 +6,8 @@ from grurt.kernels import codes
 from grurt.lowering.packing import Matrix
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.steps import Scan
-from grurt.lowering.programs.views import Digits, Storage, View, certain, merged_digits
+from grurt.lowering.programs.views import Digits, Storage, View, certain, merged_digits, padded_row
 from grurt.network import operators as op
-from grurt.network.vectors import padded
 
 Recurrent = op.GRU | op.LSTM | op.RNN
 
@@ -81,7 +80,7 @@ class Scans(Lowering):
 def work_row(operator: Recurrent) -> int:
     """Return how many float32 of working memory a row takes."""
     gates = 5 if isinstance(operator, op.GRU) else operator.gates
-    return gates * padded(operator.hidden_size)
+    return gates * padded_row(operator.hidden_size)
 
 
 def _are_rows(x: View) -> bool:
@@ -93,7 +92,7 @@ def _are_rows(x: View) -> bool:
 def _hidden(shape: tuple[int, ...]) -> View:
     """Return memory of the arena for rows of hidden units, which are padded to whole vectors."""
     axes: list[Digits] = [((shape[-1], 1),) if shape[-1] > 1 else ()]
-    stride = padded(shape[-1])
+    stride = padded_row(shape[-1])
     for size in reversed(shape[:-1]):
         axes.append(((size, stride),) if size > 1 else ())
         stride *= size
@@ -109,5 +108,5 @@ def _evenly_spaced(rows: View) -> int | None:
     """Return how far the rows of ``(length, 1, batch, hidden_size)`` are apart; None if not all equally far."""
     digits = merged_digits(rows.axes[0] + rows.axes[2])
     if not digits:
-        return padded(rows.shape[-1])
+        return padded_row(rows.shape[-1])
     return digits[0][1] if len(digits) == 1 else None

@@ -16,7 +16,7 @@ from grurt.lowering.packing import Matrix, gru_bytes, pack_dense, pack_gru
 from grurt.lowering.programs.iteration import Iteration, iterate, rows_of
 from grurt.lowering.programs.scans import work_row
 from grurt.lowering.programs.steps import Contract, Depthwise, Map, Product, Reduce, RowWise, Scan, Step
-from grurt.lowering.programs.views import View, certain, merged_digits, offsets
+from grurt.lowering.programs.views import View, certain, merged_digits, offsets, padded_row
 from grurt.network import operators as op
 from grurt.network.vectors import padded, row_bytes
 
@@ -41,6 +41,8 @@ class StepTables:
         """Write the records of some steps, and return their offset in bytes."""
         records = np.zeros((len(steps), codes.STEP_SLOTS), np.int32)
         for record, step in zip(records, steps, strict=True):
+            if not isinstance(step, Map):
+                self._place_constants(step)
             kind, slots = getattr(self, f"_{type(step).__name__.lower()}")(step)
             record[codes.STEP_KIND] = kind
             for slot, number in slots.items():
@@ -67,11 +69,11 @@ class StepTables:
     def _view(self, view: View, base_slot: int) -> Slots:
         return {base_slot: view.storage.base, base_slot + 1: view.address}
 
-    def _constant(self, view: View) -> View:
-        """Return a view whose storage, if it is constant, is among the weights."""
-        if view.storage.numbers is not None:
-            view.storage.offset = self._numbers(view.storage.numbers)
-        return view
+    def _place_constants(self, step: Step) -> None:
+        """Put what a step reads among the weights, if it is constant."""
+        for storage in step.storages:
+            if storage.numbers is not None:
+                storage.offset = self._numbers(storage.numbers)
 
     def _map(self, step: Map) -> tuple[int, Slots]:
         (out,) = step.outputs
@@ -137,6 +139,7 @@ class StepTables:
             **self._view(step.outputs[0], codes.STEP_OUT_BASE),
             codes.STEP_A_STRIDE: step.x_stride,
             codes.STEP_OUT_STRIDE: step.out_stride,
+            codes.STEP_STATE_STRIDE: padded_row(step.operator.hidden_size),
             codes.STEP_N_ROWS: step.length,
             codes.STEP_BATCH: step.batch,
             codes.STEP_STATE: step.states[0].address,
@@ -218,7 +221,7 @@ class StepTables:
         }
 
     def _rowwise(self, step: RowWise) -> tuple[int, Slots]:
-        weights = np.zeros((2, padded(step.size)), np.float32)
+        weights = np.zeros((2, padded_row(step.size)), np.float32)
         weights[0, : step.size] = 1.0
         return codes.STEP_ROW_WISE, {
             **self._view(step.inputs[0], codes.STEP_A_BASE),
@@ -226,12 +229,13 @@ class StepTables:
             codes.STEP_CODE: step.code,
             codes.STEP_N_ROWS: step.n_rows,
             codes.STEP_SIZE: step.size,
+            codes.STEP_A_STRIDE: padded_row(step.size),
             codes.STEP_WEIGHTS: self._numbers(weights),
             codes.STEP_PARAMETERS: self._parameters(step.epsilon),
         }
 
     def _product(self, step: Product) -> tuple[int, Slots]:
-        a, b = (self._constant(view) for view in step.inputs)
+        a, b = step.inputs
         (out,) = step.outputs
         n_rows, inputs, columns = out.shape[-2], a.shape[-1], out.shape[-1]
         of_b = np.repeat(offsets([digit for axis in b.axes[:-2] for digit in axis]), n_rows)

@@ -48,6 +48,18 @@ class Storage:
     numbers: Floats | None = None
 
 
+ROW = 16
+"""A row is padded to a multiple of so many numbers, however many lanes the kernels' vectors have.
+
+Where numbers lie, and in what steps, decides in which order they are added up, and that is one order on every CPU.
+"""
+
+
+def padded_row(size: int) -> int:
+    """Return how many numbers a row of values takes that is padded to whole vectors."""
+    return -(-size // ROW) * ROW
+
+
 class View(NamedTuple):
     """Numbers in a storage, as an array of some shape."""
 

@@ -22,8 +22,8 @@ __all__ = ["Program"]
 MAX_OPERATORS = 1 << 13
 MAX_VALUES = 1 << 14
 
-_STEP_NUMBERS = 512
-"""Of a step in tables, each of which begins on a cache line."""
+_STEP_NUMBERS = 256
+"""Of a step in tables, each of which begins on a cache line, beside the entries of these."""
 
 _HEAD_NUMBERS = 256
 """Of what the engine needs beside values."""
@@ -204,9 +204,16 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         return LANES * self.multiply_adds()
 
     def packed_bytes(self) -> int:
-        steps = self._sum("n_steps") + 2 * (len(self.results) + len(self.states))
-        shown = sum(map(math.prod, self.shapes().values()))
-        return F32_BYTES * (self._sum("packed_numbers") + _STEP_NUMBERS * steps + 4 * shown)
+        shapes = self.shapes()
+        steps = self._sum("n_steps") + len(self.results) + 2 * len(self.states)
+        handed_on = (*self.results, *(state.result for state in self.states))
+        copied = sum(math.prod(shapes[name]) for name in handed_on)
+        read = [(operator, name) for operator in self.operators for name in operator.inputs if name in self.constants]
+        laid_out = sum(math.prod(shapes[name]) + self._written(operator, shapes) for operator, name in read)
+        return F32_BYTES * (self._sum("packed_numbers") + _STEP_NUMBERS * steps + 5 * copied + laid_out)
+
+    def _written(self, operator: Operator, shapes: Mapping[str, Shape]) -> int:
+        return sum(map(math.prod, operator.shapes(*(shapes[name] for name in operator.inputs))))
 
     def scratch_bytes(self, positions: int = 1) -> int:
         given = sum(padded(math.prod(shape)) for shape in self.state_shapes().values())

@@ -62,16 +62,19 @@ class Operator(
 
     def n_steps(self, *inputs: Shape) -> int:
         """How many steps of the engine it is, at most."""
-        return 2
+        return 1
 
     def packed_numbers(self, *inputs: Shape) -> int:
-        """How many float32 the engine keeps for it at most, beside what every step takes: weights and tables."""
-        written = sum(math.prod(shape) for shape in self.shapes(*inputs))
-        return 4 * self.n_steps(*inputs) + 5 * (written + sum(map(math.prod, inputs)))
+        """How many float32 the engine keeps for it at most, beside what every step takes: weights and tables.
+
+        The tables of a step say where rows begin, of what it writes and of all that it reads, and in the worst case
+        each number is a row. Constants that are read like other values are not among them.
+        """
+        return (1 + len(inputs)) * sum(math.prod(shape) for shape in self.shapes(*inputs))
 
     def scratch_numbers(self, *inputs: Shape) -> int:
-        """How many float32 of working memory it takes, at most: its outputs, and copies of its inputs."""
-        return sum(padded(math.prod(shape)) for shape in (*self.shapes(*inputs), *inputs))
+        """How many float32 of working memory it takes, at most: what it writes, and copies of what it reads."""
+        return sum(padded(math.prod(shape)) for shape in self.shapes(*inputs))
 
     @property
     def has_poles(self) -> bool:

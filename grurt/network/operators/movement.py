@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import ClassVar
 
 from grurt.network.operators.base import Operator, Shape
+from grurt.network.vectors import padded
 
 __all__ = ["Concat", "Expand", "Gather", "Pad", "Reshape", "Slice", "Transpose", "Update"]
 
@@ -16,7 +18,30 @@ class Movement(Operator, frozen=True, kw_only=True):
     moves: ClassVar[bool] = True
 
 
-class Transpose(Movement, frozen=True, kw_only=True):
+class View(Movement, frozen=True, kw_only=True):
+    """Base class of those that show what they read in another way."""
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 0
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        return 0
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        return 0
+
+
+class Part(Movement, frozen=True, kw_only=True):
+    """Base class of those that do so too, but may have to copy it before."""
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        return 2 * math.prod(inputs[0])
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        return padded(math.prod(inputs[0]))
+
+
+class Transpose(View, frozen=True, kw_only=True):
     """The axes in another order: axis i of the output is axis ``perm[i]`` of the input (ONNX ``Transpose``)."""
 
     perm: tuple[int, ...]
@@ -27,7 +52,7 @@ class Transpose(Movement, frozen=True, kw_only=True):
         return (tuple(inputs[0][axis] for axis in self.perm),)
 
 
-class Reshape(Movement, frozen=True, kw_only=True):
+class Reshape(Part, frozen=True, kw_only=True):
     """The same numbers, row-major, in another shape (ONNX ``Reshape``, ``Squeeze``, ``Unsqueeze``, ``Flatten``)."""
 
     shape: Shape
@@ -38,7 +63,7 @@ class Reshape(Movement, frozen=True, kw_only=True):
         return (self.shape,)
 
 
-class Expand(Movement, frozen=True, kw_only=True):
+class Expand(View, frozen=True, kw_only=True):
     """Repeated along new axes in front, and axes of size 1, to a shape (ONNX ``Expand``)."""
 
     shape: Shape
@@ -51,7 +76,7 @@ class Expand(Movement, frozen=True, kw_only=True):
         return (self.shape,)
 
 
-class Slice(Movement, frozen=True, kw_only=True):
+class Slice(Part, frozen=True, kw_only=True):
     """Along every axis ``sizes`` places, the first at ``starts``, each ``steps`` behind the last one (ONNX ``Slice``).
 
     A step may be negative.
@@ -80,7 +105,13 @@ class Gather(Movement, frozen=True, kw_only=True):
     places: tuple[int, ...]
 
     def n_steps(self, *inputs: Shape) -> int:
-        return 1 + len(self.places)
+        return 2 + sum(place != last + 1 for last, place in pairwise(self.places))
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        return 2 * math.prod(inputs[0]) + super().packed_numbers(*inputs)
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        return padded(math.prod(inputs[0])) + super().scratch_numbers(*inputs)
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axis = self.checked_axis(self.axis, inputs[0])
@@ -98,6 +129,9 @@ class Concat(Movement, frozen=True, kw_only=True):
 
     def n_steps(self, *inputs: Shape) -> int:
         return len(inputs)
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        return 2 * sum(map(math.prod, inputs))
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axis = self.checked_axis(self.axis, inputs[0])
@@ -122,6 +156,14 @@ class Pad(Movement, frozen=True, kw_only=True):
     def n_steps(self, *inputs: Shape) -> int:
         return 1 + 2 * len(inputs[0])
 
+    def packed_numbers(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        borders = [
+            math.prod(out) // size * (before + after)
+            for size, before, after in zip(out, self.before, self.after, strict=True)
+        ]
+        return 2 * (math.prod(inputs[0]) + sum(borders))
+
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         if not len(self.before) == len(self.after) == len(inputs[0]) or min(self.before + self.after, default=0) < 0:
             raise self.misfit(f"expected padding from 0 for each of {len(inputs[0])} axes")
@@ -134,6 +176,12 @@ class Update(Movement, frozen=True, kw_only=True):
     n_inputs: ClassVar[tuple[int, int]] = (2, 2)
 
     starts: tuple[int, ...]
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 2
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        return 2 * sum(map(math.prod, inputs))
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         base, update = inputs

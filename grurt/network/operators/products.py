@@ -29,8 +29,8 @@ class Convolution(Operator, frozen=True, kw_only=True):
 
     def n_steps(self, *inputs: Shape) -> int:
         (out,) = self.shapes(*inputs)
-        padding = 2 * len(out) + 2
-        return padding + 2 * self.groups * math.prod(self.strides)
+        together = max(1, LANES // (out[1] // self.groups))
+        return 2 * len(out) + 2 + 2 * -(-self.groups // together) * self._phases
 
     def packed_numbers(self, *inputs: Shape) -> int:
         # Groups that share vectors have weights of 0 for each other's inputs.
@@ -38,17 +38,24 @@ class Convolution(Operator, frozen=True, kw_only=True):
         taps = math.prod(inputs[1][2:])
         weights = LANES * padded(out[1]) * (1 + inputs[0][1] // self.groups * taps)
         if self.groups == 1:
-            weights = padded(out[1]) * (math.prod(self.strides) + inputs[0][1] * taps)
+            weights = padded(out[1]) * (self._phases + inputs[0][1] * taps)
         tables = 5 * self.groups * math.prod(out[2:]) + 2 * inputs[0][1] * taps * self.groups
-        return weights + tables + super().packed_numbers(*inputs)
+        return weights + tables + 5 * (math.prod(out) + math.prod(inputs[0]) + self._reached(*inputs))
+
+    @property
+    def _phases(self) -> int:
+        """How many kinds of place there are in the output, each with weights of its own."""
+        return 1
+
+    def _reached(self, *inputs: Shape) -> int:
+        """How many numbers it reads from, with the padding, at most."""
+        taps = self._taps(inputs[1])
+        sizes = zip(inputs[0][2:], self.before, self.after, taps, strict=True)
+        return inputs[0][1] * math.prod(n + abs(b) + abs(a) + 2 * t for n, b, a, t in sizes)
 
     def scratch_numbers(self, *inputs: Shape) -> int:
         (out,) = self.shapes(*inputs)
-        reached = [
-            n + abs(b) + abs(a) + 2 * t
-            for n, b, a, t in zip(inputs[0][2:], self.before, self.after, self._taps(inputs[1]), strict=True)
-        ]
-        return super().scratch_numbers(*inputs) + padded(math.prod(out)) + 2 * padded(inputs[0][1] * math.prod(reached))
+        return 2 * padded(math.prod(out)) + padded(math.prod(inputs[0])) + 2 * padded(self._reached(*inputs))
 
     def _check(self, x: Shape, weight: Shape, out_channels: int, bias: Shape | None) -> None:
         axes = len(x) - 2
@@ -97,6 +104,10 @@ class ConvTranspose(Convolution, frozen=True, kw_only=True):
     bias behind it (ONNX ``output_padding``).
     """
 
+    @property
+    def _phases(self) -> int:
+        return math.prod(self.strides)
+
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         x, weight, *bias = inputs
         out_channels = weight[1] * self.groups if len(weight) > 1 else 0
@@ -143,4 +154,8 @@ class MatMul(Operator, frozen=True, kw_only=True):
     def packed_numbers(self, *inputs: Shape) -> int:
         weights = max(math.prod(shape[:-2]) * (1 + shape[-2]) * padded(shape[-1]) for shape in inputs[:2])
         swapped = max(math.prod(shape[:-2]) * (1 + shape[-1]) * padded(shape[-2]) for shape in inputs[:2])
-        return weights + swapped + super().packed_numbers(*inputs)
+        (out,) = self.shapes(*inputs)
+        return weights + swapped + 5 * (math.prod(out) + sum(map(math.prod, inputs)))
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        return 2 * super().scratch_numbers(*inputs) + sum(padded(math.prod(shape)) for shape in inputs)

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from grurt.lanes import LANES
 from grurt.network.operators.base import Operator, Shape
+from grurt.network.vectors import padded
 
 __all__ = ["Normalize", "Reduce", "Softmax"]
 
@@ -17,10 +17,18 @@ class RowWise(Operator, frozen=True, kw_only=True):
     """Base class of the operators on rows, which the engine pads to whole vectors."""
 
     def n_steps(self, *inputs: Shape) -> int:
-        return 3
+        return 2
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        return 2 * (math.prod(inputs[0]) + padded(self._row(inputs[0])))
 
     def scratch_numbers(self, *inputs: Shape) -> int:
-        return 3 * LANES * math.prod(inputs[0])
+        row = self._row(inputs[0])
+        return 2 * math.prod(inputs[0]) // row * padded(row)
+
+    def _row(self, shape: Shape) -> int:
+        """How many numbers a row has."""
+        raise NotImplementedError
 
 
 class Reduce(Operator, frozen=True, kw_only=True):
@@ -31,6 +39,16 @@ class Reduce(Operator, frozen=True, kw_only=True):
 
     axes: tuple[int, ...]
     operation: Literal["sum", "mean", "max", "min", "l1", "l2", "sum_square"]
+
+    def n_steps(self, *inputs: Shape) -> int:
+        return 3
+
+    def packed_numbers(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        return 6 * math.prod(out) + math.prod(inputs[0])
+
+    def scratch_numbers(self, *inputs: Shape) -> int:
+        return 2 * super().scratch_numbers(*inputs)
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axes = {self.checked_axis(axis, inputs[0]) for axis in self.axes}
@@ -44,6 +62,9 @@ class Softmax(RowWise, frozen=True, kw_only=True):
 
     axis: int
     log: bool = False
+
+    def _row(self, shape: Shape) -> int:
+        return shape[self.axis]
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         self.checked_axis(self.axis, inputs[0])
@@ -59,6 +80,9 @@ class Normalize(RowWise, frozen=True, kw_only=True):
     axes: tuple[int, ...]
     epsilon: float = 1e-5
     centered: bool = True
+
+    def _row(self, shape: Shape) -> int:
+        return math.prod(shape[axis] for axis in self.axes)
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         axes = {self.checked_axis(axis, inputs[0]) for axis in self.axes}
