@@ -99,7 +99,7 @@ def number_at(address: int, place: int) -> int:
 
 
 def watched(seed: int) -> dict[str, Any]:
-    """Return the answers of a random program, step by step, in a block, and in a pool; AssertionError at what is amiss."""
+    """Return what a random program answers, step by step, in a block and in a pool; AssertionError if it is amiss."""
     model = step_programs.random_step_program(seed)
     watch = Watch(model, _lowered_steps(model))
     operations._run_program = watch.begin
