@@ -47,7 +47,8 @@ def run(c, only_checks):
         run_timestep(c, 0, True)
     else:
         _run_timesteps(c)
-    end_sequences(c)
+    if load_i64(c, codes.CONTEXT_N_FINAL):
+        end_sequences(c)
     return codes.OK
 
 

@@ -25,6 +25,9 @@ from grurt.kernels.simd import fma, load, load_f32, load_i64, splat, store
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
+AT_ONCE = 2
+"""Panels of which `timestep` writes h' when it has made all their sums."""
+
 
 class Projection(NamedTuple):
     """What the sums of one row start with: P_z, P_r and P_n of the first panel, ``stride`` bytes behind it the next's.

@@ -9,7 +9,7 @@ mask is 0, h' = h. Where there is a factor, h stands for the state of the timest
 """
 
 from grurt.kernels import codes
-from grurt.kernels.cell import Projection, State, projected, timestep, timestep_reset_before
+from grurt.kernels.cell import AT_ONCE, Projection, State, projected, timestep, timestep_reset_before
 from grurt.kernels.cell_rows import recur_rows
 from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.gru_memory import (
@@ -35,15 +35,19 @@ def gru_timestep(op, weights, state, memory, backward):
     """Advance one GRU with linear_before_reset by one timestep: x ``(in_size,)`` -> out ``(hidden_size,)``.
 
     The projection is made panel by panel, in the order that ``backward`` says. Reads and writes ``state
-    (hidden_size,)``, an address.
+    (hidden_size,)``, an address: in place, where all of h has been read before any of it is written, since the next
+    timestep waits for it.
     """
     if memory.factor.address:
         scale_state(op, memory, 0, state, state)
     features = input_features(op, memory.x, memory.work, 1)
     projection = Projection(weights.input, input_panel_bytes(op), features.address, load_i64(op, codes.OP_IN_SIZE))
     hidden = hidden_features(op, state, memory.work.address)
-    timestep(op, weights, projection, State(state, memory.out.address, hidden), backward)
-    copy_padded(memory.out.address, state, memory.out.stride)
+    written, other = memory.out.address, state
+    if memory.out.stride <= AT_ONCE * VECTOR_BYTES:
+        written, other = state, memory.out.address
+    timestep(op, weights, projection, State(state, written, hidden), backward)
+    copy_padded(written, other, memory.out.stride)
 
 
 @kernel

@@ -12,7 +12,7 @@ r * h, and with INT8 or INT4 two records: of x, and of h or r * h.
 from typing import NamedTuple
 
 from grurt.kernels import codes
-from grurt.kernels.options import kernel
+from grurt.kernels.options import inlined_kernel, kernel
 from grurt.kernels.panels import Panels, reads_records, weights_bytes
 from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
 from grurt.kernels.rows import Rows, behind, row_at, rows_from
@@ -90,21 +90,31 @@ def hidden_rows(op, work):
     return behind(work, GATES * load_i64(op, codes.OP_OUT_STRIDE))
 
 
-@kernel
+@inlined_kernel
 def input_features(op, x, work, n_rows):
     """The rows of x as products read them: as they are, or as the records that are made in working memory."""
-    if not reads_records(load_i64(op, codes.OP_FORMAT)):
-        return x
+    if reads_records(load_i64(op, codes.OP_FORMAT)):
+        return _input_records(op, x, work, n_rows)
+    return x
+
+
+@kernel
+def _input_records(op, x, work, n_rows):
     records = behind(work, load_i64(op, codes.OP_RECORD))
     quantize_rows(x, load_i64(op, codes.OP_IN_SIZE), LEAST_INPUT, records, n_rows)
     return records
 
 
-@kernel
+@inlined_kernel
 def hidden_features(op, h, work):
     """Address of a state as products read it: as it is, or as the second record of a row of working memory."""
-    if not reads_records(load_i64(op, codes.OP_FORMAT)):
-        return h
+    if reads_records(load_i64(op, codes.OP_FORMAT)):
+        return _hidden_record(op, h, work)
+    return h
+
+
+@kernel
+def _hidden_record(op, h, work):
     record = work + load_i64(op, codes.OP_HIDDEN_RECORD)
     quantize_rows(Rows(h, 0), load_i64(op, codes.OP_OUT_SIZE), LEAST_STATE, Rows(record, 0), 1)
     return record

@@ -51,10 +51,21 @@ def target_machine(codegen: Any) -> Any:
     """Return what writes machine code for the CPU: as Numba knows it, with what LLVM has not found there itself."""
     options: dict[str, Any] = {"opt": config.OPT}
     codegen._customize_tm_options(options)
-    options |= {"reloc": "pic", "codemodel": "small", "jit": False}
+    options |= _model()
     if DOT_PRODUCT in capabilities():
         options["features"] = ",".join(filter(None, [options["features"], f"+{DOT_PRODUCT}"]))
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
+
+
+def _model() -> dict[str, str]:
+    """Return how code finds what it reads and calls: on x86-64 by its distance, and not by an address of 64 bits.
+
+    The constants of a tanh would be as many instructions again. All of a function lies in one piece of memory: see
+    `loaded`.
+    """
+    if llvm.get_process_triple().startswith("x86_64"):
+        return {"reloc": "pic", "codemodel": "small"}
+    return {"codemodel": "jitdefault"}
 
 
 def loaded(code: MachineCode) -> int:
@@ -71,9 +82,7 @@ def loaded(code: MachineCode) -> int:
     object_file = ObjectFileRef.from_data(code.object_file)
     if not object_file._ptr:  # llvmlite would take it for one
         raise ValueError(f"expected an object file with {code.symbol}, got something else")
-    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        jit=True, codemodel="small", reloc="pic"
-    )
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True, **_model())
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
     engine.add_object_file(object_file)
     engine.finalize_object()

@@ -2,11 +2,9 @@
 
 from typing import NamedTuple
 
-from numpy import float32
-
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import load, load_f32, magnitude, select_less, splat, store, store_f32
-from grurt.kernels.sizes import VECTOR_BYTES
+from grurt.kernels.simd import load, load_f32, load_first, magnitude, select_less, splat, store, store_f32, store_first
+from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
 _TINY = 1e-30
@@ -50,9 +48,8 @@ def copy(source, target, size):
     while i + LANES <= size:
         store(target, i, load(source, i))
         i += LANES
-    while i < size:
-        store_f32(target, i, load_f32(source, i))
-        i += 1
+    if i < size:
+        store_first(target + F32_BYTES * i, size - i, load_first(source + F32_BYTES * i, size - i))
 
 
 @kernel
@@ -118,13 +115,10 @@ def read_rows(source, target, size, n_rows):
 
 @kernel
 def read(source, target, size):
-    """``target[:size] = flush(source[:size])``, float32 at addresses."""
+    """``target[:size] = flush(source[:size])``, float32 at addresses; zeros behind it, as far as the vector goes."""
     i = 0
     while i + LANES <= size:
         store(target, i, flush(load(source, i)))
         i += LANES
-    while i < size:
-        # One by one: a vector load right behind stores of single numbers would wait for them.
-        number = load_f32(source, i)
-        store_f32(target, i, float32(0.0) if abs(number) < float32(_TINY) else number)
-        i += 1
+    if i < size:
+        store(target, i, flush(load_first(source + F32_BYTES * i, size - i)))

@@ -81,6 +81,18 @@ def store(address: int, index: int, value: Vector) -> None:
     memory(address + F32_BYTES * index, np.float32, LANES)[:] = value
 
 
+def load_first(address: int, count: int) -> Vector:
+    """The first ``count`` of sixteen floats at an address, of any alignment, and zeros: no others are read."""
+    vector = np.zeros(LANES, np.float32)
+    vector[:count] = memory(address, np.float32, count)
+    return vector
+
+
+def store_first(address: int, count: int, value: Vector) -> None:
+    """``address[:count] = value[:count]``, of any alignment."""
+    memory(address, np.float32, count)[:] = value[:count]
+
+
 def splat(value: float | np.float32) -> Vector:
     """The same number, rounded to float32, in every lane."""
     return np.full(LANES, value, np.float32)

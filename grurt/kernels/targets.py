@@ -1,8 +1,8 @@
 """What the CPU that code is written for can do, where that decides which code is written.
 
 LLVM chooses instructions for nearly everything. What is asked for by name: dot products of bytes, the pause of a thread
-that watches, its clock, and the conversion of float16, for which LLVM would call a function that is not there if there
-were no instruction.
+that watches, its clock, the conversion of float16, for which LLVM would call a function that is not there if there
+were no instruction, and the loads and stores of some lanes, which it would make of a branch for each.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from numba.core import config
 from grurt import host_cpu
 
 SSE2 = "sse2"
+AVX = "avx"
+AVX512 = "avx512f"
 NEON = "neon"
 CONVERTS_FLOAT16 = "f16c"
 VNNI_512 = "avx512vnni"
@@ -22,7 +24,8 @@ VNNI_256 = "avxvnni"
 DOT_PRODUCT = "dotprod"
 """The capabilities, by LLVM's names of the features."""
 
-_WITH_FLOAT16 = "ivybridge haswell broadwell skylake skylake-avx512 x86-64-v3 x86-64-v4 znver1 znver2 znver3"
+_WITH_FLOAT16 = "ivybridge haswell broadwell skylake x86-64-v3 znver1 znver2 znver3"
+_WITH_AVX512 = "skylake-avx512 x86-64-v4"
 _WITH_VNNI = (
     "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake "
     "sapphirerapids emeraldrapids graniterapids znver4 znver5"
@@ -34,9 +37,10 @@ _WITH_DOT_PRODUCT = (
 _BY_NAME = {
     name: frozenset({*others, CONVERTS_FLOAT16})
     for names, others in (
-        (_WITH_FLOAT16, (SSE2,)),
-        (_WITH_VNNI, (SSE2, VNNI_512)),
-        (_WITH_VNNI_256, (SSE2, VNNI_256)),
+        (_WITH_FLOAT16, (SSE2, AVX)),
+        (_WITH_AVX512, (SSE2, AVX, AVX512)),
+        (_WITH_VNNI, (SSE2, AVX, AVX512, VNNI_512)),
+        (_WITH_VNNI_256, (SSE2, AVX, VNNI_256)),
         (_WITH_DOT_PRODUCT, (NEON, DOT_PRODUCT)),
     )
     for name in names.split()

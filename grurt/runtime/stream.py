@@ -337,20 +337,25 @@ class _StreamOfSeveral(Stream):
         super().__init__(network, nonfinite=nonfinite)
         self._input_names = tuple(self._frames.inputs)
         self._output_names = tuple(self._frames.outputs)
+        self._n_inputs = len(self._input_names)
+        self._has_one_output = len(self._output_names) == 1
         self._output_shapes = [frame.shape for frame in self._frames.outputs.values()]
 
     def step(self, *xs: Inputs, out: Floats | None = None, **named: ArrayLike) -> Outputs:  # type: ignore[override]
         given: tuple[Any, ...] = xs
-        if named or len(xs) != len(self._input_names) or type(xs[0]) is dict:
+        if named or len(xs) != self._n_inputs or type(xs[0]) is dict:
             given = self._in_order(xs, named)
-        ys = out if out is not None else tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
+        ys: Any = out
+        if out is None:
+            if self._has_one_output:
+                ys = out = _empty(self._empty_shape, _FLOAT32)
+            else:
+                ys = tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
         status = self._advance(self._array, given, ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
             status = self._advance(self._array, _one_or_all(_plain(given, self._frames.steps)), ys, BY_ADDRESS)
         if status == codes.OK:
-            if out is not None:
-                return out
-            return dict(zip(self._output_names, ys)) if len(ys) > 1 else ys[0]  # noqa: B905 - as many
+            return dict(zip(self._output_names, ys)) if out is None else out  # noqa: B905 - as many
         return self._run("Stream.step", dict(zip(self._input_names, given, strict=True)), out, ())
 
     step.__doc__ = Stream.step.__doc__

@@ -155,6 +155,13 @@ def moving_vectors(a, out, count):  # type: ignore[no-untyped-def]
         store(out + 2, i, load(a + 2, i))
 
 
+def moving_first(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(0, count, LANES):
+        some = i // LANES % (LANES + 1)
+        store(out, i, simd.load_first(a + 4 * i + 4, some) + splat(1.0))
+        simd.store_first(out + 4 * i + 4, (some + 5) % LANES, load(a, i))
+
+
 def reading_halves(a, out, count):  # type: ignore[no-untyped-def]
     for i in range(0, count, LANES):
         store(out, i, narrow.load_float16(a + 2 * i))
@@ -228,6 +235,7 @@ CASES: dict[str, Case] = {
     "load_f32, load_i32, load_i64, store_f32, store_i64": (moving_numbers, (finite_floats,)),
     "read_f32, read_f64": (moving_unaligned, (any_floats,)),
     "load, store": (moving_vectors, (any_floats,)),
+    "load_first, store_first": (moving_first, (any_floats,)),
     "load_float16": (reading_halves, (halves,)),
     "load_int8": (reading_bytes, (any_floats,)),
     "store_bytes": (writing_bytes, (byte_values,)),

@@ -79,6 +79,16 @@ def test_each_file_of_layers_has_those_that_the_package_says() -> None:
     }
 
 
+def test_a_start_from_a_library_goes_without_pathlib() -> None:
+    """Here it may be loaded already, with whatever else is installed: so it is looked for in the modules."""
+    start = "import sys, grurt.loading, grurt.native.library, grurt.runtime.stream\n"
+    print_users = (
+        "print(*(name for name in sys.modules if name.startswith('grurt') and hasattr(sys.modules[name], 'Path')))"
+    )
+    result = subprocess.run([sys.executable, "-c", start + print_users], capture_output=True, text=True, check=True)
+    assert result.stdout == "\n"
+
+
 @pytest.mark.parametrize("kind", ["lstm", "g_ru", "GRU", "layer", ""])
 def test_a_kind_that_no_layer_has(kind: str) -> None:
     with pytest.raises(KeyError):

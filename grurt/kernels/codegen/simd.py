@@ -13,6 +13,7 @@ from numba.extending import lower_builtin, register_model, type_callable
 from grurt.kernels import simd
 from grurt.kernels.codegen.instruction import instruction
 from grurt.kernels.sizes import F32_BYTES
+from grurt.kernels.targets import AVX, AVX512, capabilities
 from grurt.lanes import LANES
 
 _f32 = ir.FloatType()
@@ -88,6 +89,40 @@ def _store(context: Any, builder: Any, address: Any, index: Any, value: Any) -> 
     builder.store(value, _vector_pointer(builder, address, index), align=F32_BYTES)
 
 
+@instruction(simd.load_first, f32x16, types.int64, types.int64)
+def _load_first(context: Any, builder: Any, address: Any, count: Any) -> Any:
+    zeros = ir.Constant(_vector, None)
+    if AVX in capabilities():
+        place = _vector_pointer(builder, address, ir.Constant(_i64, 0))
+        return _masked(builder, "load", _vector, place, _first_lanes(builder, count), zeros)
+    vector = cgutils.alloca_once_value(builder, zeros)
+    with cgutils.for_range(builder, count, intp=_i64) as loop:
+        number = builder.load(_pointer(builder, address, loop.index, _f32))
+        builder.store(number, builder.gep(builder.bitcast(vector, _f32.as_pointer()), [loop.index]))
+    return builder.load(vector)
+
+
+@instruction(simd.store_first, types.void, types.int64, types.int64, f32x16)
+def _store_first(context: Any, builder: Any, address: Any, count: Any, value: Any) -> None:
+    if AVX512 in capabilities():
+        place = _vector_pointer(builder, address, ir.Constant(_i64, 0))
+        _masked(builder, "store", ir.VoidType(), value, place, _first_lanes(builder, count))
+        return
+    vector = cgutils.alloca_once_value(builder, value)
+    with cgutils.for_range(builder, count, intp=_i64) as loop:
+        number = builder.load(builder.gep(builder.bitcast(vector, _f32.as_pointer()), [loop.index]))
+        builder.store(number, _pointer(builder, address, loop.index, _f32))
+
+
+def _masked(builder: Any, name: str, result: Any, *values: Any) -> Any:
+    """Call LLVM's masked load or store: of some lanes of unaligned memory, of which the others are not touched."""
+    place = next(i for i, value in enumerate(values) if isinstance(value.type, ir.PointerType))
+    arguments = [*values[: place + 1], ir.Constant(_i32, F32_BYTES), *values[place + 1 :]]
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.{name}.v{LANES}f32.p0")
+    return builder.call(function, arguments)
+
+
 @instruction(simd.splat, f32x16, types.float32)
 def _splat(context: Any, builder: Any, value: Any) -> Any:
     first = builder.insert_element(ir.Constant(_vector, ir.Undefined), value, ir.Constant(_i32, 0))
@@ -135,11 +170,15 @@ def _square_root(context: Any, builder: Any, a: Any) -> Any:
 
 @instruction(simd.select_first, f32x16, types.int64, f32x16, f32x16)
 def _select_first(context: Any, builder: Any, count: Any, then: Any, otherwise: Any) -> Any:
+    return builder.select(_first_lanes(builder, count), then, otherwise)
+
+
+def _first_lanes(builder: Any, count: Any) -> Any:
     undefined = ir.Constant(_int_vector, ir.Undefined)
     first = builder.insert_element(undefined, builder.trunc(count, _i32), ir.Constant(_i32, 0))
     counts = builder.shuffle_vector(first, undefined, _all(0))
     lanes = ir.Constant(_int_vector, list(range(LANES)))
-    return builder.select(builder.icmp_signed("<", lanes, counts), then, otherwise)
+    return builder.icmp_signed("<", lanes, counts)
 
 
 @instruction(simd.power_of_two, f32x16, f32x16)
