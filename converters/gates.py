@@ -19,3 +19,9 @@ def zrn_from_rzn(blocks: Array) -> Array:
 def rzn_from_zrn(blocks: Array) -> Array:
     """Return the gate blocks z, r, n of grurt in PyTorch's order r, z, n: the same two blocks change places."""
     return zrn_from_rzn(blocks)
+
+
+def iofc_from_ifco(blocks: Array) -> Array:
+    """Return the gate blocks i, f, c, o of PyTorch's LSTM in the order of ONNX, i, o, f, c."""
+    i, f, c, o = np.split(blocks, 4)
+    return np.concatenate([i, o, f, c])

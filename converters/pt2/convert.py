@@ -12,7 +12,7 @@ from grurt.converters.graph.assembly.converted import ConvertedGraph
 from grurt.converters.graph.assembly.network import network_of_graph
 from grurt.converters.graph.elements import NO_BFLOAT16
 from grurt.converters.graph.nodes import Graph, Node
-from grurt.converters.graph.operators.refusals import reason_without_gru
+from grurt.converters.graph.operators.refusals import reason_against, reason_without_gru
 from grurt.converters.graph.rewriting.cells import CELL
 from grurt.converters.graph.rewriting.mismatch import nearest_mismatch
 from grurt.converters.installed import is_installed
@@ -77,6 +77,9 @@ def _reference_run(
 
 
 def _refuse_graph(graph: Graph, nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        if node.op in ("LSTM", "RNN"):
+            raise node.unsupported(*reason_against(node.op))
     if any(node.op in ("GRU", CELL) for node in nodes):
         return
     if (found := nearest_mismatch(graph, nodes)) is not None:

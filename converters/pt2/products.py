@@ -39,6 +39,27 @@ def matmul(call: Call, em: Emitter) -> None:
     em.emit("MatMul", em.required("self"), em.required(other), into=call.outputs[0])
 
 
+@translates("scaled_dot_product_attention")
+def attention(call: Call, em: Emitter) -> None:
+    """Translate attention of heads, ``(batch, heads, length, size)``."""
+    names = [em.required(name) for name in ("query", "key", "value")]
+    if any(em.rank(name) > 4 for name in names) or call.get("dropout_p"):
+        raise call.unsupported("it has more axes than heads, or drops out", "call model.eval() before the export")
+    missing = 4 - em.rank(names[0])
+    if missing:
+        names = [em.emit("Unsqueeze", name, axes=tuple(range(missing))) for name in names]
+    scale = {} if call.get("scale") is None else {"scale": float(call.get("scale"))}
+    made = em.emit(
+        "Attention",
+        *(*names, em.tensor("attn_mask")),
+        into=None if missing else call.outputs[0],
+        is_causal=int(call.get("is_causal", False)),
+        **scale,
+    )
+    if missing:
+        em.emit("Squeeze", made, into=call.outputs[0], axes=tuple(range(missing)))
+
+
 @translates("einsum")
 def einsum(call: Call, em: Emitter) -> None:
     """Translate einsum."""

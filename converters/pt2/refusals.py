@@ -62,7 +62,7 @@ _REASONS = {
 
 def reason_against(call: Call, name: str) -> tuple[str, str, DesignReason | None]:
     """Return what to say about an operator that has no handler: what was found, what to do, and why it stays so."""
-    if name.startswith(("lstm", "rnn_", "quantized_lstm")):
+    if name.startswith("quantized_lstm"):
         return _LSTM
     if "higher_order" in call.target:
         return _CONTROL

@@ -9,16 +9,12 @@ from grurt.converters.graph.nodes import OF_ANY_LENGTH
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
-from grurt.errors import DesignReason
 
 
-@translates("conv1d", "conv2d", "convolution")
+@translates("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def convolution(call: Call, em: Emitter) -> None:
-    """Translate convolutions, whose padding torch gives for both sides alike."""
-    if call.get("transposed"):
-        raise call.unsupported(
-            "it is a transposed convolution", "a sequence may become shorter, not longer", DesignReason.SEQUENCE_LENGTH
-        )
+    """Translate convolutions and transposed ones, whose padding torch gives for both sides alike."""
+    is_transposed = call.get("transposed") or call.op.startswith("conv_transpose")
     weight = em.required("weight")
     bias = [name] if (name := em.tensor("bias")) else []
     axes = _weight_axes(em, weight)
@@ -26,8 +22,10 @@ def convolution(call: Call, em: Emitter) -> None:
     pads = {"auto_pad": "SAME_UPPER" if padding == "same" else "VALID"}
     explicit = {} if isinstance(padding, str) else {"pads": _repeated(padding, axes) * 2}
     x = _batched(em, em.required("input"), axes)
+    if is_transposed:
+        explicit["output_padding"] = _repeated(call.get("output_padding", [0]), axes)
     made = em.emit(
-        "Conv",
+        "ConvTranspose" if is_transposed else "Conv",
         *(x, weight, *bias),
         into=call.outputs[0] if x == em.required("input") else None,
         strides=_repeated(call.get("stride", [1]), axes),

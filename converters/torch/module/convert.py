@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from grurt.converters.literal.options import ImportOptions, StepOptions
 from grurt.converters.reference import check_reference
 from grurt.errors import ConversionError
 from grurt.model import Model
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import ArrayLike
+
+    from grurt.converters.literal.options import Import
 
 
 def convert_module(
@@ -17,6 +22,10 @@ def convert_module(
     example_input: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
     *,
     reference: bool = True,
+    imported: Import | None = None,
+    bind: Mapping[str, ArrayLike] | None = None,
+    state: Mapping[str, str | None] | None = None,
+    initial: Mapping[str, ArrayLike] | None = None,
 ) -> Model:
     """Convert a trained module.
 
@@ -33,6 +42,9 @@ def convert_module(
         different sizes, above one.
     reference
         Run the module on a seeded input and compare. False spares the time, and needs no engine.
+    imported, bind, state, initial
+        How an export is imported: by meaning, or literally, as one timestep; see `convert`. Inputs are called as the
+        arguments of ``forward``, outputs ``"output"``, or ``"output_0"``, ``"output_1"`` and so on.
 
     Returns
     -------
@@ -63,7 +75,8 @@ def convert_module(
 
     if not isinstance(module, torch.nn.Module):
         raise ConversionError(f"convert_module: expected a torch.nn.Module, got {type(module).__name__}")
-    chain = describe_chain(module)
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, initial or {}))
+    chain = describe_chain(module) if options == ImportOptions() else None
     if chain is not None:
         network = network_of_chain(module, chain, reference=reference)
     elif example_input is None:
@@ -75,7 +88,7 @@ def convert_module(
         example = example_input if isinstance(example_input, tuple) else (example_input,)
         if not all(isinstance(tensor, torch.Tensor) for tensor in example):
             raise ConversionError("convert_module: expected an example_input of tensors, got something else among them")
-        network = network_of_export(module, example, reference=reference)
+        network = network_of_export(module, example, reference=reference, options=options)
     model = Model.from_network(network)
     if reference:
         check_reference(model)

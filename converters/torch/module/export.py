@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from grurt.converters.kinds import KINDS
+from grurt.converters.literal.options import ImportOptions
 from grurt.converters.sampling import SEED
 from grurt.converters.torch.module.evaluated import evaluation_mode, flat_tensors
 from grurt.errors import ConversionError
@@ -27,8 +28,10 @@ NEWER_OPSET = max(OPSET, *(kind.opset for kind in KINDS.values()))
 """Of the newer exporter."""
 
 
-def network_of_export(module: nn.Module, example: tuple[Tensor, ...], *, reference: bool) -> Network:
-    """Export a module that is called with the example, and return the graph's network."""
+def network_of_export(
+    module: nn.Module, example: tuple[Tensor, ...], *, reference: bool, options: ImportOptions
+) -> Network:
+    """Export a module that is called with the example, and return the graph's network, imported as ``options`` say."""
     from grurt.converters.onnx.convert import network_of_bytes
 
     input_names = _input_names(module, len(example))
@@ -39,10 +42,15 @@ def network_of_export(module: nn.Module, example: tuple[Tensor, ...], *, referen
     source = Source(
         format="torch", producer=f"torch {torch.__version__}", notes=("exported to ONNX by torch.onnx.export",)
     )
-    network = network_of_bytes(data, source=source)
+    network = network_of_bytes(data, source=source, options=options)
     if not reference:
         return network
-    sample = _sample(example)
+    sample = tuple(
+        torch.as_tensor(options.step.bind[name], dtype=tensor.dtype).expand(tensor.shape)
+        if name in options.step.bind
+        else tensor
+        for name, tensor in zip(input_names, _sample(example), strict=True)
+    )
     with evaluation_mode(module):
         results = flat_tensors(_run(module, sample))
     inputs = {name: tensor.cpu().numpy() for name, tensor in zip(input_names, sample, strict=True)}

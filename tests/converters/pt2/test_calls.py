@@ -141,7 +141,7 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
         ),
         (
             ending("convolution.default", input="getitem", weight="p_fc_weight", transposed=True),
-            "it is a transposed convolution; a sequence may become shorter, not longer",
+            "it changes the number of timesteps; a stream gives one output for each input",
         ),
         (
             ending("dropout.default", input="getitem", p=0.5, train=True),

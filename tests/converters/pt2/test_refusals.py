@@ -23,7 +23,7 @@ from grurt.errors import ConversionError, DescriptionError, UnsupportedError
 REFUSED: dict[str, tuple[Network, str]] = {
     "lstm": (
         network_of(lambda net, x: net.rnn(x)[0], X, rnn=nn.LSTM(4, 8)),
-        r"torch\.ops\.aten\.lstm\.input\): grurt runs GRU networks; LSTM and plain RNN are not supported",
+        r"node 'lstm' \(LSTM\): grurt runs GRU networks; LSTM is not supported; train the model with a GRU",
     ),
     "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
     "no_cell": (
