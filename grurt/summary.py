@@ -22,8 +22,10 @@ from grurt.network.value import Value
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
+    from grurt.network.operators import Operator
 
 _SHOWN_ELSEWHERE = {"name", "inputs", "input_size", "output_size", "hidden_size", "size"}
+_SHOWN_AS_PROGRAM = {"input_shapes", "constants", "states", "operators", "results", "outputs"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,21 @@ class OutputSummary:
 
 
 @dataclass(frozen=True)
+class OperatorSummary:
+    """An operator of a step program; those that only move numbers are left out."""
+
+    name: str
+    """Of what it writes."""
+    kind: str
+    inputs: tuple[str, ...]
+    """Inputs and states of the program, and operators, whose numbers it reads; constants are left out."""
+    shape: tuple[int, ...]
+    multiply_adds: int
+    note: str
+    """Its options that are not the default ones."""
+
+
+@dataclass(frozen=True)
 class LayerSummary:
     """One layer."""
 
@@ -72,6 +89,10 @@ class LayerSummary:
     """Of its states, by name."""
     note: str
     """The layer's options that are not the default ones, e.g. ``"direction=reverse, clip=3.0"``."""
+    program: tuple[OperatorSummary, ...] = ()
+    """What it consists of, if it is a step program,"""
+    results: tuple[str, ...] = ()
+    """and which of that it gives."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +165,30 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
         multiply_adds=layer.multiply_adds(model.values[layer.name].positions),
         state_shapes=model.states_of(layer),
         note=_note(layer),
+        **_program(layer),
     )
 
 
-def _note(layer: AnyLayer) -> str:
+def _program(layer: AnyLayer) -> dict[str, Any]:
+    """Return the operators of a step program, and what it gives, with what only moves numbers left out."""
+    origins: dict[str, tuple[str, ...]] = {name: (name,) for name in (*layer.inputs, *layer.state_shapes())}
+    summaries = []
+    for operator, shape, multiply_adds in layer.program():
+        read = tuple(dict.fromkeys(origin for name in operator.inputs for origin in origins.get(name, ())))
+        name = next(filter(None, operator.outputs))
+        origins |= dict.fromkeys(operator.outputs, read if operator.moves else (name,))
+        if not operator.moves:
+            note = _note(operator)
+            summaries.append(OperatorSummary(name, operator.kind, read, shape, multiply_adds, note))
+    results = dict.fromkeys(origin for name in getattr(layer, "results", ()) for origin in origins.get(name, ()))
+    return {"program": tuple(summaries), "results": tuple(results)}
+
+
+def _note(described: AnyLayer | Operator) -> str:
     return ", ".join(
-        _text(value) if name == "function" else f"{name}={_text(value)}"
-        for name, value, default in fields_of(layer)
-        if name not in _SHOWN_ELSEWHERE and value != default
+        _text(value) if name in ("function", "operation") else f"{name}={_text(value)}"
+        for name, value, default in fields_of(described)
+        if name not in _SHOWN_ELSEWHERE | _SHOWN_AS_PROGRAM and value != default
     )
 
 

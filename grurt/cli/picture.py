@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -93,11 +93,33 @@ def _nodes(summary: Summary) -> Iterator[_Node]:
         yield _Node("○", port.name, f"a token of {port.size}" if port.tokens else _numbers(port.size), (), port.name)
     sizes = {port.name: port.size for port in summary.inputs}
     for layer in summary.layers:
-        yield _Node("●", layer.name, _describe(layer, sizes, summary.streams), layer.inputs, layer.name)
+        yield from _program(layer, sizes)
+        reads = tuple(map(_inner(layer, sizes), layer.results)) if layer.program else layer.inputs
+        yield _Node("●", layer.name, _describe(layer, sizes, summary.streams), reads, layer.name)
         sizes[layer.name] = layer.output_size
     for output in summary.outputs:
         when = "after every timestep" if output.per_step else "once a sequence"
         yield _Node("▼", output.name, f"{_numbers(output.size)} {when}", (output.value,), None)
+
+
+def _program(layer: LayerSummary, values: Container[str]) -> Iterator[_Node]:
+    """Yield what a step program consists of: its states, and the operators that compute."""
+    inner = _inner(layer, values)
+    for name, shape in layer.state_shapes.items() if layer.program else ():
+        yield _Node("○", name, f"{_shape(shape)}, as the timestep before has left it", (), inner(name))
+    for operator in layer.program:
+        work = [f"{operator.multiply_adds:,} multiply-adds"] if operator.multiply_adds else []
+        text = ", ".join([f"{operator.kind} {_shape(operator.shape)}", *work, *filter(None, [operator.note])])
+        yield _Node("●", operator.name, text, tuple(map(inner, operator.inputs)), inner(operator.name))
+
+
+def _inner(layer: LayerSummary, values: Container[str]) -> Callable[[str], str]:
+    """Return what names the values of a program in the picture, where layers have names of their own."""
+    return lambda name: name if name in layer.inputs and name in values else f"{layer.name}: {name}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "1"
 
 
 def _describe(layer: LayerSummary, sizes: dict[str, int], streams: bool) -> str:

@@ -50,6 +50,33 @@ def test_a_chain() -> None:
     ]
 
 
+def test_a_step_program_shows_its_states_and_what_computes() -> None:
+    op = grurt.operators
+    program = grurt.Program(
+        name="net",
+        inputs=("x",),
+        input_shapes=((2, 3),),
+        constants={"w": (3, 4)},
+        states=(grurt.ProgramState("level", (2, 4), "next"),),
+        operators=(
+            op.MatMul(inputs=("x", "w"), outputs=("product",)),
+            op.Slice(inputs=("level",), outputs=("kept",), starts=(1, 0), sizes=(1, 4), steps=(1, 1)),
+            op.Combine(inputs=("product", "kept"), outputs=("next",), operation="add"),
+        ),
+        results=("next",),
+    )
+    model = grurt.Model(layers=[program], inputs=[grurt.Input("x", 6)], weights={"net.w": np.ones((3, 4))})
+    assert draw(summarize(model)) == [
+        "○    x        6 numbers",
+        "│ ○  level    2 x 4, as the timestep before has left it",
+        "● │  product  mat_mul 2 x 4, 24 multiply-adds",
+        "├─╯",
+        "●    next     combine 2 x 4, add",
+        "●    net      program 6 → 8, 12 weights, keeps 8 numbers",
+        "▼    y        8 numbers after every timestep",
+    ]
+
+
 def test_branches_and_merges() -> None:
     assert draw(summarize(branches())) == [
         "○      x      4 numbers",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import msgspec
 import numpy as np
@@ -13,6 +13,9 @@ from grurt.network.functions import snake_case
 from grurt.network.inputs import AnyInput, Input
 from grurt.network.structs import fields_of
 from grurt.network.vectors import panel_bytes, row_bytes
+
+if TYPE_CHECKING:
+    from grurt.network.operators import Operator
 
 Shape = tuple[int, ...]
 
@@ -126,6 +129,10 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def operation_count(self) -> int:
         """How many operations of the engine the layer is."""
         return 1
+
+    def program(self) -> tuple[tuple["Operator", Shape, int], ...]:
+        """Operators that the layer consists of, each with the shape of what it writes, and its multiplications."""
+        return ()
 
     def passes(self) -> int:
         """How many times a timestep writes all of the layer's value."""

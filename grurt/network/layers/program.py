@@ -197,6 +197,17 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
                     f"of shape {shapes[state.result]}"
                 )
 
+    def program(self) -> tuple[tuple[Operator, Shape, int], ...]:
+        shapes = self.shapes()
+        return tuple(
+            (
+                each,
+                shapes[next(filter(None, each.outputs))],
+                each.multiply_adds(*(shapes[name] for name in each.inputs)),
+            )
+            for each in self.operators
+        )
+
     def multiply_adds(self, positions: int = 1) -> int:
         return self._sum("multiply_adds")
 
