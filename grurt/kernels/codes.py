@@ -183,7 +183,9 @@ STEP_WEIGHTS = 20  # of MAP, ROW_WISE: parameters
 STEP_N_INPUTS = 21  # CONTRACT, QUANTIZE: inputs of a row; DEPTHWISE: taps; REDUCE: of which one is made; PRODUCT
 STEP_TABLE = 22  # CONTRACT, QUANTIZE: runs of inputs; DEPTHWISE: taps; REDUCE: places
 STEP_N_TABLE = 23
-STEP_SEGMENTS = 24  # CONTRACT, DEPTHWISE, QUANTIZE: evenly spaced rows: begin, begin of outputs, how many, strides of both
+STEP_SEGMENTS = (
+    24  # CONTRACT, DEPTHWISE, QUANTIZE: evenly spaced rows: begin, begin of outputs, how many, strides of both
+)
 STEP_N_SEGMENTS = 25
 STEP_FORMAT = 26  # CONTRACT
 STEP_WORK = 27  # QUANTIZE: where a row is gathered; of a scan: where rows of working memory begin,

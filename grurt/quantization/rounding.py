@@ -24,8 +24,7 @@ def to_float16(name: str, matrix: Floats) -> NDArray[np.float16]:
         rounded = matrix.astype(np.float16)
     if not np.isfinite(rounded).all():
         raise QuantizationError(
-            f"weight {name}: {np.abs(matrix).max():.3g} is beyond float16, whose largest number is 65504: "
-            "keep it"
+            f"weight {name}: {np.abs(matrix).max():.3g} is beyond float16, whose largest number is 65504: keep it"
         )
     return rounded
 

@@ -216,9 +216,7 @@ class Contractions(Lowering):
         records = self.values.arena((len(rows) * stride,))
         starts = stride * np.arange(len(rows))
         gathered = Storage(padded_row(len(places)), codes.BASE_ARENA)
-        step = Quantize(
-            inputs=(x,), outputs=(records,), rows=rows, places=places, out_rows=starts, work=(gathered,)
-        )
+        step = Quantize(inputs=(x,), outputs=(records,), rows=rows, places=places, out_rows=starts, work=(gathered,))
         self.steps.append(step)
         return records, starts, np.arange(len(places))
 

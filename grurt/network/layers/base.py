@@ -30,7 +30,7 @@ class Part(NamedTuple):
     """Weight matrices of a layer that are quantized together, or not at all."""
 
     names: tuple[str, ...]
-    """What it is called where parts are chosen: the layer's name, or, of a layer of many parts, those of its weights."""
+    """What it is called where parts are chosen: the layer's name or, of a layer of many parts, those of its weights."""
     kind: str
     matrices: tuple[str, ...]
     """Parameter names."""
@@ -172,7 +172,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return input_sizes[0]
 
     def parts(self) -> tuple[Part, ...]:
-        """What of its weights may be quantized."""
+        """Return what of its weights may be quantized."""
         return ()
 
     def matrix_formats(self) -> Mapping[str, WeightFormat]:

@@ -47,9 +47,7 @@ def program_parts(program: Program) -> list[ProgramPart]:
     return [part for part in parts if others.isdisjoint(part.matrices)]
 
 
-def _matrices(
-    operator: Operator, constants: Mapping[str, Shape], shapes: Mapping[str, Shape]
-) -> Mapping[int, Axes]:
+def _matrices(operator: Operator, constants: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> Mapping[int, Axes]:
     """Return the places where an operator reads constants as weight matrices, with the axes that it sums over."""
     if all(name in constants for name in operator.inputs[:2]):  # what is multiplied is constant too
         return {}
