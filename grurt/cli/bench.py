@@ -14,7 +14,6 @@ from grurt.cli.parameters import READ, Command, Finite, json_option, model_argum
 from grurt.cli.printing import say, show
 from grurt.cli.report import table
 from grurt.errors import ConversionError
-from grurt.network.layers import MatrixLayer
 
 if TYPE_CHECKING:
     from grurt.cli.timing import Call, Tail
@@ -139,7 +138,7 @@ def _written(model: "Model", *, step: bool = False) -> bytes | None:
 def _expect_same_answers(model: "Model", error: float) -> None:
     from grurt.runtime.verify import TOLERANCE
 
-    formats = {layer.weight_format for layer in model.layers if isinstance(layer, MatrixLayer)}
+    formats = {each for layer in model.layers for each in layer.matrix_formats().values()}
     if formats & {"int8", "int4"}:
         say("note: onnxruntime computes in float32, with the numbers that the quantized weights stand for")
     elif not error <= TOLERANCE:

@@ -241,9 +241,8 @@ def _as_text(result: Result, written: Path | None) -> list[str]:
 
 def _formats(result: Result) -> str:
     """Return the format that was asked for; where all that could have it is kept, what there is in its place."""
-    from grurt.quantization.observe import matrix_layers
-
-    used = {layer.weight_format for layer in matrix_layers(result.quantized)}
+    parts = ((layer.matrix_formats(), part) for layer in result.quantized.layers for part in layer.parts())
+    used = {formats.get(name, "float32") for formats, part in parts for name in part.matrices}
     if result.weight_format in used:
         return result.weight_format
     return f"nothing of it is in {result.weight_format}, all in {' and '.join(sorted(used))}"

@@ -155,6 +155,7 @@ STEP_RNN = 5
 STEP_REDUCE = 6
 STEP_ROW_WISE = 7
 STEP_PRODUCT = 8
+STEP_QUANTIZE = 9
 
 # Slots of a step, int32: first what any may have, then what belongs to one kind. Tables are offsets in the weights.
 STEP_KIND = 0
@@ -179,13 +180,15 @@ STEP_A_ROWS = 17
 STEP_B_ROWS = 18
 STEP_C_ROWS = 19
 STEP_WEIGHTS = 20  # of MAP, ROW_WISE: parameters
-STEP_N_INPUTS = 21  # CONTRACT: inputs of a row; DEPTHWISE: taps; REDUCE: numbers of which one is made; PRODUCT
-STEP_TABLE = 22  # CONTRACT: runs of inputs; DEPTHWISE: taps; REDUCE: places
+STEP_N_INPUTS = 21  # CONTRACT, QUANTIZE: inputs of a row; DEPTHWISE: taps; REDUCE: of which one is made; PRODUCT
+STEP_TABLE = 22  # CONTRACT, QUANTIZE: runs of inputs; DEPTHWISE: taps; REDUCE: places
 STEP_N_TABLE = 23
-STEP_SEGMENTS = 24  # CONTRACT, DEPTHWISE: evenly spaced rows: begin, begin of outputs, how many, strides of both
+STEP_SEGMENTS = (
+    24  # CONTRACT, DEPTHWISE, QUANTIZE: evenly spaced rows: begin, begin of outputs, how many, strides of both
+)
 STEP_N_SEGMENTS = 25
 STEP_FORMAT = 26  # CONTRACT
-STEP_WORK = 27  # of a scan: where rows of working memory begin,
+STEP_WORK = 27  # QUANTIZE: where a row is gathered; of a scan: where rows of working memory begin,
 STEP_WORK_STRIDE = 28
 STEP_BATCH = 29  # how many rows a timestep has,
 STEP_STATE = 30  # where h is,

@@ -125,10 +125,10 @@ def check_weights(
     The numbers in the places that ``checked`` holds are known to be in range.
     """
     expected = {f"{layer.name}.{name}": shape for layer in layers for name, shape in layer.weight_shapes().items()}
-    infinite = {
-        f"{layer.name}.{name}" for layer in layers if layer.has_infinite_weights for name in layer.weight_shapes()
-    }
     dtypes = weight_dtypes(layers)
+    infinite = {
+        f"{layer.name}.{name}" for layer in layers if layer.has_infinite_weights for name in layer.float32_shapes()
+    } - dtypes.keys()
     if missing := sorted(expected.keys() - weights.keys()):
         raise ModelError(f"weights are missing: {listed(missing)}")
     if unused := sorted(weights.keys() - expected.keys()):

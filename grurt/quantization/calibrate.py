@@ -13,7 +13,7 @@ from grurt.array_types import Array, Doubles, Floats
 from grurt.errors import QuantizationError
 from grurt.network.layers import BatchNorm, MatrixLayer
 from grurt.network.network import N, Network
-from grurt.quantization.observe import answers, exposed, matrix_layers, unused_name
+from grurt.quantization.observe import answers, exposed, unused_name
 from grurt.quantization.rounding import round_features
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ class Samples:
 
 def collect(model: Network, data: Recordings, layers: Collection[str]) -> dict[str, Samples]:
     """Run the float32 model, and return samples of those layers whose matrices multiply values as they are."""
-    chosen = [layer for layer in matrix_layers(model) if layer.name in layers and layer.matrix_inputs()]
+    chosen = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, MatrixLayer) and layer.name in layers and layer.matrix_inputs()
+    ]
     names = {layer.name for layer in model.layers}
     wanted = {value for layer in chosen for value in layer.matrix_inputs().values()}
     probe = exposed(model, sorted(wanted & names)) if wanted & names else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from grurt.array_types import Floats
 from grurt.network.frames import frames_of
 from grurt.network.inputs import Output
-from grurt.network.layers import Flatten, MatrixLayer
+from grurt.network.layers import Flatten
 from grurt.network.network import N, Network, once_per_network
 from grurt.runtime.sequences import run_mapping
 from grurt.runtime.stream import Stream
@@ -49,11 +49,6 @@ def exposed(model: N, values: Collection[str]) -> N:
             flat.append(Flatten(name=value, inputs=(name,)))
         outputs.append(Output(name, value))
     return model.replaced(layers=[*model.layers, *flat], outputs=outputs, signature=None, reference_run=None)
-
-
-def matrix_layers(model: Network) -> Iterator[MatrixLayer]:
-    """Return the layers that have matrices, in order."""
-    return (layer for layer in model.layers if isinstance(layer, MatrixLayer))
 
 
 def unused_name(model: Network, name: str) -> str:

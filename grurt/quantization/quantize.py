@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import get_args
 
-import msgspec
+import numpy as np
 
 from grurt.array_types import Array, Doubles, Floats
 from grurt.errors import QuantizationError
 from grurt.escaping import described, listed
-from grurt.network.layers import MatrixLayer
-from grurt.network.layers.base import QuantizedFormat, WeightFormat
+from grurt.network.layers import AnyLayer
+from grurt.network.layers.base import Part, QuantizedFormat, WeightFormat
 from grurt.network.network import N, Network
 from grurt.network.nibbles import pack_nibbles
 from grurt.network.reference_run import ReferenceRun
 from grurt.quantization.calibrate import Samples, collect, rescaled
-from grurt.quantization.observe import matrix_layers
 from grurt.quantization.recordings import Data, Recordings, recordings
-from grurt.quantization.rounding import to_float16, to_int4, to_int8
+from grurt.quantization.rounding import to_float16, to_int4, to_int8_along
 from grurt.runtime.foreign import was_raised_below
 from grurt.runtime.sequences import run_mapping
 
@@ -30,35 +29,30 @@ def quantize(
     keep: Collection[str] = (),
     calibration: Data | Recordings | None = None,
 ) -> N:
-    """Return a model with the matrices of all layers but those of ``keep`` in fewer bits: see `Model.quantize`.
+    """Return a model with all weight matrices but those of ``keep`` in fewer bits: see `Model.quantize`.
 
     If the model has a reference run, the new one has a run with the same inputs and its own answers to them, so that
     `verify` shows whether it computes elsewhere what it computes here.
     """
-    kept = check_arguments(model, weight_format, keep)
-    chosen = {layer.name for layer in quantizable(model)} - kept
+    chosen = parts_but(model, check_arguments(model, weight_format, keep))
     if not chosen:
-        raise QuantizationError("no layer is left to be quantized: GRU, Linear, Embedding and Conv1d layers can be")
+        raise QuantizationError(
+            "no layer is left to be quantized: GRU, Linear, Embedding, Conv1d and Program layers can be"
+        )
     samples: dict[str, Samples] = {}
     if calibration is not None and weight_format != "float16":
-        samples = collect(model, recordings(model, calibration), chosen)
+        samples = collect(model, recordings(model, calibration), {layer.name for layer, _ in chosen})
         model, samples = rescaled(model, samples)
+    layers = {layer.name: layer for layer in model.layers}
     arrays: dict[str, Array] = dict(model.weights)
-    formats: dict[str, WeightFormat] = {}
-    for layer in quantizable(model):
-        if layer.name in chosen:
-            formats[layer.name] = layer.nearest_format(weight_format)
-            for matrix in layer.matrices:
-                name = f"{layer.name}.{matrix}"
-                moments = samples[layer.name].second_moments(matrix) if layer.name in samples else None
-                arrays |= _rounded(name, arrays[name], formats[layer.name], moments)
-    layers = [
-        msgspec.structs.replace(layer, weight_format=formats[layer.name]) if layer.name in formats else layer
-        for layer in model.layers
-    ]
-    return _with_own_reference_run(
-        model, model.replaced(layers=layers, weights=arrays, reference_run=None), weight_format
-    )
+    for old, part in chosen:
+        nearest = old.nearest_format(weight_format)
+        layers[old.name] = layers[old.name].in_format(part.matrices, nearest)
+        for matrix in part.matrices:
+            moments = samples[old.name].second_moments(matrix) if old.name in samples else None
+            arrays |= _rounded(layers[old.name], matrix, arrays[f"{old.name}.{matrix}"], nearest, moments)
+    quantized = model.replaced(layers=layers.values(), weights=arrays, reference_run=None)
+    return _with_own_reference_run(model, quantized, weight_format)
 
 
 def check_arguments(model: Network, weight_format: str, keep: Collection[str]) -> frozenset[str]:
@@ -71,33 +65,45 @@ def check_arguments(model: Network, weight_format: str, keep: Collection[str]) -
         if was_raised_below(error):
             raise
         raise QuantizationError(f"keep: expected names of layers, got {described(keep)}: {_names(model)}") from None
-    if unknown := kept - {layer.name for layer in model.layers}:
+    names = {name for layer in model.layers for part in layer.parts() for name in part.names}
+    if unknown := kept - names - {layer.name for layer in model.layers}:
         first = min(map(described, unknown))
         raise QuantizationError(f"keep: the model has no layer {first}: {_names(model)}")
-    if any(layer.weight_format != "float32" for layer in matrix_layers(model)):
+    if any(layer.matrix_formats() for layer in model.layers):
         raise QuantizationError("the model is quantized already: quantize the float32 model that it was made from")
     return kept
 
 
-def quantizable(model: Network) -> Iterator[MatrixLayer]:
-    """Return the layers whose matrices can be quantized, in order."""
-    return (layer for layer in matrix_layers(model) if layer.is_quantizable)
+def parts_but(model: Network, kept: Collection[str]) -> list[tuple[AnyLayer, Part]]:
+    """Return what can be quantized, with its layer, in order, but for what has one of some names, or its layer has."""
+    return [
+        (layer, part)
+        for layer in model.layers
+        if layer.name not in kept
+        for part in layer.parts()
+        if not {*part.names} & {*kept}
+    ]
 
 
 def _names(model: Network) -> str:
-    return "its layers are " + listed(layer.name for layer in model.layers)
+    several = [part.name for layer in model.layers for part in layer.parts() if part.name != layer.name]
+    beside = f", and their matrices {listed(several)}" if several else ""
+    return f"its layers are {listed(layer.name for layer in model.layers)}{beside}"
 
 
 def _rounded(
-    name: str, matrix: Floats, weight_format: WeightFormat, second_moments: Doubles | None
+    layer: AnyLayer, matrix: str, numbers: Floats, weight_format: WeightFormat, second_moments: Doubles | None
 ) -> dict[str, Array]:
+    name = f"{layer.name}.{matrix}"
+    if not np.isfinite(numbers).all():
+        raise QuantizationError(f"weight {name}: expected finite numbers to be quantized, got an infinity: keep it")
     if weight_format == "float16":
-        return {name: to_float16(name, matrix)}
+        return {name: to_float16(name, numbers)}
     if weight_format == "int4":
-        halves, scale = to_int4(matrix, second_moments)
+        halves, scale = to_int4(numbers, second_moments)
         return {name: pack_nibbles(halves), f"{name}_scale": scale}
-    rounded, scale = to_int8(matrix, second_moments)
-    return {name: rounded, f"{name}_scale": scale}
+    rounded, scale = to_int8_along(numbers, layer.summed_axes(matrix), second_moments)
+    return {name: rounded, f"{name}_scale": scale.reshape(layer.weight_shapes()[f"{matrix}_scale"])}
 
 
 def _with_own_reference_run(model: Network, quantized: N, weight_format: str) -> N:

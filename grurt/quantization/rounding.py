@@ -1,5 +1,8 @@
 """Weight matrices in fewer bits."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +24,7 @@ def to_float16(name: str, matrix: Floats) -> NDArray[np.float16]:
         rounded = matrix.astype(np.float16)
     if not np.isfinite(rounded).all():
         raise QuantizationError(
-            f"weight {name}: {np.abs(matrix).max():.3g} is beyond float16, whose largest number is 65504: "
-            "keep the layer"
+            f"weight {name}: {np.abs(matrix).max():.3g} is beyond float16, whose largest number is 65504: keep it"
         )
     return rounded
 
@@ -35,6 +37,17 @@ def to_int8(matrix: Floats, second_moments: Doubles | None = None) -> tuple[NDAr
     but so that the products come out best.
     """
     return to_integers(matrix, LARGEST_INT8, 1.0, second_moments)
+
+
+def to_int8_along(
+    matrix: Floats, axes: Sequence[int], second_moments: Doubles | None = None
+) -> tuple[NDArray[np.int8], Floats]:
+    """Round to int8, as `to_int8` does, with a scale for what lies along some axes: a flat array of all scales."""
+    kept = [axis for axis in range(matrix.ndim) if axis not in axes]
+    order = [*kept, *axes]
+    moved = matrix.transpose(order)
+    rows, scale = to_int8(moved.reshape(math.prod(moved.shape[: len(kept)]), -1), second_moments)
+    return rows.reshape(moved.shape).transpose(np.argsort(order)), scale
 
 
 def to_int4(matrix: Floats, second_moments: Doubles | None = None) -> tuple[NDArray[np.int8], Floats]:

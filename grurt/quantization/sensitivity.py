@@ -12,7 +12,7 @@ from grurt.errors import QuantizationError
 from grurt.network.layers.base import QuantizedFormat
 from grurt.quantization.loss import Difference, compare
 from grurt.quantization.observe import answers, exposed
-from grurt.quantization.quantize import check_arguments, quantizable, quantize
+from grurt.quantization.quantize import check_arguments, parts_but, quantize
 from grurt.quantization.recordings import Data, Recordings, random_recordings, recordings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class LayerLoss:
-    """What quantizing one layer costs."""
+    """What quantizing one layer costs, or one matrix of a step program."""
 
     name: str
     kind: str
@@ -108,11 +108,10 @@ def layer_losses(
     used = random_recordings(model) if data is None else recordings(model, data)
     shown = {output.name: output.value for output in model.outputs}
     found = []
-    for layer in quantizable(model):
-        if layer.name in kept:
-            continue
-        progress(layer.name)
-        others = {other.name for other in model.layers} - {layer.name}
+    parts = parts_but(model, kept)
+    for layer, part in parts:
+        progress(part.name)
+        others = [other.name for _, other in parts if other is not part] + [*kept]
         alone = quantize(model, weight_format, keep=others, calibration=used if calibrate else None)
         values = list(dict.fromkeys([layer.name, *shown.values()]))
         before, after = exposed(model, values), exposed(alone, values)
@@ -121,7 +120,7 @@ def layer_losses(
             for each in compare((answers(before, sequence), answers(after, sequence)) for sequence in used.sequences)
         }
         outputs = tuple(replace(differences[value], name=name) for name, value in shown.items())
-        found.append(LayerLoss(layer.name, layer.kind, differences[layer.name], outputs))
+        found.append(LayerLoss(part.name, part.kind, differences[layer.name], outputs))
     return tuple(sorted(found, key=lambda each: each.decibels))
 
 

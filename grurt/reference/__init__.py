@@ -24,9 +24,8 @@ from numpy.typing import ArrayLike
 from grurt.array_types import Array, Doubles
 from grurt.errors import InputShapeError, StreamingError
 from grurt.network.layers import AnyLayer, Program
-from grurt.network.layers.base import MatrixLayer
 from grurt.network.network import Network
-from grurt.network.nibbles import unpack_nibbles
+from grurt.network.represented import represented
 from grurt.reference.checks import checked_inputs, checked_states
 from grurt.reference.functions import function
 from grurt.reference.layers import LAYERS, RECURRENT
@@ -93,7 +92,7 @@ def _evaluate(
     final: States = {}
     for layer in model.layers:
         sources = _side_by_side(model, layer, [values[name] for name in layer.inputs])
-        weights = _weights(model, layer)
+        weights = represented(layer, model.weights)
         shapes = model.states_of(layer)
         if layer.rearranges and model.values[layer.inputs[0]].positions == model.values[layer.name].positions:
             values[layer.name] = sources[0]
@@ -110,20 +109,6 @@ def _evaluate(
             values[layer.name], ends = RECURRENT[type(layer)](layer, weights, *sources, start)
             final |= ends
     return {output.name: np.array(values[output.value]) for output in model.outputs}, final
-
-
-def _weights(model: Network, layer: AnyLayer) -> dict[str, Doubles]:
-    """Return the numbers that a layer's weights stand for."""
-    arrays = {name: model.weights[f"{layer.name}.{name}"] for name in layer.weight_shapes()}
-    if isinstance(layer, MatrixLayer) and layer.weight_format in ("int8", "int4"):
-        shapes = layer.float32_shapes()
-        for name in layer.matrices:
-            scale = arrays.pop(f"{name}_scale").astype(np.float64)
-            matrix = arrays[name]
-            if layer.weight_format == "int4":
-                matrix = unpack_nibbles(matrix, shapes[name][1])
-            arrays[name] = matrix * scale.reshape(-1, *[1] * (matrix.ndim - 1))
-    return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
 def _side_by_side(model: Network, layer: AnyLayer, sources: list[Array]) -> list[Array]:

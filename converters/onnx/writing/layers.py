@@ -18,7 +18,7 @@ from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
 from grurt.converters.onnx.writing.windows import write_unfold
 from grurt.network import layers as ly
 from grurt.network.network import Network
-from grurt.network.nibbles import unpack_nibbles
+from grurt.network.represented import represented
 
 _BINARY = {
     "sub": "Sub",
@@ -72,15 +72,7 @@ class LayerWriter:
 
     def _weights(self, layer: ly.Layer) -> dict[str, Array]:
         """Return a layer's weights as float32: those in fewer bits as the numbers that they stand for."""
-        found = {name: self.network.weights[f"{layer.name}.{name}"] for name in layer.weight_shapes()}
-        if isinstance(layer, ly.MatrixLayer) and layer.weight_format in ("int8", "int4"):
-            shapes = layer.float32_shapes()
-            for name in layer.matrices:
-                scale, matrix = found.pop(f"{name}_scale"), found[name]
-                if layer.weight_format == "int4":
-                    matrix = unpack_nibbles(matrix, shapes[name][1])
-                found[name] = matrix * scale.reshape(-1, *[1] * (matrix.ndim - 1))
-        return {name: array.astype(np.float32) for name, array in found.items()}
+        return {name: array.astype(np.float32) for name, array in represented(layer, self.network.weights).items()}
 
     def _is_grid(self, name: str) -> bool:
         return self.network.values[name].positions > 1

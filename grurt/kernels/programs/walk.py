@@ -4,6 +4,7 @@ from grurt.kernels import codes
 from grurt.kernels.options import kernel
 from grurt.kernels.programs.contractions import run_contract, run_depthwise
 from grurt.kernels.programs.maps import run_map
+from grurt.kernels.programs.records import run_quantize
 from grurt.kernels.programs.reductions import run_product, run_reduce, run_row_wise
 from grurt.kernels.programs.scans import run_gru, run_lstm, run_rnn
 from grurt.kernels.programs.tables import number_at
@@ -30,6 +31,8 @@ def run_steps(bases, steps, n_steps):
             run_row_wise(bases, step)
         elif kind == codes.STEP_PRODUCT:
             run_product(bases, step)
+        elif kind == codes.STEP_QUANTIZE:
+            run_quantize(bases, step)
         elif kind == codes.STEP_LSTM:
             run_lstm(bases, step)
         else:

@@ -18,7 +18,7 @@ from grurt.lowering.programs.views import Storage, View, is_same, memory_order, 
 from grurt.network.vectors import padded
 
 if TYPE_CHECKING:
-    from grurt.array_types import Array
+    from grurt.lowering.programs.constants import Constant
     from grurt.lowering.programs.layouts import Order
     from grurt.network.layers import Program
 
@@ -30,16 +30,15 @@ class Lowering:
     ----------
     layer
         The program.
-    weights
+    constants
         Its constants by name.
     """
 
-    def __init__(self, layer: Program, weights: Mapping[str, Array]) -> None:
+    def __init__(self, layer: Program, constants: Mapping[str, Constant]) -> None:
         shapes = layer.shapes()
-        self.weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
-        merged, constants = merge_scans(layer.operators, shapes, self.weights)
-        self.weights |= constants
-        shapes |= {name: array.shape for name, array in constants.items()}
+        merged, of_merged = merge_scans(layer.operators, shapes, constants)
+        self.constants = {**constants, **of_merged}
+        shapes |= {name: constant.values.shape for name, constant in of_merged.items()}
         add_shapes(shapes, merged)
         operators = list(with_padding(merged, shapes))
         add_shapes(shapes, operators)
@@ -63,8 +62,9 @@ class Lowering:
             storage = Storage(size, codes.BASE_STATE, start)
             self.values.bind(state.name, whole(storage, state.shape, wishes.get(state.name)))
             start += padded(size)
-        for name, numbers in self.weights.items():
-            self.values.constant(name, numbers)
+        for name, constant in self.constants.items():
+            if constant.weight_format == "float32":
+                self.values.constant(name, constant.floats)
 
     def _find_readers(self) -> defaultdict[str, list[int]]:
         """Return which operators read a value, by their numbers, and behind those the end, where results are read."""

@@ -6,20 +6,24 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from grurt.kernels import codes
-from grurt.lowering.packing import Matrix
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.layouts import channels_last
 from grurt.lowering.programs.rewriting import reach
-from grurt.lowering.programs.steps import Contract, Depthwise, Product
-from grurt.lowering.programs.views import ROW, Digits, View, certain, merged_digits, offsets
+from grurt.lowering.programs.steps import Contract, Depthwise, Product, Quantize
+from grurt.lowering.programs.views import ROW, Digits, Storage, View, certain, merged_digits, offsets, padded_row
+from grurt.network.vectors import record_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Floats
+    from grurt.lowering.packing import Matrix, Numbers
+    from grurt.lowering.programs.constants import Constant
     from grurt.network import operators as op
     from grurt.network.operators.base import Shape
 
@@ -36,22 +40,23 @@ class Contractions(Lowering):
         strides = _strides(x)
         taps = [
             [tap * dilation * stride for tap in range(n_taps)]
-            for n_taps, dilation, stride in zip(weight.shape[2:], operator.dilations, strides, strict=True)
+            for n_taps, dilation, stride in zip(weight.values.shape[2:], operator.dilations, strides, strict=True)
         ]
         steps = [step * stride for step, stride in zip(operator.strides, strides, strict=True)]
         rows = offsets(zip(out.shape[2:], steps, strict=True)) + x.offset
         # (outputs, inputs / groups, taps) -> (groups, outputs / groups, inputs / groups, taps)
-        of_groups = weight.reshape(operator.groups, -1, *weight.shape[1:])
-        self._convolve(x, out, of_groups, bias, (rows, _sums(taps)))
+        of_groups = weight.values.reshape(operator.groups, -1, *weight.values.shape[1:])
+        self._convolve(x, out, _of_outputs(weight, of_groups), bias, (rows, _sums(taps)))
 
     def conv_transpose(self, operator: op.ConvTranspose) -> None:
         x, out = self._grids(operator)
         weight, bias = self._weight_and_bias(operator, out.shape[1])
         # (inputs, outputs / groups, taps) -> (groups, outputs / groups, inputs / groups, taps)
-        of_groups = weight.reshape(operator.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
-        borders, _ = reach(operator, _unpadded(operator, weight.shape, out.shape), weight.shape, out.shape)
+        shape = weight.values.shape
+        of_groups = weight.values.reshape(operator.groups, -1, *shape[1:]).swapaxes(1, 2)
+        borders, _ = reach(operator, _unpadded(operator, shape, out.shape), shape, out.shape)
         for phase in product(*map(range, operator.strides)):
-            self._phase(operator, phase, borders, (x, out), of_groups, bias)
+            self._phase(operator, phase, borders, (x, out), _of_outputs(weight, of_groups), bias)
 
     def _phase(
         self,
@@ -59,13 +64,13 @@ class Contractions(Lowering):
         phase: Sequence[int],
         borders: Sequence[int],
         grids: tuple[View, View],
-        of_groups: Floats,
+        weight: Constant,
         bias: Floats,
     ) -> None:
         """Compute those places of the output that are the same modulo the strides: they have the same taps."""
         x, out = grids
         strides = _strides(x)
-        first, taps, chosen = x.offset, [], []
+        first, taps, chosen, of_groups = x.offset, [], [], weight.values
         part = out
         for axis, place in enumerate(phase):
             stride = operator.strides[axis]
@@ -73,7 +78,7 @@ class Contractions(Lowering):
             if count < 1:
                 return
             part = certain(part.sliced(2 + axis, place, count, stride))
-            n_taps, reached = of_groups.shape[3 + axis], place + operator.before[axis]
+            n_taps, reached = weight.values.shape[3 + axis], place + operator.before[axis]
             own = [tap for tap in range(n_taps) if (reached - tap * operator.dilations[axis]) % stride == 0]
             chosen.append(own)
             taps.append([(reached - tap * operator.dilations[axis]) // stride * strides[axis] for tap in own])
@@ -83,7 +88,7 @@ class Contractions(Lowering):
         for axis, own in enumerate(chosen):
             of_groups = of_groups.take(own, axis=3 + axis)
         rows = offsets(zip(part.shape[2:], strides, strict=True)) + first
-        self._convolve(x, part, of_groups, bias, (rows, _sums(taps)))
+        self._convolve(x, part, weight._replace(values=of_groups), bias, (rows, _sums(taps)))
 
     def _grids(self, operator: op.Conv | op.ConvTranspose) -> tuple[View, View]:
         """Return the input and output of a convolution, with channels last and one stride for each axis."""
@@ -92,30 +97,29 @@ class Contractions(Lowering):
             x = self.copied(x, channels_last(len(x.shape)))
         return x, self.values.new(operator.outputs[0], order=channels_last(len(x.shape)))
 
-    def _weight_and_bias(self, operator: op.Conv | op.ConvTranspose, channels: int) -> tuple[Floats, Floats]:
-        weight = self.weights[operator.inputs[1]]
-        bias = self.weights[operator.inputs[2]] if len(operator.inputs) > 2 else np.zeros(channels, np.float32)
-        return weight, bias
+    def _weight_and_bias(self, operator: op.Conv | op.ConvTranspose, channels: int) -> tuple[Constant, Floats]:
+        weight, *biases = (self.constants[name] for name in operator.inputs[1:])
+        return weight, biases[0].floats if biases else np.zeros(channels, np.float32)
 
     def _convolve(
         self,
         x: View,
         out: View,
-        of_groups: Floats,
+        weight: Constant,
         bias: Floats,
         where: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> None:
         """Add the steps of a convolution: of weights ``(groups, outputs, inputs, *taps)``, and of rows and taps."""
         rows, taps = where
-        groups, outputs, inputs = of_groups.shape[:3]
-        weight = of_groups.reshape(groups, outputs, inputs, -1)
+        groups, outputs, inputs = weight.values.shape[:3]
+        of_groups = weight.values.reshape(groups, outputs, inputs, -1)
         places = out.transposed((0, *range(2, len(out.axes)), 1))
         if outputs == inputs == 1 < groups and _is_dense(x.axes[1]) and _is_dense(out.axes[1]):
-            self._depthwise(x, places, np.ascontiguousarray(weight[:, 0, 0].T), bias, where)
+            self._depthwise(x, places, np.ascontiguousarray(of_groups[:, 0, 0].T), bias, where)
             return
         for first, count in _merged_groups(groups, outputs):
-            matrix = _block_diagonal(weight[first : first + count])
             own = slice(first * outputs, (first + count) * outputs)
+            matrix = weight.matrix(_block_diagonal(of_groups[first : first + count]), own)
             part = certain(places.sliced(len(places.axes) - 1, own.start, own.stop - own.start))
             channels = offsets(x.axes[1])[first * inputs : (first + count) * inputs]
             of_row = (taps[:, np.newaxis] + channels).ravel()
@@ -135,15 +139,16 @@ class Contractions(Lowering):
     def mat_mul(self, operator: op.MatMul) -> None:
         a, b, *bias = operator.inputs
         (name,) = operator.outputs
-        if b in self.weights:
-            columns = self.weights[bias[0]] if bias else np.zeros(self.weights[b].shape[-1], np.float32)
-            self._multiply(self.values[a], self.weights[b], columns, self.values.new(name))
+        if b in self.constants:
+            matrices = self.constants[b]
+            columns = self.constants[bias[0]].floats if bias else np.zeros(matrices.values.shape[-1], np.float32)
+            self._multiply(self.values[a], matrices, columns, self.values.new(name))
             return
-        if a in self.weights:  # (A x)' = x' A'
+        if a in self.constants:  # (A x)' = x' A'
             rank = len(self.values.shapes[name])
             out = self.values.new(name, order=(*range(rank - 2), rank - 1, rank - 2))
-            matrices = self.weights[a].swapaxes(-1, -2)
-            nothing = np.zeros(matrices.shape[-1], np.float32)
+            matrices = self.constants[a]._replace(values=self.constants[a].values.swapaxes(-1, -2))
+            nothing = np.zeros(matrices.values.shape[-1], np.float32)
             self._multiply(_swapped(self.values[b]), matrices, nothing, _swapped(out))
         else:
             self._multiply_values(self.values[a], self.values[b], name)
@@ -159,23 +164,26 @@ class Contractions(Lowering):
         self.steps.append(Product(inputs=inputs, outputs=(own,)))
         self.copy(out, own)
 
-    def _multiply(self, x: View, matrices: Floats, bias: Floats, out: View) -> None:
+    def _multiply(self, x: View, matrices: Constant, bias: Floats, out: View) -> None:
         """``out = x matrices + bias``, a product for each of the matrices, of all rows that are multiplied with it."""
         lead = out.shape[:-2]
         if _lie_apart(x.axes[-1]):
             x = self.copied(x)
         x = x.expanded((*lead, *x.shape[-2:]))
-        several = (1,) * (len(lead) - matrices.ndim + 2) + matrices.shape[:-2]
+        shape = matrices.values.shape
+        several = (1,) * (len(lead) - len(shape) + 2) + shape[:-2]
+        matrices = _of_outputs(matrices, matrices.values.reshape(-1, *shape[-2:]).swapaxes(1, 2))
         for number, place in enumerate(np.ndindex(*several)):
             part, target = x, out
             for axis, start in enumerate(place):
                 if several[axis] > 1:
                     part, target = _at(part, axis, start), _at(target, axis, start)
-            matrix = matrices.reshape(-1, *matrices.shape[-2:])[number]
-            self._contract(part, target, matrix.T, bias, (_rows_of(part), offsets(part.axes[-1])))
+            own = slice(number * len(bias), (number + 1) * len(bias))
+            matrix = matrices.matrix(matrices.values[number], own)
+            self._contract(part, target, matrix, bias, (_rows_of(part), offsets(part.axes[-1])))
 
     def _contract(
-        self, x: View, out: View, matrix: Floats, bias: Floats, where: tuple[NDArray[np.int64], NDArray[np.int64]]
+        self, x: View, out: View, matrix: Matrix, bias: Floats, where: tuple[NDArray[np.int64], NDArray[np.int64]]
     ) -> None:
         """Add a contraction: the last axis of ``out`` are the outputs, the others its rows.
 
@@ -184,18 +192,33 @@ class Contractions(Lowering):
         """
         rows, places = where
         order = np.argsort(places, kind="stable")
+        places = places[order]
+        if matrix.scale is not None:
+            x, rows, places = self._recorded(x, rows, places)
         target = out if _is_dense(out.axes[-1]) else self.values.arena(out.shape)
         step = Contract(
             inputs=(x,),
             outputs=(target,),
             rows=rows,
-            places=places[order],
+            places=places,
             out_rows=_rows_of(target),
-            weights=Matrix(np.ascontiguousarray(matrix[:, order])),
+            weights=msgspec.structs.replace(matrix, values=np.ascontiguousarray(matrix.values[:, order])),
             bias=np.ascontiguousarray(bias),
         )
         self.steps.append(step)
         self.copy(out, target)
+
+    def _recorded(
+        self, x: View, rows: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> tuple[View, NDArray[np.int64], NDArray[np.int64]]:
+        """Add the step that writes rows of the input as records, and return where these, and their features, are."""
+        stride = record_bytes(len(places)) // F32_BYTES
+        records = self.values.arena((len(rows) * stride,))
+        starts = stride * np.arange(len(rows))
+        gathered = Storage(padded_row(len(places)), codes.BASE_ARENA)
+        step = Quantize(inputs=(x,), outputs=(records,), rows=rows, places=places, out_rows=starts, work=(gathered,))
+        self.steps.append(step)
+        return records, starts, np.arange(len(places))
 
 
 def _strides(grid: View) -> tuple[int, ...]:
@@ -245,10 +268,22 @@ def _merged_groups(groups: int, outputs: int) -> Iterator[tuple[int, int]]:
         yield first, min(together, groups - first)
 
 
-def _block_diagonal(of_groups: Floats) -> Floats:
+def _of_outputs(weight: Constant, values: Numbers) -> Constant:
+    """Return weights ``(groups, outputs, ...)`` with a scale for each output of each group, one group after the other.
+
+    All groups have the same scales unless each has its own.
+    """
+    if weight.scale is None:
+        return weight._replace(values=values)
+    scale = weight.scale.ravel()
+    count = values.shape[0] * values.shape[1]
+    return weight._replace(values=values, scale=np.tile(scale, count // len(scale)))
+
+
+def _block_diagonal(of_groups: Numbers) -> Numbers:
     """From ``(groups, outputs, inputs, taps)`` to ``(groups * outputs, taps * groups * inputs)``: 0 between groups."""
     groups, outputs, inputs, taps = of_groups.shape
-    matrix = np.zeros((groups, outputs, taps, groups, inputs), np.float32)
+    matrix = np.zeros((groups, outputs, taps, groups, inputs), of_groups.dtype)
     for group in range(groups):
         matrix[group, :, :, group] = of_groups[group].swapaxes(1, 2)
     return matrix.reshape(groups * outputs, -1)

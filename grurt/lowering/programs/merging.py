@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from grurt.lowering.programs.constants import Constant
 from grurt.lowering.programs.views import ROW
 from grurt.network import operators as op
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
+    from grurt.lowering.packing import Numbers
     from grurt.network.operators.base import Shape
 
 MERGED = "\0merged "
@@ -42,29 +44,31 @@ class _Group(NamedTuple):
 
 
 def merge_scans(
-    operators: Sequence[op.Operator], shapes: Mapping[str, Shape], weights: Mapping[str, Floats]
-) -> tuple[list[op.Operator], dict[str, Floats]]:
-    """Return operators in which small GRUs are merged, and the constants that they have beside ``weights``."""
-    constants: dict[str, Floats] = {}
+    operators: Sequence[op.Operator], shapes: Mapping[str, Shape], constants: Mapping[str, Constant]
+) -> tuple[list[op.Operator], dict[str, Constant]]:
+    """Return operators in which small GRUs are merged, and the constants that they have beside those that are given."""
+    of_all: dict[str, Constant] = {}
     replaced: dict[int, list[op.Operator]] = {}
-    for number, members in enumerate(_groups(operators, shapes)):
+    for number, members in enumerate(_groups(operators, shapes, constants)):
         grus = [operators[i] for i in members]
-        merged, of_merged = _merged(f"{MERGED}{number} ", grus, shapes, weights)  # type: ignore[arg-type]
+        merged, of_merged = _merged(f"{MERGED}{number} ", grus, shapes, constants)  # type: ignore[arg-type]
         replaced |= {i: [] for i in members[:-1]} | {members[-1]: merged}
-        constants |= of_merged
+        of_all |= of_merged
     listed = [each for i, operator in enumerate(operators) for each in replaced.get(i, [operator])]
     ordered = _in_order(listed)
-    return (ordered, constants) if ordered is not None else (list(operators), {})
+    return (ordered, of_all) if ordered is not None else (list(operators), {})
 
 
-def _groups(operators: Sequence[op.Operator], shapes: Mapping[str, Shape]) -> list[list[int]]:
+def _groups(
+    operators: Sequence[op.Operator], shapes: Mapping[str, Shape], constants: Mapping[str, Constant]
+) -> list[list[int]]:
     """Return the numbers of GRUs that fit into a vector together."""
     groups: dict[object, list[_Group]] = {}
     waits_for: dict[str, set[int]] = {}
     for number, operator in enumerate(operators):
         waits = set().union(*(waits_for.get(name, set()) for name in operator.inputs))
         if isinstance(operator, op.GRU) and shapes[operator.inputs[0]][0] > 1:
-            candidates = groups.setdefault(_likeness(operator, shapes), [])
+            candidates = groups.setdefault(_likeness(operator, shapes, constants), [])
             fitting = [group for group in candidates if _fits(operator, group, waits, operators)]
             group = fitting[0] if fitting else _Group([], set())
             if not fitting:
@@ -77,10 +81,10 @@ def _groups(operators: Sequence[op.Operator], shapes: Mapping[str, Shape]) -> li
     return [members for members in found if _is_worth_it([operators[i] for i in members])]
 
 
-def _likeness(gru: op.GRU, shapes: Mapping[str, Shape]) -> object:
+def _likeness(gru: op.GRU, shapes: Mapping[str, Shape], constants: Mapping[str, Constant]) -> object:
     """Return what GRUs have in common that can be merged."""
     functions = gru.gate_activation, gru.candidate_activation
-    return shapes[gru.inputs[0]][:2], gru.linear_before_reset, functions
+    return shapes[gru.inputs[0]][:2], gru.linear_before_reset, functions, constants[gru.inputs[1]].weight_format
 
 
 def _units(operator: op.Operator) -> int:
@@ -98,8 +102,8 @@ def _is_worth_it(grus: Sequence[op.Operator]) -> bool:
 
 
 def _merged(
-    name: str, grus: Sequence[op.GRU], shapes: Mapping[str, Shape], weights: Mapping[str, Floats]
-) -> tuple[list[op.Operator], dict[str, Floats]]:
+    name: str, grus: Sequence[op.GRU], shapes: Mapping[str, Shape], constants: Mapping[str, Constant]
+) -> tuple[list[op.Operator], dict[str, Constant]]:
     """Return the operators in place of some GRUs, and their constants. Names of new values begin with ``name``."""
     parts = _parts(grus, shapes)
     length, batch, _ = shapes[grus[0].inputs[0]]
@@ -128,7 +132,7 @@ def _merged(
     ]
     for gru in grus:
         operators += _answers(name, gru, [part for part in parts if part.gru is gru], (length, batch))
-    return operators, {f"{name}{key}": array for key, array in _weights(parts, weights).items()}
+    return operators, {f"{name}{key}": constant for key, constant in _weights(parts, constants).items()}
 
 
 def _parts(grus: Iterable[op.GRU], shapes: Mapping[str, Shape]) -> list[_Part]:
@@ -169,21 +173,31 @@ def _slice(
     return op.Slice(inputs=(x,), outputs=(output,), starts=(first, *starts[1:]), sizes=sizes, steps=tuple(steps))
 
 
-def _weights(parts: Sequence[_Part], weights: Mapping[str, Floats]) -> dict[str, Floats]:
+def _weights(parts: Sequence[_Part], constants: Mapping[str, Constant]) -> dict[str, Constant]:
     """Return W, R and B of the merged GRU, whose blocks are those of the parts."""
-    of_parts = [[weights[name][part.direction] for name in part.gru.inputs[1:4]] for part in parts]
-    hidden = sum(part.gru.hidden_size for part in parts)
-    inputs = sum(weight.shape[1] for weight, _, _ in of_parts)
-    w, r, b = np.zeros((3, hidden, inputs)), np.zeros((3, hidden, hidden)), np.zeros((6, hidden))
+    of_parts = [[constants[name] for name in part.gru.inputs[1:4]] for part in parts]
+    first, hidden = of_parts[0], sum(part.gru.hidden_size for part in parts)
+    inputs = sum(weight.values.shape[2] for weight, _, _ in of_parts)
+    w: Numbers = np.zeros((3, hidden, inputs), first[0].values.dtype)
+    r: Numbers = np.zeros((3, hidden, hidden), w.dtype)
+    b: Floats = np.zeros((6, hidden), np.float32)
+    scales = np.zeros((2, 3, hidden), np.float32)
     for part, (weight_ih, weight_hh, bias) in zip(parts, of_parts, strict=True):
-        size = part.gru.hidden_size
+        size, own = part.gru.hidden_size, part.direction
         units = slice(part.first_unit, part.first_unit + size)
-        features = slice(part.first_feature, part.first_feature + weight_ih.shape[1])
-        w[:, units, features] = weight_ih.reshape(3, size, -1)
-        r[:, units, units] = weight_hh.reshape(3, size, -1)
-        b[:, units] = bias.reshape(6, size)
-    arrays = {"W": w.reshape(1, -1, inputs), "R": r.reshape(1, -1, hidden), "B": b.reshape(1, -1)}
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+        features = slice(part.first_feature, part.first_feature + weight_ih.values.shape[2])
+        w[:, units, features] = weight_ih.values[own].reshape(3, size, -1)
+        r[:, units, units] = weight_hh.values[own].reshape(3, size, -1)
+        b[:, units] = bias.values[own].reshape(6, size)
+        for scale, matrix in zip(scales, (weight_ih, weight_hh), strict=True):
+            if matrix.scale is not None:
+                scale[:, units] = matrix.scale[own].reshape(3, size)
+    of_w, of_r = (None if first[0].scale is None else scale.reshape(1, -1, 1) for scale in scales)
+    return {
+        "W": Constant(w.reshape(1, -1, inputs), first[0].weight_format, of_w),
+        "R": Constant(r.reshape(1, -1, hidden), first[0].weight_format, of_r),
+        "B": Constant(b.reshape(1, -1)),
+    }
 
 
 def _in_order(operators: Sequence[op.Operator]) -> list[op.Operator] | None:

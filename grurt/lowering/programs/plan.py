@@ -10,6 +10,7 @@ import numpy as np
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
 from grurt.lowering.programs.arena import place_storages
+from grurt.lowering.programs.constants import Constant
 from grurt.lowering.programs.lower import ProgramLowering
 from grurt.lowering.programs.tables import StepTables
 from grurt.lowering.programs.views import certain
@@ -26,7 +27,12 @@ _TEMPORARY_BYTES = 4 * VECTOR_BYTES
 
 def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, int]]:
     """Lower a program, and return its operation and the slots of that."""
-    lowering = ProgramLowering(layer, {name: builder.weight(layer, name) for name in layer.constants})
+    formats = layer.matrix_formats()
+    constants = {
+        name: Constant(builder.weight(layer, name), formats.get(name, "float32"), builder.scale(layer, name))
+        for name in layer.constants
+    }
+    lowering = ProgramLowering(layer, constants)
     lowering.run()
     sources = np.array([[builder.offsets[name], builder.stride(name)] for name in layer.inputs], np.int64)
     head = (_TEMPORARY_BYTES + I64_BYTES * (codes.BASE_INPUTS + len(sources))) // F32_BYTES

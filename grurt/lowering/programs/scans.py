@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from grurt.kernels import codes
-from grurt.lowering.packing import Matrix
+from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.steps import Scan
 from grurt.lowering.programs.views import Digits, Storage, View, certain, merged_digits, padded_row
 from grurt.network import operators as op
+from grurt.network.vectors import record_bytes
+
+if TYPE_CHECKING:
+    from grurt.lowering.packing import Matrix
 
 Recurrent = op.GRU | op.LSTM | op.RNN
 
@@ -57,7 +63,8 @@ class Scans(Lowering):
         self, operator: Recurrent, direction: int, x: tuple[View, int], out: tuple[View, int], states: tuple[View, ...]
     ) -> Scan:
         length, batch, _ = self.values.shapes[operator.inputs[0]]
-        weight_ih, weight_hh, bias = (self.weights[name][direction] for name in operator.inputs[1:4])
+        weight_ih, weight_hh, biases = (self.constants[name] for name in operator.inputs[1:4])
+        matrix, bias = weight_ih.matrix(weight_ih.values[direction], direction), biases.values[direction]
         rows = operator.gates * operator.hidden_size
         return Scan(
             inputs=(x[0], *states),
@@ -69,18 +76,21 @@ class Scans(Lowering):
             x_stride=x[1],
             out_stride=out[1],
             states=states,
-            work=(Storage(length * batch * work_row(operator), codes.BASE_ARENA),),
-            weight_ih=Matrix(weight_ih),
-            weight_hh=Matrix(weight_hh),
+            work=(Storage(length * batch * work_row(operator, matrix), codes.BASE_ARENA),),
+            weight_ih=matrix,
+            weight_hh=weight_hh.matrix(weight_hh.values[direction], direction),
             bias_ih=bias[:rows],
             bias_hh=bias[rows:],
         )
 
 
-def work_row(operator: Recurrent) -> int:
-    """Return how many float32 of working memory a row takes."""
+def work_row(operator: Recurrent, weight_ih: Matrix | None = None) -> int:
+    """Return how many float32 of working memory a row takes: for sums, and with weights of integers for records."""
     gates = 5 if isinstance(operator, op.GRU) else operator.gates
-    return gates * padded_row(operator.hidden_size)
+    sums = gates * padded_row(operator.hidden_size)
+    if weight_ih is None or weight_ih.scale is None:
+        return sums
+    return sums + (record_bytes(weight_ih.inputs) + record_bytes(operator.hidden_size)) // F32_BYTES
 
 
 def _are_rows(x: View) -> bool:

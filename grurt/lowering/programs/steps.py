@@ -62,6 +62,20 @@ class Contract(Step):
 
 
 @dataclass(eq=False, kw_only=True)
+class Quantize(Step):
+    """Rows of the input as records of bytes, which a `Contract` with integer weights reads in their place.
+
+    Its working memory is for the inputs of a row, side by side.
+    """
+
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+    """As those of a `Contract`."""
+    out_rows: NDArray[np.int64]
+    """Where the records begin."""
+
+
+@dataclass(eq=False, kw_only=True)
 class Depthwise(Step):
     """A weight for each tap and channel: ``out[r, c] = bias[c] + sum_t weights[t, c] x[rows[r] + taps[t] + c]``."""
 

@@ -15,10 +15,10 @@ from grurt.lowering.functions import function_code
 from grurt.lowering.packing import Matrix, gru_bytes, pack_dense, pack_gru
 from grurt.lowering.programs.iteration import Iteration, iterate, rows_of
 from grurt.lowering.programs.scans import work_row
-from grurt.lowering.programs.steps import Contract, Depthwise, Map, Product, Reduce, RowWise, Scan, Step
+from grurt.lowering.programs.steps import Contract, Depthwise, Map, Product, Quantize, Reduce, RowWise, Scan, Step
 from grurt.lowering.programs.views import View, certain, merged_digits, offsets, padded_row
 from grurt.network import operators as op
-from grurt.network.vectors import padded, row_bytes
+from grurt.network.vectors import padded, record_bytes, row_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,14 +102,22 @@ class StepTables:
         outputs = padded(len(step.weights.values))
         offset, packed = self._builder.reserve_weights(step.weights.dense_bytes(outputs))
         pack_dense(packed, step.weights, step.bias)
-        runs = _runs(step.places)
-        return codes.STEP_CONTRACT, self._rows(step) | {
+        return codes.STEP_CONTRACT, self._rows(step) | self._inputs(step.places) | {
             codes.STEP_WEIGHTS: offset // F32_BYTES,
             codes.STEP_SIZE: len(step.weights.values),
-            codes.STEP_N_INPUTS: step.weights.inputs,
+            codes.STEP_FORMAT: step.weights.format,
+        }
+
+    def _quantize(self, step: Quantize) -> tuple[int, Slots]:
+        slots = {codes.STEP_WORK: step.work[0].offset}
+        return codes.STEP_QUANTIZE, self._rows(step) | self._inputs(step.places) | slots
+
+    def _inputs(self, places: NDArray[np.int64]) -> Slots:
+        runs = _runs(places)
+        return {
+            codes.STEP_N_INPUTS: len(places),
             codes.STEP_TABLE: self._table(np.ravel(runs)),
             codes.STEP_N_TABLE: len(runs),
-            codes.STEP_FORMAT: step.weights.format,
         }
 
     def _depthwise(self, step: Depthwise) -> tuple[int, Slots]:
@@ -123,7 +131,7 @@ class StepTables:
             codes.STEP_TABLE: self._table(step.taps),
         }
 
-    def _rows(self, step: Contract | Depthwise) -> Slots:
+    def _rows(self, step: Contract | Depthwise | Quantize) -> Slots:
         x, out = step.inputs[0].storage, step.outputs[0].storage
         segments = _segments(step.rows + x.offset, step.out_rows + out.offset)
         return {
@@ -145,7 +153,7 @@ class StepTables:
             codes.STEP_STATE: step.states[0].address,
             codes.STEP_CELL: step.states[-1].address,
             codes.STEP_WORK: step.work[0].offset,
-            codes.STEP_WORK_STRIDE: work_row(step.operator),
+            codes.STEP_WORK_STRIDE: work_row(step.operator, step.weight_ih),
             codes.STEP_N_INPUTS: step.weight_ih.inputs,
             codes.STEP_HIDDEN_SIZE: step.operator.hidden_size,
             codes.STEP_REVERSE: int(step.is_reversed),
@@ -177,6 +185,8 @@ class StepTables:
             codes.OP_WEIGHTS: offset,
             codes.OP_RECURRENT_WEIGHTS: offset + projection,
             codes.OP_FORMAT: step.weight_ih.format,
+            codes.OP_RECORD: F32_BYTES * work_row(operator),
+            codes.OP_HIDDEN_RECORD: F32_BYTES * work_row(operator) + record_bytes(step.weight_ih.inputs),
             codes.OP_PARAMETERS: F32_BYTES * self._parameters(*gate_parameters, *candidate_parameters, 0.0),
             codes.OP_GATE: codes.GATE_SIGMOID if gate == codes.SIGMOID else gate,
             codes.OP_CANDIDATE: candidate,

@@ -1,8 +1,8 @@
 """What every layer answers about itself: those who check, lower, quantize and convert layers ask, and know no kinds."""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -27,6 +27,21 @@ QuantizedFormat = Literal["int8", "int4", "float16"]
 
 MAX_INT8_INPUTS = 1 << 17
 """The most features that a product with int8 weights may have: more could overflow a sum of 32 bits."""
+
+
+class Part(NamedTuple):
+    """Weight matrices of a layer that are quantized together, or not at all."""
+
+    names: tuple[str, ...]
+    """What it is called where parts are chosen: the layer's name or, of a layer of many parts, those of its weights."""
+    kind: str
+    matrices: tuple[str, ...]
+    """Parameter names."""
+
+    @property
+    def name(self) -> str:
+        """The first of its names, under which it is shown."""
+        return self.names[0]
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag=snake_case):
@@ -103,7 +118,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def weight_dtypes(self) -> Mapping[str, str]:
         """Return the dtypes of those weights that are not float32, by parameter name."""
-        return {}
+        return {name: "uint8" if form == "int4" else form for name, form in self.matrix_formats().items()}
 
     @property
     def parameter_count(self) -> int:
@@ -163,9 +178,30 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Features of the value that the layer writes, from those that it reads; ModelError if they do not fit."""
         return input_sizes[0]
 
+    def parts(self) -> tuple[Part, ...]:
+        """Return what of its weights may be quantized."""
+        return ()
+
+    def matrix_formats(self) -> Mapping[str, WeightFormat]:
+        """Return the formats of those matrices that are not float32, by parameter name."""
+        return {}
+
+    def in_format(self, matrices: Collection[str], weight_format: WeightFormat) -> Self:
+        """Return the layer with matrices of its parts in a format that `nearest_format` has returned."""
+        raise NotImplementedError
+
+    def nearest_format(self, weight_format: WeightFormat) -> WeightFormat:
+        """Return the format, or int8 where there are no kernels for it."""
+        return "int8" if weight_format == "int4" else weight_format
+
+    def summed_axes(self, matrix: str) -> tuple[int, ...]:
+        """Return the axes of a matrix that products sum over: integers along them have one scale."""
+        return tuple(range(1, len(self.float32_shapes()[matrix])))
+
     def scales(self) -> tuple[str, ...]:
         """Weights that have to be positive: the factors of integers."""
-        return ()
+        integers = (name for name, form in self.matrix_formats().items() if form in ("int8", "int4"))
+        return tuple(f"{name}_scale" for name in integers)
 
     def check_format(self) -> None:
         """Raise ModelError if there are no kernels for these weights in their format."""
@@ -279,8 +315,16 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
         """Return the value whose vectors, as they are, each matrix is multiplied with, by the matrix's name."""
         return {}
 
+    def parts(self) -> tuple[Part, ...]:
+        return (Part((self.name,), self.kind, self.matrices),) if self.is_quantizable else ()
+
+    def matrix_formats(self) -> Mapping[str, WeightFormat]:
+        return {} if self.weight_format == "float32" else dict.fromkeys(self.matrices, self.weight_format)
+
+    def in_format(self, matrices: Collection[str], weight_format: WeightFormat) -> Self:
+        return msgspec.structs.replace(self, weight_format=weight_format)
+
     def nearest_format(self, weight_format: WeightFormat) -> WeightFormat:
-        """Return the format, or int8 where there are no kernels for it."""
         return weight_format if weight_format in self.weight_formats else "int8"
 
     def check_format(self) -> None:
@@ -300,14 +344,6 @@ class MatrixLayer(Layer, frozen=True, kw_only=True):
 
     def float32_shapes(self) -> Mapping[str, Shape]:
         return msgspec.structs.replace(self, weight_format="float32").weight_shapes()
-
-    def weight_dtypes(self) -> Mapping[str, str]:
-        if self.weight_format == "float32":
-            return {}
-        return dict.fromkeys(self.matrices, "uint8" if self.weight_format == "int4" else self.weight_format)
-
-    def scales(self) -> tuple[str, ...]:
-        return tuple(f"{name}_scale" for name in self.matrices) if self.weight_format in ("int8", "int4") else ()
 
     def _in_format(self, shapes: dict[str, Shape]) -> dict[str, Shape]:
         """Return the shapes of float32 weights as they are in the layer's format, the scales among them."""

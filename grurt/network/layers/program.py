@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar, Self
 
 import msgspec
 
 from grurt.errors import ModelError
 from grurt.escaping import listed
 from grurt.lanes import LANES
-from grurt.network.layers.base import Layer, Shape
+from grurt.network.layers.base import MAX_INT8_INPUTS, Layer, Part, Shape, WeightFormat
+from grurt.network.layers.program_parts import program_parts
 from grurt.network.operators import AnyOperator, Operator
 from grurt.network.operators.base import check_shape
 from grurt.network.text import check_name
@@ -71,6 +72,14 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         What it computes, each reading inputs, states, constants and what earlier ones have written.
     results
         Names of the values that it writes.
+    float16
+        Names of those constants that are kept in float16, and computed with in float32. As the integers below, they
+        are matrices that nothing reads but convolutions, depthwise ones aside, `grurt.operators.MatMul` and
+        `grurt.operators.GRU`, whose two are of one format.
+    int8
+        Names of those that are kept in int8. Such a constant ``W`` comes with a weight ``W_scale``, float32, positive,
+        and of W's shape but for the axes that products sum over, which are of size 1: it stands for ``W * W_scale``.
+        Products with it round what they multiply to int8 too, scaled by the largest of it.
 
     Examples
     --------
@@ -107,9 +116,59 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     states: tuple[ProgramState, ...] = ()
     operators: tuple[AnyOperator, ...]
     results: tuple[str, ...]
+    float16: tuple[str, ...] = ()
+    int8: tuple[str, ...] = ()
 
     def weight_shapes(self) -> Mapping[str, Shape]:
+        if not self.int8:
+            return self.constants
+        summed = {name: axes for part in program_parts(self) for name, axes in part.matrices.items()}
+        return self.constants | {f"{name}_scale": _ones_at(self.constants[name], summed[name]) for name in self.int8}
+
+    def float32_shapes(self) -> Mapping[str, Shape]:
         return self.constants
+
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(
+            Part(tuple(f"{self.name}.{name}" for name in part.matrices), part.kind, tuple(part.matrices))
+            for part in program_parts(self)
+        )
+
+    def matrix_formats(self) -> Mapping[str, WeightFormat]:
+        formats: dict[str, WeightFormat] = dict.fromkeys(self.float16, "float16")
+        return formats | dict.fromkeys(self.int8, "int8")
+
+    def in_format(self, matrices: Collection[str], weight_format: WeightFormat) -> Self:
+        names = {"float16": self.float16, "int8": self.int8}
+        names = {each: tuple(name for name in own if name not in matrices) for each, own in names.items()}
+        if weight_format in names:
+            names[weight_format] += tuple(matrices)
+        return msgspec.structs.replace(self, **names)
+
+    def summed_axes(self, matrix: str) -> tuple[int, ...]:
+        return next(part.matrices[matrix] for part in program_parts(self) if matrix in part.matrices)
+
+    def check_format(self) -> None:
+        named = (*self.float16, *self.int8)
+        if not named:
+            return
+        if len(set(named)) < len(named):
+            raise ModelError(f"layer {self.name!r}: a constant is named twice in float16 and int8")
+        formats = self.matrix_formats()
+        left = set(named)
+        for _, matrices in program_parts(self):
+            own = {formats.get(name, "float32") for name in matrices}
+            if len(own) > 1:
+                raise ModelError(f"layer {self.name!r}: expected one format for {listed(matrices)}, got {listed(own)}")
+            inputs = max(math.prod(self.constants[name][axis] for axis in axes) for name, axes in matrices.items())
+            if "int8" in own and inputs > MAX_INT8_INPUTS:
+                raise ModelError(f"layer {self.name!r}: int8 weights may have {MAX_INT8_INPUTS} inputs, got {inputs}")
+            left -= matrices.keys()
+        if left:
+            raise ModelError(
+                f"layer {self.name!r}: only weight matrices of conv, conv_transpose, mat_mul and gru, which nothing "
+                f"else reads, can be in float16 or int8: {listed(sorted(left))} cannot"
+            )
 
     def state_shapes(self, positions: int = 1) -> Mapping[str, Shape]:
         return {state.name: state.shape for state in self.states}
@@ -228,7 +287,8 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
 
     def scratch_bytes(self, positions: int = 1) -> int:
         given = sum(padded(math.prod(shape)) for shape in self.state_shapes().values())
-        return F32_BYTES * (self._sum("scratch_numbers") + given + _HEAD_NUMBERS + len(self.inputs) * LANES)
+        records = self._sum("record_numbers") if self.int8 else 0
+        return F32_BYTES * (self._sum("scratch_numbers") + records + given + _HEAD_NUMBERS + len(self.inputs) * LANES)
 
     def state_bytes(self, positions: int = 1) -> int:
         # A vector may be read that begins with the last number.
@@ -247,6 +307,11 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     @property
     def has_poles(self) -> bool:
         return any(operator.has_poles for operator in self.operators)
+
+
+def _ones_at(shape: Shape, axes: Collection[int]) -> Shape:
+    """Return a shape with some of its axes of size 1."""
+    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
 
 
 def _add(shapes: dict[str, Shape], name: str, shape: Shape) -> None:

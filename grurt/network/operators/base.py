@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -71,6 +72,17 @@ class Operator(
         each number is a row. Constants that are read like other values are not among them.
         """
         return (1 + len(inputs)) * sum(math.prod(shape) for shape in self.shapes(*inputs))
+
+    def matrices(self, *inputs: Shape) -> Mapping[int, tuple[int, ...]]:
+        """Return the axes that products with weight matrices sum over, by the places of these among the inputs.
+
+        Constants in these places may be quantized, all of an operator in one format.
+        """
+        return {}
+
+    def record_numbers(self, *inputs: Shape) -> int:
+        """How many float32 of working memory integer weights take besides: for what they are multiplied with."""
+        return 0
 
     def scratch_numbers(self, *inputs: Shape) -> int:
         """How many float32 of working memory it takes, at most: what it writes, and copies of what it reads."""

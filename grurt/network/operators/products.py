@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from grurt.lanes import LANES
 from grurt.network.operators.base import Operator, Shape, broadcast
-from grurt.network.vectors import padded
+from grurt.network.vectors import F32_BYTES, padded, record_bytes
 
 __all__ = ["Conv", "ConvTranspose", "MatMul"]
+
+
+OUTPUT_NUMBERS = 3
+"""What is packed for an output beside its weights: a bias, and of integers a scale and a correction."""
 
 
 class Convolution(Operator, frozen=True, kw_only=True):
@@ -21,6 +26,9 @@ class Convolution(Operator, frozen=True, kw_only=True):
     n_inputs: ClassVar[tuple[int, int]] = (2, 3)
     constants: ClassVar[tuple[int, ...]] = (1, 2)
 
+    outputs_axis: ClassVar[int]
+    """The axis of the weight along which the outputs are."""
+
     groups: int = 1
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
@@ -30,16 +38,25 @@ class Convolution(Operator, frozen=True, kw_only=True):
     def n_steps(self, *inputs: Shape) -> int:
         (out,) = self.shapes(*inputs)
         together = max(1, LANES // (out[1] // self.groups))
-        return 2 * len(out) + 2 + 2 * -(-self.groups // together) * self._phases
+        return 2 * len(out) + 2 + 3 * -(-self.groups // together) * self._phases
+
+    def is_depthwise(self, x: Shape, out: Shape) -> bool:
+        """Whether every channel has a group and an output of its own."""
+        return self.groups == x[1] == out[1] > 1
+
+    def matrices(self, *inputs: Shape) -> Mapping[int, tuple[int, ...]]:
+        (out,) = self.shapes(*inputs)
+        others = tuple(axis for axis in range(len(inputs[1])) if axis != self.outputs_axis)
+        return {} if self.is_depthwise(inputs[0], out) else {1: others}
 
     def packed_numbers(self, *inputs: Shape) -> int:
         # Groups that share vectors have weights of 0 for each other's inputs.
         (out,) = self.shapes(*inputs)
         taps = math.prod(inputs[1][2:])
-        weights = LANES * padded(out[1]) * (1 + inputs[0][1] // self.groups * taps)
+        weights = LANES * padded(out[1]) * (OUTPUT_NUMBERS + inputs[0][1] // self.groups * taps)
         if self.groups == 1:
-            weights = padded(out[1]) * (self._phases + inputs[0][1] * taps)
-        tables = 5 * self.groups * math.prod(out[2:]) + 2 * inputs[0][1] * taps * self.groups
+            weights = padded(out[1]) * (OUTPUT_NUMBERS * self._phases + inputs[0][1] * taps)
+        tables = 10 * self.groups * math.prod(out[2:]) + 4 * inputs[0][1] * taps * self.groups
         return weights + tables + 5 * (math.prod(out) + math.prod(inputs[0]) + self._reached(*inputs))
 
     @property
@@ -52,6 +69,13 @@ class Convolution(Operator, frozen=True, kw_only=True):
         taps = self._taps(inputs[1])
         sizes = zip(inputs[0][2:], self.before, self.after, taps, strict=True)
         return inputs[0][1] * math.prod(n + abs(b) + abs(a) + 2 * t for n, b, a, t in sizes)
+
+    def record_numbers(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        together = min(self.groups, max(1, LANES * self.groups // out[1]))  # groups that share a vector of outputs
+        features = together * inputs[0][1] // self.groups * math.prod(inputs[1][2:])
+        rows = math.prod(out[2:]) * (record_bytes(features) // F32_BYTES)
+        return -(-self.groups // together) * (rows + self._phases * padded(features))
 
     def scratch_numbers(self, *inputs: Shape) -> int:
         (out,) = self.shapes(*inputs)
@@ -76,6 +100,8 @@ class Convolution(Operator, frozen=True, kw_only=True):
 
 class Conv(Convolution, frozen=True, kw_only=True):
     """A convolution: the weight is ``(out_channels, in_channels / groups, *kernel)`` (ONNX ``Conv``)."""
+
+    outputs_axis: ClassVar[int] = 0
 
     def shapes(self, *inputs: Shape) -> tuple[Shape, ...]:
         x, weight, *bias = inputs
@@ -103,6 +129,8 @@ class ConvTranspose(Convolution, frozen=True, kw_only=True):
     ``before`` and ``after`` are cut off from the full result; ``after`` may be negative, for rows of nothing but the
     bias behind it (ONNX ``output_padding``).
     """
+
+    outputs_axis: ClassVar[int] = 1
 
     @property
     def _phases(self) -> int:
@@ -148,12 +176,21 @@ class MatMul(Operator, frozen=True, kw_only=True):
         (out,) = self.shapes(*inputs)
         return math.prod(out) * inputs[0][-1]
 
+    def matrices(self, *inputs: Shape) -> Mapping[int, tuple[int, ...]]:
+        return {0: (len(inputs[0]) - 1,), 1: (len(inputs[1]) - 2,)}
+
+    def record_numbers(self, *inputs: Shape) -> int:
+        (out,) = self.shapes(*inputs)
+        rows = math.prod(out[:-2]) * max(out[-2:])
+        return rows * (record_bytes(inputs[0][-1]) // F32_BYTES) + padded(inputs[0][-1])
+
     def n_steps(self, *inputs: Shape) -> int:
-        return 4 + 2 * max(math.prod(shape[:-2]) for shape in inputs[:2])
+        return 4 + 3 * max(math.prod(shape[:-2]) for shape in inputs[:2])
 
     def packed_numbers(self, *inputs: Shape) -> int:
-        weights = max(math.prod(shape[:-2]) * (1 + shape[-2]) * padded(shape[-1]) for shape in inputs[:2])
-        swapped = max(math.prod(shape[:-2]) * (1 + shape[-1]) * padded(shape[-2]) for shape in inputs[:2])
+        several = [(math.prod(shape[:-2]), shape[-2], shape[-1]) for shape in inputs[:2]]
+        weights = max(count * (OUTPUT_NUMBERS + rows) * padded(columns) for count, rows, columns in several)
+        swapped = max(count * (OUTPUT_NUMBERS + columns) * padded(rows) for count, rows, columns in several)
         (out,) = self.shapes(*inputs)
         return weights + swapped + 5 * (math.prod(out) + sum(map(math.prod, inputs)))
 

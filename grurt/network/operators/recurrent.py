@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
 from grurt.network.operators.base import Operator, Shape
-from grurt.network.vectors import padded
+from grurt.network.vectors import F32_BYTES, padded, record_bytes
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -57,7 +58,7 @@ class Recurrent(Operator, frozen=True, kw_only=True):
     def packed_numbers(self, *inputs: Shape) -> int:
         rows = self.directions * self.gates * padded(self.hidden_size)
         moved = math.prod(inputs[0]) + sum(math.prod(shape) for shape in self.shapes(*inputs))
-        return rows * (inputs[0][-1] + self.hidden_size + 4) + 8 * moved
+        return rows * (inputs[0][-1] + self.hidden_size + 8) + 8 * moved
 
     def scratch_numbers(self, *inputs: Shape) -> int:
         length, batch, _ = inputs[0]
@@ -79,6 +80,14 @@ class GRU(Recurrent, frozen=True, kw_only=True, tag="gru"):
     linear_before_reset: bool = True
     gate_activation: ElementwiseFunction = Sigmoid()
     candidate_activation: ElementwiseFunction = Tanh()
+
+    def matrices(self, *inputs: Shape) -> Mapping[int, tuple[int, ...]]:
+        return {1: (2,), 2: (2,)}
+
+    def record_numbers(self, *inputs: Shape) -> int:
+        length, batch, input_size = inputs[0]
+        row = record_bytes(input_size) + record_bytes(self.hidden_size)
+        return self.directions * length * batch * row // F32_BYTES
 
 
 class LSTM(Recurrent, frozen=True, kw_only=True, tag="lstm"):
