@@ -73,6 +73,29 @@ def keras_files() -> Iterator[Outcome]:
             yield _outcome(path, DATA, None, _answers(path))
 
 
+def step_graphs(folder: Path) -> Iterator[Outcome]:
+    """Unpack the graphs of one timestep to a folder, convert every file, and compare, frame by frame."""
+    with tarfile.open(DATA / "collection" / "steps.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    for path in sorted(folder.glob("steps/*.onnx")):
+        answers = _load(path.with_name(f"{path.name.partition('.')[0]}.npz"))
+        model = convert(path, initial=_of_side(answers, "begin"), reference=False)
+        yield Outcome(path.relative_to(folder).as_posix(), model, _difference_of_frames(model, answers))
+
+
+def _difference_of_frames(model: grurt.Model, answers: Mapping[str, np.ndarray]) -> float:
+    """Return the largest difference from answers to frames that are fed one after the other, of each output's size."""
+    inputs, expected = (_of_side(answers, side) for side in ("in", "out"))
+    blocks = {name: array.reshape(len(array), -1) for name, array in inputs.items()}
+    blocks |= {port.name: blocks[port.name][:, 0] for port in model.inputs if isinstance(port, grurt.TokenInput)}
+    answered = model.stream().run(blocks)
+    found = answered if isinstance(answered, dict) else {model.outputs[0].name: answered}
+    return max(
+        float(np.abs(found[name].reshape(array.shape) - array).max() / np.abs(array).max())
+        for name, array in expected.items()
+    )
+
+
 def _outcome(path: Path, folder: Path, layers: str | None, answers: Mapping[str, np.ndarray]) -> Outcome:
     file = path.relative_to(folder).as_posix()
     try:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from collection import Outcome, checkpoints, collection, keras_files
+from collection import Outcome, checkpoints, collection, keras_files, step_graphs
 from generated import kinds
 from generated.comparison import BY_DESIGN, CRASHED, REFUSED, RIGHT, WHOLE, WRONG
 from generated.comparison import Outcome as GeneratedOutcome
@@ -31,6 +31,9 @@ HEADER = """\
 The model files that the tests carry, converted, and run on the inputs whose answers their frameworks gave: {agree}
 agree, {unanswered} convert but have no answers to compare with, {refused} are refused with the reason. Files of one
 network that differ in the version of the operators, in axes of open size or in the way they were saved share a line.
+
+Graphs of one timestep are fed 20 frames, one after the other, each with the states that the last one left; their
+differences from PyTorch in float64 are parts of an output's largest number. See [step-graphs.md](step-graphs.md).
 
 This page is written by `python tests/helpers/supported.py`, and a test checks that it is current. What kinds of network
 there are besides, as PyTorch's exporters write them, is in `torch_networks.py`, `torch_topologies.py` and
@@ -100,6 +103,7 @@ SECTIONS = {
     "keras2": "Keras 2",
     "keras": "Keras, more kinds",
     "torch": "PyTorch checkpoints and programs",
+    "steps": "Graphs of one timestep, by both of PyTorch's ONNX exporters",
 }
 """The titles of the tables, by the beginning of the folder's name."""
 
@@ -112,7 +116,7 @@ def pattern(file: str) -> str:
         return f"{first}.{others[0]}*.onnx"
     if folder == "keras3":
         return f"*.{name.partition('.')[2]}" if name.endswith(".onnx") else f"{first}.*"
-    return f"{first}.*" if folder == "keras" else name
+    return f"{first}.*" if folder in ("keras", "steps") else name
 
 
 def page(outcomes: Iterable[Outcome]) -> str:
@@ -194,7 +198,7 @@ def _result(group: list[Outcome]) -> str:
 
 def outcomes(folder: Path) -> list[Outcome]:
     """Convert all files; the collection is unpacked to a folder."""
-    return [*collection(folder), *checkpoints(), *keras_files()]
+    return [*collection(folder), *checkpoints(), *keras_files(), *step_graphs(folder)]
 
 
 if __name__ == "__main__":
