@@ -1,4 +1,4 @@
-"""Makes steps.tar.xz: graphs of one timestep by both of PyTorch's ONNX exporters, and the answers of PyTorch in float64.
+"""Makes steps.tar.xz: graphs of one timestep by both ONNX exporters of PyTorch, and its answers in float64.
 
 Usage:
     python -m tests.data.collection.make_steps
