@@ -239,10 +239,10 @@ def _has_frames(c, port, array, n_lead):
     shape = load_i64(c, port + codes.PORT_SHAPE)
     if not shape:
         return size_along(array, n_lead) == load_i64(c, port + codes.PORT_SIZE)
-    fits = True
     for axis in range(load_i64(c, port + codes.PORT_AXES)):
-        fits = fits and size_along(array, n_lead + axis) == load_i64(shape, axis)
-    return fits
+        if size_along(array, n_lead + axis) != load_i64(shape, axis):
+            return False
+    return True
 
 
 @kernel
