@@ -280,15 +280,16 @@ class Model(Network):
         ----------
         weight_format
             What the new model's weight matrices are kept in; with int4, those of GRUs, and the others in int8. Biases,
-            normalizations and depthwise convolutions stay float32.
+            normalizations and depthwise convolutions stay float32, and LSTMs and simple RNNs of a `Program`.
         keep
-            Names of layers that stay as they are.
+            Names of layers that stay as they are, and of matrices of a `Program`, ``"{layer}.{constant}"``. Two that
+            one operator reads, as those of a `grurt.operators.GRU`, stay together.
         calibration
             Inputs like those that the model will get: one sequence ``(n_steps, size)`` or a batch ``(batch, n_steps,
             size)``, without the last axis for tokens; for several inputs a mapping of those by name; or a list of such.
             Integer weights of GRU and Linear layers are rounded so that their products with such inputs come out best.
             And a layer whose inputs differ much in scale, or lie far from zero, gets a BatchNorm before it that maps
-            them to [-1, 1]; its weights undo that.
+            them to [-1, 1]; its weights undo that. Matrices of a `Program` are rounded without it.
 
         Raises
         ------

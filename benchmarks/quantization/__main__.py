@@ -9,6 +9,7 @@ import click
 
 from benchmarks.quantization.accuracy import demo_table, phoneme_table
 from benchmarks.quantization.recipes import recipes_table
+from benchmarks.quantization.speech import speech_table
 from benchmarks.tables import between_markers
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,12 @@ PAGES = ("README.md", "docs/quantization.md")
 @click.command(help=__doc__)
 def main() -> None:
     """Write each table where its markers are."""
-    tables = {"accuracy": demo_table(), "phonemes": phoneme_table(), "recipes": recipes_table()}
+    tables = {
+        "accuracy": demo_table(),
+        "phonemes": phoneme_table(),
+        "recipes": recipes_table(),
+        "speech": speech_table(),
+    }
     for page in PAGES:
         path = ROOT / page
         text = path.read_text()

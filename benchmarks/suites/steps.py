@@ -132,12 +132,13 @@ def names() -> list[str]:
 
 def measure(settings: Settings) -> list[Record]:
     """Measure microseconds of a frame, and how many times as long onnxruntime takes for it."""
-    sources = [*_trained(), *_random(settings)]
-    return [
-        _measure(name, Graph.of(source()), settings)
-        for name, source in sources
-        if not settings.only or name in settings.only
-    ]
+    return [_measure(name, Graph.of(source()), settings) for name, source in sources(settings)]
+
+
+def sources(settings: Settings) -> list[tuple[str, Callable[[], bytes]]]:
+    """Return the networks that are measured, by name, and what makes the graph of each."""
+    found = (*_trained(), *_random(settings))
+    return [(name, source) for name, source in found if not settings.only or name in settings.only]
 
 
 def _measure(name: str, graph: Graph, settings: Settings) -> Record:

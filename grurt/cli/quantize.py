@@ -78,7 +78,12 @@ class Result:
     "the names of the inputs. Without it the loss is measured on random numbers from a fixed seed: standard normal "
     "features, uniform tokens.",
 )
-@click.option("--keep", metavar="LAYER", multiple=True, help="A layer to keep in float32; may be repeated.")
+@click.option(
+    "--keep",
+    metavar="LAYER",
+    multiple=True,
+    help="A layer to keep in float32, or a matrix of a step program, named as in the table; may be repeated.",
+)
 @click.option(
     "--max-loss",
     metavar="LIMIT",

@@ -37,6 +37,8 @@ def all_models() -> dict[str, grurt.Model]:
         if any(models.can_be_quantized(layer) for layer in model.layers)
     }
     programs = {f"program {seed}": step_programs.random_step_program(seed) for seed in range(8)}
+    of_matrices = step_programs.random_step_program(3, n_operators=30, kinds=step_programs.OF_MATRICES)
+    programs |= {f"program in {weights}": of_matrices.quantize(weights) for weights in ("float16", "int8")}
     return {**found, **quantized, "extremes": extreme_model(), **programs, "program among layers": program_model()}
 
 

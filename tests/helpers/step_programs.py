@@ -12,7 +12,10 @@ from step_values import LIMIT, Values
 
 import grurt
 
-__all__ = ["LIMIT", "random_step_program"]
+__all__ = ["LIMIT", "OF_MATRICES", "in_any_format", "random_step_program"]
+
+OF_MATRICES = ("conv", "conv_transpose", "mat_mul", "gru")
+"""Kinds of operator whose weights may be quantized."""
 
 
 def random_step_program(seed: int, *, n_operators: int | None = None, kinds: tuple[str, ...] = ()) -> grurt.Model:
@@ -40,6 +43,15 @@ def random_step_program(seed: int, *, n_operators: int | None = None, kinds: tup
         makers[int(rng.integers(len(makers)))](values)
     values.end_states()
     return _model(values, _results(values))
+
+
+def in_any_format(model: grurt.Model, rng: np.random.Generator) -> grurt.Model:
+    """Return a model of a program whose matrices, or some of them, are quantized, if it has any."""
+    names = [part.name for layer in model.layers for part in layer.parts()]
+    if not names:
+        return model
+    kept = [name for name in names[1:] if rng.integers(4) == 0]
+    return model.quantize(("float16", "int8")[rng.integers(2)], keep=kept)
 
 
 def _results(values: Values) -> tuple[str, ...]:

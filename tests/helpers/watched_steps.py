@@ -100,7 +100,7 @@ def number_at(address: int, place: int) -> int:
 
 def watched(seed: int) -> dict[str, Any]:
     """Return what a random program answers, step by step, in a block and in a pool; AssertionError if it is amiss."""
-    model = step_programs.random_step_program(seed)
+    model = program_of(seed)
     watch = Watch(model, _lowered_steps(model))
     operations._run_program = watch.begin
     simd.memory = watch.memory
@@ -120,6 +120,12 @@ def watched(seed: int) -> dict[str, Any]:
         for call, answer in answers.items()
         for output in model.outputs
     }
+
+
+def program_of(seed: int) -> grurt.Model:
+    """Return the random program of a seed: every second one with weights in fewer bits."""
+    model = step_programs.random_step_program(seed)
+    return step_programs.in_any_format(model, np.random.default_rng(seed)) if seed % 2 else model
 
 
 def _lowered_steps(model: grurt.Model) -> Sequence[Step]:

@@ -36,9 +36,10 @@ def on_random_models(max_examples: int, **strategies: st.SearchStrategy[Any]) ->
 
 
 def random_model(rng: np.random.Generator, **options: Any) -> grurt.Model:
-    """Return a random program, or a random model with weights of a random format."""
+    """Return a random program or model, with weights of a random format."""
     if rng.integers(4) == 0:
-        return step_programs.random_step_program(int(rng.integers(1 << 32)))
+        program = step_programs.random_step_program(int(rng.integers(1 << 32)))
+        return step_programs.in_any_format(program, rng) if rng.integers(2) else program
     model = models.random_model(rng, n_layers=6, **options)
     weights = rng.choice(get_args(grurt.network.layers.base.WeightFormat))
     if weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):

@@ -38,12 +38,13 @@ def program_parts(program: Program) -> list[ProgramPart]:
         others |= {name for place, name in enumerate(operator.inputs) if place not in places}
         matrices = {operator.inputs[place]: axes for place, axes in places.items()}
         sharing = [part for part in parts if not part.matrices.keys().isdisjoint(matrices)]
+        place = parts.index(sharing[0]) if sharing else len(parts)
         for part in sharing:
             parts.remove(part)
             others |= {name for name, axes in matrices.items() if part.matrices.get(name, axes) != axes}
             matrices = part.matrices | matrices
         if matrices:
-            parts.append(ProgramPart(sharing[0].kind if sharing else operator.kind, matrices))
+            parts.insert(place, ProgramPart(sharing[0].kind if sharing else operator.kind, matrices))
     return [part for part in parts if others.isdisjoint(part.matrices)]
 
 
