@@ -8,7 +8,14 @@ import click
 from benchmarks import results, tables
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/benchmarks.md", "docs/native.md", "docs/quantization.md", "docs/streaming.md")
+PAGES = (
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/native.md",
+    "docs/quantization.md",
+    "docs/step-graphs.md",
+    "docs/streaming.md",
+)
 IMAGES = "docs/images"
 
 

@@ -40,7 +40,7 @@ def imported(
     ConversionError
         If the graph contradicts itself.
     UnsupportedError
-        If it can be imported in neither way: the message says both reasons.
+        If it can be imported in neither way: the message says both reasons, or the one that they are.
     """
 
     def literally() -> StepGraph:
@@ -57,6 +57,8 @@ def imported(
         try:
             return literally()
         except (ConversionError, ModelError) as other:
+            if other.args == error.args:
+                raise error from None
             reason = getattr(error, "reason", None)
             raise UnsupportedError(
                 *error.args, f"nor can it be imported literally, as one timestep: {other.args[0]}", reason=reason

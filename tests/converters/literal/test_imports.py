@@ -81,6 +81,15 @@ def test_the_message_says_both_reasons() -> None:
     assert caught.value.reason is DesignReason.OTHER_RECURRENCE
 
 
+def test_a_reason_against_both_ways_is_said_once(tmp_path: Path) -> None:
+    text = "h2 = Add(x, h); q, scale, zero = DynamicQuantizeLinear(h2)"
+    onnx.save(proto(written(text), {"x": (1, 3), "h": (1, 3)}, ["h2", "scale"], {}), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError, match="the model was quantized") as caught:
+        convert(tmp_path / "m.onnx", reference=False)
+    assert "literally" not in str(caught.value)
+    assert caught.value.reason is DesignReason.QUANTIZED
+
+
 def test_a_graph_without_a_candidate_for_a_state_has_one_reason(tmp_path: Path) -> None:
     onnx.save(proto(written("y = MatMul(x, w)"), {"x": (4, 3)}, ["y"], {"w": random(3, 3)}), tmp_path / "m.onnx")
     with pytest.raises(UnsupportedError) as caught:
