@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,11 +39,17 @@ class _Part(NamedTuple):
     first_feature: int
 
 
-class _Group(NamedTuple):
-    """GRUs that are merged, by their numbers, and the numbers of all GRUs that one of them waits for."""
+@dataclass
+class _Group:
+    """GRUs that are merged, by their numbers, how many units they have, and which operators one of them waits for.
+
+    Sets of operators are integers with a bit for each: there may be thousands of them.
+    """
 
     members: list[int]
-    waits_for: set[int]
+    units: int = 0
+    own: int = 0
+    waits_for: int = 0
 
 
 def merge_scans(
@@ -64,18 +73,21 @@ def _groups(
 ) -> list[list[int]]:
     """Return the numbers of GRUs that fit into a vector together."""
     groups: dict[object, list[_Group]] = {}
-    waits_for: dict[str, set[int]] = {}
+    waits_for: dict[str, int] = {}
     for number, operator in enumerate(operators):
-        waits = set().union(*(waits_for.get(name, set()) for name in operator.inputs))
+        waits = reduce(or_, (waits_for.get(name, 0) for name in operator.inputs), 0)
         if isinstance(operator, op.GRU) and shapes[operator.inputs[0]][0] > 1:
             candidates = groups.setdefault(_likeness(operator, shapes, constants), [])
-            fitting = [group for group in candidates if _fits(operator, group, waits, operators)]
-            group = fitting[0] if fitting else _Group([], set())
-            if not fitting:
+            units = _units(operator)
+            fitting = (group for group in candidates if not waits & group.own and units + group.units <= ROW)
+            group = next(fitting, None) or _Group([])
+            if not group.members:
                 candidates.append(group)
             group.members.append(number)
-            group.waits_for.update(waits)
-            waits = waits | group.waits_for | set(group.members)
+            group.units += units
+            group.own |= 1 << number
+            group.waits_for |= waits
+            waits = waits | group.waits_for | group.own
         waits_for |= {name: waits for name in operator.outputs if name}
     found = [group.members for several in groups.values() for group in several]
     return [members for members in found if _is_worth_it([operators[i] for i in members])]
@@ -89,11 +101,6 @@ def _likeness(gru: op.GRU, shapes: Mapping[str, Shape], constants: Mapping[str, 
 
 def _units(operator: op.Operator) -> int:
     return operator.directions * operator.hidden_size if isinstance(operator, op.GRU) else 0
-
-
-def _fits(gru: op.GRU, group: _Group, waits: set[int], operators: Sequence[op.Operator]) -> bool:
-    is_free = waits.isdisjoint(group.members)
-    return is_free and _units(gru) + sum(_units(operators[i]) for i in group.members) <= ROW
 
 
 def _is_worth_it(grus: Sequence[op.Operator]) -> bool:
