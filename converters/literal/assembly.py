@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,6 +47,8 @@ class StepGraph:
         Values of inputs that were fixed.
     initial
         What states begin as; zeros else.
+    time_axes
+        Of a graph of whole sequences: along which axis of its inputs and outputs, among others, time runs.
     """
 
     network: Network
@@ -55,6 +57,7 @@ class StepGraph:
     pairs: Mapping[str, str]
     bound: Mapping[str, Array]
     initial: Mapping[str, Array]
+    time_axes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,9 @@ def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) ->
     return StepGraph(network, inputs, outputs, pairs, fixed, initial)
 
 
-def traced(graph: Graph, fixed: Mapping[str, Array]) -> Traces:
-    """Return a graph of known sizes, interpreted."""
-    build = ProgramBuilder(Budget(graph.size))
+def traced(graph: Graph, fixed: Mapping[str, Array], time_axes: Mapping[str, int] | None = None) -> Traces:
+    """Return a graph of known sizes, interpreted; with axes along which time runs, it is taken apart along them."""
+    build = ProgramBuilder(Budget(graph.size), time_axes)
     tensors: dict[str, Value] = {**graph.constants, **fixed}
     for name, array in graph.constants.items():
         build.note_name(name, array)
