@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,14 +19,12 @@ from grurt.converters.literal.interpret import interpret
 from grurt.converters.literal.options import StepOptions
 from grurt.converters.literal.pairs import Port, paired
 from grurt.converters.literal.ports import signature_of
-from grurt.converters.literal.program import Layers
-from grurt.converters.literal.refusals import refuse_mixed, refuse_offline
-from grurt.converters.literal.simplify import live_operators, with_scales_in_weights
+from grurt.converters.literal.program import Kept, Layers
+from grurt.converters.literal.refusals import refuse_mixed
 from grurt.converters.literal.sizes import bound, has_open_sizes, with_open_sizes
 from grurt.converters.literal.values import Traced, Value
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.escaping import listed
-from grurt.network import operators
 from grurt.network.network import Network, Source
 
 if TYPE_CHECKING:
@@ -49,6 +47,8 @@ class StepGraph:
         Values of inputs that were fixed.
     initial
         What states begin as; zeros else.
+    time_axes
+        Of a graph of whole sequences: along which axis of its inputs and outputs, among others, time runs.
     """
 
     network: Network
@@ -57,6 +57,7 @@ class StepGraph:
     pairs: Mapping[str, str]
     bound: Mapping[str, Array]
     initial: Mapping[str, Array]
+    time_axes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) ->
     return StepGraph(network, inputs, outputs, pairs, fixed, initial)
 
 
-def traced(graph: Graph, fixed: Mapping[str, Array]) -> Traces:
-    """Return a graph of known sizes, interpreted."""
-    build = ProgramBuilder(Budget(graph.size))
+def traced(graph: Graph, fixed: Mapping[str, Array], time_axes: Mapping[str, int] | None = None) -> Traces:
+    """Return a graph of known sizes, interpreted; with axes along which time runs, it is taken apart along them."""
+    build = ProgramBuilder(Budget(graph.size), time_axes)
     tensors: dict[str, Value] = {**graph.constants, **fixed}
     for name, array in graph.constants.items():
         build.note_name(name, array)
@@ -161,20 +162,15 @@ def _network(
 ) -> Network:
     build, states = found.build, set(pairs.values())
     shown = [port.name for port in outputs if port.name not in states] or list(dict.fromkeys(pairs.values()))
-    frames = [name for name in found.inputs if name not in pairs]
+    frames = {name: value for name, value in found.inputs.items() if name not in pairs}
     if not frames:
         raise UnsupportedError("every input of the graph is a state: a network needs one that is not")
     results = {name: build.written(found.outputs[name]) for name in (*shown, *states)}
     begins = {name: build.name_of(array) for name, array in initial.items() if array.any()}
-    wanted = [value.name for value in results.values()]
-    live = with_scales_in_weights(build, live_operators(build.operators, wanted), wanted)
-    if not live:  # nothing is computed, as where a state is what was read before
-        results[shown[0]] = build.emit(operators.Reshape, results[shown[0]], shape=results[shown[0]].shape)
-        live = build.operators[-1:]
-    refuse_offline(build.scans, {name for operator in live for name in operator.outputs})
-    layers = Layers(build, found.inputs, live, results, shown)
-    network_inputs = layers.inputs(frames)
-    network_outputs = layers.add_program(frames, pairs, begins)
+    kept = [Kept(name, found.inputs[name], results[result], begins.get(name)) for name, result in pairs.items()]
+    layers = Layers(build, frames, {name: results[name] for name in shown}, kept)
+    network_inputs = layers.inputs()
+    network_outputs = layers.add_program()
     tokens = [port.name for port in network_inputs if port.tokens]
     return Network(
         layers=layers.layers,

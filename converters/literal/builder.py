@@ -57,6 +57,16 @@ class Embedded:
     table: Array
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a graph of whole sequences, run timestep by timestep, keeps from one to the next."""
+
+    node: Node
+    value: Traced
+    result: Traced
+    begins: Array
+
+
 class ProgramBuilder:
     """Collects the operators of a program, and its constants.
 
@@ -64,9 +74,13 @@ class ProgramBuilder:
     ----------
     budget
         What may be created of constants.
+    time_axes
+        Of a graph of whole sequences that is to run timestep by timestep: along which axis of tensors time runs.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, time_axes: Mapping[str, int] | None = None) -> None:
+        self.time_axes = time_axes or {}
+        self.memories: list[Memory] = []
         self.folder = Folder(budget)
         self.operators: list[Operator] = []
         self.shapes: dict[str, Shape] = {}
@@ -183,6 +197,23 @@ class ProgramBuilder:
         value = self.input((1, table.shape[1]), table.dtype)
         self.embeddings.append(Embedded(value, indices.name, table))
         return value
+
+    def time_axis(self, node: Node) -> int | None:
+        """Return the axis of a node's first input along which time runs, if that is to be taken apart."""
+        return self.time_axes.get(node.inputs[0])
+
+    def keep(self, node: Node, value: Traced, result: Value, begins: Array) -> None:
+        """Keep a result for the next timestep, where it is a value; that begins as a constant."""
+        self.memories.append(Memory(node, value, self.written(result), begins))
+
+    def with_history(self, node: Node, value: Value, axis: int, steps: int) -> Value:
+        """Return a value behind those of timesteps before, zeros at first, which it is kept among."""
+        shape = (*value.shape[:axis], steps, *value.shape[axis + 1 :])
+        before = self.input(shape, value.dtype)
+        joined = self.concat([before, value], axis)
+        size = joined.shape[axis]
+        self.keep(node, before, self.slice(joined, {axis: range(size - steps, size)}), np.zeros(shape, np.float32))
+        return joined
 
     def _value(self, shape: Shape, dtype: np.dtype[Any], name: str | None = None) -> Traced:
         name = f"%{next(self._counter)}" if name is None else name

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from grurt.converters.graph.assembly.converted import ConvertedGraph
 from grurt.converters.graph.nodes import Graph
 from grurt.converters.literal.assembly import StepGraph, network_of_step_graph
-from grurt.converters.literal.options import ImportOptions
+from grurt.converters.literal.causal import network_of_sequences
+from grurt.converters.literal.options import ImportOptions, StepOptions
 from grurt.converters.literal.pairs import may_hold_states
+from grurt.converters.literal.sizes import open_names
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.network.network import Source
 
@@ -45,7 +47,13 @@ def imported(
 
     def literally() -> StepGraph:
         refuse(graph)
-        return network_of_step_graph(graph, source, options.step)
+        try:
+            return network_of_step_graph(graph, source, options.step)
+        except UnsupportedError as error:
+            said = options.step.state or options.step.initial
+            if options.imported != "literal" or said or not open_names(graph):
+                raise
+            return _timesteps(graph, source, options.step, error)
 
     if options.imported == "literal" or options.step:
         return literally()
@@ -63,3 +71,15 @@ def imported(
             raise UnsupportedError(
                 *error.args, f"nor can it be imported literally, as one timestep: {other.args[0]}", reason=reason
             ) from error
+
+
+def _timesteps(graph: Graph, source: Source, options: StepOptions, refusal: UnsupportedError) -> StepGraph:
+    """Return the network of a graph of whole sequences that looks back only; else raise a refusal, with this reason."""
+    try:
+        return network_of_sequences(graph, source, options)
+    except (ConversionError, ModelError) as error:
+        raise UnsupportedError(
+            *refusal.args,
+            f"nor does it compute a sequence timestep by timestep: {error.args[0]}",
+            reason=refusal.reason,
+        ) from error

@@ -9,7 +9,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.literal.assembly import StepGraph
 from grurt.converters.reference import precision_of
-from grurt.converters.sampling import SEED, check_inputs, random_input
+from grurt.converters.sampling import SEED, STEPS, check_inputs, random_input
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import StatePort
 
@@ -20,12 +20,17 @@ TIMESTEPS = 9
 def sample_timesteps(converted: StepGraph) -> list[dict[str, Array]]:
     """Return seeded inputs of some timesteps, always the same; those of the first one hold the states too.
 
+    Of a graph of whole sequences, it is one sequence.
+
     Raises
     ------
     ConversionError
         If they are too large for a test, or a run on them takes too long.
     """
     network, shapes = converted.network, {port.name: port.shape for port in converted.inputs}
+    for name in shapes.keys() & converted.time_axes.keys():
+        axis = converted.time_axes[name]
+        shapes[name] = (*shapes[name][:axis], STEPS, *shapes[name][axis + 1 :])
     check_inputs(network, shapes)
     random = np.random.default_rng(SEED)
     timesteps = [
@@ -34,7 +39,7 @@ def sample_timesteps(converted: StepGraph) -> list[dict[str, Array]]:
             for port in network.signature.inputs
             if not isinstance(port, StatePort)
         }
-        for _ in range(TIMESTEPS)
+        for _ in range(1 if converted.time_axes else TIMESTEPS)
     ]
     for port in converted.inputs:
         if port.name in converted.pairs:

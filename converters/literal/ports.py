@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
+
 from grurt.converters.graph.assembly.axis_names import dtype_name
 from grurt.converters.graph.nodes import Declaration
 from grurt.converters.literal.pairs import Port
@@ -38,6 +40,21 @@ def signature_of(
         ),
         tuple(_state(port, states[port.name]) if port.name in states else _value(port) for port in outputs),
     )
+
+
+def sequence_signature(
+    inputs: Sequence[Port], outputs: Sequence[Port], axes: Mapping[str, int], tokens: Collection[str]
+) -> Signature:
+    """Return the signature of a graph of whole sequences, along whose axes by name time runs; see `signature_of`."""
+
+    def value(port: Port) -> ValuePort:
+        found = _value(port, is_token=port.name in tokens)
+        time = axes[port.name]
+        names = tuple("time" if axis == time else name for axis, name in enumerate(found.axes))
+        shape = tuple(size for axis, size in enumerate(found.shape) if axis != time)
+        return msgspec.structs.replace(found, axes=names, shape=shape)
+
+    return Signature(tuple(map(value, inputs)), tuple(map(value, outputs)))
 
 
 def _value(port: Port, *, is_token: bool = False) -> ValuePort:

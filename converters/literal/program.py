@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -11,13 +12,26 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters.literal.builder import Embedded, ProgramBuilder
 from grurt.converters.literal.naming import UniqueNames
+from grurt.converters.literal.refusals import refuse_offline
+from grurt.converters.literal.simplify import live_operators, with_scales_in_weights
 from grurt.converters.literal.values import Traced
 from grurt.errors import UnsupportedError
+from grurt.network import operators
 from grurt.network.inputs import AnyInput, Input, Output, TokenInput
 from grurt.network.layers import Embedding, Program, Slice
 from grurt.network.layers.base import Layer
 from grurt.network.layers.program import ProgramState
 from grurt.network.operators.base import Operator
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A state: its name, the value that it is while a timestep runs, and what it becomes; what it begins as."""
+
+    name: str
+    value: Traced
+    result: Traced
+    begins: str | None = None
 
 
 class Layers:
@@ -27,42 +41,48 @@ class Layers:
     ----------
     build
         The program as it was built.
-    inputs
-        The values of the graph's inputs, by name.
-    live
-        Its operators.
-    results
-        What it hands out, by the names of the graph's outputs: those that are shown, and states.
+    frames
+        The values of the inputs that are read at each timestep, by name.
     shown
-        Names of the outputs that are the network's.
+        What it writes, by the names of the network's outputs.
+    kept
+        Its states.
     """
 
     def __init__(
-        self,
-        build: ProgramBuilder,
-        inputs: Mapping[str, Traced],
-        live: Sequence[Operator],
-        results: Mapping[str, Traced],
-        shown: Sequence[str],
+        self, build: ProgramBuilder, frames: Mapping[str, Traced], shown: Mapping[str, Traced], kept: Sequence[Kept]
     ) -> None:
         self.layers: list[Layer] = []
         self.weights: dict[str, Array] = {}
         self._build = build
-        self._inputs = inputs
-        self._live = live
-        self._results = results
-        self._shown = shown
-        self._layer_names = UniqueNames(inputs)
-        self._read = {name for operator in live for name in operator.inputs}
-        self._read |= {value.name for value in results.values()}
+        self._frames = frames
+        self._shown = dict(shown)
+        self._kept = kept
+        self._live = self._live_operators()
+        self._layer_names = UniqueNames((*frames, *(state.name for state in kept)))
+        self._read = {name for operator in self._live for name in operator.inputs}
+        self._read |= self._wanted()
         self._embedded = [each for each in build.embeddings if each.value.name in self._read]
+        refuse_offline(build.scans, {name for operator in self._live for name in operator.outputs})
 
-    def inputs(self, frames: Iterable[str]) -> list[AnyInput]:
-        """Return the network's inputs, of the names of those inputs that are no states."""
-        return [self._input(name) for name in frames]
+    def _wanted(self) -> set[str]:
+        return {value.name for value in (*self._shown.values(), *(state.result for state in self._kept))}
+
+    def _live_operators(self) -> list[Operator]:
+        build, wanted = self._build, self._wanted()
+        live = with_scales_in_weights(build, live_operators(build.operators, wanted), wanted)
+        if live:
+            return live
+        name, value = next(iter(self._shown.items()))  # nothing is computed, as where a state is what was read before
+        self._shown[name] = build.emit(operators.Reshape, value, shape=value.shape)
+        return build.operators[-1:]
+
+    def inputs(self) -> list[AnyInput]:
+        """Return the network's inputs."""
+        return [self._input(name) for name in self._frames]
 
     def _input(self, name: str) -> AnyInput:
-        value = self._inputs[name]
+        value = self._frames[name]
         rows = {each.table.shape[0] for each in self._embedded if each.token == value.name}
         if not rows:
             return Input(name, math.prod(value.shape))
@@ -72,25 +92,14 @@ class Layers:
             raise UnsupportedError(f"input {name[:100]!r}: it picks from tables of {sorted(rows)} rows")
         return TokenInput(name, rows.pop())
 
-    def add_program(self, frames: Sequence[str], pairs: Mapping[str, str], begins: Mapping[str, str]) -> list[Output]:
-        """Add the program and the layers around it, and return the network's outputs.
-
-        Parameters
-        ----------
-        frames
-            Inputs that are no states.
-        pairs
-            Outputs that go back, by the inputs that they go back into.
-        begins
-            Constants that states begin as, by input.
-        """
+    def add_program(self) -> list[Output]:
+        """Add the program and the layers around it, and return the network's outputs."""
         shapes = self._build.shapes
         tokens = {each.token for each in self._embedded}
-        read = {value.name: name for name in frames if (value := self._inputs[name]).name not in tokens}
+        read = {value.name: name for name, value in self._frames.items() if value.name not in tokens}
         read |= {each.value.name: self._embedding(each) for each in self._embedded}
-        states = {self._inputs[name].name: name for name in pairs}
         layer = self._layer_names.new("program")
-        names = self._named(read | states, begins.values())
+        names = self._named(read | {state.value.name: state.name for state in self._kept})
         constants = {name: array for name, array in self._build.constants.items() if name in names}
         self.weights |= {f"{layer}.{names[name]}": array.astype(np.float32) for name, array in constants.items()}
         program = Program(
@@ -98,33 +107,30 @@ class Layers:
             inputs=tuple(read.values()),
             input_shapes=tuple(shapes[name] for name in read),
             constants={names[name]: array.shape for name, array in constants.items()},
-            states=tuple(
-                ProgramState(
-                    name,
-                    self._inputs[name].shape,
-                    names[self._results[result].name],
-                    names[begins[name]] if name in begins else None,
-                )
-                for name, result in pairs.items()
-            ),
+            states=tuple(self._state(state, names) for state in self._kept),
             operators=tuple(_renamed(operator, names) for operator in self._live),
-            results=tuple(names[self._results[name].name] for name in self._shown),
+            results=tuple(names[value.name] for value in self._shown.values()),
         )
         self.layers.append(program)
         return self._outputs(program.name)
 
-    def _named(self, given: Mapping[str, str], constants: Iterable[str]) -> dict[str, str]:
+    def _state(self, state: Kept, names: Mapping[str, str]) -> ProgramState:
+        begins = None if state.begins is None else names[state.begins]
+        return ProgramState(state.name, state.value.shape, names[state.result.name], begins)
+
+    def _named(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the names of all values of the program, beside those that it is given."""
         inside, names = UniqueNames(given.values()), dict(given)
         written = [name for operator in self._live for name in (*operator.inputs, *operator.outputs)]
-        for name in (*written, *constants, *(value.name for value in self._results.values())):
+        begins = [state.begins for state in self._kept if state.begins is not None]
+        for name in (*written, *begins, *self._wanted()):
             if name and name not in names:
                 names[name] = inside.new(self._build.source_names.get(name))
         return names
 
     def _embedding(self, embedded: Embedded) -> str:
         rows, size = embedded.table.shape
-        token = next(name for name, value in self._inputs.items() if value.name == embedded.token)
+        token = next(name for name, value in self._frames.items() if value.name == embedded.token)
         name = self._layer_names.new(f"{token}.embedding", "embedding")
         self.layers.append(Embedding(name=name, inputs=(token,), vocabulary_size=rows, size=size))
         self.weights[f"{name}.weight"] = embedded.table
@@ -132,13 +138,13 @@ class Layers:
 
     def _outputs(self, program: str) -> list[Output]:
         if len(self._shown) == 1:
-            return [Output(self._shown[0], program)]
+            return [Output(name, program) for name in self._shown]
         outputs, start = [], 0
-        for name in self._shown:
-            stop = start + math.prod(self._results[name].shape)
-            value = self._layer_names.new(name, "output")
-            self.layers.append(Slice(name=value, inputs=(program,), start=start, stop=stop))
-            outputs.append(Output(name, value))
+        for name, value in self._shown.items():
+            stop = start + math.prod(value.shape)
+            part = self._layer_names.new(name, "output")
+            self.layers.append(Slice(name=part, inputs=(program,), start=start, stop=stop))
+            outputs.append(Output(name, part))
             start = stop
         return outputs
 

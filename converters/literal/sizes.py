@@ -12,14 +12,25 @@ from grurt.converters.graph.nodes import Declaration, Graph
 from grurt.errors import ConversionError, UnsupportedError
 from grurt.escaping import listed
 
-MAX_NUMBERS = 1 << 20
-"""Of an input."""
+
+def with_open_sizes(graph: Graph, size: int, name: str | None = None) -> Graph:
+    """Return a graph whose inputs have a size wherever it leaves one open; others than that of a name are 1 then."""
+
+    def sized(port: Declaration) -> Declaration:
+        shape = _fixed(port, size)
+        if name is not None:
+            shape = tuple(
+                given if open_as == name else 1 if given != open_as else given
+                for given, open_as in zip(shape, port.shape or (), strict=True)
+            )
+        return replace(port, shape=shape)
+
+    return replace(graph, inputs=tuple(map(sized, graph.inputs)))
 
 
-def with_open_sizes(graph: Graph, size: int) -> Graph:
-    """Return a graph whose inputs have a size wherever it leaves one open."""
-    inputs = tuple(replace(port, shape=_fixed(port, size)) for port in graph.inputs)
-    return replace(graph, inputs=inputs)
+def open_names(graph: Graph) -> list[str]:
+    """Return the names of the sizes that a graph's inputs leave open."""
+    return list(dict.fromkeys(size for port in graph.inputs for size in port.shape or () if isinstance(size, str)))
 
 
 def has_open_sizes(graph: Graph) -> bool:

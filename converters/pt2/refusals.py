@@ -13,11 +13,6 @@ _UNKNOWN: Refusal = (
     "supported are GRU, linear, embedding, normalization and causal convolution layers, and element-wise functions",
     None,
 )
-_LSTM: Refusal = (
-    "grurt runs GRU networks; LSTM and plain RNN are not supported",
-    "train the model with a GRU",
-    DesignReason.OTHER_RECURRENCE,
-)
 _CONTROL: Refusal = (
     "control flow is not supported",
     "export a module without loops and conditions on the data",
@@ -62,8 +57,6 @@ _REASONS = {
 
 def reason_against(call: Call, name: str) -> tuple[str, str, DesignReason | None]:
     """Return what to say about an operator that has no handler: what was found, what to do, and why it stays so."""
-    if name.startswith("quantized_lstm"):
-        return _LSTM
     if "higher_order" in call.target:
         return _CONTROL
     if "quant" in call.target:

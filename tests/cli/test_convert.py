@@ -157,7 +157,7 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "weights.pt": DATA / "torch" / "b_lasthidden.pt",
         "model.weights.h5": DATA / "keras" / "k3_residual.weights.h5",
         "model.json": DATA / "keras" / "k3_residual.json",
-        "step.onnx": DATA / "onnx" / "u_step.onnx",
+        "step.onnx": DATA / "steps" / "detector.onnx",
     }.items():
         shutil.copy(source, tmp_path / name)
     monkeypatch.chdir(tmp_path)

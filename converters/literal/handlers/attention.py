@@ -43,7 +43,9 @@ def attention(node: Node, args: Arguments, build: ProgramBuilder) -> tuple[Value
         capped = combine(build, "add", capped, hidden)
     if (mask := optional(args, 3)) is not None:
         capped = _masked(build, capped, mask)
-    weights = build.emit(operators.Softmax, capped, axis=3)
+    weights: Value = build.emit(operators.Softmax, capped, axis=3)
+    if mask is not None and mask.dtype.kind == "b":  # a query that sees nothing takes nothing
+        weights = build.emit(operators.Where, mask, weights, build.zero, dtype=scores.dtype)
     result: Value = matmul(build, weights, _shared(build, values, queries, (0, 1, 2, 3)))
     if is_merged:
         result = build.transpose(result, (0, 2, 1, 3))
@@ -57,7 +59,7 @@ def _heads(node: Node, build: ProgramBuilder, value: Value, count: str) -> Value
     if value.ndim == 4:
         return value
     if value.ndim != 3 or heads < 1 or value.shape[2] % heads:
-        raise node.misfit(f"its input of the shape {value.shape} does not fall into {heads} heads")
+        raise node.misfit(f"its input of the shape {value.shape} has features that do not fall into {heads} heads")
     batch, length, size = value.shape
     return build.transpose(build.reshape(value, (batch, length, heads, size // heads)), (0, 2, 1, 3))
 
@@ -74,10 +76,7 @@ def _shared(build: ProgramBuilder, value: Value, queries: Value, perm: tuple[int
 
 
 def _masked(build: ProgramBuilder, scores: Value, mask: Value) -> Value:
-    """Return scores without those that a mask leaves out: where it is false, or by what it adds.
-
-    A query that sees nothing sees all alike, as in onnxruntime.
-    """
+    """Return scores without those that a mask leaves out: where it is false, or by what it adds."""
     if mask.dtype.kind == "b":
         lowest = number(float(np.finfo(np.float32).min))
         return build.emit(operators.Where, mask, scores, lowest, dtype=scores.dtype)

@@ -64,7 +64,8 @@ def convolution(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     value, weight = given(node, args), _weight(node, args)
     kernel = kernel_of(node, weight.shape[2:], value.shape[2:])
     _check_kernel_shape(node, weight)
-    _note_mixed_axes(node, build, kernel, value)
+    value, kernel = _behind_history(node, value, kernel, build)
+    _note_mixed_axes(node, build, kernel)
     return convolved(build, value, weight, optional(args, 2), kernel, node.integer("group", 1))
 
 
@@ -74,7 +75,7 @@ def transposed(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     value, weight = given(node, args), _weight(node, args)
     kernel = kernel_of(node, weight.shape[2:], value.shape[2:])
     _check_kernel_shape(node, weight)
-    _note_mixed_axes(node, build, kernel, value)
+    _note_mixed_axes(node, build, kernel)
     before, after = _cut_off(node, kernel, value.shape[2:])
     cut = replace(kernel, before=before, after=after)
     kind = operators.ConvTranspose
@@ -119,7 +120,17 @@ def _check_kernel_shape(node: Node, weight: Array) -> None:
         raise node.invalid("its attributes do not fit its weights")
 
 
-def _note_mixed_axes(node: Node, build: ProgramBuilder, kernel: Kernel, value: Value) -> None:
+def _behind_history(node: Node, value: Value, kernel: Kernel, build: ProgramBuilder) -> tuple[Value, Kernel]:
+    """Return what a convolution reads that pads time in front only: the timesteps before, in place of zeros."""
+    time = build.time_axis(node)
+    if time is None or time < 2 or kernel.after[time - 2] or not kernel.before[time - 2]:
+        return value, kernel
+    value = build.with_history(node, value, time, kernel.before[time - 2])
+    before = tuple(0 if 2 + axis == time else size for axis, size in enumerate(kernel.before))
+    return value, replace(kernel, before=before)
+
+
+def _note_mixed_axes(node: Node, build: ProgramBuilder, kernel: Kernel) -> None:
     """Take note of what a convolution mixes: channels, and places where it pads or leaves some out.
 
     Where it does neither, as many places as it needs have come from states before.

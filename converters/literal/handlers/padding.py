@@ -23,6 +23,10 @@ def pad(node: Node, args: Arguments, build: ProgramBuilder) -> Value:
     if mode not in _MODES:
         raise node.invalid(f"unknown mode {mode[:50]!r}")
     sides = _sides(node, args, value.ndim)
+    time = build.time_axis(node)
+    if time is not None and mode == "constant" and not _fill(node, args) and sides[time][0] > 0 == sides[time][1]:
+        value = build.with_history(node, value, time, sides[time][0])
+        sides[time] = (0, 0)
     kept = {
         axis: range(max(-before, 0), size - max(-after, 0))
         for axis, ((before, after), size) in enumerate(zip(sides, value.shape, strict=True))

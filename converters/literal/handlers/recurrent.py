@@ -86,7 +86,7 @@ def _recurrent(
     weights.append(
         np.zeros((directions, 2 * kind.gates * hidden_size), np.float32) if bias is None else _weight(node, args, 3)
     )
-    states = []
+    states: list[Value] = []
     for index in range(5, 5 + kind.n_outputs - 1):
         state = args[index] if index < len(args) else None
         if state is None:
@@ -95,7 +95,14 @@ def _recurrent(
             state = build.transpose(state, _BATCH_FIRST)
         states.append(state)
     fields |= {"hidden_size": hidden_size, "direction": node.text("direction", "forward")}
+    begins = states if build.time_axis(node) == int(batch_first) and fields["direction"] == "forward" else []
+    known = {
+        index: (build.input(each.shape, each.dtype), each) for index, each in enumerate(begins) if is_constant(each)
+    }
+    states = [known[index][0] if index in known else state for index, state in enumerate(states)]
     outputs, *finals = build.emit_several(kind, value, *weights, *states, **fields)
+    for index, (before, begin) in known.items():
+        build.keep(node, before, finals[index], begin)
     build.scans.append(Scan(node, length, states, (outputs, *finals)))
     if not batch_first:
         return outputs, *finals

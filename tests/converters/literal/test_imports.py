@@ -16,9 +16,9 @@ import grurt
 from grurt.converters import convert
 from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
-ONNX = DATA / "onnx"
-CLEANERS = [ONNX / "u_clean.ts.op17.onnx", ONNX / "u_clean.dyn.op18.onnx"]
-DETECTOR = ONNX / "u_step.onnx"
+ONNX, STEPS = DATA / "onnx", DATA / "steps"
+CLEANERS = [STEPS / "clean.ts.op17.onnx", STEPS / "clean.dyn.op18.onnx"]
+DETECTOR = STEPS / "detector.onnx"
 NOTES = (
     "imported literally, as a graph of one timestep",
     "states, and what they become: cache -> cache_out, h -> h_out",
@@ -74,7 +74,7 @@ def test_the_message_says_both_reasons() -> None:
     with pytest.raises(UnsupportedError) as caught:
         convert(DETECTOR, reference=False)
     first, second = caught.value.args
-    assert first.startswith("u_step.onnx: node '/cell/LSTM' (LSTM): grurt runs GRU networks; LSTM is not supported; ")
+    assert first.startswith("detector.onnx: node '/cell/LSTM' (LSTM): grurt runs GRU networks; LSTM is not supported; ")
     assert second.startswith(
         "nor can it be imported literally, as one timestep: node '/If' (If): which of its branches"
     )
@@ -132,7 +132,7 @@ def test_initial_states_come_from_a_file(tmp_path: Path) -> None:
     assert not any("begin as zeros" in note for note in models[0].source.notes)
     with pytest.raises(ConversionError, match=r"none.npz: expected a file that can be read"):
         convert(CLEANERS[0], initial=tmp_path / "none.npz")
-    with pytest.raises(ConversionError, match=r"u_step\.onnx: expected states in an \.npz file, got another format"):
+    with pytest.raises(ConversionError, match=r"detector\.onnx: expected states in an \.npz file, got another format"):
         convert(CLEANERS[0], initial=DETECTOR)
 
 

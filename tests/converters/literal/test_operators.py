@@ -299,6 +299,20 @@ STATISTICS = {"g": w(4), "b": w(4), "m": w(4), "v": np.abs(w(4))}
 case("y = BatchNormalization(x, g, b, m, v)", IMAGE, weights=STATISTICS)
 
 
+# attention
+
+HEADS = {"q": (1, 4, 3, 8), "k": (1, 4, 5, 8), "v": (1, 4, 5, 6)}
+for how in ("", "<scale=0.3>", "<softcap=2.0>", "<is_causal=1>"):
+    case(f"y = Attention{how}(q, k, v)", HEADS, opset=23)
+case("y = Attention(q, k, v)", {**HEADS, "k": (1, 2, 5, 8), "v": (1, 2, 5, 6)}, opset=23)
+case("y = Attention(q, k, v, m)", {**HEADS, "m": (3, 5)}, opset=23)
+case("y = Attention(q, k, v, m)", {**HEADS, "m": (3, 5)}, opset=23, dtypes={"m": BOOL})
+MERGED = {"q": (1, 3, 32), "k": (1, 5, 16), "v": (1, 5, 12)}
+case("y = Attention<q_num_heads=4,kv_num_heads=2>(q, k, v)", MERGED, opset=23)
+PAST = {**HEADS, "a": (1, 4, 2, 8), "b": (1, 4, 2, 6)}
+case("y, z, c = Attention(q, k, v, , a, b)", PAST, outputs=("y", "z", "c"), opset=23)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.text[:60])
 def test_an_operator_computes_what_it_does_in_onnxruntime(case: Case) -> None:
     proto = step_proto(case.text, case.inputs, case.outputs, case.weights, opset=case.opset, dtypes=case.dtypes)

@@ -179,6 +179,14 @@ def recurrent(op: str) -> dict[str, Array]:
             {"r": np.float32(0.5), "t": np.array(True)},
             "was exported in training mode",
         ),
+        # attention
+        (
+            "y = Attention<is_causal=1>(q, q, q, , q, q)",
+            {"q": (1, 2, 3, 4)},
+            {},
+            "it hides what comes later behind",
+        ),
+        ("y = Attention<q_num_heads=3>(q, q, q)", {"q": (1, 2, 4)}, {}, "has features that do not fall into 3 heads"),
         # recurrent layers
         (
             "y = GRU<hidden_size=5>(x, W, R)",

@@ -25,6 +25,10 @@ REFUSED: dict[str, tuple[Network, str]] = {
         network_of(lambda net, x: net.rnn(x)[0], X, rnn=nn.LSTM(4, 8)),
         r"node 'lstm' \(LSTM\): grurt runs GRU networks; LSTM is not supported; train the model with a GRU",
     ),
+    "five axes": (
+        network_of(lambda net, x: functional.scaled_dot_product_attention(*[x.expand(1, 1, 1, *x.shape)] * 3), X),
+        "it has more axes than heads, or drops out; call model",
+    ),
     "no_gru": (network_of(lambda net, x: net.fc(x), X, fc=nn.Linear(4, 3)), "expected a GRU, got none; if it was"),
     "no_cell": (
         network_of(

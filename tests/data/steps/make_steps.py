@@ -1,4 +1,4 @@
-"""Writes the graphs of one timestep among these files: ``python make_steps.py``, with torch 2.13.0."""
+"""Writes the graphs of one timestep in this folder: ``python make_steps.py``, with torch 2.13.0."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def main() -> None:
     cleaner = Cleaner().eval()
     example = (torch.zeros(1, 2, 1, 9), torch.zeros(1, 2, 2, 9), torch.zeros(1, 5, 8))
     names = {"input_names": ["spectrum", "cache", "h"], "output_names": ["clean", "cache_out", "h_out"]}
-    torch.onnx.export(cleaner, example, FOLDER / "u_clean.ts.op17.onnx", dynamo=False, opset_version=17, **names)
-    torch.onnx.export(cleaner, example, FOLDER / "u_clean.dyn.op18.onnx", dynamo=True, external_data=False, **names)
-    without_paths(FOLDER / "u_clean.dyn.op18.onnx")
+    torch.onnx.export(cleaner, example, FOLDER / "clean.ts.op17.onnx", dynamo=False, opset_version=17, **names)
+    torch.onnx.export(cleaner, example, FOLDER / "clean.dyn.op18.onnx", dynamo=True, external_data=False, **names)
+    without_paths(FOLDER / "clean.dyn.op18.onnx")
     detector = torch.jit.script(Detector().eval())
     example = (torch.zeros(1, 16), torch.zeros(2, 1, 8), torch.tensor(16000))
     names = {"input_names": ["x", "state", "sr"], "output_names": ["y", "last"]}
-    torch.onnx.export(detector, example, FOLDER / "u_step.onnx", dynamo=False, opset_version=17, **names)
+    torch.onnx.export(detector, example, FOLDER / "detector.onnx", dynamo=False, opset_version=17, **names)
 
 
 if __name__ == "__main__":
