@@ -144,7 +144,7 @@ class View(NamedTuple):
 
 def certain(found: T | None) -> T:
     """Return what is there for certain: for instance a part of an array that lies densely."""
-    assert found is not None, "a view does not lie in digits"
+    assert found is not None, "a view does not lie in digits"  # noqa: S101 - no file can cause it
     return found
 
 
