@@ -104,7 +104,7 @@ def test_a_timestep_with_its_states(name: str) -> None:
         assert_close(state.reshape(own_state.shape), own_state)
 
 
-REFUSED = ("oss062", "qdyn", "k3_masked_backwards", "t_copies_open_length")
+REFUSED = ("oss062", "qdyn", "k3_masked_backwards", "t_copies_open_length", "u_step")
 SOURCES = sorted(
     path
     for path in [*DATA.glob("*.onnx"), *(ALL_DATA / "keras").glob("*.keras"), *(ALL_DATA / "torch").glob("*.pt2")]
