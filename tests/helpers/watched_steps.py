@@ -106,18 +106,24 @@ def watched(seed: int) -> dict[str, Any]:
     simd.memory = watch.memory
     for name, kernel in KERNELS.items():
         setattr(walk, name, _watched_kernel(kernel, watch))
+    found = answers(model, seed)
+    assert watch.n_accesses
+    return found
+
+
+def answers(model: grurt.Model, seed: int) -> dict[str, Any]:
+    """Return what a program answers step by step, in a block, and in a pool, by seed, call and output."""
     xs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(seed))
     stream, pool = model.stream(), model.pool(3)
     pool.step([2], {name: x[:1] for name, x in xs.items()})
-    answers = {
+    found = {
         "step": [stream.step({name: x[t] for name, x in xs.items()}) for t in range(N_STEPS)][-1],
         "run": model.stream().run(xs),
         "pool": pool.step([1, 2, 0], {name: np.stack([x[0], x[1], x[0]]) for name, x in xs.items()}),
     }
-    assert watch.n_accesses
     return {
         f"{seed} {call} {output.name}": answer[output.name] if isinstance(answer, dict) else answer
-        for call, answer in answers.items()
+        for call, answer in found.items()
         for output in model.outputs
     }
 

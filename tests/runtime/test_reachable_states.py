@@ -20,6 +20,16 @@ BEHIND = (
     grurt.Linear(name="fc", input_size=3, output_size=3),
     grurt.Conv1d(name="conv", input_size=3, output_size=3, kernel_size=3),
 )
+PROGRAM = grurt.Program(
+    name="program",
+    input_shapes=((3,),),
+    states=(grurt.ProgramState("sum", (3,), "new"), grurt.ProgramState("last", (3, 1), "column")),
+    operators=(
+        grurt.operators.Combine(inputs=("sum", "fc"), outputs=("new",), operation="add"),
+        grurt.operators.Reshape(inputs=("new",), outputs=("column",), shape=(3, 1)),
+    ),
+    results=("new", "last"),
+)
 REACHES = {
     "relu": (RELU,),
     "relu, reset before": (msgspec.structs.replace(RELU, linear_before_reset=False),),
@@ -27,6 +37,7 @@ REACHES = {
     "relu in int8": (msgspec.structs.replace(RELU, weight_format="int8"),),
     "a gate beyond 1": (OPEN_GATE,),
     "a history of what was computed": BEHIND,
+    "a program": (BEHIND[0], PROGRAM),
 }
 BOUNDED_BEHIND = (BEHIND[0], BOUNDED)
 LARGE = np.float32([[3e38, -3e38, 3e38], [-3e38, 3e38, 3e38]] * 3)
