@@ -7,7 +7,7 @@ other. The input's part of the gates is made first, for all rows, in working mem
 from grurt.kernels import codes
 from grurt.kernels.dense import Matrix, dense
 from grurt.kernels.functions import apply, gate_sigmoid, tanh
-from grurt.kernels.gru import gru_grid, gru_sequence
+from grurt.kernels.gru import gru_grid, gru_sequence, gru_timestep
 from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.options import kernel
 from grurt.kernels.panels import Panels, weights_bytes
@@ -32,10 +32,13 @@ def run_gru(bases, step):
     )
     memory = GRUMemory(_x(bases, step), Rows(0, 0), Rows(0, 0), _work(bases, step), _out(bases, step))
     state, length = arena_at(bases, step, codes.STEP_STATE), number_at(step, codes.STEP_N_ROWS)
-    if number_at(step, codes.STEP_BATCH) == 1:
-        gru_sequence(op, weights, state, memory, length)
-    else:
+    if number_at(step, codes.STEP_BATCH) > 1:
         gru_grid(op, weights, States(state, 0, 0, 0), memory, length)
+    elif length == 1 and load_i64(op, codes.OP_KIND) == codes.GRU:
+        out = Rows(memory.out.address, load_i64(op, codes.OP_OUT_STRIDE))
+        gru_timestep(op, weights, state, GRUMemory(memory.x, memory.mask, memory.factor, memory.work, out), 0)
+    else:
+        gru_sequence(op, weights, state, memory, length)
 
 
 @kernel
