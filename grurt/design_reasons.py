@@ -18,8 +18,8 @@ class DesignReason(enum.Enum):
 
     OTHER_RECURRENCE = (
         "a recurrent layer that is not a GRU, such as an LSTM",
-        "the kernels, their memory and their promises are made for one cell, the GRU",
-        "train the network with a GRU",
+        "whole sequences are understood by one cell, the GRU",
+        "train the network with a GRU; or export one timestep of it, its states as inputs and outputs",
     )
     NO_RECURRENCE = (
         "no GRU, nor anything that is one",
@@ -43,8 +43,8 @@ class DesignReason(enum.Enum):
     )
     IMAGES = (
         "convolutions or pooling over more axes than time",
-        "a timestep is a vector; networks of images need other kernels",
-        "compute the features of each image before, and give grurt the vectors",
+        "layers over time work on vectors",
+        "export one timestep of the network, its states as inputs and outputs",
     )
     FED_BACK_STATE = (
         "a state that the source changes before it feeds it back",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import pytest
 from commandline import fail, succeed
 from onnx_graphs import node, proto, random, written
-from paths import DATA
+from paths import DATA, ROOT
 from step_graphs import step_proto
 
 import grurt
@@ -53,6 +54,20 @@ def test_a_stream_feeds_the_states_back_as_the_source_is_fed() -> None:
         spectrum = random_.normal(size=(1, 2, 1, 9)).astype(np.float32)
         clean, states["cache"], states["h"] = session.run(None, {"spectrum": spectrum, **states})
         np.testing.assert_allclose(stream.step(spectrum).reshape(-1), clean.reshape(-1), atol=2e-6)
+
+
+@pytest.mark.slow
+def test_a_denoiser_as_its_authors_exported_it() -> None:
+    """GTCRN: the states are three, the normalizations are in the weights, and what only moves numbers is views."""
+    model = convert(ROOT / "examples" / "denoise" / "gtcrn_simple.onnx")
+    caches = ("conv_cache", "tra_cache", "inter_cache")
+    assert model.signature.fed_back == {name: f"{name}_out" for name in caches}
+    (layer,) = model.layers
+    assert isinstance(layer, grurt.Program)
+    found = Counter(operator.kind for operator in layer.operators)
+    assert (found["gru"], found["conv"], found["conv_transpose"], found["update"]) == (14, 11, 11, 18)
+    assert found["normalize"] == 0
+    assert model.verify().max_error < 2e-6
 
 
 def test_meaning_comes_first() -> None:
