@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from grurt.converters.graph.assembly.converted import ConvertedGraph
 from grurt.converters.graph.nodes import Graph
@@ -11,7 +12,7 @@ from grurt.converters.literal.causal import network_of_sequences
 from grurt.converters.literal.options import ImportOptions, StepOptions
 from grurt.converters.literal.pairs import may_hold_states
 from grurt.converters.literal.sizes import open_names
-from grurt.errors import ConversionError, ModelError, UnsupportedError
+from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
 from grurt.network.network import Source
 
 
@@ -58,7 +59,12 @@ def imported(
     if options.imported == "literal" or options.step:
         return literally()
     try:
-        return by_meaning()
+        converted = by_meaning()
+        if options.imported is None and converted.network.unstreamable_by_design is DesignReason.FED_BACK_STATE:
+            # What a state becomes is no layer's own: a step graph that streams as it stands.
+            with suppress(ConversionError, ModelError):
+                return literally()
+        return converted
     except (UnsupportedError, ModelError) as error:
         if options.imported == "meaning" or not may_hold_states(graph):
             raise
