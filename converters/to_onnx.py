@@ -22,7 +22,8 @@ def to_onnx(network: Network, *, step: bool = False) -> bytes:
         Write a single timestep of a single sequence, as `grurt.Stream.step` computes it, with the states as inputs and
         outputs: inputs and outputs ``(1, 1, *shape)``, with the shape that `step` takes and gives; and behind them, as
         many inputs as outputs and in the same order, ``NAME_state`` and ``NAME_next_state`` of each layer that has a
-        state: of a GRU ``(1, positions, hidden_size)``, of a Conv1d ``(history, 1, input_size)``, the oldest first. A
+        state: of a GRU ``(1, positions, hidden_size)``, of a Conv1d ``(history, 1, input_size)``, the oldest first, and
+        each of a step program in its own shape. A
         caller begins with those of a new `grurt.Stream`, and feeds them back.
 
     Raises
@@ -30,8 +31,8 @@ def to_onnx(network: Network, *, step: bool = False) -> bytes:
     StreamingError
         If a single timestep is asked for, and the model cannot stream.
     ConversionError
-        If the weights are larger than an ONNX file can be, 2 GiB; if an input and an output have one name; or if the
-        package onnx is missing.
+        If the weights are larger than an ONNX file can be, 2 GiB; if an input and an output have one name; if a step
+        program is to be written as whole sequences; or if the package onnx is missing.
 
     Examples
     --------

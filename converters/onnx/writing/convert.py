@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onnx import GraphProto, checker, helper
 
 from grurt.converters.onnx.writing import ports
@@ -40,11 +42,7 @@ def onnx_of_network(network: Network, *, step: bool) -> bytes:
 
 def _sequence_graph(network: Network) -> GraphProto:
     signature = network.signature
-    names = [port.name for port in (*signature.inputs, *signature.outputs)]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ConversionError(f"ONNX: expected inputs and outputs of different names, got {sorted(twice)[0]!r} twice")
-    graph = GraphWriter(names)
+    graph = _graph([port.name for port in (*signature.inputs, *signature.outputs)])
     values: dict[str, str] = {}
     states: dict[str, str] = {}
     if any("index" in port.axes for port in (*signature.inputs, *signature.outputs)):
@@ -72,9 +70,17 @@ def _sequence_graph(network: Network) -> GraphProto:
     return graph.graph("grurt")
 
 
+def _graph(names: Sequence[str]) -> GraphWriter:
+    """Return a writer for a graph whose inputs and outputs have some names."""
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConversionError(f"ONNX: expected inputs and outputs of different names, got {sorted(twice)[0]!r} twice")
+    return GraphWriter(names)
+
+
 def _step_graph(network: Network) -> GraphProto:
     frames = frames_of(network)
-    graph = GraphWriter([*frames.inputs, *frames.outputs])
+    graph = _graph([*frames.inputs, *frames.outputs])
     values = {}
     for port in network.inputs:
         frame = frames.inputs[port.name]
@@ -99,6 +105,8 @@ def _step_graph(network: Network) -> GraphProto:
 
 def _state_shape(layer: AnyLayer, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a state in a graph of one timestep: see `LayerWriter.states`."""
+    if layer.program():
+        return shape
     if layer.keeps_input:
         return shape[0], 1, shape[1]
     return (1, *shape) if len(shape) > 1 else (1, 1, *shape)

@@ -15,7 +15,9 @@ from grurt.array_types import Array
 from grurt.converters.onnx.writing.functions import write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
+from grurt.converters.onnx.writing.programs import write_program
 from grurt.converters.onnx.writing.windows import write_unfold
+from grurt.errors import ConversionError
 from grurt.network import layers as ly
 from grurt.network.network import Network
 from grurt.network.represented import represented
@@ -95,6 +97,16 @@ class LayerWriter:
         if layer.scans_time:
             self.final_states[layer.name] = final
         return restored(outputs)
+
+    def program(self, layer: ly.Program, *inputs: str) -> str:
+        if not self.is_step:
+            raise ConversionError(
+                f"ONNX: layer {layer.name!r} is a step program, which is written as a single timestep: step=True"
+            )
+        states = {name: self.states[name] for name in layer.state_shapes()}
+        value, final = write_program(self.graph, layer, self._weights(layer), inputs, states)
+        self.final_states |= final
+        return value
 
     def _rows(self, layer: ly.GRU, x: str) -> tuple[str, Callable[[str], str]]:
         """Return a value ``(steps, rows, features)`` as a GRU scans it, and what brings its output back."""

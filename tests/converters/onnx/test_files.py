@@ -19,7 +19,6 @@ REFUSED = {
     "c_eachstep_bf.oss062.onnx": "linear_before_reset=0, which no PyTorch GRU computes.*repair=True",
     "c_eachstep_state2.ts.op18.qdyn.onnx": r"\(DynamicQuantizeLinear\): the model was quantized",
     "t_copies_open_length.onnx": "it reads one timestep of axis 1 of input .*, which is of open size: the exporter has",
-    "u_step.onnx": "which of its branches is taken depends on the data; fix the input that it depends on with --bind",
 }
 CONVERTED = sorted(path.name for path in DATA.glob("*.onnx") if path.name not in REFUSED)
 SEVERAL_AXES = {"gru_op_bi_lbr1.onnx", "gru_op_seqlens.onnx", "i_packed_sorted.ts.op18.onnx"}
