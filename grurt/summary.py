@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from grurt.network.operators import Operator
 
 _SHOWN_ELSEWHERE = {"name", "inputs", "input_size", "output_size", "hidden_size", "size"}
-_SHOWN_AS_PROGRAM = {"input_shapes", "constants", "states", "operators", "results", "outputs"}
+_SHOWN_AS_PROGRAM = {"input_shapes", "constants", "states", "operators", "results", "outputs", "float16", "int8"}
 
 
 @dataclass(frozen=True)
@@ -172,13 +172,14 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
 def _program(layer: AnyLayer) -> dict[str, Any]:
     """Return the operators of a step program, and what it gives, with what only moves numbers left out."""
     origins: dict[str, tuple[str, ...]] = {name: (name,) for name in (*layer.inputs, *layer.state_shapes())}
-    summaries = []
+    summaries, formats = [], layer.matrix_formats()
     for operator, shape, multiply_adds in layer.program():
         read = tuple(dict.fromkeys(origin for name in operator.inputs for origin in origins.get(name, ())))
         name = next(filter(None, operator.outputs))
         origins |= dict.fromkeys(operator.outputs, read if operator.moves else (name,))
         if not operator.moves:
-            note = _note(operator)
+            weights = dict.fromkeys(f"weight_format={formats[name]}" for name in operator.inputs if name in formats)
+            note = ", ".join([*filter(None, [_note(operator)]), *weights])
             summaries.append(OperatorSummary(name, operator.kind, read, shape, multiply_adds, note))
     results = dict.fromkeys(origin for name in getattr(layer, "results", ()) for origin in origins.get(name, ()))
     return {"program": tuple(summaries), "results": tuple(results)}

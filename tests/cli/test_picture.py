@@ -75,6 +75,10 @@ def test_a_step_program_shows_its_states_and_what_computes() -> None:
         "●    net      program 6 → 8, 12 weights, keeps 8 numbers",
         "▼    y        8 numbers after every timestep",
     ]
+    assert (
+        draw(summarize(model.quantize("int8")))[2]
+        == "● │  product  mat_mul 2 x 4, 24 multiply-adds, weight_format=int8"
+    )
 
 
 def test_branches_and_merges() -> None:

@@ -10,6 +10,7 @@ import commandline
 import models
 import numpy as np
 import pytest
+import step_programs
 
 import grurt
 from grurt.demo import MODEL_PATH, RECORDINGS_PATH
@@ -45,6 +46,23 @@ def test_it_prints_what_is_lost_and_writes_the_model(folder: Path) -> None:
     assert "layer, if only it is quantized  kind    its own dB  y dB" in text
     assert "timesteps of a long stream  y dB" in text
     assert [line.split("  ")[0] for line in lines[-2:]] == ["1 to 10", "11 to 100"]
+
+
+def test_matrices_of_a_step_program_are_layers_of_their_own(folder: Path) -> None:
+    model = step_programs.random_step_program(3, n_operators=12, kinds=step_programs.OF_MATRICES)
+    model.save(folder / "program.grurt")
+    names = [part.name for layer in model.layers for part in layer.parts()]
+    found = json.loads(commandline.succeed("quantize", folder / "program.grurt", "--json", *STEPS))
+    assert {layer["name"] for layer in found["layers"]} == {*names}
+    assert found["bytes_after"] < found["bytes_before"]
+    out = folder / "program8.grurt"
+    text = commandline.succeed("quantize", folder / "program.grurt", "--keep", names[0], "-o", out, *STEPS)
+    assert f"kept in float32: {names[0]}\n" in text
+    assert {
+        part.name for layer in read(out).layers for part in layer.parts() if part.matrices[0] not in layer.int8
+    } == {names[0]}
+    message = commandline.fail("quantize", folder / "program.grurt", "--keep", "program.c", *STEPS)
+    assert "keep: the model has no layer 'program.c': its layers are program" in message
 
 
 def test_without_an_output_it_only_shows(folder: Path) -> None:

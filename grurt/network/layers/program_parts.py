@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from grurt.network.layers.base import Shape
 
 if TYPE_CHECKING:
-    from grurt.network.layers.program import Program
     from grurt.network.operators import Operator
 
 Axes = tuple[int, ...]
@@ -23,29 +22,38 @@ class ProgramPart(NamedTuple):
     """The axes that products sum over, by the names of the constants."""
 
 
-def program_parts(program: Program) -> list[ProgramPart]:
-    """Return what may be quantized of a program, in the order in which it is read first.
+def program_parts(
+    operators: Iterable[Operator], constants: Mapping[str, Shape], shapes: Mapping[str, Shape], shown: Collection[str]
+) -> list[ProgramPart]:
+    """Return what may be quantized, in the order in which it is read first.
 
-    No constant is a matrix that anything else reads too, that operators sum over along different axes, or whose scale
-    would have the name of another constant.
+    No constant is a matrix that anything else reads too, that is ``shown`` outside, that operators sum over along
+    different axes, or whose scale would have the name of another constant.
+
+    Parameters
+    ----------
+    operators
+        Those of a program.
+    constants, shapes
+        The shapes of its constants, and of all its values.
+    shown
+        Names of what it hands out: results, and what states begin as or become.
     """
-    shapes = program.shapes()
-    parts: list[ProgramPart] = []
-    others = {name for name in program.constants if f"{name}_scale" in program.constants}
-    others |= {name for state in program.states for name in (state.initial, state.result) if name} | {*program.results}
-    for operator in program.operators:
-        places = _matrices(operator, program.constants, shapes)
+    parts: dict[int, ProgramPart] = {}
+    part_of: dict[str, int] = {}
+    others = {name for name in constants if f"{name}_scale" in constants} | {*shown}
+    for number, operator in enumerate(operators):
+        places = _matrices(operator, constants, shapes)
         others |= {name for place, name in enumerate(operator.inputs) if place not in places}
         matrices = {operator.inputs[place]: axes for place, axes in places.items()}
-        sharing = [part for part in parts if not part.matrices.keys().isdisjoint(matrices)]
-        place = parts.index(sharing[0]) if sharing else len(parts)
-        for part in sharing:
-            parts.remove(part)
-            others |= {name for name, axes in matrices.items() if part.matrices.get(name, axes) != axes}
-            matrices = part.matrices | matrices
-        if matrices:
-            parts.insert(place, ProgramPart(sharing[0].kind if sharing else operator.kind, matrices))
-    return [part for part in parts if others.isdisjoint(part.matrices)]
+        sharing = sorted({part_of[name] for name in matrices if name in part_of})
+        first = sharing[0] if sharing else number
+        joined = [matrices, *(parts.pop(other).matrices for other in sharing[1:])]
+        for each in joined if matrices else ():
+            part = parts.setdefault(first, ProgramPart(operator.kind, {}))
+            others |= {name for name, axes in each.items() if part.matrices.setdefault(name, axes) != axes}
+            part_of |= dict.fromkeys(each, first)
+    return [parts[number] for number in sorted(parts) if others.isdisjoint(parts[number].matrices)]
 
 
 def _matrices(operator: Operator, constants: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> Mapping[int, Axes]:
