@@ -174,10 +174,13 @@ def steps_table(results: Results) -> str:
             *(f"{count:,}" for count in record["size"]),
             *(_microseconds(record[key]) for key in ("peer_microseconds", "microseconds")),
             f"{record['ratio']:#.3g}",
+            _microseconds(record["int8_microseconds"]),
+            f"{record['int8_decibels']:.0f}",
         ]
         for record in results["records"]
     ]
-    return markdown_table(["us a frame", "frame", "states", "onnxruntime", "grurt", "times as fast"], lines)
+    head = ["us a frame", "frame", "states", "onnxruntime", "grurt", "times as fast", "grurt int8", "dB"]
+    return markdown_table(head, lines)
 
 
 def quantized_steps_table(results: Results) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,11 +24,15 @@ from grurt import Model, TokenInput
 from grurt.converters import convert
 from grurt.network.frames import frames_of
 from grurt.network.signature import StatePort
+from grurt.quantization import loss
 
 GTCRN = Path(__file__).parents[2] / "examples" / "denoise" / "gtcrn_simple.onnx"
 
 FRAMES = 100
 """How many answers are compared, the states carried from each to the next."""
+
+TIMESTEPS = 200
+"""Of the sequences on which the loss of weights in ``int8`` is measured."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def names() -> list[str]:
 
 
 def measure(settings: Settings) -> list[Record]:
-    """Measure microseconds of a frame, and how many times as long onnxruntime takes for it."""
+    """Measure microseconds of a frame, how many times as long onnxruntime takes for it, and the same in ``int8``."""
     return [_measure(name, Graph.of(source()), settings) for name, source in sources(settings)]
 
 
@@ -146,6 +150,8 @@ def _measure(name: str, graph: Graph, settings: Settings) -> Record:
     ours, peer = graph.stepped(frame), graph.run(frame)
     loops = {"grurt": looped(ours), "onnxruntime": looped(peer)}
     _prove(name, ours, peer, loops)
+    narrow = replace(graph, model=graph.model.quantize("int8"))
+    loops["grurt int8"] = looped(narrow.stepped(frame))
     seconds = alternate(loops, rounds=settings.rounds, seconds=settings.seconds)
     return {
         "size": graph.size,
@@ -153,6 +159,8 @@ def _measure(name: str, graph: Graph, settings: Settings) -> Record:
         "microseconds": 1e6 * seconds["grurt"],
         "peer_microseconds": 1e6 * seconds["onnxruntime"],
         "ratio": seconds["onnxruntime"] / seconds["grurt"],
+        "int8_microseconds": 1e6 * seconds["grurt int8"],
+        "int8_decibels": loss(graph.model, narrow.model, steps=TIMESTEPS).worst.decibels,
     }
 
 

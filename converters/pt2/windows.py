@@ -9,6 +9,10 @@ from grurt.converters.graph.nodes import OF_ANY_LENGTH
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
+from grurt.errors import DesignReason
+
+_MOST_PLACES = 1 << 16
+"""That windows along an axis are listed with."""
 
 
 @translates("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -76,6 +80,29 @@ def _pool(call: Call, em: Emitter, op: str, **attributes: int | tuple[int, ...])
         **attributes,
     )
     _unbatched(em, made, call.outputs[0])
+
+
+@translates("im2col")
+def columns(call: Call, em: Emitter) -> None:
+    """Translate im2col, of `torch.nn.Unfold`: the windows of an image, as columns ``(N, C * taps, windows)``."""
+    x = em.required("self")
+    taps, dilation, padding, stride = (
+        _repeated(call.get(name), 2) for name in ("kernel_size", "dilation", "padding", "stride")
+    )
+    batched = _batched(em, x, 2)
+    pads = em.constant([0, 0, *padding, 0, 0, *padding], np.int64)
+    found = em.emit("Pad", batched, pads, em.constant(0.0)) if any(padding) else batched
+    for index, places in enumerate(em.shape(x)[-2:]):
+        if not isinstance(places, int):
+            raise call.unsupported("it cuts windows out of an axis of open size", "export it with fixed sizes")
+        reach = places + 2 * padding[index] - dilation[index] * (taps[index] - 1)
+        if min(taps[index], dilation[index], stride[index], reach) < 1 or taps[index] * reach > _MOST_PLACES:
+            raise call.unsupported(f"it cuts windows of {taps} places", "cut smaller ones", DesignReason.SIZE)
+        starts = np.arange(0, reach, stride[index]) + np.arange(taps[index])[:, np.newaxis] * dilation[index]
+        found = em.emit("Gather", found, em.constant(starts, np.int64), axis=2 * index + 2)
+    moved = em.emit("Transpose", found, perm=(0, 1, 2, 4, 3, 5))
+    shape = [size if isinstance(size, int) else 0 for size in em.shape(call.outputs[0])]
+    em.emit("Reshape", moved, em.constant(shape, np.int64), into=call.outputs[0])
 
 
 def _batched(em: Emitter, x: str, axes: int) -> str:

@@ -279,11 +279,12 @@ def test_the_table_of_calls_shows_how_many_times_as_fast() -> None:
 
 
 def test_the_tables_of_step_networks() -> None:
-    records = [record("a", [1028, 16000], 50.0, peer_microseconds=600.0, ratio=12.0)]
+    figures = {"peer_microseconds": 600.0, "ratio": 12.0, "int8_microseconds": 40.0, "int8_decibels": 50.4}
+    records = [record("a", [1028, 16000], 50.0, **figures)]
     assert tables.steps_table({"records": records}).splitlines() == [
-        "| us a frame | frame | states | onnxruntime | grurt | times as fast |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-        "| a | 1,028 | 16,000 | 600 | 50.0 | 12.0 |",
+        "| us a frame | frame | states | onnxruntime | grurt | times as fast | grurt int8 | dB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| a | 1,028 | 16,000 | 600 | 50.0 | 12.0 | 40.0 | 50 |",
     ]
     figures = {"bytes": 4000.0, "int8_bytes": 1100.0, "float16_microseconds": 9.0, "int8_microseconds": 4.0}
     records = [record("a", [3, 64], 10.0, **figures, float16_decibels=71.4, int8_decibels=38.6)]

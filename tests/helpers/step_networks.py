@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 import grurt
-from benchmarks.step_networks import NETWORKS, StepNetwork, onnx_of
+from benchmarks.step_networks import NETWORKS, StepNetwork, onnx_of, pt2_of
 from grurt.converters import convert
 
 Array = np.ndarray[Any, Any]
@@ -38,6 +38,18 @@ def imported(name: str, folder: Path, *, dynamo: bool = False) -> grurt.Model:
     path.write_bytes(exported(name, dynamo=dynamo))
     initial = {state: array for state, array in network(name).initial_states().items() if array.any()}
     return convert(path, imported="literal", reference=False, initial=initial)
+
+
+def imported_program(name: str, folder: Path) -> grurt.Model:
+    """Return a network as grurt has it of ``torch.export``, whose names of states are paired by their order."""
+    of, path = network(name), folder / f"{name}.pt2"
+    path.write_bytes(pt2_of(of))
+    names = torch.export.load(path).graph_signature
+    given, becomes = names.user_inputs[len(of.frames) :], names.user_outputs[len(of.outputs) :]
+    arrays = zip(given, of.initial_states().values(), strict=True)
+    initial = {state: array for state, array in arrays if array.any()}
+    state = dict(zip(given, becomes, strict=True))
+    return convert(path, imported="literal", reference=False, state=state, initial=initial)
 
 
 def session(data: bytes) -> onnxruntime.InferenceSession:
@@ -83,4 +95,5 @@ def _given(of: StepNetwork, name: str, array: Array) -> Any:
 
 
 def _named(of: StepNetwork, answer: Any) -> dict[str, Array]:
-    return {name: np.asarray(answer[name]) for name in of.outputs} if len(of.outputs) > 1 else {of.outputs[0]: answer}
+    answers = answer.values() if len(of.outputs) > 1 else [answer]
+    return {name: np.asarray(each) for name, each in zip(of.outputs, answers, strict=True)}

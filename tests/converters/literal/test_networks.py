@@ -37,10 +37,16 @@ def same_bits(found: dict[str, Array], expected: dict[str, Array]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dynamo", [False, True], ids=["script", "dynamo"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_agrees_with_onnxruntime(name: str, dynamo: bool, tmp_path: Path) -> None:
-    compare(name, step_networks.imported(name, tmp_path, dynamo=dynamo), N_FRAMES, dynamo=dynamo)
+def test_agrees_with_onnxruntime(name: str, tmp_path: Path) -> None:
+    compare(name, step_networks.imported(name, tmp_path), N_FRAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # torch.export warns of itself
+@pytest.mark.parametrize("name", NETWORKS)
+def test_programs_of_torch_export_agree_too(name: str, tmp_path: Path) -> None:
+    compare(name, step_networks.imported_program(name, tmp_path), N_FRAMES)
 
 
 @pytest.mark.parametrize("name", ["gru_policy", "luong_decoder", "detector", "memory_cell"])
@@ -49,9 +55,10 @@ def test_a_policy_a_decoder_a_detector_and_a_cell_agree_with_onnxruntime(name: s
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("dynamo", [False, True], ids=["script", "dynamo"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_agrees_with_onnxruntime_for_long(name: str, tmp_path: Path) -> None:
-    compare(name, step_networks.imported(name, tmp_path), 600)
+def test_agrees_with_onnxruntime_for_long(name: str, dynamo: bool, tmp_path: Path) -> None:
+    compare(name, step_networks.imported(name, tmp_path, dynamo=dynamo), 600, dynamo=dynamo)
 
 
 @pytest.mark.slow

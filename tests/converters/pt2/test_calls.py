@@ -66,6 +66,8 @@ def signature(change: Callable[[dict[str, Any]], object]) -> Change:
     return lambda document: change(document["graph_module"]["signature"])
 
 
+WINDOWS = {"dilation": [1, 1], "padding": [0, 0], "stride": [1, 1]}
+
 OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
 
 
@@ -112,6 +114,14 @@ OPEN = {"as_expr": {"expr_str": "s0", "hint": {"as_int": 5}}}
         (
             with_size(OPEN, ending("unfold.default", self="getitem", dimension=1, size=2, step=1)),
             "it cuts windows out of an axis of open size; cut them out of the features",
+        ),
+        (
+            with_size(OPEN, ending("im2col.default", self="getitem", **WINDOWS, kernel_size=[2, 2])),
+            "it cuts windows out of an axis of open size; export it with fixed sizes",
+        ),
+        (
+            ending("im2col.default", self="getitem", **WINDOWS, kernel_size=[1 << 40, 2]),
+            r"it cuts windows of \(1099511627776, 2\) places; cut smaller ones",
         ),
         (
             ending("index_fill.int_Scalar", self="getitem", dim=1, index="getitem", value=1.0),
