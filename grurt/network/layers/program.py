@@ -12,7 +12,7 @@ from grurt.errors import ModelError
 from grurt.escaping import listed
 from grurt.lanes import LANES
 from grurt.network.layers.base import MAX_INT8_INPUTS, Layer, Part, Shape, WeightFormat
-from grurt.network.layers.program_parts import program_parts
+from grurt.network.layers.program_parts import ProgramPart, program_parts
 from grurt.network.operators import AnyOperator, Operator
 from grurt.network.operators.base import check_shape
 from grurt.network.text import check_name
@@ -122,7 +122,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     def weight_shapes(self) -> Mapping[str, Shape]:
         if not self.int8:
             return self.constants
-        summed = {name: axes for part in program_parts(self) for name, axes in part.matrices.items()}
+        summed = {name: axes for part in self._parts() for name, axes in part.matrices.items()}
         return self.constants | {f"{name}_scale": _ones_at(self.constants[name], summed[name]) for name in self.int8}
 
     def float32_shapes(self) -> Mapping[str, Shape]:
@@ -131,8 +131,12 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     def parts(self) -> tuple[Part, ...]:
         return tuple(
             Part(tuple(f"{self.name}.{name}" for name in part.matrices), part.kind, tuple(part.matrices))
-            for part in program_parts(self)
+            for part in self._parts()
         )
+
+    def _parts(self) -> list[ProgramPart]:
+        handed_on = {*self.results, *(name for state in self.states for name in (state.initial, state.result) if name)}
+        return program_parts(self.operators, self.shapes(), self.constants, handed_on)
 
     def matrix_formats(self) -> Mapping[str, WeightFormat]:
         formats: dict[str, WeightFormat] = dict.fromkeys(self.float16, "float16")
@@ -146,7 +150,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         return msgspec.structs.replace(self, **names)
 
     def summed_axes(self, matrix: str) -> tuple[int, ...]:
-        return next(part.matrices[matrix] for part in program_parts(self) if matrix in part.matrices)
+        return next(part.matrices[matrix] for part in self._parts() if matrix in part.matrices)
 
     def check_format(self) -> None:
         named = (*self.float16, *self.int8)
@@ -156,7 +160,8 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
             raise ModelError(f"layer {self.name!r}: a constant is named twice in float16 and int8")
         formats = self.matrix_formats()
         left = set(named)
-        for _, matrices in program_parts(self):
+        for part in self._parts():
+            matrices = part.matrices
             own = {formats.get(name, "float32") for name in matrices}
             if len(own) > 1:
                 raise ModelError(f"layer {self.name!r}: expected one format for {listed(matrices)}, got {listed(own)}")
