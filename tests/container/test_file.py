@@ -19,6 +19,7 @@ import models
 import msgspec
 import numpy as np
 import pytest
+import step_programs
 from grurt_files import assert_equal, rewritten, small_model
 from hypothesis import strategies as st
 from safetensors.numpy import save as encode_safetensors
@@ -53,6 +54,14 @@ def test_what_is_saved_comes_back(path: Path) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_models_come_back(path: Path, seed: int) -> None:
     model = models.random_model(np.random.default_rng(seed), n_layers=20, streams=bool(seed % 2))
+    save(model, path)
+    assert_equal(read(path), model)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_programs_come_back(path: Path, seed: int) -> None:
+    """Some have infinite constants, as masks are."""
+    model = step_programs.random_step_program(seed)
     save(model, path)
     assert_equal(read(path), model)
 

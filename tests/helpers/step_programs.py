@@ -6,16 +6,27 @@ float64, to 1e-5, of inputs near one and states below one.
 
 from __future__ import annotations
 
+from typing import Any
+
+import models
 import numpy as np
 import step_operators
 from step_values import LIMIT, Values
 
 import grurt
 
-__all__ = ["LIMIT", "OF_MATRICES", "in_any_format", "random_step_program"]
+__all__ = ["LIMIT", "OF_MATRICES", "in_any_format", "program_or_graph", "random_step_program"]
 
 OF_MATRICES = ("conv", "conv_transpose", "mat_mul", "gru")
 """Kinds of operator whose weights may be quantized."""
+
+
+def program_or_graph(rng: np.random.Generator, **options: Any) -> grurt.Model:
+    """Return a random program, one time of four, half of them quantized; else a random graph of `models`."""
+    if rng.integers(4) == 0:
+        program = random_step_program(int(rng.integers(1 << 32)))
+        return in_any_format(program, rng) if rng.integers(2) else program
+    return models.random_model(rng, **options)
 
 
 def random_step_program(seed: int, *, n_operators: int | None = None, kinds: tuple[str, ...] = ()) -> grurt.Model:

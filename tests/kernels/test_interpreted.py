@@ -93,8 +93,10 @@ def test_every_layer_in_every_format(tmp_path: Path) -> None:
 
 
 def test_every_call(model: Path, tmp_path: Path) -> None:
-    in_python(every_call.__file__, tmp_path / "answers.npz", model)
-    assert_same_bits(tmp_path / "answers.npz", every_call.answers([model]))
+    program = tmp_path / "program.grurt"
+    every_layer.program_model().save(program)
+    in_python(every_call.__file__, tmp_path / "answers.npz", model, program)
+    assert_same_bits(tmp_path / "answers.npz", every_call.answers([model, program]))
 
 
 def test_threads_share_a_pool(model: Path, tmp_path: Path) -> None:

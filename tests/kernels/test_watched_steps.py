@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import step_programs
 import watched_steps
 
 TOO_FAR = {
@@ -42,7 +41,7 @@ def test_steps_read_and_write_what_they_may(seeds: range, tmp_path: Path) -> Non
     assert finished.returncode == 0, finished.stderr
     found = dict(np.load(tmp_path / "answers.npz"))
     for seed in seeds:
-        for name, answer in watched_steps.answers(step_programs.random_step_program(seed), seed).items():
+        for name, answer in watched_steps.answers(watched_steps.program_of(seed), seed).items():
             assert found[name].tobytes() == answer.tobytes(), name
 
 

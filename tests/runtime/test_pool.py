@@ -13,6 +13,7 @@ from typing import Any
 import models
 import numpy as np
 import pytest
+import step_programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import HELPERS
@@ -58,7 +59,7 @@ def model(rng: np.random.Generator) -> grurt.Model:
 @given(seed=st.integers(0, 2**32 - 1), threads=st.sampled_from([1, 2, 3]))
 def test_any_interleaving_gives_the_bits_of_single_streams(seed: int, threads: int) -> None:
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=5)
+    model = step_programs.program_or_graph(rng, n_layers=5)
     n_streams = int(rng.integers(1, 80))
     pool = model.pool(n_streams, threads=threads)
     singles = [model.stream() for _ in range(n_streams)]

@@ -7,6 +7,7 @@ from typing import Any
 import models
 import numpy as np
 import pytest
+import step_programs
 
 import grurt
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamIdError
@@ -32,6 +33,7 @@ BOTH = models.layer_model(
     outputs=(grurt.Output("state", "gru"), grurt.Output("y", "head")),
     rng=RNG,
 )
+PROGRAM = step_programs.random_step_program(1)
 
 
 def inputs_of(model: grurt.Model, lead: tuple[int, ...], rng: np.random.Generator) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def named(answers: Any) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("block", [False, True], ids=["step", "run"])
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("model", [FRAMES, TOKENS, BOTH], ids=["frames", "tokens", "both"])
+@pytest.mark.parametrize("model", [FRAMES, TOKENS, BOTH, PROGRAM], ids=["frames", "tokens", "both", "program"])
 @pytest.mark.parametrize("names", [False, True], ids=["numbers", "names"])
 def test_the_others_advance_as_if_they_were_alone(model: grurt.Model, threads: int, block: bool, names: bool) -> None:
     rng = np.random.default_rng(141)

@@ -37,12 +37,10 @@ def on_random_models(max_examples: int, **strategies: st.SearchStrategy[Any]) ->
 
 def random_model(rng: np.random.Generator, **options: Any) -> grurt.Model:
     """Return a random program or model, with weights of a random format."""
-    if rng.integers(4) == 0:
-        program = step_programs.random_step_program(int(rng.integers(1 << 32)))
-        return step_programs.in_any_format(program, rng) if rng.integers(2) else program
-    model = models.random_model(rng, n_layers=6, **options)
+    model = step_programs.program_or_graph(rng, n_layers=6, **options)
     weights = rng.choice(get_args(grurt.network.layers.base.WeightFormat))
-    if weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):
+    is_program = isinstance(model.layers[0], grurt.Program)
+    if is_program or weights == "float32" or not any(models.can_be_quantized(layer) for layer in model.layers):
         return model
     return model.quantize(weights)
 

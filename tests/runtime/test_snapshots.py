@@ -8,6 +8,7 @@ from typing import Any
 import models
 import numpy as np
 import pytest
+import step_programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def whole(pool: grurt.StreamPool) -> list[bytes]:
 @given(seed=st.integers(0, 2**32 - 1), threads=st.sampled_from([1, 2]))
 def test_many_hold_what_single_ones_do(seed: int, threads: int) -> None:
     rng = np.random.default_rng(seed)
-    model = models.random_model(rng, n_layers=4)
+    model = step_programs.program_or_graph(rng, n_layers=4)
     pool, other = model.pool(N_STREAMS, threads=threads), model.pool([f"s{i}" for i in range(N_STREAMS)])
     for i in range(N_STREAMS):
         xs = {
