@@ -14,7 +14,7 @@ from grurt.converters.literal import handlers  # noqa: F401 - they fill the tabl
 from grurt.converters.literal.builder import ProgramBuilder
 from grurt.converters.literal.refusals import refusal
 from grurt.converters.literal.registry import HANDLERS
-from grurt.converters.literal.values import Arguments, Value, is_constant, scalar
+from grurt.converters.literal.values import Arguments, Value, given, is_constant, optional, scalar
 from grurt.errors import ConversionError, DesignReason, UnsupportedError
 
 Values = MutableMapping[str, Value]
@@ -63,7 +63,7 @@ def _interpreted(
 
 
 def _in_order(
-    nodes: Iterable[Node], given: Mapping[str, Value], outputs: Sequence[str], build: ProgramBuilder
+    nodes: Iterable[Node], known: Mapping[str, Value], outputs: Sequence[str], build: ProgramBuilder
 ) -> Iterator[Node]:
     """Yield the nodes that the outputs need, each after what it reads: what graphs inside of it read, too."""
     own: dict[int, Node] = {}
@@ -73,7 +73,7 @@ def _in_order(
         reader = replace(node, inputs=(*node.inputs, *captured)) if captured else node
         own[id(reader)] = node
         seen.append(reader)
-    return (own[id(node)] for node in live_order(seen, given, outputs))
+    return (own[id(node)] for node in live_order(seen, known, outputs))
 
 
 def _bodies(node: Node) -> list[Body]:
@@ -123,7 +123,7 @@ def _handled(node: Node, args: Arguments, build: ProgramBuilder) -> Value | tupl
 
 def _branch(node: Node, args: Arguments, values: Values, build: ProgramBuilder, depth: int) -> Sequence[Value]:
     """Return what the branch of an If computes that its condition chooses, which has to be known."""
-    condition = scalar(args[0])
+    condition = scalar(given(node, args))
     if condition is None:
         raise node.unsupported(
             "which of its branches is taken depends on the data",
@@ -139,11 +139,11 @@ def _branch(node: Node, args: Arguments, values: Values, build: ProgramBuilder, 
 def _loop(node: Node, args: Arguments, values: Values, build: ProgramBuilder, depth: int) -> Sequence[Value]:
     """Return what a Loop computes, written out round by round, as many as are known before."""
     body = node.attributes.get("body")
-    rounds = None if not args or args[0] is None else scalar(args[0])
-    goes_on = True if len(args) < 2 or args[1] is None else scalar(args[1])
+    count, start = optional(args, 0), optional(args, 1)
+    rounds, goes_on = scalar(count), True if start is None else scalar(start)
     if not isinstance(body, Body) or len(body.inputs) != len(args) or len(body.outputs) != len(node.outputs) + 1:
         raise node.invalid("its body does not fit its inputs and outputs")
-    if (args[0] is not None and rounds is None) or goes_on is None:
+    if (count is not None and rounds is None) or goes_on is None:
         raise _endless(node)
     carried = [value for value in args[2:] if value is not None]
     if len(carried) != len(args) - 2:
@@ -154,8 +154,8 @@ def _loop(node: Node, args: Arguments, values: Values, build: ProgramBuilder, de
         if at >= _MOST_ROUNDS:
             raise _endless(node)
         inner = _scope(body, values)
-        given: list[Value] = [np.array(at, np.int64), np.array(True), *carried]
-        inner.update(zip(body.inputs, given, strict=True))
+        first: list[Value] = [np.array(at, np.int64), np.array(True)]
+        inner.update(zip(body.inputs, (*first, *carried), strict=True))
         condition, *found = _interpreted(body.nodes, inner, body.outputs, build, depth + 1)
         if (goes_on := scalar(condition)) is None:
             raise _endless(node)
