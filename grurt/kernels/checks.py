@@ -2,7 +2,7 @@
 
 from grurt.kernels import codes
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import load, load_f32, load_first, load_i64, splat, store_i64, sum_lanes
+from grurt.kernels.simd import load, load_f32, load_first, load_i64, masks_memory, splat, store_i64, sum_lanes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.tables import port_slot, timesteps_of_call
 from grurt.lanes import LANES
@@ -73,10 +73,16 @@ def first_nonfinite(x, count):
         xi = load(x, i)
         differences = differences + (xi - xi)
         i += LANES
-    if i < count:
+    if i < count and masks_memory():
         xi = load_first(x + F32_BYTES * i, count - i)
         differences = differences + (xi - xi)
-    if sum_lanes(differences) == 0.0:
+        i = count
+    difference = sum_lanes(differences)
+    while i < count:
+        number = load_f32(x, i)
+        difference += number - number
+        i += 1
+    if difference == 0.0:
         return -1
     for i in range(count):
         number = load_f32(x, i)

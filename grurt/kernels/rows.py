@@ -2,8 +2,21 @@
 
 from typing import NamedTuple
 
+from numpy import float32
+
 from grurt.kernels.options import kernel
-from grurt.kernels.simd import load, load_f32, load_first, magnitude, select_less, splat, store, store_f32, store_first
+from grurt.kernels.simd import (
+    load,
+    load_f32,
+    load_first,
+    magnitude,
+    masks_memory,
+    select_less,
+    splat,
+    store,
+    store_f32,
+    store_first,
+)
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.lanes import LANES
 
@@ -48,8 +61,12 @@ def copy(source, target, size):
     while i + LANES <= size:
         store(target, i, load(source, i))
         i += LANES
-    if i < size:
+    if i < size and masks_memory():
         store_first(target + F32_BYTES * i, size - i, load_first(source + F32_BYTES * i, size - i))
+        return
+    while i < size:
+        store_f32(target, i, load_f32(source, i))
+        i += 1
 
 
 @kernel
@@ -115,10 +132,16 @@ def read_rows(source, target, size, n_rows):
 
 @kernel
 def read(source, target, size):
-    """``target[:size] = flush(source[:size])``, float32 at addresses; zeros behind it, as far as the vector goes."""
+    """``target[:size] = flush(source[:size])``, float32 at addresses; what is behind it in a vector is not kept."""
     i = 0
     while i + LANES <= size:
         store(target, i, flush(load(source, i)))
         i += LANES
-    if i < size:
+    if i < size and masks_memory():
         store(target, i, flush(load_first(source + F32_BYTES * i, size - i)))
+        return
+    while i < size:
+        # One by one: a vector load right behind stores of single numbers would wait for them.
+        number = load_f32(source, i)
+        store_f32(target, i, float32(0.0) if abs(number) < float32(_TINY) else number)
+        i += 1

@@ -81,6 +81,11 @@ def store(address: int, index: int, value: Vector) -> None:
     memory(address + F32_BYTES * index, np.float32, LANES)[:] = value
 
 
+def masks_memory() -> bool:
+    """Whether `load_first` and `store_first` are one instruction. Where not, numbers one by one are quicker."""
+    return True
+
+
 def load_first(address: int, count: int) -> Vector:
     """The first ``count`` of sixteen floats at an address, of any alignment, and zeros: no others are read."""
     vector = np.zeros(LANES, np.float32)

@@ -15,7 +15,6 @@ from numba.core import config
 from grurt import host_cpu
 
 SSE2 = "sse2"
-AVX = "avx"
 AVX512 = "avx512f"
 NEON = "neon"
 CONVERTS_FLOAT16 = "f16c"
@@ -37,10 +36,10 @@ _WITH_DOT_PRODUCT = (
 _BY_NAME = {
     name: frozenset({*others, CONVERTS_FLOAT16})
     for names, others in (
-        (_WITH_FLOAT16, (SSE2, AVX)),
-        (_WITH_AVX512, (SSE2, AVX, AVX512)),
-        (_WITH_VNNI, (SSE2, AVX, AVX512, VNNI_512)),
-        (_WITH_VNNI_256, (SSE2, AVX, VNNI_256)),
+        (_WITH_FLOAT16, (SSE2,)),
+        (_WITH_AVX512, (SSE2, AVX512)),
+        (_WITH_VNNI, (SSE2, AVX512, VNNI_512)),
+        (_WITH_VNNI_256, (SSE2, VNNI_256)),
         (_WITH_DOT_PRODUCT, (NEON, DOT_PRODUCT)),
     )
     for name in names.split()

@@ -162,6 +162,11 @@ def moving_first(a, out, count):  # type: ignore[no-untyped-def]
         simd.store_first(out + 4 * i + 4, (some + 5) % LANES, load(a, i))
 
 
+def asking_for_masks(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        store_f32(out, i, 1.0 if simd.masks_memory() or i >= 0 else 0.0)
+
+
 def reading_halves(a, out, count):  # type: ignore[no-untyped-def]
     for i in range(0, count, LANES):
         store(out, i, narrow.load_float16(a + 2 * i))
@@ -236,6 +241,7 @@ CASES: dict[str, Case] = {
     "read_f32, read_f64": (moving_unaligned, (any_floats,)),
     "load, store": (moving_vectors, (any_floats,)),
     "load_first, store_first": (moving_first, (any_floats,)),
+    "masks_memory": (asking_for_masks, (any_floats,)),
     "load_float16": (reading_halves, (halves,)),
     "load_int8": (reading_bytes, (any_floats,)),
     "store_bytes": (writing_bytes, (byte_values,)),

@@ -13,7 +13,7 @@ from numba.extending import lower_builtin, register_model, type_callable
 from grurt.kernels import simd
 from grurt.kernels.codegen.instruction import instruction
 from grurt.kernels.sizes import F32_BYTES
-from grurt.kernels.targets import AVX, AVX512, capabilities
+from grurt.kernels.targets import AVX512, capabilities
 from grurt.lanes import LANES
 
 _f32 = ir.FloatType()
@@ -89,10 +89,15 @@ def _store(context: Any, builder: Any, address: Any, index: Any, value: Any) -> 
     builder.store(value, _vector_pointer(builder, address, index), align=F32_BYTES)
 
 
+@instruction(simd.masks_memory, types.boolean)
+def _masks_memory(context: Any, builder: Any) -> Any:
+    return context.get_constant(types.boolean, AVX512 in capabilities())
+
+
 @instruction(simd.load_first, f32x16, types.int64, types.int64)
 def _load_first(context: Any, builder: Any, address: Any, count: Any) -> Any:
     zeros = ir.Constant(_vector, None)
-    if AVX in capabilities():
+    if AVX512 in capabilities():
         place = _vector_pointer(builder, address, ir.Constant(_i64, 0))
         return _masked(builder, "load", _vector, place, _first_lanes(builder, count), zeros)
     vector = cgutils.alloca_once_value(builder, zeros)
