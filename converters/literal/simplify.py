@@ -85,14 +85,12 @@ def _along(array: Array, shape: tuple[int, ...], axis: int) -> Array | None:
     return np.broadcast_to(aligned.reshape(-1).astype(np.float64), (shape[axis],))
 
 
-def _beside(each: Array, product: Operator, weight: Array) -> Array:
+def _beside(each: Array, product: operators.Conv | operators.ConvTranspose | operators.MatMul, weight: Array) -> Array:
     """Return the factors of outputs as they stand beside the weights of a product."""
     if isinstance(product, operators.MatMul):
         return each
     if isinstance(product, operators.Conv):
         return each.reshape(-1, *(1,) * (weight.ndim - 1))
-    if not isinstance(product, operators.ConvTranspose):
-        raise TypeError(f"{product.kind} has no output channels")
     inputs, per_group = weight.shape[:2]
     by_group = np.repeat(each.reshape(product.groups, per_group), inputs // product.groups, axis=0)
     return by_group.reshape(inputs, per_group, *(1,) * (weight.ndim - 2))

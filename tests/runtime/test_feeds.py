@@ -19,7 +19,7 @@ from grurt.network.signature import LengthsPort, ValuePort
 from grurt.runtime.feeds import run_feed
 from grurt.runtime.sequences import run_mapping
 
-REFUSED = ("oss062", "qdyn", "k3_masked_backwards", "t_copies_open_length", "u_step")
+REFUSED = ("oss062", "qdyn", "k3_masked_backwards", "t_copies_open_length")
 SOURCES = sorted(
     path
     for path in [*DATA.glob("*.onnx"), *(ALL_DATA / "keras").glob("*.keras"), *(ALL_DATA / "torch").glob("*.pt2")]

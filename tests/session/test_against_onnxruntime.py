@@ -13,7 +13,7 @@ from onnx_graphs import DATA, TOLERANCE
 
 import grurt
 
-REFUSED = ("oss062", "qdyn", "t_copies_open_length", "u_step")
+REFUSED = ("oss062", "qdyn", "t_copies_open_length")
 FILES = sorted(path for path in DATA.glob("*.onnx") if not any(part in path.name for part in REFUSED))
 STATEFUL = DATA / "a_h0_tf.ts.da.op18.onnx"
 Feed = dict[str, np.ndarray]
