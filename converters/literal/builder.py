@@ -18,7 +18,7 @@ from grurt.converters.literal.values import Traced, Value, is_constant
 from grurt.errors import DesignReason, ModelError
 from grurt.network import operators
 from grurt.network.layers.program import MAX_OPERATORS
-from grurt.network.operators.base import Operator, check_shape
+from grurt.network.operators.base import MAX_CONSTANT, Operator, check_shape
 
 Shape = tuple[int, ...]
 
@@ -171,7 +171,7 @@ class ProgramBuilder:
         key = (value.dtype, shape, value.tobytes()) if n_bytes <= _SMALL else (id(value), shape)
         if key not in self._known:
             try:
-                check_shape("it", shape)
+                check_shape("it", shape, MAX_CONSTANT)
             except ModelError as error:
                 raise self.node.unsupported(f"its constant: {str(error).partition(': ')[2]}") from error
             name = self._value(shape, value.dtype).name

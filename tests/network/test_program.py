@@ -401,3 +401,22 @@ def test_constants_may_be_infinite_but_have_to_be_numbers() -> None:
     assert np.isinf(network.weights["p.c"]).all()
     with pytest.raises(ModelError, match=r"weight p\.c: expected numbers, got NaN"):
         grurt.Network(layers=[layer], weights={"p.c": np.array([np.inf, np.nan])}, inputs=inputs)
+
+
+def test_constants_may_be_larger_than_values() -> None:
+    columns = 2 + MAX_SIZE // 1024
+    layer = grurt.Program(
+        name="p",
+        inputs=("x",),
+        input_shapes=((1, 1024),),
+        constants={"w": (1024, columns)},
+        operators=(of_x(op.MatMul, "w"),),
+        results=("y",),
+    )
+    assert layer.shapes()["y"] == (1, columns)
+    assert layer.value_size((1024,)) == columns
+
+
+def test_a_constant_beyond_what_any_file_holds() -> None:
+    with pytest.raises(ModelError, match="value 'w': expected axes of at least 1 and at most 268435456 numbers"):
+        program(of_x(op.MatMul, "w"), constants={"w": (MAX_SIZE, 512)})

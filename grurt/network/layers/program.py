@@ -14,7 +14,7 @@ from grurt.lanes import LANES
 from grurt.network.layers.base import MAX_INT8_INPUTS, Layer, Part, Shape, WeightFormat
 from grurt.network.layers.program_parts import ProgramPart, program_parts
 from grurt.network.operators import AnyOperator, Operator
-from grurt.network.operators.base import check_shape
+from grurt.network.operators.base import MAX_CONSTANT, MAX_SIZE, check_shape
 from grurt.network.text import check_name
 from grurt.network.vectors import F32_BYTES, padded
 
@@ -219,9 +219,11 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         if not len(self.inputs) == len(self.input_shapes) <= self.max_inputs:
             raise ModelError(f"expected a shape for each input, and at most {self.max_inputs} inputs")
         shapes: dict[str, Shape] = {}
-        given = [*zip(self.inputs, self.input_shapes, strict=True), *self.constants.items()]
-        for name, shape in (*given, *((state.name, state.shape) for state in self.states)):
+        given = [*zip(self.inputs, self.input_shapes, strict=True), *((each.name, each.shape) for each in self.states)]
+        for name, shape in given:
             _add(shapes, name, shape)
+        for name, shape in self.constants.items():
+            _add(shapes, name, shape, MAX_CONSTANT)
         used = {name for operator in self.operators for name in operator.inputs}
         used |= {state.initial for state in self.states if state.initial is not None}
         if unused := sorted(self.constants.keys() - used):
@@ -319,9 +321,9 @@ def _ones_at(shape: Shape, axes: Collection[int]) -> Shape:
     return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
 
 
-def _add(shapes: dict[str, Shape], name: str, shape: Shape) -> None:
+def _add(shapes: dict[str, Shape], name: str, shape: Shape, most: int = MAX_SIZE) -> None:
     check_name(name)
-    check_shape(f"value {name!r}", shape)
+    check_shape(f"value {name!r}", shape, most)
     if name in shapes:
         raise ModelError(f"the name {name!r} is used twice")
     if len(shapes) >= MAX_VALUES:

@@ -133,6 +133,10 @@ class Operator(
         return ModelError(f"{self.where}: {text}")
 
 
+MAX_CONSTANT = 1 << 28
+"""The most numbers that a constant can have: its file has them all."""
+
+
 def broadcast(operator: Operator, *shapes: Shape) -> Shape:
     """Return the shape that values of some shapes are broadcast to, as NumPy does; ModelError if they do not fit."""
     rank = max(map(len, shapes))
@@ -143,10 +147,10 @@ def broadcast(operator: Operator, *shapes: Shape) -> Shape:
     return tuple(sizes)
 
 
-def check_shape(where: str, shape: Shape) -> None:
+def check_shape(where: str, shape: Shape, most: int = MAX_SIZE) -> None:
     """Raise ModelError unless a shape is one that a value can have: axes of at least 1, not too many numbers in all."""
     if len(shape) > MAX_AXES:
         raise ModelError(f"{where}: expected at most {MAX_AXES} axes, got {len(shape):,}")
-    if any(size < 1 for size in shape) or math.prod(shape) > MAX_SIZE:
+    if any(not 1 <= size <= MAX_SIZE for size in shape) or math.prod(shape) > most:
         sizes = ", ".join(map(described, shape))
-        raise ModelError(f"{where}: expected axes of at least 1 and at most {MAX_SIZE} numbers, got shape ({sizes})")
+        raise ModelError(f"{where}: expected axes of at least 1 and at most {most} numbers, got shape ({sizes})")

@@ -192,7 +192,7 @@ class MatMul(Operator, frozen=True, kw_only=True):
         weights = max(count * (OUTPUT_NUMBERS + rows) * padded(columns) for count, rows, columns in several)
         swapped = max(count * (OUTPUT_NUMBERS + columns) * padded(rows) for count, rows, columns in several)
         (out,) = self.shapes(*inputs)
-        return weights + swapped + 5 * (math.prod(out) + sum(map(math.prod, inputs)))
+        return weights + swapped + 5 * math.prod(out) + 2 * sum(map(math.prod, inputs))
 
     def scratch_numbers(self, *inputs: Shape) -> int:
         return 2 * super().scratch_numbers(*inputs) + sum(padded(math.prod(shape)) for shape in inputs)
