@@ -135,7 +135,7 @@ def pack_scan(
     bias: NDArray[np.floating],
     gates: int,
 ) -> None:
-    """Pack the weights of an LSTM or RNN for `grurt.kernels.programs.scans`: panels of 16 units, with all their gates."""
+    """Pack the weights of an LSTM or RNN for `grurt.kernels.programs.scans`: panels of all gates of 16 units."""
     units = _gate_rows(weight_hh.inputs, gates)
     panels = len(units)
     _pack_dense(projection[np.newaxis], weight_ih, bias.astype(np.float32), units.reshape(1, -1))
