@@ -183,22 +183,6 @@ def steps_table(results: Results) -> str:
     return markdown_table(head, lines)
 
 
-def quantized_steps_table(results: Results) -> str:
-    """Return the table of step networks in fewer bits: bytes, times, and decibels from signal to error."""
-    lines = [
-        [
-            record["contender"] + ("" if several == 1 else f" {record['size'][0]},{record['size'][1]}"),
-            *(f"{record[key]:,.0f}" for key in ("bytes", "int8_bytes")),
-            *(_microseconds(record[key]) for key in ("microseconds", "float16_microseconds", "int8_microseconds")),
-            *(f"{record[key]:.0f}" for key in ("float16_decibels", "int8_decibels")),
-        ]
-        for record in results["records"]
-        for several in [sum(other["contender"] == record["contender"] for other in results["records"])]
-    ]
-    head = ["bytes", "in int8", "us a frame", "float16", "int8", "float16, dB", "int8, dB"]
-    return markdown_table(["a step network", *head], lines)
-
-
 def step_pools_table(results: Results) -> str:
     """Return the table of a pool of a step network: microseconds of a frame of one stream."""
     figures = {record["contender"]: record["microseconds"] for record in results["records"]}
@@ -273,7 +257,6 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "busy": ("busy", tail_table),
     "calls": ("calls", calls_table),
     "steps": ("steps", steps_table),
-    "quantized-steps": ("quantized_steps", quantized_steps_table),
     "step-pools": ("step_pools", step_pools_table),
     "threads": ("threads", threads_table),
     "gpu": ("gpu", gpu_table),

@@ -280,7 +280,7 @@ class Model(Network):
         ----------
         weight_format
             What the new model's weight matrices are kept in; with int4, those of GRUs, and the others in int8. Biases,
-            normalizations and depthwise convolutions stay float32, and LSTMs and simple RNNs of a `Program`.
+            normalizations and depthwise convolutions stay float32.
         keep
             Names of layers that stay as they are, and of matrices of a `Program`, ``"{layer}.{constant}"``. Two that
             one operator reads, as those of a `grurt.operators.GRU`, stay together.

@@ -183,11 +183,9 @@ STEP_WEIGHTS = 20  # of MAP, ROW_WISE: parameters
 STEP_N_INPUTS = 21  # CONTRACT, QUANTIZE: inputs of a row; DEPTHWISE: taps; REDUCE: of which one is made; PRODUCT
 STEP_TABLE = 22  # CONTRACT, QUANTIZE: runs of inputs; DEPTHWISE: taps; REDUCE: places
 STEP_N_TABLE = 23
-STEP_SEGMENTS = (
-    24  # CONTRACT, DEPTHWISE, QUANTIZE: evenly spaced rows: begin, begin of outputs, how many, strides of both
-)
+STEP_SEGMENTS = 24  # CONTRACT, DEPTHWISE, QUANTIZE: even rows: begin, begin of outputs, how many, strides of both
 STEP_N_SEGMENTS = 25
-STEP_FORMAT = 26  # CONTRACT
+STEP_FORMAT = 26  # CONTRACT, LSTM, RNN
 STEP_WORK = 27  # QUANTIZE: where a row is gathered; of a scan: where rows of working memory begin,
 STEP_WORK_STRIDE = 28
 STEP_BATCH = 29  # how many rows a timestep has,
@@ -200,7 +198,9 @@ STEP_REVERSE = 35
 STEP_PARAMETERS = 36  # RNN: of its function; REDUCE: factor
 STEP_LANES = 37  # REDUCE: how the numbers lie: see below
 STEP_OUTER_STRIDE = 38  # PRODUCT: of a from one input to the next
-STEP_SLOTS = 40
+STEP_RECORD = 40  # LSTM, RNN with INT8: where in a row of working memory the record of the input is,
+STEP_HIDDEN_RECORD = 41  # and that of the state
+STEP_SLOTS = 42
 
 SEGMENT_SLOTS = 5
 

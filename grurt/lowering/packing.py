@@ -107,7 +107,7 @@ def pack_gru(
     bias = bias_ih.astype(np.float64) + bias_hh
     if linear_before_reset:
         bias[2 * hidden_size :] = bias_ih[2 * hidden_size :]
-    units = _gate_rows(hidden_size)
+    units = _gate_rows(hidden_size, 3)
     panels = len(units)
     _pack_dense(projection[np.newaxis], weight_ih, bias.astype(np.float32), units.reshape(1, -1))
     if linear_before_reset:
@@ -121,10 +121,31 @@ def pack_gru(
         _fill_weights(recurrence[end:].reshape(1, panels, -1), weight_hh, units[:, 2].reshape(1, panels, -1))
 
 
-def _gate_rows(hidden_size: int) -> NDArray[np.intp]:
-    """Rows ``(panel, gate, unit)`` of the matrix whose blocks are z, r, n; -1 beyond the hidden size."""
+def scan_bytes(weight_ih: Matrix, weight_hh: Matrix, gates: int) -> tuple[int, int]:
+    """Return the bytes of packed weights of an LSTM or RNN: of the projection, and of the recurrence."""
+    rows = gates * padded(weight_hh.inputs)
+    return weight_ih.dense_bytes(rows), weight_hh.panel_bytes(rows)
+
+
+def pack_scan(
+    projection: Bytes,
+    recurrence: Bytes,
+    weight_ih: Matrix,
+    weight_hh: Matrix,
+    bias: NDArray[np.floating],
+    gates: int,
+) -> None:
+    """Pack the weights of an LSTM or RNN for `grurt.kernels.programs.scans`: panels of all gates of 16 units."""
+    units = _gate_rows(weight_hh.inputs, gates)
+    panels = len(units)
+    _pack_dense(projection[np.newaxis], weight_ih, bias.astype(np.float32), units.reshape(1, -1))
+    _fill_weights(recurrence.reshape(1, panels, -1), weight_hh, units.reshape(1, panels, -1))
+
+
+def _gate_rows(hidden_size: int, gates: int) -> NDArray[np.intp]:
+    """Rows ``(panel, gate, unit)`` of the matrix whose blocks are the gates; -1 beyond the hidden size."""
     units = np.arange(padded(hidden_size)).reshape(-1, 1, LANES)
-    rows = units + hidden_size * np.arange(3).reshape(1, 3, 1)
+    rows = units + hidden_size * np.arange(gates).reshape(1, gates, 1)
     return np.where(units < hidden_size, rows, -1)
 
 

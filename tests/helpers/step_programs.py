@@ -17,7 +17,7 @@ import grurt
 
 __all__ = ["LIMIT", "OF_MATRICES", "in_any_format", "program_or_graph", "random_step_program"]
 
-OF_MATRICES = ("conv", "conv_transpose", "mat_mul", "gru")
+OF_MATRICES = ("conv", "conv_transpose", "mat_mul", "gru", "lstm", "rnn")
 """Kinds of operator whose weights may be quantized."""
 
 

@@ -143,6 +143,29 @@ def test_a_gru_rounds_its_input_and_its_state(batch: int, hidden_size: int, line
         np.testing.assert_allclose(found, (1 - z) * n + z * h, rtol=0, atol=2 * TOLERANCE)
 
 
+@pytest.mark.parametrize("kind", [op.LSTM, op.RNN])
+@pytest.mark.parametrize(("batch", "hidden_size"), [(1, 20), (1, 3), (5, 20), (6, 3)])
+def test_other_recurrent_operators_round_input_and_state(
+    kind: type[op.LSTM] | type[op.RNN], batch: int, hidden_size: int
+) -> None:
+    rows, state = kind.gates * hidden_size, (1, batch, hidden_size)
+    given = ("h", "c")[: kind.n_outputs - 1]
+    outputs = ("y", *[""] * len(given))
+    recurrent = kind(inputs=("x", "w", "r", "b", *given), outputs=outputs, hidden_size=hidden_size)
+    constants = {"w": (1, rows, 9), "r": (1, rows, hidden_size), "b": (1, 2 * rows), **dict.fromkeys(given, state)}
+    small, weights = integers_of(program(recurrent, (1, batch, 9), **constants))
+    own = {name: array[0] for name, array in weights.items()}
+    xs = inputs_of(small)
+    for x, found in zip(xs.reshape(-1, batch, 9), small.run(xs).reshape(-1, batch, hidden_size), strict=True):
+        sums = product(own, "w", x) + product(own, "r", own["h"], least=1.0) + own["b"][:rows] + own["b"][rows:]
+        if kind is op.RNN:
+            expected = np.tanh(sums)
+        else:
+            i, o, f, c = np.split(sums, 4, axis=-1)
+            expected = sigmoid(o) * np.tanh(sigmoid(f) * own["c"] + sigmoid(i) * np.tanh(c))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2 * TOLERANCE)
+
+
 MATRICES: dict[str, grurt.Model] = {
     "grouped conv": conv(op.Conv, (1, 6, 8), weight=(10, 3, 3), groups=2),
     "many groups": conv(op.Conv, (1, 40, 3), weight=(40, 2, 1), groups=20),
@@ -258,7 +281,7 @@ def test_matrices_that_are_shared_are_quantized_together() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"int8": ("depth",)}, "only weight matrices of conv, .* can be in float16 or int8: depth cannot"),
+        ({"int8": ("depth",)}, "only weight matrices of convolutions, .* can be in float16 or int8: depth cannot"),
         ({"float16": ("added", "conv")}, "float16 or int8: added cannot"),
         ({"int8": ("nothing",)}, "float16 or int8: nothing cannot"),
         ({"int8": ("w",)}, "expected one format for w, r, got (float32, int8|int8, float32)"),

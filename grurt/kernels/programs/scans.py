@@ -10,10 +10,11 @@ from grurt.kernels.functions import apply, gate_sigmoid, tanh
 from grurt.kernels.gru import gru_grid, gru_sequence, gru_timestep
 from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.options import kernel
-from grurt.kernels.panels import Panels, weights_bytes
+from grurt.kernels.panels import Panels, reads_records, weights_bytes
 from grurt.kernels.products import row_times_four_vectors, row_times_vector
 from grurt.kernels.programs.tables import arena_at, number_at, table_at, view_at
-from grurt.kernels.rows import Rows, copy_padded, flush, row_at
+from grurt.kernels.quantize import LEAST_INPUT, LEAST_STATE, quantize_rows
+from grurt.kernels.rows import Rows, behind, copy_padded, flush, row_at
 from grurt.kernels.simd import fma, load, load_i64, store
 from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
 from grurt.kernels.tables import States
@@ -50,17 +51,19 @@ def run_lstm(bases, step):
     recurrent = table_at(bases, step, codes.STEP_RECURRENT_WEIGHTS)
     state_stride = F32_BYTES * number_at(step, codes.STEP_STATE_STRIDE)
     vectors = (hidden_size + LANES - 1) // LANES
-    panel_bytes = weights_bytes(codes.FLOAT32, hidden_size, 4)
+    weight_format = number_at(step, codes.STEP_FORMAT)
+    panel_bytes = weights_bytes(weight_format, hidden_size, 4)
     _project(bases, step, work, 4 * vectors)
     for i in range(batch * number_at(step, codes.STEP_N_ROWS)):
         row, member = _row_and_member(step, i)
         h, c = state + state_stride * member, cell + state_stride * member
         sums, h_next = row_at(work, row), row_at(out, row)
+        features = Rows(_hidden_features(step, h, sums), 0)
         for unit in range(vectors):
             gates = sums + 4 * VECTOR_BYTES * unit
             start = (load(gates, 0), load(gates, LANES), load(gates, 2 * LANES), load(gates, 3 * LANES))
-            panel = Panels(codes.FLOAT32, recurrent + panel_bytes * unit, 0, hidden_size)
-            i_sum, o_sum, f_sum, c_sum = row_times_four_vectors(panel, Rows(h, 0), start)
+            panel = Panels(weight_format, recurrent + panel_bytes * unit, 0, hidden_size)
+            i_sum, o_sum, f_sum, c_sum = row_times_four_vectors(panel, features, start)
             kept = gate_sigmoid(f_sum) * load(c, LANES * unit)
             c_next = flush(fma(gate_sigmoid(i_sum), tanh(c_sum), kept))
             store(c, LANES * unit, c_next)
@@ -78,15 +81,17 @@ def run_rnn(bases, step):
     recurrent = table_at(bases, step, codes.STEP_RECURRENT_WEIGHTS)
     state_stride = F32_BYTES * number_at(step, codes.STEP_STATE_STRIDE)
     vectors = (hidden_size + LANES - 1) // LANES
-    panel_bytes = weights_bytes(codes.FLOAT32, hidden_size, 1)
+    weight_format = number_at(step, codes.STEP_FORMAT)
+    panel_bytes = weights_bytes(weight_format, hidden_size, 1)
     _project(bases, step, work, vectors)
     for i in range(batch * number_at(step, codes.STEP_N_ROWS)):
         row, member = _row_and_member(step, i)
         h = state + state_stride * member
         sums, h_next = row_at(work, row), row_at(out, row)
+        features = Rows(_hidden_features(step, h, sums), 0)
         for unit in range(vectors):
-            panel = Panels(codes.FLOAT32, recurrent + panel_bytes * unit, 0, hidden_size)
-            (total,) = row_times_vector(panel, Rows(h, 0), (load(sums, LANES * unit),))
+            panel = Panels(weight_format, recurrent + panel_bytes * unit, 0, hidden_size)
+            (total,) = row_times_vector(panel, features, (load(sums, LANES * unit),))
             store(h_next, LANES * unit, flush(apply(code, parameters, total)))
         copy_padded(h_next, h, VECTOR_BYTES * vectors)
 
@@ -106,7 +111,22 @@ def _project(bases, step, work, vectors):
     """Write the input's part of the gates' sums."""
     weights, n_inputs = table_at(bases, step, codes.STEP_WEIGHTS), number_at(step, codes.STEP_N_INPUTS)
     n_rows = number_at(step, codes.STEP_BATCH) * number_at(step, codes.STEP_N_ROWS)
-    dense(Matrix(codes.FLOAT32, weights, n_inputs, vectors), _x(bases, step), work, n_rows)
+    matrix, x = Matrix(number_at(step, codes.STEP_FORMAT), weights, n_inputs, vectors), _x(bases, step)
+    if reads_records(matrix.format):
+        records = behind(work, F32_BYTES * number_at(step, codes.STEP_RECORD))
+        quantize_rows(x, n_inputs, LEAST_INPUT, records, n_rows)
+        x = records
+    dense(matrix, x, work, n_rows)
+
+
+@kernel
+def _hidden_features(step, h, work):
+    """Address of a state as products read it: as it is, or as the second record of a row of working memory."""
+    if not reads_records(number_at(step, codes.STEP_FORMAT)):
+        return h
+    record = work + F32_BYTES * number_at(step, codes.STEP_HIDDEN_RECORD)
+    quantize_rows(Rows(h, 0), number_at(step, codes.STEP_HIDDEN_SIZE), LEAST_STATE, Rows(record, 0), 1)
+    return record
 
 
 @kernel

@@ -10,9 +10,8 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
-from grurt.lanes import LANES
 from grurt.lowering.functions import function_code
-from grurt.lowering.packing import Matrix, gru_bytes, pack_dense, pack_gru
+from grurt.lowering.packing import gru_bytes, pack_dense, pack_gru, pack_scan, scan_bytes
 from grurt.lowering.programs.iteration import Iteration, iterate, rows_of
 from grurt.lowering.programs.scans import work_row
 from grurt.lowering.programs.steps import Contract, Depthwise, Map, Product, Quantize, Reduce, RowWise, Scan, Step
@@ -196,21 +195,18 @@ class StepTables:
         return self._numbers(table)
 
     def _gates(self, step: Scan) -> Slots:
-        """Pack the weights of an LSTM or RNN: for each vector of hidden units those of all gates."""
-        gates, hidden_size = step.operator.gates, step.operator.hidden_size
-        units = np.arange(padded(hidden_size)).reshape(-1, 1, LANES) + hidden_size * np.arange(gates).reshape(1, -1, 1)
-        is_unit = np.broadcast_to(np.arange(padded(hidden_size)).reshape(-1, 1, LANES) < hidden_size, units.shape)
-        order = np.where(is_unit, units, 0).ravel()
-        weight_ih = step.weight_ih.values[order] * is_unit.reshape(-1, 1)
-        weight_hh = step.weight_hh.values[order] * is_unit.reshape(-1, 1)
-        bias = (step.bias_ih.astype(np.float64) + step.bias_hh)[order] * is_unit.ravel()
-        matrix = Matrix(weight_ih.astype(np.float32))
-        offset, out = self._builder.reserve_weights(matrix.dense_bytes(len(weight_ih)))
-        pack_dense(out, matrix, bias)
-        panels = weight_hh.reshape(-1, gates * LANES, hidden_size).swapaxes(1, 2)
+        """Return the slots of the weights of an LSTM or RNN."""
+        gates, records = step.operator.gates, work_row(step.operator)
+        projection, recurrence = scan_bytes(step.weight_ih, step.weight_hh, gates)
+        offset, out = self._builder.reserve_weights(projection + recurrence)
+        bias = step.bias_ih.astype(np.float64) + step.bias_hh
+        pack_scan(out[:projection], out[projection:], step.weight_ih, step.weight_hh, bias, gates)
         return {
+            codes.STEP_FORMAT: step.weight_ih.format,
             codes.STEP_WEIGHTS: offset // F32_BYTES,
-            codes.STEP_RECURRENT_WEIGHTS: self._numbers(np.ascontiguousarray(panels, np.float32)),
+            codes.STEP_RECURRENT_WEIGHTS: (offset + projection) // F32_BYTES,
+            codes.STEP_RECORD: records,
+            codes.STEP_HIDDEN_RECORD: records + record_bytes(step.weight_ih.inputs) // F32_BYTES,
         }
 
     def _reduce(self, step: Reduce) -> tuple[int, Slots]:

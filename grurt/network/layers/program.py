@@ -74,8 +74,8 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         Names of the values that it writes.
     float16
         Names of those constants that are kept in float16, and computed with in float32. As the integers below, they
-        are matrices that nothing reads but convolutions, depthwise ones aside, `grurt.operators.MatMul` and
-        `grurt.operators.GRU`, whose two are of one format.
+        are matrices that nothing reads but convolutions, depthwise ones aside, `grurt.operators.MatMul` and recurrent
+        operators, whose two are of one format.
     int8
         Names of those that are kept in int8. Such a constant ``W`` comes with a weight ``W_scale``, float32, positive,
         and of W's shape but for the axes that products sum over, which are of size 1: it stands for ``W * W_scale``.
@@ -171,7 +171,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
             left -= matrices.keys()
         if left:
             raise ModelError(
-                f"layer {self.name!r}: only weight matrices of conv, conv_transpose, mat_mul and gru, which nothing "
+                f"layer {self.name!r}: only weight matrices of convolutions, mat_mul, gru, lstm and rnn, which nothing "
                 f"else reads, can be in float16 or int8: {listed(sorted(left))} cannot"
             )
 

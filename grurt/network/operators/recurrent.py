@@ -67,6 +67,14 @@ class Recurrent(Operator, frozen=True, kw_only=True):
             self.hidden_size
         )
 
+    def matrices(self, *inputs: Shape) -> Mapping[int, tuple[int, ...]]:
+        return {1: (2,), 2: (2,)}
+
+    def record_numbers(self, *inputs: Shape) -> int:
+        length, batch, input_size = inputs[0]
+        row = record_bytes(input_size) + record_bytes(self.hidden_size)
+        return self.directions * length * batch * row // F32_BYTES
+
     def multiply_adds(self, *inputs: Shape) -> int:
         length, batch, input_size = inputs[0]
         return length * batch * self.directions * self.gates * self.hidden_size * (input_size + self.hidden_size)
@@ -80,14 +88,6 @@ class GRU(Recurrent, frozen=True, kw_only=True, tag="gru"):
     linear_before_reset: bool = True
     gate_activation: ElementwiseFunction = Sigmoid()
     candidate_activation: ElementwiseFunction = Tanh()
-
-    def matrices(self, *inputs: Shape) -> Mapping[int, tuple[int, ...]]:
-        return {1: (2,), 2: (2,)}
-
-    def record_numbers(self, *inputs: Shape) -> int:
-        length, batch, input_size = inputs[0]
-        row = record_bytes(input_size) + record_bytes(self.hidden_size)
-        return self.directions * length * batch * row // F32_BYTES
 
 
 class LSTM(Recurrent, frozen=True, kw_only=True, tag="lstm"):
