@@ -6,7 +6,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -74,8 +73,8 @@ def _compile(template: str, prepared: Prepared) -> Callable[..., Any]:
     return scope["loop"]  # type: ignore[no-any-return]
 
 
-def alternate(loops: Mapping[str, Loop], *, rounds: int, seconds: float) -> dict[str, float]:
-    """Return the median seconds of one execution of each loop.
+def alternate(loops: Mapping[str, Loop], *, rounds: int, seconds: float, quantile: float = 0.5) -> dict[str, float]:
+    """Return the median seconds of one execution of each loop, or another quantile over its turns.
 
     The loops take turns, in every round in another order, so that a busy machine is busy for all of them. A turn takes
     about ``seconds``, after a tenth of that to warm up.
@@ -89,7 +88,7 @@ def alternate(loops: Mapping[str, Loop], *, rounds: int, seconds: float) -> dict
         for name in order:
             loops[name](max(1, counts[name] // 10))
             times[name].append(loops[name](counts[name]) / counts[name])
-    return {name: median(samples) for name, samples in times.items()}
+    return {name: float(np.quantile(samples, quantile)) for name, samples in times.items()}
 
 
 def _estimate(loop: Loop, seconds: float) -> float:

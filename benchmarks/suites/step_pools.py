@@ -9,7 +9,7 @@ from benchmarks.network import Floats
 from benchmarks.proof import DisagreementError
 from benchmarks.results import Record
 from benchmarks.suites.base import Settings
-from benchmarks.suites.steps import GTCRN, Graph
+from benchmarks.suites.steps import GTCRN, UNDISTURBED, Graph
 from benchmarks.timing import alternate, looped, unpin
 from grurt.network.frames import frames_of
 
@@ -34,7 +34,7 @@ def measure(settings: Settings) -> list[Record]:
     alone = Prepared("y = step(x)", "y", {"step": graph.model.stream().step, "x": frames[0], "y": None}, frames[0])
     loops = {name: looped(each) for name, each in ({ALONE: alone} | prepared).items()}
     chosen = {name: loop for name, loop in loops.items() if not settings.only or name in settings.only}
-    seconds = alternate(chosen, rounds=settings.rounds, seconds=settings.seconds)
+    seconds = alternate(chosen, rounds=settings.rounds, seconds=settings.seconds, quantile=UNDISTURBED)
     return [
         {"size": graph.size, "contender": name, "microseconds": 1e6 * taken / (1 if name == ALONE else len(frames))}
         for name, taken in seconds.items()

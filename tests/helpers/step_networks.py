@@ -82,6 +82,16 @@ def steps(of: StepNetwork, stream: grurt.Stream, frames: Sequence[Frame]) -> dic
     return {name: np.array([each[name].ravel() for each in found]) for name in of.outputs}
 
 
+def pooled(of: StepNetwork, pool: grurt.StreamPool, frames: Sequence[Frame]) -> dict[str, Array]:
+    """Return what the second of two streams of a pool answers, frame by frame; the first reads them backwards."""
+    found = []
+    for pair in zip(frames[::-1], frames, strict=True):
+        rows = {name: np.array([frame[name].ravel() for frame in pair]) for name in of.frames}
+        rows |= {name: rows[name][:, 0] for name in of.tokens}
+        found.append({name: array[1] for name, array in _named(of, pool.step([0, 1], rows)).items()})
+    return {name: np.array([each[name].ravel() for each in found]) for name in of.outputs}
+
+
 def block(of: StepNetwork, stream: grurt.Stream, frames: Sequence[Frame]) -> dict[str, Array]:
     """Return what a stream answers to all frames at once: ``(frames, numbers)`` each."""
     blocks = {name: np.array([frame[name].ravel() for frame in frames]) for name in of.frames}

@@ -73,12 +73,13 @@ def test_pairs_are_found_by_name(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_blocks_saved_models_and_forks_give_the_bits_of_steps(name: str, tmp_path: Path) -> None:
+def test_blocks_pools_saved_models_and_forks_give_the_bits_of_steps(name: str, tmp_path: Path) -> None:
     model, network = step_networks.imported(name, tmp_path), step_networks.network(name)
     frames = step_networks.random_frames(network, 9)
     stream = model.stream()
     expected = step_networks.steps(network, stream, frames)
     same_bits(step_networks.block(network, model.stream(), frames), expected)
+    same_bits(step_networks.pooled(network, model.pool(2), frames), expected)
     model.save(tmp_path / "saved.grurt")
     loaded = grurt.load(tmp_path / "saved.grurt").stream()
     same_bits(step_networks.steps(network, loaded, frames[:4]), {key: each[:4] for key, each in expected.items()})
