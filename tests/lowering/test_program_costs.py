@@ -13,6 +13,7 @@ from work import lines_run
 import grurt
 from grurt import operators as op
 from grurt.lowering.lower import lower
+from grurt.lowering.programs import plan
 from grurt.network.operators import Operator
 
 FEW, MANY = 60, 240
@@ -138,6 +139,12 @@ def test_lowering_takes_time_in_proportion(make: Callable[[int], grurt.Model]) -
     few, many = make(FEW), make(MANY)
     lower(few)
     assert lines_run(lambda: lower(many)) < GROWTH * lines_run(lambda: lower(few))
+
+
+def test_tables_of_int32_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MAX_PLACES", 100)
+    with pytest.raises(grurt.ModelError, match=r"layer 'p': expected at most 100 numbers of working memory, got \d+"):
+        lower(chain(3))
 
 
 @pytest.mark.slow
