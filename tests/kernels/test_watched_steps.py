@@ -16,6 +16,16 @@ TOO_FAR = {
     "reads the vector behind": "maps.load = lambda address, index: simd.load(address + 64, index)",
     "reads in front": "maps.load_f32 = lambda address, index: simd.load_f32(address - 4096, index)",
 }
+FOUR_LANES = """
+import runpy
+import sys
+import types
+lanes = types.ModuleType("grurt.lanes")
+lanes.LANES = 4
+sys.modules["grurt.lanes"] = lanes
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 BROKEN = "from grurt.kernels import simd; from grurt.kernels.programs import maps; import watched_steps"
 
 
@@ -37,9 +47,20 @@ def in_python(*command: object) -> subprocess.CompletedProcess[str]:
     ids=str,
 )
 def test_steps_read_and_write_what_they_may(seeds: range, tmp_path: Path) -> None:
-    finished = in_python(watched_steps.__file__, tmp_path / "answers.npz", seeds.start, seeds.stop)
+    check_answers(tmp_path, seeds)
+
+
+@pytest.mark.slow
+def test_steps_do_the_same_in_vectors_of_four(tmp_path: Path) -> None:
+    """As in programs for CPUs without vectors: see `grurt.native.intermediate`."""
+    check_answers(tmp_path, range(20, 30), "-c", FOUR_LANES)
+
+
+def check_answers(folder: Path, seeds: range, *start: str) -> None:
+    """Compare what watched programs answer with what compiled kernels do."""
+    finished = in_python(*start, watched_steps.__file__, folder / "answers.npz", seeds.start, seeds.stop)
     assert finished.returncode == 0, finished.stderr
-    found = dict(np.load(tmp_path / "answers.npz"))
+    found = dict(np.load(folder / "answers.npz"))
     for seed in seeds:
         for name, answer in watched_steps.answers(watched_steps.program_of(seed), seed).items():
             assert found[name].tobytes() == answer.tobytes(), name

@@ -10,7 +10,7 @@ import numpy as np
 
 from grurt.kernels import codes
 from grurt.lowering.programs.base import Lowering
-from grurt.lowering.programs.views import View, certain, memory_order
+from grurt.lowering.programs.views import View, certain, is_one_to_one, memory_order
 from grurt.network import operators as op
 
 _MAX_LOOKS = 64
@@ -83,7 +83,7 @@ class Movement(Lowering):
         So it is too where that takes long to find out.
         """
         is_own = base.storage.base in (codes.BASE_ARENA, codes.BASE_STATE)
-        if not is_own or len(np.unique(base.places())) < base.size:  # several places are one
+        if not is_own or not is_one_to_one(base):  # several places are one
             return True
         is_overwritten = np.zeros(base.storage.size, bool)
         is_overwritten[place.places()] = True

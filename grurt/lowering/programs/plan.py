@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.errors import ModelError
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
 from grurt.lowering.programs.arena import place_storages
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from grurt.lowering.builder import PlanBuilder
     from grurt.lowering.programs.views import View
     from grurt.network.layers import Program
+
+MAX_PLACES = (1 << 31) - 1
+"""The steps' tables count in int32."""
 
 _TEMPORARY_BYTES = 4 * VECTOR_BYTES
 """What kernels have in front of the bases: see `grurt.kernels.programs.tables`."""
@@ -39,6 +43,9 @@ def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, in
     arena = place_storages(lowering.steps, padded(head))
     steps = StepTables(builder).write(lowering.steps)
     table, out = builder.reserve_weights(sources.nbytes)
+    for what, size in ("working memory", arena), ("packed weights", table // F32_BYTES), ("states", _n_states(layer)):
+        if size > MAX_PLACES:
+            raise ModelError(f"layer {layer.name!r}: expected at most {MAX_PLACES:,} numbers of {what}, got {size:,}")
     out.view(np.int64)[:] = sources.ravel()
     return codes.PROGRAM, {
         codes.OP_STEPS: steps,
@@ -50,9 +57,13 @@ def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, in
     }
 
 
+def _n_states(layer: Program) -> int:
+    return layer.state_bytes() // F32_BYTES
+
+
 def _add_states(builder: PlanBuilder, layer: Program, views: Mapping[str, View]) -> int:
     """Reserve a block for the states of a program, and return its offset."""
-    buffer = np.zeros(layer.state_bytes() // F32_BYTES, np.float32)
+    buffer = np.zeros(_n_states(layer), np.float32)
     for state in layer.states:
         if state.initial is not None:
             view = views[state.name]

@@ -165,7 +165,7 @@ def dense_like(view: View, base: int) -> View | None:
     None if several of the view's places are one, or some lie backwards.
     """
     digits = [(axis, place) for axis, digits in enumerate(view.axes) for place in range(len(digits))]
-    if any(stride < 1 for _, stride in view.digits) or len(np.unique(view.places())) < view.size:
+    if any(stride < 1 for _, stride in view.digits) or not is_one_to_one(view):
         return None
     axes = [list(axis) for axis in view.axes]
     dense = 1
@@ -199,7 +199,18 @@ def merged_digits(digits: Iterable[Digit]) -> Digits:
 
 def is_same(a: View, b: View) -> bool:
     """Return whether two views of one shape are the same numbers."""
-    return a.storage is b.storage and (a == b or bool(np.array_equal(a.places(), b.places())))
+    same_place = a.storage is b.storage and a.offset == b.offset
+    return same_place and merged_digits(a.digits) == merged_digits(b.digits)
+
+
+def is_one_to_one(view: View) -> bool:
+    """Return whether no two places of a view are one, as far as that shows in its digits."""
+    reached = 0
+    for size, stride in sorted(view.digits, key=lambda digit: abs(digit[1])):
+        if abs(stride) <= reached:
+            return False
+        reached += (size - 1) * abs(stride)
+    return True
 
 
 def memory_order(view: View) -> tuple[int, ...]:
