@@ -14,7 +14,8 @@ from grurt.lanes import LANES
 from grurt.network.layers.base import MAX_INT8_INPUTS, Layer, Part, Shape, WeightFormat
 from grurt.network.layers.program_parts import ProgramPart, program_parts
 from grurt.network.operators import AnyOperator, Operator
-from grurt.network.operators.base import MAX_CONSTANT, MAX_SIZE, check_shape
+from grurt.network.operators.base import MAX_CONSTANT, check_shape
+from grurt.network.ranges import MAX_SIZE
 from grurt.network.text import check_name
 from grurt.network.vectors import F32_BYTES, padded
 
