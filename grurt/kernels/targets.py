@@ -23,15 +23,41 @@ VNNI_256 = "avxvnni"
 DOT_PRODUCT = "dotprod"
 """The capabilities, by LLVM's names of the features."""
 
-_WITH_FLOAT16 = "ivybridge haswell broadwell skylake x86-64-v3 znver1 znver2 znver3"
-_WITH_AVX512 = "skylake-avx512 x86-64-v4"
+_WITH_FLOAT16 = ("ivybridge", "haswell", "broadwell", "skylake", "x86-64-v3", "znver1", "znver2", "znver3")
+_WITH_AVX512 = ("skylake-avx512", "x86-64-v4")
 _WITH_VNNI = (
-    "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake "
-    "sapphirerapids emeraldrapids graniterapids znver4 znver5"
+    "cascadelake",
+    "cooperlake",
+    "icelake-client",
+    "icelake-server",
+    "tigerlake",
+    "rocketlake",
+    "sapphirerapids",
+    "emeraldrapids",
+    "graniterapids",
+    "znver4",
+    "znver5",
 )
-_WITH_VNNI_256 = "alderlake raptorlake meteorlake arrowlake lunarlake gracemont sierraforest grandridge"
+_WITH_VNNI_256 = (
+    "alderlake",
+    "raptorlake",
+    "meteorlake",
+    "arrowlake",
+    "lunarlake",
+    "gracemont",
+    "sierraforest",
+    "grandridge",
+)
 _WITH_DOT_PRODUCT = (
-    "cortex-a55 cortex-a75 cortex-a76 cortex-a78 neoverse-n1 neoverse-n2 neoverse-v1 neoverse-v2 apple-m1"
+    "cortex-a55",
+    "cortex-a75",
+    "cortex-a76",
+    "cortex-a78",
+    "neoverse-n1",
+    "neoverse-n2",
+    "neoverse-v1",
+    "neoverse-v2",
+    "apple-m1",
 )
 _BY_NAME = {
     name: frozenset({*others, CONVERTS_FLOAT16})
@@ -42,7 +68,7 @@ _BY_NAME = {
         (_WITH_VNNI_256, (SSE2, VNNI_256)),
         (_WITH_DOT_PRODUCT, (NEON, DOT_PRODUCT)),
     )
-    for name in names.split()
+    for name in names
 }
 
 _chosen: ContextVar[frozenset[str] | None] = ContextVar("capabilities", default=None)

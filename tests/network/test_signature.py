@@ -56,7 +56,10 @@ def value(**options: object) -> grurt.ValuePort:
         (value(axes=("index", "one"), shape=(2, 3)), r"port 'y': the shape \(2, 3\) does not fit"),
         (value(axes=("index", "feature"), shape=(6,)), "port 'y': the axes .* do not fit the value 'y'"),
         (value(axes=("index", "position"), shape=(3,), positions=2), r"port 'y': the shape \(3,\) does not fit"),
-        (state(axes=("index", "index"), shape=(2, 2)), r"port 'h': the shape \(2, 2\) does not fit .* \(4,\)"),
+        (
+            state(axes=("index", "index"), shape=(2, 2)),
+            r"port 'h': the shape \(2, 2\) does not fit its axes, or the state's \(4,\)",
+        ),
         (state(axes=("index",), shape=(4,), states=("fc",)), "port 'h': expected GRU layers of one hidden size"),
         (state(axes=("index",), shape=(4,), dtype="int64"), "port 'h': a state is of floating point"),
     ],

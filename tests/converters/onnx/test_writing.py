@@ -92,6 +92,27 @@ def test_a_step_program_is_a_timestep() -> None:
         to_onnx(model)
 
 
+def test_a_function_that_no_rnn_of_onnx_has() -> None:
+    op = grurt.operators
+    clipped = op.RNN(
+        inputs=("x", "w", "r", "b", "h"), outputs=("y", "after"), hidden_size=2, activation=grurt.Clip(-1.0, 1.0)
+    )
+    constants = {"w": (1, 2, 3), "r": (1, 2, 2), "b": (1, 4)}
+    program = grurt.Program(
+        name="p",
+        inputs=("x",),
+        input_shapes=((1, 1, 3),),
+        constants=constants,
+        states=(grurt.ProgramState("h", (1, 1, 2), "after"),),
+        operators=(clipped,),
+        results=("y",),
+    )
+    weights = {f"p.{name}": np.ones(shape) for name, shape in constants.items()}
+    model = grurt.Model(layers=[program], inputs=[grurt.Input("x", 3)], weights=weights)
+    with pytest.raises(ConversionError, match="ONNX: rnn 'y': RNN has no function clip"):
+        to_onnx(model, step=True)
+
+
 def test_an_output_of_the_name_of_an_input() -> None:
     layer = grurt.GRU(name="gru", input_size=3, hidden_size=4)
     model = models.layer_model(layer, rng=np.random.default_rng(1))
