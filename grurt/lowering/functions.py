@@ -1,7 +1,19 @@
-"""Activation functions as the kernels know them."""
+"""Functions, and operations on two numbers, as the kernels know them."""
 
 from grurt.kernels import codes
 from grurt.network import functions as fn
+
+BINARY = {
+    "sub": codes.SUB,
+    "div": codes.DIV,
+    "pow": codes.BINARY_POW,
+    "min": codes.MIN,
+    "max": codes.MAX,
+    "less": codes.LESS,
+    "less_or_equal": codes.LESS_OR_EQUAL,
+    "equal": codes.EQUAL,
+}
+"""Operations on two numbers."""
 
 _MATHEMATICAL = {
     fn.Exp: codes.EXP,

@@ -9,7 +9,7 @@ from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
 from grurt.lowering.builder import PlanBuilder
-from grurt.lowering.functions import function_code
+from grurt.lowering.functions import BINARY, function_code
 from grurt.lowering.packing import Matrix, gru_bytes, pack_conv1d, pack_dense, pack_embedding, pack_gru, tap_by_tap
 from grurt.lowering.plan import Plan
 from grurt.network import functions as fn
@@ -17,16 +17,6 @@ from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
 from grurt.network.vectors import record_bytes, row_bytes
 
-_BINARY = {
-    "sub": codes.SUB,
-    "div": codes.DIV,
-    "pow": codes.BINARY_POW,
-    "min": codes.MIN,
-    "max": codes.MAX,
-    "less": codes.LESS,
-    "less_or_equal": codes.LESS_OR_EQUAL,
-    "equal": codes.EQUAL,
-}
 _REDUCE = {
     "sum": codes.REDUCE_SUM,
     "mean": codes.REDUCE_MEAN,
@@ -217,7 +207,7 @@ class _Lowering(PlanBuilder):
         return None, {}
 
     def binary(self, layer: ly.Binary) -> tuple[None, dict[int, int]]:
-        return self._from_left_to_right(codes.BINARY, layer, {codes.OP_FUNCTION: _BINARY[layer.operation]})
+        return self._from_left_to_right(codes.BINARY, layer, {codes.OP_FUNCTION: BINARY[layer.operation]})
 
     def where(self, layer: ly.Where) -> tuple[None, dict[int, int]]:
         condition, then, otherwise = layer.inputs

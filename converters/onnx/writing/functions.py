@@ -7,6 +7,19 @@ from collections.abc import Callable
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.network import functions as fn
 
+BINARY = {
+    "sub": "Sub",
+    "div": "Div",
+    "pow": "Pow",
+    "min": "Min",
+    "max": "Max",
+    "less": "Less",
+    "less_or_equal": "LessOrEqual",
+    "equal": "Equal",
+}
+COMPARISONS = ("less", "less_or_equal", "equal")
+"""Operations on two numbers, and those that say whether something holds of them."""
+
 _BY_NAME = {
     fn.Relu: "Relu",
     fn.Sigmoid: "Sigmoid",

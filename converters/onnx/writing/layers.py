@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.onnx.writing.functions import write_function
+from grurt.converters.onnx.writing.functions import BINARY, COMPARISONS, write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
 from grurt.converters.onnx.writing.programs import write_program
@@ -22,17 +22,6 @@ from grurt.network import layers as ly
 from grurt.network.network import Network
 from grurt.network.represented import represented
 
-_BINARY = {
-    "sub": "Sub",
-    "div": "Div",
-    "pow": "Pow",
-    "min": "Min",
-    "max": "Max",
-    "less": "Less",
-    "less_or_equal": "LessOrEqual",
-    "equal": "Equal",
-}
-_COMPARISONS = ("less", "less_or_equal", "equal")
 _REDUCE = {
     "sum": "ReduceSum",
     "mean": "ReduceMean",
@@ -213,8 +202,8 @@ class LayerWriter:
         return total
 
     def binary(self, layer: ly.Binary, *sources: str) -> str:
-        found = self._from_left_to_right(_BINARY[layer.operation], sources)
-        return self.graph.cast(found, "float32") if layer.operation in _COMPARISONS else found
+        found = self._from_left_to_right(BINARY[layer.operation], sources)
+        return self.graph.cast(found, "float32") if layer.operation in COMPARISONS else found
 
     def where(self, layer: ly.Where, condition: str, then: str, otherwise: str) -> str:
         is_zero = self.graph.op("Equal", condition, self.graph.constant(0.0))

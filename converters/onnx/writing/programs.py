@@ -8,25 +8,14 @@ from typing import Any
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.onnx.writing.functions import gru_activations, write_function
+from grurt.converters.onnx.writing.functions import BINARY, COMPARISONS, gru_activations, write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.gru import Scanned, write_gru
 from grurt.errors import ConversionError
 from grurt.network import operators as op
 from grurt.network.layers import GRU, Program
 
-_COMBINE = {
-    "add": "Add",
-    "sub": "Sub",
-    "mul": "Mul",
-    "div": "Div",
-    "pow": "Pow",
-    "min": "Min",
-    "max": "Max",
-    "less": "Less",
-    "less_or_equal": "LessOrEqual",
-    "equal": "Equal",
-}
+_COMBINE = {"add": "Add", "mul": "Mul", **BINARY}
 _REDUCE = {
     "sum": "ReduceSum",
     "mean": "ReduceMean",
@@ -79,7 +68,7 @@ def _apply(graph: GraphWriter, operator: op.Apply, x: str) -> str:
 
 def _combine(graph: GraphWriter, operator: op.Combine, a: str, b: str) -> str:
     found = graph.op(_COMBINE[operator.operation], a, b)
-    return graph.cast(found, "float32") if operator.operation in ("less", "less_or_equal", "equal") else found
+    return graph.cast(found, "float32") if operator.operation in COMPARISONS else found
 
 
 def _where(graph: GraphWriter, operator: op.Where, condition: str, then: str, otherwise: str) -> str:

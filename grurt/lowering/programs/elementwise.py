@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grurt.kernels import codes
-from grurt.lowering.functions import function_code
+from grurt.lowering.functions import BINARY, function_code
 from grurt.lowering.programs.base import Lowering
 
 if TYPE_CHECKING:
@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 _COMBINE = {
     "add": codes.MAP_ADD,
     "mul": codes.MAP_MUL,
-    "sub": codes.MAP_BINARY + codes.SUB,
-    "div": codes.MAP_BINARY + codes.DIV,
-    "pow": codes.MAP_BINARY + codes.BINARY_POW,
-    "min": codes.MAP_BINARY + codes.MIN,
-    "max": codes.MAP_BINARY + codes.MAX,
-    "less": codes.MAP_BINARY + codes.LESS,
-    "less_or_equal": codes.MAP_BINARY + codes.LESS_OR_EQUAL,
-    "equal": codes.MAP_BINARY + codes.EQUAL,
+    **{name: codes.MAP_BINARY + code for name, code in BINARY.items()},
 }
 
 
