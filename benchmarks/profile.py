@@ -11,23 +11,30 @@ import os
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchmarks import assembly
+from grurt.kernels import machine_code
+from grurt.kernels.codegen.objects import SIGNATURE
 from grurt.kernels.entry import advance
 from grurt.kernels.fastcall import just_in_time
+from grurt.kernels.options import kernel
 from grurt.runtime import engine
 
 
 def load_named_kernels() -> Path:
     """Compile the kernels for this process, and write the map of their functions; return its path."""
-    library = assembly.compiled()
-    text = library.get_asm_str()
+    dispatcher: Any = kernel(advance)
+    codegen = dispatcher.targetctx.codegen()
+    entry, module = machine_code.optimized(dispatcher, SIGNATURE)
+    target = machine_code.target_machine(codegen)
+    text = target.emit_assembly(module)
     symbols = [match[1] for line in text.splitlines() if (match := assembly.LABEL.match(line))]
-    entry = next(symbol for symbol in symbols if assembly.readable(symbol) == f"entry.{advance.__name__}")
-    engine._entry_point = just_in_time(library.codegen, library.get_pointer_to_function(entry), advance.__name__)
-    compiler = library.codegen._engine._ee
+    address = machine_code.loaded(machine_code.MachineCode(entry, target.emit_object(module)))
+    engine._entry_point = just_in_time(codegen, address, advance.__name__)
+    compiler = machine_code._kept[-1]
     found = sorted((compiler.get_function_address(symbol), assembly.readable(symbol)) for symbol in symbols)
     ends = [address for address, _ in found[1:]] + [found[-1][0] + len(text)]  # of the last, what is surely enough
     path = Path(f"/tmp/perf-{os.getpid()}.map")  # where perf looks
