@@ -39,8 +39,8 @@ def random_block(model: grurt.Model, lead: tuple[int, ...], rng: np.random.Gener
     }
 
 
-def rows(values: dict[str, Any], row: int) -> dict[str, Any]:
-    return {name: array[row] for name, array in values.items()}
+def rows(values: Any, row: int) -> Any:
+    return {name: array[row] for name, array in values.items()} if isinstance(values, dict) else values[row]
 
 
 @pytest.fixture

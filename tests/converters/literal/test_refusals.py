@@ -271,7 +271,11 @@ def test_a_value_that_is_too_large_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="Expand: expected axes of at least 1 and at most 1048576 numbers"):
         imported(source)
     source = step_proto("z = ConstantOfShape(s); y = Add(x, z)", {"x": (1, 3)}, weights={"s": np.array([1 << 20, 3])})
-    with pytest.raises(UnsupportedError, match="its constant: expected axes of at least 1 and at most 1048576 numbers"):
+    with pytest.raises(UnsupportedError, match="Combine: expected axes of at least 1 and at most 1048576 numbers"):
+        imported(source)
+    size = (1 << 20) + 1
+    source = step_proto("z = ConstantOfShape(s); y = Add(x, z)", {"x": (1, 1)}, weights={"s": np.array([1, size])})
+    with pytest.raises(UnsupportedError, match="its constant: expected axes of at least 1 and at most 268435456 num"):
         imported(source)
 
 

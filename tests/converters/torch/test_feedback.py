@@ -55,7 +55,8 @@ def test_a_stream_does_what_the_loop_does_or_is_refused(name: str, suffix: str, 
     else:
         torch.export.save(torch.export.export(module, example), path)
     model = convert(path)
-    assert (model.unstreamable_reason is None) == (name == "as it is")
+    # A step graph of ONNX streams literally; the outputs of a .pt2 file have no names by which states would be found.
+    assert (model.unstreamable_reason is None) == (name == "as it is" or suffix == "onnx")
     if model.unstreamable_reason is None:
         stream, h = model.stream(), torch.zeros(2, 1, 6)
         for x in torch.randn(20, 1, 1, 4):
