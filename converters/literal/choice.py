@@ -60,8 +60,9 @@ def imported(
         return literally()
     try:
         converted = by_meaning()
-        if options.imported is None and converted.network.unstreamable_by_design is DesignReason.FED_BACK_STATE:
-            # What a state becomes is no layer's own: a step graph that streams as it stands.
+        is_changed = converted.network.unstreamable_by_design is DesignReason.FED_BACK_STATE
+        if is_changed and options.imported is None and not open_names(graph):
+            # What a state becomes is no layer's own. Of fixed sizes, the graph streams as it stands.
             with suppress(ConversionError, ModelError):
                 return literally()
         return converted
