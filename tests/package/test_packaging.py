@@ -71,6 +71,9 @@ def test_wheel_holds_what_it_should(wheel: Path) -> None:
     assert "grurt/converters/convert.py" in names
     assert "grurt/demo/activity.grurt" in names
     assert not [name for name in names if name.startswith(("tests", "converters", "benchmarks", "examples"))]
+    tracked = run("git", "ls-files", "grurt/*.py", "converters/*.py", cwd=ROOT).split()
+    sources = {name if name.startswith("grurt/") else f"grurt/{name}" for name in tracked}
+    assert sources == {name for name in names if name.endswith(".py")}
 
 
 def test_installed_wheel_works(wheel: Path, tmp_path: Path) -> None:
