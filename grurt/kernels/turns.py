@@ -15,7 +15,7 @@ from pathlib import Path
 from grurt.kernels.places import directory_to_write
 from grurt.notices import say
 
-LONGEST_WAIT = 60.0
+LONGEST_WAIT = 120.0
 """Seconds, at most: some two to four times what compiling takes."""
 
 LOCK = "compiling.lock"
