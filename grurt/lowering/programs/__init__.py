@@ -13,6 +13,6 @@
     tables        steps                                    -> records, tables and packed weights
     plan          a program                                -> an operation of a plan
 
-`views` are arrays in memory, whose axes are digits; `steps` what there is to do; `iteration` how a step goes through its
-views together; `constants` what weights are kept in.
+`views` are arrays in memory, whose axes are digits; `steps` what there is to do; `iteration` how a step goes through
+its views together; `constants` what weights are kept in.
 """

@@ -15,7 +15,17 @@ from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.layouts import channels_last
 from grurt.lowering.programs.rewriting import reach
 from grurt.lowering.programs.steps import Contract, Depthwise, Product, Quantize
-from grurt.lowering.programs.views import ROW, Digits, Storage, View, certain, merged_digits, offsets, padded_row
+from grurt.lowering.programs.views import (
+    ROW,
+    Digits,
+    Storage,
+    View,
+    certain,
+    is_dense,
+    merged_digits,
+    offsets,
+    padded_row,
+)
 from grurt.network.vectors import record_bytes
 
 if TYPE_CHECKING:
@@ -114,7 +124,7 @@ class Contractions(Lowering):
         groups, outputs, inputs = weight.values.shape[:3]
         of_groups = weight.values.reshape(groups, outputs, inputs, -1)
         places = out.transposed((0, *range(2, len(out.axes)), 1))
-        if outputs == inputs == 1 < groups and _is_dense(x.axes[1]) and _is_dense(out.axes[1]):
+        if outputs == inputs == 1 < groups and is_dense(x.axes[1]) and is_dense(out.axes[1]):
             self._depthwise(x, places, np.ascontiguousarray(of_groups[:, 0, 0].T), bias, where)
             return
         for first, count in _merged_groups(groups, outputs):
@@ -129,7 +139,7 @@ class Contractions(Lowering):
         self, x: View, places: View, weights: Floats, bias: Floats, where: tuple[NDArray[np.int64], NDArray[np.int64]]
     ) -> None:
         rows, taps = where
-        out_rows = _rows_of(places)
+        out_rows = places.rows()
         self.steps.append(
             Depthwise(
                 inputs=(x,), outputs=(places,), rows=rows, taps=taps, out_rows=out_rows, weights=weights, bias=bias
@@ -177,10 +187,10 @@ class Contractions(Lowering):
             part, target = x, out
             for axis, start in enumerate(place):
                 if several[axis] > 1:
-                    part, target = _at(part, axis, start), _at(target, axis, start)
+                    part, target = part.at(axis, start), target.at(axis, start)
             own = slice(number * len(bias), (number + 1) * len(bias))
             matrix = matrices.matrix(matrices.values[number], own)
-            self._contract(part, target, matrix, bias, (_rows_of(part), offsets(part.axes[-1])))
+            self._contract(part, target, matrix, bias, (part.rows(), offsets(part.axes[-1])))
 
     def _contract(
         self, x: View, out: View, matrix: Matrix, bias: Floats, where: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -195,13 +205,13 @@ class Contractions(Lowering):
         places = places[order]
         if matrix.scale is not None:
             x, rows, places = self._recorded(x, rows, places)
-        target = out if _is_dense(out.axes[-1]) else self.values.arena(out.shape)
+        target = out if is_dense(out.axes[-1]) else self.values.arena(out.shape)
         step = Contract(
             inputs=(x,),
             outputs=(target,),
             rows=rows,
             places=places,
-            out_rows=_rows_of(target),
+            out_rows=target.rows(),
             weights=msgspec.structs.replace(matrix, values=np.ascontiguousarray(matrix.values[:, order])),
             bias=np.ascontiguousarray(bias),
         )
@@ -230,17 +240,6 @@ def _lie_apart(axis: Digits) -> bool:
     """Return whether too few places of an axis lie side by side to be gone through where they are."""
     places = np.sort(offsets(axis))
     return len(places) > 1 and bool(np.mean(np.diff(places) == 1) < _SIDE_BY_SIDE)
-
-
-def _is_dense(axis: Digits) -> bool:
-    """Return whether the places of an axis lie side by side."""
-    digits = merged_digits(axis)
-    return not digits or (len(digits) == 1 and digits[0][1] == 1)
-
-
-def _rows_of(view: View) -> NDArray[np.int64]:
-    """Return where all places of the axes but the last begin."""
-    return offsets([digit for axis in view.axes[:-1] for digit in axis]) + view.offset
 
 
 def _sums(taps: Sequence[Sequence[int]]) -> NDArray[np.int64]:
@@ -297,8 +296,3 @@ def _is_matrix(view: View) -> bool:
 def _swapped(view: View) -> View:
     axes = range(len(view.axes))
     return view.transposed((*axes[:-2], axes[-1], axes[-2]))
-
-
-def _at(view: View, axis: int, start: int) -> View:
-    """Return one place along an axis."""
-    return certain(view.sliced(axis, start, 1))

@@ -65,11 +65,6 @@ def iterate(out: View, inputs: Sequence[View], *, in_rows: bool = True) -> Itera
     return Iteration(math.prod(loop.size for loop in loops), inner.size, operands)
 
 
-def rows_of(view: View) -> NDArray[np.int64]:
-    """Return where all places of the axes but the last begin, from the view's first number on."""
-    return offsets([digit for axis in view.axes[:-1] for digit in axis])
-
-
 def _cost(loop: _Loop) -> float:
     """Return about how long a number takes in a row along a loop: numbers that lie apart are moved one by one."""
     apart = sum(stride not in (0, 1) for stride in loop.strides[1:]) + (loop.strides[0] != 1)

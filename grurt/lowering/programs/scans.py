@@ -8,7 +8,7 @@ from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.programs.base import Lowering
 from grurt.lowering.programs.steps import Scan
-from grurt.lowering.programs.views import Digits, Storage, View, certain, merged_digits, padded_row
+from grurt.lowering.programs.views import Digits, Storage, View, certain, is_dense, merged_digits, padded_row
 from grurt.network import operators as op
 from grurt.network.vectors import record_bytes
 
@@ -36,10 +36,10 @@ class Scans(Lowering):
         states = [self._state(name) for name in operator.inputs[4:]]
         out = _hidden((length, operator.directions, batch, operator.hidden_size))
         for direction in range(operator.directions):
-            rows = _direction(out, direction)
+            rows = out.at(1, direction)
             own = rows if _evenly_spaced(rows) is not None else _hidden(rows.shape)
             stride = certain(_evenly_spaced(own))
-            parts = tuple(_direction(state, direction, axis=0) for state in states)
+            parts = tuple(state.at(0, direction) for state in states)
             self.steps.append(self._step(operator, direction, (x, x_stride), (own, stride), parts))
             self.copy(rows, own)
         for name, view in zip(operator.outputs, (out, *states), strict=True):
@@ -94,9 +94,7 @@ def work_row(operator: Recurrent, weight_ih: Matrix | None = None) -> int:
 
 
 def _are_rows(x: View) -> bool:
-    features = merged_digits(x.axes[2])
-    are_dense = not features or (len(features) == 1 and features[0][1] == 1)
-    return are_dense and len(merged_digits(x.axes[0] + x.axes[1])) <= 1
+    return is_dense(x.axes[2]) and len(merged_digits(x.axes[0] + x.axes[1])) <= 1
 
 
 def _hidden(shape: tuple[int, ...]) -> View:
@@ -107,11 +105,6 @@ def _hidden(shape: tuple[int, ...]) -> View:
         axes.append(((size, stride),) if size > 1 else ())
         stride *= size
     return View(Storage(stride, codes.BASE_ARENA), 0, tuple(reversed(axes)))
-
-
-def _direction(view: View, direction: int, axis: int = 1) -> View:
-    """Return the part of one direction, with its axis of size 1."""
-    return certain(view.sliced(axis, direction, 1))
 
 
 def _evenly_spaced(rows: View) -> int | None:

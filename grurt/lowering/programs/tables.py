@@ -12,7 +12,7 @@ from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.functions import function_code
 from grurt.lowering.packing import gru_bytes, pack_dense, pack_gru, pack_scan, scan_bytes
-from grurt.lowering.programs.iteration import Iteration, iterate, rows_of
+from grurt.lowering.programs.iteration import Iteration, iterate
 from grurt.lowering.programs.scans import work_row
 from grurt.lowering.programs.steps import Contract, Depthwise, Map, Product, Quantize, Reduce, RowWise, Scan, Step
 from grurt.lowering.programs.views import View, certain, merged_digits, offsets, padded_row
@@ -83,7 +83,7 @@ class StepTables:
             codes.STEP_SIZE: iteration.size,
             codes.STEP_WEIGHTS: self._parameters(*step.parameters),
         }
-        operands = [iteration.operands[0], *iteration.operands[1:]]
+        operands = list(iteration.operands)
         operands += [operands[-1]] * (4 - len(operands))
         for number, operand in enumerate(operands):
             stride, rows = operand.stride, operand.rows + operand.view.offset
@@ -249,9 +249,9 @@ class StepTables:
             codes.STEP_A_BASE: a.storage.base,
             codes.STEP_B_BASE: b.storage.base,
             codes.STEP_OUT_BASE: out.storage.base,
-            codes.STEP_A_ROWS: self._table(rows_of(a) + a.address),
+            codes.STEP_A_ROWS: self._table(a.rows() + a.storage.offset),
             codes.STEP_B_ROWS: self._table(of_b + b.address),
-            codes.STEP_OUT_ROWS: self._table(rows_of(out) + out.address),
+            codes.STEP_OUT_ROWS: self._table(out.rows() + out.storage.offset),
             codes.STEP_N_ROWS: len(of_b),
             codes.STEP_SIZE: columns,
             codes.STEP_N_INPUTS: inputs,

@@ -91,6 +91,14 @@ class View(NamedTuple):
         """Return where in its storage each of its numbers lies, row-major."""
         return offsets(self.digits) + self.offset
 
+    def rows(self) -> NDArray[np.int64]:
+        """Return where in its storage all places of the axes but the last begin, row-major."""
+        return offsets([digit for axis in self.axes[:-1] for digit in axis]) + self.offset
+
+    def at(self, axis: int, place: int) -> View:
+        """Return one place along an axis, which is kept with size 1."""
+        return certain(self.sliced(axis, place, 1))
+
     def transposed(self, perm: Iterable[int]) -> View:
         """Return its axes in another order."""
         return View(self.storage, self.offset, tuple(self.axes[axis] for axis in perm))
@@ -148,7 +156,7 @@ def certain(found: T | None) -> T:
     return found
 
 
-def whole(storage: Storage, shape: Shape, order: Sequence[int] | None = None, offset: int = 0) -> View:
+def whole(storage: Storage, shape: Shape, order: Sequence[int] | None = None) -> View:
     """Return a view of a storage in which an array lies densely, its axes in some order of memory, outermost first."""
     axes: list[Digits] = [()] * len(shape)
     stride = 1
@@ -156,7 +164,7 @@ def whole(storage: Storage, shape: Shape, order: Sequence[int] | None = None, of
         if shape[axis] > 1:
             axes[axis] = ((shape[axis], stride),)
         stride *= shape[axis]
-    return View(storage, offset, tuple(axes))
+    return View(storage, 0, tuple(axes))
 
 
 def dense_like(view: View, base: int) -> View | None:
@@ -195,6 +203,12 @@ def merged_digits(digits: Iterable[Digit]) -> Digits:
         else:
             merged.append((size, stride))
     return tuple(merged)
+
+
+def is_dense(axis: Digits) -> bool:
+    """Return whether the places of an axis lie side by side."""
+    digits = merged_digits(axis)
+    return not digits or (len(digits) == 1 and digits[0][1] == 1)
 
 
 def is_same(a: View, b: View) -> bool:
