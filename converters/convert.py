@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ def convert(
     bind: Mapping[str, ArrayLike] | None = None,
     state: Mapping[str, str | None] | None = None,
     initial: str | Path | Mapping[str, ArrayLike] | None = None,
+    context: Iterable[str] = (),
 ) -> Model:
     """Read a trained network from another framework's file, or from arrays in memory.
 
@@ -70,6 +71,9 @@ def convert(
         no state. Others are paired by name.
     initial
         Of such a graph: what its states begin as, by the names of inputs, or an ``.npz`` of that; zeros else.
+    context
+        Of such a graph: names of inputs that are the same at every timestep, such as the memory that an encoder left.
+        A stream is given them once, and what depends on them alone is computed once: see `grurt.StreamContext`.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def convert(
     <grurt.Model gru, linear: 363 parameters>
     """
     begins = _read_initial(Path(initial)) if isinstance(initial, str | Path) else initial
-    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}))
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}, tuple(context)))
     if isinstance(source, Mapping):
         _refuse_options(options, "arrays")
         arrays = source
@@ -260,7 +264,9 @@ def _read_initial(path: Path) -> Mapping[str, ArrayLike]:
 
 def _refuse_options(options: ImportOptions, what: str) -> None:
     if options != ImportOptions():
-        raise ConversionError(f"imported, bind, state and initial are for graphs, in ONNX files and .pt2; got {what}")
+        raise ConversionError(
+            f"imported, bind, state, initial and context are for graphs, in ONNX files and .pt2; got {what}"
+        )
 
 
 def _evaluated(network: Network) -> ReferenceRun:

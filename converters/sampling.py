@@ -84,10 +84,9 @@ def random_input(
         lengths = np.sort(random.integers(1, n_steps, size=shape, endpoint=True))[::-1].copy()
         lengths[lengths == lengths.max()] = n_steps
         return lengths.astype(port.dtype)
-    if isinstance(port, StatePort):
+    if isinstance(port, StatePort) and is_float(port.dtype):
         return random.uniform(-0.9, 0.9, shape).astype(port.dtype)
-    value = network.values[port.value]
-    if value.tokens:
+    if isinstance(port, ValuePort) and (value := network.values[port.value]).tokens:
         return random.integers(value.size, size=shape).astype(port.dtype)
     if not is_float(port.dtype):
         return random.integers(2, size=shape).astype(port.dtype)

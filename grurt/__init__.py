@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from grurt.network.signature import ValuePort as ValuePort
     from grurt.runtime.pool import StreamPool as StreamPool
     from grurt.runtime.stream import Stream as Stream
+    from grurt.runtime.stream_context import StreamContext as StreamContext
     from grurt.runtime.verify import Verification as Verification
     from grurt.session import InferenceSession as InferenceSession
 
@@ -48,6 +49,7 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         "Source": "network.network",
         "StatePort": "network.signature",
         "Stream": "runtime.stream",
+        "StreamContext": "runtime.stream_context",
         "StreamPool": "runtime.pool",
         "TokenInput": "network.inputs",
         "ValuePort": "network.signature",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grurt.runtime.context import Nonfinite
     from grurt.runtime.pool import StreamPool
     from grurt.runtime.stream import Stream
+    from grurt.runtime.stream_context import ContextLike, StreamContext
     from grurt.runtime.verify import Verification
 
 __all__ = ["Model", "Source"]
@@ -148,7 +149,29 @@ class Model(Network):
 
         return plan_of(self)
 
-    def stream(self, *, nonfinite: Nonfinite = "refuse") -> Stream:
+    def context(
+        self, values: Mapping[str, ArrayLike] | None = None, *, nonfinite: Nonfinite = "refuse", **named: ArrayLike
+    ) -> StreamContext:
+        """Return a context, for streams of a model that are given one: what depends on it alone is computed here, once.
+
+        Parameters
+        ----------
+        values
+            What it is made of, by name, or by keyword: in the shapes of `context_shapes`, from which axes of size 1 may
+            be left out. It is copied, as float32.
+        nonfinite
+            What a NaN or an infinity in it does: see `stream`.
+
+        Raises
+        ------
+        InputShapeError, InputTypeError, InputValueError
+            If the model has no contexts, or they do not fit.
+        """
+        from grurt.runtime.making_contexts import make_context
+
+        return make_context(self, named if values is None else values, nonfinite)
+
+    def stream(self, *, nonfinite: Nonfinite = "refuse", context: ContextLike | None = None) -> Stream:
         """Return a new stream, at the model's initial state.
 
         Parameters
@@ -156,18 +179,28 @@ class Model(Network):
         nonfinite
             What a NaN or an infinity in an input does: ``"refuse"`` raises InputValueError and leaves the state as it
             was, ``"propagate"`` computes with it.
+        context
+            What the stream is given once, if the model has contexts: made by `context`, and shared with whoever else
+            has it; or a mapping of what one is made of.
 
         Raises
         ------
         StreamingError
             If the model needs the whole sequence, for example because a layer runs in reverse.
+        InputShapeError, InputTypeError, InputValueError
+            If the context does not fit, or is missing.
         """
         from grurt.runtime.stream import Stream
 
-        return Stream(self, nonfinite=nonfinite)
+        return Stream(self, nonfinite=nonfinite, context=context)
 
     def pool(
-        self, streams: int | Iterable[Hashable] = 0, *, threads: int = 1, nonfinite: Nonfinite = "refuse"
+        self,
+        streams: int | Iterable[Hashable] = 0,
+        *,
+        threads: int = 1,
+        nonfinite: Nonfinite = "refuse",
+        context: ContextLike | None = None,
     ) -> StreamPool:
         """Return a pool of streams, each at the model's initial state, that are advanced together.
 
@@ -179,14 +212,16 @@ class Model(Network):
             Over how many threads a call is spread, 1 to 1024. They sleep between calls.
         nonfinite
             What a NaN or an infinity does: see `stream`.
+        context
+            What each stream is given that is not given another one: see `stream`.
 
         Raises
         ------
         StreamingError
             If the model needs the whole sequence.
-        InputTypeError, InputValueError
+        InputTypeError, InputValueError, InputShapeError
             If the number of streams is negative, or their states take more than 1 TiB, or that of threads is not one
-            of those above.
+            of those above; or if the context does not fit, or is missing.
         StreamIdError
             If an id cannot be hashed, is masked, or is there twice.
         EngineError
@@ -194,16 +229,26 @@ class Model(Network):
         """
         from grurt.runtime.pool import StreamPool
 
-        return StreamPool(self, streams, threads=threads, nonfinite=nonfinite)
+        return StreamPool(self, streams, threads=threads, nonfinite=nonfinite, context=context)
 
     @overload
     def run(
-        self, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None = None, nonfinite: Nonfinite = "refuse"
+        self,
+        xs: Mapping[str, ArrayLike],
+        *,
+        lengths: ArrayLike | None = None,
+        nonfinite: Nonfinite = "refuse",
+        context: ContextLike | None = None,
     ) -> dict[str, NDArray[Any]]: ...
 
     @overload
     def run(
-        self, xs: ArrayLike, *, lengths: ArrayLike | None = None, nonfinite: Nonfinite = "refuse"
+        self,
+        xs: ArrayLike,
+        *,
+        lengths: ArrayLike | None = None,
+        nonfinite: Nonfinite = "refuse",
+        context: ContextLike | None = None,
     ) -> NDArray[np.float32] | Any: ...
 
     def run(
@@ -212,6 +257,7 @@ class Model(Network):
         *,
         lengths: ArrayLike | None = None,
         nonfinite: Nonfinite = "refuse",
+        context: ContextLike | None = None,
     ) -> Any:
         """Run whole sequences from the model's initial state.
 
@@ -229,6 +275,8 @@ class Model(Network):
             whole sequences.
         nonfinite
             What a NaN or an infinity does: see `stream`.
+        context
+            What each sequence is given, if the model has contexts, and a mapping does not hold them: see `stream`.
 
         Returns
         -------
@@ -241,15 +289,15 @@ class Model(Network):
         InputShapeError, InputTypeError, InputValueError
             If an input does not fit.
         """
-        if lengths is None and nonfinite == "refuse":
+        if lengths is None and nonfinite == "refuse" and context is None:
             run_quickly = _quick_ways().get(type(xs))
             if run_quickly is not None and (answer := run_quickly(self, xs)) is not None:
                 return answer
         from grurt.runtime.sequences import run_arrays, run_mapping
 
         if isinstance(xs, Mapping):
-            return run_mapping(self, xs, lengths=lengths, nonfinite=nonfinite)
-        return run_arrays(self, xs, lengths=lengths, nonfinite=nonfinite)
+            return run_mapping(self, xs, lengths=lengths, nonfinite=nonfinite, context=context)
+        return run_arrays(self, xs, lengths=lengths, nonfinite=nonfinite, context=context)
 
     def verify(self) -> Verification:
         """Replay the reference run that the model's file holds, and compare.

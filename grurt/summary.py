@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from grurt.network.operators import Operator
 
 _SHOWN_ELSEWHERE = {"name", "inputs", "input_size", "output_size", "hidden_size", "size"}
-_SHOWN_AS_PROGRAM = {"input_shapes", "constants", "states", "operators", "results", "outputs", "float16", "int8"}
+_SHOWN_AS_PROGRAM = {
+    *("input_shapes", "constants", "states", "contexts", "operators", "results", "outputs", "float16", "int8")
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class LayerSummary:
     """Per timestep, by matrices; what is done to each feature by itself is not counted."""
     state_shapes: Mapping[str, tuple[int, ...]]
     """Of its states, by name."""
+    context_shapes: Mapping[str, tuple[int, ...]]
+    """Of what it is given once, by name."""
     note: str
     """The layer's options that are not the default ones, e.g. ``"direction=reverse, clip=3.0"``."""
     program: tuple[OperatorSummary, ...] = ()
@@ -109,6 +113,8 @@ class Summary:
     """What the engine takes, at most."""
     state_bytes: int
     """What the state of one stream takes, in float32."""
+    context_shapes: Mapping[str, tuple[int, ...]]
+    """Of what a stream is given once, by name."""
     streams: bool
     unstreamable_reason: str | None
     signature: Signature
@@ -136,6 +142,7 @@ def summarize(model: Network) -> Summary:
         multiply_adds=model.costs.multiply_adds,
         costs=model.costs,
         state_bytes=sum(4 * math.prod(shape) for shape in model.state_shapes.values()),
+        context_shapes=dict(model.context_shapes),
         streams=model.unstreamable_reason is None,
         unstreamable_reason=model.unstreamable_reason,
         signature=model.signature,
@@ -165,13 +172,16 @@ def _layer(model: Network, layer: AnyLayer) -> LayerSummary:
         multiply_adds=layer.multiply_adds(model.values[layer.name].positions),
         state_shapes=model.states_of(layer),
         note=_note(layer),
+        context_shapes=dict(layer.context_shapes()),
         **_program(layer),
     )
 
 
 def _program(layer: AnyLayer) -> dict[str, Any]:
     """Return the operators of a step program, and what it gives, with what only moves numbers left out."""
-    origins: dict[str, tuple[str, ...]] = {name: (name,) for name in (*layer.inputs, *layer.state_shapes())}
+    origins: dict[str, tuple[str, ...]] = {
+        name: (name,) for name in (*layer.inputs, *layer.state_shapes(), *layer.context_shapes())
+    }
     summaries, formats = [], layer.matrix_formats()
     for operator, shape, multiply_adds in layer.program():
         read = tuple(dict.fromkeys(origin for name in operator.inputs for origin in origins.get(name, ())))

@@ -34,6 +34,9 @@ FRAMES = 100
 UNDISTURBED = 0.1
 """The quantile of turns that counts: a frame is long enough to be interrupted on a busy machine."""
 
+MEMORY = "memory"
+"""What the input of a decoder is called that its encoder left."""
+
 TIMESTEPS = 200
 """Of the sequences on which the loss of weights in ``int8`` is measured."""
 
@@ -47,11 +50,13 @@ class Graph:
 
     @classmethod
     def of(cls, data: bytes) -> Graph:
-        """Import a graph."""
+        """Import a graph; a memory is given to a stream once."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "step.onnx"
             path.write_bytes(data)
-            return cls(data, convert(path, imported="literal", reference=False))
+            inputs = import_module("onnx").load(path).graph.input
+            context = [port.name for port in inputs if port.name == MEMORY]
+            return cls(data, convert(path, imported="literal", reference=False, context=context))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,6 +65,12 @@ class Graph:
             sum(frame.size for frame in frames_of(self.model).inputs.values()),
             sum(map(math.prod, self.model.state_shapes.values())),
         )
+
+    @property
+    def given(self) -> dict[str, Floats]:
+        """What a stream is given once, in the graph's shapes."""
+        random = np.random.default_rng(1)
+        return {name: random.random(shape, np.float32) for name, shape in self.model.context_shapes.items()}
 
     def random_frame(self, random: np.random.Generator) -> dict[str, Floats]:
         """Return a frame in the graph's shapes."""
@@ -75,7 +86,7 @@ class Graph:
         """Return a step of a stream."""
         shapes = {name: each.shape for name, each in frames_of(self.model).inputs.items()}
         given = {f"in_{i}": array.reshape(shapes[name]) for i, (name, array) in enumerate(frame.items())}
-        names: dict[str, Any] = {"step": self.model.stream().step, "y": None, **given}
+        names: dict[str, Any] = {"step": self.model.stream(context=self.given or None).step, "y": None, **given}
         first = next(iter(given.values()))
         answer = "y" if len(self.model.outputs) == 1 else f"y[{self.model.outputs[0].name!r}]"
         return Prepared(f"y = step({', '.join(given)})", answer, names, first)
@@ -87,9 +98,9 @@ class Graph:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
         ports = self.model.signature
-        states = [port for port in ports.inputs if isinstance(port, StatePort)]
+        states = [port for port in ports.inputs if isinstance(port, StatePort) and port.name not in self.given]
         becomes = {port.states: port.name for port in ports.outputs if isinstance(port, StatePort)}
-        feed = frame | {port.name: np.zeros(port.shape, np.float32) for port in states}
+        feed = frame | self.given | {port.name: np.zeros(port.shape, np.float32) for port in states}
         names = {
             "run": session.run,
             "outputs": [self.model.outputs[0].name, *(becomes[port.states] for port in states)],

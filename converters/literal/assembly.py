@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -47,6 +47,8 @@ class StepGraph:
         Values of inputs that were fixed.
     initial
         What states begin as; zeros else.
+    contexts
+        The inputs that a stream is given once.
     time_axes
         Of a graph of whole sequences: along which axis of its inputs and outputs, among others, time runs.
     """
@@ -57,6 +59,7 @@ class StepGraph:
     pairs: Mapping[str, str]
     bound: Mapping[str, Array]
     initial: Mapping[str, Array]
+    contexts: Collection[str] = ()
     time_axes: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -82,20 +85,36 @@ def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) ->
     """
     graph, fixed = bound(graph, options.bind)
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
-        found = traced(with_open_sizes(graph, 1), fixed)
+        _check_contexts(graph, options)
+        found = traced(with_open_sizes(graph, 1), fixed, contexts=options.context)
         if has_open_sizes(graph):
-            _check_open_sizes(graph, fixed, found)
+            _check_open_sizes(graph, fixed, found, options.context)
         inputs = [Port(name, value.shape, value.dtype) for name, value in found.inputs.items()]
         outputs = [Port(port.name, found.outputs[port.name].shape, np.dtype(port.dtype)) for port in graph.outputs]
-        pairs = paired(inputs, outputs, options.state, _certain_states(found))
+        told = {**options.state, **dict.fromkeys(options.context)}
+        pairs = paired(inputs, outputs, told, _certain_states(found, options.context))
         initial = {name: _initial(name, array, pairs, found) for name, array in options.initial.items()}
-        notes = _notes(pairs, initial, fixed)
+        notes = _notes(pairs, initial, fixed, options.context)
         source = msgspec.structs.replace(source, notes=(*source.notes, *notes))
-        network = _network(found, inputs, outputs, pairs, initial, source)
-    return StepGraph(network, inputs, outputs, pairs, fixed, initial)
+        network = _network(found, inputs, outputs, pairs, initial, options.context, source)
+    return StepGraph(network, inputs, outputs, pairs, fixed, initial, options.context)
 
 
-def traced(graph: Graph, fixed: Mapping[str, Array], time_axes: Mapping[str, int] | None = None) -> Traces:
+def _check_contexts(graph: Graph, options: StepOptions) -> None:
+    names = [port.name for port in graph.inputs]
+    for name in options.context:
+        if name not in names:
+            raise ConversionError(f"context: the graph has no input {name!r} that is not fixed; it has {listed(names)}")
+        if name in options.state or name in options.initial:
+            raise ConversionError(f"context: the input {name!r} is a state, as state or initial say: it is not both")
+
+
+def traced(
+    graph: Graph,
+    fixed: Mapping[str, Array],
+    time_axes: Mapping[str, int] | None = None,
+    contexts: Collection[str] = (),
+) -> Traces:
     """Return a graph of known sizes, interpreted; with axes along which time runs, it is taken apart along them."""
     build = ProgramBuilder(Budget(graph.size), time_axes)
     tensors: dict[str, Value] = {**graph.constants, **fixed}
@@ -105,7 +124,7 @@ def traced(graph: Graph, fixed: Mapping[str, Array], time_axes: Mapping[str, int
     for port in graph.inputs:
         shape = tuple(size for size in port.shape or () if isinstance(size, int))
         value = inputs[port.name] = tensors[port.name] = build.input(shape, np.dtype(port.dtype))
-        if value.is_integer and math.prod(shape) == 1:
+        if value.is_integer and math.prod(shape) == 1 and port.name not in contexts:
             build.token_inputs[value.name] = port.name
     names = [port.name for port in graph.outputs]
     nodes = [replace(node, _read=set()) for node in graph.nodes]  # whoever read attributes before
@@ -113,24 +132,28 @@ def traced(graph: Graph, fixed: Mapping[str, Array], time_axes: Mapping[str, int
     return Traces(build, inputs, dict(zip(names, results, strict=True)), tensors)
 
 
-def _check_open_sizes(graph: Graph, fixed: Mapping[str, Array], found: Traces) -> None:
+def _check_open_sizes(graph: Graph, fixed: Mapping[str, Array], found: Traces, contexts: Collection[str]) -> None:
     """Refuse a graph that works along an axis that it leaves open, and that is of size 1 in one timestep.
 
     One that runs with no other size than 1 leaves it open in name only.
     """
     other = None
     with suppress(ConversionError, ModelError):
-        other = traced(with_open_sizes(graph, 2), fixed)
+        other = traced(with_open_sizes(graph, 2), fixed, contexts=contexts)
     if other is not None:
         refuse_mixed(found.build.mixed, found.tensors, other.tensors)
 
 
-def _certain_states(found: Traces) -> set[str]:
+def _certain_states(found: Traces, contexts: Collection[str]) -> set[str]:
     """Return the inputs that recurrent operators of one timestep begin with, whole or in parts."""
     names = {value.name: name for name, value in found.inputs.items()}
     states = (state for scan in found.build.scans if scan.length == 1 for state in scan.states)
     origins = {found.build.origin(state) for state in states if isinstance(state, Traced)}
-    return {names[origin] for origin in origins & names.keys()}
+    certain = {names[origin] for origin in origins & names.keys()}
+    if not certain.isdisjoint(contexts):
+        name = min(certain.intersection(contexts))
+        raise ConversionError(f"context: a recurrent layer begins each timestep with {name!r}: it is a state")
+    return certain
 
 
 def _initial(name: str, given: ArrayLike, pairs: Mapping[str, str], found: Traces) -> Array:
@@ -142,13 +165,16 @@ def _initial(name: str, given: ArrayLike, pairs: Mapping[str, str], found: Trace
     return array
 
 
-def _notes(pairs: Mapping[str, str], initial: Mapping[str, Array], fixed: Mapping[str, Array]) -> list[str]:
+def _notes(
+    pairs: Mapping[str, str], initial: Mapping[str, Array], fixed: Mapping[str, Array], contexts: Collection[str]
+) -> list[str]:
     zeros = [name for name in pairs if name not in initial]
     return [
         "imported literally, as a graph of one timestep",
         f"states, and what they become: {', '.join(f'{name} -> {result}' for name, result in pairs.items())}",
         *([f"states that begin as zeros: {', '.join(zeros)}"] if zeros else []),
         *([f"inputs that were fixed: {', '.join(fixed)}"] if fixed else []),
+        *([f"inputs that a stream is given once: {', '.join(contexts)}"] if contexts else []),
     ]
 
 
@@ -158,17 +184,19 @@ def _network(
     outputs: Sequence[Port],
     pairs: Mapping[str, str],
     initial: Mapping[str, Array],
+    contexts: Collection[str],
     source: Source,
 ) -> Network:
     build, states = found.build, set(pairs.values())
     shown = [port.name for port in outputs if port.name not in states] or list(dict.fromkeys(pairs.values()))
-    frames = {name: value for name, value in found.inputs.items() if name not in pairs}
+    given = {name: found.inputs[name] for name in contexts}
+    frames = {name: value for name, value in found.inputs.items() if name not in pairs and name not in given}
     if not frames:
-        raise UnsupportedError("every input of the graph is a state: a network needs one that is not")
+        raise UnsupportedError("every input of the graph is a state or a context: a network needs one that is neither")
     results = {name: build.written(found.outputs[name]) for name in (*shown, *states)}
     begins = {name: build.name_of(array) for name, array in initial.items() if array.any()}
     kept = [Kept(name, found.inputs[name], results[result], begins.get(name)) for name, result in pairs.items()]
-    layers = Layers(build, frames, {name: results[name] for name in shown}, kept)
+    layers = Layers(build, frames, {name: results[name] for name in shown}, kept, given)
     network_inputs = layers.inputs()
     network_outputs = layers.add_program()
     tokens = [port.name for port in network_inputs if port.tokens]
@@ -177,6 +205,6 @@ def _network(
         weights=layers.weights,
         inputs=network_inputs,
         outputs=network_outputs,
-        signature=signature_of(inputs, outputs, pairs, shown, tokens),
+        signature=signature_of(inputs, outputs, pairs, shown, tokens, given),
         source=source,
     )

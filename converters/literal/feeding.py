@@ -33,8 +33,14 @@ def sample_timesteps(converted: StepGraph) -> list[dict[str, Array]]:
         shapes[name] = (*shapes[name][:axis], STEPS, *shapes[name][axis + 1 :])
     check_inputs(network, shapes)
     random = np.random.default_rng(SEED)
+    given = {
+        port.name: random_input(network, port, shapes[port.name], 1, random)
+        for port in network.signature.inputs
+        if port.name in converted.contexts
+    }
     timesteps = [
-        {
+        given
+        | {
             port.name: random_input(network, port, shapes[port.name], 1, random)
             for port in network.signature.inputs
             if not isinstance(port, StatePort)

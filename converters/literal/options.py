@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -26,14 +26,17 @@ class StepOptions:
         Outputs that go back, by the inputs that they go back into; None for an input that is no state.
     initial
         What states begin as, by input; zeros else.
+    context
+        Names of inputs that a stream is given once.
     """
 
     bind: Mapping[str, ArrayLike] = field(default_factory=dict)
     state: Mapping[str, str | None] = field(default_factory=dict)
     initial: Mapping[str, ArrayLike] = field(default_factory=dict)
+    context: Collection[str] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.bind or self.state or self.initial)
+        return bool(self.bind or self.state or self.initial or self.context)
 
 
 @dataclass(frozen=True)
@@ -55,4 +58,6 @@ class ImportOptions:
         if self.imported not in (None, "meaning", "literal"):
             raise ConversionError(f"imported: expected 'meaning' or 'literal', got {self.imported!r}")
         if self.imported == "meaning" and self.step:
-            raise ConversionError("bind, state and initial say something of a graph that is imported literally")
+            raise ConversionError(
+                "bind, state, initial and context say something of a graph that is imported literally"
+            )

@@ -18,6 +18,7 @@ def signature_of(
     pairs: Mapping[str, str],
     shown: Collection[str],
     tokens: Collection[str],
+    contexts: Collection[str] = (),
 ) -> Signature:
     """Return the signature of a step graph.
 
@@ -31,11 +32,15 @@ def signature_of(
         The outputs that are the network's.
     tokens
         The inputs that are one token each.
+    contexts
+        The inputs that are given once.
     """
     states = {result: name for name, result in pairs.items() if result not in shown}
     return Signature(
         tuple(
-            _state(port, port.name) if port.name in pairs else _value(port, is_token=port.name in tokens)
+            _state(port, port.name)
+            if port.name in pairs or port.name in contexts
+            else _value(port, is_token=port.name in tokens)
             for port in inputs
         ),
         tuple(_state(port, states[port.name]) if port.name in states else _value(port) for port in outputs),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -47,10 +48,17 @@ class Layers:
         What it writes, by the names of the network's outputs.
     kept
         Its states.
+    contexts
+        The values of the inputs that are given once, by name.
     """
 
     def __init__(
-        self, build: ProgramBuilder, frames: Mapping[str, Traced], shown: Mapping[str, Traced], kept: Sequence[Kept]
+        self,
+        build: ProgramBuilder,
+        frames: Mapping[str, Traced],
+        shown: Mapping[str, Traced],
+        kept: Sequence[Kept],
+        contexts: Mapping[str, Traced] = MappingProxyType({}),
     ) -> None:
         self.layers: list[Layer] = []
         self.weights: dict[str, Array] = {}
@@ -58,8 +66,9 @@ class Layers:
         self._frames = frames
         self._shown = dict(shown)
         self._kept = kept
+        self._contexts = contexts
         self._live = self._live_operators()
-        self._layer_names = UniqueNames((*frames, *(state.name for state in kept)))
+        self._layer_names = UniqueNames((*frames, *(state.name for state in kept), *contexts))
         self._read = {name for operator in self._live for name in operator.inputs}
         self._read |= self._wanted()
         self._embedded = [each for each in build.embeddings if each.value.name in self._read]
@@ -99,7 +108,8 @@ class Layers:
         read = {value.name: name for name, value in self._frames.items() if value.name not in tokens}
         read |= {each.value.name: self._embedding(each) for each in self._embedded}
         layer = self._layer_names.new("program")
-        names = self._named(read | {state.value.name: state.name for state in self._kept})
+        given = {value.name: name for name, value in self._contexts.items()}
+        names = self._named(read | given | {state.value.name: state.name for state in self._kept})
         constants = {name: array for name, array in self._build.constants.items() if name in names}
         self.weights |= {f"{layer}.{names[name]}": array.astype(np.float32) for name, array in constants.items()}
         program = Program(
@@ -110,6 +120,7 @@ class Layers:
             states=tuple(self._state(state, names) for state in self._kept),
             operators=tuple(_renamed(operator, names) for operator in self._live),
             results=tuple(names[value.name] for value in self._shown.values()),
+            contexts={name: value.shape for name, value in self._contexts.items()},
         )
         self.layers.append(program)
         return self._outputs(program.name)

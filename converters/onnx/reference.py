@@ -145,7 +145,7 @@ def _inputs_of_sizes(
     for port in network.signature.inputs:
         positions = 1 if isinstance(port, LengthsPort) else port.positions
         open_sizes: dict[Axis, int] = {**sizes, "batch_position": sizes["batch"] * positions}
-        own = port_shape(port, network.values, network.state_shapes)
+        own = port_shape(port, network.values, network.initial_shapes)
         given = zip(own, declared[port.name], strict=True)
         shapes[port.name] = tuple(
             known if isinstance(known, int) else size or open_sizes[known] for known, size in given

@@ -110,7 +110,8 @@ def _calls(model: "Model", source: Path | None) -> "list[Call]":
     session = None if source is None else peer.open_session(source)
     sizes = calls.source_sizes(model, {port.name: port.shape for port in session.get_inputs()} if session else {})
     step = None if session is None else peer.source_step_call(model, session, sizes)
-    if session is None and (written := _written(model)) is not None:
+    takes_timesteps = any("index" in port.axes for port in model.signature.inputs)
+    if session is None and not takes_timesteps and (written := _written(model)) is not None:
         session = peer.open_session(written)
         _expect_same_answers(model, peer.largest_error(model, session, sizes))
     chosen = [calls.sequence_call(model, sizes)]

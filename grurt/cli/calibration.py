@@ -36,7 +36,7 @@ def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
 
 
 def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
-    names = [port.name for port in model.inputs]
+    names = [*(port.name for port in model.inputs), *model.context_shapes]
     try:
         with naming(str(path)), open_regular_file(path) as file:
             is_archive = file.read(2) == b"PK"

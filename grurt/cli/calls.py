@@ -13,7 +13,7 @@ from grurt.array_types import Array
 from grurt.cli.timing import Call
 from grurt.converters.sampling import open_steps
 from grurt.network.axes import tensor_shape
-from grurt.network.signature import AnyPort, LengthsPort, ValuePort
+from grurt.network.signature import AnyPort, LengthsPort, ValuePort, is_context
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -32,19 +32,20 @@ class Sizes:
 
     def of(self, port: AnyPort, model: Model) -> tuple[int, ...]:
         """Return the shape of a port's tensor."""
-        return tensor_shape(port, model.values, model.state_shapes, batch=self.batch, time=self.time)
+        return tensor_shape(port, model.values, model.initial_shapes, batch=self.batch, time=self.time)
 
 
 def stream_calls(model: Model) -> list[Call]:
     """Return the calls of a stream: a timestep at a time, and in blocks."""
     xs = random_inputs(model, (N_STEPS,))
     x = {name: array[0] for name, array in xs.items()}
-    stream = model.stream()
+    context = random_context(model)
+    stream = model.stream(context=context)
     step = {"step": stream.step, "x": x if len(x) > 1 else next(iter(x.values()))}
     calls = [Call("grurt step", "step(x)", step, single=True)]
     if len(model.outputs) == 1:
         calls.append(Call("grurt step, out=", "step(x, out=out)", step | {"out": stream.output}, single=True))
-    run = {"run": model.stream().run, "xs": xs if len(xs) > 1 else next(iter(xs.values()))}
+    run = {"run": model.stream(context=context).run, "xs": xs if len(xs) > 1 else next(iter(xs.values()))}
     return [*calls, Call(f"grurt run, blocks of {N_STEPS}", "run(xs)", run, timesteps=N_STEPS)]
 
 
@@ -66,7 +67,7 @@ def sequence_call(model: Model, sizes: Sizes) -> Call:
 
 
 def random_feed(model: Model, sizes: Sizes) -> dict[str, Array]:
-    """Return random inputs by the source's names, in its shapes and dtypes; the states are zero."""
+    """Return random inputs by the source's names, in its shapes and dtypes; the states, but for contexts, are zero."""
     feed = {}
     for port in model.signature.inputs:
         shape = sizes.of(port, model)
@@ -74,9 +75,17 @@ def random_feed(model: Model, sizes: Sizes) -> dict[str, Array]:
             feed[port.name] = _random(model, port.value, shape).astype(port.dtype)
         elif isinstance(port, LengthsPort):
             feed[port.name] = np.full(shape, sizes.time, port.dtype)
+        elif is_context(port, model.context_shapes):
+            feed[port.name] = np.random.default_rng(0).standard_normal(shape).astype(port.dtype)
         else:
             feed[port.name] = np.zeros(shape, port.dtype)
     return feed
+
+
+def random_context(model: Model) -> dict[str, Array] | None:
+    """Return random numbers to give a stream once; None if the model has no contexts."""
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in model.context_shapes.items()} or None
 
 
 def random_inputs(model: Model, lead: tuple[int, ...]) -> dict[str, Array]:

@@ -24,6 +24,7 @@ EXAMPLE = """\b
 Examples:
     grurt convert model.onnx -o model.grurt
     grurt convert step.onnx --bind sr=16000 --state state=last -o model.grurt
+    grurt convert decoder.onnx --context memory -o decoder.grurt
     grurt convert model.keras -o model.grurt
     grurt convert weights.pt --layers "gru, last, fc:sigmoid" -o model.grurt
     grurt convert model.weights.h5 --layers model.json -o model.grurt
@@ -75,6 +76,13 @@ Examples:
     type=READ,
     help="Of a graph of one timestep: what states begin as, by the names of inputs. Others begin as zeros.",
 )
+@click.option(
+    "--context",
+    metavar="NAME",
+    multiple=True,
+    help="Of a graph of one timestep: an input that a stream is given once, such as the memory that an encoder left. "
+    "What depends on it alone is computed once.",
+)
 @bind_option
 @json_option
 @click.pass_context
@@ -89,6 +97,7 @@ def convert(
     imported: "Import | None",
     state: tuple[tuple[str, str], ...],
     initial: Path | None,
+    context: tuple[str, ...],
     bind: tuple[tuple[str, "ArrayLike"], ...],
     as_json: bool,
 ) -> None:
@@ -116,6 +125,7 @@ def convert(
         bind=dict(bind),
         state={name: result or None for name, result in state},
         initial=initial,
+        context=context,
     )
     model.save(output)
     verification = model.verify() if model.reference_run is not None else None

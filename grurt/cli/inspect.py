@@ -108,6 +108,7 @@ def _as_text(summary: "Summary", picture: list[str], width: int | None, hint: st
     ports = [
         [f"input {cell(port.name)}: {_input(port)}" for port in summary.inputs],
         [f"output {cell(port.name)}: {_output(port)}" for port in summary.outputs],
+        [f"context {cell(name)}, given once: {_numbers(shape)}" for name, shape in summary.context_shapes.items()],
         [f"source's input {_port(port)}" for port in summary.signature.inputs],
         [f"source's output {_port(port)}" for port in summary.signature.outputs],
     ]
@@ -121,6 +122,7 @@ def _as_text(summary: "Summary", picture: list[str], width: int | None, hint: st
         "",
         *(line for lines in ports for line in (lines if hint is None else folded(lines, hint))),
         *([f"state of a stream: {summary.state_bytes:,} bytes"] if summary.streams else []),
+        *([f"a context, which streams share: {summary.costs.contexts:,} bytes"] if summary.context_shapes else []),
         f"reference run: {shown(summary.reference_run or 'none', 200)}",
         STREAMS if summary.streams else f"whole sequences only: {summary.unstreamable_reason}",
     ]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.cli.calls import Sizes, described, random_feed, random_inputs
+from grurt.cli.calls import Sizes, described, random_context, random_feed, random_inputs
 from grurt.cli.timing import Call
 from grurt.errors import ConversionError
 from grurt.network.frames import frames_of
-from grurt.network.signature import StatePort
+from grurt.network.signature import StatePort, is_context
 from grurt.runtime.verify import error_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def source_step_call(model: Model, session: Session, sizes: Sizes) -> Call | Non
     None if it takes no single timesteps with states.
     """
     ports = model.signature
-    incoming = {port.states: port.name for port in ports.inputs if isinstance(port, StatePort)}
+    given_once = model.context_shapes
+    states = (port for port in ports.inputs if isinstance(port, StatePort) and not is_context(port, given_once))
+    incoming = {port.states: port.name for port in states}
     outgoing = {port.states: index for index, port in enumerate(ports.outputs) if isinstance(port, StatePort)}
     carried = {name for states in incoming for name in states}
     if carried != set(model.state_shapes) or incoming.keys() != outgoing.keys():
@@ -88,8 +90,10 @@ def written_step_call(model: Model, session: Session) -> Call:
     frames = frames_of(model)
     xs = random_inputs(model, (1, 1))
     feed = {name: x.reshape(1, 1, *frames.inputs[name].shape) for name, x in xs.items()}
-    states = session.get_inputs()[len(model.inputs) :]
+    given = session.get_inputs()[len(model.inputs) :]
+    states, contexts = given[: len(model.state_shapes)], given[len(model.state_shapes) :]
     feed |= {state.name: np.zeros(state.shape, np.float32) for state in states}
+    feed |= dict(zip([port.name for port in contexts], (random_context(model) or {}).values(), strict=True))
     outputs = [output.name for output in session.get_outputs()]
     return _step_call(session, outputs, feed, {state.name: len(model.outputs) + i for i, state in enumerate(states)})
 

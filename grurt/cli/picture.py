@@ -107,6 +107,8 @@ def _program(layer: LayerSummary, values: Container[str]) -> Iterator[_Node]:
     inner = _inner(layer, values)
     for name, shape in layer.state_shapes.items() if layer.program else ():
         yield _Node("○", name, f"{_shape(shape)}, as the timestep before has left it", (), inner(name))
+    for name, shape in layer.context_shapes.items():
+        yield _Node("○", name, f"{_shape(shape)}, given once", (), inner(name))
     for operator in layer.program:
         work = [f"{operator.multiply_adds:,} multiply-adds"] if operator.multiply_adds else []
         text = ", ".join([f"{operator.kind} {_shape(operator.shape)}", *work, *filter(None, [operator.note])])

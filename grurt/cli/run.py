@@ -9,7 +9,7 @@ import stat
 import sys
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
-from grurt.cli.parameters import Command, ReadData, WrittenFile, model_argument
+from grurt.cli.parameters import READ, Command, ReadData, WrittenFile, model_argument
 from grurt.cli.places import Place, check_can_be_opened, naming, open_output
 from grurt.cli.printing import is_terminal, say
 from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
@@ -85,6 +85,13 @@ Example: follow a sensor, and keep the answers
     metavar="SPEC",
     help="Format of numbers in text, e.g. '.4f'. Default: the digits that give the same float32 again.",
 )
+@click.option(
+    "--context",
+    "context_path",
+    metavar="NPZ",
+    type=READ,
+    help="What the model is given once, by name, if it has contexts: see `grurt convert --context`.",
+)
 @click.option("--last", is_flag=True, help="Give only the answer after the last timestep.")
 @click.option(
     "--nonfinite",
@@ -101,6 +108,7 @@ def run(
     columns: str | None,
     delimiter: str,
     float_format: str | None,
+    context_path: Path | None,
     last: bool,
     nonfinite: Nonfinite,
 ) -> None:
@@ -121,6 +129,7 @@ def run(
     if output_path != "-":
         check_can_be_opened(Path(output_path))
     model = load_model(model_path)
+    context = None if context_path is None else _context(context_path)
     with _open_input(input_path) as source:
         live = not _is_regular_file(source)
         reader = TimestepReader(
@@ -132,7 +141,7 @@ def run(
             columns=tuple(column.strip() for column in columns.split(",")) if columns else (),
         )
         written_format = output_format or format_of_name(output_path) or _text_format(reader.format)
-        answers = _answers(model, reader, nonfinite)
+        answers = _answers(model, reader, nonfinite, context)
         if last:
             answers = iter(deque(answers, maxlen=1))
         first = list(islice(answers, 1))  # only now is it known whether the input has a header
@@ -153,11 +162,22 @@ def run(
             writer.close()
 
 
-def _answers(model: Model, reader: TimestepReader, nonfinite: Nonfinite) -> Iterator[Any]:
+def _context(path: Path) -> Mapping[str, Array]:
+    """Return the arrays in a file of what a model is given once."""
+    from grurt.converters.arrays.npz import read_npz
+    from grurt.converters.reading import errors_named, unreadable_files_named
+
+    with unreadable_files_named(path.name), errors_named(path.name):
+        return read_npz(path)
+
+
+def _answers(
+    model: Model, reader: TimestepReader, nonfinite: Nonfinite, context: Mapping[str, Array] | None
+) -> Iterator[Any]:
     if model.unstreamable_reason is not None:
         yield from _whole_sequence_answers(model, reader, nonfinite)
         return
-    stream = model.stream(nonfinite=nonfinite)
+    stream = model.stream(nonfinite=nonfinite, context=context)
     for timestep in reader:
         try:
             answer = stream.step(timestep)

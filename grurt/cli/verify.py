@@ -15,6 +15,7 @@ from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number
 from grurt.errors import ConversionError
 from grurt.escaping import listed
 from grurt.network.layers import Program
+from grurt.network.signature import is_context
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -89,7 +90,8 @@ def source_answers(
     from grurt.converters import convert
 
     state = model.signature.fed_back if any(isinstance(layer, Program) for layer in model.layers) else None
-    source = convert(path, layers=layers, entry=entry, repair=True, bind=bind, state=state)
+    context = [port.name for port in model.signature.inputs if is_context(port, model.context_shapes)]
+    source = convert(path, layers=layers, entry=entry, repair=True, bind=bind, state=state, context=context)
     if source.reference_run is None:
         raise ConversionError(
             f"{path}: its framework gave no answers; {listed(map(shown_note, source.source.notes), separator='; ')}"

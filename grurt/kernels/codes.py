@@ -136,14 +136,16 @@ OP_STEPS = 43  # PROGRAM: address of its steps, an offset in the weights,
 OP_N_STEPS = 44  # how many,
 OP_SOURCES = 45  # and of its inputs: for each an offset in scratch memory and a stride,
 OP_N_SOURCES = 46  # how many
-OP_SLOTS = 47
+OP_CONTEXT = 47  # and where in a context the part is that it reads
+OP_SLOTS = 48
 
 # Where the numbers of a step program lie: what the offsets of views are counted from. Offsets count float32.
 BASE_WEIGHTS = 0
 BASE_STATE = 1
 BASE_ARENA = 2
 BASE_OUT = 3
-BASE_INPUTS = 4  # and the following
+BASE_CONTEXT = 4
+BASE_INPUTS = 5  # and the following
 
 # Steps of a program.
 STEP_MAP = 0
@@ -273,7 +275,8 @@ CONTEXT_LIST = 44  # address of the type of Python's lists
 CONTEXT_ENTERED_CLAIMED = 45  # whether nobody hands in arrays but who has claimed the context before
 CONTEXT_FLOAT64 = 46  # address of NumPy's float64
 CONTEXT_FLOAT = 47  # address of the type of Python's floats
-CONTEXT_PORTS = 48  # the first port: inputs, outputs, initial states, final states
+CONTEXT_GIVEN = 48  # address of the addresses of what each stream was given once: see BASE_CONTEXT; 0: nothing
+CONTEXT_PORTS = 49  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""

@@ -10,14 +10,13 @@ from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import inlined_kernel, kernel
-from grurt.kernels.programs.tables import TEMPORARY_BYTES
 from grurt.kernels.programs.walk import run_steps
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.reduction import reduce
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from
 from grurt.kernels.simd import load_f32, load_i64, store_i64
-from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
-from grurt.kernels.tables import Block, States, port_slot, state_of, temp_rows, value_rows
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES, TEMPORARY_BYTES, VECTOR_BYTES
+from grurt.kernels.tables import Block, States, port_slot, state_of, stream_of, temp_rows, value_rows
 
 
 @kernel
@@ -162,8 +161,12 @@ def _run_program(c, op, out, first, n_rows, streams):
     store_i64(bases, codes.BASE_WEIGHTS, load_i64(c, codes.CONTEXT_WEIGHTS))
     store_i64(bases, codes.BASE_ARENA, arena)
     states, sources = _states(c, op, streams), _weights(c, op, codes.OP_SOURCES)
+    given = load_i64(c, codes.CONTEXT_GIVEN)
     for row in range(n_rows):
         store_i64(bases, codes.BASE_STATE, state_of(states, row))
+        if given:
+            context = load_i64(given, stream_of(states, row)) + load_i64(op, codes.OP_CONTEXT)
+            store_i64(bases, codes.BASE_CONTEXT, context)
         store_i64(bases, codes.BASE_OUT, row_at(out, row))
         for i in range(load_i64(op, codes.OP_N_SOURCES)):
             x = value_rows(c, load_i64(sources, 2 * i), load_i64(sources, 2 * i + 1))

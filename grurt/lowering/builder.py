@@ -57,6 +57,7 @@ class PlanBuilder:
             inputs=tuple(self._port(port.name, port.name) for port in self.network.inputs),
             outputs=tuple(self._port(output.name, output.value) for output in self.network.outputs),
             states=MappingProxyType({name: self._states[name] for name in self.network.state_shapes}),
+            reads_context=bool(self.network.context_shapes),
         )
 
     def _port(self, name: str, value: str) -> PlanPort:

@@ -84,6 +84,8 @@ class Plan(msgspec.Struct, frozen=True):
     inputs: tuple[PlanPort, ...]
     outputs: tuple[PlanPort, ...]
     states: Mapping[str, PlanState]
+    reads_context: bool = False
+    """Whether streams have to be given a context."""
 
     @property
     def rooms(self) -> list[int]:

@@ -11,6 +11,7 @@ from llvmlite import binding as llvm
 
 from grurt.atomic import expect_own_links, write_atomically
 from grurt.errors import EngineError, StreamingError
+from grurt.escaping import listed
 from grurt.native import c_source, intermediate
 from grurt.native.machine import emit, link
 from grurt.native.program import program_module, state_bytes
@@ -100,11 +101,16 @@ def export(model: Network, platform: str, *, cpu: str | None = None, name: str =
     EngineError
         If there is no such platform or CPU, the name is none that C can have, or Numba is missing.
     StreamingError
-        If the model needs the whole sequence.
+        If the model needs the whole sequence, or has contexts.
     """
     found, cpu = find_target(platform, cpu)
     if reason := model.unstreamable_reason:
         raise StreamingError(f"the model cannot be exported: {reason}")
+    if model.context_shapes:
+        raise StreamingError(
+            f"the model cannot be exported: it is given {listed(model.context_shapes)} once, for which there is no "
+            "function of C: convert it without --context, and give these at every timestep"
+        )
     if c_source.identifier(name) != name:
         raise EngineError(f"grurt export: expected a name that C can have, got {name!r}: use for example --name model")
     target = found.cpus[cpu]

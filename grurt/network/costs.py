@@ -17,7 +17,7 @@ from grurt.errors import ModelError
 from grurt.network.lengths import find_lengths
 from grurt.network.signature import AnyPort, StatePort, ValuePort
 from grurt.network.stages import handed_over
-from grurt.network.vectors import F32_BYTES, row_bytes
+from grurt.network.vectors import F32_BYTES, context_numbers, row_bytes
 
 if TYPE_CHECKING:
     from grurt.network.inputs import Output
@@ -80,6 +80,8 @@ class Costs(msgspec.Struct, frozen=True):
         Of the tables that say where what lies: of operations, inputs and outputs.
     states
         Of the states of one stream.
+    contexts
+        Of a context, of which streams may share one.
     values
         Of one timestep: every value, inputs as they come, and what layers need beside.
     n_stages
@@ -104,6 +106,7 @@ class Costs(msgspec.Struct, frozen=True):
     packing: int
     tables: int
     states: int
+    contexts: int
     values: int
     n_stages: int
     arrays: int
@@ -116,7 +119,7 @@ class Costs(msgspec.Struct, frozen=True):
     @property
     def bytes(self) -> int:
         """What the model and one stream take, with the arrays of a step."""
-        own = self.weights + self.packed_weights + self.packing + self.tables + _STATES * self.states
+        own = self.weights + self.packed_weights + self.packing + self.tables + _STATES * self.states + self.contexts
         return own + self.block_bytes + 2 * self.arrays + self.added_timesteps * self.timestep_bytes
 
     @property
@@ -126,7 +129,7 @@ class Costs(msgspec.Struct, frozen=True):
 
     def run_bytes(self, sequences: int, timesteps: int) -> int:
         """Return what the model and a run of whole sequences take, of so many timesteps of all of them together."""
-        per_sequence = self.states + _COPIES * (self.states + self.state_arrays)
+        per_sequence = self.states + self.contexts + _COPIES * (self.states + self.state_arrays)
         longest = timesteps + sequences * self.added_timesteps
         return self.bytes + sequences * per_sequence + longest * self.timestep_bytes
 
@@ -218,6 +221,7 @@ def costs(
         packing=max(map(_packing_bytes, layers)),
         tables=_ENTRY_BYTES * entries,
         states=sum(layer.state_bytes(positions[layer.name]) for layer in layers),
+        contexts=F32_BYTES * sum(context_numbers(layer.context_size()) for layer in layers if layer.context_shapes()),
         values=sum(rows.values()) + room + sum(scratch.values()) + sum(2 * rows[name] for name, _ in handed),
         n_stages=1 + max(value.stage for value in values.values()),
         arrays=sum(arrays),

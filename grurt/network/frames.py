@@ -133,7 +133,7 @@ def _frame(network: Network, ports: Iterable[AnyPort], name: str, value_name: st
     vector = () if value.tokens else (value.size,)
     if port is None:
         return Frame(vector, vector)
-    source_shape = tensor_shape(port, {port.value: value}, network.state_shapes, batch=1, time=1)
+    source_shape = tensor_shape(port, {port.value: value}, network.initial_shapes, batch=1, time=1)
     inner = [(axis, size) for axis, size in zip(port.axes, source_shape, strict=True) if size > 1]
     if len(inner) < 2:
         return Frame(vector, source_shape)

@@ -25,6 +25,7 @@ from grurt.network.value import Value
 from grurt.network.values import (
     check_weights,
     connect,
+    context_shapes,
     infer_values,
     state_shapes,
     typed,
@@ -106,6 +107,8 @@ class Network:
     """Every value of the model by name, with its size."""
     state_shapes: Mapping[str, tuple[int, ...]]
     """Shapes of the states that its layers carry between timesteps, by name: the layer's, unless it has several."""
+    context_shapes: Mapping[str, tuple[int, ...]]
+    """Shapes of what a stream is given once, by name: see `grurt.StreamContext`."""
     costs: Costs
     """What it takes to run it."""
     limits: Limits
@@ -189,16 +192,17 @@ class Network:
         outputs = outputs or tuple(Output("y", layer.name) for layer in layers[-1:])
         values = infer_values(inputs, layers, outputs)
         states = state_shapes(layers, values)
-        signature = parts["signature"] or default_signature(inputs, outputs, values)
+        contexts = context_shapes(layers, states)
+        signature = parts["signature"] or default_signature(inputs, outputs, values, contexts)
         signature = typed("signature", signature, Signature)
-        check_signature(signature, inputs, outputs, values, states)
+        check_signature(signature, inputs, outputs, values, states, contexts)
         check_handed_states(signature, layers)
         check_lengths(signature, layers)
-        cost = costs(layers, values, states, outputs, signature)
+        cost = costs(layers, values, states | contexts, outputs, signature)
         limits = parts["limits"] or Limits()
         limits.check(cost)
         if (run := parts["reference_run"]) is not None:
-            check_reference_run(run, signature, outputs, values, states)
+            check_reference_run(run, signature, outputs, values, states | contexts, contexts)
         dtypes = weight_dtypes(layers)
         arrays = {name: _frozen(given, dtypes.get(name, "float32")) for name, given in parts["weights"].items()}
         check_weights(layers, arrays, {place(array) for array in checked})
@@ -212,6 +216,7 @@ class Network:
             reference_run=run,
             values=MappingProxyType(values),
             state_shapes=MappingProxyType(states),
+            context_shapes=MappingProxyType(contexts),
             costs=cost,
             limits=limits,
         )
@@ -225,6 +230,11 @@ class Network:
     def __repr__(self) -> str:
         kinds = listed(layer.kind for layer in self.layers)
         return f"<grurt.{type(self).__name__} {kinds}: {self.parameter_count} parameters>"
+
+    @cached_property
+    def initial_shapes(self) -> Mapping[str, Shape]:
+        """Shapes of what a sequence begins with, by name: states, and contexts, which every timestep reads."""
+        return {**self.state_shapes, **self.context_shapes}
 
     @property
     def parameter_count(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
@@ -13,7 +13,7 @@ from grurt.errors import InputShapeError, ModelError
 from grurt.escaping import listed
 from grurt.network.axes import port_shape, shared_sizes
 from grurt.network.frozen import all_frozen
-from grurt.network.signature import AnyPort, Axis, Signature, ValuePort
+from grurt.network.signature import AnyPort, Axis, Signature, ValuePort, is_context
 from grurt.network.text import printable
 
 if TYPE_CHECKING:
@@ -80,11 +80,15 @@ def check_reference_run(
     outputs: Sequence[Output],
     values: Mapping[str, Value],
     state_shapes: Mapping[str, tuple[int, ...]],
+    contexts: Collection[str] = (),
 ) -> None:
-    """Raise ModelError unless the arrays are what the signature's ports take and give."""
+    """Raise ModelError unless the arrays are what the signature's ports take and give.
+
+    ``contexts`` are the names of those among the ``state_shapes`` that have no initial value.
+    """
     given = {port.name: port for port in signature.inputs}
     answered = {port.name: port for port in signature.outputs}
-    required = {port.name for port in signature.inputs if isinstance(port, ValuePort)}
+    required = {port.name for port in signature.inputs if isinstance(port, ValuePort) or is_context(port, contexts)}
     if missing := sorted(required - run.inputs.keys()):
         raise ModelError(f"reference run: inputs are missing: {listed(missing)}")
     if not run.outputs:

@@ -7,7 +7,7 @@ called like the source: by names, in the source's shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -79,6 +79,8 @@ class ValuePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class StatePort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="state", tag_field="port"):
     """A tensor of the source that is recurrent state: at the start as an input, after the last timestep as an output.
+
+    An input that is a context, which no timestep changes, is one too.
 
     Parameters
     ----------
@@ -182,6 +184,11 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return 2 if later or any(not is_float(port.dtype) for port in numbers) else 1
 
 
+def is_context(port: AnyPort, contexts: Collection[str]) -> bool:
+    """Say whether a port holds what is given once, of which these are the names."""
+    return isinstance(port, StatePort) and not set(contexts).isdisjoint(port.states)
+
+
 def is_float(dtype: DType) -> bool:
     """Say whether a dtype is one of floating point."""
     return dtype.startswith("float")
@@ -197,18 +204,26 @@ def parts_of_axes(axes: Iterable[Axis]) -> list[Axis]:
     return [part for axis in axes if axis != "one" for part in MERGED_TIME.get(axis, (axis,))]
 
 
-def default_signature(inputs: Sequence[AnyInput], outputs: Sequence[Output], values: Mapping[str, Value]) -> Signature:
+def default_signature(
+    inputs: Sequence[AnyInput],
+    outputs: Sequence[Output],
+    values: Mapping[str, Value],
+    contexts: Mapping[str, tuple[int, ...]],
+) -> Signature:
     """Return the signature of a model that has no source: batch-first, float32 features, int64 tokens, no states."""
     sequence: tuple[Axis, ...] = ("batch", "time", "feature")
     return Signature(
-        tuple(
-            ValuePort(
-                name=port.name,
-                value=port.name,
-                dtype="int64" if values[port.name].tokens else "float32",
-                axes=("batch", "time") if values[port.name].tokens else sequence,
-            )
-            for port in inputs
+        (
+            *(_context_port(name, shape) for name, shape in contexts.items()),
+            *(
+                ValuePort(
+                    name=port.name,
+                    value=port.name,
+                    dtype="int64" if values[port.name].tokens else "float32",
+                    axes=("batch", "time") if values[port.name].tokens else sequence,
+                )
+                for port in inputs
+            ),
         ),
         tuple(
             ValuePort(
@@ -220,3 +235,8 @@ def default_signature(inputs: Sequence[AnyInput], outputs: Sequence[Output], val
             for output in outputs
         ),
     )
+
+
+def _context_port(name: str, shape: tuple[int, ...]) -> StatePort:
+    index: Axis = "index"
+    return StatePort(name=name, states=(name,), dtype="float32", axes=("batch", *[index] * len(shape)), shape=shape)

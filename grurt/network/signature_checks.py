@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from grurt.errors import ModelError
@@ -37,8 +37,9 @@ def check_signature(
     outputs: Sequence[Output],
     values: Mapping[str, Value],
     state_shapes: Mapping[str, tuple[int, ...]],
+    contexts: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Raise ModelError unless the signature fits the model's inputs, outputs and states."""
+    """Raise ModelError unless the signature fits the model's inputs, outputs, states and contexts."""
     _check_ports("inputs", signature.inputs)
     _check_ports("outputs", signature.outputs)
     given = sorted(port.value for port in signature.inputs if isinstance(port, ValuePort))
@@ -47,11 +48,14 @@ def check_signature(
     states = [name for port in signature.inputs if isinstance(port, StatePort) for name in port.states]
     if len(set(states)) != len(states):
         raise ModelError(f"signature: expected each state in one input at most, got {listed(_repeated(states))} twice")
+    if missing := contexts.keys() - set(states):
+        raise ModelError(f"signature: expected each context in an input, got none of {listed(sorted(missing))}")
     shown = {output.name: values[output.value] for output in outputs}
-    for ports, by_name in ((signature.inputs, values), (signature.outputs, shown)):
+    kept = (signature.inputs, values, {**state_shapes, **contexts}), (signature.outputs, shown, state_shapes)
+    for ports, by_name, shapes in kept:
         for port in ports:
             if isinstance(port, StatePort):
-                _check_state_port(port, state_shapes)
+                _check_state_port(port, shapes, contexts.keys())
             elif isinstance(port, ValuePort):
                 _check_value_port(port, by_name.get(port.value), is_output=ports is signature.outputs)
     _check_lengths(signature)
@@ -107,7 +111,7 @@ def _check_value_port(port: ValuePort, value: Value | None, *, is_output: bool) 
         raise ModelError(f"port {port.name!r}: the dtype {port.dtype} does not fit the value {port.value!r}")
 
 
-def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...]], contexts: Set[str]) -> None:
     shapes = {state_shapes.get(name) for name in port.states}
     shape = shapes.pop() if len(shapes) == 1 else None
     if shape is None or not ("index" in port.axes or _is_gru_state(shape, port.positions)):
@@ -122,7 +126,7 @@ def _check_state_port(port: StatePort, state_shapes: Mapping[str, tuple[int, ...
     fits = port.groups >= 1 and len(port.states) % port.groups == 0 and (port.groups == 1 or not port.shape)
     if not fits or len(set(named)) != len(named) or not required <= set(named) <= allowed:
         raise ModelError(f"port {port.name!r}: the axes {port.axes} do not fit {len(port.states)} states")
-    if not is_float(port.dtype):
+    if not is_float(port.dtype) and contexts.isdisjoint(port.states):
         raise ModelError(f"port {port.name!r}: a state is of floating point, got {port.dtype}")
 
 

@@ -112,6 +112,17 @@ def state_shapes(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dic
     return shapes
 
 
+def context_shapes(layers: Iterable[AnyLayer], states: Collection[str]) -> dict[str, Shape]:
+    """Return the shapes of the contexts of all layers by name; raise ModelError where a name is used twice."""
+    shapes: dict[str, Shape] = {}
+    for layer in layers:
+        for name, shape in layer.context_shapes().items():
+            if name in shapes or name in states:
+                raise ModelError(f"layer {layer.name!r}: the name of its context {name!r} is used twice")
+            shapes[name] = shape
+    return shapes
+
+
 def weight_dtypes(layers: Sequence[AnyLayer]) -> dict[str, str]:
     """Return the dtypes of the weights that are not float32, by name."""
     return {f"{layer.name}.{name}": dtype for layer in layers for name, dtype in layer.weight_dtypes().items()}

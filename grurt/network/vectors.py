@@ -31,3 +31,11 @@ def panel_bytes(outputs: int, inputs: int, weight_format: str) -> int:
         case "int8":
             return outputs * (8 + 4 * -(-inputs // 4))
     return outputs * (8 + 4 * -(-inputs // 8))
+
+
+def context_numbers(size: int) -> int:
+    """Return how many float32 of a context's memory so many take that a layer reads.
+
+    A vector may be read that begins with the last number.
+    """
+    return padded(size) + LANES

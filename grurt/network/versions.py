@@ -3,13 +3,13 @@
 Each thing is written in the lowest version that can say it, so that releases from before read all that they know.
 
 What a file needs, its layers and its signature say: `Layer.first_file_version`, `Signature.first_file_version`; and a
-reference run that has a precision of its own. A snapshot holds states in float32, and is of the one version that there
-is.
+reference run that has a precision of its own. A snapshot holds states in float32; that of a stream with a context,
+which it names, is of version 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 FILE_VERSION = 2
 """The newest version of ``.grurt`` files: all up to it are read."""
 
-SNAPSHOT_VERSION = 1
-"""The version of snapshots."""
+SNAPSHOT_VERSION = 2
+"""The newest version of snapshots: all up to it are read."""
+
+
+def snapshot_version(contexts: Collection[str]) -> int:
+    """Return the lowest version of a snapshot that can hold the state of a stream that is given such contexts."""
+    return 2 if contexts else 1
 
 
 def file_version(

@@ -150,7 +150,7 @@ def _spans(model: Network, quantized: Network, data: Recordings, steps: int) -> 
             f"steps: expected a long stream of at most {MAX_NUMBERS // width:,} timesteps, as each has {width:,} "
             f"numbers of inputs and outputs, got {steps:,}"
         )
-    xs = data.joined(steps)
+    xs = data.joined(steps, [port.name for port in model.inputs])
     expected, found = answers(model, xs), answers(quantized, xs)
     ends = [*(10**k for k in range(1, math.ceil(math.log10(steps)))), steps] if steps > 1 else [1]
     return tuple(

@@ -30,8 +30,11 @@ def answers(model: Network, recording: Recording) -> Answers:
     """
     names = [output.name for output in model.outputs]
     if model.unstreamable_reason is None:
-        xs: Any = recording if len(model.inputs) > 1 else recording[model.inputs[0].name]
-        ys = Stream(model if frames_of(model).are_vectors else _plain(model)).run(xs)
+        context = {name: recording[name] for name in model.context_shapes} or None
+        xs: Any = {port.name: recording[port.name] for port in model.inputs}
+        if len(xs) == 1:
+            (xs,) = xs.values()
+        ys = Stream(model if frames_of(model).are_vectors else _plain(model), context=context).run(xs)
         return dict(ys) if len(names) > 1 else {names[0]: ys}
     batched: Any = run_mapping(
         _plain(model), {name: xs[np.newaxis] for name, xs in recording.items()}, lengths=None, nonfinite="refuse"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,18 @@ from grurt.runtime import arrays
 from grurt.runtime.foreign import was_raised_below
 
 if TYPE_CHECKING:
+    from grurt.network.layers.base import Shape
     from grurt.network.network import Network
 
 
 Recording = Mapping[str, Array]
 """One sequence for every model input, by its name: the model's vectors ``(n_steps, size)`` float32, or tokens
-``(n_steps,)``."""
+``(n_steps,)``. Behind them, what the model is given once, its contexts by name."""
 
 Data = Array | Mapping[str, Array] | Sequence[Array | Mapping[str, Array]]
 """What users give: one sequence ``(n_steps, size)`` or a batch ``(batch, n_steps, size)``, without the last axis for
-tokens, and with both axes of a grid; for several inputs a mapping of those by name; or a list of such."""
+tokens, and with both axes of a grid; for several inputs, or contexts, a mapping of those by name, in which a context is
+one array for all sequences; or a list of such."""
 
 SEED = 5
 SEQUENCES = 8
@@ -53,12 +55,15 @@ class Recordings:
         """Timesteps in all, of the first input."""
         return sum(len(next(iter(sequence.values()))) for sequence in self.sequences)
 
-    def joined(self, n_steps: int) -> Recording:
-        """Return one long sequence: these, end to end, again from the first one when they are through."""
-        names = self.sequences[0].keys()
+    def joined(self, n_steps: int, names: Collection[str]) -> Recording:
+        """Return one long sequence of the inputs ``names``, and the contexts of the first one.
+
+        It is these, end to end, again from the first one when they are through.
+        """
         shortest = min(sum(len(sequence[name]) for sequence in self.sequences) for name in names)
         repeated = self.sequences * -(-n_steps // shortest)
-        return {name: np.concatenate([sequence[name] for sequence in repeated])[:n_steps] for name in names}
+        joined = {name: np.concatenate([sequence[name] for sequence in repeated])[:n_steps] for name in names}
+        return {**self.sequences[0], **joined}
 
 
 def random_recordings(model: Network) -> Recordings:
@@ -68,7 +73,12 @@ def random_recordings(model: Network) -> Recordings:
     """
     rng = np.random.default_rng(SEED)
     steps = max(1, min(STEPS, _MAX_RANDOM // (SEQUENCES * input_width(model))))
-    sequences = tuple({port.name: _random(port, steps, rng) for port in model.inputs} for _ in range(SEQUENCES))
+    contexts = model.context_shapes
+    sequences = tuple(
+        {port.name: _random(port, steps, rng) for port in model.inputs}
+        | {name: rng.standard_normal(shape, np.float32) for name, shape in contexts.items()}
+        for _ in range(SEQUENCES)
+    )
     tokens = [port.tokens for port in model.inputs]
     kinds = ["standard normal features"] * (not all(tokens)) + ["uniform tokens"] * any(tokens)
     return Recordings(sequences, f"{SEQUENCES} random sequences of {steps} timesteps: {', '.join(kinds)}")
@@ -116,7 +126,7 @@ def _listed(data: Iterable[Array | Mapping[str, Array]], where: str) -> list[Arr
 
 
 def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) -> Iterator[Recording]:
-    names = [port.name for port in model.inputs]
+    names = [*(port.name for port in model.inputs), *model.context_shapes]
     known = listed(map(repr, names))
     if not isinstance(part, Mapping):
         if len(names) != 1:
@@ -130,11 +140,25 @@ def _sequences(model: Network, part: Array | Mapping[str, Array], where: str) ->
         port.name: _batch(port, frames[port.name], part[port.name], f"{where}: input {port.name!r}")
         for port in model.inputs
     }
+    contexts = {
+        name: _context(part[name], shape, f"{where}: context {name!r}") for name, shape in model.context_shapes.items()
+    }
     if len({len(batch) for batch in batches.values()}) > 1:
         found = listed(f"{len(batch)} of {name!r}" for name, batch in batches.items())
         raise QuantizationError(f"{where}: expected as many sequences of every input, got {found}")
     for row in zip(*batches.values(), strict=True):
-        yield dict(zip(batches, row, strict=True))
+        yield dict(zip(batches, row, strict=True)) | contexts
+
+
+def _context(array: Array, shape: Shape, where: str) -> Array:
+    """Return what all sequences are given once, checked."""
+    try:
+        checked: Array = arrays.features(where, array)
+    except (InputShapeError, InputTypeError, InputValueError) as error:
+        raise QuantizationError(str(error)) from error
+    if checked.shape != shape:
+        raise QuantizationError(f"{where}: expected shape {arrays.shape_text(shape)}, got {checked.shape}")
+    return checked
 
 
 def _batch(port: AnyInput, frame: Frame, array: Array, where: str) -> Array:

@@ -49,7 +49,8 @@ def run(
         Features ``(n_steps, size)`` or tokens ``(n_steps,)`` by the model's input names; inputs that a layer reads
         together have one number of timesteps. Of a grid, one position after the other, as the layers have it.
     states
-        Replaces the initial state of the layers that it names: shapes as `grurt.Stream.state` has them.
+        Replaces the initial states that it names: shapes as `grurt.Stream.state` has them. Contexts are to be among
+        them, all.
 
     Returns
     -------

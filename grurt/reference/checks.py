@@ -26,16 +26,18 @@ def checked_inputs(network: Network, inputs: Mapping[str, ArrayLike]) -> dict[st
 
 
 def checked_states(network: Network, states: Mapping[str, ArrayLike]) -> dict[str, Doubles]:
-    """Return the states by name, float64."""
+    """Return the states by name, float64, and the contexts, which have to be there."""
     checked = {}
     for name, state in states.items():
-        if name not in network.state_shapes:
-            raise InputShapeError(f"reference: expected states of {list(network.state_shapes)}, got {name!r}")
+        if name not in network.initial_shapes:
+            raise InputShapeError(f"reference: expected states of {list(network.initial_shapes)}, got {name!r}")
         checked[name] = np.asarray(state, np.float64)
-        if checked[name].shape != network.state_shapes[name]:
+        if checked[name].shape != network.initial_shapes[name]:
             raise InputShapeError(
-                f"reference: state {name!r}: expected shape {network.state_shapes[name]}, got {checked[name].shape}"
+                f"reference: state {name!r}: expected shape {network.initial_shapes[name]}, got {checked[name].shape}"
             )
+    if missing := network.context_shapes.keys() - checked.keys():
+        raise InputShapeError(f"reference: expected the contexts {[*network.context_shapes]}, got no {min(missing)!r}")
     return checked
 
 

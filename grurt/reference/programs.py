@@ -18,17 +18,19 @@ def program(
 ) -> tuple[Doubles, Arrays]:
     """Return what a program writes, ``(n_steps, size)``, and its states after the last timestep by name.
 
-    States that are not given begin as the program says. Inputs are ``(n_steps, size)``.
+    States that are not given begin as the program says; contexts are among what is given. Inputs are
+    ``(n_steps, size)``.
     """
     states = {
         state.name: np.zeros(state.shape) if state.initial is None else constants[state.initial]
         for state in layer.states
     }
     states |= {name: array for name, array in given.items() if name in states}
+    known = {**constants, **{name: given[name] for name in layer.contexts}}
     outputs = []
     for vectors in zip(*sources, strict=True):
         shaped = zip(layer.inputs, vectors, layer.input_shapes, strict=True)
-        values = one_timestep(layer, {**constants, **states, **{name: x.reshape(shape) for name, x, shape in shaped}})
+        values = one_timestep(layer, {**known, **states, **{name: x.reshape(shape) for name, x, shape in shaped}})
         states = {state.name: values[state.result] for state in layer.states}
         outputs.append(np.concatenate([values[name].ravel() for name in layer.results]))
     return np.array(outputs), {name: np.array(state) for name, state in states.items()}

@@ -14,6 +14,7 @@ from grurt.network.network import once_per_network
 from grurt.runtime import arrays
 from grurt.runtime.constants import sequence_constants
 from grurt.runtime.context import Context, refuses
+from grurt.runtime.making_contexts import contexts_of_sequences
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from grurt.lowering.plan import PlanPort
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+    from grurt.runtime.stream_context import StreamContext
 
 
 _MAX_SCRATCH = 1 << 29
@@ -87,6 +89,7 @@ class Batch:
         arrays.expect_timesteps("Model.run", (batch, n_steps))
         self._network = network
         self._plan = plan_of(network)
+        self._nonfinite: Nonfinite = nonfinite
         self._refuses = refuses(nonfinite)
         self._n_steps = n_steps
         self.lengths = checked_lengths(lengths, batch, n_steps, least)
@@ -101,16 +104,25 @@ class Batch:
         """Run every sequence, and fill the attributes.
 
         ``inputs`` are ``(batch, n_steps, size)``, tokens ``(batch, n_steps)``; ``states`` ``(batch, *state_shape)``
-        replace the initial ones. Either way gives the same bits.
+        replace the initial ones, and hold the contexts, all of them. Either way gives the same bits.
         """
+        shapes = self._network.context_shapes
+        contexts = contexts_of_sequences(self._network, states, self._nonfinite) if shapes else ()
+        states = {name: state for name, state in states.items() if name not in shapes}
         streams = self._network.unstreamable_reason is None
         side_by_side = streams and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE
-        if not side_by_side or not self._run_side_by_side(inputs, states):
-            self._run_one_by_one(inputs, states, streams)
+        if not side_by_side or not self._run_side_by_side(inputs, states, contexts):
+            self._run_one_by_one(inputs, states, contexts, streams)
         for final in self.final_states.values():
             final[self.lengths == 0] = 0
 
-    def _run_one_by_one(self, inputs: Sequence[Array], states: Mapping[str, Array], streams: bool) -> None:
+    def _run_one_by_one(
+        self,
+        inputs: Sequence[Array],
+        states: Mapping[str, Array],
+        contexts: Sequence[StreamContext],
+        streams: bool,
+    ) -> None:
         spare = _spare_contexts(self._network)
         context, own = self._take_spare(spare) if streams else self._new_context(1)
         context.slots[codes.CONTEXT_REFUSE_NONFINITE] = self._refuses
@@ -122,6 +134,8 @@ class Batch:
             own.reset(0)
             if states:
                 own.write_all(0, 0, {name: state[row] for name, state in states.items()})
+            if contexts:
+                own.give(0, contexts[row])
             outputs = [
                 output[row] if port.single else output[row, :length]
                 for port, output in zip(self._plan.outputs, self.outputs, strict=True)
@@ -132,6 +146,8 @@ class Batch:
                 raise InputValueError(f"Model.run: sequence {row}: {error}") from None
             for name, final in self.final_states.items():
                 final[row] = own.read(0, name)
+        if contexts:
+            own.give(0, None)
         if streams and len(spare) < _MAX_SPARE:
             spare.append((context, own))
 
@@ -154,12 +170,16 @@ class Batch:
             )
         context.reserve(self._n_steps)
 
-    def _run_side_by_side(self, inputs: Sequence[Array], states: Mapping[str, Array]) -> bool:
+    def _run_side_by_side(
+        self, inputs: Sequence[Array], states: Mapping[str, Array], contexts: Sequence[StreamContext]
+    ) -> bool:
         """Run all sequences as streams of one pool; return whether all inputs are sound."""
         order = np.argsort(-self.lengths, kind="stable")
         context, own = self._new_context(len(order))
         for slot, row in enumerate(order if states else ()):
             own.write_all(slot, 0, {name: state[row] for name, state in states.items()})
+        for slot, row in enumerate(order if contexts else ()):
+            own.give(slot, contexts[row])
         context.use_streams(len(order))
         context.reserve_block(len(order))
         for start, stop, active in _segments(self.lengths[order]):

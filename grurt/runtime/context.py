@@ -94,12 +94,13 @@ class Context:
         refuse_nonfinite
             Whether a NaN or infinity in an input is refused.
         """
-        context = cls(plan, constants, constants.array.copy(), (states.buffer, states.steps))
+        context = cls(plan, constants, constants.array.copy(), (states.buffer, states.steps, states.given))
         slots = context.slots
         slots[codes.CONTEXT_WHOLE_SEQUENCE] = whole_sequence
         slots[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         slots[codes.CONTEXT_STATES] = fields.data_address(states.buffer)
         slots[codes.CONTEXT_STEPS_DONE] = fields.data_address(states.steps)
+        slots[codes.CONTEXT_GIVEN] = fields.data_address(states.given) if plan.reads_context else 0
         context.reserve(1)
         return context
 

@@ -169,11 +169,11 @@ def feeds_for(
     """
     signature, values = network.signature, network.values
     shown = [port.value for port in signature.outputs if isinstance(port, ValuePort)]
-    if network.unstreamable_reason or signature.takes_lengths or len(set(shown)) < len(shown):
+    if network.unstreamable_reason or signature.takes_lengths or len(set(shown)) < len(shown) or network.context_shapes:
         return None
     if any(not values[port.name].per_step for port in network.inputs):
         return None
-    own = default_signature(network.inputs, network.outputs, values).outputs
+    own = default_signature(network.inputs, network.outputs, values, {}).outputs
     answered = (*signature.outputs, *(port for port in own if port.name not in shown))
     inputs = tensors_of(network, signature.inputs, values)
     outputs = tensors_of(network, answered, {output.name: values[output.value] for output in network.outputs})

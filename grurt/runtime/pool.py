@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from grurt.array_types import Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+    from grurt.runtime.stream_context import ContextLike, StreamContext
 
 Faults: TypeAlias = Literal["raise", "report"]
 """What becomes of a call with rows that cannot be computed with."""
@@ -70,20 +71,24 @@ class StreamPool(PooledStates):
         *,
         threads: int = 1,
         nonfinite: Nonfinite = "refuse",
+        context: ContextLike | None = None,
     ) -> None:
         threads = _number_of_threads(threads)
         n_slots, names = number_or_names(streams)
         plan = plan_of(network)
         _expect_room(n_slots, plan.initial_state.nbytes)
-        states = States.new(plan, n_slots)
+        self._default_context: StreamContext | None = None
+        if context is not None or (network.context_shapes and n_slots):
+            self._default_context = _context_for("Model.pool", network, context, nonfinite)
+        states = States.new(plan, n_slots, self._default_context)
         frames = frames_of(network)
         self._output_shape = frames.outputs[plan.outputs[0].name].shape
         self._step_axes = 1 + len(frames.inputs[plan.inputs[0].name].shape)
         front = streaming_context(network, states, nonfinite)
         members = [streaming_context(network, states, nonfinite) for _ in range(threads - 1)]
         slots = Slots(states, (front, *members), are_named=names is not None)
-        for context in slots.contexts:
-            context.reserve_block(MAX_BLOCK_ROWS)
+        for each in slots.contexts:
+            each.reserve_block(MAX_BLOCK_ROWS)
         super().__init__(network, nonfinite, slots, front, Calls(network, slots, front, members))
         self._advance = self._calls.advance
         self._array = front.array
@@ -115,7 +120,7 @@ class StreamPool(PooledStates):
         """The ids of the streams that there are now, those of numbered streams in ascending order."""
         return self._slots.ids()
 
-    def add(self, stream_id: Hashable = _NEXT) -> Hashable:
+    def add(self, stream_id: Hashable = _NEXT, *, context: ContextLike | None = None) -> Hashable:
         """Add a stream at the model's initial state, and return its id.
 
         Parameters
@@ -123,24 +128,31 @@ class StreamPool(PooledStates):
         stream_id
             Any hashable; left out in a pool of numbered streams, which takes the number of a stream that was dropped,
             or the next.
+        context
+            What the stream is given once, if the model has contexts; by default what the pool was made with.
 
         Raises
         ------
         StreamIdError
             If there is such a stream already, or the pool numbers its streams itself.
+        InputShapeError, InputTypeError, InputValueError
+            If the context does not fit, or is missing.
         """
-        return self._front.exclusively(self._add, stream_id)
+        given = self._default_context
+        if context is not None or (given is None and self._network.context_shapes):
+            given = _context_for("StreamPool.add", self._network, context, self._nonfinite)
+        return self._front.exclusively(self._add, stream_id, given)
 
-    def _add(self, stream_id: Hashable) -> Hashable:
+    def _add(self, stream_id: Hashable, context: StreamContext | None) -> Hashable:
         self._calls.settle()
         if not self._are_named:
             if stream_id is not _NEXT:
                 found = described(stream_id)
                 raise StreamIdError(f"StreamPool.add: this pool numbers its streams: expected no id, got {found}")
-            return self._slots.add_number()
+            return self._slots.add_number(context)
         if stream_id is _NEXT:
             raise StreamIdError("StreamPool.add: this pool names its streams: expected an id, got none")
-        self._slots.add_name("StreamPool.add", stream_id)
+        self._slots.add_name("StreamPool.add", stream_id, context)
         return stream_id
 
     def drop(self, stream_id: Hashable) -> None:
@@ -150,6 +162,7 @@ class StreamPool(PooledStates):
     def _drop(self, stream_id: Hashable) -> None:
         self._calls.settle()
         self._slots.drop("StreamPool.drop", stream_id)
+        self._slots.let_go()
 
     def step(self, ids: Ids, xs: Inputs, out: Floats | None = None, faults: Faults = "raise") -> Outputs:
         """Advance some streams by one timestep each.
@@ -242,6 +255,14 @@ class StreamPool(PooledStates):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamPool cannot be pickled: send the model's file and snapshots instead")
+
+
+def _context_for(
+    where: str, network: Network, context: ContextLike | None, nonfinite: Nonfinite
+) -> StreamContext | None:
+    from grurt.runtime.making_contexts import context_for
+
+    return context_for(where, network, context, nonfinite)
 
 
 def _number_of_threads(threads: SupportsIndex) -> int:

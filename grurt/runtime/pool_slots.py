@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from grurt.runtime.context import Context
     from grurt.runtime.states import States
+    from grurt.runtime.stream_context import StreamContext
 
 _FREE = -1
 
@@ -58,6 +59,7 @@ class Slots:
         numbers = {
             codes.CONTEXT_STATES: states.buffer.ctypes.data,
             codes.CONTEXT_STEPS_DONE: states.steps.ctypes.data,
+            codes.CONTEXT_GIVEN: states.given.ctypes.data if states.plan.reads_context else 0,
             codes.CONTEXT_LAST_CALL: last_call.ctypes.data,
             codes.CONTEXT_OWN_STREAMS: own_streams.ctypes.data,
             codes.CONTEXT_N_SLOTS: len(last_call),
@@ -68,7 +70,10 @@ class Slots:
                 for context in self.contexts
                 for slot, number in numbers.items()
             ),
-            *((setattr, context, "addressed", (states.buffer, states.steps)) for context in self.contexts),
+            *(
+                (setattr, context, "addressed", (states.buffer, states.steps, states.given))
+                for context in self.contexts
+            ),
             (setattr, self, "states", states),
             (setattr, self, "last_call", last_call),
             (setattr, self, "own_streams", own_streams),
@@ -85,15 +90,15 @@ class Slots:
             return [*self.slot_of_name]
         return list(np.flatnonzero(self.last_call != _FREE).tolist())
 
-    def add_number(self) -> int:
-        """Add a stream at the model's initial state, and return its number."""
-        slot = self._free_slot()
+    def add_number(self, context: StreamContext | None) -> int:
+        """Add a stream at the model's initial state with a context, and return its number."""
+        slot = self._free_slot(context)
         commit((operator.setitem, self.last_call, slot, 0), (operator.delitem, self.free, -1))
         return slot
 
-    def add_name(self, where: str, name: Hashable) -> None:
-        """Add a stream at the model's initial state; raise StreamIdError if it cannot have that name."""
-        slot = self._free_slot()
+    def add_name(self, where: str, name: Hashable, context: StreamContext | None) -> None:
+        """Add a stream at the model's initial state with a context; raise StreamIdError if it cannot have that name."""
+        slot = self._free_slot(context)
         self.last_call[slot] = 0
         is_last_free = {slot: -1}.__getitem__
         try:
@@ -108,12 +113,14 @@ class Slots:
                 raise
             raise StreamIdError(f"{where}: there is a stream {described(name)} already: drop it first") from None
 
-    def _free_slot(self) -> int:
+    def _free_slot(self, context: StreamContext | None) -> int:
         """Return the next slot without a stream, at the model's initial state."""
         if not self.free:
             self._grow()
         slot = self.free[-1]
         self.states.reset(slot)
+        if self.states.contexts:
+            self.states.give(slot, context)
         return slot
 
     def _grow(self) -> None:
@@ -136,6 +143,11 @@ class Slots:
             if was_raised_below(error):
                 raise
             raise no_stream(where, stream_id) from None
+
+    def let_go(self) -> None:
+        """Let go of the context of the stream that was removed last."""
+        if self.states.contexts:
+            self.states.give(self.free[-1], None)
 
     def find(self, stream_id: object) -> int | None:
         """Return the slot of a stream; None if there is no such stream."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from grurt.errors import InputShapeError
 from grurt.runtime import snapshot
 from grurt.runtime.pool_ids import Ids, Taken, taken
+from grurt.runtime.restoring import restore, restore_many
 from grurt.runtime.snapshots import Snapshots, pack_many, unpack_many
 from grurt.runtime.state_writer import StateWriter
 from grurt.runtime.states import check_states
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from grurt.runtime.context import Context, Nonfinite
     from grurt.runtime.pool_calls import Calls
     from grurt.runtime.pool_slots import Slots
+    from grurt.runtime.snapshot import Saved
+    from grurt.runtime.stream_context import ContextLike, StreamContext
 
 T = TypeVar("T")
 
@@ -46,7 +49,7 @@ class PooledStates:
         return work(self._slots.slot(where, stream_id))
 
     def copy(self, source_ids: Ids, target_ids: Ids) -> None:
-        """Let streams take on the states of others, in one call: as many targets as sources, in the same order.
+        """Let streams take on the states and contexts of others, in one call: as many targets as sources, in order.
 
         A stream may be a source several times, and both source and target: all states are read before one is written,
         so ``pool.copy([2, 2, 0], [0, 1, 2])`` reorders what is kept of a beam.
@@ -77,6 +80,24 @@ class PooledStates:
         source_slots, target_slots = self._slots.known(where, sources), self._slots.targets(where, targets)
         self._slots.states.copy(source_slots, target_slots)
 
+    def context(self, stream_id: Hashable) -> StreamContext | None:
+        """Return what a stream was given once: see `Stream.context`. Raises StreamIdError if there is none."""
+        return self._at(lambda slot: self._slots.states.context(slot), "StreamPool.context", stream_id)
+
+    def set_context(self, stream_id: Hashable, context: ContextLike) -> None:
+        """Give a stream another context, in place of the one that it has; its state stays as it is.
+
+        Raises
+        ------
+        StreamIdError, InputShapeError, InputTypeError, InputValueError
+            If there is no such stream, or the context does not fit. Nothing has changed then.
+        """
+        from grurt.runtime.making_contexts import context_for
+
+        where = "StreamPool.set_context"
+        taken_context = context_for(where, self._network, context, self._nonfinite)
+        self._at(lambda slot: self._slots.states.give(slot, taken_context), where, stream_id)
+
     def reset(self, stream_id: Hashable) -> None:
         """Take a stream back to the model's initial state. Raises StreamIdError if there is none."""
         self._at(lambda slot: self._slots.states.reset(slot), "StreamPool.reset", stream_id)
@@ -106,10 +127,11 @@ class PooledStates:
     def _store(self, slot: int, values: tuple[object, ...]) -> bool:
         return self._writer.write(self._slots.states.address(slot), values)
 
-    def snapshot(self, stream_id: Hashable) -> bytes:
+    def snapshot(self, stream_id: Hashable, *, with_context: bool = False) -> bytes:
         """Return a stream's state as bytes: what `Stream.snapshot` would. Raises StreamIdError if there is none."""
-        whole = self._at(lambda slot: self._slots.states.read_whole(slot), "StreamPool.snapshot", stream_id)
-        return snapshot.pack(self._network.fingerprint, *whole)
+        where = "StreamPool.snapshot"
+        whole = self._at(lambda slot: self._slots.states.read_with_context(slot), where, stream_id)
+        return snapshot.pack(self._network, *whole, with_context=with_context)
 
     def restore(self, stream_id: Hashable, saved: bytes) -> None:
         """Take a stream to the state that a snapshot holds, of a pool's stream or a single one.
@@ -119,8 +141,11 @@ class PooledStates:
         StreamIdError, SnapshotError
             If there is no such stream, or the snapshot does not fit. The state is then what it was before.
         """
-        steps, states = snapshot.unpack(saved, self._network, self._nonfinite)
-        self._at(lambda slot: self._slots.states.write_all(slot, steps, states), "StreamPool.restore", stream_id)
+        found = snapshot.unpack(saved, self._network, self._nonfinite)
+        self._at(lambda slot: self._restore(slot, found), "StreamPool.restore", stream_id)
+
+    def _restore(self, slot: int, saved: Saved) -> None:
+        restore(self._slots.states, slot, saved, self._network, self._nonfinite)
 
     def snapshot_many(self, ids: Ids) -> Snapshots:
         """Return the states of many streams at once, in a millisecond for a megabyte or two.
@@ -153,11 +178,12 @@ class PooledStates:
         (array([0, 1]), 1)
         """
         given = taken("StreamPool.snapshot_many", ids, are_names=self._are_named)
-        return pack_many(self._network.fingerprint, *self._front.exclusively(self._read_many, given))
+        return pack_many(self._network, *self._front.exclusively(self._read_many, given))
 
-    def _read_many(self, ids: Taken) -> tuple[NDArray[np.int64], dict[str, Floats]]:
+    def _read_many(self, ids: Taken) -> tuple[NDArray[np.int64], dict[str, Floats], list[StreamContext | None]]:
         self._calls.settle()
-        return self._slots.states.read_many(self._slots.known("StreamPool.snapshot_many", ids))
+        states, slots = self._slots.states, self._slots.known("StreamPool.snapshot_many", ids)
+        return *states.read_many(slots), [states.contexts[slot] for slot in slots.tolist()] if states.contexts else []
 
     def restore_many(self, ids: Ids, saved: Snapshots) -> None:
         """Take many streams to the states that `snapshot_many` has returned, in the order of the ids, or none of them.
@@ -173,15 +199,18 @@ class PooledStates:
         ------
         StreamIdError, InputShapeError, SnapshotError
             If there is no such stream, or it is named twice; if there are not as many as in the snapshot; or if that
-            is damaged, of a newer version or of another model. All states are then what they were before.
+            is damaged, of a newer version or of another model, or a stream has another context than the one that was
+            saved. All states are then what they were before.
         """
         where = "StreamPool.restore_many"
         given = taken(where, ids, are_names=self._are_named)
-        steps, states = unpack_many(saved, self._network, self._nonfinite)
+        steps, states, digests = unpack_many(saved, self._network, self._nonfinite)
         if len(given) != len(steps):
             raise InputShapeError(f"{where}: expected an id for each of {len(steps)} streams, got {len(given)}")
-        self._front.exclusively(self._write_many, where, given, steps, states)
+        self._front.exclusively(self._write_many, where, given, steps, states, digests)
 
-    def _write_many(self, where: str, ids: Taken, steps: NDArray[np.int64], states: Mapping[str, Floats]) -> None:
+    def _write_many(
+        self, where: str, ids: Taken, steps: NDArray[np.int64], states: Mapping[str, Floats], digests: Sequence[bytes]
+    ) -> None:
         self._calls.settle()
-        self._slots.states.write_many(self._slots.targets(where, ids), steps, states)
+        restore_many(self._slots.states, self._slots.targets(where, ids), steps, states, digests)

@@ -63,7 +63,7 @@ def sequences(network: Network, given: Arrays) -> tuple[int, list[Replayed]]:
 def states_of_port(network: Network, port: StatePort, tensor: Array) -> dict[str, Array]:
     """Return the states in a source's tensor by name, ``(batch, *state_shape)``."""
     stacked = batch_first(port, tensor)
-    shapes = [network.state_shapes[name] for name in port.states]
+    shapes = [network.initial_shapes[name] for name in port.states]
     return {
         name: rows.reshape(len(rows), *shape) for name, rows, shape in zip(port.states, stacked, shapes, strict=True)
     }

@@ -11,11 +11,12 @@ from grurt.errors import InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described, listed
 from grurt.network.axes import batch_first, port_shape, shared_sizes, source_order
 from grurt.network.frames import frames_of
-from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort, is_integer
+from grurt.network.signature import AnyPort, LengthsPort, Port, StatePort, ValuePort, is_context, is_integer
 from grurt.runtime import arrays
 from grurt.runtime.batch import Batch
 from grurt.runtime.binding import present
 from grurt.runtime.context import refuses
+from grurt.runtime.making_contexts import context_for
 from grurt.runtime.replayed import states_of_port
 from grurt.runtime.stages import run_stages, time_of
 from grurt.runtime.states import expect_finite_state
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+    from grurt.runtime.stream_context import ContextLike
 
 _EXACT = 1 << 24
 """Below that, float32 has all whole numbers."""
 
 
 def run_arrays(
-    network: Network, xs: ArrayLike, *, lengths: ArrayLike | None, nonfinite: Nonfinite
+    network: Network,
+    xs: ArrayLike,
+    *,
+    lengths: ArrayLike | None,
+    nonfinite: Nonfinite,
+    context: ContextLike | None = None,
 ) -> Array | dict[str, Array]:
     """Run one sequence, or a batch of them, from one array: see `Model.run`."""
     if len(network.inputs) != 1:
@@ -49,20 +56,35 @@ def run_arrays(
     if lengths is not None and not is_batch:
         raise InputShapeError("Model.run: lengths are for a batch of sequences, got one sequence")
     batched = frame.to_vectors(array if is_batch else array[np.newaxis])
+    states = _context_states(network, context, len(batched), nonfinite)
     if network.costs.n_stages > 1:
         sizes = {"batch": len(batched), "time": batched.shape[1]}
-        by_name, _ = run_stages(network, sizes, {port.name: batched}, {}, lengths, (), nonfinite)
+        by_name, _ = run_stages(network, sizes, {port.name: batched}, states, lengths, (), nonfinite)
         found = [by_name[output.name] for output in network.outputs]
     else:
         batch = Batch(network, nonfinite, len(batched), batched.shape[1], lengths)
-        batch.run([batched], {})
+        batch.run([batched], states)
         found = batch.outputs
     answers = (own.from_vectors(ys) for own, ys in zip(frames.outputs.values(), found, strict=True))
     return present(network, [answer if is_batch else answer[0] for answer in answers])
 
 
+def _context_states(
+    network: Network, context: ContextLike | None, batch: int, nonfinite: Nonfinite
+) -> dict[str, Array]:
+    """Return the context of all sequences of a batch, as what each begins with."""
+    given = context_for("Model.run", network, context, nonfinite)
+    values = {} if given is None else given.values
+    return {name: np.broadcast_to(array, (batch, *array.shape)) for name, array in values.items()}
+
+
 def run_mapping(
-    network: Network, xs: Mapping[str, ArrayLike], *, lengths: ArrayLike | None, nonfinite: Nonfinite
+    network: Network,
+    xs: Mapping[str, ArrayLike],
+    *,
+    lengths: ArrayLike | None,
+    nonfinite: Nonfinite,
+    context: ContextLike | None = None,
 ) -> dict[str, Array]:
     """Run from and to tensors as the model's source has them: see `Model.run`."""
     refuses(nonfinite)
@@ -86,8 +108,17 @@ def run_mapping(
             for state, rows in own.items():
                 expect_finite_state(f"Model.run: state {name!r}", network, state, rows, nonfinite)
             states |= own
-    missing = [port.name for port in ports.values() if isinstance(port, ValuePort) and port.value not in values]
-    if missing:
+    required = [port.name for port in ports.values() if isinstance(port, ValuePort)]
+    given_contexts = network.context_shapes.keys() & states.keys()
+    if given_contexts and context is not None:
+        raise InputShapeError(
+            f"Model.run: expected a context once, got the argument and the input {given_contexts.pop()!r}"
+        )
+    if given_contexts:
+        required += [port.name for port in ports.values() if is_context(port, network.context_shapes)]
+    else:
+        states |= _context_states(network, context, sizes.get("batch", 1), nonfinite)
+    if missing := [name for name in required if name not in tensors]:
         raise InputShapeError(f"Model.run: expected the inputs {list(ports)}, got no {', '.join(map(repr, missing))}")
     wanted = [name for port in network.signature.outputs if isinstance(port, StatePort) for name in port.states]
     if lengths is None and network.signature.lengths:
@@ -114,7 +145,7 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
         tensor = (arrays.tokens if tokens else arrays.features)(where, value, None if own else held)
     if isinstance(port, ValuePort) and is_integer(port.dtype) and not tokens and (np.abs(tensor) >= _EXACT).any():
         raise InputValueError(f"{where}: expected whole numbers below 2**24, as float32 has them, got others")
-    arrays.expect_shape(where, tensor, port_shape(port, network.values, network.state_shapes))
+    arrays.expect_shape(where, tensor, port_shape(port, network.values, network.initial_shapes))
     return tensor
 
 

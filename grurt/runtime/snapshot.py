@@ -3,13 +3,15 @@ r"""Snapshots: the state of a stream as bytes.
 All numbers are little-endian::
 
     magic         8 bytes   b"GRURTSN\0"
-    version       uint16    1
+    version       uint16    1; 2 of a stream with a context
     reserved      6 bytes   zero
     fingerprint   16 bytes  of the model
     steps done    uint64    timesteps since the last reset
+    context       16 bytes  of version 2: the digest of the context, see `grurt.StreamContext`
     states        float32   of each layer in model order, every one in row-major order: a GRU's (hidden_size,), or
                             (positions, hidden_size) on a grid; a Conv1d's ((kernel_size - 1) * dilation, input_size),
                             oldest timestep first; those of a step program in its order, of its shapes
+    context       float32   of version 2, or left out: what the context is made of, in the model's order
     checksum      16 bytes  BLAKE2b of everything before it
 """
 
@@ -18,19 +20,23 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
-from grurt.network.versions import SNAPSHOT_VERSION
+from grurt.network.versions import SNAPSHOT_VERSION, snapshot_version
 from grurt.runtime import arrays
 from grurt.runtime.foreign import was_raised_below
+from grurt.runtime.stream_context import DIGEST_SIZE
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
+    from grurt.network.layers.base import Shape
     from grurt.network.network import Network
+    from grurt.runtime.stream_context import StreamContext
 
 _MAGIC = b"GRURTSN\0"
 _LABEL = struct.Struct("<8sH6s16s")
@@ -44,15 +50,44 @@ STEPS_END = 1 << 62
 States: TypeAlias = "Mapping[str, Floats]"
 
 
-def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
-    """Return a snapshot of some states, in the order of the mapping."""
-    header = label(_MAGIC, fingerprint) + _STEPS.pack(steps_done)
-    content = header + b"".join(state.astype("<f4").tobytes() for state in states.values())
+@dataclass(frozen=True)
+class Saved:
+    """What a snapshot holds of a stream.
+
+    Parameters
+    ----------
+    steps
+        Timesteps since the last reset.
+    states
+        The states by name.
+    digest
+        That of the stream's context; empty if it had none.
+    context_values
+        What that was made of; None if the snapshot does not hold it.
+    """
+
+    steps: int
+    states: States
+    digest: bytes = b""
+    context_values: Mapping[str, Floats] | None = None
+
+
+def pack(
+    network: Network, steps_done: int, states: States, context: StreamContext | None, *, with_context: bool = False
+) -> bytes:
+    """Return a snapshot of some states, in the order of the mapping; with what the context is made of, or its name."""
+    version = snapshot_version(network.context_shapes)
+    parts = [label(_MAGIC, version, network.fingerprint), _STEPS.pack(steps_done)]
+    arrays = [*states.values()]
+    if context is not None:
+        parts.append(context.digest)
+        arrays += context.values.values() if with_context else ()
+    content = b"".join((*parts, *(array.astype("<f4").tobytes() for array in arrays)))
     return content + checksum(content)
 
 
-def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict[str, Floats]]:
-    """Return the number of timesteps and the states of a snapshot, checked to be whole and of the model.
+def unpack(snapshot: bytes, network: Network, nonfinite: str) -> Saved:
+    """Return what a snapshot holds, checked to be whole and of the model.
 
     They are whatever a stream can reach: infinite or NaN as well, where sums have gone beyond float32.
 
@@ -67,27 +102,30 @@ def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict
         "restore",
         content,
         _MAGIC,
-        network.fingerprint,
+        network,
         expected="the bytes that Stream.snapshot returns",
         is_whole=found == checksum(content),
     )
     (steps_done,) = _STEPS.unpack_from(content, _LABEL.size)
-    numbers = np.frombuffer(content, "<f4", offset=_HEADER_SIZE).astype(np.float32)
-    if numbers.size != size_of(network) or steps_done >= STEPS_END:
+    begin = _HEADER_SIZE + (DIGEST_SIZE if network.context_shapes else 0)
+    numbers = np.frombuffer(content, "<f4", offset=min(begin, len(content))).astype(np.float32)
+    size = size_of(network.state_shapes)
+    context = numbers[size:]
+    is_held = context.size > 0
+    if numbers.size < size or context.size != is_held * size_of(network.context_shapes) or steps_done >= STEPS_END:
         raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
-    states = by_layer(numbers, network)
+    states = by_name(numbers[:size], network.state_shapes)
     expect_kept_inputs("restore", states, network, nonfinite)
-    return steps_done, states
+    values = by_name(context, network.context_shapes) if is_held else None
+    return Saved(steps_done, states, content[_HEADER_SIZE:begin], values)
 
 
-def label(magic: bytes, fingerprint: bytes) -> bytes:
+def label(magic: bytes, version: int, fingerprint: bytes) -> bytes:
     """Return what a snapshot begins with: of what kind it is, of what version, and of what model."""
-    return _LABEL.pack(magic, SNAPSHOT_VERSION, _RESERVED, fingerprint)
+    return _LABEL.pack(magic, version, _RESERVED, fingerprint)
 
 
-def expect_label(
-    where: str, content: bytes, magic: bytes, fingerprint: bytes, *, expected: str, is_whole: bool
-) -> None:
+def expect_label(where: str, content: bytes, magic: bytes, network: Network, *, expected: str, is_whole: bool) -> None:
     """Raise SnapshotError unless a snapshot begins with that `label`, and is whole: its checksum fits."""
     found, version, reserved, owner = _LABEL.unpack_from(content)
     if found != magic:
@@ -96,13 +134,15 @@ def expect_label(
         raise SnapshotError(
             f"{where}: the snapshot has format version {version}, newer than {SNAPSHOT_VERSION}: upgrade grurt"
         )
-    if version != SNAPSHOT_VERSION or reserved != _RESERVED or not is_whole:
+    if not version > 0 or reserved != _RESERVED or not is_whole:
         raise SnapshotError(f"{where}: the snapshot is damaged: its checksum does not fit")
-    if owner != fingerprint:
+    if owner != network.fingerprint:
         raise SnapshotError(
-            f"{where}: the snapshot belongs to another model: expected fingerprint {fingerprint.hex()}, "
+            f"{where}: the snapshot belongs to another model: expected fingerprint {network.fingerprint.hex()}, "
             f"got {owner.hex()}; load the model that it was taken from"
         )
+    if version != snapshot_version(network.context_shapes):
+        raise SnapshotError(f"{where}: the snapshot is damaged: the model's are not of version {version}")
 
 
 def expect_kept_inputs(where: str, states: States, network: Network, nonfinite: str) -> None:
@@ -116,19 +156,19 @@ def expect_kept_inputs(where: str, states: States, network: Network, nonfinite: 
         )
 
 
-def size_of(network: Network) -> int:
-    """Return how many numbers the states of a stream are."""
-    return sum(math.prod(shape) for shape in network.state_shapes.values())
+def size_of(shapes: Mapping[str, Shape]) -> int:
+    """Return how many numbers arrays of some shapes are."""
+    return sum(map(math.prod, shapes.values()))
 
 
-def by_layer(numbers: Floats, network: Network) -> dict[str, Floats]:
-    """Return the parts of the states of streams, ``(..., size)``, that are the layers', ``(..., *shape)``."""
-    states, start = {}, 0
-    for name, shape in network.state_shapes.items():
+def by_name(numbers: Floats, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
+    """Return the arrays of some shapes, ``(..., *shape)``, that lie one after the other, ``(..., size)``."""
+    found, start = {}, 0
+    for name, shape in shapes.items():
         end = start + math.prod(shape)
-        states[name] = numbers[..., start:end].reshape((*numbers.shape[:-1], *shape))
+        found[name] = numbers[..., start:end].reshape((*numbers.shape[:-1], *shape))
         start = end
-    return states
+    return found
 
 
 def checksum(*contents: bytes | memoryview) -> bytes:

@@ -1,11 +1,12 @@
 r"""Snapshots of many streams of one model: their states side by side, and one checksum.
 
 steps      int64 (n,)          timesteps of each stream since its last reset
-states     uint8 (n, n_bytes)  what a snapshot of one stream holds of its state: see `grurt.runtime.snapshot`
+states     uint8 (n, n_bytes)  what a snapshot of one stream holds of its state: see `grurt.runtime.snapshot`; of a
+                               stream with a context the digest of that, and then the state
 checksum   48 bytes            all numbers little-endian::
 
 magic         8 bytes   b"GRURTSM\0"
-version       uint16    1
+version       uint16    1; 2 of streams with contexts
 reserved      6 bytes   zero
 fingerprint   16 bytes  of the model
 checksum      16 bytes  BLAKE2b of everything before it, of the steps and of the states
@@ -14,7 +15,7 @@ checksum      16 bytes  BLAKE2b of everything before it, of the steps and of the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,14 +23,24 @@ import numpy as np
 from grurt.errors import GrurtError, SnapshotError
 from grurt.escaping import described
 from grurt.kernels.sizes import F32_BYTES
+from grurt.network.versions import snapshot_version
 from grurt.runtime import arrays, snapshot
-from grurt.runtime.snapshot import STEPS_END, by_layer, expect_kept_inputs, expect_label, label, size_of
+from grurt.runtime.snapshot import (
+    STEPS_END,
+    by_name,
+    expect_kept_inputs,
+    expect_label,
+    label,
+    size_of,
+)
+from grurt.runtime.stream_context import DIGEST_SIZE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Floats
     from grurt.network.network import Network
+    from grurt.runtime.stream_context import StreamContext
 
 _MAGIC = b"GRURTSM\0"
 _WHERE = "restore_many"
@@ -44,21 +55,33 @@ class Snapshots(NamedTuple):
     steps: NDArray[np.int64]
     """``(n,)``: timesteps of each stream since its last reset."""
     states: NDArray[np.uint8]
-    """``(n, n_bytes)``: float32, little-endian, of each state in model order."""
+    """``(n, n_bytes)``: float32, little-endian, of each state in model order; in front of them, where streams have
+    contexts, the digest of that."""
     checksum: bytes
     """Of which model and version the others are, and a digest of them all."""
 
 
-def pack_many(fingerprint: bytes, steps: NDArray[np.int64], states: Mapping[str, Floats]) -> Snapshots:
-    """Return a snapshot of states ``(n, ...)``, in the order of the mapping."""
+def pack_many(
+    network: Network, steps: NDArray[np.int64], states: Mapping[str, Floats], contexts: Sequence[StreamContext | None]
+) -> Snapshots:
+    """Return a snapshot of states ``(n, ...)``, in the order of the mapping, and of the names of contexts."""
     parts = [state.reshape(len(steps), math.prod(state.shape[1:])) for state in states.values()]
     numbers = parts[0] if len(parts) == 1 else np.concatenate([np.empty((len(steps), 0), np.float32), *parts], axis=1)
     content = numbers.astype("<f4", copy=False).view(np.uint8)
-    return Snapshots(steps, content, _sealed(label(_MAGIC, fingerprint), steps, content))
+    if network.context_shapes:
+        digests = b"".join(context.digest for context in contexts if context is not None)
+        content = np.hstack([np.frombuffer(digests, np.uint8).reshape(len(steps), DIGEST_SIZE), content])
+    version = snapshot_version(network.context_shapes)
+    return Snapshots(steps, content, _sealed(label(_MAGIC, version, network.fingerprint), steps, content))
 
 
-def unpack_many(saved: Snapshots, network: Network, nonfinite: str) -> tuple[NDArray[np.int64], dict[str, Floats]]:
-    """Return steps ``(n,)`` and states ``(n, ...)`` of a snapshot, checked as by `snapshot.unpack`."""
+def unpack_many(
+    saved: Snapshots, network: Network, nonfinite: str
+) -> tuple[NDArray[np.int64], dict[str, Floats], list[bytes]]:
+    """Return steps ``(n,)``, states ``(n, ...)`` and digests of contexts, checked as by `snapshot.unpack`.
+
+    There are no digests if the network has no contexts.
+    """
     parts = tuple(saved) if isinstance(saved, tuple | list) else ()
     if len(parts) != 3:
         raise SnapshotError(f"{_WHERE}: expected the three parts of a snapshot of many streams, got {described(saved)}")
@@ -67,15 +90,18 @@ def unpack_many(saved: Snapshots, network: Network, nonfinite: str) -> tuple[NDA
         _WHERE,
         seal,
         _MAGIC,
-        network.fingerprint,
+        network,
         expected=_EXPECTED,
         is_whole=seal == _sealed(seal[:_LABEL_SIZE], steps, content),
     )
-    if content.shape != (len(steps), F32_BYTES * size_of(network)) or not all((steps >= 0) & (steps < STEPS_END)):
+    named = DIGEST_SIZE if network.context_shapes else 0
+    n_bytes = named + F32_BYTES * size_of(network.state_shapes)
+    if content.shape != (len(steps), n_bytes) or not all((steps >= 0) & (steps < STEPS_END)):
         raise SnapshotError(f"{_WHERE}: the snapshot is damaged: its states do not have the model's size")
-    states = by_layer(content.view("<f4").astype(np.float32, copy=False), network)
+    numbers = np.ascontiguousarray(content[:, named:]).view("<f4").astype(np.float32, copy=False)
+    states = by_name(numbers, network.state_shapes)
     expect_kept_inputs(_WHERE, states, network, nonfinite)
-    return steps, states
+    return steps, states, [row.tobytes() for row in content[:, :named]] if named else []
 
 
 def _taken(steps: object, states: object, seal: object) -> tuple[NDArray[np.int64], NDArray[np.uint8], bytes]:

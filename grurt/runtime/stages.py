@@ -79,7 +79,7 @@ def run_stages(
         wanted = [name for name in wanted_states if name in stage.state_shapes]
         inner = "propagate" if number and not any(port.name in inputs for port in stage.inputs) else nonfinite
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
-        initial |= {name: state for name, state in states.items() if name in stage.state_shapes}
+        initial |= {name: state for name, state in states.items() if name in stage.initial_shapes}
         sequences = [
             known[port.name] if network.values[port.name].per_step else np.repeat(known[port.name][:, None], n_steps, 1)
             for port in stage.inputs

@@ -21,27 +21,34 @@ if TYPE_CHECKING:
 
     from grurt.array_types import Array, Floats
     from grurt.network.network import Network
+    from grurt.runtime.stream_context import StreamContext
 
 
 class States:
     """State buffers of ``n_slots`` streams of one plan.
 
     ``buffer`` is float32 ``(n_slots, state_size)``, ``steps`` int64 ``(n_slots,)``: timesteps since the last reset.
-    Kernels read and write both.
+    Kernels read and write both. ``given``, int64 ``(n_slots,)``, are the addresses of the streams' contexts, which
+    ``contexts`` holds; there are none of a plan that reads no context.
     """
 
-    def __init__(self, plan: Plan, buffer: Floats, steps: NDArray[np.int64]) -> None:
+    def __init__(self, plan: Plan, buffer: Floats, steps: NDArray[np.int64], given: NDArray[np.int64]) -> None:
         self.plan = plan
         self.buffer = buffer
         self.steps = steps
+        self.given = given
+        self.contexts: list[StreamContext | None] = [None] * len(given)
 
     @classmethod
-    def new(cls, plan: Plan, n_slots: int) -> States:
-        """Return the states of new streams."""
+    def new(cls, plan: Plan, n_slots: int, context: StreamContext | None = None) -> States:
+        """Return the states of new streams, which are given a context, if the plan reads one."""
         size = plan.initial_state.size
         buffer = aligned_zeros(n_slots * size).reshape(n_slots, size)
         buffer[:] = plan.initial_state
-        return cls(plan, buffer, np.zeros(n_slots, np.int64))
+        given = np.full(n_slots if plan.reads_context else 0, 0 if context is None else context.address)
+        states = cls(plan, buffer, np.zeros(n_slots, np.int64), given)
+        states.contexts[:] = [context] * len(given)
+        return states
 
     def reset(self, slot: int) -> None:
         """Go back to the plan's initial state."""
@@ -55,7 +62,24 @@ class States:
         larger = States.new(self.plan, n_slots)
         larger.buffer[: len(self.buffer)] = self.buffer
         larger.steps[: len(self.steps)] = self.steps
+        larger.given[: len(self.given)] = self.given
+        larger.contexts[: len(self.contexts)] = self.contexts
         return larger
+
+    def context(self, slot: int) -> StreamContext | None:
+        """Return the context of a stream; None if the plan reads none."""
+        return self.contexts[slot] if self.contexts else None
+
+    def give(self, slot: int, context: StreamContext | None) -> None:
+        """Give a stream a context, in place of the one that it had."""
+        commit(*self._giving(slot, context))
+
+    def _giving(self, slot: int, context: StreamContext | None) -> list[Change]:
+        address = 0 if context is None else context.address
+        return [
+            (operator.setitem, self.given, slot, address),
+            (operator.setitem, self.contexts, slot, context),
+        ]
 
     @cached_property
     def _views(self) -> dict[str, Floats]:
@@ -77,8 +101,17 @@ class States:
         """Return the number of timesteps, and copies of all states."""
         return int(self.steps[slot]), self.read_all(slot)
 
-    def write_all(self, slot: int, steps: int | None, values: Mapping[str, Floats]) -> None:
-        """Replace the number of timesteps, unless it is None, and the states that the mapping names: all, or none."""
+    def read_with_context(self, slot: int) -> tuple[int, dict[str, Floats], StreamContext | None]:
+        """Return what `read_whole` does, and the context."""
+        return *self.read_whole(slot), self.context(slot)
+
+    def write_all(
+        self, slot: int, steps: int | None, values: Mapping[str, Floats], context: StreamContext | None = None
+    ) -> None:
+        """Replace the states that the mapping names, and the number of timesteps and context that are not None.
+
+        All of them are replaced, or none is.
+        """
         changes: list[Change] = []
         for name, value in values.items():
             if self.plan.states[name].is_ring:
@@ -86,6 +119,8 @@ class States:
             changes.append((operator.setitem, self._views[name], slot, value))
         if steps is not None:
             changes.append((operator.setitem, self.steps, slot, steps))
+        if context is not None:
+            changes += self._giving(slot, context)
         commit(*changes)
 
     def read_many(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, Floats]]:
@@ -107,10 +142,18 @@ class States:
 
     def copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Let the streams ``targets`` take on the states that ``sources`` have now, all at once."""
-        commit(
+        changes: list[Change] = [
             (operator.setitem, self.buffer, targets, self.buffer[sources]),
             (operator.setitem, self.steps, targets, self.steps[sources]),
-        )
+        ]
+        if self.plan.reads_context:
+            given = [self.contexts[slot] for slot in sources.tolist()]
+            changes += [(operator.setitem, self.given, targets, self.given[sources])]
+            changes += [
+                (operator.setitem, self.contexts, slot, context)
+                for slot, context in zip(targets.tolist(), given, strict=True)
+            ]
+        commit(*changes)
 
     def address(self, slot: int) -> int:
         """Return where a stream's state is."""

@@ -15,8 +15,7 @@ from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays, incoming
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.states import check_states
-from grurt.runtime.stream_memory import new_memory
+from grurt.runtime.stream_state import StreamState
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from grurt.network.frames import Form
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
-    from grurt.runtime.state_writer import StateWriter
+    from grurt.runtime.stream_context import ContextLike
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ _BLOCKS = {np.ndarray, list, tuple}
 _empty = np.empty
 
 
-class Stream:
+class Stream(StreamState):
     """One sequence in progress: made by `Model.stream`, at the model's initial state.
 
     A stream belongs to one thread at a time: a second one that calls it meanwhile gets a ConcurrentUseError, and has
@@ -58,21 +57,22 @@ class Stream:
     5
     """
 
-    def __new__(cls, network: Network, *, nonfinite: Nonfinite = "refuse") -> Stream:
+    def __new__(
+        cls, network: Network, *, nonfinite: Nonfinite = "refuse", context: ContextLike | None = None
+    ) -> Stream:
         """Return a stream of the class whose `step` is the quickest for the network's inputs and outputs."""
         is_single = len(network.inputs) == len(network.outputs) == 1
         return object.__new__(cls if is_single else _StreamOfSeveral)
 
-    def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
-        self._network = network
-        self._nonfinite: Nonfinite = nonfinite
-        self._context, self._states, self._whole = new_memory(network, nonfinite)
+    def __init__(
+        self, network: Network, *, nonfinite: Nonfinite = "refuse", context: ContextLike | None = None
+    ) -> None:
+        super().__init__(network, nonfinite, context)
         self._advance = self._context.advance
         self._array = self._context.array
         self._frames = frames = frames_of(network)
         shape = self._output_shape = next(iter(frames.outputs.values())).shape
         self._empty_shape = shape[0] if len(shape) == 1 else shape  # of which NumPy makes an array sooner
-        self._writer: StateWriter | None = None
         self._own_inputs: Array | tuple[Array, ...] | None = None
         self._own_outputs: Floats | tuple[Floats, ...] | None = None
 
@@ -241,84 +241,11 @@ class Stream:
         self._context.run(inputs, outputs, sizes[0] if lead else 1)
         return present(plan, outputs) if out is None else out
 
-    def reset(self) -> None:
-        """Go back to the model's initial state, before the first timestep."""
-        self._context.exclusively(self._states.reset, 0)
-
-    @property
-    def state(self) -> dict[str, Floats]:
-        """The states by name, which is the layer's unless it is a `Program`: copies, float32.
-
-        A GRU's is ``(hidden_size,)``, or ``(positions, hidden_size)`` on a grid; a Conv1d's is ``((kernel_size - 1) *
-        dilation, input_size)``, oldest timestep first; those of a `Program` have its names and shapes. Assigning a
-        mapping replaces the states that it names.
-
-        Raises
-        ------
-        InputShapeError, InputTypeError, InputValueError
-            If what is assigned does not fit, or is infinite or NaN though the layer keeps its state in bounds, and the
-            stream does not propagate that. No state has changed then.
-        """
-        return self._context.exclusively(self._states.read_all, 0)
-
-    @state.setter
-    def state(self, states: Mapping[str, ArrayLike]) -> None:
-        if self._writer is None:
-            from grurt.runtime.state_writer import StateWriter
-
-            self._writer = StateWriter(self._network, refuse_nonfinite=self._nonfinite == "refuse")
-        values = self._writer.values(states)
-        if values is None or not self._context.exclusively(self._writer.write, self._states.address(0), values):
-            checked = check_states("Stream.state", self._network, states, self._nonfinite)
-            self._context.exclusively(self._states.write_all, 0, None, checked)
-
-    def snapshot(self) -> bytes:
-        """Return the stream's state as bytes, to be restored later, in another process or on another machine."""
-        from grurt.runtime.snapshot import pack
-
-        return pack(self._network.fingerprint, *self._context.exclusively(self._states.read_whole, 0))
-
-    def restore(self, saved: bytes) -> None:
-        """Go to the state that a `snapshot` holds, of this stream or of another one of the same model.
-
-        That is any state that a stream can reach, infinite or NaN where sums went beyond float32.
-
-        Raises
-        ------
-        SnapshotError
-            If it is damaged, of a newer version, of another model, or of a stream that took inputs which this one
-            refuses, and still has them. The state is then what it was before.
-        """
-        from grurt.runtime.snapshot import unpack
-
-        steps, states = unpack(saved, self._network, self._nonfinite)
-        self._context.exclusively(self._states.write_all, 0, steps, states)
-
     def fork(self) -> Stream:
-        """Return a new stream in the same state, which goes its own way from here."""
-        twin = Stream(self._network, nonfinite=self._nonfinite)
-        self._context.exclusively(twin._whole.__setitem__, ..., self._whole)
+        """Return a new stream in the same state, which goes its own way from here; a context is shared."""
+        twin = Stream(self._network, nonfinite=self._nonfinite, context=self.context)
+        self._context.exclusively(twin._take_on, self)
         return twin
-
-    def copy_from(self, other: Stream) -> None:
-        """Go to the state of another stream of the same model, which stays as it is.
-
-        Raises
-        ------
-        SnapshotError
-            If it is of another model, or has taken inputs that this one refuses. Nothing has changed then.
-        ConcurrentUseError
-            If another thread is using either of them.
-        """
-        if not isinstance(other, Stream):
-            raise InputTypeError(f"Stream.copy_from: expected a Stream, got {type(other).__name__}")
-        if other._network is not self._network or other._nonfinite != self._nonfinite:
-            self.restore(other.snapshot())
-        elif other is not self:
-            self._context.exclusively(self._copy_claimed, other)
-
-    def _copy_claimed(self, other: Stream) -> None:
-        other._context.exclusively(self._whole.__setitem__, ..., other._whole)
 
     def __copy__(self) -> Stream:
         return self.fork()
@@ -333,8 +260,10 @@ class Stream:
 class _StreamOfSeveral(Stream):
     """A stream of a model with several inputs or outputs."""
 
-    def __init__(self, network: Network, *, nonfinite: Nonfinite = "refuse") -> None:
-        super().__init__(network, nonfinite=nonfinite)
+    def __init__(
+        self, network: Network, *, nonfinite: Nonfinite = "refuse", context: ContextLike | None = None
+    ) -> None:
+        super().__init__(network, nonfinite=nonfinite, context=context)
         self._input_names = tuple(self._frames.inputs)
         self._output_names = tuple(self._frames.outputs)
         self._n_inputs = len(self._input_names)
@@ -351,7 +280,7 @@ class _StreamOfSeveral(Stream):
                 ys = out = _empty(self._empty_shape, _FLOAT32)
             else:
                 ys = tuple([_empty(shape, _FLOAT32) for shape in self._output_shapes])
-        status = self._advance(self._array, given, ys, BY_ADDRESS)
+        status = self._advance(self._array, given if self._n_inputs > 1 else given[0], ys, BY_ADDRESS)
         if status == codes.NOT_PLAIN:
             status = self._advance(self._array, _one_or_all(_plain(given, self._frames.steps)), ys, BY_ADDRESS)
         if status == codes.OK:

@@ -2,7 +2,7 @@
 
     context     int64     the table of addresses (see `codes`)
     scratch     float32   the values of one timestep
-    steps       int64     how many timesteps there have been
+    steps       int64     how many timesteps there have been, and the address of what the stream was given
     state       float32
 
 Each part begins on a cache line, and so does the whole. The last two are what a stream is: what a copy of it takes on.
@@ -58,12 +58,14 @@ class Image(msgspec.Struct, frozen=True):
         integers = own.view(np.int64)
         first = self.steps // 2
         state = own[np.newaxis, self.state : self.state + self.plan.initial_state.size]
-        states = States(self.plan, state, integers[first : first + 1])
+        given = integers[first + 1 : first + 2] if self.plan.reads_context else integers[:0]
+        states = States(self.plan, state, integers[first : first + 1], given)
         context = Context(self.plan, self.constants, integers[: self.n_slots], (own,))
         slots = context.slots
         slots[codes.CONTEXT_REFUSE_NONFINITE] = refuse_nonfinite
         slots[codes.CONTEXT_STATES] = address + F32_BYTES * self.state
         slots[codes.CONTEXT_STEPS_DONE] = address + F32_BYTES * self.steps
+        slots[codes.CONTEXT_GIVEN] = address + F32_BYTES * self.steps + I64_BYTES if self.plan.reads_context else 0
         slots[codes.CONTEXT_SCRATCH] = address + F32_BYTES * self.scratch
         return context, states, own[self.steps :]
 
@@ -91,7 +93,7 @@ def constants_of_sequences(plan: Plan, constants: Constants) -> Constants:
 def image_of(plan: Plan, constants: Constants) -> Image:
     """Return the memory of a plan's stream, whose context has these constants."""
     places = [0]
-    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.scratch_size, I64_BYTES // F32_BYTES)
+    sizes = (I64_BYTES // F32_BYTES * constants.array.size, plan.scratch_size, 2 * I64_BYTES // F32_BYTES)
     for size in (*sizes, plan.initial_state.size):
         places.append(places[-1] + -(-size // _LINE_SIZE) * _LINE_SIZE)
     _, scratch, steps, state, end = places

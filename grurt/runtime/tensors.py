@@ -109,7 +109,7 @@ def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Ten
         fits = not port.backwards and MERGED_TIME.keys().isdisjoint(port.axes)
     if not fits or port.dtype != ("int64" if tokens else "float32"):
         return None
-    return Tensor(port.axes, port_shape(port, values, network.state_shapes), port.positions, is_per_step)
+    return Tensor(port.axes, port_shape(port, values, network.initial_shapes), port.positions, is_per_step)
 
 
 def tensor_constants(

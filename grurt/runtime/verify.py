@@ -131,8 +131,8 @@ def _streams_alike(network: Network, run: ReferenceRun, found: Mapping[str, Arra
 def _stream_alike(
     network: Network, inputs: Mapping[str, Array], states: Mapping[str, Array], found: Mapping[str, Array], row: int
 ) -> bool:
-    stream = Stream(network)
-    stream.state = states
+    stream = Stream(network, context={name: states[name] for name in network.context_shapes} or None)
+    stream.state = {name: state for name, state in states.items() if name not in network.context_shapes}
     n_steps = len(next(iter(inputs.values())))
     frames = frames_of(network)
     given = {name: frame.from_vectors(inputs[name]) for name, frame in frames.inputs.items()}

@@ -61,7 +61,7 @@ class _Windows:
 @once_per_network
 def _windows_of(network: Network) -> _Windows | None:
     """Return what a model needs for short sequences; None if they are not just arrays in and out."""
-    if network.unstreamable_reason or len(network.inputs) > 1 or len(network.outputs) > 1:
+    if network.unstreamable_reason or network.context_shapes or len(network.inputs) > 1 or len(network.outputs) > 1:
         return None
     if not frames_of(network).are_vectors:
         return None

@@ -125,7 +125,7 @@ class Ports:
     def _axes(self, port: AnyPort, values: Mapping[str, Value]) -> list[Size]:
         """Return the size of each axis of a port's tensor, or the name of what gives it."""
         time = time_of(values[port.value].stage) if isinstance(port, ValuePort) else "time"
-        return [time if size == "time" else size for size in port_shape(port, values, self._network.state_shapes)]
+        return [time if size == "time" else size for size in port_shape(port, values, self._network.initial_shapes)]
 
 
 def _shape(declared: Mapping[str, Declaration], port: AnyPort) -> tuple[Size, ...] | None:

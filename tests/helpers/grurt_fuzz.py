@@ -145,7 +145,7 @@ class HostileFile:
         try:
             values = infer_values(self.inputs, self.layers, outputs)
             self.states = state_shapes(self.layers, values)
-            signature = default_signature(self.inputs, outputs, values)
+            signature = default_signature(self.inputs, outputs, values, {})
             signature = msgspec.structs.replace(signature, outputs=self._ports(signature.outputs))
             if self._coin():
                 signature = self._of_a_timestep(signature, values)

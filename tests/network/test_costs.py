@@ -235,6 +235,6 @@ def test_models_as_people_have_them_are_far_from_the_limits(layers: list[Any]) -
     layers = layers if layers[0].kind != "unflatten" else [*layers, grurt.Flatten(name="flat")]
     layers = list(connect(inputs, layers))
     values = infer_values(inputs, layers, outputs)
-    cost = costs(layers, values, state_shapes(layers, values), outputs, default_signature(inputs, outputs, values))
+    cost = costs(layers, values, state_shapes(layers, values), outputs, default_signature(inputs, outputs, values, {}))
     Limits(max_operations=MAX_OPERATIONS // 8).check(cost)
     assert cost.bytes - cost.weights < (1 << 27) + 2 * cost.weights

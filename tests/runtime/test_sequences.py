@@ -301,7 +301,7 @@ BAD_ARRAYS: dict[str, tuple[grurt.Model, Any, dict[str, Any], type[GrurtError], 
     "strings": (PLAIN, "abc", {}, InputTypeError, "Model.run: expected real numbers, .* got dtype <U3$"),
     "infinite": (PLAIN, changed(2, 5, 1), {}, InputValueError, r"sequence 2: input 'x' at \[5, 1\]: .* got inf"),
     "nonfinite": (PLAIN, XS, {"nonfinite": "drop"}, InputValueError, "nonfinite: expected \"refuse\".* got 'drop'$"),
-    "two inputs": (TWO_INPUTS, XS, {}, InputTypeError, r"expected a mapping with the inputs \['a', 'b'\], got ndarray"),
+    "two inputs": (TWO_INPUTS, XS, {}, InputTypeError, r"run: expected a mapping with the inputs \['a', 'b'\], got nd"),
     "lengths of one": (
         PLAIN,
         XS[0],

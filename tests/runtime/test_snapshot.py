@@ -225,7 +225,7 @@ def test_a_change_of_any_byte_is_refused(model: grurt.Model, xs: Any, mask: int)
         if position < 8:
             message = "^restore: expected the bytes that Stream.snapshot returns, got something else$"
         elif position == 9 or (position == 8 and mask > 1):
-            message = "^restore: the snapshot has format version [0-9]+, newer than 1: upgrade grurt$"
+            message = "^restore: the snapshot has format version [0-9]+, newer than 2: upgrade grurt$"
         assert_refused(stream, bytes(altered), message)
 
 
@@ -303,8 +303,8 @@ def test_a_truncated_snapshot_is_refused(model: grurt.Model, xs: Any) -> None:
 
 
 def test_a_newer_version_is_refused_whatever_it_holds(model: grurt.Model) -> None:
-    newer = with_checksum(HEADER.pack(b"GRURTSN\0", 2, bytes(16), 0) + bytes(4))
-    expected = "^restore: the snapshot has format version 2, newer than 1: upgrade grurt$"
+    newer = with_checksum(HEADER.pack(b"GRURTSN\0", 3, bytes(16), 0) + bytes(4))
+    expected = "^restore: the snapshot has format version 3, newer than 2: upgrade grurt$"
     assert_refused(model.stream(), newer, expected)
 
 
@@ -315,6 +315,7 @@ def test_a_newer_version_is_refused_whatever_it_holds(model: grurt.Model) -> Non
         (1, 0, 12, "its state does not have the model's size"),
         (1, 0, 14, "its state does not have the model's size"),
         (1, 1 << 62, 13, "its state does not have the model's size"),
+        (2, 0, 13, "the model's are not of version 2"),
     ],
 )
 def test_a_forged_snapshot_is_refused(

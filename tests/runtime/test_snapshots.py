@@ -150,7 +150,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "rows": ((SAVED.steps[::-1], SAVED.states, SAVED.checksum), "the snapshot is damaged: its checksum"),
     "a row less": ((SAVED.steps[:2], SAVED.states[:2], SAVED.checksum), "the snapshot is damaged: its checksum"),
     "another kind": ((SAVED.steps, SAVED.states, bytes(48)), "restore_many: expected what StreamPool.snapshot_many"),
-    "newer": (resealed(*SAVED[:2], flipped(START, 9)), "format version 257, newer than 1: upgrade grurt"),
+    "newer": (resealed(*SAVED[:2], flipped(START, 9)), "format version 257, newer than 2: upgrade grurt"),
     "another model": (resealed(*SAVED[:2], flipped(START, 20)), "the snapshot belongs to another model"),
     "sizes": (resealed(SAVED.steps, SAVED.states[:, :-4]), "damaged: its states do not have the model's size"),
     "more steps": (resealed([0, 0, 0, 0], SAVED.states), "damaged: its states do not have the model's size"),

@@ -90,6 +90,7 @@ def _step_graph(network: Network) -> GraphProto:
         name: _state_shape(layer, shape) for layer in network.layers for name, shape in network.states_of(layer).items()
     }
     given = {name: graph.input(graph.unused(f"{name}_state"), "float32", shape) for name, shape in states.items()}
+    given |= {name: graph.input(graph.unused(name), "float32", shape) for name, shape in network.context_shapes.items()}
     writer = LayerWriter(graph, network, values, given, None, is_step=True)
     writer.write()
     for output in network.outputs:

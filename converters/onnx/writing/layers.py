@@ -92,7 +92,7 @@ class LayerWriter:
             raise ConversionError(
                 f"ONNX: layer {layer.name!r} is a step program, which is written as a single timestep: step=True"
             )
-        states = {name: self.states[name] for name in layer.state_shapes()}
+        states = {name: self.states[name] for name in (*layer.state_shapes(), *layer.context_shapes())}
         value, final = write_program(self.graph, layer, self._weights(layer), inputs, states)
         self.final_states |= final
         return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from grurt.converters.literal.options import ImportOptions, StepOptions
@@ -26,6 +26,7 @@ def convert_module(
     bind: Mapping[str, ArrayLike] | None = None,
     state: Mapping[str, str | None] | None = None,
     initial: Mapping[str, ArrayLike] | None = None,
+    context: Iterable[str] = (),
 ) -> Model:
     """Convert a trained module.
 
@@ -42,7 +43,7 @@ def convert_module(
         different sizes, above one.
     reference
         Run the module on a seeded input and compare. False spares the time, and needs no engine.
-    imported, bind, state, initial
+    imported, bind, state, initial, context
         How an export is imported: by meaning, or literally, as one timestep; see `convert`. Inputs are called as the
         arguments of ``forward``, outputs ``"output"``, or ``"output_0"``, ``"output_1"`` and so on.
 
@@ -75,7 +76,7 @@ def convert_module(
 
     if not isinstance(module, torch.nn.Module):
         raise ConversionError(f"convert_module: expected a torch.nn.Module, got {type(module).__name__}")
-    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, initial or {}))
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, initial or {}, tuple(context)))
     chain = describe_chain(module) if options == ImportOptions() else None
     if chain is not None:
         network = network_of_chain(module, chain, reference=reference)

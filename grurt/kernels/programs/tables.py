@@ -3,14 +3,11 @@
 from grurt.kernels import codes
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load, load_i32, load_i64, select_first, store
-from grurt.kernels.sizes import F32_BYTES, VECTOR_BYTES
+from grurt.kernels.sizes import F32_BYTES, TEMPORARY_BYTES
 from grurt.lanes import LANES
 
 I64_ZERO = 0
 """What makes an int64 of an int32 that is added to it."""
-
-TEMPORARY_BYTES = 4 * VECTOR_BYTES
-"""Of temporary memory, which lies in front of the bases."""
 
 
 @kernel

@@ -57,6 +57,11 @@ class Lowering:
             size = int(np.prod(shape))
             self.values.bind(name, whole(Storage(size, codes.BASE_INPUTS + number), shape))
         start = 0
+        for name, shape in self.layer.contexts.items():
+            size = int(np.prod(shape))
+            self.values.bind(name, whole(Storage(size, codes.BASE_CONTEXT, start), shape))
+            start += size
+        start = 0
         for state in self.layer.states:
             size = int(np.prod(state.shape))
             storage = Storage(size, codes.BASE_STATE, start)

@@ -9,12 +9,13 @@ import numpy as np
 
 from grurt.errors import ModelError
 from grurt.kernels import codes
-from grurt.kernels.sizes import F32_BYTES, I64_BYTES, VECTOR_BYTES
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES, TEMPORARY_BYTES
 from grurt.lowering.programs.arena import place_storages
 from grurt.lowering.programs.constants import Constant
 from grurt.lowering.programs.lower import ProgramLowering
 from grurt.lowering.programs.tables import StepTables
 from grurt.lowering.programs.views import certain
+from grurt.network.contexts import context_parts
 from grurt.network.vectors import padded
 
 if TYPE_CHECKING:
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
 MAX_PLACES = (1 << 31) - 1
 """The steps' tables count in int32."""
 
-_TEMPORARY_BYTES = 4 * VECTOR_BYTES
-"""What kernels have in front of the bases: see `grurt.kernels.programs.tables`."""
-
 
 def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, int]]:
-    """Lower a program, and return its operation and the slots of that."""
+    """Lower what a program computes at each timestep, and return the operation and its slots."""
+    layer = layer.timestep()
     formats = layer.matrix_formats()
     constants = {
         name: Constant(builder.weight(layer, name), formats.get(name, "float32"), builder.scale(layer, name))
@@ -39,7 +38,7 @@ def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, in
     lowering = ProgramLowering(layer, constants)
     lowering.run()
     sources = np.array([[builder.offsets[name], builder.stride(name)] for name in layer.inputs], np.int64)
-    head = (_TEMPORARY_BYTES + I64_BYTES * (codes.BASE_INPUTS + len(sources))) // F32_BYTES
+    head = (TEMPORARY_BYTES + I64_BYTES * (codes.BASE_INPUTS + len(sources))) // F32_BYTES
     arena = place_storages(lowering.steps, padded(head))
     steps = StepTables(builder).write(lowering.steps)
     table, out = builder.reserve_weights(sources.nbytes)
@@ -54,6 +53,7 @@ def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, in
         codes.OP_N_SOURCES: len(sources),
         codes.OP_STATE: _add_states(builder, layer, lowering.states),
         codes.OP_TEMP: builder.reserve(F32_BYTES * arena),
+        codes.OP_CONTEXT: F32_BYTES * context_parts(builder.network)[layer.name].start if layer.contexts else 0,
     }
 
 

@@ -162,6 +162,18 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         shapes = self.state_shapes(positions).values()
         return sum(math.prod(shape[:-1]) * row_bytes(shape[-1] if shape else 1) for shape in shapes)
 
+    def context_shapes(self) -> Mapping[str, Shape]:
+        """Shapes of what a stream of the layer is given once, by their names in the model."""
+        return {}
+
+    def context_size(self) -> int:
+        """How many float32 its timesteps read of a context."""
+        return 0
+
+    def preparation(self) -> "Layer | None":
+        """Return the layer that computes these, once, of the contexts as inputs; None: they are the contexts."""
+        return None
+
     def input_counts(self) -> tuple[int, int]:
         """Fewest and most values that the layer reads."""
         return (2 if self.max_inputs > 1 else 1), self.max_inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 import msgspec
@@ -12,6 +12,7 @@ from grurt.errors import ModelError
 from grurt.escaping import listed
 from grurt.lanes import LANES
 from grurt.network.layers.base import MAX_INT8_INPUTS, Layer, Part, Shape, WeightFormat
+from grurt.network.layers.preparation import Parted, parted
 from grurt.network.layers.program_parts import ProgramPart, program_parts
 from grurt.network.operators import AnyOperator, Operator
 from grurt.network.operators.base import MAX_CONSTANT, check_shape
@@ -69,6 +70,10 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         Shapes of its weights by name: ``{layer}.{constant}`` among those of the model. They may be infinite.
     states
         What it keeps from one timestep to the next. All states change at once, when everything else is done.
+    contexts
+        Shapes of what a stream is given once, by name, and every timestep reads: the memory that an encoder left for a
+        decoder, a speaker's voice. What depends on nothing else but constants is computed once: see
+        `grurt.StreamContext`.
     operators
         What it computes, each reading inputs, states, constants and what earlier ones have written.
     results
@@ -108,6 +113,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     """
 
     file_version: ClassVar[int] = 2
+    later_fields: ClassVar[Mapping[str, int]] = {"contexts": 2}
     max_inputs: ClassVar[int] = 64
     needs_sequence: ClassVar[bool] = True
     has_infinite_weights: ClassVar[bool] = True
@@ -119,6 +125,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     results: tuple[str, ...]
     float16: tuple[str, ...] = ()
     int8: tuple[str, ...] = ()
+    contexts: dict[str, Shape] = msgspec.field(default_factory=dict)
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         if not self.int8:
@@ -179,6 +186,48 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     def state_shapes(self, positions: int = 1) -> Mapping[str, Shape]:
         return {state.name: state.shape for state in self.states}
 
+    def context_shapes(self) -> Mapping[str, Shape]:
+        return self.contexts
+
+    def context_size(self) -> int:
+        return sum(map(math.prod, self.timestep().contexts.values()))
+
+    def preparation(self) -> Self | None:
+        if not (once := self._parted().once):
+            return None
+        return msgspec.structs.replace(
+            self._with_operators(once),
+            inputs=tuple(self.contexts),
+            input_shapes=tuple(self.contexts.values()),
+            contexts={},
+            states=(),
+            results=tuple(self.timestep().contexts),
+        )
+
+    def timestep(self) -> Self:
+        """Return what is computed at each timestep, as a program whose contexts are the results of `preparation`."""
+        once, each, names = self._parted()
+        if not once:
+            return self
+        handed = {name: shape for name, shape in self.shapes().items() if name in names}
+        begins = [state.initial for state in self.states if state.initial is not None]
+        return msgspec.structs.replace(self._with_operators(each, begins), contexts=handed)
+
+    def _parted(self) -> Parted:
+        shown = {*self.results, *(state.result for state in self.states)}
+        return parted(self.operators, self.contexts, self.constants, shown)
+
+    def _with_operators(self, operators: Sequence[AnyOperator], read_besides: Iterable[str] = ()) -> Self:
+        """Return the program with some of its operators, and the constants that these read."""
+        used = {*read_besides, *(name for operator in operators for name in operator.inputs)}
+        return msgspec.structs.replace(
+            self,
+            operators=tuple(operators),
+            constants={name: shape for name, shape in self.constants.items() if name in used},
+            float16=tuple(name for name in self.float16 if name in used),
+            int8=tuple(name for name in self.int8 if name in used),
+        )
+
     def input_counts(self) -> tuple[int, int]:
         return len(self.input_shapes), len(self.input_shapes)
 
@@ -214,14 +263,14 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         return shapes
 
     def _given(self) -> dict[str, Shape]:
-        """Return the shapes of inputs, states and constants."""
+        """Return the shapes of inputs, states, contexts and constants."""
         if not self.results or not self.operators or len(self.operators) > MAX_OPERATORS:
             raise ModelError(f"expected results, and 1 to {MAX_OPERATORS} operators")
         if not len(self.inputs) == len(self.input_shapes) <= self.max_inputs:
             raise ModelError(f"expected a shape for each input, and at most {self.max_inputs} inputs")
         shapes: dict[str, Shape] = {}
         given = [*zip(self.inputs, self.input_shapes, strict=True), *((each.name, each.shape) for each in self.states)]
-        for name, shape in given:
+        for name, shape in (*given, *self.contexts.items()):
             _add(shapes, name, shape)
         for name, shape in self.constants.items():
             _add(shapes, name, shape, MAX_CONSTANT)
@@ -276,7 +325,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         )
 
     def multiply_adds(self, positions: int = 1) -> int:
-        return self._sum("multiply_adds")
+        return self.timestep()._sum("multiply_adds")
 
     def products(self, positions: int = 1) -> int:
         return LANES * self.multiply_adds()
