@@ -39,6 +39,7 @@ def convert(
     state: Mapping[str, str | None] | None = None,
     initial: str | Path | Mapping[str, ArrayLike] | None = None,
     context: Iterable[str] = (),
+    size: Mapping[str, int] | None = None,
 ) -> Model:
     """Read a trained network from another framework's file, or from arrays in memory.
 
@@ -74,6 +75,9 @@ def convert(
     context
         Of such a graph: names of inputs that are the same at every timestep, such as the memory that an encoder left.
         A stream is given them once, and what depends on them alone is computed once: see `grurt.StreamContext`.
+    size
+        Of such a graph: how large a size that contexts leave open may be at most, by its name. A stream may be given
+        shorter ones: what is not there is left out.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def convert(
     <grurt.Model gru, linear: 363 parameters>
     """
     begins = _read_initial(Path(initial)) if isinstance(initial, str | Path) else initial
-    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}, tuple(context)))
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, begins or {}, tuple(context), size or {}))
     if isinstance(source, Mapping):
         _refuse_options(options, "arrays")
         arrays = source
@@ -265,7 +269,7 @@ def _read_initial(path: Path) -> Mapping[str, ArrayLike]:
 def _refuse_options(options: ImportOptions, what: str) -> None:
     if options != ImportOptions():
         raise ConversionError(
-            f"imported, bind, state, initial and context are for graphs, in ONNX files and .pt2; got {what}"
+            f"imported, bind, state, initial, context and size are for graphs, in ONNX files and .pt2; got {what}"
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from grurt.network.inputs import Output as Output
     from grurt.network.inputs import TokenInput as TokenInput
     from grurt.network.layers import *
+    from grurt.network.layers.program import ProgramContext as ProgramContext
     from grurt.network.layers.program import ProgramState as ProgramState
     from grurt.network.network import Network as Network
     from grurt.network.network import Source as Source
@@ -43,6 +44,7 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         "Model": "model",
         "Network": "network.network",
         "Output": "network.inputs",
+        "ProgramContext": "network.layers.program",
         "ProgramState": "network.layers.program",
         "ReferenceRun": "network.reference_run",
         "Signature": "network.signature",

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.converters.graph.budget import Budget
 from grurt.converters.graph.nodes import Graph
-from grurt.converters.literal.builder import ProgramBuilder
-from grurt.converters.literal.interpret import interpret
+from grurt.converters.literal.contexts import check_contexts, check_states, with_contexts
 from grurt.converters.literal.options import StepOptions
 from grurt.converters.literal.pairs import Port, paired
 from grurt.converters.literal.ports import signature_of
-from grurt.converters.literal.program import Kept, Layers
+from grurt.converters.literal.program import Given, Kept, Layers
 from grurt.converters.literal.refusals import refuse_mixed
-from grurt.converters.literal.sizes import bound, has_open_sizes, with_open_sizes
-from grurt.converters.literal.values import Traced, Value
+from grurt.converters.literal.sizes import bound, has_open_sizes, with_open_sizes, with_sizes
+from grurt.converters.literal.tracing import Traces, traced
+from grurt.converters.literal.values import Traced
 from grurt.errors import ConversionError, ModelError, UnsupportedError
 from grurt.escaping import listed
 from grurt.network.network import Network, Source
@@ -59,18 +57,8 @@ class StepGraph:
     pairs: Mapping[str, str]
     bound: Mapping[str, Array]
     initial: Mapping[str, Array]
-    contexts: Collection[str] = ()
+    contexts: Sequence[Given] = ()
     time_axes: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Traces:
-    """A graph that was interpreted: the program so far, and what its inputs, outputs and tensors are."""
-
-    build: ProgramBuilder
-    inputs: Mapping[str, Traced]
-    outputs: Mapping[str, Value]
-    tensors: Mapping[str, Value]
 
 
 def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) -> StepGraph:
@@ -85,51 +73,22 @@ def network_of_step_graph(graph: Graph, source: Source, options: StepOptions) ->
     """
     graph, fixed = bound(graph, options.bind)
     with np.errstate(all="ignore"):  # weights that are not finite are refused by name
-        _check_contexts(graph, options)
-        found = traced(with_open_sizes(graph, 1), fixed, contexts=options.context)
-        if has_open_sizes(graph):
-            _check_open_sizes(graph, fixed, found, options.context)
+        check_contexts(graph, options)
+        sized = with_sizes(graph, options.sizes)
+        found = traced(with_open_sizes(sized, 1), fixed, contexts=options.context)
+        if has_open_sizes(sized):
+            _check_open_sizes(sized, fixed, found, options.context)
+        found, contexts = with_contexts(graph, fixed, options, found)
         inputs = [Port(name, value.shape, value.dtype) for name, value in found.inputs.items()]
         outputs = [Port(port.name, found.outputs[port.name].shape, np.dtype(port.dtype)) for port in graph.outputs]
         told = {**options.state, **dict.fromkeys(options.context)}
         pairs = paired(inputs, outputs, told, _certain_states(found, options.context))
         initial = {name: _initial(name, array, pairs, found) for name, array in options.initial.items()}
-        notes = _notes(pairs, initial, fixed, options.context)
+        notes = _notes(pairs, initial, fixed, options)
         source = msgspec.structs.replace(source, notes=(*source.notes, *notes))
-        network = _network(found, inputs, outputs, pairs, initial, options.context, source)
-    return StepGraph(network, inputs, outputs, pairs, fixed, initial, options.context)
-
-
-def _check_contexts(graph: Graph, options: StepOptions) -> None:
-    names = [port.name for port in graph.inputs]
-    for name in options.context:
-        if name not in names:
-            raise ConversionError(f"context: the graph has no input {name!r} that is not fixed; it has {listed(names)}")
-        if name in options.state or name in options.initial:
-            raise ConversionError(f"context: the input {name!r} is a state, as state or initial say: it is not both")
-
-
-def traced(
-    graph: Graph,
-    fixed: Mapping[str, Array],
-    time_axes: Mapping[str, int] | None = None,
-    contexts: Collection[str] = (),
-) -> Traces:
-    """Return a graph of known sizes, interpreted; with axes along which time runs, it is taken apart along them."""
-    build = ProgramBuilder(Budget(graph.size), time_axes)
-    tensors: dict[str, Value] = {**graph.constants, **fixed}
-    for name, array in graph.constants.items():
-        build.note_name(name, array)
-    inputs = {}
-    for port in graph.inputs:
-        shape = tuple(size for size in port.shape or () if isinstance(size, int))
-        value = inputs[port.name] = tensors[port.name] = build.input(shape, np.dtype(port.dtype))
-        if value.is_integer and math.prod(shape) == 1 and port.name not in contexts:
-            build.token_inputs[value.name] = port.name
-    names = [port.name for port in graph.outputs]
-    nodes = [replace(node, _read=set()) for node in graph.nodes]  # whoever read attributes before
-    results = interpret(nodes, tensors, names, build)
-    return Traces(build, inputs, dict(zip(names, results, strict=True)), tensors)
+        check_states(pairs, found)
+        network = _network(found, inputs, outputs, pairs, initial, contexts, source)
+    return StepGraph(network, inputs, outputs, pairs, fixed, initial, contexts)
 
 
 def _check_open_sizes(graph: Graph, fixed: Mapping[str, Array], found: Traces, contexts: Collection[str]) -> None:
@@ -166,7 +125,7 @@ def _initial(name: str, given: ArrayLike, pairs: Mapping[str, str], found: Trace
 
 
 def _notes(
-    pairs: Mapping[str, str], initial: Mapping[str, Array], fixed: Mapping[str, Array], contexts: Collection[str]
+    pairs: Mapping[str, str], initial: Mapping[str, Array], fixed: Mapping[str, Array], options: StepOptions
 ) -> list[str]:
     zeros = [name for name in pairs if name not in initial]
     return [
@@ -174,7 +133,8 @@ def _notes(
         f"states, and what they become: {', '.join(f'{name} -> {result}' for name, result in pairs.items())}",
         *([f"states that begin as zeros: {', '.join(zeros)}"] if zeros else []),
         *([f"inputs that were fixed: {', '.join(fixed)}"] if fixed else []),
-        *([f"inputs that a stream is given once: {', '.join(contexts)}"] if contexts else []),
+        *([f"inputs that a stream is given once: {', '.join(options.context)}"] if options.context else []),
+        *(f"size {name}: {size} at most" for name, size in options.sizes.items()),
     ]
 
 
@@ -184,19 +144,19 @@ def _network(
     outputs: Sequence[Port],
     pairs: Mapping[str, str],
     initial: Mapping[str, Array],
-    contexts: Collection[str],
+    contexts: Sequence[Given],
     source: Source,
 ) -> Network:
     build, states = found.build, set(pairs.values())
     shown = [port.name for port in outputs if port.name not in states] or list(dict.fromkeys(pairs.values()))
-    given = {name: found.inputs[name] for name in contexts}
+    given = [context.name for context in contexts]
     frames = {name: value for name, value in found.inputs.items() if name not in pairs and name not in given}
     if not frames:
         raise UnsupportedError("every input of the graph is a state or a context: a network needs one that is neither")
     results = {name: build.written(found.outputs[name]) for name in (*shown, *states)}
     begins = {name: build.name_of(array) for name, array in initial.items() if array.any()}
     kept = [Kept(name, found.inputs[name], results[result], begins.get(name)) for name, result in pairs.items()]
-    layers = Layers(build, frames, {name: results[name] for name in shown}, kept, given)
+    layers = Layers(build, frames, {name: results[name] for name in shown}, kept, contexts)
     network_inputs = layers.inputs()
     network_outputs = layers.add_program()
     tokens = [port.name for port in network_inputs if port.tokens]

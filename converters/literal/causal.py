@@ -16,13 +16,14 @@ import numpy as np
 from grurt import reference
 from grurt.array_types import Array
 from grurt.converters.graph.nodes import Graph
-from grurt.converters.literal.assembly import StepGraph, Traces, traced
+from grurt.converters.literal.assembly import StepGraph
 from grurt.converters.literal.naming import UniqueNames
 from grurt.converters.literal.options import StepOptions
 from grurt.converters.literal.pairs import Port
 from grurt.converters.literal.ports import sequence_signature
 from grurt.converters.literal.program import Kept, Layers
 from grurt.converters.literal.sizes import bound, open_names, with_open_sizes
+from grurt.converters.literal.tracing import Traces, traced
 from grurt.converters.literal.values import Value
 from grurt.converters.sampling import SEED, check_products
 from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError

@@ -51,7 +51,7 @@ def imported(
         try:
             return network_of_step_graph(graph, source, options.step)
         except UnsupportedError as error:
-            said = options.step.state or options.step.initial or options.step.context
+            said = options.step.state or options.step.initial or options.step.context or options.step.sizes
             if options.imported != "literal" or said or not open_names(graph):
                 raise
             return _timesteps(graph, source, options.step, error)

@@ -28,15 +28,18 @@ class StepOptions:
         What states begin as, by input; zeros else.
     context
         Names of inputs that a stream is given once.
+    sizes
+        The largest that an open size of such inputs may be, by its name.
     """
 
     bind: Mapping[str, ArrayLike] = field(default_factory=dict)
     state: Mapping[str, str | None] = field(default_factory=dict)
     initial: Mapping[str, ArrayLike] = field(default_factory=dict)
     context: Collection[str] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.bind or self.state or self.initial or self.context)
+        return bool(self.bind or self.state or self.initial or self.context or self.sizes)
 
 
 @dataclass(frozen=True)
@@ -59,5 +62,5 @@ class ImportOptions:
             raise ConversionError(f"imported: expected 'meaning' or 'literal', got {self.imported!r}")
         if self.imported == "meaning" and self.step:
             raise ConversionError(
-                "bind, state, initial and context say something of a graph that is imported literally"
+                "bind, state, initial, context and size say something of a graph that is imported literally"
             )

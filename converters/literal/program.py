@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -21,7 +20,7 @@ from grurt.network import operators
 from grurt.network.inputs import AnyInput, Input, Output, TokenInput
 from grurt.network.layers import Embedding, Program, Slice
 from grurt.network.layers.base import Layer
-from grurt.network.layers.program import ProgramState
+from grurt.network.layers.program import ProgramContext, ProgramState
 from grurt.network.operators.base import Operator
 
 
@@ -33,6 +32,18 @@ class Kept:
     value: Traced
     result: Traced
     begins: str | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input that is given once: its name, and its value."""
+
+    name: str
+    value: Traced
+    open_axis: int | None = None
+    """The axis along which it may be shorter,"""
+    mask: Traced | None = None
+    """and the value that is 1 at the places that there are."""
 
 
 class Layers:
@@ -49,7 +60,7 @@ class Layers:
     kept
         Its states.
     contexts
-        The values of the inputs that are given once, by name.
+        The inputs that are given once.
     """
 
     def __init__(
@@ -58,7 +69,7 @@ class Layers:
         frames: Mapping[str, Traced],
         shown: Mapping[str, Traced],
         kept: Sequence[Kept],
-        contexts: Mapping[str, Traced] = MappingProxyType({}),
+        contexts: Sequence[Given] = (),
     ) -> None:
         self.layers: list[Layer] = []
         self.weights: dict[str, Array] = {}
@@ -68,7 +79,7 @@ class Layers:
         self._kept = kept
         self._contexts = contexts
         self._live = self._live_operators()
-        self._layer_names = UniqueNames((*frames, *(state.name for state in kept), *contexts))
+        self._layer_names = UniqueNames((*frames, *(state.name for state in kept), *(each.name for each in contexts)))
         self._read = {name for operator in self._live for name in operator.inputs}
         self._read |= self._wanted()
         self._embedded = [each for each in build.embeddings if each.value.name in self._read]
@@ -108,7 +119,7 @@ class Layers:
         read = {value.name: name for name, value in self._frames.items() if value.name not in tokens}
         read |= {each.value.name: self._embedding(each) for each in self._embedded}
         layer = self._layer_names.new("program")
-        given = {value.name: name for name, value in self._contexts.items()}
+        given = {context.value.name: context.name for context in self._contexts}
         names = self._named(read | given | {state.value.name: state.name for state in self._kept})
         constants = {name: array for name, array in self._build.constants.items() if name in names}
         self.weights |= {f"{layer}.{names[name]}": array.astype(np.float32) for name, array in constants.items()}
@@ -120,7 +131,7 @@ class Layers:
             states=tuple(self._state(state, names) for state in self._kept),
             operators=tuple(_renamed(operator, names) for operator in self._live),
             results=tuple(names[value.name] for value in self._shown.values()),
-            contexts={name: value.shape for name, value in self._contexts.items()},
+            contexts=tuple(self._context(context, names) for context in self._contexts),
         )
         self.layers.append(program)
         return self._outputs(program.name)
@@ -128,6 +139,10 @@ class Layers:
     def _state(self, state: Kept, names: Mapping[str, str]) -> ProgramState:
         begins = None if state.begins is None else names[state.begins]
         return ProgramState(state.name, state.value.shape, names[state.result.name], begins)
+
+    def _context(self, context: Given, names: Mapping[str, str]) -> ProgramContext:
+        mask = None if context.mask is None else names.get(context.mask.name)
+        return ProgramContext(context.name, context.value.shape, context.open_axis, mask)
 
     def _named(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the names of all values of the program, beside those that it is given."""

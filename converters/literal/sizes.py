@@ -28,6 +28,23 @@ def with_open_sizes(graph: Graph, size: int, name: str | None = None) -> Graph:
     return replace(graph, inputs=tuple(map(sized, graph.inputs)))
 
 
+def with_sizes(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """Return a graph whose inputs have given sizes where it leaves ones of these names open."""
+
+    def sized(port: Declaration) -> Declaration:
+        shape = port.shape and tuple(sizes.get(size, size) if isinstance(size, str) else size for size in port.shape)
+        return replace(port, shape=shape)
+
+    return replace(graph, inputs=tuple(map(sized, graph.inputs)))
+
+
+def open_axis(graph: Graph, port: str, name: str) -> int | None:
+    """Return the axis of an input whose size is open, under a name; None if it has none, or several."""
+    shapes = (each.shape or () for each in graph.inputs if each.name == port)
+    axes = [axis for shape in shapes for axis, size in enumerate(shape) if size == name]
+    return axes[0] if len(axes) == 1 else None
+
+
 def open_names(graph: Graph) -> list[str]:
     """Return the names of the sizes that a graph's inputs leave open."""
     return list(dict.fromkeys(size for port in graph.inputs for size in port.shape or () if isinstance(size, str)))

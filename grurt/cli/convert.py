@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli.exits import DIFFERS
-from grurt.cli.parameters import READ, WRITTEN, Assignment, Command, Layers, bind_option, entry_option, json_option
+from grurt.cli.parameters import (
+    READ,
+    WRITTEN,
+    Assignment,
+    Command,
+    Layers,
+    bind_option,
+    entry_option,
+    json_option,
+    size_option,
+)
 from grurt.cli.places import check_model_file
 from grurt.cli.printing import show
 from grurt.cli.report import STREAMS, json_number, shown_notes
@@ -83,6 +93,7 @@ Examples:
     help="Of a graph of one timestep: an input that a stream is given once, such as the memory that an encoder left. "
     "What depends on it alone is computed once.",
 )
+@size_option
 @bind_option
 @json_option
 @click.pass_context
@@ -98,6 +109,7 @@ def convert(
     state: tuple[tuple[str, str], ...],
     initial: Path | None,
     context: tuple[str, ...],
+    size: tuple[tuple[str, int], ...],
     bind: tuple[tuple[str, "ArrayLike"], ...],
     as_json: bool,
 ) -> None:
@@ -126,6 +138,7 @@ def convert(
         state={name: result or None for name, result in state},
         initial=initial,
         context=context,
+        size=dict(size),
     )
     model.save(output)
     verification = model.verify() if model.reference_run is not None else None

@@ -133,4 +133,12 @@ bind_option = click.option(
     multiple=True,
     help="Of a graph of one timestep: fix an input, such as sr=16000, before anything else is looked at.",
 )
+size_option = click.option(
+    "--size",
+    metavar="NAME=N",
+    type=Bound(),
+    multiple=True,
+    help="Of a graph of one timestep: how large a size may be, at most, that inputs of --context leave open, such as "
+    "how many places a memory has.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

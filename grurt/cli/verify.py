@@ -9,7 +9,16 @@ import click
 
 from grurt.cli.exits import DIFFERS
 from grurt.cli.models import load_model
-from grurt.cli.parameters import READ, Command, Layers, bind_option, entry_option, json_option, model_argument
+from grurt.cli.parameters import (
+    READ,
+    Command,
+    Layers,
+    bind_option,
+    entry_option,
+    json_option,
+    model_argument,
+    size_option,
+)
 from grurt.cli.printing import show
 from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number, shown_note
 from grurt.errors import ConversionError
@@ -47,6 +56,7 @@ Examples:
 )
 @entry_option
 @bind_option
+@size_option
 @json_option
 @click.pass_context
 def verify(
@@ -56,6 +66,7 @@ def verify(
     layers: str | None,
     entry: str | None,
     bind: tuple[tuple[str, "ArrayLike"], ...],
+    size: tuple[tuple[str, int], ...],
     as_json: bool,
 ) -> None:
     """Compare a model's answers with its source's.
@@ -73,7 +84,7 @@ def verify(
     if against is None:
         verification = model.verify()
     else:
-        verification = replay(model, source_answers(model, against, layers, entry, dict(bind)))
+        verification = replay(model, source_answers(model, against, layers, entry, dict(bind), dict(size)))
     show(*([_as_json(verification, digest)] if as_json else _as_text(verification, digest)))
     if not verification.ok:
         ctx.exit(DIFFERS)
@@ -85,13 +96,14 @@ def source_answers(
     layers: str | None,
     entry: str | None = None,
     bind: "Mapping[str, ArrayLike] | None" = None,
+    size: "Mapping[str, int] | None" = None,
 ) -> "ReferenceRun":
     """Return what the source framework answers to a test input with the file that the model was converted from."""
     from grurt.converters import convert
 
     state = model.signature.fed_back if any(isinstance(layer, Program) for layer in model.layers) else None
     context = [port.name for port in model.signature.inputs if is_context(port, model.context_shapes)]
-    source = convert(path, layers=layers, entry=entry, repair=True, bind=bind, state=state, context=context)
+    source = convert(path, layers=layers, entry=entry, repair=True, bind=bind, state=state, context=context, size=size)
     if source.reference_run is None:
         raise ConversionError(
             f"{path}: its framework gave no answers; {listed(map(shown_note, source.source.notes), separator='; ')}"

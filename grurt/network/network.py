@@ -202,7 +202,8 @@ class Network:
         limits = parts["limits"] or Limits()
         limits.check(cost)
         if (run := parts["reference_run"]) is not None:
-            check_reference_run(run, signature, outputs, values, states | contexts, contexts)
+            opened = {name: axis for layer in layers for name, (axis, _) in layer.open_contexts().items()}
+            check_reference_run(run, signature, outputs, values, states | contexts, dict.fromkeys(contexts) | opened)
         dtypes = weight_dtypes(layers)
         arrays = {name: _frozen(given, dtypes.get(name, "float32")) for name, given in parts["weights"].items()}
         check_weights(layers, arrays, {place(array) for array in checked})
@@ -230,6 +231,11 @@ class Network:
     def __repr__(self) -> str:
         kinds = listed(layer.kind for layer in self.layers)
         return f"<grurt.{type(self).__name__} {kinds}: {self.parameter_count} parameters>"
+
+    @cached_property
+    def open_contexts(self) -> Mapping[str, tuple[int, str | None]]:
+        """Axes along which contexts may be shorter than `context_shapes` says, and names of masks, by their names."""
+        return {name: opened for layer in self.layers for name, opened in layer.open_contexts().items()}
 
     @cached_property
     def initial_shapes(self) -> Mapping[str, Shape]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
@@ -13,7 +14,7 @@ from grurt.errors import InputShapeError, ModelError
 from grurt.escaping import listed
 from grurt.network.axes import port_shape, shared_sizes
 from grurt.network.frozen import all_frozen
-from grurt.network.signature import AnyPort, Axis, Signature, ValuePort, is_context
+from grurt.network.signature import AnyPort, Axis, Signature, StatePort, ValuePort, is_context
 from grurt.network.text import printable
 
 if TYPE_CHECKING:
@@ -80,13 +81,14 @@ def check_reference_run(
     outputs: Sequence[Output],
     values: Mapping[str, Value],
     state_shapes: Mapping[str, tuple[int, ...]],
-    contexts: Collection[str] = (),
+    contexts: Mapping[str, int | None] = MappingProxyType({}),
 ) -> None:
     """Raise ModelError unless the arrays are what the signature's ports take and give.
 
-    ``contexts`` are the names of those among the ``state_shapes`` that have no initial value.
+    ``contexts`` are the names of those among the ``state_shapes`` that have no initial value, with the axis along which
+    they may be shorter, if there is one.
     """
-    given = {port.name: port for port in signature.inputs}
+    given = {port.name: _shortened(port, run.inputs.get(port.name), contexts) for port in signature.inputs}
     answered = {port.name: port for port in signature.outputs}
     required = {port.name for port in signature.inputs if isinstance(port, ValuePort) or is_context(port, contexts)}
     if missing := sorted(required - run.inputs.keys()):
@@ -101,6 +103,15 @@ def check_reference_run(
         _check_array(f"reference run: input {name!r}", array, given[name], values, state_shapes, lengths)
     for name, array in run.outputs.items():
         _check_array(f"reference run: output {name!r}", array, answered[name], shown, state_shapes, lengths)
+
+
+def _shortened(port: AnyPort, array: NDArray[np.generic] | None, contexts: Mapping[str, int | None]) -> AnyPort:
+    """Return the port of a context as it is where that is shorter than the largest; others as they are."""
+    axis = contexts.get(port.states[0]) if isinstance(port, StatePort) else None
+    if axis is None or array is None or array.ndim != len(port.axes) or not isinstance(port, StatePort):
+        return port
+    size = min(max(1, array.shape[len(port.axes) - len(port.shape) + axis]), port.shape[axis])
+    return msgspec.structs.replace(port, shape=(*port.shape[:axis], size, *port.shape[axis + 1 :]))
 
 
 def _check_array(

@@ -32,13 +32,20 @@ def checked_states(network: Network, states: Mapping[str, ArrayLike]) -> dict[st
         if name not in network.initial_shapes:
             raise InputShapeError(f"reference: expected states of {list(network.initial_shapes)}, got {name!r}")
         checked[name] = np.asarray(state, np.float64)
-        if checked[name].shape != network.initial_shapes[name]:
+        if not _fits(checked[name].shape, network.initial_shapes[name], network.open_contexts.get(name)):
             raise InputShapeError(
                 f"reference: state {name!r}: expected shape {network.initial_shapes[name]}, got {checked[name].shape}"
             )
     if missing := network.context_shapes.keys() - checked.keys():
         raise InputShapeError(f"reference: expected the contexts {[*network.context_shapes]}, got no {min(missing)!r}")
     return checked
+
+
+def _fits(shape: tuple[int, ...], largest: tuple[int, ...], opened: tuple[int, str | None] | None) -> bool:
+    """Whether a state or context is of its shape, or shorter along an axis that is open."""
+    if opened is None or len(shape) != len(largest) or not 1 <= shape[opened[0]] <= largest[opened[0]]:
+        return shape == largest
+    return np.delete(shape, opened[0]).tolist() == np.delete(largest, opened[0]).tolist()
 
 
 def _input(port: AnyInput, values: ArrayLike) -> Array:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from grurt.array_types import Doubles
+from grurt.network.contexts import given_values
 from grurt.network.layers import Program
 from grurt.reference.operators import OPERATORS
 
@@ -26,7 +27,7 @@ def program(
         for state in layer.states
     }
     states |= {name: array for name, array in given.items() if name in states}
-    known = {**constants, **{name: given[name] for name in layer.contexts}}
+    known = {**constants, **given_values(layer, given)}
     outputs = []
     for vectors in zip(*sources, strict=True):
         shaped = zip(layer.inputs, vectors, layer.input_shapes, strict=True)

@@ -12,7 +12,7 @@ from grurt.escaping import described
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import aligned_zeros
-from grurt.network.contexts import ContextPart, context_parts
+from grurt.network.contexts import ContextPart, context_parts, given_values
 from grurt.network.frozen import frozen
 from grurt.runtime import arrays
 from grurt.runtime.constants import sequence_constants
@@ -90,35 +90,72 @@ def _checked(where: str, network: Network, values: Mapping[str, ArrayLike], nonf
     checked = {}
     for name, shape in shapes.items():
         array = arrays.features(f"{where}: {described(name)}", given[name])
-        if _without_ones(array.shape) != _without_ones(shape):
-            arrays.expect_shape(f"{where}: {described(name)}", array, shape)
+        shape = _own_shape(f"{where}: {described(name)}", array, shape, network.open_contexts.get(name))
         if refuse and not arrays.are_finite(array):
             raise InputValueError(
                 f"{where}: {described(name)}: expected finite numbers, got a NaN or an infinity; {CLEAN_OR_PROPAGATE}"
             )
         checked[name] = frozen(array.reshape(shape), "float32")
+    _expect_same_places(where, network, checked)
     return checked
+
+
+def _own_shape(where: str, array: Array, shape: Shape, opened: tuple[int, str | None] | None) -> Shape:
+    """Return the shape that an array has as a context, which is shorter along an axis, where one is open.
+
+    Axes of size 1 may be left out of it, but for the open one.
+    """
+    if opened is None:
+        if _without_ones(array.shape) != _without_ones(shape):
+            arrays.expect_shape(where, array, shape)
+        return shape
+    axis, left_out = opened[0], len(shape) - array.ndim
+    ones = [each for each, size in enumerate(shape) if size == 1 and each != axis][: max(0, left_out)]
+    places = f"1 to {shape[axis]}"
+    named = [places if each == axis else size for each, size in enumerate(shape) if each not in ones]
+    size = array.shape[named.index(places)] if array.ndim == len(named) else 0
+    expected = [size if each == places else each for each in named]
+    if not 1 <= size <= shape[axis] or array.shape != tuple(expected):
+        raise InputShapeError(f"{where}: expected shape {arrays.shape_text(tuple(named))}, got {array.shape}")
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _without_ones(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
 
 
+def _expect_same_places(where: str, network: Network, values: Mapping[str, Floats]) -> None:
+    """Raise InputShapeError unless contexts of one mask have as many places."""
+    owners: dict[str, str] = {}
+    for name, (axis, mask) in network.open_contexts.items():
+        if mask is None:
+            continue
+        other = owners.setdefault(mask, name)
+        size, expected = values[name].shape[axis], values[other].shape[network.open_contexts[other][0]]
+        if size != expected:
+            raise InputShapeError(
+                f"{where}: {described(name)}: expected {expected} places, as {described(other)} has, got {size}"
+            )
+
+
 def _computed(network: Network, values: Mapping[str, Floats]) -> Floats:
     """Return the memory of a context: what each layer's timesteps read of it."""
     memory = aligned_zeros(network.costs.contexts // F32_BYTES)
-    for part in context_parts(network).values():
-        memory[part.start : part.start + part.size] = _part(part, values)
+    parts = context_parts(network)
+    for layer in network.layers:
+        if layer.name in parts:
+            part = parts[layer.name]
+            memory[part.start : part.start + part.size] = _part(part, given_values(layer, values))
     memory.flags.writeable = False
     return memory
 
 
 def _part(part: ContextPart, values: Mapping[str, Floats]) -> Floats:
     if part.preparation is None:
-        return np.concatenate([values[name].ravel() for name in part.names])
+        return np.concatenate([values[name].ravel() for name in part.shapes])
     plan = plan_of(part.preparation)
     prepared = np.empty(part.size, np.float32)
     constants = sequence_constants(part.preparation)
     context = Context.new(plan, States.new(plan, 1), constants, whole_sequence=True, refuse_nonfinite=False)
-    context.run([values[name] for name in part.names], [prepared], 1)
+    context.run([values[name] for name in part.shapes], [prepared], 1)
     return prepared

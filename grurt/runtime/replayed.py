@@ -62,6 +62,8 @@ def sequences(network: Network, given: Arrays) -> tuple[int, list[Replayed]]:
 
 def states_of_port(network: Network, port: StatePort, tensor: Array) -> dict[str, Array]:
     """Return the states in a source's tensor by name, ``(batch, *state_shape)``."""
+    if port.states[0] in network.open_contexts:
+        return {port.states[0]: tensor if "batch" in port.axes else tensor[np.newaxis]}
     stacked = batch_first(port, tensor)
     shapes = [network.initial_shapes[name] for name in port.states]
     return {

@@ -145,7 +145,11 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
         tensor = (arrays.tokens if tokens else arrays.features)(where, value, None if own else held)
     if isinstance(port, ValuePort) and is_integer(port.dtype) and not tokens and (np.abs(tensor) >= _EXACT).any():
         raise InputValueError(f"{where}: expected whole numbers below 2**24, as float32 has them, got others")
-    arrays.expect_shape(where, tensor, port_shape(port, network.values, network.initial_shapes))
+    shape: tuple[int | str, ...] = port_shape(port, network.values, network.initial_shapes)
+    if isinstance(port, StatePort) and (opened := network.open_contexts.get(port.states[0])):
+        axis = opened[0] + len(port.axes) - port.axes.count("index")
+        shape = (*shape[:axis], "places", *shape[axis + 1 :])  # as many as a context may have: see `make_context`
+    arrays.expect_shape(where, tensor, shape)
     return tensor
 
 

@@ -11,7 +11,8 @@ All numbers are little-endian::
     states        float32   of each layer in model order, every one in row-major order: a GRU's (hidden_size,), or
                             (positions, hidden_size) on a grid; a Conv1d's ((kernel_size - 1) * dilation, input_size),
                             oldest timestep first; those of a step program in its order, of its shapes
-    context       float32   of version 2, or left out: what the context is made of, in the model's order
+    context                 of version 2, or left out: what the context is made of, in the model's order; first how many
+                            places there are, uint32, along each axis that is open, then all numbers, float32
     checksum      16 bytes  BLAKE2b of everything before it
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 
 from grurt.digests import blake2b
 from grurt.errors import SnapshotError
+from grurt.kernels.sizes import F32_BYTES
 from grurt.network.versions import SNAPSHOT_VERSION, snapshot_version
 from grurt.runtime import arrays
 from grurt.runtime.foreign import was_raised_below
@@ -44,6 +46,7 @@ _STEPS = struct.Struct("<Q")
 _RESERVED = bytes(6)
 _HEADER_SIZE = _LABEL.size + _STEPS.size
 _CHECKSUM_SIZE = 16
+_PLACES_BYTES = 4
 STEPS_END = 1 << 62
 """No stream has come so far."""
 
@@ -78,11 +81,14 @@ def pack(
     """Return a snapshot of some states, in the order of the mapping; with what the context is made of, or its name."""
     version = snapshot_version(network.context_shapes)
     parts = [label(_MAGIC, version, network.fingerprint), _STEPS.pack(steps_done)]
-    arrays = [*states.values()]
     if context is not None:
         parts.append(context.digest)
-        arrays += context.values.values() if with_context else ()
-    content = b"".join((*parts, *(array.astype("<f4").tobytes() for array in arrays)))
+    parts += [state.astype("<f4").tobytes() for state in states.values()]
+    if context is not None and with_context:
+        places = [context.values[name].shape[axis] for name, (axis, _) in network.open_contexts.items()]
+        parts += [np.array(places, "<u4").tobytes()]
+        parts += [array.astype("<f4").tobytes() for array in context.values.values()]
+    content = b"".join(parts)
     return content + checksum(content)
 
 
@@ -108,16 +114,29 @@ def unpack(snapshot: bytes, network: Network, nonfinite: str) -> Saved:
     )
     (steps_done,) = _STEPS.unpack_from(content, _LABEL.size)
     begin = _HEADER_SIZE + (DIGEST_SIZE if network.context_shapes else 0)
-    numbers = np.frombuffer(content, "<f4", offset=min(begin, len(content))).astype(np.float32)
-    size = size_of(network.state_shapes)
-    context = numbers[size:]
-    is_held = context.size > 0
-    if numbers.size < size or context.size != is_held * size_of(network.context_shapes) or steps_done >= STEPS_END:
+    end = begin + F32_BYTES * size_of(network.state_shapes)
+    if len(content) < end or steps_done >= STEPS_END or (len(content) > end and not network.context_shapes):
         raise SnapshotError("restore: the snapshot is damaged: its state does not have the model's size")
-    states = by_name(numbers[:size], network.state_shapes)
+    states = by_name(_floats(content[begin:end]), network.state_shapes)
     expect_kept_inputs("restore", states, network, nonfinite)
-    values = by_name(context, network.context_shapes) if is_held else None
-    return Saved(steps_done, states, content[_HEADER_SIZE:begin], values)
+    context_values = _context_values(content[end:], network) if len(content) > end else None
+    return Saved(steps_done, states, content[_HEADER_SIZE:begin], context_values)
+
+
+def _context_values(content: bytes, network: Network) -> dict[str, Floats]:
+    """Return what a context is made of: how many places open axes have, and all its numbers."""
+    shapes, opened = dict(network.context_shapes), network.open_contexts
+    begin = _PLACES_BYTES * len(opened)
+    places = np.frombuffer(content[:begin], "<u4").tolist()
+    for (name, (axis, _)), size in zip(opened.items(), places, strict=False):
+        shapes[name] = (*shapes[name][:axis], min(size, shapes[name][axis]), *shapes[name][axis + 1 :])
+    if len(content) != begin + F32_BYTES * size_of(shapes):
+        raise SnapshotError("restore: the snapshot is damaged: its context does not have the model's size")
+    return by_name(_floats(content[begin:]), shapes)
+
+
+def _floats(content: bytes) -> Floats:
+    return np.frombuffer(content, "<f4").astype(np.float32)
 
 
 def label(magic: bytes, version: int, fingerprint: bytes) -> bytes:

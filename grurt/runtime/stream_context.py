@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from grurt.digests import blake2b
 from grurt.kernels.fields import data_address
 from grurt.network.frozen import FrozenArrays
@@ -36,7 +38,7 @@ class StreamContext:
     ...     name="scaled_sum",
     ...     inputs=("x",),
     ...     input_shapes=((2,),),
-    ...     contexts={"gain": (1,)},
+    ...     contexts=(grurt.ProgramContext("gain", (1,)),),
     ...     states=(grurt.ProgramState("sum", (2,), "new_sum"),),
     ...     operators=(
     ...         op(inputs=("x", "gain"), outputs=("scaled",), operation="mul"),
@@ -71,6 +73,7 @@ class StreamContext:
         """16 bytes that identify what it was made of: by them a snapshot names it."""
         digest = blake2b(digest_size=DIGEST_SIZE)
         for array in self.values.values():
+            digest.update(np.array(array.shape, "<u4").data)
             digest.update(array.astype("<f4", copy=False).data)
         return digest.digest()
 

@@ -23,7 +23,7 @@ def with_contexts(model: grurt.Model, names: list[str]) -> grurt.Model:
         program,
         inputs=tuple(left),
         input_shapes=tuple(left.values()),
-        contexts={name: shapes[name] for name in names},
+        contexts=tuple(grurt.ProgramContext(name, shapes[name]) for name in names),
     )
     inputs = [port for port in model.inputs if port.name not in names]
     return model.replaced(layers=[changed, *others], inputs=inputs, signature=None)

@@ -30,7 +30,7 @@ def attention() -> grurt.Model:
         name="decoder",
         inputs=("x",),
         input_shapes=((1, 8),),
-        contexts={"memory": (6, 5)},
+        contexts=(grurt.ProgramContext("memory", (6, 5)),),
         constants={"key": (5, 8), "value": (5, 8)},
         states=(grurt.ProgramState("h", (1, 8), "next_h"),),
         operators=(
@@ -351,12 +351,14 @@ def test_layers_with_contexts_share_a_model() -> None:
     )
     states = (grurt.ProgramState("g", (1, 8), "next_h"),)
     behind = {"name": "second", "inputs": ("decoder",), "states": states, "operators": operators}
-    second = msgspec.structs.replace(first, contexts={"other": (6, 5)}, **behind)
+    second = msgspec.structs.replace(first, contexts=(grurt.ProgramContext("other", (6, 5)),), **behind)
     weights = {**MODEL.weights, **{name.replace("decoder", "second"): array for name, array in MODEL.weights.items()}}
     model = grurt.Model(layers=[first, second], weights=weights, inputs=[grurt.Input("x", 8)])
     found = model.stream(context={"memory": MEMORY, "other": OTHER}).run(XS)
     assert np.array_equal(found, answers(OTHER, answers(MEMORY)))
-    twice = msgspec.structs.replace(second, contexts={"memory": (6, 5), "other": (6, 5)})
+    twice = msgspec.structs.replace(
+        second, contexts=tuple(grurt.ProgramContext(name, (6, 5)) for name in ("memory", "other"))
+    )
     with pytest.raises(ModelError, match="layer 'second': the name of its context 'memory' is used twice"):
         model.replaced(layers=[first, twice])
 
@@ -369,7 +371,7 @@ def test_a_name_is_used_once() -> None:
                     name="decoder",
                     inputs=("x",),
                     input_shapes=((1, 8),),
-                    contexts={"memory": (1, 8)},
+                    contexts=(grurt.ProgramContext("memory", (1, 8)),),
                     states=(grurt.ProgramState("memory", (1, 8), "sum"),),
                     operators=(op.Combine(inputs=("x", "memory"), outputs=("sum",), operation="add"),),
                     results=("sum",),

@@ -27,6 +27,7 @@ def convert_module(
     state: Mapping[str, str | None] | None = None,
     initial: Mapping[str, ArrayLike] | None = None,
     context: Iterable[str] = (),
+    size: Mapping[str, int] | None = None,
 ) -> Model:
     """Convert a trained module.
 
@@ -43,7 +44,7 @@ def convert_module(
         different sizes, above one.
     reference
         Run the module on a seeded input and compare. False spares the time, and needs no engine.
-    imported, bind, state, initial, context
+    imported, bind, state, initial, context, size
         How an export is imported: by meaning, or literally, as one timestep; see `convert`. Inputs are called as the
         arguments of ``forward``, outputs ``"output"``, or ``"output_0"``, ``"output_1"`` and so on.
 
@@ -76,7 +77,7 @@ def convert_module(
 
     if not isinstance(module, torch.nn.Module):
         raise ConversionError(f"convert_module: expected a torch.nn.Module, got {type(module).__name__}")
-    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, initial or {}, tuple(context)))
+    options = ImportOptions(imported, StepOptions(bind or {}, state or {}, initial or {}, tuple(context), size or {}))
     chain = describe_chain(module) if options == ImportOptions() else None
     if chain is not None:
         network = network_of_chain(module, chain, reference=reference)

@@ -57,7 +57,7 @@ class Lowering:
             size = int(np.prod(shape))
             self.values.bind(name, whole(Storage(size, codes.BASE_INPUTS + number), shape))
         start = 0
-        for name, shape in self.layer.contexts.items():
+        for name, shape in self.layer.given_shapes().items():
             size = int(np.prod(shape))
             self.values.bind(name, whole(Storage(size, codes.BASE_CONTEXT, start), shape))
             start += size

@@ -166,6 +166,17 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Shapes of what a stream of the layer is given once, by their names in the model."""
         return {}
 
+    def open_contexts(self) -> Mapping[str, tuple[int, str | None]]:
+        """Return the axes along which contexts may be shorter than their shapes, and names of masks, by their names.
+
+        A mask is a value that is 1 at the places that there are, and 0 behind them; None: the layer reads none.
+        """
+        return {}
+
+    def given_shapes(self) -> Mapping[str, Shape]:
+        """Shapes of the values that its contexts are: their own, filled up, and those of what says where they end."""
+        return self.context_shapes()
+
     def context_size(self) -> int:
         """How many float32 its timesteps read of a context."""
         return 0

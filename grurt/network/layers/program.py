@@ -53,6 +53,28 @@ class ProgramState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     initial: str | None = None
 
 
+class ProgramContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a stream of a program is given once, and every timestep reads: see `grurt.StreamContext`.
+
+    Parameters
+    ----------
+    name
+        Names the context, and the value that holds it.
+    shape
+        Its shape, or the largest that it may have.
+    open_axis
+        The axis along which it may be shorter, from one place on. Zeros stand behind its end then.
+    mask
+        Names the value, ``(shape[open_axis],)``, that is 1 at the places that it has, and 0 behind them. Contexts of
+        one mask have as many places.
+    """
+
+    name: str
+    shape: Shape
+    open_axis: int | None = None
+    mask: str | None = None
+
+
 class Program(Layer, frozen=True, kw_only=True, tag="program"):
     """A network of one timestep, as operators on arrays of fixed shapes, and the states that it hands on to the next.
 
@@ -71,9 +93,8 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     states
         What it keeps from one timestep to the next. All states change at once, when everything else is done.
     contexts
-        Shapes of what a stream is given once, by name, and every timestep reads: the memory that an encoder left for a
-        decoder, a speaker's voice. What depends on nothing else but constants is computed once: see
-        `grurt.StreamContext`.
+        What a stream is given once: the memory that an encoder left for a decoder, a speaker's voice. What depends on
+        nothing else but constants is computed once.
     operators
         What it computes, each reading inputs, states, constants and what earlier ones have written.
     results
@@ -125,7 +146,7 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
     results: tuple[str, ...]
     float16: tuple[str, ...] = ()
     int8: tuple[str, ...] = ()
-    contexts: dict[str, Shape] = msgspec.field(default_factory=dict)
+    contexts: tuple[ProgramContext, ...] = ()
 
     def weight_shapes(self) -> Mapping[str, Shape]:
         if not self.int8:
@@ -187,21 +208,30 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         return {state.name: state.shape for state in self.states}
 
     def context_shapes(self) -> Mapping[str, Shape]:
-        return self.contexts
+        return {context.name: context.shape for context in self.contexts}
 
     def context_size(self) -> int:
-        return sum(map(math.prod, self.timestep().contexts.values()))
+        return sum(math.prod(context.shape) for context in self.timestep().contexts)
+
+    def open_contexts(self) -> Mapping[str, tuple[int, str | None]]:
+        opened = ((context.name, context.open_axis, context.mask) for context in self.contexts)
+        return {name: (axis, mask) for name, axis, mask in opened if axis is not None}
+
+    def given_shapes(self) -> Mapping[str, Shape]:
+        shapes = dict(self.context_shapes())
+        masks = {mask: (shapes[name][axis],) for name, (axis, mask) in self.open_contexts().items() if mask is not None}
+        return shapes | masks
 
     def preparation(self) -> Self | None:
         if not (once := self._parted().once):
             return None
         return msgspec.structs.replace(
             self._with_operators(once),
-            inputs=tuple(self.contexts),
-            input_shapes=tuple(self.contexts.values()),
-            contexts={},
+            inputs=tuple(self.given_shapes()),
+            input_shapes=tuple(self.given_shapes().values()),
+            contexts=(),
             states=(),
-            results=tuple(self.timestep().contexts),
+            results=tuple(context.name for context in self.timestep().contexts),
         )
 
     def timestep(self) -> Self:
@@ -209,13 +239,13 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
         once, each, names = self._parted()
         if not once:
             return self
-        handed = {name: shape for name, shape in self.shapes().items() if name in names}
+        handed = tuple(ProgramContext(name, shape) for name, shape in self.shapes().items() if name in names)
         begins = [state.initial for state in self.states if state.initial is not None]
         return msgspec.structs.replace(self._with_operators(each, begins), contexts=handed)
 
     def _parted(self) -> Parted:
         shown = {*self.results, *(state.result for state in self.states)}
-        return parted(self.operators, self.contexts, self.constants, shown)
+        return parted(self.operators, self.given_shapes(), self.constants, shown)
 
     def _with_operators(self, operators: Sequence[AnyOperator], read_besides: Iterable[str] = ()) -> Self:
         """Return the program with some of its operators, and the constants that these read."""
@@ -270,7 +300,8 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
             raise ModelError(f"expected a shape for each input, and at most {self.max_inputs} inputs")
         shapes: dict[str, Shape] = {}
         given = [*zip(self.inputs, self.input_shapes, strict=True), *((each.name, each.shape) for each in self.states)]
-        for name, shape in (*given, *self.contexts.items()):
+        self._check_contexts()
+        for name, shape in (*given, *self.given_shapes().items()):
             _add(shapes, name, shape)
         for name, shape in self.constants.items():
             _add(shapes, name, shape, MAX_CONSTANT)
@@ -282,6 +313,24 @@ class Program(Layer, frozen=True, kw_only=True, tag="program"):
             if state.initial is not None and self.constants.get(state.initial) != state.shape:
                 raise ModelError(f"state {state.name!r}: expected a constant of its shape to begin as")
         return shapes
+
+    def _check_contexts(self) -> None:
+        """Raise ModelError unless contexts have names of their own, and masks the sizes of their axes."""
+        own = [context.name for context in self.contexts]
+        sizes: dict[str, int] = {}
+        for context in self.contexts:
+            check_shape(f"context {context.name!r}", context.shape)
+            axis, mask = context.open_axis, context.mask
+            if axis is None and mask is not None:
+                raise ModelError(f"context {context.name!r}: expected an open axis for its mask, got none")
+            if axis is not None and not 0 <= axis < len(context.shape):
+                raise ModelError(f"context {context.name!r}: expected an axis of {context.shape}, got {axis}")
+            if axis is not None and mask is not None:
+                size = context.shape[axis]
+                if mask in own or sizes.setdefault(mask, size) != size:
+                    raise ModelError(f"context {context.name!r}: the name of its mask {mask!r} is used twice")
+        if len(set(own)) < len(own):
+            raise ModelError(f"expected contexts of different names, got {listed(own)}")
 
     def _write(self, operator: Operator, shapes: dict[str, Shape]) -> None:
         """Add the shapes of what an operator writes."""

@@ -118,7 +118,7 @@ def test_a_graph_without_a_candidate_for_a_state_has_one_reason(tmp_path: Path) 
         ({"imported": "anyhow"}, "imported: expected 'meaning' or 'literal', got 'anyhow'"),
         (
             {"imported": "meaning", "bind": {"x": 1}},
-            "bind, state, initial and context say something of a graph that is imported",
+            "bind, state, initial, context and size say something of a graph",
         ),
     ],
 )
@@ -130,7 +130,7 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, objec
 def test_options_of_graphs_are_for_graphs() -> None:
     with pytest.raises(
         ConversionError,
-        match=r"imported, bind, state, initial and context are for graphs, in ONNX files and \.pt2; got",
+        match=r"imported, bind, state, initial, context and size are for graphs, in ONNX files and \.pt2; got",
     ):
         convert(DATA / "torch" / "c_eachstep_bf.pt", layers="gru, fc", state={"h": "hn"})
     with pytest.raises(ConversionError, match=r"in ONNX files and \.pt2; got arrays"):
