@@ -136,6 +136,49 @@ class Model(Network):
 
         return tuple(numbered_stages(self).values())
 
+    def delayed(self) -> tuple[Model, int]:
+        """Return a model that streams, some timesteps late, what this one, which looks ahead, computes of sequences.
+
+        It has one more input, ``present``, of size 1: 1 at every timestep of a sequence, and 0 at as many more as it is
+        late, which give the last answers; what is read beside it there, has to be finite. The answer of step i is that
+        to timestep i - delay, of the bits of `run`; the first ``delay`` answers are of nothing. GRUs keep their states
+        where no timestep is present. In all else it is a model as any.
+
+        Returns
+        -------
+        The model, and its delay in timesteps.
+
+        Raises
+        ------
+        StreamingError
+            If this model streams as it is, or cannot: a layer runs in reverse, strides over timesteps, reads all of a
+            sequence, or makes one longer or shorter.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import grurt
+        >>> layers = [  # a convolution of two timesteps, the one at hand and the next
+        ...     grurt.Unfold(name="padded", padding=(0, 1)),
+        ...     grurt.Conv1d(name="conv", input_size=1, output_size=1, kernel_size=2),
+        ...     grurt.Unfold(name="ahead", padding=(-1, 0)),
+        ... ]
+        >>> weights = {"conv.weight": np.ones((1, 1, 2)), "conv.bias": np.ones(1)}
+        >>> model = grurt.Model(layers=layers, weights=weights, inputs=[grurt.Input("x", 1)])
+        >>> samples = np.float32([[1], [2], [3]])
+        >>> model.run(samples).ravel()
+        array([4., 6., 4.], dtype=float32)
+        >>> streaming, delay = model.delayed()
+        >>> stream = streaming.stream()
+        >>> answers = [stream.step(sample, [1.0]) for sample in samples]
+        >>> answers += [stream.step([0.0], [0.0]) for _ in range(delay)]
+        >>> np.concatenate(answers[delay:])
+        array([4., 6., 4.], dtype=float32)
+        """
+        from grurt.network.delaying import delayed
+
+        return delayed(self)
+
     @property
     def plan(self) -> Plan:
         """The model lowered for the kernels: made once, when it is first needed.

@@ -133,7 +133,7 @@ def _network(
 
 def _check(network: Network, graph: Graph, name: str, fixed: Mapping[str, Array], axes: Mapping[str, int]) -> None:
     """Raise UnsupportedError unless a network answers timestep by timestep what the graph answers to a sequence."""
-    whole, steps = _whole(graph, name, fixed)
+    whole, as_one_step, steps = _whole(graph, name, fixed)
     if sum(map(math.prod, whole.build.shapes.values())) > _MOST_NUMBERS:
         raise UnsupportedError(f"a sequence of {steps} timesteps is too large to be tried", reason=DesignReason.SIZE)
     check_products(network, steps)
@@ -145,7 +145,7 @@ def _check(network: Network, graph: Graph, name: str, fixed: Mapping[str, Array]
         feed[port.name] = numbers.reshape(1, -1)
         frames[port.name] = _by_time(numbers, axes[port.name], tokens=port.tokens)
     answers, _ = reference.run(network, frames)
-    expected, _ = reference.run(_as_one_step(whole), feed)
+    expected, _ = reference.run(as_one_step, feed)
     for output, found in answers.items():
         wanted = _by_time(expected[output].reshape(whole.outputs[output].shape), axes[output])
         scale = max(1.0, float(np.abs(wanted).max()))
@@ -156,14 +156,20 @@ def _check(network: Network, graph: Graph, name: str, fixed: Mapping[str, Array]
             )
 
 
-def _whole(graph: Graph, name: str, fixed: Mapping[str, Array]) -> tuple[Traces, int]:
-    """Return a graph of a sequence as long as may be, and of how many timesteps."""
-    for steps in _LENGTHS[:-1]:
+def _whole(graph: Graph, name: str, fixed: Mapping[str, Array]) -> tuple[Traces, Network, int]:
+    """Return a graph of a sequence as long as may be, that as a network of one timestep, and of how many timesteps."""
+    *longer, shortest = _LENGTHS
+    for steps in longer:
         try:
-            return traced(with_open_sizes(graph, steps, name), fixed), steps
-        except UnsupportedError:
+            return *_of_length(graph, name, fixed, steps), steps
+        except (UnsupportedError, ModelError):  # too large
             continue
-    return traced(with_open_sizes(graph, _LENGTHS[-1], name), fixed), _LENGTHS[-1]
+    return *_of_length(graph, name, fixed, shortest), shortest
+
+
+def _of_length(graph: Graph, name: str, fixed: Mapping[str, Array], steps: int) -> tuple[Traces, Network]:
+    found = traced(with_open_sizes(graph, steps, name), fixed)
+    return found, _as_one_step(found)
 
 
 def _as_one_step(found: Traces) -> Network:

@@ -14,6 +14,7 @@ from grurt.cli import interrupts
 from grurt.cli.bench import bench
 from grurt.cli.compile import compile  # noqa: A004 - the command's name
 from grurt.cli.convert import convert
+from grurt.cli.delay import delay
 from grurt.cli.demo import demo
 from grurt.cli.exits import BROKEN_PIPE, INTERNAL, INTERRUPTED, USAGE
 from grurt.cli.export import export
@@ -151,5 +152,5 @@ def grurt(debug: bool) -> None:
     """Run trained GRU networks one timestep at a time."""
 
 
-for command in (convert, inspect, verify, quantize, run, bench, warmup, compile, export, demo):
+for command in (convert, inspect, verify, quantize, delay, run, bench, warmup, compile, export, demo):
     grurt.add_command(command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from grurt.errors import StreamingError
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
@@ -15,6 +14,7 @@ from grurt.lowering.plan import Plan
 from grurt.network import functions as fn
 from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
+from grurt.network.streaming import streaming_error
 from grurt.network.vectors import record_bytes, row_bytes
 
 _REDUCE = {
@@ -48,7 +48,7 @@ def plan_of(network: Network) -> Plan:
         If the network has several stages: each has a plan of its own.
     """
     if any(value.stage for value in network.values.values()):
-        raise StreamingError(f"the model cannot stream: {network.unstreamable_reason} one by one")
+        raise streaming_error(network)
     return lower(network)
 
 

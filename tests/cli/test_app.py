@@ -86,11 +86,11 @@ def test_a_full_disk_names_what_could_not_be_written() -> None:
 
 def test_no_summary_in_the_help_is_cut() -> None:
     commands = succeed("--help").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert len(commands) == 10
+    assert len(commands) == 11
     assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
 
 
-@pytest.mark.parametrize("command", ["verify", "quantize", "run", "bench", "export"])
+@pytest.mark.parametrize("command", ["verify", "quantize", "delay", "run", "bench", "export"])
 def test_commands_for_models_of_its_own_say_so(command: str) -> None:
     assert "MODEL is a .grurt file; `grurt convert` makes one" in " ".join(succeed(command, "--help").split())
 

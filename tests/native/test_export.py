@@ -373,7 +373,7 @@ def test_flash_and_ram_are_those_of_the_object(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"platform": "z80"}, "target: expected one of x86_64-linux-gnu, aarch64.* wasm32, got 'z80'"),
-        ({"platform": "wasm32", "cpu": "i386"}, "cpu: expected one of generic for wasm32, got 'i386'"),
+        ({"platform": "wasm32", "cpu": "i386"}, "cpu: expected one of generic, exact for wasm32, got 'i386'"),
         ({"platform": "wasm32", "name": "my-model"}, "expected a name that C can have, got 'my-model'"),
     ],
 )
