@@ -30,7 +30,8 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         exported.write(Path(place))
         subprocess.run([sys.executable, WASM / "link.py", f"{place}/gtcrn.o", folder / "gtcrn.wasm"], check=True)
-    (folder / "gtcrn.json").write_text(json.dumps({"stateBytes": exported.state_bytes}))
+    sizes = {"stateBytes": exported.state_bytes, "scratchBytes": exported.scratch_bytes}
+    (folder / "gtcrn.json").write_text(json.dumps(sizes))
     for file in (*(HERE / "page").iterdir(), WASM / "model.mjs"):
         shutil.copy(file, folder)
     write_wav(folder / "noisy.wav", add_noise(read_wav(HERE / "speech.wav", SAMPLE_RATE), SNR, seed=1), SAMPLE_RATE)

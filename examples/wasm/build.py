@@ -33,6 +33,7 @@ def main(folder: Path) -> None:
     data = {
         "sizes": {
             "stateBytes": exported.state_bytes,
+            "scratchBytes": exported.scratch_bytes,
             "input": model.inputs[0].size,
             "output": len(recordings.classes),
         },

@@ -83,5 +83,6 @@ def sizes_text(exported: "Export") -> str:
     flash = exported.code_bytes + exported.data_bytes
     return (
         f"{exported.target}: {flash:,} bytes of flash ({exported.code_bytes:,} code, {exported.data_bytes:,} weights), "
-        f"{exported.state_bytes:,} bytes of RAM for each stream"
+        f"{exported.state_bytes:,} bytes of RAM for each stream, {exported.scratch_bytes:,} for all of them together"
+        + (f", {exported.context_bytes:,} for a context" if exported.context_bytes else "")
     )

@@ -132,10 +132,11 @@ class _Array(msgspec.Struct):
 
 
 def _plan(fields: dict[str, Any], arrays: dict[str, Array]) -> Plan:
-    from grurt.lowering.plan import Plan, PlanPort
+    from grurt.lowering.plan import Plan, PlanPort, PlanState
 
     ports = {key: tuple(PlanPort(**port) for port in fields.pop(key)) for key in ("inputs", "outputs")}
-    values: dict[str, Any] = {**fields, **arrays, **ports, "states": {}}
+    states = msgspec.convert(fields.pop("states"), dict[str, PlanState])
+    values: dict[str, Any] = {**fields, **arrays, **ports, "states": states}
     return Plan(**values)
 
 
@@ -169,8 +170,8 @@ def _lower(path: str) -> Any:
         value = getattr(plan, name)
         if isinstance(value, np.ndarray):
             arrays[name] = _Array(value.dtype.str, value.shape, value.tobytes())
-        elif name != "states":
-            fields[name] = value
+        else:
+            fields[name] = dict(value) if name == "states" else value
     return fields, arrays
 
 

@@ -18,9 +18,10 @@ from paths import ROOT
 import grurt
 from grurt import host_cpu
 from grurt.kernels import codes
+from grurt.lowering.lower import plan_of
 from grurt.native import c_source, cpus
 from grurt.native.export import Export
-from grurt.network.frames import frames_of
+from grurt.native.interface import Interface
 
 BOARD = ROOT / "examples" / "cortex_m4"
 
@@ -149,14 +150,14 @@ def answers(
 
 
 def _program(name: str, model: grurt.Model, inputs: Mapping[str, Any]) -> str:
-    ports = c_source.parameters(name, model.plan, frames_of(model))
+    ports = c_source.parameters(Interface.of(name, model, plan_of))
     n_steps = len(next(iter(inputs.values())))
     read = [port for port in ports if port.is_input]
     written = [port for port in ports if not port.is_input]
     data = [f"static const {each.type} {each.name}[] = {{{_numbers(inputs[each.port.name])}}};" for each in read]
     data += [f"static float {each.name}[{each.count}];" for each in written]
     arguments = ", ".join(
-        ["&state", *(f"{each.name} + {each.count} * t" for each in read), *(each.name for each in written)]
+        ["&state", "&scratch", *(f"{each.name} + {each.count} * t" for each in read), *(each.name for each in written)]
     )
     show = "".join(f"show({each.name}, {each.count});" for each in written)
     return f"""\
@@ -170,6 +171,7 @@ static void put(char c) {{ putchar(c); }}
 {_RISCV}
 #endif
 static {name}_state state;
+static {name}_scratch scratch;
 {chr(10).join(data)}
 static void show(const float *y, int n)
 {{
@@ -184,6 +186,8 @@ int main(void)
 {{
     unsigned char *bytes = (unsigned char *)&state;
     for (unsigned i = 0; i < sizeof state; i++) bytes[i] = 0xff;
+    bytes = (unsigned char *)&scratch;
+    for (unsigned i = 0; i < sizeof scratch; i++) bytes[i] = 0xff;
     {name}_reset(&state);
     for (int t = 0; t < {n_steps}; t++) {{
         int status = {name}_step({arguments});

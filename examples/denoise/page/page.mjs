@@ -110,7 +110,7 @@ async function main() {
     fetched("gtcrn.wasm").then((response) => response.arrayBuffer()),
     fetched("gtcrn.json").then((response) => response.json()),
   ]);
-  const network = { module: await WebAssembly.compile(bytes), ...sizes };
+  const network = { module: await WebAssembly.compile(bytes), sizes };
   element("file").onchange = ({ target }) => {
     const [file] = target.files;
     if (file) alone(file.name, () => chosen(file, network));
