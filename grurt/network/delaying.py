@@ -1,9 +1,9 @@
 """Networks that look some timesteps ahead, as networks that stream, and answer so many timesteps late.
 
 Each value of the new network is one of the old, late by its *delay*. A window that looks k timesteps ahead of a value
-of delay d is there at d + k; where values meet, those that are early wait in a convolution with one weight of 1. What
-lies before the first timestep and behind the last is told by the input ``present``, late by as much: what a convolution
-reads there is zero, whatever the layers before it made of nothing, and a GRU keeps its state.
+of delay d is there at d + k; where values meet, those that are early wait in a delay line. What lies before the first
+timestep and behind the last is told by the input ``present``, late by as much: what a convolution reads there is zero,
+whatever the layers before it made of nothing, and a GRU keeps its state.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.errors import StreamingError
+from grurt.network import operators
 from grurt.network.inputs import Input, Output
 from grurt.network.layers import (
     GRU,
@@ -28,10 +29,12 @@ from grurt.network.layers import (
     Flatten,
     Linear,
     Mul,
+    Program,
     Unflatten,
     Unfold,
     Where,
 )
+from grurt.network.layers.program import ProgramState
 from grurt.network.network import N, Network
 from grurt.network.signature import Signature, ValuePort
 from grurt.network.splitting import new_name
@@ -62,6 +65,8 @@ class _Late:
         How many timesteps it has beyond those of the inputs.
     is_silent
         Whether it is zero before its first timestep and behind its last.
+    has_poles
+        Whether it may be infinite where all that the network reads is of ordinary size.
     """
 
     name: str
@@ -69,6 +74,7 @@ class _Late:
     delay: int = 0
     surplus: int = 0
     is_silent: bool = False
+    has_poles: bool = False
 
 
 def delayed(network: N) -> tuple[N, int]:
@@ -156,7 +162,8 @@ class _Delaying:
         elif layer.state_shapes() and not isinstance(layer, Conv1d) and delay:
             raise StreamingError(f"layer {layer.name!r} has a state of its own, and what it reads is late")
         self._layers.append(msgspec.structs.replace(layer, inputs=tuple(inputs)))
-        return _Late(layer.name, self._network.values[layer.name], delay, read[0].surplus)
+        has_poles = layer.has_poles or any(value.has_poles for value in read)
+        return _Late(layer.name, self._network.values[layer.name], delay, read[0].surplus, has_poles=has_poles)
 
     def _gated(self, layer: GRU, inputs: list[str], read: _Late) -> tuple[GRU, list[str]]:
         """Return a GRU that keeps its state where there is no timestep, and what it reads."""
@@ -195,7 +202,7 @@ class _Delaying:
             name = self._joined([value.name for value in values], layer.name)
         surplus = source.surplus + before + after - history
         is_silent = values[0].is_silent and layer.kernel_size == 1 and not layer.fill and min(before, after) >= 0
-        return _Late(name, self._network.values[layer.name], delay, surplus, is_silent)
+        return _Late(name, self._network.values[layer.name], delay, surplus, is_silent, source.has_poles)
 
     def _joined(self, names: Sequence[str], name: str) -> str:
         """Return values side by side, in as many layers as it takes."""
@@ -265,20 +272,43 @@ class _Delaying:
                 f"{late.name!r} is the end of a sequence, beside which others are {steps} timesteps later"
             )
         if key not in self._waiting:
-            size = late.value.positions * late.value.size
-            line = Conv1d(
-                name=self._new(f"{late.name}.late"),
-                inputs=(self._flat(late),),
-                input_size=size,
-                output_size=size,
-                kernel_size=2,
-                dilation=steps,
-                groups=size,
-                bias=False,
-            )
-            self._weights[f"{line.name}.weight"] = np.broadcast_to(np.array([1, 0], np.float32), (size, 1, 2))
+            line = self._shift(late, steps) if late.has_poles else self._convolution(late, steps)
             self._waiting[key] = self._grid(self._add(line), late)
         return replace(late, name=self._waiting[key], delay=delay)
+
+    def _convolution(self, late: _Late, steps: int) -> Conv1d:
+        """Return the delay line of finite numbers: a convolution with one weight of 1, and one of 0 for the newest."""
+        size = late.value.positions * late.value.size
+        line = Conv1d(
+            name=self._new(f"{late.name}.late"),
+            inputs=(self._flat(late),),
+            input_size=size,
+            output_size=size,
+            kernel_size=2,
+            dilation=steps,
+            groups=size,
+            bias=False,
+        )
+        self._weights[f"{line.name}.weight"] = np.broadcast_to(np.array([1, 0], np.float32), (size, 1, 2))
+        return line
+
+    def _shift(self, late: _Late, steps: int) -> Program:
+        """Return the delay line of numbers that may be infinite, which are multiplied with nothing."""
+        size, source = late.value.positions * late.value.size, self._flat(late)
+        name = self._new(f"{late.name}.late")
+        before, whole, kept, oldest = (self._new(f"{name}.{what}") for what in ("before", "all", "kept", "oldest"))
+        return Program(
+            name=name,
+            inputs=(source,),
+            input_shapes=((1, size),),
+            states=(ProgramState(before, (steps, size), kept),),
+            operators=(
+                operators.Concat(inputs=(before, source), outputs=(whole,), axis=0),
+                operators.Slice(inputs=(whole,), outputs=(kept,), starts=(1, 0), sizes=(steps, size), steps=(1, 1)),
+                operators.Slice(inputs=(whole,), outputs=(oldest,), starts=(0, 0), sizes=(1, size), steps=(1, 1)),
+            ),
+            results=(oldest,),
+        )
 
     def _flat(self, late: _Late) -> str:
         if late.value.positions == 1:

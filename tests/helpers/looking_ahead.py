@@ -8,6 +8,7 @@ import models
 import numpy as np
 
 import grurt
+from grurt.network.functions import Clip
 from grurt.network.inputs import AnyInput
 from grurt.network.layers import AnyLayer
 
@@ -124,8 +125,20 @@ class _Graph:
         self.sizes[name] = positions * hidden
 
     def function(self, name: str) -> None:
-        """Add a function that makes something of nothing."""
-        self.add(grurt.Activation(name=name, inputs=(self.value(),), function=grurt.Affine(0.5, 0.25)))
+        """Add a function that makes something of nothing, or an infinity that another layer bounds."""
+        source = self.value()
+        if self.rng.integers(3):
+            self.add(grurt.Activation(name=name, inputs=(source,), function=grurt.Affine(0.5, 0.25)))
+            return
+        self.layers += [
+            grurt.Activation(name=f"{name} relu", inputs=(source,), function=grurt.Relu()),
+            grurt.Activation(name=f"{name} log", inputs=(f"{name} relu",), function=grurt.Log()),
+            grurt.Unfold(name=f"{name} ahead", inputs=(f"{name} log",), padding=(-1, 1)),
+            grurt.Binary(name=f"{name} both", inputs=(f"{name} log", f"{name} ahead"), operation="max"),
+        ]
+        self.sizes[f"{name} both"] = self.sizes[source]
+        self.add(grurt.Activation(name=name, inputs=(f"{name} both",), function=Clip(-2.0, 2.0)))
+        del self.sizes[f"{name} both"]
 
     def meeting(self, name: str) -> None:
         self.add(grurt.Concat(name=name, inputs=(self.value(), self.value())))

@@ -23,6 +23,7 @@ import grurt
 from grurt.converters import convert
 from grurt.errors import StreamingError
 from grurt.native.export import export
+from grurt.network.functions import Clip
 
 Floats = NDArray[np.float32]
 
@@ -268,6 +269,18 @@ def test_infinities_made_of_nothing_go_nowhere() -> None:
     expected = model.run(xs)
     np.testing.assert_array_equal(answers[1:-1], expected[:-1])
     assert np.isfinite(answers[1:-1]).all()
+
+
+def test_infinities_do_not_touch_what_waits() -> None:
+    model = looking_ahead(
+        grurt.Activation(name="log", inputs=("x",), function=grurt.Log()),
+        grurt.Activation(name="floor", function=Clip(-2.0, 2.0)),
+        grurt.Concat(name="both", inputs=("ahead", "log", "floor")),
+    )
+    streaming, delay = model.delayed()
+    assert delay == 1
+    xs = np.float32([[1, 0, 2], [0, 3, 0], [2, 1, 0], [1, 1, 1]])
+    check_bits(model, streaming, delay, {"x": xs})
 
 
 @pytest.mark.parametrize(
