@@ -65,6 +65,7 @@ SELECT = 21
 CONSTANT = 22
 REDUCE = 23
 PROGRAM = 24
+TIME_POOLING = 25
 
 # Operations on two numbers.
 SUB = 0
@@ -87,6 +88,12 @@ REDUCE_MAX = 6
 REDUCE_MIN = 7
 REDUCE_ARGMAX = 8
 REDUCE_ARGMIN = 9
+
+# What timesteps are pooled to.
+POOL_SUM = 0
+POOL_MEAN = 1
+POOL_MAX = 2
+POOL_SOFTMAX = 3
 
 # Slots of an operation: first what any may have, then what belongs to one kind, or to a few.
 OP_KIND = 0
@@ -113,7 +120,7 @@ OP_GATE = 20  # GRU: function of z and r
 OP_CANDIDATE = 21  # GRU: function of n
 OP_CLIPPED = 22  # GRU
 OP_REVERSE = 23  # GRU
-OP_MASKED = 24  # GRU: whether there is a mask,
+OP_MASKED = 24  # GRU, TIME_POOLING: whether there is a mask,
 OP_MASK = 25  # and the mask's offset
 OP_SCANS_POSITIONS = 26  # GRU: not the timesteps,
 OP_INITIAL = 27  # and in each from this state, an offset in the weights
@@ -122,11 +129,11 @@ OP_DILATION = 29  # CONV1D
 OP_GROUPS = 30  # CONV1D
 OP_GROUP_STRIDE = 31  # CONV1D: bytes of a group's outputs, in whole vectors,
 OP_GROUP_OUT = 32  # and where in a row of OP_TEMP they are
-OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition
+OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition; TIME_POOLING: scores
 OP_OTHER_STRIDE = 34
 OP_COLUMN = 35  # COPY: first output feature
 OP_SOURCE_COLUMN = 36  # COPY: first input feature
-OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE: which
+OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE, TIME_POOLING: which
 OP_INPUT = 38  # EMBEDDING, TOKEN_MASK: index of the model input
 OP_TOKEN = 39  # TOKEN_MASK
 OP_FACTOR = 40  # GRU: offset of the factor of the state,
@@ -136,7 +143,8 @@ OP_STEPS = 43  # PROGRAM: address of its steps, an offset in the weights,
 OP_N_STEPS = 44  # how many,
 OP_SOURCES = 45  # and of its inputs: for each an offset in scratch memory and a stride,
 OP_N_SOURCES = 46  # how many
-OP_SLOTS = 47
+OP_SCORE_SIZE = 47  # TIME_POOLING: of a softmax, scores of a timestep
+OP_SLOTS = 48
 
 # Where the numbers of a step program lie: what the offsets of views are counted from. Offsets count float32.
 BASE_WEIGHTS = 0

@@ -106,7 +106,12 @@ def random_inputs(
 
 def random_states(model: grurt.Model, rng: np.random.Generator) -> dict[str, Array]:
     """Return a state for every layer that carries one, in ``[-0.9, 0.9]``."""
-    return {name: rng.uniform(-0.9, 0.9, shape).astype(np.float32) for name, shape in model.state_shapes.items()}
+    states = {name: rng.uniform(-0.9, 0.9, shape).astype(np.float32) for name, shape in model.state_shapes.items()}
+    for layer in model.layers:
+        if isinstance(layer, grurt.TimePooling):  # of which something has counted
+            beside = f"{layer.name}.scores" if layer.has_scores else f"{layer.name}.count"
+            states[beside] = np.abs(states[beside]) + np.float32(1)
+    return states
 
 
 def layer_model(
