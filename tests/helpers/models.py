@@ -65,6 +65,7 @@ MATHEMATICAL_FUNCTIONS: tuple[functions.MathematicalFunction, ...] = (
 )
 
 OPERATIONS = get_args(grurt.Binary.__annotations__["operation"])
+POOLINGS = get_args(grurt.TimePooling.__annotations__["operation"])
 REDUCTIONS = get_args(grurt.Reduce.__annotations__["operation"])
 
 
@@ -221,11 +222,21 @@ class _RandomGraph:
         outputs += [grurt.Output(f"{value} shown", value) for value in self._some(1)]
         self.layers.append(grurt.PastEnd(name="past", inputs=(self.layers[-1].name,), value=0.5))
         self.layers.append(grurt.LastStep(name="last", inputs=("past",)))
-        outputs.append(grurt.Output("last", "last"))
+        outputs += [grurt.Output("last", "last"), grurt.Output("pooled", self._add_pooling())]
         if not self.streams:
             self.layers.append(grurt.FirstStep(name="first", inputs=("layer0",)))
             outputs.append(grurt.Output("first", "first"))
         return layer_model(*self.layers, rng=self.rng, inputs=self.inputs, outputs=tuple(outputs))
+
+    def _add_pooling(self) -> str:
+        """Add what a value comes to; without a draw: seeds give the layers that they gave before."""
+        count, value = len(self.layers), self.layers[-2].name
+        operation, masked = POOLINGS[count % len(POOLINGS)], count // len(POOLINGS) % 2 == 0
+        inputs = (value, *["mask"] * (operation == "softmax"), *["mask"] * masked)
+        size = self.sizes[self.layers[-3].name]
+        pooling = grurt.TimePooling(name="pooled", inputs=inputs, size=size, operation=operation, masked=masked)
+        self.layers.append(pooling)
+        return pooling.name
 
     def _size(self) -> int:
         return int(self.rng.integers(1, self.max_size + 1))

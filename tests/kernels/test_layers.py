@@ -355,11 +355,8 @@ def test_a_long_sequence_stays_with_the_oracle() -> None:
     assert_close(model.stream().run(xs), reference.run(model, {"x": xs})[0]["y"])
 
 
-POOLINGS = ("sum", "mean", "max", "softmax")
-
-
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("operation", POOLINGS)
+@pytest.mark.parametrize("operation", models.POOLINGS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_time_pooling(operation: Any, size: int, masked: bool) -> None:
     rng = seeded(operation, size, masked)

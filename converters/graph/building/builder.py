@@ -189,6 +189,12 @@ class Builder(LayerBuilder):
                 f"it reads the state {value!r} times {row.factor.value!r}, which a GRU reads too",
                 "let nothing but the GRU read a state that is multiplied by a mask",
             )
+        if row.softmax_over is not None or row.weighted_by is not None:
+            raise node.unsupported(
+                "it reads weights that a softmax over timesteps has made, which are known at the end of the sequence",
+                "multiply them with a sequence, and sum over time",
+                DesignReason.WHOLE_SEQUENCE,
+            )
         if row.final:
             final_at = self.layers[value].final_state_at
             if final_at is None:

@@ -13,6 +13,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import combined
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import last, operator
+from grurt.converters.graph.operators.time_pooling import is_weight, weighted_sum
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
@@ -27,6 +28,8 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     first, second = required(node, args, 0), required(node, args, 1)
     if isinstance(first, np.ndarray) and isinstance(second, Tensor) and first.ndim > 1 and len(second.dims) > 1:
         return (_from_the_left(node, _one_matrix(first), second, build),)
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and (is_weight(first) or is_weight(second)):
+        return (_weighted_sum(node, first, second, build),)
     if not isinstance(second, np.ndarray) or not isinstance(first, Tensor):
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
@@ -37,6 +40,24 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         result = linear(node, first, second.reshape(1, -1), None, build)
         return (without(result, (len(result.dims) - 1,)),)
     return (linear(node, first, _one_matrix(second).T, None, build),)
+
+
+def _weighted_sum(node: Node, first: Tensor, second: Tensor, build: Builder) -> Tensor:
+    """Return ``w x``, of ``w (batch, 1, time)`` and ``x (batch, time, features)``; or ``x w``, of both transposed."""
+    if min(len(first.dims), len(second.dims)) < 2 or len(first.dims) != len(second.dims):
+        raise node.unsupported("it weights timesteps of values of other axes", "expected (batch, 1, time)")
+    last = len(first.dims) - 1
+    from_left = is_weight(first)
+    weights, tensor = (first, second) if from_left else (second, first)
+    own, other = (last, last - 1) if from_left else (last - 1, last)
+    kept = last - 1 if from_left else last
+    if any(axis.size > 1 or axis.role is not Role.FEATURE for axis in weights.dims[kept]):
+        raise node.unsupported("it weights timesteps with several scores", "use one score for each timestep")
+    places = ((own, other), *((place, place) for place in range(last - 1)))
+    pooled = weighted_sum(node, weights, tensor, places, build)
+    dims = list(pooled.dims)
+    dims.insert(last - 1 if from_left else last, ())
+    return replace(pooled, dims=tuple(dims))
 
 
 def _one_matrix(array: Array) -> Array:

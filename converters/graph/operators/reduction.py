@@ -14,6 +14,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.linear import linear
 from grurt.converters.graph.operators.refusals import OTHER_AXES, against
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.time_pooling import is_time, pooled
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, number, required, tensor_input
@@ -153,6 +154,8 @@ def _reduced(node: Node, tensor: Tensor, index: int, reduction: _Reduction, buil
     dim = tensor.dims[index]
     if dim and dim == tensor.stacks and reduction.of_states is not None:
         return _of_states(node, tensor, index, reduction.of_states, build, keeps=keeps)
+    if is_time(tensor, index) and (result := pooled(node, tensor, index, build, keeps=keeps)) is not None:
+        return result
     if not _are_features(tensor, index):
         raise node.unsupported(*OTHER_AXES[:2], against(dim))
     return _of_features(node, tensor, index, reduction, build, keeps=keeps)
