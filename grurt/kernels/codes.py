@@ -281,7 +281,8 @@ CONTEXT_LIST = 44  # address of the type of Python's lists
 CONTEXT_ENTERED_CLAIMED = 45  # whether nobody hands in arrays but who has claimed the context before
 CONTEXT_FLOAT64 = 46  # address of NumPy's float64
 CONTEXT_FLOAT = 47  # address of the type of Python's floats
-CONTEXT_PORTS = 48  # the first port: inputs, outputs, initial states, final states
+CONTEXT_DECODING = 48  # address of a table of what decoding goes on with
+CONTEXT_PORTS = 49  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -323,6 +324,41 @@ LEAD = 1  # check, and run with a team
 LEAD_ON = 2  # go on, when the members have been woken, or where some still work
 FOLLOW = 3  # be a member of a team: run whatever there is to run
 STORE = 4  # check, and copy the inputs to where the states are
+DECODE = 5  # choose tokens of what the model answers, and have it read them
+FEED_BACK = 6  # have the model read what it answers
+
+# Slots of what decoding goes on with. Arrays have a row for each sequence, which has a number that stays; those that go
+# on lie one behind the other, each at a place.
+DECODING_N_ROWS = 0  # how many go on
+DECODING_ROWS = 1  # address of their numbers (int64), place by place
+DECODING_INPUT = 2  # which of the inputs reads tokens,
+DECODING_OUTPUT = 3  # and which port gives scores
+DECODING_VOCABULARY_SIZE = 4
+DECODING_ROW_BYTES = 5  # of so many numbers, in whole vectors
+DECODING_OF_PROBABILITIES = 6  # the scores are no logits
+DECODING_PROMPTS = 7  # address of what rows read first (int64)
+DECODING_PROMPT_BYTES = 8  # from one row to the next
+DECODING_LENGTHS = 9  # address of two numbers for each row (int64): tokens read first, and tokens given first
+DECODING_POSITIONS = 10  # address of how many tokens rows have read (int64)
+DECODING_PREVIOUS = 11  # address of the last of them (int64)
+DECODING_OUT = 12  # address of what is chosen (int64)
+DECODING_MAX_TOKENS = 13
+DECODING_COUNTS = 14  # address of how many tokens were chosen (int64)
+DECODING_SEEDS = 15  # address (int64)
+DECODING_STOP = 16  # address of the tokens that end a row (int64),
+DECODING_N_STOP = 17  # how many
+DECODING_PARAMETERS = 18  # address of the four below, float32
+DECODING_TOP_K = 19
+DECODING_ALLOWED = 20  # address of numbers to be added to scores; 0: none
+DECODING_ALLOWED_STRIDE = 21  # from one previous token to the next
+DECODING_SEEN = 22  # address of what rows have read or given, a number not 0 for each such token; 0: it does not matter
+DECODING_WORK = 23  # address of working memory
+DECODING_FAULT = 24  # written when a status is not OK: which row
+DECODING_SLOTS = 25
+
+DECODING_TEMPERATURE = 0
+DECODING_TOP_P = 1
+DECODING_PENALTY = 2
 
 # Slots of a team. What is written by different threads stands 64 bytes apart.
 TEAM_N_MEMBERS = 0
@@ -352,3 +388,4 @@ STREAM_TWICE = 5
 BUSY = 6
 MEMBERS_SLEEP = 7
 MEMBERS_WORK = 8
+NOTHING_TO_CHOOSE = 9

@@ -10,9 +10,9 @@ from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import inlined_kernel, kernel
+from grurt.kernels.pooling import PoolingMemory, pool_time
 from grurt.kernels.programs.tables import TEMPORARY_BYTES
 from grurt.kernels.programs.walk import run_steps
-from grurt.kernels.pooling import PoolingMemory, pool_time
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.reduction import reduce
 from grurt.kernels.rows import Rows, behind, copy_rows, every, row_at, rows_from

@@ -18,7 +18,18 @@ from grurt.kernels.combining import maximum
 from grurt.kernels.functions import exp
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import Rows, flush, row_at
-from grurt.kernels.simd import fma, load, load_f32, load_i64, magnitude, select_equal, select_less, splat, store, store_f32
+from grurt.kernels.simd import (
+    fma,
+    load,
+    load_f32,
+    load_i64,
+    magnitude,
+    select_equal,
+    select_less,
+    splat,
+    store,
+    store_f32,
+)
 from grurt.kernels.sizes import F32_BYTES
 from grurt.kernels.tables import state_of
 from grurt.lanes import LANES

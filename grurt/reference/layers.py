@@ -105,7 +105,7 @@ def conv1d(layer: layers.Conv1d, weights: Weights, xs: Doubles, states: States) 
 
 
 def time_pooling(layer: layers.TimePooling, weights: Weights, xs: Doubles, *others: Any) -> tuple[Doubles, States]:
-    """What the timesteps up to each come to. The others: scores and mask, where there are, and states."""
+    """Pool the timesteps up to each. The others: scores and mask, where there are, and states."""
     *beside, states = others
     is_counted = beside[-1][:, 0] != 0 if layer.masked else np.ones(len(xs), bool)
     if layer.has_scores:
@@ -117,8 +117,8 @@ def time_pooling(layer: layers.TimePooling, weights: Weights, xs: Doubles, *othe
             if layer.operation == "max":
                 total = x[np.newaxis] if count[0] == 0 else np.maximum(total, x)
             else:
-                total = total + [x, np.zeros_like(x)]
-            count = count + [1, 0]
+                total = total + np.stack([x, np.zeros_like(x)])
+            count = count + np.array([1, 0])
         is_mean = layer.operation == "mean" and count.sum() > 0
         ys[t] = total.sum(axis=0) / (count.sum() if is_mean else 1.0)
     return ys, {layer.name: total, f"{layer.name}.count": count}
@@ -136,8 +136,8 @@ def _softmax_pooling(
             new = np.where(is_empty | (score > reference + _SCORE_MARGIN), score, reference)
             factor = np.where(is_empty, 0.0, np.exp(np.where(is_empty, 0.0, reference - new)))
             added = np.where(np.isneginf(score), 0.0, np.exp(np.where(np.isneginf(score), 0.0, score - new)))
-            total = factor * total + [added * x, np.zeros_like(x)]
-            weight = factor * weight + [added, np.zeros_like(added)]
+            total = factor * total + np.stack([added * x, np.zeros_like(x)])
+            weight = factor * weight + np.stack([added, np.zeros_like(added)])
             reference = new
         ys[t] = total.sum(axis=0) / np.where(weight.sum(axis=0) == 0, 1.0, weight.sum(axis=0))
     return ys, {layer.name: total, f"{layer.name}.scores": np.stack([reference, *weight])}

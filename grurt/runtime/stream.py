@@ -15,6 +15,7 @@ from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays, incoming
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.decoding.methods import DecodingStream
 from grurt.runtime.states import check_states
 from grurt.runtime.stream_memory import new_memory
 
@@ -34,7 +35,7 @@ _BLOCKS = {np.ndarray, list, tuple}
 _empty = np.empty
 
 
-class Stream:
+class Stream(DecodingStream):
     """One sequence in progress: made by `Model.stream`, at the model's initial state.
 
     A stream belongs to one thread at a time: a second one that calls it meanwhile gets a ConcurrentUseError, and has

@@ -38,7 +38,7 @@ def golden_models() -> dict[str, grurt.Model]:
         "windows": models.windows_model(np.random.default_rng(12)),
         "scaled_state": scaled_state(np.random.default_rng(12)),
         "past_end": past_end(np.random.default_rng(13)),
-        "pooling": pooling(np.random.default_rng(14)),
+        "pooling": models.pooling_model(np.random.default_rng(14)),
         "program": random_step_program(13, n_operators=90),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }
@@ -77,24 +77,6 @@ def past_end(rng: np.random.Generator) -> grurt.Model:
         inputs=(grurt.Input("x", 5),),
         outputs=(grurt.Output("y", "masked"), grurt.Output("last", "end")),
     )
-
-
-def pooling(rng: np.random.Generator) -> grurt.Model:
-    """Return a model of what sequences come to, which came with version 2 of the format."""
-    layers: list[grurt.network.layers.AnyLayer] = [
-        grurt.GRU(name="gru", input_size=5, hidden_size=6),
-        grurt.Linear(name="scores", input_size=6, output_size=6),
-        grurt.FeatureMask(name="mask", inputs=("x",)),
-    ]
-    layers += [
-        grurt.TimePooling(name=operation, inputs=("gru", "mask"), size=6, operation=operation, masked=True)
-        for operation in ("sum", "mean", "max")
-    ]
-    layers += [
-        grurt.TimePooling(name="softmax", inputs=("gru", "scores"), size=6, operation="softmax", score_size=6),
-        grurt.Concat(name="all", inputs=("sum", "mean", "max", "softmax")),
-    ]
-    return models.layer_model(*layers, rng=rng, inputs=(grurt.Input("x", 5),))
 
 
 def mathematics() -> grurt.Model:

@@ -174,6 +174,24 @@ def windows_model(rng: np.random.Generator) -> grurt.Model:
     )
 
 
+def pooling_model(rng: np.random.Generator) -> grurt.Model:
+    """Return a model of what sequences come to, with masks and scores."""
+    layers: list[AnyLayer] = [
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.Linear(name="scores", input_size=6, output_size=6),
+        grurt.FeatureMask(name="mask", inputs=("x",)),
+    ]
+    layers += [
+        grurt.TimePooling(name=operation, inputs=("gru", "mask"), size=6, operation=operation, masked=True)
+        for operation in ("sum", "mean", "max")
+    ]
+    layers += [
+        grurt.TimePooling(name="softmax", inputs=("gru", "scores"), size=6, operation="softmax", score_size=6),
+        grurt.Concat(name="all", inputs=("sum", "mean", "max", "softmax")),
+    ]
+    return layer_model(*layers, rng=rng, inputs=(grurt.Input("x", 5),))
+
+
 def can_be_quantized(layer: AnyLayer) -> bool:
     """Return whether a layer has matrices that may be of fewer bits."""
     return isinstance(layer, MatrixLayer) and not (isinstance(layer, grurt.Conv1d) and layer.is_depthwise)

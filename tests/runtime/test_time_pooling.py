@@ -118,9 +118,7 @@ def of_long_streams(n_steps: int) -> None:
     streams = {operation: pooling(operation, 1).stream() for operation in ("sum", "mean", "softmax")}
     for count in range(1, n_steps // len(block) + 1):
         feed = {"x": block, "scores": scores}
-        found = {
-            name: float(s.run(feed if name == "softmax" else {"x": block})[-1, 0]) for name, s in streams.items()
-        }
+        found = {name: float(s.run(feed if name == "softmax" else {"x": block})[-1, 0]) for name, s in streams.items()}
         assert found["sum"] == pytest.approx(count * in_block, rel=2e-7)
         assert found["mean"] == pytest.approx(in_block / len(block), abs=2e-7)
         assert found["softmax"] == pytest.approx(weighted, abs=1e-6)

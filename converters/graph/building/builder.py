@@ -21,7 +21,17 @@ from grurt.converters.layer_builder import LayerBuilder
 from grurt.converters.windows import Window
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten
+from grurt.network.layers import (
+    GRU,
+    AnyLayer,
+    BatchNorm,
+    Constant,
+    Flatten,
+    PastEnd,
+    Slice,
+    TimePooling,
+    Unflatten,
+)
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -184,6 +194,8 @@ class Builder(LayerBuilder):
     def take(self, row: Row, node: Node) -> str:
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
+        if value in (self.lengths, self.masked_by):
+            return self.steps_before_ends(node)
         if row.factor is not None:
             raise node.unsupported(
                 f"it reads the state {value!r} times {row.factor.value!r}, which a GRU reads too",
@@ -232,6 +244,24 @@ class Builder(LayerBuilder):
             value = self.slice(value, start, stop)
         self._note_input(value)
         return value
+
+    def steps_before_ends(self, node: Node) -> str:
+        """Return how many timesteps each sequence has, as a value: the sum of a 1 for each; made once.
+
+        A stream counts those so far, and a run of padded sequences those before the ends.
+        """
+        sequence = next((name for name in reversed(self.layers) if isinstance(self.layers[name], GRU | PastEnd)), None)
+        if sequence is None or self.is_single(sequence):
+            raise node.unsupported("it counts the timesteps of something else than a sequence of GRUs")
+
+        def make() -> str:
+            one = self.add(
+                Constant(name=self.unique("one"), inputs=(sequence,), size=1), {"weight": np.ones(1, np.float32)}
+            )
+            before = self.add(PastEnd(name=self.unique("before_end"), inputs=(one,)))
+            return self.add(TimePooling(name=self.unique("n_steps"), inputs=(before,), size=1, operation="sum"))
+
+        return self.once(("steps before ends",), make)
 
     def slice(self, value: str, start: int, stop: int) -> str:
         """Return some of a value's features, made once."""

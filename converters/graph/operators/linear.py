@@ -111,6 +111,8 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     first, _, second = terms.partition(",")
     operands = {first: required(node, args, 0), second: required(node, args, len(args) - 1)}
     tensors = [(letters, value) for letters, value in operands.items() if isinstance(value, Tensor)]
+    if len(tensors) == len(args) == 2 and any(is_weight(value) for _, value in tensors):
+        return (_weighted_einsum(node, tensors, result, build),)
     matrices = [(letters, value) for letters, value in operands.items() if not isinstance(value, Tensor)]
     if len(args) != 2 or len(tensors) != 1 or len(matrices) != 1 or not all(map(str.isalpha, (first, second, result))):
         raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")
@@ -126,6 +128,20 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     moved = _permuted(tensor, [letters.index(letter) for letter in (*outer, i)])
     product = linear(node, moved, matrix if rows == o + i else matrix.T, None, build)
     return (_permuted(product, [[*outer, o].index(letter) for letter in result]),)
+
+
+def _weighted_einsum(node: Node, tensors: list[tuple[str, Tensor]], result: str, build: Builder) -> Tensor:
+    """Return ``"bt,btf->bf"`` of weights of timesteps and a sequence."""
+    (own, weights), (other, tensor) = tensors if is_weight(tensors[0][1]) else tensors[::-1]
+    summed = set(own) & set(other) - set(result)
+    fits = len(set(own)) == len(own) == len(weights.dims) and len(set(other)) == len(other) == len(tensor.dims)
+    if len(summed) != 1 or not fits or set(own) - set(other) or set(result) != set(other) - summed:
+        raise node.unsupported("it weights timesteps by another equation", 'expected one such as "bt,btf->bf"')
+    letters = [*summed, *sorted(set(own) - summed)]
+    places = tuple((own.index(letter), other.index(letter)) for letter in letters)
+    pooled = weighted_sum(node, weights, tensor, places, build)
+    left = [letter for letter in other if letter not in summed]
+    return _permuted(pooled, [left.index(letter) for letter in result])
 
 
 def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build: Builder) -> Tensor:

@@ -15,6 +15,15 @@ from grurt.network.layers import TimePooling
 
 Operation = Literal["sum", "mean", "max", "softmax"]
 
+_OPERATIONS: dict[str, Operation] = {
+    "ReduceSum": "sum",
+    "ReduceMean": "mean",
+    "ReduceMax": "max",
+    "GlobalAveragePool": "mean",
+    "GlobalMaxPool": "max",
+    "AveragePool": "mean",
+    "MaxPool": "max",
+}
 _NEGATED = Affine(scale=-1.0, offset=0.0)
 
 
@@ -23,11 +32,11 @@ def is_time(tensor: Tensor, index: int) -> bool:
     dim = tensor.dims[index]
     if len(dim) != 1 or dim[0] in tensor.stacks:
         return False
-    return dim[0].role is Role.TIME or (dim[0].role is None and dim[0].dynamic and 0 < index)
+    return dim[0].role is Role.TIME or (dim[0].role is None and dim[0].dynamic and index > 0)
 
 
 def pooled(node: Node, tensor: Tensor, index: int, build: Builder, *, keeps: bool) -> Tensor | None:
-    """Return what timesteps come to along a dimension that holds them; None if that is no operation of `TimePooling`."""
+    """Return what timesteps come to along a dimension of them; None if that is no operation of `TimePooling`."""
     weighted = None if tensor.stacks else tensor.rows[0].weighted_by
     (time,) = tensor.dims[index]
     if weighted is not None:
@@ -35,18 +44,12 @@ def pooled(node: Node, tensor: Tensor, index: int, build: Builder, *, keeps: boo
             return None
         plain = tensor.with_row(replace(tensor.rows[0], weighted_by=None))
         return _pooled(node, plain, index, "softmax", build, weighted[1], keeps=keeps)
-    operations: dict[str, Operation] = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max"}
     if node.op == "ReduceMin":
         negated = build.map(node, tensor, lambda value: build.function(value, _NEGATED, build.name(node, "negated")))
         result = _pooled(node, negated, index, "max", build, keeps=keeps)
         return build.map(node, result, lambda value: build.function(value, _NEGATED, build.name(node, "min")))
-    if node.op == "GlobalAveragePool":
-        return _pooled(node, tensor, index, "mean", build, keeps=True)
-    if node.op == "GlobalMaxPool":
-        return _pooled(node, tensor, index, "max", build, keeps=True)
-    if node.op not in operations:
-        return None
-    return _pooled(node, tensor, index, operations[node.op], build, keeps=keeps)
+    operation = _OPERATIONS.get(node.op)
+    return None if operation is None else _pooled(node, tensor, index, operation, build, keeps=keeps)
 
 
 def _pooled(
@@ -80,8 +83,8 @@ def _pooled(
     if build.lengths and not ignores_ends(layer, build.layers):
         raise node.unsupported(
             "it joins all timesteps of packed sequences, those behind their ends among them",
-            "mask them: multiply by arange(n_steps) < lengths before a sum, which is divided by that mask's sum, or fill "
-            "with -1e9 before a maximum or a softmax",
+            "multiply by the mask arange(n_steps) < lengths before a sum, and divide by the lengths, or fill with -1e9 "
+            "before a maximum or a softmax",
         )
     result = tensor.with_row(Row(build.add(layer)))
     return result.with_dim(index, () if keeps else None)
@@ -112,6 +115,16 @@ def _score_size(node: Node, scores: Tensor, time: Axis, size: int) -> int:
     return wide[0] if wide else 1
 
 
+def steps_before_ends(node: Node, mask: Tensor, index: int, build: Builder, *, keeps: bool) -> Tensor:
+    """Return how many timesteps lie before the end of each sequence: the sum of a mask over time."""
+    if mask.repeats:
+        raise node.unsupported("it sums a mask that is repeated for features", "sum the mask before it is repeated")
+    mask.dims[index][0].require(Role.TIME, node)
+    count = Row(build.steps_before_ends(node))
+    counted = replace(mask, rows=(count,), integer=False, boolean=False, ends=None)
+    return counted.with_dim(index, () if keeps else None)
+
+
 def softmax_over_time(node: Node, tensor: Tensor, index: int, build: Builder) -> Tensor:
     """Return scores as the weights that a softmax over time makes of them: only a sum over time can read these."""
     tensor = build.single(tensor.settled(), node)
@@ -131,10 +144,9 @@ def weighted(node: Node, weights: Tensor, tensor: Tensor, build: Builder) -> Ten
     weights, tensor = (replace(each, dims=((),) * (rank - len(each.dims)) + each.dims) for each in (weights, tensor))
     tensor = build.single(tensor.settled(), node)
     time = weights.rows[0].softmax_over
-    assert time is not None
     for own, other in zip(tensor.dims, weights.dims, strict=True):
         _unify(node, tensor, own, other)
-    if not any(axis.root is time.root for dim in tensor.dims for axis in dim):
+    if time is None or not any(axis.root is time.root for dim in tensor.dims for axis in dim):
         raise node.unsupported("it multiplies weights of timesteps with something that has no timesteps")
     scores = weights.with_row(replace(weights.rows[0], softmax_over=None))
     return tensor.with_row(replace(tensor.rows[0], weighted_by=(time, scores)))

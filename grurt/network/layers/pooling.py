@@ -105,9 +105,7 @@ class TimePooling(SizedLayer, frozen=True, kw_only=True):
                 f"got {self.score_size}"
             )
         if self.has_scores and input_sizes[1] != self.score_size:
-            raise ModelError(
-                f"layer {self.name!r}: expected scores of size {self.score_size}, got {input_sizes[1]}"
-            )
+            raise ModelError(f"layer {self.name!r}: expected scores of size {self.score_size}, got {input_sizes[1]}")
         if self.masked and input_sizes[-1] != 1:
             raise ModelError(f"layer {self.name!r}: expected a mask of size 1, got {input_sizes[-1]}")
         return self.size

@@ -52,7 +52,7 @@ def refused(folder: Path, name: str, change: Change, message: str, error: type[E
         ("LSTM", "grurt runs GRU networks; train the model with a GRU"),
         ("SimpleRNN", "grurt runs GRU networks; train the model with a GRU"),
         ("Lambda", "it is code in the file, which grurt never runs"),
-        ("GlobalAveragePooling1D", "it joins timesteps, which a stream has only one at a time"),
+        ("Flatten", "it joins timesteps, which a stream has only one at a time"),
         ("RepeatVector", "got a sequence as its input; the layer can read a single vector"),
         ("UpSampling1D", "it makes more timesteps of fewer; leave it out"),
         ("MultiHeadAttention", "it looks at all timesteps at once"),
@@ -212,7 +212,7 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         (
             "k3_tensor_functions",
             setting("sum", axis=1),
-            "got axis=1, which is that of the time; a function can work on the features of a timestep: use axis=-1",
+            "got keepdims=True; leave the axis of time out: keepdims=False",
         ),
         ("k3_tensor_functions", setting("concatenate", axis=0), "got axis=0; a function can work on the features of a"),
         (
