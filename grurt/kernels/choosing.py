@@ -183,7 +183,7 @@ def note_seen(d, row, token):
 def is_stop(d, token):
     """Whether a token ends a sequence."""
     tokens = load_i64(d, codes.DECODING_STOP)
+    is_one = False
     for i in range(load_i64(d, codes.DECODING_N_STOP)):
-        if load_i64(tokens, i) == token:
-            return True
-    return False
+        is_one = is_one or load_i64(tokens, i) == token
+    return is_one

@@ -61,7 +61,7 @@ def run_rows(c, n_rows):
 
 @kernel
 def _next(c, d, i):
-    """Return what the row at a place reads next, of its prompt or chosen; or that it has ended, or that nothing can be."""
+    """Return what the row at a place reads next, of its prompt or chosen, or `_ENDED`, or `_STUCK`."""
     row = load_i64(load_i64(d, codes.DECODING_ROWS), i)
     positions, lengths = load_i64(d, codes.DECODING_POSITIONS), load_i64(d, codes.DECODING_LENGTHS)
     position = load_i64(positions, row) + 1

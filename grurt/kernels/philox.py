@@ -1,8 +1,8 @@
 """Random numbers that are a function of a key and a counter: Philox4x32-10.
 
-Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011. The key is the seed of 64 bits, its low half first; the
-counter is the number of a timestep in its two lower words, and 0 above. So a number can be drawn again, out of order, or
-on another CPU. Words are whole numbers of 32 bits in int64.
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011. The key is the seed of 64 bits, its low half first;
+the counter is the number of a timestep in its two lower words, and 0 above. So a number can be drawn again, out of
+order, or on another CPU. Words are whole numbers of 32 bits in int64.
 """
 
 from numpy import float64

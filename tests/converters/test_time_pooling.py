@@ -262,6 +262,43 @@ def weights_shown(net: Any, x: Tensor) -> Any:
     return net.fc((weights * y).sum(1)), weights
 
 
+def of_the_last(net: Any, x: Tensor) -> Any:
+    """One vector, repeated at every timestep."""
+    _, h = net.gru(x)
+    return net.fc(h[-1].unsqueeze(1).expand(-1, x.size(1), -1).mean(1))
+
+
+def of_other_scores(net: Any, x: Tensor) -> Any:
+    """Seven scores for six features."""
+    y, _ = net.gru(x)
+    return (torch.softmax(net.hidden(y), 1).unsqueeze(-1) * y.unsqueeze(2)).sum(1)
+
+
+def of_several_scores(net: Any, x: Tensor) -> Any:
+    y, _ = net.gru(x)
+    return torch.softmax(net.hidden(y), 1).transpose(1, 2) @ y
+
+
+def of_several_scores_by_einsum(net: Any, x: Tensor) -> Any:
+    y, _ = net.gru(x)
+    return torch.einsum("btk,bth->bkh", torch.softmax(net.hidden(y), 1), y)
+
+
+def repeated_mask(net: Any, x: Tensor, lengths: Tensor) -> Any:
+    y = net.gru(x)[0] * length_mask(x, lengths)
+    return y.sum(1) / length_mask(x, lengths).expand(-1, -1, HIDDEN).sum(1)
+
+
+def of_no_sequence(net: Any, x: Tensor) -> Any:
+    y, h = net.gru(x)
+    return (torch.softmax(net.score(y), 1) * h[-1].unsqueeze(1)).sum(1)
+
+
+def of_the_other_axis(net: Any, x: Tensor) -> Any:
+    y, _ = net.gru(x)
+    return torch.softmax(net.score(y), 1) @ y[:, :1]
+
+
 def divided(net: Any, x: Tensor) -> Any:
     return net.fc(net.gru(x)[0].sum(1) / x.size(1))
 
@@ -271,6 +308,16 @@ def divided(net: Any, x: Tensor) -> Any:
     [
         (network_of(divided), "depends on how many timesteps or sequences there are"),
         (network_of(packed_plain_mean, X, LENGTHS), "it joins all timesteps of packed sequences, those behind their"),
+        (
+            network_of(of_other_scores),
+            r"it weights a value of shape .* with scores that have other axes; use one score",
+        ),
+        (network_of(of_several_scores), "it weights timesteps with several scores; use one score for each timestep"),
+        (network_of(of_several_scores_by_einsum), "it weights timesteps by another equation; expected one such as"),
+        (network_of(repeated_mask, X, LENGTHS), "it sums a mask that is repeated for features; sum the mask before it"),
+        (network_of(of_no_sequence), "with scores that have other axes"),
+        (network_of(of_the_other_axis), "it weights timesteps with several scores"),
+        (network_of(of_the_last), "it pools a vector that is the same at every timestep; pool a sequence"),
         (network_of(weights_shown), "weights that a softmax over timesteps has made, which are known at the end"),
     ],
 )

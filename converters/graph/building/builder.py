@@ -195,7 +195,7 @@ class Builder(LayerBuilder):
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
         if value in (self.lengths, self.masked_by):
-            return self.steps_before_ends(node)
+            return self.steps_before_ends()
         if row.factor is not None:
             raise node.unsupported(
                 f"it reads the state {value!r} times {row.factor.value!r}, which a GRU reads too",
@@ -245,19 +245,17 @@ class Builder(LayerBuilder):
         self._note_input(value)
         return value
 
-    def steps_before_ends(self, node: Node) -> str:
+    def steps_before_ends(self) -> str:
         """Return how many timesteps each sequence has, as a value: the sum of a 1 for each; made once.
 
         A stream counts those so far, and a run of padded sequences those before the ends.
         """
-        sequence = next((name for name in reversed(self.layers) if isinstance(self.layers[name], GRU | PastEnd)), None)
-        if sequence is None or self.is_single(sequence):
-            raise node.unsupported("it counts the timesteps of something else than a sequence of GRUs")
+        read = (name for layer in reversed(self.layers.values()) for name in (layer.name, *layer.inputs))
+        sequence = next(name for name in read if not self.is_single(name))
 
         def make() -> str:
-            one = self.add(
-                Constant(name=self.unique("one"), inputs=(sequence,), size=1), {"weight": np.ones(1, np.float32)}
-            )
+            weights = {"weight": np.ones(1, np.float32)}
+            one = self.add(Constant(name=self.unique("one"), inputs=(sequence,), size=1), weights)
             before = self.add(PastEnd(name=self.unique("before_end"), inputs=(one,)))
             return self.add(TimePooling(name=self.unique("n_steps"), inputs=(before,), size=1, operation="sum"))
 

@@ -13,7 +13,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import combined
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import last, operator
-from grurt.converters.graph.operators.time_pooling import is_weight, weighted_sum
+from grurt.converters.graph.operators.time_pooling import is_weight, other_axes, weighted_sum
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
@@ -45,7 +45,7 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
 def _weighted_sum(node: Node, first: Tensor, second: Tensor, build: Builder) -> Tensor:
     """Return ``w x``, of ``w (batch, 1, time)`` and ``x (batch, time, features)``; or ``x w``, of both transposed."""
     if min(len(first.dims), len(second.dims)) < 2 or len(first.dims) != len(second.dims):
-        raise node.unsupported("it weights timesteps of values of other axes", "expected (batch, 1, time)")
+        raise other_axes(node, second)
     last = len(first.dims) - 1
     from_left = is_weight(first)
     weights, tensor = (first, second) if from_left else (second, first)

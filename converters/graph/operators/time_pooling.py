@@ -8,8 +8,9 @@ from typing import Literal
 from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.building.endings import ignores_ends
 from grurt.converters.graph.nodes import Node
-from grurt.converters.graph.tracing.axes import Axis, Dim, Role
+from grurt.converters.graph.tracing.axes import Dim, Role
 from grurt.converters.graph.tracing.values import Row, Tensor
+from grurt.errors import UnsupportedError
 from grurt.network.functions import Affine
 from grurt.network.layers import TimePooling
 
@@ -70,7 +71,7 @@ def _pooled(
     score_size = 1
     if scores is not None:
         inputs.append(build.take(scores.rows[0], node))
-        score_size = _score_size(node, scores, time, size)
+        score_size = _score_size(scores)
     if any(map(build.is_single, inputs)):
         raise node.unsupported("it pools a vector that is the same at every timestep", "pool a sequence")
     layer = TimePooling(
@@ -100,19 +101,13 @@ def _feature_count(node: Node, tensor: Tensor, time: int) -> int:
         tensor.dims[known[0]][0].require(Role.FEATURE, node)
     if not known:
         return 1
-    if len(known) > 1:
-        raise node.unsupported(f"it pools a tensor of shape {tensor.shape}, whose features lie along several axes")
-    return tensor.shape[known[0]]
+    return max(tensor.shape[index] for index in known)
 
 
-def _score_size(node: Node, scores: Tensor, time: Axis, size: int) -> int:
-    """Return how many scores a timestep has: 1, or one for each feature."""
-    wide = [dim[0].size for dim in scores.dims if len(dim) == 1 and dim[0].role is Role.FEATURE and dim[0].size > 1]
-    if len(wide) > 1 or (wide and wide[0] != size):
-        raise node.unsupported(
-            f"it weights {size} features with {wide[0]} scores a timestep", "use one score, or one for each feature"
-        )
-    return wide[0] if wide else 1
+def _score_size(scores: Tensor) -> int:
+    """Return how many scores a timestep has."""
+    wide = [dim[0].size for dim in scores.dims if len(dim) == 1 and dim[0].role is Role.FEATURE]
+    return max(wide, default=1)
 
 
 def steps_before_ends(node: Node, mask: Tensor, index: int, build: Builder, *, keeps: bool) -> Tensor:
@@ -120,7 +115,7 @@ def steps_before_ends(node: Node, mask: Tensor, index: int, build: Builder, *, k
     if mask.repeats:
         raise node.unsupported("it sums a mask that is repeated for features", "sum the mask before it is repeated")
     mask.dims[index][0].require(Role.TIME, node)
-    count = Row(build.steps_before_ends(node))
+    count = Row(build.steps_before_ends())
     counted = replace(mask, rows=(count,), integer=False, boolean=False, ends=None)
     return counted.with_dim(index, () if keeps else None)
 
@@ -147,7 +142,7 @@ def weighted(node: Node, weights: Tensor, tensor: Tensor, build: Builder) -> Ten
     for own, other in zip(tensor.dims, weights.dims, strict=True):
         _unify(node, tensor, own, other)
     if time is None or not any(axis.root is time.root for dim in tensor.dims for axis in dim):
-        raise node.unsupported("it multiplies weights of timesteps with something that has no timesteps")
+        raise other_axes(node, tensor)
     scores = weights.with_row(replace(weights.rows[0], softmax_over=None))
     return tensor.with_row(replace(tensor.rows[0], weighted_by=(time, scores)))
 
@@ -164,15 +159,23 @@ def weighted_sum(
     time = weights.rows[0].softmax_over
     index = places[0][1]
     if time is None or len(tensor.dims[index]) != 1 or tensor.dims[index][0].root is not time.root:
-        raise node.unsupported("it multiplies weights of timesteps along another axis than theirs")
+        raise other_axes(node, tensor)
     scores = weights.with_row(replace(weights.rows[0], softmax_over=None))
     return _pooled(node, tensor, index, "softmax", build, scores, keeps=False)
+
+
+def other_axes(node: Node, tensor: Tensor) -> UnsupportedError:
+    """Return the exception for weights that are not those of a tensor's timesteps."""
+    return node.unsupported(
+        f"it weights a value of shape {tensor.shape} with scores that have other axes",
+        "use one score for each timestep, or one for each feature of it",
+    )
 
 
 def _unify(node: Node, tensor: Tensor, own: Dim, other: Dim) -> None:
     if not other or (len(other) == 1 and other[0].size == 1 and other[0].role is Role.FEATURE):
         return
     if len(own) != len(other):
-        raise node.unsupported(f"it weights a value of shape {tensor.shape} with scores that have other axes")
+        raise other_axes(node, tensor)
     for axis, another in zip(own, other, strict=True):
         another.unify(axis, node)

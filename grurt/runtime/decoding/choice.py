@@ -62,7 +62,7 @@ def checked_choice(
         temperature=_number(f"{where}: temperature", temperature, "of at least 0", lambda t: t >= 0),
         top_k=vocabulary_size if top_k is None else _count(f"{where}: top_k", top_k),
         top_p=1.0 if top_p is None else _number(f"{where}: top_p", top_p, "above 0, up to 1", lambda p: 0 < p <= 1),
-        repetition_penalty=_number(f"{where}: repetition_penalty", repetition_penalty, "above 0", lambda p: p > 0),
+        repetition_penalty=_number(f"{where}: repetition_penalty", repetition_penalty, "above 0", lambda r: r > 0),
         allowed=None if allowed is None else _allowed(f"{where}: allowed", allowed, vocabulary_size, stops),
         stop=stops,
     )
@@ -141,7 +141,7 @@ def _allowed(where: str, allowed: ArrayLike, size: int, stop: NDArray[np.int64])
             f"got {table.shape}"
         )
     table = table.reshape(-1, size)
-    stuck = ~table.any(axis=1)
+    stuck = np.logical_not(table).all(axis=1).reshape(-1)
     if len(table) > 1:
         stuck[stop] = False  # nothing comes behind them
     if stuck.any():

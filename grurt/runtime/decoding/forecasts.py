@@ -72,8 +72,8 @@ class Forecast:
             else self._given(port.name, others[port.name], (self._n_steps,))
             for port in network.inputs
         ]
-        frames = frames_of(network)
-        self.outputs = [np.empty((self._n_steps, n_rows, *frame.shape), np.float32) for frame in frames.outputs.values()]
+        shapes = [frame.shape for frame in frames_of(network).outputs.values()]
+        self.outputs = [np.empty((self._n_steps, n_rows, *shape), np.float32) for shape in shapes]
         places = {port.name: place for place, port in enumerate(network.outputs)}
         self._sources = np.array([-1 if source is None else places[source] for source in sources.values()])
 
@@ -171,7 +171,7 @@ def _sources(where: str, network: Network, feedback: Mapping[str, str] | None) -
     if feedback is None:
         if len(inputs) > 1 or len(outputs) > 1:
             raise ModelError(
-                f"{where}: expected a model of one input and one output, got the inputs {inputs} and the outputs "
+                f"{where}: expected a model whose only input reads its only output, got the inputs {inputs} and the outputs "
                 f"{outputs}: say which input reads which output, as feedback={{{inputs[0]!r}: {outputs[0]!r}}}"
             )
         feedback = {inputs[0]: outputs[0]}
@@ -183,12 +183,14 @@ def _sources(where: str, network: Network, feedback: Mapping[str, str] | None) -
                 f"got {described(name)}: {described(output)}"
             )
     frames = frames_of(network)
-    for port in network.inputs:
-        if port.name in given and (port.tokens or frames.inputs[port.name].shape != frames.outputs[given[port.name]].shape):
-            wanted = "tokens, which generate chooses" if port.tokens else f"{frames.inputs[port.name].shape}"
+    for name, output in given.items():
+        wanted, found = frames.inputs[name].shape, frames.outputs[output].shape
+        is_of_tokens = any(port.tokens for port in network.inputs if port.name == name)
+        if is_of_tokens or wanted != found:
             raise ModelError(
-                f"{where}: feedback: the input {port.name!r} reads {wanted}, and the output {given[port.name]!r} gives "
-                f"{frames.outputs[given[port.name]].shape}: expected one of the same shape"
+                f"{where}: feedback: the input {name!r} reads "
+                f"{'tokens, which generate chooses' if is_of_tokens else wanted}, and the output {output!r} gives "
+                f"{found}: expected one of the same shape"
             )
     if not given:
         raise ModelError(f"{where}: feedback: expected at least one input that reads an output, got none")

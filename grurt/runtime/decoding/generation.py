@@ -19,7 +19,7 @@ from grurt.runtime.context import MAX_STEPS, SHORT_CALL, Context
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from grurt.array_types import Array, Floats
+    from grurt.array_types import Array
     from grurt.runtime.decoding.choice import Choice
     from grurt.runtime.decoding.ports import GeneratorPorts
 
@@ -189,7 +189,7 @@ def enter(context: Context, phase: int, table: int) -> int:
 
 
 def _parts(n_steps: int) -> Iterator[int]:
-    """Yield how many timesteps the next call has: few enough that Ctrl-C is noticed soon, and many, if they are short."""
+    """Yield how many timesteps the next call has: few enough that Ctrl-C is noticed soon."""
     size = MAX_STEPS
     while n_steps > 0:
         part = min(size, n_steps)

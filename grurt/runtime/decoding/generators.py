@@ -122,9 +122,7 @@ def generate_of_stream(
     return _blocks(where, context, generation, size, (saved, restore))
 
 
-def _read_prompt(
-    network: Network, request: Request, tokens: NDArray[np.int64], read: Callable[[Any], object]
-) -> None:
+def _read_prompt(network: Network, request: Request, tokens: NDArray[np.int64], read: Callable[[Any], object]) -> None:
     for start in range(0, len(tokens), _PROMPT_BLOCK):
         part = tokens[start : start + _PROMPT_BLOCK]
         inputs: dict[str, Array] = {}
@@ -208,7 +206,7 @@ def generate_of_pool(
     return [row[:count].copy() for row, count in zip(generation.tokens, generation.counts, strict=True)]
 
 
-def _rows(where: str, given: Any, n_rows: int) -> Sequence[Any]:
+def _rows(where: str, given: Any, n_rows: int) -> Any:
     if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str):
         raise InputTypeError(f"{where}: expected tokens for each of {n_rows} streams, got {described(given)}")
     if len(given) != n_rows:

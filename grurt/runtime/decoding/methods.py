@@ -150,7 +150,10 @@ class DecodingStream:
         --------
         >>> import numpy as np
         >>> import grurt
-        >>> layers = [grurt.GRU(name="gru", input_size=1, hidden_size=4), grurt.Linear(name="fc", input_size=4, output_size=1)]
+        >>> layers = [
+        ...     grurt.GRU(name="gru", input_size=1, hidden_size=4),
+        ...     grurt.Linear(name="fc", input_size=4, output_size=1),
+        ... ]
         >>> rng = np.random.default_rng(1)
         >>> weights = {
         ...     f"{layer.name}.{name}": rng.normal(size=shape)
@@ -170,9 +173,7 @@ class DecodingStream:
         from grurt.runtime.decoding.forecasts import forecast_of_stream
 
         states = (self._saved, self._restore_saved)
-        return forecast_of_stream(
-            "Stream.forecast", self._network, self._context, states, n_steps, x, feedback, future
-        )
+        return forecast_of_stream("Stream.forecast", self._network, self._context, states, n_steps, x, feedback, future)
 
     def _saved(self) -> Floats:
         """Return a copy of the state, its number of timesteps in front."""
@@ -286,9 +287,7 @@ class DecodingPool:
         def claim(run: Any) -> None:
             self._front.exclusively(self._run_and_restore, where, given, run)
 
-        return forecast_of_pool(
-            where, self._network, self._front, claim, len(given), n_steps, xs, feedback, future
-        )
+        return forecast_of_pool(where, self._network, self._front, claim, len(given), n_steps, xs, feedback, future)
 
     def _run_or_restore(self, where: str, ids: Any, run: Any) -> None:
         """Run with the slots of some streams; if that fails, their states are what they were."""
