@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from grurt.runtime.stream import Stream as Stream
     from grurt.runtime.verify import Verification as Verification
     from grurt.session import InferenceSession as InferenceSession
+    from grurt.translation import Translation as Translation
+    from grurt.translation import Translator as Translator
 
 __version__ = VERSION
 
@@ -50,6 +52,8 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         "Stream": "runtime.stream",
         "StreamPool": "runtime.pool",
         "TokenInput": "network.inputs",
+        "Translation": "translation",
+        "Translator": "translation",
         "ValuePort": "network.signature",
         "Verification": "runtime.verify",
         "load": "loading",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from grurt.converters.keras.builder import Builder, check_mask_order
+from grurt.converters.keras.builder import Builder, masked_as_called
 from grurt.converters.keras.handlers import converts
-from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.network.functions import Affine
 from grurt.network.layers import TimePooling
 
@@ -18,12 +18,8 @@ _NEGATED = Affine(scale=-1.0, offset=0.0)
 @converts("GlobalAveragePooling1D", "GlobalAvgPool1D")
 def global_average_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``GlobalAveragePooling1D``: the mean of the timesteps that the mask does not skip."""
-    tensor = _read(layer, args, build)
-    check_mask_order(layer, tensor)
-    mask = None if tensor.mask == EVERYWHERE else tensor.mask
-    if mask == NOWHERE:
-        raise layer.unsupported("a mask that skips every timestep", "of which there is no mean")
-    return (pooled(layer, tensor, "mean", build, mask),)
+    tensor = masked_as_called(layer, args, _read(layer, args, build))
+    return (pooled(layer, tensor, "mean", build, tensor.mask),)
 
 
 @converts("GlobalMaxPooling1D", "GlobalMaxPool1D")

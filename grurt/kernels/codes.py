@@ -326,6 +326,7 @@ FOLLOW = 3  # be a member of a team: run whatever there is to run
 STORE = 4  # check, and copy the inputs to where the states are
 DECODE = 5  # choose tokens of what the model answers, and have it read them
 FEED_BACK = 6  # have the model read what it answers
+SEARCH = 7  # find the best sequences of tokens
 
 # Slots of what decoding goes on with. Arrays have a row for each sequence, which has a number that stays; those that go
 # on lie one behind the other, each at a place.
@@ -355,6 +356,22 @@ DECODING_SEEN = 22  # address of what rows have read or given, a number not 0 fo
 DECODING_WORK = 23  # address of working memory
 DECODING_FAULT = 24  # written when a status is not OK: which row
 DECODING_SLOTS = 25
+
+# And of beams, behind those. Rows are at their places, and have no other numbers; DECODING_OUT has a row of tokens for
+# each timestep, of as many beams.
+BEAMS_SIZE = 25  # how many sequences there are at most
+BEAMS_STEP = 26  # tokens that they have
+BEAMS_SCORES = 27  # address of the rows' scores (float64)
+BEAMS_PARENTS = 28  # address of the rows that they came of, as DECODING_OUT (int64)
+BEAMS_CANDIDATE_SCORES = 29  # address of the scores of twice as many (float64),
+BEAMS_CANDIDATE_ROWS = 30  # of which rows they are (int64),
+BEAMS_CANDIDATE_TOKENS = 31  # and by which tokens they go on (int64)
+BEAMS_N_ENDED = 32  # how many sequences have ended,
+BEAMS_ENDED_SCORES = 33  # address of their scores, for their lengths (float64),
+BEAMS_ENDED = 34  # and of step, row and token that each ends with (int64)
+BEAMS_LENGTH_NORMS = 35  # address of what scores are divided by, by the number of tokens (float64)
+BEAMS_STATES = 36  # address of room for as many states
+BEAMS_SLOTS = 37
 
 DECODING_TEMPERATURE = 0
 DECODING_TOP_P = 1

@@ -41,7 +41,7 @@ def decode(c):
                 return codes.NOTHING_TO_CHOOSE
             if token >= 0:
                 _move_row(c, d, i, left)
-                _write_input(c, d, left, token)
+                write_input(c, d, left, token)
                 left += 1
         store_i64(d, codes.DECODING_N_ROWS, left)
     return codes.OK
@@ -73,7 +73,7 @@ def _next(c, d, i):
     if position < n_prompt + n_forced:
         token = load_i64(prompt, position)
     else:
-        logits = _output(c, d) + F32_BYTES * load_i64(d, codes.DECODING_VOCABULARY_SIZE) * i
+        logits = output_rows(c, d) + F32_BYTES * load_i64(d, codes.DECODING_VOCABULARY_SIZE) * i
         token = choose(d, row, load_i64(load_i64(d, codes.DECODING_PREVIOUS), row), steps_done(c, i), logits)
         if token < 0:
             store_i64(d, codes.DECODING_FAULT, row)
@@ -88,7 +88,7 @@ def _next(c, d, i):
 
 
 @kernel
-def _output(c, d):
+def output_rows(c, d):
     """Address of the scores of all rows."""
     return load_i64(c, port_slot(load_i64(d, codes.DECODING_OUTPUT)) + codes.PORT_ADDRESS)
 
@@ -119,7 +119,7 @@ def _move_row(c, d, i, target):
 
 
 @kernel
-def _write_input(c, d, i, token):
+def write_input(c, d, i, token):
     """Have the row at a place read a token next: its number, or a vector that is 1 there and 0 elsewhere."""
     row = load_i64(load_i64(d, codes.DECODING_ROWS), i)
     store_i64(load_i64(d, codes.DECODING_PREVIOUS), row, token)

@@ -8,6 +8,7 @@ puts them (see `fields`). What is not exactly the array that the kernels want is
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
+from grurt.kernels.beams import search
 from grurt.kernels.conversion import convert_input
 from grurt.kernels.decoding import decode, feed_back
 from grurt.kernels.fields import BASE, DATA, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
@@ -92,6 +93,8 @@ def _run(c, only_checks):
     phase = load_i64(c, codes.CONTEXT_PHASE)
     if only_checks or phase < codes.DECODE:
         return run(c, only_checks)
+    if phase == codes.SEARCH:
+        return search(c)
     return decode(c) if phase == codes.DECODE else feed_back(c)
 
 

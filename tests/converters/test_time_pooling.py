@@ -310,7 +310,7 @@ def divided(net: Any, x: Tensor) -> Any:
         (network_of(packed_plain_mean, X, LENGTHS), "it joins all timesteps of packed sequences, those behind their"),
         (
             network_of(of_other_scores),
-            r"it weights a value of shape .* with scores that have other axes; use one score",
+            r"it weights a value of shape .* with scores that have other axes; use",
         ),
         (network_of(of_several_scores), "it weights timesteps with several scores; use one score for each timestep"),
         (network_of(of_several_scores_by_einsum), "it weights timesteps by another equation; expected one such as"),

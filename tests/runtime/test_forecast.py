@@ -114,7 +114,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         with_weather,
         {},
         ModelError,
-        "expected a model whose only input reads its only output, got the inputs .* as feedback=",
+        "whose only input reads its only output, got the inputs .* as feedback=",
     ),
     (
         with_weather,

@@ -90,6 +90,11 @@ def checked_seeds(where: str, seed: SupportsIndex | ArrayLike, n_rows: int) -> N
     return np.array(seeds, np.uint64).view(np.int64)
 
 
+def checked_number(where: str, value: float) -> float:
+    """Return a number if it is finite."""
+    return _number(where, value, "that is finite", lambda number: True)
+
+
 def tokens_of(where: str, tokens: Any, vocabulary_size: int, *, least: int = 0) -> NDArray[np.int64]:
     """Return token ids ``(n,)`` that all exist, as they are now.
 

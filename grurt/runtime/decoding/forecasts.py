@@ -171,8 +171,8 @@ def _sources(where: str, network: Network, feedback: Mapping[str, str] | None) -
     if feedback is None:
         if len(inputs) > 1 or len(outputs) > 1:
             raise ModelError(
-                f"{where}: expected a model whose only input reads its only output, got the inputs {inputs} and the outputs "
-                f"{outputs}: say which input reads which output, as feedback={{{inputs[0]!r}: {outputs[0]!r}}}"
+                f"{where}: expected a model whose only input reads its only output, got the inputs {inputs} and the "
+                f"outputs {outputs}: say which input reads which output, as feedback={{{inputs[0]!r}: {outputs[0]!r}}}"
             )
         feedback = {inputs[0]: outputs[0]}
     given = dict(feedback)

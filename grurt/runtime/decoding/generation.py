@@ -157,7 +157,7 @@ class Generation:
         InputValueError
             If nothing can be chosen: then the states are those after some of the timesteps.
         """
-        for part in _parts(n_steps):
+        for part in parts_of(n_steps):
             if not self.goes_on:
                 return
             self._call(part, streams)
@@ -188,7 +188,7 @@ def enter(context: Context, phase: int, table: int) -> int:
         context.slots[codes.CONTEXT_PHASE] = before
 
 
-def _parts(n_steps: int) -> Iterator[int]:
+def parts_of(n_steps: int) -> Iterator[int]:
     """Yield how many timesteps the next call has: few enough that Ctrl-C is noticed soon."""
     size = MAX_STEPS
     while n_steps > 0:
