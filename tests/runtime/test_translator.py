@@ -203,7 +203,7 @@ def test_scores_of_nothing() -> None:
     model = decoder(SYMBOLS, 1, *infinite)
     translator = grurt.Translator(encoder(), model)
     with pytest.raises(
-        InputValueError, match="Translator: expected a token that can be chosen as number 0, got scores"
+        InputValueError, match="expected a token that can be chosen as number 0, got scores"
     ):
         translator(SOURCES[0], start=1, beam=2)
 
@@ -243,7 +243,7 @@ WIDE = models.gru_model(5, 13, np.random.default_rng(0))
         (
             (WIDE, decoder()),
             {},
-            r"states: expected for each of 'decoder' \(12,\) one of the encoder's 'gru0' \(13,\), 'y'",
+            r"expected for each of 'decoder' \(12,\) one of the encoder's 'gru0' \(13,\), 'y'",
         ),
         ((WIDE, decoder()), {"states": {"decoder": "y"}}, r"states: 'decoder' has the shape \(12,\), and 'y' \(13,\)"),
         ((encoder(), decoder()), {"states": {"decoder": "z"}}, "of the encoder, got 'decoder': 'z'"),
@@ -290,12 +290,12 @@ def test_decoders_and_encoders_that_do_not_fit_at_all() -> None:
     )
     with pytest.raises(ModelError, match="expected a decoder that streams, got one that cannot: layer 'decoder' is a"):
         grurt.Translator(encoder(), backwards)
+    two = models.layer_model(
+        grurt.Add(name="sum", inputs=("a", "b")),
+        rng=np.random.default_rng(0),
+        inputs=[grurt.Input("a", 2), grurt.Input("b", 2)],
+    )
     with pytest.raises(ModelError, match=r"expected an encoder of one input, got one of \[a, b\]"):
-        two = models.layer_model(
-            grurt.Add(name="sum", inputs=("a", "b")),
-            rng=np.random.default_rng(0),
-            inputs=[grurt.Input("a", 2), grurt.Input("b", 2)],
-        )
         grurt.Translator(two, decoder())
     with pytest.raises(GrurtError, match="Translator: expected models, got something else"):
         grurt.Translator("encoder.grurt")  # type: ignore[arg-type]
