@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from grurt.network.signature import Signature as Signature
     from grurt.network.signature import StatePort as StatePort
     from grurt.network.signature import ValuePort as ValuePort
+    from grurt.network.vocabulary import Vocabulary as Vocabulary
     from grurt.runtime.pool import StreamPool as StreamPool
     from grurt.runtime.stream import Stream as Stream
     from grurt.runtime.verify import Verification as Verification
@@ -56,6 +57,7 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         "Translator": "translation",
         "ValuePort": "network.signature",
         "Verification": "runtime.verify",
+        "Vocabulary": "network.vocabulary",
         "load": "loading",
     }
     """Where the public names are, beside those of the modules below, all of whose names are public."""

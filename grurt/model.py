@@ -327,6 +327,39 @@ class Model(Network):
         blocks = [*self.stream().generate(prompt, max_tokens, seed=seed, block_size=max_tokens, **options)]
         return np.concatenate(blocks)
 
+    def run_text(self, text: str, *, start: bool = False, end: bool = False) -> Any:
+        """Run a text from the model's initial state: as `run`, with the tokens of the text.
+
+        Parameters
+        ----------
+        text
+            Taken apart as the vocabulary of the model's only input says: see `grurt.Vocabulary`.
+        start, end
+            Whether the tokens of a text's start and end are read, too, where the vocabulary has them.
+
+        Raises
+        ------
+        ModelError
+            If the model has no vocabulary.
+        InputValueError
+            If something in the text is no token, and the vocabulary has none for that.
+        InputShapeError
+            If there is nothing in the text.
+        """
+        return self.run(self.vocabulary.encode(text, start=start, end=end))
+
+    def generate_text(
+        self, prompt: str, max_tokens: SupportsIndex, *, seed: SupportsIndex = 0, **options: Unpack[Options]
+    ) -> str:
+        """Return the text that `generate` gives behind the text of a prompt.
+
+        Its tokens of padding, start and end are left out, and the vocabulary's end is a stop token if none is given.
+        """
+        vocabulary = self.vocabulary
+        if "stop" not in options and vocabulary.end is not None:
+            options["stop"] = vocabulary.end
+        return vocabulary.decode(self.generate(vocabulary.encode(prompt), max_tokens, seed=seed, **options))
+
     def verify(self) -> Verification:
         """Replay the reference run that the model's file holds, and compare.
 

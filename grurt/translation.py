@@ -40,10 +40,13 @@ class Translation(msgspec.Struct, frozen=True):
         Its tokens, int64 ``(n,)``: a stop token, if it ends with one, is the last.
     score
         The sum of the logarithms of their probabilities, divided by ``n ** length_penalty``.
+    text
+        What they stand for, if the decoder has a vocabulary.
     """
 
     tokens: NDArray[np.int64]
     score: float
+    text: str | None = None
 
 
 class Translator:
@@ -129,10 +132,10 @@ class Translator:
 
     def __call__(
         self,
-        source: ArrayLike,
+        source: ArrayLike | str,
         *,
-        start: SupportsIndex | Sequence[int],
-        stop: Sequence[int] | int = (),
+        start: SupportsIndex | Sequence[int] | None = None,
+        stop: Sequence[int] | int | None = None,
         beam: SupportsIndex = 1,
         length_penalty: float = 1.0,
         max_tokens: SupportsIndex = 100,
@@ -148,11 +151,13 @@ class Translator:
         Parameters
         ----------
         source
-            What the encoder reads: token ids ``(n,)``, or features ``(n, size)``, at least one timestep.
+            What the encoder reads: token ids ``(n,)``, or features ``(n, size)``, at least one timestep; or a text,
+            if the encoder has a vocabulary.
         start
-            The token, or tokens, that the decoder reads first: they are not part of the answer.
+            The token, or tokens, that the decoder reads first: they are not part of the answer. By default the start
+            of the decoder's vocabulary.
         stop
-            The token, or tokens, that end a sequence.
+            The token, or tokens, that end a sequence. By default the end of the decoder's vocabulary, if it has one.
         beam
             How many sequences are gone on with at a time, 1 to 1024.
         length_penalty
@@ -174,6 +179,12 @@ class Translator:
             If the source does not fit, an option makes no sense, or nothing can be chosen.
         """
         where, size = "Translator", self._ports.vocabulary_size
+        known = self._decoder.vocabularies.get(self._decoder.inputs[self._ports.input].name)
+        if start is None and known is not None:
+            start = known.start
+        if start is None:
+            raise InputTypeError(f"{where}: start: expected the token that the decoder reads first, got none")
+        stop = (() if known is None or known.end is None else known.end) if stop is None else stop
         first = tokens_of(f"{where}: start", start, size, least=1)
         count, wanted = checked_count(f"{where}: beam", beam), None
         if count > _MOST_BEAMS:
@@ -183,7 +194,7 @@ class Translator:
         most = checked_count(f"{where}: max_tokens", max_tokens)
         penalty = checked_number(f"{where}: length_penalty", length_penalty)
         stops = tokens_of(f"{where}: stop", stop, size)
-        handed = self._read(source)
+        handed = self._read(self._encoder.vocabulary.encode(source) if isinstance(source, str) else source)
         beams = Beams(count, most, penalty, tuple(stops.tolist()))
         search = self._take(beams, allowed)
         try:
@@ -195,7 +206,10 @@ class Translator:
         except InputValueError as error:
             raise InputValueError(f"{where}: {error}") from None
         self._give_back(beams, allowed, search)
-        translations = [Translation(each.tokens, each.score) for each in found[: wanted or 1]]
+        translations = [
+            Translation(each.tokens, each.score, None if known is None else known.decode(each.tokens.tolist()))
+            for each in found[: wanted or 1]
+        ]
         return translations[0] if n_best is None else translations
 
     def _take(self, beams: Beams, allowed: ArrayLike | None) -> Search:

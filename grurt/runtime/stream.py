@@ -236,6 +236,8 @@ class Stream(DecodingStream):
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
+        if type(xs) is str:
+            xs = _encoded(self._network, where, xs, is_block=bool(lead))
         held: arrays.Held = []
         inputs, sizes = convert_inputs(where, plan, self._frames, xs, lead, held)
         outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
@@ -401,6 +403,16 @@ class _StreamOfSeveral(Stream):
             except KeyError:
                 pass
         raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
+
+
+def _encoded(network: Network, where: str, text: str, *, is_block: bool) -> Array:
+    """Return a text as the tokens of the model's only input: one of them for a step."""
+    tokens = network.vocabulary.encode(text)
+    if is_block:
+        return tokens
+    if len(tokens) != 1:
+        raise InputShapeError(f"{where}: expected a text of one token, got {len(tokens)}: run takes several")
+    return tokens.reshape(())
 
 
 def _plain(given: tuple[Any, ...], forms: Sequence[Form]) -> tuple[Any, ...]:

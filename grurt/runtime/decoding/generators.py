@@ -55,10 +55,14 @@ class Request:
         self.max_tokens = checked_count(f"{where}: max_tokens", max_tokens)
         given: dict[str, Any] = {name: options.get(name, default) for name, default in _DEFAULTS.items()}
         self.choice: Choice = checked_choice(where, self.ports.vocabulary_size, **given)
+        self._network = network
         self.others = _other_inputs(where, network, self.ports.input, options.get("inputs"), n_rows)
 
     def prompt(self, where: str, tokens: Any) -> NDArray[np.int64]:
-        """Return a prompt, of at least one token."""
+        """Return a prompt, of at least one token; of a text, its tokens."""
+        if isinstance(tokens, str):
+            vocabulary = self._network.vocabularies.get(self._network.inputs[self.ports.input].name)
+            tokens = (vocabulary or self._network.vocabulary).encode(tokens)
         return tokens_of(where, tokens, self.ports.vocabulary_size, least=1)
 
     def prefix(self, where: str, tokens: Any) -> NDArray[np.int64]:
