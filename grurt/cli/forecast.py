@@ -1,9 +1,9 @@
 """``grurt forecast``: how a series goes on."""
 
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
 
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
@@ -35,14 +35,14 @@ Example:
 )
 @click.option("--columns", metavar="A,B,...", help="The columns of a CSV input that the model reads, in its order.")
 def forecast(model_path: Path, input_path: str, n_steps: int, output_path: str, columns: str | None) -> None:
-    """Go on with a series: what a model answers is what it reads next.
+    """Go on with a series: answers are read again.
 
     INPUT, or stdin, is the series so far, as `grurt run` reads it, the newest timestep last. The answers to that one,
     and to those answers, are written. The model has one input, and one output of the same size.
     """
     model = load_model(model_path)
     stream = model.stream()
-    newest = None
+    newest: Any = None
     with open_timesteps(input_path) as source:
         reader = TimestepReader(
             source,
@@ -57,7 +57,7 @@ def forecast(model_path: Path, input_path: str, n_steps: int, output_path: str, 
                     stream.step(newest)
             except InputValueError as error:
                 raise LineError(f"before {reader.where}: {error}") from error
-            newest = np.array(timestep, np.float32) if not isinstance(timestep, dict) else timestep
+            newest = timestep
         if newest is None:
             raise LineError(f"{reader.where}: expected at least one timestep, got none")
         answers = stream.forecast(n_steps, newest)

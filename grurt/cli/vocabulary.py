@@ -12,8 +12,8 @@ from grurt.cli.printing import show
 
 EXAMPLE = """\b
 Examples:
-    grurt vocabulary names.grurt letters.txt --split characters --end . -o names.grurt
-    grurt vocabulary reviews.grurt vocab.json --lowercase --unknown "[UNK]" --padding "" -o reviews.grurt
+    grurt vocabulary model.grurt letters.txt --split characters --end . -o names.grurt
+    grurt vocabulary model.grurt vocab.json --lowercase --unknown "[UNK]" --padding "" -o reviews.grurt
 """
 
 

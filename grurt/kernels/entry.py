@@ -261,8 +261,10 @@ def _has_frames(c, port, array, n_lead):
 @kernel
 def _converts(c, i, x, n_lead):
     """Whether what is not plain can be converted on the spot; if so, set the port's address."""
+    port = port_slot(i)
+    if load_i64(c, port + codes.PORT_IS_TOKENS):  # whose arrays may have no axes, and no place where sizes are
+        return False
     if is_array(c, x):
-        port = port_slot(i)
         n_axes = n_lead + load_i64(c, port + codes.PORT_AXES)
         if load_i32(x, N_DIMENSIONS // 4) != n_axes or not _has_frames(c, port, x, n_lead):
             return False

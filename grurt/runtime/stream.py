@@ -236,7 +236,7 @@ class Stream(DecodingStream):
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
-        if type(xs) is str:
+        if type(xs) is str and self._network.vocabularies:
             xs = _encoded(self._network, where, xs, is_block=bool(lead))
         held: arrays.Held = []
         inputs, sizes = convert_inputs(where, plan, self._frames, xs, lead, held)

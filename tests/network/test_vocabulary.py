@@ -156,7 +156,7 @@ def test_vocabularies_that_do_not_fit(vocabularies: Any, message: str) -> None:
 
 def test_models_without_a_vocabulary_take_no_texts() -> None:
     own = model(None)
-    for verb in (lambda: own.run_text("a"), lambda: own.stream().step("a"), lambda: own.generate("a", 5)):
+    for verb in (lambda: own.run_text("a"), lambda: own.generate("a", 5), lambda: own.generate_text("a", 5)):
         with pytest.raises(ModelError, match="expected a model with one vocabulary, got 0: `grurt vocabulary`, or"):
             verb()
 
