@@ -18,12 +18,15 @@ from grurt.cli.delay import delay
 from grurt.cli.demo import demo
 from grurt.cli.exits import BROKEN_PIPE, INTERNAL, INTERRUPTED, USAGE
 from grurt.cli.export import export
+from grurt.cli.forecast import forecast
+from grurt.cli.generate import generate
 from grurt.cli.inspect import inspect
 from grurt.cli.places import naming
 from grurt.cli.printing import say, say_traceback
 from grurt.cli.quantize import quantize
 from grurt.cli.run import run
 from grurt.cli.verify import verify
+from grurt.cli.vocabulary import vocabulary
 from grurt.cli.warmup import warmup
 from grurt.errors import GrurtError, StreamingError, UnsupportedError
 from grurt.escaping import shown
@@ -152,5 +155,20 @@ def grurt(debug: bool) -> None:
     """Run trained GRU networks one timestep at a time."""
 
 
-for command in (convert, inspect, verify, quantize, delay, run, bench, warmup, compile, export, demo):
+for command in (
+    convert,
+    inspect,
+    verify,
+    quantize,
+    delay,
+    run,
+    vocabulary,
+    generate,
+    forecast,
+    bench,
+    warmup,
+    compile,
+    export,
+    demo,
+):
     grurt.add_command(command)

@@ -24,9 +24,9 @@ from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, ReadData, WrittenFile, model_argument
 from grurt.cli.places import Place, check_can_be_opened, naming, open_output
 from grurt.cli.printing import is_terminal, say
-from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
+from grurt.cli.readers import FORMATS, MAX_LINE, SUFFIXES, Format, LineError, TimestepReader, format_of_name
 from grurt.cli.writers import make_writer
-from grurt.errors import InputValueError
+from grurt.errors import GrurtError, InputValueError
 from grurt.model import Model
 from grurt.network.inputs import AnyInput
 from grurt.runtime.context import Nonfinite
@@ -99,6 +99,12 @@ Example: follow a sensor, and keep the answers
     default="refuse",
     help="What to do with a NaN or an infinity. Default: refuse.",
 )
+@click.option(
+    "--text",
+    "as_text",
+    is_flag=True,
+    help="Each line of the input is a text, answered as a whole; of a model with a vocabulary.",
+)
 def run(
     model_path: Path,
     input_path: str,
@@ -111,6 +117,7 @@ def run(
     context_path: Path | None,
     last: bool,
     nonfinite: Nonfinite,
+    as_text: bool,
 ) -> None:
     """Stream timesteps through a model.
 
@@ -130,8 +137,11 @@ def run(
         check_can_be_opened(Path(output_path))
     model = load_model(model_path)
     context = None if context_path is None else _context(context_path)
-    with _open_input(input_path) as source:
+    with open_timesteps(input_path) as source:
         live = not _is_regular_file(source)
+        if as_text:
+            _run_texts(model, source, input_path, output_path, output_format, float_format, delimiter, [model_path])
+            return
         reader = TimestepReader(
             source,
             "stdin" if input_path == "-" else input_path,
@@ -146,7 +156,7 @@ def run(
             answers = iter(deque(answers, maxlen=1))
         first = list(islice(answers, 1))  # only now is it known whether the input has a header
         written = "stdout" if output_path == "-" else output_path
-        with naming(written), _open_output(output_path, read=[source, model_path]) as target:
+        with naming(written), open_answers(output_path, read=[source, model_path]) as target:
             writer = make_writer(
                 target,
                 output_layout(model),
@@ -169,6 +179,48 @@ def _context(path: Path) -> Mapping[str, Array]:
 
     with unreadable_files_named(path.name), errors_named(path.name):
         return read_npz(path)
+
+
+def _run_texts(
+    model: Model,
+    source: io.BufferedReader,
+    input_path: str,
+    output_path: str,
+    output_format: Format | None,
+    float_format: str | None,
+    delimiter: str,
+    read: list[Place],
+) -> None:
+    """Answer each line as a text: with what the model gives once for it, or with the answer after its last token."""
+    vocabulary = model.vocabulary
+    name = "stdin" if input_path == "-" else input_path
+    written_format = output_format or format_of_name(output_path) or "csv"
+    written = "stdout" if output_path == "-" else output_path
+    with naming(written), open_answers(output_path, read=[source, *read]) as target:
+        writer = make_writer(
+            target, output_layout(model), written_format, float_format=float_format, delimiter=delimiter, header=False
+        )
+        for number, line in enumerate(texts_of(source, name), start=1):
+            try:
+                answer = model.run(vocabulary.encode(line))
+            except GrurtError as error:
+                raise LineError(f"{name}, line {number}: {error}") from error
+            answers = answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
+            last = {key: array if array.ndim == 1 else array[-1] for key, array in answers.items()}
+            writer.write(last if isinstance(answer, dict) else last[model.outputs[0].name])
+            target.flush()
+        writer.close()
+
+
+def texts_of(source: io.BufferedReader, name: str) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, without their ends; LineError if it is none, or a line is too long."""
+    while line := source.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise LineError(f"{name}: expected lines of at most {MAX_LINE:,} bytes, got a longer one")
+        try:
+            yield line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise LineError(f"{name}: expected text in UTF-8, got the byte 0x{line[error.start]:02x}") from None
 
 
 def _answers(
@@ -252,7 +304,8 @@ def _check_text_options(delimiter: str, float_format: str | None) -> None:
         ) from None
 
 
-def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
+def open_timesteps(path: str) -> AbstractContextManager[io.BufferedReader]:
+    """Open what timesteps are read from: a file, or stdin for ``-``."""
     if path != "-":
         return Path(path).open("rb")
     if sys.stdin is None:
@@ -265,7 +318,8 @@ def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
     return io.BufferedReader(io.BytesIO(stdin.read()))
 
 
-def _open_output(path: str, read: Iterable[Place]) -> AbstractContextManager[BinaryIO]:
+def open_answers(path: str, read: Iterable[Place]) -> AbstractContextManager[BinaryIO]:
+    """Open what answers are written to: a file, which is none of those that are read, or stdout for ``-``."""
     if path != "-":
         return open_output(Path(path), read)
     if sys.stdout is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from grurt.kernels import codes
@@ -28,6 +30,13 @@ _REDUCE = {
     "min": codes.REDUCE_MIN,
     "argmax": codes.REDUCE_ARGMAX,
     "argmin": codes.REDUCE_ARGMIN,
+}
+
+_POOLINGS = {
+    "sum": codes.POOL_SUM,
+    "mean": codes.POOL_MEAN,
+    "max": codes.POOL_MAX,
+    "softmax": codes.POOL_SOFTMAX,
 }
 
 
@@ -267,6 +276,24 @@ class _Lowering(PlanBuilder):
 
     def prelu(self, layer: ly.PRelu) -> tuple[int, dict[int, int]]:
         return codes.PRELU, {codes.OP_WEIGHTS: self.add_rows(self.weight(layer, "weight"))}
+
+    def time_pooling(self, layer: ly.TimePooling) -> tuple[int, dict[int, int]]:
+        slots = {codes.OP_FUNCTION: _POOLINGS[layer.operation], codes.OP_SCORE_SIZE: layer.score_size}
+        offsets = [
+            self.add_state(name, math.prod(shape[:-1]), shape[-1], None, is_ring=False)
+            for name, shape in self.network.states_of(layer).items()
+        ]
+        slots[codes.OP_STATE] = offsets[0]  # behind which are the others
+        if layer.has_scores:
+            scores = layer.inputs[1]
+            slots |= {
+                codes.OP_OTHER: self.offsets[scores],
+                codes.OP_OTHER_STRIDE: self.stride(scores),
+                codes.OP_TEMP: self.reserve(layer.scratch_bytes()),
+            }
+        if layer.masked:
+            slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[-1]]}
+        return codes.TIME_POOLING, slots
 
     def first_step(self, layer: ly.FirstStep) -> tuple[int, dict[int, int]]:
         return codes.COPY_FIRST_ROW, {}

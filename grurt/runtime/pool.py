@@ -16,6 +16,7 @@ from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.network.frames import frames_of
 from grurt.runtime.binding import Inputs, Outputs
 from grurt.runtime.context import streaming_context
+from grurt.runtime.decoding.methods import DecodingPool
 from grurt.runtime.pool_calls import Calls, has_its_numbers
 from grurt.runtime.pool_faults import Fault, are_reported
 from grurt.runtime.pool_ids import Ids, integer, number_or_names
@@ -39,7 +40,7 @@ MAX_BYTES = 1 << 40
 """What the states of a pool's first streams may take."""
 
 
-class StreamPool(PooledStates):
+class StreamPool(PooledStates, DecodingPool):
     """Many sequences in progress: made by `Model.pool`.
 
     Each stream has an id, and is at the model's initial state when it is added. A call of `step` or `run` advances

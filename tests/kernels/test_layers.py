@@ -353,3 +353,21 @@ def test_a_long_sequence_stays_with_the_oracle() -> None:
     model = models.gru_model(6, 32, rng, n_layers=2, output_size=4)
     xs = rng.normal(size=(2000, 6)).astype(np.float32)
     assert_close(model.stream().run(xs), reference.run(model, {"x": xs})[0]["y"])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("operation", models.POOLINGS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_time_pooling(operation: Any, size: int, masked: bool) -> None:
+    rng = seeded(operation, size, masked)
+    for score_size in {1, size} if operation == "softmax" else {1}:
+        names = ["x", *["scores"] * (operation == "softmax"), *["mask"] * masked]
+        layers: list[AnyLayer] = [
+            grurt.Activation(name="mask", inputs=("m",), function=functions.ThresholdedRelu(0.3)),
+            grurt.TimePooling(
+                name="pool", inputs=names, size=size, operation=operation, score_size=score_size, masked=masked
+            ),
+            grurt.Activation(name="y", function=functions.Tanh()),
+        ]
+        inputs = [grurt.Input("x", size), grurt.Input("scores", score_size), grurt.Input("m", 1)]
+        assert_agrees(models.layer_model(*layers, rng=rng, inputs=inputs), rng)

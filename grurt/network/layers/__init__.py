@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
     from grurt.network.layers.grids import *
     from grurt.network.layers.masks import *
     from grurt.network.layers.normalization import *
+    from grurt.network.layers.pooling import *
     from grurt.network.layers.program import *
     from grurt.network.layers.recurrent import *
     from grurt.network.layers.selection import *
@@ -62,6 +63,7 @@ _NAMES = {
     "grids": ("Flatten", "Unflatten"),
     "masks": ("FeatureMask", "PastEnd", "TokenMask"),
     "normalization": ("BatchNorm", "LayerNorm", "RMSNorm"),
+    "pooling": ("TimePooling",),
     "program": ("Program",),
     "recurrent": ("GRU",),
     "selection": ("FirstStep", "LastStep"),
