@@ -1,0 +1,1 @@
+"""Keyed streams on Spark."""

@@ -1,0 +1,69 @@
+"""Models in a worker process: read once, however many batches it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from grurt.container import reading
+from grurt.errors import SparkError
+from grurt.loading import get_ready
+from grurt.model import Model
+from grurt.spark.pool import BucketPool
+
+if TYPE_CHECKING:
+    from grurt.network.costs import Limits
+    from grurt.runtime.context import Nonfinite
+
+
+class ModelSource(NamedTuple):
+    """How a worker gets the model.
+
+    Parameters
+    ----------
+    fingerprint
+        Of the model that it has to be.
+    content
+        The bytes of its file, or a broadcast variable of them; None: they are in a file on each worker,
+    path
+        which is this one.
+    limits
+        What the model may cost.
+    nonfinite
+        What a NaN does: see `Model.stream`.
+    """
+
+    fingerprint: bytes
+    content: Any
+    path: str
+    limits: Limits | None
+    nonfinite: Nonfinite
+
+    def _bytes(self) -> bytes:
+        if self.content is None:
+            return Path(self.path).read_bytes()
+        return self.content if isinstance(self.content, bytes) else self.content.value
+
+
+_pools: dict[tuple[bytes, str], BucketPool] = {}
+
+
+def pool_of(source: ModelSource) -> BucketPool:
+    """Return the pool of a model: the same one for as long as the process lives.
+
+    Raises
+    ------
+    SparkError
+        If the file on this worker holds another model than the driver has.
+    """
+    name = (source.fingerprint, source.nonfinite)
+    if name not in _pools:
+        model = Model.from_network(reading.decode(source._bytes(), source.limits))
+        if model.fingerprint != source.fingerprint:
+            raise SparkError(
+                f"{source.path}: expected the model with fingerprint {source.fingerprint.hex()}, as on the driver, got "
+                f"{model.fingerprint.hex()}: copy the file to all workers, or let it be sent: ship=True"
+            )
+        get_ready(model)
+        _pools[name] = BucketPool(model, source.nonfinite)
+    return _pools[name]
