@@ -39,7 +39,9 @@ class Moment(NamedTuple):
     """Milliseconds of the clock of processing."""
 
 
-def advance(bucket: Bucket, new: Any, moment: Moment, settings: Settings, pool: BucketPool) -> tuple[Any, Bucket]:
+def advance(
+    bucket: Bucket, new: Any, moment: Moment, settings: Settings, pool: BucketPool, *, only_last: bool = False
+) -> tuple[Any, Bucket]:
     """Answer rows that have come, or that were held back and are due.
 
     Parameters
@@ -54,6 +56,8 @@ def advance(bucket: Bucket, new: Any, moment: Moment, settings: Settings, pool: 
         The rules.
     pool
         What runs the model.
+    only_last
+        Whether rows come key by key, so that nothing is kept but the last one.
 
     Returns
     -------
@@ -85,6 +89,8 @@ def advance(bucket: Bucket, new: Any, moment: Moment, settings: Settings, pool: 
     touched[slots] = moment.now
     is_there = is_known | np.isin(np.arange(len(keys)), stepped)
     kept = np.flatnonzero(is_there & ~_are_idle(last, touched, moment, settings))
+    if only_last:
+        kept = kept[-1:]
     after = Bucket(
         bucket.number,
         keys.take(pa.array(kept)),

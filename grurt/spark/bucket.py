@@ -108,8 +108,8 @@ def encode(bucket: Bucket, settings: Settings) -> bytes:
     return b"".join([header, _checksum(header, behind), bucket.states.states.tobytes(), behind])
 
 
-def decode(blob: bytes, settings: Settings, number: int) -> Bucket:
-    """Return the bucket of some bytes.
+def decode(blob: bytes, settings: Settings, number: int, *, with_held: bool = True) -> Bucket:
+    """Return the bucket of some bytes, with the rows that it holds back if that is wanted.
 
     Raises
     ------
@@ -129,7 +129,8 @@ def decode(blob: bytes, settings: Settings, number: int) -> Bucket:
         has_lengths = settings.key.kind != "integer"
         lengths, contents = parts.take(4 * n if has_lengths else 0), parts.take(header.key_bytes)
         keys = key_arrays.from_buffers(ARROW_KEYS[settings.key.kind], lengths, contents, n)  # type: ignore[index]
-        held = _rows(parts.take(header.held_bytes), settings)
+        held = parts.take(header.held_bytes)
+        rows = _rows(held if with_held else b"", settings)
         parts.expect_end()
     except (ValueError, pa.ArrowException) as error:
         raise SnapshotError(f"bucket {number}: expected what this version has written, got damage: {error}") from None
@@ -137,7 +138,7 @@ def decode(blob: bytes, settings: Settings, number: int) -> Bucket:
         states, steps, seal = np.zeros((n, 0), np.uint8), np.zeros(n, np.int64), b""
     else:
         seal = header.seal
-    return Bucket(number, keys, last.reshape(n, n_orders), touched, Snapshots(steps, states, seal), held, header.timer)
+    return Bucket(number, keys, last.reshape(n, n_orders), touched, Snapshots(steps, states, seal), rows, header.timer)
 
 
 class Header(NamedTuple):

@@ -1,7 +1,7 @@
 """Rows packed by bucket on their way into the stateful operator, and answers unpacked on their way out.
 
-PySpark hands rows to a stateful operator one by one, as tuples. So they are packed before: all rows of a bucket in a
-partition as one record batch of Arrow, in one column of bytes.
+PySpark hands rows to a stateful operator one by one, as tuples, and takes arrays from it number by number. So rows are
+packed before: all those of a bucket in a partition as one record batch of Arrow, in a column of bytes. So are answers.
 """
 
 from __future__ import annotations
@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from grurt.errors import InputValueError
+from grurt.spark.advance import answer_schema
 from grurt.spark.settings import KEY, ORDER
 
 if TYPE_CHECKING:
     from grurt.spark.settings import Settings
 
-BUCKET, LATEST, ROWS = "bucket", "latest", "rows"
+ARROW_TYPES = {
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
+}
+"""Of the types of Spark that a key or an order may have."""
+BUCKET, LATEST, ROWS, ANSWERS = "bucket", "latest", "rows", "answers"
 PACKED = f"{BUCKET} int, {LATEST} bigint, {ROWS} binary"
+PACKED_ANSWERS = f"{ANSWERS} binary"
 _PACKED = pa.schema([(BUCKET, pa.int32()), (LATEST, pa.int64()), (ROWS, pa.binary())])
 MAX_ROWS = 1 << 18
 """Rows of a partition that are packed together."""
@@ -61,7 +73,7 @@ def _packed(batches: list[Any], schema: pa.Schema, settings: Settings) -> Any:
     buckets = buckets[by_bucket]
     begins = np.flatnonzero(np.concatenate([[True], buckets[1:] != buckets[:-1]])) if len(buckets) else by_bucket
     sizes = np.diff(np.append(begins, len(buckets)))
-    whole = rows.to_batches()[0] if len(buckets) else None
+    whole = pa.RecordBatch.from_arrays([column.combine_chunks() for column in rows.columns], schema=schema)
     packed = [
         whole.slice(begin, size).serialize().to_pybytes()
         for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True)
@@ -82,10 +94,24 @@ def canonical(table: Any, schema: pa.Schema) -> Any:
     return pa.table(columns, schema=schema)
 
 
-def unpack(parts: Iterable[bytes], schema: pa.Schema) -> Any:
-    """Return packed rows as a table."""
+def packed(table: Any) -> bytes:
+    """Return a table as bytes."""
+    (batch,) = table.combine_chunks().to_batches()
+    content: bytes = batch.serialize().to_pybytes()
+    return content
+
+
+def unpacked(parts: Iterable[bytes], schema: pa.Schema) -> Any:
+    """Return the rows of packed tables as one table."""
     batches = [pa.ipc.read_record_batch(pa.py_buffer(part), schema) for part in parts]
     return pa.Table.from_batches(batches, schema)
+
+
+def unpack_answers(batches: Iterable[Any], settings: Settings) -> Iterator[Any]:
+    """Yield the answers of buckets as rows with the user's names and types."""
+    for batch in batches:
+        answers = unpacked(batch[ANSWERS].to_pylist(), answer_schema(settings))
+        yield from given_out(answers, settings).combine_chunks().to_batches()
 
 
 def _latest(rows: Any, begins: Any, settings: Settings) -> Any:
@@ -111,21 +137,8 @@ def given_out(answers: Any, settings: Settings) -> Any:
     own = {KEY: settings.key, **dict(zip(settings.order_names, settings.order, strict=True))}
     for name, column in zip(answers.column_names, answers.columns, strict=True):
         names.append(own[name].name if name in own else name)
-        columns.append(column.cast(_arrow_type(own[name].spark_type)) if name in own else column)
+        columns.append(column.cast(ARROW_TYPES[own[name].spark_type]) if name in own else column)
     return pa.table(columns, names)
-
-
-def _arrow_type(spark_type: str) -> pa.DataType:
-    return {
-        "string": pa.string(),
-        "binary": pa.binary(),
-        "tinyint": pa.int8(),
-        "smallint": pa.int16(),
-        "int": pa.int32(),
-        "bigint": pa.int64(),
-        "timestamp": pa.timestamp("us", "UTC"),
-        "timestamp_ntz": pa.timestamp("us"),
-    }[spark_type]
 
 
 def output_type(settings: Settings) -> str:
@@ -133,8 +146,3 @@ def output_type(settings: Settings) -> str:
     fields = [f"`{column.name}` {column.spark_type}" for column in (settings.key, *settings.order)]
     fields += [f"`{port.name}` {'float' if port.size == 1 else 'array<float>'}" for port in settings.outputs]
     return ", ".join([*fields, "fault string"])
-
-
-def count_of(column: Any) -> int:
-    """Return how many values are not null."""
-    return len(column) - int(pc.count(column, mode="only_null").as_py())

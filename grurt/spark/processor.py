@@ -14,7 +14,7 @@ from grurt.escaping import described
 from grurt.spark.advance import Moment, advance, next_call
 from grurt.spark.bucket import NO_TIMER, Bucket, decode, empty, encode
 from grurt.spark.keys import looked_up
-from grurt.spark.packing import ROWS, given_out, unpack
+from grurt.spark.packing import ANSWERS, ROWS, packed, unpacked
 from grurt.spark.settings import KEY
 from grurt.spark.worker import pool_of
 
@@ -54,7 +54,7 @@ class BucketProcessor:
     def handleInputRows(self, key: Any, rows: Iterator[Any], timerValues: Any) -> Iterator[Any]:  # noqa: N802, N803
         """Answer the rows of a bucket that have come."""
         parts = [part for frame in rows for part in frame[ROWS]]
-        yield from self._advance(key[0], unpack(parts, self._settings.row_schema), timerValues, fired=False)
+        yield from self._advance(key[0], unpacked(parts, self._settings.row_schema), timerValues, fired=False)
 
     def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[Any]:  # noqa: N802, N803
         """Answer rows that are held back no longer, and forget keys that have been idle for too long."""
@@ -64,7 +64,7 @@ class BucketProcessor:
         """Take keys to the states that they begin with."""
         if not len(initialState):
             return
-        given = unpack(initialState[ROWS], initial_schema(self._settings)).combine_chunks()
+        given = unpacked(initialState[ROWS], initial_schema(self._settings)).combine_chunks()
         moment = self._moment(timerValues)
         self._keep(begun(self._bucket(key[0]), given, moment, self._settings, self._source), moment, fired=False)
 
@@ -74,7 +74,7 @@ class BucketProcessor:
         answers, bucket = advance(self._bucket(number), new, moment, self._settings, pool)
         self._keep(bucket, moment, fired=fired)
         if len(answers):
-            yield _frame(given_out(answers, self._settings))
+            yield pd.DataFrame({ANSWERS: [packed(answers)]})
 
     def _bucket(self, number: int) -> Bucket:
         found = self._state.get()
@@ -135,11 +135,8 @@ def begun(bucket: Bucket, given: Any, moment: Moment, settings: Settings, source
     n_known = len(bucket.keys)
     keys, slots = looked_up(bucket.keys, given[KEY].combine_chunks())
     if len(keys) != n_known + len(slots):
-        twice = next(
-            key
-            for key, slot in zip(given[KEY].to_pylist(), slots, strict=True)
-            if slots.tolist().count(slot) > 1 or slot < n_known
-        )
+        counts = np.bincount(slots, minlength=len(keys)) + (np.arange(len(keys)) < n_known)
+        twice = keys[int(counts.argmax())].as_py()
         raise InputValueError(f"initial_state: expected each key once, got {described(twice)} twice")
     pool = pool_of(source)
     pool.begin(bucket.states, len(keys))
@@ -153,12 +150,3 @@ def begun(bucket: Bucket, given: Any, moment: Moment, settings: Settings, source
         touched=np.concatenate([bucket.touched, touched]),
         states=pool.save(np.arange(len(keys))),
     )
-
-
-def _frame(table: Any) -> Any:
-    """Return a table as a frame whose columns are still Arrow's: PySpark takes them as they are."""
-    columns = {
-        name: pd.Series(pd.arrays.ArrowExtensionArray(column.combine_chunks()))
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return pd.DataFrame(columns)

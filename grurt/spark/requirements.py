@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from importlib import metadata
 from typing import Any
 
@@ -82,8 +81,3 @@ def _version(package: str) -> str | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-
-
-def this_python() -> str:
-    """Return the interpreter that workers are to run, which is this one."""
-    return sys.executable

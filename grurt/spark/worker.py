@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from grurt.container import reading
 from grurt.errors import SparkError
-from grurt.loading import get_ready
-from grurt.model import Model
+from grurt.loading import get_ready, read
 from grurt.spark.pool import BucketPool
 
 if TYPE_CHECKING:
@@ -23,8 +20,8 @@ class ModelSource(NamedTuple):
     ----------
     fingerprint
         Of the model that it has to be.
-    content
-        The bytes of its file, or a broadcast variable of them; None: they are in a file on each worker,
+    name
+        Of the file that Spark has copied to each worker; None: each has one already,
     path
         which is this one.
     limits
@@ -34,15 +31,19 @@ class ModelSource(NamedTuple):
     """
 
     fingerprint: bytes
-    content: Any
+    name: str | None
     path: str
     limits: Limits | None
     nonfinite: Nonfinite
 
-    def _bytes(self) -> bytes:
-        if self.content is None:
-            return Path(self.path).read_bytes()
-        return self.content if isinstance(self.content, bytes) else self.content.value
+    def file(self) -> str:
+        """Return the path of the model's file on this worker."""
+        if self.name is None:
+            return self.path
+        from pyspark import SparkFiles
+
+        path: str = SparkFiles.get(self.name)
+        return path
 
 
 _pools: dict[tuple[bytes, str], BucketPool] = {}
@@ -58,7 +59,7 @@ def pool_of(source: ModelSource) -> BucketPool:
     """
     name = (source.fingerprint, source.nonfinite)
     if name not in _pools:
-        model = Model.from_network(reading.decode(source._bytes(), source.limits))
+        model = read(source.file(), source.limits)
         if model.fingerprint != source.fingerprint:
             raise SparkError(
                 f"{source.path}: expected the model with fingerprint {source.fingerprint.hex()}, as on the driver, got "
