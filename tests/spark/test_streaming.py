@@ -18,7 +18,11 @@ from grurt.errors import InputTypeError, InputValueError, SnapshotError, SparkEr
 from grurt.spark import apply_gru, read_states, stream_gru
 from grurt.spark.requirements import ROCKSDB, STATE_STORE
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*socket:ResourceWarning"),  # PySpark leaves them to be collected,
+    pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning"),  # which may be in any test
+]
 
 RNG = np.random.default_rng(200)
 MODEL = models.gru_model(3, 9, RNG)
