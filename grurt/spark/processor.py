@@ -19,6 +19,7 @@ from grurt.spark.settings import KEY
 from grurt.spark.worker import pool_of
 
 if TYPE_CHECKING:
+    from grurt.spark.pool import BucketPool
     from grurt.spark.settings import Settings
     from grurt.spark.worker import ModelSource
 
@@ -66,12 +67,16 @@ class BucketProcessor:
             return
         given = unpacked(initialState[ROWS], initial_schema(self._settings)).combine_chunks()
         moment = self._moment(timerValues)
-        self._keep(begun(self._bucket(key[0]), given, moment, self._settings, self._source), moment, fired=False)
+        self._keep(begun(self._bucket(key[0]), given, moment, self._settings, self.pool), moment, fired=False)
+
+    @property
+    def pool(self) -> BucketPool:
+        """What runs the model."""
+        return pool_of(self._source)
 
     def _advance(self, number: int, new: Any, timer_values: Any, *, fired: bool) -> Iterator[Any]:
         moment = self._moment(timer_values)
-        pool = pool_of(self._source)
-        answers, bucket = advance(self._bucket(number), new, moment, self._settings, pool)
+        answers, bucket = advance(self._bucket(number), new, moment, self._settings, self.pool)
         self._keep(bucket, moment, fired=fired)
         if len(answers):
             yield pd.DataFrame({ANSWERS: [packed(answers)]})
@@ -119,7 +124,7 @@ def initial_schema(settings: Settings) -> pa.Schema:
     return pa.schema([*fields, pa.field(SNAPSHOT, pa.binary())])
 
 
-def begun(bucket: Bucket, given: Any, moment: Moment, settings: Settings, source: ModelSource) -> Bucket:
+def begun(bucket: Bucket, given: Any, moment: Moment, settings: Settings, pool: BucketPool) -> Bucket:
     """Return a bucket with keys that begin with states of others.
 
     Raises
@@ -138,7 +143,6 @@ def begun(bucket: Bucket, given: Any, moment: Moment, settings: Settings, source
         counts = np.bincount(slots, minlength=len(keys)) + (np.arange(len(keys)) < n_known)
         twice = keys[int(counts.argmax())].as_py()
         raise InputValueError(f"initial_state: expected each key once, got {described(twice)} twice")
-    pool = pool_of(source)
     pool.begin(bucket.states, len(keys))
     for slot, snapshot in zip(slots.tolist(), given[SNAPSHOT].to_pylist(), strict=True):
         pool.restore(slot, snapshot)
