@@ -81,13 +81,17 @@ def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: t
         {
             "size": [size["rows"], size["keys"], size["buckets"]],
             "contender": name,
-            "rows_a_second": results._rounded(median(rates[name])),
-            "range": [results._rounded(min(rates[name])), results._rounded(max(rates[name]))],
+            "rows_a_second": _rounded(median(rates[name])),
+            "range": [_rounded(min(rates[name])), _rounded(max(rates[name]))],
             "state_memory": state[name].get("memoryUsedBytes", 0),
             "checkpoint": stored[name],
         }
         for name in contenders
     ]
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.4g}")
 
 
 @click.command(help=__doc__)
@@ -125,7 +129,7 @@ def main(
         "command": shlex.join(["python", "-m", "benchmarks.spark", *sys.argv[1:]]),
     }
     about |= {"settings": {"hidden_size": hidden_size, "rounds": rounds, "batches": batches, "cores": cores}}
-    about |= {"environment": made}
+    about |= {"environment": made, "turns": rounds, "missing": []}
     begin = time.perf_counter()
     records = []
     for n_rows in rows:

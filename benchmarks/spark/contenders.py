@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - everybody's name for it
 
 import grurt
 from grurt.runtime.snapshots import Snapshots

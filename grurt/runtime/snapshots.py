@@ -71,7 +71,7 @@ def unpack_many(saved: Snapshots, network: Network, nonfinite: str) -> tuple[NDA
         expected=_EXPECTED,
         is_whole=seal == _sealed(seal[:_LABEL_SIZE], steps, content),
     )
-    if content.shape != (len(steps), F32_BYTES * size_of(network)) or not all((steps >= 0) & (steps < STEPS_END)):
+    if content.shape != (len(steps), F32_BYTES * size_of(network)) or not ((steps >= 0) & (steps < STEPS_END)).all():
         raise SnapshotError(f"{_WHERE}: the snapshot is damaged: its states do not have the model's size")
     states = by_layer(content.view("<f4").astype(np.float32, copy=False), network)
     expect_kept_inputs(_WHERE, states, network, nonfinite)
