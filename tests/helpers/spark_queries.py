@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from keyed_rows import Row
+from pyspark.sql import functions as F  # noqa: N812 - everybody's name for it
 
 import grurt
 from grurt.spark import stream_gru
@@ -48,6 +49,7 @@ def run(spark: Any, folder: Path, model: Any, out: Path, *, per_batch: int = 1, 
     answers = stream_gru(
         source(spark, folder, per_batch), model, key="device", order="time", features=FEATURES, **rules
     )
+    answers = answers.observe("rows", F.count("*").alias("all"), F.count("fault").alias("without_answer"))
     writer = answers.writeStream.format("parquet").option("path", str(out / "answers"))
     query = writer.option("checkpointLocation", str(out / "checkpoint")).trigger(availableNow=True).start()
     query.awaitTermination()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ def spark() -> Iterator[Any]:
         pytest.skip(str(error))
     from grurt.spark import local_session
 
+    # Java compiles once, and not again for speed: queries here end before that would pay.
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
     session = local_session(2, {"spark.driver.memory": "1g", "spark.sql.session.timeZone": "Asia/Kolkata"})
     session.sparkContext.setLogLevel("OFF")
     yield session

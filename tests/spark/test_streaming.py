@@ -11,12 +11,15 @@ import models
 import numpy as np
 import pytest
 from keyed_rows import Row, expect_same, plain_loop
-from spark_queries import FEATURES, MICROSECONDS, answers_of, rows_of, run, source, states_of, write
 
 import grurt
 from grurt.errors import InputTypeError, InputValueError, SnapshotError, SparkError, StreamingError
-from grurt.spark import apply_gru, read_states, stream_gru
 from grurt.spark.requirements import ROCKSDB, STATE_STORE
+
+pytest.importorskip("pyspark", reason="the extra spark is not installed")
+from spark_queries import FEATURES, MICROSECONDS, answers_of, rows_of, run, source, states_of, write
+
+from grurt.spark import apply_gru, read_states, stream_gru
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,7 +122,10 @@ def test_rows_that_cannot_be_computed_with_are_given_out(spark: Any, tmp_path: P
         ),
     }
     write(tmp_path / "in", "0", rows, **columns)
-    run(spark, tmp_path / "in", MODEL, tmp_path, buckets=2, lateness="0 seconds", idle_timeout="1 day")
+    progress = run(spark, tmp_path / "in", MODEL, tmp_path, buckets=2, lateness="0 seconds", idle_timeout="1 day")
+    counts = [batch["observedMetrics"]["rows"] for batch in progress]
+    assert sum(batch["all"] for batch in counts) == 6
+    assert sum(batch["without_answer"] for batch in counts) == 5
     _, faults = answers_of(spark.read.parquet(str(tmp_path / "answers")))
     texts = sorted(text.partition(":")[2].strip()[:36] for _, _, text in faults)
     assert texts == sorted(
