@@ -36,20 +36,30 @@ def note(results: Results) -> str:
     """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
     versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
-    cores = f"{made['cores']} cores" if results["suite"] in ("threads", "gpu", "step_pools") else "one thread, one core"
+    cores = (
+        f"{made['cores']} cores"
+        if results["suite"] in ("threads", "gpu", "step_pools", "spark")
+        else "one thread, one core"
+    )
     sentences = [
         f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
-        f"`{results['command']}`: medians over {results['processes']} processes{_spread(results)}",
+        f"`{results['command']}`: medians over {_repeated(results)}{_spread(results)}",
     ]
     if results["missing"]:
         sentences.append(f"not installed, and so left out: {', '.join(results['missing'])}")
     return f"<sub>{'. '.join(sentences)}.</sub>"
 
 
+def _repeated(results: Results) -> str:
+    if "turns" in results:
+        return f"{results['turns']} turns"
+    return f"{results['processes']} processes"
+
+
 def _spread(results: Results) -> str:
     ranges = [record["range"] for record in results["records"] if "range" in record]
-    if not ranges or results["processes"] < 2:
+    if not ranges or results.get("processes", 1) < 2:
         return ""
     widths = sorted((high - low) / low for low, high in ranges)
     return f", which differ by up to {widths[-1]:.0%}, half of the figures by at most {widths[len(widths) // 2]:.0%}"
@@ -247,6 +257,21 @@ QUANTIZED_LEADS = (
     ("grurt float16 step", "grurt step"),
 )
 
+
+def spark_table(results: Results) -> str:
+    """Return the table of keyed streams on Spark: rows a second by contender, for each size of micro-batch."""
+    records = results["records"]
+    sizes = list(dict.fromkeys(tuple(record["size"]) for record in records))
+    rates = {(record["contender"], tuple(record["size"])): record["rows_a_second"] for record in records}
+    names = list(dict.fromkeys(record["contender"] for record in records))
+    rows = [[name, *(f"{rates[name, size]:,.0f}" for size in sizes)] for name in names]
+    if {"grurt", "identity"} <= {*names}:
+        shares = [f"*{rates['grurt', size] / rates['identity', size]:.2f}*" for size in sizes]
+        rows.append(["*grurt: share of the identity*", *shares])
+    heads = [f"{n_rows:,} rows, {keys:,} keys, {buckets:,} buckets" for n_rows, keys, buckets in sizes]
+    return markdown_table(["rows a second", *heads], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "step-latency": ("step", step_table),
     "sequences": ("sequence", sequence_table),
@@ -262,6 +287,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "gpu": ("gpu", gpu_table),
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),
+    "spark": ("spark", spark_table),
 }
 """By the name of the markers: the suite, and what makes a table of its results."""
 
