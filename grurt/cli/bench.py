@@ -14,6 +14,7 @@ from grurt.cli.parameters import READ, Command, Finite, json_option, model_argum
 from grurt.cli.printing import say, show
 from grurt.cli.report import table
 from grurt.errors import ConversionError
+from grurt.installing import install_command
 
 if TYPE_CHECKING:
     from grurt.cli.timing import Call, Tail
@@ -131,7 +132,7 @@ def _written(model: "Model", *, step: bool = False) -> bytes | None:
     if is_installed("onnx") and is_installed("onnxruntime"):
         return to_onnx(model, step=step)
     if not step:
-        say("note: without onnxruntime beside it: pip install 'grurt[onnx]'")
+        say(f"note: without onnxruntime beside it: {install_command('onnx')}")
     return None
 
 

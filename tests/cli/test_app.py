@@ -12,6 +12,7 @@ from commandline import COMMAND, fail, invoke, start, succeed
 
 import grurt
 from grurt.demo import MODEL_PATH
+from grurt.installing import install_command
 
 COMMANDS = ("bench", "compile", "convert", "demo", "inspect", "run", "verify", "warmup")
 
@@ -177,7 +178,7 @@ def test_without_the_extra_the_command_says_how_to_install_it() -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         "error: the command line needs click and rich, which the library does without. Install it with:\n"
-        '    pip install "grurt[cli]"\n'
+        f"    {install_command('cli')}\n"
     )
 
 

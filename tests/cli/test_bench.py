@@ -18,6 +18,7 @@ import grurt
 from grurt.cli.calls import source_sizes
 from grurt.cli.peer import largest_error, open_session
 from grurt.demo import MODEL_PATH
+from grurt.installing import install_command
 
 QUICK = ("--seconds", "0.02")
 
@@ -108,7 +109,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grurt.converters.installed.is_installed", lambda package: package != "onnxruntime")
     result = invoke("bench", MODEL_PATH, *QUICK)
     assert result.exit_code == 0
-    assert result.stderr == "note: without onnxruntime beside it: pip install 'grurt[onnx]'\n"
+    assert result.stderr == f"note: without onnxruntime beside it: {install_command('onnx')}\n"
     assert not any(title.startswith("onnxruntime") for title in titles(result.stdout))
 
 

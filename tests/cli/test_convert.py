@@ -21,6 +21,7 @@ from paths import DATA, ROOT
 import grurt
 from grurt.container.reading import digest_of
 from grurt.demo import MODEL_PATH
+from grurt.installing import install_command
 
 ONNX = ROOT / "examples" / "activity.onnx"
 STATE_DICT = DATA / "torch" / "c_eachstep_bf.pt"
@@ -297,9 +298,9 @@ def test_what_is_missing_is_stored_as_a_fact_and_printed_with_advice(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxruntime" else original(name))
     path = tmp_path / "model.grurt"
     fact = "no reference run: onnxruntime is not installed"
-    assert succeed("convert", ONNX, "-o", path).endswith(f'\nnote: {fact}: pip install "grurt[onnx]"\n')
+    assert succeed("convert", ONNX, "-o", path).endswith(f"\nnote: {fact}: {install_command('onnx')}\n")
     assert grurt.load(path).source.notes == (fact,)
-    assert f'\nnote: {fact}: pip install "grurt[onnx]"\n' in succeed("inspect", path)
+    assert f"\nnote: {fact}: {install_command('onnx')}\n" in succeed("inspect", path)
 
 
 # inspect

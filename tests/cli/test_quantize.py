@@ -14,6 +14,7 @@ import step_programs
 
 import grurt
 from grurt.demo import MODEL_PATH, RECORDINGS_PATH
+from grurt.installing import install_command
 from grurt.loading import read
 from grurt.quantization.recordings import random_recordings
 
@@ -263,7 +264,8 @@ def test_a_quantized_model_is_refused(folder: Path) -> None:
 def test_matplotlib_is_asked_for_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     message = commandline.fail("quantize", folder / "model.grurt", "--report", folder / "missing.html")
-    assert message == 'error: report: drawing needs matplotlib, which is not installed: pip install "grurt[report]"'
+    command = install_command("report")
+    assert message == f"error: report: drawing needs matplotlib, which is not installed: {command}"
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed
 from grurt.converters.reference import attach_reference, check_reference
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
+from grurt.installing import install_command
 from grurt.network.reference_run import ReferenceRun
 
 ONNX = DATA / "c_eachstep_bf.onnx"
@@ -252,7 +253,7 @@ def test_without_onnx_the_message_says_how_to_install_it() -> None:
     )
     assert run_without("onnx", code) == (
         f"ConversionError {ONNX.name}: expected the package onnx to be installed, got none; "
-        "run: pip install 'grurt[onnx]'\n"
+        f"run: {install_command('onnx')}\n"
     )
 
 

@@ -22,6 +22,7 @@ from neighbours import give, needs_root
 
 from grurt import host_cpu, trust
 from grurt.errors import EngineError
+from grurt.installing import install_command
 from grurt.kernels import places
 from grurt.native import build, cpus, intermediate, library, linker
 from grurt.runtime import engine
@@ -274,7 +275,7 @@ def test_an_engine_that_does_not_exist() -> None:
 def test_without_a_library_and_without_numba(tmp_path: Path) -> None:
     hidden = "sys.modules['numba'] = None"
     finished = run(LOADED.format(before=hidden), GRURT_NATIVE=str(tmp_path))
-    message = r', and numba.*, which compiles the kernels, is not installed: `pip install "grurt\[jit'
+    message = r", and numba.*, which compiles the kernels, is not installed: `" + re.escape(install_command("jit"))
     assert re.search("no library of kernels fits this grurt and this CPU" + message, finished.stderr)
     chosen = run(LOADED.format(before=hidden), GRURT_NATIVE=str(tmp_path), GRURT_ENGINE="jit")
     assert re.search("EngineError: GRURT_ENGINE=jit" + message, chosen.stderr)
