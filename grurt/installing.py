@@ -13,8 +13,8 @@ _PACKAGE = Path(__file__).parent
 def install_command(extra: str) -> str:
     """Return the command that installs the packages of an extra.
 
-    Of a copy that came from an index, it names grurt's extra; of any other, for which pip would go to the index too, the
-    packages that the extra stands for. Of a copy that says nothing of itself, as one in an archive, it names the extra.
+    Of a copy that came from an index, it names grurt's extra; of any other, for which pip would go to the index too,
+    the packages that the extra stands for; of one that says nothing of itself, as in an archive, again the extra.
     """
     distribution = _own_distribution()
     if distribution is not None and distribution.read_text("direct_url.json") is None:
