@@ -73,10 +73,10 @@ class Result:
     metavar="FILE",
     multiple=True,
     type=READ,
-    help="Inputs like those of the real thing, to round for and to measure with; may be repeated. An .npy array "
-    "(n_steps, size) or (batch, n_steps, size), without the last axis for tokens; or an .npz file of such arrays by "
-    "the names of the inputs. Without it the loss is measured on random numbers from a fixed seed: standard normal "
-    "features, uniform tokens.",
+    help="Inputs like those of the real thing, to round for and to measure with; may be repeated: what `grurt run` "
+    "reads. An .npy array (n_steps, size) or (batch, n_steps, size), without the last axis for tokens; an .npz file of "
+    "such arrays by the names of the inputs; a sequence as .csv or .jsonl. Without it the loss is measured on random "
+    "numbers from a fixed seed: standard normal features, uniform tokens.",
 )
 @click.option(
     "--keep",
