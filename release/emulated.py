@@ -61,6 +61,9 @@ class Arm:
         """Run Python with some arguments, and return what it wrote to stdout."""
         known = {name: value for name, value in os.environ.items() if not name.startswith(("GRURT_", "PYTHON"))}
         variables = {"PYTHONPATH": str(self.site), "OPENBLAS_NUM_THREADS": "1"} | (environment or {})
+        # The emulator shows `_root` in place of /, from where grurt would look whose the library's folders are.
+        if (library := self.site / "grurt" / "native" / "kernels.grurt.so").exists():
+            variables = {"GRURT_NATIVE": str(library)} | variables
         command = [EMULATOR, "-cpu", cpu, "-L", str(self._root), str(self._python), *arguments]
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             command, env=known | variables, stdout=subprocess.PIPE, text=True, check=True, **options

@@ -19,12 +19,25 @@ class ReadFile(click.Path):
     """The type of a file that is read: a regular one, as opening anything else might wait for ever."""
 
     def __init__(self) -> None:
-        super().__init__(exists=True, dir_okay=False, path_type=Path)
+        super().__init__(exists=True, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.is_dir():
+            self.fail(_about_folder(path), param, ctx)
         _expect_regular(path, param, ctx)
         return path
+
+
+def _about_folder(path: Path) -> str:
+    """Say what a folder is that was given in place of a file."""
+    from grurt.converters.foreign_formats import of_folder
+
+    with suppress(OSError):
+        if (found := of_folder(path)) is not None:
+            what, advice = found
+            return f"{path}: expected a file, got a folder, {what}; {advice}"
+    return f"{path}: expected a file, got a folder; name the file in it"
 
 
 class ReadData(click.Path):

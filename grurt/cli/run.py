@@ -89,6 +89,7 @@ Example: follow a sensor, and keep the answers
     metavar="SPEC",
     help="Format of numbers in text, e.g. '.4f'. Default: the digits that give the same float32 again.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Write the answers as JSON, a line for each: --to jsonl.")
 @click.option("--last", is_flag=True, help="Give only the answer after the last timestep, of each sequence.")
 @click.option(
     "--nonfinite",
@@ -105,6 +106,7 @@ def run(
     columns: str | None,
     delimiter: str,
     float_format: str | None,
+    as_json: bool,
     last: bool,
     nonfinite: Nonfinite,
 ) -> None:
@@ -121,6 +123,9 @@ def run(
     of any length takes the memory of one line, which may have a million characters, or 64 for each number of a
     timestep; but a model that cannot stream takes that of the whole, which may have 268,435,456 numbers.
     """
+    if as_json and output_format not in (None, "jsonl"):
+        raise click.UsageError(f"--json means --to jsonl, got --to {output_format} too: leave one of them out")
+    output_format = "jsonl" if as_json else output_format
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     _check_formats(input_path, output_path, input_format, output_format)
     _check_text_options(delimiter, float_format)

@@ -69,7 +69,7 @@ def test_matrices_of_a_step_program_are_layers_of_their_own(folder: Path) -> Non
 def test_without_an_output_it_only_shows(folder: Path) -> None:
     before = sorted(folder.iterdir())
     text = commandline.succeed("quantize", folder / "model.grurt", "--weights", "float16", *STEPS)
-    assert text.startswith("nothing was written: float16, weights of ")
+    assert text.startswith("nothing was written, as -o names no file: float16, weights of ")
     assert "measured on 8 random sequences of 200 timesteps: standard normal features\n" in text
     assert sorted(folder.iterdir()) == before
 
@@ -94,7 +94,7 @@ def test_too_great_a_loss_is_refused_and_the_layers_are_named(folder: Path) -> N
     arguments = ("quantize", folder / "model.grurt", "-o", out, "--max-loss", "70dB", *STEPS)
     message = commandline.fail(*arguments, code=1)
     assert message.startswith("error: output 'y': expected a loss within 70 dB, got ")
-    assert "nothing was written. The layers that cost most are " in message
+    assert "no model was written. The layers that cost most are " in message
     assert "gru0 (" in message
     assert "head (" in message
     assert message.endswith("dB alone): keep them with --keep, or use --auto-keep")
@@ -126,7 +126,7 @@ def test_it_says_if_nothing_is_left_in_the_format(tmp_path: Path) -> None:
     models.gru_model(3, 10, rng, output_size=2).save(tmp_path / "model.grurt")
     arguments = ("quantize", tmp_path / "model.grurt", "--weights", "int4", "--keep", "gru0", *STEPS)
     assert commandline.succeed(*arguments).startswith(
-        "nothing was written: nothing of it is in int4, all in float32 and int8, weights of "
+        "nothing was written, as -o names no file: nothing of it is in int4, all in float32 and int8, weights of "
     )
 
 
