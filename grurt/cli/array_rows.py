@@ -11,7 +11,6 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.cli.layout import Layout
 from grurt.cli.npy import read_header, read_rows
-from grurt.cli.npz import read_npz
 from grurt.errors import ConversionError
 from grurt.escaping import listed
 
@@ -63,6 +62,8 @@ def rows_of_npy(file: io.BufferedReader, layout: Layout) -> ArrayRows:
 
 def rows_of_npz(file: io.BufferedReader, layout: Layout) -> ArrayRows:
     """Return the rows of the arrays of an .npz archive side by side, all of which are read; raise as `rows_of_npy`."""
+    from grurt.cli.npz import read_npz
+
     if not file.seekable():
         raise LookupError("expected a file, as an .npz archive is not read from one end to the other, got a pipe")
     try:

@@ -8,11 +8,10 @@ from typing import cast
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.cli.formats import format_of_input, is_packed
+from grurt.cli.formats import format_of_input, is_archive, is_packed
 from grurt.cli.layout import input_layout
 from grurt.cli.npy import MAGIC as NPY_MAGIC
 from grurt.cli.npy import read_array
-from grurt.cli.npz import MAGIC as NPZ_MAGIC
 from grurt.cli.npz import read_npz
 from grurt.cli.places import naming
 from grurt.cli.readers import TimestepReader
@@ -46,7 +45,7 @@ def _read(model: Model, path: Path) -> Array | Mapping[str, Array] | list[Mappin
         with naming(str(path)), open_regular_file(path) as file:
             start = file.read(len(NPY_MAGIC))
             file.seek(0)
-            if start.startswith(NPZ_MAGIC):
+            if is_archive(start):
                 return read_npz(file, [port.name for port in model.inputs])
             if start == NPY_MAGIC:
                 return read_array(file)
@@ -56,6 +55,8 @@ def _read(model: Model, path: Path) -> Array | Mapping[str, Array] | list[Mappin
                 cast("io.BufferedReader", file), str(path), input_layout(model), file_format=format_of_input(path.name)
             )
             return _sequences(model, path, reader)
+    except QuantizationError:
+        raise
     except LookupError as error:
         raise QuantizationError(f"{path}: {error.args[0]}") from error
     except (ValueError, ConversionError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from grurt.cli import completion
 from grurt.cli.parameters import WRITTEN, Command, json_option
 from grurt.cli.places import check_file, no_cache_directory
 from grurt.cli.printing import show
@@ -30,6 +31,7 @@ Examples:
     "cpus",
     metavar="CPU",
     multiple=True,
+    shell_complete=completion.cpus,
     default=("native",),
     show_default=True,
     help="For native, x86-64-v2, -v3, -v3-vnni, -v4, -v4-vnni, armv8-a or armv8.2-a+dotprod; may be repeated.",

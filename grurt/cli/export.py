@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from grurt.cli import completion
 from grurt.cli.parameters import Command, json_option, model_argument
 from grurt.cli.places import check_folder, refuse_overwriting
 from grurt.cli.printing import show
@@ -37,9 +38,15 @@ Examples:
     "--target",
     metavar="TARGET",
     required=True,
+    shell_complete=completion.targets,
     help="x86_64-linux-gnu, aarch64-linux-gnu, riscv64-linux-gnu, thumbv7em-none-eabihf (Cortex-M4), riscv32, wasm32.",
 )
-@click.option("--cpu", metavar="CPU", help="One of the target's CPUs; an unknown one is answered with their names.")
+@click.option(
+    "--cpu",
+    metavar="CPU",
+    shell_complete=completion.cpus_of_target,
+    help="One of the target's CPUs; an unknown one is answered with their names.",
+)
 @click.option(
     "--weights",
     "weight_format",

@@ -11,7 +11,6 @@ from typing import Literal
 import click
 
 from grurt.cli.npy import MAGIC as NPY_MAGIC
-from grurt.cli.npz import MAGIC as NPZ_MAGIC
 
 Format = Literal["csv", "jsonl", "npy"]
 
@@ -20,6 +19,7 @@ FORMATS: tuple[Format, ...] = ("csv", "jsonl", "npy")
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
 
 _PACKED = ".gz"
+_ZIP_MAGIC = b"PK"
 _GZIP_MAGIC = b"\x1f\x8b"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 """What gzip raises for data that are none, or not all there."""
@@ -37,6 +37,11 @@ def format_of_name(name: str) -> Format | None:
 def format_of_input(name: str) -> Format | None:
     """Return the format that the suffix of a file that is read stands for, which gzip may have packed."""
     return format_of_name(name[: -len(_PACKED)] if name.lower().endswith(_PACKED) else name)
+
+
+def is_archive(start: bytes) -> bool:
+    """Say whether data that start so are an archive of arrays."""
+    return start.startswith(_ZIP_MAGIC)
 
 
 def is_packed(start: bytes) -> bool:
@@ -72,6 +77,6 @@ class _Unpacked(gzip.GzipFile):
 
 def format_of_start(start: bytes) -> Format:
     """Return the format of data that starts so; CSV where nothing speaks for another."""
-    if start.startswith((NPY_MAGIC[:1], NPZ_MAGIC)):
+    if start.startswith((NPY_MAGIC[:1], _ZIP_MAGIC)):
         return "npy"
     return "jsonl" if start.lstrip()[:1] in (b"[", b"{") else "csv"

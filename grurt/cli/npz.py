@@ -13,8 +13,6 @@ from grurt.escaping import listed
 INFLATED_FLOOR = 64 << 20
 """Bytes that an archive may unpack to in any case: recordings of silence shrink to next to nothing."""
 
-MAGIC = b"PK"
-
 
 def read_npz(file: BinaryIO, names: list[str]) -> dict[str, Array]:
     """Return the arrays of some names; a single array may have any name.

@@ -20,6 +20,7 @@ class ReadFile(click.Path):
 
     def __init__(self) -> None:
         super().__init__(exists=True, path_type=Path)
+        self.name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
@@ -101,10 +102,17 @@ class Finite(click.FloatRange):
 class Command(click.Command):
     """A command that writes nothing over what it reads, whichever of its parameters name that, and stdout included."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments; this may print the help."""
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments; this may print the help.
+
+        Where a shell completes the value of an option, it has none yet, and click would read nothing of the others.
+        """
+        if extra.get("resilient_parsing") and args and args[-1].startswith("-"):
+            args = args[:-1]
         with naming("stdout"):
-            return super().make_context(*args, **kwargs)
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, unless an output is an input."""

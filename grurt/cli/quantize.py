@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from grurt.cli import completion
 from grurt.cli.exits import DIFFERS
 from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, WRITTEN, Command, json_option, model_argument
@@ -97,6 +98,7 @@ class Written:
     "--keep",
     metavar="LAYER",
     multiple=True,
+    shell_complete=completion.layers_to_keep,
     help="A layer to keep in float32, or a matrix of a step program, named as in the table; may be repeated.",
 )
 @click.option(

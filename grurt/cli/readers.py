@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from grurt.cli.array_rows import rows_of_npy, rows_of_npz
-from grurt.cli.formats import Format, LineError, format_of_start, undamaged, unpacked
+from grurt.cli.formats import Format, LineError, format_of_start, is_archive, undamaged, unpacked
 from grurt.cli.layout import Layout
-from grurt.cli.npz import MAGIC as NPZ_MAGIC
 from grurt.cli.places import naming
 from grurt.escaping import listed
 
@@ -196,9 +195,9 @@ class TimestepReader:
 
     def _npy_rows(self) -> Iterator[list[float]]:
         tokens = self._layout.field_is_token
-        is_archive = self._start.startswith(NPZ_MAGIC)
+        is_npz = is_archive(self._start)
         try:
-            found = (rows_of_npz if is_archive else rows_of_npy)(self._file, self._layout)
+            found = (rows_of_npz if is_npz else rows_of_npy)(self._file, self._layout)
             self.n_sequences = found.n_sequences
             for index, values in enumerate(found.rows):
                 self.where = f"{self._name}, row {index}"
@@ -210,7 +209,7 @@ class TimestepReader:
         except LookupError as error:
             raise LineError(f"{self._name}: {error.args[0]}") from None
         except ValueError as error:
-            what = "the .npz archive" if is_archive else "the .npy array"
+            what = "the .npz archive" if is_npz else "the .npy array"
             raise LineError(f"{self._name}: {what} is damaged: {error}") from None
 
     def _number(self, item: object, place: str, *, token: bool) -> float:

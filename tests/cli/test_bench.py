@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import models
 import numpy as np
 import pytest
-from commandline import fail, invoke, succeed
+from commandline import Terminal, fail, invoke, succeed
 from onnx_graphs import DATA
 
 import grurt
@@ -191,3 +192,27 @@ def test_an_onnxruntime_that_is_missing_is_brought_by_the_extra(monkeypatch: pyt
     command = re.escape(install_command("onnx"))
     with pytest.raises(grurt.ConversionError, match=rf"^onnxruntime is not installed: {command}$"):
         open_session(b"")
+
+
+def test_an_interrupt_leaves_the_figures_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter(range(100))
+
+    def interrupted(what: str) -> None:
+        if "in turn" in what and next(turns) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("grurt.cli.bench.progress", lambda: contextlib.nullcontext(interrupted))
+    result = invoke("bench", MODEL_PATH, *QUICK)
+    assert result.exit_code == 130
+    assert result.stderr == "note: interrupted; these are the figures until then\n"
+    assert "grurt step, out=" in titles(result.stdout)
+    turns = iter(range(4, 100))
+    result = invoke("bench", MODEL_PATH, "--json", *QUICK)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_what_is_measured() -> None:
+    text = Terminal("bench", MODEL_PATH, "--seconds", "0.5").read_to_end()
+    assert re.search(r"measuring all calls in turn, \d+ of 15", text)
+    assert "measuring single calls of grurt step" in text

@@ -281,3 +281,16 @@ def test_the_demo_keeps_its_accuracy() -> None:
     (output,) = found["outputs"]
     assert output["decibels"] > 50
     assert output["agreement"] > 0.99
+
+
+def test_what_was_written_is_said(folder: Path) -> None:
+    report, out = folder / "said.svg", folder / "said.grurt"
+    alone = ("quantize", folder / "model.grurt", "--report", report, *STEPS)
+    text = commandline.succeed(*alone)
+    wrote = f"{report}, {report.stat().st_size:,} bytes"
+    assert text.startswith(f"wrote {wrote}, and no model, as -o names no file: int8, weights of ")
+    report.unlink()
+    text = commandline.succeed(*alone, "-o", out)
+    assert text.startswith(f"wrote {out}, {out.stat().st_size:,} bytes and {report}, {report.stat().st_size:,} bytes: ")
+    found = json.loads(commandline.succeed(*alone, "--json"))
+    assert (found["output"], found["report"]) == (None, str(report))

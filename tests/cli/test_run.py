@@ -520,3 +520,12 @@ def test_no_binary_output_on_a_terminal(plain: Path) -> None:
     text = terminal.read_to_end()
     assert terminal.process.returncode == 2
     assert "error: an .npy array is no text for a terminal: give -o OUT, or --to csv" in text
+
+
+def test_json_is_lines_of_it(plain: Path, tmp_path: Path) -> None:
+    expected = succeed("run", plain, "--to", "jsonl", stdin=as_csv(samples()))
+    assert succeed("run", plain, "--json", stdin=as_csv(samples())) == expected
+    succeed("run", plain, "--json", "-o", tmp_path / "answers", stdin=as_csv(samples()))
+    assert (tmp_path / "answers").read_text() == expected
+    message = fail("run", plain, "--json", "--to", "csv", stdin="")
+    assert message == "error: --json means --to jsonl, got --to csv too: leave one of them out"

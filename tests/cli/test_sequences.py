@@ -177,10 +177,16 @@ def test_an_archive_out_of_a_pipe_is_refused(folder: Path) -> None:
     process = commandline.start("run", folder / "plain.grurt")
     _, said = process.communicate(archive(x=BATCH))
     assert process.returncode == 2
-    assert b"an .npz archive is not read from one end to the other, got a pipe" in said
+    assert "expected a file, as an .npz archive is not read from one end to the other, got a pipe" in said.decode()
 
 
 def test_a_batch_whose_numbers_lie_by_columns_is_refused(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "xs.npy", np.asfortranarray(BATCH))
     message = fail("run", folder / "plain.grurt", tmp_path / "xs.npy")
     assert "expected an array in C's order, got one in Fortran's: save numpy.ascontiguousarray of it" in message
+
+
+def test_too_many_timesteps_to_calibrate_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grurt.cli.calibration.MAX_NUMBERS", 39)
+    message = fail("quantize", folder / "plain.grurt", "--calibration", folder / "one.csv")
+    assert message.endswith("one.csv: expected at most 19 timesteps, got more: calibrate with a part")

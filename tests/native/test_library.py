@@ -308,6 +308,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: P
     assert printed.startswith(f"wrote {tmp_path / 'k.so'}, ")
     assert printed.endswith(" bytes: kernels of grurt x86-64-v3 x86-64-v4 for native\n")
     assert str(tmp_path / "kept" / "kernels.grurt.so") in commandline.succeed("compile")
+    found = json.loads(commandline.succeed("compile", "--json"))
+    assert found["output"] == str(tmp_path / "kept" / "kernels.grurt.so")
+    assert found["bytes"] == Path(found["output"]).stat().st_size
+    assert found["cpus"] == ["native"]
 
 
 @pytest.mark.parametrize(
