@@ -14,7 +14,6 @@ from pathlib import Path
 import models
 import numpy as np
 import pytest
-import torch
 from commandline import Terminal, fail, invoke, succeed, write
 from paths import DATA, ROOT
 
@@ -92,6 +91,7 @@ def test_convert_a_state_dict_by_the_layers_of_a_line_or_of_a_file(tmp_path: Pat
 
 
 def test_one_of_several_networks_is_converted_inspected_and_verified(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
     networks = {name: torch.nn.GRU(3, size).state_dict() for name, size in (("actor", 4), ("critic", 5))}
     torch.save({"nets": networks, "obs_mean": torch.ones(3), "epoch": 7}, tmp_path / "agent.pt")
     path = tmp_path / "actor.grurt"

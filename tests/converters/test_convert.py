@@ -16,7 +16,6 @@ import checkpoints
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
 from checkpoints import DATA
 
 from grurt import reference
@@ -274,6 +273,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_an_entry_that_means_nothing(tmp_path: Path) -> None:
     """Where a file holds one network, where two entries are given, and in arrays."""
+    torch = pytest.importorskip("torch")
     with pytest.raises(
         DescriptionError, match="entry: expected none, got 'a': an ONNX file holds one network; leave it"
     ):
