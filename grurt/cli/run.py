@@ -271,7 +271,8 @@ def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
     if sys.stdin is None:
         raise click.ClickException("stdin is closed: name a file, or send timesteps to stdin")
     if sys.stdin.isatty():
-        say("reading timesteps from the terminal, one a line; Ctrl-D ends")
+        end = "Ctrl-Z and Enter end" if os.name == "nt" else "Ctrl-D ends"
+        say(f"reading timesteps from the terminal, one a line; {end}")
     stdin = sys.stdin.buffer
     if isinstance(stdin, io.BufferedReader):
         return nullcontext(stdin)
