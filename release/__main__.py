@@ -82,8 +82,10 @@ def run_emulated(folder: Path, arguments: list[str]) -> None:
     """Run tests of this checkout on an emulated machine, where the kernels take about two minutes to compile."""
     if reason := reason_not():
         raise SystemExit(reason)
+    from release.backend import compiler
+
     arm = Arm(folder)
-    arm.install("numba>=0.61,<0.69", "msgspec", "numpy", "safetensors", "click", "rich", "pytest", "pytest-timeout")
+    arm.install(*compiler(), "click", "rich", "pytest", "pytest-timeout")
     variables = {"GRURT_CACHE_DIR": str(folder / "kernels"), "PYTHONPATH": f"{arm.site}:{ROOT}"}
     print(arm.run(*arguments_of(arguments), environment=variables, cwd=ROOT))
 

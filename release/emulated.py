@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-EMULATOR = "qemu-aarch64"
+ARM = "aarch64"
+EMULATOR = f"qemu-{ARM}"
 CPU = "max"
 """As qemu calls it: with all that it knows. ``cortex-a72`` has no dot product."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from grurt import host_cpu
 from grurt.demo import load_model
-from release.emulated import Arm, reason_not
+from release.emulated import ARM, Arm, reason_not
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLS = ROOT / "tests" / "helpers" / "every_call.py"
@@ -48,11 +48,10 @@ def trials(wheels: list[Path], folder: Path) -> Iterator[Trial]:
     models = _models(folder)
     expected = every_call.answers(models)
     for wheel in wheels:
-        machine = wheel.stem.rpartition("_")[2] if "aarch64" in wheel.name else host_cpu.machine()
         scratch = Path(tempfile.mkdtemp(dir=folder))
-        if machine == host_cpu.machine():
+        if wheel.name.endswith(("-any.whl", f"_{host_cpu.machine()}.whl")):
             yield _here(wheel, scratch, models, expected)
-        elif reason_not() is None:
+        elif wheel.name.endswith(f"_{ARM}.whl") and reason_not() is None:
             yield from _emulated(wheel, folder, scratch, models, expected)
 
 
