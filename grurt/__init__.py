@@ -99,4 +99,5 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         raise AttributeError(f"module 'grurt' has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__"), *_MODULES, _OPERATORS})
+        special = (name for name in globals() if name.startswith("__"))
+        return sorted({*special, *__getattr__("__all__"), *_MODULES, _OPERATORS})

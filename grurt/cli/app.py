@@ -39,6 +39,10 @@ Convert a network, look at it, check it, and stream data through it:
     sensor | grurt run model.grurt
 
 \b
+Have the shell complete commands, options and their values (zsh_source and fish_source for these):
+    eval "$(_GRURT_COMPLETE=bash_source grurt)"
+
+\b
 Results go to stdout, everything else to stderr.
 Exit codes:
     0  done

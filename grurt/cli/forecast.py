@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from grurt.cli.formats import LineError, format_of_name
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
 from grurt.cli.parameters import Command, ReadData, WrittenFile, model_argument
 from grurt.cli.places import naming
-from grurt.cli.readers import LineError, TimestepReader, format_of_name
+from grurt.cli.readers import TimestepReader
 from grurt.cli.run import open_answers, open_timesteps
 from grurt.cli.writers import make_writer
 from grurt.errors import InputValueError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grurt.cli import completion
 from grurt.cli.export import sizes_text
 from grurt.cli.parameters import Command, Layers, entry_option, model_argument
 from grurt.cli.picture import draw
@@ -40,8 +41,13 @@ Example:
     help="For weights without an architecture: their layers, as `grurt convert` takes them.",
 )
 @entry_option
-@click.option("--target", metavar="TARGET", help="Also show what it takes there, as `grurt export` would compile it.")
-@click.option("--cpu", metavar="CPU", help="One of the CPUs of --target.")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    shell_complete=completion.targets,
+    help="Also show what it takes there, as `grurt export` would compile it.",
+)
+@click.option("--cpu", metavar="CPU", shell_complete=completion.cpus_of_target, help="One of the CPUs of --target.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all, also where there are more than {MAX_ROWS} layers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def inspect(

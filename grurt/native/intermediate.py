@@ -181,7 +181,7 @@ def _compile(part: str, capabilities: Collection[str]) -> Kernels:
     from numba.core.registry import cpu_target
 
     from grurt.kernels.targets import compiling_for
-    from grurt.kernels.whole_program import whole_program
+    from grurt.kernels.whole_program import linked, whole_program
 
     flags = Flags()
     flags.no_cpython_wrapper = True
@@ -189,12 +189,10 @@ def _compile(part: str, capabilities: Collection[str]) -> Kernels:
     flags.error_model = "numpy"
     modules, symbols = [], {}
     context = cpu_target.target_context
-    no_machine_code = whole_program(context, entry_point="")
-    with compiling_for(frozenset(capabilities)), no_machine_code:
+    with compiling_for(frozenset(capabilities)), whole_program(context):
         for function, arguments in _functions(part):
             result = compile_extra(cpu_target.typing_context, context, function, arguments, int64, flags, {})
-            result.library.finalize()
-            modules.append(result.library.get_llvm_str())
+            modules.append(str(linked(result.library)))
             symbols[function.__name__] = result.fndesc.llvm_func_name
     return Kernels(tuple(modules), symbols, frozenset(symbols.values()).union(_table_readers()))
 

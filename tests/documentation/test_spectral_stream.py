@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from example_modules import modules_of
 from numpy.typing import NDArray
 from paths import ROOT
@@ -111,6 +110,7 @@ def test_a_network_that_looks_ahead_answers_so_many_frames_later(block: int, exa
 
 def test_frames_and_their_sums_are_those_of_torch(example: Any) -> None:
     """Each frame with a gain of its own: only overlapping frames at the right places give the same samples."""
+    torch = pytest.importorskip("torch")
     size, hop, frames = 512, 256, 40
     samples, window = noise(frames * hop), root_hann(size)
     random = np.random.default_rng(1)

@@ -7,7 +7,6 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import torch
 from oracle import assert_agrees, assert_close, seeded
 
 import grurt
@@ -139,6 +138,7 @@ def test_reduce(operation: Any, size: int) -> None:
 
 @pytest.mark.parametrize("operation", models.REDUCTIONS)
 def test_reductions_of_what_is_not_finite(operation: Any) -> None:
+    torch = pytest.importorskip("torch")
     model = grurt.Model(layers=[grurt.Reduce(name="y", operation=operation)], weights={}, inputs=[grurt.Input("x", 19)])
     xs = seeded(operation).normal(size=(6, 19)).astype(np.float32)
     xs[0, 18], xs[1, 0], xs[2, 17], xs[3, [2, 9]], xs[4, 5] = np.nan, np.nan, np.inf, -np.inf, 1e38

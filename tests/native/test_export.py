@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import os
 import re
@@ -465,3 +466,49 @@ def test_kernels_are_kept_for_the_next_export(
     assert len(no_cache()) == 1
     monkeypatch.setattr(intermediate, "_run", lambda *arguments, **options: pytest.fail("compiled again"))
     assert intermediate.kernels("entry") == made
+
+
+@pytest.fixture
+def export_stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the command write files as an export's, without compiling anything."""
+
+    def stand_in(model: grurt.Model, target: str, *, cpu: str | None, name: str) -> Export:
+        return replace(exported(target, cpu), name=name)
+
+    monkeypatch.setattr("grurt.native.export.export", stand_in)
+
+
+def replace(found: Export, name: str) -> Export:
+    texts = {file.replace("activity", name): content for file, content in found.files.items()}
+    texts |= {file: content.replace(b"activity", name.encode()) for file, content in texts.items() if file[-1] != "o"}
+    return dataclasses.replace(found, name=name, files=texts)
+
+
+@pytest.mark.usefixtures("export_stub")
+def test_an_export_for_one_target_does_not_take_the_place_of_another(tmp_path: Path) -> None:
+    command = ("export", DEMO, "-o", tmp_path / "out", "--target")
+    commandline.succeed(*command, "thumbv7em-none-eabihf")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    message = commandline.fail(*command, "thumbv7em-none-eabihf", "--cpu", "cortex-m7")
+    assert message == (
+        f"error: {tmp_path}/out/model.h: expected none, or one for thumbv7em-none-eabihf (cortex-m7), got that of an "
+        "export for thumbv7em-none-eabihf (cortex-m4), which would be lost: choose another folder with -o, or another "
+        "name with --name"
+    )
+    message = commandline.fail(*command, "thumbv7em-none-eabihf", "--name", "other")
+    assert message == (
+        f"error: {tmp_path}/out/main.c: expected none, or one of other, got that of model, which would be lost: "
+        "choose another folder with -o"
+    )
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    commandline.succeed(*command, "thumbv7em-none-eabihf")
+
+
+@pytest.mark.usefixtures("export_stub")
+def test_the_command_as_json(tmp_path: Path) -> None:
+    command = ("export", DEMO, "-o", tmp_path, "--target", "thumbv7em-none-eabihf", "--json")
+    found = json.loads(commandline.succeed(*command))
+    assert found["files"] == [str(tmp_path / name) for name in ("model.o", "model.h", "main.c")]
+    assert found["compile"].endswith(f"{tmp_path}/main.c {tmp_path}/model.o -o model")
+    sizes = exported("thumbv7em-none-eabihf").sizes()
+    assert {name: found[name] for name in sizes} == sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import re
 import shutil
@@ -331,10 +332,12 @@ def test_warmup_says_which_file_keeps_the_kernels() -> None:
     assert path.is_file()
     assert path.parent in places.cache_directories()
     assert succeed("warmup").strip() == str(path)
+    assert json.loads(succeed("warmup", "--json")) == {"path": str(path), "reason": None}
 
 
 def test_warmup_leaves_a_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_is_compiled_here", False)
+    assert json.loads(succeed("warmup", "--json")) == {"path": None, "reason": "a library of kernels serves this CPU"}
     result = invoke("warmup")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "nothing to compile: a library of kernels serves this CPU\n"

@@ -22,13 +22,13 @@ Gate order
 ----------
 GRU weights hold the three gates as consecutive blocks of ``hidden_size`` rows. grurt's order is ONNX's:
 
-==================  ==================  ===========================  ==========================
-                    blocks              rows or columns              a bias of ``3 * hidden_size``
-==================  ==================  ===========================  ==========================
-grurt, ONNX ``GRU``  z, r, n             rows of ``(3 * hidden, k)``  z, r, n
-PyTorch ``nn.GRU``  r, z, n             rows of ``(3 * hidden, k)``  r, z, n
-Keras ``GRU``       z, r, n             columns of ``(k, 3 * hidden)``  z, r, n
-==================  ==================  ===========================  ==========================
+===================  =======  ===============================  =============================
+weights of           blocks   rows or columns                  a bias of ``3 * hidden_size``
+===================  =======  ===============================  =============================
+grurt, ONNX ``GRU``  z, r, n  rows of ``(3 * hidden, k)``      z, r, n
+PyTorch ``nn.GRU``   r, z, n  rows of ``(3 * hidden, k)``      r, z, n
+Keras ``GRU``        z, r, n  columns of ``(k, 3 * hidden)``   z, r, n
+===================  =======  ===============================  =============================
 
 z is the update gate, r the reset gate, n the candidate state (ONNX and Keras call it h).
 """
