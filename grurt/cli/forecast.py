@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from grurt.cli.formats import LineError, format_of_name
+from grurt.cli.formats import LineError, format_of_input, format_of_name
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
 from grurt.cli.parameters import Command, ReadData, WrittenFile, model_argument
@@ -49,7 +49,7 @@ def forecast(model_path: Path, input_path: str, n_steps: int, output_path: str, 
             source,
             "stdin" if input_path == "-" else input_path,
             input_layout(model),
-            file_format=format_of_name(input_path),
+            file_format=format_of_input(input_path),
             columns=tuple(column.strip() for column in columns.split(",")) if columns else (),
         )
         for timestep in reader:

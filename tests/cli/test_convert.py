@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from commandline import Terminal, fail, invoke, succeed, write
 from paths import DATA, ROOT
+from step_graphs import step_proto
 
 import grurt
 from grurt.container.reading import digest_of
@@ -161,9 +162,11 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "step.onnx": DATA / "steps" / "detector.onnx",
     }.items():
         shutil.copy(source, tmp_path / name)
+    decoder = step_proto("y = MatMul(x, memory)", {"x": (1, 3), "memory": (3, 4)})
+    (tmp_path / "decoder.onnx").write_bytes(decoder.SerializeToString())
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^ +grurt (convert .*)$", succeed("convert", "--help"), re.MULTILINE)
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         assert "wrote model.grurt" in succeed(*shlex.split(line))
     (line,) = re.findall(r"^ +grurt (inspect .*)$", succeed("inspect", "--help"), re.MULTILINE)
@@ -197,12 +200,14 @@ def test_convert_passes_its_options_on(tmp_path: Path, monkeypatch: pytest.Monke
             "bind": {"sr": 16000, "mask": [True, 0.5]},
             "state": {"h": "h=new", "g": None},
             "initial": None,
+            "context": ("memory",),
+            "size": {"places": 50},
         }
         return grurt.load(MODEL_PATH)
 
     monkeypatch.setattr("grurt.converters.convert", convert)
     literally = ("--import", "literal", "--bind", "sr=16000", "--bind", "mask=[true, 0.5]")
-    states = ("--state", "h=h=new", "--state", "g=")
+    states = ("--state", "h=h=new", "--state", "g=", "--context", "memory", "--size", "places=50")
     succeed("convert", ONNX, "-o", tmp_path / "model.grurt", "--repair", *literally, *states)
 
 
