@@ -344,7 +344,13 @@ class Model(Network):
         return run_arrays(self, xs, lengths=lengths, nonfinite=nonfinite, context=context)
 
     def generate(
-        self, prompt: ArrayLike, max_tokens: SupportsIndex, *, seed: SupportsIndex = 0, **options: Unpack[Options]
+        self,
+        prompt: ArrayLike,
+        max_tokens: SupportsIndex,
+        *,
+        seed: SupportsIndex = 0,
+        context: ContextLike | None = None,
+        **options: Unpack[Options],
     ) -> NDArray[np.int64]:
         """Generate the tokens behind a prompt, from the model's initial state, in one call without Python.
 
@@ -361,6 +367,8 @@ class Model(Network):
             An integer. What is drawn behind the timestep t is a function of the seed and of t: the uniform number of
             Philox4x32-10 with the key ``seed`` and the counter t, and the first token at which the sum of
             probabilities, in the order of the tokens, exceeds it. So every CPU draws the same, in streams and in pools.
+        context
+            What the model is given once, if it has contexts: see `stream`.
         options
             How tokens are chosen, by keyword, in this order:
 
@@ -415,7 +423,8 @@ class Model(Network):
         >>> tokens.shape, bool(((tokens >= 0) & (tokens < 5)).all())
         ((12,), True)
         """
-        blocks = [*self.stream().generate(prompt, max_tokens, seed=seed, block_size=max_tokens, **options)]
+        stream = self.stream(context=context)
+        blocks = [*stream.generate(prompt, max_tokens, seed=seed, block_size=max_tokens, **options)]
         return np.concatenate(blocks)
 
     def run_text(self, text: str, *, start: bool = False, end: bool = False) -> Any:

@@ -18,6 +18,7 @@ from grurt.runtime.batch import Batch
 from grurt.runtime.decoding.choice import checked_choice, checked_count, checked_number, tokens_of
 from grurt.runtime.decoding.ports import generator_ports
 from grurt.runtime.decoding.search import Beams, Search
+from grurt.runtime.making_contexts import context_for
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -66,6 +67,10 @@ class Translator:
         and size, or else the only output, if the decoder has one state.
     inputs
         What the decoder reads beside tokens, the same at every timestep, likewise.
+    contexts
+        What the decoder is given once, such as the memory that it attends to: outputs that the encoder gives at every
+        timestep, all of them, by the names of the decoder's contexts. By default what has the same name, or else the
+        only such output, if the decoder has one context.
     output
         The decoder's output with the scores, where several could be it.
 
@@ -112,6 +117,7 @@ class Translator:
         *,
         states: Mapping[str, str] | None = None,
         inputs: Mapping[str, str] | None = None,
+        contexts: Mapping[str, str] | None = None,
         output: str | None = None,
     ) -> None:
         if not isinstance(encoder, Network) or not isinstance(decoder, Network | None):
@@ -128,6 +134,7 @@ class Translator:
         read = {port.name: (port.size,) for number, port in enumerate(decoder.inputs) if number != self._ports.input}
         self._states = _handed("states", states, decoder.state_shapes, encoder)
         self._inputs = _handed("inputs", inputs, read, encoder)
+        self._contexts = _handed_contexts(contexts, decoder, encoder)
         self._spare: dict[Any, list[Search]] = {}
 
     def __call__(
@@ -194,14 +201,17 @@ class Translator:
         most = checked_count(f"{where}: max_tokens", max_tokens)
         penalty = checked_number(f"{where}: length_penalty", length_penalty)
         stops = tokens_of(f"{where}: stop", stop, size)
-        handed = self._read(self._encoder.vocabulary.encode(source) if isinstance(source, str) else source)
+        handed, memories = self._read(self._encoder.vocabulary.encode(source) if isinstance(source, str) else source)
+        given = {name: memories[output] for name, output in self._contexts.items()}
+        context = context_for(where, self._decoder, given or None, "propagate")
         beams = Beams(count, most, penalty, tuple(stops.tolist()))
         search = self._take(beams, allowed)
         try:
             found = search.run(
                 first,
-                {name: handed[given] for name, given in self._states.items()},
-                {name: handed[given] for name, given in self._inputs.items()},
+                {name: handed[source] for name, source in self._states.items()},
+                {name: handed[source] for name, source in self._inputs.items()},
+                context,
             )
         except InputValueError as error:
             raise InputValueError(f"{where}: {error}") from None
@@ -235,14 +245,14 @@ class Translator:
         if len(spare) < _MOST_SPARE:
             spare.append(search)
 
-    def _read(self, source: ArrayLike) -> Mapping[str, Array]:
-        """Return what the encoder makes of a source: its outputs at the end, and its final states."""
+    def _read(self, source: ArrayLike) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """Return what the encoder makes of a source: its outputs at the end, and its final states; and all outputs."""
         names = {*self._states.values(), *self._inputs.values()}
         outputs = {port.name: port.value for port in self._encoder.outputs}
         if len(outputs) == 1 and names <= outputs.keys():  # the quick way
             answer = self._encoder.run(source)
             (name,) = outputs
-            return {name: answer if answer.ndim == 1 else answer[-1]}
+            return {name: answer if answer.ndim == 1 else answer[-1]}, {name: answer}
         port = self._encoder.inputs[0]
         given: Any = np.asarray(source)
         expected = (1,) if port.tokens else (2,)
@@ -253,9 +263,11 @@ class Translator:
         batch = Batch(self._encoder, "refuse", 1, len(given), None, [name for name in names if name not in outputs])
         batch.run([np.ascontiguousarray(given[np.newaxis], np.int64 if port.tokens else np.float32)], {})
         found: dict[str, Array] = {name: state[0] for name, state in batch.final_states.items()}
+        memories: dict[str, Array] = {}
         for output, array in zip(self._encoder.outputs, batch.outputs, strict=True):
             found[output.name] = array[0] if array.ndim == 2 else array[0, -1]
-        return found
+            memories[output.name] = array[0]
+        return found, memories
 
 
 def _parts(
@@ -283,9 +295,9 @@ def _handed(
     there: dict[str, tuple[int, ...]] = {**encoder.state_shapes}
     there |= {output.name: (encoder.values[output.value].size,) for output in encoder.outputs}
     if given is None:
-        given = {name: name for name, shape in wanted.items() if there.get(name) == shape}
+        given = {name: name for name, shape in wanted.items() if name in there and _alike(there[name], shape)}
         outputs = [output.name for output in encoder.outputs]
-        if not given and len(wanted) == len(outputs) == 1 and there[outputs[0]] in wanted.values():
+        if not given and len(wanted) == len(outputs) == 1 and _alike(there[outputs[0]], *wanted.values()):
             given = dict.fromkeys(wanted, outputs[0])
         if given.keys() != wanted.keys():
             raise ModelError(
@@ -298,12 +310,43 @@ def _handed(
                 f"Translator: {what}: expected {_shapes(wanted)} of the decoder as {_shapes(there)} of the encoder, "
                 f"got {described(name)}: {described(source)}"
             )
-        if wanted[name] != there[source]:
+        if not _alike(wanted[name], there[source]):
             raise ModelError(
                 f"Translator: {what}: {name!r} has the shape {wanted[name]}, and {source!r} {there[source]}"
             )
     if what == "inputs" and given.keys() != wanted.keys():
         raise ModelError(f"Translator: inputs: expected all of {_shapes(wanted)}, got [{listed(given)}]")
+    return dict(given)
+
+
+def _alike(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two shapes are the same but for axes of size 1."""
+    return [size for size in shape if size > 1] == [size for size in other if size > 1]
+
+
+def _handed_contexts(given: Mapping[str, str] | None, decoder: Network, encoder: Network) -> dict[str, str]:
+    """Return which of the encoder's outputs each context of the decoder is made of."""
+    sizes = {
+        port.name: encoder.values[port.value].size for port in encoder.outputs if encoder.values[port.value].per_step
+    }
+    wanted = decoder.context_shapes
+    if given is None:
+        given = {name: name for name in wanted if name in sizes}
+        if not given and len(wanted) == len(sizes) == 1:
+            given = dict(zip(wanted, sizes, strict=True))
+    if given.keys() != wanted.keys() or not sizes.keys() >= set(given.values()):
+        raise ModelError(
+            f"Translator: contexts: expected for each of {_shapes(wanted)} one of the outputs that the encoder gives "
+            f"at every timestep, [{listed(sizes)}], got {dict(given)}"
+        )
+    for name, source in given.items():
+        axis, _ = decoder.open_contexts.get(name, (None, None))
+        of_a_place = [size for place, size in enumerate(wanted[name]) if place != axis and size > 1]
+        if axis is None or of_a_place != [size for size in (sizes[source],) if size > 1]:
+            raise ModelError(
+                f"Translator: contexts: expected {name!r} {wanted[name]} of vectors of {source!r}, {sizes[source]} "
+                "numbers each, and as many as there are: convert the decoder with --context and --size"
+            )
     return dict(given)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from grurt.array_types import Array, Floats
     from grurt.network.network import Network
     from grurt.runtime.decoding.ports import GeneratorPorts
+    from grurt.runtime.stream_context import StreamContext
 
 
 class Beams(msgspec.Struct, frozen=True):
@@ -119,7 +120,13 @@ class Search:
         for slot, number in numbers.items():
             self._table[slot] = number
 
-    def run(self, start: NDArray[np.int64], states: Mapping[str, Array], inputs: Mapping[str, Array]) -> list[Found]:
+    def run(
+        self,
+        start: NDArray[np.int64],
+        states: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        context: StreamContext | None,
+    ) -> list[Found]:
         """Return the best sequences behind a start, the best first: as many as there are beams, or fewer.
 
         Parameters
@@ -130,6 +137,8 @@ class Search:
             What the decoder begins with, by the names of its states.
         inputs
             What it reads beside tokens, the same at every timestep, by name.
+        context
+            What it is given once.
 
         Raises
         ------
@@ -137,6 +146,7 @@ class Search:
             If no token can be chosen.
         """
         self._begin(states, inputs)
+        self._states.give_all(context)
         for token in start[:-1].tolist():
             self._read(token)
             self._bind(1)
@@ -160,7 +170,7 @@ class Search:
         self._states.buffer[0] = self._context.plan.initial_state
         self._states.steps[0] = 0
         for name, state in states.items():
-            self._views[name][0] = state
+            self._views[name][0] = state.reshape(self._views[name].shape[1:])
         for place, port in enumerate(self._context.plan.inputs):
             if port.name in inputs:
                 self._inputs[place][:] = inputs[port.name]
