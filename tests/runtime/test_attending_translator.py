@@ -157,6 +157,6 @@ def test_a_memory_of_another_size_is_said(decoder: grurt.Model) -> None:
     with pytest.raises(ModelError, match="Translator: states: "):
         grurt.Translator(wide, decoder)
     with pytest.raises(
-        ModelError, match=r"contexts: expected 'memory' \(1, 12, 6\) of vectors of 'memory', 7 numbers each"
+        ModelError, match="of vectors of 'memory', 7 numbers each, and as many as there are: convert the"
     ):
         grurt.Translator(wide, decoder, states={})
