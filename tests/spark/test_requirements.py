@@ -19,7 +19,11 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(metadata, "version", version)
-    with pytest.raises(SparkError, match=r"expected the packages of the extra spark, got no pyspark, pandas, pyarrow"):
+    with pytest.raises(
+        SparkError,
+        match=r"expected the packages of the extra spark, got no pyspark, pandas, pyarrow, protobuf; "
+        r"run: pip install 'grurt\[spark\]'",
+    ):
         requirements.expect_packages()
 
 
