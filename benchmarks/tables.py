@@ -259,17 +259,22 @@ QUANTIZED_LEADS = (
 
 
 def spark_table(results: Results) -> str:
-    """Return the table of keyed streams on Spark: rows a second by contender, for each size of micro-batch."""
+    """Return the table of keyed streams on Spark: rows a second, and what they take of a core, by contender and size."""
     records = results["records"]
+    names = list(dict.fromkeys(record["contender"] for record in records))
     sizes = list(dict.fromkeys(tuple(record["size"]) for record in records))
     rates = {(record["contender"], tuple(record["size"])): record["rows_a_second"] for record in records}
-    names = list(dict.fromkeys(record["contender"] for record in records))
-    rows = [[name, *(f"{rates[name, size]:,.0f}" for size in sizes)] for name in names]
-    if {"grurt", "identity"} <= {*names}:
-        shares = [f"*{rates['grurt', size] / rates['identity', size]:.2f}*" for size in sizes]
-        rows.append(["*grurt: share of the identity*", *shares])
+    costs = {(record["contender"], tuple(record["size"])): record["cpu_seconds_a_million"] for record in records}
     heads = [f"{n_rows:,} rows, {keys:,} keys, {buckets:,} buckets" for n_rows, keys, buckets in sizes]
-    return markdown_table(["rows a second", *heads], rows)
+    rows = [[name, *(f"{rates[name, size]:,.0f}; {costs[name, size]:.1f}" for size in sizes)] for name in names]
+    if {"grurt", "identity"} <= {*names}:
+        shares = [
+            f"*{rates['grurt', size] / rates['identity', size]:.2f}; "
+            f"{costs['identity', size] / costs['grurt', size]:.2f}*"
+            for size in sizes
+        ]
+        rows.append(["*grurt: share of the identity*", *shares])
+    return markdown_table(["rows a second; seconds of a core a million rows", *heads], rows)
 
 
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {

@@ -6,6 +6,7 @@ micro-batches, of which the first is left out: it loads the state. Needs the ext
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -44,20 +45,42 @@ def write_batch(folder: Path, number: int, n_rows: int, n_keys: int) -> None:
         )
 
 
-def turn(spark: Any, name: str, folder: Path, size: dict[str, int]) -> tuple[list[float], dict[str, Any]]:
-    """Run a contender over the files that are new to it; return rows a second, and what Spark says of its state."""
+def cpu_seconds() -> float:
+    """Return what this process and all that it has started have used of the cores, Java and its workers among them."""
+    parents, used = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+        used[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    ours = {os.getpid()}
+    while more := {process for process, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(used.get(process, 0.0) for process in ours)
+
+
+def turn(spark: Any, name: str, folder: Path, size: dict[str, int]) -> tuple[list[float], float, dict[str, Any]]:
+    """Run a contender over the files that are new to it.
+
+    Return rows a second of each micro-batch, seconds of a core for a million rows of the whole turn, and what Spark
+    says of the state.
+    """
     schema = spark.read.parquet(str(folder / "in")).schema
     rows = spark.readStream.schema(schema).option("maxFilesPerTrigger", 2).parquet(str(folder / "in"))
     own = folder / f"contender-{[*CONTENDERS].index(name)}"
     writer = CONTENDERS[name](rows, size["buckets"], size["hidden_size"]).writeStream.format("parquet")
     writer = writer.option("path", str(own / "out")).option("checkpointLocation", str(own / "checkpoint"))
+    begin = cpu_seconds()
     query = writer.trigger(availableNow=True).start()
     query.awaitTermination()
     if query.exception() is not None:
         raise query.exception()
     batches = [batch for batch in query.recentProgress if batch["numInputRows"]]
     rates = [1000 * batch["numInputRows"] / batch["durationMs"]["triggerExecution"] for batch in batches]
-    return rates[1:], batches[-1]["stateOperators"][0]
+    used = 1e6 * (cpu_seconds() - begin) / sum(batch["numInputRows"] for batch in batches)
+    return rates[1:], used, batches[-1]["stateOperators"][0]
 
 
 def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -65,15 +88,20 @@ def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: t
     folder = Path(tempfile.mkdtemp(prefix="grurt-spark-"))
     contenders = [name for name in CONTENDERS if not only or name in only]
     rates: dict[str, list[float]] = {name: [] for name in contenders}
+    used: dict[str, list[float]] = {name: [] for name in contenders}
     state: dict[str, Any] = {}
     for round_number in range(rounds + 1):
         for number in range(batches):
             write_batch(folder / "in", round_number * batches + number, size["rows"], size["keys"])
         for name in contenders:
-            found, state[name] = turn(spark, name, folder, size)
-            click.echo(f"{size} {name}: {', '.join(f'{rate:,.0f}' for rate in found)}", err=True)
+            found, cpu, state[name] = turn(spark, name, folder, size)
+            click.echo(
+                f"{size} {name}: {', '.join(f'{rate:,.0f}' for rate in found)}, {cpu:.1f} s of a core a million",
+                err=True,
+            )
             if round_number:  # in the first one, Java compiles
                 rates[name] += found
+                used[name].append(cpu)
     stored = {name: sum(f.stat().st_size for f in (folder / f"contender-{i}" / "checkpoint" / "state").rglob("*.zip"))
               for i, name in enumerate(CONTENDERS) if name in contenders}  # fmt: skip
     shutil.rmtree(folder)
@@ -83,6 +111,7 @@ def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: t
             "contender": name,
             "rows_a_second": _rounded(median(rates[name])),
             "range": [_rounded(min(rates[name])), _rounded(max(rates[name]))],
+            "cpu_seconds_a_million": _rounded(median(used[name])),
             "state_memory": state[name].get("memoryUsedBytes", 0),
             "checkpoint": stored[name],
         }

@@ -165,7 +165,9 @@ def read_header(blob: bytes, where: str) -> Header:
     if version > VERSION or hash_kind > HASH:
         raise SnapshotError(f"{where}: the state has format version {version}, newer than {VERSION}: upgrade grurt")
     if key_kind >= len(_KEY_KINDS) or max(order_kinds) >= len(_ORDER_KINDS):
-        raise SnapshotError(f"{where}: expected what this version has written, got damage: kinds that there are not")
+        raise SnapshotError(
+            f"{where}: expected a key and order values of kinds that there are, got others: it is damaged"
+        )
     kinds = tuple(_ORDER_KINDS[kind] for kind in order_kinds[:n_orders])
     return Header(_KEY_KINDS[key_kind], kinds, *rest)
 

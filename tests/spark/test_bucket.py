@@ -7,15 +7,18 @@ import struct
 import golden_bucket
 import models
 import numpy as np
+import pyarrow as pa
 import pytest
 from golden_bucket import MODEL, RULES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keyed_rows import random_rows, settings_of, table_of
 
+from grurt.digests import blake2b
 from grurt.errors import SnapshotError
 from grurt.spark.advance import Moment, advance
 from grurt.spark.bucket import Bucket, decode, encode
+from grurt.spark.keys import from_buffers
 from grurt.spark.pool import BucketPool
 
 OTHER = models.gru_model(2, 5, np.random.default_rng(191))
@@ -54,10 +57,52 @@ def test_the_bytes_are_as_documented() -> None:
     assert "aÄ".encode() in BLOB
 
 
-@pytest.mark.parametrize("size", [0, 7, 100, len(BLOB) - 1])
-def test_a_truncated_one_is_refused(size: int) -> None:
-    with pytest.raises(SnapshotError, match=r"bucket 3: .*(something else|got damage)"):
-        decode(BLOB[:size], RULES, 3)
+@pytest.mark.parametrize("blob", [b"", BLOB[:7], BLOB[:100], b"GRURTSX" + BLOB[7:]], ids=len)
+def test_something_else_is_refused(blob: bytes) -> None:
+    with pytest.raises(SnapshotError, match=r"bucket 3: expected the state of a keyed stream, got something else"):
+        decode(blob, RULES, 3)
+
+
+def resealed(blob: bytes) -> bytes:
+    """Return a bucket with a checksum that fits."""
+    start = struct.calcsize(HEADER)
+    fields = struct.unpack_from(HEADER, blob)
+    behind = blob[start + fields[10] * fields[12] :]
+    digest = blake2b(digest_size=16)
+    digest.update(blob[: start - 16])
+    digest.update(behind)
+    return blob[: start - 16] + digest.digest() + blob[start:]
+
+
+def test_damage_is_refused_whatever_the_checksum() -> None:
+    n_keys = struct.calcsize("<8sHHBB2sII16sq")
+    damaged = {
+        "another checksum": BLOB[:-1] + bytes([BLOB[-1] ^ 1]),
+        "it is truncated": resealed(BLOB[:-1]),
+        "bytes behind the end": resealed(BLOB + b"more"),
+    }
+    for what, blob in damaged.items():
+        with pytest.raises(SnapshotError, match=rf"expected what this version has written, got damage: {what}"):
+            decode(blob, RULES, 3)
+    with pytest.raises(SnapshotError, match=r"expected a key and order values of kinds that there are, got others"):
+        decode(resealed(BLOB[:12] + b"\7" + BLOB[13:]), RULES, 3)
+    huge = BLOB[:n_keys] + struct.pack("<Q", 2**60) + BLOB[n_keys + 8 :]
+    with pytest.raises(SnapshotError, match=r"it is truncated"):
+        decode(huge, RULES, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths", "content", "message"),
+    [
+        (pa.string(), [2, -1], b"ab", "a negative length"),
+        (pa.string(), [2, 1], b"ab", "lengths that do not fit"),
+        (pa.string(), [1], b"\xff", "Invalid UTF8"),
+        (pa.int64(), [], bytes(8), "another number of keys"),
+    ],
+)
+def test_keys_that_are_none_are_refused(kind: pa.DataType, lengths: list[int], content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_buffers(kind, np.array(lengths, "<i4").tobytes(), content, 2 if len(lengths) != 1 else 1)
 
 
 @settings(max_examples=200, deadline=None)

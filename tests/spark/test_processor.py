@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import models
 import numpy as np
@@ -159,3 +160,13 @@ def test_integers_beyond_what_a_watermark_can_be_are_refused() -> None:
 
 def test_the_name_of_a_snapshot_is_that_of_its_column() -> None:
     assert initial_schema(settings_of(MODEL)).names[-1] == SNAPSHOT
+
+
+def test_a_checkpoint_without_keys_is_said() -> None:
+    from grurt.spark import read_states
+
+    session = mock.MagicMock()
+    stored = session.read.format().option().option().load().select()
+    stored.head.return_value = []
+    with pytest.raises(SnapshotError, match=r"checkpoint: expected the state of a keyed stream, got no key"):
+        read_states(session, "checkpoint", MODEL)

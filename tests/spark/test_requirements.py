@@ -20,7 +20,9 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(metadata, "version", version)
     with pytest.raises(
-        SparkError, match=r"got no pyspark, pandas, pyarrow, protobuf; run: pip install 'grurt\[spark\]'"
+        SparkError,
+        match=r"expected the packages of the extra spark, got no pyspark, pandas, pyarrow, protobuf; "
+        r"run: pip install 'grurt\[spark\]'",
     ):
         requirements.expect_packages()
 
@@ -45,7 +47,10 @@ def test_versions_that_work() -> None:
 def test_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(SparkError, match=r"expected Java 17 or newer, got none on the path, .*openjdk-17-jre-headless"):
+    with pytest.raises(
+        SparkError,
+        match=r"expected Java 17 or newer, got none on the path, and no JAVA_HOME; .*openjdk-17-jre-headless",
+    ):
         requirements.expect_java()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(SparkError, match=r"got none in JAVA_HOME="):
@@ -59,7 +64,9 @@ def test_an_old_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str)
     java.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(SparkError, match=r"expected Java 17 or newer, got (11|8|'nothing.*') at .*; set JAVA_HOME"):
+    with pytest.raises(
+        SparkError, match=r"expected Java 17 or newer, got (11|8|'nothing.*') at .*; set JAVA_HOME to a newer one"
+    ):
         requirements.expect_java()
 
 
