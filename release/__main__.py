@@ -22,7 +22,8 @@ def main() -> None:
     build = commands.add_parser("build", help="build the sdist, and all wheels from it, and check them")
     check = commands.add_parser("check", help="check packages that are there")
     trial = commands.add_parser("try", help="install each wheel in a fresh environment, and compare answers")
-    for command in (build, check, trial):
+    sizes = commands.add_parser("sizes", help="measure what installing takes, beside others, for docs/native.md")
+    for command in (build, check, trial, sizes):
         command.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist", help="where they are: dist")
     emulated = commands.add_parser("emulated", help="run tests on an emulated 64-bit Arm, where Numba compiles")
     emulated.add_argument("folder", type=Path, help="where Debian's Python is kept, about 400 MB")
@@ -37,6 +38,10 @@ def main() -> None:
         check_all(packages(chosen.folder))
     if chosen.command == "try":
         try_all(packages(chosen.folder))
+    if chosen.command == "sizes":
+        from release.sizes import installations, write
+
+        write(list(installations(packages(chosen.folder))))
 
 
 def packages(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ FORMATS: tuple[Format, ...] = ("csv", "jsonl", "npy")
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
 
 _PACKED = ".gz"
-_ZIP_MAGIC = b"PK"
+_ZIP_MAGIC = b"PK\x03\x04"
 _GZIP_MAGIC = b"\x1f\x8b"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 """What gzip raises for data that are none, or not all there."""

@@ -73,7 +73,7 @@ class TimestepReader:
         """The place of the latest timestep, for messages."""
         with naming(name), undamaged(lambda: name):
             self._file = unpacked(file)
-            self._start = self._file.peek(2)
+            self._start = self._file.peek(4)
         self.format: Format = file_format or format_of_start(self._start)
         self.has_header = False
         self.n_sequences: int | None = None

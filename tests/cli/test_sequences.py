@@ -140,6 +140,10 @@ def test_a_line_of_tokens_is_no_header(folder: Path, separator: str) -> None:
         assert "expected token ids, one timestep a line, or a header, got '3" in message
 
 
+def test_a_header_that_begins_as_archives_do(folder: Path) -> None:
+    assert succeed("run", folder / "plain.grurt", stdin="PK,SK\n1,2\n").count("\n") == 2
+
+
 def test_words_in_place_of_tokens_are_not_passed_over_in_silence(folder: Path) -> None:
     result = invoke("run", folder / "tokens.grurt", stdin="hello\n")
     assert result.exit_code == 0
