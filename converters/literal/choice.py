@@ -67,13 +67,7 @@ def imported(
                 return literally()
         return converted
     except (UnsupportedError, ModelError) as error:
-        if options.imported == "meaning":
-            raise
-        if open_names(graph):
-            with suppress(ConversionError, ModelError):
-                refuse(graph)
-                return network_of_sequences(graph, source, options.step)
-        if not may_hold_states(graph):
+        if options.imported == "meaning" or not may_hold_states(graph):
             raise
         try:
             return literally()

@@ -283,6 +283,21 @@ def test_infinities_do_not_touch_what_waits() -> None:
     check_bits(model, streaming, delay, {"x": xs})
 
 
+def test_infinities_reach_later_stages_beside_an_input() -> None:
+    model = looking_ahead(
+        grurt.Activation(name="log", function=grurt.Log()),
+        grurt.Unfold(name="later", padding=(-1, 1)),
+        grurt.Concat(name="all", inputs=("later", "x")),
+        grurt.Activation(name="floor", function=Clip(-2.0, 2.0)),
+    )
+    xs = np.float32([[1, 0, 2], [0, 3, 0], [2, 1, 0], [1, 1, 1]])
+    streaming, delay = model.delayed()
+    check_bits(model, streaming, delay, {"x": xs})
+    xs[2, 0] = np.inf
+    with pytest.raises(grurt.InputValueError, match=r"input 'x' at \[2, 0\]: expected finite numbers, got inf"):
+        model.run(xs)
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
