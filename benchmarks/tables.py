@@ -176,6 +176,11 @@ def calls_table(results: Results) -> str:
     return _with_ratios(results, "us a call", "times as fast", "{:#.3g}")
 
 
+def generation_table(results: Results) -> str:
+    """Return the table of generators: the time of a token, and how many times as long onnxruntime and NumPy take."""
+    return _with_ratios(results, "us a token", "times as fast", "{:#.3g}")
+
+
 def steps_table(results: Results) -> str:
     """Return the table of step networks: how many numbers a frame and the states have, times, and their ratio."""
     lines = [
@@ -286,6 +291,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "tail": ("tail", tail_table),
     "busy": ("busy", tail_table),
     "calls": ("calls", calls_table),
+    "generation": ("generation", generation_table),
     "steps": ("steps", steps_table),
     "step-pools": ("step_pools", step_pools_table),
     "threads": ("threads", threads_table),

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Translation", "Translator"]
 
 _MOST_BEAMS = 1024
+_MOST_REQUESTS = 16
+_PLAIN = {int, float, type(None)}
+"""What may be looked up: of others, nothing says that they stay what they are."""
 _MOST_SPARE = 4
 """Searches that are kept for later calls: as many as go on at the same time."""
 
@@ -48,6 +51,14 @@ class Translation(msgspec.Struct, frozen=True):
     tokens: NDArray[np.int64]
     score: float
     text: str | None = None
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """What a translator is asked for, checked: what is read first, how it searches, and how many are wanted."""
+
+    start: NDArray[np.int64]
+    beams: Beams
+    count: int
 
 
 class Translator:
@@ -135,7 +146,9 @@ class Translator:
         self._states = _handed("states", states, decoder.state_shapes, encoder)
         self._inputs = _handed("inputs", inputs, read, encoder)
         self._contexts = _handed_contexts(contexts, decoder, encoder)
+        self._vocabulary = decoder.vocabularies.get(decoder.inputs[self._ports.input].name)
         self._spare: dict[Any, list[Search]] = {}
+        self._requests: dict[Any, _Request] = {}
 
     def __call__(
         self,
@@ -185,42 +198,69 @@ class Translator:
         InputShapeError, InputTypeError, InputValueError
             If the source does not fit, an option makes no sense, or nothing can be chosen.
         """
-        where, size = "Translator", self._ports.vocabulary_size
-        known = self._decoder.vocabularies.get(self._decoder.inputs[self._ports.input].name)
+        given = (start, stop, beam, length_penalty, max_tokens, n_best)
+        types = tuple(map(type, given))
+        key = (given, types) if _PLAIN.issuperset(types) else None
+        request = None if key is None else self._requests.get(key)
+        if request is None:
+            request = self._checked(*given)
+            if key is not None:
+                self._keep(key, request)
+        handed, memories = self._read(self._encoder.vocabulary.encode(source) if isinstance(source, str) else source)
+        memory = {name: memories[output] for name, output in self._contexts.items()}
+        context = context_for("Translator", self._decoder, memory or None, "propagate")
+        search = self._take(request.beams, allowed)
+        try:
+            found = search.run(
+                request.start,
+                {name: handed[given] for name, given in self._states.items()},
+                {name: handed[given] for name, given in self._inputs.items()},
+                context,
+            )
+        except InputValueError as error:
+            raise InputValueError(f"Translator: {error}") from None
+        self._give_back(request.beams, allowed, search)
+        known = self._vocabulary
+        translations = [
+            Translation(each.tokens, each.score, None if known is None else known.decode(each.tokens.tolist()))
+            for each in found[: request.count]
+        ]
+        return translations[0] if n_best is None else translations
+
+    def _checked(
+        self,
+        start: SupportsIndex | Sequence[int] | None,
+        stop: Sequence[int] | int | None,
+        beam: SupportsIndex,
+        length_penalty: float,
+        max_tokens: SupportsIndex,
+        n_best: SupportsIndex | None,
+    ) -> _Request:
+        where, size, known = "Translator", self._ports.vocabulary_size, self._vocabulary
         if start is None and known is not None:
             start = known.start
         if start is None:
             raise InputTypeError(f"{where}: start: expected the token that the decoder reads first, got none")
         stop = (() if known is None or known.end is None else known.end) if stop is None else stop
-        first = tokens_of(f"{where}: start", start, size, least=1)
-        count, wanted = checked_count(f"{where}: beam", beam), None
+        count = checked_count(f"{where}: beam", beam)
         if count > _MOST_BEAMS:
             raise InputValueError(f"{where}: beam: expected at most {_MOST_BEAMS}, got {count}")
-        if n_best is not None and (wanted := checked_count(f"{where}: n_best", n_best)) > count:
+        wanted = 1 if n_best is None else checked_count(f"{where}: n_best", n_best)
+        if wanted > count:
             raise InputValueError(f"{where}: n_best: expected at most {count}, as there are beams, got {wanted}")
-        most = checked_count(f"{where}: max_tokens", max_tokens)
-        penalty = checked_number(f"{where}: length_penalty", length_penalty)
-        stops = tokens_of(f"{where}: stop", stop, size)
-        handed, memories = self._read(self._encoder.vocabulary.encode(source) if isinstance(source, str) else source)
-        given = {name: memories[output] for name, output in self._contexts.items()}
-        context = context_for(where, self._decoder, given or None, "propagate")
-        beams = Beams(count, most, penalty, tuple(stops.tolist()))
-        search = self._take(beams, allowed)
-        try:
-            found = search.run(
-                first,
-                {name: handed[source] for name, source in self._states.items()},
-                {name: handed[source] for name, source in self._inputs.items()},
-                context,
-            )
-        except InputValueError as error:
-            raise InputValueError(f"{where}: {error}") from None
-        self._give_back(beams, allowed, search)
-        translations = [
-            Translation(each.tokens, each.score, None if known is None else known.decode(each.tokens.tolist()))
-            for each in found[: wanted or 1]
-        ]
-        return translations[0] if n_best is None else translations
+        beams = Beams(
+            count,
+            checked_count(f"{where}: max_tokens", max_tokens),
+            checked_number(f"{where}: length_penalty", length_penalty),
+            tuple(tokens_of(f"{where}: stop", stop, size).tolist()),
+        )
+        return _Request(tokens_of(f"{where}: start", start, size, least=1), beams, wanted)
+
+    def _keep(self, key: Any, request: _Request) -> None:
+        """Keep what was checked, for later calls that ask for the same."""
+        if len(self._requests) >= _MOST_REQUESTS:
+            self._requests.clear()
+        self._requests[key] = request
 
     def _take(self, beams: Beams, allowed: ArrayLike | None) -> Search:
         """Return memory for a search: of an earlier one of its kind, if there is some."""
