@@ -132,7 +132,7 @@ def test_blocks_streams_and_pools_give_the_same() -> None:
         found = pool.generate([5, 0, 3, 1], prompts, 50, seed=9, **options)
         for row, tokens in enumerate(found):
             np.testing.assert_array_equal(tokens, expected[row])
-        named = MODEL.pool("abcd", threads=threads)
+        named = MODEL.pool([*"abcd"], threads=threads)
         for row, tokens in enumerate(named.generate([*"dbca"], prompts, 50, seed=[9, 10, 11, 12], **options)):
             np.testing.assert_array_equal(tokens, expected[row])
 
