@@ -16,6 +16,13 @@ class TimePooling(SizedLayer, frozen=True, kw_only=True):
     A step costs the same however long the sequence is: the state is what the timesteps so far come to. Sums are
     compensated, so that they are as precise after 50 million timesteps as after a few.
 
+    The last timestep is `LastStep`. As long as no timestep has counted, the answer is 0, also for the maximum.
+
+    Its states are ``(2, size)`` for sums, of which the second row is what rounding has left of the first, or
+    ``(1, size)`` for the maximum; beside it, under its name with ``.count``, how many timesteps have counted, a sum of
+    two numbers ``(2,)``; or, of a softmax, under its name with ``.scores``, ``(3, 1)`` or ``(3, size)``: the score that
+    others are compared with, within 8 of the largest, and in two rows the sum of ``exp(s - that score)``.
+
     Parameters
     ----------
     size
@@ -29,13 +36,6 @@ class TimePooling(SizedLayer, frozen=True, kw_only=True):
     masked
         Whether the layer reads a mask, a value of size 1, as the last of its inputs. Where it is 0, the timestep does
         not count (Keras ``mask``). `FeatureMask` and `TokenMask` write masks.
-
-    The last timestep is `LastStep`. As long as no timestep has counted, the answer is 0, also for the maximum.
-
-    Its states are ``(2, size)`` for sums, of which the second row is what rounding has left of the first, or
-    ``(1, size)`` for the maximum; beside it, under its name with ``.count``, how many timesteps have counted, a sum of
-    two numbers ``(2,)``; or, of a softmax, under its name with ``.scores``, ``(3, 1)`` or ``(3, size)``: the score that
-    others are compared with, within 8 of the largest, and in two rows the sum of ``exp(s - that score)``.
 
     Examples
     --------
