@@ -22,6 +22,7 @@ from grurt.cli.places import naming
 from grurt.cli.printing import say, say_traceback
 from grurt.cli.quantize import quantize
 from grurt.cli.run import run
+from grurt.cli.serve import serve
 from grurt.cli.verify import verify
 from grurt.cli.warmup import warmup
 from grurt.errors import GrurtError, StreamingError, UnsupportedError
@@ -151,5 +152,5 @@ def grurt(debug: bool) -> None:
     """Run trained GRU networks one timestep at a time."""
 
 
-for command in (convert, inspect, verify, quantize, run, bench, warmup, compile, export, demo):
+for command in (convert, inspect, verify, quantize, run, serve, bench, warmup, compile, export, demo):
     grurt.add_command(command)

@@ -46,9 +46,19 @@ States: TypeAlias = "Mapping[str, Floats]"
 
 def pack(fingerprint: bytes, steps_done: int, states: States) -> bytes:
     """Return a snapshot of some states, in the order of the mapping."""
-    header = label(_MAGIC, fingerprint) + _STEPS.pack(steps_done)
-    content = header + b"".join(state.astype("<f4").tobytes() for state in states.values())
+    return pack_numbers(fingerprint, steps_done, b"".join(state.astype("<f4").tobytes() for state in states.values()))
+
+
+def pack_numbers(fingerprint: bytes, steps_done: int, numbers: bytes) -> bytes:
+    """Return a snapshot of some states, whose numbers are already as a snapshot holds them."""
+    content = label(_MAGIC, fingerprint) + _STEPS.pack(steps_done) + numbers
     return content + checksum(content)
+
+
+def fingerprint_of(labelled: bytes) -> bytes:
+    """Return of what model something is that begins with a `label`."""
+    fingerprint: bytes = _LABEL.unpack_from(labelled)[3]
+    return fingerprint
 
 
 def unpack(snapshot: bytes, network: Network, nonfinite: str) -> tuple[int, dict[str, Floats]]:

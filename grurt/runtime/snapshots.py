@@ -57,6 +57,15 @@ def pack_many(fingerprint: bytes, steps: NDArray[np.int64], states: Mapping[str,
     return Snapshots(steps, content, _sealed(label(_MAGIC, fingerprint), steps, content))
 
 
+def singles(saved: Snapshots) -> list[bytes]:
+    """Return a snapshot of each stream that stands for itself, as `StreamPool.snapshot` returns it."""
+    fingerprint = snapshot.fingerprint_of(saved.checksum)
+    return [
+        snapshot.pack_numbers(fingerprint, steps, states.tobytes())
+        for steps, states in zip(saved.steps.tolist(), saved.states, strict=True)
+    ]
+
+
 def unpack_many(saved: Snapshots, network: Network, nonfinite: str) -> tuple[NDArray[np.int64], dict[str, Floats]]:
     """Return steps ``(n,)`` and states ``(n, ...)`` of a snapshot, checked as by `snapshot.unpack`."""
     parts = tuple(saved) if isinstance(saved, tuple | list) else ()
