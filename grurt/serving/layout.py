@@ -16,9 +16,10 @@ from grurt.escaping import described, listed
 from grurt.network.frames import frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from grurt.array_types import Array
+    from grurt.network.inputs import AnyInput
     from grurt.network.network import Network
 
 _FLOATS = np.dtype("<f4")
@@ -46,31 +47,13 @@ class Layout:
 
     Parameters
     ----------
-    network
-        Whose.
-
-    Examples
-    --------
-    >>> from grurt.demo import load_model
-    >>> layout = Layout(load_model())
-    >>> layout.sample_bytes, layout.answer_bytes
-    (24, 16)
+    inputs, outputs
+        The model's, in its order.
     """
 
-    def __init__(self, network: Network) -> None:
-        frames = frames_of(network)
-        self.inputs = [
-            Port(
-                port.name,
-                _TOKEN if port.tokens else _FLOATS,
-                frames.inputs[port.name].shape,
-                port.size if port.tokens else None,
-            )
-            for port in network.inputs
-        ]
-        self.outputs = [
-            Port(output.name, _FLOATS, frames.outputs[output.name].shape, None) for output in network.outputs
-        ]
+    def __init__(self, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+        self.inputs = list(inputs)
+        self.outputs = list(outputs)
         self.sample_bytes = sum(port.n_bytes for port in self.inputs)
         self.answer_bytes = sum(port.n_bytes for port in self.outputs)
         self._sample = np.dtype([(port.name, port.dtype, port.shape) for port in self.inputs])
@@ -176,6 +159,39 @@ class Layout:
     def to_json(self, answers: bytes, *, single: bool) -> dict[str, Any]:
         """Return the outputs of answers by name, as lists: of the one answer, or a list of such for each output."""
         return {name: (array[0] if single else array).tolist() for name, array in self.outputs_of(answers).items()}
+
+
+def layout_of(network: Network) -> Layout:
+    """Return the layout of a model's samples and answers.
+
+    Examples
+    --------
+    >>> from grurt.demo import load_model
+    >>> layout = layout_of(load_model())
+    >>> layout.sample_bytes, layout.answer_bytes
+    (24, 16)
+    """
+    frames = frames_of(network)
+    inputs = [
+        Port(port.name, _TOKEN if port.tokens else _FLOATS, frames.inputs[port.name].shape, _vocabulary(port))
+        for port in network.inputs
+    ]
+    outputs = [Port(output.name, _FLOATS, frames.outputs[output.name].shape, None) for output in network.outputs]
+    return Layout(inputs, outputs)
+
+
+def _vocabulary(port: AnyInput) -> int | None:
+    return port.size if port.tokens else None
+
+
+def layout_of_hello(hello: Mapping[str, Any]) -> Layout:
+    """Return the layout that a service has told, as `Port.described` has it."""
+    return Layout(*([_told(port) for port in hello[kind]] for kind in ("inputs", "outputs")))
+
+
+def _told(port: Mapping[str, Any]) -> Port:
+    dtype = _TOKEN if port["dtype"] == "int64" else _FLOATS
+    return Port(port["name"], dtype, tuple(port["shape"]), port.get("vocabulary_size"))
 
 
 def _array_of_json(port: Port, value: Any) -> Array:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from grurt.serving.errors import SessionEndedError, SessionInUseError
-from grurt.serving.layout import Layout
+from grurt.serving.layout import layout_of
 from grurt.serving.names import is_anonymous
 from grurt.serving.session import End, Session
 from grurt.serving.turns import Turns
@@ -50,7 +50,7 @@ class Sessions:
     ) -> None:
         self.name = name
         self.model = model
-        self.layout = Layout(model)
+        self.layout = layout_of(model)
         self.pool = model.pool(0, threads=threads)
         self.turns = Turns(self.pool, self.layout, call_soon, low=limits.waiting // 2)
         self.by_key: dict[str, Session] = {}
