@@ -57,7 +57,9 @@ class Connection(WSListener):
         self._sessions: Sessions | None = None
         self._session: Session | None = None
         self._intake: Session | None = None
-        """The session, as long as samples are taken."""
+        """The session, as long as whole messages of samples are taken,"""
+        self._resting: Session | None = None
+        """and while a message comes in parts."""
         self._early: list[tuple[bytes, bool]] = []
         self._fragments: list[bytes] = []
         self._fragments_are_text = False
@@ -79,10 +81,10 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         session = self._intake
         kind = frame.msg_type
-        if kind == _BINARY and session is not None and frame.fin and not frame.rsv1 and not self._fragments:
+        if session is not None and kind == _BINARY and frame.fin and not frame.rsv1:
             payload = frame.get_payload_as_bytes()
             if len(payload) == self._sample_bytes:
-                self._submit(session, payload, 1, self)
+                self._submit(session, (payload, 1, self))
             else:
                 self._take_block(session, payload)
         elif not self._is_over:
@@ -126,7 +128,7 @@ class Connection(WSListener):
 
     def ended(self, end: End) -> None:
         """Tell the client that it does not have the session any more, and why."""
-        self._session = self._intake = None
+        self._session = self._intake = self._resting = None
         self._close(end.code, end.message)
 
     def take_no_more(self) -> None:
@@ -140,6 +142,10 @@ class Connection(WSListener):
     def durable(self, steps: int) -> None:
         """Tell the client up to which step it may forget its samples."""
         self._say({"durable": steps})
+
+    def pause(self) -> None:
+        """Read no more for now: enough waits."""
+        self._transport.underlying_transport.pause_reading()
 
     def resume(self) -> None:
         """Read again, unless the client does not."""
@@ -155,6 +161,7 @@ class Connection(WSListener):
                 raise opening
             self._sessions = self._service.sessions_of(opening.model)
             self._sample_bytes = self._sessions.layout.sample_bytes
+            self._submit = self._sessions.turns.submit
             session = await self._service.open(
                 self._sessions, opening.session, self, takeover=opening.takeover, reset=opening.reset
             )
@@ -199,19 +206,11 @@ class Connection(WSListener):
         return self._sessions.steps(self._session)
 
     def _leave(self) -> None:
-        session, self._session, self._intake = self._session, None, None
+        session, self._session, self._intake, self._resting = self._session, None, None, None
         if session is not None and self._sessions is not None:
             self._service.leave(self._sessions, session, self)
 
     # Messages of the client.
-
-    def _submit(self, session: Session, payload: bytes, count: int, receiver: Any) -> None:
-        """Let samples wait for their turn, and read no more where there are many."""
-        assert self._sessions is not None  # noqa: S101 - there is a session
-        self._sessions.turns.submit(session, (payload, count, receiver))
-        if session.n_waiting >= self._service.limits.waiting and not session.is_full:
-            session.is_full = True
-            self._transport.underlying_transport.pause_reading()
 
     def _take_block(self, session: Session, payload: bytes) -> None:
         assert self._sessions is not None  # noqa: S101 - there is a session
@@ -222,11 +221,11 @@ class Connection(WSListener):
         except GrurtError as error:
             self._in_turn(session, partial(self.refuse, error))
         else:
-            self._submit(session, payload, count, self)
+            self._submit(session, (payload, count, self))
 
     def _in_turn(self, session: Session, work: Callable[[], None]) -> None:
         """Do something when everything before it was answered."""
-        self._submit(session, b"", 0, _InTurn(work))
+        self._submit(session, (b"", 0, _InTurn(work)))
 
     def _take_other(self, kind: WSMsgType, frame: WSFrame) -> None:
         if kind == _CLOSE:
@@ -248,12 +247,14 @@ class Connection(WSListener):
             return
         if is_first:
             self._fragments_are_text = kind == _TEXT
+            self._resting, self._intake = self._intake, None
         self._fragments.append(frame.get_payload_as_bytes())
         limit = self._service.limits.frame
         if sum(map(len, self._fragments)) > limit or len(self._fragments) > limit // 16:
             self._close(1009, f"expected a message of at most {limit} bytes, and parts that are not tiny")
         elif frame.fin:
             message, self._fragments = b"".join(self._fragments), []
+            self._intake, self._resting = self._resting, None
             self._take_message(message, is_text=self._fragments_are_text)
 
     def _take_message(self, payload: bytes, *, is_text: bool) -> None:
@@ -291,7 +292,7 @@ class Connection(WSListener):
         count = layout.n_samples(samples)
         layout.expect_sound(samples)
         is_single = layout.is_single(value)
-        self._submit(session, samples, count, _JsonReceiver(self, is_single=is_single))
+        self._submit(session, (samples, count, _JsonReceiver(self, is_single=is_single)))
 
     def answer_json(self, answers: bytes, *, is_single: bool) -> None:
         """Send answers to samples that came as JSON."""
@@ -332,11 +333,11 @@ class Connection(WSListener):
     def _state(self, session: Session) -> None:
         if self._sessions is not None:
             states = self._sessions.pool.state(session.slot)
-            self._say({"state": {name: state.tolist() for name, state in states.items()}, "steps": self._steps})
+            self._say({"state": states, "steps": self._steps})
 
     def _end(self, session: Session) -> None:
         if self._sessions is not None:
-            self._session = self._intake = None
+            self._session = self._intake = self._resting = None
             session.holder = None
             self._service.end(self._sessions, session)
             self._close(1000, "the session has ended")
@@ -345,7 +346,7 @@ class Connection(WSListener):
 
     def _say(self, value: dict[str, Any]) -> None:
         if not self._is_over:
-            self._transport.send(_TEXT, orjson.dumps(value))
+            self._transport.send(_TEXT, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
 
     def _close(self, code: int, reason: str) -> None:
         """Say the last word, and let the session go; a client that does not answer is cut off."""

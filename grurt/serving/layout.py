@@ -100,6 +100,11 @@ class Layout:
             samples[port.name] = inputs[port.name]
         return samples.tobytes()
 
+    def inputs_of(self, samples: bytes) -> dict[str, Array]:
+        """Return the inputs ``(n, *shape)`` of samples, by name."""
+        found = np.frombuffer(samples, self._sample)
+        return {port.name: found[port.name] for port in self.inputs}
+
     def outputs_of(self, answers: bytes) -> dict[str, Array]:
         """Return the outputs ``(n, *shape)`` of answers, by name."""
         found = np.frombuffer(answers, self._answer)
@@ -156,9 +161,10 @@ class Layout:
         frame = value[port.name] if isinstance(value, dict) else value
         return _depth(frame) == len(port.shape)
 
-    def to_json(self, answers: bytes, *, single: bool) -> dict[str, Any]:
-        """Return the outputs of answers by name, as lists: of the one answer, or a list of such for each output."""
-        return {name: (array[0] if single else array).tolist() for name, array in self.outputs_of(answers).items()}
+    def to_json(self, answers: bytes, *, single: bool) -> dict[str, Array]:
+        """Return the outputs of answers by name, for JSON: of the one answer, or those of all for each output."""
+        found = self.outputs_of(answers)
+        return {name: np.ascontiguousarray(array[0] if single else array) for name, array in found.items()}
 
 
 def layout_of(network: Network) -> Layout:

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from grurt.serving.connection import Connection
 from grurt.serving.errors import ServingError
 from grurt.serving.opening import Opening, read_opening
+from grurt.serving.watcher import Watcher
 
 if TYPE_CHECKING:
     from grurt.serving.access import Access
@@ -33,6 +34,7 @@ MAX_HEAD = 1 << 14
 """Bytes of a request's line and headers."""
 _READ_BUFFER = 4096
 PATH = "/ws"
+WATCH = "/watch"
 
 Front = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListener | None]
 
@@ -64,18 +66,8 @@ def picows_protocol(front: Front, limits: Limits) -> asyncio.BufferedProtocol:
     return protocol
 
 
-def front_of(service: Service, access: Access, others: dict[str, Callable[[WSUpgradeRequest], WSListener]]) -> Front:
-    """Return what answers to requests that want a WebSocket: with who talks to the client, or a refusal.
-
-    Parameters
-    ----------
-    service
-        Whose sessions are at `PATH`.
-    access
-        Who may.
-    others
-        What else there is, by path.
-    """
+def front_of(service: Service, access: Access) -> Front:
+    """Return what answers to requests that want a WebSocket: with who talks to the client, or a refusal."""
 
     def front(request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
         headers = request.headers
@@ -85,14 +77,13 @@ def front_of(service: Service, access: Access, others: dict[str, Callable[[WSUpg
             opening = _opening(address.query)
             token = opening.token if isinstance(opening, Opening) else None
             permit = access.permit(headers.get("Authorization"), token)
-            if address.path in others:
-                permit.expect_all()
-                return others[address.path](request)
             if isinstance(opening, Opening) and opening.session is not None:
                 permit.expect(opening.session)
         except ServingError as error:
             service.note_refusal(error)
             return _refusal(error)
+        if address.path == WATCH and isinstance(opening, Opening):
+            return Watcher(service, opening)
         return Connection(service, opening) if address.path == PATH else None
 
     return front

@@ -118,11 +118,10 @@ def _configured(settings: Settings, service: Service) -> uvicorn.Config:
     logger = logging.getLogger("uvicorn")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
-    app, websockets = application(service, settings.access)
     config = uvicorn.Config(
-        app,
+        application(service, settings.access),
         http=front_protocol(settings.limits),
-        ws=websocket_protocol(front_of(service, settings.access, websockets), settings.limits),
+        ws=websocket_protocol(front_of(service, settings.access), settings.limits),
         lifespan="off",
         log_config=None,
         access_log=False,

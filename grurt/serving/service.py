@@ -95,6 +95,13 @@ class Service:
             raise UnknownModelError(f"model: expected one of {listed(self.rooms)}, got {model or 'none'}")
         return found
 
+    @property
+    def unready_reason(self) -> str | None:
+        """Why the service should get no requests now; None if it should."""
+        if self.is_ending:
+            return "the service ends"
+        return None if self.keeper is None else self.keeper.failure
+
     def __len__(self) -> int:
         """How many sessions there are."""
         return sum(map(len, self.rooms.values()))

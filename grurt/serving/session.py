@@ -62,6 +62,9 @@ class Holder(Protocol):
     def take_no_more(self) -> None:
         """Learn that the service ends: samples are not taken any more, but replies to checkpoints are."""
 
+    def pause(self) -> None:
+        """Learn that there is no room for more samples for now."""
+
     def resume(self) -> None:
         """Learn that there is room for more samples."""
 
@@ -102,7 +105,7 @@ class Session:
         "token",
         "touched",
         "waiting",
-        "watcher",
+        "watchers",
         "written",
     )
 
@@ -129,7 +132,8 @@ class Session:
         """What the store has is not older than what it was then."""
         self.n_samples = 0
         self.last_answer = b""
-        self.watcher: Callable[[bytes, bytes], None] | None = None
+        self.watchers: tuple[Callable[[bytes, bytes], None], ...] = ()
+        """Are shown its samples and answers."""
         self.opening: asyncio.Future[None] | None = None
         """Until it is known what the store has of it."""
         self.token = 0

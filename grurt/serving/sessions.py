@@ -52,7 +52,7 @@ class Sessions:
         self.model = model
         self.layout = layout_of(model)
         self.pool = model.pool(0, threads=threads)
-        self.turns = Turns(self.pool, self.layout, call_soon, low=limits.waiting // 2)
+        self.turns = Turns(self.pool, self.layout, call_soon, high=limits.waiting, low=limits.waiting // 2)
         self.by_key: dict[str, Session] = {}
         self.ended: Counter[End] = Counter()
         self._limits = limits
@@ -87,7 +87,6 @@ class Sessions:
         if session.holder is not holder:
             return False
         session.holder = None
-        session.watcher = session.watcher if self._limits.keep else None
         self._forget_messages(session)
         session.is_held_back = session.is_full = False
         if is_anonymous(session.key) or not self._limits.keep:
@@ -101,7 +100,7 @@ class Sessions:
             return
         del self.by_key[session.key]
         self.pool.drop(session.slot)
-        holder, session.holder, session.watcher = session.holder, None, None
+        holder, session.holder, session.watchers = session.holder, None, ()
         if end is not None:
             self.ended[end] += 1
         self._forget_messages(session)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from grurt.errors import GrurtError
     from grurt.runtime.pool import StreamPool
     from grurt.serving.layout import Layout
-    from grurt.serving.session import Message, Session
+    from grurt.serving.session import Message, Receiver, Session
 
 TURN = 200e-6
 """Seconds after which a turn ends, and that a call of the pool may take: then the event loop looks after all others."""
@@ -50,18 +50,24 @@ class Turns:
         How samples and answers lie in messages.
     call_soon
         What the event loop has: it is told of a turn.
-    low
-        So many samples may wait when a session asks for more again.
+    high, low
+        With so many samples that wait, a session's holder is told to send no more, and with so few to go on.
     """
 
     def __init__(
-        self, pool: StreamPool, layout: Layout, call_soon: Callable[[Callable[[], None]], object], *, low: int = 16
+        self,
+        pool: StreamPool,
+        layout: Layout,
+        call_soon: Callable[[Callable[[], None]], object],
+        *,
+        high: int,
+        low: int,
     ) -> None:
         self.counts = Counts()
         self._pool = pool
         self._layout = layout
         self._call_soon = call_soon
-        self._low = low
+        self._high, self._low = high, low
         self._ready: deque[Session] = deque()
         self._is_due = False
         self._seconds_per_sample = 4e-6
@@ -79,6 +85,9 @@ class Turns:
         session.n_waiting += message[1]
         if not session.is_in_turn and not session.is_held_back:
             self._enter(session)
+        if session.n_waiting >= self._high and not session.is_full and session.holder is not None:
+            session.is_full = True
+            session.holder.pause()
 
     def _enter(self, session: Session) -> None:
         session.is_in_turn = True
@@ -202,21 +211,33 @@ class Turns:
         for session in batch:
             answer = answers[start : start + size]
             start += size
-            payload, count, receiver = session.waiting[0]
+            waiting = session.waiting
+            payload, count, receiver = waiting[0]
             session.touched = now
             session.last_answer = answer
-            if session.watcher is not None:
+            if session.watchers:
                 self._show(session, payload, answer)
             if count == 1:
-                session.waiting.popleft()
-                n_answers = 1
-            else:
-                n_answers = len(answer) // self._layout.answer_bytes
-                answer = self._collected(session, count, n_answers, answer)
-            session.n_samples += n_answers
-            self._after(session, n_answers)
-            if answer:
+                waiting.popleft()
+                session.n_samples += 1
+                if waiting:
+                    self._after(session, 1)
+                else:
+                    session.n_waiting = 0
+                    session.is_in_turn = False
+                    if session.is_full:
+                        self._make_room(session)
                 receiver.answer(answer)
+            else:
+                self._hand_out_some(session, count, answer, receiver)
+
+    def _hand_out_some(self, session: Session, count: int, answer: bytes, receiver: Receiver) -> None:
+        n_answers = len(answer) // self._layout.answer_bytes
+        answers = self._collected(session, count, n_answers, answer)
+        session.n_samples += n_answers
+        self._after(session, n_answers)
+        if answers:
+            receiver.answer(answers)
 
     def _after(self, session: Session, n_samples: int) -> None:
         """Let a session have its next turn, if it has anything to do, and ask for more where little waits."""
@@ -226,9 +247,13 @@ class Turns:
         else:
             session.is_in_turn = False
         if session.is_full and session.n_waiting <= self._low:
-            session.is_full = False
-            if session.holder is not None:
-                session.holder.resume()
+            self._make_room(session)
+
+    @staticmethod
+    def _make_room(session: Session) -> None:
+        session.is_full = False
+        if session.holder is not None:
+            session.holder.resume()
 
     def _collected(self, session: Session, count: int, n_answers: int, answer: bytes) -> bytes:
         """Return all answers to a message, once there are as many as it has samples; b"" before that."""
@@ -242,10 +267,10 @@ class Turns:
         return whole
 
     def _show(self, session: Session, payload: bytes, answer: bytes) -> None:
-        if session.watcher is not None:
-            size = self._layout.sample_bytes
-            n_samples = len(answer) // self._layout.answer_bytes
-            session.watcher(payload[session.done * size : (session.done + n_samples) * size], answer)
+        size = self._layout.sample_bytes
+        n_samples = len(answer) // self._layout.answer_bytes
+        for watcher in session.watchers:
+            watcher(payload[session.done * size : (session.done + n_samples) * size], answer)
 
     def _count(self, n_samples: int, seconds: float) -> None:
         counts = self.counts

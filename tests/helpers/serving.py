@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,6 +89,9 @@ class Inbox:
     def take_no_more(self) -> None:
         self.told.append("take no more")
 
+    def pause(self) -> None:
+        self.told.append("pause")
+
     def resume(self) -> None:
         self.told.append("resume")
 
@@ -118,6 +123,15 @@ class Process:
             content = response.read().decode()
             return json.loads(content) if "json" in response.headers["Content-Type"] else content
 
+    def status(self, path: str) -> tuple[int, str]:
+        """Return the status and the text of what is at a path."""
+        try:
+            with urllib.request.urlopen(self.address + path, timeout=20) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
     def end(self, number: signal.Signals | None = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal, unless it is None, wait, and return the exit code and what stands on stderr."""
         if number is not None:
@@ -139,6 +153,14 @@ def serving(*arguments: object, port: int = 0) -> Iterator[Process]:
     finally:
         if process.is_running:
             assert process.end() == (0, "")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, for 30 seconds at most."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def hello(connection: ClientConnection) -> dict[str, Any]:

@@ -42,8 +42,9 @@ def test_answers_of_several_outputs() -> None:
     answers = {"answer": np.ones((3, 2), "f4"), "hidden": np.arange(12, dtype="f4").reshape(3, 4)}
     packed = layout.packed(answers)
     assert packed[:24] == np.array([1, 1, 0, 1, 2, 3], "<f4").tobytes()
-    assert layout.to_json(packed[:24], single=True) == {"answer": [1, 1], "hidden": [0, 1, 2, 3]}
-    assert layout.to_json(packed, single=False)["hidden"][2] == [8, 9, 10, 11]
+    one, several = layout.to_json(packed[:24], single=True), layout.to_json(packed, single=False)
+    assert {name: array.tolist() for name, array in one.items()} == {"answer": [1, 1], "hidden": [0, 1, 2, 3]}
+    assert several["hidden"].tolist()[2] == [8, 9, 10, 11]
 
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 23, 25])

@@ -11,12 +11,12 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import Process, asked, hello, mixed_model, saved, serving
+from serving import Process, asked, hello, mixed_model, saved, serving, wait_for
 from websockets.exceptions import ConnectionClosed
 
 from grurt.demo import MODEL_PATH, load_model, load_recordings
@@ -36,14 +36,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, for 20 seconds at most."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
