@@ -73,6 +73,10 @@ Message = tuple[bytes, int, Receiver]
 """Samples, how many, and who gets the answers; with no samples, `Receiver.answer` is called in its turn."""
 
 
+Watcher = Callable[[bytes, bytes], None]
+"""Is shown samples and their answers."""
+
+
 class Session:
     """The state of one client.
 
@@ -132,8 +136,7 @@ class Session:
         """What the store has is not older than what it was then."""
         self.n_samples = 0
         self.last_answer = b""
-        self.watchers: tuple[Callable[[bytes, bytes], None], ...] = ()
-        """Are shown its samples and answers."""
+        self.watchers: tuple[Watcher, ...] = ()
         self.opening: asyncio.Future[None] | None = None
         """Until it is known what the store has of it."""
         self.token = 0

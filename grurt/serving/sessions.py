@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.runtime.snapshots import Snapshots
     from grurt.serving.limits import Limits
-    from grurt.serving.session import Holder
+    from grurt.serving.session import Holder, Watcher
 
 
 class Sessions:
@@ -55,6 +55,7 @@ class Sessions:
         self.turns = Turns(self.pool, self.layout, call_soon, high=limits.waiting, low=limits.waiting // 2)
         self.by_key: dict[str, Session] = {}
         self.ended: Counter[End] = Counter()
+        self._watchers: dict[str, tuple[Watcher, ...]] = {}
         self._limits = limits
 
     def __len__(self) -> int:
@@ -66,7 +67,23 @@ class Sessions:
         slot = self.pool.add()
         assert isinstance(slot, int)  # noqa: S101 - of a pool that numbers its streams
         session = self.by_key[key] = Session(key, slot, perf_counter())
+        session.watchers = self._watchers.get(key, ())
         return session
+
+    def watch(self, key: str, watcher: Watcher) -> None:
+        """Show what happens in a session, also in one that is yet to begin."""
+        self._set_watchers(key, (*self._watchers.get(key, ()), watcher))
+
+    def unwatch(self, key: str, watcher: Watcher) -> None:
+        """Show it no more."""
+        self._set_watchers(key, tuple(other for other in self._watchers.get(key, ()) if other != watcher))
+
+    def _set_watchers(self, key: str, watchers: tuple[Watcher, ...]) -> None:
+        self._watchers[key] = watchers
+        if not watchers:
+            del self._watchers[key]
+        if key in self.by_key:
+            self.by_key[key].watchers = watchers
 
     def hold(self, session: Session, holder: Holder, *, takeover: bool) -> None:
         """Let a connection hold a session: one at a time. Raises SessionInUseError if there is another."""

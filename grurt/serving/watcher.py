@@ -9,11 +9,12 @@ import numpy as np
 import orjson
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from grurt.serving.errors import UnknownModelError
+
 if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.serving.opening import Opening
     from grurt.serving.service import Service
-    from grurt.serving.session import Session
     from grurt.serving.sessions import Sessions
 
 _PAUSE = 0.05
@@ -38,10 +39,20 @@ class Watcher(WSListener):
         self._seen: list[tuple[bytes, bytes]] = []
         self._n_seen = 0
         self._is_read_slowly = False
+        self._sessions: Sessions | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
-        self._task = asyncio.get_running_loop().create_task(self._show())
+        loop = asyncio.get_running_loop()
+        try:
+            self._sessions = self._service.sessions_of(self._opening.model)
+        except UnknownModelError as error:
+            transport.send_close(error.close_code, str(error))  # type: ignore[arg-type]
+            loop.call_soon(transport.disconnect)
+            return
+        self._sessions.watch(self._key, self._take)
+        self._task = loop.create_task(self._show(self._sessions))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.CLOSE:
@@ -49,7 +60,10 @@ class Watcher(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._task.cancel()
+        if self._sessions is not None:
+            self._sessions.unwatch(self._key, self._take)
+        if self._task is not None:
+            self._task.cancel()
 
     def pause_writing(self) -> None:
         self._is_read_slowly = True
@@ -57,30 +71,20 @@ class Watcher(WSListener):
     def resume_writing(self) -> None:
         self._is_read_slowly = False
 
+    @property
+    def _key(self) -> str:
+        return self._opening.session or ""
+
     def _take(self, samples: bytes, answers: bytes) -> None:
         self._n_seen += 1
         if len(self._seen) < _MOST:
             self._seen.append((samples, answers))
 
-    async def _show(self) -> None:
-        """Look at the session, also at one that begins anew, until the connection ends."""
-        sessions = self._service.rooms.get(self._opening.model or next(iter(self._service.rooms)))
-        if sessions is None:
-            self._transport.disconnect()
-            return
-        watched: Session | None = None
-        try:
-            while True:
-                session = sessions.by_key.get(self._opening.session or "")
-                if session is not watched and session is not None:
-                    session.watchers = (*session.watchers, self._take)
-                watched = session
-                if self._seen and not self._is_read_slowly:
-                    self._send(sessions)
-                await asyncio.sleep(_PAUSE)
-        finally:
-            if watched is not None:
-                watched.watchers = tuple(watcher for watcher in watched.watchers if watcher != self._take)
+    async def _show(self, sessions: Sessions) -> None:
+        while True:
+            await asyncio.sleep(_PAUSE)
+            if self._seen and not self._is_read_slowly:
+                self._send(sessions)
 
     def _send(self, sessions: Sessions) -> None:
         seen, self._seen = self._seen, []

@@ -178,7 +178,7 @@ def test_an_ended_session_leaves_nothing() -> None:
     sessions.hold(session, inbox, takeover=False)
     sessions.turns.submit(session, (SAMPLES[0].tobytes(), 100, inbox))
     sessions.end(session, End.LIFETIME)
-    assert inbox.told == [End.LIFETIME]
+    assert inbox.told == ["pause", End.LIFETIME]
     assert len(sessions) == len(sessions.pool) == 0
     other, second = sessions.begin("s"), Inbox()
     sessions.turns.submit(other, (SAMPLES[0, 0].tobytes(), 1, second))

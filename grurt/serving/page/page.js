@@ -15,7 +15,6 @@ let previousTime = 0;
 let recordings = [];
 let streaming = null;
 let watching = null;
-let watched = null;
 
 const inputs = new Chart(at("inputs"), at("input-legend"));
 const outputs = new Chart(at("outputs"), at("output-legend"));
@@ -151,7 +150,6 @@ function watch(model, session) {
   if (watching) watching.close();
   inputs.clear();
   outputs.clear();
-  watched = { model, session };
   at("live").hidden = false;
   at("live-name").textContent = session.startsWith("~") ? "(no name)" : session;
   at("live-note").textContent = "waiting for samples";
@@ -163,9 +161,13 @@ function watch(model, session) {
     outputs.add(rowsOf(seen.outputs), columns(seen.outputs));
     at("live-note").textContent = `${number(seen.n)} messages seen`;
   };
-  socket.onclose = () => {
-    if (watching === socket) at("live-note").textContent = "the connection has ended";
-  };
+  return new Promise((opened) => {
+    socket.onopen = opened;
+    socket.onclose = () => {
+      if (watching === socket) at("live-note").textContent = "the connection has ended";
+      opened();
+    };
+  });
 }
 
 // Streaming from here.
@@ -216,8 +218,8 @@ at("stream-form").onsubmit = async (event) => {
   try {
     const rows = await chosenRows(model);
     told("connecting …", true, false);
+    await watch(model.name, session);
     streaming = new Streaming(address("/ws", { model: model.name, session }), rows, Number(at("stream-rate").value), told);
-    watch(model.name, session);
   } catch (error) {
     told(error.message, false, true);
   }
