@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ class Permit:
         """Raise ForbiddenError unless all sessions may be had."""
         if self.prefix:
             raise ForbiddenError(f"the token is for sessions whose names begin with {self.prefix!r}, not for this")
+
+
+_EVERYTHING = Permit()
 
 
 def read_tokens(path: Path) -> dict[str, Permit]:
@@ -99,7 +103,7 @@ class Access:
     def permit(self, authorization: str | None, token: str | None = None) -> Permit:
         """Return what a client may, by the header ``Authorization``, or a token. Raises UnauthorizedError."""
         if not self._permits:
-            return Permit()
+            return _EVERYTHING
         scheme, _, given = (authorization or "").partition(" ")
         presented = (given.strip() if scheme.lower() == "bearer" else token or "").encode("utf-8", "replace")
         found = None
@@ -111,6 +115,7 @@ class Access:
         return found
 
 
+@lru_cache(maxsize=256)
 def _host_name(host: str) -> str:
     """Return the name of a header ``Host``, without the port."""
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect
 
 from grurt.escaping import described
 from grurt.serving.errors import ServingError
@@ -26,13 +27,6 @@ class TooLargeError(ServingError):
     kind = "too large"
 
 
-class TooSlowError(ServingError):
-    """A body did not arrive in time."""
-
-    status = 408
-    kind = "too slow"
-
-
 class EncodingError(ServingError):
     """A body is compressed in another way than is known, or damaged."""
 
@@ -41,30 +35,46 @@ class EncodingError(ServingError):
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """Return the body of a request, decompressed.
+    """Return the body of a request, decompressed; the connection ends by itself if it does not come.
 
     Raises
     ------
-    TooLargeError, TooSlowError, EncodingError
-        If it is larger than it may be, or decompresses to more; if it takes too long; if it cannot be decompressed.
+    TooLargeError, EncodingError
+        If it is larger than it may be, or decompresses to more; if it cannot be decompressed.
     """
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(limits.request):
-            async for part in request.stream():
-                size += len(part)
-                if size > limits.body:
-                    raise TooLargeError(f"body: expected at most {limits.body:,} bytes, got more: see --max-body")
-                parts.append(part)
-    except TimeoutError:
-        raise TooSlowError(f"body: expected it within {limits.request:g} s") from None
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    return body if encoding == "identity" else decompressed(body, encoding, limits.body)
+    message = await request.receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        body = await _read_on(request, body, limits.body)
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    _expect_fitting(len(body), limits.body)
+    encoding = request.state.headers.get(b"content-encoding")
+    return body if encoding is None else decompressed(body, encoding.decode("latin-1").lower(), limits.body)
+
+
+async def _read_on(request: Request, body: bytes, limit: int) -> bytes:
+    parts, size, is_more = [body], len(body), True
+    while is_more:
+        _expect_fitting(size, limit)
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        is_more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _expect_fitting(size: int, limit: int) -> None:
+    if size > limit:
+        raise TooLargeError(f"body: expected at most {limit:,} bytes, got more: see --max-body")
 
 
 def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     """Return what a body decompresses to; no more than the limit is ever made of it."""
+    if encoding == "identity":
+        return body
     if encoding not in _WINDOW_BITS:
         raise EncodingError(f"content-encoding: expected gzip, deflate or identity, got {described(encoding)}")
     work = zlib.decompressobj(_WINDOW_BITS[encoding])

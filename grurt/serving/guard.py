@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 
 from grurt.errors import GrurtError
 from grurt.serving.errors import ServingError
@@ -30,7 +31,7 @@ class Guard:
     Parameters
     ----------
     app
-        What answers to requests; the state of a request has the ``permit`` of its client.
+        What answers to requests; the state of a request has the ``permit`` of its client, and the ``headers``.
     service
         Which counts what is refused.
     access
@@ -50,6 +51,8 @@ class Guard:
         try:
             self._expect_allowed(scope)
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            pass
         except GrurtError as error:
             self._service.note_refusal(error)
             status = error.status if isinstance(error, ServingError) else 400
@@ -57,20 +60,15 @@ class Guard:
             headers = [_JSON, (b"content-length", str(len(content)).encode())]
             if status == 401:
                 headers.append((b"www-authenticate", b"Bearer"))
-            if status in (408, 413):
+            if status == 413:
                 headers.append((b"connection", b"close"))  # the rest of the body is not read
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": content})
 
     def _expect_allowed(self, scope: Message) -> None:
-        hosts, origins, authorization = [], [], None
-        for name, value in scope["headers"]:
-            if name == b"host":
-                hosts.append(value.decode("latin-1"))
-            elif name == b"origin":
-                origins.append(value.decode("latin-1"))
-            elif name == b"authorization":
-                authorization = value.decode("latin-1")
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         self._access.expect_host(hosts, origins)
+        headers = scope["state"]["headers"] = dict(scope["headers"])
         if scope["path"] not in self._without_token:
-            scope["state"]["permit"] = self._access.permit(authorization)
+            scope["state"]["permit"] = self._access.permit(headers.get(b"authorization", b"").decode("latin-1"))

@@ -71,7 +71,7 @@ def tensor_configuration(port: Port) -> dict[str, Any]:
     return {"name": port.name, "data_type": f"TYPE_{datatype(port)}", "dims": [-1, *port.shape]}
 
 
-def read_request(body: bytes, header_length: str | None, layout: Layout) -> InferenceRequest:
+def read_request(body: bytes, header_length: bytes | None, layout: Layout) -> InferenceRequest:
     """Read a request.
 
     Raises
@@ -102,10 +102,10 @@ def read_request(body: bytes, header_length: str | None, layout: Layout) -> Infe
     )
 
 
-def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
+def _split(body: bytes, header_length: bytes | None) -> tuple[bytes, bytes]:
     if header_length is None:
         return body, b""
-    if not (header_length.isascii() and header_length.isdigit()) or int(header_length[:9]) > len(body):
+    if not header_length.isdigit() or int(header_length[:9]) > len(body):
         raise ServingError(f"{HEADER_LENGTH}: expected at most {len(body)} bytes, got {described(header_length)}")
     return body[: int(header_length)], body[int(header_length) :]
 
@@ -144,14 +144,15 @@ def _tensors(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _samples(tensors: list[dict[str, Any]], binary: bytes, layout: Layout) -> tuple[bytes, int]:
-    """Return the inputs as samples; a binary tensor of the only input is that already."""
+    """Return the inputs as samples, and how many; a binary tensor of the only input is that already."""
     ports = {port.name: port for port in layout.inputs}
-    arrays: dict[str, Array] = {}
+    contents: dict[str, bytes] = {}
+    counts = set()
     start = 0
     for tensor in tensors:
         name = tensor["name"]
         port = ports.get(name)
-        if port is None or name in arrays:
+        if port is None or name in contents:
             raise InputShapeError(f"inputs: expected each of {listed(ports)} once, got {described(name)}")
         size = _mapping("parameters", tensor.get("parameters", {})).get("binary_data_size")
         content = None
@@ -162,20 +163,23 @@ def _samples(tensors: list[dict[str, Any]], binary: bytes, layout: Layout) -> tu
                 )
             content = binary[start : start + size]
             start += size
-        arrays[name] = _array(port, tensor, content)
+        contents[name], count = _content(port, tensor, content)
+        counts.add(count)
     if start < len(binary):
         raise ServingError(f"body: expected {start} bytes behind the JSON, got {len(binary)}")
-    counts = {len(array) for array in arrays.values()}
-    if arrays.keys() != ports.keys() or len(counts) != 1 or 0 in counts:
-        raise InputShapeError(f"inputs: expected {listed(ports)}, of as many timesteps each, and not none")
+    if len(contents) < len(ports) or len(counts) > 1:
+        raise InputShapeError(f"inputs: expected {listed(ports)}, of as many timesteps each")
     n_samples = counts.pop()
-    if len(arrays) == 1:
-        return arrays[layout.inputs[0].name].tobytes(), n_samples
+    if len(contents) == 1:
+        return contents[layout.inputs[0].name], n_samples
+    arrays = {
+        port.name: np.frombuffer(contents[port.name], port.dtype).reshape(-1, *port.shape) for port in layout.inputs
+    }
     return layout.joined(arrays, n_samples), n_samples
 
 
-def _array(port: Port, tensor: dict[str, Any], content: bytes | None) -> Array:
-    """Return a tensor as ``(n, *frame)``."""
+def _content(port: Port, tensor: dict[str, Any], content: bytes | None) -> tuple[bytes, int]:
+    """Return the bytes of a tensor ``(n, *frame)``, and n."""
     where = f"input {described(port.name)}"
     if tensor.get("datatype") != datatype(port):
         raise InputTypeError(f"{where}: expected datatype {datatype(port)}, got {described(tensor.get('datatype'))}")
@@ -185,13 +189,13 @@ def _array(port: Port, tensor: dict[str, Any], content: bytes | None) -> Array:
     if tuple(shape) == port.shape:
         shape = [1, *shape]
     if tuple(shape[1:]) != port.shape or not shape or not 0 < shape[0] < 1 << 40:
-        raise InputShapeError(f"{where}: expected shape [n, {', '.join(map(str, port.shape))}], got {shape}")
-    n_bytes = shape[0] * port.n_bytes
+        raise InputShapeError(f"{where}: expected shape {['n', *port.shape]}, got {shape}")
     if content is None:
-        return _array_of_json(where, port, tensor.get("data"), tuple(shape))
+        return _array_of_json(where, port, tensor.get("data"), tuple(shape)).tobytes(), shape[0]
+    n_bytes = shape[0] * port.n_bytes
     if len(content) != n_bytes:
         raise InputShapeError(f"{where}: expected {n_bytes} bytes for shape {shape}, got {len(content)}")
-    return np.frombuffer(content, port.dtype).reshape(shape)
+    return content, shape[0]
 
 
 def _array_of_json(where: str, port: Port, data: Any, shape: tuple[int, ...]) -> Array:
@@ -244,17 +248,21 @@ def _outputs(request: dict[str, Any], layout: Layout, *, are_binary: bool) -> tu
 
 def write_response(model: str, request: InferenceRequest, answers: bytes, layout: Layout) -> tuple[bytes, int | None]:
     """Return the body of a response, and how long its JSON is, if there are bytes behind it."""
-    outputs, binary = layout.outputs_of(answers), []
+    contents = layout.contents_of(answers)
+    binary: list[bytes] = []
     tensors: list[dict[str, Any]] = []
     for port, is_binary in request.outputs:
-        array = np.ascontiguousarray(outputs[port.name])
-        tensor: dict[str, Any] = {"name": port.name, "datatype": datatype(port), "shape": list(array.shape)}
+        content = contents[port.name]
+        tensor: dict[str, Any] = {
+            "name": port.name,
+            "datatype": datatype(port),
+            "shape": [request.n_samples, *port.shape],
+        }
         if is_binary:
-            content = array.tobytes()
             binary.append(content)
             tensor["parameters"] = {"binary_data_size": len(content)}
         else:
-            tensor["data"] = array.ravel()
+            tensor["data"] = np.frombuffer(content, port.dtype)
         tensors.append(tensor)
     response = {"model_name": model, "model_version": VERSION, "outputs": tensors}
     if request.id:

@@ -110,6 +110,12 @@ class Layout:
         found = np.frombuffer(answers, self._answer)
         return {port.name: found[port.name] for port in self.outputs}
 
+    def contents_of(self, answers: bytes) -> dict[str, bytes]:
+        """Return the bytes of each output of answers, by name."""
+        if len(self.outputs) == 1:
+            return {self.outputs[0].name: answers}
+        return {name: array.tobytes() for name, array in self.outputs_of(answers).items()}
+
     def expect_sound(self, payload: bytes) -> None:
         """Raise InputValueError if one of the samples has a NaN, an infinity or a token that does not exist."""
         samples = np.frombuffer(payload, self._sample)

@@ -30,7 +30,7 @@ class Limits:
     handshake
         Until the head of a request has arrived.
     request
-        Until the body of a request has arrived.
+        Until the body of a request has arrived behind its head.
     ping
         A connection that is silent for so long is asked whether it is there, and has as long to answer.
     slow_reader

@@ -41,8 +41,11 @@ class Opening:
     replay: bool = False
 
 
-def read_opening(query: str) -> Opening:
-    """Read the query of an address. Raises ServingError if something else stands there."""
+def read_opening(query: str, *, by_key: bool = False) -> Opening:
+    """Read the query of an address, whose session is told by its name, or by the key that names and numbers have.
+
+    Raises ServingError if something else stands there.
+    """
     try:
         given = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=len(_NAMES))
     except ValueError as error:
@@ -53,7 +56,7 @@ def read_opening(query: str) -> Opening:
         found = described(sorted(unknown)) if unknown else "one twice"
         raise ServingError(f"query: expected some of {listed(_NAMES)}, each once, got {found}")
     flags = {name: _flag(name, named.pop(name)) for name in _FLAGS if name in named}
-    if named.get("session"):
+    if named.get("session") and not by_key:
         key_of_name(named["session"])
     texts = {name: value or None for name, value in named.items()}
     opening = Opening(**texts, **flags)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,11 @@ WATCH = "/watch"
 
 Front = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListener | None]
 
-_logger = logging.getLogger("grurt.serving.websocket")
-_logger.addHandler(logging.NullHandler())
-_logger.propagate = False
+_silent = logging.getLogger("grurt.serving.websocket")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+_LOGGER = logging.LoggerAdapter(_silent, {})
+"""Of a kind of which picows does not make another one for each connection."""
 
 
 def picows_protocol(front: Front, limits: Limits) -> asyncio.BufferedProtocol:
@@ -51,7 +54,7 @@ def picows_protocol(front: Front, limits: Limits) -> asyncio.BufferedProtocol:
         None,
         is_client_side,
         front,
-        _logger,
+        _LOGGER,
         disconnect_on_exception,
         limits.handshake,
         enable_auto_ping,
@@ -74,7 +77,7 @@ def front_of(service: Service, access: Access) -> Front:
         address = urlsplit(request.path.decode("ascii", "replace"))
         try:
             access.expect_host(headers.getall("Host", []), headers.getall("Origin", []))
-            opening = _opening(address.query)
+            opening = _opening(address.query, by_key=address.path == WATCH)
             token = opening.token if isinstance(opening, Opening) else None
             permit = access.permit(headers.get("Authorization"), token)
             if isinstance(opening, Opening) and opening.session is not None:
@@ -89,10 +92,10 @@ def front_of(service: Service, access: Access) -> Front:
     return front
 
 
-def _opening(query: str) -> Opening | ServingError:
+def _opening(query: str, *, by_key: bool) -> Opening | ServingError:
     """Return what a client asks for, or what is wrong with that: it is told as soon as it can be."""
     try:
-        return read_opening(query)
+        return read_opening(query, by_key=by_key)
     except ServingError as error:
         return error
 
@@ -102,6 +105,14 @@ def _refusal(error: ServingError) -> WSUpgradeResponseWithListener:
     return WSUpgradeResponseWithListener(response, None)
 
 
+class _Phase(Enum):
+    """What of a request has arrived."""
+
+    HEAD = 1
+    BODY = 2
+    BETWEEN = 3
+
+
 class FrontProtocol(HttpToolsProtocol):
     """A connection, until it is known what it wants."""
 
@@ -109,33 +120,36 @@ class FrontProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._phase = _Phase.HEAD
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > self.limits.connections:
             transport.abort()
-            return
-        self._await_head()
+        else:
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_there()
+        self._wait_no_more()
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
-        self._timer = self.loop.call_later(self.limits.handshake, self._give_up)
+    def _wait(self) -> None:
+        """Wait for the rest of a request, but not for ever; one that arrives whole is not waited for."""
+        seconds = self.limits.handshake if self._phase is _Phase.HEAD else self.limits.request
+        self._timer = self.loop.call_later(seconds, self._give_up)
 
-    def _give_up(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.abort()
-
-    def _head_is_there(self) -> None:
+    def _wait_no_more(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
-        if self._timer is not None:
+        if self._phase is not _Phase.BODY:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD and not self._has_head(data):
+            if self._head_bytes > MAX_HEAD and b"\r\n\r\n" not in data[:MAX_HEAD]:
                 self.send_400_response(f"expected a head of at most {MAX_HEAD} bytes")
                 return
         self._unset_keepalive_if_required()
@@ -146,35 +160,42 @@ class FrontProtocol(HttpToolsProtocol):
                 self._become_websocket(data[upgrade.args[0] :])
             else:
                 self.send_400_response("expected an upgrade to websocket, or none")
+            return
         except httptools.HttpParserError:
             self.send_400_response("expected a request of HTTP/1.1")
+            return
+        if self._phase is not _Phase.BETWEEN and self._timer is None:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._phase = _Phase.HEAD
+
+    def on_headers_complete(self) -> None:
+        self._phase = _Phase.BODY
+        self._head_bytes = 0
+        self._wait_no_more()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._phase = _Phase.BETWEEN
+        self._wait_no_more()
+        super().on_message_complete()
 
     def _become_websocket(self, rest: bytes) -> None:
         """Let picows have the connection, with the head that has arrived, and what came behind it."""
-        self._head_is_there()
+        self._wait_no_more()
         self.connections.discard(self)
         lines = [b" ".join([self.scope["method"].encode(), self.url, b"HTTP/1.1"])]
         lines += [b": ".join(header) for header in self.headers]
         protocol: asyncio.BufferedProtocol = self.config.ws()  # type: ignore[assignment, operator]
-        self.transport.pause_reading()
-        self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
-        self.transport.resume_reading()
+        transport = self.transport
+        vars(self).clear()  # uvloop keeps this object as long as the connection, though it has done its work
+        transport.pause_reading()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        transport.resume_reading()
         _feed(protocol, b"\r\n".join([*lines, b"", b""]) + rest)
-
-    def _has_head(self, data: bytes) -> bool:
-        """Say whether data that are many may have a body behind a short head."""
-        return b"\r\n\r\n" in data[:MAX_HEAD]
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._timer is None:
-            self._head_bytes = 0
-            self._await_head()
-
-    def on_headers_complete(self) -> None:
-        self._head_is_there()
-        super().on_headers_complete()
 
 
 def _feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:

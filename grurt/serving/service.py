@@ -157,6 +157,11 @@ class Service:
         self._settle(sessions, session, reset=reset)
         return session
 
+    def begin_nameless(self, sessions: Sessions) -> Session:
+        """Return a session that nobody else can name. Raises TooManySessionsError."""
+        self._make_room()
+        return sessions.begin(anonymous_key())
+
     async def _expect_open(self, sessions: Sessions, session: Session) -> None:
         """Wait until the store has answered to whoever began the session."""
         while session.opening is not None:

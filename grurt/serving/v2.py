@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grurt.serving.session import Session
     from grurt.serving.sessions import Sessions
 
+_HEADER_LENGTH = protocol.HEADER_LENGTH.lower().encode()
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
 
@@ -78,13 +79,14 @@ class InferenceRoutes:
         """Advance a session, or a sequence that leaves nothing behind."""
         sessions = self._sessions(request)
         body = await read_body(request, self._service.limits)
-        asked = protocol.read_request(body, request.headers.get(protocol.HEADER_LENGTH), sessions.layout)
+        header_length = request.state.headers.get(_HEADER_LENGTH)
+        asked = protocol.read_request(body, header_length, sessions.layout)
         if asked.key is not None:
             permit: Permit = request.state.permit
             permit.expect(asked.key)
         if asked.n_samples > 1:
             sessions.layout.expect_sound(asked.samples)
-        session = await self._session(sessions, asked)
+        session = self._session_at_hand(sessions, asked) or await self._open(sessions, asked)
         reply = Reply()
         try:
             sessions.turns.submit(session, (asked.samples, asked.n_samples, reply))
@@ -96,13 +98,16 @@ class InferenceRoutes:
         headers = {} if head is None else {protocol.HEADER_LENGTH: str(head)}
         return _response(request, content, headers, _JSON if head is None else _BINARY)
 
-    async def _session(self, sessions: Sessions, asked: protocol.InferenceRequest) -> Session:
-        """Return the session of a request; in the usual case it is there, and nothing is awaited."""
-        session = None if asked.key is None or asked.start else sessions.by_key.get(asked.key)
-        if session is not None and session.holder is None and session.opening is None and session.safe is None:
-            return session
-        begins = asked.start or asked.key is None
-        return await self._service.open(sessions, asked.key, None, reset=asked.start, begin=begins)
+    def _session_at_hand(self, sessions: Sessions, asked: protocol.InferenceRequest) -> Session | None:
+        """Return the session of a request, if nothing has to be awaited for it: the usual case."""
+        if asked.key is None:
+            return self._service.begin_nameless(sessions)
+        session = None if asked.start else sessions.by_key.get(asked.key)
+        is_free = session is not None and session.holder is None and session.opening is None and session.safe is None
+        return session if is_free else None
+
+    async def _open(self, sessions: Sessions, asked: protocol.InferenceRequest) -> Session:
+        return await self._service.open(sessions, asked.key, None, reset=asked.start, begin=asked.start)
 
     def _sessions(self, request: Request) -> Sessions:
         name = request.path_params["model"]
@@ -189,9 +194,9 @@ def _json(value: Any) -> Response:
 
 
 def _response(request: Request, content: bytes, headers: dict[str, str], media_type: str) -> Response:
-    accepted = request.headers.get("accept-encoding")
+    accepted = request.state.headers.get(b"accept-encoding")
     if accepted is not None:
-        content, encoding = compressed(content, accepted)
+        content, encoding = compressed(content, accepted.decode("latin-1"))
         if encoding is not None:
             headers["content-encoding"] = encoding
     return Response(content, headers=headers, media_type=media_type)

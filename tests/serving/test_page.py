@@ -14,6 +14,7 @@ import pytest
 from browser import Browser, browsing, find_browser
 from serving import Process, asked, hello, serving
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from grurt.demo import MODEL_PATH, load_model, load_recordings
 
@@ -99,6 +100,19 @@ def test_sessions_of_others_and_what_is_refused(service: Process, page: Browser)
     page.wait_for("document.getElementById('refusal-rows').innerText.includes('<img src=x')")
     assert page.evaluate("document.title") == "grurt serve"
     assert page.evaluate("document.images.length") == 0
+
+
+def test_sessions_without_a_name_and_those_of_numbers_can_be_seen_live(service: Process) -> None:
+    address = f"ws{service.address.removeprefix('http')}/watch?model=activity&session={{}}"
+    sample = load_recordings().samples[0, 0]
+    with service.connect() as connection:
+        key = hello(connection)["session"]
+        with connect(address.format(quote(key)), compression=None) as watcher:
+            answer = np.frombuffer(asked(connection, sample.tobytes()), "<f4")
+            seen = json.loads(watcher.recv(timeout=20))
+    assert seen["n"] == 1
+    np.testing.assert_array_equal(np.array(seen["inputs"]["samples"], "f4"), sample[np.newaxis])
+    np.testing.assert_array_equal(np.array(seen["outputs"]["probabilities"], "f4"), answer[np.newaxis])
 
 
 def test_it_asks_for_a_token(tmp_path: Path) -> None:
