@@ -189,7 +189,7 @@ def _content(port: Port, tensor: dict[str, Any], content: bytes | None) -> tuple
     if tuple(shape) == port.shape:
         shape = [1, *shape]
     if tuple(shape[1:]) != port.shape or not shape or not 0 < shape[0] < 1 << 40:
-        raise InputShapeError(f"{where}: expected shape {['n', *port.shape]}, got {shape}")
+        raise InputShapeError(f"{where}: expected shape [{', '.join(['n', *map(str, port.shape)])}], got {shape}")
     if content is None:
         return _array_of_json(where, port, tensor.get("data"), tuple(shape)).tobytes(), shape[0]
     n_bytes = shape[0] * port.n_bytes

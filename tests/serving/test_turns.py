@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from grurt.serving.session import End
 from grurt.serving.sessions import Sessions
 
 SAMPLES = load_recordings().samples
+EXPECTED = load_model().run(SAMPLES)
 
 
 def new_sessions(loop: Loop, model: grurt.Model | None = None, **limits: Any) -> Sessions:
@@ -209,6 +211,35 @@ def test_who_does_not_read_is_not_advanced() -> None:
     sessions.turns.go_on(session)
     loop.run()
     assert len(inbox.replies) == 1
+
+
+def comes_and_goes(n_rounds: int) -> None:
+    loop, inbox = Loop(), Inbox()
+    sessions = new_sessions(loop)
+    payloads = [sample.tobytes() for sample in SAMPLES[0]]
+    resident = []
+    for number in range(n_rounds):
+        begun = [sessions.begin(f"{number}-{i}") for i in range(1000)]
+        for payload in payloads:
+            for session in begun:
+                sessions.turns.submit(session, (payload, 1, inbox))
+            loop.run()
+        assert inbox.replies[-1] == EXPECTED[0, -1].tobytes()
+        inbox.replies.clear()
+        for session in begun:
+            sessions.end(session)
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+    assert resident[-1] - resident[len(resident) // 4] < 4 << 20
+
+
+@pytest.mark.slow
+def test_sessions_that_come_and_go_leave_nothing_behind() -> None:
+    comes_and_goes(10)
+
+
+@pytest.mark.long
+def test_a_day_of_samples_leaves_nothing_behind() -> None:
+    comes_and_goes(100)
 
 
 def test_time_is_over() -> None:
