@@ -117,13 +117,14 @@ class FrontProtocol(HttpToolsProtocol):
     """A connection, until it is known what it wants."""
 
     limits: Limits
+    n_websockets: Callable[[], int]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._phase = _Phase.HEAD
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
-        if len(self.connections) > self.limits.connections:
+        if len(self.connections) + self.n_websockets() > self.limits.connections:
             transport.abort()
         else:
             self._wait()
@@ -208,9 +209,9 @@ def _feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
         data = data[n_bytes:]
 
 
-def front_protocol(limits: Limits) -> type[FrontProtocol]:
-    """Return the class of connections with some limits."""
-    return type("FrontProtocol", (FrontProtocol,), {"limits": limits})
+def front_protocol(limits: Limits, n_websockets: Callable[[], int]) -> type[FrontProtocol]:
+    """Return the class of connections with some limits, beside so many that are a WebSocket already."""
+    return type("FrontProtocol", (FrontProtocol,), {"limits": limits, "n_websockets": staticmethod(n_websockets)})
 
 
 def websocket_protocol(front: Front, limits: Limits) -> Any:

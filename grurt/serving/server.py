@@ -102,12 +102,12 @@ async def _serve(settings: Settings) -> signal.Signals:
         server = _Server(_configured(settings, service), service)
         server.announce = lambda: settings.started(_address(settings, listener))
         work = loop.create_task(service.run())
+        work.add_done_callback(server.end_with)
         try:
             await server.serve(sockets=[listener])
         finally:
             work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            await asyncio.wait([work])
     if server.failure is not None:
         raise server.failure
     return server.signal or signal.SIGTERM
@@ -120,7 +120,7 @@ def _configured(settings: Settings, service: Service) -> uvicorn.Config:
     logger.propagate = False
     config = uvicorn.Config(
         application(service, settings.access),
-        http=front_protocol(settings.limits),
+        http=front_protocol(settings.limits, service.n_websockets),
         ws=websocket_protocol(front_of(service, settings.access), settings.limits),
         lifespan="off",
         log_config=None,
@@ -156,7 +156,7 @@ class _Server(uvicorn.Server):
         self._service = service
         self.announce: Callable[[], None] = lambda: None
         self.signal: signal.Signals | None = None
-        self.failure: GrurtError | None = None
+        self.failure: BaseException | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -174,6 +174,12 @@ class _Server(uvicorn.Server):
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
+    def end_with(self, work: asyncio.Task[None]) -> None:
+        """End if what is to be done every second has failed: nothing would be written any more."""
+        if not work.cancelled() and work.exception() is not None:
+            self.failure = work.exception()
+            self.should_exit = True
+
     def _end(self, number: signal.Signals) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
@@ -185,7 +191,7 @@ class _Server(uvicorn.Server):
         try:
             await self._service.finish()
         except GrurtError as error:
-            self.failure = error
+            self.failure = self.failure or error
         await super().shutdown(sockets)
         deadline = asyncio.get_running_loop().time() + _GRACE
         while self._service.connections and asyncio.get_running_loop().time() < deadline and not self.force_exit:

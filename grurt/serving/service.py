@@ -79,6 +79,8 @@ class Service:
         self.rooms = {name: Sessions(name, model, limits, call_soon, threads=threads) for name, model in models.items()}
         self.connections: set[Holder] = set()
         """All WebSocket connections that hold a session, or are about to."""
+        self.watchers: set[object] = set()
+        """All that look at one."""
         self.refused: Counter[str] = Counter()
         self.refusals: deque[Refusal] = deque(maxlen=_REMEMBERED)
         self.began = perf_counter()
@@ -101,6 +103,15 @@ class Service:
         if self.is_ending:
             return "the service ends"
         return None if self.keeper is None else self.keeper.failure
+
+    def n_websockets(self) -> int:
+        """Return how many WebSocket connections there are."""
+        return len(self.connections) + len(self.watchers)
+
+    def expect_to_go_on(self) -> None:
+        """Raise TooManySessionsError if the service ends: what it did now would be in no store."""
+        if self.is_ending:
+            raise TooManySessionsError("the service restarts: come back")
 
     def __len__(self) -> int:
         """How many sessions there are."""
@@ -208,8 +219,7 @@ class Service:
 
     def _make_room(self) -> None:
         """See to it that there may be one more session, or raise TooManySessionsError."""
-        if self.is_ending:
-            raise TooManySessionsError("the service restarts: come back")
+        self.expect_to_go_on()
         if len(self) < self.limits.sessions:
             return
         if self.keeper is not None:

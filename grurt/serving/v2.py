@@ -86,6 +86,7 @@ class InferenceRoutes:
             permit.expect(asked.key)
         if asked.n_samples > 1:
             sessions.layout.expect_sound(asked.samples)
+        self._service.expect_to_go_on()
         session = self._session_at_hand(sessions, asked) or await self._open(sessions, asked)
         reply = Reply()
         try:

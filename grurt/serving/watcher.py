@@ -44,6 +44,7 @@ class Watcher(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        self._service.watchers.add(self)
         loop = asyncio.get_running_loop()
         try:
             self._sessions = self._service.sessions_of(self._opening.model)
@@ -60,6 +61,7 @@ class Watcher(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._service.watchers.discard(self)
         if self._sessions is not None:
             self._sessions.unwatch(self._key, self._take)
         if self._task is not None:

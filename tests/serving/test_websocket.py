@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import signal
 import socket
+import ssl
 import struct
+import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving import Process, asked, hello, mixed_model, saved, serving
+from serving import Process, asked, hello, mixed_model, saved, serving, wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
@@ -379,6 +383,51 @@ def test_sessions_may_be_dropped_with_their_connection() -> None:
             with process.connect("session=a") as connection:
                 assert hello(connection)["steps"] == 0
                 asked(connection, SAMPLES[0, 0].tobytes())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a certificate for localhost that signs itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", path, "-out", path.with_suffix(".crt")]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+def test_tls(certificate: Path, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("token-of-everybody-1\n")
+    trusted = ssl.create_default_context(cafile=certificate)
+    arguments = ("--certificate", certificate, "--tokens", tokens, "--host", "0.0.0.0", "--allow-host", "localhost")
+    with serving(MODEL_PATH, *arguments) as process:
+        assert process.address.startswith("https://0.0.0.0:")
+        process.address = process.address.replace("0.0.0.0", "localhost")
+        with process.connect("token=token-of-everybody-1", ssl=trusted) as connection:
+            hello(connection)
+            stream = load_model().stream()
+            for sample in SAMPLES[0, :20]:
+                assert asked(connection, sample.tobytes()) == stream.step(sample).tobytes()
+            assert asked(connection, SAMPLES[0, 20:].tobytes()) == stream.run(SAMPLES[0, 20:]).tobytes()
+        with urllib.request.urlopen(f"{process.address}/livez", timeout=20, context=trusted) as response:
+            assert response.read() == b"live\n"
+        with socket.create_connection(("127.0.0.1", process.port), timeout=20) as plain:
+            plain.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert plain.recv(100) == b""
+
+
+def test_no_more_connections_than_allowed() -> None:
+    with serving(MODEL_PATH, "--max-connections", 2) as process:
+        with process.connect("session=a") as first, process.connect("session=b") as second:
+            hello(first)
+            hello(second)
+            with socket.create_connection(("127.0.0.1", process.port), timeout=20) as third, suppress(OSError):
+                third.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert third.recv(100) == b""
+        wait_for(lambda: process.status("/livez")[0] == 200)
 
 
 def test_tokens_are_bound_to_names(tmp_path: Path) -> None:
