@@ -254,6 +254,55 @@ def startup_table(results: Results) -> str:
     return markdown_table(["from the start of a process to its first answer", "ms", "MB in memory"], lines)
 
 
+def serving_table(results: Results) -> str:
+    """Return the tables of the service: messages, requests and latency, and the memory of idle clients."""
+    by_kind: dict[int, list[Mapping[str, Any]]] = {}
+    for record in results["records"]:
+        by_kind.setdefault(record["size"][1], []).append(record)
+    messages, fairness, requests, memory = (by_kind[kind] for kind in range(4))
+    latency = [
+        [record["contender"], *(_microseconds(record[key]) for key in ("p50", "p99")), f"{record['load_cores']:.2f}"]
+        for record in fairness
+    ]
+    rate = f"us to an answer, {fairness[0]['size'][0]} clients, 1,000 samples/s"
+    n_idle, held = memory[0]["size"][0], memory[0]["bytes"] / 1e6
+    load, n_cores = results["environment"]["load_average"], results["environment"]["cores"]
+    sentence = f"{n_idle:,} clients that are connected, and idle: {held:.0f} MB, interpreter and kernels included."
+    if load and load[0] > n_cores:
+        sentence += f" The machine was busy with other work: its load average was {load[0]:.0f} on {n_cores} cores."
+    return "\n\n".join(
+        [
+            _shares("server's CPU time, us a message", messages),
+            _shares("server's CPU time, us a request", requests),
+            markdown_table([rate, "p50", "p99", "cores of the load generator"], latency),
+            sentence,
+        ]
+    )
+
+
+def _shares(title: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of times by number of connections, each with the share of it that the first one takes."""
+    times: dict[str, dict[int, float]] = {}
+    most = max(record["load_cores"] for record in records)
+    for record in records:
+        times.setdefault(record["contender"], {})[record["size"][0]] = record["microseconds"]
+    first = next(iter(times.values()))
+    lines = [
+        [
+            name,
+            *(
+                cell
+                for number, time in found.items()
+                for cell in (_microseconds(time), f"*{first[number] / time:.2f}*")
+            ),
+        ]
+        for name, found in times.items()
+    ]
+    head = [title, *(cell for number in first for cell in (f"{number:,} connections", "share"))]
+    note = f"The load generator took {most:.2f} of its core at most."
+    return f"{markdown_table(head, lines)}\n\n{note}"
+
+
 QUANTIZED_LEADS = (
     ("grurt int8 step", "onnxruntime run"),
     ("grurt int8 step", "LiteRT int8"),
@@ -299,6 +348,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),
     "spark": ("spark", spark_table),
+    "serving": ("serving", serving_table),
 }
 """By the name of the markers: the suite, and what makes a table of its results."""
 

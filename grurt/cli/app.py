@@ -25,6 +25,7 @@ from grurt.cli.places import naming
 from grurt.cli.printing import say, say_traceback
 from grurt.cli.quantize import quantize
 from grurt.cli.run import run
+from grurt.cli.serve import serve
 from grurt.cli.verify import verify
 from grurt.cli.vocabulary import vocabulary
 from grurt.cli.warmup import warmup
@@ -166,6 +167,7 @@ for command in (
     quantize,
     delay,
     run,
+    serve,
     vocabulary,
     generate,
     forecast,

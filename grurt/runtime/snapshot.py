@@ -92,6 +92,21 @@ def pack(
     return content + checksum(content)
 
 
+def as_single(labelled: bytes, steps_done: int, content: bytes) -> bytes:
+    """Return a snapshot that stands for itself of one stream of a snapshot of many.
+
+    Parameters
+    ----------
+    labelled
+        What begins with the `label` of the many.
+    content
+        What follows the number of timesteps.
+    """
+    _, version, _, fingerprint = _LABEL.unpack_from(labelled)
+    whole = label(_MAGIC, version, fingerprint) + _STEPS.pack(steps_done) + content
+    return whole + checksum(whole)
+
+
 def unpack(snapshot: bytes, network: Network, nonfinite: str) -> Saved:
     """Return what a snapshot holds, checked to be whole and of the model.
 

@@ -24,10 +24,12 @@ from grurt.errors import GrurtError, SnapshotError
 from grurt.escaping import described
 from grurt.kernels.sizes import F32_BYTES
 from grurt.network.versions import snapshot_version
-from grurt.runtime import arrays, snapshot
+from grurt.runtime import arrays
 from grurt.runtime.snapshot import (
     STEPS_END,
+    as_single,
     by_name,
+    checksum,
     expect_kept_inputs,
     expect_label,
     label,
@@ -73,6 +75,14 @@ def pack_many(
         content = np.hstack([np.frombuffer(digests, np.uint8).reshape(len(steps), DIGEST_SIZE), content])
     version = snapshot_version(network.context_shapes)
     return Snapshots(steps, content, _sealed(label(_MAGIC, version, network.fingerprint), steps, content))
+
+
+def singles(saved: Snapshots) -> list[bytes]:
+    """Return a snapshot of each stream that stands for itself, as `StreamPool.snapshot` returns it."""
+    return [
+        as_single(saved.checksum, steps, states.tobytes())
+        for steps, states in zip(saved.steps.tolist(), saved.states, strict=True)
+    ]
 
 
 def unpack_many(
@@ -121,4 +131,4 @@ def _taken(steps: object, states: object, seal: object) -> tuple[NDArray[np.int6
 
 
 def _sealed(start: bytes, steps: NDArray[np.int64], states: NDArray[np.uint8]) -> bytes:
-    return start + snapshot.checksum(start, steps.astype("<i8", copy=False).data, states.data)
+    return start + checksum(start, steps.astype("<i8", copy=False).data, states.data)

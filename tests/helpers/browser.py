@@ -37,8 +37,12 @@ class Page:
         self._answers = os.fdopen(answers, "rb")
         self._count = 0
         self._session: str | None = None
+        self.errors: list[str] = []
+        """What the page could not do, as the browser says it."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.send(f"{domain}.enable")
 
     def close(self) -> None:
         """End the browser."""
@@ -56,6 +60,10 @@ class Page:
         self._commands.write(json.dumps(command).encode() + b"\0")
         while True:
             message = json.loads(self._next_message())
+            if message.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(str(message["params"]["exceptionDetails"]))
+            if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+                self.errors.append(str(message["params"]["entry"]))
             if message.get("id") == self._count:
                 assert "error" not in message, message
                 return dict(message["result"])
@@ -100,6 +108,11 @@ class Page:
         return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
 
+def find_browser() -> str | None:
+    """Return the path of Chromium; None if it is not installed."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
 def _pipe() -> tuple[int, int]:
     """Return the ends of a pipe, numbered beyond those that the browser expects its own to have."""
     ends = os.pipe()
@@ -112,7 +125,7 @@ def _pipe() -> tuple[int, int]:
 @contextmanager
 def browsing(profile: Path, *options: str) -> Iterator[Page]:
     """Start a browser with a folder of its own; skip the test if there is none."""
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    browser = find_browser()
     if browser is None:
         pytest.skip("Chromium is not installed")
     (read_here, write_there), (read_there, write_here) = _pipe(), _pipe()

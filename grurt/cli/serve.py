@@ -1,0 +1,175 @@
+"""``grurt serve``: a service that keeps the state of every client."""
+
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from grurt.cli import interrupts
+from grurt.cli.exits import INTERRUPTED
+from grurt.cli.parameters import READ, Command, Finite
+from grurt.cli.printing import say, show
+from grurt.errors import GrurtError
+
+if TYPE_CHECKING:
+    from grurt.model import Model
+    from grurt.serving.access import Access
+
+EXAMPLE = """\b
+Examples:
+    grurt serve activity.grurt
+    grurt serve activity.grurt denoise.onnx --state sqlite:///states.db
+    grurt serve activity.grurt --host 0.0.0.0 --tokens tokens.txt --certificate cert.pem --key key.pem
+
+\b
+The page is at http://127.0.0.1:8000, sessions at ws://127.0.0.1:8000/ws?session=NAME&model=NAME, the Open
+Inference Protocol below /v2, metrics at /metrics. docs/serving.md has the whole.
+"""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_DAY = 86400.0
+
+
+@click.command(cls=Command, epilog=EXAMPLE)
+@click.argument("model_paths", metavar="MODEL...", type=READ, nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; see --tokens.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--state",
+    metavar="ADDRESS",
+    help="Keep states beyond the process: sqlite:///FILE, or redis://HOST. By default they end with it.",
+)
+@click.option(
+    "--tokens",
+    "tokens_path",
+    metavar="FILE",
+    type=READ,
+    help="Tokens that clients need, one a line; behind it may stand how the names of its sessions begin.",
+)
+@click.option("--certificate", metavar="FILE", type=READ, help="Certificate for TLS, in PEM format.")
+@click.option("--key", metavar="FILE", type=READ, help="Its private key. Default: in the same file.")
+@click.option(
+    "--insecure", is_flag=True, help="Listen beyond this machine without tokens or TLS, such as behind a proxy."
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A name by which clients call the service; may be repeated. Default: localhost, and what --host says.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Whose pages may connect, e.g. https://example.org; may be repeated. Default: the service's own.",
+)
+@click.option("--max-sessions", type=click.IntRange(1), default=20_000, show_default=True, help="In memory.")
+@click.option(
+    "--idle",
+    "idle",
+    metavar="SECONDS",
+    type=Finite(1000 * _DAY),
+    default=3600.0,
+    show_default=True,
+    help="A session ends after so long without a sample.",
+)
+@click.option("--lifetime", metavar="SECONDS", type=Finite(1000 * _DAY), help="It ends after so long in any case.")
+@click.option("--keep/--drop", default=True, show_default=True, help="A named session when its connection ends.")
+@click.option("--max-message", metavar="BYTES", type=click.IntRange(256, 1 << 24), default=1 << 16, show_default=True)
+@click.option("--max-body", metavar="BYTES", type=click.IntRange(256, 1 << 28), default=1 << 20, show_default=True)
+@click.option(
+    "--max-waiting",
+    metavar="SAMPLES",
+    type=click.IntRange(1, 1 << 20),
+    default=32,
+    show_default=True,
+    help="Of a session; then nothing is read from its connection.",
+)
+@click.option("--max-connections", type=click.IntRange(1), default=22_000, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="For each model.")
+@click.pass_context
+def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) -> None:
+    """Serve models over WebSocket and HTTP, and keep the state of every client.
+
+    A model's name is its file's, without the suffix. MODEL is a .grurt file, or one of another format that holds a
+    whole network, which is converted at the start.
+
+    Ctrl-C and SIGTERM end the service: what waits is answered, states are written, clients are told to come back.
+    """
+    _expect_installed()
+    from grurt.serving.limits import Limits
+    from grurt.serving.server import Settings
+    from grurt.serving.server import serve as run
+
+    access = _access(**{name: options.pop(name) for name in ("tokens_path", "insecure", "hosts", "origins")}, **options)
+    limits = Limits(
+        sessions=options["max_sessions"],
+        idle=options["idle"],
+        lifetime=options["lifetime"],
+        keep=options["keep"],
+        frame=options["max_message"],
+        body=options["max_body"],
+        waiting=options["max_waiting"],
+        connections=options["max_connections"],
+    )
+    models = _load_models(model_paths)
+    ended_by = run(
+        Settings(
+            models=models,
+            access=access,
+            limits=limits,
+            host=options["host"],
+            port=options["port"],
+            state=options["state"],
+            certificate=options["certificate"],
+            key=options["key"],
+            threads=options["threads"],
+            started=lambda address: show(f"serving {', '.join(models)} at {address}"),
+        )
+    )
+    if ended_by == signal.SIGINT:
+        ctx.exit(INTERRUPTED)
+
+
+def _expect_installed() -> None:
+    for name in ("httptools", "orjson", "picows", "prometheus_client", "starlette", "uvicorn", "uvloop"):
+        if find_spec(name) is None:
+            raise GrurtError(f"grurt serve needs {name}, which is not installed: pip install 'grurt[serve]'")
+
+
+def _access(
+    *, tokens_path: Path | None, insecure: bool, hosts: tuple[str, ...], origins: tuple[str, ...], **options: Any
+) -> "Access":
+    from grurt.serving.access import Access, read_tokens
+
+    host, certificate = options["host"], options["certificate"]
+    if host not in _LOOPBACK and not insecure and (tokens_path is None or certificate is None):
+        raise click.UsageError(
+            f"--host {host} lets other machines in: give --tokens and --certificate, or --insecure where something "
+            "else protects the service"
+        )
+    if options["key"] is not None and certificate is None:
+        raise click.UsageError("--key: give --certificate, too")
+    permits = None if tokens_path is None else read_tokens(tokens_path)
+    is_any = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    if is_any and not hosts:
+        say(f"note: --host {host} has no name: clients may call the service by any, unless --allow-host names them")
+        return Access(hosts=None, origins=origins, permits=permits)
+    return Access(hosts={*hosts, host}, origins=origins, permits=permits)
+
+
+def _load_models(paths: tuple[Path, ...]) -> "dict[str, Model]":
+    from grurt.serving.models import load_model, name_of
+
+    models: dict[str, Model] = {}
+    for path in paths:
+        name = name_of(path)
+        if name in models:
+            raise click.UsageError(f"{path}: there is a model {name} already: rename one of the files")
+        models[name] = load_model(path)
+        interrupts.check()
+    return models

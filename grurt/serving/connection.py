@@ -1,0 +1,407 @@
+"""A WebSocket connection that holds a session.
+
+Each message of the client gets one reply, in their order: answers in the form of the samples, or an error, after which
+the session is as it was. docs/serving.md describes the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
+
+from grurt.errors import GrurtError, InputTypeError
+from grurt.escaping import described, shown
+from grurt.serving.errors import ServingError, SessionEndedError
+
+if TYPE_CHECKING:
+    from grurt.serving.opening import Opening
+    from grurt.serving.service import Service
+    from grurt.serving.session import End, Session
+    from grurt.serving.sessions import Sessions
+
+_BINARY, _TEXT, _CONTINUATION, _CLOSE, _PONG = (
+    WSMsgType.BINARY,
+    WSMsgType.TEXT,
+    WSMsgType.CONTINUATION,
+    WSMsgType.CLOSE,
+    WSMsgType.PONG,
+)
+_CLOSING = 1.0
+"""Seconds for which a client may take to answer to the end of its connection."""
+_MAX_REASON = 123
+_MAX_EARLY = 64
+"""Messages before the hello; more are no way to begin."""
+
+
+class Connection(WSListener):
+    """One client, and its session.
+
+    Parameters
+    ----------
+    service
+        Whose.
+    opening
+        What the client asks for; or why it cannot have it, which it is told.
+    """
+
+    def __init__(self, service: Service, opening: Opening | ServingError) -> None:
+        self._service = service
+        self._opening = opening
+        self.replays = not isinstance(opening, ServingError) and opening.replay
+        self._sessions: Sessions | None = None
+        self._session: Session | None = None
+        self._intake: Session | None = None
+        """The session, as long as whole messages of samples are taken,"""
+        self._resting: Session | None = None
+        """and while a message comes in parts."""
+        self._early: list[tuple[bytes, bool]] = []
+        self._fragments: list[bytes] = []
+        self._fragments_are_text = False
+        self._is_over = False
+        self._is_read_slowly = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._sample_bytes = 0
+
+    # What picows calls.
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._service.connections.add(self)
+        self.answer: Callable[[bytes], None] = partial(transport.send, _BINARY)
+        transport.underlying_transport.set_write_buffer_limits(high=self._service.limits.frame)
+        self._task = self._loop.create_task(self._open())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        session = self._intake
+        kind = frame.msg_type
+        if session is not None and kind == _BINARY and frame.fin and not frame.rsv1:
+            payload = frame.get_payload_as_bytes()
+            if len(payload) == self._sample_bytes:
+                self._submit(session, (payload, 1, self))
+            else:
+                self._take_block(session, payload)
+        elif not self._is_over:
+            self._take_other(kind, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._is_over = True
+        self._service.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._task.cancel()
+        self._leave()
+
+    def pause_writing(self) -> None:
+        self._is_read_slowly = True
+        self._transport.underlying_transport.pause_reading()
+        if self._sessions is not None and self._session is not None:
+            self._sessions.turns.hold_back(self._session)
+        self._timer = self._loop.call_later(self._service.limits.slow_reader, self._give_up_slow_reader)
+
+    def resume_writing(self) -> None:
+        self._is_read_slowly = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sessions is not None and self._session is not None:
+            self._sessions.turns.go_on(self._session)
+        self.resume()
+
+    def _give_up_slow_reader(self) -> None:
+        self._service.note_refusal(_SlowReaderError("the client did not read its answers"), self._key)
+        self._transport.disconnect(graceful=False)
+
+    # What a session calls: see `Holder` and `Receiver`.
+
+    def refuse(self, error: GrurtError) -> None:
+        """Tell the client why a message was refused."""
+        if isinstance(error, SessionEndedError):
+            return
+        self._service.note_refusal(error, self._key)
+        self._say({"error": {"kind": type(error).__name__, "message": shown(str(error))}, "steps": self._steps})
+
+    def ended(self, end: End) -> None:
+        """Tell the client that it does not have the session any more, and why."""
+        self._session = self._intake = self._resting = None
+        self._close(end.code, end.message)
+
+    def take_no_more(self) -> None:
+        """Take no more samples: what comes from now on is not answered, and has changed nothing."""
+        self._intake = None
+
+    def checkpoint(self, steps: int) -> None:
+        """Ask the client to say when it has all answers up to a step."""
+        self._say({"checkpoint": steps})
+
+    def durable(self, steps: int) -> None:
+        """Tell the client up to which step it may forget its samples."""
+        self._say({"durable": steps})
+
+    def pause(self) -> None:
+        """Read no more for now: enough waits."""
+        self._transport.underlying_transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again, unless the client does not."""
+        if not self._is_read_slowly and not self._is_over:
+            self._transport.underlying_transport.resume_reading()
+
+    # The session.
+
+    async def _open(self) -> None:
+        try:
+            opening = self._opening
+            if isinstance(opening, ServingError):
+                raise opening
+            self._sessions = self._service.sessions_of(opening.model)
+            self._sample_bytes = self._sessions.layout.sample_bytes
+            self._submit = self._sessions.turns.submit
+            session = await self._service.open(
+                self._sessions, opening.session, self, takeover=opening.takeover, reset=opening.reset
+            )
+        except GrurtError as error:
+            self._service.note_refusal(error, self._key)
+            self._close(error.close_code if isinstance(error, ServingError) else 1008, str(error))
+            return
+        if self._is_over:
+            self._service.leave(self._sessions, session, self)
+            return
+        self._session = self._intake = session
+        self._say({"hello": self._hello(self._sessions, session)})
+        early, self._early = self._early, []
+        for payload, is_text in early:
+            self._take_message(payload, is_text=is_text)
+
+    def _hello(self, sessions: Sessions, session: Session) -> dict[str, Any]:
+        layout, limits = sessions.layout, self._service.limits
+        return {
+            "model": sessions.name,
+            "fingerprint": sessions.model.fingerprint.hex(),
+            "session": session.key,
+            "steps": sessions.steps(session),
+            "inputs": [port.described() for port in layout.inputs],
+            "outputs": [port.described() for port in layout.outputs],
+            "sample_bytes": layout.sample_bytes,
+            "answer_bytes": layout.answer_bytes,
+            "max_message_bytes": limits.frame,
+            "stored": bool(session.token),
+        }
+
+    @property
+    def _key(self) -> str:
+        if self._session is not None:
+            return self._session.key
+        return "" if isinstance(self._opening, ServingError) else self._opening.session or ""
+
+    @property
+    def _steps(self) -> int | None:
+        if self._sessions is None or self._session is None:
+            return None
+        return self._sessions.steps(self._session)
+
+    def _leave(self) -> None:
+        session, self._session, self._intake, self._resting = self._session, None, None, None
+        if session is not None and self._sessions is not None:
+            self._service.leave(self._sessions, session, self)
+
+    # Messages of the client.
+
+    def _take_block(self, session: Session, payload: bytes) -> None:
+        assert self._sessions is not None  # noqa: S101 - there is a session
+        layout = self._sessions.layout
+        try:
+            count = layout.n_samples(payload)
+            layout.expect_sound(payload)
+        except GrurtError as error:
+            self._in_turn(session, partial(self.refuse, error))
+        else:
+            self._submit(session, (payload, count, self))
+
+    def _in_turn(self, session: Session, work: Callable[[], None]) -> None:
+        """Do something when everything before it was answered."""
+        self._submit(session, (b"", 0, _InTurn(work)))
+
+    def _take_other(self, kind: WSMsgType, frame: WSFrame) -> None:
+        if kind == _CLOSE:
+            self._close(_echoed(frame.get_close_code()), "")
+            self._transport.disconnect()
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._close(1002, "expected a frame without extensions, got one that is compressed, or has others")
+        elif kind == _CONTINUATION or not frame.fin:
+            self._take_fragment(kind, frame)
+        elif kind in (_BINARY, _TEXT) and self._fragments:
+            self._close(1002, "expected the rest of a message, got another one")
+        elif kind in (_BINARY, _TEXT):
+            self._take_message(frame.get_payload_as_bytes(), is_text=kind == _TEXT)
+
+    def _take_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
+        is_first = kind != _CONTINUATION
+        if is_first == bool(self._fragments):
+            self._close(1002, "expected the parts of a message one after the other")
+            return
+        if is_first:
+            self._fragments_are_text = kind == _TEXT
+            self._resting, self._intake = self._intake, None
+        self._fragments.append(frame.get_payload_as_bytes())
+        limit = self._service.limits.frame
+        if sum(map(len, self._fragments)) > limit or len(self._fragments) > limit // 16:
+            self._close(1009, f"expected a message of at most {limit} bytes, and parts that are not tiny")
+        elif frame.fin:
+            message, self._fragments = b"".join(self._fragments), []
+            self._intake, self._resting = self._resting, None
+            self._take_message(message, is_text=self._fragments_are_text)
+
+    def _take_message(self, payload: bytes, *, is_text: bool) -> None:
+        session = self._session
+        if session is None:
+            self._early.append((payload, is_text))
+            if len(self._early) > _MAX_EARLY:
+                self._close(1008, "expected the client to wait for the hello")
+        elif self._intake is None and not is_text:
+            pass
+        elif is_text:
+            self._take_text(session, payload)
+        else:
+            self._take_block(session, payload)
+
+    def _take_text(self, session: Session, payload: bytes) -> None:
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            self._close(1007, "expected text in UTF-8")
+            return
+        try:
+            value = _parsed(payload)
+            if isinstance(value, dict) and isinstance(value.get("command"), str):
+                self._take_command(session, value)
+            elif self._intake is not None:
+                self._take_json(session, value)
+        except GrurtError as error:
+            self._in_turn(session, partial(self.refuse, error))
+
+    def _take_json(self, session: Session, value: Any) -> None:
+        assert self._sessions is not None  # noqa: S101 - there is a session
+        layout = self._sessions.layout
+        samples = layout.from_json(value)
+        count = layout.n_samples(samples)
+        layout.expect_sound(samples)
+        is_single = layout.is_single(value)
+        self._submit(session, (samples, count, _JsonReceiver(self, is_single=is_single)))
+
+    def answer_json(self, answers: bytes, *, is_single: bool) -> None:
+        """Send answers to samples that came as JSON."""
+        if self._sessions is not None and self._session is not None:
+            outputs = self._sessions.layout.to_json(answers, single=is_single)
+            self._say({"outputs": outputs, "steps": self._steps})
+
+    def _take_command(self, session: Session, value: dict[str, Any]) -> None:
+        command = value["command"]
+        if command == "received":
+            self._take_received(session, value)
+            return
+        commands = {"reset": self._reset, "snapshot": self._snapshot, "state": self._state, "end": self._end}
+        work = commands.get(command)
+        if work is None or len(value) > 1:
+            raise ServingError(f"command: expected one of {', '.join(commands)}, alone, got {described(value)}")
+        self._in_turn(session, partial(work, session))
+
+    def _take_received(self, session: Session, value: dict[str, Any]) -> None:
+        steps = value.get("steps")
+        if type(steps) is not int or len(value) != 2:
+            raise ServingError(f"received: expected steps, an integer, got {described(value)}")
+        if self._sessions is not None:
+            self._service.received(self._sessions, session, steps)
+
+    def _reset(self, session: Session) -> None:
+        if self.replays:
+            self.refuse(ServingError("reset: a session that replays counts on from step to step: begin another one"))
+        elif self._sessions is not None:
+            self._sessions.reset(session)
+            self._say({"reset": True, "steps": 0})
+
+    def _snapshot(self, session: Session) -> None:
+        if self._sessions is not None:
+            saved = base64.b64encode(self._sessions.snapshot(session)).decode()
+            self._say({"snapshot": saved, "steps": self._steps})
+
+    def _state(self, session: Session) -> None:
+        if self._sessions is not None:
+            states = self._sessions.pool.state(session.slot)
+            self._say({"state": states, "steps": self._steps})
+
+    def _end(self, session: Session) -> None:
+        if self._sessions is not None:
+            self._session = self._intake = self._resting = None
+            session.holder = None
+            self._service.end(self._sessions, session)
+            self._close(1000, "the session has ended")
+
+    # What is sent.
+
+    def _say(self, value: dict[str, Any]) -> None:
+        if not self._is_over:
+            self._transport.send(_TEXT, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+
+    def _close(self, code: int, reason: str) -> None:
+        """Say the last word, and let the session go; a client that does not answer is cut off."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._transport.send_close(code, _fitting(reason))  # type: ignore[arg-type]
+        self._loop.call_later(_CLOSING, self._transport.disconnect, False)
+        self._leave()
+
+
+class _SlowReaderError(ServingError):
+    kind = "slow reader"
+
+
+class _InTurn:
+    """A receiver that does something in its turn."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+
+    def answer(self, answers: bytes) -> None:
+        self._work()
+
+    def refuse(self, error: GrurtError) -> None:
+        pass
+
+
+class _JsonReceiver:
+    """A receiver of answers that go out as JSON."""
+
+    def __init__(self, connection: Connection, *, is_single: bool) -> None:
+        self._connection = connection
+        self._is_single = is_single
+
+    def answer(self, answers: bytes) -> None:
+        self._connection.answer_json(answers, is_single=self._is_single)
+
+    def refuse(self, error: GrurtError) -> None:
+        self._connection.refuse(error)
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise InputTypeError(f"message: expected JSON, with finite numbers: {error}") from None
+
+
+def _fitting(reason: str) -> bytes:
+    """Return a reason as a close frame can hold it."""
+    return shown(reason).encode()[:_MAX_REASON].decode(errors="ignore").encode()
+
+
+def _echoed(code: Any) -> int:
+    """Return the code with which to answer to a close frame."""
+    number: int = getattr(code, "value", code)  # codes beyond the enumeration are plain integers
+    return number or 1000

@@ -1,0 +1,74 @@
+"""What every HTTP request goes through: who may, and how refusals look."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.requests import ClientDisconnect
+
+from grurt.errors import GrurtError
+from grurt.serving.errors import ServingError
+
+if TYPE_CHECKING:
+    from grurt.serving.access import Access
+    from grurt.serving.service import Service
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""What needs no token: it tells nothing of sessions."""
+_JSON = (b"content-type", b"application/json")
+
+
+class Guard:
+    """Lets requests through to an application, and answers to what it refuses.
+
+    Parameters
+    ----------
+    app
+        What answers to requests; the state of a request has the ``permit`` of its client, and the ``headers``.
+    service
+        Which counts what is refused.
+    access
+        Who may.
+    without_token
+        Addresses that need no token.
+    """
+
+    def __init__(self, app: App, service: Service, access: Access, without_token: Collection[str]) -> None:
+        self._app = app
+        self._service = service
+        self._access = access
+        self._without_token = without_token
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer to a request."""
+        try:
+            self._expect_allowed(scope)
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except GrurtError as error:
+            self._service.note_refusal(error)
+            status = error.status if isinstance(error, ServingError) else 400
+            content = orjson.dumps({"error": str(error)})
+            headers = [_JSON, (b"content-length", str(len(content)).encode())]
+            if status == 401:
+                headers.append((b"www-authenticate", b"Bearer"))
+            if status == 413:
+                headers.append((b"connection", b"close"))  # the rest of the body is not read
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": content})
+
+    def _expect_allowed(self, scope: Message) -> None:
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        self._access.expect_host(hosts, origins)
+        headers = scope["state"]["headers"] = dict(scope["headers"])
+        if scope["path"] not in self._without_token:
+            scope["state"]["permit"] = self._access.permit(headers.get(b"authorization", b"").decode("latin-1"))

@@ -1,0 +1,271 @@
+"""The Open Inference Protocol (KServe v2) as bytes: requests and responses of HTTP, with Triton's extensions.
+
+A tensor's first axis are timesteps: ``[n, *frame]``, and ``[*frame]`` stands for one. Tensors are JSON, or binary
+behind the JSON (Triton's binary tensor data extension). ``sequence_id``, ``sequence_start`` and ``sequence_end`` name a
+session (its sequence extension); a request without begins at the model's initial state, and leaves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from grurt.errors import InputShapeError, InputTypeError
+from grurt.escaping import described, listed
+from grurt.serving.errors import ServingError
+from grurt.serving.names import key_of_name, key_of_number
+
+if TYPE_CHECKING:
+    from grurt.array_types import Array
+    from grurt.serving.layout import Layout, Port
+
+VERSION = "1"
+EXTENSIONS = ("binary_tensor_data", "sequence", "sequence(string_id)", "model_configuration", "model_repository")
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """What a client asks for.
+
+    Parameters
+    ----------
+    id
+        The client's own name of the request.
+    samples
+        As `Layout` has them,
+    n_samples
+        so many.
+    key
+        Of the session; None for none.
+    start, end
+        Whether the session begins and ends with this request.
+    outputs
+        Which outputs it wants, and whether each as bytes.
+    """
+
+    id: str
+    samples: bytes
+    n_samples: int
+    key: str | None
+    start: bool
+    end: bool
+    outputs: tuple[tuple[Port, bool], ...]
+
+
+def datatype(port: Port) -> str:
+    """Return what the protocol calls the dtype of an input or output."""
+    return "FP32" if port.dtype.kind == "f" else "INT64"
+
+
+def tensor_metadata(port: Port) -> dict[str, Any]:
+    """Return what the metadata of a model say of an input or output."""
+    return {"name": port.name, "datatype": datatype(port), "shape": [-1, *port.shape]}
+
+
+def tensor_configuration(port: Port) -> dict[str, Any]:
+    """Return what the configuration of a model says of an input or output."""
+    return {"name": port.name, "data_type": f"TYPE_{datatype(port)}", "dims": [-1, *port.shape]}
+
+
+def read_request(body: bytes, header_length: bytes | None, layout: Layout) -> InferenceRequest:
+    """Read a request.
+
+    Raises
+    ------
+    ServingError, InputShapeError, InputTypeError
+        If it is none, or its tensors are not those of the model.
+    """
+    head, binary = _split(body, header_length)
+    try:
+        request = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        raise ServingError(f"request: expected JSON, with finite numbers: {error}") from None
+    request = _mapping("request", request)
+    parameters = _mapping("parameters", request.get("parameters", {}))
+    samples, n_samples = _samples(_tensors(request, "inputs"), binary, layout)
+    request_id = request.get("id", "")
+    if not isinstance(request_id, str):
+        raise ServingError(f"id: expected a text, got {described(request_id)}")
+    key = _key(parameters.get("sequence_id", 0))
+    return InferenceRequest(
+        request_id,
+        samples,
+        n_samples,
+        key,
+        _flag(parameters, "sequence_start"),
+        _flag(parameters, "sequence_end"),
+        _outputs(request, layout, are_binary=_flag(parameters, "binary_data_output")),
+    )
+
+
+def _split(body: bytes, header_length: bytes | None) -> tuple[bytes, bytes]:
+    if header_length is None:
+        return body, b""
+    if not header_length.isdigit() or int(header_length[:9]) > len(body):
+        raise ServingError(f"{HEADER_LENGTH}: expected at most {len(body)} bytes, got {described(header_length)}")
+    return body[: int(header_length)], body[int(header_length) :]
+
+
+def _mapping(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ServingError(f"{where}: expected an object, got {type(value).__name__}")
+    return value
+
+
+def _flag(parameters: dict[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise ServingError(f"{name}: expected true or false, got {described(value)}")
+    return value
+
+
+def _key(sequence_id: Any) -> str | None:
+    if sequence_id in (0, "") and not isinstance(sequence_id, bool | float):
+        return None
+    if isinstance(sequence_id, str):
+        return key_of_name(sequence_id)
+    if type(sequence_id) is int:
+        return key_of_number(sequence_id)
+    raise ServingError(f"sequence_id: expected an integer or a text, got {described(sequence_id)}")
+
+
+def _tensors(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    tensors = request.get(name)
+    if not isinstance(tensors, list) or not tensors:
+        raise ServingError(f"{name}: expected a list of tensors, got {described(tensors)}")
+    for tensor in tensors:
+        if not isinstance(_mapping(name, tensor).get("name"), str):
+            raise ServingError(f"{name}: expected a name in each tensor")
+    return tensors
+
+
+def _samples(tensors: list[dict[str, Any]], binary: bytes, layout: Layout) -> tuple[bytes, int]:
+    """Return the inputs as samples, and how many; a binary tensor of the only input is that already."""
+    ports = {port.name: port for port in layout.inputs}
+    contents: dict[str, bytes] = {}
+    counts = set()
+    start = 0
+    for tensor in tensors:
+        name = tensor["name"]
+        port = ports.get(name)
+        if port is None or name in contents:
+            raise InputShapeError(f"inputs: expected each of {listed(ports)} once, got {described(name)}")
+        size = _mapping("parameters", tensor.get("parameters", {})).get("binary_data_size")
+        content = None
+        if size is not None:
+            if type(size) is not int or not 0 <= size <= len(binary) - start:
+                raise ServingError(
+                    f"binary_data_size: expected at most {len(binary) - start} bytes, got {described(size)}"
+                )
+            content = binary[start : start + size]
+            start += size
+        contents[name], count = _content(port, tensor, content)
+        counts.add(count)
+    if start < len(binary):
+        raise ServingError(f"body: expected {start} bytes behind the JSON, got {len(binary)}")
+    if len(contents) < len(ports) or len(counts) > 1:
+        raise InputShapeError(f"inputs: expected {listed(ports)}, of as many timesteps each")
+    n_samples = counts.pop()
+    if len(contents) == 1:
+        return contents[layout.inputs[0].name], n_samples
+    arrays = {
+        port.name: np.frombuffer(contents[port.name], port.dtype).reshape(-1, *port.shape) for port in layout.inputs
+    }
+    return layout.joined(arrays, n_samples), n_samples
+
+
+def _content(port: Port, tensor: dict[str, Any], content: bytes | None) -> tuple[bytes, int]:
+    """Return the bytes of a tensor ``(n, *frame)``, and n."""
+    where = f"input {described(port.name)}"
+    if tensor.get("datatype") != datatype(port):
+        raise InputTypeError(f"{where}: expected datatype {datatype(port)}, got {described(tensor.get('datatype'))}")
+    shape = tensor.get("shape")
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise InputShapeError(f"{where}: expected a shape, a list of integers, got {described(shape)}")
+    if tuple(shape) == port.shape:
+        shape = [1, *shape]
+    if tuple(shape[1:]) != port.shape or not shape or not 0 < shape[0] < 1 << 40:
+        raise InputShapeError(f"{where}: expected shape [{', '.join(['n', *map(str, port.shape)])}], got {shape}")
+    if content is None:
+        return _array_of_json(where, port, tensor.get("data"), tuple(shape)).tobytes(), shape[0]
+    n_bytes = shape[0] * port.n_bytes
+    if len(content) != n_bytes:
+        raise InputShapeError(f"{where}: expected {n_bytes} bytes for shape {shape}, got {len(content)}")
+    return content, shape[0]
+
+
+def _array_of_json(where: str, port: Port, data: Any, shape: tuple[int, ...]) -> Array:
+    numbers: list[Any] = []
+    _flatten(where, data, numbers)
+    if len(numbers) != np.prod(shape, dtype=object):
+        raise InputShapeError(
+            f"{where}: expected as many numbers in data as shape {list(shape)} has, got {len(numbers)}"
+        )
+    kinds = (int, float) if port.dtype.kind == "f" else (int,)
+    wrong = next((number for number in numbers if type(number) not in kinds), None)
+    if wrong is not None:
+        raise InputTypeError(f"{where}: expected data of {datatype(port)}, got {described(wrong)}")
+    try:
+        with np.errstate(over="ignore"):
+            return (
+                np.array(numbers, np.float64 if port.dtype.kind == "f" else port.dtype)
+                .astype(port.dtype)
+                .reshape(shape)
+            )
+    except OverflowError:
+        raise InputTypeError(f"{where}: expected data of {datatype(port)}, got a larger number") from None
+
+
+def _flatten(where: str, data: Any, numbers: list[Any], depth: int = 0) -> None:
+    if not isinstance(data, list) or depth > 32:
+        raise InputShapeError(f"{where}: expected data, a list of numbers, got {described(data)}")
+    if any(isinstance(item, list) for item in data):
+        for item in data:
+            _flatten(where, item, numbers, depth + 1)
+    else:
+        numbers += data
+
+
+def _outputs(request: dict[str, Any], layout: Layout, *, are_binary: bool) -> tuple[tuple[Port, bool], ...]:
+    if request.get("outputs") is None:
+        return tuple((port, are_binary) for port in layout.outputs)
+    ports = {port.name: port for port in layout.outputs}
+    wanted = []
+    for output in _tensors(request, "outputs"):
+        parameters = _mapping("parameters", output.get("parameters", {}))
+        if output["name"] not in ports:
+            raise ServingError(f"outputs: expected some of {listed(ports)}, got {described(output['name'])}")
+        if unknown := parameters.keys() - {"binary_data"}:
+            raise ServingError(f"outputs: expected the parameter binary_data at most, got {described(sorted(unknown))}")
+        is_binary = _flag(parameters, "binary_data") if "binary_data" in parameters else are_binary
+        wanted.append((ports[output["name"]], is_binary))
+    return tuple(wanted)
+
+
+def write_response(model: str, request: InferenceRequest, answers: bytes, layout: Layout) -> tuple[bytes, int | None]:
+    """Return the body of a response, and how long its JSON is, if there are bytes behind it."""
+    contents = layout.contents_of(answers)
+    binary: list[bytes] = []
+    tensors: list[dict[str, Any]] = []
+    for port, is_binary in request.outputs:
+        content = contents[port.name]
+        tensor: dict[str, Any] = {
+            "name": port.name,
+            "datatype": datatype(port),
+            "shape": [request.n_samples, *port.shape],
+        }
+        if is_binary:
+            binary.append(content)
+            tensor["parameters"] = {"binary_data_size": len(content)}
+        else:
+            tensor["data"] = np.frombuffer(content, port.dtype)
+        tensors.append(tensor)
+    response = {"model_name": model, "model_version": VERSION, "outputs": tensors}
+    if request.id:
+        response["id"] = request.id
+    head = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (b"".join([head, *binary]), len(head)) if binary else (head, None)
