@@ -3,7 +3,7 @@
 A message's path through the rooms::
 
     protocol      the port: HTTP to uvicorn, WebSocket to picows; who may: access
-    connection    one client                                    opening, layout
+    connection    one client                                    opening, incoming, layout
     service       models with their sessions, and every second  limits
     sessions      who holds which, how they begin and end       session, names
     turns         what waits is advanced, by one call of a pool

@@ -176,10 +176,11 @@ class Client:
 
     async def _asked(self, samples: Samples, *, lead: int) -> dict[str, Array]:
         payload = _packed(self.layout, samples, lead)
-        if self._journal is None or self._failure is not None:
-            raise self._failure or ServingError("client: it is not connected yet")
+        if self._failure is not None:
+            raise self._failure
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         async with self._sending:
+            assert self._journal is not None  # noqa: S101 - it is there as soon as the layout is
             self._journal.add(payload, reply)
             if self._connection is not None:
                 with suppress(ConnectionClosed):  # then it is sent again

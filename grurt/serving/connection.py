@@ -7,7 +7,6 @@ the session is as it was. docs/serving.md describes the protocol.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from grurt.errors import GrurtError, InputTypeError
-from grurt.escaping import described, shown
+from grurt.errors import GrurtError
+from grurt.escaping import shown
 from grurt.serving.errors import ServingError, SessionEndedError
+from grurt.serving.incoming import Incoming
 
 if TYPE_CHECKING:
     from grurt.serving.opening import Opening
@@ -60,6 +60,7 @@ class Connection(WSListener):
         """The session, as long as whole messages of samples are taken,"""
         self._resting: Session | None = None
         """and while a message comes in parts."""
+        self._incoming: Incoming | None = None
         self._early: list[tuple[bytes, bool]] = []
         self._fragments: list[bytes] = []
         self._fragments_are_text = False
@@ -85,8 +86,8 @@ class Connection(WSListener):
             payload = frame.get_payload_as_bytes()
             if len(payload) == self._sample_bytes:
                 self._submit(session, (payload, 1, self))
-            else:
-                self._take_block(session, payload)
+            elif self._incoming is not None:
+                self._incoming.take_block(payload)
         elif not self._is_over:
             self._take_other(kind, frame)
 
@@ -124,12 +125,12 @@ class Connection(WSListener):
         if isinstance(error, SessionEndedError):
             return
         self._service.note_refusal(error, self._key)
-        self._say({"error": {"kind": type(error).__name__, "message": shown(str(error))}, "steps": self._steps})
+        self.say({"error": {"kind": type(error).__name__, "message": shown(str(error))}, "steps": self._steps})
 
     def ended(self, end: End) -> None:
         """Tell the client that it does not have the session any more, and why."""
         self._session = self._intake = self._resting = None
-        self._close(end.code, end.message)
+        self.close(end.code, end.message)
 
     def take_no_more(self) -> None:
         """Take no more samples: what comes from now on is not answered, and has changed nothing."""
@@ -137,11 +138,11 @@ class Connection(WSListener):
 
     def checkpoint(self, steps: int) -> None:
         """Ask the client to say when it has all answers up to a step."""
-        self._say({"checkpoint": steps})
+        self.say({"checkpoint": steps})
 
     def durable(self, steps: int) -> None:
         """Tell the client up to which step it may forget its samples."""
-        self._say({"durable": steps})
+        self.say({"durable": steps})
 
     def pause(self) -> None:
         """Read no more for now: enough waits."""
@@ -167,13 +168,14 @@ class Connection(WSListener):
             )
         except GrurtError as error:
             self._service.note_refusal(error, self._key)
-            self._close(error.close_code if isinstance(error, ServingError) else 1008, str(error))
+            self.close(error.close_code if isinstance(error, ServingError) else 1008, str(error))
             return
         if self._is_over:
             self._service.leave(self._sessions, session, self)
             return
         self._session = self._intake = session
-        self._say({"hello": self._hello(self._sessions, session)})
+        self._incoming = Incoming(self, self._service, self._sessions, session)
+        self.say({"hello": self._hello(self._sessions, session)})
         early, self._early = self._early, []
         for payload, is_text in early:
             self._take_message(payload, is_text=is_text)
@@ -210,40 +212,25 @@ class Connection(WSListener):
         if session is not None and self._sessions is not None:
             self._service.leave(self._sessions, session, self)
 
-    # Messages of the client.
-
-    def _take_block(self, session: Session, payload: bytes) -> None:
-        assert self._sessions is not None  # noqa: S101 - there is a session
-        layout = self._sessions.layout
-        try:
-            count = layout.n_samples(payload)
-            layout.expect_sound(payload)
-        except GrurtError as error:
-            self._in_turn(session, partial(self.refuse, error))
-        else:
-            self._submit(session, (payload, count, self))
-
-    def _in_turn(self, session: Session, work: Callable[[], None]) -> None:
-        """Do something when everything before it was answered."""
-        self._submit(session, (b"", 0, _InTurn(work)))
+    # Frames of the client.
 
     def _take_other(self, kind: WSMsgType, frame: WSFrame) -> None:
         if kind == _CLOSE:
-            self._close(_echoed(frame.get_close_code()), "")
+            self.close(_echoed(frame.get_close_code()), "")
             self._transport.disconnect()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._close(1002, "expected a frame without extensions, got one that is compressed, or has others")
+            self.close(1002, "expected a frame without extensions, got one that is compressed, or has others")
         elif kind == _CONTINUATION or not frame.fin:
             self._take_fragment(kind, frame)
         elif kind in (_BINARY, _TEXT) and self._fragments:
-            self._close(1002, "expected the rest of a message, got another one")
+            self.close(1002, "expected the rest of a message, got another one")
         elif kind in (_BINARY, _TEXT):
             self._take_message(frame.get_payload_as_bytes(), is_text=kind == _TEXT)
 
     def _take_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
         is_first = kind != _CONTINUATION
         if is_first == bool(self._fragments):
-            self._close(1002, "expected the parts of a message one after the other")
+            self.close(1002, "expected the parts of a message one after the other")
             return
         if is_first:
             self._fragments_are_text = kind == _TEXT
@@ -251,104 +238,37 @@ class Connection(WSListener):
         self._fragments.append(frame.get_payload_as_bytes())
         limit = self._service.limits.frame
         if sum(map(len, self._fragments)) > limit or len(self._fragments) > limit // 16:
-            self._close(1009, f"expected a message of at most {limit} bytes, and parts that are not tiny")
+            self.close(1009, f"expected a message of at most {limit} bytes, and parts that are not tiny")
         elif frame.fin:
             message, self._fragments = b"".join(self._fragments), []
             self._intake, self._resting = self._resting, None
             self._take_message(message, is_text=self._fragments_are_text)
 
     def _take_message(self, payload: bytes, *, is_text: bool) -> None:
-        session = self._session
-        if session is None:
+        if self._session is None:
             self._early.append((payload, is_text))
             if len(self._early) > _MAX_EARLY:
-                self._close(1008, "expected the client to wait for the hello")
-        elif self._intake is None and not is_text:
-            pass
-        elif is_text:
-            self._take_text(session, payload)
-        else:
-            self._take_block(session, payload)
+                self.close(1008, "expected the client to wait for the hello")
+        elif self._incoming is not None:
+            self._incoming.take(payload, is_text=is_text)
 
-    def _take_text(self, session: Session, payload: bytes) -> None:
-        try:
-            payload.decode()
-        except UnicodeDecodeError:
-            self._close(1007, "expected text in UTF-8")
-            return
-        try:
-            value = _parsed(payload)
-            if isinstance(value, dict) and isinstance(value.get("command"), str):
-                self._take_command(session, value)
-            elif self._intake is not None:
-                self._take_json(session, value)
-        except GrurtError as error:
-            self._in_turn(session, partial(self.refuse, error))
-
-    def _take_json(self, session: Session, value: Any) -> None:
-        assert self._sessions is not None  # noqa: S101 - there is a session
-        layout = self._sessions.layout
-        samples = layout.from_json(value)
-        count = layout.n_samples(samples)
-        layout.expect_sound(samples)
-        is_single = layout.is_single(value)
-        self._submit(session, (samples, count, _JsonReceiver(self, is_single=is_single)))
-
-    def answer_json(self, answers: bytes, *, is_single: bool) -> None:
-        """Send answers to samples that came as JSON."""
-        if self._sessions is not None and self._session is not None:
-            outputs = self._sessions.layout.to_json(answers, single=is_single)
-            self._say({"outputs": outputs, "steps": self._steps})
-
-    def _take_command(self, session: Session, value: dict[str, Any]) -> None:
-        command = value["command"]
-        if command == "received":
-            self._take_received(session, value)
-            return
-        commands = {"reset": self._reset, "snapshot": self._snapshot, "state": self._state, "end": self._end}
-        work = commands.get(command)
-        if work is None or len(value) > 1:
-            raise ServingError(f"command: expected one of {', '.join(commands)}, alone, got {described(value)}")
-        self._in_turn(session, partial(work, session))
-
-    def _take_received(self, session: Session, value: dict[str, Any]) -> None:
-        steps = value.get("steps")
-        if type(steps) is not int or len(value) != 2:
-            raise ServingError(f"received: expected steps, an integer, got {described(value)}")
-        if self._sessions is not None:
-            self._service.received(self._sessions, session, steps)
-
-    def _reset(self, session: Session) -> None:
-        if self.replays:
-            self.refuse(ServingError("reset: a session that replays counts on from step to step: begin another one"))
-        elif self._sessions is not None:
-            self._sessions.reset(session)
-            self._say({"reset": True, "steps": 0})
-
-    def _snapshot(self, session: Session) -> None:
-        if self._sessions is not None:
-            saved = base64.b64encode(self._sessions.snapshot(session)).decode()
-            self._say({"snapshot": saved, "steps": self._steps})
-
-    def _state(self, session: Session) -> None:
-        if self._sessions is not None:
-            states = self._sessions.pool.state(session.slot)
-            self._say({"state": states, "steps": self._steps})
-
-    def _end(self, session: Session) -> None:
-        if self._sessions is not None:
+    def end(self) -> None:
+        """End the session, as the client wishes."""
+        session, sessions = self._session, self._sessions
+        if session is not None and sessions is not None:
             self._session = self._intake = self._resting = None
             session.holder = None
-            self._service.end(self._sessions, session)
-            self._close(1000, "the session has ended")
+            self._service.end(sessions, session)
+            self.close(1000, "the session has ended")
 
     # What is sent.
 
-    def _say(self, value: dict[str, Any]) -> None:
+    def say(self, value: dict[str, Any]) -> None:
+        """Send a message in JSON."""
         if not self._is_over:
             self._transport.send(_TEXT, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    def _close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         """Say the last word, and let the session go; a client that does not answer is cut off."""
         if self._is_over:
             return
@@ -360,40 +280,6 @@ class Connection(WSListener):
 
 class _SlowReaderError(ServingError):
     kind = "slow reader"
-
-
-class _InTurn:
-    """A receiver that does something in its turn."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
-
-    def answer(self, answers: bytes) -> None:
-        self._work()
-
-    def refuse(self, error: GrurtError) -> None:
-        pass
-
-
-class _JsonReceiver:
-    """A receiver of answers that go out as JSON."""
-
-    def __init__(self, connection: Connection, *, is_single: bool) -> None:
-        self._connection = connection
-        self._is_single = is_single
-
-    def answer(self, answers: bytes) -> None:
-        self._connection.answer_json(answers, is_single=self._is_single)
-
-    def refuse(self, error: GrurtError) -> None:
-        self._connection.refuse(error)
-
-
-def _parsed(payload: bytes) -> Any:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise InputTypeError(f"message: expected JSON, with finite numbers: {error}") from None
 
 
 def _fitting(reason: str) -> bytes:

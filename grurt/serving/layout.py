@@ -64,8 +64,8 @@ class Layout:
         count, rest = divmod(len(payload), self.sample_bytes)
         if rest or not count:
             raise InputShapeError(
-                f"message: expected a multiple of {self.sample_bytes} bytes, {self._bytes_of_inputs()}, "
-                f"got {len(payload)}"
+                f"message: expected samples of {self.sample_bytes} bytes each, {self._bytes_of_inputs()}, "
+                f"got {len(payload)} bytes"
             )
         return count
 

@@ -119,7 +119,7 @@ class Session:
         self.holder: Holder | None = None
         self.waiting: deque[Message] = deque()
         self.n_waiting = 0
-        """Samples, those of messages that are begun among them."""
+        """Samples, those of messages that are begun among them; a message without any counts as one."""
         self.done = 0
         """Samples of the first message that are answered,"""
         self.partial: list[bytes] = []

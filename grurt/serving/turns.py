@@ -82,7 +82,7 @@ class Turns:
     def submit(self, session: Session, message: Message) -> None:
         """Let a message wait for its turn."""
         session.waiting.append(message)
-        session.n_waiting += message[1]
+        session.n_waiting += message[1] or 1
         if not session.is_in_turn and not session.is_held_back:
             self._enter(session)
         if session.n_waiting >= self._high and not session.is_full and session.holder is not None:
@@ -155,8 +155,9 @@ class Turns:
                 samples.append(payload[session.done * size : (session.done + n_samples) * size])
             else:
                 session.waiting.popleft()
-                ready.appendleft(session)
+                self._after(session, 1)
                 receiver.answer(b"")
+                limit -= 1
                 continue
             batch.append(session)
         return batch, samples

@@ -27,22 +27,25 @@ def test_help() -> None:
     ("arguments", "message"),
     [
         ((), "Missing argument 'MODEL...'"),
-        ((MODEL_PATH, MODEL_PATH), "there is a model activity already"),
+        ((MODEL_PATH, MODEL_PATH), "there is a model activity already: rename one of the files"),
         ((MODEL_PATH, "--host", "0.0.0.0"), "lets other machines in: give --tokens and --certificate, or --insecure"),
         ((MODEL_PATH, "--host", "192.0.2.1", "--insecure"), "cannot listen there"),
         ((MODEL_PATH, "--host", "no.such.host.invalid", "--insecure"), "is no address of this machine"),
         ((MODEL_PATH, "--key", MODEL_PATH), "give --certificate, too"),
         ((MODEL_PATH, "--certificate", MODEL_PATH), "expected a certificate and its key in PEM format"),
         ((MODEL_PATH, "--tokens", MODEL_PATH), "expected a token"),
-        ((MODEL_PATH, "--state", "mysql://x"), "expected sqlite:///PATH"),
-        ((MODEL_PATH, "--state", "sqlite:///"), "expected sqlite:///PATH"),
+        ((MODEL_PATH, "--state", "mysql://x"), "--state: expected sqlite:///PATH, redis://HOST or rediss://HOST, got"),
+        (
+            (MODEL_PATH, "--state", "sqlite:///"),
+            "--state: expected sqlite:///PATH, of a path from the root sqlite:////PATH, got",
+        ),
         ((MODEL_PATH, "--state", "sqlite:///no/such/folder/states.db"), "cannot keep states here"),
         ((MODEL_PATH, "--idle", "nan"), "is not in the range"),
         ((ROOT / "README.md",), "README"),
     ],
 )
 def test_wrong_usage(arguments: tuple[object, ...], message: str) -> None:
-    assert message in fail("serve", *arguments)
+    assert message in fail("serve", "--port", 0, *arguments)
 
 
 def test_a_port_that_is_taken() -> None:
@@ -60,12 +63,18 @@ def test_another_database_is_not_written_to(tmp_path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE mine (x)")
     before = path.read_bytes()
-    assert "got another database" in fail("serve", MODEL_PATH, "--state", f"sqlite:///{path}")
+    assert "got another database" in fail("serve", MODEL_PATH, "--port", 0, "--state", f"sqlite:///{path}")
     assert path.read_bytes() == before
 
 
 def test_a_file_whose_name_is_none(tmp_path: Path) -> None:
     assert "rename the file" in fail("serve", saved(load_model(), tmp_path, "a b"))
+
+
+def test_redis_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grurt.serving.stores.find_spec", lambda name: None)
+    message = fail("serve", MODEL_PATH, "--port", 0, "--state", "redis://127.0.0.1")
+    assert "--state redis:// needs the package redis: pip install 'grurt[redis]'" in message
 
 
 @pytest.mark.slow

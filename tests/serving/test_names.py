@@ -32,13 +32,13 @@ def test_names_that_are_none(name: str) -> None:
 def test_a_number_is_never_a_name() -> None:
     assert key_of_number(5) != key_of_name("5")
     for number in (0, -1, 2**64):
-        with pytest.raises(SessionNameError):
+        with pytest.raises(SessionNameError, match="sequence_id: expected an integer from 1 to"):
             key_of_number(number)
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "x" * 129])
 def test_names_of_models_that_are_none(name: str) -> None:
-    with pytest.raises(GrurtError, match="rename the file"):
+    with pytest.raises(GrurtError, match="expected a model's file to be named by 1 to 128 of"):
         check_model_name(name)
 
 
@@ -54,10 +54,10 @@ def test_openings() -> None:
     [
         ("sesion=ann", "expected some of session, model"),
         ("session=a&session=b", "one twice"),
-        ("takeover=yes", "expected 0 or 1"),
+        ("takeover=yes", "takeover: expected 0 or 1, got 'yes'"),
         ("replay=1", "expected a session with a name"),
         ("session=%3Cscript%3E", "expected 1 to 128"),
-        ("&".join(f"a{i}=1" for i in range(100)), "at most"),
+        ("&".join(f"a{i}=1" for i in range(100)), "query: expected name=value, joined by &, at most"),
         ("session", "expected name=value"),
     ],
 )
@@ -111,9 +111,20 @@ def test_tokens(tmp_path: Path) -> None:
     assert Access(permits=None).permit(None) == Permit()
 
 
-@pytest.mark.parametrize("text", ["", "short", f"{TOKEN} a b", f"{TOKEN}\x00"])
-def test_files_of_tokens_that_are_none(tmp_path: Path, text: str) -> None:
+NO_TOKEN = "line 1: expected a token of at least 16 printable ASCII characters, and behind it nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a token, one a line, got none"),
+        ("short", NO_TOKEN),
+        (f"{TOKEN} a b", NO_TOKEN),
+        (f"{TOKEN}\x00", NO_TOKEN),
+    ],
+)
+def test_files_of_tokens_that_are_none(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "tokens"
     path.write_text(text)
-    with pytest.raises(GrurtError, match="expected a token"):
+    with pytest.raises(GrurtError, match=message):
         read_tokens(path)

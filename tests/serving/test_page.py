@@ -91,7 +91,7 @@ def test_sessions_of_others_and_what_is_refused(service: Process, page: Page) ->
         page.wait_for(
             "[...document.querySelectorAll('#session-rows tr')].some((r) => r.innerText.includes('device-7'))"
         )
-        page.wait_for("document.getElementById('refusal-rows').innerText.includes('multiple of 24')")
+        page.wait_for("document.getElementById('refusal-rows').innerText.includes('samples of 24 bytes')")
         (row,) = (row for row in table(page, "session-rows") if row[0] == "device-7")
         assert (row[2], row[5]) == ("5", "connected")
     name = quote("<img src=x onerror=\"document.title='taken'\">")

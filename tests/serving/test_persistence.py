@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from serving import Process, asked, hello, mixed_model, saved, serving, wait_for
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
 
 from grurt.demo import MODEL_PATH, load_model, load_recordings
 from grurt.errors import InputShapeError, InputValueError
@@ -226,8 +227,38 @@ def test_what_the_service_refuses_the_client_says(tmp_path: Path) -> None:
                 pass
             with SyncClient(process.address, "ann", token=token, takeover=True) as other:
                 other.step(SAMPLES[0, 0])
-                with pytest.raises(ServingError, match="taken the session over"):
+                ended = r"service: another connection has taken the session over \(4001\)"
+                with pytest.raises(ServingError, match=ended):
                     client.step(SAMPLES[0, 0])
+
+
+def test_what_the_client_cannot_take(tmp_path: Path) -> None:
+    for address in ("ftp://127.0.0.1", "127.0.0.1:8000", "http://", "http://a/?b=c"):
+        with pytest.raises(ServingError, match=r"address: expected http://HOST:PORT, https:// or ws://"):
+            SyncClient(address, "ann")
+    with pytest.raises(ServingError, match="client: it is not connected yet: use 'async with'"):
+        asyncio.run(Client("http://127.0.0.1", "ann").step([0]))
+    inputs = {"sensor": np.zeros((2, 3)), "word": np.zeros(3, int)}
+    with (
+        serving(saved(mixed_model(), tmp_path, "mixed")) as process,
+        SyncClient(process.address, "ann") as client,
+        pytest.raises(InputShapeError, match="samples: expected as many of each input, and not none"),
+    ):
+        client.run(inputs)
+
+
+def test_a_service_of_another_kind() -> None:
+    def speak(connection: ServerConnection) -> None:
+        connection.send('{"greeting": "hello"}')
+
+    with serve(speak, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = SyncClient(f"http://127.0.0.1:{server.socket.getsockname()[1]}", "ann")
+        with pytest.raises(ServingError, match="expected a message of grurt serve, got something else"), client:
+            pass
+        server.shutdown()
+        thread.join()
 
 
 def test_a_service_that_is_away() -> None:

@@ -155,6 +155,24 @@ def test_what_has_its_turn_comes_behind_the_samples_before_it() -> None:
     assert sessions.steps(session) == 1
 
 
+def test_who_floods_with_what_is_refused_has_turns_as_well() -> None:
+    loop = Loop()
+    sessions = new_sessions(loop)
+    order: list[str] = []
+
+    class Noted(Inbox):
+        def answer(self, answers: bytes) -> None:
+            order.append("calm" if answers else "flood")
+
+    flood, calm = sessions.begin("flood"), sessions.begin("calm")
+    for _ in range(2000):
+        sessions.turns.submit(flood, (b"", 0, Noted()))
+    sessions.turns.submit(calm, (SAMPLES[0, 0].tobytes(), 1, Noted()))
+    loop.run()
+    assert order.index("calm") < 200
+    assert (len(order), flood.n_waiting) == (2001, 0)
+
+
 def test_a_session_has_one_holder() -> None:
     loop = Loop()
     sessions = new_sessions(loop)

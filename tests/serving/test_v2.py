@@ -189,37 +189,37 @@ def changed(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("", "expected JSON"),
-        ("[]", "expected an object"),
+        ("", "request: expected JSON, with finite numbers"),
+        ("[]", "request: expected an object, got list"),
         ("{}", "inputs: expected a list of tensors"),
         ('{"inputs": [3]}', "expected an object"),
-        ('{"inputs": [{}]}', "expected a name"),
+        ('{"inputs": [{}]}', "inputs: expected a name in each tensor"),
         ("[" * 100_000, "expected JSON"),
-        (changed(datatype="FP64"), "expected datatype FP32"),
-        (changed(shape="x"), "expected a shape"),
+        (changed(datatype="FP64"), "input 'samples': expected datatype FP32, got 'FP64'"),
+        (changed(shape="x"), "expected a shape, a list of integers, got"),
         (changed(shape=[True, 6]), "expected a shape"),
         (changed(shape=[-1, 6]), "expected shape"),
         (changed(shape=[0, 6], data=[]), "expected shape"),
         (changed(shape=[1 << 62, 6]), "expected shape"),
         (changed(shape=[1 << 39, 6]), "as many numbers"),
-        (changed(data=[1]), "as many numbers"),
-        (changed(data=None), "a list of numbers"),
-        (changed(data=["1"] * 6), "expected data of FP32"),
+        (changed(data=[1]), "expected as many numbers in data as shape [1, 6] has, got 1"),
+        (changed(data=None), "expected data, a list of numbers, got None"),
+        (changed(data=["1"] * 6), "expected data of FP32, got '1'"),
         (changed(data=[10**400] * 6), "expected JSON, with finite numbers"),
-        (changed(parameters={"binary_data_size": 24}), "at most 0 bytes"),
+        (changed(parameters={"binary_data_size": 24}), "binary_data_size: expected at most 0 bytes, got 24"),
         (changed(parameters={"binary_data_size": -1}), "at most 0 bytes"),
         (changed(parameters=3), "expected an object"),
-        ({"inputs": [ONE, ONE]}, "once"),
+        ({"inputs": [ONE, ONE]}, "inputs: expected each of samples once, got 'samples'"),
         (changed(name="x"), "once"),
         (changed() | {"id": 5}, "expected a text"),
         (changed() | {"parameters": {"sequence_id": 1.5}}, "an integer or a text"),
         (changed() | {"parameters": {"sequence_id": True}}, "an integer or a text"),
         (changed() | {"parameters": {"sequence_id": -1}}, "from 1 to"),
         (changed() | {"parameters": {"sequence_id": 1, "sequence_start": 1}}, "true or false"),
-        (changed() | {"outputs": [{"name": "x"}]}, "expected some of"),
+        (changed() | {"outputs": [{"name": "x"}]}, "outputs: expected some of probabilities, got 'x'"),
         (
             changed() | {"outputs": [{"name": "probabilities", "parameters": {"classification": 3}}]},
-            "binary_data at most",
+            "outputs: expected the parameter binary_data at most, got",
         ),
     ],
 )
@@ -231,6 +231,41 @@ def test_requests_that_are_none(service: Process, body: Any, message: str) -> No
     with caught.value as response:
         assert response.code == 400
         assert message in json.loads(response.read())["error"]
+
+
+@pytest.mark.parametrize(
+    ("size", "extra", "message"),
+    [
+        (24, 5, "body: expected 24 bytes behind the JSON, got 29"),
+        (20, 0, "expected 24 bytes for shape [1, 6], got 20"),
+    ],
+)
+def test_binary_tensors_of_other_sizes(service: Process, size: int, extra: int, message: str) -> None:
+    tensor = {"name": "samples", "shape": [1, 6], "datatype": "FP32", "parameters": {"binary_data_size": size}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    status, answer = post(service, head + bytes(size + extra), {"Inference-Header-Content-Length": str(len(head))})
+    assert (status, message in answer["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([("sensor", "FP32", [1, 3], [0] * 3)], "inputs: expected sensor, word, of as many timesteps each"),
+        (
+            [("sensor", "FP32", [1, 3], [0] * 3), ("word", "INT64", [2], [1, 1])],
+            "inputs: expected sensor, word, of as many timesteps each",
+        ),
+        (
+            [("sensor", "FP32", [1, 3], [0] * 3), ("word", "INT64", [1], [2**64 - 1])],
+            "expected data of INT64, got a larger number",
+        ),
+    ],
+)
+def test_several_inputs_that_do_not_fit(service: Process, inputs: list[Any], message: str) -> None:
+    tensors = [dict(zip(("name", "datatype", "shape", "data"), tensor, strict=True)) for tensor in inputs]
+    body = json.dumps({"inputs": tensors})
+    status, answer = curl("-d", body, f"{service.address}/v2/models/mixed/infer")
+    assert (status, message in answer["error"]) == (400, True)
 
 
 def post(service: Process, content: bytes, headers: dict[str, str]) -> tuple[int, Any]:

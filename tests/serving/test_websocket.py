@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import struct
 import subprocess
@@ -136,7 +137,7 @@ def test_commands(service: Process) -> None:
         assert asked(connection, {"command": "reset"}) == {"reset": True, "steps": 0}
         assert asked(connection, SAMPLES[2, 0].tobytes()) == load_model().stream().step(SAMPLES[2, 0]).tobytes()
         connection.send(json.dumps({"command": "end"}))
-        assert closed(connection)[0] == 1000
+        assert closed(connection) == (1000, "the session has ended")
     with service.connect("session=commands&model=activity") as connection:
         assert hello(connection)["steps"] == 0
 
@@ -147,21 +148,21 @@ NAN = np.full(6, np.nan, "f4").tobytes()
 @pytest.mark.parametrize(
     ("message", "kind", "text"),
     [
-        (b"", "InputShapeError", "multiple of 24"),
-        (b"x" * 25, "InputShapeError", "multiple of 24"),
+        (b"", "InputShapeError", "message: expected samples of 24 bytes each"),
+        (b"x" * 25, "InputShapeError", "message: expected samples of 24 bytes each"),
         (NAN, "InputValueError", "expected finite numbers, got nan"),
         (SAMPLES[0, 0].tobytes() + NAN, "InputValueError", r"at \[1, 0\]"),
-        ("{", "InputTypeError", "expected JSON"),
+        ("{", "InputTypeError", "message: expected JSON, with finite numbers"),
         ("[NaN]", "InputTypeError", "expected JSON"),
         ("[" * 2000 + "]" * 2000, "InputTypeError", "expected JSON"),
-        ("[" * 100 + "1" + "]" * 100, "InputShapeError", "32 levels"),
+        ("[" * 100 + "1" + "]" * 100, "InputShapeError", "input 'samples': expected lists of at most 32 levels"),
         ("[1, 2]", "InputShapeError", "expected shape"),
         ("null", "InputTypeError", "NoneType"),
         ('{"samples": "x"}', "InputTypeError", "str"),
         ('{"other": [1]}', "InputShapeError", "inputs by name"),
         ('{"command": "shutdown"}', "ServingError", "expected one of reset"),
         ('{"command": "reset", "now": true}', "ServingError", "alone"),
-        ('{"command": "received", "steps": "7"}', "ServingError", "an integer"),
+        ('{"command": "received", "steps": "7"}', "ServingError", "received: expected steps, an integer, got"),
     ],
 )
 def test_an_error_leaves_the_session_as_it_was(service: Process, message: Any, kind: str, text: str) -> None:
@@ -240,11 +241,36 @@ def test_messages_in_parts(service: Process) -> None:
 
 
 def test_a_message_that_is_too_large_ends_the_connection(service: Process) -> None:
-    for message in (bytes(5000), [bytes(3000), bytes(3000)]):
+    reasons = ("", "expected a message of at most 4096 bytes, and parts that are not tiny")
+    for message, reason in zip((bytes(5000), [bytes(3000), bytes(3000)]), reasons, strict=True):
         with service.connect("model=activity") as connection:
             hello(connection)
             connection.send(message)
-            assert closed(connection)[0] == 1009
+            code, found = closed(connection)
+            assert code == 1009
+            assert reason in found
+
+
+def test_who_does_not_wait_for_the_hello(tmp_path: Path) -> None:
+    """Whether the hello is quicker than a hundred messages depends on the store, which does not answer here."""
+    state = tmp_path / "states.db"
+    with serving(MODEL_PATH, "--state", f"sqlite:///{state}") as process:
+        with sqlite3.connect(state, isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with process.connect("session=ann") as connection:
+                with suppress(ConnectionClosed):
+                    for _ in range(100):
+                        connection.send(b"x")
+                assert closed(connection) == (1008, "expected the client to wait for the hello")
+            other.execute("ROLLBACK")
+        wait_for(lambda: process.status("/readyz")[0] == 200)
+
+
+def test_a_session_that_replays_is_not_reset(service: Process) -> None:
+    with service.connect("model=activity&session=replayed&replay=1") as connection:
+        hello(connection)
+        error = asked(connection, {"command": "reset"})["error"]["message"]
+        assert error == "reset: a session that replays counts on from step to step: begin another one"
 
 
 def handshake(service: Process, query: str = "model=activity") -> socket.socket:
@@ -283,27 +309,31 @@ def test_messages_that_come_with_the_handshake_are_answered(service: Process) ->
 
 
 @pytest.mark.parametrize(
-    ("frame", "code"),
+    ("frame", "code", "reason"),
     [
-        (masked(b"\xff\xfe", 0x81), 1007),
-        (masked(bytes(24), 0xC2), 1002),
-        (masked(bytes(24), 0x80), 1002),
-        (b"\x82\x18" + bytes(24), 1002),
-        (masked(bytes(24), 0x83), 1002),
-        (b"\x89\xfe\x00\xff" + bytes(4 + 255), 1002),
-        (b"\x82\xff" + b"\xff" * 8, 1002),
-        (b"\x82\xff" + struct.pack("!Q", 1 << 40), 1009),
+        (masked(b"\xff\xfe", 0x81), 1007, "expected text in UTF-8"),
+        (masked(bytes(24), 0xC2), 1002, "expected a frame without extensions, got one that is compressed"),
+        (masked(bytes(24), 0x80), 1002, "expected the parts of a message one after the other"),
+        (masked(bytes(24), 0x02) + masked(bytes(24)), 1002, "expected the rest of a message, got another one"),
+        (b"\x82\x18" + bytes(24), 1002, ""),
+        (masked(bytes(24), 0x83), 1002, ""),
+        (b"\x89\xfe\x00\xff" + bytes(4 + 255), 1002, ""),
+        (b"\x82\xff" + b"\xff" * 8, 1002, ""),
+        (b"\x82\xff" + struct.pack("!Q", 1 << 40), 1009, ""),
     ],
-    ids=["no UTF-8", "compressed", "a part without a beginning", "no mask", "opcode", "long ping", "length", "giant"],
-)
-def test_frames_that_are_none(service: Process, frame: bytes, code: int) -> None:
+    ids=[
+        "no UTF-8", "compressed", "a part without a beginning", "a part without its rest", "no mask", "opcode",
+        "long ping", "length", "giant",
+    ],
+)  # fmt: skip
+def test_frames_that_are_none(service: Process, frame: bytes, code: int, reason: str) -> None:
     bare = handshake(service)
     bare.sendall(frame)
     received = b""
     while part := bare.recv(65536):
         received += part
     bare.close()
-    assert struct.pack("!H", code) in received
+    assert struct.pack("!H", code) + reason.encode() in received
     with service.connect("model=activity") as connection:
         hello(connection)
 

@@ -1,0 +1,187 @@
+"""What a client sends in a session: samples, as bytes or as JSON, and commands. Each gets one reply, in its turn."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from grurt.errors import GrurtError, InputTypeError
+from grurt.escaping import described
+from grurt.serving.errors import ServingError
+
+if TYPE_CHECKING:
+    from grurt.serving.service import Service
+    from grurt.serving.session import Receiver, Session
+    from grurt.serving.sessions import Sessions
+
+
+class Client(Protocol):
+    """Who has sent it, and gets the replies."""
+
+    replays: bool
+
+    def answer(self, answers: bytes) -> None:
+        """Send answers as bytes."""
+
+    def refuse(self, error: GrurtError) -> None:
+        """Say why a message was refused."""
+
+    def say(self, value: dict[str, Any]) -> None:
+        """Send a message in JSON."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+
+    def end(self) -> None:
+        """End the session."""
+
+
+class Incoming:
+    """Takes the messages of a client whose session is open.
+
+    Parameters
+    ----------
+    client
+        Whose.
+    service, sessions, session
+        What it holds.
+    """
+
+    def __init__(self, client: Client, service: Service, sessions: Sessions, session: Session) -> None:
+        self._client = client
+        self._service = service
+        self._sessions = sessions
+        self._session = session
+        self._commands = {"reset": self._reset, "snapshot": self._snapshot, "state": self._state, "end": client.end}
+        self.takes_samples = True
+        """Whether samples are answered; those that come later change nothing."""
+
+    def take(self, payload: bytes, *, is_text: bool) -> None:
+        """Take a message."""
+        if is_text:
+            self._take_text(payload)
+        else:
+            self.take_block(payload)
+
+    def take_block(self, payload: bytes) -> None:
+        """Take samples as bytes, any number of them."""
+        if not self.takes_samples:
+            return
+        layout = self._sessions.layout
+        try:
+            count = layout.n_samples(payload)
+            layout.expect_sound(payload)
+        except GrurtError as error:
+            self._in_turn(partial(self._client.refuse, error))
+        else:
+            self._submit(payload, count, self._client)
+
+    def _submit(self, payload: bytes, count: int, receiver: Receiver) -> None:
+        self._sessions.turns.submit(self._session, (payload, count, receiver))
+
+    def _in_turn(self, work: Callable[[], None]) -> None:
+        """Do something when everything before it was answered."""
+        self._submit(b"", 0, _InTurn(work))
+
+    def _take_text(self, payload: bytes) -> None:
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            self._client.close(1007, "expected text in UTF-8")
+            return
+        try:
+            value = _parsed(payload)
+            if isinstance(value, dict) and isinstance(value.get("command"), str):
+                self._take_command(value)
+            elif self.takes_samples:
+                self._take_json(value)
+        except GrurtError as error:
+            self._in_turn(partial(self._client.refuse, error))
+
+    def _take_json(self, value: Any) -> None:
+        layout = self._sessions.layout
+        samples = layout.from_json(value)
+        count = layout.n_samples(samples)
+        layout.expect_sound(samples)
+        self._submit(samples, count, _JsonReceiver(self, self._client, is_single=layout.is_single(value)))
+
+    def answer_json(self, answers: bytes, *, is_single: bool) -> None:
+        """Send answers to samples that came as JSON."""
+        self._client.say({"outputs": self._sessions.layout.to_json(answers, single=is_single), "steps": self._steps()})
+
+    def _steps(self) -> int:
+        return self._sessions.steps(self._session)
+
+    # Commands.
+
+    def _take_command(self, value: dict[str, Any]) -> None:
+        command = value["command"]
+        if command == "received":
+            self._take_received(value)
+            return
+        work = self._commands.get(command)
+        if work is None or len(value) > 1:
+            expected = ", ".join(self._commands)
+            raise ServingError(f"command: expected one of {expected}, alone, got {described(value)}")
+        self._in_turn(work)
+
+    def _take_received(self, value: dict[str, Any]) -> None:
+        steps = value.get("steps")
+        if type(steps) is not int or len(value) != 2:
+            raise ServingError(f"received: expected steps, an integer, got {described(value)}")
+        self._service.received(self._sessions, self._session, steps)
+
+    def _reset(self) -> None:
+        if self._client.replays:
+            error = ServingError("reset: a session that replays counts on from step to step: begin another one")
+            self._client.refuse(error)
+        else:
+            self._sessions.reset(self._session)
+            self._client.say({"reset": True, "steps": 0})
+
+    def _snapshot(self) -> None:
+        saved = base64.b64encode(self._sessions.snapshot(self._session)).decode()
+        self._client.say({"snapshot": saved, "steps": self._steps()})
+
+    def _state(self) -> None:
+        states = self._sessions.pool.state(self._session.slot)
+        self._client.say({"state": states, "steps": self._steps()})
+
+
+class _InTurn:
+    """A receiver that does something in its turn."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+
+    def answer(self, answers: bytes) -> None:
+        self._work()
+
+    def refuse(self, error: GrurtError) -> None:
+        pass
+
+
+class _JsonReceiver:
+    """A receiver of answers that go out as JSON."""
+
+    def __init__(self, incoming: Incoming, client: Client, *, is_single: bool) -> None:
+        self._incoming = incoming
+        self._client = client
+        self._is_single = is_single
+
+    def answer(self, answers: bytes) -> None:
+        self._incoming.answer_json(answers, is_single=self._is_single)
+
+    def refuse(self, error: GrurtError) -> None:
+        self._client.refuse(error)
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise InputTypeError(f"message: expected JSON, with finite numbers: {error}") from None
