@@ -259,7 +259,7 @@ QUANTIZED_LEADS = (
 
 
 def spark_table(results: Results) -> str:
-    """Return the table of keyed streams on Spark: rows a second, and what they take of a core, by contender and size."""
+    """Return the table of keyed streams on Spark: rows a second, and what they take of a core."""
     records = results["records"]
     names = list(dict.fromkeys(record["contender"] for record in records))
     sizes = list(dict.fromkeys(tuple(record["size"]) for record in records))

@@ -23,7 +23,7 @@ def spark() -> Iterator[Any]:
 
     # Java compiles once, and not again for speed: queries here end before that would pay.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-    session = local_session(2, {"spark.driver.memory": "1g", "spark.sql.session.timeZone": "Asia/Kolkata"})
+    session = local_session(2, {"spark.driver.memory": "1g", "spark.sql.session.timeZone": "America/New_York"})
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()
