@@ -66,7 +66,7 @@ def read_rows(table: Any, settings: Settings, plan: Plan, *, refuse_nonfinite: b
     if reasons and settings.faults == "raise":
         row = min(reasons)
         key = described(table[KEY][row].as_py())
-        raise InputValueError(f'stream_gru: key {key}: {reasons[row]}; faults="report" gives such rows out')
+        raise InputValueError(f'key {key}: {reasons[row]}; faults="report" gives such rows out')
     return _split(table, inputs, reasons, settings)
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grurt.container.writing import encode
+from grurt.container.writing import save
 from grurt.errors import InputTypeError
 from grurt.loading import read
 from grurt.model import Model
@@ -45,8 +45,7 @@ def model_source(
         return ModelSource(network.fingerprint, None, os.fspath(model), network.limits, nonfinite)
     name = f"grurt-{network.fingerprint.hex()}.grurt"
     path = Path(_folder()) / name
-    if not path.exists():
-        path.write_bytes(encode(network))
+    save(network, path)
     if hasattr(session, "addArtifact") and not hasattr(session, "_jsparkSession"):  # Spark Connect
         session.addArtifact(str(path), file=True)
     else:

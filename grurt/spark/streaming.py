@@ -198,16 +198,14 @@ def _with_event_time(packed: DataFrame, settings: Settings) -> DataFrame:
     """Add the time by which Spark's watermark goes, where anything depends on that."""
     if not settings.uses_watermark:
         return packed
+    per_ms = 1 if settings.order[0].kind == "integer" else 1000
     latest = F.col(LATEST)
-    if settings.order[0].kind == "integer":
-        per_ms, time = 1, F.timestamp_millis(latest)
-    else:
-        per_ms, time = 1000, F.timestamp_micros(latest)
     if settings.order[0].kind == "timestamp":  # one clock that is ahead makes no row of the others late
-        time = F.when(latest.isNotNull(), F.least(time, F.current_timestamp()))
+        latest = F.when(latest.isNotNull(), F.least(latest, F.unix_micros(F.current_timestamp())))
+    shifted = latest + F.lit(_SHIFT_DAYS * 86_400_000 * per_ms)  # as a number: days of a time zone differ in length
+    time = F.timestamp_millis(shifted) if per_ms == 1 else F.timestamp_micros(shifted)
     delay = f"{_SHIFT_DAYS} days {(settings.lateness or 0) // per_ms} milliseconds"
-    shifted = time + F.expr(f"INTERVAL '{_SHIFT_DAYS}' DAY")
-    return packed.withColumn(_EVENT_TIME, shifted).withWatermark(_EVENT_TIME, delay)
+    return packed.withColumn(_EVENT_TIME, time).withWatermark(_EVENT_TIME, delay)
 
 
 def _time_mode(settings: Settings) -> str:

@@ -23,7 +23,13 @@ def spark() -> Iterator[Any]:
 
     # Java compiles once, and not again for speed: queries here end before that would pay.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-    session = local_session(2, {"spark.driver.memory": "1g", "spark.sql.session.timeZone": "Asia/Kolkata"})
+    settings = {
+        "spark.driver.memory": "1g",
+        "spark.sql.session.timeZone": "America/New_York",
+        "spark.python.authenticate.socketTimeout": "120s",  # on a machine that is busy with other tests
+    }
+    os.environ.setdefault("SPARK_AUTH_SOCKET_TIMEOUT", "120")
+    session = local_session(2, settings)
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()

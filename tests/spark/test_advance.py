@@ -185,7 +185,7 @@ def test_a_row_that_cannot_be_computed_with_is_given_out_and_the_others_advance(
     assert (key, order) == (None if column == "key" else "a", None if column == "order" else 1)
     assert bucket.states.steps.tolist() == [1]
     strict = settings_of(MODEL, faults="raise")
-    with pytest.raises(InputValueError, match=r'stream_gru: key .*; faults="report" gives such rows out'):
+    with pytest.raises(InputValueError, match=r'key .*; faults="report" gives such rows out'):
         advance(empty(strict, 0), table, Moment(), strict, pool)
 
 
