@@ -118,7 +118,7 @@ class _Delaying:
             Output(output.name, self._waited(value, delay).name)
             for output, value in zip(network.outputs, late, strict=True)
         ]
-        note = f"streams, {delay} timesteps late"
+        note = f"streams, {delay} timestep{'' if delay == 1 else 's'} late"
         parts: Parts = {
             "layers": self._layers,
             "weights": self._weights,
@@ -268,7 +268,7 @@ class _Delaying:
         key = (late.name, steps)
         if not late.value.per_step:
             raise StreamingError(
-                f"{late.name!r} is the end of a sequence, beside which others are {steps} timesteps later"
+                f"{late.name!r} is the end of a sequence, which cannot wait for outputs that are later by {steps}"
             )
         if key not in self._waiting:
             line = self._line(self._new(f"{late.name}.late"), late, steps)
