@@ -16,6 +16,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.layer_builder import LayerBuilder
+from grurt.network.delay_lines import finite_delay
 from grurt.network.functions import Affine
 from grurt.network.layers import Add, AnyLayer, Binary, Constant, Conv1d, Linear, Reduce, Slice, Unfold
 
@@ -155,18 +156,9 @@ def running_maximum(build: LayerBuilder, value: str, size: int, window: Window, 
 
 
 def delayed(build: LayerBuilder, value: str, size: int, steps: int, name: str) -> str:
-    """Return a value as it was some timesteps before, zeros at first: a depthwise convolution with a weight of 1."""
-    layer = Conv1d(
-        name=name,
-        inputs=(value,),
-        input_size=size,
-        output_size=size,
-        kernel_size=2,
-        dilation=steps,
-        groups=size,
-        bias=False,
-    )
-    return build.add(layer, {"weight": np.broadcast_to(np.array([1, 0], np.float32), (size, 1, 2))})
+    """Return a value as it was some timesteps before, zeros at first."""
+    layer, weight = finite_delay(name, value, size, steps)
+    return build.add(layer, {"weight": weight})
 
 
 def average(

@@ -13,6 +13,9 @@ BAND_WIDTHS = (2,) * 13 + (5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37
 """Bins of each band: equally wide on the scale of equivalent rectangular bandwidths (ERB), but at least 2 bins."""
 FIRST_BINS = np.cumsum(BAND_WIDTHS) - BAND_WIDTHS
 
+HALF_TURN = np.pi * (np.arange(960) + 0.5) / 960
+VORBIS_WINDOW: Samples = np.sin(0.5 * np.pi * np.sin(HALF_TURN) ** 2).astype(np.float32)
+
 FILTERED_BINS = 96
 TAPS = 5
 LOOKAHEAD = 2  # so many of the frames under the filter are newer than the one that it answers
@@ -27,9 +30,7 @@ class DeepFilterNet3:
     """
 
     sample_rate = 48_000
-    window: Samples = np.sin(0.5 * np.pi * np.sin(np.pi * (np.arange(960) + 0.5) / 960) ** 2).astype(
-        np.float32
-    )  # Vorbis
+    window = VORBIS_WINDOW
     hop = 480
     lookahead = LOOKAHEAD
 

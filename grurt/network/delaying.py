@@ -17,7 +17,7 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.errors import StreamingError
-from grurt.network import operators
+from grurt.network.delay_lines import exact_delay, finite_delay
 from grurt.network.inputs import Input, Output
 from grurt.network.layers import (
     GRU,
@@ -34,7 +34,6 @@ from grurt.network.layers import (
     Unfold,
     Where,
 )
-from grurt.network.layers.program import ProgramState
 from grurt.network.network import N, Network
 from grurt.network.signature import Signature, ValuePort
 from grurt.network.splitting import new_name
@@ -119,7 +118,7 @@ class _Delaying:
             Output(output.name, self._waited(value, delay).name)
             for output, value in zip(network.outputs, late, strict=True)
         ]
-        note = f"streams, {delay} timesteps late"
+        note = f"streams, {delay} timestep{'' if delay == 1 else 's'} late"
         parts: Parts = {
             "layers": self._layers,
             "weights": self._weights,
@@ -269,46 +268,19 @@ class _Delaying:
         key = (late.name, steps)
         if not late.value.per_step:
             raise StreamingError(
-                f"{late.name!r} is the end of a sequence, beside which others are {steps} timesteps later"
+                f"{late.name!r} is the end of a sequence, which cannot wait for outputs that are later by {steps}"
             )
         if key not in self._waiting:
-            line = self._shift(late, steps) if late.has_poles else self._convolution(late, steps)
+            line = self._line(self._new(f"{late.name}.late"), late, steps)
             self._waiting[key] = self._grid(self._add(line), late)
         return replace(late, name=self._waiting[key], delay=delay)
 
-    def _convolution(self, late: _Late, steps: int) -> Conv1d:
-        """Return the delay line of finite numbers: a convolution with one weight of 1, and one of 0 for the newest."""
-        size = late.value.positions * late.value.size
-        line = Conv1d(
-            name=self._new(f"{late.name}.late"),
-            inputs=(self._flat(late),),
-            input_size=size,
-            output_size=size,
-            kernel_size=2,
-            dilation=steps,
-            groups=size,
-            bias=False,
-        )
-        self._weights[f"{line.name}.weight"] = np.broadcast_to(np.array([1, 0], np.float32), (size, 1, 2))
+    def _line(self, name: str, late: _Late, steps: int) -> Conv1d | Program:
+        source, size = self._flat(late), late.value.positions * late.value.size
+        if late.has_poles:
+            return exact_delay(name, source, size, steps)
+        line, self._weights[f"{name}.weight"] = finite_delay(name, source, size, steps)
         return line
-
-    def _shift(self, late: _Late, steps: int) -> Program:
-        """Return the delay line of numbers that may be infinite, which are multiplied with nothing."""
-        size, source = late.value.positions * late.value.size, self._flat(late)
-        name = self._new(f"{late.name}.late")
-        before, whole, kept, oldest = (self._new(f"{name}.{what}") for what in ("before", "all", "kept", "oldest"))
-        return Program(
-            name=name,
-            inputs=(source,),
-            input_shapes=((1, size),),
-            states=(ProgramState(before, (steps, size), kept),),
-            operators=(
-                operators.Concat(inputs=(before, source), outputs=(whole,), axis=0),
-                operators.Slice(inputs=(whole,), outputs=(kept,), starts=(1, 0), sizes=(steps, size), steps=(1, 1)),
-                operators.Slice(inputs=(whole,), outputs=(oldest,), starts=(0, 0), sizes=(1, size), steps=(1, 1)),
-            ),
-            results=(oldest,),
-        )
 
     def _flat(self, late: _Late) -> str:
         if late.value.positions == 1:

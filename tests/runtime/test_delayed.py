@@ -189,7 +189,7 @@ def test_blocks_pools_forks_snapshots_and_files(seed: int, tmp_path: Path) -> No
     streaming, delay = model.delayed()
     streaming.save(tmp_path / "streaming.grurt")
     read = grurt.load(tmp_path / "streaming.grurt")
-    assert read.source.notes[-1] == f"streams, {delay} timesteps late"
+    assert read.source.notes[-1] == f"streams, {delay} timestep{'' if delay == 1 else 's'} late"
     inputs = followed(streaming, random_inputs(model, 25, seed), delay)
     expected = stepped(streaming, inputs)
     first, second = ({name: xs[part] for name, xs in inputs.items()} for part in (slice(None, 6), slice(6, None)))
@@ -316,7 +316,7 @@ def test_an_end_does_not_wait_for_what_is_later() -> None:
     outputs = (grurt.Output("end", "last"), grurt.Output("later", "later"))
     model = looking_ahead(later, grurt.LastStep(name="last", inputs=("ahead",)), outputs=outputs)
     with pytest.raises(
-        StreamingError, match="'last' is the end of a sequence, beside which others are 1 timesteps later"
+        StreamingError, match="'last' is the end of a sequence, which cannot wait for outputs that are later by 1"
     ):
         model.delayed()
 
@@ -338,7 +338,7 @@ def test_the_command(tmp_path: Path) -> None:
     model.save(tmp_path / "model.grurt")
     said = commandline.succeed("delay", tmp_path / "model.grurt", "-o", tmp_path / "streaming.grurt")
     assert said.startswith(f"wrote {tmp_path / 'streaming.grurt'}, ")
-    assert said.endswith("note: streams, 1 timesteps late\n")
+    assert said.endswith("note: streams, 1 timestep late\n")
     check_bits(model, grurt.load(tmp_path / "streaming.grurt"), 1, {"x": np.ones((4, 3), np.float32)})
     said = commandline.fail("delay", tmp_path / "streaming.grurt", "-o", tmp_path / "again.grurt")
     assert "the model streams as it is" in said
