@@ -87,7 +87,7 @@ def _run_timesteps(c):
         if n_rows == 1:
             run_timestep(c, start, start + 1 == n_steps)
         else:
-            _run_block(c, Block(start, 1, n_rows, start + n_rows == n_steps, 0))
+            run_block(c, Block(start, 1, n_rows, start + n_rows == n_steps, 0))
             store_i64(steps_done, 0, load_i64(steps_done, 0) + n_rows)
 
 
@@ -120,14 +120,14 @@ def run_group(c, start, n_rows):
     time_first = load_i64(c, codes.CONTEXT_TIME_FIRST)
     for t in range(n_steps):
         first = n_streams * t + start if time_first else n_steps * start + t
-        _run_block(c, Block(first, 1 if time_first else n_steps, n_rows, t == n_steps - 1, streams))
+        run_block(c, Block(first, 1 if time_first else n_steps, n_rows, t == n_steps - 1, streams))
         for i in range(n_rows):
             stream = load_i64(streams, i)
             store_i64(steps_done, stream, load_i64(steps_done, stream) + 1)
 
 
 @kernel
-def _run_block(c, block):
+def run_block(c, block):
     """Run all operations over a block's rows, from the inputs to the outputs."""
     read_inputs(c, block)
     store_i64(c, codes.CONTEXT_BACKWARD, 1 - load_i64(c, codes.CONTEXT_BACKWARD))

@@ -131,6 +131,14 @@ def test_every_call_and_its_peer_compute_the_network() -> None:
 
 
 @pytest.mark.slow
+def test_generators_are_measured_once_their_tokens_are_onnxruntimes() -> None:
+    found = SUITES["generation"].measure(Settings(((8, 16),), 1, 1e-4))
+    assert [record["contender"] for record in found] == SUITES["generation"].contenders()
+    assert np.isfinite([record["microseconds"] for record in found]).all()
+    assert {"ratio" in record for record in found} == {True, False}
+
+
+@pytest.mark.slow
 def test_step_networks_are_measured_once_their_answers_are_onnxruntimes() -> None:
     found = SUITES["steps"].measure(Settings(((6, 8),), 1, 1e-4))
     assert [record["contender"] for record in found] == SUITES["steps"].contenders()

@@ -404,7 +404,7 @@ def test_calls_of_pools_that_do_not_fit() -> None:
     ],
 )
 def test_models_that_do_not_generate(model: grurt.Model, found: str) -> None:
-    with pytest.raises(ModelError, match=f"expected a model with one input of tokens, .*, got {found}"):
+    with pytest.raises(ModelError, match=f"one output with a score for each token, got {found}"):
         model.generate([1], 5)
 
 

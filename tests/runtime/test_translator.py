@@ -202,7 +202,7 @@ def test_scores_of_nothing() -> None:
     ]
     model = decoder(SYMBOLS, 1, *infinite)
     translator = grurt.Translator(encoder(), model)
-    with pytest.raises(InputValueError, match="expected a token that can be chosen as number 0, got scores"):
+    with pytest.raises(InputValueError, match="number 0, got scores that are all NaN, minus infinity or not allowed"):
         translator(SOURCES[0], start=1, beam=2)
 
 

@@ -170,11 +170,17 @@ class Generation:
         status = enter(context, codes.DECODE, data_address(self._table))
         if status == codes.NOTHING_TO_CHOOSE:
             row = int(self._table[codes.DECODING_FAULT])
-            raise InputValueError(
-                f"expected a token that can be chosen as number {self.counts[row]}{f' of row {row}' if row else ''}, "
-                f"got scores that are all NaN, minus infinity or not allowed"
-            )
+            raise nothing_to_choose(int(self.counts[row]), row)
         context.expect_sound(status, self._inputs)
+
+
+def nothing_to_choose(number: int, row: int = 0) -> InputValueError:
+    """Return the exception for scores that leave nothing to choose."""
+    of_row = f" of row {row}" if row else ""
+    return InputValueError(
+        f"expected a token that can be chosen as number {number}{of_row}, got scores that are all NaN, minus infinity "
+        "or not allowed"
+    )
 
 
 def enter(context: Context, phase: int, table: int) -> int:

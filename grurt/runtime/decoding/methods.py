@@ -238,7 +238,7 @@ class DecodingPool:
         given = taken(where, ids, are_names=self._are_named)
 
         def claim(run: Any) -> None:
-            self._front.exclusively(self._run_or_restore, where, given, run)
+            self._front.exclusively(self._run_with_slots, where, given, run, False)
 
         return generate_of_pool(
             where, self._network, self._front, claim, prompts, len(given), max_tokens, seed, **options
@@ -285,12 +285,12 @@ class DecodingPool:
         given = taken(where, ids, are_names=self._are_named)
 
         def claim(run: Any) -> None:
-            self._front.exclusively(self._run_and_restore, where, given, run)
+            self._front.exclusively(self._run_with_slots, where, given, run, True)
 
         return forecast_of_pool(where, self._network, self._front, claim, len(given), n_steps, xs, feedback, future)
 
-    def _run_or_restore(self, where: str, ids: Any, run: Any) -> None:
-        """Run with the slots of some streams; if that fails, their states are what they were."""
+    def _run_with_slots(self, where: str, ids: Any, run: Any, restores: bool) -> None:
+        """Run with the slots of some streams, whose states are what they were if that is wanted, or it fails."""
         self._calls.settle()
         slots = self._slots.targets(where, ids)
         states = self._slots.states
@@ -298,16 +298,8 @@ class DecodingPool:
         try:
             run(slots.copy())
         except BaseException:
-            states.steps[slots], states.buffer[slots] = steps, buffer
+            restores = True
             raise
-
-    def _run_and_restore(self, where: str, ids: Any, run: Any) -> None:
-        """Run with the slots of some streams, whose states are what they were then."""
-        self._calls.settle()
-        slots = self._slots.targets(where, ids)
-        states = self._slots.states
-        steps, buffer = states.steps[slots], states.buffer[slots]
-        try:
-            run(slots.copy())
         finally:
-            states.steps[slots], states.buffer[slots] = steps, buffer
+            if restores:
+                states.steps[slots], states.buffer[slots] = steps, buffer

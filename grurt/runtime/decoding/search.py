@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from grurt.errors import InputValueError
 from grurt.kernels import codes
 from grurt.kernels.fields import data_address
 from grurt.kernels.sizes import F32_BYTES
@@ -16,7 +15,7 @@ from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import aligned_zeros
 from grurt.network.vectors import padded
 from grurt.runtime.context import streaming_context
-from grurt.runtime.decoding.generation import enter, parts_of
+from grurt.runtime.decoding.generation import enter, nothing_to_choose, parts_of
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
@@ -158,10 +157,7 @@ class Search:
         for part in parts_of(self._beams.max_tokens):
             self._bind(part)
             if enter(self._context, codes.SEARCH, data_address(table)) == codes.NOTHING_TO_CHOOSE:
-                raise InputValueError(
-                    f"expected a token that can be chosen as number {table[codes.BEAMS_STEP]}, got scores that are all "
-                    "NaN, minus infinity or not allowed"
-                )
+                raise nothing_to_choose(int(table[codes.BEAMS_STEP]))
             if not table[codes.DECODING_N_ROWS]:
                 break
         return [self._sequence(place) for place in range(int(table[codes.BEAMS_N_ENDED]))]

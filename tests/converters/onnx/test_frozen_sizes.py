@@ -225,10 +225,10 @@ def test_a_loop_of_one_timestep_says_what_was_frozen(opened: str, tmp_path: Path
 
 
 def test_what_depends_on_the_number_of_timesteps_is_refused_at_one_of_them_too() -> None:
-    """A mean over time is none over one timestep, but one timestep is not what the file was frozen at."""
+    """A product over time is none over one timestep, but one timestep is not what the file was frozen at."""
     nodes = [
         node("Reshape", ["s", "shape"], ["r"]),
-        node("ReduceMean", ["r"], ["y"], axes=[0], keepdims=0),
+        node("ReduceProd", ["r"], ["y"], axes=[0], keepdims=0),
     ]
     weights = {"shape": np.array([-1, 1, onnx_graphs.HIDDEN])}
     graph = after_gru(nodes, weights, shape=("t", 1, INPUT), opset=17)

@@ -320,7 +320,7 @@ def test_delays(text: str) -> None:
             "it puts 4098 features in another order; at most 4096 are supported",
         ),
         ("y = Max(s, nan)", "a constant of it is NaN; leave it out, or use a number in its place"),
-        ("y = ReduceMax <keepdims=0> (s, first)", "it computes across timesteps or sequences"),
+        ("y = ReduceProd <keepdims=0> (s, first)", "it computes across timesteps or sequences"),
         ("y = ArgMax <axis=0> (s)", "it computes across timesteps or sequences"),
         (
             "a = ArgMax <axis=-1, select_last_index=1> (s); y = Cast <to=1> (a)",

@@ -105,7 +105,7 @@ def test_a_reversed_sequence() -> None:
     ("nodes", "message"),
     [
         ([node("ReduceMean", ["s"], ["y"])], "it computes across all axes; one axis can be reduced, of features"),
-        ([node("ReduceSum", ["s", "first"], ["y"])], "it computes across timesteps or sequences"),
+        ([node("ReduceProd", ["s", "first"], ["y"])], "it computes across timesteps or sequences"),
         ([node("Einsum", ["s", "M"], ["y"], equation="tbi,bo->tbo")], "its equation is .*; supported is a product"),
         ([node("Einsum", ["s", "s"], ["y"], equation="tbi,sbi->ts")], "its equation is .*; supported is a product"),
         (
