@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from release.emulated import Arm, arguments_of, reason_not
+from release.emulated import Arm, reason_not
 
 ROOT = Path(__file__).resolve().parent.parent
 EPILOG = """\
@@ -91,8 +91,7 @@ def run_emulated(folder: Path, arguments: list[str]) -> None:
 
     arm = Arm(folder)
     arm.install(*compiler(), "click", "rich", "pytest", "pytest-timeout")
-    variables = {"GRURT_CACHE_DIR": str(folder / "kernels"), "PYTHONPATH": f"{arm.site}:{ROOT}"}
-    print(arm.run(*arguments_of(arguments), environment=variables, cwd=ROOT))
+    raise SystemExit(arm.run_tests(ROOT, arguments, folder / "kernels"))
 
 
 if __name__ == "__main__":

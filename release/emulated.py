@@ -58,17 +58,27 @@ class Arm:
         ]
         subprocess.run([*command, *requirements], check=True)
 
-    def run(self, *arguments: str, cpu: str = CPU, environment: dict[str, str] | None = None, **options: object) -> str:
+    def run(self, *arguments: str, cpu: str = CPU) -> str:
         """Run Python with some arguments, and return what it wrote to stdout."""
-        known = {name: value for name, value in os.environ.items() if not name.startswith(("GRURT_", "PYTHON"))}
-        variables = {"PYTHONPATH": str(self.site), "OPENBLAS_NUM_THREADS": "1"} | (environment or {})
-        # The emulator shows `_root` in place of /, from where grurt would look whose the library's folders are.
-        if (library := self.site / "grurt" / "native" / "kernels.grurt.so").exists():
-            variables = {"GRURT_NATIVE": str(library)} | variables
-        command = [EMULATOR, "-cpu", cpu, "-L", str(self._root), str(self._python), *arguments]
-        return subprocess.run(  # type: ignore[call-overload, no-any-return]
-            command, env=known | variables, stdout=subprocess.PIPE, text=True, check=True, **options
+        return subprocess.run(
+            self._command(cpu, arguments), env=self._environment(), stdout=subprocess.PIPE, text=True, check=True
         ).stdout
+
+    def run_tests(self, root: Path, arguments: Sequence[str], cache: Path) -> int:
+        """Run tests of a checkout, whose kernels are compiled and kept in a folder; return pytest's exit code."""
+        command = self._command(CPU, ["-m", "pytest", "-p", "no:cacheprovider", "-o", "timeout=0", *arguments])
+        variables = {"GRURT_CACHE_DIR": str(cache), "GRURT_ENGINE": "jit", "PYTHONPATH": f"{self.site}:{root}"}
+        return subprocess.run(command, cwd=root, env=self._environment() | variables, check=False).returncode
+
+    def _command(self, cpu: str, arguments: Sequence[str]) -> list[str]:
+        return [EMULATOR, "-cpu", cpu, "-L", str(self._root), str(self._python), *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        known = {name: value for name, value in os.environ.items() if not name.startswith(("GRURT_", "PYTHON"))}
+        # The emulator shows `_root` in place of /, from where grurt would look whose the library's folders are.
+        library = self.site / "grurt" / "native" / "kernels.grurt.so"
+        named = {"GRURT_NATIVE": str(library)} if library.exists() else {}
+        return known | named | {"PYTHONPATH": str(self.site), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _unpack(folder: Path, root: Path) -> None:
@@ -88,8 +98,3 @@ def _unpack(folder: Path, root: Path) -> None:
 def _apt(folder: Path, *arguments: str) -> None:
     variables = os.environ | {"APT_CONFIG": str(folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "--quiet=2", *arguments], env=variables, stdout=subprocess.DEVNULL, check=True)
-
-
-def arguments_of(tests: Sequence[str]) -> list[str]:
-    """Return the arguments that run tests, one process and without what needs a terminal's time."""
-    return ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=0", *tests]

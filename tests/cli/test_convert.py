@@ -79,6 +79,7 @@ def test_convert_leaves_the_sources_framework_alone_where_it_is_told(
 
 
 def test_convert_says_that_a_description_is_compared_with_itself(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     text = succeed("convert", STATE_DICT, "--layers", "gru, fc", "-o", tmp_path / "model.grurt")
     assert "from the description of the layers, whose own faults do not show: " in text.splitlines()[1]
 
@@ -403,6 +404,7 @@ def test_verify_against_the_source() -> None:
 
 
 def test_verify_against_a_state_dict(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     path = tmp_path / "model.grurt"
     succeed("convert", STATE_DICT, "--layers", "gru, fc", "-o", path)
     text = succeed("verify", path, "--against", STATE_DICT, "--layers", "gru, fc")

@@ -172,6 +172,7 @@ def test_path_may_be_text() -> None:
 
 
 def test_a_wrong_reference_run_is_an_error() -> None:
+    pytest.importorskip("torch")
     model = convert(DATA / "c_eachstep_bf.pt", layers="gru, fc")
     assert model.reference_run is not None
     outputs = {name: array + np.float32(1e-3) for name, array in model.reference_run.outputs.items()}

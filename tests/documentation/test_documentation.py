@@ -28,12 +28,18 @@ def module_names() -> list[str]:
     ]
 
 
+def skip_without_torch(text: str) -> None:
+    if re.search(r"^ *>>> (import|from) torch", text, re.MULTILINE):
+        pytest.importorskip("torch")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_of_a_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     # The closing fence of a block would be read as expected output.
     text = page.read_text().replace("```", "")
+    skip_without_torch(text)
     runner.run(PARSER.get_doctest(text, {}, page.name, str(page), 0))
     assert runner.failures == 0
 
@@ -41,7 +47,14 @@ def test_examples_of_a_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("name", module_names())
 def test_examples_of_a_module(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed == 0
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        pytest.skip("torch is not installed")
+    skip_without_torch(Path(str(module.__file__)).read_text("utf-8"))
+    assert doctest.testmod(module, optionflags=OPTIONS).failed == 0
 
 
 def test_there_are_examples() -> None:

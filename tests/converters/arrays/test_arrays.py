@@ -76,6 +76,7 @@ def test_every_convention(reset: str, update: str, layout: str) -> None:
 
 
 def test_the_engine_gives_the_same_numbers() -> None:
+    pytest.importorskip("torch")
     w, xs = weights(), np.random.default_rng(1).normal(size=(STEPS, SIZE)).astype(np.float32)
     model = convert(stacked(w, "zrn", "columns"), STACKED.format("zrn", "before", "replace"))
     expected = author(w, xs.astype(np.float64), np.zeros(HIDDEN), "before", "replace")
@@ -321,6 +322,7 @@ def test_convolutions_normalizations_and_slopes_of_arrays() -> None:
 
 
 def test_activations_of_the_gates(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     (tmp_path / "layers.toml").write_text(
         '[[layers]]\nmodule = "gru"\nkind = "gru"\ngates = "zrn"\nreset = "after"\nupdate = "replace"\n'
         'gate_activation = "hard_sigmoid(0.2, 0.5)"\ncandidate_activation = "relu"\n'

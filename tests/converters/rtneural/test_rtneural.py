@@ -85,6 +85,7 @@ def test_gru_and_dense(tmp_path: Path) -> None:
 
 
 def test_the_engine_agrees_with_torch(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     model = convert(write(tmp_path, model_of(3, entry("gru", 4, *GRU), entry("dense", 2, *DENSE))))
     assert model.reference_run is not None
     np.testing.assert_allclose(
