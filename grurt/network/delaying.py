@@ -148,8 +148,6 @@ class _Delaying:
             raise StreamingError(layer.unstreamable_reason)
         read = [self._late[name] for name in layer.inputs]
         delay = max(value.delay for value in read)
-        if len({value.surplus for value in read}) > 1:
-            raise StreamingError(f"layer {layer.name!r} reads sequences of different lengths side by side")
         if layer.selects_timestep and read[0].surplus:
             raise StreamingError(f"layer {layer.name!r} reads the end of a sequence that has become longer or shorter")
         if isinstance(layer, Conv1d):

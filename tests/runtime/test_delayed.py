@@ -311,6 +311,49 @@ def test_what_is_refused(layers: list[Any], message: str) -> None:
         looking_ahead(*layers).delayed()
 
 
+CONVOLUTION = grurt.Conv1d(name="conv", input_size=3, output_size=1, kernel_size=2)
+
+
+def program(name: str, source: str) -> grurt.Program:
+    """Return a sum of all timesteps so far."""
+    op = grurt.operators
+    return grurt.Program(
+        name=name,
+        inputs=(source,),
+        input_shapes=((3,),),
+        states=(grurt.ProgramState("so_far", (3,), "sum"),),
+        operators=(op.Combine(inputs=(source, "so_far"), outputs=("sum",), operation="add"),),
+        results=("sum",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            [grurt.Unfold(name="short", padding=(0, -3)), CONVOLUTION],
+            "3 timesteps are left out at the end, which is not known before",
+        ),
+        (
+            [grurt.Unfold(name="long", padding=(0, 2000)), CONVOLUTION],
+            "2000 timesteps are added to the sequence, which are too many to wait for",
+        ),
+        (
+            [grurt.Unfold(name="short", padding=(0, -1)), grurt.LastStep(name="last")],
+            "layer 'last' reads the end of a sequence that has become longer or shorter",
+        ),
+        (
+            [grurt.Unfold(name="wide", kernel_size=5000, padding=(0, 4999))],
+            "layer 'wide': a window of 5000 timesteps is too long to wait for",
+        ),
+        ([program("sums", "ahead")], "layer 'sums' has a state of its own, and what it reads is late"),
+    ],
+)
+def test_what_cannot_wait(layers: list[Any], message: str) -> None:
+    with pytest.raises(StreamingError, match=message):
+        looking_ahead(*layers).delayed()
+
+
 def test_an_end_does_not_wait_for_what_is_later() -> None:
     later = grurt.Unfold(name="later", inputs=("ahead",), padding=(-1, 1))
     outputs = (grurt.Output("end", "last"), grurt.Output("later", "later"))

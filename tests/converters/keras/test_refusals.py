@@ -72,7 +72,7 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         (
             "k3_two_layers",
             setting("gru", zoneout=0.1),
-            r"layer 'gru' \(GRU\): got the argument 'zoneout', which is not known; please rep",
+            r"layer 'gru' \(GRU\): got the argument 'zoneout', which is not known; please report it, with the version",
         ),
         ("k3_two_layers", setting("dense", lora_rank=4), "got the argument 'lora_rank'"),
         (

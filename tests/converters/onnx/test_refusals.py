@@ -56,6 +56,10 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
             ],
             "axis 1 of input 'x' holds states, which are stacked along another axis: .*; stack states along one axis",
         ),
+        (
+            [node("ReverseSequence", ["s", "two"], ["y"], time_axis=0, batch_axis=1)],
+            "it reverses sequences of different lengths; use a bidirectional GRU with the lengths of the sequences",
+        ),
         ([node("Expand", ["h", "wide"], ["y"])], "output 'y': it repeats one vector at every timestep; export"),
         ([node("Tile", ["s", "twice"], ["y"])], r"it repeats a value of shape .* \(1, 2, 1\) times"),
         ([node("Squeeze", ["s", "two"], ["y"])], r"it squeezes the axes \(2,\) of the shape .* not of size 1"),
