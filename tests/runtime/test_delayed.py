@@ -311,6 +311,7 @@ def test_what_is_refused(layers: list[Any], message: str) -> None:
         looking_ahead(*layers).delayed()
 
 
+GIVES_NO_SILENCE = grurt.Linear(name="linear", input_size=3, output_size=3)
 CONVOLUTION = grurt.Conv1d(name="conv", input_size=3, output_size=1, kernel_size=2)
 
 
@@ -335,7 +336,7 @@ def program(name: str, source: str) -> grurt.Program:
             "3 timesteps are left out at the end, which is not known before",
         ),
         (
-            [grurt.Unfold(name="long", padding=(0, 2000)), CONVOLUTION],
+            [grurt.Unfold(name="long", padding=(0, 2000)), GIVES_NO_SILENCE, CONVOLUTION],
             "2000 timesteps are added to the sequence, which are too many to wait for",
         ),
         (
