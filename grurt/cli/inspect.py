@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grurt.cli.export import sizes_text
+from grurt.cli.export import exporter
 from grurt.cli.parameters import Command, Layers, entry_option, model_argument
 from grurt.cli.picture import draw
 from grurt.cli.places import FOREIGN_SUFFIXES
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from grurt.model import Model
-    from grurt.native.export import Export
     from grurt.network.signature import AnyPort
     from grurt.summary import InputSummary, LayerSummary, OutputSummary, Summary
 
@@ -63,7 +62,7 @@ def inspect(
 
     model = _open(model_path, layers, entry)
     summary = summarize(model)
-    exported = _export(model, target, cpu) if target else None
+    exported = exporter(target, cpu, "grurt inspect --target")(model, "model") if target else None
     if as_json:
         sizes = {"exported": exported.sizes()} if exported else {}
         show(json.dumps(summary.to_dict() | sizes))
@@ -71,16 +70,7 @@ def inspect(
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     hint = None if everything else "--all shows them"
     picture = draw(summary, width=width, ascii_only=not _prints_boxes(), hint=hint)
-    show(*_as_text(summary, picture, width, hint), *([sizes_text(exported)] if exported else []))
-
-
-def _export(model: "Model", target: str, cpu: str | None) -> "Export":
-    from grurt.native.requirements import expect_numba
-
-    expect_numba("grurt inspect --target")
-    from grurt.native.export import export
-
-    return export(model, target, cpu=cpu)
+    show(*_as_text(summary, picture, width, hint), *([exported.sizes_text()] if exported else []))
 
 
 def _prints_boxes() -> bool:
