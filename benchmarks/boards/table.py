@@ -20,9 +20,9 @@ _HEADER = """\
 
 
 _NOTE = (
-    "Flash and RAM are what a program takes more with the model, its inputs and outputs than without: weights, code, what "
-    "is linked for it, state and scratch. Stack: of a step, by painting it. Instructions: counted by QEMU, which knows "
-    "no cycles. -: too large for the emulated board."
+    "Flash and RAM are what a program takes more with the model, its inputs and outputs than without: weights, code, "
+    "what is linked for it, state and scratch. Stack: of a step, by painting it. Instructions: counted by QEMU, which "
+    "knows no cycles. -: too large for the emulated board."
 )
 
 

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __ARM_FEATURE_SIMD32
+#include <arm_acle.h>
+#endif
 
 /* a * b + c: with one rounding where the CPU has an instruction for it. */
 static inline float grurt_fma(float a, float b, float c)
@@ -55,6 +58,54 @@ static inline int grurt_nibble(const uint8_t *row, int k)
 {
     const int half = row[k / 2] >> (k % 2 * 4) & 15;
     return (half ^ 8) - 8;
+}
+
+/* The sum of w q, exactly. */
+static int32_t grurt_dot(const int8_t *w, const int8_t *q, int size)
+{
+    int32_t sum = 0;
+    for (int k = 0; k < size; k++)
+        sum += w[k] * q[k];
+    return sum;
+}
+
+/* The sums of w q of three rows that lie one after the other, exactly. */
+static void grurt_three_dots(const int8_t *w, const int8_t *q, int size, int32_t *sums)
+{
+    const int8_t *const w1 = w + size, *const w2 = w1 + size;
+    int32_t sum0 = 0, sum1 = 0, sum2 = 0;
+    int k = 0;
+#ifdef __ARM_FEATURE_SIMD32
+    /* Two products at a time: of the bytes 0 and 2, and of the bytes 1 and 3. */
+    for (; k + 4 <= size; k += 4) {
+        int32_t four[4];
+        memcpy(&four[0], w + k, 4);
+        memcpy(&four[1], w1 + k, 4);
+        memcpy(&four[2], w2 + k, 4);
+        memcpy(&four[3], q + k, 4);
+        const int32_t even = __sxtb16(four[3]), odd = __sxtb16(four[3] >> 8);
+        sum0 = __smlad(__sxtb16(four[0] >> 8), odd, __smlad(__sxtb16(four[0]), even, sum0));
+        sum1 = __smlad(__sxtb16(four[1] >> 8), odd, __smlad(__sxtb16(four[1]), even, sum1));
+        sum2 = __smlad(__sxtb16(four[2] >> 8), odd, __smlad(__sxtb16(four[2]), even, sum2));
+    }
+#endif
+    for (; k < size; k++) {
+        sum0 += w[k] * q[k];
+        sum1 += w1[k] * q[k];
+        sum2 += w2[k] * q[k];
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+}
+
+/* The sum of w q, exactly, of weights that are two to a byte. */
+static int32_t grurt_dot_of_nibbles(const uint8_t *w, const int8_t *q, int size)
+{
+    int32_t sum = 0;
+    for (int k = 0; k < size; k++)
+        sum += grurt_nibble(w, k) * q[k];
+    return sum;
 }
 
 /* min(max(x, low), high); NaN stays NaN. */

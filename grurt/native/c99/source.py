@@ -17,6 +17,13 @@ from grurt.native.c99.unit import Unit, pointer
 if TYPE_CHECKING:
     from grurt.network.network import Network
 
+_INCLUDES = """\
+#ifdef __ARM_FEATURE_SIMD32
+#include <arm_acle.h>
+#endif
+"""
+"""What the products of integers need."""
+
 
 def written(network: Network, ports: tuple[Port, ...]) -> Unit:
     """Return what the layers of a model are in C."""
@@ -92,16 +99,16 @@ class Source:
         layers = "\n".join(self.unit.functions)
         own = "\n".join([self._check(), self._advance(), self._interface(), self._selftest()])
         helpers = "\n".join(called([layers, own]))
-        return "\n".join([self._head(), helpers, "".join(self.unit.constants), layers, own])
+        return "\n".join([self._head(helpers), helpers, "".join(self.unit.constants), layers, own])
 
-    def _head(self) -> str:
+    def _head(self, body: str) -> str:
         return f"""\
 /* {text.quoted(self._origin)} */
 #include "{PREFIX[:-1]}.h"
 
 #include <math.h>
 #include <string.h>
-
+{_INCLUDES if "__smlad(" in body else ""}
 /* What places constants, for example an attribute that names a section. */
 #ifndef {PREFIX.upper()}FLASH
 #define {PREFIX.upper()}FLASH

@@ -20,12 +20,8 @@ LEAST_INPUT = 1e-30
 LEAST_STATE = 1.0
 """Bounds below which features are not scaled up: those of `grurt.kernels.quantize`."""
 
-_ELEMENTS = {
-    "float32": "{row}[k]",
-    "float16": "grurt_half({row}[k])",
-    "int8": "{row}[k]",
-    "int4": "grurt_nibble({row}, k)",
-}
+_ELEMENTS = {"float32": "{row}[k]", "float16": "grurt_half({row}[k])"}
+_DOTS = {"int8": "grurt_dot", "int4": "grurt_dot_of_nibbles"}
 
 
 class Product:
@@ -50,7 +46,7 @@ class Product:
         self.features = features
         self.is_integer = scale is not None
         self.scale = unit.constant(layer, f"{name}_scale", scale) if scale is not None else ""
-        self._element = _ELEMENTS[layer.weight_format]
+        self._format = layer.weight_format
 
     def sums(self, rows: Sequence[str], results: Sequence[str], x: str, x_scale: str, scales: Sequence[str]) -> str:
         """Return statements that add the products of rows to results.
@@ -66,20 +62,25 @@ class Product:
         scales
             The scale of each row.
         """
-        if not self.is_integer:
-            turns = [f"{y} = grurt_fma({self._at(row)}, {x}[k], {y});" for row, y in zip(rows, results, strict=True)]
-            return loop("k", self.features, turns)
-        totals = [f"{y}_total" for y in results]
-        turns = [f"{total} += {self._at(row)} * {x}[k];" for row, total in zip(rows, totals, strict=True)]
-        joined = [
-            f"{y} = grurt_fma((float){total}, {scale} * {x_scale}, {y});"
-            for y, total, scale in zip(results, totals, scales, strict=True)
-        ]
-        first = "int32_t " + ", ".join(f"{total} = 0" for total in totals) + ";"
-        return "\n".join([first, loop("k", self.features, turns), *joined])
+        if self.is_integer:
+            return self._integer_sums(rows, results, x, x_scale, scales)
+        elements = [_ELEMENTS[self._format].format(row=row) for row in rows]
+        turns = [f"{y} = grurt_fma({w}, {x}[k], {y});" for w, y in zip(elements, results, strict=True)]
+        return loop("k", self.features, turns)
 
-    def _at(self, row: str) -> str:
-        return self._element.format(row=row)
+    def _integer_sums(
+        self, rows: Sequence[str], results: Sequence[str], x: str, x_scale: str, scales: Sequence[str]
+    ) -> str:
+        before, dots = [], [f"{_DOTS[self._format]}({row}, {x}, {self.features})" for row in rows]
+        if len(rows) == 3 and self._format == "int8":
+            totals = f"{x}_sums"
+            before = [f"int32_t {totals}[3];", f"grurt_three_dots({rows[0]}, {x}, {self.features}, {totals});"]
+            dots = [f"{totals}[{number}]" for number in range(3)]
+        sums = (
+            f"{y} = grurt_fma((float){dot}, {scale} * {x_scale}, {y});"
+            for y, dot, scale in zip(results, dots, scales, strict=True)
+        )
+        return "\n".join([*before, *sums])
 
 
 def loop(index: str, count: int, statements: Sequence[str]) -> str:

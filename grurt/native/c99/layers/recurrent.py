@@ -155,8 +155,7 @@ class _Cell:
         rows = [f"{product.array}[i][{number}]" for number in gates]
         scales = [f"{product.scale}[i][{number}]" for number in gates]
         of_x, scale = ("q", "x_scale") if is_input else ("q_h", "h_scale")
-        sums = product.sums(rows, list(gates.values()), of_x if self.is_integer else x, scale, scales)
-        return f"{{\n{indented([sums])}\n}}" if self.is_integer else sums
+        return product.sums(rows, list(gates.values()), of_x if self.is_integer else x, scale, scales)
 
     def _starts(self, names: str) -> str:
         return "float " + ", ".join(f"{name} = {self._bias}[i][{k}]" for k, name in enumerate(names.split())) + ";"
