@@ -8,15 +8,11 @@ import click
 from grurt.cli.parameters import Command, model_argument
 from grurt.cli.places import check_folder, refuse_overwriting
 from grurt.cli.printing import show
+from grurt.cli.targets import NAMES, Budget, budget_options, exporter
 from grurt.network.layers.base import QuantizedFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from grurt.model import Model
-    from grurt.native.c99.export import SourceExport
-    from grurt.native.export import Export
-    from grurt.network.network import Network
 
 EXAMPLE = """\b
 Examples:
@@ -36,13 +32,7 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder to write into; it is made where there is none.",
 )
-@click.option(
-    "--target",
-    metavar="TARGET",
-    required=True,
-    help="x86_64-linux-gnu, aarch64-linux-gnu, riscv64-linux-gnu, thumbv7em-none-eabihf (Cortex-M4), riscv32, wasm32; "
-    "or c99: source text for any compiler.",
-)
+@click.option("--target", metavar="TARGET", required=True, help=NAMES)
 @click.option("--cpu", metavar="CPU", help="One of the target's CPUs; an unknown one is answered with their names.")
 @click.option(
     "--weights",
@@ -53,8 +43,16 @@ Examples:
 @click.option(
     "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
 )
+@budget_options
 def export(
-    model_path: Path, output: Path, target: str, cpu: str | None, weight_format: QuantizedFormat | None, name: str
+    model_path: Path,
+    output: Path,
+    target: str,
+    cpu: str | None,
+    weight_format: QuantizedFormat | None,
+    name: str,
+    flash: int | None,
+    ram: int | None,
 ) -> None:
     """Compile a model into an object file, or write it in C, for programs in C.
 
@@ -64,7 +62,10 @@ def export(
     MODEL is a .grurt file; `grurt convert` makes one out of other formats.
     """
     check_folder(output)
-    exported = exporter(target, cpu, "grurt export")(_model(model_path, weight_format), name)
+    model = _model(model_path, weight_format)
+    export_model = exporter(target, cpu, "grurt export")
+    exported = export_model(model, name)
+    Budget(flash, ram).check(exported, lambda formats: export_model(_model(model_path, formats), name))
     for file in exported.files:
         refuse_overwriting(output / file, [model_path])
     exported.write(output)
@@ -78,21 +79,3 @@ def _model(path: Path, weight_format: QuantizedFormat | None) -> "Model":
 
     model = read(path)
     return model.quantize(weight_format) if weight_format else model
-
-
-def exporter(target: str, cpu: str | None, command: str) -> "Callable[[Network, str], Export | SourceExport]":
-    """Return what exports a model under a name for a target; the command is named where something is missing."""
-    from grurt.native.c99 import TARGET
-
-    if target == TARGET:
-        if cpu is not None:
-            raise click.UsageError("--cpu: c99 is for any CPU: it is your compiler that is told which")
-        from grurt.native.c99.export import export_c99
-
-        return lambda model, name: export_c99(model, name=name)
-    from grurt.native.requirements import expect_numba
-
-    expect_numba(command)
-    from grurt.native.export import export
-
-    return lambda model, name: export(model, target, cpu=cpu, name=name)

@@ -54,6 +54,16 @@ class Export:
     state_bytes: int
     compiler: str
 
+    @property
+    def flash_bytes(self) -> int:
+        """Bytes of code and data."""
+        return self.code_bytes + self.data_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes that one stream needs."""
+        return self.state_bytes
+
     def sizes(self) -> dict[str, str | int]:
         """Return the target and the sizes, ready for JSON."""
         names = ("target", "code_bytes", "data_bytes", "state_bytes")
@@ -61,10 +71,9 @@ class Export:
 
     def sizes_text(self) -> str:
         """Return the sizes as a sentence."""
-        flash = self.code_bytes + self.data_bytes
         return (
-            f"{self.target}: {flash:,} bytes of flash ({self.code_bytes:,} code, {self.data_bytes:,} weights), "
-            f"{self.state_bytes:,} bytes of RAM for each stream"
+            f"{self.target}: {self.flash_bytes:,} bytes of flash ({self.code_bytes:,} code, {self.data_bytes:,} "
+            f"weights), {self.state_bytes:,} bytes of RAM for each stream"
         )
 
     def hint(self, folder: Path) -> str:

@@ -45,6 +45,21 @@ class SourceExport:
     state_bytes: int
     scratch_bytes: int
 
+    @property
+    def target(self) -> str:
+        """What it is exported for."""
+        return TARGET
+
+    @property
+    def flash_bytes(self) -> int:
+        """Bytes of weights: those of code depend on the compiler."""
+        return self.weight_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes that one stream needs."""
+        return self.state_bytes + self.scratch_bytes
+
     def sizes(self) -> dict[str, str | int]:
         """Return the target and the sizes, ready for JSON."""
         names = ("weight_bytes", "state_bytes", "scratch_bytes")
