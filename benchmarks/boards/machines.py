@@ -146,7 +146,7 @@ def _compiled(machine: Machine, folder: Path, name: str, *flags: str) -> Path:
     out = folder / f"{machine.name}-{name}.elf"
     _run(
         *machine.compiler,
-        *("-std=gnu99", "-Os", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections"),
+        *("-std=c99", "-Os", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections"),
         *("-fno-math-errno", "-nostartfiles", "-Wl,--gc-sections", f"-I{FOLDER}", f"-I{folder}"),
         *(f"-Wl,--defsym={name}={place}" for name, place in places.items()),
         *("-T", FOLDER / "memory.ld", *flags),

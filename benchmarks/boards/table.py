@@ -30,7 +30,7 @@ def rendered(page: str, results: Mapping[str, Any]) -> str:
     """Return a page with the table of some results."""
     rows = "\n".join(_row(record) for record in results["records"])
     versions = "; ".join(results["versions"])
-    note = f"<sub>`python -m benchmarks.boards`, {results['date']}: {versions}; `-Os`. {_NOTE}</sub>"
+    note = f"<sub>`python -m benchmarks.boards`, {results['date']}: {versions}; `-std=c99 -Os`. {_NOTE}</sub>"
     return between_markers(page, MARKER, f"{_HEADER}\n{rows}\n\n{note}")
 
 

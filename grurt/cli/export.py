@@ -13,6 +13,7 @@ from grurt.network.layers.base import QuantizedFormat
 
 if TYPE_CHECKING:
     from grurt.model import Model
+    from grurt.native.c99.packages import Package
 
 EXAMPLE = """\b
 Examples:
@@ -43,6 +44,11 @@ Examples:
 @click.option(
     "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
 )
+@click.option(
+    "--package",
+    type=click.Choice(["arduino", "cmake", "platformio"]),
+    help="Of --target c99: write a folder that this build tool takes as it is, with an example.",
+)
 @budget_options
 def export(
     model_path: Path,
@@ -51,6 +57,7 @@ def export(
     cpu: str | None,
     weight_format: QuantizedFormat | None,
     name: str,
+    package: "Package | None",
     flash: int | None,
     ram: int | None,
 ) -> None:
@@ -63,7 +70,7 @@ def export(
     """
     check_folder(output)
     model = _model(model_path, weight_format)
-    export_model = exporter(target, cpu, "grurt export")
+    export_model = exporter(target, cpu, "grurt export", package)
     exported = export_model(model, name)
     Budget(flash, ram).check(exported, lambda formats: export_model(_model(model_path, formats), name))
     for file in exported.files:

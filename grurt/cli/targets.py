@@ -18,6 +18,7 @@ from grurt.network.layers.base import QuantizedFormat
 if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.native.c99.export import SourceExport
+    from grurt.native.c99.packages import Package
     from grurt.native.export import Export
 
     AnyExport = Export | SourceExport
@@ -34,14 +35,16 @@ Exporter = Callable[["Model", str], "AnyExport"]
 """What exports a model under a name."""
 
 
-def exporter(target: str, cpu: str | None, command: str) -> Exporter:
+def exporter(target: str, cpu: str | None, command: str, package: Package | None = None) -> Exporter:
     """Return what exports for a target; the command is named where something is missing."""
     if target == TARGET:
         if cpu is not None:
             raise click.UsageError("--cpu: c99 is for any CPU: it is your compiler that is told which")
         from grurt.native.c99.export import export_c99
 
-        return lambda model, name: export_c99(model, name=name)
+        return lambda model, name: export_c99(model, name=name, package=package)
+    if package is not None:
+        raise click.UsageError(f"--package: is for --target {TARGET}: build tools compile source text")
     from grurt.native.requirements import expect_numba
 
     expect_numba(command)

@@ -23,9 +23,11 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         made = Path(place, "files")
         made.mkdir()
         for name, content in files.items():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(made / name, content)
         if is_new:
             made.rename(folder)
             return
         for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).replace(folder / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ def test_int8_is_small_on_a_cortex_m4(tmp_path: Path) -> None:
     assert found.flash <= 8 * 1024
     assert found.ram <= 400
     assert found.ram + found.stack <= 800
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7", "cortex-m33"])
+def test_a_fused_multiply_add_gives_the_bits_of_the_engine(cpu: str, weights: Any, tmp_path: Path) -> None:
+    model = load_model() if weights == "float32" else load_model().quantize(weights)
+    exported = export_c99(model, name="m")
+    near = exported.files["m.c"].decode()
+    (tolerance,) = re.findall(r"<= (\S+f) \* \(1", near)
+    exported.files["m.c"] = near.replace(f"<= {tolerance} *", "<= 0.0f *").encode()
+    if BY_NAME[cpu].missing:
+        pytest.skip(f"{BY_NAME[cpu].missing} is not installed")
+    measure(BY_NAME[cpu], model, exported, tmp_path)
 
 
 def test_a_self_test_that_fails_is_seen(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from grurt.native.c99 import TARGET
 from grurt.native.c99.example import example
 from grurt.native.c99.header import header
 from grurt.native.c99.layers import unsupported_reason
+from grurt.native.c99.packages import Package, packaged
 from grurt.native.c99.ports import ports_of
 from grurt.native.c99.source import Source
 from grurt.native.folder import write_files
@@ -74,6 +75,8 @@ class SourceExport:
 
     def hint(self, folder: Path) -> str:
         """Return the command that makes a program of the files in a folder."""
+        if f"{self.name}.c" not in self.files:
+            return f"{folder}: a folder for your build tool"
         return f"compile: cc -O2 {folder / 'main.c'} {folder / self.name}.c -o {self.name} -lm"
 
     def write(self, folder: Path) -> None:
@@ -81,7 +84,7 @@ class SourceExport:
         write_files(folder, self.files)
 
 
-def export_c99(model: Network, *, name: str = "model") -> SourceExport:
+def export_c99(model: Network, *, name: str = "model", package: Package | None = None) -> SourceExport:
     """Write a model in C.
 
     Parameters
@@ -90,6 +93,8 @@ def export_c99(model: Network, *, name: str = "model") -> SourceExport:
         A model that can run one timestep at a time, of layers that `grurt.native.c99.layers` has.
     name
         What the names of functions and files begin with: an identifier of C.
+    package
+        A build tool whose packages the files are to be one of.
 
     Raises
     ------
@@ -114,9 +119,10 @@ def export_c99(model: Network, *, name: str = "model") -> SourceExport:
     source = Source(model, ports, origin)
     unit = source.unit
     texts = {f"{name}.c": source.text(), f"{name}.h": header(unit, ports, origin), "main.c": example(ports)}
+    files = {file: _named(text, name).encode() for file, text in texts.items()}
     return SourceExport(
         name,
-        {file: _named(text, name).encode() for file, text in texts.items()},
+        packaged(package, name, files, ports, model.fingerprint.hex()) if package else files,
         unit.constant_bytes,
         unit.state_bytes,
         unit.scratch_bytes,

@@ -11,7 +11,24 @@ from grurt.network.frames import Frame, frames_of
 if TYPE_CHECKING:
     from grurt.network.network import Network
 
-_TAKEN = ("state", "scratch", "n_steps", "steps", "i", "t", "y", "status", "values", "ok", "version", "tolerance")
+_TAKEN = (
+    "state",
+    "scratch",
+    "n_steps",
+    "steps",
+    "i",
+    "t",
+    "y",
+    "status",
+    "values",
+    "ok",
+    "version",
+    "setup",
+    "loop",
+    "serial",
+    "delay",
+    "a0",
+)
 
 
 @dataclass(frozen=True)
