@@ -183,6 +183,36 @@ def test_a_frame_with_channels_first(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["y"], wanted.reshape(8, 12), rtol=0, atol=1e-6)
 
 
+@needs_fma
+@pytest.mark.parametrize("factor_size", [1, 4])
+@pytest.mark.parametrize("weight_format", ["float32", "int8"])
+def test_a_grid_with_a_mask_and_a_factor_for_each_position(
+    factor_size: int, weight_format: Any, tmp_path: Path
+) -> None:
+    model = models.layer_model(
+        grurt.Unflatten(name="grid", inputs=("x",), positions=3),
+        grurt.FeatureMask(name="mask", inputs=("grid",)),
+        grurt.Linear(name="factor", inputs=("grid",), input_size=2, output_size=factor_size),
+        grurt.GRU(
+            name="gru", inputs=("grid", "mask", "factor"), input_size=2, hidden_size=4, masked=True, scaled_state=True
+        ),
+        grurt.GRU(name="across", input_size=4, hidden_size=3, scan="positions", direction="reverse"),
+        grurt.RMSNorm(name="norm", size=3),
+        grurt.Activation(name="softmax", function=grurt.Softmax()),
+        grurt.Reduce(name="largest", operation="max"),
+        grurt.Concat(name="both", inputs=("softmax", "largest")),
+        grurt.Slice(name="part", start=1, stop=4),
+        grurt.Flatten(name="flat"),
+        rng=np.random.default_rng(12),
+        inputs=[grurt.Input("x", 6)],
+    )
+    model = model if weight_format == "float32" else model.quantize(weight_format)
+    xs = np.random.default_rng(13).standard_normal((9, 6)).astype(np.float32)
+    xs[::3, 2:4] = 0
+    compiled = CompiledModel(model, tmp_path, c99_models.FUSED)
+    np.testing.assert_array_equal(compiled.run({"x": xs}, 9)[1][model.outputs[0].name], model.stream().run(xs))
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("name", ["functions", "mathematics", "gates int8", "random 6 int4", "random 10 float16"])
 def test_there_is_no_warning_in_c_or_in_cpp(name: str, compiler: str, tmp_path: Path) -> None:

@@ -43,11 +43,20 @@ def _scan_time(unit: Unit, layer: GRU, name: str, memory: list[str]) -> None:
     state = unit.state(layer, positions * layer.hidden_size, None if initial is None else np.tile(initial, positions))
     h = unit.keep_in_state(layer.name, state)
     if (factor := layer.state_factor) is not None:
-        place = unit.place(factor)
-        scale = f"{place}[0]" if unit.network.values[factor].size == 1 else f"{place}[i]"
-        unit.add(loop("i", layer.hidden_size, [f"{h}[i] = {scale} * {h}[i];"]))
+        _scale(unit, layer, factor, h)
     row = f"{h} + {layer.hidden_size} * p" if positions > 1 else h
     unit.each_position(layer, _unless_masked(unit, layer, _call(name, unit.row(layer.inputs[0], layer), row, memory)))
+
+
+def _scale(unit: Unit, layer: GRU, factor: str, h: str) -> None:
+    """Write h = factor * h, where a position may have a factor of its own, and of one number or one for each unit."""
+    values = unit.network.values
+    positions, place = values[layer.name].positions, unit.place(factor)
+    row = f"{values[factor].size} * p + " if values[factor].positions > 1 else ""
+    element = f"{place}[{row}{'0' if values[factor].size == 1 else 'i'}]"
+    state = f"{h}[{layer.hidden_size} * p + i]" if positions > 1 else f"{h}[i]"
+    scaled = loop("i", layer.hidden_size, [f"{state} = {element} * {state};"])
+    unit.add(loop("p", positions, [scaled]) if positions > 1 else scaled)
 
 
 def _unless_masked(unit: Unit, layer: GRU, statement: str) -> str:
