@@ -186,9 +186,7 @@ def test_a_frame_with_channels_first(tmp_path: Path) -> None:
 @needs_fma
 @pytest.mark.parametrize("factor_size", [1, 4])
 @pytest.mark.parametrize("weight_format", ["float32", "int8"])
-def test_a_grid_with_a_mask_and_a_factor_for_each_position(
-    factor_size: int, weight_format: Any, tmp_path: Path
-) -> None:
+def test_a_grid_with_masks_and_factors(factor_size: int, weight_format: str, tmp_path: Path) -> None:
     model = models.layer_model(
         grurt.Unflatten(name="grid", inputs=("x",), positions=3),
         grurt.FeatureMask(name="mask", inputs=("grid",)),
@@ -206,7 +204,7 @@ def test_a_grid_with_a_mask_and_a_factor_for_each_position(
         rng=np.random.default_rng(12),
         inputs=[grurt.Input("x", 6)],
     )
-    model = model if weight_format == "float32" else model.quantize(weight_format)
+    model = model if weight_format == "float32" else model.quantize("int8")
     xs = np.random.default_rng(13).standard_normal((9, 6)).astype(np.float32)
     xs[::3, 2:4] = 0
     compiled = CompiledModel(model, tmp_path, c99_models.FUSED)
