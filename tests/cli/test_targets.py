@@ -39,11 +39,11 @@ def test_a_model_that_fits_is_shown() -> None:
     ("options", "message"),
     [
         (("--flash", "15703"), r"takes 15,704 bytes of flash, of 15,703; what would fit: --weights int8 \(5,160 bytes"),
-        (("--ram", "279"), r"takes 280 bytes of RAM, of 279; what would fit: --weights int8 \(5,160 .*, 192 of RAM\)"),
+        (("--ram", "287"), r"takes 288 bytes of RAM, of 287; what would fit: --weights int8 \(5,160 .*, 200 of RAM\)"),
         (("--flash", "4K"), r"what would fit: --weights int4 \(3,336 bytes of flash"),
         (
             ("--flash", "2K", "--ram", "100"),
-            r"of 2,048, and 280 bytes of RAM, of 100; no format of weights fits",
+            r"of 2,048, and 288 bytes of RAM, of 100; no format of weights fits",
         ),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_table_of_all_targets() -> None:
     lines = commandline.succeed("inspect", DEMO, "--target", "all").splitlines()[-9:]
     assert lines[0].split() == ["target", "flash", "RAM"]
     assert [line.split()[0] for line in lines[1:-1]] == [*PLATFORMS, "c99"]
-    assert lines[-2].split() == ["c99", "15,704*", "280"]
+    assert lines[-2].split() == ["c99", "15,704*", "288"]
     assert "3,776 multiply-adds a timestep" in lines[-1]
     described = json.loads(commandline.succeed("inspect", DEMO, "--target", "all", "--json"))
     assert [each["target"].split()[0] for each in described["exported"]] == [*PLATFORMS, "c99"]

@@ -64,7 +64,7 @@ class CompiledModel:
     def run(self, inputs: Mapping[str, Any], n_steps: int) -> tuple[int, dict[str, Floats]]:
         """Return the status, and the outputs of some timesteps, each ``(n_steps, elements)``."""
         arrays = self._arrays(inputs, n_steps)
-        count = ctypes.c_size_t(n_steps)
+        count = ctypes.c_int64(n_steps)
         status = self.library.m_run(self.state, self.scratch, count, *map(_address, arrays.values()))
         return status, {name: array.reshape(n_steps, -1) for name, array in self._outputs(arrays).items()}
 
@@ -79,13 +79,16 @@ class CompiledModel:
     def _outputs(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Floats]:
         return {port.source: arrays[port.name] for port in self.ports if not port.is_input}
 
-    def get_state(self, count: int) -> Floats:
+    def get_state(self, count: int) -> tuple[int, Floats]:
+        """Return how many timesteps there have been, and the numbers of the state."""
         values = np.full(count, np.nan, np.float32)
-        self.library.m_get_state(self.state, _address(values))
-        return values
+        self.library.m_get_state.restype = ctypes.c_int64
+        return self.library.m_get_state(self.state, _address(values)), values
 
-    def set_state(self, values: Floats) -> None:
-        self.library.m_set_state(self.state, _address(np.ascontiguousarray(values, np.float32)))
+    def set_state(self, n_steps: int, values: Floats) -> int:
+        """Return the status."""
+        numbers = np.ascontiguousarray(values, np.float32)
+        return int(self.library.m_set_state(self.state, ctypes.c_int64(n_steps), _address(numbers)))
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:

@@ -75,7 +75,9 @@ def test_the_same_bits_as_the_engine(name: str, tmp_path: Path) -> None:
     tolerance = 1e-6 if name in OF_THE_C_LIBRARY else 0
     for output, answers in wanted.items():
         np.testing.assert_allclose(found[output], answers, rtol=tolerance, atol=tolerance)
-    np.testing.assert_array_equal(compiled.get_state(flat_state(stream).size), flat_state(stream))
+    n_steps, state = compiled.get_state(flat_state(stream).size)
+    assert n_steps == stream.steps == N_STEPS
+    np.testing.assert_array_equal(state, flat_state(stream))
     assert compiled.selftest()
 
 
@@ -114,15 +116,35 @@ def test_a_state_goes_from_python_to_c_and_back(tmp_path: Path) -> None:
     stream, compiled = model.stream(), CompiledModel(model, tmp_path)
     stream.run(xs[:5])
     compiled.run({model.inputs[0].name: xs[:3]}, 3)
-    compiled.set_state(flat_state(stream))
+    assert compiled.set_state(stream.steps, flat_state(stream)) == codes.OK
     _, answers = compiled.run({model.inputs[0].name: xs[5:]}, 6)
     np.testing.assert_allclose(answers[model.outputs[0].name], stream.run(xs[5:]), rtol=0, atol=1e-6)
-    values = compiled.get_state(flat_state(stream).size)
+    n_steps, values = compiled.get_state(flat_state(stream).size)
+    assert n_steps == stream.steps == 11
     restored = model.stream()
     sizes = np.cumsum([state.size for state in stream.state.values()])[:-1]
     parts = zip(stream.state.items(), np.split(values, sizes), strict=True)
     restored.state = {name: part.reshape(state.shape) for (name, state), part in parts}
     np.testing.assert_allclose(restored.step(xs[0]), stream.step(xs[0]), rtol=0, atol=1e-6)
+
+
+def test_a_state_that_cannot_be(tmp_path: Path) -> None:
+    """A GRU's state is finite; what a convolution has read is what an earlier layer may have made infinite."""
+    model = models.layer_model(
+        grurt.Linear(name="fc", input_size=2, output_size=2),
+        grurt.Conv1d(name="conv", input_size=2, output_size=3, kernel_size=2),
+        grurt.GRU(name="gru", input_size=3, hidden_size=2),
+        rng=np.random.default_rng(3),
+    )
+    compiled = CompiledModel(model, tmp_path)
+    before = compiled.state.raw
+    numbers = np.zeros(4, np.float32)
+    for place, status in ((0, codes.OK), (3, codes.NONFINITE)):
+        numbers[:] = 0
+        numbers[place] = np.inf
+        compiled.reset()
+        assert compiled.set_state(5, numbers) == status
+        assert (compiled.state.raw == before) == (status != codes.OK)
 
 
 @pytest.mark.parametrize("nonfinite", [np.nan, np.inf, -np.inf])
@@ -262,7 +284,7 @@ def test_memory_is_used_again() -> None:
         *layers, grurt.GRU(name="gru", input_size=10, hidden_size=5), rng=np.random.default_rng(0)
     )
     exported = export_c99(model)
-    assert (exported.state_bytes, exported.scratch_bytes) == (4 * 5, 4 * 20)
+    assert (exported.state_bytes, exported.scratch_bytes) == (8 + 4 * 6, 4 * 20)
 
 
 def test_the_numbers_of_the_file_are_those_of_the_weights() -> None:
@@ -318,7 +340,7 @@ def test_the_command(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("export", DEMO, "-o", out, "--target", "c99", "--name", "activity")
     printed = commandline.succeed(*command)
-    assert "bytes of weights for flash, 128 bytes of RAM for each stream, and" in printed
+    assert "bytes of weights for flash, 136 bytes of RAM for each stream, and" in printed
     *_, hint = printed.splitlines()
     assert hint == f"compile: cc -O2 {out / 'main.c'} {out / 'activity.c'} -o activity -lm"
     subprocess.run(hint.removeprefix("compile: ").split(), check=True, cwd=tmp_path)

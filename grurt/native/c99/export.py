@@ -108,7 +108,7 @@ def export_c99(model: Network, *, name: str = "model", package: Package | None =
     >>> from grurt.demo import load_model
     >>> exported = export_c99(load_model(), name="activity")
     >>> sorted(exported.files), exported.state_bytes
-    (['activity.c', 'activity.h', 'main.c'], 128)
+    (['activity.c', 'activity.h', 'main.c'], 136)
     """
     if c_source.identifier(name) != name:
         raise EngineError(f"grurt export: expected a name that C can have, got {name!r}: use for example --name model")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def parameters(ports: tuple[Port, ...], *, steps: bool = False) -> str:
     """Return the parameters of the function of a timestep, or of a number of them."""
-    first = ["grurt_state *state", "grurt_scratch *scratch", *(["size_t n_steps"] if steps else [])]
+    first = ["grurt_state *state", "grurt_scratch *scratch", *(["int64_t n_steps"] if steps else [])]
     return ", ".join([*first, *(port.declaration for port in ports)])
 
 
@@ -31,7 +31,6 @@ def header(unit: Unit, ports: tuple[Port, ...], origin: str) -> str:
 #ifndef GRURT_H
 #define GRURT_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -66,15 +65,17 @@ void grurt_reset(grurt_state *state);
 /* Advance by one timestep. */
 int grurt_step({parameters(ports)});
 
-/* Advance by n_steps timesteps, whose inputs and outputs lie one after the other. */
+/* Advance by some timesteps, whose inputs and outputs lie one after the other. All inputs are looked at before. */
 int grurt_run({parameters(ports, steps=True)});
 
-/* How many floats a state is: {_state_order(unit)}. */
-#define GRURT_STATE_VALUES {values_of(unit.states)}
+/* Numbers that a state is made of: {_state_order(unit)}. */
+#define GRURT_STATE_SIZE {values_of(unit.states)}
 
-/* Copy a state, as a stream of grurt has it: each state row by row, what was read over time with the oldest first. */
-void grurt_get_state(const grurt_state *state, float *values);
-void grurt_set_state(grurt_state *state, const float *values);
+/* Read what a stream remembers, GRURT_STATE_SIZE numbers, as a snapshot in Python has them; return its timesteps. */
+int64_t grurt_get_state(const grurt_state *state, float *values);
+
+/* Go to a state that has been read. */
+int grurt_set_state(grurt_state *state, int64_t n_steps, const float *values);
 
 /* Whether this model, as it is compiled here, answers what grurt does: 1, or 0. The state is reset. */
 int grurt_selftest(grurt_state *state, grurt_scratch *scratch);
@@ -88,12 +89,12 @@ int grurt_selftest(grurt_state *state, grurt_scratch *scratch);
 
 
 def _state_members(unit: Unit) -> str:
-    lines = []
+    lines = ["int64_t n_steps;"]
     for state in unit.states:
         lines.append(f"float {state.name}[{state.size}];")
         if state.row:
             lines.append(f"int32_t {state.counter};")
-    return text.indented(lines or ["char unused;"])
+    return text.indented(lines)
 
 
 def _scratch_members(unit: Unit) -> str:

@@ -121,9 +121,9 @@ class Source:
         return f"/* Whether a timestep can be computed. */\nstatic int grurt_check({arguments})\n{{\n{body}\n}}\n"
 
     def _advance(self) -> str:
-        statements = text.indented(self.unit.statements)
+        statements = text.indented([*self.unit.statements, "state->n_steps++;"])
         pointers = [f"float *const {name} = {pointer(slot)};" for name, slot in self.unit.pointers.items()]
-        unused = ["state", "scratch", *(port.name for port in self._ports)]
+        unused = ["scratch", *(port.name for port in self._ports)]
         body = text.indented(pointers) + ("\n\n" if pointers else "") + statements
         void = [f"(void){name};" for name in unused if not _mentions(name, body)]
         head = "/* A timestep, layer by layer. */\n"
@@ -132,7 +132,8 @@ class Source:
 
     def _interface(self) -> str:
         states = self.unit.states
-        return "\n".join([reset(states), self._step(), self._run(), get_state(states), set_state(states)])
+        unbounded = self._network.unbounded_states | self._network.kept_inputs
+        return "\n".join([reset(states), self._step(), self._run(), get_state(states), set_state(states, unbounded)])
 
     def _step(self) -> str:
         return f"""\
@@ -151,12 +152,12 @@ int grurt_step({parameters(self._ports)})
         return f"""\
 int grurt_run({parameters(self._ports, steps=True)})
 {{
-    for (size_t t = 0; t < n_steps; t++) {{
+    for (int64_t t = 0; t < n_steps; t++) {{
         const int status = grurt_check({checked});
         if (status != GRURT_OK)
             return status;
     }}
-    for (size_t t = 0; t < n_steps; t++)
+    for (int64_t t = 0; t < n_steps; t++)
         grurt_advance(state, scratch, {stepped});
     return GRURT_OK;
 }}

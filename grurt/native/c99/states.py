@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from grurt.native.c99.text import indented
@@ -54,13 +54,23 @@ def reset(states: Sequence[State]) -> str:
 def get_state(states: Sequence[State]) -> str:
     """Return the function that copies a state out."""
     lines = [line for state, values in _placed(states) for line in _copied_out(state, values)]
-    return _function("void grurt_get_state(const grurt_state *state, float *values)", lines)
+    unused = [] if states else ["(void)values;"]
+    return _function(
+        "int64_t grurt_get_state(const grurt_state *state, float *values)", [*unused, *lines, "return state->n_steps;"]
+    )
 
 
-def set_state(states: Sequence[State]) -> str:
-    """Return the function that copies a state in."""
-    lines = [line for state, values in _placed(states) for line in _copied_in(state, values)]
-    return _function("void grurt_set_state(grurt_state *state, const float *values)", lines)
+def set_state(states: Sequence[State], unbounded: Collection[str]) -> str:
+    """Return the function that copies a state in; states that are ``unbounded`` may be infinite."""
+    checks = [
+        f"if (!grurt_are_finite({values}, {state.size}))\n    return GRURT_NOT_FINITE;"
+        for state, values in _placed(states)
+        if state.source not in unbounded
+    ]
+    copies = [line for state, values in _placed(states) for line in _copied_in(state, values)]
+    unused = [] if states else ["(void)values;"]
+    lines = [*unused, *checks, "state->n_steps = n_steps;", *copies, "return GRURT_OK;"]
+    return _function("int grurt_set_state(grurt_state *state, int64_t n_steps, const float *values)", lines)
 
 
 def _placed(states: Sequence[State]) -> list[tuple[State, str]]:
@@ -87,5 +97,4 @@ def _copied_in(state: State, values: str) -> list[str]:
 
 
 def _function(signature: str, lines: Sequence[str]) -> str:
-    body = indented(lines or ["(void)state;", "(void)values;"])
-    return f"{signature}\n{{\n{body}\n}}\n"
+    return f"{signature}\n{{\n{indented(lines)}\n}}\n"

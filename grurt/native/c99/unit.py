@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from grurt.network.layers import Layer
     from grurt.network.network import Network
 
-_OWN_NAMES = ("state", "scratch", "step", "run", "reset", "selftest", "get_state", "set_state", "check", "advance")
+_OWN_NAMES = (
+    *("state", "scratch", "step", "run", "reset", "selftest", "get_state", "set_state", "check", "advance", "are_near"),
+    *("ok", "not_finite", "no_such_token", "version", "fingerprint", "flash", "no_selftest", "state_size", "h"),
+)
+"""What a file defines besides: functions, types and macros."""
+
 _LOCALS = ("state", "scratch", "i", "k", "p", "t", "x", "y", "n_steps", "values", "features", "status")
 
 
@@ -51,7 +56,8 @@ class Unit:
         self._written_at_once = written_at_once
         self._places = dict(zip((port.name for port in network.inputs), ports, strict=False))
         self._slots: dict[str, Slot] = {}
-        self._file_names = Names([*_OWN_NAMES, *functions()])
+        of_ports = [name for port in ports for name in (f"test_{port}", f"{port}_size")]
+        self._file_names = Names([*_OWN_NAMES, *functions(), *of_ports])
         self._local_names = Names([*_LOCALS, *ports])
         self._members = Names(_LOCALS)
 
@@ -71,7 +77,8 @@ class Unit:
     @property
     def state_bytes(self) -> int:
         """The size of the struct of a state."""
-        return 4 * (values_of(self.states) + sum(bool(state.row) for state in self.states)) or 1
+        words = values_of(self.states) + sum(bool(state.row) for state in self.states)
+        return 8 + -(-words // 2) * 8
 
     @property
     def scratch_bytes(self) -> int:
