@@ -1,11 +1,9 @@
-"""What depends on how a wheel is built: everything else stands in pyproject.toml.
+"""What pyproject.toml cannot say: wheels carry the kernels, compiled for the CPUs that `release.kernels` chooses.
 
-Without ``GRURT_WHEEL_CPUS``, the package is pure Python and depends on Numba. With it, for example ``"x86-64-v3
-x86-64-v4"``, the wheel carries the kernels compiled for these CPUs, and Numba becomes the extra ``jit``. Then Numba,
-the other dependencies and a linker must be there when it is built: ``python -m build --wheel --no-isolation``.
+Without ``GRURT_WHEEL_CPUS``, that is the CPU of the machine where the wheel is built. With it, for example
+``"x86-64-v3 x86-64-v4"``, these, for all machines of the kind; with ``none``, the wheel is pure Python.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,36 +12,20 @@ from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
-if not (Path(__file__).parent / "grurt" / "converters" / "__init__.py").is_file():
+ROOT = Path(__file__).parent
+
+if not (ROOT / "grurt" / "converters" / "__init__.py").is_file():
     raise SystemExit(
         "setup.py: expected a link to the folder converters/, but this checkout has none: check grurt/converters out "
         "again where links are allowed, with `git config core.symlinks true` and `git checkout -- grurt/converters` "
         "(on Windows with developer mode switched on), or put a copy of the folder there"
     )
 
-CPUS = os.environ.get("GRURT_WHEEL_CPUS", "").split()
-DEPENDENCIES = ["msgspec>=0.19", "numpy>=2.0", "safetensors>=0.5"]
-JIT = ["numba>=0.61"]
+sys.path.insert(0, str(ROOT))
 
+from release.kernels import VARIABLE, chosen  # noqa: E402 - of this checkout
 
-def machine() -> str:
-    """Return the machine that all the CPUs are of; empty if there are none."""
-    if not CPUS:
-        return ""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from grurt.native.cpus import CPUS as KNOWN
-
-    machines = {cpu.name: cpu.machine for cpu in KNOWN}
-    found = {machines.get(name) for name in CPUS}
-    if len(found) != 1 or None in found:
-        chosen = " ".join(CPUS)
-        raise SystemExit(
-            f"GRURT_WHEEL_CPUS: expected names of CPUs of one machine, out of {', '.join(machines)}; got {chosen!r}"
-        )
-    return str(found.pop())
-
-
-MACHINE = machine()
+CHOICE = chosen()
 
 
 class BuildWithKernels(build_py):
@@ -56,31 +38,30 @@ class BuildWithKernels(build_py):
         super().run()
         if self.editable_mode:
             return
-        (package / "converters.py").unlink()  # stands in for the folder, which is there
-        if MACHINE:
+        (package / "converters.py").unlink(missing_ok=True)  # stands in for the folder, which is there
+        if CHOICE.cpus:
             from grurt.native.build import build_library
 
-            build_library(package / "native" / "kernels.grurt.so", CPUS)
+            print(
+                f"grurt: compiling the kernels for {' '.join(CHOICE.cpus)}, ten to thirty seconds for each CPU "
+                f"({VARIABLE} chooses others, or none)",
+                flush=True,
+            )
+            build_library(package / "native" / "kernels.grurt.so", CHOICE.cpus)
 
 
 class PlatformDistribution(Distribution):
     """What is installed where a machine's own libraries are."""
 
     def has_ext_modules(self) -> bool:
-        return bool(MACHINE)
+        return bool(CHOICE.cpus)
 
 
 class PlatformWheel(bdist_wheel):
-    """A wheel for one machine and every Python: the library needs no C library, and only CPython's stable ABI."""
+    """A wheel for one machine and every Python: the library uses CPython's stable ABI only."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        if not MACHINE:
-            return super().get_tag()
-        return "py3", "none", f"manylinux_2_17_{MACHINE}.musllinux_1_1_{MACHINE}"
+        return ("py3", "none", CHOICE.tag)
 
 
-setup(
-    distclass=PlatformDistribution,
-    cmdclass={"build_py": BuildWithKernels, "bdist_wheel": PlatformWheel},
-    install_requires=DEPENDENCIES + ([] if MACHINE else JIT),
-)
+setup(distclass=PlatformDistribution, cmdclass={"build_py": BuildWithKernels, "bdist_wheel": PlatformWheel})

@@ -13,6 +13,7 @@ PAGES = (
     "docs/benchmarks.md",
     "docs/native.md",
     "docs/quantization.md",
+    "docs/spark.md",
     "docs/step-graphs.md",
     "docs/streaming.md",
 )

@@ -36,20 +36,30 @@ def note(results: Results) -> str:
     """Return the footnote of a table: machine, versions, command, date, and how much the processes differed."""
     made = results["environment"]
     versions = ", ".join(f"{engine} {version}" for engine, version in made["engines"].items())
-    cores = f"{made['cores']} cores" if results["suite"] in ("threads", "gpu", "step_pools") else "one thread, one core"
+    cores = (
+        f"{made['cores']} cores"
+        if results["suite"] in ("threads", "gpu", "step_pools", "spark")
+        else "one thread, one core"
+    )
     sentences = [
         f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
-        f"`{results['command']}`: medians over {results['processes']} processes{_spread(results)}",
+        f"`{results['command']}`: medians over {_repeated(results)}{_spread(results)}",
     ]
     if results["missing"]:
         sentences.append(f"not installed, and so left out: {', '.join(results['missing'])}")
     return f"<sub>{'. '.join(sentences)}.</sub>"
 
 
+def _repeated(results: Results) -> str:
+    if "turns" in results:
+        return f"{results['turns']} turns"
+    return f"{results['processes']} processes"
+
+
 def _spread(results: Results) -> str:
     ranges = [record["range"] for record in results["records"] if "range" in record]
-    if not ranges or results["processes"] < 2:
+    if not ranges or results.get("processes", 1) < 2:
         return ""
     widths = sorted((high - low) / low for low, high in ranges)
     return f", which differ by up to {widths[-1]:.0%}, half of the figures by at most {widths[len(widths) // 2]:.0%}"
@@ -166,6 +176,11 @@ def calls_table(results: Results) -> str:
     return _with_ratios(results, "us a call", "times as fast", "{:#.3g}")
 
 
+def generation_table(results: Results) -> str:
+    """Return the table of generators: the time of a token, and how many times as long onnxruntime and NumPy take."""
+    return _with_ratios(results, "us a token", "times as fast", "{:#.3g}")
+
+
 def steps_table(results: Results) -> str:
     """Return the table of step networks: how many numbers a frame and the states have, times, and their ratio."""
     lines = [
@@ -247,6 +262,26 @@ QUANTIZED_LEADS = (
     ("grurt float16 step", "grurt step"),
 )
 
+
+def spark_table(results: Results) -> str:
+    """Return the table of keyed streams on Spark, by contender and size: rows a second, and their part of a core."""
+    records = results["records"]
+    names = list(dict.fromkeys(record["contender"] for record in records))
+    sizes = list(dict.fromkeys(tuple(record["size"]) for record in records))
+    rates = {(record["contender"], tuple(record["size"])): record["rows_a_second"] for record in records}
+    costs = {(record["contender"], tuple(record["size"])): record["cpu_seconds_a_million"] for record in records}
+    heads = [f"{n_rows:,} rows, {keys:,} keys, {buckets:,} buckets" for n_rows, keys, buckets in sizes]
+    rows = [[name, *(f"{rates[name, size]:,.0f}; {costs[name, size]:.1f}" for size in sizes)] for name in names]
+    if {"grurt", "identity"} <= {*names}:
+        shares = [
+            f"*{rates['grurt', size] / rates['identity', size]:.2f}; "
+            f"{costs['identity', size] / costs['grurt', size]:.2f}*"
+            for size in sizes
+        ]
+        rows.append(["*grurt: share of the identity*", *shares])
+    return markdown_table(["rows a second; seconds of a core a million rows", *heads], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "step-latency": ("step", step_table),
     "sequences": ("sequence", sequence_table),
@@ -256,12 +291,14 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "tail": ("tail", tail_table),
     "busy": ("busy", tail_table),
     "calls": ("calls", calls_table),
+    "generation": ("generation", generation_table),
     "steps": ("steps", steps_table),
     "step-pools": ("step_pools", step_pools_table),
     "threads": ("threads", threads_table),
     "gpu": ("gpu", gpu_table),
     "silence": ("silence", silence_table),
     "startup": ("startup", startup_table),
+    "spark": ("spark", spark_table),
 }
 """By the name of the markers: the suite, and what makes a table of its results."""
 

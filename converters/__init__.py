@@ -26,6 +26,7 @@ from grurt.converters.description import Description, LayerDescription
 from grurt.converters.to_onnx import to_onnx
 from grurt.converters.torch.checkpoint.state_dict import StateDict, read_state_dict
 from grurt.converters.torch.module.convert import convert_module
+from grurt.converters.vocabulary import read_vocabulary
 
 __all__ = [
     "Description",
@@ -36,5 +37,6 @@ __all__ = [
     "convert_onnx",
     "describe",
     "read_state_dict",
+    "read_vocabulary",
     "to_onnx",
 ]

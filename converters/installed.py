@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from grurt.errors import ConversionError
+from grurt.installing import install_command
 
 
 def is_installed(package: str) -> bool:
@@ -19,4 +20,4 @@ def is_installed(package: str) -> bool:
 def expect_onnx() -> None:
     """Raise ConversionError if there is no package to parse and to write ONNX's protobuf."""
     if not is_installed("onnx"):
-        raise ConversionError("expected the package onnx to be installed, got none; run: pip install 'grurt[onnx]'")
+        raise ConversionError(f"expected the package onnx to be installed, got none; run: {install_command('onnx')}")

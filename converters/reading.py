@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from grurt.errors import ConversionError, ModelError
+from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
+from grurt.network.stages import OwnEndError
 from grurt.regular_files import open_regular_file, read_to_size
 
 
@@ -19,6 +20,8 @@ def errors_named(name: str) -> Iterator[None]:
     except ConversionError as error:
         first, *further = error.args or ("",)
         raise error.reworded(f"{name}: {first}", *further) from error
+    except OwnEndError as error:
+        raise UnsupportedError(f"{name}: {error}", reason=DesignReason.WHOLE_SEQUENCE) from error
     except ModelError as error:
         raise ConversionError(f"{name}: {error}") from error
     except RecursionError as error:

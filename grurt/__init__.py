@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from grurt.network.signature import Signature as Signature
     from grurt.network.signature import StatePort as StatePort
     from grurt.network.signature import ValuePort as ValuePort
+    from grurt.network.vocabulary import Vocabulary as Vocabulary
     from grurt.runtime.pool import StreamPool as StreamPool
     from grurt.runtime.stream import Stream as Stream
     from grurt.runtime.stream_context import StreamContext as StreamContext
     from grurt.runtime.verify import Verification as Verification
     from grurt.session import InferenceSession as InferenceSession
+    from grurt.translation import Translation as Translation
+    from grurt.translation import Translator as Translator
 
 __version__ = VERSION
 
@@ -54,8 +57,11 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         "StreamContext": "runtime.stream_context",
         "StreamPool": "runtime.pool",
         "TokenInput": "network.inputs",
+        "Translation": "translation",
+        "Translator": "translation",
         "ValuePort": "network.signature",
         "Verification": "runtime.verify",
+        "Vocabulary": "network.vocabulary",
         "load": "loading",
     }
     """Where the public names are, beside those of the modules below, all of whose names are public."""
@@ -93,4 +99,5 @@ if not TYPE_CHECKING:  # for whom star imports, and those with `as`, are exports
         raise AttributeError(f"module 'grurt' has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__"), *_MODULES, _OPERATORS})
+        special = (name for name in globals() if name.startswith("__"))
+        return sorted({*special, *__getattr__("__all__"), *_MODULES, _OPERATORS})

@@ -9,7 +9,7 @@ from grurt.cli.exits import INTERRUPTED
 
 EXTRA_MISSING = """\
 error: the command line needs {missing}, which the library does without. Install it with:
-    pip install "grurt[cli]"
+    {command}
 """
 
 
@@ -26,7 +26,10 @@ def _run() -> None:
     interrupts.watch()
     missing = [package for package in ("click", "rich") if find_spec(package) is None]
     if missing:
-        print(EXTRA_MISSING.format(missing=" and ".join(missing)), end="", file=sys.stderr)
+        from grurt.installing import install_command
+
+        text = EXTRA_MISSING.format(missing=" and ".join(missing), command=install_command("cli"))
+        print(text, end="", file=sys.stderr)
         sys.exit(2)
     from grurt.cli.app import grurt
 

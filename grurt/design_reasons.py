@@ -27,9 +27,9 @@ class DesignReason(enum.Enum):
         "run it with onnxruntime; if it has a GRU that was taken apart, export it again with its GRU",
     )
     WHOLE_SEQUENCE = (
-        "something that joins all timesteps, such as attention, or a mean over time",
+        "something that lets timesteps look at all others, such as attention, or at what is known at the end only",
         "a stream has one timestep at a time, and keeps a state of fixed size",
-        "join the timesteps outside of the model, or with a GRU, whose last state stands for them all",
+        "join the timesteps with a GRU, or by their sum, mean, maximum or a softmax of scores; or outside of the model",
     )
     SEQUENCE_LENGTH = (
         "layers of which the number of timesteps is a size, or that change it",

@@ -15,6 +15,7 @@
     ├── InputValueError       (ValueError)  an array holds a NaN, an infinity, or a token that does not exist
     ├── EngineError           (RuntimeError)  the kernels that were asked for are not there, or cannot be built
     ├── ConcurrentUseError    (RuntimeError)  a second thread is using a stream
+    ├── SparkError            (RuntimeError)  what Spark needs is not there, or is set in a way that cannot work
     ├── StreamIdError         (KeyError)    a pool has no such stream, or one is named twice
     └── SnapshotError         (ValueError)  a snapshot is damaged or belongs to another model
 
@@ -45,6 +46,7 @@ __all__ = [
     "ModelFileError",
     "QuantizationError",
     "SnapshotError",
+    "SparkError",
     "StreamIdError",
     "StreamingError",
     "UnsupportedError",
@@ -161,6 +163,10 @@ class ConcurrentUseError(GrurtError, RuntimeError):
 
 class StreamIdError(GrurtError, KeyError):
     """A pool has no stream of an id, has one already, or one is named twice in a call."""
+
+
+class SparkError(GrurtError, RuntimeError):
+    """What keyed streams on Spark need is not there, or is set in a way that cannot work."""
 
 
 class SnapshotError(GrurtError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
+import sys
 from collections.abc import Collection
 
 from grurt.regular_files import open_regular_file
@@ -33,8 +34,10 @@ def host_flags() -> frozenset[str]:
     """Return what Linux says that the CPU has and programs may use; nothing where it cannot be known.
 
     Of 64-bit Arm, it is the flags that the process was started with: under emulation those of the emulated CPU, where
-    ``/proc/cpuinfo`` may be that of the other one.
+    ``/proc/cpuinfo`` may be that of the other one. Under macOS it is Apple's, all of which have the dot product.
     """
+    if sys.platform == "darwin" and machine() == "arm64":
+        return frozenset(_HWCAP_BITS.values())
     if machine() == "aarch64":
         return flags_at_start("/proc/self/auxv")
     return flags_in_cpuinfo("/proc/cpuinfo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import numpy as np
 
@@ -13,14 +13,15 @@ from grurt.network.network import Network, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Unpack
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from grurt.lowering.plan import Plan
     from grurt.network.layers.base import QuantizedFormat
     from grurt.quantization.recordings import Data
     from grurt.runtime.context import Nonfinite
+    from grurt.runtime.decoding.generators import Options
     from grurt.runtime.pool import StreamPool
     from grurt.runtime.stream import Stream
     from grurt.runtime.stream_context import ContextLike, StreamContext
@@ -135,6 +136,49 @@ class Model(Network):
         from grurt.network.splitting import numbered_stages
 
         return tuple(numbered_stages(self).values())
+
+    def delayed(self) -> tuple[Model, int]:
+        """Return a model that streams, some timesteps late, what this one, which looks ahead, computes of sequences.
+
+        It has one more input, ``present``, of size 1: 1 at every timestep of a sequence, and 0 at as many more as it is
+        late, which give the last answers; what is read beside it there, has to be finite. The answer of step i is that
+        to timestep i - delay, of the bits of `run`; the first ``delay`` answers are of nothing. GRUs keep their states
+        where no timestep is present. In all else it is a model as any.
+
+        Returns
+        -------
+        The model, and its delay in timesteps.
+
+        Raises
+        ------
+        StreamingError
+            If this model streams as it is, or cannot: a layer runs in reverse, strides over timesteps, reads all of a
+            sequence, or makes one longer or shorter.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import grurt
+        >>> layers = [  # a convolution of two timesteps, the one at hand and the next
+        ...     grurt.Unfold(name="padded", padding=(0, 1)),
+        ...     grurt.Conv1d(name="conv", input_size=1, output_size=1, kernel_size=2),
+        ...     grurt.Unfold(name="ahead", padding=(-1, 0)),
+        ... ]
+        >>> weights = {"conv.weight": np.ones((1, 1, 2)), "conv.bias": np.ones(1)}
+        >>> model = grurt.Model(layers=layers, weights=weights, inputs=[grurt.Input("x", 1)])
+        >>> samples = np.float32([[1], [2], [3]])
+        >>> model.run(samples).ravel()
+        array([4., 6., 4.], dtype=float32)
+        >>> streaming, delay = model.delayed()
+        >>> stream = streaming.stream()
+        >>> answers = [stream.step(sample, [1.0]) for sample in samples]
+        >>> answers += [stream.step([0.0], [0.0]) for _ in range(delay)]
+        >>> np.concatenate(answers[delay:])
+        array([4., 6., 4.], dtype=float32)
+        """
+        from grurt.network.delaying import delayed
+
+        return delayed(self)
 
     @property
     def plan(self) -> Plan:
@@ -298,6 +342,123 @@ class Model(Network):
         if isinstance(xs, Mapping):
             return run_mapping(self, xs, lengths=lengths, nonfinite=nonfinite, context=context)
         return run_arrays(self, xs, lengths=lengths, nonfinite=nonfinite, context=context)
+
+    def generate(
+        self,
+        prompt: ArrayLike,
+        max_tokens: SupportsIndex,
+        *,
+        seed: SupportsIndex = 0,
+        context: ContextLike | None = None,
+        **options: Unpack[Options],
+    ) -> NDArray[np.int64]:
+        """Generate the tokens behind a prompt, from the model's initial state, in one call without Python.
+
+        The model reads tokens, or one-hot vectors, and gives a score for each of them: logits, logarithms of
+        probabilities, or, where its last layer is a softmax, probabilities, of which logarithms are taken.
+
+        Parameters
+        ----------
+        prompt
+            Token ids ``(n,)`` that are read first, at least one.
+        max_tokens
+            The most tokens to generate.
+        seed
+            An integer. What is drawn behind the timestep t is a function of the seed and of t: the uniform number of
+            Philox4x32-10 with the key ``seed`` and the counter t, and the first token at which the sum of
+            probabilities, in the order of the tokens, exceeds it. So every CPU draws the same, in streams and in pools.
+        context
+            What the model is given once, if it has contexts: see `stream`.
+        options
+            How tokens are chosen, by keyword, in this order:
+
+            ``repetition_penalty`` (1.0)
+                By which the positive scores of tokens in the prompt or the answer are divided, and negative ones
+                multiplied.
+            ``allowed`` (None)
+                Booleans ``(vocabulary_size,)``: which tokens may be chosen; or ``(vocabulary_size, vocabulary_size)``,
+                with a row for each token before.
+            ``temperature`` (1.0)
+                By which scores are divided. At 0 the best token is chosen: of equal ones, as always, the lowest id.
+            ``top_k``, ``top_p`` (None)
+                Only so many of the best are drawn from; and of these as few as have at least so much of their
+                probability together.
+            ``stop`` (none)
+                A token or several, any of which is the last one to be generated.
+            ``prefix`` (none)
+                Tokens that are given first, whatever the scores.
+            ``inputs``
+                What the model reads beside the tokens, the same at every timestep, by name.
+            ``output``
+                The output with the scores, where several could be it.
+
+        Returns
+        -------
+        The tokens, int64 ``(n,)``, the caller's own: ``max_tokens`` of them, or up to the first stop token, with it.
+
+        Raises
+        ------
+        ModelError, StreamingError
+            If the model does not generate, or cannot stream.
+        InputShapeError, InputTypeError, InputValueError
+            If the prompt is empty, a token does not exist, an option makes no sense, or nothing can be chosen.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import grurt
+        >>> layers = [
+        ...     grurt.Embedding(name="embedding", vocabulary_size=5, size=3),
+        ...     grurt.GRU(name="gru", input_size=3, hidden_size=8),
+        ...     grurt.Linear(name="fc", input_size=8, output_size=5),
+        ... ]
+        >>> rng = np.random.default_rng(1)
+        >>> weights = {
+        ...     f"{layer.name}.{name}": rng.normal(size=shape)
+        ...     for layer in layers
+        ...     for name, shape in layer.weight_shapes().items()
+        ... }
+        >>> model = grurt.Model(layers=layers, weights=weights)
+        >>> tokens = model.generate([2, 0], 12, temperature=0.8, top_k=3, seed=1)
+        >>> tokens.shape, bool(((tokens >= 0) & (tokens < 5)).all())
+        ((12,), True)
+        """
+        stream = self.stream(context=context)
+        blocks = [*stream.generate(prompt, max_tokens, seed=seed, block_size=max_tokens, **options)]
+        return np.concatenate(blocks)
+
+    def run_text(self, text: str, *, start: bool = False, end: bool = False) -> Any:
+        """Run a text from the model's initial state: as `run`, with the tokens of the text.
+
+        Parameters
+        ----------
+        text
+            Taken apart as the vocabulary of the model's only input says: see `grurt.Vocabulary`.
+        start, end
+            Whether the tokens of a text's start and end are read, too, where the vocabulary has them.
+
+        Raises
+        ------
+        ModelError
+            If the model has no vocabulary.
+        InputValueError
+            If something in the text is no token, and the vocabulary has none for that.
+        InputShapeError
+            If there is nothing in the text.
+        """
+        return self.run(self.vocabulary.encode(text, start=start, end=end))
+
+    def generate_text(
+        self, prompt: str, max_tokens: SupportsIndex, *, seed: SupportsIndex = 0, **options: Unpack[Options]
+    ) -> str:
+        """Return the text that `generate` gives behind the text of a prompt.
+
+        Its tokens of padding, start and end are left out, and the vocabulary's end is a stop token if none is given.
+        """
+        vocabulary = self.vocabulary
+        if "stop" not in options and vocabulary.end is not None:
+            options["stop"] = vocabulary.end
+        return vocabulary.decode(self.generate(vocabulary.encode(prompt), max_tokens, seed=seed, **options))
 
     def verify(self) -> Verification:
         """Replay the reference run that the model's file holds, and compare.

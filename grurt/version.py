@@ -1,3 +1,3 @@
 """The version of grurt, which `pyproject.toml` reads."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -1,7 +1,9 @@
 """What holds for all tests."""
 
 import os
+import re
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,25 @@ if not os.isatty(0):
 
 FIRST = ("network", "container")
 """Rooms whose tests need compiled kernels hardly anywhere: their answers come before kernels are compiled."""
+
+
+FRAMEWORKS = {"torch": "torch", "onnxscript": "torch", "keras": "keras"}
+"""What tests compare with and the extra `test` does not bring, and the extra that does."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a file of tests that imports one of the frameworks, where that is not installed."""
+    report = yield
+    if report.failed and isinstance(collector, pytest.Module):
+        missing = re.findall(r"^E +ModuleNotFoundError: No module named '(\w+)", str(report.longrepr), re.MULTILINE)
+        if missing and missing[-1] in FRAMEWORKS:
+            command = f'pip install -e ".[{FRAMEWORKS[missing[-1]]}]"'
+            report.outcome = "skipped"
+            report.longrepr = (str(collector.path), 0, f"Skipped: {missing[-1]} is not installed: {command}")
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

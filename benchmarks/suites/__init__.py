@@ -4,6 +4,7 @@ from benchmarks.contenders import Workload, contenders
 from benchmarks.suites import (
     calls,
     comparison,
+    generation,
     gpu,
     kernel,
     quantized,
@@ -30,6 +31,7 @@ SUITES = {
         Suite("sequence", comparison.measure_sequence, lambda: _names(Workload.SEQUENCE)),
         Suite("streams", comparison.measure_streams, lambda: _names(Workload.STREAMS)),
         Suite("calls", calls.measure, calls.names),
+        Suite("generation", generation.measure, generation.names),
         Suite("steps", steps.measure, steps.names),
         Suite("step_pools", step_pools.measure, step_pools.names),
         Suite("threads", threads.measure, threads.names),

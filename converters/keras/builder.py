@@ -11,7 +11,7 @@ import numpy as np
 from grurt.array_types import Array
 from grurt.converters import windows
 from grurt.converters.keras.topology import MAX_CALLS, Topology, read_topology, too_many_calls
-from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
 from grurt.converters.layer_builder import LayerBuilder
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network import layers
@@ -233,6 +233,17 @@ def same_time(layer: Layer, tensors: Iterable[Tensor]) -> None:
             f"{layer.where}: got a sequence that go_backwards=True has reversed beside one in order; "
             "use Bidirectional, which reverses it back"
         )
+
+
+def masked_as_called(layer: Layer, args: Arguments, tensor: Tensor) -> Tensor:
+    """Return the sequence that a layer reads with a mask, with the mask that its call names, if it names one."""
+    explicit = args.named.get("mask")
+    if isinstance(explicit, Tensor):
+        if explicit.kind is not Kind.MASK or explicit.value == NOWHERE:
+            raise layer.unsupported("a mask that is not made by Masking or mask_zero", "use one of these layers")
+        tensor = replace(tensor, mask=None if explicit.value == EVERYWHERE else explicit.value)
+    check_mask_order(layer, tensor)
+    return tensor
 
 
 def check_mask_order(layer: Layer, tensor: Tensor) -> None:

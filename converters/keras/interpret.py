@@ -15,6 +15,7 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the tables of han
     normalization,
     operations,
     pointwise,
+    pooling,
     products,
     recurrent,
     reductions,

@@ -11,10 +11,10 @@ import numpy as np
 
 from grurt.array_types import Array
 from grurt.converters.keras.activations import gate
-from grurt.converters.keras.builder import Builder, check_mask_order
+from grurt.converters.keras.builder import Builder, masked_as_called
 from grurt.converters.keras.config import Config
 from grurt.converters.keras.handlers import converts, refuses
-from grurt.converters.keras.values import EVERYWHERE, NOWHERE, Arguments, Kind, Layer, Tensor
+from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.converters.keras.weights import object_keys
 from grurt.errors import DesignReason
 from grurt.network.functions import ElementwiseFunction, Sigmoid, Tanh
@@ -159,12 +159,7 @@ def _inputs(layer: Layer, args: Arguments, build: Builder, cells: int) -> tuple[
             DesignReason.SEQUENCE_LENGTH,
         )
     source = build.value(layer, tensors[0], Kind.SEQUENCE)
-    explicit = args.named.get("mask")
-    if isinstance(explicit, Tensor):
-        if explicit.kind is not Kind.MASK or explicit.value == NOWHERE:
-            raise layer.unsupported("a mask that is not made by Masking or mask_zero", "use one of these layers")
-        source = replace(source, mask=None if explicit.value == EVERYWHERE else explicit.value)
-    check_mask_order(layer, source)
+    source = masked_as_called(layer, args, source)
     return source, list(further) or [None] * cells
 
 

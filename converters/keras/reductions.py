@@ -13,6 +13,7 @@ from grurt.converters.keras.dense import one_hot_tokens
 from grurt.converters.keras.features import with_features
 from grurt.converters.keras.handlers import converts_function
 from grurt.converters.keras.mathematics import formula, given
+from grurt.converters.keras.pooling import over_time
 from grurt.converters.keras.reshaping import without_feature_axis
 from grurt.converters.keras.stacks import reduced_stack
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
@@ -40,6 +41,8 @@ def total(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """Return the sum or mean of the features of each timestep."""
     if (stacked := reduced_stack(layer, args, build)) is not None:
         return (stacked,)
+    if (pooled := over_time(layer, args, build)) is not None:
+        return (pooled,)
     tensor = with_features(layer, args, build)
     return (_kept(layer, summed(layer, tensor, build, mean=layer.kind == "Mean"), build),)
 
@@ -63,6 +66,8 @@ def reduction(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ..
     """Reduce the features of each timestep to one number."""
     if (stacked := reduced_stack(layer, args, build)) is not None:
         return (stacked,)
+    if (pooled := over_time(layer, args, build)) is not None:
+        return (pooled,)
     layer.config.require("initial", (None,), "reduce the features themselves")
     tensor = with_features(layer, args, build)
     return (_kept(layer, reduced(layer, tensor, _REDUCTIONS[layer.kind], build), build),)

@@ -16,7 +16,6 @@ refuses(
     reason=DesignReason.OWN_CODE,
 )
 refuses(
-    *("GlobalAveragePooling1D", "GlobalMaxPooling1D"),
     *("Flatten", "Reshape"),  # those that are not converted
     because="it joins timesteps, which a stream has only one at a time; use the last timestep (return_sequences=False)",
     reason=DesignReason.WHOLE_SEQUENCE,

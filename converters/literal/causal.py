@@ -8,29 +8,35 @@ Whether it does is tried, in float64, on a sequence of random numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from grurt import reference
 from grurt.array_types import Array
-from grurt.converters.graph.nodes import Graph
+from grurt.converters.graph.nodes import Graph, Node
+from grurt.converters.graph.tracing import parameters
 from grurt.converters.literal.assembly import StepGraph
 from grurt.converters.literal.naming import UniqueNames
 from grurt.converters.literal.options import StepOptions
 from grurt.converters.literal.pairs import Port
 from grurt.converters.literal.ports import sequence_signature
 from grurt.converters.literal.program import Kept, Layers
+from grurt.converters.literal.refusals import refuse_mixed
 from grurt.converters.literal.sizes import bound, open_names, with_open_sizes
 from grurt.converters.literal.tracing import Traces, traced
-from grurt.converters.literal.values import Value
+from grurt.converters.literal.values import Value, given
 from grurt.converters.sampling import SEED, check_products
 from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedError
+from grurt.network.costs import NO_LIMITS
 from grurt.network.network import Network, Source
 
 _LENGTHS = (24, 12, 6)
 """Timesteps of the sequences that are tried; fewer, where values would be too large."""
+
+_LONG = 1 << 30
+"""Timesteps of a sequence that is longer than any which a slice may leave as it is by chance."""
 
 _TOLERANCE = 1e-9
 """Of float64, in proportion to the largest answer."""
@@ -72,7 +78,9 @@ def _along(graph: Graph, name: str, source: Source, fixed: Mapping[str, Array]) 
     """Return the network of a graph, one timestep along the axes of an open size."""
     one, two = (traced(with_open_sizes(graph, size, name), fixed) for size in (1, 2))
     axes = dict(_axes(one.tensors, two.tensors))
+    _refuse_slices(graph.nodes, two.tensors, axes)
     found = traced(with_open_sizes(graph, 1, name), fixed, axes)
+    refuse_mixed(found.build.mixed, one.tensors, two.tensors)
     if not found.build.memories:
         raise UnsupportedError(
             f"nothing looks back along {name!r}: a graph without states is no timestep of a network that streams",
@@ -104,6 +112,18 @@ def _axes(tensors: Mapping[str, Value], longer: Mapping[str, Value]) -> Iterator
                 yield name, different[0]
 
 
+def _refuse_slices(nodes: Iterable[Node], tensors: Mapping[str, Value], axes: Mapping[str, int]) -> None:
+    """Raise UnsupportedError for a node that leaves timesteps out, be it of long sequences only."""
+    for node in nodes:
+        if node.op == "Slice" and node.inputs[0] in axes:
+            args = tuple(tensors.get(name) for name in node.inputs)
+            axis, shape = axes[node.inputs[0]], list(given(node, args).shape)
+            shape[axis] = _LONG
+            kept = parameters.slice_ranges(node, args, tuple(shape), [False] * len(shape))
+            if kept.get(axis, range(_LONG)) != range(_LONG):
+                raise node.unsupported("it leaves timesteps out", reason=DesignReason.WHOLE_SEQUENCE)
+
+
 def _network(
     found: Traces, inputs: Sequence[Port], outputs: Sequence[Port], axes: Mapping[str, int], source: Source
 ) -> Network:
@@ -133,9 +153,7 @@ def _network(
 
 def _check(network: Network, graph: Graph, name: str, fixed: Mapping[str, Array], axes: Mapping[str, int]) -> None:
     """Raise UnsupportedError unless a network answers timestep by timestep what the graph answers to a sequence."""
-    whole, steps = _whole(graph, name, fixed)
-    if sum(map(math.prod, whole.build.shapes.values())) > _MOST_NUMBERS:
-        raise UnsupportedError(f"a sequence of {steps} timesteps is too large to be tried", reason=DesignReason.SIZE)
+    whole, as_one_step, steps = _whole(graph, name, fixed)
     check_products(network, steps)
     random = np.random.default_rng(SEED)
     feed, frames = {}, {}
@@ -145,7 +163,7 @@ def _check(network: Network, graph: Graph, name: str, fixed: Mapping[str, Array]
         feed[port.name] = numbers.reshape(1, -1)
         frames[port.name] = _by_time(numbers, axes[port.name], tokens=port.tokens)
     answers, _ = reference.run(network, frames)
-    expected, _ = reference.run(_as_one_step(whole), feed)
+    expected, _ = reference.run(as_one_step, feed)
     for output, found in answers.items():
         wanted = _by_time(expected[output].reshape(whole.outputs[output].shape), axes[output])
         scale = max(1.0, float(np.abs(wanted).max()))
@@ -156,14 +174,22 @@ def _check(network: Network, graph: Graph, name: str, fixed: Mapping[str, Array]
             )
 
 
-def _whole(graph: Graph, name: str, fixed: Mapping[str, Array]) -> tuple[Traces, int]:
-    """Return a graph of a sequence as long as may be, and of how many timesteps."""
-    for steps in _LENGTHS[:-1]:
+def _whole(graph: Graph, name: str, fixed: Mapping[str, Array]) -> tuple[Traces, Network, int]:
+    """Return a graph of a sequence as long as may be, that as a network of one timestep, and of how many timesteps."""
+    *longer, shortest = _LENGTHS
+    for steps in longer:
         try:
-            return traced(with_open_sizes(graph, steps, name), fixed), steps
-        except UnsupportedError:
+            return *_of_length(graph, name, fixed, steps), steps
+        except UnsupportedError:  # too large
             continue
-    return traced(with_open_sizes(graph, _LENGTHS[-1], name), fixed), _LENGTHS[-1]
+    return *_of_length(graph, name, fixed, shortest), shortest
+
+
+def _of_length(graph: Graph, name: str, fixed: Mapping[str, Array], steps: int) -> tuple[Traces, Network]:
+    found = traced(with_open_sizes(graph, steps, name), fixed)
+    if sum(map(math.prod, found.build.shapes.values())) > _MOST_NUMBERS:
+        raise UnsupportedError(f"a sequence of {steps} timesteps is too large to be tried", reason=DesignReason.SIZE)
+    return found, _as_one_step(found)
 
 
 def _as_one_step(found: Traces) -> Network:
@@ -173,7 +199,7 @@ def _as_one_step(found: Traces) -> Network:
     layers = Layers(found.build, found.inputs, shown, ())
     inputs = layers.inputs()
     outputs = layers.add_program()
-    return Network(layers=layers.layers, weights=layers.weights, inputs=inputs, outputs=outputs)
+    return Network(layers=layers.layers, weights=layers.weights, inputs=inputs, outputs=outputs, limits=NO_LIMITS)
 
 
 def _by_time(array: Array, axis: int, *, tokens: bool = False) -> Array:

@@ -170,8 +170,6 @@ class LengthMasks:
         left, right = (len(self._build.shapes[name]) for name in operator.inputs[:2])
         if axes[0] == left - 1 and axes[1] == right - 2:
             return self._reading(self._reading(operator, 0, 0.0), 1, 0.0)
-        if operator.outputs[0] not in self._axes or axes[0] == left - 1 or axes[1] == right - 2:
-            raise self._refusal(f"{operator.where} adds up places that may be missing")
         return operator
 
     def _of_reduction(self, operator: op.Reduce) -> Operator:

@@ -23,13 +23,13 @@ _QUANTIZED: Refusal = (
     "export the model of floating-point weights: grurt quantizes by itself",
     DesignReason.QUANTIZED,
 )
-_ADAPTIVE: Refusal = (
-    "it pools a sequence of any length into a fixed number of timesteps",
-    "use a pool with a kernel_size, or the last state of a GRU",
+ADAPTIVE: Refusal = (
+    "it pools a sequence of any length into several timesteps",
+    "use a pool with a kernel_size, or pool into one",
     DesignReason.WHOLE_SEQUENCE,
 )
 _REFUSALS: dict[re.Pattern[str], Refusal] = {
-    re.compile(r"adaptive_\w+_pool1d"): _ADAPTIVE,
+    re.compile(r"adaptive_\w+_pool1d"): ADAPTIVE,
     re.compile(r"upsample_\w+1d|repeat_interleave|conv_transpose1d"): OTHER_LENGTH,
     re.compile(r"instance_norm"): OTHER_AXES,
 }

@@ -9,6 +9,7 @@ from grurt.converters.graph.nodes import OF_ANY_LENGTH
 from grurt.converters.pt2.emitter import Emitter
 from grurt.converters.pt2.handlers import translates
 from grurt.converters.pt2.program import Call
+from grurt.converters.pt2.refusals import ADAPTIVE
 from grurt.errors import DesignReason
 
 _MOST_PLACES = 1 << 16
@@ -58,6 +59,18 @@ def average_pool(call: Call, em: Emitter) -> None:
     if call.get("divisor_override") is not None:
         raise call.unsupported("it has a divisor_override", "multiply its result by a number instead")
     _pool(call, em, "AveragePool", count_include_pad=int(call.get("count_include_pad", True)))
+
+
+@translates("adaptive_avg_pool1d", "adaptive_max_pool1d")
+def adaptive_pool(call: Call, em: Emitter) -> None:
+    """Translate adaptive pools of all timesteps; the places of maxima must not be read."""
+    if _repeated(call.arguments["output_size"], 1) != (1,):
+        raise call.unsupported(*ADAPTIVE)
+    x = em.required("self")
+    batched = _batched(em, x, 1)
+    op = "GlobalAveragePool" if "avg" in call.op else "GlobalMaxPool"
+    made = em.emit(op, batched, into=call.outputs[0] if batched == x else None)
+    _unbatched(em, made, call.outputs[0])
 
 
 def _pool_axes(call: Call) -> int:

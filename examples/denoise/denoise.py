@@ -26,6 +26,7 @@ class Timed:
 
     def __init__(self, network: SpectralNetwork) -> None:
         self.sample_rate, self.window, self.hop = network.sample_rate, network.window, network.hop
+        self.lookahead = network.lookahead
         self.network = network
         self.nanoseconds: list[int] = []
 
@@ -50,7 +51,7 @@ def report(stream: SpectralStream, network: Timed, block: int, seconds: float, s
     median, slow = np.percentile(network.nanoseconds, (50, 99)) / 1000
     print(f"{seconds:.1f} s of sound took {1000 * spent:.1f} ms: real-time factor {spent / seconds:.4f}")
     print(f"network, a frame of {network.hop * milliseconds:g} ms: median {median:.1f} us, 99 % within {slow:.1f} us")
-    print(f"delay {stream.delay * milliseconds:g} ms, and {block * milliseconds:g} ms to gather a block")
+    print(f"delay {stream.delay * milliseconds:.4g} ms, and {block * milliseconds:.4g} ms to gather a block")
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from pictures import draw
 
             draw({"before": noisy, "after": clean}, network.sample_rate, options.picture)
-    except grurt.InputShapeError as error:
+    except (grurt.InputShapeError, grurt.InputTypeError) as error:
         sys.exit(f"denoise: {options.model} is not --network {options.network}: {error}")
     except (OSError, ValueError, grurt.GrurtError) as error:
         sys.exit(f"denoise: {error}")

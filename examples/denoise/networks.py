@@ -1,6 +1,7 @@
 """Networks that clean up speech: what each one sees of a spectrum, and what its answer means."""
 
 import numpy as np
+from deep_filter import DeepFilterNet3
 from spectral_stream import Samples, Spectrum
 
 import grurt
@@ -15,6 +16,7 @@ class Gtcrn:
     sample_rate = 16_000
     window: Samples = np.sqrt(np.hanning(513)[:-1]).astype(np.float32)  # periodic: the next window begins where it ends
     hop = 256
+    lookahead = 0
 
     def __init__(self, model: grurt.Model) -> None:
         self.stream = model.stream()
@@ -34,6 +36,7 @@ class NSNet2:
     sample_rate = 16_000
     window: Samples = np.sqrt(np.hanning(320)).astype(np.float32)  # as its authors have it
     hop = 160
+    lookahead = 0
     floor = np.float32(1e-12)
     least_gain = np.float32(1e-4)  # -80 dB
 
@@ -47,4 +50,4 @@ class NSNet2:
         return spectrum * np.maximum(gain, self.least_gain)
 
 
-NETWORKS: dict[str, type[Gtcrn] | type[NSNet2]] = {"gtcrn": Gtcrn, "nsnet2": NSNet2}
+NETWORKS = {"gtcrn": Gtcrn, "nsnet2": NSNet2, "deepfilternet3": DeepFilterNet3}

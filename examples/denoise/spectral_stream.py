@@ -21,14 +21,20 @@ class SpectralNetwork(Protocol):
         float32, shape (window,): what a frame is multiplied by before it is transformed.
     hop
         Samples from one frame to the next; a divisor of the window's length.
+    lookahead
+        How many newer frames an answer waits for.
     """
 
     sample_rate: int
     window: Samples
     hop: int
+    lookahead: int
 
     def enhance(self, spectrum: Spectrum) -> Spectrum:
-        """Return the next frame's spectrum as it should be, complex64 as given, of shape (window / 2 + 1,)."""
+        """Take the next frame's spectrum, and return that of `lookahead` frames ago as it should be.
+
+        Both are complex64 of shape (window / 2 + 1,). What answers frames before the first one is silence.
+        """
 
 
 class SpectralStream:
@@ -44,7 +50,8 @@ class SpectralStream:
         Any `SpectralNetwork`. It keeps a state: one for each stream.
     block
         All blocks are of this many samples, or of a multiple; 1 is any. The delay is window - hop where `block` is a
-        multiple of the hop, and up to hop - 1 samples more where it is not: window - gcd(block, hop).
+        multiple of the hop, and up to hop - 1 samples more where it is not: window - gcd(block, hop). To it come
+        lookahead * hop samples.
 
     Attributes
     ----------
@@ -60,7 +67,7 @@ class SpectralStream:
             raise ValueError(f"a block has at least one sample, not {block}")
         self.network = network
         self.granule = gcd(block, hop)
-        self.delay = size - self.granule
+        self.delay = size - self.granule + network.lookahead * hop
         self._frame = np.zeros(size, np.float32)  # the newest samples, with room for the next hop at its end
         self._overlap = np.zeros(size, np.float32)  # sums of frames; the first hop of them is complete
         self._synthesis = synthesis_window(network.window, hop)

@@ -7,25 +7,17 @@ needs `wasm-ld`, from LLVM or PyPI's ziglang.
 
 import json
 import shutil
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from link import link
+
 from grurt.demo import load_model, load_recordings
-from grurt.native.export import Export, export
+from grurt.native.export import export
 
 HERE = Path(__file__).parent
 NAME = "activity"
-
-
-def link(exported: Export, folder: Path) -> None:
-    """Write a WebAssembly module of the exported object."""
-    linker = ["wasm-ld"] if shutil.which("wasm-ld") else [sys.executable, "-P", "-m", "ziglang", "wasm-ld"]
-    options = ["--no-entry", "--export-dynamic", "--export=__heap_base"]
-    object_file = folder / f"{NAME}.o"
-    object_file.write_bytes(exported.files[object_file.name])
-    subprocess.run([*linker, *options, object_file, "-o", folder / f"{NAME}.wasm"], check=True)
-    object_file.unlink()
 
 
 def main(folder: Path) -> None:
@@ -33,12 +25,15 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model, recordings = load_model(), load_recordings()
     exported = export(model, "wasm32", name=NAME)
-    link(exported, folder)
+    with tempfile.TemporaryDirectory() as place:
+        exported.write(Path(place))
+        link(Path(place, f"{NAME}.o"), folder / f"{NAME}.wasm")
     for name in ("index.html", "page.mjs", "model.mjs"):
         shutil.copy(HERE / name, folder)
     data = {
         "sizes": {
             "stateBytes": exported.state_bytes,
+            "scratchBytes": exported.scratch_bytes,
             "input": model.inputs[0].size,
             "output": len(recordings.classes),
         },

@@ -1,12 +1,13 @@
 // A model that `grurt export --target wasm32` has exported and wasm-ld has linked, in Node and in browsers.
 //
-// `sizes` says what the C header says: bytes of a state, and numbers of an input and an output.
+// `sizes` says what the C header says: bytes of a state and of scratch memory, and numbers of an input and an output.
 
 export class Model {
   #exports;
   #name;
   #sizes;
   #state;
+  #scratch;
   #x;
   #y;
 
@@ -19,9 +20,10 @@ export class Model {
     this.#exports = exports;
     this.#name = name;
     this.#sizes = sizes;
-    // The exported code allocates nothing: its state, input and output go to memory behind its weights and its stack.
+    // The exported code allocates nothing: its state, scratch memory, input and output go its weights and its stack.
     this.#state = (exports.__heap_base.value + 7) & ~7;
-    this.#x = this.#state + sizes.stateBytes;
+    this.#scratch = this.#state + sizes.stateBytes;
+    this.#x = this.#scratch + sizes.scratchBytes;
     this.#y = this.#x + 4 * sizes.input;
     const missing = this.#y + 4 * sizes.output - exports.memory.buffer.byteLength;
     if (missing > 0) exports.memory.grow(Math.ceil(missing / 65536));
@@ -37,7 +39,7 @@ export class Model {
   step(sample) {
     const { memory, [`${this.#name}_step`]: step } = this.#exports;
     new Float32Array(memory.buffer, this.#x, this.#sizes.input).set(sample);
-    const status = step(this.#state, this.#x, this.#y);
+    const status = step(this.#state, this.#scratch, this.#x, this.#y);
     if (status !== 0) throw new Error(`${this.#name}_step: status ${status}`);
     return new Float32Array(memory.buffer, this.#y, this.#sizes.output).slice();
   }

@@ -14,15 +14,19 @@ from grurt.cli import interrupts
 from grurt.cli.bench import bench
 from grurt.cli.compile import compile  # noqa: A004 - the command's name
 from grurt.cli.convert import convert
+from grurt.cli.delay import delay
 from grurt.cli.demo import demo
 from grurt.cli.exits import BROKEN_PIPE, INTERNAL, INTERRUPTED, USAGE
 from grurt.cli.export import export
+from grurt.cli.forecast import forecast
+from grurt.cli.generate import generate
 from grurt.cli.inspect import inspect
 from grurt.cli.places import naming
 from grurt.cli.printing import say, say_traceback
 from grurt.cli.quantize import quantize
 from grurt.cli.run import run
 from grurt.cli.verify import verify
+from grurt.cli.vocabulary import vocabulary
 from grurt.cli.warmup import warmup
 from grurt.errors import GrurtError, StreamingError, UnsupportedError
 from grurt.escaping import shown
@@ -33,6 +37,10 @@ Convert a network, look at it, check it, and stream data through it:
     grurt inspect model.grurt
     grurt verify model.grurt --against model.onnx
     sensor | grurt run model.grurt
+
+\b
+Have the shell complete commands, options and their values (zsh_source and fish_source for these):
+    eval "$(_GRURT_COMPLETE=bash_source grurt)"
 
 \b
 Results go to stdout, everything else to stderr.
@@ -151,5 +159,20 @@ def grurt(debug: bool) -> None:
     """Run trained GRU networks one timestep at a time."""
 
 
-for command in (convert, inspect, verify, quantize, run, bench, warmup, compile, export, demo):
+for command in (
+    convert,
+    inspect,
+    verify,
+    quantize,
+    delay,
+    run,
+    vocabulary,
+    generate,
+    forecast,
+    bench,
+    warmup,
+    compile,
+    export,
+    demo,
+):
     grurt.add_command(command)

@@ -1,19 +1,22 @@
 """``grurt bench``: how long a timestep takes on this machine, and how long its source's engine takes."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from grurt.cli.exits import DIFFERS
+from grurt.cli.exits import DIFFERS, INTERRUPTED
 from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, Finite, json_option, model_argument
 from grurt.cli.printing import say, show
 from grurt.cli.report import table
+from grurt.cli.status import progress
 from grurt.errors import ConversionError
+from grurt.installing import install_command
 
 if TYPE_CHECKING:
     from grurt.cli.timing import Call, Tail
@@ -73,7 +76,7 @@ def bench(
     Medians of calls in a loop, as a program would make them; and of single calls the percentiles p50, p99, p99.9, and
     the slowest. Where onnxruntime is installed, it computes the same beside. The answers are compared first: with
     --against, the exit code is 1 if they differ. MODEL is a .grurt file; `grurt convert` makes one out of other
-    formats.
+    formats. Ctrl-C ends with the figures until then.
     """
     if against is not None:
         _expect_onnx(against)
@@ -81,8 +84,16 @@ def bench(
     if against is not None and not _same_answers(model, against):
         say(f"error: the answers differ from those of {against}: see `grurt verify`")
         ctx.exit(DIFFERS)
-    rows = _measure(_calls(model, against), seconds, sample_rate)
+    calls = _calls(model, against)
+    with progress() as tell:
+        measured = _measure(calls, seconds, tell)
+    if not measured.microseconds:
+        raise KeyboardInterrupt
+    rows = measured.rows(sample_rate)
     show(*([_as_json(rows, sample_rate)] if as_json else _as_text(rows, sample_rate)))
+    if measured.interrupted:
+        say("note: interrupted; these are the figures until then")
+        ctx.exit(INTERRUPTED)
 
 
 def _expect_onnx(source: Path) -> None:
@@ -132,7 +143,7 @@ def _written(model: "Model", *, step: bool = False) -> bytes | None:
     if is_installed("onnx") and is_installed("onnxruntime"):
         return to_onnx(model, step=step)
     if not step:
-        say("note: without onnxruntime beside it: pip install 'grurt[onnx]'")
+        say(f"note: without onnxruntime beside it: {install_command('onnx')}")
     return None
 
 
@@ -149,20 +160,43 @@ def _expect_same_answers(model: "Model", error: float) -> None:
         )
 
 
-def _measure(calls: "list[Call]", seconds: float, sample_rate: float | None) -> list[Row]:
+@dataclass
+class Measured:
+    """What was measured, until the end or a Ctrl-C."""
+
+    calls: "list[Call]"
+    microseconds: list[float] = field(default_factory=list)
+    """A timestep of each call; none if not one round came to its end."""
+    tails: "dict[str, Tail]" = field(default_factory=dict)
+    interrupted: bool = False
+
+    def rows(self, sample_rate: float | None) -> list[Row]:
+        """Return the figures of each call."""
+        return [
+            Row(
+                call.title,
+                microseconds,
+                self.tails.get(call.title),
+                1e6 / (microseconds * sample_rate) if sample_rate else None,
+            )
+            for call, microseconds in zip(self.calls, self.microseconds, strict=True)
+        ]
+
+
+def _measure(calls: "list[Call]", seconds: float, tell: Callable[[str], None]) -> Measured:
     from grurt.cli.timing import time_calls, time_single
 
-    singles = [call.title for call in calls if call.single]
-    medians = time_calls(calls, seconds / 2)
-    return [
-        Row(
-            call.title,
-            microseconds,
-            time_single(call, seconds / 2 / len(singles)) if call.single else None,
-            1e6 / (microseconds * sample_rate) if sample_rate else None,
-        )
-        for call, microseconds in zip(calls, medians, strict=True)
-    ]
+    found = Measured(calls)
+    singles = [call for call in calls if call.single]
+    try:
+        for microseconds in time_calls(calls, seconds / 2, tell):
+            found.microseconds = microseconds
+        for call in singles:
+            tell(f"single calls of {call.title}")
+            found.tails[call.title] = time_single(call, seconds / 2 / len(singles))
+    except KeyboardInterrupt:
+        found.interrupted = True
+    return found
 
 
 def _as_text(rows: list[Row], sample_rate: float | None) -> list[str]:

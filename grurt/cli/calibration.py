@@ -1,31 +1,36 @@
-"""Calibration data out of .npy and .npz files."""
+"""Calibration data out of the files that ``grurt run`` reads."""
 
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 from grurt.array_types import Array
+from grurt.cli.formats import format_of_input, is_archive, is_packed
+from grurt.cli.layout import input_layout
+from grurt.cli.npy import MAGIC as NPY_MAGIC
 from grurt.cli.npy import read_array
+from grurt.cli.npz import read_npz
 from grurt.cli.places import naming
-from grurt.converters.archive import COMPRESSION, Archive, open_archive
+from grurt.cli.readers import TimestepReader
 from grurt.errors import ConversionError, QuantizationError
 from grurt.escaping import listed
 from grurt.model import Model
-from grurt.quantization.recordings import Recordings, recordings
+from grurt.quantization.recordings import MAX_NUMBERS, Recordings, input_width, recordings
 from grurt.regular_files import open_regular_file
-
-INFLATED_FLOOR = 64 << 20
-"""Bytes that an archive may unpack to in any case: recordings of silence shrink to next to nothing."""
 
 
 def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
     """Return the recordings of all files, each with the shapes that `grurt.quantization.loss` takes.
 
-    An .npz file holds an array for each of the model's inputs, under its name; a single array may have any name.
+    An .npz file holds an array for each of the model's inputs, under its name; a single array may have any name. A file
+    of text is one sequence.
 
     Raises
     ------
-    QuantizationError
+    QuantizationError, click.ClickException
         If a file holds something else.
     """
     found = [(path, recordings(model, _read(model, path), str(path))) for path in paths]
@@ -35,29 +40,38 @@ def read_calibration(model: Model, paths: Iterable[Path]) -> Recordings:
     return Recordings(sequences, f"{files}: sequences: {len(sequences):,}, timesteps: {joined.steps:,}")
 
 
-def _read(model: Model, path: Path) -> Array | Mapping[str, Array]:
-    names = [*(port.name for port in model.inputs), *model.context_shapes]
+def _read(model: Model, path: Path) -> Array | Mapping[str, Array] | list[Mapping[str, Array]]:
     try:
         with naming(str(path)), open_regular_file(path) as file:
-            is_archive = file.read(2) == b"PK"
-            size = file.seek(0, 2)
+            start = file.read(len(NPY_MAGIC))
             file.seek(0)
-            if not is_archive:
+            if is_archive(start):
+                return read_npz(file, [*(port.name for port in model.inputs), *model.context_shapes])
+            if start == NPY_MAGIC:
                 return read_array(file)
-            with open_archive(file, INFLATED_FLOOR + COMPRESSION * size) as archive:
-                found = _entries(archive, names)
-                if set(names) <= found.keys():
-                    return {name: read_array(io.BytesIO(archive.read(found[name]))) for name in names}
+            if b"\0" in start and not is_packed(start):
+                raise ValueError("no text")
+            reader = TimestepReader(
+                cast("io.BufferedReader", file), str(path), input_layout(model), file_format=format_of_input(path.name)
+            )
+            return _sequences(model, path, reader)
+    except QuantizationError:
+        raise
+    except LookupError as error:
+        raise QuantizationError(f"{path}: {error.args[0]}") from error
     except (ValueError, ConversionError) as error:
         raise QuantizationError(f"{path}: expected an array as .npy or .npz holds it, got something else") from error
-    held = listed(map(repr, sorted(found)))
-    raise QuantizationError(
-        f"{path}: expected the arrays [{listed(map(repr, names))}], as the model's inputs are called, got {held}"
-    )
 
 
-def _entries(archive: Archive, names: list[str]) -> dict[str, str]:
-    """Return the entries of an archive by the names of their arrays; a single one has the name of a single input."""
-    if len(names) == 1 and len(archive.names) == 1:
-        return dict(zip(names, archive.names, strict=True))
-    return {name.removesuffix(".npy"): name for name in archive.names}
+def _sequences(model: Model, path: Path, reader: TimestepReader) -> list[Mapping[str, Array]]:
+    """Return the sequences of a file that is read timestep by timestep."""
+    found: list[dict[str, list[object]]] = []
+    most = MAX_NUMBERS // input_width(model)
+    for count, timestep in enumerate(reader, 1):
+        if count > most:
+            raise QuantizationError(f"{path}: expected at most {most:,} timesteps, got more: calibrate with a part")
+        if reader.begins_sequence:
+            found.append({port.name: [] for port in model.inputs})
+        for name, value in (timestep if isinstance(timestep, dict) else {model.inputs[0].name: timestep}).items():
+            found[-1][name].append(value)
+    return [{name: np.array(values) for name, values in sequence.items()} for sequence in found]

@@ -1,10 +1,12 @@
 """``grurt compile``: the kernels as a library, so that Python starts without Numba."""
 
+import json
 from pathlib import Path
 
 import click
 
-from grurt.cli.parameters import WRITTEN, Command
+from grurt.cli import completion
+from grurt.cli.parameters import WRITTEN, Command, json_option
 from grurt.cli.places import check_file, no_cache_directory
 from grurt.cli.printing import show
 
@@ -29,11 +31,13 @@ Examples:
     "cpus",
     metavar="CPU",
     multiple=True,
+    shell_complete=completion.cpus,
     default=("native",),
     show_default=True,
     help="For native, x86-64-v2, -v3, -v3-vnni, -v4, -v4-vnni, armv8-a or armv8.2-a+dotprod; may be repeated.",
 )
-def compile(output: Path | None, cpus: tuple[str, ...]) -> None:  # noqa: A001 - the command's name
+@json_option
+def compile(output: Path | None, cpus: tuple[str, ...], as_json: bool) -> None:  # noqa: A001 - the command's name
     """Compile the kernels into a library, ahead of time.
 
     A process that finds the library starts in a fraction of the time, and imports neither Numba nor llvmlite; what it
@@ -54,5 +58,12 @@ def compile(output: Path | None, cpus: tuple[str, ...]) -> None:  # noqa: A001 -
             raise no_cache_directory()
         output = folder / f"kernels{SUFFIX}"
     description = build_library(output, cpus)
-    names = ", ".join(cpu.name for cpu in description.cpus)
-    show(f"wrote {output}, {output.stat().st_size:,} bytes: kernels of grurt {description.version} for {names}")
+    names = [cpu.name for cpu in description.cpus]
+    if as_json:
+        described = {"output": str(output), "bytes": output.stat().st_size, "version": description.version}
+        show(json.dumps({**described, "machine": description.machine, "cpus": names}))
+        return
+    show(
+        f"wrote {output}, {output.stat().st_size:,} bytes: kernels of grurt {description.version} for "
+        f"{', '.join(names)}"
+    )

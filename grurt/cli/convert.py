@@ -34,7 +34,7 @@ EXAMPLE = """\b
 Examples:
     grurt convert model.onnx -o model.grurt
     grurt convert step.onnx --bind sr=16000 --state state=last -o model.grurt
-    grurt convert decoder.onnx --context memory -o decoder.grurt
+    grurt convert decoder.onnx --context memory -o model.grurt
     grurt convert model.keras -o model.grurt
     grurt convert weights.pt --layers "gru, last, fc:sigmoid" -o model.grurt
     grurt convert model.weights.h5 --layers model.json -o model.grurt

@@ -1,17 +1,22 @@
 """``grurt export``: a model as an object file or as C, for programs that are not Python."""
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
 
-from grurt.cli.parameters import Command, model_argument
+from grurt.cli import completion
+from grurt.cli.parameters import Command, json_option, model_argument
 from grurt.cli.places import check_folder, refuse_overwriting
 from grurt.cli.printing import show
 from grurt.cli.targets import NAMES, Budget, budget_options, exporter
 from grurt.network.layers.base import QuantizedFormat
+from grurt.regular_files import open_regular_file
 
 if TYPE_CHECKING:
+    from grurt.cli.targets import AnyExport
     from grurt.model import Model
     from grurt.native.c99.packages import Package
 
@@ -33,8 +38,19 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder to write into; it is made where there is none.",
 )
-@click.option("--target", metavar="TARGET", required=True, help=NAMES)
-@click.option("--cpu", metavar="CPU", help="One of the target's CPUs; an unknown one is answered with their names.")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    required=True,
+    shell_complete=completion.targets,
+    help=NAMES,
+)
+@click.option(
+    "--cpu",
+    metavar="CPU",
+    shell_complete=completion.cpus_of_target,
+    help="One of the target's CPUs; an unknown one is answered with their names.",
+)
 @click.option(
     "--weights",
     "weight_format",
@@ -50,6 +66,7 @@ Examples:
     help="Of --target c99: write a folder that this build tool takes as it is, with an example.",
 )
 @budget_options
+@json_option
 def export(
     model_path: Path,
     output: Path,
@@ -60,6 +77,7 @@ def export(
     package: "Package | None",
     flash: int | None,
     ram: int | None,
+    as_json: bool,
 ) -> None:
     """Compile a model into an object file, or write it in C, for programs in C.
 
@@ -75,10 +93,14 @@ def export(
     Budget(flash, ram).check(exported, lambda formats: export_model(_model(model_path, formats), name))
     for file in exported.files:
         refuse_overwriting(output / file, [model_path])
+    _refuse_another_export(output, exported)
     exported.write(output)
-    show(f"wrote {', '.join(str(output / file) for file in exported.files)}")
-    show(exported.sizes_text())
-    show(exported.hint(output))
+    files = [str(output / file) for file in exported.files]
+    step, command = exported.next_step(output)
+    if as_json:
+        show(json.dumps({"files": files, **exported.sizes(), step: command}))
+        return
+    show(f"wrote {', '.join(files)}", exported.sizes_text(), f"{step}: {command}")
 
 
 def _model(path: Path, weight_format: QuantizedFormat | None) -> "Model":
@@ -86,3 +108,32 @@ def _model(path: Path, weight_format: QuantizedFormat | None) -> "Model":
 
     model = read(path)
     return model.quantize(weight_format) if weight_format else model
+
+
+def _refuse_another_export(folder: Path, exported: "AnyExport") -> None:
+    """Raise UsageError if the folder holds an export for another target, or of another name, that would be lost."""
+    header, example = folder / f"{exported.name}.h", folder / "main.c"
+    targets = _found(header, r"(?:compiled|written) by grurt \S+ for (\S+(?: \([^)]*\))?)\.$")
+    if targets not in ([], [exported.target]):
+        raise click.UsageError(
+            f"{header}: expected none, or one for {exported.target}, got that of an export for {targets[0]}, which "
+            "would be lost: choose another folder with -o, or another name with --name"
+        )
+    headers = _found(example, r'^#include "(.+)\.h"$')
+    if headers not in ([], [exported.name]):
+        raise click.UsageError(
+            f"{example}: expected none, or one of {exported.name}, got that of {headers[0]}, which would be lost: "
+            "choose another folder with -o"
+        )
+
+
+def _found(path: Path, pattern: str) -> list[str]:
+    """Return what a pattern finds in the beginning of a file; nothing where there is none."""
+    if not path.is_file():
+        return []
+    with open_regular_file(path) as file:
+        return re.findall(pattern, file.read(_HEAD).decode("utf-8", "replace"), re.MULTILINE)
+
+
+_HEAD = 4096
+"""Bytes of a header, or of an example, that say what it is of."""

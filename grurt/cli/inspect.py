@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grurt.cli import completion
 from grurt.cli.parameters import Command, Layers, entry_option, model_argument
 from grurt.cli.picture import draw
 from grurt.cli.places import FOREIGN_SUFFIXES
@@ -43,9 +44,10 @@ Example:
 @click.option(
     "--target",
     metavar="TARGET",
+    shell_complete=completion.targets,
     help="Also show what it takes there, as `grurt export` would compile it; all: everywhere.",
 )
-@click.option("--cpu", metavar="CPU", help="One of the CPUs of --target.")
+@click.option("--cpu", metavar="CPU", shell_complete=completion.cpus_of_target, help="One of the CPUs of --target.")
 @budget_options
 @click.option("--all", "everything", is_flag=True, help=f"Show all, also where there are more than {MAX_ROWS} layers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")

@@ -20,7 +20,7 @@ import numpy as np
 
 from grurt.array_types import Array
 
-_MAGIC = b"\x93NUMPY"
+MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000
 """Bytes; NumPy's own limit."""
 
@@ -54,7 +54,7 @@ def read_header(file: BinaryIO) -> Header | None:
         If it is damaged, or larger than NumPy writes any.
     """
     magic = file.read(8)
-    if not magic.startswith(_MAGIC):
+    if not magic.startswith(MAGIC):
         return None
     if magic[6:] not in (b"\x01\x00", b"\x02\x00", b"\x03\x00"):
         raise ValueError("an unknown version of the format")

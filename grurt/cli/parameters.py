@@ -19,12 +19,26 @@ class ReadFile(click.Path):
     """The type of a file that is read: a regular one, as opening anything else might wait for ever."""
 
     def __init__(self) -> None:
-        super().__init__(exists=True, dir_okay=False, path_type=Path)
+        super().__init__(exists=True, path_type=Path)
+        self.name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.is_dir():
+            self.fail(_about_folder(path), param, ctx)
         _expect_regular(path, param, ctx)
         return path
+
+
+def _about_folder(path: Path) -> str:
+    """Say what a folder is that was given in place of a file."""
+    from grurt.converters.foreign_formats import of_folder
+
+    with suppress(OSError):
+        if (found := of_folder(path)) is not None:
+            what, advice = found
+            return f"{path}: expected a file, got a folder, {what}; {advice}"
+    return f"{path}: expected a file, got a folder; name the file in it"
 
 
 class ReadData(click.Path):
@@ -88,10 +102,17 @@ class Finite(click.FloatRange):
 class Command(click.Command):
     """A command that writes nothing over what it reads, whichever of its parameters name that, and stdout included."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments; this may print the help."""
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments; this may print the help.
+
+        Where a shell completes the value of an option, it has none yet, and click would read nothing of the others.
+        """
+        if extra.get("resilient_parsing") and args and args[-1].startswith("-"):
+            args = args[:-1]
         with naming("stdout"):
-            return super().make_context(*args, **kwargs)
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, unless an output is an input."""

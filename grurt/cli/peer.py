@@ -12,6 +12,7 @@ from grurt.array_types import Array
 from grurt.cli.calls import Sizes, described, random_context, random_feed, random_inputs
 from grurt.cli.timing import Call
 from grurt.errors import ConversionError
+from grurt.installing import install_command
 from grurt.network.frames import frames_of
 from grurt.network.signature import StatePort, is_context
 from grurt.runtime.verify import error_of
@@ -46,7 +47,7 @@ def open_session(file: Path | bytes) -> Session:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConversionError("onnxruntime is not installed: pip install 'grurt[onnx]'") from error
+        raise ConversionError(f"onnxruntime is not installed: {install_command('onnx')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -27,6 +27,16 @@ def show(*lines: str) -> None:
             click.echo(_encodable(escaped(line), sys.stdout))
 
 
+def show_piece(text: str) -> None:
+    """Print a piece of a result, without a line's end; line breaks in it stay, and nothing else commands."""
+    with naming("stdout"):
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed, and the result would go there")
+        lines = [_encodable(escaped(line), sys.stdout) for line in text.split("\n")]
+        click.echo("\n".join(lines), nl=False)
+        sys.stdout.flush()
+
+
 def say(*lines: str) -> None:
     """Print lines to stderr, as long as messages may be; where there is no stderr, nobody wants to know."""
     with suppress(OSError, ValueError):

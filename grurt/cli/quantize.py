@@ -1,21 +1,22 @@
 """``grurt quantize``: a model with weights of fewer bits, and what it loses."""
 
 import json
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from grurt.cli import completion
 from grurt.cli.exits import DIFFERS
 from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, WRITTEN, Command, json_option, model_argument
 from grurt.cli.places import check_file, check_model_file, is_same_file
-from grurt.cli.printing import is_terminal, say, show
+from grurt.cli.printing import say, show
 from grurt.cli.report import JSON_SHOWS_ALL, cell, folded, json_number, table
+from grurt.cli.status import progress
 from grurt.errors import QuantizationError
 from grurt.escaping import listed, shown
 from grurt.network.layers.base import QuantizedFormat
@@ -56,6 +57,21 @@ class Result:
         return before, after
 
 
+@dataclass(frozen=True)
+class Written:
+    """Files that were written; None for each that was not."""
+
+    model: Path | None
+    report: Path | None
+
+    def outcome(self) -> str:
+        """Return what was done, as a line begins."""
+        files = [f"{path}, {path.stat().st_size:,} bytes" for path in (self.model, self.report) if path is not None]
+        if not files:
+            return "nothing was written, as -o names no file"
+        return f"wrote {' and '.join(files)}" + ("" if self.model else ", and no model, as -o names no file")
+
+
 @click.command(cls=Command, epilog=EXAMPLE)
 @model_argument
 @click.option(
@@ -73,15 +89,16 @@ class Result:
     metavar="FILE",
     multiple=True,
     type=READ,
-    help="Inputs like those of the real thing, to round for and to measure with; may be repeated. An .npy array "
-    "(n_steps, size) or (batch, n_steps, size), without the last axis for tokens; or an .npz file of such arrays by "
-    "the names of the inputs. Without it the loss is measured on random numbers from a fixed seed: standard normal "
-    "features, uniform tokens.",
+    help="Inputs like those of the real thing, to round for and to measure with; may be repeated: what `grurt run` "
+    "reads. An .npy array (n_steps, size) or (batch, n_steps, size), without the last axis for tokens; an .npz file of "
+    "such arrays by the names of the inputs; a sequence as .csv or .jsonl. Without it the loss is measured on random "
+    "numbers from a fixed seed: standard normal features, uniform tokens.",
 )
 @click.option(
     "--keep",
     metavar="LAYER",
     multiple=True,
+    shell_complete=completion.layers_to_keep,
     help="A layer to keep in float32, or a matrix of a step program, named as in the table; may be repeated.",
 )
 @click.option(
@@ -140,9 +157,9 @@ def quantize(
     limit = _limit(max_loss)
     model = load_model(model_path)
     data = read_calibration(model, calibration) if calibration else None
-    with _progress() as progress:
+    with progress() as tell:
         result = _quantize(
-            model, weight_format, data, tuple(dict.fromkeys(keep)), limit if auto_keep else None, steps, progress
+            model, weight_format, data, tuple(dict.fromkeys(keep)), limit if auto_keep else None, steps, tell
         )
     within = limit.allows(result.loss.outputs)
     if report is not None:
@@ -151,7 +168,7 @@ def quantize(
         write_report(report, f"{model_path.name} with {weight_format} weights", result.loss, result.layers)
     if output is not None and within:
         result.quantized.save(output)
-    written = output if within else None
+    written = Written(output if within else None, report)
     show(*([_as_json(result, written, ok=within)] if as_json else _as_text(result, written)))
     if not within:
         say(f"error: {_refusal(result, limit, auto_keep=auto_keep)}")
@@ -184,30 +201,21 @@ def _quantize(
     keep: tuple[str, ...],
     limit: "Limit | None",
     steps: int,
-    progress: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> Result:
     """Quantize and measure; with a limit, keep the layers that it needs."""
     from grurt.quantization import layer_losses, layers_to_keep, loss
     from grurt.quantization import quantize as quantized_model
 
-    options: dict[str, Any] = {"keep": keep, "calibrate": data is not None, "progress": progress}
+    options: dict[str, Any] = {"keep": keep, "calibrate": data is not None, "progress": tell}
     layers = layer_losses(model, weight_format, data, **options)
     if limit is not None:
         # What can fail here is a limit that is too strict, and the result will show that.
         with suppress(QuantizationError):
             keep = layers_to_keep(model, weight_format, limit, data, costs=layers, **options)
     quantized = quantized_model(model, weight_format, keep=keep, calibration=data)
-    progress("a long stream")
+    tell("a long stream")
     return Result(model, quantized, weight_format, keep, loss(model, quantized, data, steps=steps), layers)
-
-
-def _progress() -> AbstractContextManager[Callable[[str], None]]:
-    """Return what shows on a terminal what is being measured, and nothing elsewhere."""
-    if not is_terminal(sys.stderr):
-        return nullcontext(lambda what: None)
-    from grurt.cli.status import status
-
-    return status()
 
 
 def _refusal(result: Result, limit: "Limit", *, auto_keep: bool) -> str:
@@ -221,16 +229,15 @@ def _refusal(result: Result, limit: "Limit", *, auto_keep: bool) -> str:
         )
     return (
         f"output {worst.name!r}: expected a loss within {limit}, got {worst.decibels:.1f} dB and a largest error of "
-        f"{max(output.largest for output in result.loss.outputs):.2g}; nothing was written. The layers that cost most "
+        f"{max(output.largest for output in result.loss.outputs):.2g}; no model was written. The layers that cost most "
         f"are {costliest}: {advice}"
     )
 
 
-def _as_text(result: Result, written: Path | None) -> list[str]:
+def _as_text(result: Result, written: Written) -> list[str]:
     before, after = result.bytes
-    outcome = f"wrote {written}, {written.stat().st_size:,} bytes" if written else "nothing was written"
     lines = [
-        f"{outcome}: {_formats(result)}, weights of {after:,} bytes in place of {before:,}",
+        f"{written.outcome()}: {_formats(result)}, weights of {after:,} bytes in place of {before:,}",
         *([f"kept in float32: {listed(result.kept)}"] if result.kept else []),
         *folded([f"rescaled: {name}" for name in _added(result)], JSON_SHOWS_ALL),
         f"measured on {shown(result.loss.data)}",
@@ -292,11 +299,12 @@ def _decibels(outputs: "tuple[Difference, ...]") -> list[str]:
     return [f"{decibels:.1f}" for decibels in first + ([min(more)] if more else [])]
 
 
-def _as_json(result: Result, written: Path | None, *, ok: bool) -> str:
+def _as_json(result: Result, written: Written, *, ok: bool) -> str:
     before, after = result.bytes
     return json.dumps(
         {
-            "output": str(written) if written else None,
+            "output": str(written.model) if written.model else None,
+            "report": str(written.report) if written.report else None,
             "weights": result.weight_format,
             "kept": list(result.kept),
             "bytes_before": before,

@@ -1,27 +1,24 @@
-"""Timesteps out of CSV, JSON lines and .npy, one at a time as they arrive."""
+"""Timesteps out of CSV, JSON lines, .npy and .npz, one at a time as they arrive; all of them may be packed by gzip."""
 
 import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import click
 import numpy as np
 
+from grurt.cli.array_rows import rows_of_npy, rows_of_npz
+from grurt.cli.formats import Format, LineError, format_of_start, is_archive, undamaged, unpacked
 from grurt.cli.layout import Layout
-from grurt.cli.npy import Header, read_header, read_rows
 from grurt.cli.places import naming
 from grurt.escaping import listed
 
-Format = Literal["csv", "jsonl", "npy"]
+_NUMBERS = re.compile(r"\s*[-+]?[.\d][-+.\deE]*(?:[\s,;|:/]+[-+]?[.\d][-+.\deE]*)+\s*")
+"""Several numbers in one field: no name of a column, but a line that is cut in another way."""
 
-FORMATS: tuple[Format, ...] = ("csv", "jsonl", "npy")
-
-SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".npy": "npy"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 MAX_LINE = 1 << 20
@@ -34,22 +31,6 @@ _INFINITIES = {math.inf: math.inf, -math.inf: -math.inf}
 
 _CONSTANTS = {"NaN": math.nan, "Infinity": _INFINITIES[math.inf], "-Infinity": _INFINITIES[-math.inf]}
 """What stands for no finite number; a number that is too large for a float becomes another infinity than these."""
-
-
-class LineError(click.ClickException):
-    """A line, or an element of an array, that is not a timestep of the model."""
-
-
-def format_of_name(name: str) -> Format | None:
-    """Return the format that a file name's suffix stands for."""
-    return SUFFIXES.get(Path(name).suffix.lower())
-
-
-def format_of_start(start: bytes) -> Format:
-    """Return the format of data that starts so; CSV where nothing speaks for another."""
-    if start.startswith(b"\x93"):
-        return "npy"
-    return "jsonl" if start.lstrip()[:1] in (b"[", b"{") else "csv"
 
 
 class TimestepReader:
@@ -87,23 +68,33 @@ class TimestepReader:
         self._layout = layout
         self._delimiter = delimiter
         self._columns = columns
-        with naming(name):
-            self.format: Format = file_format or format_of_start(self._file.peek(1))
-        self.has_header = False
         self._left = self._max_line = max(MAX_LINE, MAX_NUMBER * layout.width)
         self.where = name
         """The place of the latest timestep, for messages."""
+        with naming(name), undamaged(lambda: name):
+            self._file = unpacked(file)
+            self._start = self._file.peek(4)
+        self.format: Format = file_format or format_of_start(self._start)
+        self.has_header = False
+        self.n_sequences: int | None = None
+        """How many there are, where the data are an array of several; else they are one."""
+        self.begins_sequence = True
+        """Whether the latest timestep is the first of a sequence."""
+        self.has_only_header = False
+        """Whether all that there was is a line without numbers."""
 
     def __iter__(self) -> Iterator[Any]:
         rows = {"csv": self._csv_rows, "jsonl": self._json_rows, "npy": self._npy_rows}[self.format]
         try:
-            with naming(self._name):
+            with naming(self._name), undamaged(lambda: self.where):
                 for row in rows():
                     yield self._layout.split(row)
+                    self.begins_sequence = False
         except UnicodeDecodeError as error:
             raise LineError(
                 f"{self._name}: expected text in UTF-8, got the byte 0x{error.object[error.start]:02x}"
             ) from None
+        self.has_only_header = self.has_header and self.begins_sequence
 
     def _csv_rows(self) -> Iterator[list[float]]:
         reader = csv.reader(self._lines(newline=""), delimiter=self._delimiter, skipinitialspace=True)
@@ -119,10 +110,20 @@ class TimestepReader:
                     picked = self._pick(fields)
                     if self.has_header:
                         self._check_width(fields, picked)
+                        self._check_names(fields)
                         continue
                 yield self._csv_row(fields, picked)
         except csv.Error as error:
             raise LineError(f"{self._name}, line {reader.line_num}: {error}") from None
+
+    def _check_names(self, fields: list[str]) -> None:
+        """Raise LineError if a field of the header holds several numbers, and is no name."""
+        if any(map(_NUMBERS.fullmatch, fields)):
+            wanted = "token ids" if all(self._layout.field_is_token) else "numbers"
+            raise LineError(
+                f"{self.where}: expected {wanted}, one timestep a line, or a header, got "
+                f"{_short(self._delimiter.join(fields))}; --delimiter chooses what separates the numbers of a timestep"
+            )
 
     def _pick(self, first: list[str]) -> list[int]:
         """Return the indices of the model's fields, from the first line."""
@@ -193,31 +194,23 @@ class TimestepReader:
         ]
 
     def _npy_rows(self) -> Iterator[list[float]]:
+        tokens = self._layout.field_is_token
+        is_npz = is_archive(self._start)
         try:
-            header = read_header(self._file)
-            if header is None:
-                raise LineError(f"{self._name}: expected an .npy array, got something else; see --format")
-            header = self._rows_header(header)
-            tokens = self._layout.field_is_token
-            for index, values in enumerate(read_rows(self._file, header)):
+            found = (rows_of_npz if is_npz else rows_of_npy)(self._file, self._layout)
+            self.n_sequences = found.n_sequences
+            for index, values in enumerate(found.rows):
                 self.where = f"{self._name}, row {index}"
+                self.begins_sequence = index % found.length == 0
                 yield [
                     self._number(_INFINITIES.get(value, value), f"column {column}", token=token)
                     for column, (value, token) in enumerate(zip(values.tolist(), tokens, strict=True))
                 ]
+        except LookupError as error:
+            raise LineError(f"{self._name}: {error.args[0]}") from None
         except ValueError as error:
-            raise LineError(f"{self._name}: the .npy array is damaged: {error}") from None
-
-    def _rows_header(self, header: Header) -> Header:
-        """Return the header as that of an array of rows; LineError if the model does not read such."""
-        width = self._layout.width
-        if header.dtype.kind not in "fiu":
-            raise LineError(f"{self._name}: expected an array of numbers, got one of {header.dtype}")
-        if len(header.shape) == 1 and width == 1:
-            return replace(header, shape=(*header.shape, 1))
-        if len(header.shape) != 2 or header.shape[1] != width:
-            raise LineError(f"{self._name}: expected an array of shape (n_steps, {width}), got {header.shape}")
-        return header
+            what = "the .npz archive" if is_npz else "the .npy array"
+            raise LineError(f"{self._name}: {what} is damaged: {error}") from None
 
     def _number(self, item: object, place: str, *, token: bool) -> float:
         """Return a field as a number; LineError if it is none, or not one that the model can take."""

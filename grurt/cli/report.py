@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from grurt.escaping import escaped, shown
+from grurt.installing import install_command
 
 STREAMS = "streams: can run one timestep at a time"
 """What is said of a model that can."""
@@ -21,15 +22,15 @@ _LAST = 9
 """Rows that are shown of the end of what is folded."""
 
 
-_WHAT_BRINGS = {"onnxruntime": '"grurt[onnx]"', "torch": '"grurt[torch]"', "keras": "keras"}
-"""What pip installs, for each package that a comparison may miss."""
+_EXTRAS = {"onnxruntime": "onnx", "torch": "torch", "keras": "keras"}
+"""The extra that brings each package that a comparison may miss."""
 
 
 def shown_note(note: str) -> str:
     """Return a remark of a model as it is printed: with what to do where a package was missing."""
     package = note.removesuffix(" is not installed").rpartition(" ")[2]
-    is_missing = note.endswith(f"{package} is not installed") and package in _WHAT_BRINGS
-    return shown(note, 400) + (f": pip install {_WHAT_BRINGS[package]}" if is_missing else "")
+    is_missing = note.endswith(f"{package} is not installed") and package in _EXTRAS
+    return shown(note, 400) + (f": {install_command(_EXTRAS[package])}" if is_missing else "")
 
 
 def shown_notes(notes: Iterable[str]) -> list[str]:

@@ -11,25 +11,29 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import click
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.cli.formats import FORMATS, SUFFIXES, Format, LineError, format_of_input, format_of_name
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, ReadData, WrittenFile, model_argument
 from grurt.cli.places import Place, check_can_be_opened, naming, open_output
 from grurt.cli.printing import is_terminal, say
-from grurt.cli.readers import FORMATS, SUFFIXES, Format, LineError, TimestepReader, format_of_name
+from grurt.cli.readers import MAX_LINE, TimestepReader
 from grurt.cli.writers import make_writer
-from grurt.errors import InputValueError
+from grurt.errors import GrurtError, InputValueError
 from grurt.model import Model
 from grurt.network.inputs import AnyInput
 from grurt.runtime.context import Nonfinite
+
+if TYPE_CHECKING:
+    from grurt.runtime.stream import Stream
 
 MAX_SEQUENCE = 1 << 28
 """Numbers of a whole sequence: 1 GiB as float32."""
@@ -61,7 +65,7 @@ Example: follow a sensor, and keep the answers
     "--format",
     "input_format",
     type=click.Choice(FORMATS),
-    help="Format of the input. Default: by the suffix, or by the first bytes.",
+    help="Format of the input; npy for .npz, too. Default: by the suffix, or by the first bytes.",
 )
 @click.option(
     "--to",
@@ -92,12 +96,19 @@ Example: follow a sensor, and keep the answers
     type=READ,
     help="What the model is given once, by name, if it has contexts: see `grurt convert --context`.",
 )
-@click.option("--last", is_flag=True, help="Give only the answer after the last timestep.")
+@click.option("--json", "as_json", is_flag=True, help="Write the answers as JSON, a line for each: --to jsonl.")
+@click.option("--last", is_flag=True, help="Give only the answer after the last timestep, of each sequence.")
 @click.option(
     "--nonfinite",
     type=click.Choice(get_args(Nonfinite)),
     default="refuse",
     help="What to do with a NaN or an infinity. Default: refuse.",
+)
+@click.option(
+    "--text",
+    "as_text",
+    is_flag=True,
+    help="Each line of the input is a text, answered as a whole; of a model with a vocabulary.",
 )
 def run(
     model_path: Path,
@@ -109,20 +120,27 @@ def run(
     delimiter: str,
     float_format: str | None,
     context_path: Path | None,
+    as_json: bool,
     last: bool,
     nonfinite: Nonfinite,
+    as_text: bool,
 ) -> None:
     """Stream timesteps through a model.
 
-    Each timestep of INPUT, or of stdin, is answered as soon as it has arrived. A timestep is a line of CSV (a
-    header line may come first), a line of JSON (an array; with several inputs an object of them), or a row of an
-    .npy array. For a model that reads tokens it is one integer. A model that cannot stream answers when the input
-    has ended. MODEL is a .grurt file; `grurt convert` makes one out of other formats.
+    Each timestep of INPUT, or of stdin, is answered as soon as it has arrived. A timestep is a line of CSV (a header
+    line may come first), a line of JSON (an array; with several inputs an object of them), or a row of an .npy array,
+    or of the arrays of an .npz file by the names of the inputs. For a model that reads tokens it is one integer. gzip
+    may have packed any of it. An array (batch, n_steps, size) is that many sequences, each from the initial state. A
+    model that cannot stream answers when the input has ended. MODEL is a .grurt file; `grurt convert` makes one out of
+    other formats.
 
     OUT is opened when the first answer is known; where a later line ends the run, it holds the answers so far. Input
     of any length takes the memory of one line, which may have a million characters, or 64 for each number of a
     timestep; but a model that cannot stream takes that of the whole, which may have 268,435,456 numbers.
     """
+    if as_json and output_format not in (None, "jsonl"):
+        raise click.UsageError(f"--json means --to jsonl, got --to {output_format} too: leave one of them out")
+    output_format = "jsonl" if as_json else output_format
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     _check_formats(input_path, output_path, input_format, output_format)
     _check_text_options(delimiter, float_format)
@@ -130,23 +148,24 @@ def run(
         check_can_be_opened(Path(output_path))
     model = load_model(model_path)
     context = None if context_path is None else _context(context_path)
-    with _open_input(input_path) as source:
+    with open_timesteps(input_path) as source:
         live = not _is_regular_file(source)
+        if as_text:
+            _run_texts(model, source, input_path, output_path, output_format, float_format, delimiter, [model_path])
+            return
         reader = TimestepReader(
             source,
             "stdin" if input_path == "-" else input_path,
             input_layout(model),
-            file_format=input_format or format_of_name(input_path),
+            file_format=input_format or format_of_input(input_path),
             delimiter=delimiter,
             columns=tuple(column.strip() for column in columns.split(",")) if columns else (),
         )
         written_format = output_format or format_of_name(output_path) or _text_format(reader.format)
-        answers = _answers(model, reader, nonfinite, context)
-        if last:
-            answers = iter(deque(answers, maxlen=1))
+        answers = _answers(model, reader, nonfinite, context, last=last)
         first = list(islice(answers, 1))  # only now is it known whether the input has a header
         written = "stdout" if output_path == "-" else output_path
-        with naming(written), _open_output(output_path, read=[source, model_path]) as target:
+        with naming(written), open_answers(output_path, read=[source, model_path]) as target:
             writer = make_writer(
                 target,
                 output_layout(model),
@@ -154,6 +173,7 @@ def run(
                 float_format=float_format,
                 delimiter=delimiter,
                 header=reader.has_header,
+                n_sequences=reader.n_sequences,
             )
             for answer in chain(first, answers):
                 writer.write(answer)
@@ -171,14 +191,85 @@ def _context(path: Path) -> Mapping[str, Array]:
         return read_npz(path)
 
 
+def _run_texts(
+    model: Model,
+    source: io.BufferedReader,
+    input_path: str,
+    output_path: str,
+    output_format: Format | None,
+    float_format: str | None,
+    delimiter: str,
+    read: list[Place],
+) -> None:
+    """Answer each line as a text: with what the model gives once for it, or with the answer after its last token."""
+    vocabulary = model.vocabulary
+    name = "stdin" if input_path == "-" else input_path
+    written_format = output_format or format_of_name(output_path) or "csv"
+    written = "stdout" if output_path == "-" else output_path
+    with naming(written), open_answers(output_path, read=[source, *read]) as target:
+        writer = make_writer(
+            target, output_layout(model), written_format, float_format=float_format, delimiter=delimiter, header=False
+        )
+        for number, line in enumerate(texts_of(source, name), start=1):
+            try:
+                answer = model.run(vocabulary.encode(line))
+            except GrurtError as error:
+                raise LineError(f"{name}, line {number}: {error}") from error
+            answers = answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
+            last = {key: array if array.ndim == 1 else array[-1] for key, array in answers.items()}
+            writer.write(last if isinstance(answer, dict) else last[model.outputs[0].name])
+            target.flush()
+        writer.close()
+
+
+def texts_of(source: io.BufferedReader, name: str) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, without their ends; LineError if it is none, or a line is too long."""
+    while line := source.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise LineError(f"{name}: expected lines of at most {MAX_LINE:,} bytes, got a longer one")
+        try:
+            yield line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise LineError(f"{name}: expected text in UTF-8, got the byte 0x{line[error.start]:02x}") from None
+
+
 def _answers(
-    model: Model, reader: TimestepReader, nonfinite: Nonfinite, context: Mapping[str, Array] | None
+    model: Model, reader: TimestepReader, nonfinite: Nonfinite, context: Mapping[str, Array] | None, *, last: bool
 ) -> Iterator[Any]:
-    if model.unstreamable_reason is not None:
-        yield from _whole_sequence_answers(model, reader, nonfinite)
-        return
+    """Yield the answers, or of each sequence the last one."""
+    if model.unstreamable_reason is None:
+        sequences: Iterator[Iterable[Any]] = _streamed(model, reader, nonfinite, context)
+    else:
+        sequences = _whole_sequences(model, reader, nonfinite)
+    for answers in sequences:
+        yield from deque(answers, maxlen=1) if last else answers
+    if reader.has_only_header and all(port.tokens for port in model.inputs):
+        say(f"note: {reader.where} is taken for a header, as it holds no token id, and no timestep follows")
+
+
+def _sequences(reader: TimestepReader) -> Iterator[Iterator[Any]]:
+    """Yield the timesteps of each sequence, which must be taken before those of the next."""
+    number = 0
+
+    def of(timestep: Any) -> int:
+        nonlocal number
+        number += reader.begins_sequence
+        return number
+
+    return (timesteps for _, timesteps in groupby(reader, of))
+
+
+def _streamed(
+    model: Model, reader: TimestepReader, nonfinite: Nonfinite, context: Mapping[str, Array] | None
+) -> Iterator[Iterator[Any]]:
     stream = model.stream(nonfinite=nonfinite, context=context)
-    for timestep in reader:
+    for timesteps in _sequences(reader):
+        stream.reset()
+        yield _steps(stream, timesteps, reader)
+
+
+def _steps(stream: "Stream", timesteps: Iterator[Any], reader: TimestepReader) -> Iterator[Any]:
+    for timestep in timesteps:
         try:
             answer = stream.step(timestep)
         except InputValueError as error:
@@ -186,7 +277,7 @@ def _answers(
         yield answer
 
 
-def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Nonfinite) -> Iterator[Any]:
+def _whole_sequences(model: Model, reader: TimestepReader, nonfinite: Nonfinite) -> Iterator[Iterable[Any]]:
     per_step = {model.values[output.value].per_step for output in model.outputs}
     if len(model.inputs) > 1 or len(per_step) > 1:
         raise click.UsageError(
@@ -194,23 +285,21 @@ def _whole_sequence_answers(model: Model, reader: TimestepReader, nonfinite: Non
             "call Model.run in Python"
         )
     say(f"note: answers come when the input has ended: {model.unstreamable_reason}")
-    timesteps = _gathered(reader, model.inputs[0])
-    if not len(timesteps):
-        return
-    result = model.run(timesteps, nonfinite=nonfinite)
-    if per_step == {False}:
-        yield result
-    elif isinstance(result, dict):
-        for index in range(len(timesteps)):
-            yield {name: array[index] for name, array in result.items()}
-    else:
-        yield from result
+    for sequence in _sequences(reader):
+        timesteps = _gathered(sequence, reader, model.inputs[0])
+        result = model.run(timesteps, nonfinite=nonfinite)
+        if per_step == {False}:
+            yield [result]
+        elif isinstance(result, dict):
+            yield ({name: array[index] for name, array in result.items()} for index in range(len(timesteps)))
+        else:
+            yield result
 
 
-def _gathered(reader: TimestepReader, port: AnyInput) -> Array:
+def _gathered(sequence: Iterator[Any], reader: TimestepReader, port: AnyInput) -> Array:
     """Return all timesteps as one array: features ``(n_steps, *vector_shape)``, or tokens ``(n_steps,)``."""
     numbers = array("q" if port.tokens else "f")
-    for timestep in reader:
+    for timestep in sequence:
         numbers.frombytes(np.asarray(timestep, numbers.typecode).tobytes())
         if len(numbers) > MAX_SEQUENCE:
             raise LineError(
@@ -225,8 +314,6 @@ def _check_formats(
 ) -> None:
     if output_path == "-" and output_format == "npy" and is_terminal(sys.stdout):
         raise click.UsageError("an .npy array is no text for a terminal: give -o OUT, or --to csv")
-    if input_format is None and Path(input_path).suffix.lower() == ".npz":
-        raise click.UsageError(f"{input_path}: .npz is not read: save one array as .npy")
     if output_format is None and Path(output_path).suffix and format_of_name(output_path) is None:
         raise click.UsageError(
             f"{output_path}: expected a name that ends in {', '.join(SUFFIXES)}, got {Path(output_path).suffix}: "
@@ -252,20 +339,23 @@ def _check_text_options(delimiter: str, float_format: str | None) -> None:
         ) from None
 
 
-def _open_input(path: str) -> AbstractContextManager[io.BufferedReader]:
+def open_timesteps(path: str) -> AbstractContextManager[io.BufferedReader]:
+    """Open what timesteps are read from: a file, or stdin for ``-``."""
     if path != "-":
         return Path(path).open("rb")
     if sys.stdin is None:
         raise click.ClickException("stdin is closed: name a file, or send timesteps to stdin")
     if sys.stdin.isatty():
-        say("reading timesteps from the terminal, one a line; Ctrl-D ends")
+        end = "Ctrl-Z and Enter end" if os.name == "nt" else "Ctrl-D ends"
+        say(f"reading timesteps from the terminal, one a line; {end}")
     stdin = sys.stdin.buffer
     if isinstance(stdin, io.BufferedReader):
         return nullcontext(stdin)
     return io.BufferedReader(io.BytesIO(stdin.read()))
 
 
-def _open_output(path: str, read: Iterable[Place]) -> AbstractContextManager[BinaryIO]:
+def open_answers(path: str, read: Iterable[Place]) -> AbstractContextManager[BinaryIO]:
+    """Open what answers are written to: a file, which is none of those that are read, or stdout for ``-``."""
     if path != "-":
         return open_output(Path(path), read)
     if sys.stdout is None:

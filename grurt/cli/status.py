@@ -1,9 +1,16 @@
 """What long work is at, on a terminal."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from grurt.cli.printing import is_terminal
 from grurt.cli.report import cell
+
+
+def progress() -> AbstractContextManager[Callable[[str], None]]:
+    """Return what shows on a terminal what is being measured, and nothing elsewhere."""
+    return status() if is_terminal(sys.stderr) else nullcontext(lambda what: None)
 
 
 @contextmanager

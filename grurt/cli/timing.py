@@ -1,7 +1,7 @@
 """Times calls that take turns, and the distribution of single ones."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -48,16 +48,22 @@ class Tail:
     max: float
 
 
-def time_calls(calls: Sequence[Call], seconds: float) -> list[float]:
-    """Return the median microseconds a timestep of each call, from turns that share the given time.
+def time_calls(
+    calls: Sequence[Call], seconds: float, progress: Callable[[str], None] = lambda what: None
+) -> Iterator[list[float]]:
+    """Yield the median microseconds a timestep of each call, from ever more turns that share the given time.
 
     The calls take turns, so that a busy machine is busy for all of them.
     """
     timers = [Timer(call.statement, globals=call.names) for call in calls]
     turn = seconds / ROUNDS / len(calls)
     counts = [max(1, int(turn / _estimate(timer, turn))) for timer in timers]
-    rounds = [[timer.timeit(count) / count for timer, count in zip(timers, counts, strict=True)] for _ in range(ROUNDS)]
-    return [1e6 * median(times) / call.timesteps for call, times in zip(calls, zip(*rounds, strict=True), strict=True)]
+    rounds: list[list[float]] = []
+    for number in range(1, ROUNDS + 1):
+        progress(f"all calls in turn, {number} of {ROUNDS}")
+        rounds.append([timer.timeit(count) / count for timer, count in zip(timers, counts, strict=True)])
+        by_call = zip(calls, zip(*rounds, strict=True), strict=True)
+        yield [1e6 * median(times) / call.timesteps for call, times in by_call]
 
 
 def _estimate(timer: Timer, turn: float) -> float:

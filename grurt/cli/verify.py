@@ -20,8 +20,8 @@ from grurt.cli.parameters import (
     size_option,
 )
 from grurt.cli.printing import show
-from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number, shown_note
-from grurt.errors import ConversionError
+from grurt.cli.report import JSON_SHOWS_ALL, MAX_ROWS, cell, folded, json_number, shown_note, shown_notes
+from grurt.errors import ConversionError, ModelError
 from grurt.escaping import listed
 from grurt.network.layers import Program
 from grurt.network.signature import is_context
@@ -82,12 +82,20 @@ def verify(
     model = load_model(model_path)
     digest = digest_of(model_path)
     if against is None:
-        verification = model.verify()
+        verification = _replayed(model)
     else:
         verification = replay(model, source_answers(model, against, layers, entry, dict(bind), dict(size)))
     show(*([_as_json(verification, digest)] if as_json else _as_text(verification, digest)))
     if not verification.ok:
         ctx.exit(DIFFERS)
+
+
+def _replayed(model: "Model") -> "Verification":
+    """Replay the answers that the file holds; where it holds none, say why, as it was noted at its conversion."""
+    try:
+        return model.verify()
+    except ModelError as error:
+        raise ModelError(*error.args, *shown_notes(model.source.notes)) from error
 
 
 def source_answers(

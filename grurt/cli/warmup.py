@@ -1,8 +1,10 @@
 """``grurt warmup``: compile the kernels now, so that no service has to."""
 
+import json
+
 import click
 
-from grurt.cli.parameters import Command
+from grurt.cli.parameters import Command, json_option
 from grurt.cli.places import no_cache_directory
 from grurt.cli.printing import say, show
 
@@ -14,7 +16,8 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLE)
-def warmup() -> None:
+@json_option
+def warmup(as_json: bool) -> None:
     """Compile the kernels for this CPU, and say which file keeps them.
 
     For the build of an image, or after an installation: the processes that start later load the file in a fraction of
@@ -25,7 +28,10 @@ def warmup() -> None:
 
     if not is_compiled_here():
         who = "Python runs the kernels" if is_interpreted() else "a library of kernels serves this CPU"
-        say(f"nothing to compile: {who}")
+        if as_json:
+            show(json.dumps({"path": None, "reason": who}))
+        else:
+            say(f"nothing to compile: {who}")
         return
     from grurt.kernels.places import cache_directories, directory_to_write
     from grurt.trust import is_trusted
@@ -38,4 +44,4 @@ def warmup() -> None:
     path = cached_in()
     if path is None:
         raise no_cache_directory()
-    show(str(path))
+    show(json.dumps({"path": str(path), "reason": None}) if as_json else str(path))

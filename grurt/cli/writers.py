@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from grurt.array_types import Floats
+from grurt.cli.formats import Format
 from grurt.cli.layout import Layout
-from grurt.cli.readers import Format
 from grurt.escaping import escaped
 
 
@@ -97,11 +97,13 @@ class JsonLinesWriter:
 class NpyWriter:
     """One float32 array ``(n_steps, width)``, whose header tells how many rows there are when the last one is known.
 
-    Rows are kept on the disk until then, where the file is one that is written once from beginning to end.
+    Of a batch of sequences it is ``(batch, n_steps, width)``, if all are answered alike. Rows are kept on the disk
+    until then, where the file is one that is written once from beginning to end.
     """
 
-    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+    def __init__(self, file: BinaryIO, layout: Layout, n_sequences: int | None) -> None:
         self._target = file
+        self._n_sequences = n_sequences
         self._layout = layout
         self._file = file if file.seekable() and not _is_appended_to(file) else tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._begin = self._file.tell()
@@ -124,7 +126,10 @@ class NpyWriter:
 
     def _write_header(self) -> None:
         """Write the header, for which NumPy leaves room: it has the same size for every number of rows."""
-        header = {"shape": (self._count, self._layout.width), "fortran_order": False, "descr": "<f4"}
+        lead = [self._count]
+        if self._n_sequences and self._count % self._n_sequences == 0:
+            lead = [self._n_sequences, self._count // self._n_sequences]
+        header = {"shape": (*lead, self._layout.width), "fortran_order": False, "descr": "<f4"}
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
@@ -139,12 +144,19 @@ def _is_appended_to(file: BinaryIO) -> bool:
 
 
 def make_writer(
-    file: BinaryIO, layout: Layout, file_format: Format, *, float_format: str | None, delimiter: str, header: bool
+    file: BinaryIO,
+    layout: Layout,
+    file_format: Format,
+    *,
+    float_format: str | None,
+    delimiter: str,
+    header: bool,
+    n_sequences: int | None = None,
 ) -> AnswerWriter:
-    """Return a writer of a format to a file that is open for writing bytes."""
+    """Return a writer of a format to a file that is open for writing bytes; ``n_sequences`` of a batch of them."""
     numbers = Numbers(float_format)
     if file_format == "npy":
-        return NpyWriter(file, layout)
+        return NpyWriter(file, layout, n_sequences)
     if file_format == "jsonl":
         return JsonLinesWriter(file, layout, numbers)
     return CsvWriter(file, layout, numbers, delimiter=delimiter, header=header)

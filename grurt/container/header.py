@@ -12,6 +12,7 @@ from grurt.network.inputs import AnyInput, Output
 from grurt.network.network import Source
 from grurt.network.reference_run import Precision
 from grurt.network.signature import Signature
+from grurt.network.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from grurt.network.layers import AnyLayer
@@ -58,6 +59,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     signature: Signature
     source: Source
     reference_run: ReferenceRunHeader | None
+    vocabularies: dict[str, Vocabulary] = msgspec.field(default_factory=dict)
 
 
 class _HeaderOfRawLayers(Header, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -238,9 +238,10 @@ def _description(text: str) -> Header:
     except _DAMAGE as error:
         raise ModelFileError(f"the header is damaged: {_fault(error, Header)}") from error
     precision = header.reference_run.precision if header.reference_run else None
-    if version < file_version(header.layers, header.inputs, header.signature, precision):
+    if version < file_version(header.layers, header.inputs, header.signature, precision, bool(header.vocabularies)):
         kinds = ", ".join(sorted({layer.kind for layer in header.layers if layer.first_file_version > version}))
         beside = "the precision of a reference run" if precision else "the dtypes or axes of its signature"
+        beside = "vocabularies" if header.vocabularies else beside
         lacking = f"the layers {kinds}" if kinds else beside
         raise ModelFileError(f"the header is damaged: format version {version} does not have {lacking}")
     return header
@@ -280,6 +281,7 @@ def _network(header: Header, tensors: dict[str, NDArray[np.generic]], limits: Li
         source=header.source,
         reference_run=run,
         limits=limits,
+        vocabularies=header.vocabularies,
     )
 
 

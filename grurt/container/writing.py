@@ -47,13 +47,14 @@ def encode(network: Network) -> bytes:
     """Return the bytes of a file."""
     run = network.reference_run
     header = Header(
-        version=file_version(network.layers, network.inputs, network.signature, run.precision if run else None),
+        version=version_of(network),
         inputs=network.inputs,
         layers=network.layers,
         outputs=network.outputs,
         signature=network.signature,
         source=network.source,
         reference_run=ReferenceRunHeader(run.produced_by, run.precision) if run else None,
+        vocabularies=dict(network.vocabularies),
     )
     tensors: dict[str, NDArray[np.generic]] = {WEIGHTS + name: array for name, array in network.weights.items()}
     if run:
@@ -62,9 +63,17 @@ def encode(network: Network) -> bytes:
     return container(_description(header), tensors)
 
 
+def version_of(network: Network) -> int:
+    """Return the version of the file that a network is written to."""
+    precision = network.reference_run.precision if network.reference_run else None
+    return file_version(network.layers, network.inputs, network.signature, precision, bool(network.vocabularies))
+
+
 def _description(header: Header) -> str:
     """Return a header as JSON, without what older releases do not know and nothing uses."""
     described = msgspec.to_builtins(header)
+    if not header.vocabularies:
+        del described["vocabularies"]
     for layer, fields in zip(header.layers, described["layers"], strict=True):
         for name in layer.unused_fields:
             del fields[name]

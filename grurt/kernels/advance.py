@@ -97,7 +97,7 @@ def _run_streams(c):
     n_streams = load_i64(c, codes.CONTEXT_N_STREAMS)
     capacity = load_i64(c, codes.CONTEXT_CAPACITY)
     for start in range(0, n_streams, capacity):
-        _run_group(c, start, min(capacity, n_streams - start))
+        run_group(c, start, min(capacity, n_streams - start))
 
 
 @kernel
@@ -107,12 +107,12 @@ def _run_taken_streams(c, team):
     capacity = load_i64(c, codes.CONTEXT_CAPACITY)
     start, n_rows = take(team, n_streams, capacity)
     while n_rows:
-        _run_group(c, start, n_rows)
+        run_group(c, start, n_rows)
         start, n_rows = take(team, n_streams, capacity)
 
 
 @kernel
-def _run_group(c, start, n_rows):
+def run_group(c, start, n_rows):
     """Run as many streams as there are rows, from the call's number ``start`` on, timestep by timestep."""
     n_steps, n_streams = load_i64(c, codes.CONTEXT_N_STEPS), load_i64(c, codes.CONTEXT_N_STREAMS)
     streams = load_i64(c, codes.CONTEXT_STREAMS) + I64_BYTES * start

@@ -65,6 +65,7 @@ SELECT = 21
 CONSTANT = 22
 REDUCE = 23
 PROGRAM = 24
+TIME_POOLING = 25
 
 # Operations on two numbers.
 SUB = 0
@@ -87,6 +88,12 @@ REDUCE_MAX = 6
 REDUCE_MIN = 7
 REDUCE_ARGMAX = 8
 REDUCE_ARGMIN = 9
+
+# What timesteps are pooled to.
+POOL_SUM = 0
+POOL_MEAN = 1
+POOL_MAX = 2
+POOL_SOFTMAX = 3
 
 # Slots of an operation: first what any may have, then what belongs to one kind, or to a few.
 OP_KIND = 0
@@ -113,7 +120,7 @@ OP_GATE = 20  # GRU: function of z and r
 OP_CANDIDATE = 21  # GRU: function of n
 OP_CLIPPED = 22  # GRU
 OP_REVERSE = 23  # GRU
-OP_MASKED = 24  # GRU: whether there is a mask,
+OP_MASKED = 24  # GRU, TIME_POOLING: whether there is a mask,
 OP_MASK = 25  # and the mask's offset
 OP_SCANS_POSITIONS = 26  # GRU: not the timesteps,
 OP_INITIAL = 27  # and in each from this state, an offset in the weights
@@ -122,11 +129,11 @@ OP_DILATION = 29  # CONV1D
 OP_GROUPS = 30  # CONV1D
 OP_GROUP_STRIDE = 31  # CONV1D: bytes of a group's outputs, in whole vectors,
 OP_GROUP_OUT = 32  # and where in a row of OP_TEMP they are
-OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition
+OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition; TIME_POOLING: scores
 OP_OTHER_STRIDE = 34
 OP_COLUMN = 35  # COPY: first output feature
 OP_SOURCE_COLUMN = 36  # COPY: first input feature
-OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE: which
+OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE, TIME_POOLING: which
 OP_INPUT = 38  # EMBEDDING, TOKEN_MASK: index of the model input
 OP_TOKEN = 39  # TOKEN_MASK
 OP_FACTOR = 40  # GRU: offset of the factor of the state,
@@ -137,7 +144,8 @@ OP_N_STEPS = 44  # how many,
 OP_SOURCES = 45  # and of its inputs: for each an offset in scratch memory and a stride,
 OP_N_SOURCES = 46  # how many
 OP_CONTEXT = 47  # and where in a context the part is that it reads
-OP_SLOTS = 48
+OP_SCORE_SIZE = 48  # TIME_POOLING: of a softmax, scores of a timestep
+OP_SLOTS = 49
 
 # Where the numbers of a step program lie: what the offsets of views are counted from. Offsets count float32.
 BASE_WEIGHTS = 0
@@ -276,7 +284,8 @@ CONTEXT_ENTERED_CLAIMED = 45  # whether nobody hands in arrays but who has claim
 CONTEXT_FLOAT64 = 46  # address of NumPy's float64
 CONTEXT_FLOAT = 47  # address of the type of Python's floats
 CONTEXT_GIVEN = 48  # address of the addresses of what each stream was given once: see BASE_CONTEXT; 0: nothing
-CONTEXT_PORTS = 49  # the first port: inputs, outputs, initial states, final states
+CONTEXT_DECODING = 49  # address of a table of what decoding goes on with
+CONTEXT_PORTS = 50  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -318,6 +327,58 @@ LEAD = 1  # check, and run with a team
 LEAD_ON = 2  # go on, when the members have been woken, or where some still work
 FOLLOW = 3  # be a member of a team: run whatever there is to run
 STORE = 4  # check, and copy the inputs to where the states are
+DECODE = 5  # choose tokens of what the model answers, and have it read them
+FEED_BACK = 6  # have the model read what it answers
+SEARCH = 7  # find the best sequences of tokens
+
+# Slots of what decoding goes on with. Arrays have a row for each sequence, which has a number that stays; those that go
+# on lie one behind the other, each at a place.
+DECODING_N_ROWS = 0  # how many go on
+DECODING_ROWS = 1  # address of their numbers (int64), place by place
+DECODING_INPUT = 2  # which of the inputs reads tokens,
+DECODING_OUTPUT = 3  # and which port gives scores
+DECODING_VOCABULARY_SIZE = 4
+DECODING_ROW_BYTES = 5  # of so many numbers, in whole vectors
+DECODING_OF_PROBABILITIES = 6  # the scores are no logits
+DECODING_PROMPTS = 7  # address of what rows read first (int64)
+DECODING_PROMPT_BYTES = 8  # from one row to the next
+DECODING_LENGTHS = 9  # address of two numbers for each row (int64): tokens read first, and tokens given first
+DECODING_POSITIONS = 10  # address of how many tokens rows have read (int64)
+DECODING_PREVIOUS = 11  # address of the last of them (int64)
+DECODING_OUT = 12  # address of what is chosen (int64)
+DECODING_MAX_TOKENS = 13
+DECODING_COUNTS = 14  # address of how many tokens were chosen (int64)
+DECODING_SEEDS = 15  # address (int64)
+DECODING_STOP = 16  # address of the tokens that end a row (int64),
+DECODING_N_STOP = 17  # how many
+DECODING_PARAMETERS = 18  # address of the four below, float32
+DECODING_TOP_K = 19
+DECODING_ALLOWED = 20  # address of numbers to be added to scores; 0: none
+DECODING_ALLOWED_STRIDE = 21  # from one previous token to the next
+DECODING_SEEN = 22  # address of what rows have read or given, a number not 0 for each such token; 0: it does not matter
+DECODING_WORK = 23  # address of working memory
+DECODING_FAULT = 24  # written when a status is not OK: which row
+DECODING_SLOTS = 25
+
+# And of beams, behind those. Rows are at their places, and have no other numbers; DECODING_OUT has a row of tokens for
+# each timestep, of as many beams.
+BEAMS_SIZE = 25  # how many sequences there are at most
+BEAMS_STEP = 26  # tokens that they have
+BEAMS_SCORES = 27  # address of the rows' scores (float64)
+BEAMS_PARENTS = 28  # address of the rows that they came of, as DECODING_OUT (int64)
+BEAMS_CANDIDATE_SCORES = 29  # address of the scores of twice as many (float64),
+BEAMS_CANDIDATE_ROWS = 30  # of which rows they are (int64),
+BEAMS_CANDIDATE_TOKENS = 31  # and by which tokens they go on (int64)
+BEAMS_N_ENDED = 32  # how many sequences have ended,
+BEAMS_ENDED_SCORES = 33  # address of their scores, for their lengths (float64),
+BEAMS_ENDED = 34  # and of step, row and token that each ends with (int64)
+BEAMS_LENGTH_NORMS = 35  # address of what scores are divided by, by the number of tokens (float64)
+BEAMS_STATES = 36  # address of room for as many states
+BEAMS_SLOTS = 37
+
+DECODING_TEMPERATURE = 0
+DECODING_TOP_P = 1
+DECODING_PENALTY = 2
 
 # Slots of a team. What is written by different threads stands 64 bytes apart.
 TEAM_N_MEMBERS = 0
@@ -347,3 +408,4 @@ STREAM_TWICE = 5
 BUSY = 6
 MEMBERS_SLEEP = 7
 MEMBERS_WORK = 8
+NOTHING_TO_CHOOSE = 9

@@ -8,7 +8,9 @@ puts them (see `fields`). What is not exactly the array that the kernels want is
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run
+from grurt.kernels.beams import search
 from grurt.kernels.conversion import convert_input
+from grurt.kernels.decoding import decode, feed_back
 from grurt.kernels.fields import BASE, DATA, N_DIMENSIONS, READABLE, TYPE, WRITEABLE
 from grurt.kernels.objects import acquire_gil, address_of, entered_address, hold, integer_at, let_go, release_gil
 from grurt.kernels.options import kernel
@@ -76,13 +78,24 @@ def advance(context, x, y, streams):
         if releases and not by_address:
             _hold(c, address_of(streams))
         thread_state = release_gil() if releases else 0
-        status = run(c, by_address and address_of(y) != x_address)
+        status = _run(c, by_address and address_of(y) != x_address)
         if releases:
             acquire_gil(thread_state)
             if status != codes.MEMBERS_SLEEP and status != codes.MEMBERS_WORK:
                 _let_go(c)
     store_i64(c, codes.CONTEXT_BUSY, was)
     return status
+
+
+@kernel
+def _run(c, only_checks):
+    """Do what the context is for; return a status."""
+    phase = load_i64(c, codes.CONTEXT_PHASE)
+    if only_checks or phase < codes.DECODE:
+        return run(c, only_checks)
+    if phase == codes.SEARCH:
+        return search(c)
+    return decode(c) if phase == codes.DECODE else feed_back(c)
 
 
 @kernel
@@ -248,8 +261,10 @@ def _has_frames(c, port, array, n_lead):
 @kernel
 def _converts(c, i, x, n_lead):
     """Whether what is not plain can be converted on the spot; if so, set the port's address."""
+    port = port_slot(i)
+    if load_i64(c, port + codes.PORT_IS_TOKENS):  # whose arrays may have no axes, and no place where sizes are
+        return False
     if is_array(c, x):
-        port = port_slot(i)
         n_axes = n_lead + load_i64(c, port + codes.PORT_AXES)
         if load_i32(x, N_DIMENSIONS // 4) != n_axes or not _has_frames(c, port, x, n_lead):
             return False

@@ -11,8 +11,8 @@ import msgspec
 from llvmlite.binding.object_file import ObjectFileRef
 from numba.core import config
 
+from grurt.kernels import whole_program
 from grurt.kernels.targets import DOT_PRODUCT, capabilities
-from grurt.kernels.whole_program import whole_program
 
 
 class MachineCode(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -39,12 +39,12 @@ def compiled(dispatcher: Any, signature: Any) -> MachineCode:
 
 def optimized(dispatcher: Any, signature: Any) -> tuple[str, Any]:
     """Have Numba optimize a function, and all that it calls; return its name, and LLVM's module."""
-    with whole_program(dispatcher.targetctx, dispatcher.py_func.__qualname__):
+    with whole_program.whole_program(dispatcher.targetctx):
         dispatcher.compile(signature)
         (result,) = dispatcher.overloads.values()
-        result.library.finalize()
+        module = whole_program.optimized(result.library)
     dispatcher.disable_compile()
-    return result.fndesc.llvm_func_name, result.library._final_module
+    return result.fndesc.llvm_func_name, module
 
 
 def target_machine(codegen: Any) -> Any:

@@ -10,6 +10,7 @@ from grurt.kernels.gru_memory import GRUMemory, GRUWeights
 from grurt.kernels.lookup import Table, embedding, feature_mask, token_mask
 from grurt.kernels.normalize import layer_norm, log_softmax, rms_norm, softmax
 from grurt.kernels.options import inlined_kernel, kernel
+from grurt.kernels.pooling import PoolingMemory, pool_time
 from grurt.kernels.programs.walk import run_steps
 from grurt.kernels.quantize import LEAST_INPUT, quantize_rows
 from grurt.kernels.reduction import reduce
@@ -22,6 +23,9 @@ from grurt.kernels.tables import Block, States, port_slot, state_of, stream_of, 
 @kernel
 def run_operation(c, op, block):
     """Run one operation over the rows of a block; one behind LastStep only at the end of a whole sequence."""
+    if load_i64(op, codes.OP_KIND) == codes.TIME_POOLING:  # which reads every row
+        _run_time_pooling(c, op, block)
+        return
     first = 0
     n_rows = block.n_rows
     if load_i64(op, codes.OP_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
@@ -143,6 +147,24 @@ def _run_conv1d(c, op, x, out, n_rows, streams):
         conv1d(op, weights, states, memory, n_rows)
     else:
         depthwise_conv1d(op, weights, states, memory, n_rows)
+
+
+@kernel
+def _run_time_pooling(c, op, block):
+    """Pool all rows of a block; the answers of a whole sequence are wanted once, at its end."""
+    x = value_rows(c, load_i64(op, codes.OP_IN), load_i64(op, codes.OP_IN_STRIDE))
+    out = value_rows(c, load_i64(op, codes.OP_OUT), load_i64(op, codes.OP_OUT_STRIDE))
+    scores, mask = _other_rows(c, op, 0), Rows(0, 0)
+    if load_i64(op, codes.OP_MASKED):
+        mask = value_rows(c, load_i64(op, codes.OP_MASK), VECTOR_BYTES)
+    first_answer = 0
+    if load_i64(op, codes.OP_SINGLE) and load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+        if not block.ends_sequence:
+            first_answer = block.n_rows
+        elif not block.streams:
+            first_answer = block.n_rows - 1
+    memory = PoolingMemory(x, scores, mask, temp_rows(c, op).address, out)
+    pool_time(op, memory, _states(c, op, block.streams), block.n_rows, first_answer)
 
 
 @kernel

@@ -51,6 +51,16 @@ def load_i64(address: int, index: int) -> int:
     return int(memory(address + I64_BYTES * index, np.int64, 1)[0])
 
 
+def load_f64(address: int, index: int) -> np.float64:
+    """``float64 at address[index]``."""
+    return np.float64(memory(address + I64_BYTES * index, np.float64, 1)[0])
+
+
+def store_f64(address: int, index: int, value: np.float64) -> None:
+    """``address[index] = value``."""
+    memory(address + I64_BYTES * index, np.float64, 1)[0] = value
+
+
 def store_f32(address: int, index: int, value: np.float32) -> None:
     """``address[index] = value``."""
     memory(address + F32_BYTES * index, np.float32, 1)[0] = value

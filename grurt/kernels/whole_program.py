@@ -1,50 +1,87 @@
-"""Compiles an entry point and all that it calls as one program: optimized once, as a whole.
+"""Compiles an entry point and all that it calls as one program: linked once, optimized once, as a whole.
 
-Numba optimizes every function with its callees, and writes machine code for it, before it compiles the next caller,
-which takes the callees in and optimizes them again. Kernels are called by nothing but kernels, so all that work but the
-entry point's is thrown away: two thirds of the time. What is left is optimized once, and not yet machine code: who
-asked for it writes that, for a CPU of which more may be known than Numba knows.
+Numba links every function with all that it calls, optimizes it, and writes machine code for it, before it compiles the
+next caller, which takes the callees in and does all that again. Kernels are called by nothing but kernels, so all that
+work but the entry point's is thrown away: more than two thirds of the time. What is left is optimized once, and not yet
+machine code: who asked for it writes that, for a CPU of which more may be known than Numba knows.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 
 
-class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """Functions in LLVM's language: never machine code."""
+class _Library(JITCodeLibrary):  # type: ignore[misc]
+    """A function in LLVM's language: never machine code, and linked with what it calls by `linked` alone."""
 
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
         self._finalized = True
 
 
-class _CalleeLibrary(_EntryLibrary):
-    """Functions to be linked into their callers: not optimized either."""
+def linked(library: Any) -> Any:
+    """Return the module of a function and of all that it calls, directly or not, each once; none is optimized."""
+    module = library._final_module
+    for callee in _callees(library):
+        part = callee._final_module.clone()
+        for function in part.functions:
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = "linkonce_odr"  # to be inlined, and dropped where nothing calls it any more
+        module.link_in(part)
+    module.verify()
+    return module
 
-    def _optimize_final_module(self) -> None:
-        pass
+
+def _callees(library: Any) -> list[Any]:
+    """Return the libraries of all that a function calls, directly or not, each once and after one that calls it.
+
+    LLVM leaves out of a module what nothing in the other calls yet.
+    """
+    found: dict[Any, None] = {}
+
+    def visit(caller: Any) -> None:
+        for callee in caller._linking_libraries:
+            if callee not in found:
+                found[callee] = None
+                visit(callee)
+
+    visit(library)
+    return list(found)
+
+
+def optimized(library: Any) -> Any:
+    """Return the module of a function and of all that it calls, optimized as one program by Numba's passes."""
+    linked(library)
+    library._optimize_final_module()
+    return library._final_module
 
 
 @contextmanager
-def whole_program(target_context: Any, entry_point: str) -> Iterator[None]:
-    """Have Numba leave what it compiles meanwhile to be optimized with the function of the name ``entry_point``.
+def whole_program(target_context: Any) -> Iterator[None]:
+    """Have Numba leave what it compiles meanwhile to be linked and optimized with what calls it.
 
-    Nothing of it becomes machine code. Other threads' compilations wait.
+    Nothing of it becomes machine code. Other threads' compilations wait. Python looks for no garbage meanwhile: Numba
+    leaves hardly any, and a sixth of the time would go into looking.
     """
     codegen = target_context.codegen()
+    collects_garbage = gc.isenabled()
 
     def create(name: str, **options: Any) -> Any:
-        return (_EntryLibrary if name == entry_point else _CalleeLibrary)(codegen, name, **options)
+        return _Library(codegen, name, **options)
 
     def executable(library: Any, description: Any, environment: Any) -> Any:
         return [].copy  # Numba knows a compiled function by an object of this type; it is never called
 
     with global_compiler_lock:
         codegen.create_library, target_context.get_executable = create, executable
+        gc.disable()
         try:
             yield
         finally:
             del codegen.create_library, target_context.get_executable
+            if collects_garbage:
+                gc.enable()

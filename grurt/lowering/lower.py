@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from grurt.errors import StreamingError
 from grurt.kernels import codes
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lanes import LANES
@@ -15,6 +16,7 @@ from grurt.lowering.plan import Plan
 from grurt.network import functions as fn
 from grurt.network import layers as ly
 from grurt.network.network import Network, once_per_network
+from grurt.network.streaming import streaming_error
 from grurt.network.vectors import record_bytes, row_bytes
 
 _REDUCE = {
@@ -28,6 +30,13 @@ _REDUCE = {
     "min": codes.REDUCE_MIN,
     "argmax": codes.REDUCE_ARGMAX,
     "argmin": codes.REDUCE_ARGMIN,
+}
+
+_POOLINGS = {
+    "sum": codes.POOL_SUM,
+    "mean": codes.POOL_MEAN,
+    "max": codes.POOL_MAX,
+    "softmax": codes.POOL_SOFTMAX,
 }
 
 
@@ -48,7 +57,7 @@ def plan_of(network: Network) -> Plan:
         If the network has several stages: each has a plan of its own.
     """
     if any(value.stage for value in network.values.values()):
-        raise StreamingError(f"the model cannot stream: {network.unstreamable_reason} one by one")
+        raise streaming_error(network)
     return lower(network)
 
 
@@ -267,6 +276,24 @@ class _Lowering(PlanBuilder):
 
     def prelu(self, layer: ly.PRelu) -> tuple[int, dict[int, int]]:
         return codes.PRELU, {codes.OP_WEIGHTS: self.add_rows(self.weight(layer, "weight"))}
+
+    def time_pooling(self, layer: ly.TimePooling) -> tuple[int, dict[int, int]]:
+        slots = {codes.OP_FUNCTION: _POOLINGS[layer.operation], codes.OP_SCORE_SIZE: layer.score_size}
+        offsets = [
+            self.add_state(name, math.prod(shape[:-1]), shape[-1], None, is_ring=False)
+            for name, shape in self.network.states_of(layer).items()
+        ]
+        slots[codes.OP_STATE] = offsets[0]  # behind which are the others
+        if layer.has_scores:
+            scores = layer.inputs[1]
+            slots |= {
+                codes.OP_OTHER: self.offsets[scores],
+                codes.OP_OTHER_STRIDE: self.stride(scores),
+                codes.OP_TEMP: self.reserve(layer.scratch_bytes()),
+            }
+        if layer.masked:
+            slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[-1]]}
+        return codes.TIME_POOLING, slots
 
     def first_step(self, layer: ly.FirstStep) -> tuple[int, dict[int, int]]:
         return codes.COPY_FIRST_ROW, {}

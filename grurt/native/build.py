@@ -10,9 +10,9 @@ import msgspec
 
 from grurt.atomic import write_atomically
 from grurt.errors import EngineError
-from grurt.host_cpu import host_flags, machine, runs_here
+from grurt.host_cpu import host_flags, machine
 from grurt.kernels.places import FILE_MODE
-from grurt.native.cpus import CPUS, Cpu
+from grurt.native.cpus import CPUS, Cpu, best_here
 from grurt.native.extension import extension_module
 from grurt.native.intermediate import Kernels, kernels
 from grurt.native.library import MODULE, CpuDescription, Description, sealed
@@ -89,8 +89,7 @@ def _chosen(names: Sequence[str]) -> list[Cpu]:
 
 def _native() -> Cpu:
     """Return the best CPU that this one is, under the name native."""
-    for cpu in CPUS:
-        if runs_here(cpu.machine, cpu.flags):
-            return msgspec.structs.replace(cpu, name="native")
+    if (best := best_here()) is not None:
+        return msgspec.structs.replace(best, name="native")
     found = " ".join(sorted(host_flags())) or "nothing known of it"
     raise EngineError(f"grurt compile: this CPU ({machine()}: {found}) is none of {', '.join(c.name for c in CPUS)}")

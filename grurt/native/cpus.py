@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from grurt.host_cpu import DOT_PRODUCT
+from grurt.host_cpu import DOT_PRODUCT, runs_here
 
 _V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
 _V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
@@ -66,3 +66,8 @@ CPUS = (
     Cpu("armv8-a", "aarch64", "generic", "", ("fp", "asimd"), ("f16c", "neon")),
 )
 """The best of each machine first."""
+
+
+def best_here() -> Cpu | None:
+    """Return the best of the CPUs that this one is; None if it is none of them."""
+    return next((cpu for cpu in CPUS if runs_here(cpu.machine, cpu.flags)), None)

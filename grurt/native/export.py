@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 from llvmlite import binding as llvm
 
 from grurt.errors import EngineError, StreamingError
-from grurt.escaping import listed
 from grurt.native import c_source, intermediate
 from grurt.native.folder import write_files
+from grurt.native.interface import Interface
 from grurt.native.machine import emit, link
-from grurt.native.program import program_module, state_bytes
 from grurt.native.targets import find_target
-from grurt.network.frames import frames_of
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
@@ -41,7 +39,11 @@ class Export:
     code_bytes, data_bytes
         Machine code, and read-only data: mostly weights. Both go to flash.
     state_bytes
-        Memory of one stream.
+        What one stream remembers.
+    scratch_bytes
+        Memory that a timestep is computed in, of all streams that are not stepped at the same time.
+    context_bytes
+        Of a context, which streams share; 0 if the model has none.
     compiler
         A command that compiles C for the platform.
     """
@@ -52,6 +54,8 @@ class Export:
     code_bytes: int
     data_bytes: int
     state_bytes: int
+    scratch_bytes: int
+    context_bytes: int
     compiler: str
 
     @property
@@ -62,26 +66,27 @@ class Export:
     @property
     def ram_bytes(self) -> int:
         """Bytes that one stream needs."""
-        return self.state_bytes
+        return self.state_bytes + self.scratch_bytes
 
     def sizes(self) -> dict[str, str | int]:
         """Return the target and the sizes, ready for JSON."""
-        names = ("target", "code_bytes", "data_bytes", "state_bytes")
+        names = ("target", "code_bytes", "data_bytes", "state_bytes", "scratch_bytes", "context_bytes")
         return {name: getattr(self, name) for name in names}
 
     def sizes_text(self) -> str:
         """Return the sizes as a sentence."""
         return (
             f"{self.target}: {self.flash_bytes:,} bytes of flash ({self.code_bytes:,} code, {self.data_bytes:,} "
-            f"weights), {self.state_bytes:,} bytes of RAM for each stream"
+            f"weights), {self.state_bytes:,} bytes of RAM for each stream, {self.scratch_bytes:,} for all of them "
+            "together" + (f", {self.context_bytes:,} for a context" if self.context_bytes else "")
         )
 
-    def hint(self, folder: Path) -> str:
-        """Return the command that makes a program of the files in a folder."""
+    def next_step(self, folder: Path) -> tuple[str, str]:
+        """Return what is to be done with the files in a folder, and the command that does it."""
         compiled = folder / f"{self.name}.o"
         if self.target.startswith("wasm32"):
-            return f"link: {self.compiler} {compiled} -o {folder / self.name}.wasm"
-        return f"compile: {self.compiler} {folder / 'main.c'} {compiled} -o {self.name}"
+            return "link", f"{self.compiler} {compiled} -o {folder / self.name}.wasm"
+        return "compile", f"{self.compiler} {folder / 'main.c'} {compiled} -o {self.name}"
 
     def write(self, folder: Path) -> None:
         """Write the files; raise OSError, with nothing written, if that cannot be done."""
@@ -107,35 +112,29 @@ def export(model: Network, platform: str, *, cpu: str | None = None, name: str =
     EngineError
         If there is no such platform or CPU, the name is none that C can have, or Numba is missing.
     StreamingError
-        If the model needs the whole sequence, or has contexts.
+        If the model needs the whole sequence.
     """
     found, cpu = find_target(platform, cpu)
     if reason := model.unstreamable_reason:
         raise StreamingError(f"the model cannot be exported: {reason}")
-    if model.context_shapes:
-        raise StreamingError(
-            f"the model cannot be exported: it is given {listed(model.context_shapes)} once, for which there is no "
-            "function of C: convert it without --context, and give these at every timestep"
-        )
     if c_source.identifier(name) != name:
         raise EngineError(f"grurt export: expected a name that C can have, got {name!r}: use for example --name model")
     target = found.cpus[cpu]
     kernels = intermediate.kernels("timestep", target.capabilities, lanes=target.lanes)
-    plan = intermediate.lowered(model, target.lanes)
-    frames = frames_of(model)
-    module = link(target, kernels.modules, program_module(name, plan, frames, kernels))
-    functions = {f"{name}_step", f"{name}_reset"}
-    compiled = emit(target, module, functions, inlined=kernels.table_readers)
+    interface = Interface.of(name, model, lambda part: intermediate.lowered(part, target.lanes))
+    functions = interface.module(kernels, in_sections="wasm" not in target.triple)
+    exported = [function.name for function in functions.functions if not function.is_declaration]
+    compiled = emit(target, link(target, kernels.modules, functions), exported, inlined=kernels.table_readers)
     code, data = _sizes(compiled)
-    size = state_bytes(plan)
     file = model.source.file or "a model"
     origin = f"{file}, compiled by grurt {VERSION} for {platform} ({cpu})"
     files = {
         f"{name}.o": compiled,
-        f"{name}.h": c_source.header(name, plan, frames, size, origin).encode(),
-        "main.c": c_source.example(name, plan, frames).encode(),
+        f"{name}.h": c_source.header(interface, origin).encode(),
+        "main.c": c_source.example(interface).encode(),
     }
-    return Export(name, f"{platform} ({cpu})", files, code, data, size, found.compiler)
+    sizes = interface.state_bytes, interface.scratch_bytes, interface.context_bytes
+    return Export(name, f"{platform} ({cpu})", files, code, data, *sizes, found.compiler)
 
 
 def _sizes(content: bytes) -> tuple[int, int]:

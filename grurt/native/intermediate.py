@@ -132,10 +132,11 @@ class _Array(msgspec.Struct):
 
 
 def _plan(fields: dict[str, Any], arrays: dict[str, Array]) -> Plan:
-    from grurt.lowering.plan import Plan, PlanPort
+    from grurt.lowering.plan import Plan, PlanPort, PlanState
 
     ports = {key: tuple(PlanPort(**port) for port in fields.pop(key)) for key in ("inputs", "outputs")}
-    values: dict[str, Any] = {**fields, **arrays, **ports, "states": {}}
+    states = msgspec.convert(fields.pop("states"), dict[str, PlanState])
+    values: dict[str, Any] = {**fields, **arrays, **ports, "states": states}
     return Plan(**values)
 
 
@@ -169,8 +170,8 @@ def _lower(path: str) -> Any:
         value = getattr(plan, name)
         if isinstance(value, np.ndarray):
             arrays[name] = _Array(value.dtype.str, value.shape, value.tobytes())
-        elif name != "states":
-            fields[name] = value
+        else:
+            fields[name] = dict(value) if name == "states" else value
     return fields, arrays
 
 
@@ -180,7 +181,7 @@ def _compile(part: str, capabilities: Collection[str]) -> Kernels:
     from numba.core.registry import cpu_target
 
     from grurt.kernels.targets import compiling_for
-    from grurt.kernels.whole_program import whole_program
+    from grurt.kernels.whole_program import linked, whole_program
 
     flags = Flags()
     flags.no_cpython_wrapper = True
@@ -188,12 +189,10 @@ def _compile(part: str, capabilities: Collection[str]) -> Kernels:
     flags.error_model = "numpy"
     modules, symbols = [], {}
     context = cpu_target.target_context
-    no_machine_code = whole_program(context, entry_point="")
-    with compiling_for(frozenset(capabilities)), no_machine_code:
+    with compiling_for(frozenset(capabilities)), whole_program(context):
         for function, arguments in _functions(part):
             result = compile_extra(cpu_target.typing_context, context, function, arguments, int64, flags, {})
-            result.library.finalize()
-            modules.append(result.library.get_llvm_str())
+            modules.append(str(linked(result.library)))
             symbols[function.__name__] = result.fndesc.llvm_func_name
     return Kernels(tuple(modules), symbols, frozenset(symbols.values()).union(_table_readers()))
 

@@ -53,18 +53,27 @@ def link_library(objects: Mapping[str, bytes], machine: str) -> bytes:
 
 
 def _linker(machine: str) -> list[str]:
-    """Return the command of a linker for a machine: a C compiler, a bare linker, or the one of PyPI's ziglang.
-
-    What lies in the folder that the process works in is no linker, whatever ``PATH`` says.
-    """
-    folders = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder).is_absolute())
-    prefix = "" if machine == this_machine() else f"{machine}-linux-gnu-"
-    for name in ("cc", "gcc", "clang", "ld"):
-        if found := shutil.which(prefix + name, path=folders):
-            return [found]
+    """Return the command of a linker for a machine: a C compiler, a bare linker, or the one of PyPI's ziglang."""
+    if found := find_linker(machine):
+        return [found]
     if find_spec("ziglang") is not None:
         return [sys.executable, "-P", "-m", "ziglang", "cc", f"--target={machine}-linux-gnu"]
+    prefix = _prefix(machine)
     raise EngineError(
         f"linking the kernels for {machine}: expected {prefix}gcc, {prefix}ld or the package ziglang, got none; "
         f"`pip install ziglang` brings a linker for every machine"
     )
+
+
+def find_linker(machine: str) -> str | None:
+    """Return the C compiler or bare linker for a machine that the system has; None if it has none.
+
+    What lies in the folder that the process works in is no linker, whatever ``PATH`` says.
+    """
+    folders = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder).is_absolute())
+    names = (_prefix(machine) + name for name in ("cc", "gcc", "clang", "ld"))
+    return next((found for name in names if (found := shutil.which(name, path=folders))), None)
+
+
+def _prefix(machine: str) -> str:
+    return "" if machine == this_machine() else f"{machine}-linux-gnu-"

@@ -13,7 +13,7 @@ from llvmlite import ir
 from grurt.lanes import LANES
 
 _OWN_FMA = "grurt_fma"
-_DEFINITION = re.compile(r"^(define [^{\n]*?)(\s*\{)$", re.MULTILINE)
+_DEFINITION = re.compile(r'^(define [^{\n]*?)((?: section "[^"\n]*")?\s*\{)$', re.MULTILINE)
 
 Fma = Literal["instruction", "exact", "rounded"]
 """How a multiply-add is computed: fused, by an instruction; fused, without one, in float64; or rounded twice."""

@@ -1,113 +1,170 @@
 """A model as functions for other programs: its tables become constants, and the weights read-only data.
 
-The program that calls keeps the state: a count of timesteps, the layers' states, and memory for the values of one
-timestep.
+The program that calls keeps the state, a count of timesteps and what the layers remember; and memory for the values of
+one timestep, which streams may share.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 
-from grurt.array_types import Array
 from grurt.kernels import codes
 from grurt.lowering.plan import Plan
+from grurt.native.instructions import I32, I64, POINTER, at, constant, copy_words, i64, loop
 from grurt.native.intermediate import Kernels
 from grurt.network.frames import Frames
-
-_i8 = ir.IntType(8)
-_i32 = ir.IntType(32)
-_i64 = ir.IntType(64)
-_f32 = ir.FloatType()
 
 STEPS_BYTES = 8
 """The count of timesteps, at the beginning of a state."""
 
+ADDRESS_BYTES = 8
+"""Of a context, behind that, where there is one."""
+
+
+def states_begin(plan: Plan) -> int:
+    """Return where the layers' states begin in a program's state, in bytes."""
+    return STEPS_BYTES + (ADDRESS_BYTES if plan.reads_context else 0)
+
 
 def state_bytes(plan: Plan) -> int:
     """Return the size of a program's state, a multiple of 8."""
-    return -(-(STEPS_BYTES + 4 * (plan.initial_state.size + plan.row_size)) // 8) * 8
+    return -(-(states_begin(plan) + 4 * plan.initial_state.size) // 8) * 8
 
 
-def program_module(name: str, plan: Plan, frames: Frames, kernels: Kernels) -> ir.Module:
-    """Return a module with ``name_step`` and ``name_reset``, which calls the kernels of a timestep.
+def scratch_bytes(*plans: Plan) -> int:
+    """Return the size of the memory that a timestep is computed in, a multiple of 8, enough for any of some plans."""
+    return max(8, *(-(-4 * plan.row_size // 8) * 8 for plan in plans))
 
-    ``int name_step(void *state, const T *input ..., float *output ...)`` returns 0, or a status of `codes`: then
-    nothing has been computed. ``void name_reset(void *state)``.
+
+class Program:
+    """Functions of one plan, in a module.
+
+    Parameters
+    ----------
+    module
+        Its name is what the names of functions begin with.
+    name
+        What the names of its own constants begin with.
+    plan, frames
+        The plan, and the callers' frames.
+    kernels
+        The kernels of a timestep.
     """
-    program = _Program(ir.Module(name), plan, frames, kernels)
-    program.step(f"{name}_step")
-    program.reset(f"{name}_reset")
-    return program.module
 
-
-class _Program:
-    def __init__(self, module: ir.Module, plan: Plan, frames: Frames, kernels: Kernels) -> None:
+    def __init__(self, module: ir.Module, name: str, plan: Plan, frames: Frames, kernels: Kernels) -> None:
         self.module = module
-        self._plan = plan
+        self.plan = plan
+        self._name = name
         self._frames = frames
         self._kernels = kernels
+        self._ports = plan.inputs + plan.outputs
+        self._weights = self._constant("weights", plan.weights, align=64)
+        self._operations = [
+            self._constant(f"operation{number}", operation, align=8) for number, operation in enumerate(plan.operations)
+        ]
 
-    def step(self, name: str) -> None:
-        plan = self._plan
-        n_ports = len(plan.inputs) + len(plan.outputs)
-        pointer = _i8.as_pointer()
-        function = ir.Function(self.module, ir.FunctionType(_i32, [pointer] * (1 + n_ports)), name)
-        for argument in function.args[: 1 + len(plan.inputs)]:
+    def function(self, name: str, result: Any, *arguments: Any) -> tuple[ir.Function, ir.IRBuilder]:
+        """Add a function to the module, and return it with what writes its body."""
+        function = ir.Function(self.module, ir.FunctionType(result, arguments), name)
+        return function, ir.IRBuilder(function.append_basic_block())
+
+    def step(self, name: str) -> ir.Function:
+        """Add ``int name(void *state, void *scratch, const T *input ..., float *output ...)``.
+
+        It returns 0, or a status of `codes`: then nothing has been computed.
+        """
+        function, builder = self.function(name, I32, POINTER, POINTER, *[POINTER] * len(self._ports))
+        for argument in function.args[: 2 + len(self.plan.inputs)]:
             argument.add_attribute("nonnull")
-        builder = ir.IRBuilder(function.append_basic_block())
-        n_slots = codes.CONTEXT_PORTS + codes.PORT_SLOTS * n_ports
-        context = builder.alloca(_i64, n_slots)
-        weights = self._constant("weights", plan.weights, align=64)
-        addresses = [builder.ptrtoint(argument, _i64) for argument in function.args]
-        state = builder.add(addresses[0], ir.Constant(_i64, STEPS_BYTES))
-        slots = self._constant_slots() | {
-            codes.CONTEXT_WEIGHTS: weights.ptrtoint(_i64),
-            codes.CONTEXT_STEPS_DONE: addresses[0],
-            codes.CONTEXT_STATES: state,
-            codes.CONTEXT_SCRATCH: builder.add(state, ir.Constant(_i64, 4 * plan.initial_state.size)),
-        }
-        for index, address in enumerate(addresses[1:]):
-            slots[codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ADDRESS] = address
-        for slot in range(n_slots):
-            value = slots.get(slot, ir.Constant(_i64, 0))
-            builder.store(value, builder.gep(context, [ir.Constant(_i64, slot)]))
-        c = builder.ptrtoint(context, _i64)
-        result = builder.alloca(_i64)
+        status = self.timestep(builder, function.args[0], function.args[1], function.args[2:])
+        builder.ret(builder.trunc(status, I32))
+        return function
+
+    def run(self, name: str, step: ir.Function) -> None:
+        """Add ``int name(void *state, void *scratch, int64_t n_steps, const T *inputs ..., float *outputs ...)``.
+
+        It looks at all inputs before it computes the first timestep.
+        """
+        function, builder = self.function(name, I32, POINTER, POINTER, I64, *[POINTER] * len(self._ports))
+        state, scratch, n_steps, *ports = function.args
+        c = self._context(builder, state, scratch, ports, n_steps)
+        result = builder.alloca(I64)
         status = self._call(builder, result, "check", c)
-        with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(_i64, codes.OK)), likely=False):
-            builder.ret(builder.trunc(status, _i32))
-        self._call(builder, result, "begin", c)
-        for number, operation in enumerate(plan.operations):
-            table = self._constant(f"operation{number}", operation, align=8)
-            self._call(builder, result, "operate", c, table.ptrtoint(_i64))
-        self._call(builder, result, "end", c)
-        builder.ret(ir.Constant(_i32, codes.OK))
+        with builder.if_then(builder.icmp_signed("!=", status, i64(codes.OK)), likely=False):
+            builder.ret(builder.trunc(status, I32))
+
+        def one(t: Any) -> None:
+            places = [at(builder, port, builder.mul(t, i64(size))) for port, size in zip(ports, sizes, strict=True)]
+            builder.call(step, [state, scratch, *places])
+
+        sizes = [8 if port.tokens else 4 * port.size for port in self._ports]
+        loop(builder, n_steps, one)
+        builder.ret(ir.Constant(I32, codes.OK))
+
+    def reset(self, name: str) -> None:
+        """Add ``void name(void *state)``; a context stays."""
+        function, builder = self.function(name, ir.VoidType(), POINTER)
+        copy_words(builder, function.args[0], None, STEPS_BYTES // 4)
+        initial = self.plan.initial_state
+        source = self._constant("initial_state", initial, align=8).bitcast(POINTER) if initial.any() else None
+        copy_words(builder, at(builder, function.args[0], states_begin(self.plan)), source, initial.size)
+        builder.ret_void()
+
+    def timestep(self, builder: ir.IRBuilder, state: Any, scratch: Any, ports: Any) -> Any:
+        """Compute a timestep, and return the status, an int64."""
+        c = self._context(builder, state, scratch, ports, i64(1))
+        result = builder.alloca(I64)
+        status = self._call(builder, result, "check", c)
+        with builder.if_then(builder.icmp_signed("==", status, i64(codes.OK)), likely=True):
+            self._call(builder, result, "begin", c)
+            for operation in self._operations:
+                self._call(builder, result, "operate", c, operation.ptrtoint(I64))
+            self._call(builder, result, "end", c)
+        return status
+
+    def _context(self, builder: ir.IRBuilder, state: Any, scratch: Any, ports: Any, n_steps: Any) -> Any:
+        """Return the address of a kernels' context on the stack."""
+        n_slots = codes.CONTEXT_PORTS + codes.PORT_SLOTS * len(self._ports)
+        context = builder.alloca(I64, n_slots)
+        address = builder.ptrtoint(state, I64)
+        slots = self._constant_slots() | {
+            codes.CONTEXT_WEIGHTS: self._weights.ptrtoint(I64),
+            codes.CONTEXT_N_STEPS: n_steps,
+            codes.CONTEXT_STEPS_DONE: address,
+            codes.CONTEXT_STATES: builder.add(address, i64(states_begin(self.plan))),
+            codes.CONTEXT_SCRATCH: builder.ptrtoint(scratch, I64),
+        }
+        if self.plan.reads_context:
+            slots[codes.CONTEXT_GIVEN] = builder.add(address, i64(STEPS_BYTES))
+        for index, port in enumerate(ports):
+            slot = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index + codes.PORT_ADDRESS
+            slots[slot] = builder.ptrtoint(port, I64)
+        for slot in range(n_slots):
+            builder.store(slots.get(slot, i64(0)), builder.gep(context, [i64(slot)]))
+        return builder.ptrtoint(context, I64)
 
     def _call(self, builder: ir.IRBuilder, result: Any, name: str, *arguments: Any) -> Any:
         """Call a kernel as Numba compiles it, and return what it returned."""
         symbol = self._kernels.symbols[name]
-        pointer = _i8.as_pointer()
-        types = [_i64.as_pointer(), pointer, *[_i64] * len(arguments)]
-        kernel = self.module.globals.get(symbol) or ir.Function(self.module, ir.FunctionType(_i32, types), symbol)
-        builder.call(kernel, [result, ir.Constant(pointer, None), *arguments])
+        types = [I64.as_pointer(), POINTER, *[I64] * len(arguments)]
+        kernel = self.module.globals.get(symbol) or ir.Function(self.module, ir.FunctionType(I32, types), symbol)
+        builder.call(kernel, [result, ir.Constant(POINTER, None), *arguments])
         return builder.load(result)
 
     def _constant_slots(self) -> dict[int, Any]:
-        plan = self._plan
+        plan = self.plan
         slots = {
             codes.CONTEXT_N_OPS: len(plan.operations),
             codes.CONTEXT_CAPACITY: 1,
-            codes.CONTEXT_N_STEPS: 1,
             codes.CONTEXT_REFUSE_NONFINITE: 1,
             codes.CONTEXT_N_INPUTS: len(plan.inputs),
             codes.CONTEXT_N_OUTPUTS: len(plan.outputs),
             codes.CONTEXT_STATE_STRIDE: plan.initial_state.nbytes,
             codes.CONTEXT_N_SLOTS: 1,
         }
-        for index, port in enumerate(plan.inputs + plan.outputs):
+        for index, port in enumerate(self._ports):
             first = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
             slots |= {
                 first + codes.PORT_SIZE: port.size,
@@ -120,48 +177,7 @@ class _Program:
             first = codes.CONTEXT_PORTS + codes.PORT_SLOTS * index
             slots[first + codes.PORT_ROWS] = frame.shape[0] if frame.transposed else 0
             slots[first + codes.PORT_TRANSPOSED] = int(frame.transposed)
-        return {slot: ir.Constant(_i64, value) for slot, value in slots.items()}
+        return {slot: i64(value) for slot, value in slots.items()}
 
-    def _constant(self, name: str, array: Array, align: int) -> Any:
-        """Return read-only data."""
-        if array.dtype == np.int64:
-            value = ir.Constant(ir.ArrayType(_i64, array.size), array.tolist())
-        else:
-            # As bytes: that is the shortest to write and the quickest to read for LLVM.
-            content = bytearray(array.tobytes())
-            value = ir.Constant(ir.ArrayType(_i8, len(content)), content)
-        variable = ir.GlobalVariable(self.module, value.type, f"{self.module.name}_{name}")
-        variable.initializer = value
-        variable.global_constant = True
-        variable.linkage = "internal"
-        variable.align = align
-        return variable
-
-    def reset(self, name: str) -> None:
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_i8.as_pointer()]), name)
-        builder = ir.IRBuilder(function.append_basic_block())
-        words = builder.bitcast(function.args[0], _i32.as_pointer())
-        self._loop(builder, state_bytes(self._plan) // 4, lambda i: (builder.gep(words, [i]), ir.Constant(_i32, 0)))
-        initial = self._plan.initial_state
-        if initial.any():
-            source = builder.bitcast(self._constant("initial_state", initial, align=8), _i32.as_pointer())
-            first = builder.gep(words, [ir.Constant(_i64, STEPS_BYTES // 4)])
-            self._loop(
-                builder, initial.size, lambda i: (builder.gep(first, [i]), builder.load(builder.gep(source, [i])))
-            )
-        builder.ret_void()
-
-    def _loop(self, builder: ir.IRBuilder, count: int, store: Any) -> None:
-        """Store the value that ``store`` returns at the address that it returns, for every index."""
-        before = builder.block
-        body, after = builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(body)
-        builder.position_at_end(body)
-        index = builder.phi(_i64)
-        address, value = store(index)
-        builder.store(value, address)
-        following = builder.add(index, ir.Constant(_i64, 1))
-        index.add_incoming(ir.Constant(_i64, 0), before)
-        index.add_incoming(following, body)
-        builder.cbranch(builder.icmp_unsigned("<", following, ir.Constant(_i64, count)), body, after)
-        builder.position_at_end(after)
+    def _constant(self, name: str, array: Any, align: int) -> Any:
+        return constant(self.module, f"{self._name}{name}", array, align)

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from grurt.errors import EngineError
+from grurt.installing import install_command
 
 
 def expect_numba(where: str) -> None:
@@ -11,5 +12,5 @@ def expect_numba(where: str) -> None:
     if missing:
         raise EngineError(
             f"{where}: expected Numba to compile the kernels with, but {' and '.join(missing)} cannot be imported; "
-            f'`pip install "grurt[jit]"` installs it'
+            f"`{install_command('jit')}` installs it"
         )

@@ -35,6 +35,7 @@ def _targets(triple: str, *names: str, **options: Any) -> dict[str, Target]:
 
 _X86_64 = "x86_64-unknown-linux-gnu"
 _AARCH64 = "aarch64-unknown-linux-gnu"
+_WASM32 = "wasm32-unknown-unknown"
 _NEON = ("f16c", "neon")
 
 PLATFORMS = {
@@ -74,11 +75,8 @@ PLATFORMS = {
         Platform(
             "wasm32",
             # WebAssembly has no fused multiply-add that gives the same bits everywhere.
-            {
-                "generic": Target(
-                    "wasm32-unknown-unknown", "generic", "+simd128", fma="rounded", lanes=4, reloc="static"
-                )
-            },
+            _targets(_WASM32, "generic", features="+simd128", fma="rounded", lanes=4, reloc="static")
+            | {"exact": Target(_WASM32, "generic", "+simd128", fma="exact", lanes=4, reloc="static")},
             "wasm-ld --no-entry --export-dynamic --export=__heap_base",
         ),
     )

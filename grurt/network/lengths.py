@@ -64,10 +64,11 @@ def find_lengths(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dic
     """
     lengths = {name: Length() for name in values}
     for layer in layers:
-        read = [lengths[name] for name in layer.inputs if values[name].per_step == values[layer.name].per_step]
+        read_per_step = values[layer.name].per_step or layer.joins_sequences
+        read = [lengths[name] for name in layer.inputs if values[name].per_step == read_per_step]
         if layer.resamples:
             lengths[layer.name] = lengths[layer.inputs[0]].unfolded(layer)  # type: ignore[arg-type]
-        elif values[layer.name].per_step:
+        elif read_per_step:
             lengths[layer.name] = _side_by_side(layer, read)
         else:
             lengths[layer.name] = max(lengths[name] for name in layer.inputs)

@@ -33,6 +33,7 @@ from grurt.network.values import (
     unstreamable_reason,
     weight_dtypes,
 )
+from grurt.network.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         source: Source | None
         reference_run: ReferenceRun | None
         limits: Limits | None
+        vocabularies: Mapping[str, Vocabulary]
 
 
 T = TypeVar("T")
@@ -113,6 +115,8 @@ class Network:
     """What it takes to run it."""
     limits: Limits
     """What that was allowed to be."""
+    vocabularies: Mapping[str, Vocabulary]
+    """What the tokens of its inputs stand for, by the inputs' names."""
 
     def __init__(
         self,
@@ -125,6 +129,7 @@ class Network:
         source: Source | None = None,
         reference_run: ReferenceRun | None = None,
         limits: Limits | None = None,
+        vocabularies: Mapping[str, Vocabulary] = MappingProxyType({}),
     ) -> None:
         parts: Parts = {
             "layers": layers,
@@ -135,6 +140,7 @@ class Network:
             "source": source,
             "reference_run": reference_run,
             "limits": limits,
+            "vocabularies": vocabularies,
         }
         self._take(parts, checked=())
 
@@ -176,6 +182,7 @@ class Network:
             "source": self.source,
             "reference_run": self.reference_run,
             "limits": self.limits,
+            "vocabularies": self.vocabularies,
         }
         if unknown := sorted(changes.keys() - parts.keys()):
             raise TypeError(f"replaced: expected some of {', '.join(parts)}, got {', '.join(unknown)}")
@@ -207,6 +214,9 @@ class Network:
         dtypes = weight_dtypes(layers)
         arrays = {name: _frozen(given, dtypes.get(name, "float32")) for name, given in parts["weights"].items()}
         check_weights(layers, arrays, {place(array) for array in checked})
+        vocabularies = typed("vocabularies", dict(parts["vocabularies"]), dict[str, Vocabulary])
+        for name, vocabulary in vocabularies.items():
+            vocabulary.check(name, next((port for port in inputs if port.name == name), None))
         self.__dict__.update(
             inputs=inputs,
             layers=layers,
@@ -220,6 +230,7 @@ class Network:
             context_shapes=MappingProxyType(contexts),
             costs=cost,
             limits=limits,
+            vocabularies=MappingProxyType(vocabularies),
         )
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -295,6 +306,22 @@ class Network:
 
     def _states_of(self, layers: Iterable[AnyLayer]) -> frozenset[str]:
         return frozenset(name for layer in layers for name in self.states_of(layer))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the tokens of its only input with a vocabulary stand for.
+
+        Raises
+        ------
+        ModelError
+            If there is none, or there are several: see `vocabularies`.
+        """
+        if len(self.vocabularies) != 1:
+            raise ModelError(
+                f"expected a model with one vocabulary, got {len(self.vocabularies)}: `grurt vocabulary`, or "
+                "`Model.replaced(vocabularies=...)`, gives it one"
+            )
+        return next(iter(self.vocabularies.values()))
 
     @cached_property
     def fingerprint(self) -> bytes:

@@ -70,6 +70,7 @@ def _with_ends(network: N, layers: Sequence[AnyLayer], number: int) -> list[AnyL
 def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], outputs: Sequence[Output]) -> N:
     """Return a network of some of the layers, with their weights; it has the default signature."""
     names = (f"{layer.name}.{parameter}" for layer in layers for parameter in layer.weight_shapes())
+    read = {port.name for port in inputs}
     return network.replaced(
         layers=layers,
         weights={name: network.weights[name] for name in names},
@@ -78,6 +79,7 @@ def part_of(network: N, layers: Sequence[AnyLayer], inputs: Sequence[AnyInput], 
         signature=None,
         reference_run=None,
         limits=NO_LIMITS,
+        vocabularies={name: known for name, known in network.vocabularies.items() if name in read},
     )
 
 

@@ -25,6 +25,10 @@ MAX_SEQUENCES = 16
 MAX_STAGES = 64
 
 
+class OwnEndError(ModelError):
+    """A layer reads, at every timestep of a sequence, what is known only at its end."""
+
+
 def find_stages(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict[str, int]:
     """Return the number of the stage of every value by name, counted from 0.
 
@@ -52,7 +56,7 @@ def _find_turns(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> dict
     while late := _move_late_sequences(layers, values, sequence_of, stages):
         rounds += 1
         if rounds >= len(set(sequence_of.values())):
-            raise ModelError(f"layer {late!r}: it reads a vector that is known only at the end of its own sequence")
+            raise OwnEndError(f"layer {late!r}: it reads a vector that is known only at the end of its own sequence")
         if stages[late] >= MAX_SEQUENCES:
             raise ModelError(f"layer {late!r}: expected at most {MAX_SEQUENCES} sequences one after the other")
     for layer in layers:

@@ -194,6 +194,9 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
     check_range(f"layer {layer.name!r}: size", positions * size, 1)
     if layer.needs_sequence and not sources[0].per_step:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
+    if layer.joins_sequences and not all(source.per_step for source in sources):
+        single = next(name for name, source in zip(layer.inputs, sources, strict=True) if not source.per_step)
+        raise ModelError(f"layer {layer.name!r}: expected sequences side by side, got a single vector from {single!r}")
     if layer.handed_state is not None and sources[-1].per_step:
         raise ModelError(
             f"layer {layer.name!r}: expected an initial state behind LastStep or FirstStep, "

@@ -4,6 +4,7 @@ from grurt.lanes import LANES
 
 F32_BYTES = 4
 _VECTOR_BYTES = F32_BYTES * LANES
+_MOST_LANES = 16
 
 
 def padded(size: int) -> int:
@@ -34,8 +35,8 @@ def panel_bytes(outputs: int, inputs: int, weight_format: str) -> int:
 
 
 def context_numbers(size: int) -> int:
-    """Return how many float32 of a context's memory so many take that a layer reads.
+    """Return how many float32 of a context's memory so many take that a layer reads, whatever the vectors' size.
 
     A vector may be read that begins with the last number.
     """
-    return padded(size) + LANES
+    return -(-size // _MOST_LANES) * _MOST_LANES + _MOST_LANES

@@ -30,8 +30,15 @@ def snapshot_version(contexts: Collection[str]) -> int:
 
 
 def file_version(
-    layers: Iterable[AnyLayer], inputs: Iterable[AnyInput], signature: Signature, precision: str | None = None
+    layers: Iterable[AnyLayer],
+    inputs: Iterable[AnyInput],
+    signature: Signature,
+    precision: str | None = None,
+    has_vocabularies: bool = False,
 ) -> int:
-    """Return the lowest version of a file that can hold these layers, this signature, and a run of that precision."""
-    needed = [1 if precision is None else 2, signature.first_file_version(inputs)]
+    """Return the lowest version of a file that can hold these layers, this signature, and what else there is.
+
+    That is the precision of a reference run, and vocabularies.
+    """
+    needed = [1 if precision is None and not has_vocabularies else 2, signature.first_file_version(inputs)]
     return max([*needed, *(layer.first_file_version for layer in layers)])

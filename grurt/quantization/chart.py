@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from grurt.atomic import write_atomically
 from grurt.errors import QuantizationError
 from grurt.escaping import shown
+from grurt.installing import install_command
 from grurt.quantization.loss import Difference, Loss
 from grurt.quantization.sensitivity import LayerLoss
 
@@ -56,7 +57,9 @@ def check_report(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise QuantizationError(f"report: expected a file name that ends in {', '.join(SUFFIXES)}, got {path.name!r}")
     if importlib.util.find_spec("matplotlib") is None:
-        raise QuantizationError('report: drawing needs matplotlib, which is not installed: pip install "grurt[report]"')
+        raise QuantizationError(
+            f"report: drawing needs matplotlib, which is not installed: {install_command('report')}"
+        )
 
 
 def write_report(path: Path, title: str, loss: Loss, layers: Sequence[LayerLoss]) -> None:

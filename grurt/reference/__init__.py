@@ -62,7 +62,8 @@ def run(
     InputShapeError, InputTypeError, InputValueError
         If an input or state does not fit.
     """
-    return _evaluate(model, inputs, states or {}, {"last_step": lambda xs: xs[-1], "first_step": lambda xs: xs[0]})
+    pick = {"last_step": _last, "time_pooling": _last, "first_step": lambda xs: xs[0]}
+    return _evaluate(model, inputs, states or {}, pick)
 
 
 def step_outputs(
@@ -82,6 +83,10 @@ def step_outputs(
     return _evaluate(model, inputs, states or {}, {"last_step": lambda xs: xs})[0]
 
 
+def _last(xs: Doubles) -> Doubles:
+    return xs[-1]
+
+
 def _evaluate(
     model: Network,
     inputs: Mapping[str, ArrayLike],
@@ -97,7 +102,7 @@ def _evaluate(
         shapes = model.states_of(layer)
         if layer.rearranges and model.values[layer.inputs[0]].positions == model.values[layer.name].positions:
             values[layer.name] = sources[0]
-        elif layer.kind in pick:
+        elif layer.kind in pick and not shapes:
             values[layer.name] = pick[layer.kind](sources[0])
         elif isinstance(layer, Program):
             values[layer.name], ends = program(layer, weights, given, *sources)
@@ -107,7 +112,8 @@ def _evaluate(
         else:
             initial = sources.pop() if layer.handed_state else weights.get("initial_state", np.zeros(()))
             start = {name: given.get(name, np.broadcast_to(initial, shape)) for name, shape in shapes.items()}
-            values[layer.name], ends = RECURRENT[type(layer)](layer, weights, *sources, start)
+            value, ends = RECURRENT[type(layer)](layer, weights, *sources, start)
+            values[layer.name] = pick[layer.kind](value) if layer.kind in pick else value
             final |= ends
     return {output.name: np.array(values[output.value]) for output in model.outputs}, final
 

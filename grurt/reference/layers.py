@@ -33,6 +33,9 @@ _REDUCE: dict[str, Callable[[Doubles], Doubles]] = {
     "argmin": lambda x: x.argmin(axis=-1),
 }
 
+_SCORE_MARGIN = 8.0
+"""How far scores may exceed the one that others are compared with, before they take its place."""
+
 
 def gru(layer: layers.GRU, weights: Weights, xs: Doubles, *others: Any) -> tuple[Doubles, States]:
     """Scan the time: of a grid, every position by itself. The others: mask and factor, where there are, and states."""
@@ -99,6 +102,45 @@ def conv1d(layer: layers.Conv1d, weights: Weights, xs: Doubles, states: States) 
                 x = padded[t + k * layer.dilation, first : first + inputs_per_group]
                 ys[t, output] += weights["weight"][output, :, k] @ x
     return ys, {layer.name: padded[len(xs) :]}
+
+
+def time_pooling(layer: layers.TimePooling, weights: Weights, xs: Doubles, *others: Any) -> tuple[Doubles, States]:
+    """Pool the timesteps up to each. The others: scores and mask, where there are, and states."""
+    *beside, states = others
+    is_counted = beside[-1][:, 0] != 0 if layer.masked else np.ones(len(xs), bool)
+    if layer.has_scores:
+        return _softmax_pooling(layer, xs, beside[0], is_counted, states)
+    total, count = states[layer.name], states[f"{layer.name}.count"]
+    ys = np.empty_like(xs)
+    for t, x in enumerate(xs):
+        if is_counted[t]:
+            if layer.operation == "max":
+                total = x[np.newaxis] if count[0] == 0 else np.maximum(total, x)
+            else:
+                total = total + np.stack([x, np.zeros_like(x)])
+            count = count + np.array([1, 0])
+        is_mean = layer.operation == "mean" and count.sum() > 0
+        ys[t] = total.sum(axis=0) / (count.sum() if is_mean else 1.0)
+    return ys, {layer.name: total, f"{layer.name}.count": count}
+
+
+def _softmax_pooling(
+    layer: layers.TimePooling, xs: Doubles, scores: Doubles, is_counted: Any, states: States
+) -> tuple[Doubles, States]:
+    total, (reference, *weight_rows) = states[layer.name], states[f"{layer.name}.scores"]
+    weight = np.stack(weight_rows)
+    ys = np.empty_like(xs)
+    for t, (x, score) in enumerate(zip(xs, scores, strict=True)):
+        if is_counted[t]:
+            is_empty = weight[0] == 0
+            new = np.where(is_empty | (score > reference + _SCORE_MARGIN), score, reference)
+            factor = np.where(is_empty, 0.0, np.exp(np.where(is_empty, 0.0, reference - new)))
+            added = np.where(np.isneginf(score), 0.0, np.exp(np.where(np.isneginf(score), 0.0, score - new)))
+            total = factor * total + np.stack([added * x, np.zeros_like(x)])
+            weight = factor * weight + np.stack([added, np.zeros_like(added)])
+            reference = new
+        ys[t] = total.sum(axis=0) / np.where(weight.sum(axis=0) == 0, 1.0, weight.sum(axis=0))
+    return ys, {layer.name: total, f"{layer.name}.scores": np.stack([reference, *weight])}
 
 
 def linear(layer: layers.Linear, weights: Weights, x: Doubles) -> Doubles:
@@ -228,5 +270,9 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.PRelu: prelu,
 }
 
-RECURRENT: dict[type[AnyLayer], Callable[..., tuple[Doubles, States]]] = {layers.GRU: gru, layers.Conv1d: conv1d}
+RECURRENT: dict[type[AnyLayer], Callable[..., tuple[Doubles, States]]] = {
+    layers.GRU: gru,
+    layers.Conv1d: conv1d,
+    layers.TimePooling: time_pooling,
+}
 """Layers with states: called with these last, by name, and returning the value and the states after it."""

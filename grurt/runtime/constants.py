@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from grurt.errors import StreamingError
 from grurt.kernels import codes, fields
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.network.costs import FUNCTION_WORK
 from grurt.network.frames import frames_of
 from grurt.network.network import once_per_network
+from grurt.network.streaming import streaming_error
 from grurt.runtime import arrays
 
 if TYPE_CHECKING:
@@ -41,11 +41,8 @@ def sequence_constants(network: Network) -> Constants:
 @once_per_network
 def streaming_constants(network: Network) -> Constants:
     """Return what all contexts of streams and pools have in common; raise StreamingError if the model cannot stream."""
-    if reason := network.unstreamable_reason:
-        raise StreamingError(
-            f"the model cannot stream: {reason}; use Model.run on whole sequences",
-            reason=network.unstreamable_by_design,
-        )
+    if network.unstreamable_reason is not None:
+        raise streaming_error(network)
     frames = frames_of(network)
     return constants_of(plan_of(network), (*frames.inputs.values(), *frames.outputs.values()))
 

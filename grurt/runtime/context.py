@@ -174,6 +174,11 @@ class Context:
         self.array[codes.CONTEXT_OWN_STREAMS] = checked.ctypes.data
         self.array[codes.CONTEXT_N_SLOTS] = n_streams
 
+    @property
+    def first_streams(self) -> NDArray[np.int64]:
+        """The streams that `use_streams` has set: 0, 1, and so on."""
+        return self._streams[0]
+
     def bind_first_streams(self, n_streams: int) -> None:
         """Set the streams of the next call: the first ones of those that `use_streams` has set."""
         self.bind_streams(fields.data_address(self._streams[0]), n_streams)

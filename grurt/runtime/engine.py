@@ -105,8 +105,10 @@ def _just_in_time(why: str) -> Advance:
 
         from grurt.kernels.compiled import entry_point as compiled
     except ModuleNotFoundError as error:
+        from grurt.installing import install_command
+
         raise EngineError(
-            f'{why}, and {error.name}, which compiles the kernels, is not installed: `pip install "grurt[jit]"`'
+            f"{why}, and {error.name}, which compiles the kernels, is not installed: `{install_command('jit')}`"
         ) from error
     if config.DISABLE_JIT:
         raise EngineError(

@@ -16,6 +16,7 @@ from grurt.network.costs import MAX_BLOCK_ROWS
 from grurt.network.frames import frames_of
 from grurt.runtime.binding import Inputs, Outputs
 from grurt.runtime.context import streaming_context
+from grurt.runtime.decoding.methods import DecodingPool
 from grurt.runtime.pool_calls import Calls, has_its_numbers
 from grurt.runtime.pool_faults import Fault, are_reported
 from grurt.runtime.pool_ids import Ids, integer, number_or_names
@@ -24,6 +25,8 @@ from grurt.runtime.pooled_states import PooledStates
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from grurt.array_types import Floats
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
@@ -39,7 +42,7 @@ MAX_BYTES = 1 << 40
 """What the states of a pool's first streams may take."""
 
 
-class StreamPool(PooledStates):
+class StreamPool(PooledStates, DecodingPool):
     """Many sequences in progress: made by `Model.pool`.
 
     Each stream has an id, and is at the model's initial state when it is added. A call of `step` or `run` advances
@@ -234,6 +237,44 @@ class StreamPool(PooledStates):
             if answers is not None:
                 return self._without_faults(answers) if reports else answers
         return self._calls.run_converted("StreamPool.run", ids, xs, out, ("n_steps",), reports=reports)
+
+    def run_ragged(self, ids: Ids, xs: Inputs, lengths: ArrayLike) -> Outputs:
+        """Advance some streams by blocks of different lengths, in few calls of the kernels.
+
+        Parameters
+        ----------
+        ids
+            Which streams, as in `step`, each once.
+        xs
+            Their inputs, one stream's rows after the other's, in the order of the ids: ``(n_rows, input_size)``;
+            dtypes, grids and mappings as in `Stream.run`. They are copied.
+        lengths
+            How many rows each stream has: integers ``(n_streams,)``, 0 or more, ``n_rows`` together.
+
+        Returns
+        -------
+        The answers to all rows, ``(n_rows, output_size)``, float32, in the order of the inputs: a new array, the
+        caller's own. They have the bits of single streams. An exception from outside, such as KeyboardInterrupt, may
+        leave streams that have run some of their rows.
+
+        Raises
+        ------
+        StreamIdError
+            If there is no such stream, or it is named twice.
+        InputShapeError, InputTypeError, InputValueError
+            If lengths and rows do not fit together, and as in `Stream.step`. In any case, no stream has been advanced.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from grurt.demo import load_model
+        >>> pool = load_model().pool(3)
+        >>> pool.run_ragged([2, 0], np.zeros((5, 6), np.float32), [4, 1]).shape
+        (5, 4)
+        >>> pool.steps(0), pool.steps(1), pool.steps(2)
+        (1, 0, 4)
+        """
+        return self._calls.run_ragged("StreamPool.run_ragged", ids, xs, lengths)
 
     def _without_faults(self, answers: Outputs) -> Outputs:
         self._calls.faults = []

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grurt.errors import StreamIdError
+from grurt.errors import InputShapeError, InputValueError, StreamIdError
 from grurt.escaping import described
 from grurt.kernels import codes, fields
 from grurt.network.frames import frames_of
+from grurt.runtime import arrays
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
 from grurt.runtime.pool_faults import Fault, faulty_rows
 from grurt.runtime.pool_ids import Ids, Taken, taken
+from grurt.runtime.ragged import even_blocks
 from grurt.runtime.team import Team
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from grurt.array_types import Array, Floats
     from grurt.network.network import Network
-    from grurt.runtime import arrays
     from grurt.runtime.context import Context
     from grurt.runtime.pool_slots import Slots
 
@@ -130,6 +131,44 @@ class Calls:
         if reports:
             self.faults = faults
 
+    def run_ragged(self, where: str, ids: Ids, xs: Inputs, lengths: ArrayLike) -> Outputs:
+        """Run blocks of different lengths, whose rows lie one stream after the other: see `StreamPool.run_ragged`."""
+        given = taken(where, ids, are_names=self._slots.are_named)
+        counts = _lengths(where, lengths, len(given))
+        n_rows = int(counts.sum())
+        held: arrays.Held = []
+        inputs, sizes = convert_inputs(where, self._front.plan, self._frames, xs, ("n_rows",), held)
+        if sizes != (n_rows,):
+            raise InputShapeError(
+                f"{where}: expected as many rows as the lengths are together, {n_rows}, got {sizes[0]}"
+            )
+        outputs = make_outputs(where, self._frames, None, sizes, inputs, held)
+        self._front.exclusively(self._run_ragged, where, given, counts, inputs, outputs, held)
+        return present(self._front.plan, outputs)
+
+    def _run_ragged(
+        self,
+        where: str,
+        ids: Taken,
+        lengths: NDArray[np.int64],
+        inputs: Sequence[Array],
+        outputs: Sequence[Floats],
+        held: arrays.Held,
+    ) -> None:
+        streams = self._slots.targets(where, ids)
+        if not lengths.any():
+            return
+        inputs = [array.copy() for array in inputs]  # what is checked is what is run, whoever writes to it meanwhile
+        refuse_nonfinite = bool(self._front.slots[codes.CONTEXT_REFUSE_NONFINITE])
+        if faults := faulty_rows(self._front.plan, inputs, refuse_nonfinite=refuse_nonfinite):
+            raise InputValueError(faults[0][1])
+        for members, rows in even_blocks(lengths):
+            blocks = [array[rows] for array in inputs]
+            answers = [np.empty((*rows.shape, *output.shape[1:]), np.float32) for output in outputs]
+            self._front.expect_sound(self._enter(streams[members], blocks, answers, rows.shape[1], held), blocks)
+            for output, answer in zip(outputs, answers, strict=True):
+                output[rows] = answer
+
     def _run_sound(
         self,
         streams: NDArray[np.int64],
@@ -175,3 +214,13 @@ class Calls:
             found = ids[index] if isinstance(ids, tuple) else int(ids[index])
             raise StreamIdError(f"{where}: ids[{index}] is {described(found)}: {fault}")
         self._front.expect_sound(status, inputs)
+
+
+def _lengths(where: str, lengths: ArrayLike, n_streams: int) -> NDArray[np.int64]:
+    """Return how many rows each stream has, checked."""
+    counts = arrays.integers(where, lengths, "lengths of an integer dtype")
+    if counts.shape != (n_streams,):
+        raise InputShapeError(f"{where}: expected a length for each of {n_streams} streams, got shape {counts.shape}")
+    if len(counts) and (counts.min() < 0 or counts.max() > arrays.MAX_TIMESTEPS):
+        raise InputValueError(f"{where}: expected lengths from 0 to 2**40, got {counts.min()} to {counts.max()}")
+    return counts

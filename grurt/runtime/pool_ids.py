@@ -87,6 +87,9 @@ def _copied(where: str, ids: Any) -> Array | tuple[Hashable, ...] | None:
             raise StreamIdError(f"{where}: expected an id everywhere, got masked elements: leave them out first")
         found = arrays.own_copy(cast("Array", ids))
         return found if found.ndim else None
+    if isinstance(ids, str | bytes | bytearray | memoryview):  # each is a sequence, of letters or of bytes
+        found_ids = described(ids)
+        raise StreamIdError(f"{where}: expected a sequence of ids, got {found_ids}: a single id stands in a list")
     if not isinstance(ids, Sequence):
         return None
     if type(ids) in (list, tuple):

@@ -96,7 +96,7 @@ def unpack_many(
     )
     named = DIGEST_SIZE if network.context_shapes else 0
     n_bytes = named + F32_BYTES * size_of(network.state_shapes)
-    if content.shape != (len(steps), n_bytes) or not all((steps >= 0) & (steps < STEPS_END)):
+    if content.shape != (len(steps), n_bytes) or not ((steps >= 0) & (steps < STEPS_END)).all():
         raise SnapshotError(f"{_WHERE}: the snapshot is damaged: its states do not have the model's size")
     numbers = np.ascontiguousarray(content[:, named:]).view("<f4").astype(np.float32, copy=False)
     states = by_name(numbers, network.state_shapes)

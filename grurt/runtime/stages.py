@@ -77,7 +77,9 @@ def run_stages(
                 _expect_finite(network, number, known, steps[number][1])
             continue
         wanted = [name for name in wanted_states if name in stage.state_shapes]
-        inner = "propagate" if number and not any(port.name in inputs for port in stage.inputs) else nonfinite
+        if number and refuses(nonfinite):
+            _expect_finite(network, number, known, checked_lengths(own_lengths, n_sequences, n_steps, least))
+        inner = "propagate" if number else nonfinite  # what an earlier stage has made of finite numbers may be infinite
         initial = {name: known[value] for name, value in handed.items() if name in stage.state_shapes}
         initial |= {name: state for name, state in states.items() if name in stage.initial_shapes}
         sequences = [
@@ -144,7 +146,7 @@ def _read_of_others(network: Network) -> list[tuple[list[Unfold], list[str]]]:
 
 
 def _expect_finite(network: Network, number: int, known: Mapping[str, Array], lengths: NDArray[np.int64]) -> None:
-    """Raise InputValueError for a NaN or infinity in an input that no stage but a later one reads, unfolded."""
+    """Raise InputValueError for a NaN or infinity in an input that no stage before this one reads."""
     for name in (port.name for port in network.inputs if network.values[port.name].stage == number):
         for row, length in enumerate([] if np.isfinite(known[name]).all() else lengths.tolist()):
             faults = np.argwhere(~np.isfinite(known[name][row, :length]))

@@ -74,6 +74,14 @@ class States:
         """Give a stream a context, in place of the one that it had."""
         commit(*self._giving(slot, context))
 
+    def give_all(self, context: StreamContext | None) -> None:
+        """Give all streams a context, if the plan reads one."""
+        if context is not None:
+            commit(
+                (operator.setitem, self.given, ..., context.address),
+                (operator.setitem, self.contexts, slice(None), [context] * len(self.contexts)),
+            )
+
     def _giving(self, slot: int, context: StreamContext | None) -> list[Change]:
         address = 0 if context is None else context.address
         return [

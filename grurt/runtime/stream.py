@@ -15,6 +15,7 @@ from grurt.kernels.fields import BY_ADDRESS
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays, incoming
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
+from grurt.runtime.decoding.methods import DecodingStream
 from grurt.runtime.stream_state import StreamState
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _BLOCKS = {np.ndarray, list, tuple}
 _empty = np.empty
 
 
-class Stream(StreamState):
+class Stream(StreamState, DecodingStream):
     """One sequence in progress: made by `Model.stream`, at the model's initial state.
 
     A stream belongs to one thread at a time: a second one that calls it meanwhile gets a ConcurrentUseError, and has
@@ -235,6 +236,8 @@ class Stream(StreamState):
 
     def _run(self, where: str, xs: Inputs, out: Floats | None, lead: tuple[str, ...]) -> Outputs:
         plan = self._context.plan
+        if type(xs) is str and self._network.vocabularies:
+            xs = _encoded(self._network, where, xs, is_block=bool(lead))
         held: arrays.Held = []
         inputs, sizes = convert_inputs(where, plan, self._frames, xs, lead, held)
         outputs = make_outputs(where, self._frames, out, sizes, inputs, held)
@@ -329,6 +332,16 @@ class _StreamOfSeveral(Stream):
             except KeyError:
                 pass
         raise InputShapeError(f"Stream.step: expected the inputs {[*names]}, got [{', '.join(map(described, named))}]")
+
+
+def _encoded(network: Network, where: str, text: str, *, is_block: bool) -> Array:
+    """Return a text as the tokens of the model's only input: one of them for a step."""
+    tokens = network.vocabulary.encode(text)
+    if is_block:
+        return tokens
+    if len(tokens) != 1:
+        raise InputShapeError(f"{where}: expected a text of one token, got {len(tokens)}: run takes several")
+    return tokens.reshape(())
 
 
 def _plain(given: tuple[Any, ...], forms: Sequence[Form]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from commandline import COMMAND, fail, invoke, start, succeed
 
 import grurt
 from grurt.demo import MODEL_PATH
+from grurt.installing import install_command
 
 COMMANDS = ("bench", "compile", "convert", "demo", "inspect", "run", "verify", "warmup")
 
@@ -47,7 +48,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["--loud"], r"error: No such option '?--loud'?\."),
         (["run"], r"error: Missing argument 'MODEL'\."),
         (["run", "missing.grurt"], r"error: Invalid value for 'MODEL': File 'missing.grurt' does not exist\."),
-        (["run", "."], r"error: Invalid value for 'MODEL': File '\.' is a directory\."),
+        (["run", "."], r"error: Invalid value for 'MODEL': \.: expected a file, got a folder; name the file in it"),
         (["demo", "--slow"], r"error: No such option '?--slow'?\."),
     ],
 )
@@ -86,11 +87,11 @@ def test_a_full_disk_names_what_could_not_be_written() -> None:
 
 def test_no_summary_in_the_help_is_cut() -> None:
     commands = succeed("--help").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert len(commands) == 10
+    assert len(commands) == 14
     assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
 
 
-@pytest.mark.parametrize("command", ["verify", "quantize", "run", "bench", "export"])
+@pytest.mark.parametrize("command", ["verify", "quantize", "delay", "run", "bench", "export"])
 def test_commands_for_models_of_its_own_say_so(command: str) -> None:
     assert "MODEL is a .grurt file; `grurt convert` makes one" in " ".join(succeed(command, "--help").split())
 
@@ -115,6 +116,22 @@ def test_places_that_cannot_be_written_are_found_before_the_work(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     assert fail(*arguments).startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("arguments", [("inspect", "none.grurt"), ("run", "."), ("quantize",), ("none",), ("--none",)])
+def test_debug_changes_no_exit_code(arguments: tuple[str, ...]) -> None:
+    assert invoke("--debug", *arguments).exit_code == invoke(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "run", "bench", "quantize"])
+def test_a_folder_in_place_of_a_model(command: str, tmp_path: Path) -> None:
+    message = fail(command, tmp_path)
+    assert message == (
+        f"error: Invalid value for 'MODEL': {tmp_path}: expected a file, got a folder; name the file in it"
+    )
+    (tmp_path / "saved_model.pb").touch()
+    message = fail("convert", tmp_path, "-o", tmp_path / "model.grurt")
+    assert "expected a file, got a folder, a SavedModel of TensorFlow; convert the .keras or .h5 file" in message
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -177,7 +194,7 @@ def test_without_the_extra_the_command_says_how_to_install_it() -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         "error: the command line needs click and rich, which the library does without. Install it with:\n"
-        '    pip install "grurt[cli]"\n'
+        f"    {install_command('cli')}\n"
     )
 
 

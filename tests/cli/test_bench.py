@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -11,13 +12,14 @@ from pathlib import Path
 import models
 import numpy as np
 import pytest
-from commandline import fail, invoke, succeed
+from commandline import Terminal, fail, invoke, succeed
 from onnx_graphs import DATA
 
 import grurt
 from grurt.cli.calls import source_sizes
 from grurt.cli.peer import largest_error, open_session
 from grurt.demo import MODEL_PATH
+from grurt.installing import install_command
 
 QUICK = ("--seconds", "0.02")
 
@@ -108,7 +110,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grurt.converters.installed.is_installed", lambda package: package != "onnxruntime")
     result = invoke("bench", MODEL_PATH, *QUICK)
     assert result.exit_code == 0
-    assert result.stderr == "note: without onnxruntime beside it: pip install 'grurt[onnx]'\n"
+    assert result.stderr == f"note: without onnxruntime beside it: {install_command('onnx')}\n"
     assert not any(title.startswith("onnxruntime") for title in titles(result.stdout))
 
 
@@ -187,5 +189,30 @@ def test_an_onnxruntime_that_cannot_open_the_file(monkeypatch: pytest.MonkeyPatc
 
 def test_an_onnxruntime_that_is_missing_is_brought_by_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(grurt.ConversionError, match=r"^onnxruntime is not installed: pip install 'grurt\[onnx\]'$"):
+    command = re.escape(install_command("onnx"))
+    with pytest.raises(grurt.ConversionError, match=rf"^onnxruntime is not installed: {command}$"):
         open_session(b"")
+
+
+def test_an_interrupt_leaves_the_figures_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter(range(100))
+
+    def interrupted(what: str) -> None:
+        if "in turn" in what and next(turns) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("grurt.cli.bench.progress", lambda: contextlib.nullcontext(interrupted))
+    result = invoke("bench", MODEL_PATH, *QUICK)
+    assert result.exit_code == 130
+    assert result.stderr == "note: interrupted; these are the figures until then\n"
+    assert "grurt step, out=" in titles(result.stdout)
+    turns = iter(range(4, 100))
+    result = invoke("bench", MODEL_PATH, "--json", *QUICK)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_what_is_measured() -> None:
+    text = Terminal("bench", MODEL_PATH, "--seconds", "0.5").read_to_end()
+    assert re.search(r"measuring all calls in turn, \d+ of 15", text)
+    assert "measuring single calls of grurt step" in text

@@ -133,10 +133,10 @@ def first_moment(player: Player, n_samples: int) -> Moment:
     return next(moments)
 
 
-def shown(player: Player, moment: Moment, *, ascii_only: bool = False) -> str:
-    console = Console(width=80, color_system=None, force_terminal=True)
+def shown(player: Player, moment: Moment, *, width: int = 80, ascii_only: bool = False) -> str:
+    console = Console(width=width, color_system=None, force_terminal=True)
     with console.capture() as capture:
-        console.print(screen.picture(player, moment, ascii_only=ascii_only))
+        console.print(screen.picture(player, moment, width=width, ascii_only=ascii_only))
     return capture.get()
 
 
@@ -150,6 +150,17 @@ def test_the_picture_shows_the_signal_and_the_probabilities(player: Player) -> N
     assert [match and match[2] for match in bars] == list(player.recordings.classes)
     assert [match and match[1] for match in bars] == [" ", ">", " ", " "]
     assert [match and match[4] for match in bars] == [f"{p:.2f}" for p in moment.probabilities]
+
+
+@pytest.mark.parametrize("width", [36, 30, 60, 80])
+def test_on_a_narrow_terminal_nothing_is_cut_or_broken(player: Player, width: int) -> None:
+    moment = first_moment(player, 190)  # most of a long recording, and a probability near 1
+    lines = [line.rstrip() for line in shown(player, moment, width=width).splitlines()]
+    assert max(map(len, lines)) <= width
+    assert sum(bool(re.fullmatch(r"  accelerometer [xyz] [▁▂▃▄▅▆▇█]+", line)) for line in lines) == 3
+    bars = [re.fullmatch(r"[> ] (\w+) +([█▏▎▍▌▋▊▉]*) +[01]\.\d\d", line) for line in lines]
+    assert [match[1] for match in bars if match] == list(player.recordings.classes)
+    assert max(len(match[2]) for match in bars if match) > min(40, width - 20) * 0.8
 
 
 def test_the_picture_can_do_without_unicode(player: Player) -> None:

@@ -14,6 +14,7 @@ import step_programs
 
 import grurt
 from grurt.demo import MODEL_PATH, RECORDINGS_PATH
+from grurt.installing import install_command
 from grurt.loading import read
 from grurt.quantization.recordings import random_recordings
 
@@ -68,7 +69,7 @@ def test_matrices_of_a_step_program_are_layers_of_their_own(folder: Path) -> Non
 def test_without_an_output_it_only_shows(folder: Path) -> None:
     before = sorted(folder.iterdir())
     text = commandline.succeed("quantize", folder / "model.grurt", "--weights", "float16", *STEPS)
-    assert text.startswith("nothing was written: float16, weights of ")
+    assert text.startswith("nothing was written, as -o names no file: float16, weights of ")
     assert "measured on 8 random sequences of 200 timesteps: standard normal features\n" in text
     assert sorted(folder.iterdir()) == before
 
@@ -93,7 +94,7 @@ def test_too_great_a_loss_is_refused_and_the_layers_are_named(folder: Path) -> N
     arguments = ("quantize", folder / "model.grurt", "-o", out, "--max-loss", "70dB", *STEPS)
     message = commandline.fail(*arguments, code=1)
     assert message.startswith("error: output 'y': expected a loss within 70 dB, got ")
-    assert "nothing was written. The layers that cost most are " in message
+    assert "no model was written. The layers that cost most are " in message
     assert "gru0 (" in message
     assert "head (" in message
     assert message.endswith("dB alone): keep them with --keep, or use --auto-keep")
@@ -125,7 +126,7 @@ def test_it_says_if_nothing_is_left_in_the_format(tmp_path: Path) -> None:
     models.gru_model(3, 10, rng, output_size=2).save(tmp_path / "model.grurt")
     arguments = ("quantize", tmp_path / "model.grurt", "--weights", "int4", "--keep", "gru0", *STEPS)
     assert commandline.succeed(*arguments).startswith(
-        "nothing was written: nothing of it is in int4, all in float32 and int8, weights of "
+        "nothing was written, as -o names no file: nothing of it is in int4, all in float32 and int8, weights of "
     )
 
 
@@ -263,7 +264,8 @@ def test_a_quantized_model_is_refused(folder: Path) -> None:
 def test_matplotlib_is_asked_for_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     message = commandline.fail("quantize", folder / "model.grurt", "--report", folder / "missing.html")
-    assert message == 'error: report: drawing needs matplotlib, which is not installed: pip install "grurt[report]"'
+    command = install_command("report")
+    assert message == f"error: report: drawing needs matplotlib, which is not installed: {command}"
 
 
 @pytest.mark.slow
@@ -279,3 +281,16 @@ def test_the_demo_keeps_its_accuracy() -> None:
     (output,) = found["outputs"]
     assert output["decibels"] > 50
     assert output["agreement"] > 0.99
+
+
+def test_what_was_written_is_said(folder: Path) -> None:
+    report, out = folder / "said.svg", folder / "said.grurt"
+    alone = ("quantize", folder / "model.grurt", "--report", report, *STEPS)
+    text = commandline.succeed(*alone)
+    wrote = f"{report}, {report.stat().st_size:,} bytes"
+    assert text.startswith(f"wrote {wrote}, and no model, as -o names no file: int8, weights of ")
+    report.unlink()
+    text = commandline.succeed(*alone, "-o", out)
+    assert text.startswith(f"wrote {out}, {out.stat().st_size:,} bytes and {report}, {report.stat().st_size:,} bytes: ")
+    found = json.loads(commandline.succeed(*alone, "--json"))
+    assert (found["output"], found["report"]) == (None, str(report))

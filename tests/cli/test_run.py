@@ -272,9 +272,9 @@ def test_a_bad_line_of_json_is_named(plain: Path, line: str, message: str) -> No
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((3, 3)), "expected an array of shape (n_steps, 2), got (3, 3)"),
-        (np.zeros(3), "expected an array of shape (n_steps, 2), got (3,)"),
-        (np.zeros((1, 3, 2)), "expected an array of shape (n_steps, 2), got (1, 3, 2)"),
+        (np.zeros((3, 3)), "expected an array of shape (n_steps, 2) or (batch, n_steps, 2), got (3, 3)"),
+        (np.zeros(3), "expected an array of shape (n_steps, 2) or (batch, n_steps, 2), got (3,)"),
+        (np.zeros((1, 1, 3, 2)), "expected an array of shape (n_steps, 2) or (batch, n_steps, 2), got (1, 1, 3, 2)"),
         (np.zeros((3, 2), complex), "expected an array of numbers, got one of complex128"),
         (np.zeros((3, 2), "U1"), "expected an array of numbers, got one of <U1"),
     ],
@@ -413,9 +413,6 @@ def test_bad_options_are_refused(plain: Path, arguments: list[str], message: str
 
 
 def test_formats_that_are_not_known_are_refused(plain: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "recordings.npz", x=samples())
-    message = f"error: {tmp_path}/recordings.npz: .npz is not read: save one array as .npy"
-    assert fail("run", plain, tmp_path / "recordings.npz") == message
     assert fail("run", plain, "-o", tmp_path / "o.xyz", stdin="") == (
         f"error: {tmp_path}/o.xyz: expected a name that ends in .csv, .jsonl, .ndjson, .npy, got .xyz: "
         "choose one of those, or say the format with --to"
@@ -523,3 +520,12 @@ def test_no_binary_output_on_a_terminal(plain: Path) -> None:
     text = terminal.read_to_end()
     assert terminal.process.returncode == 2
     assert "error: an .npy array is no text for a terminal: give -o OUT, or --to csv" in text
+
+
+def test_json_is_lines_of_it(plain: Path, tmp_path: Path) -> None:
+    expected = succeed("run", plain, "--to", "jsonl", stdin=as_csv(samples()))
+    assert succeed("run", plain, "--json", stdin=as_csv(samples())) == expected
+    succeed("run", plain, "--json", "-o", tmp_path / "answers", stdin=as_csv(samples()))
+    assert (tmp_path / "answers").read_text() == expected
+    message = fail("run", plain, "--json", "--to", "csv", stdin="")
+    assert message == "error: --json means --to jsonl, got --to csv too: leave one of them out"

@@ -16,7 +16,6 @@ import checkpoints
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
 from checkpoints import DATA
 
 from grurt import reference
@@ -25,6 +24,7 @@ from grurt.converters.detect import FileFormat, detect_format
 from grurt.converters.installed import is_installed
 from grurt.converters.reference import attach_reference, check_reference
 from grurt.errors import ConversionError, DescriptionError, UnsupportedError
+from grurt.installing import install_command
 from grurt.network.reference_run import ReferenceRun
 
 ONNX = DATA / "c_eachstep_bf.onnx"
@@ -252,7 +252,7 @@ def test_without_onnx_the_message_says_how_to_install_it() -> None:
     )
     assert run_without("onnx", code) == (
         f"ConversionError {ONNX.name}: expected the package onnx to be installed, got none; "
-        "run: pip install 'grurt[onnx]'\n"
+        f"run: {install_command('onnx')}\n"
     )
 
 
@@ -273,6 +273,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_an_entry_that_means_nothing(tmp_path: Path) -> None:
     """Where a file holds one network, where two entries are given, and in arrays."""
+    torch = pytest.importorskip("torch")
     with pytest.raises(
         DescriptionError, match="entry: expected none, got 'a': an ONNX file holds one network; leave it"
     ):

@@ -94,7 +94,7 @@ def test_directives() -> None:
         ("fc:leaky_relu(1/0)", "leaky_relu: negative_slope: expected a number, got '1/0'"),
         ("fc:hard_sigmoid", "hard_sigmoid: expected a field slope, got none"),
         ("fc:gelu(fast)", "gelu: approximate: expected one of none, tanh, got 'fast'"),
-        ("fc(dense)", "fc: kind: expected one of activation, add, average_pool, .*, rms_norm, got 'dense'"),
+        ("fc(dense)", "fc: kind: expected one of activation, add, average_pool, .*, sum_over_time, got 'dense'"),
         ("fc(linear, 2)", "fc: expected option=value, got '2'"),
         ("fc(units=2)", "fc: expected some of the fields epsilon, .*, arrays, got 'units'"),
         ("conv(groups=1.5)", "conv: groups: expected a whole number, got '1.5'"),

@@ -260,7 +260,7 @@ def second_sequence(net: Any, x: Tensor, others: Tensor, lengths: Tensor) -> Any
         (network_of(before_the_last), "it picks something else than the last timestep before the end of each sequence"),
         (network_of(past_alone), "it computes with a mask of the timesteps before the ends of sequences"),
         (network_of(infinite), "behind the ends of sequences it puts something else than one finite number"),
-        (network_of(as_numbers), "input 'input_1': it gives the lengths of sequences, and layers read it too"),
+        (network_of(as_numbers), "layer 'div': it reads a vector that is known only at the end of its own sequence"),
         (
             network_of(two_lengths, X, LENGTHS, LENGTHS),
             "it reads lengths of sequences from 'input_2', and another node from 'input_1'",

@@ -30,7 +30,6 @@ OPERATORS = [
     ("LSTM", DesignReason.OTHER_RECURRENCE, "LSTM is not supported"),
     ("If", DesignReason.DATA_DEPENDENT, "a branch that depends on the inputs"),
     ("Attention", DesignReason.WHOLE_SEQUENCE, "it lets every timestep look at all others; use a GRU"),
-    ("GlobalMaxPool", DesignReason.WHOLE_SEQUENCE, "it computes across timesteps or sequences"),
     (
         "Resize",
         DesignReason.SEQUENCE_LENGTH,
@@ -155,7 +154,8 @@ FILES: dict[DesignReason, list[Callable[[Path], grurt.Model]]] = {
         _graph([node("MatMul", ["x", "M"], ["y"])], {"M": random(INPUT, 2)}),
     ],
     DesignReason.WHOLE_SEQUENCE: [
-        _program(lambda net, x: net.gru(x)[0].mean(1), gru=_gru()),
+        _program(lambda net, x: (lambda y: y - y.mean(1, keepdim=True))(net.gru(x)[0]), gru=_gru()),
+        _program(lambda net, x: net.gru(x)[0].cumsum(1), gru=_gru()),
         _program(lambda net, x: net.gru(x)[0].softmax(1), gru=_gru()),
         _program(lambda net, x: net.gru(x + x.softmax(1))[0], gru=_gru()),
         _program(lambda net, x: net.gru(net.norm(x.transpose(1, 2)).transpose(1, 2))[0], gru=_gru(), norm=_NORM),

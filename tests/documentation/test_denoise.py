@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from example_modules import modules_of
+from hearing import noise_ratio
 from numpy.typing import NDArray
 from paths import ROOT
 
@@ -94,13 +95,6 @@ def steps_in_onnxruntime(path: Path) -> Callable[[Samples], Samples]:
         return np.asarray(answer.reshape(frame.shape))
 
     return step
-
-
-def noise_ratio(heard: Samples, speech: Samples) -> float:
-    """Return the dB of the speech that is heard over all else that is heard."""
-    heard, speech = heard.astype(np.float64), speech.astype(np.float64)
-    kept = speech * (heard @ speech) / (speech @ speech)
-    return float(10 * np.log10(np.sum(kept**2) / np.sum((heard - kept) ** 2)))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from paths import ROOT
 
 import grurt.demo
@@ -80,6 +79,7 @@ def write_data(folder: Path) -> None:
 
 
 def test_train_activity_reads_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
     monkeypatch.syspath_prepend(EXAMPLES)
     example = importlib.import_module("train_activity")
     write_data(tmp_path)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from example_modules import modules_of
 from numpy.typing import NDArray
 from paths import ROOT
@@ -29,6 +28,7 @@ class Network:
     """Changes nothing, unless there are gains: those of the frames one after the other, then silence."""
 
     sample_rate = RATE
+    lookahead = 0
 
     def __init__(self, window: Samples, hop: int, gains: NDArray[np.complex64] | None = None) -> None:
         self.window, self.hop = window, hop
@@ -49,6 +49,16 @@ class Remembering(Network):
         before = self.spectra[-1] if self.spectra else np.zeros_like(spectrum)
         self.spectra.append(np.tanh(spectrum) + np.complex64(0.9j) * before)
         return self.spectra[-1]
+
+
+class LookingAhead(Network):
+    """Changes nothing, three frames late."""
+
+    lookahead = 3
+
+    def enhance(self, spectrum: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        self.spectra.append(spectrum)
+        return self.spectra[-4] if len(self.spectra) > 3 else np.zeros_like(spectrum)
 
 
 def root_hann(size: int) -> Samples:
@@ -88,8 +98,19 @@ def test_a_network_that_changes_nothing_gives_back_the_signal(
     assert np.abs(answers[stream.delay :] - samples).max() < 5e-7
 
 
+@pytest.mark.parametrize("block", [1, 160, 512])
+def test_a_network_that_looks_ahead_answers_so_many_frames_later(block: int, example: Any) -> None:
+    samples = noise(7000 // block * block)
+    stream = example.spectral_stream.SpectralStream(LookingAhead(root_hann(512), 256), block)
+    assert stream.delay == example.spectral_stream.SpectralStream(Network(root_hann(512), 256), block).delay + 3 * 256
+    answers = in_blocks(stream, samples, iter(lambda: block, 0))
+    assert np.abs(answers[: stream.delay]).max() < 1e-6
+    assert np.abs(answers[stream.delay :] - samples).max() < 5e-7
+
+
 def test_frames_and_their_sums_are_those_of_torch(example: Any) -> None:
     """Each frame with a gain of its own: only overlapping frames at the right places give the same samples."""
+    torch = pytest.importorskip("torch")
     size, hop, frames = 512, 256, 40
     samples, window = noise(frames * hop), root_hann(size)
     random = np.random.default_rng(1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from paths import ROOT
 import grurt
 from grurt import host_cpu
 from grurt.kernels import codes
+from grurt.lowering.lower import plan_of
 from grurt.native import c_source, cpus
 from grurt.native.export import Export
-from grurt.network.frames import frames_of
+from grurt.native.interface import Interface
 
 BOARD = ROOT / "examples" / "cortex_m4"
 
@@ -27,10 +30,12 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What compiles C for a platform, and runs it here."""
+    """What compiles C for a platform, and runs it here; of which Python package, if it is of one; the CPU, if said."""
 
     compiler: tuple[str | Path, ...]
-    runner: tuple[str, ...] = ()
+    runner: tuple[str | Path, ...] = ()
+    package: str | None = None
+    cpu: str | None = None
 
     def run(self, folder: Path, *sources: str | Path) -> str:
         """Compile a program in a folder, and return what it prints."""
@@ -39,14 +44,15 @@ class Toolchain:
         finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=60)
         assert finished.returncode == 0, finished.stderr
         finished = subprocess.run(
-            [*self.runner, str(program)], capture_output=True, text=True, check=False, timeout=300
+            [*map(str, self.runner), str(program)], capture_output=True, text=True, check=False, timeout=300
         )
         assert finished.returncode == 0, finished.stderr
         return finished.stdout
 
 
 # Without a C library: output, the end of the program, and what a compiler's own library has for a 32-bit CPU.
-_FREESTANDING = """\
+_WEBASSEMBLY = '__attribute__((import_module("env"), import_name("put"))) void put(char c);'
+_RISCV = """\
 typedef unsigned long long u64;
 int main(void);
 static long call(long number, long a, const void *b, long c)
@@ -91,6 +97,7 @@ long long __moddi3(long long a, long long b)
 
 _HOSTED = ("-O1", "-Wall", "-Wextra", "-Werror", "-std=c99", "-pedantic")
 _RISCV32 = ("-march=rv32imafc", "-mabi=ilp32f", "-mno-relax", "-static", "-nostdlib", "-ffreestanding", "-O1")
+_WASM32 = ("-target", "wasm32-freestanding", "-nostdlib", "-ffreestanding", "-O1", "-Wl,--no-entry,--export=main")
 _CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "--specs=rdimon.specs", "-O1")
 
 TOOLCHAINS = {
@@ -105,6 +112,12 @@ TOOLCHAINS = {
             *("-semihosting-config", "enable=on,target=native", "-kernel"),
         ),
     ),
+    "wasm32": Toolchain(
+        (sys.executable, "-P", "-m", "ziglang", "cc", *_WASM32),
+        ("node", Path(__file__).with_name("run_wasm.mjs")),
+        package="ziglang",
+        cpu="exact",
+    ),
 }
 
 
@@ -114,6 +127,8 @@ def toolchain(platform: str, cpu: str | None = None) -> Toolchain:
     for name in (found.compiler[0], *found.runner[:1]):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
+    if found.package is not None and find_spec(found.package) is None:
+        pytest.skip(f"{found.package} is not installed")
     if platform == "x86_64-linux-gnu":
         (level,) = (level for level in cpus.CPUS if level.name == (cpu or "x86-64-v3"))
         if not host_cpu.runs_here(level.machine, level.flags):
@@ -135,14 +150,14 @@ def answers(
 
 
 def _program(name: str, model: grurt.Model, inputs: Mapping[str, Any]) -> str:
-    ports = c_source.parameters(name, model.plan, frames_of(model))
+    ports = c_source.parameters(Interface.of(name, model, plan_of))
     n_steps = len(next(iter(inputs.values())))
     read = [port for port in ports if port.is_input]
     written = [port for port in ports if not port.is_input]
     data = [f"static const {each.type} {each.name}[] = {{{_numbers(inputs[each.port.name])}}};" for each in read]
     data += [f"static float {each.name}[{each.count}];" for each in written]
     arguments = ", ".join(
-        ["&state", *(f"{each.name} + {each.count} * t" for each in read), *(each.name for each in written)]
+        ["&state", "&scratch", *(f"{each.name} + {each.count} * t" for each in read), *(each.name for each in written)]
     )
     show = "".join(f"show({each.name}, {each.count});" for each in written)
     return f"""\
@@ -150,10 +165,13 @@ def _program(name: str, model: grurt.Model, inputs: Mapping[str, Any]) -> str:
 #if __STDC_HOSTED__
 #include <stdio.h>
 static void put(char c) {{ putchar(c); }}
+#elif defined __wasm__
+{_WEBASSEMBLY}
 #else
-{_FREESTANDING}
+{_RISCV}
 #endif
 static {name}_state state;
+static {name}_scratch scratch;
 {chr(10).join(data)}
 static void show(const float *y, int n)
 {{
@@ -168,6 +186,8 @@ int main(void)
 {{
     unsigned char *bytes = (unsigned char *)&state;
     for (unsigned i = 0; i < sizeof state; i++) bytes[i] = 0xff;
+    bytes = (unsigned char *)&scratch;
+    for (unsigned i = 0; i < sizeof scratch; i++) bytes[i] = 0xff;
     {name}_reset(&state);
     for (int t = 0; t < {n_steps}; t++) {{
         int status = {name}_step({arguments});

@@ -21,6 +21,7 @@ def all_models() -> dict[str, grurt.Model]:
     """Return models by name, made from fixed seeds."""
     found = {"functions": functions_model(), "gates": gates_model(), "mathematics": mathematics_model()}
     found["windows"] = models.windows_model(np.random.default_rng(53))
+    found["pooling"] = models.pooling_model(np.random.default_rng(54))
     for hidden_size in (1, 17, 64):
         for linear_before_reset in (True, False):
             rng = np.random.default_rng(hidden_size)
@@ -175,7 +176,26 @@ def answers() -> dict[str, Any]:
         inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(43))
         outputs = model.run({input_name: xs[np.newaxis] for input_name, xs in inputs.items()})
         found |= {f"{name}, {output_name}": answer for output_name, answer in outputs.items()}
-    return found | nonfinite_answers()
+    return found | nonfinite_answers() | generated_tokens()
+
+
+def generated_tokens() -> dict[str, Any]:
+    """Return what a generator gives, chosen in each of the ways that there are, and forecasts."""
+    model = models.layer_model(
+        grurt.Embedding(name="embedding", vocabulary_size=41, size=7),
+        grurt.GRU(name="gru", input_size=7, hidden_size=23),
+        grurt.Linear(name="fc", input_size=23, output_size=41),
+        rng=np.random.default_rng(55),
+        inputs=[grurt.TokenInput("tokens", 41)],
+    )
+    ways: dict[str, Any] = {
+        "greedy": {"temperature": 0, "repetition_penalty": 1.2},
+        "drawn": {},
+        "of the best": {"temperature": 0.7, "top_k": 9, "top_p": 0.8, "repetition_penalty": 1.1},
+    }
+    tokens = {f"tokens, {way}": model.generate([1, 2], N_STEPS, seed=3, **options) for way, options in ways.items()}
+    series = models.gru_model(2, 13, np.random.default_rng(56), output_size=2)
+    return tokens | {"forecast": series.stream().forecast(N_STEPS, [0.5, -0.25])}
 
 
 def nonfinite_answers() -> dict[str, Any]:

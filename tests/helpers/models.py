@@ -65,6 +65,7 @@ MATHEMATICAL_FUNCTIONS: tuple[functions.MathematicalFunction, ...] = (
 )
 
 OPERATIONS = get_args(grurt.Binary.__annotations__["operation"])
+POOLINGS = get_args(grurt.TimePooling.__annotations__["operation"])
 REDUCTIONS = get_args(grurt.Reduce.__annotations__["operation"])
 
 
@@ -106,7 +107,12 @@ def random_inputs(
 
 def random_states(model: grurt.Model, rng: np.random.Generator) -> dict[str, Array]:
     """Return a state for every layer that carries one, in ``[-0.9, 0.9]``."""
-    return {name: rng.uniform(-0.9, 0.9, shape).astype(np.float32) for name, shape in model.state_shapes.items()}
+    states = {name: rng.uniform(-0.9, 0.9, shape).astype(np.float32) for name, shape in model.state_shapes.items()}
+    for layer in model.layers:
+        if isinstance(layer, grurt.TimePooling):  # of which something has counted
+            beside = f"{layer.name}.scores" if layer.has_scores else f"{layer.name}.count"
+            states[beside] = np.abs(states[beside]) + np.float32(1)
+    return states
 
 
 def layer_model(
@@ -168,6 +174,24 @@ def windows_model(rng: np.random.Generator) -> grurt.Model:
     )
 
 
+def pooling_model(rng: np.random.Generator) -> grurt.Model:
+    """Return a model of what sequences come to, with masks and scores."""
+    layers: list[AnyLayer] = [
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.Linear(name="scores", input_size=6, output_size=6),
+        grurt.FeatureMask(name="mask", inputs=("x",)),
+    ]
+    layers += [
+        grurt.TimePooling(name=operation, inputs=("gru", "mask"), size=6, operation=operation, masked=True)
+        for operation in ("sum", "mean", "max")
+    ]
+    layers += [
+        grurt.TimePooling(name="softmax", inputs=("gru", "scores"), size=6, operation="softmax", score_size=6),
+        grurt.Concat(name="all", inputs=("sum", "mean", "max", "softmax")),
+    ]
+    return layer_model(*layers, rng=rng, inputs=(grurt.Input("x", 5),))
+
+
 def can_be_quantized(layer: AnyLayer) -> bool:
     """Return whether a layer has matrices that may be of fewer bits."""
     return isinstance(layer, MatrixLayer) and not (isinstance(layer, grurt.Conv1d) and layer.is_depthwise)
@@ -216,11 +240,21 @@ class _RandomGraph:
         outputs += [grurt.Output(f"{value} shown", value) for value in self._some(1)]
         self.layers.append(grurt.PastEnd(name="past", inputs=(self.layers[-1].name,), value=0.5))
         self.layers.append(grurt.LastStep(name="last", inputs=("past",)))
-        outputs.append(grurt.Output("last", "last"))
+        outputs += [grurt.Output("last", "last"), grurt.Output("pooled", self._add_pooling())]
         if not self.streams:
             self.layers.append(grurt.FirstStep(name="first", inputs=("layer0",)))
             outputs.append(grurt.Output("first", "first"))
         return layer_model(*self.layers, rng=self.rng, inputs=self.inputs, outputs=tuple(outputs))
+
+    def _add_pooling(self) -> str:
+        """Add what a value comes to; without a draw: seeds give the layers that they gave before."""
+        count, value = len(self.layers), self.layers[-2].name
+        operation, masked = POOLINGS[count % len(POOLINGS)], count // len(POOLINGS) % 2 == 0
+        inputs = (value, *["mask"] * (operation == "softmax"), *["mask"] * masked)
+        size = self.sizes[self.layers[-3].name]
+        pooling = grurt.TimePooling(name="pooled", inputs=inputs, size=size, operation=operation, masked=masked)
+        self.layers.append(pooling)
+        return pooling.name
 
     def _size(self) -> int:
         return int(self.rng.integers(1, self.max_size + 1))

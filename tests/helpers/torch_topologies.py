@@ -307,8 +307,14 @@ def feeding_itself(net: Any, x: Tensor, h: Tensor) -> Tensor:
 
 
 refuse("attention", "it multiplies two values with each other, as attention does", attention, X, g=gru())
-refuse("mean_over_time", "it computes across timesteps or sequences", lambda n, x: n.g(x)[0].mean(1), X, g=gru())
-refuse("max_over_time", "it computes across timesteps or sequences", lambda n, x: n.g(x)[0].amax(1), X, g=gru())
+refuse("product_over_time", "it computes across timesteps or sequences", lambda n, x: n.g(x)[0].prod(1), X, g=gru())
+refuse(
+    "centred_over_time",
+    "it reads a vector that is known only at the end of its own sequence",
+    lambda n, x: (lambda y: y - y.mean(1, keepdim=True))(n.g(x)[0]),
+    X,
+    g=gru(),
+)
 refuse(
     "cell_that_reads_itself",
     "it is the state of 'cell', and other layers read it too",

@@ -7,7 +7,6 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import torch
 from bits import assert_same_bits, named, run_in_blocks, stepped
 from oracle import assert_agrees, seeded
 
@@ -155,6 +154,7 @@ def test_states_of_a_grid_are_set_and_restored() -> None:
 
 def test_a_dual_path_model_is_that_of_torch() -> None:
     """GRUs with batch_first, folded over frequency and over time with reshapes, as such models are written."""
+    torch = pytest.importorskip("torch")
     positions, size, hidden = 6, 4, 8
     torch.manual_seed(0)
     intra = torch.nn.GRU(size, hidden, batch_first=True, bidirectional=True)

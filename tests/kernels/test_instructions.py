@@ -23,6 +23,7 @@ from grurt.kernels.rows import Rows
 from grurt.kernels.simd import (
     load,
     load_f32,
+    load_f64,
     load_i32,
     load_i64,
     read_f32,
@@ -30,6 +31,7 @@ from grurt.kernels.simd import (
     splat,
     store,
     store_f32,
+    store_f64,
     store_i64,
 )
 from grurt.lanes import LANES
@@ -144,6 +146,11 @@ def moving_numbers(a, out, count):  # type: ignore[no-untyped-def]
         store_i64(out + 4, i // 2, load_i64(a + 4, i // 2) + load_i32(a, i))  # on no multiple of eight
 
 
+def moving_doubles(a, out, count):  # type: ignore[no-untyped-def]
+    for i in range(0, count, 4):
+        store_f64(out + 4, i // 2, load_f64(a + 4, i // 2))
+
+
 def moving_unaligned(a, out, count):  # type: ignore[no-untyped-def]
     for i in range(0, count - 4, 4):
         store_f32(out, i, read_f32(a + 4 * i + 3))
@@ -238,6 +245,7 @@ CASES: dict[str, Case] = {
     "max_lanes": (reducing(simd.max_lanes), (finite_floats,)),
     "largest_magnitude": (reducing(simd.largest_magnitude), (magnitudes,)),
     "load_f32, load_i32, load_i64, store_f32, store_i64": (moving_numbers, (finite_floats,)),
+    "load_f64, store_f64": (moving_doubles, (any_floats,)),
     "read_f32, read_f64": (moving_unaligned, (any_floats,)),
     "load, store": (moving_vectors, (any_floats,)),
     "load_first, store_first": (moving_first, (any_floats,)),

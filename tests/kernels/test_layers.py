@@ -7,7 +7,6 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import torch
 from oracle import assert_agrees, assert_close, seeded
 
 import grurt
@@ -139,6 +138,7 @@ def test_reduce(operation: Any, size: int) -> None:
 
 @pytest.mark.parametrize("operation", models.REDUCTIONS)
 def test_reductions_of_what_is_not_finite(operation: Any) -> None:
+    torch = pytest.importorskip("torch")
     model = grurt.Model(layers=[grurt.Reduce(name="y", operation=operation)], weights={}, inputs=[grurt.Input("x", 19)])
     xs = seeded(operation).normal(size=(6, 19)).astype(np.float32)
     xs[0, 18], xs[1, 0], xs[2, 17], xs[3, [2, 9]], xs[4, 5] = np.nan, np.nan, np.inf, -np.inf, 1e38
@@ -353,3 +353,21 @@ def test_a_long_sequence_stays_with_the_oracle() -> None:
     model = models.gru_model(6, 32, rng, n_layers=2, output_size=4)
     xs = rng.normal(size=(2000, 6)).astype(np.float32)
     assert_close(model.stream().run(xs), reference.run(model, {"x": xs})[0]["y"])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("operation", models.POOLINGS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_time_pooling(operation: Any, size: int, masked: bool) -> None:
+    rng = seeded(operation, size, masked)
+    for score_size in {1, size} if operation == "softmax" else {1}:
+        names = ["x", *["scores"] * (operation == "softmax"), *["mask"] * masked]
+        layers: list[AnyLayer] = [
+            grurt.Activation(name="mask", inputs=("m",), function=functions.ThresholdedRelu(0.3)),
+            grurt.TimePooling(
+                name="pool", inputs=names, size=size, operation=operation, score_size=score_size, masked=masked
+            ),
+            grurt.Activation(name="y", function=functions.Tanh()),
+        ]
+        inputs = [grurt.Input("x", size), grurt.Input("scores", score_size), grurt.Input("m", 1)]
+        assert_agrees(models.layer_model(*layers, rng=rng, inputs=inputs), rng)

@@ -38,7 +38,7 @@ def package(tool: str, tmp_path: Path) -> Path:
     printed = commandline.succeed(
         "export", DEMO, "-o", out, "--target", "c99", "--name", "activity", "--package", tool, "--weights", "int8"
     )
-    assert printed.splitlines()[-1] == f"{out}: a folder for your build tool"
+    assert printed.splitlines()[-1] == f"build: {out}"
     return out
 
 

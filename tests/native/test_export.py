@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import os
 import re
@@ -119,12 +120,14 @@ def test_a_cortex_m4_prints_the_same_bits(tmp_path: Path) -> None:
     for name in ("arm-none-eabi-gcc", "qemu-system-arm"):
         tool(name)
     sizes = typed("grurt export grurt/demo/activity.grurt -o out --target thumbv7em-none-eabihf", tmp_path)
-    found = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:bytes|code|weights)", sizes)]
+    found = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:bytes|code|weights|for all)", sizes)]
     (said,) = re.findall(
-        r"([\d.]+) kB of flash \(([\d.]+) kB code, ([\d.]+) kB\s+weights\) and (\d+) bytes of RAM", PAGE
+        r"([\d.]+) kB of flash \(([\d.]+) kB code, ([\d.]+) kB\s+weights\), (\d+) bytes of RAM for each stream "
+        r"and (\d+)",
+        PAGE,
     )
-    flash, code, weights, ram = map(float, said)
-    assert found == pytest.approx([1000 * flash, 1000 * code, 1000 * weights, ram], rel=0.1)
+    flash, code, weights, *ram = map(float, said)
+    assert found == pytest.approx([1000 * flash, 1000 * code, 1000 * weights, *ram], rel=0.1)
     printed = typed("arm-none-eabi-gcc ", tmp_path)
     assert numbers(printed).tobytes() == expected().tobytes()
     assert [line.strip() for line in printed.splitlines()[:2]] == re.findall(r"^    (0\..*)$", PAGE, re.MULTILINE)
@@ -159,7 +162,9 @@ def test_objects_need_nothing_and_change_nothing(platform: str) -> None:
     weights = 4 * load_model().parameter_count
     assert 0.9 * weights < found.data_bytes < 1.5 * weights
     assert 3000 < found.code_bytes < 12_000
-    assert 128 < found.state_bytes < 1100
+    assert 128 <= found.state_bytes < 200
+    assert 500 < found.scratch_bytes < 1000
+    assert found.context_bytes == 0
 
 
 def test_bytes_are_multiplied_by_the_instruction_for_it_where_an_arm_has_it() -> None:
@@ -196,12 +201,13 @@ class Program:
         path.write_bytes(linker.link_library({"model": found.files["model.o"]}, "x86_64"))
         self._library = ctypes.CDLL(str(path))
         self._state = np.full(found.state_bytes // 8, -1, np.int64)
+        self._scratch = np.full(found.scratch_bytes // 8, -1, np.int64)
         self._library.model_reset(ctypes.c_void_p(self._state.ctypes.data))
 
     def step(self, inputs: dict[str, Any]) -> tuple[int, dict[str, np.ndarray]]:
         read = [np.ascontiguousarray(inputs[port.name]) for port in self._model.inputs]
         written = {port.name: np.zeros(port.size, np.float32) for port in self._model.plan.outputs}
-        pointers = [array.ctypes.data for array in (self._state, *read, *written.values())]
+        pointers = [array.ctypes.data for array in (self._state, self._scratch, *read, *written.values())]
         return self._library.model_step(*map(ctypes.c_void_p, pointers)), written
 
     @property
@@ -275,11 +281,13 @@ def test_programs_with_hostile_names_compile_and_run(compiler: str, tmp_path: Pa
 
 def test_the_header() -> None:
     header = exported("x86_64-linux-gnu").files["activity.h"].decode()
-    assert "int activity_step(activity_state *state, const float *samples, float *probabilities);" in header
+    arguments = "activity_state *state, activity_scratch *scratch, const float *samples, float *probabilities"
+    assert f"int activity_step({arguments});" in header
     assert "#define ACTIVITY_SAMPLES_SIZE 6 /* input, float */" in header
     assert "A state belongs to one thread at a time." in header
-    (words,) = re.findall(r"int64_t opaque\[(\d+)\];", header)
-    assert 8 * int(words) == exported("x86_64-linux-gnu").state_bytes
+    words = re.findall(r"int64_t opaque\[(\d+)\];", header)
+    found = exported("x86_64-linux-gnu")
+    assert [8 * int(each) for each in words] == [found.state_bytes, found.scratch_bytes]
 
 
 def test_a_grid_is_in_the_sources_order(tmp_path: Path) -> None:
@@ -363,17 +371,17 @@ def test_flash_and_ram_are_those_of_the_object(tmp_path: Path) -> None:
     text, data, bss = map(int, run(tool("arm-none-eabi-size"), tmp_path / "activity.o").splitlines()[1].split()[:3])
     assert text == found.code_bytes + found.data_bytes
     assert (data, bss) == (0, 0)
-    (tmp_path / "size.c").write_text('#include "activity.h"\nactivity_state state;\n')
+    (tmp_path / "size.c").write_text('#include "activity.h"\nactivity_state state;\nactivity_scratch scratch;\n')
     run(tool("arm-none-eabi-gcc"), "-mcpu=cortex-m4", "-c", tmp_path / "size.c", "-o", tmp_path / "size.o")
     *_, bss = run("arm-none-eabi-size", tmp_path / "size.o").splitlines()[1].split()[:3]
-    assert int(bss) == found.state_bytes
+    assert int(bss) == found.state_bytes + found.scratch_bytes
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"platform": "z80"}, "target: expected one of x86_64-linux-gnu, aarch64.* wasm32, got 'z80'"),
-        ({"platform": "wasm32", "cpu": "i386"}, "cpu: expected one of generic for wasm32, got 'i386'"),
+        ({"platform": "wasm32", "cpu": "i386"}, "cpu: expected one of generic, exact for wasm32, got 'i386'"),
         ({"platform": "wasm32", "name": "my-model"}, "expected a name that C can have, got 'my-model'"),
     ],
 )
@@ -401,7 +409,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = commandline.succeed(*command)
     flash = found.code_bytes + found.data_bytes
     assert f"thumbv7em-none-eabihf (cortex-m4): {flash:,} bytes of flash" in printed
-    assert f"{found.state_bytes:,} bytes of RAM for each stream" in printed
+    assert f"{found.state_bytes:,} bytes of RAM for each stream, {found.scratch_bytes:,} for all" in printed
     assert "compile: arm-none-eabi-gcc -mcpu=cortex-m4" in printed
     assert (tmp_path / "out" / "activity.o").read_bytes() == found.files["activity.o"]
     commandline.succeed(*command, "--weights", "int8")
@@ -458,3 +466,49 @@ def test_kernels_are_kept_for_the_next_export(
     assert len(no_cache()) == 1
     monkeypatch.setattr(intermediate, "_run", lambda *arguments, **options: pytest.fail("compiled again"))
     assert intermediate.kernels("entry") == made
+
+
+@pytest.fixture
+def export_stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the command write files as an export's, without compiling anything."""
+
+    def stand_in(model: grurt.Model, target: str, *, cpu: str | None, name: str) -> Export:
+        return replace(exported(target, cpu), name=name)
+
+    monkeypatch.setattr("grurt.native.export.export", stand_in)
+
+
+def replace(found: Export, name: str) -> Export:
+    texts = {file.replace("activity", name): content for file, content in found.files.items()}
+    texts |= {file: content.replace(b"activity", name.encode()) for file, content in texts.items() if file[-1] != "o"}
+    return dataclasses.replace(found, name=name, files=texts)
+
+
+@pytest.mark.usefixtures("export_stub")
+def test_an_export_for_one_target_does_not_take_the_place_of_another(tmp_path: Path) -> None:
+    command = ("export", DEMO, "-o", tmp_path / "out", "--target")
+    commandline.succeed(*command, "thumbv7em-none-eabihf")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    message = commandline.fail(*command, "thumbv7em-none-eabihf", "--cpu", "cortex-m7")
+    assert message == (
+        f"error: {tmp_path}/out/model.h: expected none, or one for thumbv7em-none-eabihf (cortex-m7), got that of an "
+        "export for thumbv7em-none-eabihf (cortex-m4), which would be lost: choose another folder with -o, or another "
+        "name with --name"
+    )
+    message = commandline.fail(*command, "thumbv7em-none-eabihf", "--name", "other")
+    assert message == (
+        f"error: {tmp_path}/out/main.c: expected none, or one of other, got that of model, which would be lost: "
+        "choose another folder with -o"
+    )
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    commandline.succeed(*command, "thumbv7em-none-eabihf")
+
+
+@pytest.mark.usefixtures("export_stub")
+def test_the_command_as_json(tmp_path: Path) -> None:
+    command = ("export", DEMO, "-o", tmp_path, "--target", "thumbv7em-none-eabihf", "--json")
+    found = json.loads(commandline.succeed(*command))
+    assert found["files"] == [str(tmp_path / name) for name in ("model.o", "model.h", "main.c")]
+    assert found["compile"].endswith(f"{tmp_path}/main.c {tmp_path}/model.o -o model")
+    sizes = exported("thumbv7em-none-eabihf").sizes()
+    assert {name: found[name] for name in sizes} == sizes

@@ -21,7 +21,7 @@ N_STEPS = 12
 
 
 def assert_same_bits(model: grurt.Model, platform: str, folder: Path, cpu: str | None = None) -> None:
-    c_programs.toolchain(platform, cpu)
+    cpu = cpu or c_programs.toolchain(platform, cpu).cpu
     inputs = models.random_inputs(model.inputs, N_STEPS, np.random.default_rng(5))
     found = c_programs.answers(export(model, platform, cpu=cpu), platform, model, inputs, folder)
     stream = model.stream()
@@ -55,6 +55,11 @@ def test_narrow_weights_with_arms_dot_product(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", SHORT)
 def test_some_layers(name: str, tmp_path: Path) -> None:
     assert_same_bits(STREAMING[name], "x86_64-linux-gnu", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "platform"), [("program 3", "riscv64-linux-gnu"), ("program in int8", "wasm32")])
+def test_some_step_programs(name: str, platform: str, tmp_path: Path) -> None:
+    assert_same_bits(STREAMING[name], platform, tmp_path)
 
 
 @pytest.mark.long

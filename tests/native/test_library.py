@@ -22,6 +22,7 @@ from neighbours import give, needs_root
 
 from grurt import host_cpu, trust
 from grurt.errors import EngineError
+from grurt.installing import install_command
 from grurt.kernels import places
 from grurt.native import build, cpus, intermediate, library, linker
 from grurt.runtime import engine
@@ -274,7 +275,7 @@ def test_an_engine_that_does_not_exist() -> None:
 def test_without_a_library_and_without_numba(tmp_path: Path) -> None:
     hidden = "sys.modules['numba'] = None"
     finished = run(LOADED.format(before=hidden), GRURT_NATIVE=str(tmp_path))
-    message = r', and numba.*, which compiles the kernels, is not installed: `pip install "grurt\[jit'
+    message = r", and numba.*, which compiles the kernels, is not installed: `" + re.escape(install_command("jit"))
     assert re.search("no library of kernels fits this grurt and this CPU" + message, finished.stderr)
     chosen = run(LOADED.format(before=hidden), GRURT_NATIVE=str(tmp_path), GRURT_ENGINE="jit")
     assert re.search("EngineError: GRURT_ENGINE=jit" + message, chosen.stderr)
@@ -307,6 +308,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: P
     assert printed.startswith(f"wrote {tmp_path / 'k.so'}, ")
     assert printed.endswith(" bytes: kernels of grurt x86-64-v3 x86-64-v4 for native\n")
     assert str(tmp_path / "kept" / "kernels.grurt.so") in commandline.succeed("compile")
+    found = json.loads(commandline.succeed("compile", "--json"))
+    assert found["output"] == str(tmp_path / "kept" / "kernels.grurt.so")
+    assert found["bytes"] == Path(found["output"]).stat().st_size
+    assert found["cpus"] == ["native"]
 
 
 @pytest.mark.parametrize(

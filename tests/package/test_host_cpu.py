@@ -42,6 +42,12 @@ def test_an_arm_is_asked_for_what_it_was_started_with(monkeypatch: pytest.Monkey
     assert host_cpu.host_flags.__wrapped__() == {"/proc/self/auxv"}
 
 
+def test_apples_have_the_dot_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_cpu, "machine", lambda: "arm64")
+    monkeypatch.setattr(host_cpu.sys, "platform", "darwin")
+    assert host_cpu.host_flags.__wrapped__() == {"fp", "asimd", "asimddp"}
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_what_is_no_file_says_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")

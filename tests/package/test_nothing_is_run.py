@@ -110,6 +110,7 @@ MAY_USE = {
     "converters/apart.py": {"subprocess"},  # this Python, for onnxruntime
     "grurt/native/linker.py": {"subprocess"},
     "grurt/native/intermediate.py": {"subprocess"},
+    "grurt/spark/requirements.py": {"subprocess"},  # java -version, of the Java that Spark will run
     "grurt/cli/timing.py": {"exec"},  # a statement of grurt's own, to be timed
     "converters/torch/checkpoint/pickles.py": {"pickle"},  # the opcodes' values
 }

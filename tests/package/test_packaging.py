@@ -25,11 +25,15 @@ print(grurt.__file__, grurt.converters.__file__, model.unstreamable_reason)
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+    """Run a command; wheels are built without kernels, which take their time: see test_wheel.py."""
+    environment = os.environ | {"GRURT_WHEEL_CPUS": "none"}
+    return subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def check_out(target: Path, *, links: bool = True) -> Path:
     """Copy what a checkout has; without links, a file that holds the link's text, as Git for Windows writes it."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout, but what an sdist holds")
     tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT).split("\0")
     for name in filter(None, tracked):
         copy = target / name
@@ -100,6 +104,9 @@ def test_a_source_distribution_holds_the_converters_as_files(wheel: Path, tmp_pa
         members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
         archive.extractall(tmp_path / "unpacked", filter="data")
     assert members["grurt/converters/convert.py"].isfile()
+    files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    of_hosts = {name for name in files if name.startswith((".github/", ".git"))}
+    assert {name for name in files - of_hosts - members.keys() if "egg-info" not in name} == set()
     assert not [name for name, member in members.items() if member.issym() or member.islnk()]
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, unpacked, cwd=tmp_path)
@@ -137,3 +144,17 @@ def test_a_checkout_works_without_an_install(tmp_path: Path, module: str) -> Non
         [sys.executable, "-c", code], cwd=checkout, env=environment, capture_output=True, text=True, check=True
     ).stdout
     assert output == f"{checkout.joinpath(*module.split('.'))}/__init__.py\n"
+
+
+def test_the_tests_of_a_source_distribution_run(wheel: Path, tmp_path: Path) -> None:
+    """Some of them: helpers, data, documents and the marks are all there."""
+    source = check_out(tmp_path / "source")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, source, cwd=tmp_path)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    chosen = ["tests/network", "tests/package/test_rooms.py", "tests/container/test_digest.py"]
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-m", "quick", "-p", "no:cacheprovider", *chosen]
+    output = run(*command, cwd=unpacked)
+    assert " passed" in output.splitlines()[-1]

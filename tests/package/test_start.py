@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import re
 import shutil
@@ -331,10 +332,12 @@ def test_warmup_says_which_file_keeps_the_kernels() -> None:
     assert path.is_file()
     assert path.parent in places.cache_directories()
     assert succeed("warmup").strip() == str(path)
+    assert json.loads(succeed("warmup", "--json")) == {"path": str(path), "reason": None}
 
 
 def test_warmup_leaves_a_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_is_compiled_here", False)
+    assert json.loads(succeed("warmup", "--json")) == {"path": None, "reason": "a library of kernels serves this CPU"}
     result = invoke("warmup")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "nothing to compile: a library of kernels serves this CPU\n"
@@ -393,13 +396,18 @@ def test_a_process_without_stderr_compiles_silently(monkeypatch: pytest.MonkeyPa
         say("compiling")
 
 
-def test_the_image_of_the_documentation_can_be_built() -> None:
+def test_the_images_of_the_documentation_can_be_built() -> None:
     """Docker itself is not run here; every command of grurt in the page is."""
     page = (ROOT / "docs" / "deployment.md").read_text()
-    assert page.count("```dockerfile") == 1
+    assert page.count("```dockerfile") == 2  # with a wheel, and with kernels compiled as the image is built
     commands = set(re.findall(r"(?<![.\w])grurt (\w+)", page))
     assert {"warmup"} <= commands
     for command in commands:
         assert invoke(command, "--help").exit_code == 0
-    assert set(re.findall(r"\bGRURT_\w+", page)) <= {"GRURT_CACHE_DIR", "GRURT_ENGINE", "GRURT_NATIVE"}
+    assert set(re.findall(r"\bGRURT_\w+", page)) <= {
+        "GRURT_CACHE_DIR",
+        "GRURT_ENGINE",
+        "GRURT_NATIVE",
+        "GRURT_WHEEL_CPUS",
+    }
     assert cache.cache_directories() == places.cache_directories()

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import every_call
 import models
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from paths import HELPERS, ROOT
 
 from grurt import host_cpu
 from grurt.demo import load_model
 from grurt.native import cpus
+from release.checks import wheel_faults
+from release.emulated import reason_not
+from release.packages import cpus_of
+from release.trials import trials
 
 LEVELS = [cpu for cpu in cpus.CPUS if host_cpu.runs_here(cpu.machine, cpu.flags)]
-VERSIONS = ("3.11", "3.12", "3.13")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
 QUESTION = """
 import importlib.util, sys
@@ -50,14 +57,20 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
     return finished.stdout
 
 
-def build(folder: Path, **environment: str) -> Path:
-    """Build a wheel of a copy of the package."""
+def copy_sources(folder: Path) -> Path:
+    """Copy what a wheel is built from."""
     source = folder / "source"
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         source.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, source / name)
-    for name in ("grurt", "converters"):
+    for name in ("grurt", "converters", "release"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    return source
+
+
+def build(folder: Path, **environment: str) -> Path:
+    """Build a wheel of a copy of the package."""
+    source = copy_sources(folder)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, source, cwd=folder, **environment)
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -120,14 +133,25 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
     needed = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
-    assert [line for line in needed if "numba" in line] == ['Requires-Dist: numba>=0.61; extra == "jit"']
-    assert len([line for line in needed if "extra" not in line]) == 3
+    everywhere = [line.partition(": ")[2] for line in needed if "extra" not in line]
+    assert len(everywhere) == 4
+    for machine, system, expected in [
+        ("x86_64", "linux", False),
+        ("aarch64", "linux", False),
+        ("riscv64", "linux", True),
+        ("arm64", "darwin", True),
+        ("AMD64", "win32", True),
+    ]:
+        needs = [Requirement(each) for each in everywhere]
+        environment = {"platform_machine": machine, "sys_platform": system}
+        installed = {each.name for each in needs if each.marker is None or each.marker.evaluate(environment)}
+        assert ("numba" in installed) == expected
 
 
 def test_a_pure_wheel_carries_no_library_that_was_built_before(wheel: Path, tmp_path: Path) -> None:
     shutil.copytree(wheel.parent / "source", tmp_path / "source")
     assert list((tmp_path / "source" / "build").rglob("*.grurt.so"))
-    pure = build(tmp_path)
+    pure = build(tmp_path, GRURT_WHEEL_CPUS="none")
     assert pure.name.endswith("-py3-none-any.whl")
     assert not [name for name in zipfile.ZipFile(pure).namelist() if name.endswith(".so")]
 
@@ -135,10 +159,50 @@ def test_a_pure_wheel_carries_no_library_that_was_built_before(wheel: Path, tmp_
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("native", "GRURT_WHEEL_CPUS: expected names of CPUs of one machine, .*got 'native'"),
-        ("x86-64-v3 armv8-a", "GRURT_WHEEL_CPUS: expected names of CPUs of one machine, .*got 'x86-64-v3 armv8-a'"),
+        ("native", "GRURT_WHEEL_CPUS: expected none, or names of CPUs of one machine, .*got 'native'"),
+        ("x86-64-v3 armv8-a", "expected none, or names of CPUs of one machine, .*got 'x86-64-v3 armv8-a'"),
+        ("none x86-64-v3", "expected none, or names of CPUs of one machine, .*got 'none x86-64-v3'"),
     ],
 )
 def test_cpus_that_no_wheel_is_for(names: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=message):
         build(tmp_path, GRURT_WHEEL_CPUS=names)
+
+
+def test_by_default_a_wheel_is_for_the_machine_that_builds_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """In an environment of its own, as pip builds it, which needs nothing but an index."""
+    folder = tmp_path_factory.mktemp("native")
+    run(sys.executable, "-m", "build", "--wheel", "-o", folder, copy_sources(folder), cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    assert wheel.name.endswith(f"-py3-none-linux_{LEVELS[0].machine}.whl")
+    assert wheel_faults(wheel) == []
+
+
+@pytest.mark.skipif(reason_not() is not None, reason="no emulator of 64-bit Arm, or no packages of Debian")
+def test_the_wheel_for_arm_gives_the_same_bits_under_emulation(
+    tmp_path_factory: pytest.TempPathFactory, saved: list[Path]
+) -> None:
+    folder = tmp_path_factory.mktemp("arm")
+    wheel = build(folder, GRURT_WHEEL_CPUS=cpus_of("aarch64"))
+    assert wheel_faults(wheel) == []
+    found = list(trials([wheel], folder))
+    assert [trial.engine for trial in found] == ["compiled kernels, without Numba"] * 2
+    assert [trial.different for trial in found] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name: name.replace("x86_64", "riscv64"), "holds a library for x86_64, which its name does not say"),
+        (lambda name: name.rpartition("-")[0] + "-any.whl", r"expected the libraries \[\], got \['grurt/native"),
+    ],
+)
+@pytest.mark.skipif(bool(LEVELS) and LEVELS[0].machine != "x86_64", reason="names are changed from x86_64")
+def test_a_wheel_whose_name_is_wrong_is_found(
+    change: Callable[[str], str], message: str, wheel: Path, tmp_path: Path
+) -> None:
+    assert wheel_faults(wheel) == []
+    wrong = tmp_path / change(wheel.name)
+    shutil.copy(wheel, wrong)
+    (fault,) = wheel_faults(wrong)
+    assert re.search(message, fault)

@@ -363,6 +363,23 @@ def test_layers_with_contexts_share_a_model() -> None:
         model.replaced(layers=[first, twice])
 
 
+@pytest.mark.parametrize(
+    ("contexts", "message"),
+    [
+        ((("memory", (6, 5)), ("memory", (6, 5))), "expected contexts of different names, got memory, memory"),
+        ((("memory", (6, 5), None, "mask"),), "context 'memory': expected an open axis for its mask, got none"),
+        ((("memory", (6, 5), 2),), r"context 'memory': expected an axis of \(6, 5\), got 2"),
+        ((("memory", (6, 5), 0, "memory"),), "context 'memory': the name of its mask 'memory' is used twice"),
+        ((("memory", (6, 5), 0, "m"), ("b", (7, 5), 0, "m")), "context 'b': the name of its mask 'm' is used twice"),
+    ],
+)
+def test_contexts_that_contradict_each_other_are_refused(contexts: Any, message: str) -> None:
+    (layer,) = MODEL.layers
+    own = tuple(grurt.ProgramContext(*context) for context in contexts)
+    with pytest.raises(ModelError, match=message):
+        MODEL.replaced(layers=[msgspec.structs.replace(layer, contexts=own)], signature=None)
+
+
 def test_a_name_is_used_once() -> None:
     with pytest.raises(ModelError, match="the name 'memory' is used twice"):
         MODEL.replaced(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 import grurt
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, QuantizationError
@@ -15,6 +14,9 @@ from grurt.network.signature import Axis, Signature, ValuePort
 from grurt.quantization.loss import loss
 from grurt.quantization.recordings import recordings
 from grurt.summary import summarize
+
+if TYPE_CHECKING:
+    import torch
 
 CHANNELS, WIDTH, HIDDEN = 3, 5, 4
 N_STEPS = 7
@@ -26,6 +28,7 @@ MERGED: tuple[Axis, ...] = ("batch_position", "time", "feature")
 @pytest.fixture(scope="module")
 def network() -> torch.nn.GRU:
     """Return a GRU that runs along time at every position of a grid."""
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     return torch.nn.GRU(CHANNELS, HIDDEN, batch_first=True).requires_grad_(requires_grad=False)
 
@@ -60,6 +63,7 @@ def grids() -> np.ndarray:
 
 def answers(network: torch.nn.GRU, grids: np.ndarray) -> np.ndarray:
     """Return what PyTorch answers to a sequence ``(n_steps, channels, width)``: ``(n_steps, hidden, width)``."""
+    torch = pytest.importorskip("torch")
     found, _ = network(torch.tensor(grids.transpose(2, 0, 1).copy()))  # a batch of positions
     return np.asarray(found).transpose(1, 2, 0)
 

@@ -212,6 +212,9 @@ def test_numbers_beyond_float32_are_infinite() -> None:
 
 
 GOOD = [0.5] * SIZE
+CHARACTERS = "w" if sys.version_info >= (3, 13) else "u"
+"""The type code of an array of characters."""
+
 REFUSED: dict[str, tuple[Any, type[GrurtError], str]] = {
     "a short list": (GOOD[1:], InputShapeError, r"expected shape \(6,\), got \(5,\)$"),
     "a long tuple": ((*GOOD, 1.0), InputShapeError, r"expected shape \(6,\), got \(7,\)$"),
@@ -237,7 +240,7 @@ REFUSED: dict[str, tuple[Any, type[GrurtError], str]] = {
     "a long memoryview of numbers": (memoryview(np.zeros(7)), InputShapeError, r"expected shape \(6,\), got \(7,\)$"),
     "an empty memoryview": (memoryview(np.zeros(0)), InputShapeError, r"expected shape \(6,\), got \(0,\)$"),
     "characters": (memoryview(bytes(SIZE)).cast("c"), InputTypeError, "expected real numbers"),
-    "an array of characters": (array.array("u", "abcdef"), InputTypeError, "expected real numbers|rectangular"),
+    "an array of characters": (array.array(CHARACTERS, "abcdef"), InputTypeError, "expected real numbers|rectangular"),
     "float64 too many": (np.zeros(7), InputShapeError, r"expected shape \(6,\), got \(7,\)$"),
     "float64 of another shape": (np.zeros((2, 3)), InputShapeError, r"expected shape \(6,\), got \(2, 3\)$"),
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import grurt
+from grurt.demo import load_model
 from grurt.errors import InputShapeError, InputValueError, StreamIdError
 
 RNG = np.random.default_rng(150)
@@ -87,6 +88,8 @@ def test_a_list_that_others_change_while_kernels_run_without_the_gil() -> None:
 
 
 BAD_NUMBERS: dict[str, tuple[Any, type[Exception], str]] = {
+    "text": ("user1", StreamIdError, r"step: expected a sequence of ids, got 'user1': a single id stands in a list"),
+    "bytes": (b"user1", StreamIdError, r"expected a sequence of ids, got b'user1': a single id stands in a list"),
     "unknown": ([0, 9], StreamIdError, r"step: ids\[1\] is 9: there is no such stream"),
     "negative": ([0, -1], StreamIdError, r"step: ids\[1\] is -1: there is no such stream"),
     "dropped": ((0, 3), StreamIdError, r"step: ids\[1\] is 3: there is no such stream"),
@@ -126,7 +129,7 @@ BAD_NAMES: dict[str, tuple[Any, type[Exception], str]] = {
     "a key of its own": ([("b",), "a"], StreamIdError, r"StreamPool.run: there is no stream \('b',\)"),
     "twice": (["a", "a"], StreamIdError, r"StreamPool.run: ids\[1\] is 'a': the stream is named twice"),
     "more": (["a", None, 7], InputShapeError, "expected shape"),
-    "a text": ("ax", StreamIdError, "StreamPool.run: there is no stream 'x'"),
+    "a text": ("ax", StreamIdError, "StreamPool.run: expected a sequence of ids, got 'ax': a single id stands in"),
 }
 
 
@@ -267,3 +270,14 @@ def test_blocks_with_and_without_an_array_for_the_answers(threads: int) -> None:
             assert [answers[i].tobytes(), strided[i].tobytes()] == [single.run(blocks[i]).tobytes() for _ in "12"]
     with pytest.raises(InputShapeError, match=r"expected shape \(2, n_steps, 3\), got \(6, 7, 3\)"):
         pool.run([0, 1], blocks)
+
+
+@pytest.mark.parametrize("name", ["user1", b"user1", bytearray(b"user1")])
+def test_one_name_is_not_a_sequence_of_letters(name: Any) -> None:
+    model = load_model()
+    with pytest.raises(StreamIdError, match=r"expected a sequence of ids, got .*: a single id stands in a list"):
+        model.pool(name)
+    pool = model.pool([*"user1", "user1"])
+    with pytest.raises(StreamIdError, match=r"expected a sequence of ids, got .*: a single id stands in a list"):
+        pool.step(name, np.zeros((5, 6), np.float32))
+    assert pool.step(["user1"], np.zeros((1, 6), np.float32)).shape == (1, 4)

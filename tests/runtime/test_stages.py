@@ -8,7 +8,6 @@ from typing import Any
 import models
 import numpy as np
 import pytest
-import torch
 from bits import assert_same_bits, named, run_in_blocks, stepped
 from encoders import HIDDEN, encoder_decoder
 
@@ -164,6 +163,7 @@ def test_three_stages_and_a_mask_in_the_last() -> None:
 
 
 def test_an_encoder_and_decoder_are_those_of_torch() -> None:
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     encoder, decoder = torch.nn.GRU(5, HIDDEN, batch_first=True), torch.nn.GRU(4, HIDDEN, batch_first=True)
     source, target = torch.randn(3, 8, 5), torch.randn(3, 13, 4)

@@ -277,6 +277,11 @@ def test_a_nan_state_is_taken_where_nan_is_let_through() -> None:
         (2**63 - 1, InputValueError, r"^input 'x': expected a token id in \[0, 9\), got 9223372036854775807$"),
         (1.0, InputTypeError, "^Stream.step: expected token ids of an integer dtype, got dtype float64$"),
         (True, InputTypeError, "^Stream.step: expected token ids of an integer dtype, got dtype bool$"),
+        (
+            np.array(1, np.float32),
+            InputTypeError,
+            "^Stream.step: expected token ids .*, got dtype float32$",
+        ),
         ("a", InputTypeError, "^Stream.step: expected token ids of an integer dtype, got dtype <U1$"),
         (None, InputTypeError, "^Stream.step: expected token ids of an integer dtype, got dtype object$"),
         ([1], InputShapeError, r"^Stream.step: a token id 'x': expected shape \(\), got \(1,\)$"),
@@ -287,6 +292,12 @@ def test_what_is_no_token_is_refused(token: Any, error: Any, message: str) -> No
     stream = TOKEN_MODEL.stream(nonfinite="propagate")
     with refused(stream, error, message):
         stream.step(token)
+
+
+def test_arrays_without_axes_are_tokens() -> None:
+    expected = TOKEN_MODEL.stream().step(3)
+    for dtype in (np.int64, np.int32, np.uint8):
+        np.testing.assert_array_equal(TOKEN_MODEL.stream().step(np.array(3, dtype)), expected)
 
 
 def test_the_first_bad_token_of_a_block_is_named() -> None:

@@ -34,6 +34,7 @@ from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedE
 from grurt.network.layers import FirstStep, LastStep
 from grurt.network.network import Network, Source
 from grurt.network.signature import LengthsPort, ValuePort
+from grurt.network.stages import OwnEndError
 
 if TYPE_CHECKING:
     from grurt.network.network import Parts
@@ -235,7 +236,10 @@ def _same_for_all(
 ) -> ConvertedGraph:
     found, *others = [interpret(graph, nodes, sizes, budget.anew(), time_axis) for sizes in probes]
     parts = assemble(graph, found, source)
-    network = Network(**parts)
+    try:
+        network = Network(**parts)
+    except OwnEndError as error:
+        raise UnsupportedError(str(error), reason=DesignReason.WHOLE_SEQUENCE) from error
     _refuse_unequal_times(graph, network)
     refuse_uneven_ends(network)
     if any(_differ(parts, assemble(graph, other, source)) for other in others):

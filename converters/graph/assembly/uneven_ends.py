@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from grurt.converters.graph.building.endings import ignores_ends
 from grurt.errors import UnsupportedError
-from grurt.network.layers import GRU, LastStep, PastEnd
+from grurt.network.layers import GRU, LastStep, PastEnd, TimePooling
 from grurt.network.network import Network
 
 
@@ -18,6 +19,7 @@ def refuse_uneven_ends(network: Network) -> None:
             )
     if network.signature.packs:
         return
+    layers = {layer.name: layer for layer in network.layers}
     by_length: set[str] = set()
     at_the_end: set[str] = set()
     backwards: set[str] = set()
@@ -27,6 +29,8 @@ def refuse_uneven_ends(network: Network) -> None:
                 found.add(layer.name)
         if isinstance(layer, GRU) and layer.scans_time and layer.direction == "reverse":
             backwards.add(layer.name)
+        if isinstance(layer, TimePooling) and not ignores_ends(layer, layers):
+            at_the_end.add(layer.name)
         if isinstance(layer, LastStep):
             (by_length if layer.by_length else at_the_end).add(layer.name)
         if layer.name in by_length & (at_the_end | backwards):

@@ -21,7 +21,17 @@ from grurt.converters.layer_builder import LayerBuilder
 from grurt.converters.windows import Window
 from grurt.errors import DesignReason, UnsupportedError
 from grurt.network.functions import Affine
-from grurt.network.layers import GRU, AnyLayer, BatchNorm, Flatten, Slice, Unflatten
+from grurt.network.layers import (
+    GRU,
+    AnyLayer,
+    BatchNorm,
+    Constant,
+    Flatten,
+    PastEnd,
+    Slice,
+    TimePooling,
+    Unflatten,
+)
 from grurt.network.values import MAX_LAYERS
 
 MAX_LAYERS_FOUND = 4 * MAX_LAYERS
@@ -184,10 +194,18 @@ class Builder(LayerBuilder):
     def take(self, row: Row, node: Node) -> str:
         """Return the name of the value that a row shows, with its first or last timestep picked where it says so."""
         value = row.value
+        if value in (self.lengths, self.masked_by):
+            return self.steps_before_ends()
         if row.factor is not None:
             raise node.unsupported(
                 f"it reads the state {value!r} times {row.factor.value!r}, which a GRU reads too",
                 "let nothing but the GRU read a state that is multiplied by a mask",
+            )
+        if row.softmax_over is not None or row.weighted_by is not None:
+            raise node.unsupported(
+                "it reads weights that a softmax over timesteps has made, which are known at the end of the sequence",
+                "multiply them with a sequence, and sum over time",
+                DesignReason.WHOLE_SEQUENCE,
             )
         if row.final:
             final_at = self.layers[value].final_state_at
@@ -226,6 +244,22 @@ class Builder(LayerBuilder):
             value = self.slice(value, start, stop)
         self._note_input(value)
         return value
+
+    def steps_before_ends(self) -> str:
+        """Return how many timesteps each sequence has, as a value: the sum of a 1 for each; made once.
+
+        A stream counts those so far, and a run of padded sequences those before the ends.
+        """
+        read = (name for layer in reversed(self.layers.values()) for name in (layer.name, *layer.inputs))
+        sequence = next(name for name in read if not self.is_single(name))
+
+        def make() -> str:
+            weights = {"weight": np.ones(1, np.float32)}
+            one = self.add(Constant(name=self.unique("one"), inputs=(sequence,), size=1), weights)
+            before = self.add(PastEnd(name=self.unique("before_end"), inputs=(one,)))
+            return self.add(TimePooling(name=self.unique("n_steps"), inputs=(before,), size=1, operation="sum"))
+
+        return self.once(("steps before ends",), make)
 
     def slice(self, value: str, start: int, stop: int) -> str:
         """Return some of a value's features, made once."""

@@ -14,6 +14,7 @@ from grurt.converters.graph.building.integers import is_given
 from grurt.converters.graph.nodes import ALL_AXES, Node
 from grurt.converters.graph.operators.refusals import OTHER_AXES, against
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.time_pooling import is_time, softmax_over_time
 from grurt.converters.graph.rewriting.matching import AnyOf, Template, Var, op
 from grurt.converters.graph.rewriting.recompose import spelled_out
 from grurt.converters.graph.tracing import elementwise
@@ -120,6 +121,8 @@ def softmax(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         build.single(tensor, node)
     if len(dim) != 1 or (node.integer(ALL_AXES, 0) and index != rank - 1):
         raise node.unsupported(f"its axis {index} of {rank} is not that of the features of one timestep")
+    if node.op == "Softmax" and is_time(tensor, index):
+        return (softmax_over_time(node, tensor, index, build),)
     if dim[0].role in (Role.TIME, Role.BATCH):
         raise node.unsupported(*OTHER_AXES[:2], against(dim))
     dim[0].require(Role.FEATURE, node)

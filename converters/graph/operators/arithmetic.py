@@ -16,6 +16,7 @@ from grurt.converters.graph.operators import ends
 from grurt.converters.graph.operators.infinities import with_infinities_added
 from grurt.converters.graph.operators.movement import repeated_features
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.time_pooling import is_weight, weighted
 from grurt.converters.graph.tracing.axes import Role
 from grurt.converters.graph.tracing.features import per_feature, without_repeats
 from grurt.converters.graph.tracing.parameters import required, tensor_input
@@ -61,6 +62,10 @@ def multiply(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (moved,)
     if (masked := ends.of_product(node, args, build)) is not None:
         return (masked,)
+    if len(args) == 2 and any(map(is_weight, args)):
+        weights, other = args if is_weight(args[0]) else args[::-1]
+        if isinstance(weights, Tensor) and isinstance(other, Tensor):
+            return (weighted(node, weights, other, build),)
     args = _numbers(node, args, build)
     result = _of_values(node, args, Mul, build)
     for array in _constants(args):

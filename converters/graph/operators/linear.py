@@ -13,6 +13,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.arithmetic import combined
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import last, operator
+from grurt.converters.graph.operators.time_pooling import is_weight, other_axes, weighted_sum
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
@@ -27,6 +28,8 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     first, second = required(node, args, 0), required(node, args, 1)
     if isinstance(first, np.ndarray) and isinstance(second, Tensor) and first.ndim > 1 and len(second.dims) > 1:
         return (_from_the_left(node, _one_matrix(first), second, build),)
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and (is_weight(first) or is_weight(second)):
+        return (_weighted_sum(node, first, second, build),)
     if not isinstance(second, np.ndarray) or not isinstance(first, Tensor):
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
@@ -37,6 +40,24 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         result = linear(node, first, second.reshape(1, -1), None, build)
         return (without(result, (len(result.dims) - 1,)),)
     return (linear(node, first, _one_matrix(second).T, None, build),)
+
+
+def _weighted_sum(node: Node, first: Tensor, second: Tensor, build: Builder) -> Tensor:
+    """Return ``w x``, of ``w (batch, 1, time)`` and ``x (batch, time, features)``; or ``x w``, of both transposed."""
+    if min(len(first.dims), len(second.dims)) < 2 or len(first.dims) != len(second.dims):
+        raise other_axes(node, second)
+    last = len(first.dims) - 1
+    from_left = is_weight(first)
+    weights, tensor = (first, second) if from_left else (second, first)
+    own, other = (last, last - 1) if from_left else (last - 1, last)
+    kept = last - 1 if from_left else last
+    if any(axis.size > 1 or axis.role is not Role.FEATURE for axis in weights.dims[kept]):
+        raise node.unsupported("it weights timesteps with several scores", "use one score for each timestep")
+    places = ((own, other), *((place, place) for place in range(last - 1)))
+    pooled = weighted_sum(node, weights, tensor, places, build)
+    dims = list(pooled.dims)
+    dims.insert(last - 1 if from_left else last, ())
+    return replace(pooled, dims=tuple(dims))
 
 
 def _one_matrix(array: Array) -> Array:
@@ -90,6 +111,8 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     first, _, second = terms.partition(",")
     operands = {first: required(node, args, 0), second: required(node, args, len(args) - 1)}
     tensors = [(letters, value) for letters, value in operands.items() if isinstance(value, Tensor)]
+    if len(tensors) == len(args) == 2 and any(is_weight(value) for _, value in tensors):
+        return (_weighted_einsum(node, tensors, result, build),)
     matrices = [(letters, value) for letters, value in operands.items() if not isinstance(value, Tensor)]
     if len(args) != 2 or len(tensors) != 1 or len(matrices) != 1 or not all(map(str.isalpha, (first, second, result))):
         raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")
@@ -105,6 +128,20 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     moved = _permuted(tensor, [letters.index(letter) for letter in (*outer, i)])
     product = linear(node, moved, matrix if rows == o + i else matrix.T, None, build)
     return (_permuted(product, [[*outer, o].index(letter) for letter in result]),)
+
+
+def _weighted_einsum(node: Node, tensors: list[tuple[str, Tensor]], result: str, build: Builder) -> Tensor:
+    """Return ``"bt,btf->bf"`` of weights of timesteps and a sequence."""
+    (own, weights), (other, tensor) = tensors if is_weight(tensors[0][1]) else tensors[::-1]
+    summed = set(own) & set(other) - set(result)
+    fits = len(set(own)) == len(own) == len(weights.dims) and len(set(other)) == len(other) == len(tensor.dims)
+    if len(summed) != 1 or not fits or set(own) - set(other) or set(result) != set(other) - summed:
+        raise node.unsupported("it weights timesteps by another equation", 'expected one such as "bt,btf->bf"')
+    letters = [*summed, *sorted(set(own) - summed)]
+    places = tuple((own.index(letter), other.index(letter)) for letter in letters)
+    pooled = weighted_sum(node, weights, tensor, places, build)
+    left = [letter for letter in other if letter not in summed]
+    return _permuted(pooled, [left.index(letter) for letter in result])
 
 
 def linear(node: Node, tensor: Tensor, weight: Array, bias: Array | None, build: Builder) -> Tensor:

@@ -9,6 +9,7 @@ from grurt.converters.graph.building.builder import Builder
 from grurt.converters.graph.nodes import OF_ANY_LENGTH, Node
 from grurt.converters.graph.operators.refusals import OTHER_AXES
 from grurt.converters.graph.operators.registry import operator, second
+from grurt.converters.graph.operators.time_pooling import pooled
 from grurt.converters.graph.operators.windows import Spatial, as_it_is, images, is_time, over_time, spatial
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import tensor_input
@@ -23,6 +24,8 @@ def max_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     node.ignore("storage_order")
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor, build)
+    if _joins_all(node, tensor, index, window, build):
+        return (_of_all(node, tensor, index, build),)
     window = windows.longer(window, beyond)
     behind_zeros = _behind_zeros(tensor, index, window)
     maximum = windows.maximum if behind_zeros is None else windows.running_maximum
@@ -39,6 +42,8 @@ def average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ..
     """AveragePool over time: timesteps outside of the sequence count as zeros, or not at all."""
     tensor = tensor_input(node, args)
     index, others, window, beyond = _over_time(node, tensor, build)
+    if _joins_all(node, tensor, index, window, build):
+        return (_of_all(node, tensor, index, build),)
     counts = bool(node.integer("count_include_pad", 0))
     behind_zeros = None if beyond else _behind_zeros(tensor, index, window)
     counts = counts or behind_zeros is not None
@@ -95,8 +100,24 @@ def _over_time(node: Node, tensor: Tensor, build: Builder) -> tuple[int, list[in
     raise images(node)
 
 
+def _joins_all(node: Node, tensor: Tensor, index: int, window: Window, build: Builder) -> bool:
+    """Say whether a pool joins all timesteps that a file was exported with, as one of any length does."""
+    if node.integer(OF_ANY_LENGTH, 0) or build.measures or any(axis.dynamic for axis in tensor.dims[index]):
+        return False
+    size = tensor.shape[index]
+    return size > 1 and window.padding == (0, 0) and not tensor.padding and window.history + 1 >= size
+
+
+def _of_all(node: Node, tensor: Tensor, index: int, build: Builder) -> Tensor:
+    """Return what all timesteps come to."""
+    node.ignore("ceil_mode", "count_include_pad")
+    if len(tensor.dims[index]) != 1 or (result := pooled(node, tensor, index, build, keeps=True)) is None:
+        raise node.unsupported(*OTHER_AXES)
+    return result
+
+
 def _refuse_adaptive(node: Node, tensor: Tensor, index: int, over: Spatial, place: int) -> None:
-    """Refuse what is written for one number of timesteps: pools of all of them, and of as many parts of any sequence.
+    """Refuse what is written for one number of timesteps: pools of as many parts of any sequence.
 
     PyTorch's adaptive pools are those without what says how the last window ends, or over one more axis, of size 1,
     in files where they are not operators of their own.
@@ -104,11 +125,7 @@ def _refuse_adaptive(node: Node, tensor: Tensor, index: int, over: Spatial, plac
     size, window = tensor.shape[index], over.window(place)
     if any(axis.dynamic for axis in tensor.dims[index]) or size < 2 or window.padding != (0, 0) or tensor.padding:
         return
-    if window.history + 1 >= size:
-        raise node.unsupported(
-            f"it joins all {size} timesteps that the file was exported with", OTHER_AXES[1], DesignReason.WHOLE_SEQUENCE
-        )
-    is_even = window.stride == window.kernel_size > 1 and size % window.stride == 0
+    is_even = window.stride == window.kernel_size > 1 and size % window.stride == 0 and size > window.stride
     unsaid = not node.has("ceil_mode") and over.automatic == "NOTSET"
     beside = any(not dim for other, dim in enumerate(tensor.dims[2:]) if other != place)
     if is_even and (unsaid or beside):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ from grurt.converters.graph.nodes import Node
 from grurt.converters.graph.operators.linear import linear
 from grurt.converters.graph.operators.refusals import OTHER_AXES, against
 from grurt.converters.graph.operators.registry import operator
+from grurt.converters.graph.operators.time_pooling import is_time, pooled, steps_before_ends
 from grurt.converters.graph.tracing.axes import Axis, Role
 from grurt.converters.graph.tracing.features import require_features
 from grurt.converters.graph.tracing.parameters import axis_index, listed_axes, number, required, tensor_input
@@ -101,13 +102,17 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Reduce one axis, of features or of states."""
     tensor = tensor_input(node, args)
     node.ignore("noop_with_empty_axes")
-    axes = listed_axes(node, args, 1, len(tensor.dims)) or ()
+    axes: Sequence[int] = listed_axes(node, args, 1, len(tensor.dims)) or ()
+    keeps = bool(node.integer("keepdims", 1))
+    tensor, axes = _without_units(tensor, axes, keeps=keeps)
     if len(axes) != 1:
         raise node.unsupported(
             f"it computes across {len(axes) or 'all'} axes",
             "one axis can be reduced, of features",
             against(axis for index in axes or range(len(tensor.dims)) for axis in tensor.dims[index]),
         )
+    if tensor.ends and node.op == "ReduceSum" and is_time(tensor, axes[0]):
+        return (steps_before_ends(node, tensor, axes[0], build, keeps=keeps),)
     counts = tensor.integer and build.is_computed(tensor) and node.op in _OF_INTEGERS
     result = _reduced(
         node, replace(tensor, integer=tensor.integer and not counts), axes[0], _REDUCTIONS[node.op], build
@@ -115,13 +120,26 @@ def reduce(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (replace(result, integer=counts or result.integer),)
 
 
-@operator("GlobalAveragePool")
-def global_average_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
-    """GlobalAveragePool of three axes: the mean over the last one, as TensorFlow normalizes layers."""
+def _without_units(tensor: Tensor, axes: Sequence[int], *, keeps: bool) -> tuple[Tensor, Sequence[int]]:
+    """Return a tensor and the axes of it that are reduced, without those of size 1 beside others."""
+    units = [index for index in axes if not tensor.dims[index]]
+    if len(units) == len(axes):
+        units = units[1:]
+    left = [index for index in axes if index not in units]
+    if keeps or not units:
+        return tensor, left
+    dims = tuple(dim for index, dim in enumerate(tensor.dims) if index not in units)
+    return replace(tensor, dims=dims), [index - sum(unit < index for unit in units) for index in left]
+
+
+@operator("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
+    """GlobalAveragePool and GlobalMaxPool of three axes: over time, or features, as TensorFlow normalizes layers."""
     tensor = tensor_input(node, args)
     if len(tensor.dims) != 3:
         raise node.unsupported(*OTHER_AXES)
-    return (_reduced(node, tensor, 2, _REDUCTIONS["ReduceMean"], build),)
+    of_features = "ReduceMean" if node.op == "GlobalAveragePool" else "ReduceMax"
+    return (_reduced(node, tensor, 2, _REDUCTIONS[of_features], build),)
 
 
 @operator("CumSum")
@@ -153,6 +171,8 @@ def _reduced(node: Node, tensor: Tensor, index: int, reduction: _Reduction, buil
     dim = tensor.dims[index]
     if dim and dim == tensor.stacks and reduction.of_states is not None:
         return _of_states(node, tensor, index, reduction.of_states, build, keeps=keeps)
+    if is_time(tensor, index) and (result := pooled(node, tensor, index, build, keeps=keeps)) is not None:
+        return result
     if not _are_features(tensor, index):
         raise node.unsupported(*OTHER_AXES[:2], against(dim))
     return _of_features(node, tensor, index, reduction, build, keeps=keeps)

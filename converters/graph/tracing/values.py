@@ -67,6 +67,10 @@ class Row:
         Which of the value's features these are, and on which axis; None if all of them.
     factor
         What it is multiplied by, where it is a state of a GRU; None if by nothing.
+    softmax_over
+        The axis of time along which the softmax of these scores is meant; None if the value itself is.
+    weighted_by
+        The axis of time, and the scores whose softmax over it weights the value's timesteps; None if nothing does.
     """
 
     value: str
@@ -74,6 +78,8 @@ class Row:
     picked: tuple[tuple[Axis, Position], ...] = ()
     part: tuple[Axis, int, int] | None = None
     factor: Factor | None = None
+    softmax_over: Axis | None = None
+    weighted_by: tuple[Axis, Tensor] | None = None
 
     def narrowed(self, axis: Axis, start: int, stop: int) -> Row:
         """Return some of the row's features, which lie along an axis; also of one that is a part already."""

@@ -15,6 +15,7 @@ from grurt.array_types import Array
 from grurt.converters.onnx.writing.functions import BINARY, COMPARISONS, write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
+from grurt.converters.onnx.writing.pooling import write_pooling, write_pooling_step
 from grurt.converters.onnx.writing.programs import write_program
 from grurt.converters.onnx.writing.windows import write_unfold
 from grurt.errors import ConversionError
@@ -276,6 +277,19 @@ class LayerWriter:
         if lengths is None or not (layer.by_length or self.network.signature.packs):
             return self.graph.op("Gather", x, self.graph.integers(-1), axis=0)
         return self._at_ends(x, lengths)
+
+    def time_pooling(self, layer: ly.TimePooling, *sources: str) -> str:
+        if self.is_step:
+            states = {name: self.states[name] for name in layer.state_shapes()}
+            value, final = write_pooling_step(self.graph, layer, sources, states)
+            self.final_states |= final
+            return value
+        mask = sources[-1] if layer.masked else None
+        lengths = self._lengths_of(layer) if self.network.signature.packs else None
+        if lengths is not None:
+            valid = valid_steps(self.graph, sources[0], lengths)
+            mask = valid if mask is None else self.graph.op("Mul", mask, valid)
+        return write_pooling(self.graph, layer, sources[0], sources[1] if layer.has_scores else None, mask)
 
     def _at_ends(self, x: str, lengths: str) -> str:
         """Return the last valid timestep of each sequence."""

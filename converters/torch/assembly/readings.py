@@ -22,6 +22,10 @@ _STATE = re.compile(r"weight_hh_l\d+(_reverse)?")
 _RECURRENT = re.compile(r"weight_hh(_l\d+(_reverse)?)?")
 
 
+FINAL_STATES = "finals"
+"""The layer of all final states of a GRU, in a description."""
+
+
 @dataclass(frozen=True)
 class Item:
     """A module, and the ways to understand it, the likeliest first; ``named`` says that its name tells that one."""
@@ -66,8 +70,14 @@ def final_states_of(items: Iterable[Item], tensors: Mapping[str, Array]) -> Item
         states = [array.shape[-1] for name, array in modules.get(item.module, {}).items() if _STATE.fullmatch(name)]
         reading = item.readings[0]
         if len(states) > 1 and reading.writes is not None and sum(states) > reading.writes:
-            return Item("finals", (Reading("", reading.writes, sum(states)),))
+            return Item(FINAL_STATES, (Reading("", reading.writes, sum(states)),))
     return None
+
+
+def recurrent_modules(tensors: Mapping[str, Array]) -> frozenset[str]:
+    """Return the modules that have a state."""
+    modules = group_by_module(tensors).items()
+    return frozenset(module for module, parameters in modules if any(map(_RECURRENT.fullmatch, parameters)))
 
 
 def _joined(module: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,13 @@ from grurt.converters.kinds import KINDS
 from grurt.converters.torch.assembly.left_over import shapes_of
 from grurt.converters.torch.assembly.modules import ROOT, listing, names_by_module, names_of
 from grurt.converters.torch.assembly.orders import Order, first_order, is_certain, readings_that_fit
-from grurt.converters.torch.assembly.readings import Item, final_states_of, understood
+from grurt.converters.torch.assembly.readings import (
+    FINAL_STATES,
+    Item,
+    final_states_of,
+    recurrent_modules,
+    understood,
+)
 from grurt.converters.torch.checkpoint.state_dict import Beside
 from grurt.errors import ConversionError, DescriptionError
 from grurt.escaping import listed
@@ -67,6 +73,7 @@ def _advice(tensors: Mapping[str, Array], left_over: LeftOver) -> Iterator[str]:
         known = set(others)
         others += [name for name in left if known.isdisjoint((name, name.rpartition(".")[0]))]
         yield from _suggestion(order, complete=not others)
+        yield from _last(order, recurrent_modules(tensors))
     if others:
         yield (
             f"Not understood: {names_of(others)}. If the answers depend on it, as on a mask or an LSTM, a "
@@ -88,6 +95,18 @@ def _suggestion(order: Order, *, complete: bool) -> Iterator[str]:
         yield (
             "No tensor shows a normalizer's epsilon, nor the range that it clips to: where there is a number, it is "
             "the default of rsl_rl or skrl, which have such tensors; :clip(-5,5) behind it clips"
+        )
+
+
+def _last(order: Order, recurrent: Collection[str]) -> Iterator[str]:
+    """Yield what stands behind the last recurrent module where not all of its timesteps go on."""
+    modules = [item.module for item, _ in order]
+    place = max((index for index, module in enumerate(modules) if module in recurrent), default=len(modules))
+    if place < len(modules) - 1 and modules[place + 1] != FINAL_STATES:
+        module, following = modules[place : place + 2]
+        yield (
+            f"No tensor shows whether every timestep of {module} goes on, or the last one alone: if so, write "
+            f'"last" between {module} and {following}'
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from grurt.converters.literal.options import ImportOptions, StepOptions
 from grurt.converters.reference import check_reference
 from grurt.errors import ConversionError
+from grurt.installing import install_command
 from grurt.model import Model
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def convert_module(
         import torch
     except ImportError as error:
         raise ConversionError(
-            "convert_module: expected torch to be installed, got none; run: pip install 'grurt[torch]'"
+            f"convert_module: expected torch to be installed, got none; run: {install_command('torch')}"
         ) from error
     from grurt.converters.torch.module.chain import describe_chain, network_of_chain
     from grurt.converters.torch.module.export import network_of_export

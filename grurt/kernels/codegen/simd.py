@@ -63,9 +63,11 @@ def _element_store(definition: Any, element: ir.Type, typ: types.Type) -> None:
 
 
 _element_load(simd.load_f32, _f32, types.float32)
+_element_load(simd.load_f64, _f64, types.float64)
 _element_load(simd.load_i32, _i32, types.int32)
 _element_load(simd.load_i64, _i64, types.int64)
 _element_store(simd.store_f32, _f32, types.float32)
+_element_store(simd.store_f64, _f64, types.float64)
 _element_store(simd.store_i64, _i64, types.int64)
 
 

@@ -70,14 +70,14 @@ class SourceExport:
         """Return the sizes as a sentence."""
         return (
             f"{TARGET}: {self.weight_bytes:,} bytes of weights for flash, {self.state_bytes:,} bytes of RAM for each "
-            f"stream, and {self.scratch_bytes:,} that streams share"
+            f"stream, {self.scratch_bytes:,} for all of them together"
         )
 
-    def hint(self, folder: Path) -> str:
-        """Return the command that makes a program of the files in a folder."""
+    def next_step(self, folder: Path) -> tuple[str, str]:
+        """Return what is to be done with the files in a folder, and the command that does it, or the folder."""
         if f"{self.name}.c" not in self.files:
-            return f"{folder}: a folder for your build tool"
-        return f"compile: cc -O2 {folder / 'main.c'} {folder / self.name}.c -o {self.name} -lm"
+            return "build", str(folder)
+        return "compile", f"cc -O2 {folder / 'main.c'} {folder / self.name}.c -o {self.name} -lm"
 
     def write(self, folder: Path) -> None:
         """Write the files; raise OSError, with nothing written, if that cannot be done."""
@@ -115,7 +115,7 @@ def export_c99(model: Network, *, name: str = "model", package: Package | None =
     if reason := _reason_against(model):
         raise StreamingError(f"the model cannot be exported to C: {reason}")
     ports = ports_of(model)
-    origin = f"{model.source.file or 'a model'}, written in C by grurt {VERSION}"
+    origin = f"{model.source.file or 'a model'}, written by grurt {VERSION} for {TARGET}"
     source = Source(model, ports, origin)
     unit = source.unit
     texts = {f"{name}.c": source.text(), f"{name}.h": header(unit, ports, origin), "main.c": example(ports)}

@@ -474,3 +474,40 @@ static void grurt_log_softmax(const float *x, float *y, int size)
     for (int i = 0; i < size; i++)
         y[i] = (x[i] - top) - offset;
 }
+
+/* total + rest += x: the error of the sum is known exactly, and kept in the rest. */
+static void grurt_add_exactly(float *total, float *rest, float x)
+{
+    const float sum = *total + x, back = sum - *total;
+    const float error = (*total - (sum - back)) + (x - back);
+    *total = sum;
+    *rest = grurt_flush(*rest + error);
+}
+
+/* total + rest *= factor. */
+static void grurt_scale_exactly(float *total, float *rest, float factor)
+{
+    const float product = *total * factor;
+    const float error = grurt_fma(*total, factor, 0.0f - product);
+    *total = grurt_flush(product);
+    *rest = grurt_flush(grurt_fma(*rest, factor, error));
+}
+
+/* total + rest; where the total is infinite or NaN, that. */
+static inline float grurt_both(float total, float rest)
+{
+    return fabsf(total) < INFINITY ? total + rest : total;
+}
+
+/* Add exp(score - reference) to weights + rest, and return it: a score that is far above the reference becomes it, and
+   by the factor the sums so far change then. */
+static float grurt_weigh(float score, float *reference, float *weights, float *rest, float *factor)
+{
+    const float old = *reference;
+    *reference = *weights == 0.0f || old + 8.0f < score ? score : old;
+    *factor = *weights == 0.0f ? 0.0f : *reference == old ? 1.0f : grurt_exp(old - *reference);
+    const float weight = score == -INFINITY ? 0.0f : grurt_flush(grurt_exp(score - *reference));
+    grurt_scale_exactly(weights, rest, *factor);
+    grurt_add_exactly(weights, rest, weight);
+    return weight;
+}

@@ -108,10 +108,13 @@ class Unit:
         self.functions.append(f"{head}static void {name}({parameters})\n{{\n{text.indented([body])}\n}}\n")
         return name
 
-    def state(self, layer: Layer, size: int, initial: Floats | None = None, row: int = 0) -> State:
-        """Add the state of a layer, and return it."""
+    def state(
+        self, layer: Layer, size: int, initial: Floats | None = None, row: int = 0, name: str | None = None
+    ) -> State:
+        """Add a state of a layer, of its name if there is no other, and return it."""
+        source = name or layer.name
         first = None if initial is None else self.constant(layer, "initial_state", initial)
-        state = State(self._members.new(layer.name), layer.name, size, first, row)
+        state = State(self._members.new(source), source, size, first, row)
         if row:
             self._members.new(state.counter)
         self.states.append(state)

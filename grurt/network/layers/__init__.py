@@ -22,13 +22,13 @@ Gate order
 ----------
 GRU weights hold the three gates as consecutive blocks of ``hidden_size`` rows. grurt's order is ONNX's:
 
-==================  ==================  ===========================  ==========================
-                    blocks              rows or columns              a bias of ``3 * hidden_size``
-==================  ==================  ===========================  ==========================
-grurt, ONNX ``GRU``  z, r, n             rows of ``(3 * hidden, k)``  z, r, n
-PyTorch ``nn.GRU``  r, z, n             rows of ``(3 * hidden, k)``  r, z, n
-Keras ``GRU``       z, r, n             columns of ``(k, 3 * hidden)``  z, r, n
-==================  ==================  ===========================  ==========================
+===================  =======  ===============================  =============================
+weights of           blocks   rows or columns                  a bias of ``3 * hidden_size``
+===================  =======  ===============================  =============================
+grurt, ONNX ``GRU``  z, r, n  rows of ``(3 * hidden, k)``      z, r, n
+PyTorch ``nn.GRU``   r, z, n  rows of ``(3 * hidden, k)``      r, z, n
+Keras ``GRU``        z, r, n  columns of ``(k, 3 * hidden)``   z, r, n
+===================  =======  ===============================  =============================
 
 z is the update gate, r the reset gate, n the candidate state (ONNX and Keras call it h).
 """
@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
     from grurt.network.layers.grids import *
     from grurt.network.layers.masks import *
     from grurt.network.layers.normalization import *
+    from grurt.network.layers.pooling import *
     from grurt.network.layers.program import *
     from grurt.network.layers.recurrent import *
     from grurt.network.layers.selection import *
@@ -62,6 +63,7 @@ _NAMES = {
     "grids": ("Flatten", "Unflatten"),
     "masks": ("FeatureMask", "PastEnd", "TokenMask"),
     "normalization": ("BatchNorm", "LayerNorm", "RMSNorm"),
+    "pooling": ("TimePooling",),
     "program": ("Program",),
     "recurrent": ("GRU",),
     "selection": ("FirstStep", "LastStep"),

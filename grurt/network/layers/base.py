@@ -63,8 +63,10 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reads_tokens: ClassVar[bool] = False
     needs_sequence: ClassVar[bool] = False
     """Whether what it reads first has to be a sequence, and not one vector in all."""
+    joins_sequences: ClassVar[bool] = False
+    """Whether all that it reads have to be sequences, of one number of timesteps, also where it writes none."""
     selects_timestep: ClassVar[bool] = False
-    """Whether it writes one vector for the whole sequence: that of one timestep."""
+    """Whether it writes one vector for the whole sequence: that of one timestep, or of all of them."""
     passes_on: ClassVar[bool] = False
     """Whether what it writes at a timestep is what it reads there: there is nothing to compute."""
     resamples: ClassVar[bool] = False

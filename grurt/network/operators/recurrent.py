@@ -95,12 +95,12 @@ class LSTM(Recurrent, frozen=True, kw_only=True, tag="lstm"):
 
     It has a second state, the cell, behind the first::
 
-    i = sigmoid(W_i x + R_i h + b_i)
-    f = sigmoid(W_f x + R_f h + b_f)
-    g = tanh(W_c x + R_c h + b_c)
-    o = sigmoid(W_o x + R_o h + b_o)
-    c' = f * c + i * g
-    h' = o * tanh(c')
+        i = sigmoid(W_i x + R_i h + b_i)
+        f = sigmoid(W_f x + R_f h + b_f)
+        g = tanh(W_c x + R_c h + b_c)
+        o = sigmoid(W_o x + R_o h + b_o)
+        c' = f * c + i * g
+        h' = o * tanh(c')
     """
 
     n_inputs: ClassVar[tuple[int, int]] = (6, 6)

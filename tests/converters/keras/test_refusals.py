@@ -52,7 +52,6 @@ def refused(folder: Path, name: str, change: Change, message: str, error: type[E
         ("LSTM", "grurt runs GRU networks; train the model with a GRU"),
         ("SimpleRNN", "grurt runs GRU networks; train the model with a GRU"),
         ("Lambda", "it is code in the file, which grurt never runs"),
-        ("GlobalAveragePooling1D", "it joins timesteps, which a stream has only one at a time"),
         ("RepeatVector", "got a sequence as its input; the layer can read a single vector"),
         ("UpSampling1D", "it makes more timesteps of fewer; leave it out"),
         ("MultiHeadAttention", "it looks at all timesteps at once"),
@@ -212,7 +211,13 @@ def test_layers_without_a_counterpart(kind: str, reason: str, tmp_path: Path) ->
         (
             "k3_tensor_functions",
             setting("sum", axis=1),
-            "got axis=1, which is that of the time; a function can work on the features of a timestep: use axis=-1",
+            "got keepdims=True; leave the axis of time out: keepdims=False",
+        ),
+        ("k3_time_pooling", setting("max", initial=0.0), "got initial=0.0; reduce the timesteps themselves"),
+        (
+            "k3_moves",
+            setting("reshape", target_shape=[6, 3, 1]),
+            "it joins timesteps, which a stream has only one at a time; use the last timestep",
         ),
         ("k3_tensor_functions", setting("concatenate", axis=0), "got axis=0; a function can work on the features of a"),
         (

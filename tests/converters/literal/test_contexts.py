@@ -114,8 +114,6 @@ def test_the_commands_take_it(tmp_path: Path) -> None:
     assert "expected the contexts ['memory'], got ['other']" in fail(
         "run", model, tmp_path / "x.npy", "--context", tmp_path / "other.npz"
     )
-    assert "it is given memory once, for which there is no function of C" in fail(
-        "export", model, "-o", tmp_path / "out", "--target", "x86_64-linux-gnu"
-    )
+    assert "for a context" in succeed("export", model, "-o", tmp_path / "out", "--target", "x86_64-linux-gnu")
     assert "grurt step" in succeed("bench", model, "--seconds", "0.01")
     assert "int8" in succeed("quantize", model, "-o", tmp_path / "small.grurt")

@@ -67,8 +67,12 @@ from grurt.errors import ConversionError, GrurtError, UnsupportedError
         ([node("Add", ["s", "big"], ["y"])], "a constant may be one number, or one for each feature"),
         ([node("Add", ["s", "whole"], ["y"])], "it combines features with a constant of the type int64"),
         (
-            [node("Softmax", ["s"], ["y"], axis=0)],
+            [node("LogSoftmax", ["s"], ["y"], axis=0)],
             "it computes across timesteps or sequences; supported are layers that work on one timestep at a time",
+        ),
+        (
+            [node("Softmax", ["s"], ["y"], axis=0)],
+            "it reads weights that a softmax over timesteps has made, .*; multiply them with a sequence, and sum over",
         ),
         ([node("LayerNormalization", ["s", "M"], ["y"], axis=1)], "it normalizes several axes"),
         ([node("Relu", ["s"], ["y"], alpha=0.5)], r"\(Relu\): its attribute 'alpha' is not understood"),

@@ -47,7 +47,7 @@ QUICK += (
     "cells_stacked",
 )
 QUICK += ("loop", "hand_made_cell", "grouped", "bridge_of_directions", "token_decoder", "context", "dual_path_states")
-QUICK += ("causal_convolutions", "modules_used_twice", "several_heads", "attention", "generator", "mean_over_time")
+QUICK += ("causal_convolutions", "modules_used_twice", "several_heads", "attention", "generator", "product_over_time")
 
 
 def some_quick(names: Iterable[str]) -> list[Any]:

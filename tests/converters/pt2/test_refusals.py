@@ -40,9 +40,9 @@ REFUSED: dict[str, tuple[Network, str]] = {
         ),
         r"the program holds no GRU, and what looks like a GRU cell is none: the candidate n is not tanh\(W x \+ b",
     ),
-    "mean": (
-        network_of(lambda net, x: net.gru(x)[0].mean(1), X, gru=nn.GRU(4, 8, batch_first=True)),
-        r"node 'mean' \(ReduceMean\): it computes across timesteps or sequences",
+    "product": (
+        network_of(lambda net, x: net.gru(x)[0].prod(1), X, gru=nn.GRU(4, 8, batch_first=True)),
+        r"node 'prod' \(ReduceProd\): it computes across timesteps or sequences",
     ),
     "training": (
         Network(nn.Sequential(nn.Dropout(0.5), nn.GRU(4, 8)).train(), (X,), {}),
@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[Network, str]] = {
         network_of(
             lambda net, x: net.gru(functional.adaptive_avg_pool1d(x, 4))[0], X, gru=nn.GRU(4, 8, batch_first=True)
         ),
-        "it pools a sequence of any length into a fixed number of timesteps; use a pool with a kernel_size",
+        "it pools a sequence of any length into several timesteps; use a pool with a kernel_size",
     ),
     "in_place": (
         network_of(

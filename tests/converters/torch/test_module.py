@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import grurt
 from grurt.converters import convert_module
 from grurt.errors import ConversionError
+from grurt.installing import install_command
 
 TOLERANCE = 2e-6
 
@@ -231,5 +232,5 @@ def test_without_torch_the_message_says_how_to_install_it() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found == (
-        "ConversionError convert_module: expected torch to be installed, got none; run: pip install 'grurt[torch]'\n"
+        f"ConversionError convert_module: expected torch to be installed, got none; run: {install_command('torch')}\n"
     )

@@ -268,3 +268,18 @@ def test_the_states_of_all_layers(tmp_path: Path) -> None:
     path = save(tmp_path, gru=nn.GRU(4, 8, num_layers=3), fc=nn.Linear(24, 3))
     assert '--layers "gru, finals, fc"' in message(path)
     assert convert(path, layers="gru, finals, fc").outputs
+
+
+@pytest.mark.parametrize(
+    ("modules", "between"),
+    [
+        ({"fc": nn.Linear(3, 8), "rnn": gru(8, 6), "out": nn.Linear(6, 2)}, "rnn and out"),
+        ({"first": gru(3, 6), "second": gru(6, 6), "out": nn.Linear(6, 2)}, "second and out"),
+        ({"fc": nn.Linear(3, 8), "rnn": gru(8, 6)}, None),
+        ({"a": nn.Linear(3, 8), "b": nn.Linear(8, 2)}, None),
+        ({"rnn": gru(3, 6, 2), "out": nn.Linear(12, 2)}, None),  # which reads all final states
+    ],
+)
+def test_it_is_said_where_the_last_timestep_may_go_on_alone(modules: Any, between: str | None, tmp_path: Path) -> None:
+    found = re.findall(r'the last one alone: if so, write "last" between (.*)', message(save(tmp_path, **modules)))
+    assert found == ([between] if between else [])

@@ -111,3 +111,20 @@ def test_a_convolution_of_which_nothing_is_said_is_causal(tmp_path: Path) -> Non
     assert isinstance(model, grurt.Model)
     assert model.unstreamable_reason is None
     assert model.source.notes == ("front.0: taken as causal, padded with zeros on the left only",)
+
+
+@pytest.mark.parametrize("operation", ["mean", "max", "sum"])
+def test_what_all_timesteps_come_to(operation: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    gru, fc = nn.GRU(4, 8, batch_first=True), nn.Linear(8, 2)
+    torch.save(nn.ModuleDict({"gru": gru, "fc": fc}).state_dict(), tmp_path / "model.pt")
+    model = convert(tmp_path / "model.pt", layers=f"gru, ({operation}_over_time), fc")
+    assert model.verify().ok
+    assert model.unstreamable_reason is None
+    xs = torch.randn(3, 7, 4)
+    with torch.no_grad():
+        y = gru(xs)[0]
+        expected = fc({"mean": y.mean(1), "max": y.amax(1), "sum": y.sum(1)}[operation]).numpy()
+    np.testing.assert_allclose(model.run(xs.numpy()), expected, rtol=0, atol=2e-6)
+    with pytest.raises(DescriptionError, match="expected a layer before it that says how many features it gives"):
+        convert(tmp_path / "model.pt", layers=f"({operation}_over_time), gru, fc")

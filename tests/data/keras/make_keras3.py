@@ -651,6 +651,33 @@ def encoded_tokens() -> Any:
     return Model([t, u], L.SpectralNormalization(L.Dense(3))(L.GRU(4, return_sequences=True)(joined)))
 
 
+@network
+def time_pooling() -> Any:
+    x = sequence()
+    y = L.GRU(4, return_sequences=True)(x)
+    backwards = L.GRU(4, return_sequences=True, go_backwards=True)(x)
+    outputs = [
+        L.GlobalAveragePooling1D()(y),
+        L.Dense(2)(L.GlobalMaxPooling1D()(y)),
+        L.GlobalMaxPooling1D(data_format="channels_first")(L.Permute((2, 1))(y)),
+        L.Concatenate()([L.GlobalAveragePooling1D()(backwards), y[:, -1]]),
+        *(ops.mean(y, axis=1), ops.sum(y, axis=-2), ops.max(y, axis=1), ops.amin(y, axis=(1,))),
+    ]
+    return Model(x, outputs)
+
+
+@network
+def masked_time_pooling() -> Any:
+    t = tokens()
+    y = L.GRU(4, return_sequences=True)(L.Embedding(7, 5, mask_zero=True)(t))
+    both = L.Bidirectional(L.GRU(3, return_sequences=True))(L.Embedding(7, 5, mask_zero=True)(t))
+    outputs = [
+        *(L.Dense(3, activation="softmax")(L.GlobalAveragePooling1D()(y)), L.GlobalMaxPooling1D()(y)),
+        L.GlobalAveragePooling1D()(both),
+    ]
+    return Model(t, outputs)
+
+
 def compress(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from grurt.native.c99.layers import arithmetic, convolution, dense, elementwise, normalization, recurrent
+from grurt.native.c99.layers import arithmetic, convolution, dense, elementwise, normalization, pooling, recurrent
 from grurt.network import layers as ly
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ WRITERS: dict[type[ly.Layer], Writer] = {
     ly.Linear: dense.linear,
     ly.Embedding: dense.embedding,
     ly.Conv1d: convolution.conv1d,
+    ly.TimePooling: pooling.time_pooling,
     ly.LayerNorm: normalization.layer_norm,
     ly.RMSNorm: normalization.rms_norm,
     ly.BatchNorm: normalization.batch_norm,

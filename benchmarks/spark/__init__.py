@@ -1,0 +1,1 @@
+"""Keyed streams on Spark, beside the same pipeline without a model."""
