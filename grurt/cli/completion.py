@@ -7,15 +7,17 @@ from pathlib import Path
 import click
 
 from grurt.errors import GrurtError
+from grurt.native.c99 import TARGET
 
 
 def targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the platforms that models are exported for; none without the compiler, which export needs."""
+    """Return the platforms that models are exported for; C alone without the compiler, which the others need."""
+    names = [TARGET]
     with suppress(ImportError):
         from grurt.native.targets import PLATFORMS
 
-        return _beginning(PLATFORMS, incomplete)
-    return []
+        names = [*PLATFORMS, TARGET]
+    return _beginning(names, incomplete)
 
 
 def cpus_of_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``grurt export``: a model as an object file, for programs that are not Python."""
+"""``grurt export``: a model as an object file or as C, for programs that are not Python."""
 
 import json
 import re
@@ -11,16 +11,20 @@ from grurt.cli import completion
 from grurt.cli.parameters import Command, json_option, model_argument
 from grurt.cli.places import check_folder, refuse_overwriting
 from grurt.cli.printing import show
+from grurt.cli.targets import NAMES, Budget, budget_options, exporter
 from grurt.network.layers.base import QuantizedFormat
 from grurt.regular_files import open_regular_file
 
 if TYPE_CHECKING:
-    from grurt.native.export import Export
+    from grurt.cli.targets import AnyExport
+    from grurt.model import Model
+    from grurt.native.c99.packages import Package
 
 EXAMPLE = """\b
 Examples:
     grurt export model.grurt -o out --target x86_64-linux-gnu && cc out/main.c out/model.o -o model
     grurt export model.grurt -o out --target thumbv7em-none-eabihf --weights int8 --name wakeword
+    grurt export model.grurt -o out --target c99 && cc out/main.c out/model.c -o model -lm
 """
 
 
@@ -39,7 +43,7 @@ Examples:
     metavar="TARGET",
     required=True,
     shell_complete=completion.targets,
-    help="x86_64-linux-gnu, aarch64-linux-gnu, riscv64-linux-gnu, thumbv7em-none-eabihf (Cortex-M4), riscv32, wasm32.",
+    help=NAMES,
 )
 @click.option(
     "--cpu",
@@ -56,6 +60,12 @@ Examples:
 @click.option(
     "--name", metavar="NAME", default="model", show_default=True, help="What names of functions and files begin with."
 )
+@click.option(
+    "--package",
+    type=click.Choice(["arduino", "cmake", "platformio"]),
+    help="Of --target c99: write a folder that this build tool takes as it is, with an example.",
+)
+@budget_options
 @json_option
 def export(
     model_path: Path,
@@ -64,49 +74,46 @@ def export(
     cpu: str | None,
     weight_format: QuantizedFormat | None,
     name: str,
+    package: "Package | None",
+    flash: int | None,
+    ram: int | None,
     as_json: bool,
 ) -> None:
-    """Compile a model into an object file, for programs in C.
+    """Compile a model into an object file, or write it in C, for programs in C.
 
     Writes the object (code, and the weights as read-only data), a C header, and an example, for C and what can call C.
     The code holds what this model needs and no more; it allocates nothing, calls nothing, and needs neither Python nor
-    any library. MODEL is a .grurt file; `grurt convert` makes one out of other formats.
+    any library. With --target c99, a C file stands in place of the object, for CPUs that are not among the targets.
+    MODEL is a .grurt file; `grurt convert` makes one out of other formats.
     """
     check_folder(output)
-    from grurt.loading import read
-    from grurt.native.requirements import expect_numba
-
-    expect_numba("grurt export")
-    from grurt.native.export import export as export_model
-
-    model = read(model_path)
-    if weight_format:
-        model = model.quantize(weight_format)
-    exported = export_model(model, target, cpu=cpu, name=name)
+    model = _model(model_path, weight_format)
+    export_model = exporter(target, cpu, "grurt export", package)
+    exported = export_model(model, name)
+    Budget(flash, ram).check(exported, lambda formats: export_model(_model(model_path, formats), name))
     for file in exported.files:
         refuse_overwriting(output / file, [model_path])
     _refuse_another_export(output, exported)
     exported.write(output)
     files = [str(output / file) for file in exported.files]
-    step, command = _next_step(exported, output)
+    step, command = exported.next_step(output)
     if as_json:
         show(json.dumps({"files": files, **exported.sizes(), step: command}))
         return
-    show(f"wrote {', '.join(files)}", sizes_text(exported), f"{step}: {command}")
+    show(f"wrote {', '.join(files)}", exported.sizes_text(), f"{step}: {command}")
 
 
-def _next_step(exported: "Export", folder: Path) -> tuple[str, str]:
-    """Return what is to be done with the files, and the command that does it."""
-    name, compiler = exported.name, exported.compiler
-    if exported.target.startswith("wasm32"):
-        return "link", f"{compiler} {folder / name}.o -o {folder / name}.wasm"
-    return "compile", f"{compiler} {folder / 'main.c'} {folder / name}.o -o {name}"
+def _model(path: Path, weight_format: QuantizedFormat | None) -> "Model":
+    from grurt.loading import read
+
+    model = read(path)
+    return model.quantize(weight_format) if weight_format else model
 
 
-def _refuse_another_export(folder: Path, exported: "Export") -> None:
+def _refuse_another_export(folder: Path, exported: "AnyExport") -> None:
     """Raise UsageError if the folder holds an export for another target, or of another name, that would be lost."""
     header, example = folder / f"{exported.name}.h", folder / "main.c"
-    targets = _found(header, r"compiled by grurt \S+ for (\S+ \([^)]*\))\.")
+    targets = _found(header, r"(?:compiled|written) by grurt \S+ for (\S+(?: \([^)]*\))?)\.$")
     if targets not in ([], [exported.target]):
         raise click.UsageError(
             f"{header}: expected none, or one for {exported.target}, got that of an export for {targets[0]}, which "
@@ -130,13 +137,3 @@ def _found(path: Path, pattern: str) -> list[str]:
 
 _HEAD = 4096
 """Bytes of a header, or of an example, that say what it is of."""
-
-
-def sizes_text(exported: "Export") -> str:
-    """Return what a model takes on its target."""
-    flash = exported.code_bytes + exported.data_bytes
-    return (
-        f"{exported.target}: {flash:,} bytes of flash ({exported.code_bytes:,} code, {exported.data_bytes:,} weights), "
-        f"{exported.state_bytes:,} bytes of RAM for each stream, {exported.scratch_bytes:,} for all of them together"
-        + (f", {exported.context_bytes:,} for a context" if exported.context_bytes else "")
-    )

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from grurt.cli import completion
-from grurt.cli.export import sizes_text
 from grurt.cli.parameters import Command, Layers, entry_option, model_argument
 from grurt.cli.picture import draw
 from grurt.cli.places import FOREIGN_SUFFIXES
 from grurt.cli.printing import is_terminal, show
 from grurt.cli.report import MAX_ROWS, STREAMS, cell, folded, shown_notes, table
+from grurt.cli.targets import ALL, Budget, budget_options, exported_everywhere, exporter, table_of
 from grurt.escaping import listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from grurt.cli.targets import AnyExport
     from grurt.model import Model
-    from grurt.native.export import Export
     from grurt.network.signature import AnyPort
     from grurt.summary import InputSummary, LayerSummary, OutputSummary, Summary
 
@@ -45,9 +45,10 @@ Example:
     "--target",
     metavar="TARGET",
     shell_complete=completion.targets,
-    help="Also show what it takes there, as `grurt export` would compile it.",
+    help="Also show what it takes there, as `grurt export` would compile it; all: everywhere.",
 )
 @click.option("--cpu", metavar="CPU", shell_complete=completion.cpus_of_target, help="One of the CPUs of --target.")
+@budget_options
 @click.option("--all", "everything", is_flag=True, help=f"Show all, also where there are more than {MAX_ROWS} layers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def inspect(
@@ -56,6 +57,8 @@ def inspect(
     entry: str | None,
     target: str | None,
     cpu: str | None,
+    flash: int | None,
+    ram: int | None,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -65,28 +68,38 @@ def inspect(
     """
     if cpu is not None and target is None:
         raise click.UsageError("--cpu needs --target, which it is a CPU of")
+    if target in (None, ALL) and (flash or ram):
+        raise click.UsageError("--flash and --ram need --target, which has so much of them")
     from grurt.summary import summarize
 
     model = _open(model_path, layers, entry)
     summary = summarize(model)
-    exported = _export(model, target, cpu) if target else None
+    exported = _exported(model, target, cpu, Budget(flash, ram))
     if as_json:
-        sizes = {"exported": exported.sizes()} if exported else {}
-        show(json.dumps(summary.to_dict() | sizes))
+        sizes = [each.sizes() for each in exported]
+        shown_sizes = {"exported": sizes if target == ALL else sizes[0]} if sizes else {}
+        show(json.dumps(summary.to_dict() | shown_sizes))
         return
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     hint = None if everything else "--all shows them"
     picture = draw(summary, width=width, ascii_only=not _prints_boxes(), hint=hint)
-    show(*_as_text(summary, picture, width, hint), *([sizes_text(exported)] if exported else []))
+    show(*_as_text(summary, picture, width, hint), *_sizes(exported, model))
 
 
-def _export(model: "Model", target: str, cpu: str | None) -> "Export":
-    from grurt.native.requirements import expect_numba
+def _exported(model: "Model", target: str | None, cpu: str | None, budget: Budget) -> "list[AnyExport]":
+    where = "grurt inspect --target"
+    if target is None:
+        return []
+    if target == ALL:
+        return list(exported_everywhere(model, where))
+    export = exporter(target, cpu, where)
+    exported = export(model, "model")
+    budget.check(exported, lambda weight_format: export(model.quantize(weight_format), "model"))
+    return [exported]
 
-    expect_numba("grurt inspect --target")
-    from grurt.native.export import export
 
-    return export(model, target, cpu=cpu)
+def _sizes(exported: "list[AnyExport]", model: "Model") -> list[str]:
+    return table_of(exported, model) if len(exported) > 1 else [each.sizes_text() for each in exported]
 
 
 def _prints_boxes() -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llvmlite import binding as llvm
 
-from grurt.atomic import expect_own_links, write_atomically
 from grurt.errors import EngineError, StreamingError
 from grurt.native import c_source, intermediate
+from grurt.native.folder import write_files
 from grurt.native.interface import Interface
 from grurt.native.machine import emit, link
 from grurt.native.targets import find_target
@@ -59,31 +58,39 @@ class Export:
     context_bytes: int
     compiler: str
 
+    @property
+    def flash_bytes(self) -> int:
+        """Bytes of code and data."""
+        return self.code_bytes + self.data_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes that one stream needs."""
+        return self.state_bytes + self.scratch_bytes
+
     def sizes(self) -> dict[str, str | int]:
         """Return the target and the sizes, ready for JSON."""
         names = ("target", "code_bytes", "data_bytes", "state_bytes", "scratch_bytes", "context_bytes")
         return {name: getattr(self, name) for name in names}
 
-    def write(self, folder: Path) -> None:
-        """Write the files; raise OSError, with nothing written, if that cannot be done.
+    def sizes_text(self) -> str:
+        """Return the sizes as a sentence."""
+        return (
+            f"{self.target}: {self.flash_bytes:,} bytes of flash ({self.code_bytes:,} code, {self.data_bytes:,} "
+            f"weights), {self.state_bytes:,} bytes of RAM for each stream, {self.scratch_bytes:,} for all of them "
+            "together" + (f", {self.context_bytes:,} for a context" if self.context_bytes else "")
+        )
 
-        Each file is replaced as a whole, and none before all are on the disk. A link to the folder is followed, unless
-        it may be somebody else's.
-        """
-        expect_own_links(next(place for place in (folder, *folder.parents) if place.exists()))
-        is_new = not folder.is_dir()
-        if is_new:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent if is_new else folder, prefix=".export.") as place:
-            made = Path(place, "files")
-            made.mkdir()
-            for name, content in self.files.items():
-                write_atomically(made / name, content)
-            if is_new:
-                made.rename(folder)
-                return
-            for name in self.files:
-                (made / name).replace(folder / name)
+    def next_step(self, folder: Path) -> tuple[str, str]:
+        """Return what is to be done with the files in a folder, and the command that does it."""
+        compiled = folder / f"{self.name}.o"
+        if self.target.startswith("wasm32"):
+            return "link", f"{self.compiler} {compiled} -o {folder / self.name}.wasm"
+        return "compile", f"{self.compiler} {folder / 'main.c'} {compiled} -o {self.name}"
+
+    def write(self, folder: Path) -> None:
+        """Write the files; raise OSError, with nothing written, if that cannot be done."""
+        write_files(folder, self.files)
 
 
 def export(model: Network, platform: str, *, cpu: str | None = None, name: str = "model") -> Export:

@@ -336,7 +336,7 @@ def test_a_folder_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monk
         made.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("grurt.native.export.write_atomically", write_two)
+        patch.setattr("grurt.native.folder.write_atomically", write_two)
         with pytest.raises(OSError, match="No space left"):
             found.write(tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""What models in C take on microcontrollers: flash, RAM, stack and instructions, counted on emulated boards."""

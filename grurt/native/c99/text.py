@@ -1,0 +1,74 @@
+"""How numbers, arrays and comments are written in C."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from grurt.array_types import Array
+
+WIDTH = 110
+
+C_TYPES = {"float32": "float", "float16": "uint16_t", "int8": "int8_t", "uint8": "uint8_t", "int64": "int64_t"}
+"""The type of the elements of an array, by its dtype."""
+
+
+def literal(number: float | np.floating) -> str:
+    """Return a number, rounded to float32, as the shortest text that stands for it.
+
+    Examples
+    --------
+    >>> literal(0.1), literal(1), literal(-1e30), literal(float("inf"))
+    ('0.1f', '1.0f', '-1e+30f', 'INFINITY')
+    """
+    value = np.float32(number)
+    if np.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    return f"{value!s}f"
+
+
+def constant(name: str, array: Array, *, place: str = "") -> str:
+    """Return the definition of a read-only array; ``place`` may say where it lies."""
+    dimensions = "".join(f"[{size}]" for size in array.shape)
+    where = f" {place}" if place else ""
+    return f"static const {C_TYPES[array.dtype.name]} {name}{dimensions}{where} = {_initializer(array)};\n"
+
+
+def _initializer(array: Array, depth: int = 1) -> str:
+    indent = "    " * depth
+    if array.ndim == 1:
+        numbers = ", ".join(map(_number, array))
+        lines = textwrap.wrap(numbers, WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+        if len(lines) == 1 and depth > 1:
+            return f"{{{numbers}}}"
+        return "{\n" + "\n".join(indent + line for line in lines) + f"\n{indent[4:]}}}"
+    rows = ",\n".join(indent + _initializer(row, depth + 1) for row in array)
+    return f"{{\n{rows}\n{indent[4:]}}}"
+
+
+def _number(number: np.generic) -> str:
+    if isinstance(number, np.float16):
+        return f"0x{number.view(np.uint16):x}"
+    return literal(number) if isinstance(number, np.floating) else str(number)
+
+
+def comment(lines: Iterable[str]) -> str:
+    """Return a comment of some lines, whatever they hold."""
+    printable = (re.sub(r"[^ -~]", "?", line) for line in lines)
+    safe = [re.sub(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)", " ", line) for line in printable]
+    return "/* " + "\n   ".join(safe).replace("   \n", "\n") + " */\n"
+
+
+def quoted(text: str) -> str:
+    """Return a text as it stands in a comment that others frame: letters, digits and what is harmless."""
+    return re.sub(r"[^\w .,:()+-]", "_", text, flags=re.ASCII)
+
+
+def indented(lines: Iterable[str], depth: int = 1) -> str:
+    """Return lines, some of which may be several, each further to the right."""
+    return textwrap.indent("\n".join(lines), "    " * depth)
