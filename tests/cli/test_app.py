@@ -86,7 +86,7 @@ def test_a_full_disk_names_what_could_not_be_written() -> None:
 
 def test_no_summary_in_the_help_is_cut() -> None:
     commands = succeed("--help").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert len(commands) == 10
+    assert len(commands) == 11
     assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
 
 

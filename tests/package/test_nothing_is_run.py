@@ -112,6 +112,7 @@ MAY_USE = {
     "grurt/native/intermediate.py": {"subprocess"},
     "grurt/cli/timing.py": {"exec"},  # a statement of grurt's own, to be timed
     "converters/torch/checkpoint/pickles.py": {"pickle"},  # the opcodes' values
+    "grurt/serving/server.py": {"socket"},  # where the service listens
 }
 DANGEROUS = {
     "pickle",
