@@ -159,13 +159,18 @@ def measure_messages(folder: Path, program: Path, cores: tuple[int, int], second
 def measure_fairness(folder: Path, program: Path, cores: tuple[int, int], seconds: float) -> Iterator[results.Record]:
     """Yield the time to an answer of clients that send a thousand samples a second, alone and beside one who floods."""
     command = ["grurt", "serve", model_file(folder, SIZES[0]), "--port", 0]
-    with started("grurt serve", command, cores[0], what="/ws", has_hello=True) as server:
-        for n_flooders, name in ((0, "alone"), (1, "beside one that floods")):
-            found = load(
-                program, server, cores[1], n_connections=N_PACED, message_bytes=4 * 64, seconds=seconds,
-                rate=PACED_RATE, n_flooders=n_flooders,
-            )  # fmt: skip
-            yield _record("fairness", N_PACED, name, found)
+    echo = ["benchmarks.serving.servers", "echo", _ANSWER_BYTES]
+    with (
+        started("picows echo", echo, cores[0], what="/", has_hello=False) as peer,
+        started("grurt serve", command, cores[0], what="/ws", has_hello=True) as served,
+    ):
+        for n_flooders, how in ((0, "alone"), (1, "beside one that floods")):
+            for server in (peer, served):
+                found = load(
+                    program, server, cores[1], n_connections=N_PACED, message_bytes=4 * 64, seconds=seconds,
+                    rate=PACED_RATE, n_flooders=n_flooders,
+                )  # fmt: skip
+                yield _record("fairness", N_PACED, f"{server.name}, {how}", found)
 
 
 def measure_requests(folder: Path, program: Path, cores: tuple[int, int], seconds: float) -> Iterator[results.Record]:

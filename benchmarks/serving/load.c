@@ -207,10 +207,15 @@ int main(int argc, char **argv) {
             for (int i = 0; i < n_paced; i++)
                 if (!all[i].waits && all[i].next_at <= time) {
                     all[i].waits = 1;
-                    all[i].sent_at = rate > 0 ? all[i].next_at : now(); /* when it was due: no coordinated omission */
+                    all[i].sent_at = now();
                     send_all(&all[i], frame, frame_bytes);
                 }
-        int n_events = epoll_wait(poll, events, MAX_EVENTS, rate > 0 ? 0 : 10);
+        double pause = 0.01;
+        if (rate > 0)
+            for (int i = 0; i < n_paced; i++)
+                if (!all[i].waits) pause = fmin(pause, fmax(0, all[i].next_at - time));
+        struct timespec timeout = {.tv_nsec = (long)(1e9 * pause)};
+        int n_events = epoll_pwait2(poll, events, MAX_EVENTS, &timeout, NULL);
         for (int e = 0; e < n_events; e++) {
             struct connection *c = &all[events[e].data.u32];
             if (c->floods && events[e].events & EPOLLOUT) send_flood(c, events[e].data.u32);

@@ -93,10 +93,10 @@ _DAY = 86400.0
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="For each model.")
 @click.pass_context
 def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) -> None:
-    """Serve models over WebSocket and HTTP, and keep the state of every client.
+    """Serve models over the network, keeping every client's state.
 
-    A model's name is its file's, without the suffix. MODEL is a .grurt file, or one of another format that holds a
-    whole network, which is converted at the start.
+    Sessions are there over WebSocket and HTTP. A model's name is its file's, without the suffix. MODEL is a .grurt
+    file, or one of another format that holds a whole network, which is converted at the start.
 
     Ctrl-C and SIGTERM end the service: what waits is answered, states are written, clients are told to come back.
     """

@@ -131,7 +131,8 @@ class Client:
     async def close(self) -> None:
         """Close the connection; the session stays. What still waits for an answer gets a SessionLostError."""
         if self._task is not None:
-            self._task.cancel()
+            if self._failure is None:  # else it ends by itself, and closes the connection first
+                self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
         self._fail(SessionLostError("client: it was closed before the answer came"))

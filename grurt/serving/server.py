@@ -118,6 +118,7 @@ def _configured(settings: Settings, service: Service) -> uvicorn.Config:
     logger = logging.getLogger("uvicorn")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # which warns of each answer to a client that has gone
     config = uvicorn.Config(
         application(service, settings.access),
         http=front_protocol(settings.limits, service.n_websockets),

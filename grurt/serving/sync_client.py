@@ -8,11 +8,21 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from grurt.serving.client import Client
+from grurt.serving.errors import ServingError
 
 if TYPE_CHECKING:
     from grurt.serving.client import Answers, Samples
 
 T = TypeVar("T")
+
+
+async def _settle() -> None:
+    """End what else runs in the event loop."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 class SyncClient:
@@ -27,17 +37,18 @@ class SyncClient:
     """
 
     def __init__(self, address: str, session: str, **options: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="grurt-client", daemon=True)
         self._client = Client(address, session, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
         """Connect."""
+        loop = self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=loop.run_forever, name="grurt-client", daemon=True)
         self._thread.start()
         try:
             self._wait(self._client.__aenter__())
         except BaseException:
-            self._stop()
+            self._stop(loop)
             raise
         return self
 
@@ -47,16 +58,21 @@ class SyncClient:
 
     def close(self) -> None:
         """Close the connection; the session stays."""
-        if self._thread.is_alive():
+        if self._loop is not None:
             self._wait(self._client.close())
-            self._stop()
+            self._stop(self._loop)
 
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._wait(_settle())
+        self._loop = None
+        loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
-        self._loop.close()
+        loop.close()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise ServingError("client: it is not connected: use 'with SyncClient(...) as client'")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     @property

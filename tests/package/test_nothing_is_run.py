@@ -113,6 +113,7 @@ MAY_USE = {
     "grurt/spark/requirements.py": {"subprocess"},  # java -version, of the Java that Spark will run
     "grurt/cli/timing.py": {"exec"},  # a statement of grurt's own, to be timed
     "converters/torch/checkpoint/pickles.py": {"pickle"},  # the opcodes' values
+    "grurt/serving/server.py": {"socket"},  # where the service listens
 }
 DANGEROUS = {
     "pickle",

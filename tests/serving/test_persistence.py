@@ -238,6 +238,8 @@ def test_what_the_client_cannot_take(tmp_path: Path) -> None:
             SyncClient(address, "ann")
     with pytest.raises(ServingError, match="client: it is not connected yet: use 'async with'"):
         asyncio.run(Client("http://127.0.0.1", "ann").step([0]))
+    with pytest.raises(ServingError, match=r"client: it is not connected: use 'with SyncClient\(...\) as client'"):
+        SyncClient("http://127.0.0.1", "ann").step([0])
     inputs = {"sensor": np.zeros((2, 3)), "word": np.zeros(3, int)}
     with (
         serving(saved(mixed_model(), tmp_path, "mixed")) as process,
