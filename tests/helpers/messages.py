@@ -18,6 +18,9 @@ from grurt import errors, escaping
 WINDOW = 20
 """So many characters in a row that stand in no other message are a passage of a message's own."""
 
+WRITES_C = re.compile(r"grurt/native/(c_source|c99/(?!export|layers/__init__).*)\.py:")
+"""Where texts that names stand for are C."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -79,7 +82,7 @@ def messages() -> list[Message]:
         found.setdefault(_message(arguments, named.place(arguments[0])))
     for text in named.behind(argument for arguments in calls for argument in arguments):
         message = _message(text.elts if isinstance(text, ast.Tuple) else [text], named.place(text), is_part=True)
-        if any(" " in window.strip() for window in message.windows()):
+        if any(" " in window.strip() for window in message.windows()) and not WRITES_C.match(message.where):
             found.setdefault(message)
     return [message for message in found if message.parts or message.variants]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import c99_models
 import commandline
+import context_programs
 import every_layer
 import models
 import numpy as np
@@ -317,6 +318,12 @@ def test_every_function_can_be_written() -> None:
             grurt.Activation(name="f", function=function), rng=np.random.default_rng(0), inputs=[grurt.Input("x", 2)]
         )
         assert b"x[i]" in export_c99(model).files["model.c"] or b"softmax" in export_c99(model).files["model.c"]
+
+
+def test_what_is_given_once_is_refused() -> None:
+    _, model = context_programs.random_pair(0)
+    with pytest.raises(StreamingError, match="once, for which there is no function of C: convert it without --context"):
+        export_c99(model)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,9 @@ def test_all_calls_give_the_same_bits_without_numba(
     assert not [name for name in expected if found[name].tobytes() != expected[name].tobytes()]
     site = Path(package).parent.parent
     files = [file for folder in site.glob("grurt*") for file in folder.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 7_500_000
+    sizes = {file: file.stat().st_size for file in files}
+    assert sum(size for file, size in sizes.items() if file.suffix == ".so") < 1_000_000  # of one CPU
+    assert sum(size for file, size in sizes.items() if file.suffix == ".py") < 5_000_000  # byte code is as large again
 
 
 def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
