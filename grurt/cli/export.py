@@ -79,7 +79,7 @@ def export(
     ram: int | None,
     as_json: bool,
 ) -> None:
-    """Compile a model into an object file, or write it in C, for programs in C.
+    """Compile a model, or write it in C, for programs in C.
 
     Writes the object (code, and the weights as read-only data), a C header, and an example, for C and what can call C.
     The code holds what this model needs and no more; it allocates nothing, calls nothing, and needs neither Python nor
