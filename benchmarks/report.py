@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
     "docs/benchmarks.md",
+    "docs/generation.md",
     "docs/native.md",
     "docs/quantization.md",
     "docs/serving.md",
