@@ -128,7 +128,7 @@ def test_stages_of_different_lengths() -> None:
 
 def test_joined_recordings_go_round(model: grurt.Model) -> None:
     data = recordings(model, [np.zeros((2, 4)), np.ones((1, 4))])
-    assert data.joined(7)["x"][:, 0].tolist() == [0, 0, 1, 0, 0, 1, 0]
+    assert data.joined(7, ["x"])["x"][:, 0].tolist() == [0, 0, 1, 0, 0, 1, 0]
 
 
 def test_every_layer_alone_the_costliest_first(fragile: grurt.Model) -> None:
