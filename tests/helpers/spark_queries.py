@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ def rows_of(n: int, n_keys: int, rng: np.random.Generator) -> list[Row]:
     return [Row(key, (MICROSECONDS + 1_000_000 * i,), {"x": xs[i]}) for i, key in enumerate(keys)]
 
 
+_WRITTEN = itertools.count()
+
+
 def write(folder: Path, name: str, rows: list[Row], **columns: Any) -> None:
     """Write rows as a parquet file, in their order; other columns in place of those that they have, too."""
     folder.mkdir(exist_ok=True)
@@ -35,11 +40,14 @@ def write(folder: Path, name: str, rows: list[Row], **columns: Any) -> None:
         "time": pa.array([row.order[0] for row in rows], pa.timestamp("us", "UTC")),
         **{name: pa.array([float(row.inputs["x"][i]) for row in rows]) for i, name in enumerate(FEATURES)},
     }
-    pq.write_table(pa.table({**table, **columns}), folder / f"{name}.parquet")
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table({**table, **columns}), path)
+    seconds = MICROSECONDS // 10**6 + next(_WRITTEN)  # Spark reads files in the order in which they were written
+    os.utime(path, (seconds, seconds))
 
 
 def source(spark: Any, folder: Path, per_batch: int = 1) -> Any:
-    """Return a stream of the files in a folder, in the order of their names, so many in a micro-batch."""
+    """Return a stream of the files in a folder, in the order in which they were written, so many in a micro-batch."""
     schema = spark.read.parquet(str(folder)).schema
     return spark.readStream.schema(schema).option("maxFilesPerTrigger", per_batch).parquet(str(folder))
 
