@@ -87,6 +87,7 @@ class Service:
         self.lag = 0.0
         """The longest that the event loop made somebody wait, of late, in seconds."""
         self.is_ending = False
+        self._ticking = asyncio.Lock()
 
     def sessions_of(self, model: str | None) -> Sessions:
         """Return the sessions of a model; of the only one, if there is no name. Raises UnknownModelError."""
@@ -276,7 +277,10 @@ class Service:
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            await self.tick()
+            async with self._ticking:
+                if self.is_ending:
+                    return
+                await self.tick()
 
     async def tick(self) -> None:
         """End the sessions whose time is over, and write what has changed."""
@@ -311,7 +315,8 @@ class Service:
             sessions.turns.finish()
         try:
             if self.keeper is not None:
-                await self.tick()
+                async with self._ticking:
+                    await self.tick()
                 deadline = perf_counter() + INTERVAL
                 while self._awaits_clients() and perf_counter() < deadline:
                     await asyncio.sleep(0.01)

@@ -72,7 +72,7 @@ def test_streams_of_a_pool_answer_to_themselves() -> None:
 
 def test_inputs_that_are_known_beforehand() -> None:
     model = with_weather()
-    stream, pool = model.stream(), model.pool("abcd")
+    stream, pool = model.stream(), model.pool([*"abcd"])
     x, expected = HISTORY[0], []
     ys = stream.forecast(600, {"value": x}, feedback=FEEDBACK, future={"weather": WEATHER[1]})
     for t in range(600):

@@ -245,7 +245,8 @@ def test_a_message_that_is_too_large_ends_the_connection(service: Process) -> No
     for message, reason in zip((bytes(5000), [bytes(3000), bytes(3000)]), reasons, strict=True):
         with service.connect("model=activity") as connection:
             hello(connection)
-            connection.send(message)
+            with suppress(ConnectionClosed):  # where the service is quicker than what is still to be sent
+                connection.send(message)
             code, found = closed(connection)
             assert code == 1009
             assert reason in found
