@@ -17,23 +17,40 @@ from numba.core.compiler_lock import global_compiler_lock
 
 
 class _Library(JITCodeLibrary):  # type: ignore[misc]
-    """A function in LLVM's language: never machine code, and linked with what it calls by `linked` alone."""
+    """A function in LLVM's language: never machine code, and linked with what it calls by `linked`."""
+
+    _shared_module: Any
 
     def finalize(self) -> None:
         self._finalized = True
 
+    def _get_module_for_linking(self) -> Any:
+        """Return what Numba links into what it compiles later by itself, and that calls this: all of it."""
+        if self._shared_module is None:
+            self._shared_module = _with_callees(_inlined(self._final_module), self)
+        return self._shared_module
+
 
 def linked(library: Any) -> Any:
     """Return the module of a function and of all that it calls, directly or not, each once; none is optimized."""
-    module = library._final_module
-    for callee in _callees(library):
-        part = callee._final_module.clone()
-        for function in part.functions:
-            if not function.is_declaration and function.linkage == Linkage.external:
-                function.linkage = "linkonce_odr"  # to be inlined, and dropped where nothing calls it any more
-        module.link_in(part)
+    module = _with_callees(library._final_module, library)
     module.verify()
     return module
+
+
+def _with_callees(module: Any, library: Any) -> Any:
+    for callee in _callees(library):
+        module.link_in(_inlined(callee._final_module))
+    return module
+
+
+def _inlined(module: Any) -> Any:
+    """Return a copy of a module, whose functions are to be inlined, and dropped where nothing calls them any more."""
+    part = module.clone()
+    for function in part.functions:
+        if not function.is_declaration and function.linkage == Linkage.external:
+            function.linkage = "linkonce_odr"
+    return part
 
 
 def _callees(library: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import sys
 
 import msgspec
 import pytest
-from numba import int64
+from numba import int64, njit
 
 from grurt.kernels import machine_code
 from grurt.kernels.machine_code import MachineCode
@@ -28,6 +28,27 @@ def test_a_function_is_compiled_encoded_decoded_loaded_and_called(code: MachineC
         result = ctypes.c_int64()
         assert function(machine_code.loaded(decoded))(ctypes.addressof(result), None, 4, 2) == 0
         assert result.value == 42
+
+
+def test_what_numba_compiles_later_calls_what_was_compiled_with_a_whole_program() -> None:
+    @kernel
+    def inner(x):
+        return x * x if x > 0 else -x
+
+    @kernel
+    def middle(x):
+        return inner(x) + 1
+
+    @kernel
+    def entry(x):
+        return middle(x)
+
+    @njit
+    def later(x):
+        return middle(x)
+
+    machine_code.compiled(entry, (int64,))
+    assert (later(3), later(-3)) == (10, 4)
 
 
 @pytest.mark.parametrize(
