@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.errors import InputShapeError, InputTypeError, InputValueError
-from grurt.escaping import described
+from grurt.errors import InputShapeError, InputTypeError, InputValueError, StreamingError
+from grurt.escaping import described, listed
 from grurt.kernels.sizes import F32_BYTES
 from grurt.lowering.lower import plan_of
 from grurt.lowering.plan import aligned_zeros
@@ -159,3 +159,12 @@ def _part(part: ContextPart, values: Mapping[str, Floats]) -> Floats:
     context = Context.new(plan, States.new(plan, 1), constants, whole_sequence=True, refuse_nonfinite=False)
     context.run([values[name] for name in part.shapes], [prepared], 1)
     return prepared
+
+
+def refuse_contexts(where: str, network: Network) -> None:
+    """Raise StreamingError for a network whose streams are given contexts, where nobody can give any."""
+    if network.context_shapes:
+        raise StreamingError(
+            f"{where}: its streams are given contexts [{listed(network.context_shapes)}], which none can be here; "
+            "convert the model without --context, so that they are inputs"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grurt.errors import StreamingError
-from grurt.escaping import listed
+from grurt.runtime.making_contexts import refuse_contexts
 from grurt.serving.names import check_model_name
 
 if TYPE_CHECKING:
@@ -48,10 +48,5 @@ def load_model(path: Path) -> Model:
         raise StreamingError(
             f"{path}: cannot be served step by step: {model.unstreamable_reason}", reason=model.unstreamable_by_design
         )
-    if model.context_shapes:
-        names = listed(model.context_shapes)
-        raise StreamingError(
-            f"{path}: cannot be served: its streams are given contexts [{names}], which no client can; convert the "
-            "model without --context, so that they are inputs"
-        )
+    refuse_contexts(str(path), model)
     return model

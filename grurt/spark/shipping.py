@@ -15,6 +15,7 @@ from grurt.errors import InputTypeError
 from grurt.loading import read
 from grurt.model import Model
 from grurt.runtime.constants import streaming_constants
+from grurt.runtime.making_contexts import refuse_contexts
 from grurt.spark.worker import ModelSource
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
 
 
 def opened(model: ModelOrPath) -> Model:
-    """Return a model; raise StreamingError for one that does not stream."""
+    """Return a model; raise StreamingError for one that does not stream, or whose streams are given contexts."""
     network = model if isinstance(model, Model) else read(model)
     streaming_constants(network)
+    refuse_contexts("the model", network)
     return network
 
 

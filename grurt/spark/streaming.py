@@ -110,7 +110,7 @@ def stream_gru(
     InputValueError, InputTypeError
         If a column is not there or of a type that does not fit, or a rule is none of those above.
     StreamingError
-        If the model needs whole sequences.
+        If the model needs whole sequences, or contexts.
     SparkError
         If the session keeps its state in something else than RocksDB.
 

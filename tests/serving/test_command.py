@@ -93,5 +93,5 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 
 def test_a_model_with_contexts_is_refused(tmp_path: Path) -> None:
     _, model = context_programs.random_pair(0)
-    message = "its streams are given contexts [{}], which no client can; convert the model"
+    message = "its streams are given contexts [{}], which none can be here; convert"
     assert message.format(listed(model.context_shapes)) in fail("serve", saved(model, tmp_path, "attending"))

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import context_programs
 import keyed_rows
 import models
 import numpy as np
@@ -244,6 +245,12 @@ def test_a_model_that_needs_whole_sequences_is_refused(spark: Any) -> None:
         weights={"gru.weight_ih": np.ones((6, 3)), "gru.weight_hh": np.ones((6, 2))},
     )
     with pytest.raises(StreamingError):
+        stream(spark, model=model)
+
+
+def test_a_model_with_contexts_is_refused(spark: Any) -> None:
+    _, model = context_programs.random_pair(0)
+    with pytest.raises(StreamingError, match=r"the model: its streams are given contexts .* convert the model without"):
         stream(spark, model=model)
 
 
