@@ -293,7 +293,8 @@ def test_values_have_names_of_their_own() -> None:
 
 def test_every_input_is_a_state() -> None:
     source = proto(written("h_out = Tanh(h)"), {"h": (1, 2)}, ["h_out"], {})
-    with pytest.raises(UnsupportedError, match="every input of the graph is a state: a network needs one that is not"):
+    message = "every input of the graph is a state or a context: a network needs one that is neither"
+    with pytest.raises(UnsupportedError, match=message):
         imported(source)
 
 
