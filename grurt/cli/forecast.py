@@ -8,7 +8,7 @@ import click
 from grurt.cli.formats import LineError, format_of_input, format_of_name
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
-from grurt.cli.parameters import Command, ReadData, WrittenFile, model_argument
+from grurt.cli.parameters import Command, ReadData, WrittenFile, columns_option, model_argument
 from grurt.cli.places import naming
 from grurt.cli.readers import TimestepReader
 from grurt.cli.run import open_answers, open_timesteps
@@ -34,8 +34,8 @@ Example:
     type=WrittenFile(allow_dash=True),
     help="File to write to, CSV or JSON lines by its suffix. Default: CSV to stdout.",
 )
-@click.option("--columns", metavar="A,B,...", help="The columns of a CSV input that the model reads, in its order.")
-def forecast(model_path: Path, input_path: str, n_steps: int, output_path: str, columns: str | None) -> None:
+@columns_option
+def forecast(model_path: Path, input_path: str, n_steps: int, output_path: str, columns: tuple[str, ...]) -> None:
     """Go on with a series: answers are read again.
 
     INPUT, or stdin, is the series so far, as `grurt run` reads it, the newest timestep last. The answers to that one,
@@ -50,7 +50,7 @@ def forecast(model_path: Path, input_path: str, n_steps: int, output_path: str, 
             "stdin" if input_path == "-" else input_path,
             input_layout(model),
             file_format=format_of_input(input_path),
-            columns=tuple(column.strip() for column in columns.split(",")) if columns else (),
+            columns=columns,
         )
         for timestep in reader:
             try:

@@ -162,4 +162,10 @@ size_option = click.option(
     help="Of a graph of one timestep: how large a size may be, at most, that inputs of --context leave open, such as "
     "how many places a memory has.",
 )
+columns_option = click.option(
+    "--columns",
+    metavar="A,B,...",
+    callback=lambda ctx, param, value: tuple(column.strip() for column in value.split(",")) if value else (),
+    help="The columns of a CSV input that the model reads, in its order: names of the header, or numbers from 1.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -22,7 +22,7 @@ from grurt.array_types import Array
 from grurt.cli.formats import FORMATS, SUFFIXES, Format, LineError, format_of_input, format_of_name
 from grurt.cli.layout import input_layout, output_layout
 from grurt.cli.models import load_model
-from grurt.cli.parameters import READ, Command, ReadData, WrittenFile, model_argument
+from grurt.cli.parameters import READ, Command, ReadData, WrittenFile, columns_option, model_argument
 from grurt.cli.places import Place, check_can_be_opened, naming, open_output
 from grurt.cli.printing import is_terminal, say
 from grurt.cli.readers import MAX_LINE, TimestepReader
@@ -73,11 +73,7 @@ Example: follow a sensor, and keep the answers
     type=click.Choice(FORMATS),
     help="Format of the output. Default: by the suffix, or as the input (CSV for .npy).",
 )
-@click.option(
-    "--columns",
-    metavar="A,B,...",
-    help="The columns of a CSV input that the model reads, in its order: names of the header, or numbers from 1.",
-)
+@columns_option
 @click.option(
     "--delimiter",
     metavar="CHAR",
@@ -116,7 +112,7 @@ def run(
     output_path: str,
     input_format: Format | None,
     output_format: Format | None,
-    columns: str | None,
+    columns: tuple[str, ...],
     delimiter: str,
     float_format: str | None,
     context_path: Path | None,
@@ -159,7 +155,7 @@ def run(
             input_layout(model),
             file_format=input_format or format_of_input(input_path),
             delimiter=delimiter,
-            columns=tuple(column.strip() for column in columns.split(",")) if columns else (),
+            columns=columns,
         )
         written_format = output_format or format_of_name(output_path) or _text_format(reader.format)
         answers = _answers(model, reader, nonfinite, context, last=last)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from redis_servers import redis_server
 from serving import Process, asked, hello, mixed_model, saved, serving, wait_for
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
@@ -45,17 +45,9 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'states.db'}"
         return
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "eady to accept connections" not in (line := process.stdout.readline()):
-        assert line
-    yield f"redis://127.0.0.1:{port}"
-    process.terminate()
-    process.communicate(timeout=20)
+    with redis_server(tmp_path, "--port", port, "--bind", "127.0.0.1"):
+        yield f"redis://127.0.0.1:{port}"
 
 
 def test_a_restart_loses_nothing(state: str) -> None:
@@ -162,33 +154,23 @@ def test_a_process_that_stands_still_has_lost_its_session(tmp_path: Path) -> Non
 
 
 def test_a_store_that_is_away_is_told_and_comes_back(tmp_path: Path) -> None:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path]
-
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        while "eady to accept connections" not in process.stdout.readline():
-            assert process.poll() is None
-        return process
-
-    server = start()
-    with serving(MODEL_PATH, "--state", f"redis://127.0.0.1:{port}") as process:
+    listening = ("--port", port, "--bind", "127.0.0.1")
+    with ExitStack() as servers:
+        first = servers.enter_context(redis_server(tmp_path, *listening))
+        process = servers.enter_context(serving(MODEL_PATH, "--state", f"redis://127.0.0.1:{port}"))
         with process.connect("session=ann") as connection:
             hello(connection)
-            server.terminate()
-            server.communicate(timeout=20)
+            first.terminate()
+            first.communicate(timeout=20)
             assert asked(connection, SAMPLES[0, 0].tobytes()) == EXPECTED[0, 0].tobytes()
             with process.connect("session=bob") as other, pytest.raises(ConnectionClosed, match="1011"):
                 other.recv(timeout=20)
-            server = start()
+            servers.enter_context(redis_server(tmp_path, *listening))
             assert asked(connection, SAMPLES[0, 1].tobytes()) == EXPECTED[0, 1].tobytes()
         with process.connect("session=bob") as other:
             assert hello(other)["stored"]
-    server.terminate()
-    server.communicate(timeout=20)
+        assert process.end() == (0, "")
 
 
 def test_the_client_steps_as_a_stream(tmp_path: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from redis_servers import redis_server
 
 from grurt.serving.errors import StoreError
 from grurt.serving.stores import base, open_store
@@ -24,17 +23,9 @@ Opener = Callable[[], Store]
 @pytest.fixture(scope="module")
 def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a Redis server on a socket of its own."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     path = tmp_path_factory.mktemp("redis") / "socket"
-    command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", path.parent]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "eady to accept connections" not in (line := process.stdout.readline()):
-        assert line
-    yield f"unix://{path}"
-    process.terminate()
-    process.communicate(timeout=20)
+    with redis_server(path.parent, "--port", 0, "--unixsocket", path):
+        yield f"unix://{path}"
 
 
 @pytest.fixture(params=["sqlite", "redis"])
