@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from grurt.kernels import codes
 from grurt.lowering.plan import PlanPort
-from grurt.native.interface import Interface
 from grurt.network.frames import Frame
 from grurt.version import VERSION
+
+if TYPE_CHECKING:
+    from grurt.native.interface import Interface
 
 _KEYWORDS = """
     alignas alignof asm auto bool break case catch char class const constexpr continue decltype default delete do double

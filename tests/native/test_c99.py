@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import c99_models
@@ -18,7 +20,7 @@ from paths import ROOT
 
 import grurt
 from grurt import host_cpu
-from grurt.demo import load_model
+from grurt.demo import MODEL_PATH, load_model
 from grurt.errors import EngineError, StreamingError
 from grurt.kernels import codes
 from grurt.native.c99 import snippets, text
@@ -318,6 +320,14 @@ def test_every_function_can_be_written() -> None:
             grurt.Activation(name="f", function=function), rng=np.random.default_rng(0), inputs=[grurt.Input("x", 2)]
         )
         assert b"x[i]" in export_c99(model).files["model.c"] or b"softmax" in export_c99(model).files["model.c"]
+
+
+def test_it_needs_no_numba(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['numba'] = sys.modules['llvmlite'] = None; from grurt.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "export", str(MODEL_PATH), "-o", str(tmp_path), "--target", "c99"]
+    environment = {**os.environ, "GRURT_ENGINE": "python"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "model.c").read_bytes() == export_c99(load_model()).files["model.c"]
 
 
 def test_what_is_given_once_is_refused() -> None:
