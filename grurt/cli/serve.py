@@ -28,7 +28,6 @@ The page is at http://127.0.0.1:8000, sessions at ws://127.0.0.1:8000/ws?session
 Inference Protocol below /v2, metrics at /metrics. docs/serving.md has the whole.
 """
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DAY = 86400.0
 
 
@@ -144,10 +143,10 @@ def _expect_installed() -> None:
 def _access(
     *, tokens_path: Path | None, insecure: bool, hosts: tuple[str, ...], origins: tuple[str, ...], **options: Any
 ) -> "Access":
-    from grurt.serving.access import Access, read_tokens
+    from grurt.serving.access import LOOPBACK, Access, read_tokens
 
     host, certificate = options["host"], options["certificate"]
-    if host not in _LOOPBACK and not insecure and (tokens_path is None or certificate is None):
+    if host not in LOOPBACK and not insecure and (tokens_path is None or certificate is None):
         raise click.UsageError(
             f"--host {host} lets other machines in: give --tokens and --certificate, or --insecure where something "
             "else protects the service"

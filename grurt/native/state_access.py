@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -54,10 +55,7 @@ def _add_set(program: Program, name: str, unbounded: Collection[str]) -> None:
 
 
 def _size(place: PlanState) -> int:
-    size = 1
-    for length, _ in place.axes:
-        size *= length
-    return size
+    return math.prod(place.shape)
 
 
 def _each_number(

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from grurt.network.inputs import AnyInput
 
-KERAS_PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
-"""What ``standardize="lower_and_strip_punctuation"`` of Keras's ``TextVectorization`` takes away."""
-
 MAX_TOKEN = 1000
 """Characters of a token."""
 

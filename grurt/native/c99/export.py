@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from grurt.native.c99.layers import unsupported_reason
 from grurt.native.c99.packages import Package, packaged
 from grurt.native.c99.ports import ports_of
 from grurt.native.c99.source import Source
+from grurt.native.c99.text import named
 from grurt.native.folder import write_files
 from grurt.version import VERSION
 
@@ -119,7 +119,7 @@ def export_c99(model: Network, *, name: str = "model", package: Package | None =
     source = Source(model, ports, origin)
     unit = source.unit
     texts = {f"{name}.c": source.text(), f"{name}.h": header(unit, ports, origin), "main.c": example(ports)}
-    files = {file: _named(text, name).encode() for file, text in texts.items()}
+    files = {file: named(text, name).encode() for file, text in texts.items()}
     return SourceExport(
         name,
         packaged(package, name, files, ports, model.fingerprint.hex()) if package else files,
@@ -139,10 +139,3 @@ def _reason_against(model: Network) -> str | None:
             f"--context, and give these at every timestep"
         )
     return next((reason for layer in model.layers if (reason := unsupported_reason(layer))), None)
-
-
-def _named(text: str, name: str) -> str:
-    """Return a text with a model's name in place of the prefix."""
-    text = re.sub(r"\bgrurt_", f"{name}_", text)
-    text = re.sub(r"\bGRURT_", f"{name.upper()}_", text)
-    return text.replace('#include "grurt.h"', f'#include "{name}.h"')

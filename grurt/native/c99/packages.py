@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from grurt.native.c99.example import sensor_sketch
+from grurt.native.c99.text import named
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def packaged(
             "CMakeLists.txt": _CMAKE.replace("grurt_model", name).encode(),
             "examples/main.c": files["main.c"],
         }
-    sketch = sensor_sketch(ports).replace("GRURT_", f"{name.upper()}_").replace("grurt_", f"{name}_")
-    sketch = sketch.replace("<grurt.h>", f"<{name}.h>")
+    sketch = named(sensor_sketch(ports), name).replace("<grurt.h>", f"<{name}.h>")
     if package == "platformio":
         return sources | {
             "library.json": _library_json(name, fingerprint).encode(),

@@ -72,3 +72,10 @@ def quoted(text: str) -> str:
 def indented(lines: Iterable[str], depth: int = 1) -> str:
     """Return lines, some of which may be several, each further to the right."""
     return textwrap.indent("\n".join(lines), "    " * depth)
+
+
+def named(content: str, name: str) -> str:
+    """Return a text with a model's name in place of the prefix."""
+    content = re.sub(r"\bgrurt_", f"{name}_", content)
+    content = re.sub(r"\bGRURT_", f"{name.upper()}_", content)
+    return content.replace('#include "grurt.h"', f'#include "{name}.h"')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -15,9 +14,9 @@ from grurt.kernels.fields import data_address
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays
 from grurt.runtime.binding import present
-from grurt.runtime.context import MAX_STEPS, SHORT_CALL, fault_text
+from grurt.runtime.context import fault_text
 from grurt.runtime.decoding.choice import checked_count
-from grurt.runtime.decoding.generation import enter
+from grurt.runtime.decoding.generation import enter, parts_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -96,14 +95,10 @@ class Forecast:
 
     def run(self, streams: NDArray[np.int64] | None = None) -> None:
         """Run all timesteps, of the streams in these slots, or of stream 0, in a context that is claimed."""
-        start, size = 0, MAX_STEPS
-        while start < self._n_steps:
-            stop = min(start + size, self._n_steps)
-            begun = time.perf_counter()
-            self._call(start, stop - start, streams)
-            if time.perf_counter() - begun < SHORT_CALL:
-                size *= 2
-            start = stop
+        start = 0
+        for part in parts_of(self._n_steps):
+            self._call(start, part, streams)
+            start += part
 
     def _call(self, start: int, n_steps: int, streams: NDArray[np.int64] | None) -> None:
         context = self._context
