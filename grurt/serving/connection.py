@@ -134,7 +134,7 @@ class Connection(WSListener):
 
     def take_no_more(self) -> None:
         """Take no more samples: what comes from now on is not answered, and has changed nothing."""
-        self._intake = None
+        self._intake = self._resting = None
 
     def checkpoint(self, steps: int) -> None:
         """Ask the client to say when it has all answers up to a step."""
@@ -173,7 +173,8 @@ class Connection(WSListener):
         if self._is_over:
             self._service.leave(self._sessions, session, self)
             return
-        self._session = self._intake = session
+        self._session = session
+        self._intake = None if self._service.is_ending else session
         self._incoming = Incoming(self, self._service, self._sessions, session)
         self.say({"hello": self._hello(self._sessions, session)})
         early, self._early = self._early, []

@@ -57,8 +57,6 @@ class Incoming:
         self._sessions = sessions
         self._session = session
         self._commands = {"reset": self._reset, "snapshot": self._snapshot, "state": self._state, "end": client.end}
-        self.takes_samples = True
-        """Whether samples are answered; those that come later change nothing."""
 
     def take(self, payload: bytes, *, is_text: bool) -> None:
         """Take a message."""
@@ -68,8 +66,8 @@ class Incoming:
             self.take_block(payload)
 
     def take_block(self, payload: bytes) -> None:
-        """Take samples as bytes, any number of them."""
-        if not self.takes_samples:
+        """Take samples as bytes, any number of them; those that come when the service ends change nothing."""
+        if self._service.is_ending:
             return
         layout = self._sessions.layout
         try:
@@ -97,7 +95,7 @@ class Incoming:
             value = _parsed(payload)
             if isinstance(value, dict) and isinstance(value.get("command"), str):
                 self._take_command(value)
-            elif self.takes_samples:
+            elif not self._service.is_ending:
                 self._take_json(value)
         except GrurtError as error:
             self._in_turn(partial(self._client.refuse, error))
