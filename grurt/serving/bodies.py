@@ -48,6 +48,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         body = await _read_on(request, body, limits.body)
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
+    request.state.is_body_read = True
     _expect_fitting(len(body), limits.body)
     encoding = request.state.headers.get(b"content-encoding")
     return body if encoding is None else decompressed(body, encoding.decode("latin-1").lower(), limits.body)

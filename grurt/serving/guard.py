@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from grurt.errors import GrurtError
@@ -48,6 +49,7 @@ class Guard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer to a request."""
+        scope["app"] = self  # by which Starlette raises what it refuses
         try:
             self._expect_allowed(scope)
             await self._app(scope, receive, send)
@@ -56,14 +58,11 @@ class Guard:
         except GrurtError as error:
             self._service.note_refusal(error)
             status = error.status if isinstance(error, ServingError) else 400
-            content = orjson.dumps({"error": str(error)})
-            headers = [_JSON, (b"content-length", str(len(content)).encode())]
-            if status == 401:
-                headers.append((b"www-authenticate", b"Bearer"))
-            if status == 413:
-                headers.append((b"connection", b"close"))  # the rest of the body is not read
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": content})
+            headers = [(b"www-authenticate", b"Bearer")] if status == 401 else []
+            await _refuse(scope, receive, send, status, str(error), headers)
+        except HTTPException as error:
+            headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+            await _refuse(scope, receive, send, error.status_code, error.detail, headers)
 
     def _expect_allowed(self, scope: Message) -> None:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
@@ -72,3 +71,24 @@ class Guard:
         headers = scope["state"]["headers"] = dict(scope["headers"])
         if scope["path"] not in self._without_token:
             scope["state"]["permit"] = self._access.permit(headers.get(b"authorization", b"").decode("latin-1"))
+
+
+async def _refuse(
+    scope: Message, receive: Receive, send: Send, status: int, message: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    await _read_rest(scope, receive)
+    content = orjson.dumps({"error": message})
+    headers = [*headers, _JSON, (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _read_rest(scope: Message, receive: Receive) -> None:
+    """Read what `read_body` has left of a refused request's body, and forget it.
+
+    A connection that is closed with something unread is reset, and its client may never see the answer.
+    `FrontProtocol` limits for how long a body may come.
+    """
+    is_whole = scope["state"].get("is_body_read", False)
+    while not is_whole:
+        is_whole = not (await receive()).get("more_body", False)

@@ -268,10 +268,10 @@ def test_several_inputs_that_do_not_fit(service: Process, inputs: list[Any], mes
     assert (status, message in answer["error"]) == (400, True)
 
 
-def post(service: Process, content: bytes, headers: dict[str, str]) -> tuple[int, Any]:
-    request = urllib.request.Request(
-        f"{service.address}/v2/models/activity/infer", content, headers=headers, method="POST"
-    )
+def post(
+    service: Process, content: bytes, headers: dict[str, str], path: str = "/v2/models/activity/infer"
+) -> tuple[int, Any]:
+    request = urllib.request.Request(f"{service.address}{path}", content, headers=headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.status, json.loads(response.read())
@@ -302,6 +302,23 @@ def test_bodies_and_headers_that_are_refused(
     found, answer = post(service, content, headers)
     assert found == status, answer
     assert "error" in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/nothing", {}, 404),
+        ("/v2/models/nothing/infer", {}, 404),
+        ("/v2/models/activity/infer", {"Host": "evil.example"}, 403),
+        ("/metrics", {}, 405),
+    ],
+)
+def test_who_is_refused_while_a_large_body_comes_is_told_why(
+    service: Process, path: str, headers: dict[str, str], status: int
+) -> None:
+    found, answer = post(service, b" " * (8 << 20), headers, path)
+    assert found == status, answer
+    assert answer["error"]
 
 
 def test_metrics_and_health(service: Process, client: Any) -> None:
