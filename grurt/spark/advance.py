@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from grurt.spark.bucket import NO_TIMER, Bucket
 from grurt.spark.keys import looked_up
-from grurt.spark.ordering import in_order, passed
+from grurt.spark.ordering import beginnings, in_order, passed
 from grurt.spark.rows import Rows, read_rows
 from grurt.spark.settings import FAULT, KEY
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.spark.ordering import Ordered
     from grurt.spark.pool import BucketPool
+    from grurt.spark.sequences import SequencePool
     from grurt.spark.settings import Port, Settings
 
     Integers = NDArray[np.int64]
+    Pool = BucketPool | SequencePool
 
 LATE = "late: its key has answered a later row"
 EXPIRED = "late: older than the watermark by more than idle_timeout"
@@ -40,7 +42,7 @@ class Moment(NamedTuple):
 
 
 def advance(
-    bucket: Bucket, new: Any, moment: Moment, settings: Settings, pool: BucketPool, *, only_last: bool = False
+    bucket: Bucket, new: Any, moment: Moment, settings: Settings, pool: Pool, *, only_last: bool = False
 ) -> tuple[Any, Bucket]:
     """Answer rows that have come, or that were held back and are due.
 
@@ -129,7 +131,7 @@ def _output_type(port: Port) -> Any:
     return pa.float32() if port.size == 1 else pa.list_(pa.float32())
 
 
-def _with_held(rows: Rows, bucket: Bucket, settings: Settings, pool: BucketPool) -> Rows:
+def _with_held(rows: Rows, bucket: Bucket, settings: Settings, pool: Pool) -> Rows:
     """Return rows with those that were held back before them."""
     if not len(bucket.held):
         return rows
@@ -168,7 +170,7 @@ def _without_expired(
 
 
 def _run(
-    pool: BucketPool, slots: Integers, inputs: Mapping[str, Array], ordered: Ordered, is_known: NDArray[np.bool_]
+    pool: Pool, slots: Integers, inputs: Mapping[str, Array], ordered: Ordered, is_known: NDArray[np.bool_]
 ) -> dict[str, Array]:
     """Return the answers to the timesteps, of which a key may begin anew at some."""
     if not len(slots) or not ordered.episodes.any():
@@ -187,9 +189,9 @@ def _run(
     return outputs
 
 
-def _run_episode(pool: BucketPool, slots: Integers, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    begins = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]])) if len(slots) else slots
-    return pool.run(slots[begins], inputs, np.diff(np.append(begins, len(slots))))
+def _run_episode(pool: Pool, slots: Integers, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    begins = beginnings(slots)
+    return pool.run(slots[begins], inputs, np.diff(begins, append=len(slots)))
 
 
 def _are_idle(last: Integers, touched: Integers, moment: Moment, settings: Settings) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -86,10 +86,29 @@ def _episodes(slots: Integers, orders: Integers, last: Integers, is_known: Flags
     counts: Integers = np.cumsum(begins)
     first_of_key = np.flatnonzero(is_first)
     before_key: Integers = (counts - begins)[first_of_key]
-    return counts - np.repeat(before_key, np.diff(np.append(first_of_key, len(slots))))
+    return counts - np.repeat(before_key, np.diff(first_of_key, append=len(slots)))
 
 
 def passed(moments: Integers, wait: int, now: Integers | int) -> Flags:
     """Return whether more than ``wait`` has passed since some moments; nothing overflows."""
     latest = np.where(moments > _LARGEST - wait, _LARGEST, moments + np.int64(wait))
     return latest < now
+
+
+def beginnings(numbers: Integers) -> Integers:
+    """Return where runs of equal numbers begin.
+
+    Examples
+    --------
+    >>> beginnings(np.array([7, 7, 3, 7])).tolist()
+    [0, 2, 3]
+    """
+    is_first = np.ones(len(numbers), bool)
+    is_first[1:] = numbers[1:] != numbers[:-1]
+    return np.flatnonzero(is_first)
+
+
+def codes_of(keys: Any) -> Integers:
+    """Return a number for each of an Arrow array's keys, equal for equal ones; -1 for null."""
+    codes: Integers = keys.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from grurt.errors import InputValueError
 from grurt.spark.advance import answer_schema
+from grurt.spark.ordering import beginnings
 from grurt.spark.settings import KEY, ORDER
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def _packed(batches: list[Any], schema: pa.Schema, settings: Settings) -> Any:
     by_bucket = np.argsort(buckets, kind="stable")
     rows = canonical(table, schema).take(pa.array(by_bucket)).combine_chunks()
     buckets = buckets[by_bucket]
-    begins = np.flatnonzero(np.concatenate([[True], buckets[1:] != buckets[:-1]])) if len(buckets) else by_bucket
-    sizes = np.diff(np.append(begins, len(buckets)))
+    begins = beginnings(buckets)
+    sizes = np.diff(begins, append=len(buckets))
     whole = pa.RecordBatch.from_arrays([column.combine_chunks() for column in rows.columns], schema=schema)
     packed = [
         whole.slice(begin, size).serialize().to_pybytes()

@@ -11,22 +11,22 @@ from typing import Any
 
 from grurt.errors import SparkError
 from grurt.escaping import described
+from grurt.installing import install_command
 
 PYSPARK_RANGE = ((4, 0), (4, 4))
 """The first version that has what is needed, and the first that nobody has tried."""
 OLDEST_JAVA = 17
 STATE_STORE = "spark.sql.streaming.stateStore.providerClass"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-_PACKAGES = ("pyspark", "pandas", "pyarrow", "google.protobuf")
-_INSTALL = "run: pip install 'grurt[spark]'"
+_PACKAGES = ("pyspark", "pandas", "pyarrow", "protobuf")
 
 
 def expect_packages() -> None:
     """Raise SparkError unless all packages are there, in versions that work."""
-    versions = {package: _version(package.rpartition(".")[2]) for package in _PACKAGES}
-    missing = [package.rpartition(".")[2] for package, version in versions.items() if version is None]
+    versions = {package: _version(package) for package in _PACKAGES}
+    missing = [package for package, version in versions.items() if version is None]
     if missing:
-        raise SparkError(f"expected the packages of the extra spark, got no {', '.join(missing)}; {_INSTALL}")
+        raise SparkError(f"expected the packages of the extra spark, got no {', '.join(missing)}; {_what_to_do()}")
     expect_pyspark(versions["pyspark"] or "")
     expect_pandas(versions["pandas"] or "")
 
@@ -36,14 +36,14 @@ def expect_pyspark(version: str) -> None:
     first, end = PYSPARK_RANGE
     if not first <= _numbers(version) < end:
         raise SparkError(
-            f"expected PySpark from {first[0]}.{first[1]} to below {end[0]}.{end[1]}, got {version}; {_INSTALL}"
+            f"expected PySpark from {first[0]}.{first[1]} to below {end[0]}.{end[1]}, got {version}; {_what_to_do()}"
         )
 
 
 def expect_pandas(version: str) -> None:
     """Raise SparkError for a version with which PySpark does not work."""
     if not (2, 2) <= _numbers(version) < (3, 0):
-        raise SparkError(f"expected pandas from 2.2 to below 3, which PySpark needs, got {version}; {_INSTALL}")
+        raise SparkError(f"expected pandas from 2.2 to below 3, which PySpark needs, got {version}; {_what_to_do()}")
 
 
 def expect_java() -> None:
@@ -70,6 +70,10 @@ def expect_state_store(session: Any) -> None:
             f"stream_gru: expected the RocksDB state store, got {found!r}; before the query starts, run: "
             f'spark.conf.set("{STATE_STORE}", "{ROCKSDB}")'
         )
+
+
+def _what_to_do() -> str:
+    return f"run: {install_command('spark')}"
 
 
 def _version(package: str) -> str | None:

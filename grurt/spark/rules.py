@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -12,12 +12,6 @@ from grurt.escaping import described
 from grurt.spark.settings import Settings
 
 Duration: TypeAlias = "str | timedelta | int | None"
-
-
-def replaced(settings: Settings, changed: dict[str, Any]) -> Settings:
-    """Return settings with other rules."""
-    fields = {name: getattr(settings, name) for name in settings.__struct_fields__}
-    return Settings(**{**fields, **changed})
 
 
 def expect_one_of(where: str, name: str, value: object, choices: tuple[str, str]) -> None:

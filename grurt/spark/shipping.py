@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from grurt.container.writing import save
 from grurt.errors import InputTypeError
 from grurt.loading import read
+from grurt.lowering.lower import plan_of
 from grurt.model import Model
 from grurt.runtime.constants import streaming_constants
 from grurt.runtime.making_contexts import refuse_contexts
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
 
 
-def opened(model: ModelOrPath) -> Model:
-    """Return a model; raise StreamingError for one that does not stream, or whose streams are given contexts."""
+def opened(model: ModelOrPath, *, whole_sequences: bool = False) -> Model:
+    """Return a model.
+
+    Raises StreamingError for one that has several stages, or is given contexts; for one that does not stream, unless it
+    gets whole sequences.
+    """
     network = model if isinstance(model, Model) else read(model)
-    streaming_constants(network)
+    (plan_of if whole_sequences else streaming_constants)(network)
     refuse_contexts("the model", network)
     return network
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pyspark.sql import functions as F  # noqa: N812 - everybody's name for it
 
 from grurt.errors import InputValueError
@@ -14,7 +15,7 @@ from grurt.spark.frames import quoted, resolved, row_columns
 from grurt.spark.packing import BUCKET, LATEST, PACKED, PACKED_ANSWERS, output_type, pack, unpack_answers
 from grurt.spark.processor import SNAPSHOT, BucketProcessor, initial_schema
 from grurt.spark.requirements import expect_state_store
-from grurt.spark.rules import Duration, expect_one_of, in_units, replaced
+from grurt.spark.rules import Duration, expect_one_of, in_units
 from grurt.spark.settings import KEY, Clock, Faults, ModelChange, Settings, Ties
 from grurt.spark.shipping import ModelOrPath, model_source, opened
 
@@ -183,7 +184,7 @@ def _with_rules(
         "faults": faults,
         "on_model_change": on_model_change,
     }
-    return replaced(settings, changed)
+    return msgspec.structs.replace(settings, **changed)
 
 
 def _bucket(key: SparkColumn, settings: Settings) -> SparkColumn:
@@ -230,5 +231,5 @@ def _initial(states: DataFrame, settings: Settings) -> Any:
         own.append((F.col(name) if has_order else F.lit(None)).cast(column.spark_type).alias(name))
     key = own[0]
     rows = states.select(_bucket(key, settings).alias(BUCKET), *own, F.col(SNAPSHOT).cast("binary"))
-    begun = replaced(settings, {"lateness": None, "idle": None})
+    begun = msgspec.structs.replace(settings, lateness=None, idle=None)
     return _packed(rows, begun, initial_schema(settings)).groupBy(BUCKET)

@@ -9,6 +9,7 @@ from grurt.loading import get_ready, read
 from grurt.spark.pool import BucketPool
 
 if TYPE_CHECKING:
+    from grurt.model import Model
     from grurt.network.costs import Limits
     from grurt.runtime.context import Nonfinite
 
@@ -46,19 +47,19 @@ class ModelSource(NamedTuple):
         return path
 
 
+_models: dict[bytes, Model] = {}
 _pools: dict[tuple[bytes, str], BucketPool] = {}
 
 
-def pool_of(source: ModelSource) -> BucketPool:
-    """Return the pool of a model: the same one for as long as the process lives.
+def model_of(source: ModelSource) -> Model:
+    """Return a model, ready to run: the same one for as long as the process lives.
 
     Raises
     ------
     SparkError
         If the file on this worker holds another model than the driver has.
     """
-    name = (source.fingerprint, source.nonfinite)
-    if name not in _pools:
+    if source.fingerprint not in _models:
         model = read(source.file(), source.limits)
         if model.fingerprint != source.fingerprint:
             raise SparkError(
@@ -66,5 +67,13 @@ def pool_of(source: ModelSource) -> BucketPool:
                 f"{model.fingerprint.hex()}: copy the file to all workers, or let it be sent: ship=True"
             )
         get_ready(model)
-        _pools[name] = BucketPool(model, source.nonfinite)
+        _models[source.fingerprint] = model
+    return _models[source.fingerprint]
+
+
+def pool_of(source: ModelSource) -> BucketPool:
+    """Return the pool of a model that streams: the same one for as long as the process lives."""
+    name = (source.fingerprint, source.nonfinite)
+    if name not in _pools:
+        _pools[name] = BucketPool(model_of(source), source.nonfinite)
     return _pools[name]

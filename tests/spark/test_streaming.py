@@ -160,6 +160,33 @@ def test_sequences_at_rest_have_the_same_answers(spark: Any, tmp_path: Path) -> 
     expect_same(found_last, {row: expected[row] for row in latest.values()})
 
 
+def test_models_of_whole_sequences_run_at_rest(spark: Any, tmp_path: Path) -> None:
+    last = models.layer_model(
+        grurt.GRU(name="ahead", input_size=3, hidden_size=5),
+        grurt.GRU(name="behind", input_size=3, hidden_size=4, direction="reverse", inputs=("x",)),
+        grurt.Concat(name="both", inputs=("ahead", "behind")),
+        grurt.LastStep(name="last", inputs=("both",)),
+        rng=RNG,
+    )
+    write(tmp_path / "in", "0", shuffled(ROWS))
+    frame = spark.read.parquet(str(tmp_path / "in"))
+    asked = {"key": "device", "order": "time", "features": FEATURES}
+    found, faults = answers_of(apply_gru(frame, last, answers="last", **asked))
+    keys = {row.key for row in ROWS}
+    expected = {}
+    for key in keys:
+        rows = sorted((row for row in ROWS if row.key == key), key=lambda row: row.order)
+        expected[key, rows[-1].order] = [last.run(np.stack([row.inputs["x"] for row in rows]))]
+    expect_same(found, expected)
+    assert not faults
+    with pytest.raises(
+        InputValueError, match=r"is one vector of a whole sequence: with answers=\"last\" it is the answer"
+    ):
+        apply_gru(frame, last, **asked)
+    with pytest.raises(StreamingError, match=r"the model cannot stream"):
+        stream(spark, model=last)
+
+
 def test_an_array_an_integer_order_tokens_and_several_inputs(spark: Any, tmp_path: Path) -> None:
     model = models.layer_model(
         grurt.Embedding(name="embed", vocabulary_size=9, size=4, inputs=("token",)),
