@@ -313,7 +313,10 @@ QUANTIZED_LEADS = (
 
 
 def spark_table(results: Results) -> str:
-    """Return the table of keyed streams on Spark, by contender and size: rows a second, and their part of a core."""
+    """Return the table of keyed streams on Spark, by contender and size: rows a second, and their part of a core.
+
+    Under it, how much is kept, and how much memory a worker of Python has had.
+    """
     records = results["records"]
     names = list(dict.fromkeys(record["contender"] for record in records))
     sizes = list(dict.fromkeys(tuple(record["size"]) for record in records))
@@ -328,6 +331,10 @@ def spark_table(results: Results) -> str:
             for size in sizes
         ]
         rows.append(["*grurt: share of the identity*", *shares])
+    ours = {tuple(record["size"]): record for record in records if record["contender"] == "grurt"}
+    kept = [f"{ours[size]['state_bytes'] / 1e6:,.0f} MB" for size in sizes if size in ours]
+    workers = [f"{ours[size]['worker_bytes'] / 1e6:,.0f} MB" for size in sizes if size in ours]
+    rows += [["grurt: state in RocksDB's files", *kept], ["largest Python worker", *workers]] if ours else []
     return markdown_table(["rows a second; seconds of a core a million rows", *heads], rows)
 
 

@@ -55,10 +55,30 @@ def cpu_seconds() -> float:
             continue
         parents[int(path.parent.name)] = int(fields[1])
         used[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return sum(used.get(process, 0.0) for process in _with_descendants(parents))
+
+
+def largest_worker() -> int:
+    """Return the most bytes that one of the Python workers has had in memory since it began."""
+    parents, names, peaks = {}, {}, {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        except OSError:  # it has ended meanwhile
+            continue
+        process = int(path.parent.name)
+        parents[process], names[process] = int(lines["PPid"]), lines["Name"].strip()
+        peaks[process] = 1024 * int(lines.get("VmHWM", "0 kB").split()[0])
+    workers = _with_descendants(parents) - {os.getpid()}
+    return max((peaks[process] for process in workers if names[process].startswith("python")), default=0)
+
+
+def _with_descendants(parents: dict[int, int]) -> set[int]:
+    """Return this process, and all that it has started."""
     ours = {os.getpid()}
     while more := {process for process, parent in parents.items() if parent in ours} - ours:
         ours |= more
-    return sum(used.get(process, 0.0) for process in ours)
+    return ours
 
 
 def turn(spark: Any, name: str, folder: Path, size: dict[str, int]) -> tuple[list[float], float, dict[str, Any]]:
@@ -90,11 +110,13 @@ def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: t
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     used: dict[str, list[float]] = {name: [] for name in contenders}
     state: dict[str, Any] = {}
+    largest = 0
     for round_number in range(rounds + 1):
         for number in range(batches):
             write_batch(folder / "in", round_number * batches + number, size["rows"], size["keys"])
         for name in contenders:
             found, cpu, state[name] = turn(spark, name, folder, size)
+            largest = max(largest, largest_worker())
             click.echo(
                 f"{size} {name}: {', '.join(f'{rate:,.0f}' for rate in found)}, {cpu:.1f} s of a core a million",
                 err=True,
@@ -102,8 +124,6 @@ def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: t
             if round_number:  # in the first one, Java compiles
                 rates[name] += found
                 used[name].append(cpu)
-    stored = {name: sum(f.stat().st_size for f in (folder / f"contender-{i}" / "checkpoint" / "state").rglob("*.zip"))
-              for i, name in enumerate(CONTENDERS) if name in contenders}  # fmt: skip
     shutil.rmtree(folder)
     return [
         {
@@ -112,8 +132,8 @@ def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: t
             "rows_a_second": _rounded(median(rates[name])),
             "range": [_rounded(min(rates[name])), _rounded(max(rates[name]))],
             "cpu_seconds_a_million": _rounded(median(used[name])),
-            "state_memory": state[name].get("memoryUsedBytes", 0),
-            "checkpoint": stored[name],
+            "state_bytes": state[name].get("customMetrics", {}).get("rocksdbSstFileSize", 0),
+            "worker_bytes": largest,
         }
         for name in contenders
     ]
@@ -125,10 +145,15 @@ def _rounded(number: float) -> float:
 
 @click.command(help=__doc__)
 @click.option(
-    "--rows", multiple=True, type=int, default=(100_000, 400_000), show_default=True, help="In a micro-batch."
+    "--size",
+    "sizes",
+    nargs=3,
+    type=int,
+    multiple=True,
+    default=((100_000, 100_000, 256), (400_000, 100_000, 256), (400_000, 1_000_000, 1024)),
+    show_default=True,
+    help="Rows of a micro-batch, keys, and buckets.",
 )
-@click.option("--keys", default=100_000, show_default=True)
-@click.option("--buckets", default=256, show_default=True)
 @click.option("--hidden-size", default=32, show_default=True)
 @click.option("--rounds", default=5, show_default=True, help="Turns of each contender.")
 @click.option("--batches", default=4, show_default=True, help="Micro-batches of a turn; the first one is left out.")
@@ -137,9 +162,7 @@ def _rounded(number: float) -> float:
 @click.option("--only", multiple=True, type=click.Choice([*CONTENDERS]))
 @click.option("--output", type=click.Path(path_type=Path), default=results.FOLDER / "spark.json")
 def main(
-    rows: tuple[int, ...],
-    keys: int,
-    buckets: int,
+    sizes: tuple[tuple[int, int, int], ...],
     hidden_size: int,
     rounds: int,
     batches: int,
@@ -161,7 +184,7 @@ def main(
     about |= {"environment": made, "turns": rounds, "missing": []}
     begin = time.perf_counter()
     records = []
-    for n_rows in rows:
+    for n_rows, keys, buckets in sizes:
         size = {"rows": n_rows, "keys": keys, "buckets": buckets, "hidden_size": hidden_size}
         records += measure(spark, size, rounds, batches, only)
     spark.stop()
