@@ -323,7 +323,13 @@ def spark_table(results: Results) -> str:
     rates = {(record["contender"], tuple(record["size"])): record["rows_a_second"] for record in records}
     costs = {(record["contender"], tuple(record["size"])): record["cpu_seconds_a_million"] for record in records}
     heads = [f"{n_rows:,} rows, {keys:,} keys, {buckets:,} buckets" for n_rows, keys, buckets in sizes]
-    rows = [[name, *(f"{rates[name, size]:,.0f}; {costs[name, size]:.1f}" for size in sizes)] for name in names]
+    rows = [
+        [
+            name,
+            *(f"{rates[name, size]:,.0f}; {costs[name, size]:.1f}" if (name, size) in rates else "" for size in sizes),
+        ]
+        for name in names
+    ]
     if {"grurt", "identity"} <= {*names}:
         shares = [
             f"*{rates['grurt', size] / rates['identity', size]:.2f}; "

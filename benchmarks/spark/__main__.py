@@ -1,7 +1,8 @@
 """Measures keyed streams on Spark beside an identity, in turns, in one session: rows a second of whole micro-batches.
 
 Each contender has a checkpoint of its own and gets the same files. A turn is a start of its query over a few
-micro-batches, of which the first is left out: it loads the state. Needs the extra `spark` and a Java.
+micro-batches, of which the first is left out: it loads the state. What goes row by row takes as long for each of many
+rows as for each of few, and is measured at the first size only. Needs the extra `spark` and a Java.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import environment, results
-from benchmarks.spark.contenders import CONTENDERS, FEATURES
+from benchmarks.spark.contenders import CONTENDERS, FEATURES, ROW_BY_ROW
 from grurt.spark import local_session
 
 PACKAGES = ("grurt", "pyspark", "pandas", "pyarrow", "numpy")
@@ -103,10 +104,9 @@ def turn(spark: Any, name: str, folder: Path, size: dict[str, int]) -> tuple[lis
     return rates[1:], used, batches[-1]["stateOperators"][0]
 
 
-def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, only: tuple[str, ...]) -> list[dict[str, Any]]:
+def measure(spark: Any, size: dict[str, int], rounds: int, batches: int, contenders: list[str]) -> list[dict[str, Any]]:
     """Return a record for each contender."""
     folder = Path(tempfile.mkdtemp(prefix="grurt-spark-"))
-    contenders = [name for name in CONTENDERS if not only or name in only]
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     used: dict[str, list[float]] = {name: [] for name in contenders}
     state: dict[str, Any] = {}
@@ -184,9 +184,10 @@ def main(
     about |= {"environment": made, "turns": rounds, "missing": []}
     begin = time.perf_counter()
     records = []
-    for n_rows, keys, buckets in sizes:
+    for number, (n_rows, keys, buckets) in enumerate(sizes):
+        contenders = [name for name in only or CONTENDERS if not number or name != ROW_BY_ROW]
         size = {"rows": n_rows, "keys": keys, "buckets": buckets, "hidden_size": hidden_size}
-        records += measure(spark, size, rounds, batches, only)
+        records += measure(spark, size, rounds, batches, contenders)
     spark.stop()
     about["took_seconds"] = round(time.perf_counter() - begin)
     results.write(output, about, records)

@@ -18,6 +18,7 @@ from grurt.spark.processor import BucketProcessor
 
 FEATURES = ["ax", "ay", "az", "gx", "gy", "gz"]
 N_OUTPUTS = 4
+ROW_BY_ROW = "PySpark, row by row, no state"
 
 
 def model(hidden_size: int) -> grurt.Model:
@@ -108,5 +109,5 @@ def row_by_row(rows: Any, buckets: int, hidden_size: int) -> Any:
 CONTENDERS: dict[str, Callable[[Any, int, int], Any]] = {
     "grurt": keyed,
     "identity": identity,
-    "PySpark, row by row, no state": row_by_row,
+    ROW_BY_ROW: row_by_row,
 }
