@@ -37,14 +37,17 @@ def model(hidden_size: int) -> grurt.Model:
 
 
 class IdentityPool(BucketPool):
-    """Answers with a row's own first numbers, and keeps as many bytes of state as the model would, untouched."""
+    """Answers with a row's own first numbers, and keeps as many bytes of state as the model would, untouched.
+
+    They are random: zeros would be compressed to nothing on the way to the disk, which a model's states are not.
+    """
 
     def begin(self, saved: Snapshots, n_streams: int) -> None:
-        """Keep what was saved, and zeros for new keys."""
-        size = 4 * sum(int(np.prod(shape)) for shape in self.model.state_shapes.values())
+        """Keep what was saved, and some numbers for new keys."""
+        size = sum(int(np.prod(shape)) for shape in self.model.state_shapes.values())
         n_new = n_streams - len(saved.steps)
-        states = np.zeros((len(saved.steps), size), np.uint8) if not saved.states.size else saved.states
-        self._states = np.concatenate([states, np.zeros((n_new, size), np.uint8)])
+        states = np.random.default_rng(n_new).random((n_new, size), np.float32).view(np.uint8)
+        self._states = np.concatenate([saved.states, states]) if saved.states.size else states
         self._steps = np.concatenate([saved.steps, np.zeros(n_new, np.int64)])
 
     def save(self, streams: Any) -> Snapshots:
