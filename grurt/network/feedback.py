@@ -33,9 +33,11 @@ def feedback_fault(
 
     It is one of two faults: an output that has the shape of a state's input and is computed from that state, where no
     output is the state itself; or states that are given out in another order than they are taken in. Tensors without
-    meaning, those of sources of one timestep, are not looked at: which belong together has been said.
+    meaning, those of sources of one timestep, are not looked at: which belong together has been said. Nor are contexts,
+    which nothing gives out.
     """
-    taken = [port for port in signature.inputs if isinstance(port, StatePort) and "index" not in port.axes]
+    states = [port for port in signature.inputs if isinstance(port, StatePort) and port.states[0] in state_shapes]
+    taken = [port for port in states if "index" not in port.axes]
     given = [port for port in signature.outputs if isinstance(port, StatePort) and "index" not in port.axes]
     shown = {name for port in given for name in port.states}
     kept = [port for port in taken if shown.isdisjoint(port.states)]

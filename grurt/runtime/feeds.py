@@ -16,8 +16,9 @@ from grurt.kernels import codes
 from grurt.kernels.fields import BY_ADDRESS
 from grurt.lowering.lower import plan_of
 from grurt.network.network import once_per_network
-from grurt.network.signature import ValuePort, default_signature
+from grurt.network.signature import ValuePort, default_signature, is_context
 from grurt.runtime.context import Context
+from grurt.runtime.fed_contexts import FedContexts, Kept, fed_contexts
 from grurt.runtime.states import States
 from grurt.runtime.stream_memory import Image, constants_of_sequences, image_of
 from grurt.runtime.tensors import Tensor, tensor_constants, tensors_of
@@ -43,7 +44,7 @@ _MANY = 64
 _MAX_WORK = 1 << 29
 """Multiplications of a call: some tens of milliseconds, in which no signal is noticed. More go the general way."""
 
-Shapes = tuple[tuple[int, ...], ...]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class _Layout:
     n_sequences: int
     n_steps: int
     time_first: bool
-    shapes: Shapes
+    shapes: tuple[Shape, ...]
     n_slots: int
     spare: list[Context]
     """Contexts of so many slots that no run uses now,"""
@@ -73,8 +74,10 @@ class Feeds:
     """The input whose shape says how many sequences of how many timesteps there are."""
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     """Takes the inputs from a feed; raises KeyError if one is missing."""
-    admits: Callable[[Shapes], bool]
-    """Says whether the inputs may be of some shapes."""
+    admits: Callable[[Mapping[str, Shape]], bool]
+    """Says whether inputs may be of some shapes."""
+    contexts: FedContexts | None
+    """Those of its inputs that are contexts, which the others are not; None of a network without."""
     image: Image
     most_steps: int
     """Timesteps of all sequences of a call."""
@@ -88,15 +91,29 @@ class Feeds:
             tensors = self.take(feed)
         except KeyError:
             return None
+        if self.contexts is not None:
+            return self._answers_with_contexts(tensors, feed, len(tensors))
         return self._answers(tensors) if len(tensors) == len(feed) else None
 
     def answers_without_states(self, feed: Mapping[str, Any]) -> tuple[Array, ...] | None:
         """Return the outputs for a feed that leaves out states; None where the general way is to look."""
         tensors = tuple([feed.get(name, _LEFT_OUT) for name in self.inputs])
         given = [tensor for tensor in tensors if tensor is not _LEFT_OUT]
+        if self.contexts is not None:
+            return self._answers_with_contexts(tensors, feed, len(given))
         return self._answers(tensors) if len(given) == len(feed) else None
 
-    def _answers(self, tensors: tuple[Any, ...]) -> tuple[Array, ...] | None:
+    def _answers_with_contexts(
+        self, tensors: tuple[Any, ...], feed: Mapping[str, Any], n_given: int
+    ) -> tuple[Array, ...] | None:
+        """Return the outputs of one sequence, if its contexts are known."""
+        contexts = self.contexts
+        if contexts is None or n_given + contexts.n_inputs != len(feed):
+            return None
+        kept = contexts.find(feed)
+        return None if kept is None else self._answers(tensors, kept)
+
+    def _answers(self, tensors: tuple[Any, ...], given: Kept | None = None) -> tuple[Array, ...] | None:
         x = tensors[self.leading]
         if type(x) is not _ndarray:
             return None
@@ -108,6 +125,8 @@ class Feeds:
         except IndexError:
             context = self._context(layout.n_slots)
         context.slots[codes.CONTEXT_N_STEPS] = layout.n_steps
+        if given is not None:
+            context.slots[codes.CONTEXT_GIVEN] = given.address
         if layout.n_sequences > 1:
             context.slots[codes.CONTEXT_TIME_FIRST] = layout.time_first
             context.bind_first_streams(layout.n_sequences)
@@ -131,7 +150,9 @@ class Feeds:
         if not all(tensor.has(*sizes, time_first=time_first) for tensor in self.tensors):
             return None
         shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
-        if not self.admits(shapes[: len(self.inputs)]):
+        if not self.admits(dict(zip(self.inputs, shapes, strict=False))):
+            return None
+        if self.contexts is not None and sizes[0] > 1:
             return None
         n_slots = 1 << (sizes[0] - 1).bit_length()
         spare, most_spare = self.spare.setdefault(n_slots, []), MAX_SPARE if n_slots <= _MANY else 1
@@ -154,7 +175,7 @@ class Feeds:
 
 
 def feeds_for(
-    network: Network, *, admits: Callable[[Shapes], bool] = lambda _: True, refuses_nonfinite: bool = True
+    network: Network, *, admits: Callable[[Mapping[str, Shape]], bool] = lambda _: True, refuses_nonfinite: bool = True
 ) -> Feeds | None:
     """Return what a network needs for short sequences by names; None where kernels cannot read its source's.
 
@@ -163,25 +184,29 @@ def feeds_for(
     network
         The network.
     admits
-        Says whether the inputs may be of some shapes; it holds no network.
+        Says whether inputs may be of some shapes, by name; it holds no network.
     refuses_nonfinite
         Whether a NaN or an infinity in an input makes the kernels refuse it.
     """
     signature, values = network.signature, network.values
     shown = [port.value for port in signature.outputs if isinstance(port, ValuePort)]
-    if network.unstreamable_reason or signature.takes_lengths or len(set(shown)) < len(shown) or network.context_shapes:
+    if network.unstreamable_reason or signature.takes_lengths or len(set(shown)) < len(shown):
         return None
     if any(not values[port.name].per_step for port in network.inputs):
         return None
+    contexts = fed_contexts(network, refuses_nonfinite=refuses_nonfinite) if network.context_shapes else None
+    if contexts is None and network.context_shapes:
+        return None
+    read = [port for port in signature.inputs if not is_context(port, network.context_shapes)]
     own = default_signature(network.inputs, network.outputs, values, {}).outputs
     answered = (*signature.outputs, *(port for port in own if port.name not in shown))
-    inputs = tensors_of(network, signature.inputs, values)
+    inputs = tensors_of(network, read, values)
     outputs = tensors_of(network, answered, {output.name: values[output.value] for output in network.outputs})
     if inputs is None or outputs is None:
         return None
-    plan, names = plan_of(network), tuple(port.name for port in signature.inputs)
-    leading = next(i for i, port in enumerate(signature.inputs) if isinstance(port, ValuePort))
-    image = image_of(plan, constants_of_sequences(plan, tensor_constants(network, answered, inputs, outputs)))
+    plan, names = plan_of(network), tuple(port.name for port in read)
+    leading = next(i for i, port in enumerate(read) if isinstance(port, ValuePort))
+    image = image_of(plan, constants_of_sequences(plan, tensor_constants(network, read, answered, inputs, outputs)))
     return Feeds(
         inputs=names,
         outputs=tuple(port.name for port in signature.outputs),
@@ -189,6 +214,7 @@ def feeds_for(
         leading=leading,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         admits=admits,
+        contexts=contexts,
         image=image,
         most_steps=max(MAX_STEPS, _MAX_WORK // int(image.constants.array[codes.CONTEXT_STEP_WORK])),
         refuses_nonfinite=refuses_nonfinite,

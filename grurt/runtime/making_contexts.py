@@ -17,6 +17,7 @@ from grurt.network.frozen import frozen
 from grurt.runtime import arrays
 from grurt.runtime.constants import sequence_constants
 from grurt.runtime.context import CLEAN_OR_PROPAGATE, Context, refuses
+from grurt.runtime.fed_contexts import kept_contexts
 from grurt.runtime.states import States
 from grurt.runtime.stream_context import StreamContext
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from grurt.network.layers.base import Shape
     from grurt.network.network import Network
     from grurt.runtime.context import Nonfinite
+    from grurt.runtime.fed_contexts import Numbers
     from grurt.runtime.stream_context import ContextLike
 
 
@@ -67,14 +69,16 @@ def contexts_of_sequences(network: Network, states: Mapping[str, Array], nonfini
 
     ``states`` are what the sequences begin with, ``(batch, *shape)``, the contexts among them.
     """
-    made: dict[bytes, StreamContext] = {}
+    kept, refuse = kept_contexts(network), refuses(nonfinite)
+    made: dict[Numbers, StreamContext] = {}
     found = []
     for row in zip(*(states[name] for name in network.context_shapes), strict=True):
-        key = b"".join(array.tobytes() for array in row)
-        if key not in made:
+        numbers = (refuse, *(array.tobytes() for array in row))
+        if numbers not in made:
             values = dict(zip(network.context_shapes, row, strict=True))
-            made[key] = make_context(network, values, nonfinite)
-        found.append(made[key])
+            made[numbers] = context = make_context(network, values, nonfinite)
+            kept.keep(numbers, context.memory)
+        found.append(made[numbers])
     return found
 
 

@@ -20,6 +20,7 @@ from grurt.runtime.making_contexts import context_for
 from grurt.runtime.replayed import states_of_port
 from grurt.runtime.stages import run_stages, time_of
 from grurt.runtime.states import expect_finite_state
+from grurt.runtime.tensors import open_axis
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -146,8 +147,7 @@ def _input_tensor(network: Network, port: AnyPort, value: ArrayLike, held: array
     if isinstance(port, ValuePort) and is_integer(port.dtype) and not tokens and (np.abs(tensor) >= _EXACT).any():
         raise InputValueError(f"{where}: expected whole numbers below 2**24, as float32 has them, got others")
     shape: tuple[int | str, ...] = port_shape(port, network.values, network.initial_shapes)
-    if isinstance(port, StatePort) and (opened := network.open_contexts.get(port.states[0])):
-        axis = opened[0] + len(port.axes) - port.axes.count("index")
+    if isinstance(port, StatePort) and (axis := open_axis(network, port)) is not None:
         shape = (*shape[:axis], "places", *shape[axis + 1 :])  # as many as a context may have: see `make_context`
     arrays.expect_shape(where, tensor, shape)
     return tensor

@@ -57,7 +57,8 @@ class StreamContext:
 
     def __init__(self, network: Network, values: dict[str, Array], memory: Floats) -> None:
         self._network = network
-        self._memory = memory
+        self.memory = memory
+        """What a timestep reads of it, float32, read-only."""
         self.values: Mapping[str, Floats] = FrozenArrays(values)
         """What it was made of, by name: copies, float32, read-only."""
         self.address = data_address(memory)
@@ -66,7 +67,7 @@ class StreamContext:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it takes."""
-        return self._memory.nbytes + sum(array.nbytes for array in self.values.values())
+        return self.memory.nbytes + sum(array.nbytes for array in self.values.values())
 
     @cached_property
     def digest(self) -> bytes:

@@ -112,8 +112,18 @@ def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Ten
     return Tensor(port.axes, port_shape(port, values, network.initial_shapes), port.positions, is_per_step)
 
 
+def open_axis(network: Network, port: StatePort) -> int | None:
+    """Return the axis of a source's tensor along which a context may be shorter; None if there is none."""
+    opened = network.open_contexts.get(port.states[0])
+    return None if opened is None else opened[0] + len(port.axes) - port.axes.count("index")
+
+
 def tensor_constants(
-    network: Network, answered: Sequence[AnyPort], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    network: Network,
+    read: Sequence[AnyPort],
+    answered: Sequence[AnyPort],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
 ) -> Constants:
     """Return what all contexts have in common that run a network on its source's tensors: see `codes`.
 
@@ -121,24 +131,26 @@ def tensor_constants(
     ----------
     network
         The network.
+    read
+        Ports for all of its inputs, and for states.
     answered
         Ports for all of its outputs, and for states.
     inputs, outputs
-        The tensors of its signature's inputs, and of ``answered``.
+        The tensors of ``read``, and of ``answered``.
     """
     plan, constants = plan_of(network), sequence_constants(network)
     tables = _Tables()
     shapes = [(len(tensor.axes), tables.add(tensor.pattern)) for tensor in (*inputs, *outputs)]
-    read, initial = _slots(plan, network.signature.inputs, plan.inputs, tables)
+    taken, initial = _slots(plan, read, plan.inputs, tables)
     written, final = _slots(plan, answered, plan.outputs, tables)
     array = np.zeros(constants.array.size + codes.PORT_SLOTS * (len(initial) + len(final)), np.int64)
     array[: constants.array.size] = constants.array
     array[codes.CONTEXT_TENSORS_IN], array[codes.CONTEXT_TENSORS_OUT] = len(inputs), len(outputs)
     array[codes.CONTEXT_N_INITIAL], array[codes.CONTEXT_N_FINAL] = len(initial), len(final)
     ports = array[codes.CONTEXT_PORTS :].reshape(-1, codes.PORT_SLOTS)
-    for of_port, slots in zip(ports, (*read, *written, *initial, *final), strict=True):
+    for of_port, slots in zip(ports, (*taken, *written, *initial, *final), strict=True):
         of_port[list(slots)] = list(slots.values())
-    is_read = [True] * len(read) + [False] * len(written) + [True] * len(initial) + [False] * len(final)
+    is_read = [True] * len(taken) + [False] * len(written) + [True] * len(initial) + [False] * len(final)
     first = np.where(is_read, 0, len(inputs))
     ports[:, [codes.PORT_AXES, codes.PORT_SHAPE]] = np.array(shapes)[first + ports[:, codes.PORT_TENSOR]]
     return Constants(array, (*constants.held, *tables.held))

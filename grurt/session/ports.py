@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -109,12 +109,13 @@ class Ports:
             for port in signature.outputs
         ]
 
-    def admit(self, shapes: Iterable[Sequence[int]]) -> bool:
+    def admit(self, shapes: Mapping[str, Sequence[int]]) -> bool:
         """Return whether inputs may be of these shapes."""
         return all(
             not isinstance(size, int) or size == own
-            for port, shape in zip(self.inputs, shapes, strict=True)
-            for size, own in zip(port.shape, shape, strict=True)
+            for port in self.inputs
+            if port.name in shapes
+            for size, own in zip(port.shape, shapes[port.name], strict=True)
         )
 
     def _sizes(self, port: AnyPort, declared: Mapping[str, Declaration], values: Mapping[str, Value]) -> list[Size]:

@@ -13,6 +13,32 @@ import grurt
 Arrays = dict[str, Any]
 
 
+def attention() -> grurt.Model:
+    """Return a decoder: its state attends to a memory of 6 places, and is moved by what it finds there."""
+    layer = grurt.Program(
+        name="decoder",
+        inputs=("x",),
+        input_shapes=((1, 8),),
+        contexts=(grurt.ProgramContext("memory", (6, 5)),),
+        constants={"key": (5, 8), "value": (5, 8)},
+        states=(grurt.ProgramState("h", (1, 8), "next_h"),),
+        operators=(
+            grurt.operators.MatMul(inputs=("memory", "key"), outputs=("keys",)),
+            grurt.operators.Transpose(inputs=("keys",), outputs=("columns",), perm=(1, 0)),
+            grurt.operators.MatMul(inputs=("h", "columns"), outputs=("scores",)),
+            grurt.operators.Softmax(inputs=("scores",), outputs=("weights",), axis=1),
+            grurt.operators.MatMul(inputs=("weights", "memory"), outputs=("found",)),
+            grurt.operators.MatMul(inputs=("found", "value"), outputs=("values",)),
+            grurt.operators.Combine(inputs=("values", "x"), outputs=("moved",), operation="add"),
+            grurt.operators.Apply(inputs=("moved",), outputs=("next_h",), function=grurt.functions.Tanh()),
+        ),
+        results=("next_h",),
+    )
+    rng = np.random.default_rng(0)
+    weights = {f"decoder.{name}": rng.normal(size=shape) for name, shape in layer.constants.items()}
+    return grurt.Model(layers=[layer], weights=weights, inputs=[grurt.Input("x", 8)])
+
+
 def with_contexts(model: grurt.Model, names: list[str]) -> grurt.Model:
     """Return a model of a program to which some inputs are given once."""
     program, *others = model.layers

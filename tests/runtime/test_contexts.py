@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from bits import assert_same_bits, named, run_in_blocks, stepped
+from context_programs import attention
 
 import grurt
 from grurt import reference
@@ -22,32 +23,6 @@ from grurt.runtime.snapshot import checksum
 
 N_STEPS = 5
 op = grurt.operators
-
-
-def attention() -> grurt.Model:
-    """Return a decoder: its state attends to a memory of 6 places, and is moved by what it finds there."""
-    layer = grurt.Program(
-        name="decoder",
-        inputs=("x",),
-        input_shapes=((1, 8),),
-        contexts=(grurt.ProgramContext("memory", (6, 5)),),
-        constants={"key": (5, 8), "value": (5, 8)},
-        states=(grurt.ProgramState("h", (1, 8), "next_h"),),
-        operators=(
-            op.MatMul(inputs=("memory", "key"), outputs=("keys",)),
-            op.Transpose(inputs=("keys",), outputs=("columns",), perm=(1, 0)),
-            op.MatMul(inputs=("h", "columns"), outputs=("scores",)),
-            op.Softmax(inputs=("scores",), outputs=("weights",), axis=1),
-            op.MatMul(inputs=("weights", "memory"), outputs=("found",)),
-            op.MatMul(inputs=("found", "value"), outputs=("values",)),
-            op.Combine(inputs=("values", "x"), outputs=("moved",), operation="add"),
-            op.Apply(inputs=("moved",), outputs=("next_h",), function=grurt.functions.Tanh()),
-        ),
-        results=("next_h",),
-    )
-    rng = np.random.default_rng(0)
-    weights = {f"decoder.{name}": rng.normal(size=shape) for name, shape in layer.constants.items()}
-    return grurt.Model(layers=[layer], weights=weights, inputs=[grurt.Input("x", 8)])
 
 
 MODEL = attention()
