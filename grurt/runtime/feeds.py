@@ -22,7 +22,7 @@ from grurt.runtime.fed_contexts import FedContexts, Kept, fed_contexts
 from grurt.runtime.states import States
 from grurt.runtime.stream_memory import Image, constants_of_sequences, image_of
 from grurt.runtime.tensors import Tensor, tensor_constants, tensors_of
-from grurt.runtime.windows import MAX_SPARE, MAX_STEPS
+from grurt.runtime.windows import MAX_SPARE, MAX_STEPS, most_whole_steps
 
 if TYPE_CHECKING:
     from grurt.array_types import Array
@@ -70,8 +70,10 @@ class Feeds:
     outputs: tuple[str, ...]
     tensors: tuple[Tensor, ...]
     """Those of the inputs, those of the outputs, and the network's outputs that the source does not show."""
+    narrow: tuple[int, ...]
+    """The inputs that are tokens of int32,"""
     leading: int
-    """The input whose shape says how many sequences of how many timesteps there are."""
+    """and the input whose shape says how many sequences of how many timesteps there are."""
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     """Takes the inputs from a feed; raises KeyError if one is missing."""
     admits: Callable[[Mapping[str, Shape]], bool]
@@ -81,6 +83,8 @@ class Feeds:
     image: Image
     most_steps: int
     """Timesteps of all sequences of a call."""
+    needs_whole_sequences: bool
+    """Whether a call has room for all timesteps at once, of a single sequence."""
     refuses_nonfinite: bool
     layouts: dict[tuple[int, ...], _Layout] = field(default_factory=dict)
     spare: dict[int, list[Context]] = field(default_factory=dict)
@@ -114,6 +118,8 @@ class Feeds:
         return None if kept is None else self._answers(tensors, kept)
 
     def _answers(self, tensors: tuple[Any, ...], given: Kept | None = None) -> tuple[Array, ...] | None:
+        if self.narrow:
+            tensors = self._widened(tensors)
         x = tensors[self.leading]
         if type(x) is not _ndarray:
             return None
@@ -131,7 +137,7 @@ class Feeds:
             context.slots[codes.CONTEXT_TIME_FIRST] = layout.time_first
             context.bind_first_streams(layout.n_sequences)
         elif layout.n_steps > context.slots[codes.CONTEXT_CAPACITY]:
-            context.reserve_block(layout.n_steps)
+            (context.reserve if self.needs_whole_sequences else context.reserve_block)(layout.n_steps)
         answers = tuple([_empty(shape, _FLOAT32) for shape in layout.shapes])
         status = context.advance(context.array, tensors, answers, None)
         if len(layout.spare) < layout.most_spare:
@@ -139,6 +145,14 @@ class Feeds:
         if status != codes.OK:
             return None
         return answers if len(answers) == len(self.outputs) else answers[: len(self.outputs)]
+
+    def _widened(self, tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return inputs with their tokens as int64; None in place of what the general way is to look at."""
+        found = list(tensors)
+        for place in self.narrow:
+            tokens = found[place]
+            found[place] = tokens.astype(np.int64) if type(tokens) is _ndarray and tokens.dtype == np.int32 else None
+        return tuple(found)
 
     def _layout(self, shape: tuple[int, ...]) -> _Layout | None:
         """Return what follows from the shape of the leading input; None where the general way is to look."""
@@ -152,7 +166,7 @@ class Feeds:
         shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
         if not self.admits(dict(zip(self.inputs, shapes, strict=False))):
             return None
-        if self.contexts is not None and sizes[0] > 1:
+        if sizes[0] > 1 and (self.contexts is not None or self.needs_whole_sequences):
             return None
         n_slots = 1 << (sizes[0] - 1).bit_length()
         spare, most_spare = self.spare.setdefault(n_slots, []), MAX_SPARE if n_slots <= _MANY else 1
@@ -190,7 +204,7 @@ def feeds_for(
     """
     signature, values = network.signature, network.values
     shown = [port.value for port in signature.outputs if isinstance(port, ValuePort)]
-    if network.unstreamable_reason or signature.takes_lengths or len(set(shown)) < len(shown):
+    if network.costs.n_stages > 1 or signature.takes_lengths or len(set(shown)) < len(shown):
         return None
     if any(not values[port.name].per_step for port in network.inputs):
         return None
@@ -206,17 +220,22 @@ def feeds_for(
         return None
     plan, names = plan_of(network), tuple(port.name for port in read)
     leading = next(i for i, port in enumerate(read) if isinstance(port, ValuePort))
+    needs_whole_sequences = network.unstreamable_reason is not None
     image = image_of(plan, constants_of_sequences(plan, tensor_constants(network, read, answered, inputs, outputs)))
     return Feeds(
         inputs=names,
         outputs=tuple(port.name for port in signature.outputs),
         tensors=(*inputs, *outputs),
+        narrow=tuple(place for place, port in enumerate(read) if port.dtype == "int32"),
         leading=leading,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         admits=admits,
         contexts=contexts,
         image=image,
-        most_steps=max(MAX_STEPS, _MAX_WORK // int(image.constants.array[codes.CONTEXT_STEP_WORK])),
+        most_steps=most_whole_steps(plan)
+        if needs_whole_sequences
+        else max(MAX_STEPS, _MAX_WORK // int(image.constants.array[codes.CONTEXT_STEP_WORK])),
+        needs_whole_sequences=needs_whole_sequences,
         refuses_nonfinite=refuses_nonfinite,
     )
 

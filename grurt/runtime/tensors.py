@@ -85,6 +85,8 @@ class Tensor:
 def tensors_of(network: Network, ports: Sequence[AnyPort], values: Mapping[str, Value]) -> tuple[Tensor, ...] | None:
     """Return the tensors of ports; None if one is nothing that the kernels read or write.
 
+    Tokens of int32 are read once they are int64.
+
     Parameters
     ----------
     network
@@ -107,7 +109,7 @@ def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Ten
     else:
         tokens, is_per_step = values[port.value].tokens, values[port.value].per_step
         fits = not port.backwards and MERGED_TIME.keys().isdisjoint(port.axes)
-    if not fits or port.dtype != ("int64" if tokens else "float32"):
+    if not fits or port.dtype not in (("int64", "int32") if tokens else ("float32",)):
         return None
     return Tensor(port.axes, port_shape(port, values, network.initial_shapes), port.positions, is_per_step)
 

@@ -16,6 +16,7 @@ from grurt.runtime.stream_memory import Image, sequence_image
 
 if TYPE_CHECKING:
     from grurt.array_types import Floats
+    from grurt.lowering.plan import Plan
     from grurt.network.network import Network
 
 MAX_SPARE = 4
@@ -23,6 +24,9 @@ MAX_SPARE = 4
 
 MAX_STEPS = 1 << 12
 """Timesteps. Where a block of the model has fewer, the kernels leave longer sequences to the general way."""
+
+_MAX_WHOLE = 1 << 20
+"""Float32 numbers in which a model that needs whole sequences works: what is kept for later runs has no more."""
 
 _empty = np.empty
 _FLOAT32 = np.dtype(np.float32)
@@ -35,15 +39,17 @@ class _Windows:
     image: Image
     output_size: int
     output_is_single: bool
+    most_steps: int
+    needs_whole_sequences: bool
     spare: list[Context] = field(default_factory=list)
 
     def answer(self, xs: Any) -> Floats | None:
         n_steps = len(xs)
-        if n_steps > MAX_STEPS:
+        if n_steps > self.most_steps:
             return None
         context = self._take_spare()
         if n_steps > context.slots[codes.CONTEXT_CAPACITY]:
-            context.reserve_block(n_steps)
+            (context.reserve if self.needs_whole_sequences else context.reserve_block)(n_steps)
         shape = (self.output_size,) if self.output_is_single else (n_steps, self.output_size)
         ys = _empty(shape, _FLOAT32)
         status = context.advance(context.array, xs, ys, None)
@@ -61,12 +67,19 @@ class _Windows:
 @once_per_network
 def _windows_of(network: Network) -> _Windows | None:
     """Return what a model needs for short sequences; None if they are not just arrays in and out."""
-    if network.unstreamable_reason or network.context_shapes or len(network.inputs) > 1 or len(network.outputs) > 1:
+    if network.costs.n_stages > 1 or network.context_shapes or len(network.inputs) > 1 or len(network.outputs) > 1:
         return None
     if not frames_of(network).are_vectors:
         return None
-    (output,) = plan_of(network).outputs
-    return _Windows(sequence_image(network), output.size, output.single)
+    plan, needs_whole_sequences = plan_of(network), network.unstreamable_reason is not None
+    (output,) = plan.outputs
+    most_steps = most_whole_steps(plan) if needs_whole_sequences else MAX_STEPS
+    return _Windows(sequence_image(network), output.size, output.single, most_steps, needs_whole_sequences)
+
+
+def most_whole_steps(plan: Plan) -> int:
+    """Return how many timesteps a model that needs whole sequences runs the quick way."""
+    return min(MAX_STEPS, _MAX_WHOLE // plan.scratch_size)
 
 
 def run_window(network: Network, xs: Any) -> Floats | None:

@@ -13,7 +13,7 @@ from paths import DATA as ALL_DATA
 
 import grurt
 from grurt.converters import convert, convert_onnx
-from grurt.errors import GrurtError, InputShapeError, InputValueError
+from grurt.errors import GrurtError, InputShapeError, InputTypeError, InputValueError
 from grurt.network.axes import tensor_shape
 from grurt.network.signature import LengthsPort, ValuePort
 from grurt.runtime.feeds import run_feed
@@ -97,6 +97,35 @@ def test_of_one_sequence_after_another_none_sees_more_than_its_own() -> None:
     feeds = [random_feed(last, batch, n_steps) for batch in (5, 1, 8, 6) for n_steps in (4, 1)]
     for feed in feeds:
         assert_same(run_feed(last, feed) or {}, general(last, feed))
+
+
+@pytest.mark.parametrize(
+    "name", ["d_bi.ts.da.op18", "gru_op_bi_lbr1", "p_split_states.ts.op18", "s_loop_masked_tokens"]
+)
+def test_whole_sequences_go_the_quick_way_one_at_a_time(name: str) -> None:
+    model = convert_onnx(DATA / f"{name}.onnx", reference=False)
+    for n_steps in (1, 7, 300, 2):
+        feed = random_feed(model, 1, n_steps)
+        assert_same(run_feed(model, feed) or {}, general(model, feed))
+    assert run_feed(model, random_feed(model, 2, 7)) is None
+
+
+def test_tokens_of_int32_go_the_quick_way() -> None:
+    model = convert_onnx(DATA / "s_loop_tokens.onnx", reference=False)
+    (port,) = model.signature.inputs
+    for batch, n_steps in ((1, 5), (3, 4)):
+        feed = random_feed(model, batch, n_steps)
+        assert feed[port.name].dtype == np.int32
+        expected = general(model, feed)
+        assert_same(run_feed(model, feed) or {}, expected)
+        wide = {port.name: feed[port.name].astype(np.int64)}
+        assert run_feed(model, wide) is None
+        assert_same(model.run(wide), expected)
+    feed[port.name][0, 1] = -1
+    with pytest.raises(InputValueError, match=r"expected a token id in \[0, "):
+        model.run(feed)
+    with pytest.raises(InputTypeError, match="expected an array of int32, got int64"):
+        grurt.InferenceSession(model).run(None, wide)
 
 
 def test_the_answers_are_the_callers_own() -> None:

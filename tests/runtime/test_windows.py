@@ -64,14 +64,22 @@ def test_the_bits_are_those_of_the_general_way(name: str) -> None:
         assert_same(model.run(xs[np.newaxis]), general(model, xs[np.newaxis]))
 
 
-def test_short_sequences_go_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    xs = sequence(MODELS["each step"], 30)
-    expected = MODELS["each step"].run(xs)
+@pytest.mark.parametrize("name", ["each step", "reverse"])
+def test_short_sequences_go_the_quick_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    xs = sequence(MODELS[name], 30)
+    expected = general(MODELS[name], xs)
     monkeypatch.setattr(sequences, "run_arrays", None)
-    np.testing.assert_array_equal(windows.run_window(MODELS["each step"], xs), expected)
-    np.testing.assert_array_equal(windows.run_window(MODELS["each step"], np.asfortranarray(xs)), expected)
-    assert windows.run_window(MODELS["each step"], xs.astype(np.float16)) is None
-    assert windows.run_window(MODELS["reverse"], xs) is None
+    np.testing.assert_array_equal(windows.run_window(MODELS[name], xs), expected)
+    np.testing.assert_array_equal(windows.run_window(MODELS[name], np.asfortranarray(xs)), expected)
+    assert windows.run_window(MODELS[name], xs.astype(np.float16)) is None
+
+
+def test_what_would_keep_much_memory_goes_the_general_way() -> None:
+    model = models.gru_model(3, 300, np.random.default_rng(0), direction="reverse")
+    most = windows.most_whole_steps(model.plan)
+    assert 0 < most < windows.MAX_STEPS
+    assert windows.run_window(model, sequence(model, most)) is not None
+    assert windows.run_window(model, sequence(model, most + 1)) is None
 
 
 def test_the_answers_are_the_callers_own() -> None:
