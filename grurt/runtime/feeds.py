@@ -72,8 +72,12 @@ class Feeds:
     """Those of the inputs, those of the outputs, and the network's outputs that the source does not show."""
     narrow: tuple[int, ...]
     """The inputs that are tokens of int32,"""
+    turned: tuple[int, ...]
+    """those whose axes have to be turned,"""
+    turned_back: tuple[int, ...]
+    """and the outputs of which that holds."""
     leading: int
-    """and the input whose shape says how many sequences of how many timesteps there are."""
+    """The input whose shape says how many sequences of how many timesteps there are."""
     take: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     """Takes the inputs from a feed; raises KeyError if one is missing."""
     admits: Callable[[Mapping[str, Shape]], bool]
@@ -118,8 +122,8 @@ class Feeds:
         return None if kept is None else self._answers(tensors, kept)
 
     def _answers(self, tensors: tuple[Any, ...], given: Kept | None = None) -> tuple[Array, ...] | None:
-        if self.narrow:
-            tensors = self._widened(tensors)
+        if self.narrow or self.turned:
+            tensors = self._prepared(tensors)
         x = tensors[self.leading]
         if type(x) is not _ndarray:
             return None
@@ -144,14 +148,26 @@ class Feeds:
             layout.spare.append(context)
         if status != codes.OK:
             return None
+        if self.turned_back:
+            answers = self._as_the_source_has_them(answers)
         return answers if len(answers) == len(self.outputs) else answers[: len(self.outputs)]
 
-    def _widened(self, tensors: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return inputs with their tokens as int64; None in place of what the general way is to look at."""
+    def _prepared(self, tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return inputs as the kernels read them; None in place of what the general way is to look at."""
         found = list(tensors)
         for place in self.narrow:
             tokens = found[place]
             found[place] = tokens.astype(np.int64) if type(tokens) is _ndarray and tokens.dtype == np.int32 else None
+        for place in self.turned:
+            array, tensor = found[place], self.tensors[place]
+            if type(array) is _ndarray:
+                found[place] = tensor.turned(array) if array.ndim == len(tensor.axes) else None
+        return tuple(found)
+
+    def _as_the_source_has_them(self, answers: tuple[Array, ...]) -> tuple[Array, ...]:
+        found, tensors = list(answers), self.tensors[len(self.inputs) :]
+        for place in self.turned_back:
+            found[place] = tensors[place].turned_back(found[place])
         return tuple(found)
 
     def _layout(self, shape: tuple[int, ...]) -> _Layout | None:
@@ -164,7 +180,8 @@ class Feeds:
         if not all(tensor.has(*sizes, time_first=time_first) for tensor in self.tensors):
             return None
         shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
-        if not self.admits(dict(zip(self.inputs, shapes, strict=False))):
+        own = {name: tensor.source_shape(*sizes) for name, tensor in zip(self.inputs, self.tensors, strict=False)}
+        if not self.admits(own):
             return None
         if sizes[0] > 1 and (self.contexts is not None or self.needs_whole_sequences):
             return None
@@ -227,6 +244,8 @@ def feeds_for(
         outputs=tuple(port.name for port in signature.outputs),
         tensors=(*inputs, *outputs),
         narrow=tuple(place for place, port in enumerate(read) if port.dtype == "int32"),
+        turned=tuple(place for place, tensor in enumerate(inputs) if tensor.turn),
+        turned_back=tuple(place for place, tensor in enumerate(outputs) if tensor.turn),
         leading=leading,
         take=itemgetter(*names) if len(names) > 1 else lambda feed: (feed[names[0]],),
         admits=admits,

@@ -19,12 +19,14 @@ from grurt.runtime import arrays
 from grurt.runtime.constants import Constants, sequence_constants
 
 if TYPE_CHECKING:
+    from grurt.array_types import Array
     from grurt.lowering.plan import Plan, PlanPort, PlanState
     from grurt.network.network import Network
     from grurt.network.value import Value
 
 _ORDER: tuple[Axis, ...] = ("state", "batch", "time", "position", "feature", "index")
-"""The order in which the kernels have axes, unless time comes first."""
+"""The order in which the kernels have axes, unless time comes first:"""
+_TIME_FIRST: tuple[Axis, ...] = ("state", "time", "batch", *_ORDER[3:])
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,21 @@ class Tensor:
     """Of its axes; of those of batch and time, the axis."""
     positions: int
     is_per_step: bool
+    turn: tuple[int, ...] = ()
+    """The source's axes in this order, where it has them in one in which the kernels never read them."""
+
+    def turned(self, array: Array) -> Array:
+        """Return an array of the source's as the kernels read it."""
+        return np.ascontiguousarray(array.transpose(self.turn))
+
+    def turned_back(self, array: Array) -> Array:
+        """Return what the kernels have written as the source has it."""
+        return np.ascontiguousarray(array.transpose(np.argsort(self.turn)))
+
+    def source_shape(self, n_sequences: int, n_steps: int) -> tuple[int, ...]:
+        """Return the shape that the source has for so many sequences of so many timesteps."""
+        shape = self.shape(n_sequences, n_steps)
+        return tuple(shape[self.turn.index(axis)] for axis in range(len(shape))) if self.turn else shape
 
     def shape(self, n_sequences: int, n_steps: int) -> tuple[int, ...]:
         """Return its shape for so many sequences of so many timesteps."""
@@ -69,7 +86,7 @@ class Tensor:
         has_batch = not {"batch", "batch_position"}.isdisjoint(self.axes)
         if (n_sequences > 1 and not has_batch) or (n_steps > 1 and self.is_per_step and "time" not in self.axes):
             return False
-        order: tuple[Axis, ...] = ("state", "time", "batch", *_ORDER[3:]) if time_first else _ORDER
+        order = _TIME_FIRST if time_first else _ORDER
         places = [order.index(axis) for axis, size in self._parts(n_sequences, n_steps) if size > 1]
         return places == sorted(places)
 
@@ -111,7 +128,21 @@ def _tensor(network: Network, port: AnyPort, values: Mapping[str, Value]) -> Ten
         fits = not port.backwards and MERGED_TIME.keys().isdisjoint(port.axes)
     if not fits or port.dtype not in (("int64", "int32") if tokens else ("float32",)):
         return None
-    return Tensor(port.axes, port_shape(port, values, network.initial_shapes), port.positions, is_per_step)
+    axes, sizes, turn = port.axes, port_shape(port, values, network.initial_shapes), _turn(port.axes)
+    if turn:
+        axes, sizes = tuple(axes[place] for place in turn), tuple(sizes[place] for place in turn)
+    return Tensor(axes, sizes, port.positions, is_per_step, turn)
+
+
+def _turn(axes: Sequence[Axis]) -> tuple[int, ...]:
+    """Return the axes of a tensor in the order of the kernels; none where they are in it, or merge some."""
+    places = [_ORDER.index(axis) if axis in _ORDER else -1 for axis in axes]
+    if any(place < 0 and axis != "one" for place, axis in zip(places, axes, strict=True)):
+        return ()
+    own = [axis for axis in axes if axis != "one"]
+    if any(own == sorted(own, key=order.index) for order in (_ORDER, _TIME_FIRST)):
+        return ()
+    return tuple(sorted(range(len(axes)), key=lambda axis: places[axis]))
 
 
 def open_axis(network: Network, port: StatePort) -> int | None:

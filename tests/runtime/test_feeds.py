@@ -110,6 +110,23 @@ def test_whole_sequences_go_the_quick_way_one_at_a_time(name: str) -> None:
     assert run_feed(model, random_feed(model, 2, 7)) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "n_sequences"),
+    [("n_complex_mask.ts.op18", 3), ("a_h0_bf.decomp.op18", 3), ("gru_op_bi_lbr1", 1), ("m_dualpath_step.ts.op18", 2)],
+)
+def test_axes_in_another_order_go_the_quick_way(name: str, n_sequences: int) -> None:
+    """Features before time, states behind sequences, directions between timesteps and sequences, and bins last."""
+    model = convert_onnx(DATA / f"{name}.onnx", reference=False)
+    for batch, n_steps in ((1, 1), (1, 6), (n_sequences, 5)):
+        feed = random_feed(model, batch, n_steps)
+        assert_same(run_feed(model, feed) or {}, general(model, feed))
+    x = next(iter(feed))
+    strided = {**feed, x: np.repeat(feed[x], 2, axis=-1)[..., ::2]}
+    assert_same(model.run(strided), general(model, feed))
+    with pytest.raises(InputShapeError, match=f"input '{x}': expected shape"):
+        model.run({**feed, x: feed[x][..., np.newaxis]})
+
+
 def test_tokens_of_int32_go_the_quick_way() -> None:
     model = convert_onnx(DATA / "s_loop_tokens.onnx", reference=False)
     (port,) = model.signature.inputs
