@@ -140,7 +140,7 @@ def expand_dims(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, 
     tensor = args.only(layer)
     axis = layer.config.get("axis")
     if axis in (1, -2) and axis is not True and tensor.kind in (Kind.SINGLE, Kind.FLAT):
-        return (repeated(build.value(layer, tensor, Kind.SINGLE), build),)
+        return (repeated(build.value(layer, tensor, Kind.SINGLE), build, 1),)
     found = with_feature_axis(tensor, build) if axis in (-1, tensor.rank) else None
     if found is None:
         raise layer.unsupported("a new axis elsewhere than behind (batch, time)", "use axis=-1")

@@ -100,7 +100,7 @@ class Builder(LayerBuilder):
                 f"got a model of more than {MAX_LAYERS} layers; convert a part of it", reason=DesignReason.SIZE
             )
         sources = [self._per_step.get(source, True) for source in layer.inputs]
-        self._per_step[layer.name] = not layer.selects_timestep and any(sources)
+        self._per_step[layer.name] = layer.begins_sequence or (not layer.selects_timestep and any(sources))
         return super().add(layer, weights)
 
     def topology(self, model: Layer) -> Topology:
@@ -194,6 +194,8 @@ class Builder(LayerBuilder):
         """
         if tensor.kind is Kind.FLAT:
             tensor = self._read(tensor, kinds)
+        if tensor.kind is Kind.REPEATED and Kind.REPEATED not in kinds and Kind.SEQUENCE in kinds and tensor.repeats:
+            tensor = self._as_sequence(tensor)
         if tensor.kind not in kinds:
             wanted = " or ".join(kind.value for kind in kinds)
             raise layer.unsupported(f"{tensor.kind.value} as its input", f"the layer can read {wanted}")
@@ -206,6 +208,12 @@ class Builder(LayerBuilder):
             backwards = self.layers[tensor.state_of].final_state_at == "first"
             return self.timestep(Tensor(tensor.state_of, tensor.size, Kind.SEQUENCE, backwards))
         return tensor
+
+    def _as_sequence(self, tensor: Tensor) -> Tensor:
+        """Return a vector that is the same at every timestep as a sequence of its own."""
+        name = self.unique(f"{tensor.value}.repeated")
+        value = self.add(layers.RepeatVector(name=name, inputs=(tensor.value,), n_steps=tensor.repeats))
+        return replace(tensor, value=value, kind=Kind.SEQUENCE, repeats=0)
 
     def _read(self, tensor: Tensor, kinds: Collection[Kind]) -> Tensor:
         """Return an input of two axes as what a layer reads it as: one number a timestep, or one vector in all."""

@@ -86,7 +86,8 @@ def join(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> 
     mask = _joined_mask(layer, kind, tensors, build)
     if kind == "Concatenate":
         value = build.add(layers.Concat(name=build.unique(layer.name), inputs=tuple(t.value for t in tensors)))
-        return Tensor(value, sum(tensor.size for tensor in tensors), tensors[0].kind, tensors[0].backwards, mask)
+        size = sum(tensor.size for tensor in tensors)
+        return replace(tensors[0], value=value, size=size, mask=mask, state_of=None)
     size = max(tensor.size for tensor in tensors)
     if any(tensor.size not in (1, size) for tensor in tensors):
         raise layer.invalid(f"expected tensors of one size, got {[tensor.size for tensor in tensors]}")
@@ -98,7 +99,7 @@ def join(layer: Layer, kind: str, tensors: Sequence[Tensor], build: Builder) -> 
     value = build.add(_merging(kind, build.unique(layer.name), tuple(values)))
     if kind == "Average":
         value = build.function(value, Affine(1 / len(values), 0.0))
-    return Tensor(value, size, tensors[0].kind, tensors[0].backwards, mask)
+    return replace(tensors[0], value=value, size=size, mask=mask, state_of=None)
 
 
 def _merging(kind: str, name: str, values: tuple[str, ...]) -> AnyLayer:

@@ -152,12 +152,6 @@ def _inputs(layer: Layer, args: Arguments, build: Builder, cells: int) -> tuple[
             raise layer.unsupported(
                 "an initial state that is no tensor (batch, units)", "give it as an input of the model"
             )
-    if tensors[0].kind is Kind.REPEATED:
-        raise layer.config.unsupported(
-            "a vector repeated at every timestep as its input, as often as a sequence has timesteps",
-            "join it with a sequence of as many timesteps, such as what the decoder has given so far",
-            DesignReason.SEQUENCE_LENGTH,
-        )
     source = build.value(layer, tensors[0], Kind.SEQUENCE)
     source = masked_as_called(layer, args, source)
     return source, list(further) or [None] * cells

@@ -1,4 +1,4 @@
-"""``RepeatVector``: a vector beside a sequence is the same at every timestep."""
+"""``RepeatVector``: a vector that is the same at every timestep, beside a sequence or as one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 
 @converts("RepeatVector")
 def repeat_vector(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``RepeatVector`` of a vector that meets a sequence of as many timesteps."""
+    """``RepeatVector``: what meets a sequence of as many timesteps is a vector beside it."""
     tensor = build.value(layer, args.only(layer), Kind.SINGLE)
-    layer.config.integer("n")
+    n_steps = layer.config.integer("n")
     layer.config.policy()
     layer.config.check_all_read()
-    return (repeated(tensor, build),)
+    return (repeated(tensor, build, n_steps),)
 
 
-def repeated(tensor: Tensor, build: Builder) -> Tensor:
+def repeated(tensor: Tensor, build: Builder, n_steps: int) -> Tensor:
     """Return a single vector as one that is the same at every timestep."""
-    return replace(tensor, value=build.at_the_end(tensor.value), kind=Kind.REPEATED, mask=None, state_of=None)
+    value = build.at_the_end(tensor.value)
+    return replace(tensor, value=value, kind=Kind.REPEATED, mask=None, state_of=None, repeats=n_steps)

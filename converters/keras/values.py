@@ -53,8 +53,9 @@ class Tensor:
     ``backwards`` says that it holds the timesteps from the last to the first, as ``go_backwards`` makes them. ``mask``
     names the value that is 0 at timesteps to skip. ``state_of`` names the GRU whose final state this is; ``value`` is
     empty then, until someone needs the state as a value. ``padding`` is how many timesteps of zeros the Keras model has
-    put before the first one, which the value has not. ``stacked`` are values along an axis of their own, the number
-    ``stack_axis``, in place of one. ``truth`` is what a mask is for each number.
+    put before the first one, which the value has not. ``repeats`` is how many timesteps a repeated vector has.
+    ``stacked`` are values along an axis of their own, the number ``stack_axis``, in place of one. ``truth`` is what a
+    mask is for each number.
     """
 
     value: str
@@ -64,6 +65,7 @@ class Tensor:
     mask: str | None = None
     state_of: str | None = None
     padding: int = 0
+    repeats: int = 0
     stacked: tuple[str, ...] = ()
     stack_axis: int = 0
     truth: Tensor | None = None

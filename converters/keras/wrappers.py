@@ -63,7 +63,7 @@ def time_distributed(layer: Layer, args: Arguments, build: Builder) -> tuple[Ten
     results = build.convert(inner, Arguments((vector,), {}), build)
     if len(results) != 1 or results[0].kind is not Kind.SINGLE:
         raise layer.unsupported(f"{inner.kind} inside of it", _NOT_IN_TIME)
-    return (replace(results[0], kind=tensor.kind, backwards=tensor.backwards, mask=tensor.mask),)
+    return (replace(tensor, value=results[0].value, size=results[0].size, state_of=None),)
 
 
 @converts("SpectralNormalization")

@@ -114,7 +114,7 @@ def handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> list
 
 def check_lengths(signature: Signature, layers: Iterable[AnyLayer]) -> None:
     """Raise ModelError if the source takes the lengths of sequences that an Unfold reads."""
-    unfolding = next((layer for layer in layers if layer.resamples), None)
+    unfolding = next((layer for layer in layers if layer.resamples and not layer.begins_sequence), None)
     if unfolding is not None and signature.takes_lengths:
         raise ModelError(f"layer {unfolding.name!r}: expected sequences of which the source does not take the lengths")
 

@@ -8,7 +8,7 @@ def streaming_error(network: Network) -> StreamingError:
     """Return the error for who asks for a stream of a network that has an ``unstreamable_reason``."""
     reason = network.unstreamable_reason
     is_in_stages = any(value.stage for value in network.values.values())
-    if is_in_stages and not any(layer.resamples for layer in network.layers):
+    if is_in_stages and all(layer.begins_sequence or not layer.resamples for layer in network.layers):
         advice = " one by one"
     else:
         late = ", or Model.delayed" if any(layer.ahead for layer in network.layers) else ""

@@ -170,7 +170,7 @@ def check_weights(
 def unstreamable_reason(layers: Sequence[AnyLayer], values: Mapping[str, Value]) -> str | None:
     """Return why these layers cannot run one timestep at a time, or None if they can."""
     if resampling := [layer for layer in layers if layer.resamples]:
-        return max(resampling, key=lambda layer: layer.ahead > 0).unstreamable_reason  # the first of them
+        return max(resampling, key=lambda layer: (not layer.begins_sequence, layer.ahead > 0)).unstreamable_reason
     for layer in layers:
         for name in layer.inputs:
             if values[name].stage < values[layer.name].stage:
@@ -194,6 +194,8 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
     check_range(f"layer {layer.name!r}: size", positions * size, 1)
     if layer.needs_sequence and not sources[0].per_step:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
+    if layer.begins_sequence and sources[0].per_step:
+        raise ModelError(f"layer {layer.name!r}: expected a single vector, got the sequence {layer.inputs[0]!r}")
     if layer.joins_sequences and not all(source.per_step for source in sources):
         single = next(name for name, source in zip(layer.inputs, sources, strict=True) if not source.per_step)
         raise ModelError(f"layer {layer.name!r}: expected sequences side by side, got a single vector from {single!r}")
@@ -202,7 +204,7 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
             f"layer {layer.name!r}: expected an initial state behind LastStep or FirstStep, "
             f"got the sequence {layer.inputs[-1]!r}"
         )
-    per_step = any(source.per_step for source in sources) and not layer.selects_timestep
+    per_step = layer.begins_sequence or (any(source.per_step for source in sources) and not layer.selects_timestep)
     return Value(size, tokens=False, per_step=per_step, positions=positions)
 
 

@@ -120,7 +120,7 @@ def _evaluate(
 
 def _side_by_side(model: Network, layer: AnyLayer, sources: list[Array]) -> list[Array]:
     """Repeat the vectors of other sequences at every timestep of the layer's own; but not a GRU's initial state."""
-    if not model.values[layer.name].per_step:
+    if layer.begins_sequence or not model.values[layer.name].per_step:
         return sources
     lengths = {len(x) for name, x in zip(layer.inputs, sources, strict=True) if model.values[name].per_step}
     if len(lengths) > 1:

@@ -226,6 +226,10 @@ def unfold(layer: layers.Unfold, weights: Weights, xs: Doubles) -> Doubles:
     )
 
 
+def repeat_vector(layer: layers.RepeatVector, weights: Weights, x: Doubles) -> Doubles:
+    return np.tile(x, (layer.n_steps, 1))
+
+
 def feature_mask(layer: layers.FeatureMask, weights: Weights, x: Doubles) -> Doubles:
     return np.any(x != np.float32(layer.mask_value), axis=-1, keepdims=True).astype(np.float64)
 
@@ -260,6 +264,7 @@ LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
     layers.Concat: concat,
     layers.Slice: slice_,
     layers.Unfold: unfold,
+    layers.RepeatVector: repeat_vector,
     layers.Unflatten: unflatten,
     layers.Flatten: flatten,
     layers.FeatureMask: feature_mask,

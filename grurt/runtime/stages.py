@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grurt.errors import InputShapeError, InputValueError
-from grurt.network.layers import Unfold
+from grurt.network.layers import RepeatVector, Unfold
 from grurt.network.network import once_per_network
 from grurt.network.splitting import numbered_stages
 from grurt.network.stages import handed_states
@@ -16,7 +16,7 @@ from grurt.runtime.batch import Batch, checked_lengths
 from grurt.runtime.context import CLEAN_OR_PROPAGATE, refuses
 from grurt.runtime.past_ends import run_past_ends
 from grurt.runtime.tails import fill_tails
-from grurt.runtime.unfolding import unfold
+from grurt.runtime.unfolding import repeat, unfold
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -109,12 +109,15 @@ def _begin(
     known: dict[str, Array],
     steps: Mapping[int, Steps],
 ) -> tuple[int, ArrayLike | None]:
-    """Unfold what a stage reads; return how long its arrays are, and its sequences, where some are shorter."""
+    """Unfold or repeat what a stage reads; return how long its arrays are, and its sequences, if some are shorter."""
     found: dict[str, Steps] = {}
     unfolding, beside = _read_of_others(network)[number]
     for layer in unfolding:
         (source,) = layer.inputs
-        known[layer.name], counts = unfold(layer, known[source], steps[network.values[source].stage][1])
+        if isinstance(layer, RepeatVector):
+            known[layer.name], counts = repeat(layer, known[source])
+        else:
+            known[layer.name], counts = unfold(layer, known[source], steps[network.values[source].stage][1])
         found[layer.name] = known[layer.name].shape[1], counts
     for name in beside:
         found[name] = steps[network.values[name].stage]
@@ -131,13 +134,13 @@ def _begin(
 
 
 @once_per_network
-def _read_of_others(network: Network) -> list[tuple[list[Unfold], list[str]]]:
-    """Return for each stage what unfolds sequences of earlier stages, and those that are read there as they are."""
+def _read_of_others(network: Network) -> list[tuple[list[Unfold | RepeatVector], list[str]]]:
+    """Return for each stage what makes sequences of what earlier stages give, and the sequences read as such."""
     values = network.values
-    found: list[tuple[list[Unfold], list[str]]] = [([], []) for _ in range(network.costs.n_stages)]
+    found: list[tuple[list[Unfold | RepeatVector], list[str]]] = [([], []) for _ in range(network.costs.n_stages)]
     for layer in network.layers if len(found) > 1 else ():
         unfolding, beside = found[values[layer.name].stage]
-        if isinstance(layer, Unfold):
+        if isinstance(layer, Unfold | RepeatVector):
             unfolding.append(layer)
         elif values[layer.name].per_step:
             stage = values[layer.name].stage

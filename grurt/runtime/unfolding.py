@@ -1,4 +1,4 @@
-"""Windows of whole sequences: what a stage reads of the one before it."""
+"""What a stage reads of the one before it as a sequence of its own: windows, or a vector that is repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Floats
-    from grurt.network.layers import Unfold
+    from grurt.network.layers import RepeatVector, Unfold
+
+
+def repeat(layer: RepeatVector, vectors: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Return vectors ``(batch, size)`` as sequences ``(batch, n_steps, size)``, and how long each is, ``(batch,)``."""
+    return np.repeat(vectors[:, np.newaxis], layer.n_steps, axis=1), np.full(len(vectors), layer.n_steps)
 
 
 def unfold(layer: Unfold, xs: Floats, lengths: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:

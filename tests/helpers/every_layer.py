@@ -21,6 +21,7 @@ def all_models() -> dict[str, grurt.Model]:
     """Return models by name, made from fixed seeds."""
     found = {"functions": functions_model(), "gates": gates_model(), "mathematics": mathematics_model()}
     found["windows"] = models.windows_model(np.random.default_rng(53))
+    found["repeated"] = models.repeated_model(np.random.default_rng(55))
     found["pooling"] = models.pooling_model(np.random.default_rng(54))
     for hidden_size in (1, 17, 64):
         for linear_before_reset in (True, False):

@@ -36,6 +36,7 @@ def golden_models() -> dict[str, grurt.Model]:
         "version2": version_2(np.random.default_rng(10)),
         "mathematics": mathematics(),
         "windows": models.windows_model(np.random.default_rng(12)),
+        "repeated": models.repeated_model(np.random.default_rng(15)),
         "scaled_state": scaled_state(np.random.default_rng(12)),
         "past_end": past_end(np.random.default_rng(13)),
         "pooling": models.pooling_model(np.random.default_rng(14)),

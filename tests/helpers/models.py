@@ -148,6 +148,23 @@ def gru_model(
     return layer_model(*layers, rng=rng)
 
 
+def repeated_model(rng: np.random.Generator) -> grurt.Model:
+    """Return an encoder and a decoder that has nothing but its end to read, as a forecaster has."""
+    return layer_model(
+        grurt.GRU(name="encoder", input_size=5, hidden_size=6),
+        grurt.LastStep(name="end"),
+        grurt.RepeatVector(name="repeated", n_steps=7),
+        grurt.GRU(name="decoder", input_size=6, hidden_size=4),
+        grurt.Concat(name="both", inputs=("decoder", "repeated", "end")),
+        grurt.Linear(name="fc", input_size=16, output_size=3),
+        grurt.Unfold(name="pairs", inputs=("decoder",), kernel_size=2, stride=2),
+        grurt.GRU(name="reverse", input_size=8, hidden_size=3, direction="reverse"),
+        rng=rng,
+        inputs=[grurt.Input("x", 5)],
+        outputs=[grurt.Output(name, name) for name in ("fc", "reverse", "end")],
+    )
+
+
 def windows_model(rng: np.random.Generator) -> grurt.Model:
     """Return a model that looks ahead, strides, and reads sequences of several lengths, as a front end of GRUs does."""
     return layer_model(

@@ -257,7 +257,43 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "sequences of different lengths": (
         lambda: model(linear(), grurt.Unfold(name="u", padding=(0, 1)), grurt.Add(name="add", inputs=("fc", "u"))),
-        "layer 'add': expected inputs of one number of timesteps, got sequences that Unfold layers have made of diff",
+        "layer 'add': expected inputs of one number of timesteps, got sequences that Unfold or RepeatVector la",
+    ),
+    "a vector repeated beside a sequence": (
+        lambda: model(
+            linear(),
+            grurt.LastStep(name="last"),
+            grurt.RepeatVector(name="r", n_steps=4),
+            grurt.Add(name="add", inputs=("r", "fc")),
+        ),
+        "layer 'r': it reads a vector that is known only at the end of its own sequence",
+    ),
+    "vectors repeated not as often": (
+        lambda: model(
+            linear(),
+            grurt.LastStep(name="last"),
+            grurt.RepeatVector(name="r", n_steps=4),
+            grurt.RepeatVector(name="s", inputs=("last",), n_steps=5),
+            grurt.Add(name="add", inputs=("r", "s")),
+        ),
+        "layer 'add': expected inputs of one number of timesteps, got sequences that Unfold or RepeatVector la",
+    ),
+    "a repeated sequence": (
+        lambda: model(linear(), grurt.RepeatVector(name="r", n_steps=4)),
+        "layer 'r': expected a single vector, got the sequence 'fc'",
+    ),
+    "a vector that is repeated too often": (
+        lambda: model(linear(), grurt.LastStep(name="last"), grurt.RepeatVector(name="r", n_steps=2**20 + 1)),
+        "layer 'r': n_steps must be in [1, 1048576], got 1048577",
+    ),
+    "a window of more than there is": (
+        lambda: model(
+            linear(),
+            grurt.LastStep(name="last"),
+            grurt.RepeatVector(name="r", n_steps=2),
+            grurt.Unfold(name="u", kernel_size=3),
+        ),
+        "layer 'u': expected at least 3 timesteps, got 2 in all",
     ),
     "many windows": (
         lambda: model(linear(), *(grurt.Unfold(name=f"u{i}", stride=2) for i in range(64))),

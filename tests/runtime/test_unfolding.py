@@ -130,6 +130,34 @@ def test_stages_are_networks_of_their_own() -> None:
     )
 
 
+def test_a_repeated_vector_begins_a_sequence_of_its_own() -> None:
+    model = models.repeated_model(np.random.default_rng(20))
+    assert_agrees(model, np.random.default_rng(21))
+    xs = np.random.default_rng(22).normal(size=(9, 10, 5)).astype(np.float32)
+    lengths = [10, 3, 1, 7, 10, 2, 5, 9, 4]
+    batched = model.run(xs, lengths=lengths)
+    assert (batched["fc"].shape, batched["reverse"].shape) == ((9, 7, 3), (9, 3, 3))
+    for row, length in enumerate(lengths):
+        for name, expected in model.run(xs[row, :length]).items():
+            np.testing.assert_array_equal(batched[name][row], expected)
+    with pytest.raises(grurt.StreamingError, match="layer 'repeated' repeats a vector that is known at the end of an"):
+        model.delayed()
+    only = windows_of(grurt.LastStep(name="end"), grurt.RepeatVector(name="twice", n_steps=2))
+    with pytest.raises(grurt.StreamingError, match=r"end of another sequence: Model\.stages stream one by one"):
+        only.stream()
+
+
+def test_the_stages_of_a_forecaster_stream() -> None:
+    model = models.repeated_model(np.random.default_rng(23))
+    xs = np.random.default_rng(24).normal(size=(10, 5)).astype(np.float32)
+    encoder, decoder, _ = model.stages
+    end = encoder.stream().run(xs)[-1]
+    stream = decoder.stream()
+    assert [port.name for port in decoder.inputs] == ["repeated", "end"]
+    steps = [stream.step({"repeated": end, "end": end})["fc"] for _ in range(7)]
+    np.testing.assert_array_equal(np.stack(steps), model.run(xs)["fc"])
+
+
 def test_vectors_of_sequences_of_different_lengths_are_joined() -> None:
     layers = [
         grurt.GRU(name="long", input_size=3, hidden_size=4),

@@ -16,7 +16,8 @@ Values that a layer reads together belong to one sequence, and have one number o
 begin where the first one ended: a GRU with ``initial_state="value"`` reads its initial state from a value behind
 `LastStep` or `FirstStep` of the other sequence, and any layer may read such a vector beside its own sequence: it is the
 same vector at every timestep then. Behind an `Unfold`, too, there is a sequence of its own, whose length follows from
-that of the sequence that it unfolds. The model has *stages* in either case, see `Model.stages`.
+that of the sequence that it unfolds, and behind a `RepeatVector` one that has nothing but a vector to begin with. The
+model has *stages* in either case, see `Model.stages`.
 
 Gate order
 ----------
@@ -67,7 +68,7 @@ _NAMES = {
     "program": ("Program",),
     "recurrent": ("GRU",),
     "selection": ("FirstStep", "LastStep"),
-    "windows": ("Unfold",),
+    "windows": ("RepeatVector", "Unfold"),
 }
 """The layers by the file that has them: a file is imported when one of its layers is asked for."""
 

@@ -63,6 +63,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reads_tokens: ClassVar[bool] = False
     needs_sequence: ClassVar[bool] = False
     """Whether what it reads first has to be a sequence, and not one vector in all."""
+    begins_sequence: ClassVar[bool] = False
+    """Whether it writes a sequence, though what it reads is one vector in all."""
     joins_sequences: ClassVar[bool] = False
     """Whether all that it reads have to be sequences, of one number of timesteps, also where it writes none."""
     selects_timestep: ClassVar[bool] = False

@@ -1,11 +1,11 @@
-"""Windows of timesteps: what convolutions that look ahead, strides and pooling over time consist of."""
+"""Windows of timesteps, of which convolutions that look ahead, strides and pools consist; and sequences of a vector."""
 
 from typing import ClassVar, Literal
 
 from grurt.errors import ModelError
 from grurt.network.layers.base import Layer
 
-__all__ = ["Unfold"]
+__all__ = ["RepeatVector", "Unfold"]
 
 MAX_PADDING = 1 << 20
 
@@ -106,3 +106,26 @@ class Unfold(Layer, frozen=True, kw_only=True):
 
 def _timesteps(count: int) -> str:
     return "timestep" if count == 1 else "timesteps"
+
+
+class RepeatVector(Layer, frozen=True, kw_only=True):
+    """A sequence of one vector: ``y_t = x`` at so many timesteps.
+
+    A sequence of its own begins here, behind the one at whose end the vector is known: layers behind it run over it as
+    over any. Beside another sequence a vector needs no such layer. Cannot stream. Keras ``RepeatVector``.
+
+    Parameters
+    ----------
+    n_steps
+        How many timesteps there are, whatever the vector was made of.
+    """
+
+    file_version: ClassVar[int] = 2
+    begins_sequence: ClassVar[bool] = True
+    resamples: ClassVar[bool] = True
+
+    n_steps: int
+
+    @property
+    def unstreamable_reason(self) -> str:
+        return f"layer {self.name!r} repeats a vector that is known at the end of another sequence: Model.stages stream"

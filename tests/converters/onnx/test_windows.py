@@ -391,7 +391,7 @@ def test_refused(text: str, shape: Any, message: str, reason: DesignReason | Non
 
 def test_sequences_of_different_lengths_do_not_meet() -> None:
     nodes = written("a = Conv <pads=[0, 1]> (x, K); c = Add (a, x)")
-    message = "layer 'add': expected inputs of one number of timesteps, got sequences that Unfold layers have made"
+    message = "layer 'add': expected inputs of one number of timesteps, got sequences that Unfold or RepeatVe"
     with pytest.raises(grurt.GrurtError, match=message):
         onnx_graphs.convert(before_gru(nodes, {"K": random(CHANNELS, CHANNELS, 3)}, size=CHANNELS))
 

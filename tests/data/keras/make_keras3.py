@@ -678,6 +678,33 @@ def masked_time_pooling() -> Any:
     return Model(t, outputs)
 
 
+@network
+def forecaster() -> Any:
+    decoder = [L.GRU(6, return_sequences=True), L.TimeDistributed(L.Dense(2))]
+    return Sequential([sequence(), L.GRU(8), L.RepeatVector(7), *decoder])
+
+
+@network
+def autoencoder() -> Any:
+    x = sequence()
+    end = L.Dense(4, activation="tanh")(L.Bidirectional(L.GRU(5))(L.Masking(0.0)(x)))
+    repeated = L.TimeDistributed(L.Dense(3))(L.RepeatVector(9)(end))
+    decoded = L.Bidirectional(L.GRU(6, return_sequences=True))(repeated)
+    backwards = L.GRU(5, return_sequences=True, go_backwards=True)(L.Conv1D(3, 3, padding="same")(decoded))
+    return Model(x, [backwards, L.RepeatVector(2)(end)])
+
+
+@network
+def vectors_repeated_twice() -> Any:
+    x = sequence()
+    end = L.GRU(5)(x)
+    repeated = L.RepeatVector(6)(end)
+    decoded = L.GRU(4, return_sequences=True)(L.Add()([repeated, L.RepeatVector(6)(L.Dense(5)(end))]))
+    beside = L.GRU(3, return_sequences=True)(repeated)
+    once = L.GRU(3)(ops.expand_dims(end, 1))
+    return Model(x, [L.Dense(2)(L.Concatenate()([decoded, repeated, beside])), once])
+
+
 def compress(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}

@@ -289,7 +289,6 @@ def by_design(w: Writer) -> None:
         f"ops.prod({x.name}, axis=1)": DesignReason.WHOLE_SEQUENCE,
         f"layers.UpSampling1D(2)({x.name})": DesignReason.SEQUENCE_LENGTH,
         f"layers.Conv1DTranspose(3, 2, strides=2)({x.name})": DesignReason.SEQUENCE_LENGTH,
-        f"layers.RepeatVector(3)({x.name}[:, -1])": DesignReason.SEQUENCE_LENGTH,
         f"layers.Lambda(lambda t: t * 2)({x.name})": DesignReason.OWN_CODE,
         f"layers.Reshape((-1, {x.size}, 1))({x.name})": DesignReason.WHOLE_SEQUENCE,
     }
