@@ -78,7 +78,8 @@ def find_lengths(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dic
         read_per_step = values[layer.name].per_step or layer.joins_sequences
         read = [lengths[name] for name in layer.inputs if values[name].per_step == read_per_step]
         if layer.begins_sequence:
-            lengths[layer.name] = Length(fixed=layer.n_steps)  # type: ignore[attr-defined]
+            n_steps = layer.n_steps  # type: ignore[attr-defined]
+            lengths[layer.name] = Length(fixed=n_steps) if n_steps else lengths[layer.inputs[1]]
         elif layer.resamples:
             lengths[layer.name] = lengths[layer.inputs[0]].unfolded(layer)  # type: ignore[arg-type]
         elif read_per_step:

@@ -76,7 +76,8 @@ def _sequences(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> dict[
         return name
 
     for layer in layers:
-        joined = [find(name) for name in (*layer.inputs, layer.name) if name in leader]
+        read = () if layer.begins_sequence else layer.inputs
+        joined = [find(name) for name in (*read, layer.name) if name in leader]
         leader.update(dict.fromkeys(joined, joined[0]) if joined else {})
     return {name: find(name) for name in leader}
 
@@ -87,7 +88,7 @@ def _move_late_sequences(
     """Move every sequence behind those whose ends it reads; return the name of a layer that asked for a move."""
     late = None
     for layer in layers:
-        ends = [stages[name] for name in layer.inputs if not values[name].per_step]
+        ends = [stages[name] for name in layer.inputs if layer.begins_sequence or not values[name].per_step]
         if values[layer.name].per_step:
             leader = sequence_of[layer.name]
             if ends and max(ends) >= stages[leader]:
@@ -106,7 +107,7 @@ def handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> list
         dict.fromkeys(
             (name, values[layer.name].stage)
             for layer in layers
-            for name in layer.inputs
+            for name in (layer.inputs[:1] if layer.begins_sequence else layer.inputs)
             if values[name].stage < values[layer.name].stage
         )
     )

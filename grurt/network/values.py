@@ -194,8 +194,8 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
     check_range(f"layer {layer.name!r}: size", positions * size, 1)
     if layer.needs_sequence and not sources[0].per_step:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
-    if layer.begins_sequence and sources[0].per_step:
-        raise ModelError(f"layer {layer.name!r}: expected a single vector, got the sequence {layer.inputs[0]!r}")
+    if layer.begins_sequence:
+        _check_repeated(layer, sources)
     if layer.joins_sequences and not all(source.per_step for source in sources):
         single = next(name for name, source in zip(layer.inputs, sources, strict=True) if not source.per_step)
         raise ModelError(f"layer {layer.name!r}: expected sequences side by side, got a single vector from {single!r}")
@@ -206,6 +206,17 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
         )
     per_step = layer.begins_sequence or (any(source.per_step for source in sources) and not layer.selects_timestep)
     return Value(size, tokens=False, per_step=per_step, positions=positions)
+
+
+def _check_repeated(layer: Layer, sources: Sequence[Value]) -> None:
+    vector, *like = sources
+    if vector.per_step:
+        raise ModelError(f"layer {layer.name!r}: expected a single vector, got the sequence {layer.inputs[0]!r}")
+    if like and not like[0].per_step:
+        raise ModelError(
+            f"layer {layer.name!r}: expected a sequence to have as many timesteps as, got the single vector "
+            f"{layer.inputs[1]!r}"
+        )
 
 
 def _check_handed_over(layers: Iterable[AnyLayer], values: Mapping[str, Value]) -> None:

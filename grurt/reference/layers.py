@@ -226,8 +226,8 @@ def unfold(layer: layers.Unfold, weights: Weights, xs: Doubles) -> Doubles:
     )
 
 
-def repeat_vector(layer: layers.RepeatVector, weights: Weights, x: Doubles) -> Doubles:
-    return np.tile(x, (layer.n_steps, 1))
+def repeat_vector(layer: layers.RepeatVector, weights: Weights, x: Doubles, *like: Doubles) -> Doubles:
+    return np.tile(x, (layer.n_steps or len(like[0]), 1))
 
 
 def feature_mask(layer: layers.FeatureMask, weights: Weights, x: Doubles) -> Doubles:

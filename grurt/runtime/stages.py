@@ -113,9 +113,10 @@ def _begin(
     found: dict[str, Steps] = {}
     unfolding, beside = _read_of_others(network)[number]
     for layer in unfolding:
-        (source,) = layer.inputs
+        source, *like = layer.inputs
         if isinstance(layer, RepeatVector):
-            known[layer.name], counts = repeat(layer, known[source])
+            steps_of_like = steps[network.values[like[0]].stage] if like else None
+            known[layer.name], counts = repeat(layer, known[source], steps_of_like)
         else:
             known[layer.name], counts = unfold(layer, known[source], steps[network.values[source].stage][1])
         found[layer.name] = known[layer.name].shape[1], counts

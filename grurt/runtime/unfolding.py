@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from grurt.network.layers import RepeatVector, Unfold
 
 
-def repeat(layer: RepeatVector, vectors: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return vectors ``(batch, size)`` as sequences ``(batch, n_steps, size)``, and how long each is, ``(batch,)``."""
-    return np.repeat(vectors[:, np.newaxis], layer.n_steps, axis=1), np.full(len(vectors), layer.n_steps)
+def repeat(
+    layer: RepeatVector, vectors: Floats, like: tuple[int, NDArray[np.int64]] | None
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Return vectors ``(batch, size)`` as sequences ``(batch, n_steps, size)``, and how long each is, ``(batch,)``.
+
+    ``like`` are the same two numbers of the sequences that have as many timesteps, where the layer reads some.
+    """
+    n_steps, lengths = like or (layer.n_steps, np.full(len(vectors), layer.n_steps))
+    return np.repeat(vectors[:, np.newaxis], n_steps, axis=1), lengths
 
 
 def unfold(layer: Unfold, xs: Floats, lengths: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:

@@ -149,7 +149,7 @@ def gru_model(
 
 
 def repeated_model(rng: np.random.Generator) -> grurt.Model:
-    """Return an encoder and a decoder that has nothing but its end to read, as a forecaster has."""
+    """Return an encoder and decoders that have nothing but its end to read: a forecaster's, and an autoencoder's."""
     return layer_model(
         grurt.GRU(name="encoder", input_size=5, hidden_size=6),
         grurt.LastStep(name="end"),
@@ -159,9 +159,11 @@ def repeated_model(rng: np.random.Generator) -> grurt.Model:
         grurt.Linear(name="fc", input_size=16, output_size=3),
         grurt.Unfold(name="pairs", inputs=("decoder",), kernel_size=2, stride=2),
         grurt.GRU(name="reverse", input_size=8, hidden_size=3, direction="reverse"),
+        grurt.RepeatVector(name="as often", inputs=("end", "x"), n_steps=0),
+        grurt.GRU(name="again", input_size=6, hidden_size=5),
         rng=rng,
         inputs=[grurt.Input("x", 5)],
-        outputs=[grurt.Output(name, name) for name in ("fc", "reverse", "end")],
+        outputs=[grurt.Output(name, name) for name in ("fc", "reverse", "end", "again")],
     )
 
 

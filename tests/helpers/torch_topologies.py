@@ -356,13 +356,20 @@ refuse(
     cell=nn.GRUCell(4, 8),
     norm=nn.LayerNorm(8),
 )
-refuse(
+add(
     "one_vector_repeated",
-    "it reads one vector, 'e.last', at every timestep; give it as the GRU's initial state",
     lambda net, x: net.d(net.e(x)[1][-1].unsqueeze(1).repeat(1, x.shape[1], 1))[0],
     X,
     e=gru(),
     d=gru(8),
+)
+add(
+    "one_vector_repeated_seven_times",
+    lambda net, x: net.f(net.d(net.e(x)[1][-1].unsqueeze(1).expand(-1, 7, -1))[0]),
+    X,
+    e=gru(bidirectional=True),
+    d=gru(8, bidirectional=True),
+    f=nn.Linear(16, 3),
 )
 add(
     "convolution_that_looks_ahead",

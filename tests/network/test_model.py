@@ -282,9 +282,21 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: model(linear(), grurt.RepeatVector(name="r", n_steps=4)),
         "layer 'r': expected a single vector, got the sequence 'fc'",
     ),
+    "a vector repeated as often as there is one": (
+        lambda: model(
+            linear(),
+            grurt.LastStep(name="last"),
+            grurt.RepeatVector(name="r", inputs=("last", "last"), n_steps=0),
+        ),
+        "layer 'r': expected a sequence to have as many timesteps as, got the single vector 'last'",
+    ),
+    "a vector that is repeated never": (
+        lambda: model(linear(), grurt.LastStep(name="last"), grurt.RepeatVector(name="r", n_steps=0)),
+        "layer 'r': expected 2 inputs, got 1",
+    ),
     "a vector that is repeated too often": (
         lambda: model(linear(), grurt.LastStep(name="last"), grurt.RepeatVector(name="r", n_steps=2**20 + 1)),
-        "layer 'r': n_steps must be in [1, 1048576], got 1048577",
+        "layer 'r': n_steps must be in [0, 1048576], got 1048577",
     ),
     "a window of more than there is": (
         lambda: model(

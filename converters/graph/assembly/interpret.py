@@ -112,6 +112,7 @@ def interpret(
         token_inputs=token_inputs(nodes, graph.constants, [port.name for port in graph.inputs]),
     )
     inputs = {port.name: _input(port, open_sizes) for port in graph.inputs}
+    build.input_axes = [(name, axis) for name, tensor in inputs.items() for dim in tensor.dims for axis in dim]
     if time_axis is not None:
         name, index = time_axis
         inputs[name].dims[index][0].require(Role.TIME, Node("", "input", (), (name,)))

@@ -100,6 +100,8 @@ class Builder(LayerBuilder):
         self.state_sources: dict[str, StateSource] = {}
         self.value_inputs: set[str] = set()
         self.vocabulary_sizes: dict[str, int] = {}
+        self.input_axes: list[tuple[str, Axis]] = []
+        """The axes of inputs, with the inputs' names."""
         self._gru_nodes = 0
         self._single: set[str] = set()
         self._timeless: set[str] = set()
@@ -124,7 +126,8 @@ class Builder(LayerBuilder):
             return same
         for source in layer.inputs:
             self._note_input(source)
-        if layer.selects_timestep or all(source in self._single for source in layer.inputs):
+        is_single = layer.selects_timestep or all(source in self._single for source in layer.inputs)
+        if is_single and not layer.begins_sequence:
             self._single.add(layer.name)
         positions = {self.positions.get(source, 1) for source in layer.inputs}
         if not layer.rearranges and max(positions) > 1:
@@ -182,6 +185,14 @@ class Builder(LayerBuilder):
         name = self.unique(f"{value}.grid")
         self.positions[name] = positions
         return self.add(Unflatten(name=name, inputs=(value,), positions=positions))
+
+    def sequence_of(self, n_steps: int) -> str | None:
+        """Return a value of a sequence among the inputs that has so many timesteps."""
+        for name, axis in self.input_axes:
+            if axis.size == n_steps and axis.role is Role.TIME:
+                readers = (layer.name for layer in self.layers.values() if name in layer.inputs)
+                return next(readers, None) if name in self.vocabulary_sizes else name
+        return None
 
     def is_single(self, value: str) -> bool:
         """Say whether a value is one vector for the whole sequence."""

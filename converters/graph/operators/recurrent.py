@@ -26,7 +26,7 @@ from grurt.converters.graph.tracing.parameters import constant, optional, requir
 from grurt.converters.graph.tracing.states import StateSource
 from grurt.converters.graph.tracing.values import Arguments, Every, Factor, Row, Tensor, Value, stacked
 from grurt.errors import DesignReason
-from grurt.network.layers import GRU
+from grurt.network.layers import GRU, RepeatVector
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,9 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     source = build.single(tensor_input(node, args), node)
     if len(source.dims) != 3:
         raise node.invalid(f"expected an input of 3 axes, got the shape {source.shape}")
-    if build.is_single(source.rows[0].value) and source.rows[0].value in build.layers:
-        raise node.unsupported(
-            f"it reads one vector, {source.rows[0].value!r}, at every timestep",
-            "give it as the GRU's initial state, or join it with a sequence",
-        )
     time, batch = (source.dims[1], source.dims[0]) if batch_first else source.dims[:2]
+    if build.is_single(source.rows[0].value) and source.rows[0].value in build.layers:
+        source = source.with_row(Row(_repeated(node, source.rows[0].value, time, build)))
     scan = _learn_scan_axes(node, time, batch, build)
     if build.grid:
         grids.learn_features(node, source.dims[2])
@@ -96,6 +93,23 @@ def gru(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         weights = (w[index], r[index], None if b is None else b[index])
         names.append(add_gru(node, layer, weights, initial, build, timeless=not time))
     return _results(node, names, r.shape[2], source, batch_first)
+
+
+def _repeated(node: Node, vector: str, time: Dim, build: Builder) -> str:
+    """Return a vector that is the same at every timestep as a sequence of its own."""
+    if len(time) != 1:
+        raise node.unsupported(
+            f"it reads one vector, {vector!r}, in place of a sequence",
+            "give it as the GRU's initial state, or repeat it along the time axis",
+        )
+    n_steps = time[0].size
+    like = build.sequence_of(n_steps)
+    layer = RepeatVector(
+        name=build.unique(f"{vector}.repeated"),
+        inputs=(vector,) if like is None else (vector, like),
+        n_steps=n_steps if like is None else 0,
+    )
+    return build.once(("repeated", vector, n_steps), lambda: build.add(layer))
 
 
 def _directions(node: Node, time: Dim, *, padded: bool) -> tuple[Direction, ...]:

@@ -233,8 +233,9 @@ class LayerWriter:
     def unfold(self, layer: ly.Unfold, x: str) -> str:
         return write_unfold(self.graph, layer, x)
 
-    def repeat_vector(self, layer: ly.RepeatVector, x: str) -> str:
-        return self.graph.op("Tile", x, self.graph.integers(layer.n_steps, 1, 1))
+    def repeat_vector(self, layer: ly.RepeatVector, x: str, *like: str) -> str:
+        n_steps: str | int = self.graph.sizes(like[0], 0, 1) if like else layer.n_steps
+        return self.graph.op("Tile", x, self.graph.join(n_steps, 1, 1))
 
     def unflatten(self, layer: ly.Unflatten, x: str) -> str:
         return self.graph.reshape(x, 0, 0, layer.positions, -1) if layer.positions > 1 else x

@@ -109,13 +109,15 @@ def _timesteps(count: int) -> str:
 
 
 class RepeatVector(Layer, frozen=True, kw_only=True):
-    """A sequence of one vector: ``y_t = x`` at so many timesteps.
+    """A sequence of one vector: ``y_t = x`` at every timestep.
 
     A sequence of its own begins here, behind the one at whose end the vector is known: layers behind it run over it as
     over any. Beside another sequence a vector needs no such layer. Cannot stream. Keras ``RepeatVector``.
 
     Parameters
     ----------
+    inputs
+        The vector; where ``n_steps`` is 0, and a sequence of which the new one has the number of timesteps.
     n_steps
         How many timesteps there are, whatever the vector was made of.
     """
@@ -123,8 +125,15 @@ class RepeatVector(Layer, frozen=True, kw_only=True):
     file_version: ClassVar[int] = 2
     begins_sequence: ClassVar[bool] = True
     resamples: ClassVar[bool] = True
+    from_zero: ClassVar[tuple[str, ...]] = ("n_steps",)
 
     n_steps: int
+
+    def input_counts(self) -> tuple[int, int]:
+        return (1, 1) if self.n_steps else (2, 2)
+
+    def value_shape(self, inputs: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+        return inputs[0]
 
     @property
     def unstreamable_reason(self) -> str:

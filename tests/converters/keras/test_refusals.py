@@ -292,7 +292,7 @@ def test_arguments_that_are_refused(name: str, change: Change, message: str, tmp
         (
             "k3_padded_conv",
             setting("conv1d", padding="causal"),
-            "layer 'concatenate': expected inputs of one number of timesteps, got sequences that Unfold or RepeatVector",
+            "layer 'concatenate': expected inputs of one number of timesteps, got sequences that Unfold or Repeat",
         ),
         (
             "k3_padded_conv",

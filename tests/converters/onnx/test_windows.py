@@ -453,7 +453,7 @@ def test_pools_of_as_many_parts_of_any_sequence(text: str, parts: int) -> None:
 
 def test_a_pool_of_all_timesteps() -> None:
     nodes = written("c = MaxPool <kernel_shape=[12]> (x)")
-    with pytest.raises(UnsupportedError, match="it reads one vector, 'max_over_time', at every timestep"):
+    with pytest.raises(UnsupportedError, match="it reads one vector, 'max_over_time', in place of a sequence; give it"):
         convert(before_gru(nodes, {}, size=CHANNELS, shape=(2, CHANNELS, 12)))
 
 
