@@ -112,14 +112,15 @@ def _model(path: Path, weight_format: QuantizedFormat | None) -> "Model":
 
 def _refuse_another_export(folder: Path, exported: "AnyExport") -> None:
     """Raise UsageError if the folder holds an export for another target, or of another name, that would be lost."""
-    header, example = folder / f"{exported.name}.h", folder / "main.c"
+    places = {Path(file).name: folder / file for file in exported.files}
+    header, example = places[f"{exported.name}.h"], places.get("main.c")
     targets = _found(header, r"(?:compiled|written) by grurt \S+ for (\S+(?: \([^)]*\))?)\.$")
     if targets not in ([], [exported.target]):
         raise click.UsageError(
             f"{header}: expected none, or one for {exported.target}, got that of an export for {targets[0]}, which "
             "would be lost: choose another folder with -o, or another name with --name"
         )
-    headers = _found(example, r'^#include "(.+)\.h"$')
+    headers = _found(example, r'^#include "(.+)\.h"$') if example else []
     if headers not in ([], [exported.name]):
         raise click.UsageError(
             f"{example}: expected none, or one of {exported.name}, got that of {headers[0]}, which would be lost: "

@@ -115,6 +115,17 @@ def test_platformio_packs_it(tmp_path: Path) -> None:
     assert "activity-" in run("pio", "pkg", "pack", folder, "-o", tmp_path)
 
 
+def test_a_package_does_not_take_the_place_of_another(tmp_path: Path) -> None:
+    command = ("export", DEMO, "-o", tmp_path / "out", "--target", "c99", "--package", "cmake")
+    commandline.succeed(*command)
+    example, header = tmp_path / "out" / "examples" / "main.c", tmp_path / "out" / "src" / "model.h"
+    message = commandline.fail(*command, "--name", "other")
+    assert message.startswith(f"error: {example}: expected none, or one of other, got that of model, which would be lost")
+    header.write_text(header.read_text().replace("for c99.", "for riscv32 (generic-rv32)."))
+    message = commandline.fail(*command)
+    assert message.startswith(f"error: {header}: expected none, or one for c99, got that of an export for riscv32 (gen")
+
+
 def test_a_package_of_an_object_file(tmp_path: Path) -> None:
     command = ("export", DEMO, "-o", tmp_path / "out", "--target", "wasm32", "--package", "cmake")
     assert "--package: is for --target c99" in commandline.fail(*command)
