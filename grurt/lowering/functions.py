@@ -67,3 +67,37 @@ def function_code(function: fn.Function) -> tuple[int, float, float]:
         case fn.Mathematical():
             return _MATHEMATICAL[type(function)], 0.0, 0.0
     raise NotImplementedError(f"no kernel for the function {function!r}")
+
+
+_OF_CODES: dict[int, type[fn.Function]] = {
+    codes.RELU: fn.Relu,
+    codes.LEAKY_RELU: fn.LeakyRelu,
+    codes.THRESHOLDED_RELU: fn.ThresholdedRelu,
+    codes.ELU: fn.Elu,
+    codes.GELU: fn.Gelu,
+    codes.SIGMOID: fn.Sigmoid,
+    codes.HARD_SIGMOID: fn.HardSigmoid,
+    codes.TANH: fn.Tanh,
+    codes.SCALED_TANH: fn.ScaledTanh,
+    codes.SOFTSIGN: fn.Softsign,
+    codes.SOFTPLUS: fn.Softplus,
+    codes.AFFINE: fn.Affine,
+    codes.CLIP: fn.Clip,
+    codes.POW: fn.Pow,
+    **{code: function for function, code in _MATHEMATICAL.items()},
+}
+
+
+def function_of(code: int, *parameters: float) -> fn.Function:
+    """Return the function of a code and parameters: what `function_code` was given.
+
+    Examples
+    --------
+    >>> function_of(*function_code(fn.Clip(0.0, 6.0)))
+    Clip(minimum=0.0, maximum=6.0)
+    """
+    if code == codes.GELU_TANH:
+        return fn.Gelu("tanh")
+    function = _OF_CODES[code]
+    fields = () if function is fn.Gelu else function.__struct_fields__
+    return function(*parameters[: len(fields)])

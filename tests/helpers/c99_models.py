@@ -12,7 +12,7 @@ import numpy as np
 
 import grurt
 from grurt.native.c99.export import SourceExport, export_c99
-from grurt.native.c99.ports import ports_of
+from grurt.native.c99.ports import given_of, ports_of
 
 STRICT = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Werror")
 FUSED = ("-mfma", "-ffp-contract=off")
@@ -40,6 +40,8 @@ class CompiledModel:
         self.ports = ports_of(model)
         sizes = f'_Static_assert(sizeof(m_state) == {self.exported.state_bytes}, "the state\'s size");\n'
         sizes += f'_Static_assert(sizeof(m_scratch) == {self.exported.scratch_bytes}, "the size of the scratch");\n'
+        if self.exported.context_bytes:
+            sizes += f'_Static_assert(sizeof(m_context) == {self.exported.context_bytes}, "the size of a context");\n'
         (folder / "sizes.c").write_text(f'#include "m.h"\n{sizes}')
         compile_c(compiler, "-std=c11", "-fsyntax-only", folder / "sizes.c")
         path = folder / "m.so"
@@ -47,13 +49,31 @@ class CompiledModel:
         self.library = ctypes.CDLL(str(path))
         self.state = ctypes.create_string_buffer(b"\xff" * self.exported.state_bytes)
         self.scratch = ctypes.create_string_buffer(b"\xff" * self.exported.scratch_bytes)
+        self.context = ctypes.create_string_buffer(b"\xff" * self.exported.context_bytes)
+        self.given = given_of(model)
+        if self.given:
+            self.library.m_set_context(self.state, None)
         self.reset()
+
+    def make_context(self, values: Mapping[str, Any]) -> int:
+        """Make a context, give it to the stream, and return the status."""
+        arguments: list[Any] = []
+        for each in self.given:
+            array = np.ascontiguousarray(values[each.source], np.float32)
+            arguments.append(array)
+            if each.axis is not None:
+                arguments.append(array.shape[each.axis])
+        passed = [ctypes.c_int64(x) if isinstance(x, int) else _address(x) for x in arguments]
+        status = self.library.m_make_context(self.context, self.scratch, *passed)
+        self.library.m_set_context(self.state, self.context)
+        return int(status)
 
     def reset(self) -> None:
         self.library.m_reset(self.state)
 
     def selftest(self) -> bool:
-        return bool(self.library.m_selftest(self.state, self.scratch))
+        context = (self.context,) if self.given else ()
+        return bool(self.library.m_selftest(self.state, self.scratch, *context))
 
     def step(self, inputs: Mapping[str, Any]) -> tuple[int, dict[str, Floats]]:
         """Return the status, and the outputs of a timestep, flat."""
@@ -103,3 +123,8 @@ def compile_c(*command: str | Path) -> None:
 def loaded(path: Path) -> ctypes.CDLL:
     """Return a library that is not this process's own under another name."""
     return ctypes.CDLL(str(path))
+
+
+def printed(program: Path) -> str:
+    """Return what a program prints."""
+    return subprocess.run([program], capture_output=True, text=True, check=True, timeout=60).stdout

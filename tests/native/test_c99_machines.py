@@ -21,7 +21,10 @@ MACHINES = {
     "armv7 (Raspberry Pi 2)": ("arm-linux-gnueabihf-gcc", "qemu-arm", ("-mcpu=cortex-a7", "-mfpu=neon-vfpv4")),
 }
 
-NAMES = ("functions", "gates", "gates int8", "gru 17 False int4", "random 2 float16", "random 6", "random 9 int8")
+NAMES = (
+    *("functions", "gates", "gates int8", "gru 17 False int4", "random 2 float16", "random 6", "random 9 int8"),
+    *("program 1", "program in int8"),
+)
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -120,7 +120,9 @@ def test_a_package_does_not_take_the_place_of_another(tmp_path: Path) -> None:
     commandline.succeed(*command)
     example, header = tmp_path / "out" / "examples" / "main.c", tmp_path / "out" / "src" / "model.h"
     message = commandline.fail(*command, "--name", "other")
-    assert message.startswith(f"error: {example}: expected none, or one of other, got that of model, which would be lost")
+    assert message.startswith(
+        f"error: {example}: expected none, or one of other, got that of model, which would be lost"
+    )
     header.write_text(header.read_text().replace("for c99.", "for riscv32 (generic-rv32)."))
     message = commandline.fail(*command)
     assert message.startswith(f"error: {header}: expected none, or one for c99, got that of an export for riscv32 (gen")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def place_storages(steps: Sequence[Step], head: int) -> int:
-    """Place the storages that steps use in the arena, behind its first ``head`` float32; return the size of it.
+def place_storages(steps: Sequence[Step], head: int, room: Callable[[int], int] = padded) -> int:
+    """Place the storages that steps use in the arena, behind its first ``head`` float32; return where they end.
 
     Each lies where none does that is in use at the same time: from the first step that touches it to the last. Large
-    ones are placed first.
+    ones are placed first. Numbers take as much as ``room`` says: by default whole vectors.
     """
     used = _in_use(steps)
     storages = sorted(used, key=lambda storage: -storage.size)
@@ -29,10 +29,9 @@ def place_storages(steps: Sequence[Step], head: int) -> int:
     for number, storage in enumerate(storages):
         first, last = in_use[number]
         beside = (in_use[:number, 0] < last) & (first < in_use[:number, 1])
-        storage.offset = _first_gap(places[:number][beside], padded(storage.size), head)
-        places[number] = storage.offset, storage.offset + padded(storage.size)
-    # A vector may be read that begins with the last number.
-    return max((storage.offset + padded(storage.size) for storage in used), default=head) + padded(1)
+        storage.offset = _first_gap(places[:number][beside], room(storage.size), head)
+        places[number] = storage.offset, storage.offset + room(storage.size)
+    return max((storage.offset + room(storage.size) for storage in used), default=head)
 
 
 def _in_use(steps: Iterable[Step]) -> dict[Storage, range]:

@@ -49,6 +49,8 @@ class Lowering:
         self.steps: list[Step] = []
         self.number = 0
         """Of the operator that is lowered now."""
+        self.ends: list[int] = []
+        """How many steps there were when each of the operators had been lowered."""
         self._readers = self._find_readers()
         self._bind_given(wishes)
 

@@ -19,6 +19,7 @@ class ProgramLowering(Contractions, Elementwise, Movement, Reductions, Scans):
         for number, operator in enumerate(self.operators):
             self.number = number
             getattr(self, operator.kind)(operator)
+            self.ends.append(len(self.steps))
         start = 0
         for name in self.layer.results:
             view = self.values[name]

@@ -39,7 +39,8 @@ def add_program(builder: PlanBuilder, layer: Program) -> tuple[int, dict[int, in
     lowering.run()
     sources = np.array([[builder.offsets[name], builder.stride(name)] for name in layer.inputs], np.int64)
     head = (TEMPORARY_BYTES + I64_BYTES * (codes.BASE_INPUTS + len(sources))) // F32_BYTES
-    arena = place_storages(lowering.steps, padded(head))
+    # A vector may be read that begins with the last number.
+    arena = place_storages(lowering.steps, padded(head)) + padded(1)
     steps = StepTables(builder).write(lowering.steps)
     table, out = builder.reserve_weights(sources.nbytes)
     for what, size in ("working memory", arena), ("packed weights", table // F32_BYTES), ("states", _n_states(layer)):

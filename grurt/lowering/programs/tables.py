@@ -210,7 +210,7 @@ class StepTables:
         }
 
     def _reduce(self, step: Reduce) -> tuple[int, Slots]:
-        iteration, lanes, places = _reduction(step)
+        iteration, lanes, places = reduction(step)
         x, out = iteration.operands[1], iteration.operands[0]
         return codes.STEP_REDUCE, {
             codes.STEP_CODE: step.code,
@@ -255,14 +255,15 @@ class StepTables:
             codes.STEP_N_ROWS: len(of_b),
             codes.STEP_SIZE: columns,
             codes.STEP_N_INPUTS: inputs,
-            codes.STEP_A_STRIDE: _stride(a.axes[-1]),
-            codes.STEP_B_STRIDE: _stride(b.axes[-2]),
-            codes.STEP_C_STRIDE: _stride(b.axes[-1]),
-            codes.STEP_OUT_STRIDE: _stride(out.axes[-1]),
+            codes.STEP_A_STRIDE: stride_of(a.axes[-1]),
+            codes.STEP_B_STRIDE: stride_of(b.axes[-2]),
+            codes.STEP_C_STRIDE: stride_of(b.axes[-1]),
+            codes.STEP_OUT_STRIDE: stride_of(out.axes[-1]),
         }
 
 
-def _stride(axis: tuple[Digit, ...]) -> int:
+def stride_of(axis: tuple[Digit, ...]) -> int:
+    """Return how far the places of an axis are apart that has one stride, or none."""
     digits = merged_digits(axis)
     return digits[0][1] if digits else 1
 
@@ -289,7 +290,7 @@ def _segments(rows: NDArray[np.int64], out_rows: NDArray[np.int64]) -> list[tupl
     return segments
 
 
-def _reduction(step: Reduce) -> tuple[Iteration, int, NDArray[np.int64]]:
+def reduction(step: Reduce) -> tuple[Iteration, int, NDArray[np.int64]]:
     """Return how a reduction goes through its numbers, and where those of one result lie."""
     (x,), (out,) = step.inputs, step.outputs
     kept = View(x.storage, x.offset, tuple((digit,) for digit in step.kept))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grurt.native.c99.ports import Port
+    from grurt.native.c99.ports import Given, Port
 
 
-def example(ports: tuple[Port, ...]) -> str:
+def example(ports: tuple[Port, ...], given: tuple[Given, ...]) -> str:
     """Return the text, with the prefix of `grurt.native.c99.snippets` for the model's name."""
     arrays = "\n".join(f"    static {each.type} {each.name}[GRURT_{each.name.upper()}_SIZE];" for each in ports)
     fill = "\n".join(_loop(each, f"{each.name}[i] = {_made_up(each)};") for each in ports if each.is_input)
@@ -24,13 +24,13 @@ int main(void)
 {{
     static grurt_state state;
     static grurt_scratch scratch;
-{arrays}
+{_context_arrays(given, "    ")}{arrays}
 
-    if (!grurt_selftest(&state, &scratch)) {{
+    if (!grurt_selftest({_tested(given)})) {{
         printf("the self-test has failed\\n");
         return 1;
     }}
-    for (int t = 0; t < 10; t++) {{
+{_context_made(given)}    for (int t = 0; t < 10; t++) {{
 {fill}
         if (grurt_step({arguments}) != GRURT_OK)
             return 1;
@@ -42,7 +42,44 @@ int main(void)
 """
 
 
-def sensor_sketch(ports: tuple[Port, ...]) -> str:
+def _tested(given: tuple[Given, ...]) -> str:
+    return "&state, &scratch, &context" if given else "&state, &scratch"
+
+
+def _context_arrays(given: tuple[Given, ...], indent: str = "") -> str:
+    if not given:
+        return ""
+    arrays = [f"{indent}static float {each.name}[GRURT_{each.name.upper()}_SIZE];\n" for each in given]
+    return "".join([f"{indent}static grurt_context context;\n", *arrays])
+
+
+def _made(given: tuple[Given, ...]) -> str:
+    """Return the call that makes a context, of as many places as there may be."""
+    arguments = ["&context", "&scratch"]
+    for each in given:
+        arguments += [each.name, *([] if each.axis is None else [str(each.shape[each.axis])])]
+    return f"grurt_make_context({', '.join(arguments)})"
+
+
+def _context_made(given: tuple[Given, ...]) -> str:
+    if not given:
+        return ""
+    fill = "".join(
+        f"    for (int i = 0; i < GRURT_{each.name.upper()}_SIZE; i++)\n"
+        f"        {each.name}[i] = (float)(5 * i % 13 - 6) / 8.0f;\n"
+        for each in given
+    )
+    return f"{fill}    if ({_made(given)} != GRURT_OK)\n        return 1;\n    grurt_set_context(&state, &context);\n"
+
+
+def _context_set_up(given: tuple[Given, ...]) -> str:
+    if not given:
+        return ""
+    head = "    // Before this: what the stream is given once.\n"
+    return f"{head}    {_made(given)};\n    grurt_set_context(&state, &context);\n"
+
+
+def sensor_sketch(ports: tuple[Port, ...], given: tuple[Given, ...]) -> str:
     """Return an Arduino sketch that reads its inputs from analogue pins, and prints the outputs."""
     arrays = "\n".join(f"static {each.type} {each.name}[GRURT_{each.name.upper()}_SIZE];" for each in ports)
     read = "\n".join(_loop(each, f"{each.name}[i] = {_read(each)};", "    ") for each in ports if each.is_input)
@@ -54,15 +91,15 @@ def sensor_sketch(ports: tuple[Port, ...]) -> str:
 
 static grurt_state state;
 static grurt_scratch scratch;
-{arrays}
+{_context_arrays(given)}{arrays}
 
 void setup()
 {{
     Serial.begin(115200);
-    if (!grurt_selftest(&state, &scratch))
+    if (!grurt_selftest({_tested(given)}))
         Serial.println("the self-test has failed");
     grurt_reset(&state);
-}}
+{_context_set_up(given)}}}
 
 void loop()
 {{

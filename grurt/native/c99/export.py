@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grurt.errors import EngineError, StreamingError
-from grurt.escaping import listed
 from grurt.native import c_source
 from grurt.native.c99 import TARGET
 from grurt.native.c99.example import example
 from grurt.native.c99.header import header
 from grurt.native.c99.layers import unsupported_reason
 from grurt.native.c99.packages import Package, packaged
-from grurt.native.c99.ports import ports_of
+from grurt.native.c99.ports import given_of, ports_of
 from grurt.native.c99.source import Source
 from grurt.native.c99.text import named
 from grurt.native.folder import write_files
@@ -38,6 +37,8 @@ class SourceExport:
         Weights and other constants: they go to flash.
     state_bytes, scratch_bytes
         Memory of one stream, and memory for a timestep, which streams can share.
+    context_bytes
+        Of a context, which streams share; 0 if the model has none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SourceExport:
     weight_bytes: int
     state_bytes: int
     scratch_bytes: int
+    context_bytes: int
 
     @property
     def target(self) -> str:
@@ -63,7 +65,7 @@ class SourceExport:
 
     def sizes(self) -> dict[str, str | int]:
         """Return the target and the sizes, ready for JSON."""
-        names = ("weight_bytes", "state_bytes", "scratch_bytes")
+        names = ("weight_bytes", "state_bytes", "scratch_bytes", "context_bytes")
         return {"target": TARGET} | {name: getattr(self, name) for name in names}
 
     def sizes_text(self) -> str:
@@ -71,6 +73,7 @@ class SourceExport:
         return (
             f"{TARGET}: {self.weight_bytes:,} bytes of weights for flash, {self.state_bytes:,} bytes of RAM for each "
             f"stream, {self.scratch_bytes:,} for all of them together"
+            + (f", {self.context_bytes:,} for a context" if self.context_bytes else "")
         )
 
     def next_step(self, folder: Path) -> tuple[str, str]:
@@ -101,7 +104,7 @@ def export_c99(model: Network, *, name: str = "model", package: Package | None =
     EngineError
         If the name is none that C can have.
     StreamingError
-        If the model needs the whole sequence, has contexts, or a layer that cannot be written in C.
+        If the model needs the whole sequence, or has a layer that cannot be written in C.
 
     Examples
     --------
@@ -114,18 +117,23 @@ def export_c99(model: Network, *, name: str = "model", package: Package | None =
         raise EngineError(f"grurt export: expected a name that C can have, got {name!r}: use for example --name model")
     if reason := _reason_against(model):
         raise StreamingError(f"the model cannot be exported to C: {reason}")
-    ports = ports_of(model)
+    ports, given = ports_of(model), given_of(model)
     origin = f"{model.source.file or 'a model'}, written by grurt {VERSION} for {TARGET}"
-    source = Source(model, ports, origin)
+    source = Source(model, ports, given, origin)
     unit = source.unit
-    texts = {f"{name}.c": source.text(), f"{name}.h": header(unit, ports, origin), "main.c": example(ports)}
+    texts = {
+        f"{name}.c": source.text(),
+        f"{name}.h": header(unit, ports, given, origin),
+        "main.c": example(ports, given),
+    }
     files = {file: named(text, name).encode() for file, text in texts.items()}
     return SourceExport(
         name,
-        packaged(package, name, files, ports, model.fingerprint.hex()) if package else files,
+        packaged(package, name, files, ports, given, model.fingerprint.hex()) if package else files,
         unit.constant_bytes,
         unit.state_bytes,
         unit.scratch_bytes,
+        unit.context_bytes,
     )
 
 
@@ -133,9 +141,4 @@ def _reason_against(model: Network) -> str | None:
     """Return why a model cannot be written in C; None if it can."""
     if reason := model.unstreamable_reason:
         return reason
-    if model.context_shapes:
-        return (
-            f"it is given {listed(model.context_shapes)} once, for which there is no function of C: convert it without "
-            f"--context, and give these at every timestep"
-        )
     return next((reason for layer in model.layers if (reason := unsupported_reason(layer))), None)

@@ -390,6 +390,17 @@ static float grurt_sum_of_magnitudes(const float *x, int size)
     return grurt_total(sums);
 }
 
+/* The sum of x^2, each rounded. */
+static float grurt_sum_of_rounded_squares(const float *x, int size)
+{
+    float sums[16] = {0.0f};
+    for (int i = 0; i < size; i++) {
+        const float square = x[i] * x[i];
+        sums[i % 16] += square;
+    }
+    return grurt_total(sums);
+}
+
 /* The sum of (x - mean)^2. */
 static float grurt_sum_of_squares(const float *x, int size, float mean)
 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from grurt.native.c99.snippets import PREFIX
@@ -25,10 +26,12 @@ class Names:
 
     def new(self, wanted: str) -> str:
         """Return an identifier like the name that is wanted, and like no other of the scope."""
-        name = identifier(wanted)
+        name = re.sub("_+", "_", identifier(wanted))  # two of them are the compiler's in C++
         if name.lower().startswith(PREFIX):
             name = f"model_{name}"
-        while name.upper() in self._taken:
-            name += "_"
-        self._taken.add(name.upper())
-        return name
+        found, number = name, 1
+        while found.upper() in self._taken:
+            number += 1
+            found = f"{name.rstrip('_')}_{number}"
+        self._taken.add(found.upper())
+        return found

@@ -10,7 +10,7 @@ from grurt.native.c99.text import named
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
-    from grurt.native.c99.ports import Port
+    from grurt.native.c99.ports import Given, Port
 
 Package = Literal["arduino", "cmake", "platformio"]
 """As ``grurt export --package`` takes it."""
@@ -59,7 +59,12 @@ includes=grurt_model.h
 
 
 def packaged(
-    package: Package, name: str, files: dict[str, bytes], ports: tuple[Port, ...], fingerprint: str
+    package: Package,
+    name: str,
+    files: dict[str, bytes],
+    ports: tuple[Port, ...],
+    given: tuple[Given, ...],
+    fingerprint: str,
 ) -> dict[str, bytes]:
     """Return the files of a package, by their paths in it.
 
@@ -69,8 +74,8 @@ def packaged(
         The tool.
     name, files
         The model's name, and its files as they are without a package.
-    ports
-        Its inputs and outputs.
+    ports, given
+        Its inputs and outputs, and what streams are given once.
     fingerprint
         What identifies it, as text.
     """
@@ -80,7 +85,7 @@ def packaged(
             "CMakeLists.txt": _CMAKE.replace("grurt_model", name).encode(),
             "examples/main.c": files["main.c"],
         }
-    sketch = named(sensor_sketch(ports), name).replace("<grurt.h>", f"<{name}.h>")
+    sketch = named(sensor_sketch(ports, given), name).replace("<grurt.h>", f"<{name}.h>")
     if package == "platformio":
         return sources | {
             "library.json": _library_json(name, fingerprint).encode(),

@@ -1,7 +1,8 @@
-"""The inputs and outputs of a model, as parameters in C."""
+"""The inputs and outputs of a model, and what its streams are given once, as parameters in C."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ from grurt.native.c99.names import Names
 from grurt.network.frames import Frame, frames_of
 
 if TYPE_CHECKING:
+    from grurt.network.layers.base import Shape
     from grurt.network.network import Network
 
 _TAKEN = (
     "state",
     "scratch",
+    "context",
     "n_steps",
     "steps",
     "i",
@@ -78,6 +81,61 @@ class Port:
         kind = f"a token below {self.size}" if self.is_token else "float"
         grid = f", {' by '.join(map(str, self.frame.shape))}, row by row" if self.frame.is_grid else ""
         return f"{'input' if self.is_input else 'output'}, {kind}{grid}"
+
+
+@dataclass(frozen=True)
+class Given:
+    """An array that a stream is given once, as a parameter in C.
+
+    Parameters
+    ----------
+    name, source
+        What it is called in C, and in the model.
+    shape
+        Its shape, or the largest that it may have.
+    axis, mask
+        The axis along which it may be shorter, and the value that says how many places it has; None if there is none.
+    """
+
+    name: str
+    source: str
+    shape: Shape
+    axis: int | None
+    mask: str | None
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has at most."""
+        return math.prod(self.shape)
+
+    @property
+    def places(self) -> str:
+        """The parameter that says how many places it has."""
+        return f"{self.name}_places"
+
+    @property
+    def declarations(self) -> list[str]:
+        """It as parameters."""
+        return [f"const float *{self.name}", *([] if self.axis is None else [f"int64_t {self.places}"])]
+
+    @property
+    def meaning(self) -> str:
+        """What it is, in words."""
+        sizes = (f"up to {size}" if axis == self.axis else str(size) for axis, size in enumerate(self.shape))
+        return f"float, {' by '.join(sizes)}, row by row"
+
+
+def given_of(network: Network) -> tuple[Given, ...]:
+    """Return what streams of a model are given once."""
+    taken = [name for port in ports_of(network) for name in (port.name, f"{port.name}_places")]
+    names, opened = Names([*_TAKEN, *taken]), network.open_contexts
+    found = []
+    for name, shape in network.context_shapes.items():
+        axis, mask = opened.get(name, (None, None))
+        own = names.new(name)
+        names.new(f"{own}_places")
+        found.append(Given(own, name, shape, axis, mask))
+    return tuple(found)
 
 
 def ports_of(network: Network) -> tuple[Port, ...]:

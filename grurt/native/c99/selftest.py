@@ -10,7 +10,7 @@ from grurt.runtime.stream import Stream
 
 if TYPE_CHECKING:
     from grurt.array_types import Array
-    from grurt.native.c99.ports import Port
+    from grurt.native.c99.ports import Given, Port
     from grurt.network.network import Network
 
 N_STEPS = 4
@@ -22,12 +22,27 @@ QUANTIZED_TOLERANCE = 5e-3
 """The same where features are rounded to integers: one that another rounding moves by a step moves an answer as far."""
 
 
-def vectors(network: Network, ports: tuple[Port, ...]) -> dict[str, Array]:
+def places(given: Given) -> int:
+    """Return how many places a context of the test has along its open axis: fewer than it may have, if it may."""
+    return max(1, given.shape[given.axis or 0] - 1)
+
+
+def made_up_contexts(given: tuple[Given, ...]) -> dict[str, Array]:
+    """Return what a stream of the test is given once, by the names in C: of one axis, as the caller has it."""
+    return {each.name: _numbers(_made_up_shape(each)).ravel() for each in given}
+
+
+def _made_up_shape(given: Given) -> tuple[int, ...]:
+    return tuple(places(given) if axis == given.axis else size for axis, size in enumerate(given.shape))
+
+
+def vectors(network: Network, ports: tuple[Port, ...], given: tuple[Given, ...]) -> dict[str, Array]:
     """Return inputs and outputs of a few timesteps by the names of ports in C: ``(N_STEPS, elements)``."""
     inputs = [port for port in ports if port.is_input]
     outputs = [port for port in ports if not port.is_input]
     found = {port.name: _made_up(port) for port in inputs}
-    stream = Stream(network)
+    values = {each.source: _numbers(_made_up_shape(each)) for each in given}
+    stream = Stream(network, context=values or None)
     answers = []
     for t in range(N_STEPS):
         frames = {port.source: found[port.name][t, 0 if port.is_token else ...] for port in inputs}
@@ -42,8 +57,11 @@ def tolerance(network: Network) -> float:
 
 
 def _made_up(port: Port) -> Array:
-    rng = np.random.default_rng(20)
     if port.is_token:
-        return rng.integers(0, port.size, (N_STEPS, 1))
+        return np.random.default_rng(20).integers(0, port.size, (N_STEPS, 1))
+    return _numbers((N_STEPS, port.size))
+
+
+def _numbers(shape: tuple[int, ...]) -> Array:
     # Multiples of a 64th: short in the file, and exact.
-    return (rng.integers(-96, 97, (N_STEPS, port.size)) / 64).astype(np.float32)
+    return (np.random.default_rng(20).integers(-96, 97, shape) / 64).astype(np.float32)

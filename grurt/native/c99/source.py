@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from grurt.native.c99 import selftest, text
-from grurt.native.c99.header import parameters
+from grurt.native.c99 import contexts, selftest, text
+from grurt.native.c99.header import parameters, selftest_parameters
 from grurt.native.c99.layers import WRITERS
 from grurt.native.c99.memory import sources
-from grurt.native.c99.ports import Port
+from grurt.native.c99.ports import Given, Port
 from grurt.native.c99.snippets import PREFIX, called
 from grurt.native.c99.states import get_state, reset, set_state
 from grurt.native.c99.unit import Unit, pointer
@@ -25,9 +24,10 @@ _INCLUDES = """\
 """What the products of integers need."""
 
 
-def written(network: Network, ports: tuple[Port, ...]) -> Unit:
+def written(network: Network, ports: tuple[Port, ...], given: tuple[Given, ...]) -> Unit:
     """Return what the layers of a model are in C."""
-    unit = Unit(network, [port.name for port in ports], _written_at_once(network, ports))
+    names = [each.name for each in given]
+    unit = Unit(network, [port.name for port in ports], names, _written_at_once(network, ports))
     for port in ports:
         if port.is_input and port.frame.transposed:
             _turn_input(unit, port)
@@ -80,17 +80,19 @@ class Source:
     ----------
     network
         A model that can be written in C.
-    ports
-        Its inputs and outputs.
+    ports, given
+        Its inputs and outputs, and what streams are given once.
     origin
         What the first line says of it.
     """
 
-    def __init__(self, network: Network, ports: tuple[Port, ...], origin: str) -> None:
+    def __init__(self, network: Network, ports: tuple[Port, ...], given: tuple[Given, ...], origin: str) -> None:
         self._network = network
         self._ports = ports
+        self._given = given
         self._origin = origin
-        self.unit = written(network, ports)
+        self.unit = written(network, ports, given)
+        self._contexts = contexts.functions(self.unit, given)
         self._inputs = [port for port in ports if port.is_input]
         self._outputs = [port for port in ports if not port.is_input]
 
@@ -125,7 +127,7 @@ class Source:
         pointers = [f"float *const {name} = {pointer(slot)};" for name, slot in self.unit.pointers.items()]
         unused = ["scratch", *(port.name for port in self._ports)]
         body = text.indented(pointers) + ("\n\n" if pointers else "") + statements
-        void = [f"(void){name};" for name in unused if not _mentions(name, body)]
+        void = [f"(void){name};" for name in unused if not text.mentions(name, body)]
         head = "/* A timestep, layer by layer. */\n"
         body = "\n".join(filter(None, [text.indented(void), body]))
         return f"{head}static void grurt_advance({parameters(self._ports)})\n{{\n{body}\n}}\n"
@@ -133,13 +135,19 @@ class Source:
     def _interface(self) -> str:
         states = self.unit.states
         unbounded = self._network.unbounded_states | self._network.kept_inputs
-        return "\n".join([reset(states), self._step(), self._run(), get_state(states), set_state(states, unbounded)])
+        set_back = reset(states, has_context=bool(self._given))
+        own = [set_back, self._step(), self._run(), get_state(states), set_state(states, unbounded), self._contexts]
+        return "\n".join(filter(None, own))
+
+    @property
+    def _needs_context(self) -> str:
+        return "    if (!state->context)\n        return GRURT_NO_CONTEXT;\n" if self._given else ""
 
     def _step(self) -> str:
         return f"""\
 int grurt_step({parameters(self._ports)})
 {{
-    const int status = grurt_check({self._names(self._inputs)});
+{self._needs_context}    const int status = grurt_check({self._names(self._inputs)});
     if (status == GRURT_OK)
         grurt_advance(state, scratch, {self._names(self._ports)});
     return status;
@@ -152,7 +160,7 @@ int grurt_step({parameters(self._ports)})
         return f"""\
 int grurt_run({parameters(self._ports, steps=True)})
 {{
-    for (int64_t t = 0; t < n_steps; t++) {{
+{self._needs_context}    for (int64_t t = 0; t < n_steps; t++) {{
         const int status = grurt_check({checked});
         if (status != GRURT_OK)
             return status;
@@ -164,12 +172,13 @@ int grurt_run({parameters(self._ports, steps=True)})
 """
 
     def _selftest(self) -> str:
-        found = selftest.vectors(self._network, self._ports)
+        given = selftest.made_up_contexts(self._given)
+        found = selftest.vectors(self._network, self._ports, self._given) | given
         arrays = "".join(
-            text.constant(f"grurt_test_{port.name}", found[port.name], place="GRURT_FLASH") for port in self._ports
+            text.constant(f"grurt_test_{name}", array, place="GRURT_FLASH") for name, array in found.items()
         )
         outputs = "\n".join(f"    float {port.name}[{port.count}];" for port in self._outputs)
-        given = ", ".join(f"grurt_test_{port.name}[t]" for port in self._inputs)
+        stepped = ", ".join(f"grurt_test_{port.name}[t]" for port in self._inputs)
         compared = "\n".join(
             f"        if (!grurt_are_near({port.name}, grurt_test_{port.name}[t], {port.count}))\n            return 0;"
             for port in self._outputs
@@ -188,21 +197,33 @@ static int grurt_are_near(const float *y, const float *wanted, int size)
     return 1;
 }}
 
-int grurt_selftest(grurt_state *state, grurt_scratch *scratch)
+int grurt_selftest({selftest_parameters(self._given)})
 {{
 {outputs}
 
-    grurt_reset(state);
+{self._context_of_test()}    grurt_reset(state);
     for (int t = 0; t < {selftest.N_STEPS}; t++) {{
-        if (grurt_step(state, scratch, {given}, {self._names(self._outputs)}) != GRURT_OK)
+        if (grurt_step(state, scratch, {stepped}, {self._names(self._outputs)}) != GRURT_OK)
             return 0;
 {compared}
     }}
     grurt_reset(state);
-    return 1;
+{"    grurt_set_context(state, 0);" + chr(10) if self._given else ""}    return 1;
 }}
 
 #endif
+"""
+
+    def _context_of_test(self) -> str:
+        if not self._given:
+            return ""
+        arguments = ["context", "scratch"]
+        for each in self._given:
+            arguments += [f"grurt_test_{each.name}", *([] if each.axis is None else [str(selftest.places(each))])]
+        return f"""\
+    if (grurt_make_context({", ".join(arguments)}) != GRURT_OK)
+        return 0;
+    grurt_set_context(state, context);
 """
 
     @staticmethod
@@ -218,7 +239,3 @@ def _checked(port: Port) -> str:
 
 def _of_step(port: Port) -> str:
     return "t" if port.count == 1 else f"{port.count} * t"
-
-
-def _mentions(name: str, body: str) -> bool:
-    return re.search(rf"(?<!->)\b{name}\b", body) is not None

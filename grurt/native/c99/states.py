@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from grurt.native.c99.text import indented
+from grurt.native.c99.text import indented, index
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class State:
         The name of the array that holds what they are at first; None: zeros.
     row
         Of a ring, how many of them a timestep has: a second member counts which timestep is the oldest. 0 otherwise.
+    digits
+        How many places there are along each axis, and how far apart they lie, where that is not row by row.
     """
 
     name: str
@@ -29,6 +33,7 @@ class State:
     size: int
     initial: str | None
     row: int
+    digits: tuple[tuple[int, int], ...] = ()
 
     @property
     def counter(self) -> str:
@@ -41,14 +46,20 @@ def values_of(states: Sequence[State]) -> int:
     return sum(state.size for state in states)
 
 
-def reset(states: Sequence[State]) -> str:
-    """Return the function that goes to the initial state."""
+def reset(states: Sequence[State], *, has_context: bool) -> str:
+    """Return the function that goes to the initial state, which leaves a context where it is."""
+    zeros = ["state->n_steps = 0;", *map(_zeros, states)] if has_context else ["memset(state, 0, sizeof *state);"]
     copies = [
         f"memcpy(state->{state.name}, {state.initial}, sizeof state->{state.name});"
         for state in states
         if state.initial
     ]
-    return _function("void grurt_reset(grurt_state *state)", ["memset(state, 0, sizeof *state);", *copies])
+    return _function("void grurt_reset(grurt_state *state)", [*zeros, *copies])
+
+
+def _zeros(state: State) -> str:
+    zeros = f"memset(state->{state.name}, 0, sizeof state->{state.name});"
+    return f"{zeros}\nstate->{state.counter} = 0;" if state.row else zeros
 
 
 def get_state(states: Sequence[State]) -> str:
@@ -83,6 +94,8 @@ def _placed(states: Sequence[State]) -> list[tuple[State, str]]:
 
 
 def _copied_out(state: State, values: str) -> list[str]:
+    if state.digits:
+        return [_in_order(state, f"({values})[{{dense}}] = state->{state.name}[{{place}}];")]
     if not state.row:
         return [f"memcpy({values}, state->{state.name}, sizeof state->{state.name});"]
     return [
@@ -91,7 +104,21 @@ def _copied_out(state: State, values: str) -> list[str]:
     ]
 
 
+def _in_order(state: State, statement: str) -> str:
+    """Return loops over the axes of a state, around a statement that copies a number between two orders."""
+    names = [f"i{axis}" for axis in range(len(state.digits))]
+    dense = accumulate([size for size, _ in state.digits[:0:-1]], operator.mul, initial=1)
+    text = statement.format(
+        dense=index(0, [*dense][::-1], names), place=index(0, [stride for _, stride in state.digits], names)
+    )
+    for name, (size, _) in zip(reversed(names), reversed(state.digits), strict=True):
+        text = f"for (int {name} = 0; {name} < {size}; {name}++)\n{indented([text])}"
+    return text
+
+
 def _copied_in(state: State, values: str) -> list[str]:
+    if state.digits:
+        return [_in_order(state, f"state->{state.name}[{{place}}] = ({values})[{{dense}}];")]
     copy = f"memcpy(state->{state.name}, {values}, sizeof state->{state.name});"
     return [copy, f"state->{state.counter} = 0;"] if state.row else [copy]
 

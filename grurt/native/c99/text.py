@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 
-C_TYPES = {"float32": "float", "float16": "uint16_t", "int8": "int8_t", "uint8": "uint8_t", "int64": "int64_t"}
+C_TYPES = {
+    "float32": "float",
+    "float16": "uint16_t",
+    **{name: f"{name}_t" for name in ("int8", "uint8", "int32", "int64")},
+}
 """The type of the elements of an array, by its dtype."""
 
 
@@ -72,6 +76,29 @@ def quoted(text: str) -> str:
 def indented(lines: Iterable[str], depth: int = 1) -> str:
     """Return lines, some of which may be several, each further to the right."""
     return textwrap.indent("\n".join(lines), "    " * depth)
+
+
+def index(start: int, strides: Sequence[int], names: Sequence[str]) -> str:
+    """Return the expression of a place: a start, and counters times strides.
+
+    Examples
+    --------
+    >>> index(5, [16, 1, 0, -2], ["i", "j", "k", "l"])
+    '16 * i + j - 2 * l + 5'
+    """
+    terms = [
+        (stride < 0, name if abs(stride) == 1 else f"{abs(stride)} * {name}")
+        for stride, name in zip(strides, names, strict=True)
+        if stride
+    ]
+    terms += [(start < 0, str(abs(start)))] if start or not terms else []
+    (is_negative, first), *others = terms
+    return ("-" if is_negative else "") + first + "".join(f" {'-' if each else '+'} {term}" for each, term in others)
+
+
+def mentions(name: str, body: str) -> bool:
+    """Return whether a text of C has a name that is no member's."""
+    return re.search(rf"(?<!->)\b{name}\b", body) is not None
 
 
 def named(content: str, name: str) -> str:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 _OWN_NAMES = (
     *("state", "scratch", "step", "run", "reset", "selftest", "get_state", "set_state", "check", "advance", "are_near"),
+    *("context", "make_context", "set_context", "wrong_size", "no_context"),
     *("ok", "not_finite", "no_such_token", "version", "fingerprint", "flash", "no_selftest", "state_size", "h"),
 )
 """What a file defines besides: functions, types and macros."""
 
-_LOCALS = ("state", "scratch", "i", "k", "p", "t", "x", "y", "n_steps", "values", "features", "status")
+_LOCALS = ("state", "scratch", "context", "i", "k", "p", "t", "x", "y", "n_steps", "values", "features", "status")
 
 
 class Unit:
@@ -35,19 +36,23 @@ class Unit:
     ----------
     network
         The model.
-    ports
-        What its inputs and outputs are called in C, in order.
+    ports, given
+        What its inputs and outputs are called in C, in order, and what streams are given once.
     written_at_once
         Outputs by the value that they are, whose memory the caller's is.
     """
 
-    def __init__(self, network: Network, ports: Sequence[str], written_at_once: dict[str, str]) -> None:
+    def __init__(
+        self, network: Network, ports: Sequence[str], given: Sequence[str], written_at_once: dict[str, str]
+    ) -> None:
         self.network = network
         self.constants: list[str] = []
         self.constant_bytes = 0
         self.functions: list[str] = []
         self.statements: list[str] = []
         self.states: list[State] = []
+        self.contexts: dict[str, tuple[str, int]] = {}
+        """The members of a context by the layers that read them, and how many floats they have."""
         self.features_size = 0
         self.arena = Arena()
         self.pointers: dict[str, Slot] = {}
@@ -56,10 +61,11 @@ class Unit:
         self._written_at_once = written_at_once
         self._places = dict(zip((port.name for port in network.inputs), ports, strict=False))
         self._slots: dict[str, Slot] = {}
-        of_ports = [name for port in ports for name in (f"test_{port}", f"{port}_size")]
+        of_ports = [name for port in (*ports, *given) for name in (f"test_{port}", f"{port}_size")]
         self._file_names = Names([*_OWN_NAMES, *functions(), *of_ports])
-        self._local_names = Names([*_LOCALS, *ports])
+        self._local_names = Names([*_LOCALS, *ports, *given])
         self._members = Names(_LOCALS)
+        self._context_members = Names()
 
     def file_name(self, wanted: str) -> str:
         """Return a name of the file's own, with the prefix."""
@@ -76,15 +82,20 @@ class Unit:
 
     @property
     def state_bytes(self) -> int:
-        """The size of the struct of a state."""
+        """The size of the struct of a state, with pointers of 8 bytes."""
         words = values_of(self.states) + sum(bool(state.row) for state in self.states)
-        return 8 + -(-words // 2) * 8
+        return 8 + 8 * bool(self.contexts) + -(-words // 2) * 8
 
     @property
     def scratch_bytes(self) -> int:
         """The size of the struct of the scratch memory."""
         floats, integers = self.arena.size, self.features_size
         return 4 * (floats + -(-integers // 4)) if floats else max(1, integers)
+
+    @property
+    def context_bytes(self) -> int:
+        """The size of the struct of a context; 0 if there is none."""
+        return 4 * sum(size for _, size in self.contexts.values())
 
     def weight(self, layer: Layer, name: str) -> Array:
         """Return a weight of a layer."""
@@ -94,31 +105,43 @@ class Unit:
         """Return a weight of a layer, zeros if it has none."""
         return self.network.weights.get(f"{layer.name}.{name}", np.zeros(size, np.float32))
 
-    def constant(self, layer: Layer, what: str, array: Array) -> str:
-        """Add a read-only array, and return its name."""
-        name = self.file_name(f"{layer.name}_{what}")
+    def constant(self, owner: str, what: str, array: Array) -> str:
+        """Add a read-only array of a layer, or of what else has a name, and return its name."""
+        name = self.file_name(f"{owner}_{what}")
         self.constant_bytes += array.nbytes
         self.constants.append(text.constant(name, np.ascontiguousarray(array), place=f"{PREFIX.upper()}FLASH"))
         return name
 
-    def function(self, layer: Layer, equations: Sequence[str], parameters: str, body: str) -> str:
-        """Add a function that does what a layer does, and return its name."""
-        name = self.file_name(layer.name)
-        head = text.comment([f"{layer.name}: {equations[0]}", *equations[1:]])
+    def function(self, owner: str, equations: Sequence[str], parameters: str, body: str) -> str:
+        """Add a function that does what a layer does, or what else has a name, and return its name."""
+        name = self.file_name(owner)
+        head = text.comment([f"{owner}: {equations[0]}", *equations[1:]])
         self.functions.append(f"{head}static void {name}({parameters})\n{{\n{text.indented([body])}\n}}\n")
         return name
 
     def state(
-        self, layer: Layer, size: int, initial: Floats | None = None, row: int = 0, name: str | None = None
+        self,
+        layer: Layer,
+        size: int,
+        initial: Floats | None = None,
+        row: int = 0,
+        name: str | None = None,
+        digits: tuple[tuple[int, int], ...] = (),
     ) -> State:
-        """Add a state of a layer, of its name if there is no other, and return it."""
+        """Add a state of a layer, of its name if there is no other, and return it: see `State`."""
         source = name or layer.name
-        first = None if initial is None else self.constant(layer, "initial_state", initial)
-        state = State(self._members.new(source), source, size, first, row)
+        first = None if initial is None else self.constant(layer.name, "initial_state", initial)
+        state = State(self._members.new(source), source, size, first, row, digits)
         if row:
             self._members.new(state.counter)
         self.states.append(state)
         return state
+
+    def context_member(self, layer: Layer) -> str:
+        """Return the member of a context that a layer reads."""
+        if layer.name not in self.contexts:
+            self.contexts[layer.name] = (self._context_members.new(layer.name), layer.context_size())
+        return self.contexts[layer.name][0]
 
     def keep_in_state(self, value: str, state: State) -> str:
         """Say that a value is what its layer's state holds, and return the pointer."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from grurt.native.c99.layers import arithmetic, convolution, dense, elementwise, normalization, pooling, recurrent
+from grurt.native.c99.layers.programs import writing
 from grurt.network import layers as ly
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ WRITERS: dict[type[ly.Layer], Writer] = {
     ly.Concat: arithmetic.concat,
     ly.Slice: arithmetic.slice_,
     ly.Reduce: arithmetic.reduce,
+    ly.Program: writing.program,
 }
 """By the class of the layer; those that pass on what they read need none."""
 

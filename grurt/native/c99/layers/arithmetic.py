@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from grurt.network.layers import Add, Binary, Concat, Mul, Reduce, Slice, Where
     from grurt.network.layers.arithmetic import Arithmetic
 
-_BINARY = {
+OF_TWO = {
     "sub": "{a} - {b}",
     "div": "{a} / {b}",
     "pow": "powf({a}, {b})",
@@ -22,6 +22,7 @@ _BINARY = {
     "less_or_equal": "{a} <= {b} ? 1.0f : 0.0f",
     "equal": "{a} == {b} ? 1.0f : 0.0f",
 }
+"""Operations on two expressions."""
 
 _REDUCE = {
     "sum": "grurt_sum({x}, {size})",
@@ -49,7 +50,7 @@ def mul(unit: Unit, layer: Mul) -> None:
 
 def binary(unit: Unit, layer: Binary) -> None:
     """Write an operation on two values."""
-    _from_left_to_right(unit, layer, _BINARY[layer.operation])
+    _from_left_to_right(unit, layer, OF_TWO[layer.operation])
 
 
 def _from_left_to_right(unit: Unit, layer: Arithmetic, operation: str) -> None:

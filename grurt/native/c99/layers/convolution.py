@@ -46,7 +46,7 @@ def _write(unit: Unit, layer: Conv1d, history: int) -> str:
         f"y_t = b + sum over k of W_k x_(t - {layer.dilation} * ({layer.kernel_size - 1} - k)), "
         f"{layer.output_size} of {layer.input_size} features{later}{groups}."
     )
-    return unit.function(layer, [equation], parameters, "\n".join([*body, *ring]))
+    return unit.function(layer.name, [equation], parameters, "\n".join([*body, *ring]))
 
 
 def _tap(layer: Conv1d, offset: str) -> str:
@@ -62,8 +62,9 @@ def _tap(layer: Conv1d, offset: str) -> str:
 def _of_floats(unit: Unit, layer: Conv1d) -> list[str]:
     """Tap after tap, each of which adds to the sums of all outputs."""
     n_inputs, n_outputs = layer.input_size // layer.groups, layer.outputs_per_group
-    product = Product(unit, layer, "weight", unit.weight(layer, "weight").transpose(2, 0, 1), n_inputs, None)
-    bias = unit.constant(layer, "bias", unit.weight(layer, "bias")) + "[i]" if layer.bias else "0.0f"
+    weight = unit.weight(layer, "weight").transpose(2, 0, 1)
+    product = Product(unit, layer.name, "weight", weight, n_inputs, layer.weight_format, None)
+    bias = unit.constant(layer.name, "bias", unit.weight(layer, "bias")) + "[i]" if layer.bias else "0.0f"
     group = f" + {n_inputs} * (i / {n_outputs})" if layer.groups > 1 else ""
     sums = product.sums([f"{product.array}[t][i]"], ["sum"], "group" if group else "row", "", [""])
     choose = [f"const float *const group = row{group};"] if group else []
@@ -79,8 +80,9 @@ def _of_integers(unit: Unit, layer: Conv1d) -> list[str]:
     n_inputs, n_outputs, size = layer.input_size // layer.groups, layer.outputs_per_group, layer.features_per_output
     weight = unit.weight(layer, "weight").transpose(0, 2, 1)
     array = np.ascontiguousarray(weight).reshape(layer.output_size, size)
-    product = Product(unit, layer, "weight", array, size, scales_of(unit, layer, "weight"))
-    bias = unit.constant(layer, "bias", unit.weight(layer, "bias")) + "[i]" if layer.bias else "0.0f"
+    scale = scales_of(unit, layer, "weight")
+    product = Product(unit, layer.name, "weight", array, size, layer.weight_format, scale)
+    bias = unit.constant(layer.name, "bias", unit.weight(layer, "bias")) + "[i]" if layer.bias else "0.0f"
     gather = loop("k", n_inputs, [f"gathered[{n_inputs} * t + k] = row[k];"])
     sums = product.sums([f"{product.array}[i]"], ["sum"], "q", "scale", [f"{product.scale}[i]"])
     outputs = "\n".join([f"float sum = {bias};", sums, "y[i] = sum;"])

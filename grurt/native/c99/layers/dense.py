@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def linear(unit: Unit, layer: Linear) -> None:
     """Write ``y = W x + b``."""
     scale = scales_of(unit, layer, "weight")
-    product = Product(unit, layer, "weight", unit.weight(layer, "weight"), layer.input_size, scale)
-    bias = f"{unit.constant(layer, 'bias', unit.weight(layer, 'bias'))}[i]" if layer.bias else "0.0f"
+    weight = unit.weight(layer, "weight")
+    product = Product(unit, layer.name, "weight", weight, layer.input_size, layer.weight_format, scale)
+    bias = f"{unit.constant(layer.name, 'bias', unit.weight(layer, 'bias'))}[i]" if layer.bias else "0.0f"
     first = (
         [f"const float scale = grurt_quantize(x, {layer.input_size}, {literal(LEAST_INPUT)}, q);"]
         if scale is not None
@@ -27,7 +28,7 @@ def linear(unit: Unit, layer: Linear) -> None:
     body = "\n".join([*first, loop("i", layer.output_size, [f"float sum = {bias};", sums, "y[i] = sum;"])])
     parameters = "const float *x, float *y" + ("" if scale is None else ", int8_t *q")
     equation = f"y = W x{' + b' if layer.bias else ''}, {layer.output_size} of {layer.input_size} features."
-    name = unit.function(layer, [equation], parameters, body)
+    name = unit.function(layer.name, [equation], parameters, body)
     features = [] if scale is None else [unit.features(layer.input_size)]
     unit.new_value(layer)
     arguments = [unit.row(layer.inputs[0], layer), unit.row(layer.name, layer), *features]
@@ -36,12 +37,12 @@ def linear(unit: Unit, layer: Linear) -> None:
 
 def embedding(unit: Unit, layer: Embedding) -> None:
     """Write the row of a token."""
-    array = unit.constant(layer, "weight", unit.weight(layer, "weight"))
+    array = unit.constant(layer.name, "weight", unit.weight(layer, "weight"))
     token = f"{unit.place(layer.inputs[0])}[0]"
     scale = scales_of(unit, layer, "weight")
     element = f"{array}[{token}][i]"
     if scale is not None:
-        element = f"(float){element} * {unit.constant(layer, 'weight_scale', scale)}[{token}]"
+        element = f"(float){element} * {unit.constant(layer.name, 'weight_scale', scale)}[{token}]"
     elif layer.weight_format == "float16":
         element = f"grurt_half({element})"
     out = unit.new_value(layer)

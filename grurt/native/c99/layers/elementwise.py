@@ -30,10 +30,10 @@ def activation(unit: Unit, layer: Activation) -> None:
 
 def prelu(unit: Unit, layer: PRelu) -> None:
     """Write ``x if x >= 0 else weight * x``."""
-    weight = unit.constant(layer, "weight", unit.weight(layer, "weight"))
+    weight = unit.constant(layer.name, "weight", unit.weight(layer, "weight"))
     body = loop("i", layer.size, [f"y[i] = x[i] < 0.0f ? {weight}[i] * x[i] : x[i];"])
     equation = "y = x if x >= 0, else weight * x"
-    name = unit.function(layer, [equation], "const float *x, float *y", body)
+    name = unit.function(layer.name, [equation], "const float *x, float *y", body)
     x = unit.row(layer.inputs[0], layer)
     unit.new_value(layer, in_place=True)
     unit.each_position(layer, f"{name}({x}, {unit.row(layer.name, layer)});")
@@ -41,7 +41,7 @@ def prelu(unit: Unit, layer: PRelu) -> None:
 
 def constant(unit: Unit, layer: Constant) -> None:
     """Write the weights."""
-    weight = unit.constant(layer, "weight", unit.weight(layer, "weight"))
+    weight = unit.constant(layer.name, "weight", unit.weight(layer, "weight"))
     unit.new_value(layer)
     unit.each_position(layer, f"memcpy({unit.row(layer.name, layer)}, {weight}, sizeof {weight});")
 

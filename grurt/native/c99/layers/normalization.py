@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def layer_norm(unit: Unit, layer: LayerNorm) -> None:
     """Write ``(x - mean) / sqrt(variance + epsilon) * weight + bias``."""
     size = layer.size
-    weight = f"{unit.constant(layer, 'weight', unit.weight(layer, 'weight'))}[i]" if layer.weight else "1.0f"
-    bias = f"{unit.constant(layer, 'bias', unit.weight(layer, 'bias'))}[i]" if layer.bias else "0.0f"
+    weight = f"{unit.constant(layer.name, 'weight', unit.weight(layer, 'weight'))}[i]" if layer.weight else "1.0f"
+    bias = f"{unit.constant(layer.name, 'bias', unit.weight(layer, 'bias'))}[i]" if layer.bias else "0.0f"
     body = [
         f"const float mean = grurt_sum(x, {size}) / {literal(size)};",
         f"const float variance = grurt_sum_of_squares(x, {size}, mean) / {literal(size)};",
@@ -26,27 +26,27 @@ def layer_norm(unit: Unit, layer: LayerNorm) -> None:
         loop("i", size, [f"y[i] = grurt_fma((x[i] - mean) * scale, {weight}, {bias});"]),
     ]
     equation = "y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias"
-    _call(unit, layer, unit.function(layer, [equation], "const float *x, float *y", "\n".join(body)))
+    _call(unit, layer, unit.function(layer.name, [equation], "const float *x, float *y", "\n".join(body)))
 
 
 def rms_norm(unit: Unit, layer: RMSNorm) -> None:
     """Write ``x / sqrt(mean(x * x) + epsilon) * weight``."""
     size = layer.size
-    weight = f" * {unit.constant(layer, 'weight', unit.weight(layer, 'weight'))}[i]" if layer.weight else ""
+    weight = f" * {unit.constant(layer.name, 'weight', unit.weight(layer, 'weight'))}[i]" if layer.weight else ""
     body = [
         f"const float mean = grurt_sum_of_squares(x, {size}, 0.0f) / {literal(size)};",
         f"const float scale = 1.0f / sqrtf(mean + {literal(layer.epsilon)});",
         loop("i", size, [f"y[i] = x[i] * scale{weight};"]),
     ]
     equation = "y = x / sqrt(mean(x * x) + epsilon) * weight"
-    _call(unit, layer, unit.function(layer, [equation], "const float *x, float *y", "\n".join(body)))
+    _call(unit, layer, unit.function(layer.name, [equation], "const float *x, float *y", "\n".join(body)))
 
 
 def batch_norm(unit: Unit, layer: BatchNorm) -> None:
     """Write ``(x - mean) * factor + bias``, where the factor is ``weight / sqrt(variance + epsilon)``."""
     factor = layer.factor(unit.weight(layer, "weight"), unit.weight(layer, "variance")).astype(np.float32)
     mean, factor_name, bias = (
-        unit.constant(layer, what, array)
+        unit.constant(layer.name, what, array)
         for what, array in (
             ("mean", unit.weight(layer, "mean")),
             ("factor", factor),
@@ -55,7 +55,7 @@ def batch_norm(unit: Unit, layer: BatchNorm) -> None:
     )
     body = loop("i", layer.size, [f"y[i] = grurt_fma(x[i] - {mean}[i], {factor_name}[i], {bias}[i]);"])
     equation = "y = (x - mean) * factor + bias, the factor being weight / sqrt(variance + epsilon)"
-    _call(unit, layer, unit.function(layer, [equation], "const float *x, float *y", body))
+    _call(unit, layer, unit.function(layer.name, [equation], "const float *x, float *y", body))
 
 
 def _call(unit: Unit, layer: LayerNorm | RMSNorm | BatchNorm, name: str) -> None:

@@ -19,7 +19,8 @@ def time_pooling(unit: Unit, layer: TimePooling) -> None:
     what = "scores" if layer.has_scores else "count"
     taken = [unit.place(layer.inputs[0]), *([unit.place(layer.inputs[1])] if layer.has_scores else []), total, beside]
     scores = ", const float *s" if layer.has_scores else ""
-    take = unit.function(layer, _equations(layer), f"const float *x{scores}, float *total, float *{what}", _take(layer))
+    parameters = f"const float *x{scores}, float *total, float *{what}"
+    take = unit.function(layer.name, _equations(layer), parameters, _take(layer))
     call = f"{take}({', '.join(taken)});"
     unit.add(f"if ({unit.place(layer.inputs[-1])}[0] != 0.0f)\n    {call}" if layer.masked else call)
     out = unit.new_value(layer)

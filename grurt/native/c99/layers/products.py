@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.native.c99.unit import Unit
     from grurt.network.layers import MatrixLayer
+    from grurt.network.layers.base import WeightFormat
 
 LEAST_INPUT = 1e-30
 LEAST_STATE = 1.0
 """Bounds below which features are not scaled up: those of `grurt.kernels.quantize`."""
 
-_ELEMENTS = {"float32": "{row}[k]", "float16": "grurt_half({row}[k])"}
-_DOTS = {"int8": "grurt_dot", "int4": "grurt_dot_of_nibbles"}
+ELEMENTS = {"float32": "{row}[{k}]", "float16": "grurt_half({row}[{k}])"}
+"""Number k of a row, by the format of the numbers."""
+DOTS = {"int8": "grurt_dot", "int4": "grurt_dot_of_nibbles"}
+"""Products of a row with integers."""
 
 
 class Product:
@@ -29,24 +32,39 @@ class Product:
 
     Parameters
     ----------
-    unit, layer, name
+    unit, owner, name
         The matrix.
     array
         Its rows, unit by unit: ``(units, rows, features)``, or ``(units, features)``; of int4 the bytes.
     features
         How many features it is multiplied with.
+    weight_format
+        What its numbers are.
     scale
         Of integers, ``(units, rows)`` or ``(units,)``.
     """
 
     def __init__(
-        self, unit: Unit, layer: MatrixLayer, name: str, array: Array, features: int, scale: Array | None
+        self,
+        unit: Unit,
+        owner: str,
+        name: str,
+        array: Array,
+        features: int,
+        weight_format: WeightFormat,
+        scale: Array | None,
     ) -> None:
-        self.array = unit.constant(layer, name, array)
+        self._window = ""
+        if array.ndim == 3 and array.shape[2] == features and (blocks := diagonal_blocks(array)) > 1:
+            units, features = len(array) // blocks, features // blocks
+            parts = enumerate(array.reshape(blocks, units, -1, blocks, features))
+            array = np.concatenate([part[:, :, block] for block, part in parts])
+            self._window = f" + {features} * (i / {units})"
+        self.array = unit.constant(owner, name, array)
         self.features = features
         self.is_integer = scale is not None
-        self.scale = unit.constant(layer, f"{name}_scale", scale) if scale is not None else ""
-        self._format = layer.weight_format
+        self.scale = unit.constant(owner, f"{name}_scale", scale) if scale is not None else ""
+        self._format = weight_format
 
     def sums(self, rows: Sequence[str], results: Sequence[str], x: str, x_scale: str, scales: Sequence[str]) -> str:
         """Return statements that add the products of rows to results.
@@ -64,17 +82,19 @@ class Product:
         """
         if self.is_integer:
             return self._integer_sums(rows, results, x, x_scale, scales)
-        elements = [_ELEMENTS[self._format].format(row=row) for row in rows]
-        turns = [f"{y} = grurt_fma({w}, {x}[k], {y});" for w, y in zip(elements, results, strict=True)]
+        elements = [ELEMENTS[self._format].format(row=row, k="k") for row in rows]
+        own = f"({x}{self._window})" if self._window else x
+        turns = [f"{y} = grurt_fma({w}, {own}[k], {y});" for w, y in zip(elements, results, strict=True)]
         return loop("k", self.features, turns)
 
     def _integer_sums(
         self, rows: Sequence[str], results: Sequence[str], x: str, x_scale: str, scales: Sequence[str]
     ) -> str:
-        before, dots = [], [f"{_DOTS[self._format]}({row}, {x}, {self.features})" for row in rows]
+        own = f"{x}{self._window}"
+        before, dots = [], [f"{DOTS[self._format]}({row}, {own}, {self.features})" for row in rows]
         if len(rows) == 3 and self._format == "int8":
             totals = f"{x}_sums"
-            before = [f"int32_t {totals}[3];", f"grurt_three_dots({rows[0]}, {x}, {self.features}, {totals});"]
+            before = [f"int32_t {totals}[3];", f"grurt_three_dots({rows[0]}, {own}, {self.features}, {totals});"]
             dots = [f"{totals}[{number}]" for number in range(3)]
         sums = (
             f"{y} = grurt_fma((float){dot}, {scale} * {x_scale}, {y});"
@@ -90,6 +110,22 @@ def loop(index: str, count: int, statements: Sequence[str]) -> str:
         return f"{head}\n    {statements[0]}"
     body = "\n".join(f"    {line}" for statement in statements for line in statement.split("\n"))
     return f"{head} {{\n{body}\n}}"
+
+
+def diagonal_blocks(array: Array) -> int:
+    """Return into how many blocks ``(units, rows, features)`` falls that have nothing in common: 1 if into none.
+
+    Block b is of the b-th part of the units, and of the b-th part of the features.
+    """
+    units, _, features = array.shape
+    used = (array != 0).any(axis=1)
+    for blocks in range(min(units, features), 1, -1):
+        if units % blocks or features % blocks:
+            continue
+        of_blocks = used.reshape(blocks, units // blocks, blocks, -1).any(axis=(1, 3))
+        if np.array_equal(of_blocks, np.eye(blocks, dtype=bool)):
+            return blocks
+    return 1
 
 
 def scales_of(unit: Unit, layer: MatrixLayer, name: str) -> Array | None:
