@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +12,33 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 
 import grurt
-from benchmarks.boards import table
+from benchmarks.boards import plain, table
 from benchmarks.boards.machines import MACHINES, DoesNotFitError, Machine, measure
+from benchmarks.step_networks import lstm_policy, onnx_of
+from grurt.converters import convert
 from grurt.demo import load_model
 from grurt.native.c99.export import export_c99
 
+DEMO = "GRU of 32, 6 inputs"
+STEP_GRAPH = "LSTM policy, a step graph"
+BY_HAND = "float32, by hand"
+
 
 def models() -> dict[str, grurt.Model]:
-    """Return the models by name: the demo's, and one of the layers and sizes of RNNoise (Valin 2018)."""
-    return {"GRU of 32, 6 inputs": load_model(), "RNNoise's size": rnnoise_sized()}
+    """Return the models by name: the demo's, one of the layers and sizes of RNNoise (Valin 2018), and a step graph."""
+    return {DEMO: load_model(), "RNNoise's size": rnnoise_sized(), STEP_GRAPH: step_graph()}
+
+
+def step_graph() -> grurt.Model:
+    """Return a robot's policy of random weights: 12 observations, an LSTM of 16, a layer of 16 and 4 actions."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "policy.onnx"
+        path.write_bytes(onnx_of(lstm_policy()))
+        return convert(path, imported="literal", reference=False)
 
 
 def rnnoise_sized() -> grurt.Model:
@@ -47,14 +63,13 @@ def rnnoise_sized() -> grurt.Model:
     return grurt.Model(layers=layers, weights=weights, inputs=[grurt.Input("features", 42)], outputs=outputs)
 
 
-def measured(model: grurt.Model, name: str) -> Iterator[dict[str, Any]]:
-    """Yield what a model takes on every board."""
-    exported = export_c99(model, name="m")
+def measured(model: grurt.Model, files: Mapping[str, bytes], name: str) -> Iterator[dict[str, Any]]:
+    """Yield what a model, whose files are given, takes on every board."""
     for machine in MACHINES:
         record = {"model": name, "cpu": machine.name}
         with tempfile.TemporaryDirectory() as folder:
             try:
-                yield record | asdict(measure(machine, model, exported, Path(folder)))
+                yield record | asdict(measure(machine, model, files, Path(folder)))
             except DoesNotFitError:
                 yield record
 
@@ -76,9 +91,9 @@ def main() -> None:
     records = []
     for name, model in models().items():
         for weights, found in (("float32", model), ("int8", model.quantize("int8"))):
-            for record in measured(found, f"{name}, {weights}"):
-                click.echo(record)
-                records.append(record)
+            records += measured(found, export_c99(found, name="m").files, f"{name}, {weights}")
+        if name == DEMO:
+            records += measured(model, plain.files(), f"{name}, {BY_HAND}")
     versions = dict.fromkeys(map(version, MACHINES))
     table.write(records, f"{datetime.now(UTC):%Y-%m-%d}", list(versions))
 

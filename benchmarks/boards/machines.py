@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from grurt.native.c99.export import SourceExport
 from grurt.native.c99.ports import Port, ports_of
+from grurt.native.folder import write_files
 from grurt.network.network import Network
 
 FOLDER = Path(__file__).parent
@@ -106,8 +107,8 @@ class Measured:
     instructions: int
 
 
-def measure(machine: Machine, model: Network, exported: SourceExport, folder: Path) -> Measured:
-    """Compile a model for a board, test it there, and return what it takes.
+def measure(machine: Machine, model: Network, files: Mapping[str, bytes], folder: Path) -> Measured:
+    """Compile a model, whose files in C are given, for a board, test it there, and return what it takes.
 
     Flash and static RAM are what a program has more with the model, its input and its output than without.
 
@@ -118,7 +119,7 @@ def measure(machine: Machine, model: Network, exported: SourceExport, folder: Pa
     RuntimeError
         If a tool fails, or the self-test does.
     """
-    exported.write(folder)
+    write_files(folder, dict(files))
     (folder / "program.h").write_text(_program_header(ports_of(model)))
     without = _compiled(machine, folder, "without")
     sized = _compiled(machine, folder, "sized", "-DWITH_MODEL", "-DM_NO_SELFTEST")

@@ -1,7 +1,7 @@
 /* What runs before main on a 32-bit RISC-V, and what a program asks of its debugger. */
 #include "board.h"
 
-extern char bss_begin[], bss_end[];
+extern char data_load[], data_begin[], data_end[], bss_begin[], bss_end[];
 
 int ask(int operation, const void *argument)
 {
@@ -34,6 +34,8 @@ uint32_t counted(void)
 
 void begin(void)
 {
+    for (char *to = data_begin, *from = data_load; to < data_end; to++, from++)
+        *to = *from;
     for (char *to = bss_begin; to < bss_end; to++)
         *to = 0;
     leave(main());

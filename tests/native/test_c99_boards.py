@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import grurt
-from benchmarks.boards import table
+from benchmarks.boards import plain, table
+from benchmarks.boards.__main__ import BY_HAND, DEMO, STEP_GRAPH, step_graph
 from benchmarks.boards.machines import MACHINES, Machine, Measured, measure
 from grurt.demo import load_model
 from grurt.native.c99.export import export_c99
@@ -23,21 +24,32 @@ def measured(machine: Machine, model: grurt.Model, folder: Path) -> Measured:
     """Return what a model takes on a board, where it has tested itself."""
     if machine.missing:
         pytest.skip(f"{machine.missing} is not installed")
-    return measure(machine, model, export_c99(model, name="m"), folder)
+    return measure(machine, model, export_c99(model, name="m").files, folder)
 
 
-@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize(("name", "weights"), [(DEMO, "float32"), (DEMO, "int8"), (STEP_GRAPH, "int8")])
 @pytest.mark.parametrize("cpu", BY_NAME)
-def test_a_board_answers_as_the_engine_does(cpu: str, weights: Any, tmp_path: Path) -> None:
-    model = load_model() if weights == "float32" else load_model().quantize(weights)
-    found = measured(BY_NAME[cpu], model, tmp_path)
-    (written,) = (
-        record
-        for record in table.read()["records"]
-        if (record["model"], record["cpu"]) == (f"GRU of 32, 6 inputs, {weights}", cpu)
-    )
+def test_a_board_answers_as_the_engine_does(name: str, cpu: str, weights: Any, tmp_path: Path) -> None:
+    model = load_model() if name == DEMO else step_graph()
+    model = model if weights == "float32" else model.quantize(weights)
+    check_what_is_written(measured(BY_NAME[cpu], model, tmp_path), f"{name}, {weights}", cpu)
+
+
+def check_what_is_written(found: Measured, model: str, cpu: str) -> None:
+    """Fail unless a board takes what the table says."""
+    (written,) = (record for record in table.read()["records"] if (record["model"], record["cpu"]) == (model, cpu))
     for what in ("flash", "ram", "stack", "instructions"):
         assert getattr(found, what) == pytest.approx(written[what], rel=0.1)  # compilers differ a little
+
+
+@pytest.mark.parametrize("cpu", ["cortex-m4", "rv32imc"])
+def test_what_is_written_by_hand_answers_the_same(cpu: str, tmp_path: Path) -> None:
+    machine = BY_NAME[cpu]
+    if machine.missing:
+        pytest.skip(f"{machine.missing} is not installed")
+    found = measure(machine, load_model(), plain.files(), tmp_path)
+    check_what_is_written(found, f"{DEMO}, {BY_HAND}", cpu)
+    assert found.instructions > measured(machine, load_model(), tmp_path).instructions
 
 
 def test_int8_is_small_on_a_cortex_m4(tmp_path: Path) -> None:
@@ -58,7 +70,7 @@ def test_a_fused_multiply_add_gives_the_bits_of_the_engine(cpu: str, weights: An
     exported.files["m.c"] = near.replace(f"<= {tolerance} *", "<= 0.0f *").encode()
     if BY_NAME[cpu].missing:
         pytest.skip(f"{BY_NAME[cpu].missing} is not installed")
-    measure(BY_NAME[cpu], model, exported, tmp_path)
+    measure(BY_NAME[cpu], model, exported.files, tmp_path)
 
 
 def test_a_self_test_that_fails_is_seen(tmp_path: Path) -> None:
@@ -69,7 +81,7 @@ def test_a_self_test_that_fails_is_seen(tmp_path: Path) -> None:
         exported.files["m.c"].replace(b"return z < ", b"").replace(b", -1.0f, 1.0f);", b", -0.5f, 0.5f);")
     )
     with pytest.raises(RuntimeError, match="failed"):
-        measure(machine, load_model(), exported, tmp_path)
+        measure(machine, load_model(), exported.files, tmp_path)
 
 
 def test_the_table_is_that_of_the_results() -> None:
