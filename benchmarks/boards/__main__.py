@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,13 +63,15 @@ def rnnoise_sized() -> grurt.Model:
     return grurt.Model(layers=layers, weights=weights, inputs=[grurt.Input("features", 42)], outputs=outputs)
 
 
-def measured(model: grurt.Model, files: Mapping[str, bytes], name: str) -> Iterator[dict[str, Any]]:
+def measured(
+    model: grurt.Model, files: Mapping[str, bytes], name: str, flags: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Yield what a model, whose files are given, takes on every board."""
     for machine in MACHINES:
         record = {"model": name, "cpu": machine.name}
         with tempfile.TemporaryDirectory() as folder:
             try:
-                yield record | asdict(measure(machine, model, files, Path(folder)))
+                yield record | asdict(measure(machine, model, files, Path(folder), flags))
             except DoesNotFitError:
                 yield record
 
@@ -93,7 +95,7 @@ def main() -> None:
         for weights, found in (("float32", model), ("int8", model.quantize("int8"))):
             records += measured(found, export_c99(found, name="m").files, f"{name}, {weights}")
         if name == DEMO:
-            records += measured(model, plain.files(), f"{name}, {BY_HAND}")
+            records += measured(model, plain.files(), f"{name}, {BY_HAND}", plain.FLAGS)
     versions = dict.fromkeys(map(version, MACHINES))
     table.write(records, f"{datetime.now(UTC):%Y-%m-%d}", list(versions))
 

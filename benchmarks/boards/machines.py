@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -107,7 +107,9 @@ class Measured:
     instructions: int
 
 
-def measure(machine: Machine, model: Network, files: Mapping[str, bytes], folder: Path) -> Measured:
+def measure(
+    machine: Machine, model: Network, files: Mapping[str, bytes], folder: Path, flags: Sequence[str] = ()
+) -> Measured:
     """Compile a model, whose files in C are given, for a board, test it there, and return what it takes.
 
     Flash and static RAM are what a program has more with the model, its input and its output than without.
@@ -121,9 +123,9 @@ def measure(machine: Machine, model: Network, files: Mapping[str, bytes], folder
     """
     write_files(folder, dict(files))
     (folder / "program.h").write_text(_program_header(ports_of(model)))
-    without = _compiled(machine, folder, "without")
-    sized = _compiled(machine, folder, "sized", "-DWITH_MODEL", "-DM_NO_SELFTEST")
-    tested = _compiled(machine, folder, "tested", "-DWITH_MODEL", "-DWITH_SELFTEST")
+    without = _compiled(machine, folder, "without", *flags)
+    sized = _compiled(machine, folder, "sized", "-DWITH_MODEL", "-DM_NO_SELFTEST", *flags)
+    tested = _compiled(machine, folder, "tested", "-DWITH_MODEL", "-DWITH_SELFTEST", *flags)
     printed = _run(*machine.emulator, tested, output="stderr")
     if not printed.endswith("done\n"):
         raise RuntimeError(f"{machine.name}: {printed}")

@@ -26,12 +26,14 @@ int m_step(m_state *state, m_scratch *scratch, const float *samples, float *prob
         x[i] = (samples[i] - norm_mean[i]) / sqrtf(norm_variance[i] + 1e-5f) * norm_weight[i] + norm_bias[i];
 
     for (int i = 0; i < 3 * HIDDEN; i++) {
-        of_x[i] = gru_bias_ih[i];
+        float sum = gru_bias_ih[i];
         for (int k = 0; k < INPUTS; k++)
-            of_x[i] += gru_weight_ih[i][k] * x[k];
-        of_h[i] = gru_bias_hh[i];
+            sum += gru_weight_ih[i][k] * x[k];
+        of_x[i] = sum;
+        sum = gru_bias_hh[i];
         for (int k = 0; k < HIDDEN; k++)
-            of_h[i] += gru_weight_hh[i][k] * h[k];
+            sum += gru_weight_hh[i][k] * h[k];
+        of_h[i] = sum;
     }
     for (int i = 0; i < HIDDEN; i++) {
         const float z = sigmoid(of_x[i] + of_h[i]);

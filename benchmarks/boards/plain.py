@@ -10,6 +10,9 @@ from grurt.native.c99.ports import ports_of
 
 FOLDER = Path(__file__).parent
 
+FLAGS = ("-ffp-contract=fast",)
+"""As people compile it: the compiler may fuse a product and a sum, which ``-std=c99`` by itself does not allow."""
+
 
 def files() -> dict[str, bytes]:
     """Return the files by their names, which are those of generated C."""

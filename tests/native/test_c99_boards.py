@@ -47,7 +47,7 @@ def test_what_is_written_by_hand_answers_the_same(cpu: str, tmp_path: Path) -> N
     machine = BY_NAME[cpu]
     if machine.missing:
         pytest.skip(f"{machine.missing} is not installed")
-    found = measure(machine, load_model(), plain.files(), tmp_path)
+    found = measure(machine, load_model(), plain.files(), tmp_path, plain.FLAGS)
     check_what_is_written(found, f"{DEMO}, {BY_HAND}", cpu)
     assert found.instructions > measured(machine, load_model(), tmp_path).instructions
 
