@@ -115,6 +115,28 @@ def test_places_that_no_loops_go_through_stand_in_a_table(tmp_path: Path) -> Non
     np.testing.assert_array_equal(found, (a.swapaxes(1, 2).reshape(-1, 6) + b.swapaxes(1, 2).reshape(-1, 6)))
 
 
+def test_values_that_are_called_as_the_files_functions(tmp_path: Path) -> None:
+    """With the model's name in front, as Keras has it."""
+    program = grurt.Program(
+        name="m_advance",
+        inputs=("m_tanh",),
+        input_shapes=((3,),),
+        states=(grurt.ProgramState("m_step", (3,), "m_fma"),),
+        operators=(
+            op.Apply(inputs=("m_tanh",), outputs=("m_exp",), function=grurt.Tanh()),
+            op.Combine(inputs=("m_exp", "m_step"), outputs=("m_fma",), operation="add"),
+            op.Apply(inputs=("m_fma",), outputs=("m_flush",), function=grurt.Sigmoid()),
+        ),
+        results=("m_flush",),
+    )
+    ports = {"inputs": [grurt.Input("m_tanh", 3)], "outputs": [grurt.Output("m_run", "m_advance")]}
+    model = grurt.Model(layers=[program], weights={}, **ports)
+    compiled, inputs = CompiledModel(model, tmp_path), made_up(model)
+    (found,) = compiled.run(inputs, N_STEPS)[1].values()
+    np.testing.assert_allclose(found, streamed(model, inputs)["m_run"], rtol=0, atol=1e-6)
+    c99_models.compile_c("gcc", "-x", "c++", *c99_models.STRICT, "-fsyntax-only", tmp_path / "main.c")
+
+
 def test_a_state_with_channels_last_goes_to_python_and_back(tmp_path: Path) -> None:
     model = step_networks.imported("gtcrn", tmp_path)
     inputs = made_up(model)

@@ -15,7 +15,7 @@ from grurt.native.c99.layers import unsupported_reason
 from grurt.native.c99.packages import Package, packaged
 from grurt.native.c99.ports import given_of, ports_of
 from grurt.native.c99.source import Source
-from grurt.native.c99.text import named
+from grurt.native.c99.text import kept_apart, named
 from grurt.native.folder import write_files
 from grurt.version import VERSION
 
@@ -122,9 +122,9 @@ def export_c99(model: Network, *, name: str = "model", package: Package | None =
     source = Source(model, ports, given, origin)
     unit = source.unit
     texts = {
-        f"{name}.c": source.text(),
+        f"{name}.c": kept_apart(source.text(), name),
         f"{name}.h": header(unit, ports, given, origin),
-        "main.c": example(ports, given),
+        "main.c": kept_apart(example(ports, given), name),
     }
     files = {file: named(text, name).encode() for file, text in texts.items()}
     return SourceExport(

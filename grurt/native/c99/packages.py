@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from grurt.native.c99.example import sensor_sketch
-from grurt.native.c99.text import named
+from grurt.native.c99.text import kept_apart, named
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def packaged(
             "CMakeLists.txt": _CMAKE.replace("grurt_model", name).encode(),
             "examples/main.c": files["main.c"],
         }
-    sketch = named(sensor_sketch(ports, given), name).replace("<grurt.h>", f"<{name}.h>")
+    sketch = named(kept_apart(sensor_sketch(ports, given), name), name).replace("<grurt.h>", f"<{name}.h>")
     if package == "platformio":
         return sources | {
             "library.json": _library_json(name, fingerprint).encode(),

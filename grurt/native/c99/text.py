@@ -106,3 +106,23 @@ def named(content: str, name: str) -> str:
     content = re.sub(r"\bgrurt_", f"{name}_", content)
     content = re.sub(r"\bGRURT_", f"{name.upper()}_", content)
     return content.replace('#include "grurt.h"', f'#include "{name}.h"')
+
+
+def kept_apart(content: str, name: str) -> str:
+    """Return a text whose variables are not called as its functions are once these have a model's name.
+
+    A graph's value may begin with the name of the model: in Keras, most do.
+
+    Examples
+    --------
+    >>> kept_apart("y[i] = grurt_tanh(model_tanh[i] + state->model_tanh[i]);", "model")
+    'y[i] = grurt_tanh(model_tanh_[i] + state->model_tanh[i]);'
+    """
+    own = set(re.findall(r"\bgrurt_(\w+)", content))
+    others = set(re.findall(rf"(?<!->)\b{name}_(\w+)", content))
+    for clashing in sorted(own & others):
+        new = f"{clashing}_"
+        while new in own | others:
+            new += "_"
+        content = re.sub(rf"(?<!->)\b{name}_{clashing}\b", f"{name}_{new}", content)
+    return content
