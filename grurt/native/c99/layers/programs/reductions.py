@@ -71,7 +71,7 @@ def write_row_wise(routine: Routine, step: RowWise) -> None:
         routine.add(wrap([f"{_SOFTMAX[step.code]}({source}, {target}, {step.size});"]))
         return
     i, size = routine.index(), literal(step.size)
-    is_centred = step.code == codes.LAYER_NORM
+    is_centred = step.code != codes.RMS_NORM
     mean = f"grurt_sum(row, {step.size}) / {size}" if is_centred else "0.0f"
     statements = [
         f"const float *const row = {source};",
