@@ -124,7 +124,7 @@ def _context_functions(given: tuple[Given, ...]) -> str:
         return ""
     return f"""\
 #define GRURT_WRONG_SIZE {codes.NOT_PLAIN} /* there are no places, or too many, or not as many of all */
-#define GRURT_NO_CONTEXT {NO_CONTEXT} /* a stream is stepped that has been given none */
+#define GRURT_NO_CONTEXT ({NO_CONTEXT}) /* a stream is stepped that has been given none */
 
 /* Make a context; what has been made of it before is gone. If this fails, it is what it was. */
 int grurt_make_context({contexts.parameters(given)});

@@ -21,7 +21,6 @@ _TAKEN = (
     "steps",
     "i",
     "t",
-    "y",
     "status",
     "values",
     "ok",

@@ -122,8 +122,8 @@ class Routine:
         return "features"
 
     def index(self) -> str:
-        """Return a letter to count with that no other loop of the step has."""
-        return next(self._indices)
+        """Return a name to count with that no other loop of the step has: a letter, while there are any."""
+        return next(self._indices, "") or self._names.new("index")
 
     def loops(self, *views: NDArray[np.int64]) -> tuple[list[str], Wrap]:
         """Return the places of views that are gone through together, as expressions, and what puts the loops around.
