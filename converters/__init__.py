@@ -26,16 +26,19 @@ from grurt.converters.description import Description, LayerDescription
 from grurt.converters.to_onnx import to_onnx
 from grurt.converters.torch.checkpoint.state_dict import StateDict, read_state_dict
 from grurt.converters.torch.module.convert import convert_module
+from grurt.converters.vectors import FilledEmbedding, fill_embedding
 from grurt.converters.vocabulary import read_vocabulary
 
 __all__ = [
     "Description",
+    "FilledEmbedding",
     "LayerDescription",
     "StateDict",
     "convert",
     "convert_module",
     "convert_onnx",
     "describe",
+    "fill_embedding",
     "read_state_dict",
     "read_vocabulary",
     "to_onnx",

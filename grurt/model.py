@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import numpy as np
@@ -427,13 +427,14 @@ class Model(Network):
         blocks = [*stream.generate(prompt, max_tokens, seed=seed, block_size=max_tokens, **options)]
         return np.concatenate(blocks)
 
-    def run_text(self, text: str, *, start: bool = False, end: bool = False) -> Any:
-        """Run a text from the model's initial state: as `run`, with the tokens of the text.
+    def run_text(self, text: str | Sequence[str], *, start: bool = False, end: bool = False) -> Any:
+        """Run a text from the model's initial state: as `run`, with the tokens of the whole text.
 
         Parameters
         ----------
         text
-            Taken apart as the vocabulary of the model's only input says: see `grurt.Vocabulary`.
+            Taken apart, cut and filled as the vocabulary of the model's only input says: see `grurt.Vocabulary`. Or
+            the texts of its tokens, taken apart already.
         start, end
             Whether the tokens of a text's start and end are read, too, where the vocabulary has them.
 
@@ -458,7 +459,7 @@ class Model(Network):
         vocabulary = self.vocabulary
         if "stop" not in options and vocabulary.end is not None:
             options["stop"] = vocabulary.end
-        return vocabulary.decode(self.generate(vocabulary.encode(prompt), max_tokens, seed=seed, **options))
+        return vocabulary.decode(self.generate(vocabulary.encode_part(prompt), max_tokens, seed=seed, **options))
 
     def verify(self) -> Verification:
         """Replay the reference run that the model's file holds, and compare.

@@ -17,8 +17,12 @@ from grurt.errors import DesignReason, UnsupportedError
 from grurt.network import layers
 from grurt.network.functions import Affine
 from grurt.network.layers import AnyLayer
+from grurt.network.vocabulary import Vocabulary
 
 MAX_LAYERS = 1 << 14
+
+TEXT = "string"
+"""The dtype of an input of texts."""
 
 NOTHING = 1e-30
 """An epsilon that vanishes beside any variance that float32 numbers are divided by."""
@@ -33,6 +37,7 @@ class ModelInput:
 
     ``tokens`` is the size of the vocabulary, of tokens; ``states`` are the GRUs whose initial state it is; ``timed``
     says that it holds one number for each timestep, ``vector`` that it holds one vector for the whole sequence.
+    ``vocabulary`` says what becomes of texts, of which Keras makes the tokens.
     """
 
     name: str
@@ -43,6 +48,7 @@ class ModelInput:
     states: tuple[str, ...] = ()
     timed: bool = False
     vector: bool = False
+    vocabulary: Vocabulary | None = None
 
     @property
     def unread(self) -> bool:
@@ -112,6 +118,8 @@ class Builder(LayerBuilder):
 
     def add_input(self, model: Layer, name: str, shape: tuple[int | None, ...], dtype: str) -> Tensor:
         """Add an input of the whole model, of this shape behind the batch axis, and return its tensor."""
+        if dtype == TEXT:
+            return self._add_texts(model, name, shape)
         size = shape[-1]
         kind = Kind.SEQUENCE if len(shape) == 2 else Kind.FLAT
         if kind is Kind.SEQUENCE and size is None:
@@ -120,11 +128,28 @@ class Builder(LayerBuilder):
                 "fix the input's last axis",
                 DesignReason.NOT_SAID,
             )
-        if name in self.inputs:
-            raise model.invalid(f"expected inputs with a name each, got two called {name!r}")
-        self.inputs[name] = ModelInput(name, size or 0, kind, dtype)
-        self.names.take(name)
-        return Tensor(name, size or 0, kind)
+        return self._added(model, ModelInput(name, size or 0, kind, dtype))
+
+    def _add_texts(self, model: Layer, name: str, shape: tuple[int | None, ...]) -> Tensor:
+        if len(shape) > 1:
+            raise model.unsupported(f"an input {name!r} of texts with {len(shape) + 1} axes", "texts have one or two")
+        return replace(self._added(model, ModelInput(name, 0, Kind.FLAT, TEXT)), kind=Kind.TEXTS, size=len(shape))
+
+    def _added(self, model: Layer, found: ModelInput) -> Tensor:
+        if found.name in self.inputs:
+            raise model.invalid(f"expected inputs with a name each, got two called {found.name!r}")
+        self.inputs[found.name] = found
+        self.names.take(found.name)
+        return Tensor(found.name, found.size, found.kind)
+
+    def texts(self, layer: Layer, name: str, vocabulary: Vocabulary) -> None:
+        """Note what becomes of the texts of an input."""
+        found = self.inputs[name]
+        if found.vocabulary not in (None, vocabulary):
+            raise layer.unsupported(
+                f"the texts {name!r}, which another layer takes apart in another way", "give each its own input"
+            )
+        self.inputs[name] = replace(found, vocabulary=vocabulary)
 
     def tokens(self, layer: Layer, name: str, vocabulary_size: int) -> None:
         """Note that an input is of tokens."""

@@ -167,7 +167,7 @@ class Config:
         if value is None:
             return "float32"
         if not isinstance(value, str) or not (
-            value in _FLOAT_POLICIES or value.startswith(("int32", "int64", "uint", "bool"))
+            value in _FLOAT_POLICIES or value.startswith(("int32", "int64", "uint", "bool", "string"))
         ):
             raise self.unsupported(
                 f"the dtype policy {str(value)[:100]!r}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from grurt.converters.archive import open_archive
@@ -17,6 +18,8 @@ from grurt.errors import ConversionError, DescriptionError
 from grurt.regular_files import read_regular_file
 
 MAX_ARCHITECTURE = 64 << 20
+
+_ASSETS = "assets/"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ def read_archive(path: Path) -> KerasFile:
         metadata = decode_json(archive.read("metadata.json"), archive.size, "metadata.json")
         description = decode_json(archive.read("config.json"), archive.size, "config.json")
         data = archive.read("model.weights.h5")
+        assets = {name.removeprefix(_ASSETS): archive.read(name) for name in sorted(archive.names) if _is_asset(name)}
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     if not isinstance(version, str):
         raise ConversionError("metadata.json: expected a keras_version, got none; the file is damaged")
-    return _file(description, version, Hdf5(data), len(data))
+    return _file(description, version, Hdf5(data), len(data), assets)
 
 
 def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
@@ -76,7 +80,14 @@ def read_hdf5(path: Path, architecture: Path | None) -> KerasFile:
     return _file(description, version or "3.0", file, len(data))  # only the JSON of Keras 3 has no version
 
 
-def _file(description: Any, version: str, file: Hdf5, size: int) -> KerasFile:
+def _is_asset(name: str) -> bool:
+    """Say whether a file is the vocabulary of a layer, and not that of a layer in it, which is the same."""
+    return name.startswith(_ASSETS) and name.endswith("/vocabulary.txt") and "/_lookup_layer/" not in name
+
+
+def _file(
+    description: Any, version: str, file: Hdf5, size: int, assets: Mapping[str, bytes] = MappingProxyType({})
+) -> KerasFile:
     if not isinstance(description, Mapping):
         raise ConversionError("the configuration: expected a model, got something else; the file is damaged")
-    return KerasFile(description, Version.parse(version), f"Keras {version[:50]}", Store(file), size)
+    return KerasFile(description, Version.parse(version), f"Keras {version[:50]}", Store(file, assets), size)

@@ -74,6 +74,7 @@ def _build(file: KerasFile, name: str) -> Network:
         inputs=inputs,
         outputs=outputs,
         signature=Signature(tuple(given), signature.outputs),
+        vocabularies={found.name: found.vocabulary for found in build.inputs.values() if found.vocabulary is not None},
         source=Source(format="keras", producer=file.producer, file=name, notes=notes),
     )
     check_vectors(network)

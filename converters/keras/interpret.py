@@ -24,6 +24,7 @@ from grurt.converters.keras import (  # noqa: F401 - they fill the tables of han
     reshaping,
     stacks,
     tensorflow_functions,
+    texts,
     windows,
     wrappers,
 )

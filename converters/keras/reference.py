@@ -20,6 +20,7 @@ from grurt.errors import ConversionError
 from grurt.network.network import Network
 from grurt.network.reference_run import ReferenceRun
 from grurt.network.signature import ValuePort
+from grurt.network.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +63,10 @@ def reference_run(network: Network, path: Path, file: KerasFile, architecture: s
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-            inputs = _inputs(network, [port.shape for port in loaded.inputs])
-            answers = loaded(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values())), training=False)
+            shapes = [port.shape for port in loaded.inputs]
+            inputs = _inputs(network, shapes)
+            given = [_as_read(network, *each) for each in zip(inputs.items(), shapes, strict=True)]
+            answers = loaded(given if len(given) > 1 else given[0], training=False)
             arrays = [keras.ops.convert_to_numpy(answer) for answer in keras.tree.flatten(answers)]
     except ConversionError:
         raise
@@ -102,7 +105,7 @@ def _inputs(network: Network, shapes: Sequence[tuple[int | None, ...]]) -> dict[
     batch = next((shape[0] for shape in shapes if shape[0] is not None), BATCH)
     n_steps = open_steps(network)
     sizes = {
-        port.name: (batch, *(n_steps if size is None else size for size in shape[1:]))
+        port.name: (batch, *(n_steps if size is None else size for size in shape[1:] or (None,)))
         for port, shape in zip(network.signature.inputs, shapes, strict=True)
     }
     check_inputs(network, sizes)
@@ -113,4 +116,33 @@ def _inputs(network: Network, shapes: Sequence[tuple[int | None, ...]]) -> dict[
         if isinstance(port, ValuePort) and port.value in tokens:
             # a mask at the first timestep is where grurt and Keras differ
             inputs[port.name][:, 0] = tokens[port.value] - 1
+        if (vocabulary := network.vocabularies.get(port.name)) is not None:
+            inputs[port.name] = _tokens_of_texts(vocabulary, sizes[port.name], n_steps, random)
     return inputs
+
+
+def _tokens_of_texts(
+    vocabulary: Vocabulary, sizes: tuple[int, ...], n_steps: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the tokens of texts: of such as are found again where their texts are taken apart together."""
+    numbered = enumerate(vocabulary.tokens)
+    found = [text for number, text in numbered if text and vocabulary.encode_part(text).tolist() == [number]]
+    if not found:
+        raise ConversionError("no text of a token is read as that token")
+    count = sizes[1] if vocabulary.split == "none" else min(n_steps, vocabulary.length or n_steps)
+    chosen = random.choice(np.array(found, object), (sizes[0], count))
+    return np.stack([vocabulary.encode(list(row)) for row in chosen])
+
+
+def _as_read(
+    network: Network, port: tuple[str, NDArray[np.generic]], shape: tuple[int | None, ...]
+) -> NDArray[np.generic]:
+    """Return an input as Keras takes it: texts in place of the tokens of a layer that takes them apart."""
+    name, array = port
+    vocabulary = network.vocabularies.get(name)
+    if vocabulary is None:
+        return array
+    if vocabulary.split == "none":
+        return np.array([[vocabulary.tokens[token] for token in row] for row in array.tolist()], object)
+    texts = np.array([vocabulary.decode(row) for row in array.tolist()], object)
+    return texts if len(shape) == 1 else texts[:, np.newaxis]

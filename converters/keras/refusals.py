@@ -36,8 +36,3 @@ refuses(
     because="it looks at all timesteps at once, which a stream cannot; use a GRU",
     reason=DesignReason.WHOLE_SEQUENCE,
 )
-refuses(
-    *("StringLookup", "TextVectorization"),
-    because="turn the texts into tokens before the model",
-    reason=DesignReason.ELEMENT_TYPE,
-)

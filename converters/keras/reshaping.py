@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from grurt.converters.keras.builder import Builder
+from grurt.converters.keras.builder import TEXT, Builder
 from grurt.converters.keras.handlers import converts, converts_function, reason_against
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.errors import DesignReason
 
 _SHAPE_KEYS = ("batch_shape", "batch_input_shape")
+_TEXT_LAYERS = ("TextVectorization", "StringLookup")
 
 
 def input_shape(model: Layer, described: Mapping[str, Any], name: str) -> tuple[tuple[int | None, ...], str]:
@@ -37,8 +38,11 @@ def input_shape(model: Layer, described: Mapping[str, Any], name: str) -> tuple[
             "give the model an Input layer, or call it once, and save it again",
             DesignReason.NOT_SAID,
         )
+    dtype = TEXT if described.get("class_name") in _TEXT_LAYERS else values.get("dtype")
     sizes = shape[1:] if isinstance(shape, list) else [0.0]
-    if len(sizes) not in (1, 2) or not all(size is None or (isinstance(size, int) and size > 0) for size in sizes):
+    if len(sizes) not in ((0, 1, 2) if dtype == TEXT else (1, 2)) or not all(
+        size is None or (isinstance(size, int) and size > 0) for size in sizes
+    ):
         raise model.unsupported(
             f"an input {name!r} of shape {str(shape)[:100]}",
             "inputs are (batch, time, features) or (batch, time)",
@@ -48,7 +52,6 @@ def input_shape(model: Layer, described: Mapping[str, Any], name: str) -> tuple[
         raise model.unsupported(
             f"a sparse or ragged input {name!r}", "use a dense one, with Masking for sequences' ends"
         )
-    dtype = values.get("dtype")
     return tuple(sizes), dtype if isinstance(dtype, str) else "float32"
 
 

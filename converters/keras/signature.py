@@ -41,6 +41,10 @@ def input_ports(model: Layer, build: Builder) -> tuple[list[AnyInput], list[Port
             )
             continue
         axes: tuple[Axis, ...] = ("batch", "time", "feature") if found.kind is Kind.SEQUENCE else ("batch", "time")
+        if found.vocabulary is not None and found.tokens is None:
+            raise model.unsupported(
+                f"the tokens of {found.name!r}, which no Embedding reads", "use one behind the texts"
+            )
         if found.tokens is not None:
             inputs.append(TokenInput(found.name, found.tokens))
         elif found.kind is Kind.SEQUENCE or found.timed:

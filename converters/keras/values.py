@@ -29,6 +29,8 @@ class Kind(Enum):
     """``(batch, time)``."""
     NUMBER = "a single number"
     """``(batch,)``."""
+    TEXTS = "texts"
+    """``(batch,)`` or ``(batch, n)``, an input: its size is the number of axes behind the first."""
     FLAT = "an input of two axes"
     """``(batch, n)``, an input that nothing has read yet: tokens, a state, a vector, or numbers."""
     MASK = "a mask"

@@ -50,23 +50,31 @@ class Weights(ABC):
     def count(self) -> int:
         """How many arrays there are to take."""
 
+    def asset(self, name: str) -> bytes | None:
+        """Return a file that the layer has beside its weights; None if there is none."""
+        return None
+
 
 class ObjectWeights(Weights):
     """Weights under the path of the object that owns them."""
 
-    def __init__(self, file: Objects, path: str, used: set[str]) -> None:
+    def __init__(self, file: Objects, path: str, used: set[str], assets: Mapping[str, bytes]) -> None:
         self._file = file
         self._path = path
         self._used = used
+        self._assets = assets
 
     def layer(self, key: str, name: str) -> Weights:
-        return ObjectWeights(self._file, self._file.layer(self._path, key), self._used)
+        return ObjectWeights(self._file, self._file.layer(self._path, key), self._used, self._assets)
 
     def child(self, name: str) -> Weights:
         return self._below(name)
 
     def count(self) -> int:
         return len(self._file.children(f"{self._path}/vars"))
+
+    def asset(self, name: str) -> bytes | None:
+        return self._assets.get(f"{self._path}/{name}")
 
     def take(self, where: str, *names: str) -> list[Array]:
         if self.count() != len(names):
@@ -76,7 +84,7 @@ class ObjectWeights(Weights):
         return [self._file.array(path) for path in paths]
 
     def _below(self, name: str) -> ObjectWeights:
-        return ObjectWeights(self._file, f"{self._path}/{name}".lstrip("/"), self._used)
+        return ObjectWeights(self._file, f"{self._path}/{name}".lstrip("/"), self._used, self._assets)
 
 
 class Listing:
@@ -187,9 +195,9 @@ class ListedModel(Weights):
 
 
 class Store:
-    """The weights of a whole model, and which of them were taken."""
+    """The weights of a whole model, the files beside them by their paths, and which of the weights were taken."""
 
-    def __init__(self, file: Hdf5) -> None:
+    def __init__(self, file: Hdf5, assets: Mapping[str, bytes]) -> None:
         self._used: set[str] = set()
         self._datasets: Iterable[str] = file.datasets
         listed = next((path for path in ("model_weights", "") if file.texts(path, "layer_names") is not None), None)
@@ -197,7 +205,7 @@ class Store:
         if listed is not None:
             self.weights = ListedModel(file, listed, self._used)
         elif (objects := Objects(file)).holds_layers:
-            self.weights = ObjectWeights(objects, "", self._used)
+            self.weights = ObjectWeights(objects, "", self._used, assets)
             self._datasets = objects.datasets
         else:
             found = ", ".join(file.groups[""][:20])[:500] or "nothing"

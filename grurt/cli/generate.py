@@ -8,7 +8,7 @@ import numpy as np
 from grurt.cli.models import load_model
 from grurt.cli.parameters import Command, model_argument
 from grurt.cli.printing import show_piece
-from grurt.model import Model
+from grurt.cli.texts import TextWriter
 
 EXAMPLE = """\b
 Examples:
@@ -47,7 +47,7 @@ def generate(
     and seed give the same answer on every machine.
     """
     model = load_model(model_path)
-    tokens = _numbers(prompt) if as_tokens else model.vocabulary.encode(prompt)
+    tokens = _numbers(prompt) if as_tokens else model.vocabulary.encode_part(prompt)
     if not len(tokens):
         raise click.UsageError("PROMPT: expected at least one token, got nothing")
     end = None if as_tokens else model.vocabulary.end
@@ -61,10 +61,14 @@ def generate(
         repetition_penalty=repetition_penalty,
         stop=stop or (() if end is None else end),
     )
-    is_first = True
-    for block in blocks:
-        show_piece(_text(model, block, as_tokens=as_tokens, is_first=is_first))
-        is_first = False
+    if as_tokens:
+        for number, block in enumerate(blocks):
+            show_piece(("," if number else "") + ",".join(map(str, block.tolist())))
+    else:
+        writer = TextWriter(model.vocabulary)
+        for block in blocks:
+            show_piece(writer.more(block.tolist()))
+        show_piece(writer.rest())
     show_piece("\n")
 
 
@@ -73,10 +77,3 @@ def _numbers(prompt: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         return np.array([int(number) for number in prompt.replace(",", " ").split()], np.int64)
     except (ValueError, OverflowError):
         raise click.UsageError(f"PROMPT: expected numbers of tokens, such as 3,1,4, got {prompt!r}") from None
-
-
-def _text(model: Model, block: "np.ndarray[tuple[int], np.dtype[np.int64]]", *, as_tokens: bool, is_first: bool) -> str:
-    if as_tokens:
-        return ("" if is_first else ",") + ",".join(map(str, block.tolist()))
-    text = model.vocabulary.decode(block.tolist())
-    return text if is_first or not text or model.vocabulary.split == "characters" else f" {text}"

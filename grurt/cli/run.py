@@ -25,7 +25,8 @@ from grurt.cli.models import load_model
 from grurt.cli.parameters import READ, Command, ReadData, WrittenFile, columns_option, model_argument
 from grurt.cli.places import Place, check_can_be_opened, naming, open_output
 from grurt.cli.printing import is_terminal, say
-from grurt.cli.readers import MAX_LINE, TimestepReader
+from grurt.cli.readers import TimestepReader
+from grurt.cli.texts import TextReader
 from grurt.cli.writers import make_writer
 from grurt.errors import GrurtError, InputValueError
 from grurt.model import Model
@@ -104,7 +105,8 @@ Example: follow a sensor, and keep the answers
     "--text",
     "as_text",
     is_flag=True,
-    help="Each line of the input is a text, answered as a whole; of a model with a vocabulary.",
+    help="Each line of the input is a text, with one answer: for all of it, or behind its last token (as with --last). "
+    "Of a model with a vocabulary.",
 )
 def run(
     model_path: Path,
@@ -140,25 +142,33 @@ def run(
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     _check_formats(input_path, output_path, input_format, output_format)
     _check_text_options(delimiter, float_format)
+    if as_text and (columns or input_format is not None):
+        given = "--columns" if columns else "--format"
+        raise click.UsageError(
+            f"--text: each line of the input is a text, without columns or a format: leave {given} out"
+        )
     if output_path != "-":
         check_can_be_opened(Path(output_path))
     model = load_model(model_path)
     context = None if context_path is None else _context(context_path)
     with open_timesteps(input_path) as source:
         live = not _is_regular_file(source)
+        name = "stdin" if input_path == "-" else input_path
+        reader: TimestepReader | TextReader
         if as_text:
-            _run_texts(model, source, input_path, output_path, output_format, float_format, delimiter, [model_path])
-            return
-        reader = TimestepReader(
-            source,
-            "stdin" if input_path == "-" else input_path,
-            input_layout(model),
-            file_format=input_format or format_of_input(input_path),
-            delimiter=delimiter,
-            columns=columns,
-        )
+            reader = TextReader(source, name)
+            answers = _answers_to_texts(model, reader, nonfinite, context)
+        else:
+            reader = TimestepReader(
+                source,
+                name,
+                input_layout(model),
+                file_format=input_format or format_of_input(input_path),
+                delimiter=delimiter,
+                columns=columns,
+            )
+            answers = _answers(model, reader, nonfinite, context, last=last)
         written_format = output_format or format_of_name(output_path) or _text_format(reader.format)
-        answers = _answers(model, reader, nonfinite, context, last=last)
         first = list(islice(answers, 1))  # only now is it known whether the input has a header
         written = "stdout" if output_path == "-" else output_path
         with naming(written), open_answers(output_path, read=[source, model_path]) as target:
@@ -187,46 +197,23 @@ def _context(path: Path) -> Mapping[str, Array]:
         return read_npz(path)
 
 
-def _run_texts(
-    model: Model,
-    source: io.BufferedReader,
-    input_path: str,
-    output_path: str,
-    output_format: Format | None,
-    float_format: str | None,
-    delimiter: str,
-    read: list[Place],
-) -> None:
-    """Answer each line as a text: with what the model gives once for it, or with the answer after its last token."""
+def _answers_to_texts(
+    model: Model, reader: TextReader, nonfinite: Nonfinite, context: Mapping[str, Array] | None
+) -> Iterator[Any]:
+    """Yield what the model gives for each text: once for all of it, or behind its last token."""
     vocabulary = model.vocabulary
-    name = "stdin" if input_path == "-" else input_path
-    written_format = output_format or format_of_name(output_path) or "csv"
-    written = "stdout" if output_path == "-" else output_path
-    with naming(written), open_answers(output_path, read=[source, *read]) as target:
-        writer = make_writer(
-            target, output_layout(model), written_format, float_format=float_format, delimiter=delimiter, header=False
-        )
-        for number, line in enumerate(texts_of(source, name), start=1):
-            try:
-                answer = model.run(vocabulary.encode(line))
-            except GrurtError as error:
-                raise LineError(f"{name}, line {number}: {error}") from error
-            answers = answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
-            last = {key: array if array.ndim == 1 else array[-1] for key, array in answers.items()}
-            writer.write(last if isinstance(answer, dict) else last[model.outputs[0].name])
-            target.flush()
-        writer.close()
-
-
-def texts_of(source: io.BufferedReader, name: str) -> Iterator[str]:
-    """Yield the lines of a text in UTF-8, without their ends; LineError if it is none, or a line is too long."""
-    while line := source.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise LineError(f"{name}: expected lines of at most {MAX_LINE:,} bytes, got a longer one")
+    if len(model.inputs) > 1:
+        raise click.UsageError("--text: expected a model whose only input is tokens, got several inputs")
+    gives_each = {output.name: model.values[output.value].per_step for output in model.outputs}
+    for text in reader:
         try:
-            yield line.decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise LineError(f"{name}: expected text in UTF-8, got the byte 0x{line[error.start]:02x}") from None
+            answer = model.run(vocabulary.encode(text), nonfinite=nonfinite, context=context)
+        except GrurtError as error:
+            raise LineError(f"{reader.where}: {error}") from error
+        if isinstance(answer, dict):
+            yield {name: array[-1] if gives_each[name] else array for name, array in answer.items()}
+        else:
+            yield answer[-1] if gives_each[model.outputs[0].name] else answer
 
 
 def _answers(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from grurt.errors import InputValueError, ModelError
+from grurt.errors import InputTypeError, InputValueError, ModelError
 from grurt.escaping import described
 from grurt.network.ranges import check_range
+from grurt.network.texts import JOINTS, Split, joined_pieces, prepared, taken_apart, word_pieces
+from grurt.network.tokenizer_library import tokenizer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,13 +32,22 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Parameters
     ----------
     tokens
-        The texts, in the order of their ids. They are different, but for empty ones, which stand for nothing.
+        The texts, in the order of their ids. They are different, but for empty ones, which stand for nothing; the only
+        one, or that of padding, stands for a text of ``"none"`` that is empty.
     split
-        ``"words"``, which white space parts, or ``"characters"``.
+        What a text is taken apart into:
+
+        * ``"words"``, which white space parts;
+        * ``"ascii_words"``, which only the white space of ASCII parts, as TensorFlow has it;
+        * ``"characters"``;
+        * ``"none"``: a text is one token, and what was taken apart elsewhere comes as a sequence of texts;
+        * ``"wordpiece"``: BERT's words, each the longest tokens that it begins with, of which all but the first have
+          ``##`` before them. With ``lowercase``, accents are taken away, too;
+        * ``"tokenizer"``: what the library ``tokenizers`` makes of it, as ``tokenizer`` says.
     lowercase
-        Whether letters are made small first.
+        Whether letters are made small first; ``"ascii"``: only those of ASCII, as TensorFlow does.
     removed
-        Characters that are taken away first.
+        Characters that are taken away then.
     unknown
         The token of what is not there; None: it is an error, which names it.
     padding
@@ -44,6 +55,11 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     start, end
         Tokens that stand before and behind texts: `encode` puts them there if it is asked to, and they are left out of
         texts.
+    length
+        How many tokens a whole text has: what is longer is cut behind, what is shorter is filled with ``padding``.
+    tokenizer
+        The text of a ``tokenizer.json``. To read texts takes the library ``tokenizers`` (``pip install
+        "grurt[tokenizers]"``); models with one load and run without it.
 
     Examples
     --------
@@ -56,40 +72,78 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     tokens: tuple[str, ...]
-    split: Literal["words", "characters"] = "words"
-    lowercase: bool = False
+    split: Split = "words"
+    lowercase: bool | Literal["ascii"] = False
     removed: str = ""
     unknown: int | None = None
     padding: int | None = None
     start: int | None = None
     end: int | None = None
+    length: int | None = None
+    tokenizer: str = ""
 
-    def encode(self, text: str, *, start: bool = False, end: bool = False) -> NDArray[np.int64]:
-        """Return the tokens of a text, int64 ``(n,)``; with those of its start and end, where that is asked for.
+    def encode(self, text: str | Sequence[str], *, start: bool = False, end: bool = False) -> NDArray[np.int64]:
+        """Return the tokens of a whole text, int64 ``(n,)``.
+
+        Parameters
+        ----------
+        text
+            A text; or texts, each of which is a token's: then nothing is made small, removed or taken apart.
+        start, end
+            Whether the tokens of a text's start and end are there, too, where the vocabulary has them. They count for
+            ``length``, and are not cut.
+
+        Returns
+        -------
+        Of ``length`` tokens, if the vocabulary has one. A new array.
 
         Raises
         ------
+        InputTypeError
+            If it is no text.
         InputValueError
             If something in the text is no token, and there is none for what is unknown.
+        ModelError
+            If it takes a library that is not there.
         """
-        ids = _ids(self)
-        found = [] if not start or self.start is None else [self.start]
+        before = [self.start] if start and self.start is not None else []
+        behind = [self.end] if end and self.end is not None else []
+        found = self.encode_part(text).tolist()
+        if self.length is None:
+            return np.array([*before, *found, *behind], np.int64)
+        room = max(self.length - len(before) - len(behind), 0)
+        whole = [*before, *found[:room], *behind][: self.length]
+        return np.array([*whole, *[self.padding] * (self.length - len(whole))], np.int64)
+
+    def encode_part(self, text: str | Sequence[str]) -> NDArray[np.int64]:
+        """Return the tokens of a part of a text, int64 ``(n,)``: neither cut nor filled. Streams read these.
+
+        Raises
+        ------
+        InputTypeError, InputValueError, ModelError
+            As `encode`.
+        """
+        if self.split == "tokenizer" and isinstance(text, str):
+            return tokenizer_of(self.tokenizer).encode(text)
+        ids, found = _ids(self), []
         for part in self.parts(text):
             token = ids.get(part, self.unknown)
             if token is None:
                 raise InputValueError(f"text: expected what is in the vocabulary, got {described(part)}")
             found.append(token)
-        if end and self.end is not None:
-            found.append(self.end)
         return np.array(found, np.int64)
 
-    def parts(self, text: str) -> Sequence[str]:
-        """Return what a text is taken apart into."""
-        if self.lowercase:
-            text = text.lower()
-        if self.removed:
-            text = text.translate(dict.fromkeys(map(ord, self.removed)))
-        return text.split() if self.split == "words" else text
+    def parts(self, text: str | Sequence[str]) -> Sequence[str]:
+        """Return what a text is taken apart into: a word of which there are no pieces is one part."""
+        if not isinstance(text, str):
+            if not isinstance(text, Sequence) or not all(isinstance(part, str) for part in text):
+                raise InputTypeError(f"text: expected a text, or a sequence of them, got {described(text)}")
+            return text
+        if self.split == "tokenizer":
+            return tokenizer_of(self.tokenizer).parts(text)
+        whole = prepared(text, self.lowercase, self.removed, self.split)
+        parts = taken_apart(whole, self.split)
+        return word_pieces(parts, _ids(self)) if self.split == "wordpiece" else parts
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of tokens, without those of padding, start and end.
@@ -98,6 +152,8 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ------
         InputValueError
             If a token does not exist.
+        ModelError
+            If it takes a library that is not there.
         """
         silent = {self.padding, self.start, self.end}
         found = []
@@ -106,8 +162,11 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             if not 0 <= number < len(self.tokens):
                 raise InputValueError(f"text: expected token ids in [0, {len(self.tokens)}), got {number}")
             if number not in silent:
-                found.append(self.tokens[number])
-        return (" " if self.split == "words" else "").join(found)
+                found.append(number)
+        if self.split == "tokenizer":
+            return tokenizer_of(self.tokenizer).decode(found)
+        texts = [self.tokens[number] for number in found]
+        return joined_pieces(texts) if self.split == "wordpiece" else JOINTS[self.split].join(texts)
 
     def check(self, name: str, port: AnyInput | None) -> None:
         """Raise ModelError unless it is one of an input."""
@@ -129,6 +188,20 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 check_range(f"{where}: {field}", token_id, 0)
                 if token_id >= len(self.tokens):
                     raise ModelError(f"{where}: {field}: expected a token id below {len(self.tokens)}, got {token_id}")
+        self._check_parts(where)
+
+    def _check_parts(self, where: str) -> None:
+        """Raise ModelError unless what is said of taking apart fits together."""
+        if self.length is not None:
+            check_range(f"{where}: length", self.length, 1)
+            if self.padding is None:
+                raise ModelError(f"{where}: length: expected a token of padding, which fills shorter texts, got none")
+        if (self.split == "tokenizer") != bool(self.tokenizer):
+            raise ModelError(f"{where}: expected a tokenizer where split is 'tokenizer', and only there")
+        if self.split == "tokenizer" and (self.lowercase or self.removed or self.unknown is not None):
+            raise ModelError(f"{where}: expected no lowercase, removed or unknown beside a tokenizer, which says it")
+        if self.split == "wordpiece" and self.lowercase == "ascii":
+            raise ModelError(f"{where}: expected all letters of word pieces to be made small, or none, got 'ascii'")
 
 
 _KEPT: dict[int, tuple[Vocabulary, Mapping[str, int]]] = {}
@@ -140,6 +213,10 @@ def _ids(vocabulary: Vocabulary) -> Mapping[str, int]:
     kept = _KEPT.get(id(vocabulary))
     if kept is None or kept[0] is not vocabulary:
         ids = {token: number for number, token in reversed(list(enumerate(vocabulary.tokens))) if token}
+        empty = [number for number, token in enumerate(vocabulary.tokens) if not token]
+        standing = empty if len(empty) == 1 else [number for number in empty if number == vocabulary.padding]
+        if standing:
+            ids[""] = standing[0]
         if len(_KEPT) >= _MOST_KEPT:
             _KEPT.clear()
         kept = _KEPT[id(vocabulary)] = vocabulary, ids

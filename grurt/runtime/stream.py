@@ -336,7 +336,7 @@ class _StreamOfSeveral(Stream):
 
 def _encoded(network: Network, where: str, text: str, *, is_block: bool) -> Array:
     """Return a text as the tokens of the model's only input: one of them for a step."""
-    tokens = network.vocabulary.encode(text)
+    tokens = network.vocabulary.encode_part(text)
     if is_block:
         return tokens
     if len(tokens) != 1:

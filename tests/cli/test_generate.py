@@ -91,7 +91,7 @@ def test_texts_that_do_not_fit(named: Path, folder: Path) -> None:
     )
     assert "line 1: Model.run: expected at least 1 timestep, got 0" in fail("run", named, "--text", stdin="\n")
     assert "expected text in UTF-8, got the byte 0xff" in fail("run", named, "--text", stdin=b"\xff\n")
-    assert "expected lines of at most 1,048,576 bytes" in fail("run", named, "--text", stdin="a" * (1 << 21))
+    assert "line 1: expected a line of at most 1,048,576 bytes, got a longer one" in fail("run", named, "--text", stdin="a" * (1 << 21))
     assert "expected a model with one vocabulary, got 0" in fail("run", folder / "plain.grurt", "--text", stdin="a\n")
 
 

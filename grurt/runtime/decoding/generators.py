@@ -62,7 +62,7 @@ class Request:
         """Return a prompt, of at least one token; of a text, its tokens."""
         if isinstance(tokens, str):
             vocabulary = self._network.vocabularies.get(self._network.inputs[self.ports.input].name)
-            tokens = (vocabulary or self._network.vocabulary).encode(tokens)
+            tokens = (vocabulary or self._network.vocabulary).encode_part(tokens)
         return tokens_of(where, tokens, self.ports.vocabulary_size, least=1)
 
     def prefix(self, where: str, tokens: Any) -> NDArray[np.int64]:

@@ -56,7 +56,7 @@ def refused(folder: Path, name: str, change: Change, message: str, error: type[E
         ("UpSampling1D", "it makes more timesteps of fewer; leave it out"),
         ("MultiHeadAttention", "it looks at all timesteps at once"),
         ("Conv2D", "it works on images; grurt reads sequences of vectors"),
-        ("StringLookup", "turn the texts into tokens before the model"),
+        ("StringLookup", "got a sequence as its input; texts must be an input of the model"),
         ("Convolution1D", "a convolution of Keras 1 cannot be causal"),
         ("GRUCell", "a cell alone has no sequence"),
         ("SomethingNew", "the layer is not supported: grurt knows Keras's own layers"),
