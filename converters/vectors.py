@@ -111,11 +111,20 @@ def fill_embedding(
     weight = np.array(model.weights[f"{found.name}.weight"])
     name = Path(path).name
     with unreadable_files_named(name), errors_named(name), open_regular_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        told = None if progress is None else lambda: progress(min(file.tell() / size, 1.0) if size else 1.0)
-        count, missing = _fill(weight, found, vocabulary, file, file_format, told or (lambda: None))
+        told = _telling(progress, file)
+        count, missing = _fill(weight, found, vocabulary, file, file_format, told)
+    if progress is not None:
+        progress(1.0)
     changed = model.replaced(weights={**model.weights, f"{found.name}.weight": weight}, reference_run=None)
     return FilledEmbedding(changed, found.name, count, missing)
+
+
+def _telling(progress: Callable[[float], object] | None, file: BinaryIO) -> Callable[[], object]:
+    """Return what tells how much of a file was read."""
+    size = os.fstat(file.fileno()).st_size
+    if progress is None or not size:
+        return lambda: None
+    return lambda: progress(min(file.tell() / size, 1.0))
 
 
 def _embedding(model: Network, name: str | None) -> Embedding:
@@ -153,7 +162,7 @@ def _fill(
             if not wanted:
                 break
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ConversionError(f"expected what gzip has packed, got damaged data: {error}") from error
+        raise ConversionError(f"expected vectors that gzip has packed whole, got damaged data: {error}") from error
     missing = sorted(wanted.values())
     return sum(map(bool, vocabulary.tokens)) - len(missing), tuple(vocabulary.tokens[number] for number in missing)
 

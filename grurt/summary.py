@@ -18,7 +18,9 @@ from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.signature import Signature
 from grurt.network.structs import fields_of
+from grurt.network.texts import Split
 from grurt.network.value import Value
+from grurt.network.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from grurt.network.network import Network
@@ -34,13 +36,16 @@ _SHOWN_AS_PROGRAM = {
 class InputSummary:
     """A model input: ``size`` features per timestep, or token ids below ``size``.
 
-    ``frame_shape`` is what `grurt.Stream.step` takes.
+    ``frame_shape`` is what `grurt.Stream.step` takes. ``texts`` says what texts are taken apart into, and
+    ``text_length`` how many tokens each has, where the model has a vocabulary that says it.
     """
 
     name: str
     size: int
     tokens: bool
     frame_shape: tuple[int, ...]
+    texts: Split | None
+    text_length: int | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,9 @@ def summarize(model: Network) -> Summary:
     layers = tuple(_layer(model, layer) for layer in model.layers)
     frames = frames_of(model)
     return Summary(
-        inputs=tuple(_input(port, frames.inputs[port.name]) for port in model.inputs),
+        inputs=tuple(
+            _input(port, frames.inputs[port.name], model.vocabularies.get(port.name)) for port in model.inputs
+        ),
         layers=layers,
         outputs=tuple(_output(port, model.values[port.value], frames.outputs[port.name]) for port in model.outputs),
         parameters=model.parameter_count,
@@ -152,8 +159,9 @@ def summarize(model: Network) -> Summary:
     )
 
 
-def _input(port: Input | TokenInput, frame: Frame) -> InputSummary:
-    return InputSummary(port.name, port.size, port.tokens, frame.shape)
+def _input(port: Input | TokenInput, frame: Frame, vocabulary: Vocabulary | None) -> InputSummary:
+    split, length = (None, None) if vocabulary is None else (vocabulary.split, vocabulary.length)
+    return InputSummary(port.name, port.size, port.tokens, frame.shape, split, length)
 
 
 def _output(port: Output, value: Value, frame: Frame) -> OutputSummary:

@@ -11,6 +11,7 @@
     values, builder                what stands for a tensor, and the layers so far
     recurrent, wrappers            GRU in all its forms, Bidirectional, TimeDistributed            -> layers
     dense, normalization, pointwise, convolution, windows, merging, reshaping, activations         -> layers
+    texts, vectorizer                      what takes texts apart        -> the vocabulary of an input
     operations, functions          what ``keras.ops`` does               -> layers
     handlers, refusals             which layers are converted, and why others are not
     interpret                      all calls, in order                   -> layers and weights

@@ -20,7 +20,7 @@ from grurt.cli.parameters import (
 )
 from grurt.cli.places import check_model_file
 from grurt.cli.printing import show
-from grurt.cli.report import STREAMS, json_number, shown_notes
+from grurt.cli.report import STREAMS, cell, json_number, shown_notes
 from grurt.escaping import listed
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def _as_text(output: Path, model: "Model", verification: "Verification | None") 
         f"wrote {output}, {output.stat().st_size:,} bytes: {kinds}; {model.parameter_count:,} parameters",
         compared,
         f"whole sequences only: {model.unstreamable_reason}" if model.unstreamable_reason else STREAMS,
+        *(f"reads texts: {cell(name)}, {each.split}" for name, each in model.vocabularies.items()),
         *shown_notes(model.source.notes),
     ]
 
@@ -177,6 +178,7 @@ def _as_json(output: Path, model: "Model", verification: "Verification | None") 
             "unstreamable_reason": model.unstreamable_reason,
             "unstreamable_by_design": model.unstreamable_by_design and model.unstreamable_by_design.name,
             "states": model.signature.fed_back,
+            "texts": {name: each.split for name, each in model.vocabularies.items()},
             "notes": list(model.source.notes),
         }
     )

@@ -180,7 +180,10 @@ def _states(shapes: "Mapping[str, tuple[int, ...]]") -> str:
 
 
 def _input(port: "InputSummary") -> str:
-    return f"a token of {port.size}" if port.tokens else _numbers(port.frame_shape)
+    if port.texts is None:
+        return f"a token of {port.size}" if port.tokens else _numbers(port.frame_shape)
+    length = "" if port.text_length is None else f", {port.text_length} for each"
+    return f"a token of {port.size}, or texts ({port.texts}{length})"
 
 
 def _output(port: "OutputSummary") -> str:

@@ -88,7 +88,7 @@ def _as_bert(text: str, *, lowercase: bool) -> str:
 def _cleaned(character: str) -> str:
     if character in "\t\n\r":
         return " "
-    if character in "\0\ufffd" or unicodedata.category(character).startswith("C"):
+    if character in "\0\ufffd" or unicodedata.category(character) in ("Cc", "Cf", "Co"):
         return ""
     if character.isspace():
         return " "

@@ -10,6 +10,7 @@ import numpy as np
 
 from grurt.errors import InputValueError, ModelError
 from grurt.escaping import described
+from grurt.network.ranges import check_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class LibraryTokenizer:
         """The texts of all tokens by their ids, those that were added among them; empty where an id has none."""
         ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         texts = dict(zip(ids.values(), ids.keys(), strict=True))
+        check_range("vocabulary: the largest token id", max(texts, default=0), 0)
         return tuple(texts.get(number, "") for number in range(max(texts, default=-1) + 1))
 
     def encode(self, text: str) -> NDArray[np.int64]:

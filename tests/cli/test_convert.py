@@ -128,6 +128,7 @@ def test_convert_tells_what_the_result_is_as_json(tmp_path: Path) -> None:
         "unstreamable_reason": None,
         "unstreamable_by_design": None,
         "states": {},
+        "texts": {},
         "notes": [],
     }
 

@@ -89,7 +89,8 @@ def test_the_summary_is_json() -> None:
     model = whole_model()
     described = summarize(model).to_dict()
     assert json.loads(json.dumps(described)) == described
-    assert described["inputs"] == [{"name": "x", "size": 30, "tokens": True, "frame_shape": []}]
+    texts = {"texts": None, "text_length": None}
+    assert described["inputs"] == [{"name": "x", "size": 30, "tokens": True, "frame_shape": [], **texts}]
     assert described["outputs"] == [{"name": "y", "value": "fc", "size": 4, "per_step": False, "frame_shape": [4]}]
     assert described["layers"][2]["state_shapes"] == {"gru": [5]}
     assert described["signature"]["inputs"][0]["axes"] == ["batch", "time"]

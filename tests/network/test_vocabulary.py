@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import models
+import msgspec
 import numpy as np
 import pytest
 from grurt_files import assert_equal
+from paths import DATA
 
 import grurt
-from grurt.converters import read_vocabulary
-from grurt.errors import ConversionError, GrurtError, InputShapeError, InputValueError, ModelError, ModelFileError
+from grurt.converters import convert, read_vocabulary
+from grurt.errors import (
+    ConversionError,
+    GrurtError,
+    InputShapeError,
+    InputTypeError,
+    InputValueError,
+    ModelError,
+    ModelFileError,
+)
 from grurt.loading import read
 from grurt.network.versions import file_version
 
@@ -54,6 +64,37 @@ def test_characters() -> None:
         LETTERS.encode("faze")
     with pytest.raises(InputValueError, match=r"text: expected token ids in \[0, 10\), got 10"):
         LETTERS.decode([1, 10])
+
+
+def test_only_what_is_said_is_done_to_words() -> None:
+    tokens = ("stra\u00dfe", "\u00c4rger", "\u00e4rger", "a\u00a0b", "c\x1cd", "e")
+    everywhere = grurt.Vocabulary(tokens=tokens, lowercase=True, unknown=5)
+    ascii_only = grurt.Vocabulary(tokens=tokens, lowercase="ascii", split="ascii_words", unknown=5)
+    text = "STRA\u00dfE \u00c4RGER\va\u00a0b\fc\x1cd"
+    assert everywhere.encode(text).tolist() == [0, 2, 5, 5, 5, 5]
+    assert ascii_only.encode(text).tolist() == [0, 1, 3, 4]
+
+
+def test_whole_texts_have_one_length() -> None:
+    padded = msgspec.structs.replace(WORDS, length=4)
+    assert padded.encode("good").tolist() == [3, 0, 0, 0]
+    assert padded.encode("a a a a good").tolist() == [2, 2, 2, 2]
+    assert padded.encode("a a a a good", start=True, end=True).tolist() == [6, 2, 2, 7]
+    assert padded.encode("", start=True, end=True).tolist() == [6, 7, 0, 0]
+    assert padded.encode_part("a a a a good").tolist() == [2, 2, 2, 2, 3]
+    short = msgspec.structs.replace(WORDS, length=1)
+    assert short.encode("good", start=True, end=True).tolist() == [6]
+
+
+def test_texts_that_are_taken_apart_already() -> None:
+    assert WORDS.encode(["good", "Good", "bad!", ""]).tolist() == [3, 1, 1, 0]
+    alone = grurt.Vocabulary(tokens=("a b", "c", ""), split="none")
+    assert alone.encode("a b").tolist() == [0]
+    assert alone.encode(["c", "", "a b"]).tolist() == [1, 2, 0]
+    assert alone.decode([0, 1]) == "a b c"
+    for nothing in (3, None, [1, 2], b"a"):
+        with pytest.raises(InputTypeError, match="text: expected a text, or a sequence of them, got "):
+            WORDS.encode(nothing)  # type: ignore[arg-type]
 
 
 def test_files_keep_it(tmp_path: Path) -> None:
@@ -146,6 +187,24 @@ def test_translators_take_texts_and_give_them() -> None:
         ({"tokens": grurt.Vocabulary(tokens=("a" * 1001,))}, "expected tokens of at most 1000 characters, got 'aaa"),
         ({"tokens": grurt.Vocabulary(tokens=("a",), end=1)}, "end: expected a token id below 1, got 1"),
         ({"tokens": grurt.Vocabulary(tokens=("a",), start=-1)}, "start"),
+        ({"tokens": grurt.Vocabulary(tokens=("a",), length=0, padding=0)}, r"length must be in \[1, 1048576\], got 0"),
+        ({"tokens": grurt.Vocabulary(tokens=("a",), length=3)}, "length: expected a token of padding, which fills"),
+        (
+            {"tokens": grurt.Vocabulary(tokens=("a",), split="tokenizer")},
+            "expected a tokenizer where split is 'tokenize",
+        ),
+        (
+            {"tokens": grurt.Vocabulary(tokens=("a",), tokenizer="{}")},
+            "expected a tokenizer where split is 'tokenizer'",
+        ),
+        (
+            {"tokens": grurt.Vocabulary(tokens=("a",), split="tokenizer", tokenizer="{}", unknown=0)},
+            "expected no lowercase, removed or unknown beside a tokenizer, which says it",
+        ),
+        (
+            {"tokens": grurt.Vocabulary(tokens=("a",), split="wordpiece", lowercase="ascii")},
+            "expected all letters of word pieces to be made small, or none, got 'ascii'",
+        ),
         ({"tokens": "abc"}, "vocabularies"),
     ],
 )
@@ -176,6 +235,16 @@ def test_files_of_vocabularies(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(FILES[name].encode())
     found = read_vocabulary(tmp_path / name, unknown="[UNK]", padding="", lowercase=True)
     assert found == grurt.Vocabulary(tokens=("", "[UNK]", "good", "bad"), unknown=1, padding=0, lowercase=True)
+
+
+def test_files_of_keras_models() -> None:
+    found = read_vocabulary(DATA / "texts" / "padded.keras")
+    assert found == convert(DATA / "texts" / "padded.keras", reference=False).vocabulary
+    letters = read_vocabulary(DATA / "texts" / "lookup.keras", split="characters", length=3)
+    assert letters.encode("a").tolist() == [2, 0, 0]
+    assert read_vocabulary(DATA / "texts" / "nested.keras").split == "characters"
+    with pytest.raises(ConversionError, match="expected one TextVectorization or StringLookup in the model, got 0"):
+        read_vocabulary(DATA / "keras" / "k3_vectors.keras")
 
 
 @pytest.mark.parametrize(
