@@ -59,7 +59,8 @@ def read_vocabulary(path: str | os.PathLike[str], **options: Unpack[Options]) ->
     Raises
     ------
     ConversionError
-        If the file cannot be read, is none of these, or does not have one of the tokens.
+        If the file cannot be read, is none of these, does not have one of the tokens, or has one twice; or if options
+        do not fit what it says.
     """
     name = Path(path).name
     with unreadable_files_named(name), errors_named(name):
@@ -80,7 +81,9 @@ def changed_vocabulary(vocabulary: Vocabulary, **options: Unpack[Options]) -> Vo
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for meaning in _MEANINGS & changes.keys():
         changes[meaning] = _place(vocabulary.tokens, meaning, changes[meaning])
-    return msgspec.structs.replace(vocabulary, **changes)
+    changed = msgspec.structs.replace(vocabulary, **changes)
+    changed.check("vocabulary")
+    return changed
 
 
 _MEANINGS = {"unknown", "padding", "start", "end"}

@@ -72,7 +72,7 @@ class DesignReason(enum.Enum):
         "export the model to ONNX where its code is, or give its weights and a description of the layers",
     )
     ELEMENT_TYPE = (
-        "texts that do not become tokens at once, complex numbers, or other elements that a network does not compute with",
+        "texts that become no tokens, complex numbers, or other elements that a network does not compute with",
         "kernels compute with float32, and read whole numbers as tokens",
         "turn them into numbers before the model, and back behind it",
     )

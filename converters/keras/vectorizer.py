@@ -27,7 +27,7 @@ def vocabulary_of_file(path: Path) -> Vocabulary:
     file = read_archive(path)
     root = make_layer(file.description, file.store.weights, file.version)
     topology = read_topology(root)
-    found = {name: described for name, described in topology.layers.items() if described.get("class_name") in _READERS}
+    found = {name: each for name, each in topology.layers.items() if str(each.get("class_name")) in _READERS}
     if len(found) != 1:
         raise ConversionError(f"expected one TextVectorization or StringLookup in the model, got {len(found)}")
     ((name, described),) = found.items()

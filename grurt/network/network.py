@@ -216,7 +216,7 @@ class Network:
         check_weights(layers, arrays, {place(array) for array in checked})
         vocabularies = typed("vocabularies", dict(parts["vocabularies"]), dict[str, Vocabulary])
         for name, vocabulary in vocabularies.items():
-            vocabulary.check(name, next((port for port in inputs if port.name == name), None))
+            vocabulary.check_for(name, next((port for port in inputs if port.name == name), None))
         self.__dict__.update(
             inputs=inputs,
             layers=layers,

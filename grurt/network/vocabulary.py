@@ -168,13 +168,10 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         texts = [self.tokens[number] for number in found]
         return joined_pieces(texts) if self.split == "wordpiece" else JOINTS[self.split].join(texts)
 
-    def check(self, name: str, port: AnyInput | None) -> None:
-        """Raise ModelError unless it is one of an input."""
-        where = f"vocabulary of {name!r}"
-        if port is None or not port.tokens:
-            raise ModelError(f"{where}: expected an input of tokens, got none of that name")
-        if not 0 < len(self.tokens) <= port.size:
-            raise ModelError(f"{where}: expected at most {port.size} tokens, and at least 1, got {len(self.tokens)}")
+    def check(self, where: str) -> None:
+        """Raise ModelError unless tokens are different, and what is said of them fits together."""
+        if not self.tokens:
+            raise ModelError(f"{where}: expected at least 1 token, got none")
         seen: set[str] = set()
         for token in self.tokens:
             if token and token in seen:
@@ -189,6 +186,15 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 if token_id >= len(self.tokens):
                     raise ModelError(f"{where}: {field}: expected a token id below {len(self.tokens)}, got {token_id}")
         self._check_parts(where)
+
+    def check_for(self, name: str, port: AnyInput | None) -> None:
+        """Raise ModelError unless it is one of an input."""
+        where = f"vocabulary of {name!r}"
+        if port is None or not port.tokens:
+            raise ModelError(f"{where}: expected an input of tokens, got none of that name")
+        if len(self.tokens) > port.size:
+            raise ModelError(f"{where}: expected at most {port.size} tokens, got {len(self.tokens)}")
+        self.check(where)
 
     def _check_parts(self, where: str) -> None:
         """Raise ModelError unless what is said of taking apart fits together."""

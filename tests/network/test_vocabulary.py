@@ -181,8 +181,11 @@ def test_translators_take_texts_and_give_them() -> None:
     ("vocabularies", "message"),
     [
         ({"x": WORDS}, "vocabulary of 'x': expected an input of tokens, got none of that name"),
-        ({"tokens": grurt.Vocabulary(tokens=())}, "expected at most 10 tokens, and at least 1, got 0"),
-        ({"tokens": grurt.Vocabulary(tokens=("a",) * 11)}, "expected at most 10 tokens, and at least 1, got 11"),
+        ({"tokens": grurt.Vocabulary(tokens=())}, "vocabulary of 'tokens': expected at least 1 token, got none"),
+        (
+            {"tokens": grurt.Vocabulary(tokens=("a",) * 11)},
+            "vocabulary of 'tokens': expected at most 10 tokens, got 11",
+        ),
         ({"tokens": grurt.Vocabulary(tokens=("a", "b", "a"))}, "expected different tokens, got 'a' twice"),
         ({"tokens": grurt.Vocabulary(tokens=("a" * 1001,))}, "expected tokens of at most 1000 characters, got 'aaa"),
         ({"tokens": grurt.Vocabulary(tokens=("a",), end=1)}, "end: expected a token id below 1, got 1"),
@@ -255,6 +258,8 @@ def test_files_of_keras_models() -> None:
         ("a.json", b"[1, 2]", {}, "expected a list of tokens, or an object of their numbers, got something else"),
         ("a.json", b'{"a": 0, "b": 2}', {}, "expected each number from 0 to 1 once, got others"),
         ("a.txt", b"a\nb\n", {"end": "z"}, "a.txt: end: expected one of its tokens, got 'z'"),
+        ("a.txt", b"a\nb\na\n", {}, "a.txt: vocabulary: expected different tokens, got 'a' twice"),
+        ("a.txt", b"", {}, "a.txt: vocabulary: expected at least 1 token, got none"),
         ("missing.txt", None, {}, "missing.txt: expected a file that can be read"),
     ],
 )
