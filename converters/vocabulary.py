@@ -14,9 +14,8 @@ from grurt.converters.keras.vectorizer import vocabulary_of_file
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.errors import ConversionError
 from grurt.escaping import described
-from grurt.network.texts import Split
 from grurt.network.tokenizer_library import LibraryTokenizer
-from grurt.network.vocabulary import Vocabulary
+from grurt.network.vocabulary import Split, Vocabulary
 from grurt.regular_files import read_regular_file
 
 

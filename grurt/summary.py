@@ -18,9 +18,8 @@ from grurt.network.layers import AnyLayer
 from grurt.network.network import Source
 from grurt.network.signature import Signature
 from grurt.network.structs import fields_of
-from grurt.network.texts import Split
 from grurt.network.value import Value
-from grurt.network.vocabulary import Vocabulary
+from grurt.network.vocabulary import Split, Vocabulary
 
 if TYPE_CHECKING:
     from grurt.network.network import Network

@@ -11,18 +11,17 @@ from grurt.converters.keras.dense import one_hot_tokens
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.errors import DesignReason
-from grurt.network.texts import Split
-from grurt.network.vocabulary import Vocabulary
+from grurt.network.texts import PUNCTUATION
+from grurt.network.vocabulary import Split, Vocabulary
 
 VOCABULARY = "vocabulary.txt"
 """The asset that holds the texts of the tokens, one a line."""
 
-_PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _STANDARDIZED: dict[str | None, tuple[Literal["ascii", False], str]] = {
     None: (False, ""),
     "lower": ("ascii", ""),
-    "strip_punctuation": (False, _PUNCTUATION),
-    "lower_and_strip_punctuation": ("ascii", _PUNCTUATION),
+    "strip_punctuation": (False, PUNCTUATION),
+    "lower_and_strip_punctuation": ("ascii", PUNCTUATION),
 }
 """What is made small and removed: TensorFlow's ``strings.lower`` knows the letters of ASCII only."""
 

@@ -11,8 +11,7 @@ from grurt.cli.places import check_model_file
 from grurt.cli.printing import show
 from grurt.escaping import listed
 from grurt.model import Model
-from grurt.network.texts import Split
-from grurt.network.vocabulary import Vocabulary
+from grurt.network.vocabulary import Split, Vocabulary
 from grurt.notices import saying
 
 EXAMPLE = """\b

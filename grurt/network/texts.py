@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import string
 import unicodedata
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal
-
-Split = Literal["words", "ascii_words", "characters", "none", "wordpiece", "tokenizer"]
 
 JOINTS = {"words": " ", "ascii_words": " ", "characters": "", "none": " "}
 """What stands between tokens in a text."""
@@ -21,7 +18,11 @@ MAX_WORD = 100
 
 _ASCII_SPACE = " \t\n\v\f\r"
 _TO_SPACES = str.maketrans(_ASCII_SPACE, " " * len(_ASCII_SPACE))
-_TO_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_TO_SMALL = str.maketrans(_LETTERS, _LETTERS.lower())
+
+PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+"""That of ASCII."""
 
 _IDEOGRAPHS = (
     *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F)),
@@ -30,7 +31,7 @@ _IDEOGRAPHS = (
 """Blocks of characters that BERT reads as words of their own."""
 
 
-def prepared(text: str, lowercase: bool | Literal["ascii"], removed: str, split: Split) -> str:
+def prepared(text: str, lowercase: bool | Literal["ascii"], removed: str, split: str) -> str:
     """Return a text with small letters, if that is wanted, and without what is removed."""
     if split == "wordpiece":
         text = _as_bert(text, lowercase=bool(lowercase))
@@ -39,7 +40,7 @@ def prepared(text: str, lowercase: bool | Literal["ascii"], removed: str, split:
     return text.translate(dict.fromkeys(map(ord, removed))) if removed else text
 
 
-def taken_apart(text: str, split: Split) -> Sequence[str]:
+def taken_apart(text: str, split: str) -> Sequence[str]:
     """Return the words or characters of a text, or the text."""
     if split == "none":
         return [text]
@@ -110,4 +111,4 @@ def _bert_words(part: str) -> Iterator[str]:
 
 @lru_cache(1 << 14)
 def _is_punctuation(character: str) -> bool:
-    return character in string.punctuation or unicodedata.category(character).startswith("P")
+    return character in PUNCTUATION or unicodedata.category(character).startswith("P")

@@ -11,13 +11,14 @@ import numpy as np
 from grurt.errors import InputTypeError, InputValueError, ModelError
 from grurt.escaping import described
 from grurt.network.ranges import check_range
-from grurt.network.texts import JOINTS, Split, joined_pieces, prepared, taken_apart, word_pieces
-from grurt.network.tokenizer_library import tokenizer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.network.inputs import AnyInput
+    from grurt.network.tokenizer_library import LibraryTokenizer
+
+Split = Literal["words", "ascii_words", "characters", "none", "wordpiece", "tokenizer"]
 
 MAX_TOKEN = 1000
 """Characters of a token."""
@@ -124,7 +125,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             As `encode`.
         """
         if self.split == "tokenizer" and isinstance(text, str):
-            return tokenizer_of(self.tokenizer).encode(text)
+            return self._library.encode(text)
         ids, found = _ids(self), []
         for part in self.parts(text):
             token = ids.get(part, self.unknown)
@@ -140,7 +141,9 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise InputTypeError(f"text: expected a text, or a sequence of them, got {described(text)}")
             return text
         if self.split == "tokenizer":
-            return tokenizer_of(self.tokenizer).parts(text)
+            return self._library.parts(text)
+        from grurt.network.texts import prepared, taken_apart, word_pieces
+
         whole = prepared(text, self.lowercase, self.removed, self.split)
         parts = taken_apart(whole, self.split)
         return word_pieces(parts, _ids(self)) if self.split == "wordpiece" else parts
@@ -164,9 +167,17 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             if number not in silent:
                 found.append(number)
         if self.split == "tokenizer":
-            return tokenizer_of(self.tokenizer).decode(found)
+            return self._library.decode(found)
+        from grurt.network.texts import JOINTS, joined_pieces
+
         texts = [self.tokens[number] for number in found]
         return joined_pieces(texts) if self.split == "wordpiece" else JOINTS[self.split].join(texts)
+
+    @property
+    def _library(self) -> LibraryTokenizer:
+        from grurt.network.tokenizer_library import tokenizer_of
+
+        return tokenizer_of(self.tokenizer)
 
     def check(self, where: str) -> None:
         """Raise ModelError unless tokens are different, and what is said of them fits together."""
