@@ -150,6 +150,11 @@ class Builder(LayerBuilder):
                 f"the texts {name!r}, which another layer takes apart in another way", "give each its own input"
             )
         self.inputs[name] = replace(found, vocabulary=vocabulary)
+        if vocabulary.split == "none":
+            self.note(
+                f"each text of the input {name!r} is one token, as Keras is given them: `grurt vocabulary --split "
+                "words` has longer ones taken apart"
+            )
 
     def tokens(self, layer: Layer, name: str, vocabulary_size: int) -> None:
         """Note that an input is of tokens."""

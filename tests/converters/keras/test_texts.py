@@ -48,6 +48,17 @@ def test_a_stream_reads_parts_of_texts(tmp_path: Path) -> None:
     assert padded.vocabulary.decode(padded.vocabulary.encode("A good, unheard film")) == "a good [UNK] film"
 
 
+def test_texts_that_were_taken_apart_before_are_one_token_each() -> None:
+    model = load("lookup")
+    (note,) = model.source.notes
+    assert note.startswith(
+        "each text of the input 'words' is one token, as Keras is given them: `grurt vocabulary --split"
+    )
+    stream = model.stream()
+    steps = [stream.step(word) for word in ("a", "good", "film")]
+    np.testing.assert_array_equal(steps, model.run_text(["a", "good", "film"]))
+
+
 def test_words_that_the_source_has_no_token_for_are_named() -> None:
     model = load("lookup_without_unknown")
     with pytest.raises(InputValueError, match="text: expected what is in the vocabulary, got 'great'"):
