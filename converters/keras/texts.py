@@ -11,6 +11,7 @@ from grurt.converters.keras.dense import one_hot_tokens
 from grurt.converters.keras.handlers import converts
 from grurt.converters.keras.values import Arguments, Kind, Layer, Tensor
 from grurt.errors import DesignReason
+from grurt.network.ranges import MAX_SIZE
 from grurt.network.texts import PUNCTUATION
 from grurt.network.vocabulary import Split, Vocabulary
 
@@ -103,10 +104,10 @@ def vocabulary_of_lookup(layer: Layer) -> Vocabulary:
     if config.get("output_mode") == "one_hot" and mask is not None:
         raise config.unsupported("output_mode='one_hot' with a mask_token", "use output_mode='int' and an Embedding")
     count = config.get("num_oov_indices", 1)
-    if type(count) is not int or count not in (0, 1):
-        raise config.unsupported(
-            f"num_oov_indices={str(count)[:50]}, which hashes unknown words", "use num_oov_indices=1, or 0"
-        )
+    if type(count) is not int or not 0 <= count <= MAX_SIZE:
+        raise layer.invalid(f"expected a number of tokens of what is unknown, got {str(count)[:50]}")
+    if count > 1:
+        config.require("salt", (None,), "use salt=None: SipHash is not known here")
     if not isinstance(unknown, str) or not isinstance(mask, str | None):
         raise layer.invalid("expected an oov_token and a mask_token that are texts")
     config.skip("oov_method", "salt", "vocabulary_dtype")
@@ -114,9 +115,10 @@ def vocabulary_of_lookup(layer: Layer) -> Vocabulary:
     terms = _terms(layer, special)
     config.check_all_read()
     return Vocabulary(
-        tokens=_distinct(special, terms),
+        tokens=_distinct(special, terms) if count < 2 else (*special, *terms),
         split="none",
-        unknown=len(special) - 1 if count else None,
+        unknown=len(special) - count if count else None,
+        buckets=max(count, 1),
         padding=None if mask is None else 0,
     )
 

@@ -51,6 +51,9 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Characters that are taken away then.
     unknown
         The token of what is not there; None: it is an error, which names it.
+    buckets
+        How many tokens there are of what is not there, from ``unknown`` on: the 64-bit FarmHash of the text in UTF-8
+        chooses, as TensorFlow does it. Their own texts are not looked for.
     padding
         A token that fills up sequences: it is left out of texts.
     start, end
@@ -82,6 +85,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     end: int | None = None
     length: int | None = None
     tokenizer: str = ""
+    buckets: int = 1
 
     def encode(self, text: str | Sequence[str], *, start: bool = False, end: bool = False) -> NDArray[np.int64]:
         """Return the tokens of a whole text, int64 ``(n,)``.
@@ -128,11 +132,19 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return self._library.encode(text)
         ids, found = _ids(self), []
         for part in self.parts(text):
-            token = ids.get(part, self.unknown)
-            if token is None:
-                raise InputValueError(f"text: expected what is in the vocabulary, got {described(part)}")
-            found.append(token)
+            token = ids.get(part)
+            found.append(self._unknown(part) if token is None else token)
         return np.array(found, np.int64)
+
+    def _unknown(self, part: str) -> int:
+        """Return the token of what is not there."""
+        if self.unknown is None:
+            raise InputValueError(f"text: expected what is in the vocabulary, got {described(part)}")
+        if self.buckets == 1:
+            return self.unknown
+        from grurt.network.farmhash import fingerprint
+
+        return self.unknown + fingerprint(part.encode("utf-8", "replace")) % self.buckets
 
     def parts(self, text: str | Sequence[str]) -> Sequence[str]:
         """Return what a text is taken apart into: a word of which there are no pieces is one part."""
@@ -158,20 +170,27 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ModelError
             If it takes a library that is not there.
         """
-        silent = {self.padding, self.start, self.end}
+        silent, buckets = {self.padding, self.start, self.end}, self._buckets
         found = []
         for token in tokens:
             number = int(token)
             if not 0 <= number < len(self.tokens):
                 raise InputValueError(f"text: expected token ids in [0, {len(self.tokens)}), got {number}")
             if number not in silent:
-                found.append(number)
+                found.append(buckets.start if number in buckets else number)
         if self.split == "tokenizer":
             return self._library.decode(found)
         from grurt.network.texts import JOINTS, joined_pieces
 
         texts = [self.tokens[number] for number in found]
         return joined_pieces(texts) if self.split == "wordpiece" else JOINTS[self.split].join(texts)
+
+    @property
+    def _buckets(self) -> range:
+        """The tokens of what is not there, if there are several."""
+        if self.unknown is None or self.buckets == 1:
+            return range(0)
+        return range(self.unknown, self.unknown + self.buckets)
 
     @property
     def _library(self) -> LibraryTokenizer:
@@ -183,13 +202,22 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Raise ModelError unless tokens are different, and what is said of them fits together."""
         if not self.tokens:
             raise ModelError(f"{where}: expected at least 1 token, got none")
+        check_range(f"{where}: buckets", self.buckets, 1)
+        if self.buckets > 1 and (self.unknown is None or self.unknown + self.buckets > len(self.tokens)):
+            raise ModelError(
+                f"{where}: buckets: expected {self.buckets} tokens from that of what is unknown on, got less"
+            )
         seen: set[str] = set()
-        for token in self.tokens:
-            if token and token in seen:
-                raise ModelError(f"{where}: expected different tokens, got {described(token)} twice")
+        buckets = self._buckets
+        for number, token in enumerate(self.tokens):
             if len(token) > MAX_TOKEN or any("\ud800" <= each <= "\udfff" for each in token):
                 raise ModelError(f"{where}: expected tokens of at most {MAX_TOKEN} characters, got {described(token)}")
-            seen.add(token)
+            if number in buckets:
+                continue
+            if token in seen:
+                raise ModelError(f"{where}: expected different tokens, got {described(token)} twice")
+            if token:
+                seen.add(token)
         for field in ("unknown", "padding", "start", "end"):
             token_id: Any = getattr(self, field)
             if token_id is not None:
@@ -229,8 +257,10 @@ def _ids(vocabulary: Vocabulary) -> Mapping[str, int]:
     """Return the ids of a vocabulary's tokens: made once, of the last ones that were used."""
     kept = _KEPT.get(id(vocabulary))
     if kept is None or kept[0] is not vocabulary:
-        ids = {token: number for number, token in reversed(list(enumerate(vocabulary.tokens))) if token}
-        empty = [number for number, token in enumerate(vocabulary.tokens) if not token]
+        hidden = vocabulary._buckets
+        numbered = [(number, token) for number, token in enumerate(vocabulary.tokens) if number not in hidden]
+        ids = {token: number for number, token in reversed(numbered) if token}
+        empty = [number for number, token in numbered if not token]
         standing = empty if len(empty) == 1 else [number for number in empty if number == vocabulary.padding]
         if standing:
             ids[""] = standing[0]

@@ -25,6 +25,7 @@ from grurt.errors import (
     ModelFileError,
 )
 from grurt.loading import read
+from grurt.network.farmhash import fingerprint
 from grurt.network.versions import file_version
 
 WORDS = grurt.Vocabulary(
@@ -73,6 +74,22 @@ def test_only_what_is_said_is_done_to_words() -> None:
     text = "STRA\u00dfE \u00c4RGER\va\u00a0b\fc\x1cd"
     assert everywhere.encode(text).tolist() == [0, 2, 5, 5, 5, 5]
     assert ascii_only.encode(text).tolist() == [0, 1, 3, 4]
+
+
+def test_texts_are_sent_to_buckets_as_tensorflow_does() -> None:
+    stored = json.loads((DATA / "texts" / "farmhash.json").read_text())
+    assert {len(text) for text, _ in stored["hashes"]} == set(range(200))
+    for text, bucket in stored["hashes"]:
+        assert fingerprint(text.encode()) % stored["buckets"] == bucket
+
+
+def test_what_is_unknown_may_have_several_tokens() -> None:
+    several = grurt.Vocabulary(tokens=("", "[UNK]", "[UNK]", "[UNK]", "a"), unknown=1, buckets=3, padding=0)
+    several.check("here")
+    tokens = several.encode("a b c d e [UNK] a").tolist()
+    assert tokens == [4, *(1 + fingerprint(word.encode()) % 3 for word in ("b", "c", "d", "e", "[UNK]")), 4]
+    assert len(set(tokens[1:-1])) > 1
+    assert several.decode([1, 2, 3, 4, 0]) == "[UNK] [UNK] [UNK] a"
 
 
 def test_whole_texts_have_one_length() -> None:
@@ -208,6 +225,11 @@ def test_translators_take_texts_and_give_them() -> None:
             {"tokens": grurt.Vocabulary(tokens=("a",), split="wordpiece", lowercase="ascii")},
             "expected all letters of word pieces to be made small, or none, got 'ascii'",
         ),
+        (
+            {"tokens": grurt.Vocabulary(tokens=("a", "b"), unknown=1, buckets=2)},
+            "buckets: expected 2 tokens from that of what is unknown on, got less",
+        ),
+        ({"tokens": grurt.Vocabulary(tokens=("a",), buckets=0)}, r"buckets must be in \[1, 1048576\], got 0"),
         ({"tokens": "abc"}, "vocabularies"),
     ],
 )

@@ -42,6 +42,7 @@ TEXTS = [
     "ÄRGER İstanbul",
     "a\nb\u2028c",
 ]
+BUCKETS = (1 << 62) - 57
 NETWORKS: dict[str, Callable[[], Any]] = {}
 
 
@@ -117,6 +118,13 @@ def lookup_without_unknown() -> Any:
 
 
 @network
+def lookup_buckets() -> Any:
+    x = Input((None,), dtype="string", name="words")
+    lookup = L.StringLookup(num_oov_indices=3, mask_token="", vocabulary=["a", "good", "film"])
+    return Model(x, L.GRU(5)(L.Embedding(7, 4)(lookup(x))))
+
+
+@network
 def without_input() -> Any:
     vectorizer = L.TextVectorization(output_sequence_length=5, vocabulary=["", "[UNK]", "a", "good", "bad"])
     return Sequential([vectorizer, L.Embedding(5, 4, mask_zero=True), L.GRU(3)])
@@ -179,7 +187,15 @@ def compress(path: Path) -> None:
             archive.writestr(item.filename, data)
 
 
+def hashes() -> list[tuple[str, int]]:
+    """Return texts, one of each length from 0 to 199 bytes, and the bucket of so many that TensorFlow sends it to."""
+    texts = ["".join(chr(33 + (7 * place + length) % 90) for place in range(length)) for length in range(200)]
+    found = tf.strings.to_hash_bucket_fast(tf.constant(texts), BUCKETS).numpy().tolist()
+    return list(zip(texts, found, strict=True))
+
+
 def main(folder: Path) -> None:
+    (folder / "farmhash.json").write_text(json.dumps({"buckets": BUCKETS, "hashes": hashes()}) + "\n")
     for number, (name, make) in enumerate(NETWORKS.items()):
         model = make()
         if name == "without_input":
