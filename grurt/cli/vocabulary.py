@@ -60,7 +60,7 @@ def vocabulary(
     layer: str | None,
     **options: str | int | None,
 ) -> None:
-    """Give a model the texts that its tokens stand for, and vectors of words to its Embedding.
+    """Give a model the texts and vectors of its tokens.
 
     VOCABULARY has a token in each line, the first of which is number 0; or it is a .json file with a list of tokens, an
     object of their numbers, or a tokenizer of the library tokenizers; or a .keras file with a TextVectorization or

@@ -203,7 +203,8 @@ def main(folder: Path) -> None:
         randomize(model, np.random.default_rng(number))
         model.save(folder / f"{name}.keras")
         compress(folder / f"{name}.keras")
-        (folder / f"{name}.json").write_text(json.dumps(answers(model, name), indent=1) + "\n")
+        lines = ",\n".join(map(json.dumps, answers(model, name)))
+        (folder / f"{name}.json").write_text(f"[\n{lines}\n]\n")
 
 
 if __name__ == "__main__":
