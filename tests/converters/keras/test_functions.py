@@ -171,14 +171,6 @@ def test_a_layer_normalization_with_a_bias_alone(by_name: bool, tmp_path: Path) 
     np.testing.assert_allclose(centered.mean(-1), 0, atol=1e-5)
 
 
-def test_a_vector_repeated_alone_has_no_timesteps(tmp_path: Path) -> None:
-    def change(config: dict[str, Any]) -> None:
-        layer_of(config, "gru")["inbound_nodes"][0]["args"] = [tensor("repeat_vector")]
-
-    with pytest.raises(UnsupportedError, match="a vector repeated at every timestep as its input, as often as"):
-        convert(edited(tmp_path, "k3_repeated_vectors", change), reference=False)
-
-
 def test_a_bias_of_other_axes(tmp_path: Path) -> None:
     def change(config: dict[str, Any]) -> None:
         dense = (item["config"] for item in config["config"]["layers"] if item["class_name"] == "EinsumDense")
