@@ -150,7 +150,10 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     """Gather: an embedding where tokens select rows of a constant, else a selection at constant positions."""
     data, indices = required(node, args, 0), required(node, args, 1)
     if isinstance(data, np.ndarray):
-        if axis_index(node, node.integer("axis", 0), data.ndim) != 0:
+        index = axis_index(node, node.integer("axis", 0), data.ndim)
+        if isinstance(indices, Tensor) and indices.order is not None and _is_the_same_along(node, data, index, build):
+            return (data,)
+        if index != 0:
             raise node.unsupported(f"it looks up tokens in a table of shape {data.shape}, but not in its first axis")
         return (embedding(node, data, tensor_input(node, args, 1), build),)
     if isinstance(indices, Tensor) and indices.order is not None:
@@ -174,6 +177,13 @@ def gather(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if positions.ndim == 2:  # windows of the features, which lie side by side so far
         return (reshaped(node, tensor, (*data.shape[:index], *positions.shape, *data.shape[index + 1 :]), build),)
     return (without(tensor, (index,)) if positions.ndim == 0 else tensor,)
+
+
+def _is_the_same_along(node: Node, data: Array, index: int, build: Builder) -> bool:
+    """Say whether a constant repeats itself along an axis, as initial states do for the sequences of a batch."""
+    compact = without_repeats(data)
+    build.folder.budget.read(compact.nbytes, node)
+    return compact.size > 0 and bool((compact == compact.take([0], axis=index)).all())
 
 
 @operator("GatherND", moves_axes=True)

@@ -116,19 +116,31 @@ def test_a_decoder_is_a_stage_of_its_own() -> None:
 
 
 class Packed(torch.nn.Module):
-    """Padded sequences with their lengths, as PyTorch packs them."""
+    """Padded sequences with their lengths, as PyTorch packs them; they may begin with zeros that are written out."""
 
-    def __init__(self, *, ordered: bool, bidirectional: bool) -> None:
+    def __init__(self, *, ordered: bool, bidirectional: bool, zeros: bool = False) -> None:
         super().__init__()
+        self.zeros = zeros
         self.gru = torch.nn.GRU(4, 8, batch_first=True, bidirectional=bidirectional)
         self.fc = torch.nn.Linear(16 if bidirectional else 8, 3)
         self.ordered = ordered
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=self.ordered)
-        y, h = self.gru(packed)
+        y, h = self.gru(packed, torch.zeros(1, x.size(0), 8) if self.zeros else None)
         y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True)
         return self.fc(y), h
+
+
+@pytest.mark.slow
+def test_packed_sequences_that_begin_with_zeros() -> None:
+    """PyTorch sorts the initial states with the sequences; zeros stay what they are."""
+    module = Packed(ordered=False, bidirectional=False, zeros=True).eval()
+    inputs = (torch.randn(3, 5, 4), torch.tensor([3, 5, 2]))
+    network, open_axes = Network(module, inputs, {}), {0: "batch", 1: "time"}
+    model = converted(exported(network, dynamo=False, opset=18, open_axes=open_axes))
+    assert model.verify().max_error < TOLERANCE
+    check(model, network, (torch.randn(4, 9, 4), torch.tensor([9, 6, 6, 1])))
 
 
 @pytest.mark.slow
