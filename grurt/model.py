@@ -454,12 +454,14 @@ class Model(Network):
     ) -> str:
         """Return the text that `generate` gives behind the text of a prompt.
 
-        Its tokens of padding, start and end are left out, and the vocabulary's end is a stop token if none is given.
+        The prompt is read behind the vocabulary's start, if it has one; only then may there be nothing in it. Tokens of
+        padding, start and end are left out of the answer, and the vocabulary's end is a stop token if none is given.
         """
         vocabulary = self.vocabulary
         if "stop" not in options and vocabulary.end is not None:
             options["stop"] = vocabulary.end
-        return vocabulary.decode(self.generate(vocabulary.encode_part(prompt), max_tokens, seed=seed, **options))
+        tokens = vocabulary.encode_part(prompt, start=True)
+        return vocabulary.decode(self.generate(tokens, max_tokens, seed=seed, **options))
 
     def verify(self) -> Verification:
         """Replay the reference run that the model's file holds, and compare.

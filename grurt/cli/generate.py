@@ -43,11 +43,11 @@ def generate(
     """Go on behind PROMPT.
 
     The answer is written as it comes: behind a text the text that follows, for a model with a vocabulary (see `grurt
-    vocabulary`); with --tokens, the numbers of the tokens, with a comma between them. The same model, prompt, options
-    and seed give the same answer on every machine.
+    vocabulary`), whose start is read before the text, if it has one; with --tokens, the numbers of the tokens, with a
+    comma between them. The same model, prompt, options and seed give the same answer on every machine.
     """
     model = load_model(model_path)
-    tokens = _numbers(prompt) if as_tokens else model.vocabulary.encode_part(prompt)
+    tokens = _numbers(prompt) if as_tokens else model.vocabulary.encode_part(prompt, start=True)
     if not len(tokens):
         raise click.UsageError("PROMPT: expected at least one token, got nothing")
     end = None if as_tokens else model.vocabulary.end

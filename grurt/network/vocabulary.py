@@ -120,17 +120,20 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         whole = [*before, *found[:room], *behind][: self.length]
         return np.array([*whole, *[self.padding] * (self.length - len(whole))], np.int64)
 
-    def encode_part(self, text: str | Sequence[str]) -> NDArray[np.int64]:
+    def encode_part(self, text: str | Sequence[str], *, start: bool = False) -> NDArray[np.int64]:
         """Return the tokens of a part of a text, int64 ``(n,)``: neither cut nor filled. Streams read these.
+
+        With ``start``, it is the first part, before which the token of a text's start stands, if there is one.
 
         Raises
         ------
         InputTypeError, InputValueError, ModelError
             As `encode`.
         """
+        found = [self.start] if start and self.start is not None else []
         if self.split == "tokenizer" and isinstance(text, str):
-            return self._library.encode(text)
-        ids, found = _ids(self), []
+            return np.array([*found, *self._library.encode(text)], np.int64)
+        ids = _ids(self)
         for part in self.parts(text):
             token = ids.get(part)
             found.append(self._unknown(part) if token is None else token)

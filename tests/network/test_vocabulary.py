@@ -175,6 +175,15 @@ def test_generators_take_texts_and_give_them() -> None:
     assert own.generate_text("ab", 40, seed=4, stop=3) == LETTERS.decode(own.generate([1, 2], 40, seed=4, stop=3))
 
 
+def test_a_text_is_generated_behind_the_start_of_texts() -> None:
+    own = model(WORDS, 8)
+    for prompt, tokens in (("", [6]), ("good film", [6, 3, 5])):
+        expected = own.generate(tokens, 20, seed=4, stop=7)
+        assert own.generate_text(prompt, 20, seed=4) == WORDS.decode(expected)
+    with pytest.raises(InputShapeError, match="expected at least 1 token, got 0"):
+        model(LETTERS).generate_text("", 20)
+
+
 def test_translators_take_texts_and_give_them() -> None:
     encoder = models.layer_model(
         grurt.Embedding(name="embedding", vocabulary_size=10, size=4),
