@@ -1,6 +1,6 @@
 """Pictures of results, as SVG: small, on a light background, in colours that colour-blind readers can tell apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,30 @@ def tail_picture(results: Mapping[str, Any], size: tuple[int, int], path: Path) 
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.legend(loc="lower left", bbox_to_anchor=(0, -0.02), frameon=False, ncols=1, fontsize=8)
     _save(drawing, path)
+
+
+def networks_picture(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the forecasts of sunspots and a sine, and how many digits are known after each row."""
+    curves = {record["name"]: record["curves"] for record in results["records"]}
+    places = [["rollout", "rollout"], ["sine", "digits"]]
+    drawing, panels = plt.subplot_mosaic(places, figsize=(7.2, 4.6), layout="constrained")
+    known, ahead = curves["rollout"]["known"], curves["rollout"]["forecast"]
+    _draw_forecast(panels["rollout"], range(1700, 1700 + len(known)), known, ahead, 1700 + len(known) - len(ahead))
+    panels["rollout"].legend(loc="upper left", frameon=False, fontsize=8)
+    panels["rollout"].set(xlim=(1880, 1700 + len(known)), title="Sunspots a year")
+    known, ahead = curves["sine"]["history"], curves["sine"]["forecast"]
+    _draw_forecast(panels["sine"], range(len(known)), known, ahead, len(known))
+    panels["sine"].set(title="A sine")
+    right = curves["digits"]["right"]
+    panels["digits"].bar(range(1, 1 + len(right)), [100 * share for share in right], color=COLOURS["grurt"])
+    panels["digits"].set(xlabel="rows that were read", title="Digits that are known, %", ylim=(0, 100))
+    _save(drawing, path)
+
+
+def _draw_forecast(axes: Axes, times: range, known: Sequence[float], ahead: Sequence[float], start: int) -> None:
+    axes.plot(times, known, color=COLOURS["numpy"], linewidth=1.3, label="what was")
+    axes.plot(range(start, start + len(ahead)), ahead, color=COLOURS["grurt"], linewidth=2.4, label="the forecast")
+    axes.grid(color="#dddddd", linewidth=0.6)
 
 
 def _mark_percentiles(axes: Axes, record: Mapping[str, Any], row: int, colour: str, *, labelled: bool) -> None:

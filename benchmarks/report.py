@@ -13,6 +13,7 @@ PAGES = (
     "docs/benchmarks.md",
     "docs/generation.md",
     "docs/native.md",
+    "docs/networks.md",
     "docs/quantization.md",
     "docs/serving.md",
     "docs/spark.md",
@@ -37,7 +38,7 @@ def main(folder: Path, root: Path, pictures: bool) -> None:
 
 
 def _draw(found: dict[str, dict[str, Any]], folder: Path) -> None:
-    from benchmarks.pictures import latency_picture, tail_picture
+    from benchmarks.pictures import latency_picture, networks_picture, tail_picture
 
     if "step" in found:
         latency_picture(found["step"], "One timestep of one GRU layer, from Python", folder / "step.svg")
@@ -49,6 +50,8 @@ def _draw(found: dict[str, dict[str, Any]], folder: Path) -> None:
         )
     if "tail" in found:
         tail_picture(found["tail"], (8, 32), folder / "tail.svg")
+    if "networks" in found:
+        networks_picture(found["networks"], folder / "networks.svg")
 
 
 if __name__ == "__main__":

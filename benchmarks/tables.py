@@ -18,6 +18,9 @@ def render(text: str, results: Mapping[str, Results]) -> str:
     for name, (suite, table) in TABLES.items():
         if suite in results and _marker(name, "begin") in text:
             text = between_markers(text, name, f"{table(results[suite])}\n\n{note(results[suite])}")
+    for name, lines in results.get("networks", {}).get("printed", {}).items():
+        if _marker(f"printed: {name}", "begin") in text:
+            text = between_markers(text, f"printed: {name}", "\n".join(["```text", *lines, "```"]))
     return text
 
 
@@ -44,7 +47,7 @@ def note(results: Results) -> str:
     sentences = [
         f"{made['cpu']}, {', '.join(made['caches'])}; {cores}",
         f"{made['date']}; Python {made['python']}, {versions}",
-        f"`{results['command']}`: medians over {_repeated(results)}{_spread(results)}",
+        f"`{results['command']}`: {results.get('statistic', 'medians')} over {_repeated(results)}{_spread(results)}",
     ]
     if results["missing"]:
         sentences.append(f"not installed, and so left out: {', '.join(results['missing'])}")
@@ -206,6 +209,19 @@ def step_pools_table(results: Results) -> str:
     return markdown_table(["us a frame of GTCRN", "", "times as fast"], lines)
 
 
+def networks_table(results: Results) -> str:
+    """Return the table of whole networks: their size, how near they are to their framework, and how fast."""
+    lines = []
+    for record in results["records"]:
+        theirs, ours, step = (record[f"{key}microseconds"] for key in ("peer_", "", "step_"))
+        name = f"{record['name'].replace('_', ', ')} ({record['framework']})"
+        ratio = f"{theirs / ours:,.0f}" if theirs > 100 * ours else f"{theirs / ours:#.3g}"
+        times = [_microseconds(theirs), _microseconds(ours), ratio, "" if step is None else _microseconds(step)]
+        lines.append([name, f"{record['parameters']:,}", f"{record['difference']:.0e}", *times])
+    head = ["us an answer", "weights", "largest difference", "framework", "grurt", "times as fast", "grurt, a step"]
+    return markdown_table(head, lines)
+
+
 def _with_ratios(results: Results, title: str, ratio: str, shown: str) -> str:
     figures, ratios = by_contender(results), by_contender(results, "ratio")
     sizes = list(next(iter(figures.values())))
@@ -354,6 +370,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "busy": ("busy", tail_table),
     "calls": ("calls", calls_table),
     "generation": ("generation", generation_table),
+    "networks": ("networks", networks_table),
     "steps": ("steps", steps_table),
     "step-pools": ("step_pools", step_pools_table),
     "threads": ("threads", threads_table),

@@ -225,6 +225,33 @@ def test_a_table_is_written_between_its_markers() -> None:
     assert tables.render(written, {"step": STEP}) == written
 
 
+NETWORKS = STEP | {
+    "suite": "networks",
+    "turns": 15,
+    "statistic": "quickest",
+    "printed": {"dna": ["8 weights", "in int8"], "other": []},
+    "records": [
+        {
+            "name": "dna",
+            "framework": "PyTorch",
+            "parameters": 8161,
+            "difference": 5.8e-6,
+            "microseconds": 20.0,
+            "peer_microseconds": 1000.0,
+            "step_microseconds": None,
+        }
+    ],
+}
+
+
+def test_networks_have_a_table_and_what_they_printed() -> None:
+    page = "".join(f"<!-- {name}: begin --><!-- {name}: end -->\n" for name in ("networks", "printed: dna"))
+    text = tables.render(page, {"networks": NETWORKS})
+    assert "| dna (PyTorch) | 8,161 | 6e-06 | 1000 | 20.0 | 50.0 |  |" in text
+    assert "`python -m benchmarks step`: quickest over 15 turns." in text
+    assert "<!-- printed: dna: begin -->\n```text\n8 weights\nin int8\n```\n<!-- printed: dna: end -->" in text
+
+
 @pytest.mark.parametrize("page", ["No markers.\n", "<!-- tail: begin -->\nkept\n<!-- tail: end -->\n"])
 def test_what_has_no_markers_or_no_results_stays(page: str) -> None:
     assert tables.render(page, {"step": STEP}) == page
@@ -250,13 +277,17 @@ def test_the_report_writes_every_page(checkout: Path) -> None:
 
 def test_pictures_are_drawn(checkout: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib draws the pictures")
-    from benchmarks.pictures import latency_picture, tail_picture
+    from benchmarks.pictures import latency_picture, networks_picture, tail_picture
 
     counts = np.histogram([0.5, 0.5, 3.0], results.HISTOGRAM_EDGES)[0].tolist()
     tail = {"contender": "grurt step", "size": [8, 32], "p50": 0.5, "p99": 3.0, "p99.9": 3.0, "histogram": counts}
     latency_picture(STEP, "A title", checkout / "images" / "step.svg")
     tail_picture({"records": [tail]}, (8, 32), checkout / "images" / "tail.svg")
-    for name, text in (("step", "onnxruntime run"), ("tail", "p99.9")):
+    curves = {"rollout": {"known": [5.0, 11.0, 16.0], "forecast": [17.0]}, "digits": {"right": [0.1, 0.9]}}
+    curves["sine"] = {"history": [0.0, 0.1], "forecast": [0.2]}
+    drawn = {"records": [{"name": name, "curves": each} for name, each in curves.items()]}
+    networks_picture(drawn, checkout / "images" / "networks.svg")
+    for name, text in (("step", "onnxruntime run"), ("tail", "p99.9"), ("networks", "the forecast")):
         assert text in (checkout / "images" / f"{name}.svg").read_text()
 
 
