@@ -128,7 +128,7 @@ def _calls(model: "Model", source: Path | None) -> "list[Call]":
     chosen = [calls.sequence_call(model, sizes)]
     if session is not None:
         chosen.append(peer.sequence_call(model, session, sizes))
-    if model.unstreamable_reason:
+    if model.unstreamable_reason or model.most_steps:
         return chosen
     if step is None and (written := _written(model, step=True)) is not None:
         step = peer.written_step_call(model, peer.open_session(written))

@@ -5,7 +5,7 @@ raises nothing and calls nothing outside the kernels. Inputs are checked before 
 """
 
 from grurt.kernels import codes
-from grurt.kernels.checks import check_inputs, check_streams
+from grurt.kernels.checks import check_inputs, check_memories, check_streams
 from grurt.kernels.operations import run_operation
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load_i64, store_i64
@@ -32,6 +32,8 @@ def run(c, only_checks):
             status = check_inputs(c)
         if status == codes.OK:
             status = check_initial_states(c)
+        if status == codes.OK:
+            status = check_memories(c)
         if status != codes.OK or only_checks:
             return status
     if phase == codes.LEAD or phase == codes.LEAD_ON:

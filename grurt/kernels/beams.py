@@ -43,7 +43,9 @@ def search(c):
         n_rows = load_i64(d, codes.DECODING_N_ROWS)
         if n_rows == 0:
             break
-        run_rows(c, n_rows)
+        status = run_rows(c, n_rows)
+        if status != codes.OK:
+            return status
         _find_candidates(c, d, n_rows)
         if load_f64(load_i64(d, codes.BEAMS_CANDIDATE_SCORES), 0) > _LEAST:
             _go_on(c, d)

@@ -1,10 +1,11 @@
 """Whether a call can be computed: looked at before anything is."""
 
 from grurt.kernels import codes
+from grurt.kernels.attention import has_room
 from grurt.kernels.options import kernel
 from grurt.kernels.simd import load, load_f32, load_first, load_i64, masks_memory, splat, store_i64, sum_lanes
-from grurt.kernels.sizes import F32_BYTES
-from grurt.kernels.tables import port_slot, timesteps_of_call
+from grurt.kernels.sizes import F32_BYTES, I64_BYTES
+from grurt.kernels.tables import States, port_slot, timesteps_of_call
 from grurt.lanes import LANES
 
 
@@ -53,6 +54,25 @@ def check_inputs(c):
             store_i64(c, codes.CONTEXT_FAULT_PORT, i)
             store_i64(c, codes.CONTEXT_FAULT_INDEX, fault)
             return status
+    return codes.OK
+
+
+@kernel
+def check_memories(c):
+    """Whether every stream of a call may have as many timesteps more as the call has."""
+    if not load_i64(c, codes.CONTEXT_REMEMBERS) or load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+        return codes.OK
+    streams, n_steps = load_i64(c, codes.CONTEXT_STREAMS), load_i64(c, codes.CONTEXT_N_STEPS)
+    n_streams = load_i64(c, codes.CONTEXT_N_STREAMS) if streams else 1
+    for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
+        op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
+        if load_i64(op, codes.OP_KIND) == codes.ATTENTION:
+            address = load_i64(c, codes.CONTEXT_STATES) + load_i64(op, codes.OP_STATE)
+            states = States(address, load_i64(c, codes.CONTEXT_STATE_STRIDE), streams, 0)
+            for row in range(n_streams):
+                if not has_room(op, states, row, n_steps):
+                    store_i64(c, codes.CONTEXT_FAULT_INDEX, row)
+                    return codes.MEMORY_FULL
     return codes.OK
 
 

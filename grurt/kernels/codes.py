@@ -66,6 +66,7 @@ CONSTANT = 22
 REDUCE = 23
 PROGRAM = 24
 TIME_POOLING = 25
+ATTENTION = 26
 
 # Operations on two numbers.
 SUB = 0
@@ -95,6 +96,10 @@ POOL_MEAN = 1
 POOL_MAX = 2
 POOL_SOFTMAX = 3
 
+# How a query and a key are compared.
+ATTEND_DOT = 0
+ATTEND_ADDITIVE = 1
+
 # Slots of an operation: first what any may have, then what belongs to one kind, or to a few.
 OP_KIND = 0
 OP_SINGLE = 1  # behind LastStep or FirstStep: in a whole sequence only the last row counts
@@ -120,8 +125,8 @@ OP_GATE = 20  # GRU: function of z and r
 OP_CANDIDATE = 21  # GRU: function of n
 OP_CLIPPED = 22  # GRU
 OP_REVERSE = 23  # GRU
-OP_MASKED = 24  # GRU, TIME_POOLING: whether there is a mask,
-OP_MASK = 25  # and the mask's offset
+OP_MASKED = 24  # GRU, TIME_POOLING: whether there is a mask; ATTENTION: a bias,
+OP_MASK = 25  # and its offset
 OP_SCANS_POSITIONS = 26  # GRU: not the timesteps,
 OP_INITIAL = 27  # and in each from this state, an offset in the weights
 OP_TAPS = 28  # CONV1D
@@ -129,11 +134,11 @@ OP_DILATION = 29  # CONV1D
 OP_GROUPS = 30  # CONV1D
 OP_GROUP_STRIDE = 31  # CONV1D: bytes of a group's outputs, in whole vectors,
 OP_GROUP_OUT = 32  # and where in a row of OP_TEMP they are
-OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition; TIME_POOLING: scores
+OP_OTHER = 33  # ADD, MUL, BINARY: second operand; SELECT: the condition; TIME_POOLING: scores; ATTENTION: keys
 OP_OTHER_STRIDE = 34
 OP_COLUMN = 35  # COPY: first output feature
 OP_SOURCE_COLUMN = 36  # COPY: first input feature
-OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE, TIME_POOLING: which
+OP_FUNCTION = 37  # FUNCTION, BINARY, REDUCE, TIME_POOLING, ATTENTION: which
 OP_INPUT = 38  # EMBEDDING, TOKEN_MASK: index of the model input
 OP_TOKEN = 39  # TOKEN_MASK
 OP_FACTOR = 40  # GRU: offset of the factor of the state,
@@ -145,7 +150,14 @@ OP_SOURCES = 45  # and of its inputs: for each an offset in scratch memory and a
 OP_N_SOURCES = 46  # how many
 OP_CONTEXT = 47  # and where in a context the part is that it reads
 OP_SCORE_SIZE = 48  # TIME_POOLING: of a softmax, scores of a timestep
-OP_SLOTS = 49
+OP_VALUES = 49  # ATTENTION: offset of the values,
+OP_VALUES_STRIDE = 50
+OP_KEY_SIZE = 51  # features of a key,
+OP_HEADS = 52
+OP_CAUSAL = 53  # whether timesteps attend to those before them only,
+OP_MAX_STEPS = 54  # how many a stream may have; 0: there are no streams,
+OP_SHARES_MEMORY = 55  # and whether keys are values
+OP_SLOTS = 56
 
 # Where the numbers of a step program lie: what the offsets of views are counted from. Offsets count float32.
 BASE_WEIGHTS = 0
@@ -285,7 +297,8 @@ CONTEXT_FLOAT64 = 46  # address of NumPy's float64
 CONTEXT_FLOAT = 47  # address of the type of Python's floats
 CONTEXT_GIVEN = 48  # address of the addresses of what each stream was given once: see BASE_CONTEXT; 0: nothing
 CONTEXT_DECODING = 49  # address of a table of what decoding goes on with
-CONTEXT_PORTS = 50  # the first port: inputs, outputs, initial states, final states
+CONTEXT_REMEMBERS = 50  # whether there are operations that only so many timesteps of a stream may reach
+CONTEXT_PORTS = 51  # the first port: inputs, outputs, initial states, final states
 
 SHORT_WORK = 200_000
 """Multiplications that take some 5 us: calls of fewer keep the GIL."""
@@ -409,3 +422,4 @@ BUSY = 6
 MEMBERS_SLEEP = 7
 MEMBERS_WORK = 8
 NOTHING_TO_CHOOSE = 9
+MEMORY_FULL = 10

@@ -8,6 +8,7 @@ from numpy import float32
 
 from grurt.kernels import codes
 from grurt.kernels.advance import run_block, run_group
+from grurt.kernels.checks import check_memories
 from grurt.kernels.choosing import choose, is_stop, note_seen
 from grurt.kernels.options import kernel
 from grurt.kernels.rows import copy
@@ -32,7 +33,9 @@ def decode(c):
         n_rows = load_i64(d, codes.DECODING_N_ROWS)
         if n_rows == 0:
             break
-        run_rows(c, n_rows)
+        status = run_rows(c, n_rows)
+        if status != codes.OK:
+            return status
         left = 0
         for i in range(n_rows):
             token = _next(c, d, i)
@@ -48,9 +51,13 @@ def decode(c):
 
 @kernel
 def run_rows(c, n_rows):
-    """Advance stream 0, or those of the call, by one timestep."""
+    """Advance stream 0, or those of the call, by one timestep, if they may have it; return a status."""
     if load_i64(c, codes.CONTEXT_STREAMS):
         store_i64(c, codes.CONTEXT_N_STREAMS, n_rows)
+    status = check_memories(c)
+    if status != codes.OK:
+        return status
+    if load_i64(c, codes.CONTEXT_STREAMS):
         capacity = load_i64(c, codes.CONTEXT_CAPACITY)
         for start in range(0, n_rows, capacity):
             run_group(c, start, min(capacity, n_rows - start))
@@ -58,6 +65,7 @@ def run_rows(c, n_rows):
         run_block(c, Block(0, 1, 1, True, 0))
         steps = load_i64(c, codes.CONTEXT_STEPS_DONE)
         store_i64(steps, 0, load_i64(steps, 0) + 1)
+    return codes.OK
 
 
 @kernel
@@ -148,7 +156,9 @@ def feed_back(c):
     store_i64(c, codes.CONTEXT_N_STEPS, 1)
     n_inputs = load_i64(c, codes.CONTEXT_N_INPUTS)
     for _ in range(n_steps):
-        run_rows(c, n_rows)
+        status = run_rows(c, n_rows)
+        if status != codes.OK:
+            return status
         for i in range(n_inputs):
             if load_i64(sources, i) >= 0:
                 answer = load_i64(c, port_slot(n_inputs + load_i64(sources, i)) + codes.PORT_ADDRESS)

@@ -1,6 +1,7 @@
 """One operation of a plan, over the rows of a block."""
 
 from grurt.kernels import codes
+from grurt.kernels.attention import AttentionMemory, attend_in_sequence, attend_so_far
 from grurt.kernels.combining import binary, constant, select
 from grurt.kernels.conv import ConvMemory, conv1d, depthwise_conv1d
 from grurt.kernels.dense import Matrix, dense
@@ -25,6 +26,9 @@ def run_operation(c, op, block):
     """Run one operation over the rows of a block; one behind LastStep only at the end of a whole sequence."""
     if load_i64(op, codes.OP_KIND) == codes.TIME_POOLING:  # which reads every row
         _run_time_pooling(c, op, block)
+        return
+    if load_i64(op, codes.OP_KIND) == codes.ATTENTION:
+        _run_attention(c, op, block)
         return
     first = 0
     n_rows = block.n_rows
@@ -165,6 +169,23 @@ def _run_time_pooling(c, op, block):
             first_answer = block.n_rows - 1
     memory = PoolingMemory(x, scores, mask, temp_rows(c, op).address, out)
     pool_time(op, memory, _states(c, op, block.streams), block.n_rows, first_answer)
+
+
+@kernel
+def _run_attention(c, op, block):
+    """Answer to the queries of a block; a whole sequence is one, and where one answer is wanted, it is at its end."""
+    query = value_rows(c, load_i64(op, codes.OP_IN), load_i64(op, codes.OP_IN_STRIDE))
+    values = value_rows(c, load_i64(op, codes.OP_VALUES), load_i64(op, codes.OP_VALUES_STRIDE))
+    bias = Rows(0, 0)
+    if load_i64(op, codes.OP_MASKED):
+        bias = value_rows(c, load_i64(op, codes.OP_MASK), VECTOR_BYTES)
+    weight, work = _weights(c, op, codes.OP_WEIGHTS), temp_rows(c, op).address
+    out = value_rows(c, load_i64(op, codes.OP_OUT), load_i64(op, codes.OP_OUT_STRIDE))
+    memory = AttentionMemory(query, _other_rows(c, op, 0), values, bias, weight, work, out)
+    if load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
+        attend_in_sequence(op, memory, block.n_rows - 1 if load_i64(op, codes.OP_SINGLE) else 0, block.n_rows)
+    else:
+        attend_so_far(op, memory, _states(c, op, block.streams), block.n_rows)
 
 
 @kernel

@@ -28,6 +28,11 @@ if LANES == PARTIAL_SUMS:
         return fma(x, x, sums)
 
     @kernel
+    def add_products(sums, x, y):
+        """Add the products of the next features, each with one rounding."""
+        return fma(x, y, sums)
+
+    @kernel
     def total(sums, size):
         """The sum, when vectors of ``size`` features have been added, zeros behind the last."""
         return sum_lanes(sums)
@@ -48,6 +53,11 @@ else:
     def add_squares(sums, x):
         """Add the squares of the next features, each with one rounding."""
         return sums[1], sums[2], sums[3], fma(x, x, sums[0])
+
+    @kernel
+    def add_products(sums, x, y):
+        """Add the products of the next features, each with one rounding."""
+        return sums[1], sums[2], sums[3], fma(x, y, sums[0])
 
     @kernel
     def total(sums, size):

@@ -5,7 +5,7 @@ It is also here in pieces, for programs in which the tables are constants, known
 """
 
 from grurt.kernels import codes
-from grurt.kernels.checks import check_inputs
+from grurt.kernels.checks import check_inputs, check_memories
 from grurt.kernels.operations import run_on_timestep
 from grurt.kernels.options import inlined_kernel, kernel
 from grurt.kernels.rows import copy, read, transpose
@@ -27,8 +27,9 @@ def run_timestep(c, timestep, is_last):
 
 @kernel
 def check(c):
-    """Return whether the inputs are what the plan can compute with, as a status of `codes`."""
-    return check_inputs(c)
+    """Return whether the inputs can be computed with, and the stream may go on, as a status of `codes`."""
+    status = check_inputs(c)
+    return check_memories(c) if status == codes.OK else status
 
 
 @kernel

@@ -295,5 +295,32 @@ class _Lowering(PlanBuilder):
             slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[-1]]}
         return codes.TIME_POOLING, slots
 
+    def attention(self, layer: ly.Attention) -> tuple[int, dict[int, int]]:
+        _, keys, values = layer.inputs[:3]
+        is_dot = layer.score == "dot"
+        slots = {
+            codes.OP_FUNCTION: codes.ATTEND_DOT if is_dot else codes.ATTEND_ADDITIVE,
+            codes.OP_WEIGHTS: self.add_rows([layer.scale] if is_dot else self.weight(layer, "weight")),
+            codes.OP_OTHER: self.offsets[keys],
+            codes.OP_OTHER_STRIDE: self.stride(keys),
+            codes.OP_VALUES: self.offsets[values],
+            codes.OP_VALUES_STRIDE: self.stride(values),
+            codes.OP_KEY_SIZE: layer.key_size,
+            codes.OP_HEADS: layer.heads,
+            codes.OP_CAUSAL: int(layer.causal),
+            codes.OP_MAX_STEPS: layer.max_steps,
+            codes.OP_SHARES_MEMORY: int(layer.shares_memory),
+            codes.OP_TEMP: self.reserve(layer.scratch_bytes()),
+        }
+        offsets = [
+            self.add_state(name, math.prod(shape[:-1]), shape[-1], None, is_ring=False)
+            for name, shape in self.network.states_of(layer).items()
+        ]
+        if offsets:
+            slots[codes.OP_STATE] = offsets[0]  # behind which are the others
+        if layer.biased:
+            slots |= {codes.OP_MASKED: 1, codes.OP_MASK: self.offsets[layer.inputs[3]]}
+        return codes.ATTENTION, slots
+
     def first_step(self, layer: ly.FirstStep) -> tuple[int, dict[int, int]]:
         return codes.COPY_FIRST_ROW, {}

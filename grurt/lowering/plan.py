@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from grurt.kernels import codes
 from grurt.kernels.fields import data_address
 from grurt.kernels.sizes import F32_BYTES
 
@@ -86,6 +87,12 @@ class Plan(msgspec.Struct, frozen=True):
     states: Mapping[str, PlanState]
     reads_context: bool = False
     """Whether streams have to be given a context."""
+
+    @property
+    def max_steps(self) -> int:
+        """How many timesteps a stream may have; 0 where there is no end."""
+        limits = self.operations[self.operations[:, codes.OP_KIND] == codes.ATTENTION, codes.OP_MAX_STEPS]
+        return int(limits.min()) if limits.size else 0
 
     @property
     def rooms(self) -> list[int]:

@@ -228,7 +228,7 @@ def costs(
         state_arrays=sum(_state_bytes(port, states) for port in signature.inputs + signature.outputs),
         multiply_adds=sum(layer.multiply_adds(positions[layer.name]) for layer in layers),
         operations=sum(layer.products(positions[layer.name]) for layer in layers) + FUNCTION_WORK * numbers,
-        in_blocks=not signature.takes_lengths and all(layer.unstreamable_reason is None for layer in layers),
+        in_blocks=not signature.takes_lengths and not any(layer.reads_whole_sequences for layer in layers),
         added_timesteps=max(length.most_added for length in find_lengths(layers, values).values()),
     )
 

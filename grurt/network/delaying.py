@@ -148,7 +148,7 @@ class _Delaying:
             raise StreamingError(layer.unstreamable_reason)
         read = [self._late[name] for name in layer.inputs]
         delay = max(value.delay for value in read)
-        if layer.selects_timestep and read[0].surplus:
+        if layer.selects_timestep and any(value.surplus for value in read):
             raise StreamingError(f"layer {layer.name!r} reads the end of a sequence that has become longer or shorter")
         if isinstance(layer, Conv1d):
             read = [self._silenced(read[0])]

@@ -19,7 +19,7 @@ from grurt.network.inputs import AnyInput, Output
 from grurt.network.reference_run import ReferenceRun, check_reference_run
 from grurt.network.signature import Signature, StatePort, default_signature
 from grurt.network.signature_checks import check_signature
-from grurt.network.stages import check_handed_states, check_lengths
+from grurt.network.stages import check_handed_states, check_lengths, check_memories
 from grurt.network.text import printable
 from grurt.network.value import Value
 from grurt.network.values import (
@@ -205,6 +205,7 @@ class Network:
         check_signature(signature, inputs, outputs, values, states, contexts)
         check_handed_states(signature, layers)
         check_lengths(signature, layers)
+        check_memories(signature, layers)
         cost = costs(layers, values, states | contexts, outputs, signature)
         limits = parts["limits"] or Limits()
         limits.check(cost)
@@ -252,6 +253,11 @@ class Network:
     def initial_shapes(self) -> Mapping[str, Shape]:
         """Shapes of what a sequence begins with, by name: states, and contexts, which every timestep reads."""
         return {**self.state_shapes, **self.context_shapes}
+
+    @cached_property
+    def most_steps(self) -> int | None:
+        """How many timesteps a stream of the model may have since its last reset; None: any number."""
+        return min((layer.most_steps for layer in self.layers if layer.most_steps is not None), default=None)
 
     @property
     def parameter_count(self) -> int:

@@ -120,6 +120,15 @@ def check_lengths(signature: Signature, layers: Iterable[AnyLayer]) -> None:
         raise ModelError(f"layer {unfolding.name!r}: expected sequences of which the source does not take the lengths")
 
 
+def check_memories(signature: Signature, layers: Iterable[AnyLayer]) -> None:
+    """Raise ModelError if the source gives or is given what streams remember, which whole sequences do not use."""
+    memories = {name: layer.name for layer in layers if layer.most_steps is not None for name in layer.state_shapes()}
+    for port in signature.inputs + signature.outputs:
+        for name in port.states if isinstance(port, StatePort) else ():
+            if name in memories:
+                raise ModelError(f"port {port.name!r}: what streams of {memories[name]!r} remember is in no tensor")
+
+
 def check_handed_states(signature: Signature, layers: Iterable[AnyLayer]) -> None:
     """Raise ModelError if the source gives a state to a GRU that gets it from another sequence."""
     handed = handed_states(layers)

@@ -196,8 +196,14 @@ def _layer_value(layer: AnyLayer, values: Mapping[str, Value]) -> Value:
         raise ModelError(f"layer {layer.name!r}: expected a sequence, got a single vector from {layer.inputs[0]!r}")
     if layer.begins_sequence:
         _check_repeated(layer, sources)
-    if layer.joins_sequences and not all(source.per_step for source in sources):
-        single = next(name for name, source in zip(layer.inputs, sources, strict=True) if not source.per_step)
+    if layer.reads_single_first and sources[0].per_step:
+        raise ModelError(
+            f"layer {layer.name!r}: expected a single vector first, as behind LastStep, got the sequence "
+            f"{layer.inputs[0]!r}"
+        )
+    joined = sources[layer.reads_single_first :] if layer.joins_sequences else []
+    if not all(source.per_step for source in joined):
+        single = next(name for name in layer.inputs[layer.reads_single_first :] if not values[name].per_step)
         raise ModelError(f"layer {layer.name!r}: expected sequences side by side, got a single vector from {single!r}")
     if layer.handed_state is not None and sources[-1].per_step:
         raise ModelError(

@@ -96,6 +96,7 @@ def loss(
     """
     used = random_recordings(model) if data is None else recordings(model, data)
     outputs = compare((answers(model, sequence), answers(quantized, sequence)) for sequence in used.sequences)
+    steps = min(steps, model.most_steps or steps)
     spans = () if model.unstreamable_reason else _spans(model, quantized, used, steps)
     return Loss(outputs, spans, used.origin)
 

@@ -26,10 +26,12 @@ Answers = dict[str, Floats]
 def answers(model: Network, recording: Recording) -> Answers:
     """Return what the model answers to a recording, from its initial state.
 
-    A model that can stream answers at every timestep, also where its head reads only the last one.
+    A model that can stream answers at every timestep, also where its head reads only the last one, unless the recording
+    is longer than a stream of it may be.
     """
     names = [output.name for output in model.outputs]
-    if model.unstreamable_reason is None:
+    n_steps = len(recording[model.inputs[0].name])
+    if model.unstreamable_reason is None and n_steps <= (model.most_steps or n_steps):
         context = {name: recording[name] for name in model.context_shapes} or None
         xs: Any = {port.name: recording[port.name] for port in model.inputs}
         if len(xs) == 1:

@@ -143,6 +143,51 @@ def _softmax_pooling(
     return ys, {layer.name: total, f"{layer.name}.scores": np.stack([reference, *weight])}
 
 
+def attention(layer: layers.Attention, weights: Weights, query: Doubles, *memory: Doubles) -> Doubles:
+    """Attend to whole sequences: for a query ``(key_size,)`` once, for queries ``(n_steps, key_size)`` at each."""
+    if query.ndim == 1:
+        return _attend(layer, weights, query, *memory)
+    ends = range(1, len(query) + 1) if layer.causal else [len(query)] * len(query)
+    return np.array(
+        [_attend(layer, weights, q, *(rows[:end] for rows in memory)) for q, end in zip(query, ends, strict=True)]
+    )
+
+
+def attention_so_far(layer: layers.Attention, weights: Weights, query: Doubles, *others: Any) -> tuple[Doubles, States]:
+    """Attend to the timesteps that are remembered, and those up to each; of a query ``(key_size,)``, to all, once."""
+    *new, states = others
+    (count,) = states[f"{layer.name}.count"].astype(int)
+    names = [layer.name if layer.shares_memory else f"{layer.name}.keys", layer.name, f"{layer.name}.bias"]
+    memory = [
+        np.concatenate([states[name][:count].reshape(count, rows.shape[1]), rows])
+        for name, rows in zip(names, new, strict=False)
+    ]
+    final = {f"{layer.name}.count": np.array([count + len(new[0])], np.float64)}
+    for name, rows in zip(names, memory, strict=False):
+        final[name] = np.concatenate([rows.reshape(len(rows), *states[name].shape[1:]), states[name][len(rows) :]])
+    if query.ndim == 1:
+        return _attend(layer, weights, query, *memory), final
+    ends = range(count + 1, count + len(query) + 1)
+    ys = [_attend(layer, weights, q, *(rows[:end] for rows in memory)) for q, end in zip(query, ends, strict=True)]
+    return np.array(ys), final
+
+
+def _attend(
+    layer: layers.Attention, weights: Weights, query: Doubles, keys: Doubles, values: Doubles, *biases: Doubles
+) -> Doubles:
+    heads = (np.split(each, layer.heads, axis=-1) for each in (query, keys, values))
+    weight = np.split(weights.get("weight", np.zeros(layer.key_size)), layer.heads)
+    answers = []
+    for q, k, v, w in zip(*heads, weight, strict=True):
+        scores = k @ q * layer.scale if layer.score == "dot" else np.tanh(q + k) @ w
+        for bias in biases:
+            scores = scores + bias[:, 0]
+        is_counted = scores > -math.inf
+        shares = np.exp(scores[is_counted] - scores[is_counted].max(initial=-math.inf))
+        answers.append(shares @ v[is_counted] / max(shares.sum(), float(len(shares) == 0)))
+    return np.concatenate(answers)
+
+
 def linear(layer: layers.Linear, weights: Weights, x: Doubles) -> Doubles:
     return x @ weights["weight"].T + weights.get("bias", np.zeros(layer.output_size))
 
@@ -247,6 +292,7 @@ def prelu(layer: layers.PRelu, weights: Weights, x: Doubles) -> Doubles:
 
 
 LAYERS: dict[type[AnyLayer], Callable[..., Doubles]] = {
+    layers.Attention: attention,
     layers.Linear: linear,
     layers.Embedding: embedding,
     layers.LayerNorm: layer_norm,
@@ -279,5 +325,6 @@ RECURRENT: dict[type[AnyLayer], Callable[..., tuple[Doubles, States]]] = {
     layers.GRU: gru,
     layers.Conv1d: conv1d,
     layers.TimePooling: time_pooling,
+    layers.Attention: attention_so_far,
 }
 """Layers with states: called with these last, by name, and returning the value and the states after it."""

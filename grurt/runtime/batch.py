@@ -109,10 +109,10 @@ class Batch:
         shapes = self._network.context_shapes
         contexts = contexts_of_sequences(self._network, states, self._nonfinite) if shapes else ()
         states = {name: state for name, state in states.items() if name not in shapes}
-        streams = self._network.unstreamable_reason is None
-        side_by_side = streams and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE
+        in_blocks = not any(layer.reads_whole_sequences for layer in self._network.layers)
+        side_by_side = in_blocks and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE
         if not side_by_side or not self._run_side_by_side(inputs, states, contexts):
-            self._run_one_by_one(inputs, states, contexts, streams)
+            self._run_one_by_one(inputs, states, contexts, in_blocks)
         for final in self.final_states.values():
             final[self.lengths == 0] = 0
 
@@ -121,12 +121,12 @@ class Batch:
         inputs: Sequence[Array],
         states: Mapping[str, Array],
         contexts: Sequence[StreamContext],
-        streams: bool,
+        in_blocks: bool,
     ) -> None:
         spare = _spare_contexts(self._network)
-        context, own = self._take_spare(spare) if streams else self._new_context(1)
+        context, own = self._take_spare(spare) if in_blocks else self._new_context(1)
         context.slots[codes.CONTEXT_REFUSE_NONFINITE] = self._refuses
-        if not streams:
+        if not in_blocks:
             self._reserve_sequence(context)
         for row, length in enumerate(self.lengths.tolist()):
             if not length:
@@ -148,7 +148,7 @@ class Batch:
                 final[row] = own.read(0, name)
         if contexts:
             own.give(0, None)
-        if streams and len(spare) < _MAX_SPARE:
+        if in_blocks and len(spare) < _MAX_SPARE:
             spare.append((context, own))
 
     def _take_spare(self, spare: list[tuple[Context, States]]) -> tuple[Context, States]:

@@ -61,6 +61,7 @@ def constants_of(plan: Plan, frames: Sequence[Frame] = ()) -> Constants:
     array[codes.CONTEXT_STATE_STRIDE] = plan.initial_state.nbytes
     array[codes.CONTEXT_N_INPUTS] = len(plan.inputs)
     array[codes.CONTEXT_N_OUTPUTS] = len(plan.outputs)
+    array[codes.CONTEXT_REMEMBERS] = plan.max_steps > 0
     array[codes.CONTEXT_BY_ADDRESS] = id(fields.BY_ADDRESS)
     array[codes.CONTEXT_NONE] = id(None)
     if fields.layout_is_known():

@@ -217,10 +217,20 @@ class Context:
         """Raise the exception for what the kernels say of the inputs."""
         if status == codes.BUSY:
             raise ConcurrentUseError(_BUSY)
+        if status == codes.MEMORY_FULL:
+            raise InputValueError(full_text(self.plan))
         number = int(self.array[codes.CONTEXT_FAULT_PORT])
         raise InputValueError(
             fault_text(self.plan.inputs[number], inputs[number], int(self.array[codes.CONTEXT_FAULT_INDEX]))
         )
+
+
+def full_text(plan: Plan) -> str:
+    """Return what is wrong with a stream that would have more timesteps than it may."""
+    return (
+        f"expected a stream of at most {plan.max_steps} timesteps, as its Attention layers remember (max_steps), got "
+        "more: reset it, or run whole sequences with Model.run"
+    )
 
 
 def fault_text(port: PlanPort, array: Array, index: int) -> str:

@@ -13,7 +13,7 @@ from grurt.kernels import codes, fields
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays
 from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs, present
-from grurt.runtime.pool_faults import Fault, faulty_rows
+from grurt.runtime.pool_faults import Fault, faulty_rows, full_rows
 from grurt.runtime.pool_ids import Ids, Taken, taken
 from grurt.runtime.ragged import even_blocks
 from grurt.runtime.team import Team
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from grurt.runtime.pool_slots import Slots
 
 _ID_FAULTS = {codes.NO_SUCH_STREAM: "there is no such stream", codes.STREAM_TWICE: "the stream is named twice"}
-_INPUT_FAULTS = (codes.NONFINITE, codes.TOKEN_OUT_OF_RANGE)
+_ROW_FAULTS = (codes.NONFINITE, codes.TOKEN_OUT_OF_RANGE, codes.MEMORY_FULL)
 
 
 def has_its_numbers(array: Array) -> bool:
@@ -125,7 +125,7 @@ class Calls:
         streams = self._slots.numbers(where, ids)
         status = self._enter(streams, inputs, outputs, n_steps, held)
         faults: list[Fault] = []
-        if reports and status in _INPUT_FAULTS:
+        if reports and status in _ROW_FAULTS:
             status, faults = self._run_sound(streams, inputs, outputs, n_steps, held)
         self._expect_sound(where, status, ids, inputs)
         if reports:
@@ -162,6 +162,8 @@ class Calls:
         refuse_nonfinite = bool(self._front.slots[codes.CONTEXT_REFUSE_NONFINITE])
         if faults := faulty_rows(self._front.plan, inputs, refuse_nonfinite=refuse_nonfinite):
             raise InputValueError(faults[0][1])
+        if full := full_rows(self._slots.states, streams, lengths):
+            raise InputValueError(full[0][1])
         for members, rows in even_blocks(lengths):
             blocks = [array[rows] for array in inputs]
             answers = [np.empty((*rows.shape, *output.shape[1:]), np.float32) for output in outputs]
@@ -181,6 +183,7 @@ class Calls:
         front = self._front
         inputs = [array.copy() for array in inputs]
         faults = faulty_rows(front.plan, inputs, refuse_nonfinite=bool(front.slots[codes.CONTEXT_REFUSE_NONFINITE]))
+        faults = sorted({**dict(full_rows(self._slots.states, streams, n_steps)), **dict(faults)}.items())
         sound = np.ones(len(streams), bool)
         sound[[row for row, _ in faults]] = False
         answers = [np.empty((len(streams) - len(faults), *output.shape[1:]), np.float32) for output in outputs]

@@ -23,6 +23,7 @@ def all_models() -> dict[str, grurt.Model]:
     found["windows"] = models.windows_model(np.random.default_rng(53))
     found["repeated"] = models.repeated_model(np.random.default_rng(55))
     found["pooling"] = models.pooling_model(np.random.default_rng(54))
+    found["attention"] = models.attention_model(np.random.default_rng(55))
     for hidden_size in (1, 17, 64):
         for linear_before_reset in (True, False):
             rng = np.random.default_rng(hidden_size)

@@ -40,6 +40,8 @@ def golden_models() -> dict[str, grurt.Model]:
         "scaled_state": scaled_state(np.random.default_rng(12)),
         "past_end": past_end(np.random.default_rng(13)),
         "pooling": models.pooling_model(np.random.default_rng(14)),
+        "attention": models.attention_model(np.random.default_rng(15)),
+        "whole_attention": models.attention_model(np.random.default_rng(15), streams=False),
         "program": random_step_program(13, n_operators=90),
         "sha256": models.gru_model(3, 5, np.random.default_rng(11)),
     }

@@ -112,6 +112,8 @@ def random_states(model: grurt.Model, rng: np.random.Generator) -> dict[str, Arr
         if isinstance(layer, grurt.TimePooling):  # of which something has counted
             beside = f"{layer.name}.scores" if layer.has_scores else f"{layer.name}.count"
             states[beside] = np.abs(states[beside]) + np.float32(1)
+        elif isinstance(layer, grurt.Attention) and layer.max_steps:
+            states[f"{layer.name}.count"] = np.float32([2])
     return states
 
 
@@ -207,6 +209,42 @@ def pooling_model(rng: np.random.Generator) -> grurt.Model:
     layers += [
         grurt.TimePooling(name="softmax", inputs=("gru", "scores"), size=6, operation="softmax", score_size=6),
         grurt.Concat(name="all", inputs=("sum", "mean", "max", "softmax")),
+    ]
+    return layer_model(*layers, rng=rng, inputs=(grurt.Input("x", 5),))
+
+
+def attention_model(rng: np.random.Generator, *, streams: bool = True) -> grurt.Model:
+    """Return a model that attends to what it has read, in every way: to later timesteps, too, unless it streams."""
+    layers: list[AnyLayer] = [
+        grurt.GRU(name="gru", input_size=5, hidden_size=6),
+        grurt.LastStep(name="last"),
+        grurt.Linear(name="query", input_size=6, output_size=6),
+        grurt.Linear(name="keys", inputs=("gru",), input_size=6, output_size=6),
+        grurt.FeatureMask(name="mask", inputs=("x",)),
+        grurt.Activation(name="bias", function=grurt.Affine(4.0, -4.0)),
+        grurt.Attention(
+            name="heads",
+            inputs=("gru", "keys", "gru"),
+            size=6,
+            key_size=6,
+            answers="each",
+            causal=streams,
+            heads=3,
+            scale=0.7,
+            max_steps=40 if streams else 0,
+        ),
+        grurt.LastStep(name="last answer"),
+        grurt.Attention(name="dot", inputs=("last", "gru", "gru"), size=6, key_size=6, max_steps=40),
+        grurt.Attention(
+            name="additive",
+            inputs=("query", "keys", "x", "bias"),
+            size=5,
+            key_size=6,
+            score="additive",
+            biased=True,
+            max_steps=50,
+        ),
+        grurt.Concat(name="all", inputs=("last answer", "dot", "additive")),
     ]
     return layer_model(*layers, rng=rng, inputs=(grurt.Input("x", 5),))
 

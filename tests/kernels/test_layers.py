@@ -371,3 +371,29 @@ def test_time_pooling(operation: Any, size: int, masked: bool) -> None:
         ]
         inputs = [grurt.Input("x", size), grurt.Input("scores", score_size), grurt.Input("m", 1)]
         assert_agrees(models.layer_model(*layers, rng=rng, inputs=inputs), rng)
+
+
+@pytest.mark.parametrize(("size", "key_size", "heads"), [(1, 1, 1), (5, 7, 1), (16, 33, 1), (12, 20, 4), (15, 9, 3)])
+@pytest.mark.parametrize("score", ["dot", "additive"])
+@pytest.mark.parametrize("answers", ["last", "each", "causal"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention(size: int, key_size: int, heads: int, score: Any, answers: Any, biased: bool) -> None:
+    rng = seeded(size, key_size, score, answers, biased)
+    layers: list[AnyLayer] = [
+        grurt.LastStep(name="last", inputs=("q",)),
+        grurt.Attention(
+            name="y",
+            inputs=("last" if answers == "last" else "q", "k", "v", *["b"] * biased),
+            size=size,
+            key_size=key_size,
+            score=score,
+            answers="last" if answers == "last" else "each",
+            causal=answers == "causal",
+            heads=heads,
+            scale=0.3 if score == "dot" else 1.0,
+            biased=biased,
+            max_steps=0 if answers == "each" else 40,
+        ),
+    ]
+    inputs = [grurt.Input("q", key_size), grurt.Input("k", key_size), grurt.Input("v", size), grurt.Input("b", 1)]
+    assert_agrees(models.layer_model(*layers, rng=rng, inputs=inputs), rng, n_steps=37)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grurt.converters.attending import attending
 from grurt.converters.graph.assembly.constants import with_constants_folded
 from grurt.converters.graph.assembly.converted import ConvertedGraph, is_as_declared, likelihood, with_note
 from grurt.converters.graph.assembly.frozen import open_sizes, with_frozen_sizes, with_sizes
@@ -34,7 +35,6 @@ from grurt.errors import ConversionError, DesignReason, ModelError, UnsupportedE
 from grurt.network.layers import FirstStep, LastStep
 from grurt.network.network import Network, Source
 from grurt.network.signature import LengthsPort, ValuePort
-from grurt.network.stages import OwnEndError
 
 if TYPE_CHECKING:
     from grurt.network.network import Parts
@@ -236,10 +236,7 @@ def _same_for_all(
 ) -> ConvertedGraph:
     found, *others = [interpret(graph, nodes, sizes, budget.anew(), time_axis) for sizes in probes]
     parts = assemble(graph, found, source)
-    try:
-        network = Network(**parts)
-    except OwnEndError as error:
-        raise UnsupportedError(str(error), reason=DesignReason.WHOLE_SEQUENCE) from error
+    network = attending(lambda parts: Network(**parts), parts)
     _refuse_unequal_times(graph, network)
     refuse_uneven_ends(network)
     if any(_differ(parts, assemble(graph, other, source)) for other in others):

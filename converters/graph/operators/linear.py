@@ -14,12 +14,12 @@ from grurt.converters.graph.operators.arithmetic import combined
 from grurt.converters.graph.operators.movement import without
 from grurt.converters.graph.operators.registry import last, operator
 from grurt.converters.graph.operators.time_pooling import is_weight, other_axes, weighted_sum
-from grurt.converters.graph.tracing.axes import Axis, Role
+from grurt.converters.graph.tracing.axes import Axis, Role, dim_size
 from grurt.converters.graph.tracing.features import require_features, the_one_row, without_repeats
 from grurt.converters.graph.tracing.parameters import constant, optional, required, tensor_input
 from grurt.converters.graph.tracing.values import Arguments, Row, Tensor, Value
 from grurt.errors import DesignReason
-from grurt.network.layers import Add, Linear
+from grurt.network.layers import Add, Linear, Mul
 
 
 @operator("MatMul", features_at=last)
@@ -30,6 +30,8 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         return (_from_the_left(node, _one_matrix(first), second, build),)
     if isinstance(first, Tensor) and isinstance(second, Tensor) and (is_weight(first) or is_weight(second)):
         return (_weighted_sum(node, first, second, build),)
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and (fitting := _columns(first, second)) is not None:
+        return (_matched(node, *fitting, build),)
     if not isinstance(second, np.ndarray) or not isinstance(first, Tensor):
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
@@ -40,6 +42,33 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
         result = linear(node, first, second.reshape(1, -1), None, build)
         return (without(result, (len(result.dims) - 1,)),)
     return (linear(node, first, _one_matrix(second).T, None, build),)
+
+
+def _columns(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, bool] | None:
+    """Return two values whose features are along the last dimensions, and whether the second has the timesteps.
+
+    They are of a product with single vectors, as the rows of the first or the columns of the second; None of any other.
+    """
+    if len(first.dims) != len(second.dims) or len(first.dims) < 2:
+        return None
+    *outer, features, others = range(len(second.dims))
+    second = _permuted(second, [*outer, others, features])
+    is_single = [
+        dim_size(each.dims[-2]) == 1 and not any(axis.dynamic for axis in each.dims[-2]) for each in (first, second)
+    ]
+    if not any(is_single):
+        return None
+    return first, second, is_single[0]
+
+
+def _matched(node: Node, first: Tensor, second: Tensor, are_columns: bool, build: Builder) -> Tensor:
+    """Return the sums of products of features: of a vector and those of each timestep."""
+    single, steps = (first, second) if are_columns else (second, first)
+    unit = len(single.dims) - 2
+    product = combined(node, [steps, single.with_dim(unit, ())], Mul, build)
+    ones = np.ones((1, product.shape[-1]), np.float32)
+    scores = linear(node, product, ones, None, build)
+    return _permuted(scores, [*range(unit), unit + 1, unit]) if are_columns else scores
 
 
 def _weighted_sum(node: Node, first: Tensor, second: Tensor, build: Builder) -> Tensor:
@@ -113,6 +142,8 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensors = [(letters, value) for letters, value in operands.items() if isinstance(value, Tensor)]
     if len(tensors) == len(args) == 2 and any(is_weight(value) for _, value in tensors):
         return (_weighted_einsum(node, tensors, result, build),)
+    if len(tensors) == len(args) == 2 and (matched := _matched_einsum(node, tensors, result, build)) is not None:
+        return (matched,)
     matrices = [(letters, value) for letters, value in operands.items() if not isinstance(value, Tensor)]
     if len(args) != 2 or len(tensors) != 1 or len(matrices) != 1 or not all(map(str.isalpha, (first, second, result))):
         raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")
@@ -128,6 +159,20 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     moved = _permuted(tensor, [letters.index(letter) for letter in (*outer, i)])
     product = linear(node, moved, matrix if rows == o + i else matrix.T, None, build)
     return (_permuted(product, [[*outer, o].index(letter) for letter in result]),)
+
+
+def _matched_einsum(node: Node, tensors: list[tuple[str, Tensor]], result: str, build: Builder) -> Tensor | None:
+    """Return ``"bth,bh->bt"`` of a sequence and a vector; None if it is another product of two values."""
+    (steps, xs), (others, single) = sorted(tensors, key=lambda pair: len(pair[0]), reverse=True)
+    summed = set(steps) & set(others) - set(result)
+    fits = len(set(steps)) == len(steps) == len(xs.dims) and len(set(others)) == len(others) == len(single.dims)
+    if not fits or len(summed) != 1 or not set(others) < set(steps) or sorted(result) != sorted(set(steps) - summed):
+        return None
+    order = [*result, *summed]
+    single = replace(single, dims=tuple(single.dims[others.index(each)] if each in others else () for each in order))
+    product = combined(node, [_permuted(xs, [steps.index(each) for each in order]), single], Mul, build)
+    scores = linear(node, product, np.ones((1, product.shape[-1]), np.float32), None, build)
+    return without(scores, (len(scores.dims) - 1,))
 
 
 def _weighted_einsum(node: Node, tensors: list[tuple[str, Tensor]], result: str, build: Builder) -> Tensor:

@@ -43,6 +43,7 @@ from grurt.network.layers.base import MatrixLayer as MatrixLayer
 if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
     from grurt.network.layers.activations import *
     from grurt.network.layers.arithmetic import *
+    from grurt.network.layers.attention import *
     from grurt.network.layers.convolution import *
     from grurt.network.layers.dense import *
     from grurt.network.layers.grids import *
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # star imports are exports, and any kind of layer is one
 _NAMES = {
     "activations": ("Activation", "PRelu"),
     "arithmetic": ("Add", "Binary", "Concat", "Constant", "Mul", "Reduce", "Slice", "Where"),
+    "attention": ("Attention",),
     "convolution": ("Conv1d",),
     "dense": ("Embedding", "Linear"),
     "grids": ("Flatten", "Unflatten"),

@@ -67,8 +67,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether it writes a sequence, though what it reads is one vector in all."""
     joins_sequences: ClassVar[bool] = False
     """Whether all that it reads have to be sequences, of one number of timesteps, also where it writes none."""
-    selects_timestep: ClassVar[bool] = False
-    """Whether it writes one vector for the whole sequence: that of one timestep, or of all of them."""
     passes_on: ClassVar[bool] = False
     """Whether what it writes at a timestep is what it reads there: there is nothing to compute."""
     resamples: ClassVar[bool] = False
@@ -240,6 +238,26 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return the input of a model whose first layer it is; None if the layer does not say its size."""
         size = getattr(self, "input_size", None) or getattr(self, "size", None)
         return None if size is None else Input(name, size)
+
+    @property
+    def selects_timestep(self) -> bool:
+        """Whether it writes one vector for the whole sequence: that of one timestep, or of all of them."""
+        return False
+
+    @property
+    def reads_single_first(self) -> bool:
+        """Whether the first that it reads is one vector for the whole sequence, of which it reads others."""
+        return False
+
+    @property
+    def reads_whole_sequences(self) -> bool:
+        """Whether it reads all timesteps of a whole sequence at once, so that none is run in blocks."""
+        return self.unstreamable_reason is not None
+
+    @property
+    def most_steps(self) -> int | None:
+        """How many timesteps a stream may have since its last reset; None: any number."""
+        return None
 
     @property
     def ahead(self) -> int:

@@ -55,11 +55,14 @@ class TimePooling(SizedLayer, frozen=True, kw_only=True):
     max_inputs: ClassVar[int] = 3
     needs_sequence: ClassVar[bool] = True
     joins_sequences: ClassVar[bool] = True
-    selects_timestep: ClassVar[bool] = True
 
     operation: Literal["sum", "mean", "max", "softmax"]
     score_size: int = 1
     masked: bool = False
+
+    @property
+    def selects_timestep(self) -> bool:
+        return True
 
     @property
     def has_scores(self) -> bool:

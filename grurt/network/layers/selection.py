@@ -19,18 +19,24 @@ class LastStep(Layer, frozen=True, kw_only=True):
     """
 
     needs_sequence: ClassVar[bool] = True
-    selects_timestep: ClassVar[bool] = True
     passes_on: ClassVar[bool] = True
     later_fields: ClassVar[Mapping[str, int]] = {"by_length": 2}
 
     by_length: bool = False
+
+    @property
+    def selects_timestep(self) -> bool:
+        return True
 
 
 class FirstStep(Layer, frozen=True, kw_only=True):
     """The value at the first timestep of a sequence: of a reverse GRU, its final state. Cannot stream."""
 
     needs_sequence: ClassVar[bool] = True
-    selects_timestep: ClassVar[bool] = True
+
+    @property
+    def selects_timestep(self) -> bool:
+        return True
 
     @property
     def unstreamable_reason(self) -> str | None:

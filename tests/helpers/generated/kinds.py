@@ -265,7 +265,6 @@ def lstm(w: Writer) -> None:
 
 @kind("attention over the outputs")
 def attention(w: Writer) -> None:
-    w.refuses(DesignReason.WHOLE_SEQUENCE)
     x = w.takes_steps(size=4)
     w.say(f"y, n = {w.module('nn.GRU(4, 6, batch_first=True)')}({x.name})")
     w.say("a = torch.softmax(y @ n[-1].unsqueeze(-1), dim=1)")
