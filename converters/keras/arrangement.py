@@ -149,7 +149,9 @@ def expand_dims(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, 
 
 @converts_function("Squeeze")
 def squeeze(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """Return vectors of one feature as numbers."""
+    """Return vectors of one feature as numbers, or a vector that is repeated once as it is."""
+    if (tensor := args.only(layer)).repeats == 1 and layer.config.get("axis") in (1, -2):
+        return (tensor.once,)
     return (without_feature_axis(layer, with_features(layer, args, build), build),)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from grurt.converters.keras import (  # noqa: F401 - they fill the tables of handlers
     arrangement,
+    attention,
     convolution,
     dense,
     functions,

@@ -111,7 +111,7 @@ def _merging(kind: str, name: str, values: tuple[str, ...]) -> AnyLayer:
 def beside_sequences(layer: Layer, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return tensors of one kind: a vector that was repeated is the same at every timestep of a sequence beside it."""
     if any(tensor.kind is Kind.SEQUENCE for tensor in tensors):
-        tensors = [replace(t, kind=Kind.SEQUENCE) if t.kind is Kind.REPEATED else t for t in tensors]
+        tensors = [replace(t, kind=Kind.SEQUENCE, repeats=0) if t.kind is Kind.REPEATED else t for t in tensors]
     if len({tensor.kind for tensor in tensors}) > 1:
         raise layer.unsupported("sequences and single vectors together", "merge tensors of the same axes")
     return list(tensors)

@@ -22,7 +22,7 @@ from grurt.converters.keras.windows import resampled, slice_of_timesteps
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide", "Divide")
 _OF_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 _MAKE_MASKS = ("NotEqual", "ZerosLike", "OnesLike")
-_JOIN_MASKS = ("Any", "LogicalOr", "ExpandDims", "Concatenate")
+_JOIN_MASKS = ("Any", "LogicalOr", "ExpandDims", "Concatenate", "ConvertToTensor")
 _OTHERS = (*_MAKE_MASKS, *_JOIN_MASKS[:2], "GetItem", "Negative")
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "Average": ("x", "weights"),
@@ -191,7 +191,10 @@ def _item(layer: Layer, positional: list[Any], build: Builder) -> Tensor:
         parts = [{"class_name": "__slice__", "config": {}}] * (rank - len(parts) + 1) + parts[1:]
     whole = [_bounds(part) == (None, None) for part in parts]
     if rank == 3 and len(parts) in (2, 3) and whole[0] and parts[1] in (0, -1) and parts[1] is not False:
-        step = build.timestep(tensor, last=parts[1] == -1)
+        is_repeated = tensor.kind is Kind.REPEATED
+        step = (
+            replace(tensor, kind=Kind.SINGLE, repeats=0) if is_repeated else build.timestep(tensor, last=parts[1] == -1)
+        )
         return step if all(whole[2:]) else _item(layer, [step, [parts[0], parts[2]]], build)
     if rank == 3 and len(parts) in (2, 3) and whole[0] and all(whole[2:]) and not all(whole):
         window = slice_of_timesteps(parts[1].get("config")) if _is(parts[1], "__slice__") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from grurt.converters.keras.builder import Builder, masked_as_called
@@ -19,13 +20,18 @@ _NEGATED = Affine(scale=-1.0, offset=0.0)
 def global_average_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``GlobalAveragePooling1D``: the mean of the timesteps that the mask does not skip."""
     tensor = masked_as_called(layer, args, _read(layer, args, build))
+    if tensor.kind is Kind.REPEATED:
+        return (replace(tensor, kind=Kind.SINGLE, repeats=0),)
     return (pooled(layer, tensor, "mean", build, tensor.mask),)
 
 
 @converts("GlobalMaxPooling1D", "GlobalMaxPool1D")
 def global_max_pooling1d(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
     """``GlobalMaxPooling1D``: of all timesteps, since Keras gives it no mask."""
-    return (pooled(layer, _read(layer, args, build), "max", build),)
+    tensor = _read(layer, args, build)
+    if tensor.kind is Kind.REPEATED:
+        return (replace(tensor, kind=Kind.SINGLE, repeats=0),)
+    return (pooled(layer, tensor, "max", build),)
 
 
 def _read(layer: Layer, args: Arguments, build: Builder) -> Tensor:
@@ -33,7 +39,8 @@ def _read(layer: Layer, args: Arguments, build: Builder) -> Tensor:
     channels_first = layer.config.get("data_format") == "channels_first"
     if not channels_first:
         layer.config.require("data_format", ("channels_last", None), "use data_format='channels_last'")
-    tensor = build.value(layer, args.only(layer), Kind.TURNED if channels_first else Kind.SEQUENCE)
+    kinds = (Kind.TURNED,) if channels_first else (Kind.SEQUENCE, Kind.REPEATED)
+    tensor = build.value(layer, args.only(layer), *kinds)
     layer.config.require("keepdims", (False, None), "leave the axis of time out: keepdims=False")
     layer.config.policy()
     layer.config.check_all_read()

@@ -32,7 +32,7 @@ refuses(
     reason=DesignReason.SEQUENCE_LENGTH,
 )
 refuses(
-    *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
-    because="it looks at all timesteps at once, which a stream cannot; use a GRU",
+    "GroupQueryAttention",
+    because="it looks at all timesteps at once, which a stream cannot; use a GRU, or MultiHeadAttention",
     reason=DesignReason.WHOLE_SEQUENCE,
 )

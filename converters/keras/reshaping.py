@@ -8,6 +8,7 @@ from typing import Any
 
 from grurt.converters.keras.builder import TEXT, Builder
 from grurt.converters.keras.handlers import converts, converts_function, reason_against
+from grurt.converters.keras.repetition import repeated
 from grurt.converters.keras.values import VECTORS, Arguments, Kind, Layer, Tensor
 from grurt.errors import DesignReason
 
@@ -66,6 +67,10 @@ def reshape(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]
     to_vectors = len(sizes) == 2 and sizes[1] == 1 and sizes[0] in (-1, _timesteps(tensor, build) or sizes[0])
     if to_vectors and (found := with_feature_axis(tensor, build)) is not None:
         return (found,)
+    if tensor.repeats == 1 and sizes in ([tensor.size], [-1]):
+        return (tensor.once,)
+    if tensor.kind is Kind.SINGLE and sizes == [1, tensor.size]:
+        return (repeated(build.value(layer, tensor, Kind.SINGLE), build, 1),)
     if sizes and sizes[-1] == tensor.size and len(sizes) == tensor.rank - 1 and tensor.kind is not Kind.NUMBERS:
         return (tensor,)  # numbers do not move, as there are as many timesteps as before
     raise layer.unsupported(f"target_shape={str(target)[:100]}", *reason_against("Reshape"))
@@ -125,8 +130,8 @@ def turned(layer: Layer, tensor: Tensor, order: object, build: Builder) -> Tenso
 
 @converts("Flatten")
 def flatten(layer: Layer, args: Arguments, build: Builder) -> tuple[Tensor, ...]:
-    """``Flatten`` of a single vector, which it leaves as it is."""
-    tensor = build.value(layer, args.only(layer), Kind.SINGLE, Kind.SEQUENCE)
+    """``Flatten`` of a single vector, which it leaves as it is, as it does of one that is repeated once."""
+    tensor = build.value(layer, args.only(layer).once, Kind.SINGLE, Kind.SEQUENCE)
     layer.config.skip("data_format")
     layer.config.policy()
     layer.config.check_all_read()

@@ -73,6 +73,11 @@ class Tensor:
     truth: Tensor | None = None
 
     @property
+    def once(self) -> Tensor:
+        """A vector that is repeated once, as what it is without the axis of the copies; any other tensor as it is."""
+        return replace(self, kind=Kind.SINGLE, repeats=0) if self.repeats == 1 else self
+
+    @property
     def rank(self) -> int:
         """How many axes it has in Keras."""
         return {Kind.SEQUENCE: 3, Kind.TURNED: 3, Kind.REPEATED: 3, Kind.NUMBER: 1}.get(self.kind, 2)

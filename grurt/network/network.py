@@ -255,6 +255,11 @@ class Network:
         return {**self.state_shapes, **self.context_shapes}
 
     @cached_property
+    def reads_whole_sequences(self) -> bool:
+        """Whether whole sequences are run at once, and not in blocks: layers read all timesteps together."""
+        return any(layer.reads_whole_sequences for layer in self.layers)
+
+    @cached_property
     def most_steps(self) -> int | None:
         """How many timesteps a stream of the model may have since its last reset; None: any number."""
         return min((layer.most_steps for layer in self.layers if layer.most_steps is not None), default=None)

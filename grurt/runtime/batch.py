@@ -109,7 +109,7 @@ class Batch:
         shapes = self._network.context_shapes
         contexts = contexts_of_sequences(self._network, states, self._nonfinite) if shapes else ()
         states = {name: state for name, state in states.items() if name not in shapes}
-        in_blocks = not any(layer.reads_whole_sequences for layer in self._network.layers)
+        in_blocks = not self._network.reads_whole_sequences
         side_by_side = in_blocks and len(self.lengths) >= _FEWEST_SIDE_BY_SIDE
         if not side_by_side or not self._run_side_by_side(inputs, states, contexts):
             self._run_one_by_one(inputs, states, contexts, in_blocks)

@@ -237,7 +237,7 @@ def feeds_for(
         return None
     plan, names = plan_of(network), tuple(port.name for port in read)
     leading = next(i for i, port in enumerate(read) if isinstance(port, ValuePort))
-    needs_whole_sequences = any(layer.reads_whole_sequences for layer in network.layers)
+    needs_whole_sequences = network.reads_whole_sequences
     image = image_of(plan, constants_of_sequences(plan, tensor_constants(network, read, answered, inputs, outputs)))
     return Feeds(
         inputs=names,

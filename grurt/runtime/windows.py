@@ -71,7 +71,7 @@ def _windows_of(network: Network) -> _Windows | None:
         return None
     if not frames_of(network).are_vectors:
         return None
-    plan, needs_whole_sequences = plan_of(network), network.unstreamable_reason is not None
+    plan, needs_whole_sequences = plan_of(network), network.reads_whole_sequences
     (output,) = plan.outputs
     most_steps = most_whole_steps(plan) if needs_whole_sequences else MAX_STEPS
     return _Windows(sequence_image(network), output.size, output.single, most_steps, needs_whole_sequences)

@@ -160,7 +160,7 @@ FILES: dict[DesignReason, list[Callable[[Path], grurt.Model]]] = {
         _program(lambda net, x: net.gru(x + x.softmax(1))[0], gru=_gru()),
         _program(lambda net, x: net.gru(net.norm(x.transpose(1, 2)).transpose(1, 2))[0], gru=_gru(), norm=_NORM),
         _program(_attention, gru=_gru()),
-        _keras("MultiHeadAttention"),
+        _keras("GroupQueryAttention"),
     ],
     DesignReason.SEQUENCE_LENGTH: [
         _program(lambda net, x: net.fc(net.gru(x)[0].flatten(1)), gru=_gru(), fc=nn.Linear(20, 3)),

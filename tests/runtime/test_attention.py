@@ -73,11 +73,14 @@ def test_streams_pools_and_whole_sequences_give_the_same_bits() -> None:
     np.testing.assert_array_equal(batch, whole[np.array(lengths) - 1])
 
 
-def test_whole_sequences_may_be_longer_than_what_streams_remember() -> None:
-    xs = frames(700)
+@pytest.mark.parametrize("n_steps", [11, 100, 200, 700])
+def test_whole_sequences_may_be_longer_than_what_streams_remember(n_steps: int) -> None:
+    xs = frames(n_steps)
     scores = xs.astype(np.float64) @ xs[-1]
     weights = np.exp(scores - scores.max())
-    assert_close(model_of().run(xs), weights @ xs / weights.sum())
+    model = model_of()
+    for found in (model.run(xs), model.run({"x": xs[np.newaxis]})["y"][0], model.run(np.stack([xs] * 5))[3]):
+        assert_close(found, weights @ xs / weights.sum())
 
 
 def test_a_memory_is_a_state_like_any_other() -> None:

@@ -54,7 +54,7 @@ def refused(folder: Path, name: str, change: Change, message: str, error: type[E
         ("Lambda", "it is code in the file, which grurt never runs"),
         ("RepeatVector", "got a sequence as its input; the layer can read a single vector"),
         ("UpSampling1D", "it makes more timesteps of fewer; leave it out"),
-        ("MultiHeadAttention", "it looks at all timesteps at once"),
+        ("GroupQueryAttention", "it looks at all timesteps at once"),
         ("Conv2D", "it works on images; grurt reads sequences of vectors"),
         ("StringLookup", "got a sequence as its input; texts must be an input of the model"),
         ("Convolution1D", "a convolution of Keras 1 cannot be causal"),

@@ -705,6 +705,38 @@ def vectors_repeated_twice() -> Any:
     return Model(x, [L.Dense(2)(L.Concatenate()([decoded, repeated, beside])), once])
 
 
+@network
+def attention() -> Any:
+    x = sequence()
+    y, h = L.GRU(4, return_sequences=True, return_state=True)(x)
+    query, keys = L.RepeatVector(1)(L.Dense(3)(h)), L.Dense(3)(y)
+    outputs = [
+        L.Flatten()(L.Attention(use_scale=True)([L.Reshape((1, 4))(h), y])),
+        L.Attention(score_mode="concat", use_scale=True)([y, y]),
+        L.GlobalAveragePooling1D()(L.Attention()([y, y], use_causal_mask=True)),
+        L.Reshape((4,))(L.AdditiveAttention()([query, y, keys])),
+        ops.squeeze(L.AdditiveAttention(use_scale=False)([query, keys, keys]), 1),
+        L.MultiHeadAttention(2, 3)(y, y),
+        L.MultiHeadAttention(2, 3, value_dim=5, use_bias=False, output_shape=6)(y, x, y, use_causal_mask=True),
+        L.Dense(2)(L.GlobalAveragePooling1D()(L.MultiHeadAttention(1, 4)(ops.expand_dims(h, 1), y))),
+    ]
+    return Model(x, outputs)
+
+
+@network
+def masked_attention() -> Any:
+    t = tokens()
+    e = L.Embedding(7, 5, mask_zero=True)(t)
+    y, h = L.GRU(5, return_sequences=True, return_state=True)(e)
+    outputs = [
+        L.Attention()([y, y]),
+        L.GlobalAveragePooling1D()(L.AdditiveAttention()([e, y])),
+        L.Flatten()(L.MultiHeadAttention(2, 3)(L.RepeatVector(1)(h), y, e)),
+        L.GRU(3)(L.Attention()([y, e], use_causal_mask=True)),
+    ]
+    return Model(t, outputs)
+
+
 def compress(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
