@@ -239,9 +239,12 @@ WHOLE = {
     "both_directions": network_of(both_directions, bidirectional=True),
     "sum_of_directions": network_of(sum_of_directions, bidirectional=True),
 }
-OTHERS = (("pt2", ("dot", "dot_by_einsum", "concat", "masked")), ("dynamo", ("dot", "additive", "masked")))
+OTHERS = (
+    ("pt2", ("dot", "dot_by_einsum", "dot_by_torch", "concat", "masked")),
+    ("dynamo", ("dot", "additive", "masked")),
+)
 EXPORTS = [(name, "torchscript") for name in STREAMS | WHOLE]
-EXPORTS += [pytest.param(name, form, marks=pytest.mark.slow) for form, names in OTHERS for name in names]
+EXPORTS += [pytest.param(name, form, marks=pytest.mark.slow) for form, names in OTHERS.items() for name in names]
 
 
 @pytest.mark.parametrize(("name", "form"), EXPORTS)

@@ -29,7 +29,6 @@ from grurt.errors import ConversionError, DesignReason, StreamingError, Unsuppor
 OPERATORS = [
     ("LSTM", DesignReason.OTHER_RECURRENCE, "LSTM is not supported"),
     ("If", DesignReason.DATA_DEPENDENT, "a branch that depends on the inputs"),
-    ("Attention", DesignReason.WHOLE_SEQUENCE, "it lets every timestep look at all others; use a GRU"),
     (
         "Resize",
         DesignReason.SEQUENCE_LENGTH,

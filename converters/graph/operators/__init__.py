@@ -20,6 +20,7 @@ How an operator is spelled out in others (see `rewriting`) is said beside its ha
 from grurt.converters.graph.operators import (  # noqa: F401 - they fill the table
     activations,
     arithmetic,
+    attention,
     buffers,
     casting,
     cells,

@@ -29,9 +29,9 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     if isinstance(first, np.ndarray) and isinstance(second, Tensor) and first.ndim > 1 and len(second.dims) > 1:
         return (_from_the_left(node, _one_matrix(first), second, build),)
     if isinstance(first, Tensor) and isinstance(second, Tensor) and (is_weight(first) or is_weight(second)):
-        return (_weighted_sum(node, first, second, build),)
-    if isinstance(first, Tensor) and isinstance(second, Tensor) and (fitting := _columns(first, second)) is not None:
-        return (_matched(node, *fitting, build),)
+        return (weighted_rows(node, first, second, build),)
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and (fitting := columns(first, second)) is not None:
+        return (matched(node, *fitting, build),)
     if not isinstance(second, np.ndarray) or not isinstance(first, Tensor):
         raise node.unsupported(
             "it multiplies two values with each other, as attention does, or a value from the left",
@@ -44,7 +44,7 @@ def matmul(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     return (linear(node, first, _one_matrix(second).T, None, build),)
 
 
-def _columns(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, bool] | None:
+def columns(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, bool] | None:
     """Return two values whose features are along the last dimensions, and whether the second has the timesteps.
 
     They are of a product with single vectors, as the rows of the first or the columns of the second; None of any other.
@@ -61,7 +61,7 @@ def _columns(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, bool] | Non
     return first, second, is_single[0]
 
 
-def _matched(node: Node, first: Tensor, second: Tensor, are_columns: bool, build: Builder) -> Tensor:
+def matched(node: Node, first: Tensor, second: Tensor, are_columns: bool, build: Builder) -> Tensor:
     """Return the sums of products of features: of a vector and those of each timestep."""
     single, steps = (first, second) if are_columns else (second, first)
     unit = len(single.dims) - 2
@@ -71,7 +71,7 @@ def _matched(node: Node, first: Tensor, second: Tensor, are_columns: bool, build
     return _permuted(scores, [*range(unit), unit + 1, unit]) if are_columns else scores
 
 
-def _weighted_sum(node: Node, first: Tensor, second: Tensor, build: Builder) -> Tensor:
+def weighted_rows(node: Node, first: Tensor, second: Tensor, build: Builder) -> Tensor:
     """Return ``w x``, of ``w (batch, 1, time)`` and ``x (batch, time, features)``; or ``x w``, of both transposed."""
     if min(len(first.dims), len(second.dims)) < 2 or len(first.dims) != len(second.dims):
         raise other_axes(node, second)
@@ -142,8 +142,8 @@ def einsum(node: Node, args: Arguments, build: Builder) -> tuple[Value, ...]:
     tensors = [(letters, value) for letters, value in operands.items() if isinstance(value, Tensor)]
     if len(tensors) == len(args) == 2 and any(is_weight(value) for _, value in tensors):
         return (_weighted_einsum(node, tensors, result, build),)
-    if len(tensors) == len(args) == 2 and (matched := _matched_einsum(node, tensors, result, build)) is not None:
-        return (matched,)
+    if len(tensors) == len(args) == 2 and (found := _matched_einsum(node, tensors, result, build)) is not None:
+        return (found,)
     matrices = [(letters, value) for letters, value in operands.items() if not isinstance(value, Tensor)]
     if len(args) != 2 or len(tensors) != 1 or len(matrices) != 1 or not all(map(str.isalpha, (first, second, result))):
         raise node.unsupported(f"its equation is {equation[:50]!r}", "supported is a product with a constant matrix")

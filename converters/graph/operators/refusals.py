@@ -54,7 +54,6 @@ _REASONS: dict[str, Refusal] = {
     ),
     **dict.fromkeys(("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "MatMulInteger"), _FLOAT_MODEL),
     **dict.fromkeys(("QLinearMatMul", "QLinearConv", "ConvInteger"), _FLOAT_MODEL),
-    "Attention": ATTENTION,
     **dict.fromkeys(("Resize", "Upsample", "ConvTranspose"), OTHER_LENGTH),
     **dict.fromkeys(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"), _RANDOM),
     **dict.fromkeys(("Bernoulli", "Multinomial"), _RANDOM),
