@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from math import sqrt
 
 import numpy as np
@@ -80,6 +79,12 @@ def multi_head_attention(layer: Layer, args: Arguments, build: Builder) -> tuple
     if not 2 <= len(tensors) <= 3 or len(tensors) < len([item for item in given if item is not None]):
         raise layer.unsupported("other arguments than query, value and key", "call the layer with these")
     call = _called(layer, args, tensors[0], tensors[1], tensors[-1], build)
+    if any(tensor.mask is not None for tensor in (call.query, call.keys, call.values)):
+        raise layer.unsupported(
+            "a masked sequence, whose mask Keras takes away from whatever reads it after this layer",
+            "use Attention, which leaves it there",
+            DesignReason.FAULTY_SOURCE,
+        )
     config = layer.config
     config.skip("dropout", "seed", "flash_attention")
     config.skip("query_shape", "value_shape", "key_shape", "activity_regularizer")
@@ -100,7 +105,7 @@ def multi_head_attention(layer: Layer, args: Arguments, build: Builder) -> tuple
     keys = _projected(layer, "key_dense", call.keys, heads * key_dim, has_bias, build)
     values = _projected(layer, "value_dense", call.values, heads * value_dim, has_bias, build)
     call = replace(call, query=query, keys=keys, values=values)
-    found = _attended(layer, call, build, scale=1 / sqrt(key_dim), heads=heads, zeroes=False)
+    found = _attended(layer, call, build, scale=1 / sqrt(key_dim), heads=heads)
     names = ("kernel", "bias") if has_bias else ("kernel",)
     kernel, *bias = layer.weights.child("output_dense").take(layer.where, *names)
     if kernel.size % (heads * value_dim):
@@ -151,14 +156,12 @@ def _attended(
     scale: float = 1.0,
     weight: Array | None = None,
     heads: int = 1,
-    zeroes: bool = True,
 ) -> Tensor:
-    """Return what queries find; with ``zeroes``, zeros where the mask of the query skips a timestep."""
+    """Return what queries find, zeros where the mask of the query skips a timestep."""
     query, keys, values = call.query, call.keys, call.values
-    masks = {each.mask: None for each in ((values,) if zeroes else (values, keys)) if each.mask is not None}
-    bias = [build.once(("scores", mask), partial(build.function, mask, _LITTLE)) for mask in masks]
-    if len(bias) > 1:
-        bias = [build.add(layers.Add(name=build.unique(f"{layer.name}.bias"), inputs=tuple(bias)))]
+    bias: tuple[str, ...] = ()
+    if (mask := values.mask) is not None:
+        bias = (build.once(("scores", mask), lambda: build.function(mask, _LITTLE)),)
     streams = call.is_single or call.causal
     made = layers.Attention(
         name=build.unique(layer.name),
@@ -173,15 +176,10 @@ def _attended(
         biased=bool(bias),
         max_steps=MAX_STEPS if streams else 0,
     )
-    if not zeroes and query.mask is not None:
-        raise layer.unsupported(
-            "a masked query, for which Keras takes the mean of all timesteps where the mask skips it",
-            "give the mask to key and value only",
-        )
     if query.size != keys.size:
         raise layer.invalid(f"expected a query of size {keys.size}, got {query.size}")
     value = build.add(made, {} if weight is None else {"weight": weight})
     found = replace(query, value=value, size=values.size, state_of=None)
-    if zeroes and query.mask is not None:
+    if query.mask is not None:
         return replace(found, value=build.masked(value, values.size, query.mask))
     return found

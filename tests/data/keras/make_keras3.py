@@ -731,7 +731,7 @@ def masked_attention() -> Any:
     outputs = [
         L.Attention()([y, y]),
         L.GlobalAveragePooling1D()(L.AdditiveAttention()([e, y])),
-        L.Flatten()(L.MultiHeadAttention(2, 3)(L.RepeatVector(1)(h), y, e)),
+        L.Flatten()(L.Attention(score_mode="concat")([L.RepeatVector(1)(h), y, e])),
         L.GRU(3)(L.Attention()([y, e], use_causal_mask=True)),
     ]
     return Model(t, outputs)
