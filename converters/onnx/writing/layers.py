@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from grurt.array_types import Array
+from grurt.converters.onnx.writing.attention import write_attention, write_attention_step
 from grurt.converters.onnx.writing.functions import BINARY, COMPARISONS, write_function
 from grurt.converters.onnx.writing.graph import GraphWriter
 from grurt.converters.onnx.writing.gru import Scanned, valid_steps, write_gru
@@ -294,6 +295,17 @@ class LayerWriter:
             valid = valid_steps(self.graph, sources[0], lengths)
             mask = valid if mask is None else self.graph.op("Mul", mask, valid)
         return write_pooling(self.graph, layer, sources[0], sources[1] if layer.has_scores else None, mask)
+
+    def attention(self, layer: ly.Attention, *sources: str) -> str:
+        weight = self._weights(layer)["weight"] if layer.score == "additive" else None
+        if self.is_step:
+            states = {name: self.states[name] for name in layer.state_shapes()}
+            value, final = write_attention_step(self.graph, layer, weight, sources, states)
+            self.final_states |= final
+            return value
+        lengths = self._lengths_of(layer) if self.network.signature.packs else None
+        valid = None if lengths is None else valid_steps(self.graph, sources[1], lengths)
+        return write_attention(self.graph, layer, weight, sources, valid)
 
     def _at_ends(self, x: str, lengths: str) -> str:
         """Return the last valid timestep of each sequence."""
