@@ -62,17 +62,25 @@ def check_memories(c):
     """Whether every stream of a call may have as many timesteps more as the call has."""
     if not load_i64(c, codes.CONTEXT_REMEMBERS) or load_i64(c, codes.CONTEXT_WHOLE_SEQUENCE):
         return codes.OK
-    streams, n_steps = load_i64(c, codes.CONTEXT_STREAMS), load_i64(c, codes.CONTEXT_N_STEPS)
-    n_streams = load_i64(c, codes.CONTEXT_N_STREAMS) if streams else 1
     for i in range(load_i64(c, codes.CONTEXT_N_OPS)):
         op = load_i64(c, codes.CONTEXT_OPS) + I64_BYTES * codes.OP_SLOTS * i
         if load_i64(op, codes.OP_KIND) == codes.ATTENTION:
-            address = load_i64(c, codes.CONTEXT_STATES) + load_i64(op, codes.OP_STATE)
-            states = States(address, load_i64(c, codes.CONTEXT_STATE_STRIDE), streams, 0)
-            for row in range(n_streams):
-                if not has_room(op, states, row, n_steps):
-                    store_i64(c, codes.CONTEXT_FAULT_INDEX, row)
-                    return codes.MEMORY_FULL
+            status = check_memory(c, op)
+            if status != codes.OK:
+                return status
+    return codes.OK
+
+
+@kernel
+def check_memory(c, op):
+    """Whether there is room for the timesteps of a call in what an operation remembers of every stream."""
+    streams, n_steps = load_i64(c, codes.CONTEXT_STREAMS), load_i64(c, codes.CONTEXT_N_STEPS)
+    address = load_i64(c, codes.CONTEXT_STATES) + load_i64(op, codes.OP_STATE)
+    states = States(address, load_i64(c, codes.CONTEXT_STATE_STRIDE), streams, 0)
+    for row in range(load_i64(c, codes.CONTEXT_N_STREAMS) if streams else 1):
+        if not has_room(op, states, row, n_steps):
+            store_i64(c, codes.CONTEXT_FAULT_INDEX, row)
+            return codes.MEMORY_FULL
     return codes.OK
 
 

@@ -1,11 +1,11 @@
 """One timestep of one stream: what `advance` does with a block, without all that one row has no use for.
 
-It is also here in pieces, for programs in which the tables are constants, known to the compiler: `check`, `begin`,
-`operate` for each operation, and `end` are together a call of one timestep.
+It is also here in pieces, for programs in which the tables are constants, known to the compiler: `check`, `admit` for
+each operation that remembers timesteps, `begin`, `operate` for each operation, and `end` are together a call of one.
 """
 
 from grurt.kernels import codes
-from grurt.kernels.checks import check_inputs, check_memories
+from grurt.kernels.checks import check_inputs, check_memory
 from grurt.kernels.operations import run_on_timestep
 from grurt.kernels.options import inlined_kernel, kernel
 from grurt.kernels.rows import copy, read, transpose
@@ -27,9 +27,14 @@ def run_timestep(c, timestep, is_last):
 
 @kernel
 def check(c):
-    """Return whether the inputs can be computed with, and the stream may go on, as a status of `codes`."""
-    status = check_inputs(c)
-    return check_memories(c) if status == codes.OK else status
+    """Return whether the inputs are what the plan can compute with, as a status of `codes`."""
+    return check_inputs(c)
+
+
+@kernel
+def admit(c, op):
+    """Return whether the stream may have the timesteps of the call, by an operation that remembers them."""
+    return check_memory(c, op)
 
 
 @kernel

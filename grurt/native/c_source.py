@@ -172,7 +172,7 @@ typedef struct {{
 #define {prefix}_OK {codes.OK}
 #define {prefix}_NOT_FINITE {codes.NONFINITE} /* an input holds a NaN or an infinity */
 #define {prefix}_NO_SUCH_TOKEN {codes.TOKEN_OUT_OF_RANGE}
-
+{_full(interface)}
 /* Go to the initial state: also before the first timestep. */
 void {name}_reset({name}_state *state);
 
@@ -194,6 +194,13 @@ int {name}_set_state({name}_state *state, int64_t n_steps, const float *values);
 
 #endif
 """
+
+
+def _full(interface: Interface) -> str:
+    """Return the part of the header about streams that have had as many timesteps as they may."""
+    most = interface.plan.max_steps
+    comment = f"the stream would have more than {most} timesteps, as many as it remembers: reset it"
+    return f"#define {interface.name.upper()}_MEMORY_FULL {codes.MEMORY_FULL} /* {comment} */\n" if most else ""
 
 
 def _contexts(interface: Interface) -> str:

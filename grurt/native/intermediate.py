@@ -217,7 +217,7 @@ def _functions(part: str) -> list[tuple[Any, tuple[Any, ...]]]:
         return [(advance, SIGNATURE.args)]
     from grurt.kernels import timestep
 
-    compiled: list[Any] = [timestep.check, timestep.begin, timestep.end, timestep.operate]
+    compiled: list[Any] = [timestep.check, timestep.admit, timestep.begin, timestep.end, timestep.operate]
     return [(function.py_func, (int64,) * function.py_func.__code__.co_argcount) for function in compiled]
 
 

@@ -91,7 +91,7 @@ class Program:
         state, scratch, n_steps, *ports = function.args
         c = self._context(builder, state, scratch, ports, n_steps)
         result = builder.alloca(I64)
-        status = self._call(builder, result, "check", c)
+        status = self._check(builder, result, c)
         with builder.if_then(builder.icmp_signed("!=", status, i64(codes.OK)), likely=False):
             builder.ret(builder.trunc(status, I32))
 
@@ -116,12 +116,21 @@ class Program:
         """Compute a timestep, and return the status, an int64."""
         c = self._context(builder, state, scratch, ports, i64(1))
         result = builder.alloca(I64)
-        status = self._call(builder, result, "check", c)
+        status = self._check(builder, result, c)
         with builder.if_then(builder.icmp_signed("==", status, i64(codes.OK)), likely=True):
             self._call(builder, result, "begin", c)
             for operation in self._operations:
                 self._call(builder, result, "operate", c, operation.ptrtoint(I64))
             self._call(builder, result, "end", c)
+        return status
+
+    def _check(self, builder: ir.IRBuilder, result: Any, c: Any) -> Any:
+        """Return whether the call can be computed, a status of `codes`: the inputs', unless a memory is full."""
+        status = self._call(builder, result, "check", c)
+        for number, operation in enumerate(self._operations):
+            if self.plan.operations[number, codes.OP_KIND] == codes.ATTENTION:
+                full = self._call(builder, result, "admit", c, operation.ptrtoint(I64))
+                status = builder.select(builder.icmp_signed("==", status, i64(codes.OK)), full, status)
         return status
 
     def _context(self, builder: ir.IRBuilder, state: Any, scratch: Any, ports: Any, n_steps: Any) -> Any:

@@ -220,3 +220,19 @@ def test_the_header_says_what_model_it_is() -> None:
     assert f'#define MODEL_VERSION "{grurt.__version__}"' in header
     assert "#define MODEL_STATE_SIZE 32\n" in header
     assert "context" not in header
+
+
+@pytest.mark.slow
+def test_a_stream_that_is_full_says_so_and_is_as_it_was(tmp_path: Path) -> None:
+    layers = [
+        grurt.LastStep(name="last", inputs=("x",)),
+        grurt.Attention(name="y", inputs=("last", "x", "x"), size=3, key_size=3, max_steps=N_STEPS),
+    ]
+    model = models.layer_model(*layers, rng=np.random.default_rng(8), inputs=[grurt.Input("x", 3)])
+    program, xs = Exported(model, tmp_path), inputs_of(model)
+    assert program.run(xs)["y"].tobytes() == model.stream().run(xs["x"]).tobytes()
+    before = program.state.copy()
+    assert program.run({"x": xs["x"][:1]}) == {"status": codes.MEMORY_FULL}
+    np.testing.assert_array_equal(program.state, before)
+    header = next(content for name, content in export(model, PLATFORM).files.items() if name.endswith(".h"))
+    assert f"#define MODEL_MEMORY_FULL {codes.MEMORY_FULL} " in header.decode()
