@@ -244,7 +244,7 @@ OTHERS = (
     ("dynamo", ("dot", "additive", "masked")),
 )
 EXPORTS = [(name, "torchscript") for name in STREAMS | WHOLE]
-EXPORTS += [pytest.param(name, form, marks=pytest.mark.slow) for form, names in OTHERS.items() for name in names]
+EXPORTS += [pytest.param(name, form, marks=pytest.mark.slow) for form, names in OTHERS for name in names]
 
 
 @pytest.mark.parametrize(("name", "form"), EXPORTS)
