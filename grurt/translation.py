@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, Unpack
 
 import msgspec
 import numpy as np
 
-from grurt.errors import InputTypeError, InputValueError, ModelError
+from grurt.errors import InputShapeError, InputTypeError, InputValueError, ModelError
 from grurt.escaping import described, listed
 from grurt.model import Model
 from grurt.network.network import Network
 from grurt.network.splitting import numbered_stages
 from grurt.network.stages import handed_states
-from grurt.runtime.batch import Batch
-from grurt.runtime.decoding.choice import checked_choice, checked_count, checked_number, tokens_of
+from grurt.runtime.decoding.choice import (
+    Choice,
+    checked_choice,
+    checked_count,
+    checked_number,
+    checked_seeds,
+    tokens_of,
+)
+from grurt.runtime.decoding.encoding import Encoded, Encoder
+from grurt.runtime.decoding.handing import attention_output, handed, handed_contexts
 from grurt.runtime.decoding.ports import generator_ports
-from grurt.runtime.decoding.search import Beams, Search
-from grurt.runtime.making_contexts import context_for
+from grurt.runtime.decoding.search import Beams, Found, Search, Source
+from grurt.runtime.making_contexts import context_for, refuse_contexts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from grurt.array_types import Array
+    from grurt.array_types import Floats
+    from grurt.runtime.stream_context import StreamContext
+
+    class Options(TypedDict, total=False):
+        """How sequences are searched for: the arguments of `grurt.Translator.__call__` by keyword, but for the seed."""
+
+        start: SupportsIndex | Sequence[int] | None
+        stop: Sequence[int] | int | None
+        beam: SupportsIndex
+        length_penalty: float
+        max_tokens: SupportsIndex
+        n_best: SupportsIndex | None
+        temperature: float
+        top_k: SupportsIndex | None
+        top_p: float | None
+
 
 __all__ = ["Translation", "Translator"]
 
@@ -33,6 +56,20 @@ _PLAIN = {int, float, type(None)}
 """What may be looked up: of others, nothing says that they stay what they are."""
 _MOST_SPARE = 4
 """Searches that are kept for later calls: as many as go on at the same time."""
+_ROWS = 256
+"""Sequences that go on together: enough that those which end early leave whole blocks, each a read of the weights."""
+_DEFAULTS: dict[str, Any] = {
+    "start": None,
+    "stop": None,
+    "beam": 1,
+    "length_penalty": 1.0,
+    "max_tokens": 100,
+    "n_best": None,
+    "temperature": 0.0,
+    "top_k": None,
+    "top_p": None,
+}
+_NO_SEED = np.zeros(1, np.int64)
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -46,19 +83,25 @@ class Translation(msgspec.Struct, frozen=True):
         The sum of the logarithms of their probabilities, divided by ``n ** length_penalty``.
     text
         What they stand for, if the decoder has a vocabulary.
+    attention
+        How much each token attends to each timestep of the source, float32 ``(n, n_steps)``, if the translator has
+        been told which of the decoder's outputs that is.
     """
 
     tokens: NDArray[np.int64]
     score: float
     text: str | None = None
+    attention: Floats | None = None
 
 
 class _Request(msgspec.Struct, frozen=True):
     """What a translator is asked for, checked: what is read first, how it searches, and how many are wanted."""
 
-    start: NDArray[np.int64]
+    start: list[int]
     beams: Beams
     count: int
+    listed: bool
+    """Whether the answer is a list, also of one."""
 
 
 class Translator:
@@ -84,11 +127,15 @@ class Translator:
         only such output, if the decoder has one context.
     output
         The decoder's output with the scores, where several could be it.
+    attention
+        The decoder's output with the weights of its attention, one for each place of a context: what is to be
+        `Translation.attention`.
 
     Raises
     ------
     ModelError, StreamingError
-        If something that is handed over is not there, or of another size, or the decoder does not generate.
+        If something that is handed over is not there, or of another size, the decoder does not generate, or the encoder
+        needs contexts.
 
     Examples
     --------
@@ -130,6 +177,7 @@ class Translator:
         inputs: Mapping[str, str] | None = None,
         contexts: Mapping[str, str] | None = None,
         output: str | None = None,
+        attention: str | None = None,
     ) -> None:
         if not isinstance(encoder, Network) or not isinstance(decoder, Network | None):
             raise InputTypeError("Translator: expected models, got something else")
@@ -138,16 +186,20 @@ class Translator:
         if len(encoder.inputs) != 1:
             names = listed(port.name for port in encoder.inputs)
             raise ModelError(f"Translator: expected an encoder of one input, got one of [{names}]")
+        refuse_contexts("Translator", encoder)
         if reason := decoder.unstreamable_reason:
             raise ModelError(f"Translator: expected a decoder that streams, got one that cannot: {reason}")
-        self._encoder, self._decoder = encoder, decoder
-        self._ports = generator_ports("Translator", decoder, output)
-        read = {port.name: (port.size,) for number, port in enumerate(decoder.inputs) if number != self._ports.input}
-        self._states = _handed("states", states, decoder.state_shapes, encoder)
-        self._inputs = _handed("inputs", inputs, read, encoder)
-        self._contexts = _handed_contexts(contexts, decoder, encoder)
+        self._decoder, self._ports = decoder, generator_ports("Translator", decoder, output)
+        places = {port.name: number for number, port in enumerate(decoder.inputs) if number != self._ports.input}
+        read = {port.name: (port.size,) for port in decoder.inputs if port.name in places}
+        self._states = handed("states", states, decoder.state_shapes, encoder)
+        given = handed("inputs", inputs, read, encoder)
+        self._inputs = {places[name]: source for name, source in given.items()}
+        self._contexts = handed_contexts(contexts, decoder, encoder)
+        self._attention = None if attention is None else attention_output(attention, self._contexts, decoder)
+        self._encoder = Encoder(encoder, (*self._states.values(), *self._inputs.values()))
         self._vocabulary = decoder.vocabularies.get(decoder.inputs[self._ports.input].name)
-        self._spare: dict[Any, list[Search]] = {}
+        self._spare: dict[Beams, list[Search]] = {}
         self._requests: dict[Any, _Request] = {}
 
     def __call__(
@@ -160,9 +212,13 @@ class Translator:
         length_penalty: float = 1.0,
         max_tokens: SupportsIndex = 100,
         n_best: SupportsIndex | None = None,
+        temperature: float = 0.0,
+        top_k: SupportsIndex | None = None,
+        top_p: float | None = None,
+        seed: SupportsIndex = 0,
         allowed: ArrayLike | None = None,
     ) -> Translation | list[Translation]:
-        """Return the best sequence for a source, or the best ones.
+        """Return the best sequence for a source, or the best ones, or one that is drawn.
 
         Of all ways in which the sequences so far can go on, so many are gone on with as ``beam`` says: with 1, always
         the likeliest token. Of equal ones, the lower token comes first. It is over when as many sequences have ended
@@ -186,6 +242,13 @@ class Translator:
             The most tokens of a sequence.
         n_best
             How many sequences to return, in a list, the best first. By default one, not in a list.
+        temperature
+            Above 0, tokens are drawn, with one beam, as `grurt.Model.generate` draws them. The score is that of the
+            model, whatever the temperature.
+        top_k, top_p
+            Of which tokens one is drawn: see `grurt.Model.generate`.
+        seed
+            An integer. What is drawn is a function of it, and of how many tokens the decoder has read.
         allowed
             Which tokens may be chosen: see `grurt.Model.generate`.
 
@@ -198,34 +261,109 @@ class Translator:
         InputShapeError, InputTypeError, InputValueError
             If the source does not fit, an option makes no sense, or nothing can be chosen.
         """
-        given = (start, stop, beam, length_penalty, max_tokens, n_best)
+        where = "Translator"
+        request = self._request(start, stop, beam, length_penalty, max_tokens, n_best, temperature, top_k, top_p)
+        encoded = self._encoder.read(f"{where}: source", source)
+        seeds = checked_seeds(where, seed, 1) if request.beams.temperature else _NO_SEED
+        search = self._take(request.beams, allowed)
+        (found,) = search.run(request.start, [self._source(where, encoded)], request.count, seeds)
+        if allowed is None:
+            self._give_back(request.beams, search)
+        translations = self._translations(found)
+        return translations if request.listed else translations[0]
+
+    def batch(
+        self,
+        sources: Sequence[ArrayLike | str],
+        *,
+        seed: SupportsIndex | ArrayLike = 0,
+        allowed: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> list[Translation] | list[list[Translation]]:
+        """Return the best sequences for many sources, decoded together, so that they share each read of the weights.
+
+        Sources may be of different lengths. Those whose sequences have ended leave, and others do not wait for them.
+
+        Parameters
+        ----------
+        sources
+            What is translated, each as in a call of the translator.
+        seed
+            One for each source; or one number: the sources have that and the following ones.
+        allowed
+            Which tokens may be chosen: see `grurt.Model.generate`.
+        options
+            Those of a call of the translator.
+
+        Returns
+        -------
+        A list of what a call of the translator returns for each source, bit for bit.
+
+        Raises
+        ------
+        InputShapeError, InputTypeError, InputValueError
+            As a call of the translator, for the first source that does not fit: all are looked at before one is read.
+        """
+        where = "Translator.batch"
+        if unknown := options.keys() - _DEFAULTS.keys():
+            raise TypeError(f"{where}: expected some of the options {[*_DEFAULTS]}, got [{listed(unknown)}]")
+        request = self._request(*(_DEFAULTS | options).values())
+        if isinstance(sources, str) or not isinstance(sources, Sequence | np.ndarray):
+            raise InputTypeError(f"{where}: expected a list of sources, got {described(sources)}")
+        checked = [
+            self._encoder.checked(f"{where}: sources[{number}]", source) for number, source in enumerate(sources)
+        ]
+        seeds = checked_seeds(where, seed, len(checked))
+        order = sorted(range(len(checked)), key=lambda number: len(checked[number]))
+        size = max(1, _ROWS // request.beams.size)
+        search = self._new_search(request.beams, min(size, max(1, len(checked))), allowed)
+        answers: list[Any] = [None] * len(checked)
+        for begin in range(0, len(order), size):
+            members = order[begin : begin + size]
+            encoded = self._encoder.read_many([checked[number] for number in members])
+            begun = [self._source(f"{where}: sources[{n}]", each) for n, each in zip(members, encoded, strict=True)]
+            found = search.run(request.start, begun, request.count, seeds[members])
+            for number, each in zip(members, found, strict=True):
+                translations = self._translations(each)
+                answers[number] = translations if request.listed else translations[0]
+        return answers
+
+    def _source(self, where: str, encoded: Encoded) -> Source:
+        """Return what the decoder begins with for what the encoder has made of a source."""
+        last, context, places = encoded.last, None, 0
+        if self._contexts:
+            memory = {name: encoded.every[output] for name, output in self._contexts.items()}
+            context, places = self._memory(where, memory), len(next(iter(memory.values())))
+        states = {name: last[source] for name, source in self._states.items()}
+        inputs = {place: last[source] for place, source in self._inputs.items()} if self._inputs else {}
+        return Source(where, states, inputs, context, places)
+
+    def _memory(self, where: str, memory: Mapping[str, Floats]) -> StreamContext | None:
+        try:
+            return context_for(where, self._decoder, memory, "propagate")
+        except InputShapeError as error:
+            raise InputShapeError(f"{where}: {error}") from None
+
+    def _translations(self, found: list[Found]) -> list[Translation]:
+        known = self._vocabulary
+        return [
+            Translation(tokens, score, None if known is None else known.decode(tokens.tolist()), shown)
+            for tokens, score, shown in found
+        ]
+
+    def _request(self, *given: Any) -> _Request:
+        """Return what is asked for, checked: what was checked before is not looked at again."""
         types = tuple(map(type, given))
-        key = (given, types) if _PLAIN.issuperset(types) else None
-        request = None if key is None else self._requests.get(key)
+        if not _PLAIN.issuperset(types):
+            return self._checked(*given)
+        key = (given, types)
+        request = self._requests.get(key)
         if request is None:
             request = self._checked(*given)
-            if key is not None:
-                self._keep(key, request)
-        handed, memories = self._read(self._encoder.vocabulary.encode(source) if isinstance(source, str) else source)
-        memory = {name: memories[output] for name, output in self._contexts.items()}
-        context = context_for("Translator", self._decoder, memory or None, "propagate")
-        search = self._take(request.beams, allowed)
-        try:
-            found = search.run(
-                request.start,
-                {name: handed[given] for name, given in self._states.items()},
-                {name: handed[given] for name, given in self._inputs.items()},
-                context,
-            )
-        except InputValueError as error:
-            raise InputValueError(f"Translator: {error}") from None
-        self._give_back(request.beams, allowed, search)
-        known = self._vocabulary
-        translations = [
-            Translation(each.tokens, each.score, None if known is None else known.decode(each.tokens.tolist()))
-            for each in found[: request.count]
-        ]
-        return translations[0] if n_best is None else translations
+            if len(self._requests) >= _MOST_REQUESTS:
+                self._requests.clear()
+            self._requests[key] = request
+        return request
 
     def _checked(
         self,
@@ -235,6 +373,9 @@ class Translator:
         length_penalty: float,
         max_tokens: SupportsIndex,
         n_best: SupportsIndex | None,
+        temperature: float,
+        top_k: SupportsIndex | None,
+        top_p: float | None,
     ) -> _Request:
         where, size, known = "Translator", self._ports.vocabulary_size, self._vocabulary
         if start is None and known is not None:
@@ -248,66 +389,43 @@ class Translator:
         wanted = 1 if n_best is None else checked_count(f"{where}: n_best", n_best)
         if wanted > count:
             raise InputValueError(f"{where}: n_best: expected at most {count}, as there are beams, got {wanted}")
+        choice = self._choice(temperature, top_k, top_p, None, stop)
+        if choice.temperature and count > 1:
+            raise InputValueError(f"{where}: temperature: expected 0 with {count} beams, got {choice.temperature}")
         beams = Beams(
-            count,
-            checked_count(f"{where}: max_tokens", max_tokens),
-            checked_number(f"{where}: length_penalty", length_penalty),
-            tuple(tokens_of(f"{where}: stop", stop, size).tolist()),
+            size=count,
+            max_tokens=checked_count(f"{where}: max_tokens", max_tokens),
+            length_penalty=checked_number(f"{where}: length_penalty", length_penalty),
+            stop=tuple(choice.stop.tolist()),
+            temperature=choice.temperature,
+            top_k=choice.top_k,
+            top_p=choice.top_p,
         )
-        return _Request(tokens_of(f"{where}: start", start, size, least=1), beams, wanted)
+        return _Request(tokens_of(f"{where}: start", start, size, least=1).tolist(), beams, wanted, n_best is not None)
 
-    def _keep(self, key: Any, request: _Request) -> None:
-        """Keep what was checked, for later calls that ask for the same."""
-        if len(self._requests) >= _MOST_REQUESTS:
-            self._requests.clear()
-        self._requests[key] = request
+    def _choice(self, temperature: Any, top_k: Any, top_p: Any, allowed: ArrayLike | None, stop: Any) -> Choice:
+        options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": 1}
+        return checked_choice("Translator", self._ports.vocabulary_size, **options, allowed=allowed, stop=stop)
+
+    def _new_search(self, beams: Beams, n_sources: int, allowed: ArrayLike | None) -> Search:
+        table = None if allowed is None else self._choice(0, None, None, allowed, beams.stop).allowed
+        return Search(self._decoder, self._ports, beams, n_sources, table, self._attention)
 
     def _take(self, beams: Beams, allowed: ArrayLike | None) -> Search:
-        """Return memory for a search: of an earlier one of its kind, if there is some."""
+        """Return memory for a search from one source: of an earlier one of its kind, if there is some."""
         if allowed is None:
             try:
                 return self._spare[beams].pop()
             except (KeyError, IndexError):
                 pass
-        table = None
-        if allowed is not None:
-            options: dict[str, Any] = {"temperature": 0, "top_k": None, "top_p": None, "repetition_penalty": 1}
-            size = self._ports.vocabulary_size
-            table = checked_choice("Translator", size, **options, allowed=allowed, stop=beams.stop).allowed
-        return Search(self._decoder, self._ports, beams, table)
+        return self._new_search(beams, 1, allowed)
 
-    def _give_back(self, beams: Beams, allowed: ArrayLike | None, search: Search) -> None:
-        if allowed is not None:
-            return
+    def _give_back(self, beams: Beams, search: Search) -> None:
         if beams not in self._spare and len(self._spare) >= _MOST_SPARE:
             self._spare.clear()
         spare = self._spare.setdefault(beams, [])
         if len(spare) < _MOST_SPARE:
             spare.append(search)
-
-    def _read(self, source: ArrayLike) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """Return what the encoder makes of a source: its outputs at the end, and its final states; and all outputs."""
-        names = {*self._states.values(), *self._inputs.values()}
-        outputs = {port.name: port.value for port in self._encoder.outputs}
-        if len(outputs) == 1 and names <= outputs.keys():  # the quick way
-            answer = self._encoder.run(source)
-            (name,) = outputs
-            return {name: answer if answer.ndim == 1 else answer[-1]}, {name: answer}
-        port = self._encoder.inputs[0]
-        given: Any = np.asarray(source)
-        expected = (1,) if port.tokens else (2,)
-        if given.ndim not in expected:
-            shape = "(n,)" if port.tokens else f"(n, {port.size})"
-            raise InputTypeError(f"Translator: source: expected shape {shape}, got {given.shape}")
-        self._encoder.run(source)  # which says what does not fit
-        batch = Batch(self._encoder, "refuse", 1, len(given), None, [name for name in names if name not in outputs])
-        batch.run([np.ascontiguousarray(given[np.newaxis], np.int64 if port.tokens else np.float32)], {})
-        found: dict[str, Array] = {name: state[0] for name, state in batch.final_states.items()}
-        memories: dict[str, Array] = {}
-        for output, array in zip(self._encoder.outputs, batch.outputs, strict=True):
-            found[output.name] = array[0] if array.ndim == 2 else array[0, -1]
-            memories[output.name] = array[0]
-        return found, memories
 
 
 def _parts(
@@ -326,69 +444,3 @@ def _parts(
     handed = {name: shown[value] for name, value in handed_states(model.layers).items() if name in decoder.state_shapes}
     read = {port.name: shown[port.name] for port in decoder.inputs if port.name in shown}
     return encoder, decoder, handed, read
-
-
-def _handed(
-    what: str, given: Mapping[str, str] | None, wanted: Mapping[str, tuple[int, ...]], encoder: Network
-) -> dict[str, str]:
-    """Return which of the encoder's outputs and states each state, or input, of the decoder is."""
-    there: dict[str, tuple[int, ...]] = {**encoder.state_shapes}
-    there |= {output.name: (encoder.values[output.value].size,) for output in encoder.outputs}
-    if given is None:
-        given = {name: name for name, shape in wanted.items() if name in there and _alike(there[name], shape)}
-        outputs = [output.name for output in encoder.outputs]
-        if not given and len(wanted) == len(outputs) == 1 and _alike(there[outputs[0]], *wanted.values()):
-            given = dict.fromkeys(wanted, outputs[0])
-        if given.keys() != wanted.keys():
-            raise ModelError(
-                f"Translator: {what}: expected for each of {_shapes(wanted)} one of the encoder's {_shapes(there)}: "
-                f"say which, as {what}={{{next(iter(wanted))!r}: ...}}"
-            )
-    for name, source in given.items():
-        if name not in wanted or source not in there:
-            raise ModelError(
-                f"Translator: {what}: expected {_shapes(wanted)} of the decoder as {_shapes(there)} of the encoder, "
-                f"got {described(name)}: {described(source)}"
-            )
-        if not _alike(wanted[name], there[source]):
-            raise ModelError(
-                f"Translator: {what}: {name!r} has the shape {wanted[name]}, and {source!r} {there[source]}"
-            )
-    if what == "inputs" and given.keys() != wanted.keys():
-        raise ModelError(f"Translator: inputs: expected all of {_shapes(wanted)}, got [{listed(given)}]")
-    return dict(given)
-
-
-def _alike(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two shapes are the same but for axes of size 1."""
-    return [size for size in shape if size > 1] == [size for size in other if size > 1]
-
-
-def _handed_contexts(given: Mapping[str, str] | None, decoder: Network, encoder: Network) -> dict[str, str]:
-    """Return which of the encoder's outputs each context of the decoder is made of."""
-    sizes = {
-        port.name: encoder.values[port.value].size for port in encoder.outputs if encoder.values[port.value].per_step
-    }
-    wanted = decoder.context_shapes
-    if given is None:
-        given = {name: name for name in wanted if name in sizes}
-        if not given and len(wanted) == len(sizes) == 1:
-            given = dict(zip(wanted, sizes, strict=True))
-    if given.keys() != wanted.keys() or not sizes.keys() >= set(given.values()):
-        raise ModelError(
-            f"Translator: contexts: expected for each of {_shapes(wanted)} one of the outputs that the encoder gives "
-            f"at every timestep, [{listed(sizes)}], got {dict(given)}"
-        )
-    for name, source in given.items():
-        axis, _ = decoder.open_contexts.get(name, (None, None))
-        of_a_place = [size for place, size in enumerate(wanted[name]) if place != axis and size > 1]
-        if axis is None or of_a_place != [size for size in (sizes[source],) if size > 1]:
-            raise ModelError(
-                f"Translator: contexts: expected {name!r} {wanted[name]} of vectors of {source!r}, {sizes[source]} "
-                "numbers each, and as many as there are: convert the decoder with --context and --size"
-            )
-    return dict(given)
-
-
-def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name!r} {shape}" for name, shape in shapes.items()) or "nothing"

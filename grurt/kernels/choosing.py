@@ -64,10 +64,14 @@ def prepare(d, row, previous, logits, scores):
 @kernel
 def choose(d, row, previous, step, logits):
     """Return the token that comes next, or -1 if none can: ``row`` has the seed, ``step`` numbers the draw."""
+    largest = prepare(d, row, previous, logits, load_i64(d, codes.DECODING_WORK))
+    return -1 if largest == float32(-_INFINITY) else pick(d, row, step, largest)
+
+
+@kernel
+def pick(d, row, step, largest):
+    """Return one of the tokens that `prepare` has left scores of, in working memory: the best, or one that is drawn."""
     scores = load_i64(d, codes.DECODING_WORK)
-    largest = prepare(d, row, previous, logits, scores)
-    if largest == float32(-_INFINITY):
-        return -1
     size, parameters = load_i64(d, codes.DECODING_VOCABULARY_SIZE), load_i64(d, codes.DECODING_PARAMETERS)
     temperature = load_f32(parameters, codes.DECODING_TEMPERATURE)
     if temperature == float32(0.0):

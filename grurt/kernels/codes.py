@@ -373,21 +373,30 @@ DECODING_WORK = 23  # address of working memory
 DECODING_FAULT = 24  # written when a status is not OK: which row
 DECODING_SLOTS = 25
 
-# And of beams, behind those. Rows are at their places, and have no other numbers; DECODING_OUT has a row of tokens for
-# each timestep, of as many beams.
-BEAMS_SIZE = 25  # how many sequences there are at most
-BEAMS_STEP = 26  # tokens that they have
-BEAMS_SCORES = 27  # address of the rows' scores (float64)
-BEAMS_PARENTS = 28  # address of the rows that they came of, as DECODING_OUT (int64)
-BEAMS_CANDIDATE_SCORES = 29  # address of the scores of twice as many (float64),
-BEAMS_CANDIDATE_ROWS = 30  # of which rows they are (int64),
-BEAMS_CANDIDATE_TOKENS = 31  # and by which tokens they go on (int64)
-BEAMS_N_ENDED = 32  # how many sequences have ended,
-BEAMS_ENDED_SCORES = 33  # address of their scores, for their lengths (float64),
-BEAMS_ENDED = 34  # and of step, row and token that each ends with (int64)
-BEAMS_LENGTH_NORMS = 35  # address of what scores are divided by, by the number of tokens (float64)
-BEAMS_STATES = 36  # address of room for as many states
-BEAMS_SLOTS = 37
+# And of a search, behind those. Each source has a number, and room for as many rows as there are beams, whose numbers
+# follow on each other. Where something is said to be there for all timesteps, those lie outermost, and hold all rows.
+SEARCH_BEAMS = 25  # how many rows a source has at most
+SEARCH_MAX_ROWS = 26  # how many there are of all sources
+SEARCH_N_SOURCES = 27  # how many go on,
+SEARCH_SOURCES = 28  # address of their numbers (int64),
+SEARCH_ALIVE = 29  # and of how many rows each source has (int64)
+SEARCH_STEP = 30  # tokens that each row has
+SEARCH_SCORES = 31  # address of the rows' scores (float64)
+SEARCH_PARENTS = 32  # address of the rows that they came of, for all timesteps, as DECODING_OUT (int64)
+SEARCH_CANDIDATE_SCORES = 33  # address of the scores of twice as many as there are beams (float64),
+SEARCH_CANDIDATE_ROWS = 34  # of which rows they are (int64),
+SEARCH_CANDIDATE_TOKENS = 35  # and by which tokens they go on (int64)
+SEARCH_N_ENDED = 36  # address of how many sequences of each source have ended (int64),
+SEARCH_ENDED_SCORES = 37  # of their scores, for their lengths (float64),
+SEARCH_ENDED = 38  # and of step, row and token that each ends with (int64)
+SEARCH_FOUND_TOKENS = 39  # address of the tokens of sequences that have ended, DECODING_MAX_TOKENS of each row (int64),
+SEARCH_FOUND_ROWS = 40  # and of the rows of whose scores they were chosen (int64)
+SEARCH_LENGTH_NORMS = 41  # address of what scores are divided by, by the number of tokens (float64)
+SEARCH_STATES = 42  # address of room for the states of a source's rows
+SEARCH_GIVEN = 43  # address of addresses: of what each input reads of each source, whatever the timestep
+SEARCH_SHOWN = 44  # which port gives what is kept of all timesteps; 0: none
+SEARCH_HISTORY = 45  # address of that
+SEARCH_SLOTS = 46
 
 DECODING_TEMPERATURE = 0
 DECODING_TOP_P = 1

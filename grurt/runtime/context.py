@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple
 
@@ -19,6 +18,7 @@ from grurt.network.costs import block_rows
 from grurt.runtime.commit import commit
 from grurt.runtime.constants import Constants, streaming_constants
 from grurt.runtime.engine import entry_point
+from grurt.runtime.parts import MAX_STEPS, parts_of
 from grurt.runtime.states import States
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ Nonfinite = Literal["refuse", "propagate"]
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
-
-MAX_STEPS = 256
-"""Timesteps of a call into the kernels at first: Ctrl-C is noticed between two calls, so longer runs take several."""
-SHORT_CALL = 0.02
-"""Seconds. After a call that took less, the next one has twice as many timesteps."""
 
 CLEAN_OR_PROPAGATE = 'clean the input, or compute with it: nonfinite="propagate" (`grurt run --nonfinite propagate`)'
 
@@ -136,20 +131,17 @@ class Context:
             self._run_in_calls(inputs, outputs, n_steps)
 
     def _run_in_calls(self, inputs: Sequence[Array], outputs: Sequence[Floats], n_steps: int) -> None:
-        """Run timesteps that are checked, so many at a time that a call is short, and few that its costs count."""
-        start, size = 0, MAX_STEPS
-        while start < n_steps:
-            stop = min(start + size, n_steps)
+        """Run timesteps that are checked, in several calls."""
+        start = 0
+        for part in parts_of(n_steps):
+            stop = start + part
             parts = [array[start:stop] for array in inputs]
             answers = []
             for port, output in zip(self.plan.outputs, outputs, strict=True):
                 single = port.single and self.slots[codes.CONTEXT_WHOLE_SEQUENCE]
                 answers.append(output if single else output[start:stop])
-            self.bind(map(fields.data_address, (*parts, *answers)), stop - start)
-            begun = time.perf_counter()
+            self.bind(map(fields.data_address, (*parts, *answers)), part)
             self.expect_sound(self.call(), parts)
-            if time.perf_counter() - begun < SHORT_CALL:
-                size *= 2
             start = stop
 
     def bind(self, addresses: Iterable[int], n_steps: int) -> None:

@@ -74,12 +74,12 @@ class States:
         """Give a stream a context, in place of the one that it had."""
         commit(*self._giving(slot, context))
 
-    def give_all(self, context: StreamContext | None) -> None:
-        """Give all streams a context, if the plan reads one."""
+    def give_many(self, slots: slice, context: StreamContext | None) -> None:
+        """Give the streams of some slots, which follow on each other, one context, if the plan reads one."""
         if context is not None:
             commit(
-                (operator.setitem, self.given, ..., context.address),
-                (operator.setitem, self.contexts, slice(None), [context] * len(self.contexts)),
+                (operator.setitem, self.given, slots, context.address),
+                (operator.setitem, self.contexts, slots, [context] * len(self.contexts[slots])),
             )
 
     def _giving(self, slot: int, context: StreamContext | None) -> list[Change]:

@@ -81,12 +81,12 @@ def checked_seeds(where: str, seed: SupportsIndex | ArrayLike, n_rows: int) -> N
     if number is not None:
         seeds = [(number + row) % SEEDS for row in range(n_rows)]
     else:
-        given = np.asarray(seed)
-        if given.dtype.kind not in "iu" or given.shape != (n_rows,):
+        given = [integer(each) for each in seed] if isinstance(seed, Sequence | np.ndarray) else []
+        if len(given) != n_rows or None in given:
             raise InputTypeError(
                 f"{where}: expected seed to be an integer, or one for each of {n_rows} streams, got {described(seed)}"
             )
-        seeds = [int(each) % SEEDS for each in given]
+        seeds = [each % SEEDS for each in given if each is not None]
     return np.array(seeds, np.uint64).view(np.int64)
 
 

@@ -16,7 +16,8 @@ from grurt.runtime import arrays
 from grurt.runtime.binding import present
 from grurt.runtime.context import fault_text
 from grurt.runtime.decoding.choice import checked_count
-from grurt.runtime.decoding.generation import enter, parts_of
+from grurt.runtime.decoding.generation import enter
+from grurt.runtime.parts import parts_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

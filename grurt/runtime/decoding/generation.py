@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,8 @@ from grurt.kernels.fields import data_address
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
 from grurt.lowering.plan import aligned_zeros
 from grurt.network.vectors import padded
-from grurt.runtime.context import MAX_STEPS, SHORT_CALL, Context
+from grurt.runtime.context import Context
+from grurt.runtime.parts import parts_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from grurt.runtime.decoding.choice import Choice
     from grurt.runtime.decoding.ports import GeneratorPorts
 
-_WORK_ROWS = 3
+WORK_ROWS = 3
 """Scores, weights, and those of the best."""
 
 
@@ -83,7 +83,7 @@ class Generation:
         self._seeds, self._choice = seeds, choice
         self._parameters = np.array([choice.temperature, choice.top_p, choice.repetition_penalty], np.float32)
         self._seen = aligned_zeros(n_rows * row).reshape(n_rows, row) if choice.repetition_penalty != 1 else None
-        self._work = aligned_zeros(_WORK_ROWS * row + 2 * size)
+        self._work = aligned_zeros(WORK_ROWS * row + 2 * size)
         self._inputs = [self._input(place, others) for place in range(len(context.plan.inputs))]
         self._outputs = [aligned_zeros(n_rows * port.size + row) for port in context.plan.outputs]
         self._table = np.zeros(codes.DECODING_SLOTS, np.int64)
@@ -192,15 +192,3 @@ def enter(context: Context, phase: int, table: int) -> int:
         return context.call()
     finally:
         context.slots[codes.CONTEXT_PHASE] = before
-
-
-def parts_of(n_steps: int) -> Iterator[int]:
-    """Yield how many timesteps the next call has: few enough that Ctrl-C is noticed soon."""
-    size = MAX_STEPS
-    while n_steps > 0:
-        part = min(size, n_steps)
-        begun = time.perf_counter()
-        yield part
-        if time.perf_counter() - begun < SHORT_CALL:
-            size *= 2
-        n_steps -= part
