@@ -77,12 +77,17 @@ class Encoder:
         arrays.expect_shape(where, array, ("n", *self._frame.shape_in(array)))
         if not len(array):
             raise InputShapeError(f"{where}: expected at least 1 timestep, got an array of shape {array.shape}")
-        unsound = (array < 0) | (array >= size) if tokens else ~np.isfinite(array)
-        if unsound.any():
-            place = np.unravel_index(int(unsound.argmax()), array.shape)
+        if not self._are_sound(array):
+            place = int((((array < 0) | (array >= size)) if tokens else ~np.isfinite(array)).argmax())
+            index = ", ".join(map(str, np.unravel_index(place, array.shape)))
             expected = f"a token id in [0, {size})" if tokens else "finite numbers"
-            raise InputValueError(f"{where}[{', '.join(map(str, place))}]: expected {expected}, got {array[place]}")
+            raise InputValueError(f"{where}[{index}]: expected {expected}, got {array.item(place)}")
         return self._frame.to_vectors(array)
+
+    def _are_sound(self, array: Array) -> bool:
+        if not self._port.tokens:
+            return arrays.are_finite(array)
+        return bool(array.item(array.argmin()) >= 0 and array.item(array.argmax()) < self._port.size)
 
     def read_many(self, sources: Sequence[Array]) -> list[Encoded]:
         """Return what the encoder makes of sources that are checked: the same bits as of each alone."""
