@@ -16,7 +16,7 @@ from grurt.runtime.binding import Inputs, Outputs, convert_inputs, make_outputs,
 from grurt.runtime.pool_faults import Fault, faulty_rows, full_rows
 from grurt.runtime.pool_ids import Ids, Taken, taken
 from grurt.runtime.ragged import even_blocks
-from grurt.runtime.team import Team
+from grurt.runtime.team import Team, Work
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -63,6 +63,19 @@ class Calls:
         """Run what is left of a call that an exception has ended early."""
         if self._team is not None:
             self._team.settle()
+
+    @property
+    def contexts(self) -> Sequence[Context]:
+        """The contexts of the threads, that of the caller first."""
+        return self._slots.contexts
+
+    def share(self, works: Sequence[Work]) -> None:
+        """Do pieces of work side by side, each with the context of its place: see `Team.share`."""
+        if self._team is None:
+            for work in works:
+                work(lambda: False)
+        else:
+            self._team.share(works)
 
     @property
     def advance(self) -> Callable[[NDArray[np.int64], Any, Any, Any], int]:

@@ -7,8 +7,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,7 +24,13 @@ _POLL = 5e-5
 _WORTH_WAKING = 2e6
 """Multiplications, some 30 us: about what it costs to wake a thread."""
 
-Queue = SimpleQueue[bool]
+Work: TypeAlias = "Callable[[Callable[[], bool]], None]"
+"""Something to do for a while: it asks now and then whether it is to end early."""
+
+Queue: TypeAlias = "SimpleQueue[Callable[[], object] | None]"
+"""What a member is to do next: None is to end."""
+
+_LEADER = 0
 
 
 class Team:
@@ -70,7 +77,7 @@ class Team:
                 context.array[codes.CONTEXT_BUSY] = codes.IDLE
                 queue: Queue = SimpleQueue()
                 queues.append(queue)
-                threading.Thread(target=_follow, args=(queue, context, memory), name="grurt", daemon=True).start()
+                threading.Thread(target=_follow, args=(queue, memory), name="grurt", daemon=True).start()
         except BaseException as error:
             _end(queues)
             if isinstance(error, RuntimeError):
@@ -109,6 +116,53 @@ class Team:
         if self._call:
             self._finish(codes.MEMBERS_WORK)
 
+    def share(self, works: Sequence[Work]) -> None:
+        """Do pieces of work side by side, each in a thread of its own, the first of them in this one.
+
+        The context of the leader is for the first one, and those of the members for the others, in their order. There
+        are at most as many as there are threads. An exception is raised when no thread works any more: one from
+        outside, such as KeyboardInterrupt, of which the works are told, or else one of the works.
+        """
+        self.settle()
+        works = list(works)
+        owners: dict[int, int] = {_LEADER: _LEADER}
+        ended: dict[int, BaseException | None] = {}
+        interruptions: list[BaseException] = []
+
+        def is_interrupted() -> bool:
+            return bool(interruptions)
+
+        def follow(number: int) -> None:
+            if owners.setdefault(number, number) == number:
+                try:
+                    works[number](is_interrupted)
+                except BaseException as error:
+                    ended[number] = error
+                else:
+                    ended[number] = None
+
+        number = 0
+        while number < len(works):
+            try:
+                # The condition is looked at inside of the try, as exceptions from signals come where a loop jumps back.
+                if number == 0:
+                    number = 1
+                    for place, queue in enumerate(self._queues[: len(works) - 1], 1):
+                        queue.put(partial(follow, place))
+                    works[0](is_interrupted)
+                while number < len(works):
+                    if owners.setdefault(number, _LEADER) != _LEADER and number not in ended:
+                        time.sleep(_POLL)
+                        continue
+                    if owners[number] == _LEADER and not interruptions:  # nobody has come to it
+                        works[number](is_interrupted)
+                    number += 1
+            except BaseException as error:
+                interruptions.append(error)
+        for fault in (*interruptions, *ended.values()):
+            if fault is not None:
+                raise fault
+
     def _finish(self, status: int) -> int:
         """Do what the kernels ask for by a status, until nobody works for the call; return the status that is left."""
         interruption: BaseException | None = None
@@ -128,17 +182,18 @@ class Team:
         return status
 
     def _wake(self) -> None:
-        for queue, state in zip(self._queues, self._states.tolist(), strict=True):
+        for queue, member, state in zip(self._queues, self._members, self._states.tolist(), strict=True):
             if state == codes.CALLED:
-                queue.put(True)
+                queue.put(member.call)
 
 
-def _follow(queue: Queue, context: Context, _memory: tuple[object, ...]) -> None:
-    """Follow a team's leader whenever woken; the context holds addresses of the memory."""
-    while queue.get():
-        context.call()
+def _follow(queue: Queue, _memory: tuple[object, ...]) -> None:
+    """Do what a queue says; the contexts of kernels that are called hold addresses of the memory."""
+    while (work := queue.get()) is not None:
+        work()
+        del work
 
 
 def _end(queues: Sequence[Queue]) -> None:
     for queue in queues:
-        queue.put(False)
+        queue.put(None)

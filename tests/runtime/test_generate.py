@@ -137,6 +137,36 @@ def test_blocks_streams_and_pools_give_the_same() -> None:
             np.testing.assert_array_equal(tokens, expected[row])
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_of_a_pool_share_the_streams(threads: int) -> None:
+    """Of different prompts and seeds, some of which end early; twice, as threads that have slept are woken."""
+    rng = np.random.default_rng(8)
+    prompts = [rng.integers(0, MODEL.inputs[0].size, 1 + row % 5) for row in range(23)]
+    pool = MODEL.pool(30, threads=threads)
+    for first in (0, 7):
+        for row in range(30):
+            pool.reset(row)
+        ids = [first + row for row in range(23)]
+        found = pool.generate(ids, prompts, 40, seed=3, temperature=1.3, stop=(1, 4))
+        for row, tokens in enumerate(found):
+            stream = MODEL.stream()
+            expected = [*stream.generate(prompts[row], 40, seed=3 + row, block_size=40, temperature=1.3, stop=(1, 4))]
+            np.testing.assert_array_equal(tokens, expected[0])
+            assert pool.steps(first + row) == stream.steps
+            np.testing.assert_array_equal(pool.state(first + row)["gru"], stream.state["gru"])
+    assert {len(tokens) for tokens in found} > {40}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_first_row_that_is_stuck_is_named_whatever_thread_it_has(threads: int) -> None:
+    pool = broken().pool(13, threads=threads)
+    prompts = [[1]] * 5 + [[0, 2, 3], [1], [1], [1, 3], [1], [3, 3, 3, 3], [0, 3], [1]]
+    with pytest.raises(InputValueError, match=r"as number 0 of row 8, got scores"):
+        pool.generate(range(13), prompts, 5, temperature=0)
+    assert [pool.steps(row) for row in range(13)] == [0] * 13
+    assert len(pool.generate([0, 1], [[1], [1]], 3, prefix=[0, 2, 0], temperature=0)) == 2
+
+
 def test_streams_are_where_all_tokens_but_the_last_were_read() -> None:
     stream, pool = MODEL.stream(), MODEL.pool(3)
     (tokens,) = stream.generate(PROMPT, 9, seed=1)

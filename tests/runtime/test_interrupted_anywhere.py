@@ -25,6 +25,11 @@ TOKENS = models.layer_model(
     grurt.GRU(name="gru", input_size=4, hidden_size=3),
     rng=np.random.default_rng(82),
 )
+GENERATOR = models.layer_model(
+    grurt.Embedding(name="embed", vocabulary_size=9, size=4),
+    grurt.GRU(name="gru", input_size=4, hidden_size=9),
+    rng=np.random.default_rng(82),
+)
 XS = np.random.default_rng(83).normal(size=(600, 3)).astype(np.float32)
 LATER = MODEL.stream()
 LATER.run(XS[:9])
@@ -206,6 +211,27 @@ def test_a_pool_stands_before_or_after_the_call(call: Callable[[Pool, list[Any]]
         else:
             pool = fresh()
     assert number > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_streams_that_generate_stand_before_or_after_the_call(threads: int) -> None:
+    prompts = [[1 + row % 3] * (1 + row % 4) for row in range(9)]
+
+    def call(pool: Pool) -> object:
+        return pool.generate(range(9), prompts, 3)
+
+    pool, done = GENERATOR.pool(9, threads=threads), GENERATOR.pool(9)
+    before = standing(pool)
+    call(done)
+    for number in EVERY_EVENT[:: 5 if threads == 1 else 3]:
+        if not interrupted(partial(call, pool), number, opcodes=False):
+            break
+        assert standing(pool) in (before, standing(done))
+        for name, saved in before.items():
+            pool.restore(name, saved)
+    assert number > 1
+    assert standing(pool) == standing(done)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grurt.errors import InputValueError
 from grurt.kernels import codes
 from grurt.kernels.fields import data_address
 from grurt.kernels.sizes import F32_BYTES, I64_BYTES
@@ -25,6 +24,14 @@ if TYPE_CHECKING:
 
 WORK_ROWS = 3
 """Scores, weights, and those of the best."""
+
+
+class StuckError(Exception):
+    """Nothing can be chosen of the scores of a row: at its timestep, as the token of this number."""
+
+    def __init__(self, timestep: int, row: int, number: int) -> None:
+        super().__init__(timestep, row, number)
+        self.timestep, self.row, self.number = timestep, row, number
 
 
 class Generation:
@@ -141,8 +148,13 @@ class Generation:
         """Whether a row has not ended."""
         return bool(self._table[codes.DECODING_N_ROWS])
 
-    def run(self, n_steps: int, streams: NDArray[np.int64] | None = None) -> None:
-        """Run at most so many timesteps, in a context that is claimed.
+    def run(
+        self,
+        n_steps: int,
+        streams: NDArray[np.int64] | None = None,
+        is_interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Run at most so many timesteps, in a context that nobody else uses.
 
         Parameters
         ----------
@@ -151,14 +163,16 @@ class Generation:
         streams
             The slots of the rows' streams, which the kernels bring into the order of those that go on; the same array
             at every call. None for stream 0.
+        is_interrupted
+            Whether to end early.
 
         Raises
         ------
-        InputValueError
+        StuckError
             If nothing can be chosen: then the states are those after some of the timesteps.
         """
         for part in parts_of(n_steps):
-            if not self.goes_on:
+            if not self.goes_on or is_interrupted():
                 return
             self._call(part, streams)
 
@@ -170,14 +184,14 @@ class Generation:
         status = enter(context, codes.DECODE, data_address(self._table))
         if status == codes.NOTHING_TO_CHOOSE:
             row = int(self._table[codes.DECODING_FAULT])
-            raise nothing_to_choose(int(self.counts[row]), row)
+            raise StuckError(int(self._positions[row]), row, int(self.counts[row]))
         context.expect_sound(status, self._inputs)
 
 
-def nothing_to_choose(number: int, row: int = 0) -> InputValueError:
-    """Return the exception for scores that leave nothing to choose."""
+def nothing_to_choose(number: int, row: int = 0) -> str:
+    """Return what is wrong with scores that leave nothing to choose."""
     of_row = f" of row {row}" if row else ""
-    return InputValueError(
+    return (
         f"expected a token that can be chosen as number {number}{of_row}, got scores that are all NaN, minus infinity "
         "or not allowed"
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, Unpack
 
 import numpy as np
 
 from grurt.errors import ConcurrentUseError, InputShapeError, InputTypeError, InputValueError
 from grurt.escaping import described
+from grurt.network.costs import MIN_BLOCK_ROWS
 from grurt.network.frames import frames_of
 from grurt.runtime import arrays
 from grurt.runtime.decoding.choice import Choice, checked_choice, checked_count, checked_seeds, tokens_of
-from grurt.runtime.decoding.generation import Generation
+from grurt.runtime.decoding.generation import Generation, StuckError, nothing_to_choose
 from grurt.runtime.decoding.ports import GeneratorPorts, generator_ports
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.network.network import Network
     from grurt.runtime.context import Context
+    from grurt.runtime.pool_calls import Calls
 
     class Options(TypedDict, total=False):
         """How tokens are chosen: the arguments of `grurt.Model.generate` by keyword."""
@@ -159,9 +162,9 @@ def _blocks(
             )
         try:
             context.exclusively(generation.run, size)
-        except InputValueError as error:
+        except StuckError as error:
             restore(before)
-            raise InputValueError(f"{where}: {error}") from None
+            raise InputValueError(f"{where}: {nothing_to_choose(error.number)}") from None
         expected = _steps(saved())
         yield generation.tokens[0, count : int(generation.counts[0])].copy()
 
@@ -173,7 +176,7 @@ def _steps(state: Array) -> int:
 def generate_of_pool(
     where: str,
     network: Network,
-    context: Context,
+    calls: Calls,
     claim: Callable[[Callable[[NDArray[np.int64]], None]], None],
     prompts: Any,
     n_rows: int,
@@ -183,7 +186,7 @@ def generate_of_pool(
 ) -> list[NDArray[np.int64]]:
     """Return the tokens that streams of a pool give behind their prompts: see `grurt.StreamPool.generate`.
 
-    ``claim`` calls what it is given with the slots of the streams, in a context that nobody else uses.
+    ``claim`` calls what it is given with the slots of the streams, in a pool that nobody else uses.
     """
     request = Request(where, network, max_tokens, n_rows, options)
     given = _rows(f"{where}: prompts", prompts, n_rows)
@@ -194,20 +197,68 @@ def generate_of_pool(
     seeds = checked_seeds(where, seed, n_rows)
     if not n_rows:
         return []
-    others = {place: array.copy() for place, array in request.others.items()}
-    generation = Generation(context, request.ports, request.choice, read, prefixes, seeds, request.max_tokens, others)
-    for row, tokens in enumerate(read):
-        generation.see(row, tokens)
+
+    n_parts = min(len(calls.contexts), -(-n_rows // MIN_BLOCK_ROWS))
+    parts = [np.arange(first, n_rows, n_parts) for first in range(n_parts)]
+    generations = [
+        _generation_of(context, request, rows, read, prefixes, seeds)
+        for context, rows in zip(calls.contexts, parts, strict=False)
+    ]
     longest = max(map(len, read)) + request.max_tokens
+    claim(lambda streams: _run_side_by_side(where, calls, generations, parts, longest, streams))
+    tokens: list[Any] = [None] * n_rows
+    for generation, rows in zip(generations, parts, strict=True):
+        for place, row in enumerate(rows.tolist()):
+            tokens[row] = generation.tokens[place, : generation.counts[place]].copy()
+    return tokens
 
-    def run(streams: NDArray[np.int64]) -> None:
+
+def _generation_of(
+    context: Context,
+    request: Request,
+    rows: NDArray[np.int64],
+    prompts: Sequence[NDArray[np.int64]],
+    prefixes: Sequence[NDArray[np.int64]],
+    seeds: NDArray[np.int64],
+) -> Generation:
+    """Return what some of the rows of a request generate, as the streams of a context."""
+    read = [prompts[row] for row in rows.tolist()]
+    generation = Generation(
+        context,
+        request.ports,
+        request.choice,
+        read,
+        [prefixes[row] for row in rows.tolist()],
+        seeds[rows],
+        request.max_tokens,
+        {place: array[rows] for place, array in request.others.items()},
+    )
+    for place, tokens in enumerate(read):
+        generation.see(place, tokens)
+    return generation
+
+
+def _run_side_by_side(
+    where: str,
+    calls: Calls,
+    generations: Sequence[Generation],
+    parts: Sequence[NDArray[np.int64]],
+    n_steps: int,
+    streams: NDArray[np.int64],
+) -> None:
+    """Run generations, each of some of the rows in a thread of its own; raise for the first row that is stuck."""
+    stuck: list[tuple[int, int, int]] = []
+
+    def run(generation: Generation, rows: NDArray[np.int64], is_interrupted: Callable[[], bool]) -> None:
         try:
-            generation.run(longest, streams)
-        except InputValueError as error:
-            raise InputValueError(f"{where}: {error}") from None
+            generation.run(n_steps, streams[rows], is_interrupted)
+        except StuckError as error:
+            stuck.append((error.timestep, int(rows[error.row]), error.number))
 
-    claim(run)
-    return [row[:count].copy() for row, count in zip(generation.tokens, generation.counts, strict=True)]
+    calls.share([partial(run, generation, rows) for generation, rows in zip(generations, parts, strict=True)])
+    if stuck:
+        _, row, number = min(stuck)
+        raise InputValueError(f"{where}: {nothing_to_choose(number, row)}")
 
 
 def _rows(where: str, given: Any, n_rows: int) -> Any:

@@ -127,8 +127,9 @@ class DecodingStream:
         n_steps
             How many answers.
         x
-            What the first of them answers to: the newest value, which the stream has not read yet. Of several inputs,
-            a mapping with those that are fed back.
+            What the first of them answers to: the newest value, which the stream has not read yet; or, where it has,
+            its answer to that, which the stream does not keep. Of several inputs, a mapping with those that are fed
+            back.
         feedback
             Which output each input reads from the second timestep on, by their names. By default the model's only
             input reads its only output.
@@ -204,7 +205,7 @@ class DecodingPool:
         """Read a prompt in each of some streams, and generate the tokens behind it, all in one call without Python.
 
         Those that have ended leave, so that the others do not wait for them. What a stream gives is what a single one
-        would, with the same seed. One thread does it, whatever number of them the pool has.
+        would, with the same seed. The threads of the pool have a share of the streams each, of at least four.
 
         Parameters
         ----------
@@ -241,7 +242,7 @@ class DecodingPool:
             self._front.exclusively(self._run_with_slots, where, given, run, False)
 
         return generate_of_pool(
-            where, self._network, self._front, claim, prompts, len(given), max_tokens, seed, **options
+            where, self._network, self._calls, claim, prompts, len(given), max_tokens, seed, **options
         )
 
     def forecast(
