@@ -11,6 +11,7 @@ import numpy as np
 from grurt.errors import InputShapeError, InputTypeError, InputValueError, ModelError
 from grurt.escaping import described, listed
 from grurt.model import Model
+from grurt.network.generator_ports import generator_ports
 from grurt.network.network import Network
 from grurt.network.splitting import numbered_stages
 from grurt.network.stages import handed_states
@@ -24,7 +25,6 @@ from grurt.runtime.decoding.choice import (
 )
 from grurt.runtime.decoding.encoding import Encoded, Encoder
 from grurt.runtime.decoding.handing import attention_output, handed, handed_contexts
-from grurt.runtime.decoding.ports import generator_ports
 from grurt.runtime.decoding.search import Beams, Found, Search, Source
 from grurt.runtime.making_contexts import context_for, refuse_contexts
 

@@ -5,7 +5,6 @@
 needs `wasm-ld`, from LLVM or PyPI's ziglang.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -26,13 +25,12 @@ SNR = 5  # dB
 def main(folder: Path) -> None:
     """Write the site."""
     folder.mkdir(parents=True, exist_ok=True)
-    exported = export(convert(HERE / "gtcrn_simple.onnx"), "wasm32", name="gtcrn")
+    exported = export(convert(HERE / "gtcrn_simple.onnx"), "wasm32", name="network")
     with tempfile.TemporaryDirectory() as place:
         exported.write(Path(place))
-        subprocess.run([sys.executable, WASM / "link.py", f"{place}/gtcrn.o", folder / "gtcrn.wasm"], check=True)
-    sizes = {"stateBytes": exported.state_bytes, "scratchBytes": exported.scratch_bytes}
-    (folder / "gtcrn.json").write_text(json.dumps(sizes))
-    for file in (*(HERE / "page").iterdir(), WASM / "model.mjs"):
+        subprocess.run([sys.executable, WASM / "link.py", f"{place}/network.o", folder / "network.wasm"], check=True)
+        shutil.copy(Path(place, "network.mjs"), folder)
+    for file in (HERE / "page").iterdir():
         shutil.copy(file, folder)
     write_wav(folder / "noisy.wav", add_noise(read_wav(HERE / "speech.wav", SAMPLE_RATE), SNR, seed=1), SAMPLE_RATE)
     print(f"wrote {folder}: python -m http.server --directory {folder}")

@@ -27,16 +27,11 @@ def main(folder: Path) -> None:
     exported = export(model, "wasm32", name=NAME)
     with tempfile.TemporaryDirectory() as place:
         exported.write(Path(place))
+        shutil.copy(Path(place, f"{NAME}.mjs"), folder)
         link(Path(place, f"{NAME}.o"), folder / f"{NAME}.wasm")
-    for name in ("index.html", "page.mjs", "model.mjs"):
+    for name in ("index.html", "page.mjs"):
         shutil.copy(HERE / name, folder)
     data = {
-        "sizes": {
-            "stateBytes": exported.state_bytes,
-            "scratchBytes": exported.scratch_bytes,
-            "input": model.inputs[0].size,
-            "output": len(recordings.classes),
-        },
         "classes": recordings.classes,
         "labels": recordings.labels.tolist(),
         "sampleRate": recordings.sample_rate,

@@ -1,5 +1,5 @@
 // Runs the model on all recordings, and draws the probabilities of the chosen one.
-import { Model } from "./model.mjs";
+import { Model } from "./activity.mjs";
 
 const COLOURS = ["#4269d0", "#efb118", "#ff725c", "#3ca951"];
 
@@ -23,15 +23,15 @@ function draw(answers) {
 const largest = (answer) => answer.indexOf(Math.max(...answer));
 
 async function main() {
-  const [bytes, data] = await Promise.all([
-    fetch("activity.wasm").then((response) => response.arrayBuffer()),
+  const [model, data] = await Promise.all([
+    Model.load("activity.wasm"),
     fetch("recordings.json").then((response) => response.json()),
   ]);
-  const model = await Model.load(bytes, "activity", data.sizes);
+  const stream = model.stream();
   const begin = performance.now();
   const answers = data.recordings.map((samples) => {
-    model.reset();
-    return samples.map((sample) => model.step(sample));
+    stream.reset();
+    return samples.map((sample) => stream.step(sample));
   });
   const microseconds = (1000 * (performance.now() - begin)) / answers.flat().length;
 

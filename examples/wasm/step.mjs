@@ -1,15 +1,19 @@
 // Steps an exported model with the made-up input of its main.c, and prints what it answers:
 //
-//     node step.mjs activity.wasm activity 136 736 6 4
+//     node step.mjs activity.mjs
 //
-// The numbers are those of the header: bytes of a state and of scratch memory, numbers of an input and of an output.
+// The linked module, activity.wasm, lies beside it.
 import { readFile } from "node:fs/promises";
-import { Model } from "./model.mjs";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 
-const [path, name, stateBytes, scratchBytes, input, output] = process.argv.slice(2);
-const sizes = { stateBytes: Number(stateBytes), scratchBytes: Number(scratchBytes), input: Number(input), output: Number(output) };
-const model = await Model.load(await readFile(path), name, sizes);
+const path = resolve(process.argv[2]);
+const { Model, inputs, outputs } = await import(pathToFileURL(path));
+const stream = (await Model.load(await readFile(path.replace(/mjs$/, "wasm")))).stream();
 for (let t = 0; t < 10; t++) {
-  const sample = Array.from({ length: sizes.input }, (_, i) => (((7 * t + 3 * i) % 11) - 5) / 8);
-  console.log(model.step(sample).join(" "));
+  const madeUp = ({ tokens, size }) =>
+    tokens ? (7 * t) % size : Array.from({ length: size }, (_, i) => (((7 * t + 3 * i) % 11) - 5) / 8);
+  const answer = stream.step(...inputs.map(madeUp));
+  const numbers = outputs.length > 1 ? outputs.flatMap(({ name }) => [...answer[name]]) : [...answer];
+  console.log(numbers.join(" "));
 }

@@ -127,10 +127,15 @@ def _names(interface: Interface) -> list[str]:
     return found
 
 
+def comment(text: str) -> str:
+    """Return a text as a comment can hold it."""
+    return re.sub(r"[^\w .,:()+-]", "_", text, flags=re.ASCII)
+
+
 def header(interface: Interface, origin: str) -> str:
     """Return the text of the header; ``origin`` may be any text."""
     name, prefix = interface.name, interface.name.upper()
-    origin = re.sub(r"[^\w .,:()+-]", "_", origin, flags=re.ASCII)
+    origin = comment(origin)
     ports = parameters(interface)
     sizes = [f"#define {prefix}_{each.name.upper()}_SIZE {each.count} /* {_meaning(each)} */" for each in ports]
     arguments = ", ".join(each.declaration() for each in ports)

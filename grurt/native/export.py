@@ -12,6 +12,7 @@ from grurt.errors import EngineError, StreamingError
 from grurt.native import c_source, intermediate
 from grurt.native.folder import write_files
 from grurt.native.interface import Interface
+from grurt.native.javascript import javascript
 from grurt.native.machine import emit, link
 from grurt.native.targets import find_target
 from grurt.version import VERSION
@@ -35,7 +36,7 @@ class Export:
     target
         The platform and the CPU.
     files
-        Contents by name: an object file, a C header, an example program.
+        Contents by name: an object file, a C header, an example program; for WebAssembly, a JavaScript module.
     code_bytes, data_bytes
         Machine code, and read-only data: mostly weights. Both go to flash.
     state_bytes
@@ -133,6 +134,8 @@ def export(model: Network, platform: str, *, cpu: str | None = None, name: str =
         f"{name}.h": c_source.header(interface, origin).encode(),
         "main.c": c_source.example(interface).encode(),
     }
+    if "wasm" in target.triple:
+        files |= javascript(interface, model, c_source.comment(origin))
     sizes = interface.state_bytes, interface.scratch_bytes, interface.context_bytes
     return Export(name, f"{platform} ({cpu})", files, code, data, *sizes, found.compiler)
 

@@ -1,16 +1,15 @@
 // GTCRN, exported to WebAssembly: it reads and writes the real and imaginary part of every bin.
-import { Model } from "./model.mjs";
+import { Model } from "./network.mjs";
 
 const SIZE = 512;
 
 export class Gtcrn {
   static sampleRate = 16000;
-  #model;
+  #stream;
 
-  // Of the compiled module; the exported header says how many bytes a state and its scratch memory have.
-  constructor({ module, sizes }) {
-    const { exports } = new WebAssembly.Instance(module);
-    this.#model = new Model(exports, "gtcrn", { ...sizes, input: SIZE + 2, output: SIZE + 2 });
+  // Of the compiled module.
+  constructor({ module }) {
+    this.#stream = new Model(new WebAssembly.Instance(module).exports).stream();
     this.window = Float32Array.from({ length: SIZE }, (_, i) =>
       Math.sqrt(0.5 - 0.5 * Math.cos((2 * Math.PI * i) / SIZE)),
     );
@@ -18,6 +17,6 @@ export class Gtcrn {
   }
 
   enhance(spectrum) {
-    return this.#model.step(spectrum);
+    return this.#stream.step(spectrum);
   }
 }

@@ -106,11 +106,7 @@ const recorded = async (network) => {
 };
 
 async function main() {
-  const [bytes, sizes] = await Promise.all([
-    fetched("gtcrn.wasm").then((response) => response.arrayBuffer()),
-    fetched("gtcrn.json").then((response) => response.json()),
-  ]);
-  const network = { module: await WebAssembly.compile(bytes), sizes };
+  const network = { module: await WebAssembly.compile(await (await fetched("network.wasm")).arrayBuffer()) };
   element("file").onchange = ({ target }) => {
     const [file] = target.files;
     if (file) alone(file.name, () => chosen(file, network));

@@ -1,7 +1,6 @@
 """Models that read what they answer: generators of tokens, and forecasts.
 
 choice         how a token is chosen from scores, checked
-ports          which input reads tokens, and which output gives their scores
 generation     rows of tokens in the making, and the calls into the kernels that go on with them
 generators     prompts in, tokens out: of a model, a stream, a pool
 encoding       what an encoder makes of sources, and

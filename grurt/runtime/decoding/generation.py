@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Array
+    from grurt.network.generator_ports import GeneratorPorts
     from grurt.runtime.decoding.choice import Choice
-    from grurt.runtime.decoding.ports import GeneratorPorts
 
 WORK_ROWS = 3
 """Scores, weights, and those of the best."""

@@ -12,10 +12,10 @@ from grurt.errors import ConcurrentUseError, InputShapeError, InputTypeError, In
 from grurt.escaping import described
 from grurt.network.costs import MIN_BLOCK_ROWS
 from grurt.network.frames import frames_of
+from grurt.network.generator_ports import GeneratorPorts, generator_ports
 from grurt.runtime import arrays
 from grurt.runtime.decoding.choice import Choice, checked_choice, checked_count, checked_seeds, tokens_of
 from grurt.runtime.decoding.generation import Generation, StuckError, nothing_to_choose
-from grurt.runtime.decoding.ports import GeneratorPorts, generator_ports
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from grurt.array_types import Array, Floats
     from grurt.lowering.plan import Plan, PlanPort
+    from grurt.network.generator_ports import GeneratorPorts
     from grurt.network.network import Network
-    from grurt.runtime.decoding.ports import GeneratorPorts
     from grurt.runtime.stream_context import StreamContext
 
 
