@@ -208,6 +208,8 @@ def test_scores_of_nothing() -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"source": []}, "expected at least 1 timestep|expected token ids"),
+    ({"source": np.zeros((2, 2), int)}, r"Translator: source: expected shape \(n,\), got \(2, 2\)"),
+    ({"source": {"source": [1]}}, "Translator: source: expected token ids of an integer dtype, got dtype object"),
     ({"source": [20]}, r"expected a token id in \[0, 20\), got 20"),
     ({"start": []}, "start: expected at least 1 token, got 0"),
     ({"start": 15}, r"start\[0\]: expected a token id in \[0, 15\), got 15"),
