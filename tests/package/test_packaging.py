@@ -74,6 +74,7 @@ def test_wheel_holds_what_it_should(wheel: Path) -> None:
     assert "grurt/py.typed" in names
     assert "grurt/converters/convert.py" in names
     assert "grurt/demo/activity.grurt" in names
+    assert {"grurt/native/module.mjs", "grurt/native/module.d.mts", "grurt/native/c99/functions.c"} <= {*names}
     assert not [name for name in names if name.startswith(("tests", "converters", "benchmarks", "examples"))]
     tracked = run("git", "ls-files", "grurt/*.py", "converters/*.py", cwd=ROOT).split()
     sources = {name if name.startswith("grurt/") else f"grurt/{name}" for name in tracked}
