@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from grurt.network.vocabulary import Vocabulary
 
 _FOLDER = Path(__file__).parent
+_VOCABULARY = ("tokens", "split", "lowercase", "removed", "unknown", "padding", "start", "end")
+"""What the module knows of a vocabulary."""
 _TOKENS = "number"
 _NUMBERS = "ArrayLike<number>"
 
@@ -65,7 +67,9 @@ def _description(interface: Interface, model: Network) -> dict[str, Any]:
             for name, shape in ({} if contexts is None else contexts.shapes).items()
         ],
         "generator": _generator(model),
-        "vocabularies": {name: _plain(vocabulary) for name, vocabulary in model.vocabularies.items()},
+        "vocabularies": {
+            name: _plain(vocabulary) for name, vocabulary in model.vocabularies.items() if _is_simple(vocabulary)
+        },
     }
 
 
@@ -82,8 +86,15 @@ def _generator(model: Network) -> dict[str, Any] | None:
     return {"output": model.outputs[ports.output].name, "ofProbabilities": ports.of_probabilities}
 
 
+def _is_simple(vocabulary: Vocabulary) -> bool:
+    """Whether the module takes texts apart as the vocabulary says: others are left out."""
+    if vocabulary.split not in ("words", "characters") or vocabulary.lowercase == "ascii":
+        return False
+    return vocabulary.length is None and vocabulary.buckets == 1
+
+
 def _plain(vocabulary: Vocabulary) -> dict[str, Any]:
-    return {field: getattr(vocabulary, field) for field in vocabulary.__struct_fields__}
+    return {field: getattr(vocabulary, field) for field in _VOCABULARY}
 
 
 def _types(interface: Interface) -> dict[str, str]:
