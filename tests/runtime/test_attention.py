@@ -146,6 +146,27 @@ def test_a_generator_and_a_forecast_end_where_the_memory_does() -> None:
     assert model.generate([1, 2], 9, seed=1).shape == (9,)
     with pytest.raises(InputValueError, match=re.escape(FULL)):
         model.generate([1, 2], 12, seed=1)
+    pool = model.pool(3, threads=2)
+    with pytest.raises(InputValueError, match=re.escape(FULL)):
+        pool.generate([0, 1, 2], [[1], [2], [3]], 12)
+    assert [pool.steps(number) for number in range(3)] == [0, 0, 0]
+    encoder = models.layer_model(
+        grurt.GRU(name="gru", input_size=3, hidden_size=SIZE), grurt.LastStep(name="end"), rng=np.random.default_rng(7)
+    )
+    begun = models.layer_model(
+        grurt.Embedding(name="x", inputs=("tokens",), vocabulary_size=5, size=SIZE),
+        grurt.GRU(name="decoder", input_size=SIZE, hidden_size=SIZE),
+        grurt.LastStep(name="last"),
+        msgspec.structs.replace(ATTENTION, inputs=("last", "decoder", "decoder")),
+        grurt.Linear(name="logits", input_size=SIZE, output_size=5),
+        rng=np.random.default_rng(8),
+        inputs=[grurt.TokenInput("tokens", 5)],
+    )
+    translator = grurt.Translator(encoder, begun, states={"decoder": "y"})
+    for beam in (1, 3):
+        assert len(translator(frames(4, 3), start=1, stop=(), beam=beam, max_tokens=10).tokens) == 10
+        with pytest.raises(InputValueError, match=re.escape(FULL)):
+            translator(frames(4, 3), start=1, stop=(), beam=beam, max_tokens=11)
     stream = model_of().stream()
     stream.run(frames(4))
     saved = stream.snapshot()

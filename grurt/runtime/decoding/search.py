@@ -161,7 +161,7 @@ class Search:
         Raises
         ------
         InputValueError
-            If no token can be chosen.
+            If no token can be chosen, or the decoder remembers no more timesteps.
         """
         n_sources, table, context = len(sources), self._table, self._context
         for number, source in enumerate(sources):
@@ -176,9 +176,11 @@ class Search:
         context.slots[codes.CONTEXT_STREAMS] = table[codes.DECODING_ROWS]
         for part in parts_of(self._beams.max_tokens):
             context.slots[codes.CONTEXT_N_STEPS] = part
-            if context.call() == codes.NOTHING_TO_CHOOSE:
+            status = context.call()
+            if status == codes.NOTHING_TO_CHOOSE:
                 where = sources[table[codes.DECODING_FAULT]].where
                 raise InputValueError(f"{where}: {nothing_to_choose(table[codes.SEARCH_STEP])}")
+            context.expect_sound(status, self._inputs)
             if not table[codes.SEARCH_N_SOURCES]:
                 break
         return [self._found_of(number, source.places, wanted) for number, source in enumerate(sources)]
