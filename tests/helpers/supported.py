@@ -52,6 +52,23 @@ compute the network, and that its converter does not know the form: please repor
 | --- | --- | --- | --- |
 """
 
+TEXTS = """
+## Texts
+
+What takes texts apart at the beginning of a Keras model, and beside other models, is in [generation.md](generation.md#texts). The tests
+compare tokens and answers with those of Keras on TensorFlow ([data](../tests/data/texts/README.md),
+[test](../tests/converters/keras/test_texts.py#test_tokens_and_answers_are_those_of_keras)), and pieces of words with the library's
+([test](../tests/network/test_subwords.py#test_pieces_of_words_are_those_of_the_library)).
+
+| | tokens and answers |
+| --- | --- |
+| `TextVectorization`: `standardize` and `split` by name or None, `output_sequence_length`, adapted or with a vocabulary; in Sequential, functional and nested models, of Keras 2 and 3 | Keras's |
+| `StringLookup`: `mask_token`, `oov_token`, any `num_oov_indices`, `output_mode` of `int` and `one_hot` | Keras's |
+| BERT's `vocab.txt`, cased and uncased | the library's, but for characters younger than its tables |
+| `tokenizer.json` | the library's, which is asked |
+| `salt` of several tokens for what is unknown, `ngrams`, `ragged`, `multi_hot`, `count`, `tf_idf`, `invert`, functions of one's own | refused |
+"""  # noqa: E501
+
 FORMATS = """
 ## Formats that are not read
 
@@ -131,7 +148,7 @@ def page(outcomes: Iterable[Outcome]) -> str:
     converted = [outcome for outcome in everything if outcome.model is not None]
     agree = sum(outcome.difference is not None for outcome in converted)
     text = HEADER.format(agree=agree, unanswered=len(converted) - agree, refused=len(everything) - len(converted))
-    text += design() + FORMATS + generated() + of_kinds()
+    text += design() + TEXTS + FORMATS + generated() + of_kinds()
     for title in SECTIONS.values():
         text += f"\n## {title}\n\n{TABLE}"
         text += "".join(_line(*key, group) for key, group in sections.get(title, {}).items())
