@@ -16,6 +16,7 @@ from grurt.errors import GrurtError
 if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.serving.access import Access
+    from grurt.serving.reloading import ModelFile
 
 EXAMPLE = """\b
 Examples:
@@ -66,6 +67,15 @@ _DAY = 86400.0
     multiple=True,
     help="Whose pages may connect, e.g. https://example.org; may be repeated. Default: the service's own.",
 )
+@click.option(
+    "--on-model-change",
+    "on_change",
+    type=click.Choice(["finish", "reset"]),
+    default="finish",
+    show_default=True,
+    help="What becomes of sessions whose model's file was replaced: they finish on the old model, or begin anew.",
+)
+@click.option("--watch-models", is_flag=True, help="Look for replaced files every second, and not at SIGHUP alone.")
 @click.option("--max-sessions", type=click.IntRange(1), default=20_000, show_default=True, help="In memory.")
 @click.option(
     "--idle",
@@ -98,6 +108,7 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
     file, or one of another format that holds a whole network, which is converted at the start.
 
     Ctrl-C and SIGTERM end the service: what waits is answered, states are written, clients are told to come back.
+    At SIGHUP, models whose files were replaced are loaded, and served to new sessions.
     """
     _expect_installed()
     from grurt.serving.limits import Limits
@@ -115,10 +126,15 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
         waiting=options["max_waiting"],
         connections=options["max_connections"],
     )
-    models = _load_models(model_paths)
+    files = _files(model_paths)
+    models = _load_models(files)
+    names = ", ".join(models)
     ended_by = run(
         Settings(
             models=models,
+            files=files,
+            watches=options["watch_models"],
+            renews=options["on_change"] == "reset",
             access=access,
             limits=limits,
             host=options["host"],
@@ -127,7 +143,9 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
             certificate=options["certificate"],
             key=options["key"],
             threads=options["threads"],
-            started=lambda address: show(f"serving {', '.join(models)} at {address}"),
+            started=lambda address: show(f"serving {names} at {address}"),
+            told=show,
+            warned=say,
         )
     )
     if ended_by == signal.SIGINT:
@@ -161,14 +179,22 @@ def _access(
     return Access(hosts={*hosts, host}, origins=origins, permits=permits)
 
 
-def _load_models(paths: tuple[Path, ...]) -> "dict[str, Model]":
-    from grurt.serving.models import load_model, name_of
+def _files(paths: tuple[Path, ...]) -> "dict[str, ModelFile]":
+    from grurt.serving.models import name_of
+    from grurt.serving.reloading import ModelFile
 
-    models: dict[str, Model] = {}
+    files: dict[str, ModelFile] = {}
     for path in paths:
         name = name_of(path)
-        if name in models:
+        if name in files:
             raise click.UsageError(f"{path}: there is a model {name} already: rename one of the files")
-        models[name] = load_model(path)
+        files[name] = ModelFile(path)
+    return files
+
+
+def _load_models(files: "dict[str, ModelFile]") -> "dict[str, Model]":
+    models = {}
+    for name, file in files.items():
+        models[name] = file.load()
         interrupts.check()
     return models

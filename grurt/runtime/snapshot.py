@@ -138,6 +138,11 @@ def unpack(snapshot: bytes, network: Network, nonfinite: str) -> Saved:
     return Saved(steps_done, states, content[_HEADER_SIZE:begin], context_values)
 
 
+def fingerprint_of(snapshot: bytes) -> bytes:
+    """Return the fingerprint of the model of which a snapshot says to be, unchecked; b"" of what is too short."""
+    return bytes(_LABEL.unpack_from(snapshot)[3]) if len(snapshot) >= _LABEL.size else b""
+
+
 def _context_values(content: bytes, network: Network) -> dict[str, Floats]:
     """Return what a context is made of: how many places open axes have, and all its numbers."""
     shapes, opened = dict(network.context_shapes), network.open_contexts

@@ -11,42 +11,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grurt.serving.session import Session
-
 if TYPE_CHECKING:
-    from grurt.serving.sessions import Sessions
+    from grurt.serving.sessions import OneSession
 
 
-def replays(session: Session) -> bool:
+def replays(session: OneSession) -> bool:
     """Say whether a session's state is kept for a client that replays, which may be away."""
     return session.safe is not None
 
 
-def begin(sessions: Sessions, session: Session) -> int:
+def begin(session: OneSession) -> int:
     """Take a session to the state from which its client goes on, and return the step: where it is, at first."""
     if session.safe is None:
-        session.safe = (sessions.steps(session), sessions.snapshot(session))
+        session.safe = (session.room.steps(session), session.room.snapshot(session))
     else:
-        sessions.restore(session, session.safe[1])
+        session.room.restore(session, session.safe[1])
     session.pending = None
     return session.safe[0]
 
 
-def leave(session: Session) -> None:
+def leave(session: OneSession) -> None:
     """Take note that a client has the session that does not replay: where it is, it is."""
     session.safe = session.pending = None
 
 
-def propose(sessions: Sessions, session: Session, now: float) -> None:
+def propose(session: OneSession, now: float) -> None:
     """Save a session's state, and ask its client to say when it has the answers up to there."""
     if session.holder is None or session.pending is not None:
         return
-    session.pending = (sessions.steps(session), sessions.snapshot(session))
+    session.pending = (session.room.steps(session), session.room.snapshot(session))
     session.written = now
     session.holder.checkpoint(session.pending[0])
 
 
-def received(session: Session, steps: int) -> bool:
+def received(session: OneSession, steps: int) -> bool:
     """Take note of what a client has received; return whether a later state is safe now."""
     if session.pending is None or steps < session.pending[0]:
         return False

@@ -30,6 +30,7 @@ Samples: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
 
 _FINAL = (1000, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003, 4004)
 """Close codes after which it is no use to come back."""
+_REPLACED = "session: the service has another model now: begin another session, or reset this one"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 
@@ -237,7 +238,7 @@ class Client:
             self._fingerprint = hello["fingerprint"]
             self._journal = Journal(hello["sample_bytes"], hello["answer_bytes"], hello["max_message_bytes"])
         elif hello["fingerprint"] != self._fingerprint:
-            raise SessionLostError("session: the service has another model now: begin another session")
+            raise SessionLostError(_REPLACED)
         sender = asyncio.create_task(self._send_again(connection, self._journal, hello["steps"]))
         try:
             async for message in connection:
@@ -270,6 +271,8 @@ class Client:
                 reply.set_result(message)
             return
         told = json.loads(message)
+        if "hello" in told:
+            raise SessionLostError(_REPLACED)
         if "checkpoint" in told:
             journal.checkpoint(told["checkpoint"])
         elif "durable" in told:

@@ -18,12 +18,13 @@ from grurt.errors import GrurtError
 from grurt.escaping import shown
 from grurt.serving.errors import ServingError, SessionEndedError
 from grurt.serving.incoming import Incoming
+from grurt.serving.session import SLOW_READER
 
 if TYPE_CHECKING:
     from grurt.serving.opening import Opening
     from grurt.serving.service import Service
-    from grurt.serving.session import End, Session
-    from grurt.serving.sessions import Sessions
+    from grurt.serving.session import End, Message
+    from grurt.serving.sessions import OneSession
 
 _BINARY, _TEXT, _CONTINUATION, _CLOSE, _PONG = (
     WSMsgType.BINARY,
@@ -54,11 +55,10 @@ class Connection(WSListener):
         self._service = service
         self._opening = opening
         self.replays = not isinstance(opening, ServingError) and opening.replay
-        self._sessions: Sessions | None = None
-        self._session: Session | None = None
-        self._intake: Session | None = None
+        self._session: OneSession | None = None
+        self._intake: OneSession | None = None
         """The session, as long as whole messages of samples are taken,"""
-        self._resting: Session | None = None
+        self._resting: OneSession | None = None
         """and while a message comes in parts."""
         self._incoming: Incoming | None = None
         self._early: list[tuple[bytes, bool]] = []
@@ -68,6 +68,7 @@ class Connection(WSListener):
         self._is_read_slowly = False
         self._timer: asyncio.TimerHandle | None = None
         self._sample_bytes = 0
+        self._submit: Callable[[OneSession, Message], None] = _forget
 
     # What picows calls.
 
@@ -102,16 +103,16 @@ class Connection(WSListener):
     def pause_writing(self) -> None:
         self._is_read_slowly = True
         self._transport.underlying_transport.pause_reading()
-        if self._sessions is not None and self._session is not None:
-            self._sessions.turns.hold_back(self._session)
+        if self._session is not None:
+            self._session.held_back |= SLOW_READER
         self._timer = self._loop.call_later(self._service.limits.slow_reader, self._give_up_slow_reader)
 
     def resume_writing(self) -> None:
         self._is_read_slowly = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._sessions is not None and self._session is not None:
-            self._sessions.turns.go_on(self._session)
+        if self._session is not None:
+            self._session.room.turns.go_on(self._session, SLOW_READER)
         self.resume()
 
     def _give_up_slow_reader(self) -> None:
@@ -131,6 +132,11 @@ class Connection(WSListener):
         """Tell the client that it does not have the session any more, and why."""
         self._session = self._intake = self._resting = None
         self.close(end.code, end.message)
+
+    def renewed(self) -> None:
+        """Tell the client that the session has begun anew on another model; it has not had a hello, or gets another."""
+        if self._session is not None:
+            self._greet(self._session)
 
     def take_no_more(self) -> None:
         """Take no more samples: what comes from now on is not answered, and has changed nothing."""
@@ -160,34 +166,41 @@ class Connection(WSListener):
             opening = self._opening
             if isinstance(opening, ServingError):
                 raise opening
-            self._sessions = self._service.sessions_of(opening.model)
-            self._sample_bytes = self._sessions.layout.sample_bytes
-            self._submit = self._sessions.turns.submit
+            sessions = self._service.sessions_of(opening.model)
             session = await self._service.open(
-                self._sessions, opening.session, self, takeover=opening.takeover, reset=opening.reset
+                sessions, opening.session, self, takeover=opening.takeover, reset=opening.reset
             )
         except GrurtError as error:
             self._service.note_refusal(error, self._key)
             self.close(error.close_code if isinstance(error, ServingError) else 1008, str(error))
             return
         if self._is_over:
-            self._service.leave(self._sessions, session, self)
+            self._service.leave(session, self)
             return
         self._session = session
         self._intake = None if self._service.is_ending else session
-        self._incoming = Incoming(self, self._service, self._sessions, session)
-        self.say({"hello": self._hello(self._sessions, session)})
+        self._incoming = Incoming(self, self._service, session)
+        self._greet(session)
         early, self._early = self._early, []
         for payload, is_text in early:
             self._take_message(payload, is_text=is_text)
 
-    def _hello(self, sessions: Sessions, session: Session) -> dict[str, Any]:
-        layout, limits = sessions.layout, self._service.limits
+    def _greet(self, session: OneSession) -> None:
+        """Take samples in the form of the session's model, and tell the client which that is."""
+        self._sample_bytes = session.room.layout.sample_bytes
+        self._submit = session.room.turns.submit
+        is_renewed, session.is_renewed = session.is_renewed, False
+        self.say({"hello": self._hello(session) | ({"renewed": True} if is_renewed else {})})
+
+    def _hello(self, session: OneSession) -> dict[str, Any]:
+        room, limits = session.room, self._service.limits
+        layout = room.layout
         return {
-            "model": sessions.name,
-            "fingerprint": sessions.model.fingerprint.hex(),
+            "model": room.name,
+            "version": str(room.version),
+            "fingerprint": room.model.fingerprint.hex(),
             "session": session.key,
-            "steps": sessions.steps(session),
+            "steps": room.steps(session),
             "inputs": [port.described() for port in layout.inputs],
             "outputs": [port.described() for port in layout.outputs],
             "sample_bytes": layout.sample_bytes,
@@ -204,14 +217,13 @@ class Connection(WSListener):
 
     @property
     def _steps(self) -> int | None:
-        if self._sessions is None or self._session is None:
-            return None
-        return self._sessions.steps(self._session)
+        return None if self._session is None else self._session.room.steps(self._session)
 
     def _leave(self) -> None:
         session, self._session, self._intake, self._resting = self._session, None, None, None
-        if session is not None and self._sessions is not None:
-            self._service.leave(self._sessions, session, self)
+        self._incoming, self._submit = None, _forget  # a circle with the transport would keep a model that was replaced
+        if session is not None:
+            self._service.leave(session, self)
 
     # Frames of the client.
 
@@ -255,11 +267,11 @@ class Connection(WSListener):
 
     def end(self) -> None:
         """End the session, as the client wishes."""
-        session, sessions = self._session, self._sessions
-        if session is not None and sessions is not None:
+        session = self._session
+        if session is not None:
             self._session = self._intake = self._resting = None
             session.holder = None
-            self._service.end(sessions, session)
+            self._service.end(session)
             self.close(1000, "the session has ended")
 
     # What is sent.
@@ -277,6 +289,10 @@ class Connection(WSListener):
         self._transport.send_close(code, _fitting(reason))  # type: ignore[arg-type]
         self._loop.call_later(_CLOSING, self._transport.disconnect, False)
         self._leave()
+
+
+def _forget(session: OneSession, message: Message) -> None:
+    """Take what nobody takes."""
 
 
 class _SlowReaderError(ServingError):

@@ -31,6 +31,13 @@ class UnknownModelError(ServingError):
     kind = "model"
 
 
+class ModelReplacedError(ServingError):
+    """What waited was for a model that was replaced."""
+
+    status = 409
+    kind = "model"
+
+
 class NoSessionError(ServingError):
     """There is no such session, and the request does not begin one."""
 

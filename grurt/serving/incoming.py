@@ -15,8 +15,8 @@ from grurt.serving.errors import ServingError
 
 if TYPE_CHECKING:
     from grurt.serving.service import Service
-    from grurt.serving.session import Receiver, Session
-    from grurt.serving.sessions import Sessions
+    from grurt.serving.session import Receiver
+    from grurt.serving.sessions import OneSession
 
 
 class Client(Protocol):
@@ -47,16 +47,16 @@ class Incoming:
     ----------
     client
         Whose.
-    service, sessions, session
+    service
+        Whose sessions.
+    session
         What it holds.
     """
 
-    def __init__(self, client: Client, service: Service, sessions: Sessions, session: Session) -> None:
+    def __init__(self, client: Client, service: Service, session: OneSession) -> None:
         self._client = client
         self._service = service
-        self._sessions = sessions
         self._session = session
-        self._commands = {"reset": self._reset, "snapshot": self._snapshot, "state": self._state, "end": client.end}
 
     def take(self, payload: bytes, *, is_text: bool) -> None:
         """Take a message."""
@@ -69,7 +69,7 @@ class Incoming:
         """Take samples as bytes, any number of them; those that come when the service ends change nothing."""
         if self._service.is_ending:
             return
-        layout = self._sessions.layout
+        layout = self._session.room.layout
         try:
             count = layout.n_samples(payload)
             layout.expect_sound(payload)
@@ -79,7 +79,7 @@ class Incoming:
             self._submit(payload, count, self._client)
 
     def _submit(self, payload: bytes, count: int, receiver: Receiver) -> None:
-        self._sessions.turns.submit(self._session, (payload, count, receiver))
+        self._session.room.turns.submit(self._session, (payload, count, receiver))
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Do something when everything before it was answered."""
@@ -101,7 +101,7 @@ class Incoming:
             self._in_turn(partial(self._client.refuse, error))
 
     def _take_json(self, value: Any) -> None:
-        layout = self._sessions.layout
+        layout = self._session.room.layout
         samples = layout.from_json(value)
         count = layout.n_samples(samples)
         layout.expect_sound(samples)
@@ -109,10 +109,12 @@ class Incoming:
 
     def answer_json(self, answers: bytes, *, is_single: bool) -> None:
         """Send answers to samples that came as JSON."""
-        self._client.say({"outputs": self._sessions.layout.to_json(answers, single=is_single), "steps": self._steps()})
+        self._client.say(
+            {"outputs": self._session.room.layout.to_json(answers, single=is_single), "steps": self._steps()}
+        )
 
     def _steps(self) -> int:
-        return self._sessions.steps(self._session)
+        return self._session.room.steps(self._session)
 
     # Commands.
 
@@ -121,33 +123,44 @@ class Incoming:
         if command == "received":
             self._take_received(value)
             return
-        work = self._commands.get(command)
+        work = _COMMANDS.get(command)
         if work is None or len(value) > 1:
-            expected = ", ".join(self._commands)
+            expected = ", ".join(_COMMANDS)
             raise ServingError(f"command: expected one of {expected}, alone, got {described(value)}")
-        self._in_turn(work)
+        self._in_turn(partial(work, self))
 
     def _take_received(self, value: dict[str, Any]) -> None:
         steps = value.get("steps")
         if type(steps) is not int or len(value) != 2:
             raise ServingError(f"received: expected steps, an integer, got {described(value)}")
-        self._service.received(self._sessions, self._session, steps)
+        self._service.received(self._session, steps)
 
     def _reset(self) -> None:
         if self._client.replays:
             error = ServingError("reset: a session that replays counts on from step to step: begin another one")
             self._client.refuse(error)
         else:
-            self._sessions.reset(self._session)
+            self._session.room.reset(self._session)
             self._client.say({"reset": True, "steps": 0})
 
     def _snapshot(self) -> None:
-        saved = base64.b64encode(self._sessions.snapshot(self._session)).decode()
+        saved = base64.b64encode(self._session.room.snapshot(self._session)).decode()
         self._client.say({"snapshot": saved, "steps": self._steps()})
 
     def _state(self) -> None:
-        states = self._sessions.pool.state(self._session.slot)
+        states = self._session.room.pool.state(self._session.slot)
         self._client.say({"state": states, "steps": self._steps()})
+
+    def _end(self) -> None:
+        self._client.end()
+
+
+_COMMANDS = {
+    "reset": Incoming._reset,
+    "snapshot": Incoming._snapshot,
+    "state": Incoming._state,
+    "end": Incoming._end,
+}
 
 
 class _InTurn:

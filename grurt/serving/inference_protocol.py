@@ -7,6 +7,7 @@ session (its sequence extension); a request without begins at the model's initia
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.serving.layout import Layout, Port
 
-VERSION = "1"
 EXTENSIONS = ("binary_tensor_data", "sequence", "sequence(string_id)", "model_configuration", "model_repository")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -43,6 +43,8 @@ class InferenceRequest:
         Of the session; None for none.
     start, end
         Whether the session begins and ends with this request.
+    layout
+        Of samples and answers.
     outputs
         Which outputs it wants, and whether each as bytes.
     """
@@ -53,6 +55,7 @@ class InferenceRequest:
     key: str | None
     start: bool
     end: bool
+    layout: Layout
     outputs: tuple[tuple[Port, bool], ...]
 
 
@@ -71,8 +74,17 @@ def tensor_configuration(port: Port) -> dict[str, Any]:
     return {"name": port.name, "data_type": f"TYPE_{datatype(port)}", "dims": [-1, *port.shape]}
 
 
-def read_request(body: bytes, header_length: bytes | None, layout: Layout) -> InferenceRequest:
+def read_request(
+    body: bytes, header_length: bytes | None, layout_for: Callable[[str | None], Layout]
+) -> InferenceRequest:
     """Read a request.
+
+    Parameters
+    ----------
+    body, header_length
+        What came; and how long its JSON is, by its header.
+    layout_for
+        Returns the layout of a model's samples for a session's key, of what begins for None.
 
     Raises
     ------
@@ -86,18 +98,21 @@ def read_request(body: bytes, header_length: bytes | None, layout: Layout) -> In
         raise ServingError(f"request: expected JSON, with finite numbers: {error}") from None
     request = _mapping("request", request)
     parameters = _mapping("parameters", request.get("parameters", {}))
+    key = _key(parameters.get("sequence_id", 0))
+    start = _flag(parameters, "sequence_start")
+    layout = layout_for(None if start else key)
     samples, n_samples = _samples(_tensors(request, "inputs"), binary, layout)
     request_id = request.get("id", "")
     if not isinstance(request_id, str):
         raise ServingError(f"id: expected a text, got {described(request_id)}")
-    key = _key(parameters.get("sequence_id", 0))
     return InferenceRequest(
         request_id,
         samples,
         n_samples,
         key,
-        _flag(parameters, "sequence_start"),
+        start,
         _flag(parameters, "sequence_end"),
+        layout,
         _outputs(request, layout, are_binary=_flag(parameters, "binary_data_output")),
     )
 
@@ -246,9 +261,11 @@ def _outputs(request: dict[str, Any], layout: Layout, *, are_binary: bool) -> tu
     return tuple(wanted)
 
 
-def write_response(model: str, request: InferenceRequest, answers: bytes, layout: Layout) -> tuple[bytes, int | None]:
+def write_response(
+    model: str, version: int, request: InferenceRequest, answers: bytes, *, is_renewed: bool
+) -> tuple[bytes, int | None]:
     """Return the body of a response, and how long its JSON is, if there are bytes behind it."""
-    contents = layout.contents_of(answers)
+    contents = request.layout.contents_of(answers)
     binary: list[bytes] = []
     tensors: list[dict[str, Any]] = []
     for port, is_binary in request.outputs:
@@ -264,8 +281,10 @@ def write_response(model: str, request: InferenceRequest, answers: bytes, layout
         else:
             tensor["data"] = np.frombuffer(content, port.dtype)
         tensors.append(tensor)
-    response = {"model_name": model, "model_version": VERSION, "outputs": tensors}
+    response: dict[str, Any] = {"model_name": model, "model_version": str(version), "outputs": tensors}
     if request.id:
         response["id"] = request.id
+    if is_renewed:
+        response["parameters"] = {"renewed": True}
     head = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([head, *binary]), len(head)) if binary else (head, None)

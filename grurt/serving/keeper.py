@@ -17,8 +17,7 @@ from grurt.serving.stores.base import BATCH, Place, Row
 
 if TYPE_CHECKING:
     from grurt.runtime.snapshots import Snapshots
-    from grurt.serving.session import Session
-    from grurt.serving.sessions import Sessions
+    from grurt.serving.sessions import OneSession, Sessions
     from grurt.serving.stores.base import Grant, Store
 
 P = ParamSpec("P")
@@ -46,7 +45,7 @@ class Keeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grurt-store")
         self._deleted: list[tuple[Place, int]] = []
         self._released: list[tuple[Place, int]] = []
-        self._safe: dict[Session, Sessions] = {}
+        self._safe: dict[OneSession, None] = {}
         self.written_at = perf_counter()
         """When the store had everything."""
         self.rows_written = 0
@@ -58,7 +57,7 @@ class Keeper:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
-    async def acquire(self, sessions: Sessions, session: Session, *, takeover: bool) -> bytes | None:
+    async def acquire(self, session: OneSession, *, takeover: bool) -> bytes | None:
         """Take a session for this process, and return the state that the store has of it, if any.
 
         Raises
@@ -69,7 +68,7 @@ class Keeper:
         StoreError
             If the store does not work.
         """
-        place = Place(sessions.name, session.key)
+        place = _place(session)
         await self._give_back()
         grant = await self._call(self._store.acquire, place, force=False)
         if grant is None:
@@ -95,20 +94,20 @@ class Keeper:
             raise StoreError("the store gives a session to nobody")
         return grant
 
-    def forget(self, sessions: Sessions, session: Session) -> None:
+    def forget(self, session: OneSession) -> None:
         """Let the store forget a session that has ended."""
         if session.token:
-            self._deleted.append((Place(sessions.name, session.key), session.token))
+            self._deleted.append((_place(session), session.token))
             self._safe.pop(session, None)
 
-    def give_back(self, sessions: Sessions, session: Session) -> None:
+    def give_back(self, session: OneSession) -> None:
         """Let other processes have a session; its state was written."""
         if session.token:
-            self._released.append((Place(sessions.name, session.key), session.token))
+            self._released.append((_place(session), session.token))
 
-    def is_safe(self, sessions: Sessions, session: Session) -> None:
+    def is_safe(self, session: OneSession) -> None:
         """Let the state of a client that replays be written: it has received what led there."""
-        self._safe[session] = sessions
+        self._safe[session] = None
 
     async def tick(self, rooms: Iterable[Sessions]) -> None:
         """Do what is to be done every second; what goes wrong is kept in ``failure``."""
@@ -145,13 +144,15 @@ class Keeper:
 
     async def _hand_over(self, rooms: list[Sessions], place: Place) -> None:
         """Let another process have a session that it has asked for: with the latest state, and nobody on it."""
-        sessions = next((room for room in rooms if room.name == place.model), None)
-        session = None if sessions is None else sessions.by_key.get(place.key)
-        if sessions is None or session is None or session.opening is not None:
+        found = (room.by_key.get(place.key) for room in rooms if room.name == place.model)
+        session = next((session for session in found if session is not None), None)
+        if session is None or session.opening is not None:
             return
-        sessions.turns.finish()
-        saved = session.safe[1] if session.safe is not None else sessions.snapshot(session)
-        sessions.end(session, End.TAKEN_OVER)
+        session.room.turns.finish()
+        if not session.is_live:
+            return
+        saved = session.safe[1] if session.safe is not None else session.room.snapshot(session)
+        session.room.end(session, End.TAKEN_OVER)
         self._safe.pop(session, None)
         await self._call(self._store.write, [Row(place, session.token, saved)])
         await self._call(self._store.release, [(place, session.token)])
@@ -163,18 +164,18 @@ class Keeper:
         ]
         remaining = iter(changed)
         while chunk := [*islice(remaining, BATCH)]:
-            live = [session for session in chunk if sessions.is_live(session)]
+            live = [session for session in chunk if session.is_live and session.room is sessions]
             now = perf_counter()
             direct = []
             for session in live:
                 if checkpoints.replays(session):
-                    checkpoints.propose(sessions, session, now)
+                    checkpoints.propose(session, now)
                 else:
                     direct.append(session)
             if direct:
                 saved = sessions.snapshot_many(direct)
                 lost = await self._call(self._write, sessions.name, [(s.key, s.token) for s in direct], saved)
-                self._take_note(sessions, direct, lost, now)
+                self._take_note(direct, lost, now)
 
     def _write(self, model: str, owned: list[tuple[str, int]], saved: Snapshots) -> set[Place]:
         rows = [Row(Place(model, key), token, state) for (key, token), state in zip(owned, singles(saved), strict=True)]
@@ -183,34 +184,28 @@ class Keeper:
     async def _write_safe(self) -> None:
         """Write the states that clients who replay have received, and tell them."""
         while self._safe:
-            taken = [*islice(self._safe.items(), BATCH)]
-            for session, _ in taken:
+            taken = [*islice(self._safe, BATCH)]
+            for session in taken:
                 del self._safe[session]
-            written = [
-                (session, sessions, session.safe)
-                for session, sessions in taken
-                if session.safe is not None and sessions.is_live(session)
-            ]
-            rows = [
-                Row(Place(sessions.name, session.key), session.token, safe[1]) for session, sessions, safe in written
-            ]
+            written = [(session, session.safe) for session in taken if session.safe is not None and session.is_live]
+            rows = [Row(_place(session), session.token, safe[1]) for session, safe in written]
             try:
                 lost = set(await self._call(self._store.write, rows))
             except StoreError:
-                self._safe |= dict(taken)
+                self._safe |= dict.fromkeys(taken)
                 raise
-            for session, sessions, safe in written:
-                self._take_note(sessions, [session], lost, session.written)
-                if sessions.is_live(session) and session.holder is not None:
+            for session, safe in written:
+                self._take_note([session], lost, session.written)
+                if session.is_live and session.holder is not None:
                     session.holder.durable(safe[0])
 
-    def _take_note(self, sessions: Sessions, written: list[Session], lost: set[Place], now: float) -> None:
+    def _take_note(self, written: list[OneSession], lost: set[Place], now: float) -> None:
         self.rows_written += len(written)
         for session in written:
             session.written = max(session.written, now)
-            if lost and Place(sessions.name, session.key) in lost:
+            if lost and _place(session) in lost:
                 session.token = 0
-                sessions.end(session, End.TAKEN_OVER)
+                session.room.end(session, End.TAKEN_OVER)
 
     async def flush(self, rooms: Iterable[Sessions]) -> None:
         """Write everything that may be written, and close. Raises StoreError if that cannot be done."""
@@ -222,3 +217,7 @@ class Keeper:
             await self._call(self._store.close)
         finally:
             self._thread.shutdown(wait=True)
+
+
+def _place(session: OneSession) -> Place:
+    return Place(session.room.name, session.key)

@@ -59,6 +59,11 @@ class Layout:
         self._sample = np.dtype([(port.name, port.dtype, port.shape) for port in self.inputs])
         self._answer = np.dtype([(port.name, port.dtype, port.shape) for port in self.outputs])
 
+    def is_like(self, other: Layout) -> bool:
+        """Say whether what fits one fits the other."""
+        ports, others = self.inputs + self.outputs, other.inputs + other.outputs
+        return [port.described() for port in ports] == [port.described() for port in others]
+
     def n_samples(self, payload: bytes) -> int:
         """Return how many samples a message holds; raise InputShapeError unless it is a whole number, and not none."""
         count, rest = divmod(len(payload), self.sample_bytes)

@@ -25,6 +25,7 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
         yield from self._of_models()
+        yield from self._of_changes()
         yield from self._of_refusals()
         yield from self._of_store()
         lag = GaugeMetricFamily("grurt_loop_lag_seconds", "How long the event loop made somebody wait, of late")
@@ -40,14 +41,34 @@ class ServiceCollector(Collector):
         samples = CounterMetricFamily("grurt_samples", "Samples that were answered", labels=_BY_MODEL)
         seconds = CounterMetricFamily("grurt_step_seconds", "Time in the model", labels=_BY_MODEL)
         batches = HistogramMetricFamily("grurt_batch_samples", "Samples in a call of the model", labels=_BY_MODEL)
-        for name, room in self._service.rooms.items():
-            counts = room.turns.counts
-            sessions.add_metric([name], len(room))
-            waiting.add_metric([name], room.turns.n_waiting_sessions)
+        for name, served in self._service.rooms.items():
+            rooms = [served, *(room for room in self._service.replaced.rooms if room.name == name)]
+            counts = served.turns.counts  # of all of them
+            sessions.add_metric([name], sum(map(len, rooms)))
+            waiting.add_metric([name], sum(room.turns.n_waiting_sessions for room in rooms))
             samples.add_metric([name], counts.samples)
             seconds.add_metric([name], counts.call_seconds)
             batches.add_metric([name], _cumulative(counts.calls_by_size), counts.samples)
         yield from (sessions, waiting, samples, seconds, batches)
+
+    def _of_changes(self) -> Iterator[Metric]:
+        service = self._service
+        served = GaugeMetricFamily(
+            "grurt_model_info", "The model that is served", labels=["model", "version", "fingerprint"]
+        )
+        changes = CounterMetricFamily("grurt_model_changes", "Times that a model was replaced", labels=_BY_MODEL)
+        failures = CounterMetricFamily(
+            "grurt_model_change_failures", "Times that a model's file held none that could be served", labels=_BY_MODEL
+        )
+        for name, room in service.rooms.items():
+            served.add_metric([name, str(room.version), room.model.fingerprint.hex()], 1)
+            changes.add_metric([name], service.changes[name])
+            failures.add_metric([name], service.failed_changes[name])
+        replaced = GaugeMetricFamily("grurt_replaced_models", "Models in memory that were replaced")
+        replaced.add_metric([], len(service.replaced.rooms))
+        renewed = CounterMetricFamily("grurt_sessions_renewed", "Sessions that have begun anew on another model")
+        renewed.add_metric([], service.replaced.n_renewed)
+        yield from (served, changes, failures, replaced, renewed)
 
     def _of_refusals(self) -> Iterator[Metric]:
         refused = CounterMetricFamily("grurt_refused", "What was refused", labels=["kind"])
@@ -56,7 +77,7 @@ class ServiceCollector(Collector):
         yield refused
         ended = CounterMetricFamily("grurt_sessions_ended", "Sessions that have ended by themselves", labels=["why"])
         found: dict[str, int] = {}
-        for room in self._service.rooms.values():
+        for room in self._service.rooms.values():  # those that were replaced count here, too
             for end, number in room.ended.items():
                 found[end.name.lower()] = found.get(end.name.lower(), 0) + number
         for why, number in found.items():

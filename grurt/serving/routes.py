@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from grurt.serving.access import Access, Permit
     from grurt.serving.guard import App, Message, Receive, Send
     from grurt.serving.service import Service
-    from grurt.serving.session import Session
-    from grurt.serving.sessions import Sessions
+    from grurt.serving.sessions import OneSession, Sessions
 
 _FOLDER = Path(__file__).parent / "page"
 PAGE = {"/": "page.html"} | {f"/{name}": name for name in ("page.css", "page.js", "chart.js", "streaming.js")}
@@ -115,16 +114,20 @@ class ServiceRoutes:
         permit: Permit = request.state.permit
         now = perf_counter()
         found = [
-            (session, sessions)
-            for sessions in self._service.rooms.values()
-            for session in sessions.by_key.values()
+            session
+            for room in self._service.all_rooms
+            for session in room.by_key.values()
             if session.key.startswith(permit.prefix)
         ]
-        found.sort(key=lambda item: -item[0].touched)
+        found.sort(key=lambda session: -session.touched)
         content = {
-            "models": [_described_model(sessions) for sessions in self._service.rooms.values()],
+            "models": [_described_model(room) for room in self._service.rooms.values()],
+            "replaced": [
+                {"name": room.name, "version": room.version, "sessions": len(room)}
+                for room in self._service.replaced.rooms
+            ],
             "n_sessions": len(found),
-            "sessions": [_described(session, sessions, now) for session, sessions in found[:_SHOWN]],
+            "sessions": [_described(session, now) for session in found[:_SHOWN]],
             "refused": {} if permit.prefix else dict(self._service.refused),
             "refusals": [] if permit.prefix else [*reversed(self._service.refusals)],
             "ready": self._service.unready_reason,
@@ -152,6 +155,8 @@ class ServiceRoutes:
 def _described_model(sessions: Sessions) -> dict[str, Any]:
     return {
         "name": sessions.name,
+        "version": sessions.version,
+        "fingerprint": sessions.model.fingerprint.hex(),
         "inputs": [port.described() for port in sessions.layout.inputs],
         "outputs": [port.described() for port in sessions.layout.outputs],
         "sessions": len(sessions),
@@ -159,14 +164,16 @@ def _described_model(sessions: Sessions) -> dict[str, Any]:
     }
 
 
-def _described(session: Session, sessions: Sessions, now: float) -> dict[str, Any]:
+def _described(session: OneSession, now: float) -> dict[str, Any]:
     last = {}
+    layout = session.room.layout
     if session.last_answer:
-        answer = session.last_answer[-sessions.layout.answer_bytes :]
-        last = {name: _short(array[0]) for name, array in sessions.layout.outputs_of(answer).items()}
+        answer = session.last_answer[-layout.answer_bytes :]
+        last = {name: _short(array[0]) for name, array in layout.outputs_of(answer).items()}
     return {
         "session": session.key,
-        "model": sessions.name,
+        "model": session.room.name,
+        "version": session.room.version,
         "samples": session.n_samples,
         "connected": session.holder is not None,
         "idle": now - session.touched,

@@ -21,6 +21,7 @@ import uvloop
 from grurt.errors import GrurtError
 from grurt.serving.keeper import Keeper
 from grurt.serving.protocol import front_of, front_protocol, websocket_protocol
+from grurt.serving.reloading import Reloader
 from grurt.serving.routes import application
 from grurt.serving.service import Service
 from grurt.serving.stores import open_store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.serving.access import Access
     from grurt.serving.limits import Limits
+    from grurt.serving.reloading import ModelFile
 
 RECEIVE_BUFFER = 1 << 15
 """Bytes that the system keeps of a connection: so much is read of one that floods before the others have their turn."""
@@ -43,7 +45,11 @@ class Settings:
     Parameters
     ----------
     models
-        By name; each can stream.
+        By name; each can stream. They are taken out of it: one that is replaced is in memory no longer than it must be.
+    files
+        Where each of them was read.
+    watches, renews
+        Whether to look every second at whether a file was replaced; whether sessions begin anew on the new model.
     access
         Who may.
     limits
@@ -58,9 +64,14 @@ class Settings:
         Over how many a call of a pool is spread.
     started
         Is told the addresses, once connections are accepted.
+    told, warned
+        Is given a line about a model that was replaced, or one that could not be.
     """
 
-    models: Mapping[str, Model]
+    models: dict[str, Model]
+    files: Mapping[str, ModelFile]
+    watches: bool = False
+    renews: bool = False
     access: Access
     limits: Limits
     host: str = "127.0.0.1"
@@ -70,6 +81,8 @@ class Settings:
     key: Path | None = None
     threads: int = 1
     started: Callable[[str], None] = lambda address: None
+    told: Callable[[str], None] = lambda line: None
+    warned: Callable[[str], None] = lambda line: None
 
 
 def serve(settings: Settings) -> signal.Signals:
@@ -98,10 +111,21 @@ async def _serve(settings: Settings) -> signal.Signals:
         keeper = None
         if settings.state is not None:
             keeper = Keeper(open_store(settings.state), idle=settings.limits.idle)
-        service = Service(settings.models, settings.limits, keeper, loop.call_soon, threads=settings.threads)
-        server = _Server(_configured(settings, service), service)
+        service = Service(
+            settings.models,
+            settings.limits,
+            keeper,
+            loop.call_soon,
+            threads=settings.threads,
+            renews=settings.renews,
+        )
+        settings.models.clear()
+        reloader = Reloader(
+            service, settings.files, watches=settings.watches, told=settings.told, warned=settings.warned
+        )
+        server = _Server(_configured(settings, service), service, reloader)
         server.announce = lambda: settings.started(_address(settings, listener))
-        work = loop.create_task(service.run())
+        work = loop.create_task(_work(service, reloader))
         work.add_done_callback(server.end_with)
         try:
             await server.serve(sockets=[listener])
@@ -111,6 +135,13 @@ async def _serve(settings: Settings) -> signal.Signals:
     if server.failure is not None:
         raise server.failure
     return server.signal or signal.SIGTERM
+
+
+async def _work(service: Service, reloader: Reloader) -> None:
+    """Do what is to be done beside answering, until this is cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(service.run())
+        tasks.create_task(reloader.run())
 
 
 def _configured(settings: Settings, service: Service) -> uvicorn.Config:
@@ -152,9 +183,10 @@ def _address(settings: Settings, listener: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn's server, with a service that has a word to say at the end."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, reloader: Reloader) -> None:
         super().__init__(config)
         self._service = service
+        self._reloader = reloader
         self.announce: Callable[[], None] = lambda: None
         self.signal: signal.Signals | None = None
         self.failure: BaseException | None = None
@@ -165,14 +197,15 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End at a signal; a second one ends without waiting for anybody."""
+        """End at a signal; a second one ends without waiting for anybody. At SIGHUP, read the models again."""
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def end_with(self, work: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from grurt.serving.errors import (
     UnknownModelError,
 )
 from grurt.serving.names import anonymous_key, is_anonymous
+from grurt.serving.replacing import Replaced
 from grurt.serving.session import End
 from grurt.serving.sessions import Sessions
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.serving.keeper import Keeper
     from grurt.serving.limits import Limits
-    from grurt.serving.session import Holder, Session
+    from grurt.serving.session import Holder, Watcher
+    from grurt.serving.sessions import OneSession
 
 INTERVAL = 1.0
 """Seconds between two writes of states."""
@@ -63,6 +65,8 @@ class Service:
         What the event loop has.
     threads
         Over how many a call of a pool is spread.
+    renews
+        Whether sessions begin anew when their model is replaced; else they end with the one that they have.
     """
 
     def __init__(
@@ -73,14 +77,23 @@ class Service:
         call_soon: Callable[[Callable[[], None]], object],
         *,
         threads: int = 1,
+        renews: bool = False,
     ) -> None:
         self.limits = limits
         self.keeper = keeper
+        self._call_soon = call_soon
+        self._threads = threads
         self.rooms = {name: Sessions(name, model, limits, call_soon, threads=threads) for name, model in models.items()}
+        """The sessions of each model that is served, by its name."""
+        self.replaced = Replaced(self.rooms, limits, renews=renews, are_kept=keeper is not None)
         self.connections: set[Holder] = set()
         """All WebSocket connections that hold a session, or are about to."""
         self.watchers: set[object] = set()
         """All that look at one."""
+        self.changes: Counter[str] = Counter()
+        """How often a model was replaced, by its name,"""
+        self.failed_changes: Counter[str] = Counter()
+        """and how often its file held none that could be served."""
         self.refused: Counter[str] = Counter()
         self.refusals: deque[Refusal] = deque(maxlen=_REMEMBERED)
         self.began = perf_counter()
@@ -98,6 +111,10 @@ class Service:
             raise UnknownModelError(f"model: expected one of {listed(self.rooms)}, got {model or 'none'}")
         return found
 
+    def successor(self, served: Sessions, model: Model) -> Sessions:
+        """Return the sessions, none yet, of a model that is to replace another one. Any thread may call it."""
+        return Sessions(served.name, model, self.limits, self._call_soon, threads=self._threads, before=served)
+
     @property
     def unready_reason(self) -> str | None:
         """Why the service should get no requests now; None if it should."""
@@ -114,9 +131,36 @@ class Service:
         if self.is_ending:
             raise TooManySessionsError("the service restarts: come back")
 
+    @property
+    def all_rooms(self) -> list[Sessions]:
+        """The sessions of all models in memory: those that are served, and those that were replaced."""
+        return [*self.rooms.values(), *self.replaced.rooms]
+
+    def find(self, name: str, key: str) -> OneSession | None:
+        """Return a session of a model of some name, whichever of these it is on; None if there is none."""
+        session = self.rooms[name].by_key.get(key)
+        return session if session is not None or not self.replaced.rooms else self.replaced.find(name, key)
+
+    def watch(self, sessions: Sessions, key: str, watcher: Watcher) -> None:
+        """Show what happens in a session, also in one that is yet to begin."""
+        self._set_watchers(sessions, key, (*sessions.watchers.get(key, ()), watcher))
+
+    def unwatch(self, sessions: Sessions, key: str, watcher: Watcher) -> None:
+        """Show it no more."""
+        others = tuple(other for other in sessions.watchers.get(key, ()) if other != watcher)
+        self._set_watchers(sessions, key, others)
+
+    def _set_watchers(self, sessions: Sessions, key: str, watchers: tuple[Watcher, ...]) -> None:
+        sessions.watchers[key] = watchers
+        if not watchers:
+            del sessions.watchers[key]
+        session = self.find(sessions.name, key)
+        if session is not None:
+            session.watchers = watchers
+
     def __len__(self) -> int:
         """How many sessions there are."""
-        return sum(map(len, self.rooms.values()))
+        return sum(map(len, self.all_rooms))
 
     async def open(
         self,
@@ -127,7 +171,7 @@ class Service:
         takeover: bool = False,
         reset: bool = False,
         begin: bool = True,
-    ) -> Session:
+    ) -> OneSession:
         """Return the session of a key, begun if there is none, with the state that the store has.
 
         Parameters
@@ -151,67 +195,75 @@ class Service:
             If the session cannot be had.
         """
         key = key or anonymous_key()
-        session = sessions.by_key.get(key)
+        session = self.find(sessions.name, key)
         if session is None:
             if not begin and self.keeper is None:
                 raise NoSessionError(_no_session(key))
             session = await self._begin(sessions, key, holder, takeover=takeover, reset=reset, begin=begin)
         else:
             if holder is not None:
-                sessions.hold(session, holder, takeover=takeover)
+                session.room.hold(session, holder, takeover=takeover)
             elif session.holder is not None:
                 raise SessionInUseError(f"session {key!r} is in use by a connection: close that first")
-            await self._expect_open(sessions, session)
+            await self._expect_open(session)
             if reset:
-                sessions.reset(session)
+                self._begin_anew(session)
         if holder is not None and session.holder is not holder:
             raise SessionInUseError(f"session {key!r} was taken over while it was opened")
-        self._settle(sessions, session, reset=reset)
+        self._settle(session, reset=reset)
         return session
 
-    def begin_nameless(self, sessions: Sessions) -> Session:
+    def _begin_anew(self, session: OneSession) -> None:
+        """Take a session to the initial state of its model; of one that was replaced, to that of the new one."""
+        room = self.rooms[session.room.name]
+        if session.room is room:
+            room.reset(session)
+        else:
+            room.renew(session)
+        session.is_renewed = False
+
+    def begin_nameless(self, sessions: Sessions) -> OneSession:
         """Return a session that nobody else can name. Raises TooManySessionsError."""
         self._make_room()
         return sessions.begin(anonymous_key())
 
-    async def _expect_open(self, sessions: Sessions, session: Session) -> None:
+    async def _expect_open(self, session: OneSession) -> None:
         """Wait until the store has answered to whoever began the session."""
         while session.opening is not None:
             await asyncio.wait([session.opening])
-        if not sessions.is_live(session):
+        if not session.is_live:
             raise SessionEndedError(f"session {session.key!r} could not be opened: try again")
 
-    def _settle(self, sessions: Sessions, session: Session, *, reset: bool) -> None:
+    def _settle(self, session: OneSession, *, reset: bool) -> None:
         holder = session.holder
         if reset or holder is None or not holder.replays:
             checkpoints.leave(session)
         if holder is not None and holder.replays:
-            checkpoints.begin(sessions, session)
+            checkpoints.begin(session)
 
     async def _begin(
         self, sessions: Sessions, key: str, holder: Holder | None, *, takeover: bool, reset: bool, begin: bool
-    ) -> Session:
+    ) -> OneSession:
         self._make_room()
-        session = sessions.begin(key)
+        session = self.rooms[sessions.name].begin(key)
         session.holder = holder
         if self.keeper is None or is_anonymous(key):
             return session
         session.opening = asyncio.get_running_loop().create_future()
         try:
-            saved = await self.keeper.acquire(sessions, session, takeover=takeover)
-            if not sessions.is_live(session):
-                self.keeper.give_back(sessions, session)
+            saved = await self.keeper.acquire(session, takeover=takeover)
+            if not session.is_live:
+                self.keeper.give_back(session)
                 raise SessionEndedError(f"session {key!r} was left while it was opened")
             if saved is None and not begin:
-                self.keeper.forget(sessions, session)
+                self.keeper.forget(session)
                 raise NoSessionError(_no_session(key))
-            if saved is not None and not reset:
-                sessions.restore(session, saved)
+            self.replaced.place(session, None if reset else saved)
         except BaseException:
-            if session.token and sessions.is_live(session):
-                self.keeper.give_back(sessions, session)
+            if session.token and session.is_live:
+                self.keeper.give_back(session)
             session.holder = None if session.holder is holder else session.holder
-            sessions.end(session)
+            session.room.end(session)
             raise
         finally:
             opening, session.opening = session.opening, None
@@ -234,31 +286,31 @@ class Service:
     def _evict(self, keeper: Keeper) -> None:
         """Leave to the store what nobody is connected to, and was not used for longest."""
         idle = [
-            (session.touched, sessions, session)
-            for sessions in self.rooms.values()
-            for session in sessions.by_key.values()
+            session
+            for room in self.all_rooms
+            for session in room.by_key.values()
             if session.is_idle and session.token and session.touched <= session.written
         ]
-        for _, sessions, session in sorted(idle, key=lambda item: item[0])[:_EVICTED_AT_ONCE]:
-            sessions.end(session)
-            keeper.give_back(sessions, session)
+        for session in sorted(idle, key=lambda session: session.touched)[:_EVICTED_AT_ONCE]:
+            session.room.end(session)
+            keeper.give_back(session)
 
-    def leave(self, sessions: Sessions, session: Session, holder: Holder) -> None:
+    def leave(self, session: OneSession, holder: Holder) -> None:
         """Take note that a connection has ended."""
-        if sessions.let_go(session, holder) and self.keeper is not None:
-            self.keeper.forget(sessions, session)
+        if session.room.let_go(session, holder) and self.keeper is not None:
+            self.keeper.forget(session)
 
-    def end(self, sessions: Sessions, session: Session, end: End | None = None) -> None:
+    def end(self, session: OneSession, end: End | None = None) -> None:
         """End a session, here and in the store."""
-        if self.keeper is not None and sessions.is_live(session):
-            self.keeper.forget(sessions, session)
-        sessions.end(session, end)
+        if self.keeper is not None and session.is_live:
+            self.keeper.forget(session)
+        session.room.end(session, end)
 
-    def received(self, sessions: Sessions, session: Session, steps: int) -> None:
+    def received(self, session: OneSession, steps: int) -> None:
         """Take note that a client has received all answers up to some step."""
         if checkpoints.received(session, steps) and session.safe is not None:
             if self.keeper is not None and session.token:
-                self.keeper.is_safe(sessions, session)
+                self.keeper.is_safe(session)
             elif session.holder is not None:
                 session.holder.durable(session.safe[0])
 
@@ -285,19 +337,20 @@ class Service:
     async def tick(self) -> None:
         """End the sessions whose time is over, and write what has changed."""
         now = perf_counter()
-        for sessions in self.rooms.values():
-            for session, end in sessions.overdue(now):
-                self.end(sessions, session, end)
+        for room in self.all_rooms:
+            for session, end in room.overdue(now):
+                self.end(session, end)
+        self.replaced.give_up(now)
         self._propose_checkpoints(now)
         if self.keeper is not None:
-            await self.keeper.tick(self.rooms.values())
+            await self.keeper.tick(self.all_rooms)
 
     def _propose_checkpoints(self, now: float) -> None:
         """Ask the clients who replay, of sessions that no store keeps, what they have received."""
-        for sessions in self.rooms.values():
-            for session in sessions.by_key.values():
+        for room in self.all_rooms:
+            for session in room.by_key.values():
                 if checkpoints.replays(session) and session.touched > session.written and not session.token:
-                    checkpoints.propose(sessions, session, now)
+                    checkpoints.propose(session, now)
 
     async def _watch_lag(self) -> None:
         while True:
@@ -311,8 +364,8 @@ class Service:
         self.is_ending = True
         for holder in self.connections:
             holder.take_no_more()
-        for sessions in self.rooms.values():
-            sessions.turns.finish()
+        for room in self.all_rooms:
+            room.turns.finish()
         try:
             if self.keeper is not None:
                 async with self._ticking:
@@ -320,7 +373,7 @@ class Service:
                 deadline = perf_counter() + INTERVAL
                 while self._awaits_clients() and perf_counter() < deadline:
                     await asyncio.sleep(0.01)
-                await self.keeper.flush(self.rooms.values())
+                await self.keeper.flush(self.all_rooms)
         finally:
             for holder in [*self.connections]:
                 holder.ended(End.RESTART)
@@ -328,8 +381,8 @@ class Service:
     def _awaits_clients(self) -> bool:
         return any(
             session.pending is not None and session.holder is not None
-            for sessions in self.rooms.values()
-            for session in sessions.by_key.values()
+            for room in self.all_rooms
+            for session in room.by_key.values()
         )
 
 

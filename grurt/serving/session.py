@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
 
     from grurt.errors import GrurtError
+    from grurt.serving.layout import Layout
 
 
 class End(Enum):
@@ -21,7 +22,6 @@ class End(Enum):
     LIFETIME = (4003, "the session has ended: it has lived as long as a session may")
     ENDED = (4004, "the session was ended")
     RESTART = (1012, "the service restarts: come back")
-    STORE = (1013, "the session's state cannot be kept: try again later")
 
     @property
     def code(self) -> int:
@@ -32,6 +32,12 @@ class End(Enum):
     def message(self) -> str:
         """What the client is told."""
         return self.value[1]
+
+
+SLOW_READER = 1
+"""Why a session is held back: its client does not read the answers that it has,"""
+GENERATES = 2
+"""or what it generates is not over. Bits: of an enumeration, asking for none takes as long as a sample."""
 
 
 class Receiver(Protocol):
@@ -59,6 +65,9 @@ class Holder(Protocol):
     def durable(self, steps: int) -> None:
         """Learn that what led to this step may be forgotten."""
 
+    def renewed(self) -> None:
+        """Learn that the session has begun anew, on the model that has replaced its own."""
+
     def take_no_more(self) -> None:
         """Learn that the service ends: samples are not taken any more, but replies to checkpoints are."""
 
@@ -73,19 +82,30 @@ Message = tuple[bytes, int, Receiver]
 """Samples, how many, and who gets the answers; with no samples, `Receiver.answer` is called in its turn."""
 
 
-Watcher = Callable[[bytes, bytes], None]
-"""Is shown samples and their answers."""
+Watcher = Callable[["Layout", bytes, bytes], None]
+"""Is shown samples and their answers, and how they lie."""
 
 
-class Session:
+class Room(Protocol):
+    """The sessions of one model, of which `grurt.serving.sessions` knows more."""
+
+    by_key: dict[str, Any]
+
+
+R = TypeVar("R", bound=Room)
+
+
+class Session(Generic[R]):
     """The state of one client.
 
     Parameters
     ----------
     key
         Under which it is known: see `grurt.serving.names`.
+    room
+        The sessions of its model, among which it is.
     slot
-        Its stream in the pool.
+        Its stream in their pool.
     now
         When it begins, in seconds of a monotonic clock.
     """
@@ -93,10 +113,11 @@ class Session:
     __slots__ = (
         "began",
         "done",
+        "held_back",
         "holder",
         "is_full",
-        "is_held_back",
         "is_in_turn",
+        "is_renewed",
         "key",
         "last_answer",
         "n_samples",
@@ -104,6 +125,7 @@ class Session:
         "opening",
         "partial",
         "pending",
+        "room",
         "safe",
         "slot",
         "token",
@@ -113,8 +135,9 @@ class Session:
         "written",
     )
 
-    def __init__(self, key: str, slot: int, now: float) -> None:
+    def __init__(self, key: str, room: R, slot: int, now: float) -> None:
         self.key = key
+        self.room = room
         self.slot = slot
         self.holder: Holder | None = None
         self.waiting: deque[Message] = deque()
@@ -127,8 +150,10 @@ class Session:
         self.is_in_turn = False
         self.is_full = False
         """Whether its holder was told to send no more for now."""
-        self.is_held_back = False
-        """Whether it is not advanced for now: its client does not read."""
+        self.held_back = 0
+        """Why it is not advanced for now, if it is not."""
+        self.is_renewed = False
+        """Whether it has begun anew on another model, and its client was not told yet."""
         self.began = now
         self.touched = now
         """When it was advanced last, or held."""
@@ -149,4 +174,9 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether nobody holds it, and nothing waits in it."""
-        return self.holder is None and not self.waiting and self.opening is None
+        return self.holder is None and not self.waiting and self.opening is None and not self.held_back
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has not ended."""
+        return self.room.by_key.get(self.key) is self

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,6 +53,8 @@ class Turns:
         What the event loop has: it is told of a turn.
     high, low
         With so many samples that wait, a session's holder is told to send no more, and with so few to go on.
+    counts
+        What is counted on; None to begin.
     """
 
     def __init__(
@@ -62,13 +65,14 @@ class Turns:
         *,
         high: int,
         low: int,
+        counts: Counts | None = None,
     ) -> None:
-        self.counts = Counts()
+        self.counts = counts or Counts()
         self._pool = pool
         self._layout = layout
         self._call_soon = call_soon
         self._high, self._low = high, low
-        self._ready: deque[Session] = deque()
+        self._ready: deque[Session[Any]] = deque()
         self._is_due = False
         self._seconds_per_sample = 4e-6
         self.now = perf_counter()
@@ -79,32 +83,35 @@ class Turns:
         """How many sessions wait for their turn."""
         return len(self._ready)
 
-    def submit(self, session: Session, message: Message) -> None:
+    def submit(self, session: Session[Any], message: Message) -> None:
         """Let a message wait for its turn."""
         session.waiting.append(message)
         session.n_waiting += message[1] or 1
-        if not session.is_in_turn and not session.is_held_back:
+        if not session.is_in_turn and not session.held_back:
             self._enter(session)
         if session.n_waiting >= self._high and not session.is_full and session.holder is not None:
             session.is_full = True
             session.holder.pause()
 
-    def _enter(self, session: Session) -> None:
+    def _enter(self, session: Session[Any]) -> None:
         session.is_in_turn = True
         self._ready.append(session)
         if not self._is_due:
             self._is_due = True
             self._call_soon(self.turn)
 
-    def hold_back(self, session: Session) -> None:
-        """Do not advance a session until `go_on`: its client does not read the answers that it has."""
-        session.is_held_back = True
-
-    def go_on(self, session: Session) -> None:
-        """Advance a session again."""
-        session.is_held_back = False
-        if session.waiting and not session.is_in_turn:
+    def go_on(self, session: Session[Any], reason: int = 0) -> None:
+        """Advance a session again that was held back for some reason, unless it is for another one."""
+        session.held_back &= ~reason
+        if session.waiting and not session.is_in_turn and not session.held_back:
             self._enter(session)
+
+    def leave(self, session: Session[Any]) -> None:
+        """Forget that a session has its turn: it is advanced elsewhere."""
+        if session.is_in_turn:
+            session.is_in_turn = False
+            with suppress(ValueError):
+                self._ready.remove(session)
 
     def turn(self) -> None:
         """Advance sessions until nothing waits, or the time is over; then the rest has its turn."""
@@ -137,14 +144,14 @@ class Turns:
         self._hand_out(batch, answers)
         self.now = perf_counter()
 
-    def _next_samples(self, limit: int) -> tuple[list[Session], list[bytes]]:
+    def _next_samples(self, limit: int) -> tuple[list[Session[Any]], list[bytes]]:
         """Return sessions, and the next sample of each: or several, if there is only one session."""
         ready, size = self._ready, self._layout.sample_bytes
-        batch: list[Session] = []
+        batch: list[Session[Any]] = []
         samples: list[bytes] = []
         while ready and len(batch) < limit:
             session = ready.popleft()
-            if session.is_held_back or not session.waiting:
+            if session.held_back or not session.waiting:
                 session.is_in_turn = False
                 continue
             payload, count, receiver = session.waiting[0]
@@ -162,7 +169,7 @@ class Turns:
             batch.append(session)
         return batch, samples
 
-    def _step(self, batch: list[Session], samples: list[bytes]) -> bytes:
+    def _step(self, batch: list[Session[Any]], samples: list[bytes]) -> bytes:
         pool = self._pool
         answers = pool.step(
             [session.slot for session in batch], self._layout.arrays(b"".join(samples)), faults="report"
@@ -178,7 +185,7 @@ class Turns:
             batch[:] = [session for session, is_sound in zip(batch, sound, strict=True) if is_sound]
         return self._layout.packed(answers)
 
-    def _run(self, session: Session, samples: bytes) -> bytes:
+    def _run(self, session: Session[Any], samples: bytes) -> bytes:
         """Advance one session by a block; messages of several samples are known to be sound."""
         arrays = self._layout.arrays(samples)
         if isinstance(arrays, dict):
@@ -189,7 +196,7 @@ class Turns:
             return self._layout.packed({name: array[0] for name, array in answers.items()})
         return self._layout.packed(answers[0])
 
-    def _refuse(self, batch: list[Session], faults: dict[int, str]) -> None:
+    def _refuse(self, batch: list[Session[Any]], faults: dict[int, str]) -> None:
         self.counts.refused_samples += len(faults)
         for row, reason in faults.items():
             session = batch[row]
@@ -205,7 +212,7 @@ class Turns:
             return error
         return InputValueError(reason)
 
-    def _hand_out(self, batch: list[Session], answers: bytes) -> None:
+    def _hand_out(self, batch: list[Session[Any]], answers: bytes) -> None:
         size, now, start = self._layout.answer_bytes, self.now, 0
         if len(batch) == 1:
             size = len(answers)
@@ -232,7 +239,7 @@ class Turns:
             else:
                 self._hand_out_some(session, count, answer, receiver)
 
-    def _hand_out_some(self, session: Session, count: int, answer: bytes, receiver: Receiver) -> None:
+    def _hand_out_some(self, session: Session[Any], count: int, answer: bytes, receiver: Receiver) -> None:
         n_answers = len(answer) // self._layout.answer_bytes
         answers = self._collected(session, count, n_answers, answer)
         session.n_samples += n_answers
@@ -240,7 +247,7 @@ class Turns:
         if answers:
             receiver.answer(answers)
 
-    def _after(self, session: Session, n_samples: int) -> None:
+    def _after(self, session: Session[Any], n_samples: int) -> None:
         """Let a session have its next turn, if it has anything to do, and ask for more where little waits."""
         session.n_waiting -= n_samples
         if session.waiting:
@@ -251,12 +258,12 @@ class Turns:
             self._make_room(session)
 
     @staticmethod
-    def _make_room(session: Session) -> None:
+    def _make_room(session: Session[Any]) -> None:
         session.is_full = False
         if session.holder is not None:
             session.holder.resume()
 
-    def _collected(self, session: Session, count: int, n_answers: int, answer: bytes) -> bytes:
+    def _collected(self, session: Session[Any], count: int, n_answers: int, answer: bytes) -> bytes:
         """Return all answers to a message, once there are as many as it has samples; b"" before that."""
         session.partial.append(answer)
         session.done += n_answers
@@ -267,11 +274,11 @@ class Turns:
         session.partial, session.done = [], 0
         return whole
 
-    def _show(self, session: Session, payload: bytes, answer: bytes) -> None:
+    def _show(self, session: Session[Any], payload: bytes, answer: bytes) -> None:
         size = self._layout.sample_bytes
         n_samples = len(answer) // self._layout.answer_bytes
         for watcher in session.watchers:
-            watcher(payload[session.done * size : (session.done + n_samples) * size], answer)
+            watcher(self._layout, payload[session.done * size : (session.done + n_samples) * size], answer)
 
     def _count(self, n_samples: int, seconds: float) -> None:
         counts = self.counts

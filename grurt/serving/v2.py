@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,7 +12,7 @@ from starlette.routing import Route
 
 from grurt.serving import inference_protocol as protocol
 from grurt.serving.bodies import compressed, read_body
-from grurt.serving.errors import UnknownModelError
+from grurt.serving.errors import ModelReplacedError, UnknownModelError
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
     from grurt.errors import GrurtError
     from grurt.serving.access import Permit
+    from grurt.serving.layout import Layout
     from grurt.serving.service import Service
-    from grurt.serving.session import Session
-    from grurt.serving.sessions import Sessions
+    from grurt.serving.sessions import OneSession, Sessions
 
 _HEADER_LENGTH = protocol.HEADER_LENGTH.lower().encode()
 _JSON = "application/json"
@@ -29,12 +30,26 @@ _BINARY = "application/octet-stream"
 
 
 class Reply:
-    """Receives the answers to a message for who awaits them."""
+    """Receives the answers to a message for who awaits them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    session
+        Of the message.
+    """
+
+    def __init__(self, session: OneSession) -> None:
         self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._session = session
+        self.version = 0
+        """Of the model that has answered."""
+        self.is_renewed = False
+        """Whether that was the first answer after the session has begun anew on another model."""
 
     def answer(self, answers: bytes) -> None:
+        session = self._session
+        self.version = session.room.version
+        self.is_renewed, session.is_renewed = session.is_renewed, False
         if not self.future.done():
             self.future.set_result(answers)
 
@@ -57,8 +72,8 @@ class InferenceRoutes:
 
     def routes(self) -> list[Route]:
         """Return all addresses."""
-        found = [Route("/v2/models/{model}/infer", self.infer, methods=["POST"])]
-        for prefix in ("/v2/models/{model}", f"/v2/models/{{model}}/versions/{protocol.VERSION}"):
+        found = [Route("/v2/models/stats", self.all_statistics)]
+        for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             found += [
                 Route(f"{prefix}/infer", self.infer, methods=["POST"]),
                 Route(f"{prefix}/ready", self.model_ready),
@@ -71,50 +86,64 @@ class InferenceRoutes:
             Route("/v2/health/live", self.live),
             Route("/v2/health/ready", self.ready),
             Route("/v2/repository/index", self.index, methods=["POST"]),
-            Route("/v2/models/stats", self.all_statistics),
             Route("/v2", self.server),
         ]
 
     async def infer(self, request: Request) -> Response:
         """Advance a session, or a sequence that leaves nothing behind."""
-        sessions = self._sessions(request)
+        self._sessions(request)
         body = await read_body(request, self._service.limits)
         header_length = request.state.headers.get(_HEADER_LENGTH)
-        asked = protocol.read_request(body, header_length, sessions.layout)
+        sessions = self._sessions(request)  # of now: a body may take a while
+        asked = protocol.read_request(body, header_length, partial(self._layout_for, sessions))
         if asked.key is not None:
             permit: Permit = request.state.permit
             permit.expect(asked.key)
         if asked.n_samples > 1:
-            sessions.layout.expect_sound(asked.samples)
+            asked.layout.expect_sound(asked.samples)
         self._service.expect_to_go_on()
         session = self._session_at_hand(sessions, asked) or await self._open(sessions, asked)
-        reply = Reply()
+        if session.room.layout is not asked.layout and not session.room.layout.is_like(asked.layout):
+            raise ModelReplacedError("the model was replaced while this waited, and the samples do not fit the new one")
+        reply = Reply(session)
         try:
-            sessions.turns.submit(session, (asked.samples, asked.n_samples, reply))
+            session.room.turns.submit(session, (asked.samples, asked.n_samples, reply))
             answers = await reply.future
         finally:
             if asked.key is None or asked.end:
-                self._service.end(sessions, session)
-        content, head = protocol.write_response(sessions.name, asked, answers, sessions.layout)
+                self._service.end(session)
+        content, head = protocol.write_response(
+            sessions.name, reply.version, asked, answers, is_renewed=reply.is_renewed
+        )
         headers = {} if head is None else {protocol.HEADER_LENGTH: str(head)}
         return _response(request, content, headers, _JSON if head is None else _BINARY)
 
-    def _session_at_hand(self, sessions: Sessions, asked: protocol.InferenceRequest) -> Session | None:
+    def _session_at_hand(self, sessions: Sessions, asked: protocol.InferenceRequest) -> OneSession | None:
         """Return the session of a request, if nothing has to be awaited for it: the usual case."""
         if asked.key is None:
             return self._service.begin_nameless(sessions)
-        session = None if asked.start else sessions.by_key.get(asked.key)
+        session = None if asked.start else self._service.find(sessions.name, asked.key)
         is_free = session is not None and session.holder is None and session.opening is None and session.safe is None
         return session if is_free else None
 
-    async def _open(self, sessions: Sessions, asked: protocol.InferenceRequest) -> Session:
+    def _layout_for(self, sessions: Sessions, key: str | None) -> Layout:
+        """Return the layout for what begins, or for a session, which may be on a model that was replaced."""
+        session = None if key is None else self._service.find(sessions.name, key)
+        return sessions.layout if session is None else session.room.layout
+
+    async def _open(self, sessions: Sessions, asked: protocol.InferenceRequest) -> OneSession:
         return await self._service.open(sessions, asked.key, None, reset=asked.start, begin=asked.start)
 
     def _sessions(self, request: Request) -> Sessions:
-        name = request.path_params["model"]
-        if name not in self._service.rooms:
+        name, version = request.path_params["model"], request.path_params.get("version")
+        sessions = self._service.rooms.get(name)
+        if sessions is None:
             raise UnknownModelError(f"Request for unknown model: {name!r} is not found")
-        return self._service.rooms[name]
+        if version is not None and version != str(sessions.version):
+            raise UnknownModelError(
+                f"Request for unknown model: {name!r} version {version} is not found: expected {sessions.version}"
+            )
+        return sessions
 
     async def server(self, request: Request) -> Response:
         """Tell what kind of service it is."""
@@ -139,7 +168,7 @@ class InferenceRoutes:
         return _json(
             {
                 "name": sessions.name,
-                "versions": [protocol.VERSION],
+                "versions": [str(sessions.version)],
                 "platform": "grurt",
                 "inputs": [protocol.tensor_metadata(port) for port in sessions.layout.inputs],
                 "outputs": [protocol.tensor_metadata(port) for port in sessions.layout.outputs],
@@ -158,6 +187,7 @@ class InferenceRoutes:
                 "max_batch_size": 0,
                 "input": [protocol.tensor_configuration(port) for port in sessions.layout.inputs],
                 "output": [protocol.tensor_configuration(port) for port in sessions.layout.outputs],
+                "parameters": {"fingerprint": {"string_value": sessions.model.fingerprint.hex()}},
                 "sequence_batching": {"max_sequence_idle_microseconds": idle},
             }
         )
@@ -174,7 +204,8 @@ class InferenceRoutes:
         """List the models."""
         await read_body(request, self._service.limits)
         models = [
-            {"name": name, "version": protocol.VERSION, "state": "READY", "reason": ""} for name in self._service.rooms
+            {"name": name, "version": str(sessions.version), "state": "READY", "reason": ""}
+            for name, sessions in self._service.rooms.items()
         ]
         return _json(models)
 
@@ -183,7 +214,7 @@ def _statistics(sessions: Sessions) -> dict[str, Any]:
     counts = sessions.turns.counts
     return {
         "name": sessions.name,
-        "version": protocol.VERSION,
+        "version": str(sessions.version),
         "inference_count": counts.samples,
         "execution_count": counts.calls,
         "inference_stats": {"compute_infer": {"count": counts.calls, "ns": int(1e9 * counts.call_seconds)}},

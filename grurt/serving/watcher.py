@@ -13,6 +13,7 @@ from grurt.serving.errors import UnknownModelError
 
 if TYPE_CHECKING:
     from grurt.array_types import Array
+    from grurt.serving.layout import Layout
     from grurt.serving.opening import Opening
     from grurt.serving.service import Service
     from grurt.serving.sessions import Sessions
@@ -40,6 +41,7 @@ class Watcher(WSListener):
         self._n_seen = 0
         self._is_read_slowly = False
         self._sessions: Sessions | None = None
+        self._layout: Layout | None = None
         self._task: asyncio.Task[None] | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -52,8 +54,8 @@ class Watcher(WSListener):
             transport.send_close(error.close_code, str(error))  # type: ignore[arg-type]
             loop.call_soon(transport.disconnect)
             return
-        self._sessions.watch(self._key, self._take)
-        self._task = loop.create_task(self._show(self._sessions))
+        self._service.watch(self._sessions, self._key, self._take)
+        self._task = loop.create_task(self._show())
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.CLOSE:
@@ -63,7 +65,7 @@ class Watcher(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._service.watchers.discard(self)
         if self._sessions is not None:
-            self._sessions.unwatch(self._key, self._take)
+            self._service.unwatch(self._sessions, self._key, self._take)
         if self._task is not None:
             self._task.cancel()
 
@@ -77,20 +79,21 @@ class Watcher(WSListener):
     def _key(self) -> str:
         return self._opening.session or ""
 
-    def _take(self, samples: bytes, answers: bytes) -> None:
+    def _take(self, layout: Layout, samples: bytes, answers: bytes) -> None:
+        if layout is not self._layout:
+            self._layout, self._seen = layout, []
         self._n_seen += 1
         if len(self._seen) < _MOST:
             self._seen.append((samples, answers))
 
-    async def _show(self, sessions: Sessions) -> None:
+    async def _show(self) -> None:
         while True:
             await asyncio.sleep(_PAUSE)
-            if self._seen and not self._is_read_slowly:
-                self._send(sessions)
+            if self._seen and self._layout is not None and not self._is_read_slowly:
+                self._send(self._layout)
 
-    def _send(self, sessions: Sessions) -> None:
+    def _send(self, layout: Layout) -> None:
         seen, self._seen = self._seen, []
-        layout = sessions.layout
         shown = {
             "n": self._n_seen,
             "inputs": _rows(layout.inputs_of(b"".join(samples for samples, _ in seen))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from browser import Page, browsing, find_browser
-from serving import Process, asked, hello, serving
+from serving import Process, asked, hello, mixed_model, saved, serving
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -128,6 +129,27 @@ def test_it_asks_for_a_token(tmp_path: Path) -> None:
         choose(browser, rate=500)
         browser.ask("document.getElementById('stream-start').click()")
         browser.wait_for("document.getElementById('stream-state').innerText.endsWith(': done')")
+
+
+def test_it_tells_which_model_is_served(tmp_path: Path) -> None:
+    path = saved(mixed_model(1), tmp_path, "mixed")
+    with serving(path) as process, browsing(tmp_path / "profile") as browser:
+        browser.open(process.address)
+        models = "document.getElementById('model-list').innerText"
+        browser.wait_for(f"{models}.startsWith('mixed: ')")
+        with process.connect("session=old") as connection:
+            hello(connection)
+            saved(mixed_model(2), tmp_path, "mixed")
+            process._process.send_signal(signal.SIGHUP)
+            browser.wait_for(f"{models}.includes('mixed (version 1), replaced: 1 session')")
+            assert "mixed (version 2): 0 samples" in browser.ask(models)
+            browser.wait_for(
+                "document.querySelector('#session-rows td:nth-child(2)').innerText === 'mixed (version 1)'"
+            )
+            asked(connection, {"sensor": [0, 0, 0], "word": 1})
+            connection.send('{"command": "end"}')
+        browser.wait_for(f"!{models}.includes('replaced')")
+        assert browser.errors == []
 
 
 @pytest.mark.parametrize("width", [360, 1200])

@@ -13,7 +13,7 @@ import grurt
 from grurt.demo import load_model, load_recordings
 from grurt.serving.errors import SessionInUseError
 from grurt.serving.limits import Limits
-from grurt.serving.session import End
+from grurt.serving.session import SLOW_READER, End
 from grurt.serving.sessions import Sessions
 
 SAMPLES = load_recordings().samples
@@ -222,11 +222,11 @@ def test_who_does_not_read_is_not_advanced() -> None:
     loop = Loop()
     sessions = new_sessions(loop)
     session, inbox = sessions.begin("s"), Inbox()
-    sessions.turns.hold_back(session)
+    session.held_back |= SLOW_READER
     sessions.turns.submit(session, (SAMPLES[0, 0].tobytes(), 1, inbox))
     loop.run()
     assert inbox.replies == []
-    sessions.turns.go_on(session)
+    sessions.turns.go_on(session, SLOW_READER)
     loop.run()
     assert len(inbox.replies) == 1
 

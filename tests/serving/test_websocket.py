@@ -55,6 +55,7 @@ def test_the_hello_says_what_a_client_has_to_know(service: Process) -> None:
         found = hello(connection)
     assert found | {"session": "", "fingerprint": ""} == {
         "model": "mixed",
+        "version": "1",
         "fingerprint": "",
         "session": "",
         "steps": 0,

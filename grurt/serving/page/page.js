@@ -10,6 +10,7 @@ const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 
 let token = sessionStorage.getItem("token") || "";
 let models = [];
+let replaced = new Set();
 let previous = new Map();
 let previousTime = 0;
 let recordings = [];
@@ -67,7 +68,7 @@ function sessionRow(session, rate) {
   name.onclick = () => watch(session.model, session.session);
   const state = session.connected ? "connected" : `idle ${number(session.idle)} s`;
   const row = document.createElement("tr");
-  row.append(cell(name), cell(session.model), cell(number(session.samples), "number", "samples"),
+  row.append(cell(name), cell(session.model + version({ name: session.model, version: session.version })), cell(number(session.samples), "number", "samples"),
     cell(number(rate), "number", "a second"),
     cell(bars(session.last)), cell(session.waiting ? `${state}, ${session.waiting} waiting` : state));
   return row;
@@ -87,15 +88,25 @@ function showSessions(status, seconds) {
   return seen;
 }
 
+function version(model) {
+  return model.version === 1 && !replaced.has(model.name) ? "" : ` (version ${model.version})`;
+}
+
+function sessionsOf(model) {
+  return `${number(model.sessions)} session${model.sessions === 1 ? "" : "s"}`;
+}
+
 function showModels(status, seconds, seen) {
-  at("model-list").replaceChildren(...status.models.map((model) => {
+  replaced = new Set(status.replaced.map((model) => model.name));
+  const served = status.models.map((model) => {
     const before = previous.get(model.name);
     seen.set(model.name, model.samples);
     const rate = before === undefined || !seconds ? 0 : (model.samples - before) / seconds;
-    const entry = text("li", `${model.name}: ${number(model.samples)} samples, ${number(rate)} a second, `
-      + `${number(model.sessions)} session${model.sessions === 1 ? "" : "s"}`);
-    return entry;
-  }));
+    return text("li", `${model.name}${version(model)}: ${number(model.samples)} samples, ${number(rate)} a second, `
+      + sessionsOf(model));
+  });
+  at("model-list").replaceChildren(...served, ...status.replaced.map((model) =>
+    text("li", `${model.name}${version(model)}, replaced: ${sessionsOf(model)}`, "quiet")));
   if (models.map((model) => model.name).join() !== status.models.map((model) => model.name).join()) {
     models = status.models;
     at("stream-model").replaceChildren(...models.map((model) => text("option", model.name)));
