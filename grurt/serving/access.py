@@ -84,11 +84,6 @@ class Access:
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._permits = {token.encode(): permit for token, permit in (permits or {}).items()}
 
-    @property
-    def needs_token(self) -> bool:
-        """Whether a client needs a token."""
-        return bool(self._permits)
-
     def expect_host(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
         """Raise ForbiddenError unless the headers ``Host``, which is one, and ``Origin`` are those of who may."""
         host = hosts[0] if len(hosts) == 1 else ""

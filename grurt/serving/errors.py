@@ -73,6 +73,20 @@ class TooManySessionsError(ServingError):
     kind = "too many sessions"
 
 
+class BusyError(ServingError):
+    """As much waits already as may."""
+
+    status = 503
+    close_code = 1013
+    kind = "busy"
+
+
+class WholeSequencesError(ServingError):
+    """A model answers to whole sequences, and has no sessions."""
+
+    kind = "whole sequences"
+
+
 class StoreError(ServingError):
     """The store of states cannot be read or written, or holds something else."""
 

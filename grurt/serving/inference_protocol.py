@@ -7,9 +7,11 @@ session (its sequence extension); a request without begins at the model's initia
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import orjson
@@ -18,9 +20,9 @@ from grurt.errors import InputShapeError, InputTypeError
 from grurt.escaping import described, listed
 from grurt.serving.errors import ServingError
 from grurt.serving.names import key_of_name, key_of_number
+from grurt.serving.numbers import array_of_numbers, flat_numbers
 
 if TYPE_CHECKING:
-    from grurt.array_types import Array
     from grurt.serving.layout import Layout, Port
 
 EXTENSIONS = ("binary_tensor_data", "sequence", "sequence(string_id)", "model_configuration", "model_repository")
@@ -91,38 +93,49 @@ def read_request(
     ServingError, InputShapeError, InputTypeError
         If it is none, or its tensors are not those of the model.
     """
-    head, binary = _split(body, header_length)
-    try:
-        request = orjson.loads(head)
-    except orjson.JSONDecodeError as error:
-        raise ServingError(f"request: expected JSON, with finite numbers: {error}") from None
-    request = _mapping("request", request)
-    parameters = _mapping("parameters", request.get("parameters", {}))
-    key = _key(parameters.get("sequence_id", 0))
+    head, binary = split(body, header_length)
+    request, parameters = read_head(head)
+    key = key_of(parameters)
     start = _flag(parameters, "sequence_start")
     layout = layout_for(None if start else key)
-    samples, n_samples = _samples(_tensors(request, "inputs"), binary, layout)
-    request_id = request.get("id", "")
-    if not isinstance(request_id, str):
-        raise ServingError(f"id: expected a text, got {described(request_id)}")
+    samples, n_samples = _samples(tensors_of(request, "inputs"), binary, layout)
     return InferenceRequest(
-        request_id,
+        id_of(request),
         samples,
         n_samples,
         key,
         start,
         _flag(parameters, "sequence_end"),
         layout,
-        _outputs(request, layout, are_binary=_flag(parameters, "binary_data_output")),
+        wanted_outputs(request, parameters, layout.outputs),
     )
 
 
-def _split(body: bytes, header_length: bytes | None) -> tuple[bytes, bytes]:
+def split(body: bytes, header_length: bytes | None) -> tuple[bytes, bytes]:
+    """Return the JSON of a body, and the bytes behind it."""
     if header_length is None:
         return body, b""
     if not header_length.isdigit() or int(header_length[:9]) > len(body):
         raise ServingError(f"{HEADER_LENGTH}: expected at most {len(body)} bytes, got {described(header_length)}")
     return body[: int(header_length)], body[int(header_length) :]
+
+
+def read_head(head: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the JSON of a request, and its parameters."""
+    try:
+        found = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        raise ServingError(f"request: expected JSON, with finite numbers: {error}") from None
+    request = _mapping("request", found)
+    return request, _mapping("parameters", request.get("parameters", {}))
+
+
+def id_of(request: dict[str, Any]) -> str:
+    """Return the client's own name of a request."""
+    found = request.get("id", "")
+    if not isinstance(found, str):
+        raise ServingError(f"id: expected a text, got {described(found)}")
+    return found
 
 
 def _mapping(where: str, value: Any) -> dict[str, Any]:
@@ -138,7 +151,9 @@ def _flag(parameters: dict[str, Any], name: str) -> bool:
     return value
 
 
-def _key(sequence_id: Any) -> str | None:
+def key_of(parameters: dict[str, Any]) -> str | None:
+    """Return the key of the session that a request names; None if it names none."""
+    sequence_id = parameters.get("sequence_id", 0)
     if sequence_id in (0, "") and not isinstance(sequence_id, bool | float):
         return None
     if isinstance(sequence_id, str):
@@ -148,7 +163,8 @@ def _key(sequence_id: Any) -> str | None:
     raise ServingError(f"sequence_id: expected an integer or a text, got {described(sequence_id)}")
 
 
-def _tensors(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def tensors_of(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the inputs or outputs of a request, each of which has a name."""
     tensors = request.get(name)
     if not isinstance(tensors, list) or not tensors:
         raise ServingError(f"{name}: expected a list of tensors, got {described(tensors)}")
@@ -163,25 +179,13 @@ def _samples(tensors: list[dict[str, Any]], binary: bytes, layout: Layout) -> tu
     ports = {port.name: port for port in layout.inputs}
     contents: dict[str, bytes] = {}
     counts = set()
-    start = 0
-    for tensor in tensors:
+    for tensor, content in with_contents(tensors, binary):
         name = tensor["name"]
         port = ports.get(name)
         if port is None or name in contents:
             raise InputShapeError(f"inputs: expected each of {listed(ports)} once, got {described(name)}")
-        size = _mapping("parameters", tensor.get("parameters", {})).get("binary_data_size")
-        content = None
-        if size is not None:
-            if type(size) is not int or not 0 <= size <= len(binary) - start:
-                raise ServingError(
-                    f"binary_data_size: expected at most {len(binary) - start} bytes, got {described(size)}"
-                )
-            content = binary[start : start + size]
-            start += size
         contents[name], count = _content(port, tensor, content)
         counts.add(count)
-    if start < len(binary):
-        raise ServingError(f"body: expected {start} bytes behind the JSON, got {len(binary)}")
     if len(contents) < len(ports) or len(counts) > 1:
         raise InputShapeError(f"inputs: expected {listed(ports)}, of as many timesteps each")
     n_samples = counts.pop()
@@ -193,64 +197,77 @@ def _samples(tensors: list[dict[str, Any]], binary: bytes, layout: Layout) -> tu
     return layout.joined(arrays, n_samples), n_samples
 
 
+def with_contents(tensors: list[dict[str, Any]], binary: bytes) -> Iterator[tuple[dict[str, Any], bytes | None]]:
+    """Yield tensors, each with its bytes behind the JSON, if it has some; all of these are somebody's."""
+    start = 0
+    for tensor in tensors:
+        size = _mapping("parameters", tensor.get("parameters", {})).get("binary_data_size")
+        if size is None:
+            yield tensor, None
+            continue
+        if type(size) is not int or not 0 <= size <= len(binary) - start:
+            raise ServingError(f"binary_data_size: expected at most {len(binary) - start} bytes, got {described(size)}")
+        yield tensor, binary[start : start + size]
+        start += size
+    if start < len(binary):
+        raise ServingError(f"body: expected {start} bytes behind the JSON, got {len(binary)}")
+
+
+def shape_of(where: str, tensor: Mapping[str, Any]) -> list[int]:
+    """Return the shape that a tensor says it has."""
+    shape = tensor.get("shape")
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise InputShapeError(f"{where}: expected a shape, a list of integers, got {described(shape)}")
+    return shape
+
+
+def other_number(where: str, shape: Sequence[int], found: int) -> str:
+    """Return what is said of a tensor with another number of numbers than its shape has."""
+    return f"{where}: expected as many numbers in data as shape {list(shape)} has, got {found}"
+
+
 def _content(port: Port, tensor: dict[str, Any], content: bytes | None) -> tuple[bytes, int]:
     """Return the bytes of a tensor ``(n, *frame)``, and n."""
     where = f"input {described(port.name)}"
     if tensor.get("datatype") != datatype(port):
         raise InputTypeError(f"{where}: expected datatype {datatype(port)}, got {described(tensor.get('datatype'))}")
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise InputShapeError(f"{where}: expected a shape, a list of integers, got {described(shape)}")
+    shape = shape_of(where, tensor)
     if tuple(shape) == port.shape:
         shape = [1, *shape]
     if tuple(shape[1:]) != port.shape or not shape or not 0 < shape[0] < 1 << 40:
         raise InputShapeError(f"{where}: expected shape [{', '.join(['n', *map(str, port.shape)])}], got {shape}")
     if content is None:
-        return _array_of_json(where, port, tensor.get("data"), tuple(shape)).tobytes(), shape[0]
+        numbers = flat_numbers(where, tensor.get("data"))
+        if len(numbers) != math.prod(shape):
+            raise InputShapeError(other_number(where, shape, len(numbers)))
+        return array_of_numbers(where, numbers, port.dtype).tobytes(), shape[0]
     n_bytes = shape[0] * port.n_bytes
     if len(content) != n_bytes:
         raise InputShapeError(f"{where}: expected {n_bytes} bytes for shape {shape}, got {len(content)}")
     return content, shape[0]
 
 
-def _array_of_json(where: str, port: Port, data: Any, shape: tuple[int, ...]) -> Array:
-    numbers: list[Any] = []
-    _flatten(where, data, numbers)
-    if len(numbers) != np.prod(shape, dtype=object):
-        raise InputShapeError(
-            f"{where}: expected as many numbers in data as shape {list(shape)} has, got {len(numbers)}"
-        )
-    kinds = (int, float) if port.dtype.kind == "f" else (int,)
-    wrong = next((number for number in numbers if type(number) not in kinds), None)
-    if wrong is not None:
-        raise InputTypeError(f"{where}: expected data of {datatype(port)}, got {described(wrong)}")
-    try:
-        with np.errstate(over="ignore"):
-            return (
-                np.array(numbers, np.float64 if port.dtype.kind == "f" else port.dtype)
-                .astype(port.dtype)
-                .reshape(shape)
-            )
-    except OverflowError:
-        raise InputTypeError(f"{where}: expected data of {datatype(port)}, got a larger number") from None
+class Named(Protocol):
+    """An output of a model."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
 
 
-def _flatten(where: str, data: Any, numbers: list[Any], depth: int = 0) -> None:
-    if not isinstance(data, list) or depth > 32:
-        raise InputShapeError(f"{where}: expected data, a list of numbers, got {described(data)}")
-    if any(isinstance(item, list) for item in data):
-        for item in data:
-            _flatten(where, item, numbers, depth + 1)
-    else:
-        numbers += data
+P = TypeVar("P", bound=Named)
 
 
-def _outputs(request: dict[str, Any], layout: Layout, *, are_binary: bool) -> tuple[tuple[Port, bool], ...]:
+def wanted_outputs(
+    request: dict[str, Any], parameters: dict[str, Any], outputs: Sequence[P]
+) -> tuple[tuple[P, bool], ...]:
+    """Return which outputs a request wants, and whether each as bytes."""
+    are_binary = _flag(parameters, "binary_data_output")
     if request.get("outputs") is None:
-        return tuple((port, are_binary) for port in layout.outputs)
-    ports = {port.name: port for port in layout.outputs}
+        return tuple((port, are_binary) for port in outputs)
+    ports = {port.name: port for port in outputs}
     wanted = []
-    for output in _tensors(request, "outputs"):
+    for output in tensors_of(request, "outputs"):
         parameters = _mapping("parameters", output.get("parameters", {}))
         if output["name"] not in ports:
             raise ServingError(f"outputs: expected some of {listed(ports)}, got {described(output['name'])}")
@@ -281,10 +298,22 @@ def write_response(
         else:
             tensor["data"] = np.frombuffer(content, port.dtype)
         tensors.append(tensor)
+    return joined_response(model, version, request.id, tensors, binary, {"renewed": True} if is_renewed else {})
+
+
+def joined_response(
+    model: str,
+    version: int,
+    request_id: str,
+    tensors: list[dict[str, Any]],
+    binary: list[bytes],
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[bytes, int | None]:
+    """Return the body of a response with some outputs, and how long its JSON is, if there are bytes behind it."""
     response: dict[str, Any] = {"model_name": model, "model_version": str(version), "outputs": tensors}
-    if request.id:
-        response["id"] = request.id
-    if is_renewed:
-        response["parameters"] = {"renewed": True}
+    if request_id:
+        response["id"] = request_id
+    if parameters:
+        response["parameters"] = parameters
     head = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([head, *binary]), len(head)) if binary else (head, None)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grurt.errors import InputShapeError, InputTypeError, InputValueError
+from grurt.errors import InputShapeError, InputValueError
 from grurt.escaping import described, listed
 from grurt.network.frames import frames_of
+from grurt.serving.numbers import array_of_numbers, shaped_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ class Port:
 
     def described(self) -> dict[str, Any]:
         """Return what a client has to know of it, for JSON."""
-        found = {"name": self.name, "dtype": "int64" if self.dtype == _TOKEN else "float32", "shape": list(self.shape)}
+        found = {"name": self.name, "dtype": self.dtype.name, "shape": list(self.shape)}
         return found if self.vocabulary_size is None else found | {"vocabulary_size": self.vocabulary_size}
 
 
@@ -76,8 +77,7 @@ class Layout:
 
     def _bytes_of_inputs(self) -> str:
         return "a sample being " + listed(
-            f"{'int64' if port.dtype == _TOKEN else 'float32'} {described(port.name)} of shape {port.shape}"
-            for port in self.inputs
+            f"{port.dtype.name} {described(port.name)} of shape {port.shape}" for port in self.inputs
         )
 
     def arrays(self, payload: bytes) -> Array | dict[str, Array]:
@@ -214,21 +214,11 @@ def _told(port: Mapping[str, Any]) -> Port:
 def _array_of_json(port: Port, value: Any) -> Array:
     """Return an input ``(n, *shape)`` of nested lists of numbers."""
     where = f"input {described(port.name)}"
-    flat: list[Any] = []
-    shape = _shape_of_lists(where, value, flat)
-    kind = int if port.dtype == _TOKEN else float
-    for number in flat:
-        if type(number) is not int and (kind is int or type(number) is not float):
-            wanted = "integers" if kind is int else "numbers"
-            raise InputTypeError(f"{where}: expected {wanted}, got {type(number).__name__}")
+    numbers, shape = shaped_numbers(where, value)
+    array = array_of_numbers(where, numbers, port.dtype)
     if shape[len(shape) - len(port.shape) :] != port.shape or len(shape) - len(port.shape) not in (0, 1):
         raise InputShapeError(f"{where}: expected shape {port.shape}, or a list of such, got {shape}")
-    try:
-        with np.errstate(over="ignore"):
-            numbers = np.array(flat, np.float64 if kind is float else port.dtype).astype(port.dtype)
-    except OverflowError:
-        raise InputValueError(f"{where}: expected numbers of 64 bits, got a larger one") from None
-    return numbers.reshape(-1, *port.shape)
+    return array.reshape(-1, *port.shape)
 
 
 def _depth(value: Any) -> int:
@@ -238,16 +228,3 @@ def _depth(value: Any) -> int:
         value = value[0] if value else None
         depth += 1
     return depth
-
-
-def _shape_of_lists(where: str, value: Any, flat: list[Any], depth: int = 0) -> tuple[int, ...]:
-    """Return the shape of nested lists, and append their numbers to ``flat``."""
-    if not isinstance(value, list):
-        flat.append(value)
-        return ()
-    if depth > 32:
-        raise InputShapeError(f"{where}: expected lists of at most 32 levels")
-    shapes = {_shape_of_lists(where, item, flat, depth + 1) for item in value}
-    if len(shapes) > 1:
-        raise InputShapeError(f"{where}: expected lists of equal lengths, got some of {listed(sorted(shapes), 4)}")
-    return (len(value), *(shapes.pop() if shapes else ()))

@@ -25,6 +25,8 @@ class Limits:
         Of an HTTP request, also after it was decompressed.
     waiting
         Samples that wait in a session: from then on nothing is read from its connection.
+    runs
+        Requests for whole sequences of a model that run or wait at once.
     connections
         Open at once, of all kinds.
     handshake
@@ -44,6 +46,7 @@ class Limits:
     frame: int = 1 << 16
     body: int = 1 << 20
     waiting: int = 32
+    runs: int = 256
     connections: int = 22_000
     handshake: float = 5.0
     request: float = 20.0

@@ -25,6 +25,7 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
         yield from self._of_models()
+        yield from self._of_whole()
         yield from self._of_changes()
         yield from self._of_refusals()
         yield from self._of_store()
@@ -51,6 +52,14 @@ class ServiceCollector(Collector):
             batches.add_metric([name], _cumulative(counts.calls_by_size), counts.samples)
         yield from (sessions, waiting, samples, seconds, batches)
 
+    def _of_whole(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("grurt_whole_requests", "Whole sequences answered", labels=_BY_MODEL)
+        seconds = CounterMetricFamily("grurt_whole_seconds", "Time in models of whole sequences", labels=_BY_MODEL)
+        for name, model in self._service.whole.items():
+            requests.add_metric([name], model.counts.requests)
+            seconds.add_metric([name], model.counts.seconds)
+        yield from (requests, seconds)
+
     def _of_changes(self) -> Iterator[Metric]:
         service = self._service
         served = GaugeMetricFamily(
@@ -60,8 +69,9 @@ class ServiceCollector(Collector):
         failures = CounterMetricFamily(
             "grurt_model_change_failures", "Times that a model's file held none that could be served", labels=_BY_MODEL
         )
-        for name, room in service.rooms.items():
-            served.add_metric([name, str(room.version), room.model.fingerprint.hex()], 1)
+        for each in service.all_served:
+            name = each.name
+            served.add_metric([name, str(each.version), each.model.fingerprint.hex()], 1)
             changes.add_metric([name], service.changes[name])
             failures.add_metric([name], service.failed_changes[name])
         replaced = GaugeMetricFamily("grurt_replaced_models", "Models in memory that were replaced")

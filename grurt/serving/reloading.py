@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.serving.service import Service
     from grurt.serving.sessions import Sessions
+    from grurt.serving.whole import WholeModel
 
 T = TypeVar("T")
 
@@ -119,23 +120,29 @@ class Reloader:
             new = await _in_thread(lambda: self._load(name))
         except Exception as error:  # whatever is wrong with the new one, the old one is as good as before
             service.failed_changes[name] += 1
-            self._warned(f"note: {name}: the file cannot be served, and version {self._version(name)} goes on: {error}")
+            self._warned(
+                f"note: {name}: the file cannot be served, and version {service.changes[name] + 1} goes on: {error}"
+            )
             return
         if new is None:
             return
-        await service.replaced.replace(new)
-        service.changes[name] += 1
+        await service.replace(new)
         self._told(f"{name}: version {new.version} is served, {new.model.fingerprint.hex()}")
 
-    def _version(self, name: str) -> int:
-        return self._service.rooms[name].version
-
-    def _load(self, name: str) -> Sessions | None:
+    def _load(self, name: str) -> Sessions | WholeModel | None:
         """Return what is to be served: ready, so that the event loop need only put it into its place; None if it is."""
-        served = self._service.rooms[name]
-        model = self._files[name].load()
-        is_same = model.fingerprint == served.model.fingerprint and model.vocabularies == served.model.vocabularies
-        return None if is_same else self._service.successor(served, model)
+        old, new = self._model(name), self._files[name].load()
+        is_same = (
+            new.fingerprint == old.fingerprint
+            and new.vocabularies == old.vocabularies
+            and new.signature == old.signature
+        )
+        return None if is_same else self._service.successor(name, new)
+
+    def _model(self, name: str) -> Model:
+        served = self._service.served(name)
+        assert served is not None  # noqa: S101 - models are replaced, and not taken away
+        return served.model
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

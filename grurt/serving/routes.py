@@ -122,6 +122,10 @@ class ServiceRoutes:
         found.sort(key=lambda session: -session.touched)
         content = {
             "models": [_described_model(room) for room in self._service.rooms.values()],
+            "whole": [
+                {"name": model.name, "version": model.version, "requests": model.counts.requests}
+                for model in self._service.whole.values()
+            ],
             "replaced": [
                 {"name": room.name, "version": room.version, "sessions": len(room)}
                 for room in self._service.replaced.rooms

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter, time
 from typing import TYPE_CHECKING
@@ -19,11 +20,13 @@ from grurt.serving.errors import (
     SessionInUseError,
     TooManySessionsError,
     UnknownModelError,
+    WholeSequencesError,
 )
 from grurt.serving.names import anonymous_key, is_anonymous
 from grurt.serving.replacing import Replaced
 from grurt.serving.session import End
 from grurt.serving.sessions import Sessions
+from grurt.serving.whole import WholeModel
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -56,7 +59,7 @@ class Service:
     Parameters
     ----------
     models
-        By name; each can stream.
+        By name.
     limits
         See there.
     keeper
@@ -83,8 +86,17 @@ class Service:
         self.keeper = keeper
         self._call_soon = call_soon
         self._threads = threads
-        self.rooms = {name: Sessions(name, model, limits, call_soon, threads=threads) for name, model in models.items()}
-        """The sessions of each model that is served, by its name."""
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="grurt-run")
+        """What computes that takes longer than the event loop may wait."""
+        self.rooms: dict[str, Sessions] = {}
+        """The sessions of each model that streams, by its name."""
+        self.whole: dict[str, WholeModel] = {}
+        """The other models."""
+        for name, model in models.items():
+            if model.unstreamable_reason is None:
+                self.rooms[name] = Sessions(name, model, limits, call_soon, threads=threads)
+            else:
+                self.whole[name] = WholeModel(name, model, most_waiting=limits.runs)
         self.replaced = Replaced(self.rooms, limits, renews=renews, are_kept=keeper is not None)
         self.connections: set[Holder] = set()
         """All WebSocket connections that hold a session, or are about to."""
@@ -103,17 +115,58 @@ class Service:
         self._ticking = asyncio.Lock()
 
     def sessions_of(self, model: str | None) -> Sessions:
-        """Return the sessions of a model; of the only one, if there is no name. Raises UnknownModelError."""
-        if not model and len(self.rooms) == 1:
-            return next(iter(self.rooms.values()))
-        found = self.rooms.get(model or "")
-        if found is None:
-            raise UnknownModelError(f"model: expected one of {listed(self.rooms)}, got {model or 'none'}")
-        return found
+        """Return the sessions of a model; of the only one, if there is no name.
 
-    def successor(self, served: Sessions, model: Model) -> Sessions:
-        """Return the sessions, none yet, of a model that is to replace another one. Any thread may call it."""
-        return Sessions(served.name, model, self.limits, self._call_soon, threads=self._threads, before=served)
+        Raises
+        ------
+        UnknownModelError, WholeSequencesError
+            If there is no such model, or it has no sessions.
+        """
+        names = [*self.rooms, *self.whole]
+        name = names[0] if not model and len(names) == 1 else model or ""
+        if name in self.whole:
+            raise WholeSequencesError(
+                f"model: {name} has no sessions, but answers to v2 requests: {self.whole[name].reason}"
+            )
+        if name not in self.rooms:
+            raise UnknownModelError(f"model: expected one of {listed(names)}, got {model or 'none'}")
+        return self.rooms[name]
+
+    @property
+    def all_served(self) -> list[Sessions | WholeModel]:
+        """All models that are served, those of sessions first."""
+        return [*self.rooms.values(), *self.whole.values()]
+
+    def served(self, name: str) -> Sessions | WholeModel | None:
+        """Return a model that is served, with all that belongs to it; None if there is none of that name."""
+        return self.rooms[name] if name in self.rooms else self.whole.get(name)
+
+    def successor(self, name: str, model: Model) -> Sessions | WholeModel:
+        """Return what is to replace the model of some name, ready to be served. Any thread may call it.
+
+        Raises
+        ------
+        WholeSequencesError
+            If one of them streams, and the other does not: clients would have to ask in another way.
+        """
+        served, streams = self.rooms.get(name), model.unstreamable_reason is None
+        if streams != (served is not None):
+            raise WholeSequencesError(
+                f"expected a model that {'needs whole sequences' if streams else 'streams'}, as the one before: "
+                "start the service again to serve another kind of model by this name"
+            )
+        if served is not None:
+            return Sessions(name, model, self.limits, self._call_soon, threads=self._threads, before=served)
+        before = self.whole[name]
+        return WholeModel(name, model, version=before.version + 1, most_waiting=self.limits.runs, before=before)
+
+    async def replace(self, new: Sessions | WholeModel) -> None:
+        """Serve a model in place of the one of its name."""
+        self.changes[new.name] += 1
+        if isinstance(new, WholeModel):
+            self.whole[new.name] = new
+        else:
+            await self.replaced.replace(new)
 
     @property
     def unready_reason(self) -> str | None:
@@ -375,6 +428,7 @@ class Service:
                     await asyncio.sleep(0.01)
                 await self.keeper.flush(self.all_rooms)
         finally:
+            self.threads.shutdown(wait=False, cancel_futures=True)
             for holder in [*self.connections]:
                 holder.ended(End.RESTART)
 

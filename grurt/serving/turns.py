@@ -30,7 +30,6 @@ class Counts:
 
     def __init__(self) -> None:
         self.samples = 0
-        self.refused_samples = 0
         self.calls = 0
         self.call_seconds = 0.0
         self.calls_by_size = [0] * _N_SIZES
@@ -197,7 +196,6 @@ class Turns:
         return self._layout.packed(answers[0])
 
     def _refuse(self, batch: list[Session[Any]], faults: dict[int, str]) -> None:
-        self.counts.refused_samples += len(faults)
         for row, reason in faults.items():
             session = batch[row]
             payload, _, receiver = session.waiting.popleft()

@@ -11,18 +11,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from grurt.serving import inference_protocol as protocol
+from grurt.serving import whole_requests
 from grurt.serving.bodies import compressed, read_body
 from grurt.serving.errors import ModelReplacedError, UnknownModelError
+from grurt.serving.whole import WholeModel
 from grurt.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from grurt.errors import GrurtError
     from grurt.serving.access import Permit
-    from grurt.serving.layout import Layout
+    from grurt.serving.layout import Layout, Port
     from grurt.serving.service import Service
     from grurt.serving.sessions import OneSession, Sessions
+    from grurt.session.ports import NodeArg
 
 _HEADER_LENGTH = protocol.HEADER_LENGTH.lower().encode()
 _JSON = "application/json"
@@ -91,10 +96,26 @@ class InferenceRoutes:
 
     async def infer(self, request: Request) -> Response:
         """Advance a session, or a sequence that leaves nothing behind."""
-        self._sessions(request)
+        self._served(request)
         body = await read_body(request, self._service.limits)
         header_length = request.state.headers.get(_HEADER_LENGTH)
-        sessions = self._sessions(request)  # of now: a body may take a while
+        served = self._served(request)  # of now: a body may take a while
+        if isinstance(served, WholeModel):
+            return await self._infer_whole(request, served, body, header_length)
+        return await self._infer_sessions(request, served, body, header_length)
+
+    async def _infer_whole(
+        self, request: Request, model: WholeModel, body: bytes, header_length: bytes | None
+    ) -> Response:
+        asked = whole_requests.read_request(body, header_length, model)
+        self._service.expect_to_go_on()
+        names = [port.name for port, _ in asked.outputs]
+        answers = await model.run(dict(asked.feed), names, self._service.threads)
+        return _inference_response(request, *whole_requests.write_response(model, asked, answers))
+
+    async def _infer_sessions(
+        self, request: Request, sessions: Sessions, body: bytes, header_length: bytes | None
+    ) -> Response:
         asked = protocol.read_request(body, header_length, partial(self._layout_for, sessions))
         if asked.key is not None:
             permit: Permit = request.state.permit
@@ -115,8 +136,7 @@ class InferenceRoutes:
         content, head = protocol.write_response(
             sessions.name, reply.version, asked, answers, is_renewed=reply.is_renewed
         )
-        headers = {} if head is None else {protocol.HEADER_LENGTH: str(head)}
-        return _response(request, content, headers, _JSON if head is None else _BINARY)
+        return _inference_response(request, content, head)
 
     def _session_at_hand(self, sessions: Sessions, asked: protocol.InferenceRequest) -> OneSession | None:
         """Return the session of a request, if nothing has to be awaited for it: the usual case."""
@@ -134,16 +154,16 @@ class InferenceRoutes:
     async def _open(self, sessions: Sessions, asked: protocol.InferenceRequest) -> OneSession:
         return await self._service.open(sessions, asked.key, None, reset=asked.start, begin=asked.start)
 
-    def _sessions(self, request: Request) -> Sessions:
+    def _served(self, request: Request) -> Sessions | WholeModel:
         name, version = request.path_params["model"], request.path_params.get("version")
-        sessions = self._service.rooms.get(name)
-        if sessions is None:
+        served = self._service.served(name)
+        if served is None:
             raise UnknownModelError(f"Request for unknown model: {name!r} is not found")
-        if version is not None and version != str(sessions.version):
+        if version is not None and version != str(served.version):
             raise UnknownModelError(
-                f"Request for unknown model: {name!r} version {version} is not found: expected {sessions.version}"
+                f"Request for unknown model: {name!r} version {version!r} is not found: expected {served.version}"
             )
-        return sessions
+        return served
 
     async def server(self, request: Request) -> Response:
         """Tell what kind of service it is."""
@@ -159,76 +179,95 @@ class InferenceRoutes:
 
     async def model_ready(self, request: Request) -> Response:
         """Tell that a model is there."""
-        self._sessions(request)
+        self._served(request)
         return Response()
 
     async def metadata(self, request: Request) -> Response:
         """Tell the inputs and outputs of a model."""
-        sessions = self._sessions(request)
+        served = self._served(request)
+        inputs, outputs = _tensors(served, protocol.tensor_metadata, whole_requests.tensor_metadata)
         return _json(
             {
-                "name": sessions.name,
-                "versions": [str(sessions.version)],
+                "name": served.name,
+                "versions": [str(served.version)],
                 "platform": "grurt",
-                "inputs": [protocol.tensor_metadata(port) for port in sessions.layout.inputs],
-                "outputs": [protocol.tensor_metadata(port) for port in sessions.layout.outputs],
+                "inputs": inputs,
+                "outputs": outputs,
             }
         )
 
     async def configuration(self, request: Request) -> Response:
         """Tell the configuration of a model, as far as Triton's has a word for it."""
-        sessions = self._sessions(request)
-        idle = int(1e6 * self._service.limits.idle)
-        return _json(
-            {
-                "name": sessions.name,
-                "platform": "grurt",
-                "backend": "grurt",
-                "max_batch_size": 0,
-                "input": [protocol.tensor_configuration(port) for port in sessions.layout.inputs],
-                "output": [protocol.tensor_configuration(port) for port in sessions.layout.outputs],
-                "parameters": {"fingerprint": {"string_value": sessions.model.fingerprint.hex()}},
-                "sequence_batching": {"max_sequence_idle_microseconds": idle},
-            }
-        )
+        served = self._served(request)
+        inputs, outputs = _tensors(served, protocol.tensor_configuration, whole_requests.tensor_configuration)
+        found = {
+            "name": served.name,
+            "platform": "grurt",
+            "backend": "grurt",
+            "max_batch_size": 0,
+            "input": inputs,
+            "output": outputs,
+            "parameters": {"fingerprint": {"string_value": served.model.fingerprint.hex()}},
+        }
+        if not isinstance(served, WholeModel):
+            idle = int(1e6 * self._service.limits.idle)
+            found["sequence_batching"] = {"max_sequence_idle_microseconds": idle}
+        return _json(found)
 
     async def statistics(self, request: Request) -> Response:
         """Tell how much a model has done."""
-        return _json({"model_stats": [_statistics(self._sessions(request))]})
+        return _json({"model_stats": [_statistics(self._served(request))]})
 
     async def all_statistics(self, request: Request) -> Response:
         """Tell how much each model has done."""
-        return _json({"model_stats": [_statistics(sessions) for sessions in self._service.rooms.values()]})
+        return _json({"model_stats": [_statistics(served) for served in self._service.all_served]})
 
     async def index(self, request: Request) -> Response:
         """List the models."""
         await read_body(request, self._service.limits)
         models = [
-            {"name": name, "version": str(sessions.version), "state": "READY", "reason": ""}
-            for name, sessions in self._service.rooms.items()
+            {"name": served.name, "version": str(served.version), "state": "READY", "reason": ""}
+            for served in self._service.all_served
         ]
         return _json(models)
 
 
-def _statistics(sessions: Sessions) -> dict[str, Any]:
-    counts = sessions.turns.counts
+def _statistics(served: Sessions | WholeModel) -> dict[str, Any]:
+    if isinstance(served, WholeModel):
+        n_inferences = n_calls = served.counts.requests
+        seconds = served.counts.seconds
+    else:
+        counts = served.turns.counts
+        n_inferences, n_calls, seconds = counts.samples, counts.calls, counts.call_seconds
     return {
-        "name": sessions.name,
-        "version": str(sessions.version),
-        "inference_count": counts.samples,
-        "execution_count": counts.calls,
-        "inference_stats": {"compute_infer": {"count": counts.calls, "ns": int(1e9 * counts.call_seconds)}},
+        "name": served.name,
+        "version": str(served.version),
+        "inference_count": n_inferences,
+        "execution_count": n_calls,
+        "inference_stats": {"compute_infer": {"count": n_calls, "ns": int(1e9 * seconds)}},
     }
+
+
+def _tensors(
+    served: Sessions | WholeModel, of_frames: Callable[[Port], Any], of_sequences: Callable[[NodeArg], Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return what is said of the inputs and outputs of a model."""
+    if isinstance(served, WholeModel):
+        session = served.session
+        return [*map(of_sequences, session.get_inputs())], [*map(of_sequences, session.get_outputs())]
+    return [*map(of_frames, served.layout.inputs)], [*map(of_frames, served.layout.outputs)]
 
 
 def _json(value: Any) -> Response:
     return Response(orjson.dumps(value), media_type=_JSON)
 
 
-def _response(request: Request, content: bytes, headers: dict[str, str], media_type: str) -> Response:
+def _inference_response(request: Request, content: bytes, head: int | None) -> Response:
+    """Return a response, whose JSON ends where the bytes begin, if there are some."""
+    headers = {} if head is None else {protocol.HEADER_LENGTH: str(head)}
     accepted = request.state.headers.get(b"accept-encoding")
     if accepted is not None:
         content, encoding = compressed(content, accepted.decode("latin-1"))
         if encoding is not None:
             headers["content-encoding"] = encoding
-    return Response(content, headers=headers, media_type=media_type)
+    return Response(content, headers=headers, media_type=_JSON if head is None else _BINARY)

@@ -180,3 +180,10 @@ def saved(model: grurt.Model, folder: Path, name: str) -> Path:
     path = folder / f"{name}.grurt"
     model.save(path)
     return path
+
+
+def curl(*arguments: str) -> tuple[int, Any]:
+    """Return the status and the JSON that curl gets."""
+    command = ["curl", "-sS", "-w", "\n%{http_code}", *arguments]
+    *lines, status = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
+    return int(status), json.loads("\n".join(lines) or "null")

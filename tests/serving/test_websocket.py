@@ -363,19 +363,6 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-def test_a_model_of_whole_sequences_is_refused(tmp_path: Path) -> None:
-    import grurt
-
-    layer = grurt.GRU(name="gru", input_size=2, hidden_size=3, bias=False, direction="reverse")
-    model = grurt.Model(layers=[layer], weights={n: np.ones(s) for n, s in named_shapes(layer)})
-    with pytest.raises(AssertionError, match="cannot be served step by step"):
-        Process(saved(model, tmp_path, "backwards"))
-
-
-def named_shapes(layer: Any) -> list[tuple[str, tuple[int, ...]]]:
-    return [(f"{layer.name}.{name}", shape) for name, shape in layer.weight_shapes().items()]
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_and_tell_clients_to_come_back(number: signal.Signals) -> None:
     with serving(MODEL_PATH) as process:

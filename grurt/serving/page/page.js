@@ -105,7 +105,9 @@ function showModels(status, seconds, seen) {
     return text("li", `${model.name}${version(model)}: ${number(model.samples)} samples, ${number(rate)} a second, `
       + sessionsOf(model));
   });
-  at("model-list").replaceChildren(...served, ...status.replaced.map((model) =>
+  const whole = status.whole.map((model) =>
+    text("li", `${model.name}${version(model)}: whole sequences, ${number(model.requests)} request${model.requests === 1 ? "" : "s"}`));
+  at("model-list").replaceChildren(...served, ...whole, ...status.replaced.map((model) =>
     text("li", `${model.name}${version(model)}, replaced: ${sessionsOf(model)}`, "quiet")));
   if (models.map((model) => model.name).join() !== status.models.map((model) => model.name).join()) {
     models = status.models;
