@@ -12,6 +12,7 @@ from grurt.cli.exits import INTERRUPTED
 from grurt.cli.parameters import READ, Command, Finite
 from grurt.cli.printing import say, show
 from grurt.errors import GrurtError
+from grurt.installing import install_command
 
 if TYPE_CHECKING:
     from grurt.model import Model
@@ -98,6 +99,21 @@ _DAY = 86400.0
     show_default=True,
     help="Of a session; then nothing is read from its connection.",
 )
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(2, 1 << 20),
+    default=4096,
+    show_default=True,
+    help="Of a request to generate, those of its prompt among them.",
+)
+@click.option(
+    "--max-generation",
+    metavar="SECONDS",
+    type=Finite(_DAY),
+    default=30.0,
+    show_default=True,
+    help="Then nothing more is generated for a request.",
+)
 @click.option("--max-connections", type=click.IntRange(1), default=22_000, show_default=True)
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="For each model.")
 @click.pass_context
@@ -124,6 +140,8 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
         frame=options["max_message"],
         body=options["max_body"],
         waiting=options["max_waiting"],
+        tokens=options["max_tokens"],
+        generation=options["max_generation"],
         connections=options["max_connections"],
     )
     files = _files(model_paths)
@@ -155,7 +173,7 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
 def _expect_installed() -> None:
     for name in ("httptools", "orjson", "picows", "prometheus_client", "starlette", "uvicorn", "uvloop"):
         if find_spec(name) is None:
-            raise GrurtError(f"grurt serve needs {name}, which is not installed: pip install 'grurt[serve]'")
+            raise GrurtError(f"grurt serve needs {name}, which is not installed: {install_command('serve')}")
 
 
 def _access(

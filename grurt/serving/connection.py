@@ -221,7 +221,10 @@ class Connection(WSListener):
 
     def _leave(self) -> None:
         session, self._session, self._intake, self._resting = self._session, None, None, None
-        self._incoming, self._submit = None, _forget  # a circle with the transport would keep a model that was replaced
+        # A circle with the transport would keep a model that was replaced.
+        incoming, self._incoming, self._submit = self._incoming, None, _forget
+        if incoming is not None:
+            incoming.leave()
         if session is not None:
             self._service.leave(session, self)
 

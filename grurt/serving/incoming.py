@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +14,8 @@ import orjson
 from grurt.errors import GrurtError, InputTypeError
 from grurt.escaping import described
 from grurt.serving.errors import ServingError
+from grurt.serving.generation_requests import GenerationRequest, read_generation
+from grurt.serving.session_generation import SessionGeneration
 
 if TYPE_CHECKING:
     from grurt.serving.service import Service
@@ -57,6 +61,7 @@ class Incoming:
         self._client = client
         self._service = service
         self._session = session
+        self._generation: asyncio.Task[None] | None = None
 
     def take(self, payload: bytes, *, is_text: bool) -> None:
         """Take a message."""
@@ -72,6 +77,7 @@ class Incoming:
         layout = self._session.room.layout
         try:
             count = layout.n_samples(payload)
+            self._service.expect_room_for(layout, count)
             layout.expect_sound(payload)
         except GrurtError as error:
             self._in_turn(partial(self._client.refuse, error))
@@ -104,6 +110,7 @@ class Incoming:
         layout = self._session.room.layout
         samples = layout.from_json(value)
         count = layout.n_samples(samples)
+        self._service.expect_room_for(layout, count)
         layout.expect_sound(samples)
         self._submit(samples, count, _JsonReceiver(self, self._client, is_single=layout.is_single(value)))
 
@@ -123,10 +130,15 @@ class Incoming:
         if command == "received":
             self._take_received(value)
             return
+        if command == "generate":
+            self._take_generate({name: each for name, each in value.items() if name != "command"})
+            return
         work = _COMMANDS.get(command)
         if work is None or len(value) > 1:
             expected = ", ".join(_COMMANDS)
-            raise ServingError(f"command: expected one of {expected}, alone, got {described(value)}")
+            raise ServingError(
+                f"command: expected one of {expected}, alone, or generate with a prompt, got {described(value)}"
+            )
         self._in_turn(partial(work, self))
 
     def _take_received(self, value: dict[str, Any]) -> None:
@@ -134,6 +146,42 @@ class Incoming:
         if type(steps) is not int or len(value) != 2:
             raise ServingError(f"received: expected steps, an integer, got {described(value)}")
         self._service.received(self._session, steps)
+
+    def _take_generate(self, given: dict[str, Any]) -> None:
+        if self._service.is_ending:
+            return
+        if self._client.replays:
+            raise ServingError("generate: a session that replays counts on from sample to sample: begin another one")
+        asked = read_generation(given, self._session.room.model, self._service.limits)
+        self._in_turn(partial(self._begin_generation, asked))
+
+    def _begin_generation(self, asked: GenerationRequest) -> None:
+        """Generate, in the session's turn: what comes meanwhile waits."""
+        try:
+            generation = SessionGeneration(self._service, self._session, asked)
+        except GrurtError as error:
+            self._client.refuse(error)
+            return
+        self._generation = asyncio.get_running_loop().create_task(self._generate(generation))
+        self._generation.add_done_callback(lambda _: generation.release())
+
+    async def _generate(self, generation: SessionGeneration) -> None:
+        """Send blocks as they come."""
+        try:
+            async with aclosing(generation.blocks()) as blocks:
+                async for block in blocks:
+                    found: dict[str, Any] = {"tokens": block.tokens}
+                    if block.text is not None:
+                        found["text"] = block.text
+                    end = {} if block.done is None else {"done": block.done, "steps": self._steps()}
+                    self._client.say({"generated": found} | end)
+        except GrurtError as error:
+            self._client.refuse(error)
+
+    def leave(self) -> None:
+        """Generate no more: the client has gone."""
+        if self._generation is not None:
+            self._generation.cancel()
 
     def _reset(self) -> None:
         if self._client.replays:

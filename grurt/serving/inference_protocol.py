@@ -95,8 +95,7 @@ def read_request(
     """
     head, binary = split(body, header_length)
     request, parameters = read_head(head)
-    key = key_of(parameters)
-    start = _flag(parameters, "sequence_start")
+    key, start, end = sequence_of(parameters)
     layout = layout_for(None if start else key)
     samples, n_samples = _samples(tensors_of(request, "inputs"), binary, layout)
     return InferenceRequest(
@@ -105,7 +104,7 @@ def read_request(
         n_samples,
         key,
         start,
-        _flag(parameters, "sequence_end"),
+        end,
         layout,
         wanted_outputs(request, parameters, layout.outputs),
     )
@@ -149,6 +148,11 @@ def _flag(parameters: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise ServingError(f"{name}: expected true or false, got {described(value)}")
     return value
+
+
+def sequence_of(parameters: dict[str, Any]) -> tuple[str | None, bool, bool]:
+    """Return the key of the session that a request names, and whether it begins and ends with it."""
+    return key_of(parameters), _flag(parameters, "sequence_start"), _flag(parameters, "sequence_end")
 
 
 def key_of(parameters: dict[str, Any]) -> str | None:

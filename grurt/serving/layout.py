@@ -22,25 +22,36 @@ if TYPE_CHECKING:
     from grurt.array_types import Array
     from grurt.network.inputs import AnyInput
     from grurt.network.network import Network
+    from grurt.network.vocabulary import Vocabulary
 
 _FLOATS = np.dtype("<f4")
 _TOKEN = np.dtype("<i8")
 
 
 class Port:
-    """An input or output: its name, its dtype in messages, and the shape of its frame."""
+    """An input or output: its name, its dtype in messages, the shape of its frame, and what its tokens stand for."""
 
-    def __init__(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], vocabulary_size: int | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        vocabulary_size: int | None,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         self.name = name
         self.dtype = dtype
         self.shape = shape
         self.vocabulary_size = vocabulary_size
+        self.vocabulary = vocabulary
         self.n_bytes = dtype.itemsize * math.prod(shape)
 
     def described(self) -> dict[str, Any]:
         """Return what a client has to know of it, for JSON."""
-        found = {"name": self.name, "dtype": self.dtype.name, "shape": list(self.shape)}
-        return found if self.vocabulary_size is None else found | {"vocabulary_size": self.vocabulary_size}
+        found: dict[str, Any] = {"name": self.name, "dtype": self.dtype.name, "shape": list(self.shape)}
+        if self.vocabulary_size is not None:
+            found["vocabulary_size"] = self.vocabulary_size
+        return found if self.vocabulary is None else found | {"takes_text": True}
 
 
 class Layout:
@@ -147,7 +158,8 @@ class Layout:
         Parameters
         ----------
         value
-            The frame of a sample, or a list of such; by name where the model has several inputs, or if one likes.
+            The frame of a sample, or a list of such, or a text where tokens have a vocabulary; by name where the model
+            has several inputs, or if one likes.
 
         Raises
         ------
@@ -170,7 +182,7 @@ class Layout:
         """Say whether a JSON value that `from_json` takes is one sample, and no list of such."""
         port = self.inputs[0]
         frame = value[port.name] if isinstance(value, dict) else value
-        return _depth(frame) == len(port.shape)
+        return _depth(frame) == len(port.shape) and not isinstance(frame, str)
 
     def to_json(self, answers: bytes, *, single: bool) -> dict[str, Array]:
         """Return the outputs of answers by name, for JSON: of the one answer, or those of all for each output."""
@@ -190,14 +202,20 @@ def layout_of(network: Network) -> Layout:
     """
     frames = frames_of(network)
     inputs = [
-        Port(port.name, _TOKEN if port.tokens else _FLOATS, frames.inputs[port.name].shape, _vocabulary(port))
+        Port(
+            port.name,
+            _TOKEN if port.tokens else _FLOATS,
+            frames.inputs[port.name].shape,
+            _vocabulary_size(port),
+            network.vocabularies.get(port.name),
+        )
         for port in network.inputs
     ]
     outputs = [Port(output.name, _FLOATS, frames.outputs[output.name].shape, None) for output in network.outputs]
     return Layout(inputs, outputs)
 
 
-def _vocabulary(port: AnyInput) -> int | None:
+def _vocabulary_size(port: AnyInput) -> int | None:
     return port.size if port.tokens else None
 
 
@@ -212,7 +230,9 @@ def _told(port: Mapping[str, Any]) -> Port:
 
 
 def _array_of_json(port: Port, value: Any) -> Array:
-    """Return an input ``(n, *shape)`` of nested lists of numbers."""
+    """Return an input ``(n, *shape)`` of nested lists of numbers, or of a text."""
+    if isinstance(value, str) and port.vocabulary is not None:
+        return port.vocabulary.encode(value)
     where = f"input {described(port.name)}"
     numbers, shape = shaped_numbers(where, value)
     array = array_of_numbers(where, numbers, port.dtype)

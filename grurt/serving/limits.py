@@ -26,7 +26,13 @@ class Limits:
     waiting
         Samples that wait in a session: from then on nothing is read from its connection.
     runs
-        Requests for whole sequences of a model that run or wait at once.
+        Requests for whole sequences of a model that run or wait at once, and such requests to generate.
+    tokens
+        Of a request to generate, those of its prompt among them.
+    generation
+        After so long nothing more is generated for a request.
+    reply
+        What the answers to a message may take.
     connections
         Open at once, of all kinds.
     handshake
@@ -47,6 +53,9 @@ class Limits:
     body: int = 1 << 20
     waiting: int = 32
     runs: int = 256
+    tokens: int = 4096
+    generation: float = 30.0
+    reply: int = 1 << 26
     connections: int = 22_000
     handshake: float = 5.0
     request: float = 20.0

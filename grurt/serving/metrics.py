@@ -25,7 +25,7 @@ class ServiceCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
         yield from self._of_models()
-        yield from self._of_whole()
+        yield from self._of_requests()
         yield from self._of_changes()
         yield from self._of_refusals()
         yield from self._of_store()
@@ -52,13 +52,18 @@ class ServiceCollector(Collector):
             batches.add_metric([name], _cumulative(counts.calls_by_size), counts.samples)
         yield from (sessions, waiting, samples, seconds, batches)
 
-    def _of_whole(self) -> Iterator[Metric]:
+    def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("grurt_whole_requests", "Whole sequences answered", labels=_BY_MODEL)
         seconds = CounterMetricFamily("grurt_whole_seconds", "Time in models of whole sequences", labels=_BY_MODEL)
         for name, model in self._service.whole.items():
             requests.add_metric([name], model.counts.requests)
             seconds.add_metric([name], model.counts.seconds)
-        yield from (requests, seconds)
+        generated = CounterMetricFamily("grurt_generated_tokens", "Tokens that were generated", labels=_BY_MODEL)
+        for name in self._service.rooms:
+            generated.add_metric([name], self._service.generators.n_tokens[name])
+        running = GaugeMetricFamily("grurt_generating_requests", "Requests for which is generated, or that wait for it")
+        running.add_metric([], self._service.generators.n_running)
+        yield from (requests, seconds, generated, running)
 
     def _of_changes(self) -> Iterator[Metric]:
         service = self._service

@@ -14,6 +14,7 @@ from starlette.routing import Route, Router
 
 from grurt.regular_files import open_regular_file
 from grurt.serving.errors import ServingError
+from grurt.serving.generate_routes import GenerateRoutes
 from grurt.serving.guard import OPEN, Guard
 from grurt.serving.metrics import exposed
 from grurt.serving.v2 import InferenceRoutes
@@ -51,9 +52,8 @@ def application(service: Service, access: Access) -> App:
     """Return what answers to HTTP."""
     page = [Route(path, _file(name)) for path, name in PAGE.items()]
     own = ServiceRoutes(service)
-    router = Router(
-        [*InferenceRoutes(service).routes(), *own.routes(), *page], default=_nothing, redirect_slashes=False
-    )
+    api = [*InferenceRoutes(service).routes(), *GenerateRoutes(service).routes(), *own.routes()]
+    router = Router([*api, *page], default=_nothing, redirect_slashes=False)
     return Guard(router, service, access, without_token=PAGE.keys() | OPEN)
 
 

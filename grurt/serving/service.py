@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import perf_counter, time
 from typing import TYPE_CHECKING
 
-from grurt.errors import GrurtError
+from grurt.errors import GrurtError, InputShapeError
 from grurt.escaping import listed
 from grurt.serving import checkpoints
 from grurt.serving.errors import (
@@ -22,6 +22,7 @@ from grurt.serving.errors import (
     UnknownModelError,
     WholeSequencesError,
 )
+from grurt.serving.generating import Generators
 from grurt.serving.names import anonymous_key, is_anonymous
 from grurt.serving.replacing import Replaced
 from grurt.serving.session import End
@@ -31,6 +32,7 @@ from grurt.serving.whole import WholeModel
 if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.serving.keeper import Keeper
+    from grurt.serving.layout import Layout
     from grurt.serving.limits import Limits
     from grurt.serving.session import Holder, Watcher
     from grurt.serving.sessions import OneSession
@@ -88,6 +90,7 @@ class Service:
         self._threads = threads
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="grurt-run")
         """What computes that takes longer than the event loop may wait."""
+        self.generators = Generators(limits, threads=threads)
         self.rooms: dict[str, Sessions] = {}
         """The sessions of each model that streams, by its name."""
         self.whole: dict[str, WholeModel] = {}
@@ -178,6 +181,14 @@ class Service:
     def n_websockets(self) -> int:
         """Return how many WebSocket connections there are."""
         return len(self.connections) + len(self.watchers)
+
+    def expect_room_for(self, layout: Layout, n_samples: int) -> None:
+        """Raise InputShapeError if the answers to a message would take more than they may."""
+        if n_samples * layout.answer_bytes > self.limits.reply:
+            raise InputShapeError(
+                f"message: expected samples whose answers take at most {self.limits.reply:,} bytes, "
+                f"got {n_samples:,} of {layout.answer_bytes:,} bytes each"
+            )
 
     def expect_to_go_on(self) -> None:
         """Raise TooManySessionsError if the service ends: what it did now would be in no store."""
@@ -429,6 +440,7 @@ class Service:
                 await self.keeper.flush(self.all_rooms)
         finally:
             self.threads.shutdown(wait=False, cancel_futures=True)
+            self.generators.close()
             for holder in [*self.connections]:
                 holder.ended(End.RESTART)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from grurt.serving.errors import ModelReplacedError, SessionEndedError, SessionInUseError
 from grurt.serving.layout import layout_of
 from grurt.serving.names import is_anonymous
-from grurt.serving.session import SLOW_READER, End, Session
+from grurt.serving.session import GENERATES, SLOW_READER, End, Session
 from grurt.serving.turns import Turns
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Sessions:
         for session in [*self.by_key.values()]:
             if limits.lifetime is not None and now - session.began > limits.lifetime:
                 yield session, End.LIFETIME
-            elif now - session.touched > limits.idle and not session.waiting:
+            elif now - session.touched > limits.idle and not session.waiting and not session.held_back & GENERATES:
                 yield session, End.IDLE
 
     def reset(self, session: OneSession) -> None:

@@ -121,6 +121,7 @@ class InferenceRoutes:
             permit: Permit = request.state.permit
             permit.expect(asked.key)
         if asked.n_samples > 1:
+            self._service.expect_room_for(asked.layout, asked.n_samples)
             asked.layout.expect_sound(asked.samples)
         self._service.expect_to_go_on()
         session = self._session_at_hand(sessions, asked) or await self._open(sessions, asked)
@@ -155,15 +156,7 @@ class InferenceRoutes:
         return await self._service.open(sessions, asked.key, None, reset=asked.start, begin=asked.start)
 
     def _served(self, request: Request) -> Sessions | WholeModel:
-        name, version = request.path_params["model"], request.path_params.get("version")
-        served = self._service.served(name)
-        if served is None:
-            raise UnknownModelError(f"Request for unknown model: {name!r} is not found")
-        if version is not None and version != str(served.version):
-            raise UnknownModelError(
-                f"Request for unknown model: {name!r} version {version!r} is not found: expected {served.version}"
-            )
-        return served
+        return served_of(self._service, request)
 
     async def server(self, request: Request) -> Response:
         """Tell what kind of service it is."""
@@ -230,6 +223,19 @@ class InferenceRoutes:
             for served in self._service.all_served
         ]
         return _json(models)
+
+
+def served_of(service: Service, request: Request) -> Sessions | WholeModel:
+    """Return the model that a request's address names. Raises UnknownModelError."""
+    name, version = request.path_params["model"], request.path_params.get("version")
+    served = service.served(name)
+    if served is None:
+        raise UnknownModelError(f"Request for unknown model: {name!r} is not found")
+    if version is not None and version != str(served.version):
+        raise UnknownModelError(
+            f"Request for unknown model: {name!r} version {version!r} is not found: expected {served.version}"
+        )
+    return served
 
 
 def _statistics(served: Sessions | WholeModel) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from serving import saved, serving
 
 from grurt.demo import MODEL_PATH, load_model
 from grurt.escaping import listed
+from grurt.installing import install_command
 
 
 def test_help() -> None:
@@ -74,7 +75,7 @@ def test_a_file_whose_name_is_none(tmp_path: Path) -> None:
 def test_redis_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grurt.serving.stores.find_spec", lambda name: None)
     message = fail("serve", MODEL_PATH, "--port", 0, "--state", "redis://127.0.0.1")
-    assert "--state redis:// needs the package redis: pip install 'grurt[redis]'" in message
+    assert f"--state redis:// needs the package redis: {install_command('redis')}" in message
 
 
 @pytest.mark.slow
@@ -88,7 +89,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['uvicorn'] = None; sys.argv[0] = 'grurt'; from grurt.__main__ import main; main()"
     result = subprocess.run([sys.executable, "-c", code, "serve", MODEL_PATH], capture_output=True, text=True)
     assert result.returncode == 2
-    assert "grurt serve needs uvicorn, which is not installed: pip install 'grurt[serve]'" in result.stderr
+    assert f"grurt serve needs uvicorn, which is not installed: {install_command('serve')}" in result.stderr
 
 
 def test_a_model_with_contexts_is_refused(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(parameters=3), "expected an object"),
         ({"inputs": [ONE, ONE]}, "inputs: expected each of samples once, got 'samples'"),
         (changed(name="x"), "once"),
-        (changed() | {"id": 5}, "expected a text"),
+        (changed() | {"id": 5}, "id: expected a text, got 5"),
         (changed() | {"parameters": {"sequence_id": 1.5}}, "an integer or a text"),
         (changed() | {"parameters": {"sequence_id": True}}, "an integer or a text"),
         (changed() | {"parameters": {"sequence_id": -1}}, "from 1 to"),

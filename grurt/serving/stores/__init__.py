@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from grurt.errors import GrurtError
+from grurt.installing import install_command
 
 if TYPE_CHECKING:
     from grurt.serving.stores.base import Store
@@ -33,7 +34,7 @@ def open_store(address: str) -> Store:
         return SqliteStore(_path(address))
     if scheme in ("redis", "rediss"):
         if find_spec("redis") is None:
-            raise GrurtError("--state redis:// needs the package redis: pip install 'grurt[redis]'")
+            raise GrurtError(f"--state redis:// needs the package redis: {install_command('redis')}")
         from grurt.serving.stores.redis import RedisStore
 
         return RedisStore(address)
