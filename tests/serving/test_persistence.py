@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import random
 import signal
 import socket
@@ -57,6 +59,39 @@ def test_a_restart_loses_nothing(state: str) -> None:
             found = hello(connection)
             assert (found["steps"], found["stored"]) == (start, True)
             assert asked(connection, SAMPLES[1, start:end].tobytes()) == stream.run(SAMPLES[1, start:end]).tobytes()
+
+
+def test_samples_that_come_while_the_service_ends_change_nothing(tmp_path: Path) -> None:
+    """It waits a second for a client that replays and says nothing: meanwhile another one sends in every form."""
+    state = f"sqlite:///{tmp_path / 'states.db'}"
+    with serving(MODEL_PATH, "--state", state) as process:
+        with process.connect("session=silent&replay=1") as silent, process.connect("session=ann") as connection:
+            hello(silent)
+            hello(connection)
+            asked(silent, SAMPLES[0, 0].tobytes())
+            assert asked(connection, SAMPLES[1, :3].tobytes()) == EXPECTED[1, :3].tobytes()
+            probe = http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)
+            assert status(probe) == (200, b"ready\n")
+            process._process.send_signal(signal.SIGTERM)
+            wait_for(lambda: status(probe) == (503, b"the service ends\n"))
+            sample = SAMPLES[1, 3].tobytes()
+            for message in (sample, sample * 2, json.dumps(SAMPLES[1, 3].tolist()), [sample[:5], sample[5:]], b"x"):
+                connection.send(message)
+            connection.send(json.dumps({"command": "generate", "prompt": [1]}))
+            probe.close()
+            with pytest.raises(ConnectionClosed, match="1012"):
+                connection.recv(timeout=20)
+        assert process.end(None) == (0, "")
+    with serving(MODEL_PATH, "--state", state) as process, process.connect("session=ann") as connection:
+        assert hello(connection)["steps"] == 3
+        assert asked(connection, SAMPLES[1, 3].tobytes()) == EXPECTED[1, 3].tobytes()
+
+
+def status(probe: http.client.HTTPConnection) -> tuple[int, bytes]:
+    """Return what /readyz says over a connection that was made before."""
+    probe.request("GET", "/readyz")
+    response = probe.getresponse()
+    return response.status, response.read()
 
 
 def test_a_session_that_ended_is_forgotten(state: str) -> None:

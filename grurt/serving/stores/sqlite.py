@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,7 +51,6 @@ class SqliteStore:
     def __init__(self, path: str) -> None:
         self._path = path
         self.process = secrets.token_hex(8)
-        self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -90,18 +88,17 @@ class SqliteStore:
 
         What is lost with the machine needs no more: who has which session, as the processes are lost with it.
         """
-        with self._lock:
+        try:
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            self._database.execute("BEGIN IMMEDIATE")
             try:
-                self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-                self._database.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                except BaseException:
-                    self._database.execute("ROLLBACK")
-                    raise
-                self._database.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StoreError(f"{self._path}: {error}") from error
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
 
     def acquire(self, place: Place, *, force: bool) -> Grant | None:
         with self._transaction():
