@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from grurt.serving.errors import BusyError
+from grurt.serving.threads import Threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ class Generators:
 
     def __init__(self, limits: Limits, *, threads: int) -> None:
         self._limits = limits
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="grurt-generate")
+        self._threads = Threads(threads, "grurt-generate")
         self.n_running = 0
         self.n_tokens: Counter[str] = Counter()
         """Generated so far, by the model's name."""
@@ -133,7 +133,7 @@ class Generators:
         self.n_running += 1
         try:
             while done is None:
-                tokens, done = await loop.run_in_executor(self._threads, generation.next)
+                tokens, done = await self._threads.run(generation.next)
                 if done is None and loop.time() > deadline:
                     done = "time"
                 self.n_tokens[name] += len(tokens)
@@ -144,8 +144,8 @@ class Generators:
             self.n_running -= 1
 
     def close(self) -> None:
-        """Compute nothing that has not begun."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Begin no block any more."""
+        self._threads.close()
 
 
 def _text(model: Model, tokens: NDArray[np.int64], *, is_first: bool) -> str:

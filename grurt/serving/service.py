@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter, time
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from grurt.serving.names import anonymous_key, is_anonymous
 from grurt.serving.replacing import Replaced
 from grurt.serving.session import End
 from grurt.serving.sessions import Sessions
+from grurt.serving.threads import Threads
 from grurt.serving.whole import WholeModel
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Service:
         self.keeper = keeper
         self._call_soon = call_soon
         self._threads = threads
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="grurt-run")
+        self.threads = Threads(threads, "grurt-run")
         """What computes that takes longer than the event loop may wait."""
         self.generators = Generators(limits, threads=threads)
         self.rooms: dict[str, Sessions] = {}
@@ -439,7 +439,7 @@ class Service:
                     await asyncio.sleep(0.01)
                 await self.keeper.flush(self.all_rooms)
         finally:
-            self.threads.shutdown(wait=False, cancel_futures=True)
+            self.threads.close()
             self.generators.close()
             for holder in [*self.connections]:
                 holder.ended(End.RESTART)

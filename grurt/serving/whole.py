@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,9 @@ from grurt.serving.errors import BusyError
 from grurt.session import InferenceSession
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from grurt.array_types import Array
     from grurt.model import Model
+    from grurt.serving.threads import Threads
 
 
 @dataclass
@@ -58,7 +57,7 @@ class WholeModel:
         """Why it cannot stream."""
         return str(self.model.unstreamable_reason)
 
-    async def run(self, feed: dict[str, Array], outputs: list[str], threads: Executor) -> list[Array]:
+    async def run(self, feed: dict[str, Array], outputs: list[str], threads: Threads) -> list[Array]:
         """Return outputs for inputs by name, computed by a thread: the event loop goes on.
 
         Raises
@@ -72,7 +71,7 @@ class WholeModel:
             raise BusyError(f"expected at most {self._most_waiting} requests at once, and there are as many: come back")
         self._n_waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, self._run, feed, outputs)
+            return await threads.run(partial(self._run, feed, outputs))
         finally:
             self._n_waiting -= 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 import socket
 import threading
 import time
@@ -196,6 +197,25 @@ def test_a_session_that_replays_does_not_generate(service: Process) -> None:
         hello(connection)
         _, _, reply = generated(connection, prompt=[1])
         assert "generate: a session that replays counts on from sample to sample" in reply["error"]["message"]
+
+
+@pytest.mark.slow
+def test_what_generates_when_the_service_ends_is_told_to_come_back(tmp_path: Path) -> None:
+    path = saved(writer(hidden=700), tmp_path, "large")
+    with serving(path) as process, process.connect("session=s") as connection:
+        hello(connection)
+        connection.send(json.dumps({"command": "generate", "prompt": [1], "max_tokens": 4000, "stop": []}))
+        replies: list[Any] = []
+        body = {"tokens": [1], "max_tokens": 4000}
+        asking = threading.Thread(target=lambda: replies.append(post(process, "large/generate", body)))
+        asking.start()
+        wait_for(lambda: "grurt_generating_requests 2.0" in process.get("/metrics"))
+        process._process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert replies == [(503, {"error": "the service restarts: come back"})]
+        with pytest.raises(ConnectionClosed, match="1012"):
+            all(connection.recv(timeout=20) for _ in range(1000))
+        assert process.end(None) == (0, "")
 
 
 def post(service: Process, path: str, body: Any) -> tuple[int, Any]:

@@ -8,7 +8,6 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import grurt
 from grurt import reference
 from grurt.errors import InputShapeError, InputTypeError
 from grurt.serving.errors import BusyError
+from grurt.serving.threads import Threads
 from grurt.serving.whole import WholeModel
 from grurt.serving.whole_requests import read_request, write_response
 
@@ -157,9 +157,11 @@ def test_no_more_wait_at_once_than_may() -> None:
     model = WholeModel("both", backwards(), most_waiting=2)
 
     async def run() -> list[Any]:
-        with ThreadPoolExecutor(1) as threads:
-            calls = (model.run({"x": np.zeros((1, 5, 3), "f4")}, ["y"], threads) for _ in range(3))
-            return await asyncio.gather(*calls, return_exceptions=True)
+        threads = Threads(1, "test")
+        calls = (model.run({"x": np.zeros((1, 5, 3), "f4")}, ["y"], threads) for _ in range(3))
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        threads.close()
+        return found
 
     *answers, refused = asyncio.run(run())
     assert [answer[0].shape for answer in answers] == [(1, 5, 8)] * 2
