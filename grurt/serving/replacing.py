@@ -126,4 +126,5 @@ class _Renewal:
         self._replaced.renew(self._session)
 
     def refuse(self, error: GrurtError) -> None:
-        pass
+        """Begin anew now: what the session was to answer before is forgotten."""
+        self._replaced.renew(self._session)

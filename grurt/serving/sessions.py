@@ -105,8 +105,9 @@ class Sessions:
                 raise SessionInUseError(
                     f"session {session.key!r} is in use: close its other connection, or take it over with takeover=1"
                 )
+            before, session.holder = session.holder, None
             self._forget_messages(session)
-            session.holder.ended(End.TAKEN_OVER)
+            before.ended(End.TAKEN_OVER)
             self.ended[End.TAKEN_OVER] += 1
         session.holder = holder
         session.touched = perf_counter()

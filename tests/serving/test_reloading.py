@@ -329,6 +329,28 @@ def test_what_waits_is_answered_by_the_model_for_which_it_was_sent_or_refused() 
     in_service(work, renews=True)
 
 
+@pytest.mark.parametrize("takes_over", [False, True])
+def test_who_comes_while_a_session_is_to_begin_anew_is_told(takes_over: bool) -> None:
+    async def work(service: Service) -> None:
+        first, second = Renewed(), Renewed()
+        room = service.rooms["activity"]
+        session = await service.open(room, "ann", first)
+        room.turns.submit(session, (bytes(72), 3, first))
+        await service.replaced.replace(service.successor("activity", mixed_model()))
+        assert session.room is room, "its messages have not had their turn"
+        if not takes_over:
+            service.leave(session, first)
+        assert await service.open(room, "ann", second, takeover=takes_over) is session
+        assert session.room is service.rooms["activity"]
+        assert session.is_renewed
+        assert "renewed" not in first.told + second.told
+        assert (session.n_waiting, len(session.waiting)) == (0, 0)
+        service.replaced.give_up(float("inf"))
+        assert service.all_rooms == [session.room]
+
+    in_service(work, renews=True)
+
+
 def test_what_fits_the_new_model_is_answered_by_it() -> None:
     other = load_model().quantize("float16")
 
