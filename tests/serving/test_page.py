@@ -148,6 +148,8 @@ def test_it_tells_which_model_is_served(tmp_path: Path) -> None:
             )
             asked(connection, {"sensor": [0, 0, 0], "word": 1})
             connection.send('{"command": "end"}')
+            with pytest.raises(ConnectionClosed):
+                connection.recv(timeout=20)
         browser.wait_for(f"!{models}.includes('replaced')")
         assert browser.errors == []
 
