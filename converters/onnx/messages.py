@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grurt.errors import ConversionError
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message  # type: ignore[import-untyped]
+    from google.protobuf.message import Message
 
 MAX_MESSAGES = 1 << 20
 SMALL = 4 << 20

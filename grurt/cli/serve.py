@@ -1,6 +1,7 @@
 """``grurt serve``: a service that keeps the state of every client."""
 
 import signal
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from grurt.model import Model
     from grurt.serving.access import Access
     from grurt.serving.reloading import ModelFile
+    from grurt.serving.ways import MakeWay
 
 EXAMPLE = """\b
 Examples:
     grurt serve activity.grurt
     grurt serve activity.grurt denoise.onnx --state sqlite:///states.db
+    grurt serve activity.grurt --grpc-port 8001
     grurt serve activity.grurt --host 0.0.0.0 --tokens tokens.txt --certificate cert.pem --key key.pem
 
 \b
@@ -37,6 +40,11 @@ _DAY = 86400.0
 @click.argument("model_paths", metavar="MODEL...", type=READ, nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; see --tokens.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="Take gRPC at this port of the host, too (extra grpc); 0 takes a free one.",
+)
 @click.option(
     "--state",
     metavar="ADDRESS",
@@ -120,8 +128,9 @@ _DAY = 86400.0
 def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) -> None:
     """Serve models over the network, keeping every client's state.
 
-    Sessions are there over WebSocket and HTTP. A model's name is its file's, without the suffix. MODEL is a .grurt
-    file, or one of another format that holds a whole network, which is converted at the start.
+    Sessions are there over WebSocket and HTTP, and over gRPC where that is wished. A model's name is its file's,
+    without the suffix. MODEL is a .grurt file, or one of another format that holds a whole network, which is converted
+    at the start.
 
     Ctrl-C and SIGTERM end the service: what waits is answered, states are written, clients are told to come back.
     At SIGHUP, models whose files were replaced are loaded, and served to new sessions.
@@ -144,6 +153,7 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
         generation=options["max_generation"],
         connections=options["max_connections"],
     )
+    ways = _ways(**options)
     files = _files(model_paths)
     models = _load_models(files)
     names = ", ".join(models)
@@ -161,7 +171,8 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
             certificate=options["certificate"],
             key=options["key"],
             threads=options["threads"],
-            started=lambda address: show(f"serving {names} at {address}"),
+            ways=ways,
+            started=partial(_announce, names),
             told=show,
             warned=say,
         )
@@ -174,6 +185,38 @@ def _expect_installed() -> None:
     for name in ("httptools", "orjson", "picows", "prometheus_client", "starlette", "uvicorn", "uvloop"):
         if find_spec(name) is None:
             raise GrurtError(f"grurt serve needs {name}, which is not installed: {install_command('serve')}")
+
+
+def _announce(names: str, address: str, *ways: str) -> None:
+    show(f"serving {names} at {address}")
+    for way in ways:
+        show(way)
+
+
+def _ways(
+    *, host: str, certificate: Path | None, key: Path | None, grpc_port: int | None, **options: Any
+) -> "list[MakeWay]":
+    """Return the ways in beside HTTP and WebSocket that are wished."""
+    ways: list[MakeWay] = []
+    if grpc_port is not None:
+        _expect_extra("--grpc-port", "grpc", "grpc", "google.protobuf")
+        from grurt.serving.grpc.server import GrpcServer
+
+        ways.append(partial(GrpcServer, host=host, port=grpc_port, certificate=certificate, key=key))
+    return ways
+
+
+def _expect_extra(option: str, extra: str, *packages: str) -> None:
+    for name in packages:
+        if not _is_installed(name):
+            raise GrurtError(f"{option} needs the package {name}: {install_command(extra)}")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around it is not there
+        return False
 
 
 def _access(

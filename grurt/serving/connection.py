@@ -16,7 +16,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from grurt.errors import GrurtError
 from grurt.escaping import shown
-from grurt.serving.errors import ServingError, SessionEndedError
+from grurt.serving.errors import ServingError, SessionEndedError, SlowReaderError
 from grurt.serving.incoming import Incoming
 from grurt.serving.session import SLOW_READER
 
@@ -116,7 +116,7 @@ class Connection(WSListener):
         self.resume()
 
     def _give_up_slow_reader(self) -> None:
-        self._service.note_refusal(_SlowReaderError("the client did not read its answers"), self._key)
+        self._service.note_refusal(SlowReaderError("the client did not read its answers"), self._key)
         self._transport.disconnect(graceful=False)
 
     # What a session calls: see `Holder` and `Receiver`.
@@ -296,10 +296,6 @@ class Connection(WSListener):
 
 def _forget(session: OneSession, message: Message) -> None:
     """Take what nobody takes."""
-
-
-class _SlowReaderError(ServingError):
-    kind = "slow reader"
 
 
 def _fitting(reason: str) -> bytes:

@@ -100,3 +100,9 @@ class SessionEndedError(ServingError):
 
     status = 410
     kind = "ended"
+
+
+class SlowReaderError(ServingError):
+    """A client does not read what it is sent."""
+
+    kind = "slow reader"

@@ -18,8 +18,8 @@ from grurt.serving.bodies import read_body
 from grurt.serving.errors import ServingError, WholeSequencesError
 from grurt.serving.generating import Block, Generation
 from grurt.serving.generation_requests import read_generation
+from grurt.serving.inference import served_of
 from grurt.serving.session_generation import SessionGeneration
-from grurt.serving.v2 import served_of
 from grurt.serving.whole import WholeModel
 
 if TYPE_CHECKING:
@@ -71,11 +71,14 @@ class GenerateRoutes:
         label, blocks = await self._begin(request)
         return _Events(request, label, blocks)
 
+    def _served(self, request: Request) -> Sessions | WholeModel:
+        return served_of(self._service, request.path_params["model"], request.path_params.get("version"))
+
     async def _begin(self, request: Request) -> tuple[dict[str, Any], Blocks]:
         """Return what stands in each answer to a request, and the blocks."""
-        served_of(self._service, request)
+        self._served(request)
         head, parameters = protocol.read_head(await read_body(request, self._service.limits))
-        served = served_of(self._service, request)
+        served = self._served(request)
         if isinstance(served, WholeModel):
             raise WholeSequencesError(f"generate: {served.name} needs whole sequences: {served.reason}")
         key, start, end = protocol.sequence_of(parameters)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe v2) as bytes: requests and responses of HTTP, with Triton's extensions.
+"""The Open Inference Protocol (KServe v2): requests and responses as HTTP has them, with Triton's extensions.
 
 A tensor's first axis are timesteps: ``[n, *frame]``, and ``[*frame]`` stands for one. Tensors are JSON, or binary
 behind the JSON (Triton's binary tensor data extension). ``sequence_id``, ``sequence_start`` and ``sequence_end`` name a
@@ -94,7 +94,19 @@ def read_request(
         If it is none, or its tensors are not those of the model.
     """
     head, binary = split(body, header_length)
-    request, parameters = read_head(head)
+    return request_of(*read_head(head), binary, layout_for)
+
+
+def request_of(
+    request: dict[str, Any], parameters: dict[str, Any], binary: bytes, layout_for: Callable[[str | None], Layout]
+) -> InferenceRequest:
+    """Return what a request asks for, in the form of JSON, with the bytes of its binary tensors one after the other.
+
+    Raises
+    ------
+    ServingError, InputShapeError, InputTypeError
+        As `read_request`.
+    """
     key, start, end = sequence_of(parameters)
     layout = layout_for(None if start else key)
     samples, n_samples = _samples(tensors_of(request, "inputs"), binary, layout)
@@ -286,6 +298,13 @@ def write_response(
     model: str, version: int, request: InferenceRequest, answers: bytes, *, is_renewed: bool
 ) -> tuple[bytes, int | None]:
     """Return the body of a response, and how long its JSON is, if there are bytes behind it."""
+    return joined_response(*response_of(model, version, request, answers, is_renewed=is_renewed))
+
+
+def response_of(
+    model: str, version: int, request: InferenceRequest, answers: bytes, *, is_renewed: bool
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return a response in the form of JSON, and the bytes of its binary tensors."""
     contents = request.layout.contents_of(answers)
     binary: list[bytes] = []
     tensors: list[dict[str, Any]] = []
@@ -302,22 +321,27 @@ def write_response(
         else:
             tensor["data"] = np.frombuffer(content, port.dtype)
         tensors.append(tensor)
-    return joined_response(model, version, request.id, tensors, binary, {"renewed": True} if is_renewed else {})
+    parameters = {"renewed": True} if is_renewed else {}
+    return described_response(model, version, request.id, tensors, parameters), binary
 
 
-def joined_response(
+def described_response(
     model: str,
     version: int,
     request_id: str,
     tensors: list[dict[str, Any]],
-    binary: list[bytes],
     parameters: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[bytes, int | None]:
-    """Return the body of a response with some outputs, and how long its JSON is, if there are bytes behind it."""
+) -> dict[str, Any]:
+    """Return a response with some outputs in the form of JSON."""
     response: dict[str, Any] = {"model_name": model, "model_version": str(version), "outputs": tensors}
     if request_id:
         response["id"] = request_id
     if parameters:
         response["parameters"] = parameters
+    return response
+
+
+def joined_response(response: dict[str, Any], binary: list[bytes]) -> tuple[bytes, int | None]:
+    """Return the body of a response, and how long its JSON is, if there are bytes behind it."""
     head = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([head, *binary]), len(head)) if binary else (head, None)

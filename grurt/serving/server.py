@@ -9,9 +9,10 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from grurt.serving.access import Access
     from grurt.serving.limits import Limits
     from grurt.serving.reloading import ModelFile
+    from grurt.serving.ways import MakeWay, Way
 
 RECEIVE_BUFFER = 1 << 15
 """Bytes that the system keeps of a connection: so much is read of one that floods before the others have their turn."""
@@ -62,8 +64,10 @@ class Settings:
         Files in PEM format, for TLS; None for none.
     threads
         Over how many a call of a pool is spread.
+    ways
+        Ways in beside the port.
     started
-        Is told the addresses, once connections are accepted.
+        Is told the address, and what each of the ways says of itself, once connections are accepted.
     told, warned
         Is given a line about a model that was replaced, or one that could not be.
     """
@@ -80,7 +84,8 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     threads: int = 1
-    started: Callable[[str], None] = lambda address: None
+    ways: Sequence[MakeWay] = ()
+    started: Callable[..., None] = lambda address, *ways: None
     told: Callable[[str], None] = lambda line: None
     warned: Callable[[str], None] = lambda line: None
 
@@ -123,8 +128,9 @@ async def _serve(settings: Settings) -> signal.Signals:
         reloader = Reloader(
             service, settings.files, watches=settings.watches, told=settings.told, warned=settings.warned
         )
-        server = _Server(_configured(settings, service), service, reloader)
-        server.announce = lambda: settings.started(_address(settings, listener))
+        ways = [make(service, settings.access) for make in settings.ways]
+        server = _Server(_configured(settings, service), service, reloader, ways)
+        server.announce = partial(settings.started, _address(settings, listener))
         work = loop.create_task(_work(service, reloader))
         work.add_done_callback(server.end_with)
         try:
@@ -183,17 +189,19 @@ def _address(settings: Settings, listener: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn's server, with a service that has a word to say at the end."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, reloader: Reloader) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, reloader: Reloader, ways: Sequence[Way]) -> None:
         super().__init__(config)
         self._service = service
         self._reloader = reloader
-        self.announce: Callable[[], None] = lambda: None
+        self._ways = ways
+        self.announce: Callable[..., None] = lambda *ways: None
         self.signal: signal.Signals | None = None
         self.failure: BaseException | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        said = [await way.start() for way in self._ways]
         await super().startup(sockets)
-        self.announce()
+        self.announce(*said)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -226,6 +234,8 @@ class _Server(uvicorn.Server):
             await self._service.finish()
         except GrurtError as error:
             self.failure = self.failure or error
+        for way in self._ways:
+            await way.stop()
         await super().shutdown(sockets)
         deadline = asyncio.get_running_loop().time() + _GRACE
         while self._service.connections and asyncio.get_running_loop().time() < deadline and not self.force_exit:

@@ -73,7 +73,17 @@ def read_request(body: bytes, header_length: bytes | None, model: WholeModel) ->
         If it is none, its tensors are not those of the model, or it names a sequence.
     """
     head, binary = protocol.split(body, header_length)
-    request, parameters = protocol.read_head(head)
+    return request_of(*protocol.read_head(head), binary, model)
+
+
+def request_of(request: dict[str, Any], parameters: dict[str, Any], binary: bytes, model: WholeModel) -> WholeRequest:
+    """Return what a request asks for, in the form of JSON, with the bytes of its binary tensors one after the other.
+
+    Raises
+    ------
+    ServingError, InputShapeError, InputTypeError, InputValueError
+        As `read_request`.
+    """
     if protocol.key_of(parameters) is not None:
         raise ServingError(
             f"sequence_id: expected none, as {model.name!r} answers to whole sequences only: {model.reason}"
@@ -110,7 +120,15 @@ def _array(port: NodeArg, tensor: Mapping[str, Any], content: bytes | None) -> A
 
 def write_response(model: WholeModel, request: WholeRequest, answers: Sequence[Array]) -> tuple[bytes, int | None]:
     """Return the body of a response, and how long its JSON is, if there are bytes behind it."""
-    tensors, binary = [], []
+    return protocol.joined_response(*response_of(model, request, answers))
+
+
+def response_of(
+    model: WholeModel, request: WholeRequest, answers: Sequence[Array]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return a response in the form of JSON, and the bytes of its binary tensors."""
+    tensors: list[dict[str, Any]] = []
+    binary: list[bytes] = []
     for (port, is_binary), answer in zip(request.outputs, answers, strict=True):
         datatype, dtype = _DATATYPES[port.type]
         tensor: dict[str, Any] = {"name": port.name, "datatype": datatype, "shape": list(answer.shape)}
@@ -121,4 +139,4 @@ def write_response(model: WholeModel, request: WholeRequest, answers: Sequence[A
         else:
             tensor["data"] = content.ravel().astype(np.float32) if datatype == "FP16" else content.ravel()
         tensors.append(tensor)
-    return protocol.joined_response(model.name, model.version, request.id, tensors, binary)
+    return protocol.described_response(model.name, model.version, request.id, tensors), binary

@@ -96,6 +96,9 @@ class Inbox:
         self.told.append("resume")
 
 
+WAYS = ("--grpc-port",)
+
+
 class Process:
     """A process of `grurt serve`, on a free port of the loopback address."""
 
@@ -109,6 +112,8 @@ class Process:
             raise AssertionError(self.end(None))
         self.address = line.split()[-1]
         self.port = int(self.address.rpartition(":")[2])
+        self.ways = [self._process.stdout.readline().decode().rstrip() for way in WAYS if way in command]
+        """What the service says of the ways in beside that port."""
         self.pid = self._process.pid
 
     def connect(self, query: str = "", **options: Any) -> ClientConnection:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import signal
 import socket
 import sqlite3
 import ssl
 import struct
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -402,19 +400,6 @@ def test_sessions_may_be_dropped_with_their_connection() -> None:
             with process.connect("session=a") as connection:
                 assert hello(connection)["steps"] == 0
                 asked(connection, SAMPLES[0, 0].tobytes())
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with a certificate for localhost that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", path, "-out", path.with_suffix(".crt")]
-    subprocess.run([*command, *names], check=True, capture_output=True)
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
-    return path
 
 
 def test_tls(certificate: Path, tmp_path: Path) -> None:
