@@ -26,6 +26,7 @@ Examples:
     grurt serve activity.grurt
     grurt serve activity.grurt denoise.onnx --state sqlite:///states.db
     grurt serve activity.grurt --grpc-port 8001
+    grurt serve activity.grurt --mqtt mqtt://localhost --subscribe 'sensors/+/imu' --publish 'activity/{1}'
     grurt serve activity.grurt --host 0.0.0.0 --tokens tokens.txt --certificate cert.pem --key key.pem
 
 \b
@@ -46,6 +47,37 @@ _DAY = 86400.0
     help="Take gRPC at this port of the host, too (extra grpc); 0 takes a free one.",
 )
 @click.option(
+    "--mqtt",
+    metavar="ADDRESS",
+    envvar="GRURT_MQTT",
+    show_envvar=True,
+    help="Take samples by an MQTT broker, too (extra mqtt): mqtt://[USER:PASSWORD@]HOST[:PORT], mqtts:// with TLS.",
+)
+@click.option(
+    "--subscribe",
+    metavar="[MODEL=]FILTER",
+    multiple=True,
+    help="Topics with samples, such as 'sensors/+/imu': what the wildcards match names the session. May be repeated.",
+)
+@click.option(
+    "--publish",
+    metavar="TOPIC",
+    multiple=True,
+    help="Where the answers to these go, such as 'activity/{1}', errors to TOPIC/error; once for each --subscribe.",
+)
+@click.option(
+    "--mqtt-payload",
+    type=click.Choice(["json", "binary"]),
+    default="json",
+    show_default=True,
+    help="What payloads are that have no payload format indicator.",
+)
+@click.option(
+    "--mqtt-client",
+    metavar="NAME",
+    help="By this name the broker keeps what comes while the service is away. Default: it keeps nothing.",
+)
+@click.option(
     "--state",
     metavar="ADDRESS",
     help="Keep states beyond the process: sqlite:///FILE, or redis://HOST. By default they end with it.",
@@ -60,7 +92,7 @@ _DAY = 86400.0
 @click.option("--certificate", metavar="FILE", type=READ, help="Certificate for TLS, in PEM format.")
 @click.option("--key", metavar="FILE", type=READ, help="Its private key. Default: in the same file.")
 @click.option(
-    "--insecure", is_flag=True, help="Listen beyond this machine without tokens or TLS, such as behind a proxy."
+    "--insecure", is_flag=True, help="Listen and speak beyond this machine without tokens or TLS: behind a proxy."
 )
 @click.option(
     "--allow-host",
@@ -128,9 +160,9 @@ _DAY = 86400.0
 def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) -> None:
     """Serve models over the network, keeping every client's state.
 
-    Sessions are there over WebSocket and HTTP, and over gRPC where that is wished. A model's name is its file's,
-    without the suffix. MODEL is a .grurt file, or one of another format that holds a whole network, which is converted
-    at the start.
+    Sessions are there over WebSocket and HTTP, and over gRPC and MQTT where that is wished. A model's name is its
+    file's, without the suffix. MODEL is a .grurt file, or one of another format that holds a whole network, which is
+    converted at the start.
 
     Ctrl-C and SIGTERM end the service: what waits is answered, states are written, clients are told to come back.
     At SIGHUP, models whose files were replaced are loaded, and served to new sessions.
@@ -140,7 +172,7 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
     from grurt.serving.server import Settings
     from grurt.serving.server import serve as run
 
-    access = _access(**{name: options.pop(name) for name in ("tokens_path", "insecure", "hosts", "origins")}, **options)
+    access = _access(**{name: options.pop(name) for name in ("tokens_path", "hosts", "origins")}, **options)
     limits = Limits(
         sessions=options["max_sessions"],
         idle=options["idle"],
@@ -153,10 +185,10 @@ def serve(ctx: click.Context, /, model_paths: tuple[Path, ...], **options: Any) 
         generation=options["max_generation"],
         connections=options["max_connections"],
     )
-    ways = _ways(**options)
     files = _files(model_paths)
     models = _load_models(files)
     names = ", ".join(models)
+    ways = _grpc(**options) + _mqtt([*models], **options)
     ended_by = run(
         Settings(
             models=models,
@@ -193,17 +225,46 @@ def _announce(names: str, address: str, *ways: str) -> None:
         show(way)
 
 
-def _ways(
+def _grpc(
     *, host: str, certificate: Path | None, key: Path | None, grpc_port: int | None, **options: Any
 ) -> "list[MakeWay]":
-    """Return the ways in beside HTTP and WebSocket that are wished."""
-    ways: list[MakeWay] = []
-    if grpc_port is not None:
-        _expect_extra("--grpc-port", "grpc", "grpc", "google.protobuf")
-        from grurt.serving.grpc.server import GrpcServer
+    """Return the way in over gRPC, if it is wished."""
+    if grpc_port is None:
+        return []
+    _expect_extra("--grpc-port", "grpc", "grpc", "google.protobuf")
+    from grurt.serving.grpc.server import GrpcServer
 
-        ways.append(partial(GrpcServer, host=host, port=grpc_port, certificate=certificate, key=key))
-    return ways
+    return [partial(GrpcServer, host=host, port=grpc_port, certificate=certificate, key=key)]
+
+
+def _mqtt(
+    models: list[str], *, mqtt: str | None, subscribe: tuple[str, ...], publish: tuple[str, ...], **options: Any
+) -> "list[MakeWay]":
+    """Return the way in over MQTT, if it is wished."""
+    if mqtt is None:
+        if subscribe or publish or options["mqtt_client"]:
+            raise click.UsageError("--subscribe, --publish and --mqtt-client: give --mqtt, too")
+        return []
+    _expect_extra("--mqtt", "mqtt", "aiomqtt")
+    from grurt.serving.access import LOOPBACK
+    from grurt.serving.mqtt.bridge import MqttBridge, MqttSettings
+    from grurt.serving.mqtt.broker import read_address
+    from grurt.serving.mqtt.topics import read_routes
+
+    address = read_address(mqtt)
+    if address.host not in LOOPBACK and not address.is_secure and not options["insecure"]:
+        raise click.UsageError(
+            f"--mqtt {address}: what goes there can be read on its way: use mqtts://, or --insecure where something else "
+            "protects it"
+        )
+    settings = MqttSettings(
+        address=address,
+        routes=read_routes([*subscribe], [*publish], models),
+        is_text=options["mqtt_payload"] == "json",
+        name=options["mqtt_client"],
+        tell=say,
+    )
+    return [partial(MqttBridge, settings=settings)]
 
 
 def _expect_extra(option: str, extra: str, *packages: str) -> None:

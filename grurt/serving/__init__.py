@@ -3,7 +3,7 @@
 A message's path through the rooms::
 
     protocol      the port: HTTP to uvicorn, WebSocket to picows; who may: access
-    grpc          a port of its own, one of the ways in beside HTTP    inference, inference_protocol
+    grpc, mqtt    ways in beside that port                      inference, inference_protocol
     connection    one client                                    opening, incoming, layout
     service       models with their sessions, and every second  limits
     sessions      who holds which, how they begin and end       session, names

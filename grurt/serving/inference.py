@@ -101,6 +101,12 @@ def layout_for(service: Service, sessions: Sessions, key: str | None) -> Layout:
     return sessions.layout if session is None else session.room.layout
 
 
+def expect_layout(session: OneSession, layout: Layout) -> None:
+    """Raise ModelReplacedError if samples of a layout are no longer those of the session's model."""
+    if session.room.layout is not layout and not session.room.layout.is_like(layout):
+        raise ModelReplacedError("the model was replaced while this waited, and the samples do not fit the new one")
+
+
 async def submit(service: Service, sessions: Sessions, request: InferenceRequest, permit: Permit) -> Pending:
     """Let the samples of a request wait for their turn; whoever calls sees to it that what is returned is closed.
 
@@ -119,8 +125,7 @@ async def submit(service: Service, sessions: Sessions, request: InferenceRequest
     if session is None:
         session = await service.open(sessions, request.key, None, reset=request.start, begin=request.start)
         service.expect_to_go_on()
-    if session.room.layout is not request.layout and not session.room.layout.is_like(request.layout):
-        raise ModelReplacedError("the model was replaced while this waited, and the samples do not fit the new one")
+    expect_layout(session, request.layout)
     return Pending(service, session, request)
 
 

@@ -35,6 +35,8 @@ class ServiceCollector(Collector):
         connections = GaugeMetricFamily("grurt_connections", "WebSocket connections of sessions")
         connections.add_metric([], len(self._service.connections))
         yield connections
+        for metrics in self._service.more_metrics:
+            yield from metrics()
 
     def _of_models(self) -> Iterator[Metric]:
         sessions = GaugeMetricFamily("grurt_sessions", "Sessions in memory", labels=_BY_MODEL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter, time
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ from grurt.serving.threads import Threads
 from grurt.serving.whole import WholeModel
 
 if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
     from grurt.model import Model
     from grurt.serving.keeper import Keeper
     from grurt.serving.layout import Layout
@@ -111,6 +113,8 @@ class Service:
         """and how often its file held none that could be served."""
         self.refused: Counter[str] = Counter()
         self.refusals: deque[Refusal] = deque(maxlen=_REMEMBERED)
+        self.more_metrics: list[Callable[[], Iterable[Metric]]] = []
+        """What others than the service itself have to tell Prometheus."""
         self.began = perf_counter()
         self.lag = 0.0
         """The longest that the event loop made somebody wait, of late, in seconds."""

@@ -96,7 +96,7 @@ class Inbox:
         self.told.append("resume")
 
 
-WAYS = ("--grpc-port",)
+WAYS = ("--grpc-port", "--mqtt")
 
 
 class Process:
