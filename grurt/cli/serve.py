@@ -254,8 +254,8 @@ def _mqtt(
     address = read_address(mqtt)
     if address.host not in LOOPBACK and not address.is_secure and not options["insecure"]:
         raise click.UsageError(
-            f"--mqtt {address}: what goes there can be read on its way: use mqtts://, or --insecure where something else "
-            "protects it"
+            f"--mqtt {address}: what goes there can be read on its way: use mqtts://, or --insecure where something "
+            "else protects it"
         )
     settings = MqttSettings(
         address=address,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -350,6 +351,14 @@ def test_requests_that_are_none(infer_bytes: Callable[..., bytes], request_field
         infer_bytes(request_fields, timeout=20)
     assert message in caught.value.details()
     assert caught.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+
+
+def test_bytes_that_are_no_grpc_disturb_nobody(service: Process, client: Any) -> None:
+    opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for content in (b"GET / HTTP/1.1\r\n\r\n", bytes(1000), b"\x16\x03\x01" * 99, opening, opening + b"\xff" * 99):
+        with socket.create_connection(("127.0.0.1", port_of(service))) as connection:
+            connection.sendall(content)
+            np.testing.assert_array_equal(infer(client, SAMPLES[0]), EXPECTED[0])
 
 
 def test_messages_have_the_numbers_and_types_of_tritons() -> None:
