@@ -242,13 +242,13 @@ def _mqtt(
 ) -> "list[MakeWay]":
     """Return the way in over MQTT, if it is wished."""
     if mqtt is None:
-        if subscribe or publish or options["mqtt_client"]:
+        if subscribe or publish or options["mqtt_client"] is not None:
             raise click.UsageError("--subscribe, --publish and --mqtt-client: give --mqtt, too")
         return []
     _expect_extra("--mqtt", "mqtt", "aiomqtt")
     from grurt.serving.access import LOOPBACK
     from grurt.serving.mqtt.bridge import MqttBridge, MqttSettings
-    from grurt.serving.mqtt.broker import read_address
+    from grurt.serving.mqtt.broker import check_client_name, read_address
     from grurt.serving.mqtt.topics import read_routes
 
     address = read_address(mqtt)
@@ -261,7 +261,7 @@ def _mqtt(
         address=address,
         routes=read_routes([*subscribe], [*publish], models),
         is_text=options["mqtt_payload"] == "json",
-        name=options["mqtt_client"],
+        name=None if options["mqtt_client"] is None else check_client_name(options["mqtt_client"]),
         tell=say,
     )
     return [partial(MqttBridge, settings=settings)]

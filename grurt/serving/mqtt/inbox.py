@@ -107,7 +107,7 @@ class Inbox:
             service.end(session)
             return said({"ended": True, "steps": None})
         service.expect_room_for(layout, asked.count)
-        while session.waiting:  # for somebody who came another way
+        while session.waiting or session.held_back:  # for somebody who came another way
             await _submitted(session, b"", 0).future
         service.expect_to_go_on()
         expect_layout(session, layout)
@@ -123,7 +123,10 @@ class Inbox:
             try:
                 return await self._service.open(sessions, key, None, reset=reset)
             except SessionInUseError:
-                if self._service.find(sessions.name, key) or perf_counter() - self._service.began > LEASE + _PAUSE:
+                if (
+                    self._service.find(sessions.name, key) is not None
+                    or perf_counter() - self._service.began > LEASE + _PAUSE
+                ):
                     raise
                 await asyncio.sleep(_PAUSE)
 
