@@ -14,7 +14,7 @@ import models
 import numpy as np
 import pytest
 from commandline import fail
-from serving import Process, hello, mixed_model, saved, serving
+from serving import Process, hello, mixed_model, saved, serving, wait_for
 
 import grurt
 from grurt.demo import MODEL_PATH, load_model, load_recordings
@@ -274,7 +274,7 @@ def test_a_stream_that_is_broken_off_leaves_nothing_behind(service: Process) -> 
             stream.send(SAMPLES[0])
         stream.answer()
         client.stop_stream(cancel_requests=True)
-    assert service.get("/api/sessions")["n_sessions"] == before
+    wait_for(lambda: service.get("/api/sessions")["n_sessions"] == before)
 
 
 def test_errors_have_the_form_of_triton(client: Any) -> None:
