@@ -1,6 +1,6 @@
 """Makes a web page that cleans up speech, in WebAssembly.
 
-    python examples/denoise/build_page.py site && python -m http.server --directory site
+    python examples/denoise/build_page.py build/denoise && python -m http.server --directory build/denoise
 
 needs `wasm-ld`, from LLVM or PyPI's ziglang.
 """

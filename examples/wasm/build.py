@@ -1,6 +1,6 @@
 """Makes a web page that runs the demo's network on the demo's recordings, in WebAssembly.
 
-    python examples/wasm/build.py site && python -m http.server --directory site
+    python examples/wasm/build.py build/activity && python -m http.server --directory build/activity
 
 needs `wasm-ld`, from LLVM or PyPI's ziglang.
 """

@@ -9,14 +9,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pages import OPTIONS, PAGES, PARSER, run_examples, skip_without_torch
 from paths import ROOT
+from readers import Reader
 
 import grurt
 import grurt.converters
-
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-PARSER = doctest.DocTestParser()
 
 
 def module_names() -> list[str]:
@@ -28,20 +26,10 @@ def module_names() -> list[str]:
     ]
 
 
-def skip_without_torch(text: str) -> None:
-    if re.search(r"^ *>>> (import|from) torch", text, re.MULTILINE):
-        pytest.importorskip("torch")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_of_a_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    runner = doctest.DocTestRunner(optionflags=OPTIONS)
-    # The closing fence of a block would be read as expected output.
-    text = page.read_text().replace("```", "")
-    skip_without_torch(text)
-    runner.run(PARSER.get_doctest(text, {}, page.name, str(page), 0))
-    assert runner.failures == 0
+def test_examples_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Reader(tmp_path, monkeypatch):
+        run_examples(page)
 
 
 @pytest.mark.parametrize("name", module_names())
