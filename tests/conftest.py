@@ -20,20 +20,21 @@ FIRST = ("network", "container")
 """Rooms whose tests need compiled kernels hardly anywhere: their answers come before kernels are compiled."""
 
 
-FRAMEWORKS = {"torch": "torch", "onnxscript": "torch", "keras": "keras"}
-"""What tests compare with and the extra `test` does not bring, and the extra that does."""
+EXTRAS = {"torch": "torch", "onnxscript": "torch", "keras": "keras", "onnxruntime": "onnx"}
+EXTRAS |= dict.fromkeys(("pandas", "pyarrow", "pyspark"), "spark")
+"""What the extra `test` does not bring, on each Python, and the extra that does where there is a wheel."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Skip a file of tests that imports one of the frameworks, where that is not installed."""
+    """Skip a file of tests that imports what only an extra brings, where that is not installed."""
     report = yield
     if report.failed and isinstance(collector, pytest.Module):
         missing = re.findall(r"^E +ModuleNotFoundError: No module named '(\w+)", str(report.longrepr), re.MULTILINE)
-        if missing and missing[-1] in FRAMEWORKS:
-            command = f'pip install -e ".[{FRAMEWORKS[missing[-1]]}]"'
+        if missing and missing[-1] in EXTRAS:
+            command = f'pip install -e ".[{EXTRAS[missing[-1]]}]"'
             report.outcome = "skipped"
             report.longrepr = (str(collector.path), 0, f"Skipped: {missing[-1]} is not installed: {command}")
     return report
