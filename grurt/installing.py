@@ -33,8 +33,14 @@ def _own_distribution() -> metadata.Distribution | None:
 
 
 def _needed(distribution: metadata.Distribution, extra: str) -> list[str]:
-    marked = re.compile(rf"""(.*?)\s*;\s*extra == ["']{re.escape(extra)}["']$""")
-    return [f'"{found[1]}"' for each in distribution.requires or () if (found := marked.match(each))]
+    marked = re.compile(rf"""(.*?)\s*;\s*(.* and )?extra == ["']{re.escape(extra)}["']$""")
+    found = [match for each in distribution.requires or () if (match := marked.match(each))]
+    return [_quoted(f"{match[1]}; {match[2].removesuffix(' and ')}" if match[2] else match[1]) for match in found]
+
+
+def _quoted(requirement: str) -> str:
+    """Return a requirement, with what it says of Pythons and systems, as shells take it."""
+    return '"' + requirement.replace('"', "'") + '"'
 
 
 def _needed_of_checkout(extra: str) -> list[str]:
@@ -44,6 +50,6 @@ def _needed_of_checkout(extra: str) -> list[str]:
     try:
         project = tomllib.loads((_PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
         extras: dict[str, list[str]] = project["optional-dependencies"]
-        return [f'"{each}"' for each in extras[extra]] if project["name"] == "grurt" else []
+        return [_quoted(each) for each in extras[extra]] if project["name"] == "grurt" else []
     except (OSError, ValueError, KeyError):
         return []

@@ -21,7 +21,7 @@ Version: 1.0
 Requires-Dist: msgspec>=0.19
 Requires-Dist: numba<0.69; sys_platform != "linux"
 Requires-Dist: onnx>=1.16; extra == "onnx"
-Requires-Dist: onnxruntime>=1.20; extra == "onnx"
+Requires-Dist: onnxruntime>=1.20; python_version < "3.15" and extra == "onnx"
 Requires-Dist: click>=8.1; extra == "cli"
 """
 
@@ -56,7 +56,7 @@ def test_from_an_index(copy: Path) -> None:
 )
 def test_from_elsewhere(copy: Path, origin: dict[str, object]) -> None:
     install(copy, {"url": "file:///tmp/grurt", **origin})
-    assert install_command("onnx") == 'pip install "onnx>=1.16" "onnxruntime>=1.20"'
+    assert install_command("onnx") == """pip install "onnx>=1.16" "onnxruntime>=1.20; python_version < '3.15'\""""
     assert install_command("cli") == 'pip install "click>=8.1"'
 
 
