@@ -22,6 +22,7 @@ copyright = "the authors of grurt"  # noqa: A001 - Sphinx's name
 release = VERSION
 extensions = [
     "examples_directive",
+    "notebook_directive",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",

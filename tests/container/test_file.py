@@ -157,8 +157,8 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "not JSON": (lambda c: encode_safetensors({}, metadata={"grurt": "{"}), "the header is damaged: Input data was"),
     "deep JSON": (
-        lambda c: encode_safetensors({}, metadata={"grurt": '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"}),
-        "the header is damaged: maximum recursion depth exceeded",
+        lambda c: encode_safetensors({}, metadata={"grurt": '{"a":' + "[" * 1_000_000 + "]" * 1_000_000 + "}"}),
+        "while deserializing an object",
     ),
     "unknown field": (
         lambda c: rewritten(c, lambda h: h["layers"][1].update(bidirectional=True)),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for package in ("sphinx", "furo", "myst_parser", "sphinx_click", "sphinx_copybutton"):
+    for package in ("sphinx", "furo", "myst_parser", "sphinx_click", "sphinx_copybutton", "nbclient", "ipykernel"):
         pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "site", "docs", str(folder)]
@@ -53,6 +53,15 @@ def test_examples_were_run(site: Path) -> None:
     text = re.sub(r"<[^>]+>", "", (site / "examples.html").read_text())
     assert "the same bits as without the interruption: True" in text
     assert "after 10.0 s: standing" in text
+
+
+def test_notebooks_were_run(site: Path) -> None:
+    """Their own assertions held, and what they show is there: two pictures, two sounds, and figures."""
+    text = (site / "notebooks.html").read_text()
+    assert (text.count('src="data:image/png'), text.count("<audio")) == (2, 2)
+    shown = html.unescape(re.sub(r"<[^>]+>", "", text))
+    assert re.search(r"largest difference from the engine: \d", shown)
+    assert re.search(r"5\.0 dB before, 1\d\.\d dB after", shown)
 
 
 def test_links_to_the_sources_lead_to_the_repository(site: Path) -> None:
