@@ -13,7 +13,7 @@ from grurt.errors import StreamIdError
 from grurt.escaping import described
 from grurt.kernels import codes
 from grurt.runtime.commit import commit, handed_on
-from grurt.runtime.foreign import was_raised_below
+from grurt.runtime.foreign import ask_hash, was_raised_below
 from grurt.runtime.pool_ids import Taken, no_stream
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Slots:
         except TypeError as error:
             if was_raised_below(error):
                 raise
+            ask_hash(name)
             raise StreamIdError(f"{where}: expected an id that can be hashed: {error}") from None
         except KeyError as error:
             if was_raised_below(error):
@@ -142,6 +143,8 @@ class Slots:
         except (KeyError, TypeError) as error:
             if was_raised_below(error):
                 raise
+            if isinstance(error, TypeError):
+                ask_hash(stream_id)
             raise no_stream(where, stream_id) from None
 
     def let_go(self) -> None:
@@ -157,6 +160,7 @@ class Slots:
             except TypeError as error:  # of a list, or a tuple that holds one
                 if was_raised_below(error):
                     raise
+                ask_hash(stream_id)
                 return None
         if type(stream_id) is int:
             slot = stream_id

@@ -21,6 +21,8 @@ from grurt.cli.peer import largest_error, open_session
 from grurt.demo import MODEL_PATH
 from grurt.installing import install_command
 
+pytest.importorskip("onnxruntime", reason="the figures beside grurt's are those of onnxruntime, which is not installed")
+
 QUICK = ("--seconds", "0.02")
 
 

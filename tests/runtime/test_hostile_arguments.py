@@ -133,7 +133,7 @@ CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         InputTypeError,
         "expected a number of streams, or their ids, got None",
     ),  # type: ignore[arg-type]
-    "lists as ids": (lambda: MODEL.pool([[1]]), StreamIdError, "expected an id that can be hashed: unhashable"),  # type: ignore[list-item]
+    "lists as ids": (lambda: MODEL.pool([[1]]), StreamIdError, "expected an id that can be hashed: .*unhashable"),  # type: ignore[list-item]
     "a list as an id": (
         lambda: MODEL.pool(["a"]).add([]),
         StreamIdError,

@@ -179,6 +179,17 @@ def test_what_a_name_raises_goes_through(kind: type[BaseException], count: int) 
     pool.step(["a"], np.ones((1, 3), np.float32))
 
 
+@pytest.mark.parametrize("verb", ["add", "drop", "steps"])
+def test_what_a_name_raises_goes_through_every_verb(verb: str) -> None:
+    def fail() -> None:
+        raise TypeError("of the caller's")
+
+    pool = MODEL.pool(["a"])
+    with pytest.raises(TypeError, match=r"^of the caller's$"):
+        getattr(pool, verb)(Looked("a", fail))
+    assert pool.steps("a") == 0
+
+
 def test_bad_inputs_of_names_leave_no_trace() -> None:
     pool = MODEL.pool(NAMES)
     xs = np.ones((N_NAMES, 3), np.float32)
