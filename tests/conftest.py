@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from extras import why_missing
 
 # A shell starts what runs in the background with Ctrl-C ignored, and so would be every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,11 +21,6 @@ FIRST = ("network", "container")
 """Rooms whose tests need compiled kernels hardly anywhere: their answers come before kernels are compiled."""
 
 
-EXTRAS = {"torch": "torch", "onnxscript": "torch", "keras": "keras", "onnxruntime": "onnx"}
-EXTRAS |= dict.fromkeys(("pandas", "pyarrow", "pyspark"), "spark")
-"""What the extra `test` does not bring, on each Python, and the extra that does where there is a wheel."""
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
@@ -33,10 +29,9 @@ def pytest_make_collect_report(
     report = yield
     if report.failed and isinstance(collector, pytest.Module):
         missing = re.findall(r"^E +ModuleNotFoundError: No module named '(\w+)", str(report.longrepr), re.MULTILINE)
-        if missing and missing[-1] in EXTRAS:
-            command = f'pip install -e ".[{EXTRAS[missing[-1]]}]"'
+        if missing and (reason := why_missing(missing[-1])):
             report.outcome = "skipped"
-            report.longrepr = (str(collector.path), 0, f"Skipped: {missing[-1]} is not installed: {command}")
+            report.longrepr = (str(collector.path), 0, f"Skipped: {reason}")
     return report
 
 

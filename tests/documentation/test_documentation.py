@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from extras import why_missing
 from pages import OPTIONS, PAGES, PARSER, run_examples, skip_without_torch
 from paths import ROOT
 from readers import Reader
@@ -38,9 +39,10 @@ def test_examples_of_a_module(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        reason = why_missing(error.name or "")
+        if reason is None:
             raise
-        pytest.skip("torch is not installed")
+        pytest.skip(reason)
     skip_without_torch(Path(str(module.__file__)).read_text("utf-8"))
     assert doctest.testmod(module, optionflags=OPTIONS).failed == 0
 
