@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 
+import extras
 import pytest
 from paths import ROOT
 
@@ -80,13 +82,26 @@ def test_the_gate_runs_what_contributing_says() -> None:
     assert "pytest -m quick" in (ROOT / "README.md").read_text()
 
 
-def test_what_the_quick_suite_installs_has_no_framework() -> None:
-    needed, seen = ["test"], set()
+def brought_by(extra: str) -> set[str]:
+    """Return the names of the packages that an extra brings, through other extras too."""
+    needed, seen = [extra], set()
     while needed:
         for each in EXTRAS[needed.pop()]:
-            if each.startswith("grurt["):
-                needed += each[len("grurt[") : -1].split(",")
+            name, _, others = each.partition("]")[0].partition("[")
+            if name == "grurt":
+                needed += others.split(",")
             else:
-                seen.add(each.partition(">")[0].partition("=")[0])
+                seen.add(re.split("[<>=;]", name)[0])
+    return seen
+
+
+def test_what_the_quick_suite_installs_has_no_framework() -> None:
+    seen = brought_by("test")
     assert {"pytest", "numba", "onnxruntime"} <= seen
     assert not seen & {"torch", "keras", "ziglang", "pyspark", "tensorflow"}
+
+
+@pytest.mark.parametrize("package", extras.EXTRAS)
+def test_extras_that_skipped_tests_name_bring_what_is_missing(package: str) -> None:
+    assert package.replace("_", "-") in brought_by(extras.EXTRAS[package])
+    assert package == "onnxruntime" or package not in brought_by("test")
