@@ -1,6 +1,6 @@
 """Makes a web page on which one types: a network in WebAssembly tells code from prose, and goes on with the text.
 
-    python examples/writer/build_page.py site && python -m http.server --directory site
+    python examples/writer/build_page.py build/writer && python -m http.server --directory build/writer
 
 needs `wasm-ld`, from LLVM or PyPI's ziglang. The network is compiled as `exact`: the page draws what Python draws.
 """

@@ -14,6 +14,9 @@ NOT_RUN = {
     'pip install -e ".[': "installs into the environment of the tests; the gate and the workflows do it in fresh ones",
     "pip install .": "tests/package/test_wheel.py builds such a wheel, and installs it in a fresh environment",
     'pip install ".[': "tests/package/test_wheel.py installs such a wheel, and the workflow's job `fresh` this one",
+    "pip install --no-deps": "what others published, for the line below",
+    "python examples/networks/digits.py": "trains for a minute; tests/networks trains each of these networks",
+    "grurt convert build/digits.onnx": "needs what the line above trains",
     "GRURT_WHEEL_CPUS=": "tests/package/test_wheel.py and test_packaging.py build both wheels",
     "pytest": "is what runs this test",
     "ruff": "the gate runs it",
@@ -27,6 +30,8 @@ NOT_RUN = {
 """Beginnings of commands that are not run, and why."""
 
 LONG = (
+    "python examples/writer/build_page.py",
+    "python -m http.server --directory build/writer",
     "python examples/denoise/build_page.py",
     "python -m http.server --directory build/denoise",
     "pip download",
