@@ -10,11 +10,13 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from numpy.typing import NDArray  # noqa: E402
 
 from grurt import translation  # noqa: E402
+from grurt.array_types import Floats  # noqa: E402
 from grurt.network import reference_run  # noqa: E402
 from grurt.version import VERSION  # noqa: E402 - of this checkout
 
 for module in (reference_run, translation):
     module.NDArray = NDArray  # which annotations name, and type checkers alone import
+translation.Floats = Floats
 
 project = "grurt"
 author = "the authors of grurt"
