@@ -17,6 +17,8 @@ NOT_RUN = {
     "pip install --no-deps": "what others published, for the line below",
     "python examples/networks/digits.py": "trains for a minute; tests/networks trains each of these networks",
     "grurt convert build/digits.onnx": "needs what the line above trains",
+    "grurt serve activity.grurt --mqtt": "needs a broker; tests/serving/test_mqtt.py has one",
+    "mosquitto_pub": "needs a broker; tests/serving/test_mqtt.py has one",
     "GRURT_WHEEL_CPUS=": "tests/package/test_wheel.py and test_packaging.py build both wheels",
     "pytest": "is what runs this test",
     "ruff": "the gate runs it",

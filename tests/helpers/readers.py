@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 
 import pytest
@@ -37,7 +38,7 @@ class Reader:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, *, quick: bool = True) -> None:
         self.folder = folder / "checkout"
         self.missing: list[str] = []
-        self._quick, self._patch, self._port = quick, patch, _free_port()
+        self._quick, self._patch, self._port = quick, patch, 0
         self._servers: list[subprocess.Popen[bytes]] = []
         _link_checkout(self.folder)
         tools = folder / "bin"
@@ -72,16 +73,25 @@ class Reader:
             return ""
         for start, port in SERVERS.items():
             if command.startswith(start):
+                self._port = _free_port()
                 return self._serve(f"exec {command} {port.format(self._port)}")
         if self._quick and words[0] == "grurt":
             result = invoke(*words[1:])
             code, said = result.exit_code, result.output
         else:
-            shell = ["bash", "-c", command.replace(PORT, f":{self._port}")]
-            done = subprocess.run(shell, input=session, capture_output=True, text=True, errors="replace", check=False)
-            code, said = done.returncode, done.stdout + done.stderr
+            code, said = self._run(command.replace(PORT, f":{self._port}"), session)
         assert code == 0, f"{command}\n{said}"
         return said
+
+    def _run(self, command: str, session: str) -> tuple[int, str]:
+        """Run a command with files in place of a terminal: perf reads and writes its data where there are pipes."""
+        with TemporaryFile() as typed, TemporaryFile() as said:
+            typed.write(session.encode())
+            typed.seek(0)
+            shell = ["bash", "-c", command]
+            code = subprocess.run(shell, stdin=typed, stdout=said, stderr=subprocess.STDOUT, check=False).returncode
+            said.seek(0)
+            return code, said.read().decode(errors="replace")
 
     def _serve(self, command: str) -> str:
         """Start a server, and return its page."""
