@@ -17,7 +17,8 @@ NOT_RUN = {
     "pip install --no-deps": "what others published, for the line below",
     "python examples/networks/digits.py": "trains for a minute; tests/networks trains each of these networks",
     "grurt convert build/digits.onnx": "needs what the line above trains",
-    "grurt serve activity.grurt --mqtt": "needs a broker; tests/serving/test_mqtt.py has one",
+    "grurt serve examples/activity.onnx --mqtt": "needs a broker; tests/serving/test_mqtt.py has one",
+    'curl -d \'{"text_input"': "asks a model that generates; tests/serving/test_generation.py serves one",
     "mosquitto_pub": "needs a broker; tests/serving/test_mqtt.py has one",
     "GRURT_WHEEL_CPUS=": "tests/package/test_wheel.py and test_packaging.py build both wheels",
     "pytest": "is what runs this test",
@@ -96,6 +97,7 @@ def type_all(reader: Reader, page: Path, *kinds: str) -> None:
             reader.missing.append(NEEDS[command])
             continue
         said = reader.type(command, session if " pdb " in command else "")
+        assert not (command.startswith("curl ") and '"error"' in said), said
         if " pdb " in command:
             assert [pattern for pattern in shown if not re.search(pattern, said, re.DOTALL)] == []
     if reader.missing:

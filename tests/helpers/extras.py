@@ -7,7 +7,8 @@ EXTRAS |= dict.fromkeys(("pandas", "pyarrow", "pyspark"), "spark")
 EXTRAS |= dict.fromkeys(
     ("httptools", "orjson", "picows", "prometheus_client", "starlette", "uvicorn", "uvloop"), "serve"
 )
-EXTRAS |= {"redis": "redis", "tritonclient": "everything", "websockets": "client"}
+EXTRAS |= {"aiomqtt": "mqtt", "grpc": "grpc", "redis": "redis", "tokenizers": "tokenizers", "websockets": "client"}
+EXTRAS |= {"tritonclient": "everything"}
 """The extra that brings a package, where that has a wheel."""
 
 

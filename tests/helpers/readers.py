@@ -74,7 +74,8 @@ class Reader:
         for start, port in SERVERS.items():
             if command.startswith(start):
                 self._port = _free_port()
-                return self._serve(f"exec {command} {port.format(self._port)}")
+                other = re.sub(r"(?<=-port )\d+", str(_free_port()), command)
+                return self._serve(f"exec {other} {port.format(self._port)}")
         if self._quick and words[0] == "grurt":
             result = invoke(*words[1:])
             code, said = result.exit_code, result.output
