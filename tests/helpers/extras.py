@@ -8,7 +8,7 @@ EXTRAS |= dict.fromkeys(
     ("httptools", "orjson", "picows", "prometheus_client", "starlette", "uvicorn", "uvloop"), "serve"
 )
 EXTRAS |= {"aiomqtt": "mqtt", "grpc": "grpc", "redis": "redis", "tokenizers": "tokenizers", "websockets": "client"}
-EXTRAS |= {"tritonclient": "everything"}
+EXTRAS |= {"paho": "mqtt", "tritonclient": "everything"}
 """The extra that brings a package, where that has a wheel."""
 
 

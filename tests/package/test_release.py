@@ -103,6 +103,6 @@ def test_what_the_quick_suite_installs_has_no_framework() -> None:
 
 @pytest.mark.parametrize("package", extras.EXTRAS)
 def test_extras_that_skipped_tests_name_bring_what_is_missing(package: str) -> None:
-    distribution = {"grpc": "grpcio"}.get(package, package.replace("_", "-"))
+    distribution = {"grpc": "grpcio", "paho": "aiomqtt"}.get(package, package.replace("_", "-"))
     assert distribution in brought_by(extras.EXTRAS[package])
     assert package == "onnxruntime" or package not in brought_by("test")
