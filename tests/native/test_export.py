@@ -138,7 +138,7 @@ def test_webassembly_answers_the_same_within_rounding(tmp_path: Path) -> None:
     tool("node")
     if find_spec("ziglang") is None:
         pytest.skip("ziglang, which links WebAssembly, is not installed")
-    *_, printed = typed("grurt export grurt/demo/activity.grurt -o out --target wasm32", tmp_path).rpartition(
+    *_, printed = typed("grurt export grurt/demo/activity.grurt -o wasm --target wasm32", tmp_path).rpartition(
         "activity.wasm\n"
     )
     assert np.abs(numbers(printed) - expected()).max() < 1e-6
