@@ -44,4 +44,4 @@ def unsupported_reason(layer: ly.Layer) -> str | None:
     """Why a layer cannot be written in C; None if it can."""
     if type(layer) in WRITERS or layer.passes_on or layer.rearranges:
         return None
-    return f"layer {layer.name!r} is a {layer.kind}, for which there is no C source text"
+    return f"layer {layer.name!r} is of the kind {layer.kind}, for which there is no C source text"
