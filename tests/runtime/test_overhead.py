@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-import timeit
+import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 
 import models
 import numpy as np
 import pytest
-from numba import njit
-
-import grurt
-from grurt.kernels.codegen.objects import SIGNATURE
-from grurt.kernels.options import OPTIONS
-
-CALLS = 1_000
-ROUNDS = 150
-TRIES = 8
-
-RATIOS = {"step": 3.2, "step, out=": 2.0, "advance": 1.9}
-"""What was measured. A call that takes half as long again is a mistake; machines differ by less."""
-
-
-@pytest.fixture(scope="module")
-def calls() -> dict[str, Callable[[], object]]:
-    """Return the calls by name: of the smallest model there is, whose arithmetic is a few nanoseconds."""
-    layer = grurt.Linear(name="fc", input_size=1, output_size=1)
-    model = grurt.Model(layers=[layer], weights={"fc.weight": [[2]], "fc.bias": [1]})
-    stream = model.stream()
-    x, out = np.ones(1, np.float32), np.ones(1, np.float32)
-    dispatcher = njit(**OPTIONS)(lambda context, x, y, streams: 0)
-    dispatcher.compile(SIGNATURE.return_type(*SIGNATURE.args[1:2] * 4))
-    (compiled,) = dispatcher.overloads.values()
-    empty, step, advance = compiled.entry_point, stream.step, stream.advance
-    return {
-        "empty": lambda: empty(x, x, x, x),
-        "step": lambda: step(x),
-        "step, out=": lambda: step(x, out),
-        "advance": lambda: advance(),
-    }
-
-
-def quickest(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the seconds of each call's quickest round: what disturbs a round only makes it longer."""
-    timers = {name: timeit.Timer(call) for name, call in calls.items()}
-    seconds = dict.fromkeys(timers, float("inf"))
-    for _ in range(ROUNDS):
-        for name, timer in timers.items():
-            seconds[name] = min(seconds[name], timer.timeit(CALLS))
-    return seconds
+import step_overhead
 
 
 @pytest.mark.slow
-def test_a_steps_overhead_has_not_grown_by_half(calls: dict[str, Callable[[], object]]) -> None:
-    """Rounds of all calls alternate, and the quickest count. On a machine that is never at rest, it is tried again."""
-    best = dict.fromkeys(RATIOS, float("inf"))
-    for _ in range(TRIES):
-        seconds = quickest(calls)
-        best = {name: min(best[name], seconds[name] / seconds["empty"]) for name in RATIOS}
-        if all(best[name] < 1.5 * ratio for name, ratio in RATIOS.items()):
-            return
-    pytest.fail(f"in calls of an empty function, expected about {RATIOS}, got {best}")
+def test_a_steps_overhead_has_not_grown_by_half() -> None:
+    """In a process of its own: what a step costs is compared with an empty call, and not with what tests have left."""
+    script = [sys.executable, step_overhead.__file__]
+    found = json.loads(subprocess.run(script, check=True, capture_output=True, text=True).stdout)
+    assert not step_overhead.grown(found), f"expected about {step_overhead.RATIOS}, got {found}"
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
