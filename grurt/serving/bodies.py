@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 
 from grurt.escaping import described
-from grurt.serving.errors import ServingError
+from grurt.serving.errors import ServingError, TooLargeError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _WORTH_COMPRESSING = 1024
 _LEVEL = 1
-
-
-class TooLargeError(ServingError):
-    """A body is larger than it may be, as it came or decompressed."""
-
-    status = 413
-    kind = "too large"
 
 
 class EncodingError(ServingError):

@@ -81,6 +81,13 @@ class BusyError(ServingError):
     kind = "busy"
 
 
+class TooLargeError(ServingError):
+    """A body or payload is larger than it may be, as it came or decompressed."""
+
+    status = 413
+    kind = "too large"
+
+
 class WholeSequencesError(ServingError):
     """A model answers to whole sequences, and has no sessions."""
 
@@ -106,3 +113,8 @@ class SlowReaderError(ServingError):
     """A client does not read what it is sent."""
 
     kind = "slow reader"
+
+
+def status_of(error: GrurtError) -> int:
+    """Return the status of HTTP for an error of any kind."""
+    return error.status if isinstance(error, ServingError) else 400

@@ -71,14 +71,11 @@ class GenerateRoutes:
         label, blocks = await self._begin(request)
         return _Events(request, label, blocks)
 
-    def _served(self, request: Request) -> Sessions | WholeModel:
-        return served_of(self._service, request.path_params["model"], request.path_params.get("version"))
-
     async def _begin(self, request: Request) -> tuple[dict[str, Any], Blocks]:
         """Return what stands in each answer to a request, and the blocks."""
-        self._served(request)
+        served_of(self._service, **request.path_params)
         head, parameters = protocol.read_head(await read_body(request, self._service.limits))
-        served = self._served(request)
+        served = served_of(self._service, **request.path_params)
         if isinstance(served, WholeModel):
             raise WholeSequencesError(f"generate: {served.name} needs whole sequences: {served.reason}")
         key, start, end = protocol.sequence_of(parameters)

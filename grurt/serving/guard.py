@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from grurt.errors import GrurtError
-from grurt.serving.errors import ServingError
+from grurt.serving.errors import status_of
 
 if TYPE_CHECKING:
     from grurt.serving.access import Access
@@ -57,7 +57,7 @@ class Guard:
             pass
         except GrurtError as error:
             self._service.note_refusal(error)
-            status = error.status if isinstance(error, ServingError) else 400
+            status = status_of(error)
             headers = [(b"www-authenticate", b"Bearer")] if status == 401 else []
             await _refuse(scope, receive, send, status, str(error), headers)
         except HTTPException as error:

@@ -83,14 +83,14 @@ class Pending:
             self._service.end(self._session)
 
 
-def served_of(service: Service, name: str, version: str | None) -> Sessions | WholeModel:
-    """Return the model that a request names. Raises UnknownModelError."""
-    served = service.served(name)
+def served_of(service: Service, model: str, version: str | None = None) -> Sessions | WholeModel:
+    """Return the model that a request names, as the addresses of HTTP do. Raises UnknownModelError."""
+    served = service.served(model)
     if served is None:
-        raise UnknownModelError(f"Request for unknown model: {name!r} is not found")
+        raise UnknownModelError(f"Request for unknown model: {model!r} is not found")
     if version is not None and version != str(served.version):
         raise UnknownModelError(
-            f"Request for unknown model: {name!r} version {version!r} is not found: expected {served.version}"
+            f"Request for unknown model: {model!r} version {version!r} is not found: expected {served.version}"
         )
     return served
 

@@ -59,10 +59,10 @@ class InferenceRoutes:
 
     async def infer(self, request: Request) -> Response:
         """Advance a session, or a sequence that leaves nothing behind."""
-        self._served(request)
+        served_of(self._service, **request.path_params)
         body = await read_body(request, self._service.limits)
         header_length = request.state.headers.get(_HEADER_LENGTH)
-        served = self._served(request)  # of now: a body may take a while
+        served = served_of(self._service, **request.path_params)  # of now: a body may take a while
         if isinstance(served, WholeModel):
             return await self._infer_whole(request, served, body, header_length)
         return await self._infer_sessions(request, served, body, header_length)
@@ -87,9 +87,6 @@ class InferenceRoutes:
         )
         return _inference_response(request, content, head)
 
-    def _served(self, request: Request) -> Sessions | WholeModel:
-        return served_of(self._service, request.path_params["model"], request.path_params.get("version"))
-
     async def server(self, request: Request) -> Response:
         """Tell what kind of service it is."""
         return _json(descriptions.server())
@@ -104,20 +101,20 @@ class InferenceRoutes:
 
     async def model_ready(self, request: Request) -> Response:
         """Tell that a model is there."""
-        self._served(request)
+        served_of(self._service, **request.path_params)
         return Response()
 
     async def metadata(self, request: Request) -> Response:
         """Tell the inputs and outputs of a model."""
-        return _json(descriptions.model(self._served(request)))
+        return _json(descriptions.model(served_of(self._service, **request.path_params)))
 
     async def configuration(self, request: Request) -> Response:
         """Tell the configuration of a model, as far as Triton's has a word for it."""
-        return _json(descriptions.configuration(self._served(request), self._service.limits))
+        return _json(descriptions.configuration(served_of(self._service, **request.path_params), self._service.limits))
 
     async def statistics(self, request: Request) -> Response:
         """Tell how much a model has done."""
-        return _json(descriptions.statistics([self._served(request)]))
+        return _json(descriptions.statistics([served_of(self._service, **request.path_params)]))
 
     async def all_statistics(self, request: Request) -> Response:
         """Tell how much each model has done."""

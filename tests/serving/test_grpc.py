@@ -7,6 +7,7 @@ import queue
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from commandline import fail
 from serving import Process, hello, mixed_model, saved, serving, wait_for
 
 import grurt
-from grurt.demo import MODEL_PATH, load_model, load_recordings
+from grurt.demo import MODEL_PATH, load_model
 from grurt.installing import install_command
 
 pytestmark = pytest.mark.slow
 
 grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc")
+from triton_sequences import EXPECTED, SAMPLES, expect_a_sequence_keeps_its_state  # noqa: E402
 from tritonclient.grpc import service_pb2  # noqa: E402
 from tritonclient.utils import InferenceServerException  # noqa: E402
 
@@ -33,9 +35,6 @@ from grurt.serving.grpc.schema import SERVICE, message_class  # noqa: E402
 from grurt.serving.grpc.stream import RequestStream  # noqa: E402
 from grurt.serving.limits import Limits  # noqa: E402
 from grurt.serving.service import Service  # noqa: E402
-
-SAMPLES = load_recordings().samples
-EXPECTED = load_model().run(SAMPLES)
 
 
 def backwards() -> grurt.Model:
@@ -155,14 +154,7 @@ def test_a_request_without_a_sequence_leaves_nothing(client: Any) -> None:
 
 @pytest.mark.parametrize("sequence", [5, 2**63 - 1, "5", "device/7"])
 def test_a_sequence_keeps_its_state(client: Any, sequence: int | str) -> None:
-    for _ in range(2):
-        for t in range(20):
-            answer = infer(
-                client, SAMPLES[3, t : t + 1], sequence_id=sequence, sequence_start=t == 0, sequence_end=t == 19
-            )
-            np.testing.assert_array_equal(answer, EXPECTED[3, t : t + 1])
-    with pytest.raises(InferenceServerException, match="must specify the START flag"):
-        infer(client, SAMPLES[3, 0], sequence_id=sequence)
+    expect_a_sequence_keeps_its_state(partial(infer, client), sequence)
 
 
 def test_a_sequence_is_the_session_of_all_ways(service: Process, client: Any) -> None:

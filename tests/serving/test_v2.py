@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,13 @@ import numpy as np
 import pytest
 from serving import Process, curl, hello, mixed_model, saved, serving, wait_for
 
-from grurt.demo import MODEL_PATH, load_model, load_recordings
+from grurt.demo import MODEL_PATH
 
 pytestmark = pytest.mark.slow
 
 triton = pytest.importorskip("tritonclient.http")
+from triton_sequences import EXPECTED, SAMPLES, expect_a_sequence_keeps_its_state  # noqa: E402
 from tritonclient.utils import InferenceServerException  # noqa: E402
-
-SAMPLES = load_recordings().samples
-EXPECTED = load_model().run(SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +88,7 @@ def test_a_request_without_a_sequence_leaves_nothing(client: Any, binary: bool) 
 
 @pytest.mark.parametrize("sequence", [5, 2**64 - 1, "5", "device/7"])
 def test_a_sequence_keeps_its_state(client: Any, sequence: int | str) -> None:
-    for _ in range(2):
-        for t in range(20):
-            answer = infer(
-                client, SAMPLES[3, t : t + 1], sequence_id=sequence, sequence_start=t == 0, sequence_end=t == 19
-            )
-            np.testing.assert_array_equal(answer, EXPECTED[3, t : t + 1])
-    with pytest.raises(InferenceServerException, match="must specify the START flag"):
-        infer(client, SAMPLES[3, 0], sequence_id=sequence)
+    expect_a_sequence_keeps_its_state(partial(infer, client), sequence)
 
 
 def test_a_number_and_a_text_are_two_sequences(client: Any) -> None:

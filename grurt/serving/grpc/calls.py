@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict
 
 from grurt.errors import GrurtError
 from grurt.serving import descriptions
-from grurt.serving.errors import ServingError
+from grurt.serving.errors import status_of
 from grurt.serving.grpc.schema import SERVICE, message_class
 from grurt.serving.grpc.stream import RequestStream
 from grurt.serving.grpc.tensors import parsed, read_request, response_to, whole_response_to
@@ -58,8 +58,7 @@ _CODES = {
 
 def code_of(error: GrurtError) -> grpc.StatusCode:
     """Return the status with which a method ends."""
-    status = error.status if isinstance(error, ServingError) else 400
-    return _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT)
+    return _CODES.get(status_of(error), grpc.StatusCode.INVALID_ARGUMENT)
 
 
 class Calls:

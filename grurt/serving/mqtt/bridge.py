@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from grurt.serving.errors import ServingError
+from grurt.serving.errors import ServingError, TooLargeError
 from grurt.serving.mqtt.broker import Broker, BrokerAddress, Delivery
 from grurt.serving.mqtt.inbox import Inbox
 from grurt.serving.mqtt.messages import STEP, Arrived, Reply
@@ -33,13 +33,6 @@ class RetainedError(ServingError):
     """A message is one that the broker has kept."""
 
     kind = "retained"
-
-
-class TooLargeError(ServingError):
-    """A payload is larger than it may be."""
-
-    status = 413
-    kind = "too large"
 
 
 class UnsentError(ServingError):
