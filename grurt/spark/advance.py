@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
     from grurt.array_types import Array
     from grurt.spark.ordering import Ordered
-    from grurt.spark.pool import BucketPool
-    from grurt.spark.sequences import SequencePool
+    from grurt.spark.pool import Pool
     from grurt.spark.settings import Port, Settings
 
     Integers = NDArray[np.int64]
-    Pool = BucketPool | SequencePool
 
 LATE = "late: its key has answered a later row"
 EXPIRED = "late: older than the watermark by more than idle_timeout"

@@ -1,7 +1,8 @@
-"""The pool in which a worker advances its buckets, one after the other: made once in a process for each model."""
+"""What runs the model for keys: streams, in which a worker advances its buckets, made once in a process."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,13 +26,13 @@ _FRESH = 0
 _SMALLEST = 256
 
 
-class BucketPool:
-    """Streams for the keys of one bucket at a time, numbered from 0.
+class Pool(ABC):
+    """Runs a model for keys, numbered from 0.
 
     Parameters
     ----------
     model
-        What they run.
+        What is run.
     nonfinite
         What a NaN does: see `Model.stream`.
     """
@@ -40,18 +41,42 @@ class BucketPool:
         self.model = model
         self._nonfinite: Nonfinite = nonfinite
         self.refuse_nonfinite = refuses(nonfinite)
-        self._pool = StreamPool(model, _SMALLEST, nonfinite=nonfinite)
 
     @property
     def plan(self) -> Plan:
         """What is run."""
         return self.model.plan
 
+    @abstractmethod
     def begin(self, saved: Snapshots, n_streams: int) -> None:
-        """Take the first streams to states that were saved, and others, up to as many as are wanted, to no state yet.
+        """Take the first keys to states that were saved, and others, up to as many as are wanted, to the initial one.
 
         Raises SnapshotError if the states are not the model's.
         """
+
+    @abstractmethod
+    def reset(self, streams: NDArray[np.int64]) -> None:
+        """Take keys to the model's initial state."""
+
+    @abstractmethod
+    def save(self, streams: NDArray[np.int64]) -> Snapshots:
+        """Return the states of keys."""
+
+    @abstractmethod
+    def run(
+        self, streams: NDArray[np.int64], inputs: Mapping[str, Array], lengths: NDArray[np.int64]
+    ) -> dict[str, Array]:
+        """Advance keys by as many timesteps as their lengths say; return the answers by the model's names."""
+
+
+class BucketPool(Pool):
+    """Streams for the keys of one bucket at a time."""
+
+    def __init__(self, model: Model, nonfinite: Nonfinite) -> None:
+        super().__init__(model, nonfinite)
+        self._pool = StreamPool(model, _SMALLEST, nonfinite=nonfinite)
+
+    def begin(self, saved: Snapshots, n_streams: int) -> None:
         n_saved = len(saved.steps)
         if n_streams >= len(self._pool):
             self._pool = StreamPool(self.model, 2 * n_streams + 1, nonfinite=self._nonfinite)
@@ -62,7 +87,6 @@ class BucketPool:
             self.reset(np.arange(n_streams))
 
     def reset(self, streams: NDArray[np.int64]) -> None:
-        """Take streams to the model's initial state."""
         if len(streams):
             self._pool.copy(np.full(len(streams), _FRESH), _ids(streams))
 
@@ -75,13 +99,11 @@ class BucketPool:
         return self._pool.snapshot(int(_ids(stream)))
 
     def save(self, streams: NDArray[np.int64]) -> Snapshots:
-        """Return the states of streams."""
         return self._pool.snapshot_many(_ids(streams))
 
     def run(
         self, streams: NDArray[np.int64], inputs: Mapping[str, Array], lengths: NDArray[np.int64]
     ) -> dict[str, Array]:
-        """Advance streams by as many timesteps as their lengths say; return the answers by the model's names."""
         answers = self._pool.run_ragged(_ids(streams), inputs, lengths)
         return answers if isinstance(answers, dict) else {self.model.outputs[0].name: answers}
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from grurt.network.frames import frames_of
 from grurt.runtime.batch import Batch
-from grurt.runtime.context import refuses
 from grurt.runtime.snapshots import Snapshots
 from grurt.spark.ordering import beginnings, codes_of
+from grurt.spark.pool import Pool
 from grurt.spark.settings import KEY
 
 if TYPE_CHECKING:
@@ -20,34 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from grurt.array_types import Array
-    from grurt.lowering.plan import Plan
-    from grurt.model import Model
-    from grurt.runtime.context import Nonfinite
 
 _MOST_TIMESTEPS = 1 << 16
 """Of the sequences that are run together, unless a single one has more."""
 
 
-class SequencePool:
-    """Runs sequences from beginning to end; between two calls of `run`, nothing is kept.
-
-    Parameters
-    ----------
-    model
-        What is run.
-    nonfinite
-        What a NaN does: see `Model.run`.
-    """
-
-    def __init__(self, model: Model, nonfinite: Nonfinite) -> None:
-        self.model = model
-        self._nonfinite: Nonfinite = nonfinite
-        self.refuse_nonfinite = refuses(nonfinite)
-
-    @property
-    def plan(self) -> Plan:
-        """What is run."""
-        return self.model.plan
+class SequencePool(Pool):
+    """Runs sequences from beginning to end; between two calls of `run`, nothing is kept."""
 
     def begin(self, saved: Snapshots, n_streams: int) -> None:
         """Do nothing: a sequence begins at the model's initial state."""
