@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from grurt.array_types import Array
 from grurt.converters.reading import errors_named, unreadable_files_named
 from grurt.errors import ConversionError
 from grurt.escaping import described, listed
+from grurt.gzipped import DAMAGED, N_MAGIC, is_gzipped
 from grurt.network.layers import Embedding
 from grurt.network.network import Network
 from grurt.network.vocabulary import MAX_TOKEN, Vocabulary
@@ -26,7 +26,7 @@ VectorFormat = Literal["text", "binary"]
 
 N = TypeVar("N", bound=Network)
 
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_ZIP = b"PK\x03\x04"
 _HEADER = re.compile(rb"(\d{1,15}) (\d{1,9})[ \t]*\r?\n")
 _CHUNK = 1 << 20
 _WORD_BYTES = 4 * MAX_TOKEN
@@ -161,7 +161,7 @@ def _fill(
             weight[wanted.pop(word)] = vector
             if not wanted:
                 break
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         raise ConversionError(f"expected vectors that gzip has packed whole, got damaged data: {error}") from error
     missing = sorted(wanted.values())
     return sum(map(bool, vocabulary.tokens)) - len(missing), tuple(vocabulary.tokens[number] for number in missing)
@@ -252,7 +252,7 @@ class _Pieces:
     """A file that is read piece by piece, and may be packed by gzip."""
 
     def __init__(self, file: BinaryIO, told: Callable[[], object]) -> None:
-        is_packed = file.read(2) == _GZIP
+        is_packed = is_gzipped(file.read(N_MAGIC))
         file.seek(0)
         self._file: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=file) if is_packed else file
         self._told = told

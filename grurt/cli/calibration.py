@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from grurt.array_types import Array
-from grurt.cli.formats import format_of_input, is_archive, is_packed
+from grurt.cli.formats import format_of_input, is_archive
 from grurt.cli.layout import input_layout
 from grurt.cli.npy import MAGIC as NPY_MAGIC
 from grurt.cli.npy import read_array
@@ -17,6 +17,7 @@ from grurt.cli.places import naming
 from grurt.cli.readers import TimestepReader
 from grurt.errors import ConversionError, QuantizationError
 from grurt.escaping import listed
+from grurt.gzipped import is_gzipped
 from grurt.model import Model
 from grurt.quantization.recordings import MAX_NUMBERS, Recordings, input_width, recordings
 from grurt.regular_files import open_regular_file
@@ -49,7 +50,7 @@ def _read(model: Model, path: Path) -> Array | Mapping[str, Array] | list[Mappin
                 return read_npz(file, [*(port.name for port in model.inputs), *model.context_shapes])
             if start == NPY_MAGIC:
                 return read_array(file)
-            if b"\0" in start and not is_packed(start):
+            if b"\0" in start and not is_gzipped(start):
                 raise ValueError("no text")
             reader = TimestepReader(
                 cast("io.BufferedReader", file), str(path), input_layout(model), file_format=format_of_input(path.name)

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 import click
 
 from grurt.cli.npy import MAGIC as NPY_MAGIC
+from grurt.gzipped import DAMAGED, N_MAGIC, is_gzipped
 
 Format = Literal["csv", "jsonl", "npy"]
 
@@ -20,9 +20,6 @@ SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jso
 
 _PACKED = ".gz"
 _ZIP_MAGIC = b"PK\x03\x04"
-_GZIP_MAGIC = b"\x1f\x8b"
-_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
-"""What gzip raises for data that are none, or not all there."""
 
 
 class LineError(click.ClickException):
@@ -44,14 +41,9 @@ def is_archive(start: bytes) -> bool:
     return start.startswith(_ZIP_MAGIC)
 
 
-def is_packed(start: bytes) -> bool:
-    """Say whether data that start so were packed by gzip."""
-    return start.startswith(_GZIP_MAGIC)
-
-
 def unpacked(file: io.BufferedReader) -> io.BufferedReader:
     """Return a file that can be peeked at, or what it holds if gzip has packed that."""
-    if not is_packed(file.peek(2)):
+    if not is_gzipped(file.peek(N_MAGIC)):
         return file
     return io.BufferedReader(_Unpacked(fileobj=file))
 
@@ -61,7 +53,7 @@ def undamaged(where: Callable[[], str]) -> Iterator[None]:
     """Turn what gzip raises into a LineError of the place where it comes."""
     try:
         yield
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise LineError(f"{where()}: expected what gzip has packed, got damaged data: {error}") from None
 
 
