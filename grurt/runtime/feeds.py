@@ -100,7 +100,7 @@ class Feeds:
         except KeyError:
             return None
         if self.contexts is not None:
-            return self._answers_with_contexts(tensors, feed, len(tensors))
+            return self._answers_with_contexts(self.contexts, tensors, feed, len(tensors))
         return self._answers(tensors) if len(tensors) == len(feed) else None
 
     def answers_without_states(self, feed: Mapping[str, Any]) -> tuple[Array, ...] | None:
@@ -108,15 +108,14 @@ class Feeds:
         tensors = tuple([feed.get(name, _LEFT_OUT) for name in self.inputs])
         given = [tensor for tensor in tensors if tensor is not _LEFT_OUT]
         if self.contexts is not None:
-            return self._answers_with_contexts(tensors, feed, len(given))
+            return self._answers_with_contexts(self.contexts, tensors, feed, len(given))
         return self._answers(tensors) if len(given) == len(feed) else None
 
     def _answers_with_contexts(
-        self, tensors: tuple[Any, ...], feed: Mapping[str, Any], n_given: int
+        self, contexts: FedContexts, tensors: tuple[Any, ...], feed: Mapping[str, Any], n_given: int
     ) -> tuple[Array, ...] | None:
         """Return the outputs of one sequence, if its contexts are known."""
-        contexts = self.contexts
-        if contexts is None or n_given + contexts.n_inputs != len(feed):
+        if n_given + contexts.n_inputs != len(feed):
             return None
         kept = contexts.find(feed)
         return None if kept is None else self._answers(tensors, kept)
@@ -176,14 +175,14 @@ class Feeds:
         sizes = leading.sizes_in(shape)
         if sizes is None or sizes[0] * sizes[1] > self.most_steps:
             return None
+        if sizes[0] > 1 and (self.contexts is not None or self.needs_whole_sequences):
+            return None
         time_first = leading.is_time_first(*sizes)
         if not all(tensor.has(*sizes, time_first=time_first) for tensor in self.tensors):
             return None
         shapes = tuple(tensor.shape(*sizes) for tensor in self.tensors)
         own = {name: tensor.source_shape(*sizes) for name, tensor in zip(self.inputs, self.tensors, strict=False)}
         if not self.admits(own):
-            return None
-        if sizes[0] > 1 and (self.contexts is not None or self.needs_whole_sequences):
             return None
         n_slots = 1 << (sizes[0] - 1).bit_length()
         spare, most_spare = self.spare.setdefault(n_slots, []), MAX_SPARE if n_slots <= _MANY else 1

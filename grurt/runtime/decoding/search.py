@@ -143,7 +143,7 @@ class Search:
         return numbers
 
     def run(
-        self, start: Sequence[int], sources: Sequence[Source], wanted: int, seeds: NDArray[np.int64] | None = None
+        self, start: Sequence[int], sources: Sequence[Source], wanted: int, seeds: NDArray[np.int64]
     ) -> list[list[Found]]:
         """Return the best sequences behind a start for each source, the best first: so many, or fewer.
 
@@ -156,7 +156,7 @@ class Search:
         wanted
             How many sequences of each source, at most as many as there are beams.
         seeds
-            Of what is drawn, one for each source.
+            Of what is drawn, one for each source; they do not count where nothing is.
 
         Raises
         ------
@@ -166,8 +166,7 @@ class Search:
         n_sources, table, context = len(sources), self._table, self._context
         for number, source in enumerate(sources):
             self._begin(number, source)
-        if seeds is not None:
-            self._arrays[codes.DECODING_SEEDS][:n_sources] = seeds
+        self._arrays[codes.DECODING_SEEDS][:n_sources] = seeds
         if len(start) > 1:
             self._read(start[:-1], n_sources)
         self._write(start[-1], n_sources)
